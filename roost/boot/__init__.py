@@ -1,0 +1,1 @@
+"""The test boot: accelerator probe, QEMU machine, QMP session, verdict."""

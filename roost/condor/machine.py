@@ -1,0 +1,45 @@
+"""The one model of the virtual machine: the submit description and the test boot are both rendered from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Hypervisor = Literal["kvm", "xen"]
+Network = Literal["none", "nat", "bridge", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class VmDisk:
+    """One item of vm_disk: `file:device:permission[:format]` (manual, condor_submit, vm_disk)."""
+
+    file: str
+    device: str
+    permission: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFiles:
+    """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot."""
+
+    kernel: str
+    initrd: str | None
+    root: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualMachine:
+    """What HTCondor is asked to run: memory in MiB, CPUs, disks in vm_disk's order, network, kernel.
+
+    `kernel` is None when the image boots by itself: a boot loader under kvm, `xen_kernel = included` under xen.
+    """
+
+    name: str
+    hypervisor: Hypervisor
+    memory: int
+    vcpus: int
+    disks: tuple[VmDisk, ...]
+    network: Network = "none"
+    kernel: KernelFiles | None = None

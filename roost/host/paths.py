@@ -1,0 +1,23 @@
+"""Where roost keeps things: the cache, the project's folders, and temporary folders that do not stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_root() -> Path:
+    """Return the cache: $ROOST_CACHE, else the user's cache folder (XDG_CACHE_HOME) for roost."""
+    override = os.environ.get("ROOST_CACHE")
+    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("roost"))
+
+
+def project_root() -> Path:
+    """Return the folder that holds recipes/, kernels/ and build/: the nearest upwards, else the current one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "recipes").is_dir() and (folder / "kernels").is_dir():
+            return folder
+    return here

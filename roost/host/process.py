@@ -1,0 +1,216 @@
+"""The one door to subprocesses.
+
+Every external tool runs through `run` (wait for it) or `spawn` (drive it): an argv list, never a shell
+string; standard input closed unless given; its own process group, which is killed when the deadline
+passes, when an exception crosses, and, through the parent-death signal, when roost itself is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from roost.errors import HostError, ToolError
+
+Argv = Sequence[str | os.PathLike[str]]
+
+#: Environment variables that reach tools. All others stay out: TMPDIR leaks into chroots and breaks
+#: maintainer scripts, LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
+KEPT = frozenset(
+    "PATH HOME USER LOGNAME XDG_RUNTIME_DIR SOURCE_DATE_EPOCH APT_CONFIG"
+    " http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY"
+    " SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE".split()
+)
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+TAIL_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a tool left: its exit status, output (bytes, empty unless captured) and wall seconds."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; invalid UTF-8 is replaced."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the clean environment of tools: C.UTF-8, sbin on PATH, the kept variables, and `extra`."""
+    env = {key: value for key, value in os.environ.items() if key in KEPT}
+    path = env.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
+    env["PATH"] = ":".join([*path, *(directory for directory in SBIN if directory not in path)])
+    env["LC_ALL"] = "C.UTF-8"
+    env.update(extra or {})
+    return env
+
+
+def which(tool: str) -> str | None:
+    """Return the path of `tool` on the tools' PATH, or None."""
+    return shutil.which(tool, path=environment()["PATH"])
+
+
+def require(tool: str, package: str) -> str:
+    """Return the path of `tool`; raise `HostError` that names Debian's `package` when it is absent."""
+    found = which(tool)
+    if found is None:
+        raise HostError(f"{tool} is not installed", hint=f"apt-get install {package}")
+    return found
+
+
+def tail(text: bytes | str, lines: int = TAIL_LINES) -> str:
+    """Return the last `lines` non-blank lines of a tool's output, safe to print: no control characters."""
+    decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    decoded = decoded.replace("\r\n", "\n").replace("\r", "\n")
+    clean = "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in decoded)
+    return "\n".join([line[:400] for line in clean.splitlines() if line.strip()][-lines:])
+
+
+def quoted(argv: Argv) -> str:
+    """Return `argv` as a person would paste it into a shell; for logs only."""
+    return shlex.join(os.fspath(arg) for arg in argv)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # The group outlives its leader as long as one member does, so it is killed even after the leader's end.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def spawn(
+    argv: Argv,
+    *,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a tool and yield it; its process group is gone when the block is left, however it is left.
+
+    Standard error goes to `log` (appended, after a line with the command), without one to `stderr`; so
+    does standard output unless `stdout` says otherwise. Raises `HostError` when the tool does not exist.
+    """
+    words = [os.fspath(arg) for arg in argv]
+    sink: int | IO[bytes]
+    with contextlib.ExitStack() as stack:
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            sink = stack.enter_context(log.open("ab", buffering=0))
+            sink.write(f"$ {quoted(words)}\n".encode())
+        else:
+            sink = subprocess.DEVNULL if stderr is None else stderr
+        if which(words[0]) is None:
+            raise HostError(f"{words[0]} is not installed", hint="`inv doctor` says which package brings it")
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *words],
+            stdin=stdin,
+            stdout=sink if stdout is None else stdout,
+            stderr=sink,
+            env=environment(env),
+            cwd=cwd,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+        try:
+            yield process
+        finally:
+            _kill_group(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def run(
+    argv: Argv,
+    *,
+    deadline: float,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    capture: bool = False,
+    check: bool = True,
+    what: str | None = None,
+    hint: str | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Completed:
+    """Run a tool to its end.
+
+    `deadline` is in seconds of wall time. With `capture` standard output is returned, otherwise it goes
+    to `log`. A non-zero exit raises `ToolError` with `what` (default: the tool's name and status), the
+    last lines of its output and the log's path, unless `check` is false. A passed deadline always raises.
+    """
+    words = tuple(os.fspath(arg) for arg in argv)
+    name = Path(words[0]).name
+    start = time.monotonic()
+    begin = log.stat().st_size if log is not None and log.exists() else 0
+    with tempfile.TemporaryFile() as complaints, spawn(
+        words,
+        log=log,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=complaints,
+        pass_fds=pass_fds,
+    ) as process:
+        try:
+            stdout, _ = process.communicate(input=stdin, timeout=deadline)
+        except subprocess.TimeoutExpired as timeout:
+            raise ToolError(
+                f"{what or name} did not end within {deadline:g} s",
+                argv=words,
+                returncode=None,
+                hint=hint,
+                log=log,
+                tail=_last_lines(log, begin, complaints),
+            ) from timeout
+        returncode = process.returncode
+        said = _last_lines(log, begin, complaints)
+    seconds = time.monotonic() - start
+    if check and returncode != 0:
+        status = f"signal {-returncode}" if returncode < 0 else f"status {returncode}"
+        raise ToolError(
+            f"{what} ({name}: {status})" if what else f"{name} failed ({status})",
+            argv=words,
+            returncode=returncode,
+            hint=hint,
+            log=log,
+            tail=said or tail(stdout or b""),
+        )
+    return Completed(words, returncode, stdout or b"", seconds)
+
+
+def _last_lines(log: Path | None, begin: int, complaints: IO[bytes]) -> str:
+    """Return the last lines of this run: of its part of the log, or of its standard error."""
+    if log is None:
+        complaints.seek(0, os.SEEK_END)
+        complaints.seek(max(0, complaints.tell() - 16384))
+        return tail(complaints.read())
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(begin, log.stat().st_size - 16384))
+        lines = tail(file.read()).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("$ "))

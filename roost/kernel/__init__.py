@@ -1,0 +1,1 @@
+"""Kernels: the catalogue of those roost knows, and what each can do."""

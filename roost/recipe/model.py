@@ -1,0 +1,321 @@
+"""The recipe's model: what an image is made of, frozen, every key checked.
+
+Field names are the keys of a recipe file. Sizes are bytes, times seconds (`roost.recipe.quantities`).
+The loader turns a validation error here into `file:line:column: what (hint)`.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from roost.recipe.quantities import Duration, Size
+
+MiB = 1 << 20
+
+#: UUIDs of file systems and disks are derived from names under this one, so that the same recipe gives the same bytes.
+NAMESPACE = uuid.UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
+
+Hypervisor = Literal["kvm", "xen"]
+FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
+DiskFormat = Literal["raw", "qcow2"]
+Placement = Literal["included", "external", "both"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=64)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4096)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\n\r]*$")]
+
+
+class Model(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Debian(Model):
+    """Source `debian`: a tree installed by mmdebstrap from a signed archive."""
+
+    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")]
+    #: `full` installs and configures; `unpacked` only unpacks the packages named (no dpkg, no maintainer scripts).
+    variant: Literal["full", "unpacked"] = "full"
+    packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:~=/-]*$")], ...] = ()
+    components: tuple[Name, ...] = ("main",)
+    #: None is mmdebstrap's default for the suite: the archive, its updates and its security archive.
+    mirror: Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$")] | None = None
+    architecture: Literal["amd64"] = "amd64"
+    #: Paths of packages that are left out of the tree (dpkg's path-exclude patterns).
+    exclude: tuple[AbsolutePath, ...] = ()
+
+
+class Tree(Model):
+    """Source `tree`: a folder that becomes the root file system."""
+
+    path: str
+
+
+class Tarball(Model):
+    """Source `tarball`: a tar archive, or the export of a container."""
+
+    path: str | None = None
+    url: str | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class ExistingImage(Tarball):
+    """Source `image`: a qcow2 or raw image that exists; edited on a copy, never in place."""
+
+    format: DiskFormat | None = None
+
+
+class Os(Model):
+    """Where the root tree comes from: exactly one of the sources."""
+
+    debian: Debian | None = None
+    tree: Tree | None = None
+    tarball: Tarball | None = None
+    image: ExistingImage | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        named = [key for key in ("debian", "tree", "tarball", "image") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"os is exactly one of debian, tree, tarball, image; here: {', '.join(named) or 'none'}")
+        return self
+
+
+class Kernel(Model):
+    """Which kernel of kernels/*.yaml, where it goes, and how its initrd is made."""
+
+    use: Name = "debian"
+    placement: Placement = "included"
+    #: `distribution` runs the tree's own initramfs-tools; `busybox` packs busybox and just the drivers needed.
+    initrd: Literal["distribution", "busybox"] = "distribution"
+    #: Added to the kernel's command line, after root=, ro and the consoles.
+    parameters: tuple[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")], ...] = ()
+
+
+class File(Model):
+    """A file, folder or link put into the image."""
+
+    path: AbsolutePath
+    content: str | None = None
+    source: str | None = None
+    template: str | None = None
+    link: Line | None = None
+    directory: bool = False
+    mode: str | None = None
+    owner: int = Field(default=0, ge=0, le=65535)
+    group: int = Field(default=0, ge=0, le=65535)
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_is_text(cls, value: Any) -> Any:
+        if value is None:
+            return value
+        if not isinstance(value, str):
+            raise ValueError('a mode is octal digits in quotes, such as "0755"')
+        if not re.fullmatch(r"[0-7]{3,4}", value):
+            raise ValueError(f"'{value}' is no mode: write octal digits in quotes, such as \"0755\"")
+        return value
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        named = [key for key in ("content", "source", "template", "link") if getattr(self, key) is not None]
+        if self.directory:
+            named.append("directory")
+        if len(named) != 1:
+            raise ValueError(
+                f"a file has exactly one of content, source, template, link, directory; here: {', '.join(named) or 'none'}"
+            )
+        return self
+
+
+class User(Model):
+    """An account; locked unless a key is given, never with a password in the recipe."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
+    ssh_keys: tuple[str, ...] = ()
+    shell: AbsolutePath = "/bin/sh"
+    groups: tuple[Name, ...] = ()
+
+
+class Services(Model):
+    """systemd units to enable and to disable."""
+
+    enable: tuple[Name, ...] = ()
+    disable: tuple[Name, ...] = ()
+
+
+class Job(Model):
+    """What the guest runs once, and what it does then."""
+
+    command: Line
+    timeout: Duration = Field(default=4 * 3600.0, gt=0)
+    then: Literal["poweroff", "stay"] = "poweroff"
+
+
+class Partition(Model):
+    """A partition, or the whole of a disk without partitions."""
+
+    mount: AbsolutePath | None = None
+    filesystem: FileSystem = "ext4"
+    #: Exactly one of the two: `free` is what must be free after filling, `size` the whole.
+    free: Size | None = Field(default=None, ge=0)
+    size: Size | None = Field(default=None, ge=64 * 1024)
+    label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
+    uuid: uuid.UUID | None = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.free is not None and self.size is not None:
+            raise ValueError("free and size exclude each other: free grows with the content, size is fixed")
+        if self.filesystem == "swap" and self.mount is not None:
+            raise ValueError("swap is not mounted: leave mount out")
+        if self.filesystem == "swap" and self.size is None:
+            raise ValueError("swap needs a size")
+        return self
+
+
+class Disk(Model):
+    """One disk: partitions, or one bare file system (then the keys of a partition stand here)."""
+
+    name: Name
+    format: DiskFormat = "raw"
+    compress: Literal["none", "zstd", "zlib"] = "none"
+    table: Literal["mbr", "gpt"] = "mbr"
+    partitions: tuple[Partition, ...] = ()
+    filesystem: FileSystem | None = None
+    mount: AbsolutePath | None = None
+    size: Size | None = Field(default=None, ge=64 * 1024)
+    free: Size | None = Field(default=None, ge=0)
+    label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
+    device: Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]*$")] | None = None
+    readonly: bool = False
+    role: Literal["io"] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _no_iso(cls, value: str) -> str:
+        # htcondor: libvirt_simple_script.awk makes a CD-ROM of every disk with `iso` in its path.
+        if "iso" in value:
+            raise ValueError("'iso' in a disk's name makes HTCondor attach it as a CD-ROM")
+        return value
+
+    @model_validator(mode="after")
+    def _bare_or_partitioned(self) -> Self:
+        if self.partitions and (self.filesystem or self.mount or self.size or self.free):
+            raise ValueError("a disk has partitions, or is one bare file system with filesystem, mount, size or free; not both")
+        if not self.partitions and self.filesystem is None:
+            raise ValueError("a disk needs partitions, or a filesystem of its own")
+        if self.role == "io" and (self.partitions or self.filesystem not in {"ext4", "vfat"}):
+            raise ValueError("an io disk is one bare ext4 or vfat file system")
+        return self
+
+    @property
+    def areas(self) -> tuple[Partition, ...]:
+        """The file systems of the disk: its partitions, or the one bare file system."""
+        if self.partitions:
+            return self.partitions
+        return (
+            Partition(
+                mount=self.mount,
+                filesystem=self.filesystem or "ext4",
+                size=self.size,
+                free=self.free,
+                label=self.label or (self.name[:16] if self.role == "io" else None),
+            ),
+        )
+
+
+class Machine(Model):
+    """The virtual machine: memory in bytes, CPUs, network."""
+
+    memory: Size = Field(default=1024 * MiB, ge=32 * MiB)
+    cpus: int = Field(default=1, ge=1, le=1024)
+    network: Literal["none", "nat", "bridge", "user"] = "none"
+
+
+class Submit(Model):
+    """What the submit description says beyond what follows from the image."""
+
+    transfer: str = "files"
+    #: Names of the disks that come back.
+    returns: tuple[Name, ...] = Field(default=(), alias="return")
+    commands: dict[str, str] = Field(default_factory=dict)
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+
+class Expectation(Model):
+    """One thing the test boot must see: on the serial console, or in a file on a disk after the stop."""
+
+    serial: str | None = None
+    file: AbsolutePath | None = None
+    on: Name | None = None
+    matches: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.serial is None) == (self.file is None):
+            raise ValueError("an expectation names either serial (a pattern) or file (with on and matches)")
+        if self.serial is not None and (self.on or self.matches):
+            raise ValueError("on and matches belong to file, not to serial")
+        for pattern in (self.serial, self.matches):
+            if pattern is not None:
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+        return self
+
+
+class BootTest(Model):
+    """How long the test boot may take (under KVM; scaled for TCG) and what it must show."""
+
+    timeout: Duration = Field(default=120.0, gt=0)
+    expect: tuple[Expectation, ...] = ()
+
+
+class Recipe(Model):
+    """A whole recipe, merged and resolved."""
+
+    name: Name
+    description: Line = ""
+    os: Os
+    kernel: Kernel = Kernel()
+    hostname: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$")] | None = None
+    timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
+    locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]+$")] = "C.UTF-8"
+    files: tuple[File, ...] = ()
+    users: tuple[User, ...] = ()
+    services: Services = Services()
+    run: tuple[str, ...] = ()
+    job: Job | None = None
+    disks: Annotated[tuple[Disk, ...], Field(min_length=1)]
+    machine: Machine = Machine()
+    hypervisors: Annotated[tuple[Hypervisor, ...], Field(min_length=1)] = ("kvm",)
+    submit: Submit = Submit()
+    boot_test: BootTest = BootTest()
+
+    @model_validator(mode="after")
+    def _one_root(self) -> Self:
+        roots = [disk.name for disk in self.disks for area in disk.areas if area.mount == "/"]
+        if len(roots) != 1:
+            raise ValueError(f"exactly one file system is mounted on /; here: {', '.join(roots) or 'none'}")
+        return self
+
+    @property
+    def root_disk(self) -> Disk:
+        """The disk whose file system is mounted on /."""
+        return next(disk for disk in self.disks if any(area.mount == "/" for area in disk.areas))
+
+    @property
+    def io_disk(self) -> Disk | None:
+        """The disk with role io, if there is one."""
+        return next((disk for disk in self.disks if disk.role == "io"), None)
+
+    def uuid_of(self, *parts: str) -> uuid.UUID:
+        """Return the UUID that belongs to a part of this image, always the same for the same names."""
+        return uuid.uuid5(NAMESPACE, "/".join((self.name, *parts)))

@@ -1,0 +1,52 @@
+"""Sizes and times as recipes write them: `512MiB`, `10G`, `4h`, `90s`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|min|m|h|d)?", re.IGNORECASE)
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_size(value: object) -> int:
+    """Return a size in bytes; units are powers of 1024, as HTCondor's. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("a size is a number with a unit, such as 512MiB")
+    if isinstance(value, int):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError(f"'{value}' is no size: write a number and a unit, such as 512MiB or 10GiB")
+    size = float(match[1]) * _UNIT[(match[2] or "")[:1].lower()]
+    if size != int(size):
+        raise ValueError(f"'{value}' is not a whole number of bytes")
+    return int(size)
+
+
+def format_size(size: int) -> str:
+    """Return bytes as people read them: 1.2 GiB; exact sizes stay exact."""
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << shift:
+            return f"{size / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size} B"
+
+
+def parse_duration(value: object) -> float:
+    """Return a time in seconds. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a time is a number with a unit, such as 90s or 4h")
+    if isinstance(value, int | float):
+        return float(value)
+    match = _TIME.fullmatch(value.strip())
+    if not match:
+        raise ValueError(f"'{value}' is no time: write a number and a unit, such as 90s, 2min or 4h")
+    return float(match[1]) * _SECONDS[(match[2] or "").lower()]
+
+
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(lambda size: size)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]

@@ -1,0 +1,1 @@
+"""Root trees: one module per source, and customising."""

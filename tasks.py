@@ -1,0 +1,5 @@
+"""`invoke TASK` from a checkout: the same tasks as the installed `roost` command."""
+
+from roost.cli import ns
+
+__all__ = ["ns"]
