@@ -44,12 +44,14 @@ def probe(namespace: Namespace | None = None) -> None:
     """Raise `HostError`, with the way out, unless files can be owned by another user inside."""
     chosen = namespace or current()
     done = process.run(
-        chosen.argv(["sh", "-c", "t=$(mktemp) && chown 1:1 \"$t\" && rm -f \"$t\""]), deadline=20, check=False
+        chosen.argv(["sh", "-c", 't=$(mktemp) && chown 1:1 "$t" && rm -f "$t"']), deadline=20, check=False
     )
     if done.returncode == 0:
         return
     if not chosen.user:
-        raise HostError("cannot make a mount and a process namespace as root", hint="run outside of a restricted container")
+        raise HostError(
+            "cannot make a mount and a process namespace as root", hint="run outside of a restricted container"
+        )
     raise HostError(
         "cannot make a user namespace",
         hint="install uidmap, give yourself 65536 ids (`usermod --add-subuids 100000-165535"

@@ -28,9 +28,27 @@ Argv = Sequence[str | os.PathLike[str]]
 #: Environment variables that reach tools. All others stay out: TMPDIR leaks into chroots and breaks
 #: maintainer scripts, LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
 KEPT = frozenset(
-    "PATH HOME USER LOGNAME XDG_RUNTIME_DIR SOURCE_DATE_EPOCH APT_CONFIG"
-    " http_proxy https_proxy ftp_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY"
-    " SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE".split()
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "XDG_RUNTIME_DIR",
+        "SOURCE_DATE_EPOCH",
+        "APT_CONFIG",
+        "http_proxy",
+        "https_proxy",
+        "ftp_proxy",
+        "no_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "FTP_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "CURL_CA_BUNDLE",
+    ]
 )
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 TAIL_LINES = 12
@@ -165,16 +183,19 @@ def run(
     name = Path(words[0]).name
     start = time.monotonic()
     begin = log.stat().st_size if log is not None and log.exists() else 0
-    with tempfile.TemporaryFile() as complaints, spawn(
-        words,
-        log=log,
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE if capture else None,
-        stderr=complaints,
-        pass_fds=pass_fds,
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as complaints,
+        spawn(
+            words,
+            log=log,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=complaints,
+            pass_fds=pass_fds,
+        ) as process,
+    ):
         try:
             stdout, _ = process.communicate(input=stdin, timeout=deadline)
         except subprocess.TimeoutExpired as timeout:

@@ -207,7 +207,9 @@ class Disk(Model):
     @model_validator(mode="after")
     def _bare_or_partitioned(self) -> Self:
         if self.partitions and (self.filesystem or self.mount or self.size or self.free):
-            raise ValueError("a disk has partitions, or is one bare file system with filesystem, mount, size or free; not both")
+            raise ValueError(
+                "a disk has partitions, or is one bare file system with filesystem, mount, size or free; not both"
+            )
         if not self.partitions and self.filesystem is None:
             raise ValueError("a disk needs partitions, or a filesystem of its own")
         if self.role == "io" and (self.partitions or self.filesystem not in {"ext4", "vfat"}):
