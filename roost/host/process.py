@@ -28,27 +28,10 @@ Argv = Sequence[str | os.PathLike[str]]
 #: Environment variables that reach tools. All others stay out: TMPDIR leaks into chroots and breaks
 #: maintainer scripts, LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
 KEPT = frozenset(
-    [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "XDG_RUNTIME_DIR",
-        "SOURCE_DATE_EPOCH",
-        "APT_CONFIG",
-        "http_proxy",
-        "https_proxy",
-        "ftp_proxy",
-        "no_proxy",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "FTP_PROXY",
-        "NO_PROXY",
-        "ALL_PROXY",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "CURL_CA_BUNDLE",
-    ]
+    {"PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "SOURCE_DATE_EPOCH", "APT_CONFIG"}
+    | {f"{scheme}_proxy" for scheme in ("http", "https", "ftp", "no")}
+    | {f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "FTP", "NO", "ALL")}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"}
 )
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 TAIL_LINES = 12

@@ -127,9 +127,8 @@ class File(Model):
         if self.directory:
             named.append("directory")
         if len(named) != 1:
-            raise ValueError(
-                f"a file has exactly one of content, source, template, link, directory; here: {', '.join(named) or 'none'}"
-            )
+            listed = ", ".join(named) or "none"
+            raise ValueError(f"a file has exactly one of content, source, template, link, directory; here: {listed}")
         return self
 
 
