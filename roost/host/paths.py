@@ -15,9 +15,9 @@ def cache_root() -> Path:
 
 
 def project_root() -> Path:
-    """Return the folder that holds recipes/, kernels/ and build/: the nearest upwards, else the current one."""
+    """Return the folder that holds recipes/ and kernels/: the nearest upwards, else $ROOST_ROOT, else the current."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "recipes").is_dir() and (folder / "kernels").is_dir():
             return folder
-    return here
+    return Path(os.environ.get("ROOST_ROOT", here))
