@@ -13,8 +13,10 @@ import difflib
 from typing import Any
 
 import invoke.parser.parser
-from invoke import Argument, Exit, Task
+from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
 from invoke.parser.parser import ParseMachine
+from invoke.tasks import Task
 
 USAGE = 2
 

@@ -1,0 +1,240 @@
+"""The tasks: thin, each a docstring and a call. `ns` is what tasks.py and the `roost` command run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.parser import ParserContext
+from invoke.program import Program
+
+import roost
+from roost import console, invocation
+from roost.errors import RoostError, UsageError
+
+JSON_HELP = "one JSON object on standard output; progress goes to standard error"
+
+
+def verb(
+    *, rest: str | None = None, positional: tuple[str, ...] = (), help: dict[str, str] | None = None
+) -> Callable[[Callable[..., None]], invocation.Verb]:
+    """Make a task of a function: errors become exit codes, `--json` gets its error object too."""
+
+    def decorate(function: Callable[..., None]) -> invocation.Verb:
+        accepts_json = "json" in inspect.signature(function).parameters
+
+        @functools.wraps(function)
+        def body(*args: Any, **options: Any) -> None:
+            try:
+                function(*args, **options)
+            except RoostError as error:
+                if accepts_json and options.get("json"):
+                    console.write_json(console.error_json(error))
+                console.write_error(error)
+                raise Exit(code=error.exit_code) from None
+            except KeyboardInterrupt:
+                sys.stderr.write("roost: interrupted; nothing half-made is left\n")
+                raise Exit(code=130) from None
+            except BrokenPipeError:
+                raise Exit(code=141) from None
+
+        texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
+        task = invocation.Verb(body, positional=positional, help=texts, auto_shortflags=False)
+        task.rest = rest
+        return task
+
+    return decorate
+
+
+def _finish(ok: bool, code: int = 1) -> None:
+    if not ok:
+        raise Exit(code=code)
+
+
+def _at_most_one(words: list[str]) -> str | None:
+    if len(words) > 1:
+        raise UsageError(f"one name at a time, not {len(words)}: {' '.join(words)}")
+    return words[0] if words else None
+
+
+@verb()
+def doctor(_context: object, json: bool = False) -> None:
+    """Say what this host can do, and how to mend what it lacks."""
+    from roost import pipeline, show
+
+    with console.events() as events:
+        result = pipeline.doctor(events)
+    console.write_json(result) if json else console.write_text(show.doctor(result))
+    _finish(result["ok"], 3)
+
+
+@verb()
+def recipes(_context: object, json: bool = False) -> None:
+    """List the recipes and the state of each image: built, booted, stale."""
+    from roost import pipeline, show
+
+    result = pipeline.recipes()
+    console.write_json(result) if json else console.write_text(show.recipes(result))
+
+
+@verb(rest="names")
+def check(_context: object, names: list[str] | None = None, json: bool = False) -> None:
+    """Check a recipe, or all: the recipe, its kernel and its submit descriptions. Builds nothing."""
+    from roost import pipeline, show
+
+    result = pipeline.check(names or [])
+    console.write_json(result) if json else console.write_text(show.check(result))
+    _finish(result["ok"], 2)
+
+
+@verb(positional=("name",), help={"force": "build even when nothing has changed"})
+def build(_context: object, name: str, force: bool = False, json: bool = False) -> None:
+    """Build the image NAME (a recipe of recipes/, or the path of one) and its submit files."""
+    from roost import pipeline, show
+
+    with console.events() as events:
+        result = pipeline.build(name, events=events, force=force)
+    console.write_json(result.to_json()) if json else console.write_text(show.build(result))
+
+
+@verb(
+    positional=("name",),
+    help={
+        "accel": "auto, kvm or tcg",
+        "hypervisor": "whose machine to boot: kvm",
+        "machine": "pc or q35",
+        "interactive": "the console on this terminal; changes are thrown away",
+        "require-kvm": "fail where KVM does not work instead of using TCG",
+    },
+)
+def boot(
+    _context: object,
+    name: str,
+    accel: str = "auto",
+    hypervisor: str = "kvm",
+    machine: str = "pc",
+    interactive: bool = False,
+    require_kvm: bool = False,
+    json: bool = False,
+) -> None:
+    """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
+    from roost import pipeline, show
+
+    with console.events() as events:
+        result = pipeline.boot(
+            name,
+            events=events,
+            accel=accel,
+            hypervisor=hypervisor,
+            machine=machine,
+            interactive=interactive,
+            require_kvm=require_kvm,
+        )
+    console.write_json(result.to_json()) if json else console.write_text(show.boot(result))
+    _finish(result.passed)
+
+
+@verb(
+    positional=("name",),
+    help={
+        "hypervisor": "kvm or xen; default: the recipe's first",
+        "transfer": "files, shared, or a URL prefix; default: the recipe's",
+        "jobs": "a CSV file: one job a row, its columns are variables",
+        "snippet": "only the vm_disk, xen_* and transfer_input_files lines",
+        "output": "write to this file instead of standard output",
+    },
+)
+def submit(
+    _context: object,
+    name: str,
+    hypervisor: str = "",
+    transfer: str = "",
+    jobs: str = "",
+    snippet: bool = False,
+    output: str = "",
+    json: bool = False,
+) -> None:
+    """Print the submit description of the built image NAME."""
+    from roost import pipeline
+
+    text = pipeline.submit(
+        name,
+        hypervisor=hypervisor or None,
+        transfer=transfer or None,
+        jobs=Path(jobs) if jobs else None,
+        snippet=snippet,
+        output=Path(output) if output else None,
+    )
+    if json:
+        console.write_json({"name": name, "submit": text, "output": output or None})
+    elif not output:
+        console.write_text(text)
+
+
+@verb(positional=("file",))
+def lint(_context: object, file: str, json: bool = False) -> None:
+    """Lint any vm-universe submit description: what HTCondor would do to it, and why."""
+    from roost import pipeline
+
+    report = pipeline.lint(Path(file))
+    console.write_json(report.to_json()) if json else console.write_text(report.render())
+    _finish(report.ok)
+
+
+@verb(rest="text", help={"log": "a job's event log, or the output of condor_q -hold, in a file (- for standard input)"})
+def explain(_context: object, text: list[str] | None = None, log: str = "", json: bool = False) -> None:
+    """Explain a hold reason, an error or a job log in plain words, with the fix."""
+    from roost import pipeline, show
+
+    result = pipeline.explain(" ".join(text or []), log or None)
+    console.write_json(result) if json else console.write_text(show.explain(result))
+    _finish(bool(result["matches"]))
+
+
+@verb(rest="args", help={"unit": "only the quick, pure tests"})
+def test(_context: object, args: list[str] | None = None, unit: bool = False) -> None:
+    """Run ruff, mypy, the unit tests and the real builds and boots. Words after -- go to pytest."""
+    from roost import development
+
+    _finish(development.test(args or [], unit=unit))
+
+
+@verb()
+def check_code(_context: object) -> None:
+    """Run ruff and mypy --strict over the code."""
+    from roost import development
+
+    _finish(development.check_code())
+
+
+class Roost(Program):
+    """Invoke's program with roost's tasks, and with invoke's own --list."""
+
+    @property
+    def initial_context(self) -> ParserContext:
+        """Core and task flags: a bundled namespace would lose --list without this."""
+        return ParserContext(args=[*self.core_args(), *self.task_args()])
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    # As Ctrl-C: every `finally` runs, so processes, locks and temporary files go.
+    raise KeyboardInterrupt
+
+
+invocation.install()
+ns = Collection(doctor, recipes, check, build, boot, submit, lint, explain, test, check_code)
+
+
+def main() -> None:
+    """Run the tasks named on the command line."""
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    binary = "./inv" if Path("inv").is_file() else "roost"
+    Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()

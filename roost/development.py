@@ -1,0 +1,41 @@
+"""The project's own checks: ruff, mypy --strict, pytest. For a checkout, not for an installed roost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.errors import UsageError
+from roost.host.paths import project_root
+
+
+def _run(argv: Sequence[str]) -> bool:
+    # Not the product's door: these tools write to the developer's terminal and have no deadline of ours.
+    sys.stderr.write(f"roost: {' '.join(argv)}\n")
+    return subprocess.run([sys.executable, "-m", *argv], cwd=_checkout(), check=False).returncode == 0
+
+
+def _checkout() -> Path:
+    root = project_root()
+    if not (root / "tests").is_dir():
+        raise UsageError("the tests are in a checkout of roost, not in an installed one")
+    return root
+
+
+def check_code() -> bool:
+    """Run ruff (lint and format) and mypy; return whether all are clean."""
+    runs = [_run(["ruff", "check", "."]), _run(["ruff", "format", "--check", "."]), _run(["mypy"])]
+    return all(runs)
+
+
+def test(args: Sequence[str], *, unit: bool) -> bool:
+    """Run the checks, the unit tests on all cores, then the real builds and boots one by one."""
+    if args:
+        return _run(["pytest", *args])
+    clean = check_code()
+    passed = _run(["pytest", "tests/unit", "-q", "-n", "auto"])
+    if unit:
+        return clean and passed
+    return clean and passed and _run(["pytest", "tests/images", "-q", "--durations=10", "--timeout=900"])

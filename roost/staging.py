@@ -1,0 +1,100 @@
+"""An image's folder appears whole or not at all, and two builds of one image wait for each other.
+
+A build writes into a hidden folder beside the final one, on the same file system, and renames it at the
+end. An earlier result is exchanged, not removed first, so that a reader always finds a whole folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two paths in one step (renameat2(2), RENAME_EXCHANGE; Linux 3.15)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
+
+
+def _place(staging: Path, final: Path) -> None:
+    if not final.exists():
+        staging.rename(final)
+        return
+    try:
+        _exchange(staging, final)
+    except OSError:
+        # Not every file system can exchange (some network and overlay ones): then there is a moment without a
+        # folder, but never one with half of it.
+        old = staging.with_name(f"{staging.name}.old")
+        final.rename(old)
+        staging.rename(final)
+        shutil.rmtree(old)
+
+
+@contextmanager
+def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of an image's folder; call `waiting` once if somebody else has it now."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `final` when the block ends well, and is gone when it does not.
+
+    The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed.
+    """
+    for stale in final.parent.glob(f".{final.name}.staging-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    staging = final.parent / f".{final.name}.staging-{os.getpid()}"
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        _sync(staging)
+        _place(staging, final)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(staging)
+
+
+def _sync(folder: Path) -> None:
+    # Names reach the disk before the rename does; the data of large images may follow, sums tell.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that readers see the old or the new content, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()

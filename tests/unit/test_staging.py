@@ -1,0 +1,82 @@
+"""A folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from roost import staging
+
+
+def _fill(final: Path, text: str) -> None:
+    with staging.staged(final) as folder:
+        (folder / "file").write_text(text)
+        assert not final.exists() or (final / "file").read_text() != text
+
+
+def test_folder_appears_at_the_end_and_nothing_else_is_left(tmp_path: Path) -> None:
+    _fill(tmp_path / "image", "one")
+    assert (tmp_path / "image" / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_new_folder_replaces_the_old(tmp_path: Path) -> None:
+    _fill(tmp_path / "image", "one")
+    _fill(tmp_path / "image", "two")
+    assert (tmp_path / "image" / "file").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_a_failure_keeps_the_old_and_leaves_nothing(tmp_path: Path) -> None:
+    _fill(tmp_path / "image", "one")
+    with pytest.raises(OSError, match="disk full"), staging.staged(tmp_path / "image") as folder:
+        (folder / "file").write_text("two")
+        raise OSError("disk full")
+    assert (tmp_path / "image" / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".image.staging-1").mkdir()
+    _fill(tmp_path / "image", "one")
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_without_exchange_the_old_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(one: Path, other: Path) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(staging, "_exchange", refuse)
+    _fill(tmp_path / "image", "one")
+    _fill(tmp_path / "image", "two")
+    assert (tmp_path / "image" / "file").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_two_builds_of_one_image_wait_for_each_other(tmp_path: Path) -> None:
+    order: list[str] = []
+    waited = threading.Event()
+    inside = threading.Event()
+
+    def second() -> None:
+        inside.wait(5)
+        with staging.lock(tmp_path / "image", waited.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with staging.lock(tmp_path / "image", lambda: None):
+        inside.set()
+        assert waited.wait(5)
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "second"]
+
+
+def test_atomic_write_leaves_only_the_file(tmp_path: Path) -> None:
+    staging.write_atomically(tmp_path / "a", b"x")
+    staging.write_atomically(tmp_path / "a", b"y")
+    assert (tmp_path / "a").read_bytes() == b"y"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
