@@ -12,7 +12,7 @@ from typing import Any
 
 from invoke.collection import Collection
 from invoke.exceptions import Exit
-from invoke.parser import ParserContext
+from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost

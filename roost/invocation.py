@@ -3,7 +3,7 @@
 Invoke cannot parse `check [NAME]` or `factory [NAMES]`: there a positional argument is always required and
 takes one word. `Verb` tasks name such arguments `rest`; the parse machine here gives them every word that is
 neither a flag nor its value nor a task. It also ends a wrong call with exit code 2 and a suggestion.
-invoke makes its machine inside `Parser.parse_argv`, with no seam, so the class is replaced in that module:
+invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its methods are replaced:
 `invoke TASK` with tasks.py and the `roost` command then read alike. The exact version of invoke is pinned for it.
 """
 
@@ -66,7 +66,7 @@ def _handle(machine: ParseMachine, token: str) -> None:
     else:
         machine.complete_flag()
         machine.flag = None
-        rest.value = token  # type: ignore[assignment]  # invoke's setter appends to a list argument
+        rest.value = token  # invoke's setter appends to a list argument
 
 
 def _error(machine: ParseMachine, message: str) -> None:
@@ -92,5 +92,5 @@ _original_handle = ParseMachine.handle
 
 def install() -> None:
     """Teach invoke's parse machine; safe to call twice."""
-    invoke.parser.parser.ParseMachine.handle = _handle  # type: ignore[method-assign]
-    invoke.parser.parser.ParseMachine.error = _error  # type: ignore[method-assign]
+    setattr(invoke.parser.parser.ParseMachine, "handle", _handle)  # noqa: B010
+    setattr(invoke.parser.parser.ParseMachine, "error", _error)  # noqa: B010
