@@ -7,8 +7,8 @@ The loader turns a validation error here into `file:line:column: what (hint)`.
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -17,7 +17,7 @@ from roost.recipe.quantities import Duration, Size
 MiB = 1 << 20
 
 #: UUIDs of file systems and disks are derived from names under this one, so that the same recipe gives the same bytes.
-NAMESPACE = uuid.UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
+NAMESPACE = UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
 
 Hypervisor = Literal["kvm", "xen"]
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
@@ -165,7 +165,7 @@ class Partition(Model):
     free: Size | None = Field(default=None, ge=0)
     size: Size | None = Field(default=None, ge=64 * 1024)
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
-    uuid: uuid.UUID | None = None
+    uuid: UUID | None = None
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -317,6 +317,6 @@ class Recipe(Model):
         """The disk with role io, if there is one."""
         return next((disk for disk in self.disks if disk.role == "io"), None)
 
-    def uuid_of(self, *parts: str) -> uuid.UUID:
+    def uuid_of(self, *parts: str) -> UUID:
         """Return the UUID that belongs to a part of this image, always the same for the same names."""
-        return uuid.uuid5(NAMESPACE, "/".join((self.name, *parts)))
+        return uuid5(NAMESPACE, "/".join((self.name, *parts)))
