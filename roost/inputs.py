@@ -1,0 +1,118 @@
+"""What an image depends on beside its recipe's text: local files, roost's own code, the host's tools.
+
+Everything that can change a byte of an image is in the key under which it is built, so that nothing stale
+is ever taken for fresh and nothing is built twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.host import process
+from roost.recipe.model import Recipe
+
+#: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
+TOOLS = (
+    "mke2fs",
+    "mkswap",
+    "mkfs.vfat",
+    "sfdisk",
+    "qemu-img",
+    "grub-mkimage",
+    "grub2-mkimage",
+    "debugfs",
+    "cpio",
+    "zstd",
+)
+
+
+def digest(value: object) -> str:
+    """Return the sha256 of a JSON value, keys sorted: the form of every key."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _local_names(recipe: Recipe) -> Iterator[str]:
+    for entry in recipe.files:
+        yield from (name for name in (entry.source, entry.template) if name is not None)
+    for user in recipe.users:
+        yield from user.ssh_keys
+    for source in (recipe.os.tree, recipe.os.tarball, recipe.os.image):
+        if source is not None and source.path is not None:
+            yield source.path
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        yield Path(folder)
+        yield from (Path(folder, name) for name in sorted(files))
+
+
+def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return name → digest of content and mode for every local file that the recipe in `folder` puts in."""
+    found: dict[str, str] = {}
+    for name in sorted(set(_local_names(recipe))):
+        for path in _walk(folder / name):
+            status = path.lstat()
+            if path.is_symlink():
+                content = f"link {path.readlink()}"
+            elif path.is_file():
+                content = file_digest(path)
+            else:
+                content = "folder"
+            found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = (
+                f"{status.st_mode & 0o7777:o} {content}"
+            )
+    return found
+
+
+@functools.cache
+def code() -> str:
+    """Return a digest of roost's own code and templates: another roost may write other bytes."""
+    package = Path(__file__).parent
+    hashed = hashlib.sha256()
+    for path in _walk(package):
+        if path.suffix in {".py", ".j2", ".sh", ".service", ".conf"} or path.parent.name == "guest":
+            hashed.update(str(path.relative_to(package)).encode() + b"\0")
+            hashed.update(path.read_bytes() if path.is_file() else b"")
+    return hashed.hexdigest()
+
+
+def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
+    """Return tool → identity of its file, for those that are installed."""
+    found = {}
+    for name in names:
+        path = process.which(name)
+        if path is not None:
+            status = Path(path).stat()
+            found[name] = f"{status.st_size}-{status.st_mtime_ns}"
+    return found
+
+
+def image_key(recipe: Recipe, folder: Path, rootfs: Mapping[str, Any]) -> str:
+    """Return the key of a whole image; `rootfs` are the inputs of its root tree."""
+    return digest(
+        {
+            "recipe": recipe.model_dump(mode="json", by_alias=True),
+            "files": local_files(recipe, folder),
+            "rootfs": rootfs,
+            "code": code(),
+            "tools": tools(),
+        }
+    )

@@ -1,0 +1,118 @@
+"""manifest.json: what a build was made from, and for each of its files sum and sizes.
+
+It is written last, so a folder with a manifest is whole. `is_fresh` compares without reading images: the key of
+all inputs, and each file's size and time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import roost
+from roost.errors import ImageError
+
+NAME = "manifest.json"
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltFile:
+    """One file of an image: `virtual` is what the guest sees, `allocated` what the disk holds, `size` what travels."""
+
+    name: str
+    format: str
+    sha256: str
+    virtual: int
+    allocated: int
+    size: int
+    mtime_ns: int
+
+    def public(self) -> dict[str, Any]:
+        """Return the keys of the JSON contract, and the size that HTCondor transfers."""
+        return {
+            "name": self.name,
+            "format": self.format,
+            "sha256": self.sha256,
+            "virtual": self.virtual,
+            "allocated": self.allocated,
+            "transfer": self.size,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole record of a build; `facts` are what the read-back saw (kernels, packages)."""
+
+    name: str
+    key: str
+    keys: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    files: tuple[BuiltFile, ...]
+    facts: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    roost: str = roost.__version__
+
+    def file(self, name: str) -> BuiltFile:
+        """Return the record of one file; raise `ImageError` when there is none."""
+        for file in self.files:
+            if file.name == name:
+                return file
+        raise ImageError(f"{self.name} has no file {name}")
+
+
+def describe(path: Path, file_format: str, virtual: int, sha256: str) -> BuiltFile:
+    """Return the record of a finished file."""
+    status = path.stat()
+    return BuiltFile(
+        path.name, file_format, sha256, virtual, status.st_blocks * 512, status.st_size, status.st_mtime_ns
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file, as hexadecimal; holes are read as zeros."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json and SHA256SUMS into a folder that nobody reads yet."""
+    lines = [f"{file.sha256}  {file.name}\n" for file in manifest.files]
+    (folder / SUMS).write_text("".join(lines))
+    (folder / NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def read(folder: Path) -> Manifest | None:
+    """Return the manifest of a build folder, or None when there is none or another roost wrote it."""
+    try:
+        data = json.loads((folder / NAME).read_text())
+        files = tuple(BuiltFile(**file) for file in data.pop("files"))
+        return Manifest(files=files, **data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def changed_files(folder: Path, files: Sequence[BuiltFile]) -> list[str]:
+    """Return the names of files that are gone or are not what the build left, by size and time."""
+    changed = []
+    for file in files:
+        try:
+            status = (folder / file.name).stat()
+        except OSError:
+            changed.append(file.name)
+            continue
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+            changed.append(file.name)
+    return changed
+
+
+def is_fresh(folder: Path, key: str) -> Manifest | None:
+    """Return the manifest if the folder holds exactly what `key` would build again."""
+    manifest = read(folder)
+    if manifest is None or manifest.key != key or changed_files(folder, manifest.files):
+        return None
+    return manifest
