@@ -1,0 +1,55 @@
+"""Where ownership matters: root of a name space of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from roost.errors import HostError
+from roost.host import namespace, process
+from roost.host.namespace import Namespace
+
+
+def test_a_user_gets_a_user_namespace() -> None:
+    argv = Namespace(user=True).argv(["id", "-u"])
+    assert argv[:4] == ["unshare", "--user", "--map-root-user", "--map-auto"]
+    assert argv[-3:] == ["--", "id", "-u"]
+
+
+def test_root_gets_none() -> None:
+    assert "--user" not in Namespace(user=False).argv(["id"])
+
+
+def test_the_network_can_be_taken_away() -> None:
+    assert "--net" in Namespace(user=False, network=False).argv(["id"])
+
+
+def test_a_file_can_belong_to_somebody_else(tmp_path: Path) -> None:
+    here = namespace.current()
+    namespace.probe(here)
+    script = f"echo x > {tmp_path}/f && chown 5:6 {tmp_path}/f && stat -c %u:%g {tmp_path}/f && rm {tmp_path}/f"
+    assert process.run(here.argv(["sh", "-c", script]), deadline=20, capture=True).text == "5:6\n"
+
+
+def test_mounts_do_not_reach_the_host(tmp_path: Path) -> None:
+    done = process.run(
+        namespace.current().argv(
+            ["sh", "-c", f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/x && ls {tmp_path}"]
+        ),
+        deadline=20,
+        capture=True,
+    )
+    assert done.text == "x\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_without_user_namespaces_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "unshare"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HostError, match="cannot make a user namespace") as caught:
+        namespace.probe(Namespace(user=True))
+    assert "--add-subuids" in str(caught.value)
