@@ -1,0 +1,119 @@
+"""What can be wrong with a recipe's disks before anything is built. Pure; all mistakes at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from roost.disk.layout import GPT_PARTITIONS, MBR_LIMIT, MBR_PARTITIONS, SECTOR, MiB, plan
+from roost.errors import ImageError, Location, Problem
+from roost.recipe.model import Disk, FileSystem, Partition, Recipe
+from roost.recipe.quantities import format_size
+
+#: File systems that are written on the host.
+WRITTEN: frozenset[FileSystem] = frozenset({"ext4", "ext3", "ext2", "swap", "vfat"})
+#: The least size of a file system in bytes: below it, its tool refuses or nothing fits beside the metadata.
+LEAST: dict[FileSystem, int] = {"ext4": MiB, "ext3": 8 * MiB, "ext2": MiB, "vfat": MiB, "swap": MiB}
+LABEL_LENGTH: dict[FileSystem, int] = {"ext4": 16, "ext3": 16, "ext2": 16, "swap": 15, "vfat": 11}
+#: Where the guest's kernel mounts its own file systems: nothing can lie below.
+KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")
+
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in the disks of a recipe; `key` leads to it, such as ("disks", 0, "partitions", 1, "size")."""
+
+    key: Key
+    what: str
+    hint: str | None = None
+
+    def located(self, locate: Callable[[Key], Location | None]) -> Problem:
+        """Return it as a problem; `locate` knows where a key stands in the recipe's files."""
+        return Problem(self.what, locate(self.key), self.hint)
+
+
+def check(recipe: Recipe) -> tuple[Mistake, ...]:
+    """Return all mistakes in the disks of a recipe that can be seen without building it."""
+    return tuple(_mistakes(recipe))
+
+
+def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    names = Counter(disk.name for disk in recipe.disks)
+    mounts: set[str] = set()
+    labels: set[str] = set()
+    if sum(disk.role == "io" for disk in recipe.disks) > 1:
+        yield Mistake(("disks",), "only one disk can have role io")
+    for number, disk in enumerate(recipe.disks):
+        key: Key = ("disks", number)
+        if names[disk.name] > 1:
+            yield Mistake((*key, "name"), f"two disks are named '{disk.name}'")
+        for index, area in enumerate(disk.areas):
+            place = (*key, "partitions", index) if disk.partitions else key
+            yield from _area(area, place)
+            for taken, value, word in ((mounts, area.mount, "mount"), (labels, area.label, "label")):
+                if value is not None and value in taken:
+                    yield Mistake((*place, word), f"two file systems have the {word} {value}")
+                if value is not None:
+                    taken.add(value)
+        yield from _table(recipe, disk, key)
+
+
+def _area(area: Partition, key: Key) -> Iterator[Mistake]:
+    kind = area.filesystem
+    if kind not in WRITTEN:
+        yield Mistake(
+            (*key, "filesystem"), f"{kind} cannot be written on the host", f"use one of {', '.join(sorted(WRITTEN))}"
+        )
+        return
+    if area.size is not None and area.size < LEAST[kind]:
+        yield Mistake(
+            (*key, "size"),
+            f"{format_size(area.size)} is too small for {kind}",
+            f"at least {format_size(LEAST[kind])}",
+        )
+    if kind == "vfat" and area.size is None:
+        yield Mistake(key, "vfat needs a size")
+    if area.label is not None and len(area.label) > LABEL_LENGTH[kind]:
+        yield Mistake((*key, "label"), f"a label of {kind} has at most {LABEL_LENGTH[kind]} characters: {area.label}")
+    if area.mount is not None:
+        yield from _mount(area.mount, kind, key)
+
+
+def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
+    if mount != "/" and (mount.endswith("/") or any(part in {"", ".", ".."} for part in mount[1:].split("/"))):
+        yield Mistake((*key, "mount"), f"{mount} is no plain path", "write it without //, . or .. and no / at the end")
+    if any(mount == top or mount.startswith(f"{top}/") for top in KERNEL_MOUNTS):
+        yield Mistake((*key, "mount"), f"{mount} belongs to the kernel of the guest: nothing on a disk is seen there")
+    if mount == "/" and kind == "vfat":
+        yield Mistake((*key, "filesystem"), "a root file system has owners and links, which vfat lacks", "use ext4")
+
+
+def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
+    bios = recipe.kernel.placement != "external" and "kvm" in recipe.hypervisors
+    if bios and not disk.partitions and disk.name == recipe.root_disk.name:
+        yield Mistake(
+            key,
+            "a bare file system has no room for a boot loader, and kvm boots the kernel in the image",
+            "give the disk partitions, or `kernel: {placement: external}`",
+        )
+    if not disk.partitions:
+        return
+    most = MBR_PARTITIONS if disk.table == "mbr" else GPT_PARTITIONS - 1
+    if len(disk.partitions) > most:
+        yield Mistake(
+            (*key, "partitions", most),
+            f"{disk.table} holds at most {most} partitions; here: {len(disk.partitions)}",
+            "write `table: gpt`" if disk.table == "mbr" else None,
+        )
+        return
+    try:
+        plan(recipe, disk, [area.size or area.free or 0 for area in disk.partitions])
+    except ImageError as error:
+        yield Mistake(
+            (*key, "partitions"),
+            error.problem.what,
+            f"{error.problem.hint}; MBR ends at {MBR_LIMIT * SECTOR >> 40} TiB",
+        )

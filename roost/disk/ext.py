@@ -1,0 +1,256 @@
+"""ext2, ext3 and ext4, written by mke2fs straight into a disk file at their offset. The same bytes every time.
+
+mke2fs copies the status-change time of each inode and the host's access times; both are set afterwards, by
+one debugfs script over inode numbers, so that no name of the tree ever stands in a script. Device nodes are
+written there too. No blocks are reserved for root: what is free, is free for everyone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from roost.disk.geometry import Geometry, kernel_reserve
+from roost.disk.layout import Extent
+from roost.disk.measure import BLOCK, Entry
+from roost.disk.tree import DeviceNode
+from roost.errors import HostError, ImageError, RoostError, ToolError
+from roost.host import process
+from roost.host.namespace import Namespace
+
+CONFIGURATION = Path(__file__).with_name("mke2fs.conf")
+ROOT_INODE = 2
+FIRST_INODE = 11
+DEVICE_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+#: File type bits of an inode's mode (stat(2)).
+TYPE_BITS = {"c": 0o020000, "b": 0o060000, "p": 0o010000}
+#: What mke2fs says when the content does not fit, and when the host's disk is full.
+FULL = "Could not allocate"
+HOST_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+
+#: Binds an empty folder over each mount point, in the command's own mount namespace, then becomes mke2fs.
+#: Arguments: the empty folder, how many mount points, these, the command.
+HIDE = (
+    'empty=$1; count=$2; shift 2; while [ "$count" -gt 0 ]; do mount --bind -- "$empty" "$1" || exit 1;'
+    ' shift; count=$((count - 1)); done; exec "$@"'
+)
+
+
+class DoesNotFitError(RoostError):
+    """The content does not fit into the file system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a file system this one: UUID, the seed of its directory hashes, label, and its time (seconds)."""
+
+    uuid: UUID
+    hash_seed: UUID
+    label: str | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What goes into a file system: a folder, the root folder's own facts, device nodes.
+
+    `hidden` are mount points of other file systems below `folder` (absolute on the host), which stay empty;
+    `empty` is the folder that is seen there instead.
+    """
+
+    folder: Path
+    root: Entry
+    devices: tuple[DeviceNode, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    empty: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a written file system has: blocks of 4 KiB in all and free, inodes in all and free."""
+
+    blocks: int
+    free_blocks: int
+    inodes: int
+    free_inodes: int
+    free_inode_ranges: tuple[tuple[int, int], ...]
+
+
+def mke2fs_argv(file: str, at: Extent, shape: Geometry, identity: Identity, source: Path | None) -> list[str]:
+    """Return mke2fs' command line for a file system in `file`, inside the range `at`."""
+    options = [
+        f"hash_seed={identity.hash_seed}",
+        "root_owner=0:0",
+        # The disk file is new and sparse: zeros need not be written, and the guest need not write them either.
+        "assume_storage_prezeroed=1",
+        "nodiscard",
+    ]
+    if at.offset:
+        options.append(f"offset={at.offset}")
+    argv = ["mke2fs", "-q", "-F", "-t", shape.filesystem, "-T", "roost", "-b", str(BLOCK), "-m", "0"]
+    argv += ["-N", str(shape.inodes), "-U", str(identity.uuid), "-E", ",".join(options)]
+    if shape.journal:
+        argv += ["-J", f"size={shape.journal}"]
+    elif shape.filesystem != "ext2":
+        argv += ["-O", "^has_journal"]
+    if identity.label:
+        argv += ["-L", identity.label]
+    if source is not None:
+        argv += ["-d", str(source)]
+    return [*argv, file, str(shape.blocks)]
+
+
+def write(
+    disk: Path,
+    at: Extent,
+    shape: Geometry,
+    identity: Identity,
+    source: Source | None,
+    *,
+    namespace: Namespace,
+    log_dir: Path,
+) -> Space:
+    """Write a file system into the disk file and return what space it has.
+
+    Raises `DoesNotFitError` when the content needs more room, `HostError` when the host's disk is full.
+    """
+    argv = mke2fs_argv(disk.name, at, shape, identity, source.folder if source else None)
+    environment = {"MKE2FS_CONFIG": str(CONFIGURATION), "E2FSPROGS_FAKE_TIME": str(identity.epoch)}
+    if source and source.hidden:
+        hidden = [str(path) for path in source.hidden]
+        argv = ["sh", "-c", HIDE, "sh", str(source.empty), str(len(hidden)), *hidden, *argv]
+    try:
+        process.run(
+            namespace.argv(argv),
+            deadline=3600,
+            env=environment,
+            cwd=disk.parent,
+            log=log_dir / "mke2fs.log",
+            what=f"cannot make the {shape.filesystem} file system of disk {disk.name}",
+        )
+    except ToolError as error:
+        if any(text in error.tail for text in HOST_FULL):
+            raise HostError(
+                f"no space left for {disk.name} in {disk.parent}", hint="free some space, or build elsewhere"
+            ) from error
+        if FULL in error.tail:
+            raise DoesNotFitError(error.problem.what, log=error.log, tail=error.tail) from error
+        raise
+    space = read_space(disk, at)
+    devices = source.devices if source else ()
+    _settle(disk, at, settle_script(space, identity.epoch, source), environment, log_dir)
+    settled = read_space(disk, at)
+    if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + len(devices):
+        raise ImageError(
+            f"not all device nodes were written to {disk.name}",
+            hint="their folders must be in the tree, and they themselves must not",
+            log=log_dir / "debugfs.log",
+        )
+    return settled
+
+
+def settle_script(space: Space, epoch: int, source: Source | None) -> str:
+    """Return the debugfs script that sets times, the root folder's owner and mode, and makes the device nodes."""
+    lines: list[str] = []
+    for device in source.devices if source else ():
+        if not DEVICE_PATH.fullmatch(device.path) or "/../" in device.path or "/./" in device.path:
+            raise ImageError(f"{device.path!r} is no plain path for a device node", hint="letters, digits and ._+-")
+        folder, _, name = device.path.rpartition("/")
+        numbers = "" if device.type == "p" else f" {device.major} {device.minor}"
+        lines += [f"cd {folder or '/'}", f"mknod {name} {device.type}{numbers}"]
+        lines.append(f"sif {name} mode 0{TYPE_BITS[device.type] | device.mode:o}")
+        lines += [f"sif {name} uid {device.uid}", f"sif {name} gid {device.gid}"]
+    when = f"@{epoch}"
+    if source:
+        root = source.root
+        lines += [f"sif <{ROOT_INODE}> mode 0{0o040000 | root.mode:o}", f"sif <{ROOT_INODE}> uid {root.uid}"]
+        lines += [f"sif <{ROOT_INODE}> gid {root.gid}", f"sif <{ROOT_INODE}> mtime @{min(root.mtime, epoch)}"]
+        for inode in _used(space):
+            lines += [f"sif <{inode}> {field} {when}" for field in ("atime", "ctime", "crtime")]
+    return "\n".join(lines) + "\n"
+
+
+def _used(space: Space) -> Iterator[int]:
+    """Yield the root folder's inode and all that hold files."""
+    yield ROOT_INODE
+    start = FIRST_INODE
+    for first, last in (*space.free_inode_ranges, (space.inodes + 1, space.inodes + 1)):
+        yield from range(start, first)
+        start = max(start, last + 1)
+
+
+def _settle(disk: Path, at: Extent, script: str, environment: dict[str, str], log_dir: Path) -> None:
+    if not script.strip():
+        return
+    process.run(
+        ["debugfs", "-w", "-f", "-", target(disk, at)],
+        stdin=script.encode(),
+        deadline=600,
+        env=environment,
+        cwd=disk.parent,
+        # Standard output repeats the script; only complaints reach the log.
+        capture=True,
+        log=log_dir / "debugfs.log",
+        what=f"cannot set the times of {disk.name}",
+    )
+
+
+def target(disk: Path, at: Extent) -> str:
+    """Return how e2fsprogs' tools name a file system inside a file: relative, so that no folder's `?` matters."""
+    return f"{disk.name}?offset={at.offset}" if at.offset else disk.name
+
+
+def read_space(disk: Path, at: Extent) -> Space:
+    """Return the space of the file system at `at`, from dumpe2fs."""
+    done = process.run(
+        ["dumpe2fs", target(disk, at)], deadline=300, capture=True, cwd=disk.parent, what=f"cannot read {disk.name}"
+    )
+    return parse_dumpe2fs(done.text)
+
+
+def parse_dumpe2fs(text: str) -> Space:
+    """Return the space that dumpe2fs tells about; reserved blocks do not count as free."""
+    head: dict[str, int] = {}
+    ranges: list[tuple[int, int]] = []
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key == "  Free inodes":
+            for part in value.replace(",", " ").split():
+                first, _, last = part.partition("-")
+                ranges.append((int(first), int(last or first)))
+        elif not key.startswith(" ") and value.strip().isdigit():
+            head.setdefault(key, int(value))
+    return Space(
+        head["Block count"],
+        head["Free blocks"] - head["Reserved block count"],
+        head["Inode count"],
+        head["Free inodes"],
+        tuple(sorted(ranges)),
+    )
+
+
+def available(filesystem: Geometry, space: Space) -> int:
+    """Return the bytes that a normal user of the mounted file system has (df's "Available")."""
+    return (space.free_blocks - kernel_reserve(filesystem.filesystem, space.blocks)) * BLOCK
+
+
+def check(disk: Path, areas: Sequence[Extent], epoch: int, log_dir: Path) -> None:
+    """Raise `ImageError` unless e2fsck finds each of the file systems clean; writes nothing.
+
+    `epoch` is the present for e2fsck: the host's clock may be behind the archive's.
+    """
+    for at in areas:
+        try:
+            process.run(
+                ["e2fsck", "-f", "-n", target(disk, at)],
+                deadline=1800,
+                env={"E2FSCK_TIME": str(epoch)},
+                cwd=disk.parent,
+                log=log_dir / "e2fsck.log",
+                what=f"the file system at byte {at.offset} of {disk.name} is not clean",
+            )
+        except ToolError as error:
+            raise ImageError(error.problem.what, log=error.log, tail=error.tail) from error

@@ -1,0 +1,117 @@
+"""Which part of the root tree goes into which file system, and what a file system is filled from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from roost.disk import measure
+from roost.disk.ext import Source
+from roost.disk.measure import Entry
+from roost.disk.tree import DeviceNode, TreeInfo
+from roost.host import process
+from roost.host.namespace import Namespace
+from roost.recipe.model import Disk, Recipe
+
+#: The folders of an io disk (job contract): what the job is given, and what it leaves.
+IO_FOLDERS = ("input", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What fills one file system: its source (None: it stays empty), and all names in it."""
+
+    source: Source | None
+    entries: tuple[Entry, ...]
+
+
+NOTHING = Filling(None, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Fillings:
+    """Fillings by mount point, and the one of the io disk."""
+
+    mounted: dict[str, Filling]
+    io: Filling
+
+    def of(self, disk: Disk, index: int) -> Filling:
+        """Return what fills the `index`th file system of `disk`."""
+        mount = disk.areas[index].mount
+        if mount is not None:
+            return self.mounted.get(mount, NOTHING)
+        return self.io if disk.role == "io" else NOTHING
+
+
+def prepare(
+    recipe: Recipe, tree: TreeInfo | None, scratch: Path, *, namespace: Namespace, epoch: int, log_dir: Path
+) -> Fillings:
+    """Measure the tree and divide it among the mount points; mount points it lacks are made.
+
+    No time in the tree is later than `epoch` afterwards. Raises `ImageError` for a mount point behind a link.
+    """
+    io = _io(scratch / "io", epoch)
+    if tree is None:
+        return Fillings({}, io)
+    # The tools run in the disk's folder.
+    top = tree.path.absolute()
+    empty = _folder(scratch / "empty", epoch)
+    log = log_dir / "measure.log"
+    mounts = [area.mount for disk in recipe.disks for area in disk.areas if area.mount]
+    entries = measure.listing(top, namespace, log)
+    missing = [mount for mount in mounts if mount != "/" and not measure.mount_point(entries, mount)]
+    if missing:
+        folders = [top / mount[1:] for mount in missing]
+        process.run(namespace.argv(["mkdir", "-p", "-m", "0755", "--", *folders]), deadline=60, log=log)
+        entries = measure.listing(top, namespace, log)
+    measure.clamp(top, epoch, namespace, log)
+    mounted = {}
+    for mount in mounts:
+        inside = measure.below(entries, mount, mounts)
+        root = next(entry for entry in inside if not entry.path)
+        source = Source(
+            top / mount[1:],
+            root,
+            tuple(_devices(tree.devices, mount, mounts)),
+            tuple(top / other[1:] for other in _topmost(mount, mounts)),
+            empty,
+        )
+        mounted[mount] = Filling(source, inside)
+    return Fillings(mounted, io)
+
+
+def _topmost(mount: str, mounts: list[str]) -> list[str]:
+    """Return the other mount points below `mount` that lie below no third one: what to hide."""
+    inner = sorted(other for other in mounts if other != mount and _under(other, mount))
+    return [one for one in inner if not any(one != other and _under(one, other) for other in inner)]
+
+
+def _under(path: str, mount: str) -> bool:
+    return mount in ("/", path) or path.startswith(f"{mount}/")
+
+
+def _devices(devices: tuple[DeviceNode, ...], mount: str, mounts: list[str]) -> list[DeviceNode]:
+    """Return the device nodes of the file system on `mount`, their paths below it."""
+    mine = []
+    for device in devices:
+        holder = max((other for other in mounts if _under(device.path, other)), key=len)
+        if holder == mount:
+            mine.append(replace(device, path=device.path if mount == "/" else device.path[len(mount) :]))
+    return mine
+
+
+def _io(folder: Path, epoch: int) -> Filling:
+    _folder(folder, epoch)
+    paths = [_folder(folder / name, epoch) for name in IO_FOLDERS]
+    os.utime(folder, (epoch, epoch))
+    root = Entry(b"", "d", "0", 2, 0, 0o755, 0, 0, epoch)
+    entries = (root, *(root._replace(path=path.name.encode()) for path in paths))
+    return Filling(Source(folder, root), entries)
+
+
+def _folder(path: Path, epoch: int) -> Path:
+    path.mkdir()
+    path.chmod(0o755)
+    os.utime(path, (epoch, epoch))
+    return path

@@ -1,0 +1,113 @@
+"""How large an ext file system must be to hold a content and a promise of free space. Pure.
+
+The formulas are mke2fs' own (e2fsprogs, lib/ext2fs/initialize.c and misc/util.c); the writer still looks
+afterwards whether the promise holds, and asks for more when it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roost.disk.measure import BLOCK, Content
+from roost.recipe.model import FileSystem
+
+MiB = 1 << 20
+BLOCKS_PER_MIB = MiB // BLOCK
+#: One bitmap block describes a group.
+BLOCKS_PER_GROUP = 8 * BLOCK
+INODES_PER_BLOCK = BLOCK // 256
+#: mke2fs' default is an inode for each 16 KiB; here it applies to what is free for the user.
+BYTES_PER_INODE = 16384
+#: Free inodes that even a file system without free space gets: a guest makes a few files at its first boot.
+LEAST_INODES = 256
+RESERVED_INODES = 10
+#: Beyond the largest of these sizes (in blocks), a journal of 64 MiB; below the smallest none fits.
+JOURNALS = ((2048, 0), (128 * BLOCKS_PER_MIB, 4), (1024 * BLOCKS_PER_MIB, 16), (2048 * BLOCKS_PER_MIB, 32))
+LARGEST_JOURNAL = 64
+#: A last group smaller than this beside its metadata is not used by mke2fs.
+LEAST_GROUP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The shape of an ext file system: blocks of 4 KiB, inodes, journal in MiB (0: none)."""
+
+    filesystem: FileSystem
+    blocks: int
+    inodes: int
+    journal: int
+
+
+def uses_extents(filesystem: FileSystem) -> bool:
+    """Return whether files are mapped by extents (ext4), not by indirect blocks."""
+    return filesystem == "ext4"
+
+
+def kernel_reserve(filesystem: FileSystem, blocks: int) -> int:
+    """Return the blocks that Linux keeps for itself on a mounted ext4: df never counts them as available.
+
+    fs/ext4/super.c, ext4_calculate_resv_clusters: 2 %, at most 4096 blocks, only with extents.
+    """
+    return min(blocks // 50, 4096) if uses_extents(filesystem) else 0
+
+
+def for_free(filesystem: FileSystem, content: Content, free: int, extra: int = 0) -> Geometry:
+    """Return the smallest geometry in whole MiB with `free` bytes left for a normal user.
+
+    `extra` blocks are added (or, when negative, left out): what an earlier attempt was short of.
+    """
+    inodes = RESERVED_INODES + 1 + content.inodes + max(LEAST_INODES, -(-free // BYTES_PER_INODE))
+    # Half a per cent and a little more for what names and sizes do not tell: attributes, odd extents.
+    wanted = max(0, content.blocks + content.blocks // 200 + 64 + extra) + -(-free // BLOCK)
+    blocks = BLOCKS_PER_MIB
+    while True:
+        shape = Geometry(filesystem, blocks, inodes, _journal(filesystem, blocks))
+        short = wanted + overhead(shape) + kernel_reserve(filesystem, blocks) - blocks
+        if short <= 0:
+            return shape
+        blocks += -(-short // BLOCKS_PER_MIB) * BLOCKS_PER_MIB
+
+
+def for_size(filesystem: FileSystem, content: Content, size: int) -> Geometry:
+    """Return the geometry of a file system of `size` bytes, rounded up to whole MiB."""
+    blocks = -(-size // MiB) * BLOCKS_PER_MIB
+    free = max(0, blocks - content.blocks) * BLOCK
+    inodes = RESERVED_INODES + 1 + content.inodes + max(LEAST_INODES, free // BYTES_PER_INODE)
+    return Geometry(filesystem, blocks, inodes, _journal(filesystem, blocks))
+
+
+def overhead(shape: Geometry) -> int:
+    """Return the blocks of metadata that an empty file system of this shape has, at most."""
+    groups = -(-shape.blocks // BLOCKS_PER_GROUP)
+    per_descriptor_block = BLOCK // (64 if uses_extents(shape.filesystem) else 32)
+    descriptors = -(-groups // per_descriptor_block)
+    largest = min(0xFFFFFFFF, shape.blocks * 1024)
+    growth = -(-largest // BLOCKS_PER_GROUP)
+    reserved = min(BLOCK // 4, max(0, -(-growth // per_descriptor_block) - descriptors))
+    per_copy = 1 + descriptors + reserved
+    tables = -(-shape.inodes // (groups * INODES_PER_BLOCK))
+    # mke2fs leaves a small last group unused when it has no room for its own metadata.
+    rest = shape.blocks % BLOCKS_PER_GROUP
+    group = 2 + tables + per_copy
+    unused = rest if groups > 1 and 0 < rest < group + LEAST_GROUP else 0
+    journal = shape.journal * BLOCKS_PER_MIB
+    # The root folder, 16 KiB of lost+found, the resize inode's and the journal's indirect blocks.
+    fixed = 1 + 4 + 1 + 1 + journal // 1024
+    return _copies(groups) * per_copy + groups * (2 + tables) + journal + fixed + unused
+
+
+def _copies(groups: int) -> int:
+    """Return how many groups hold a copy of the superblock: 0, 1 and the powers of 3, 5 and 7 (sparse_super)."""
+    count = min(groups, 2)
+    for base in (3, 5, 7):
+        power = base
+        while power < groups:
+            count += 1
+            power *= base
+    return count
+
+
+def _journal(filesystem: FileSystem, blocks: int) -> int:
+    if filesystem == "ext2":
+        return 0
+    return next((journal for below, journal in JOURNALS if blocks < below), LARGEST_JOURNAL)

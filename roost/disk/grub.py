@@ -1,0 +1,172 @@
+"""GRUB for BIOS, written into a disk file without mounting it, and the grub.cfg that it and pygrub read.
+
+boot.img goes into the first sector, around the partition table; it loads the first sector of the core image
+(diskboot.img), which loads the rest. Where these lie is patched into both, as grub-install's setup does
+(GRUB source: boot/i386/pc/boot.S, diskboot.S, include/grub/offsets.h).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+from roost.disk.layout import SECTOR, Layout
+from roost.errors import HostError, ImageError, UsageError
+from roost.host import process
+from roost.recipe.model import FileSystem, Recipe
+
+#: Modules in the core image: nothing is loaded from the image's file system.
+MODULES = [
+    "biosdisk",
+    "part_msdos",
+    "part_gpt",
+    "normal",
+    "linux",
+    "search",
+    "search_fs_uuid",
+    "search_label",
+    "serial",
+    "terminal",
+    "configfile",
+    "echo",
+    "test",
+    "ls",
+    "cat",
+    "halt",
+    "reboot",
+]
+FILESYSTEM_MODULES: dict[FileSystem, tuple[str, ...]] = {
+    "ext4": ("ext2",),
+    "ext3": ("ext2",),
+    "ext2": ("ext2",),
+    "vfat": ("fat",),
+    "xfs": ("xfs",),
+    "btrfs": ("btrfs",),
+    "squashfs": ("squash4",),
+}
+#: Where distributions keep GRUB's modules for BIOS, and what installs them.
+FOLDERS = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/local/lib/grub/i386-pc")
+INSTALL = "apt-get install grub-pc-bin grub-common (Enterprise Linux: grub2-pc-modules grub2-tools-minimal)"
+
+#: boot.S: the sector of the core image (64 bits), and the jump that skips a work-around for old BIOSes.
+KERNEL_SECTOR = 0x5C
+DRIVE_CHECK = 0x66
+#: The boot sector's code ends here: Windows' disk signature and the partition table follow, up to the 55 AA.
+CODE_END = 0x1B8
+#: diskboot.S: at its end stands the first entry of the block list: sector (64 bits), count, segment (16 each).
+BLOCK_LIST = SECTOR - 12
+
+#: What both GRUB's shell and pygrub, which knows no quotes, read as it stands.
+PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
+
+
+def early_configuration(boot_uuid: UUID | str, folder: str) -> str:
+    """Return the configuration inside the core image: console, and where grub.cfg is (`folder`, such as /boot/grub)."""
+    return (
+        "serial --unit=0 --speed=115200\n"
+        "terminal_input --append serial\n"
+        "terminal_output --append serial\n"
+        f"search.fs_uuid {boot_uuid} root\n"
+        f"set prefix=($root){_quoted(folder)}\n"
+    )
+
+
+def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline: str, boot_uuid: UUID | str) -> str:
+    """Return the text of grub.cfg.
+
+    Paths are absolute in the file system that holds them, `boot_uuid` is that file system's, `cmdline` the
+    kernel's parameters. Raises `UsageError` for parameters that GRUB or, with hypervisor xen, pygrub cannot pass on.
+    """
+    words = [kernel_path, *cmdline.split()]
+    paths = [kernel_path] if initrd_path is None else [kernel_path, initrd_path]
+    for word in words + paths[1:]:
+        _passes(word, pygrub="xen" in recipe.hypervisors)
+    lines = [
+        f"# {recipe.name}: written by roost. GRUB and pygrub read this file.",
+        "set timeout=0",
+        "set default=0",
+        f"menuentry '{recipe.name}' {{",
+        f"\tsearch --no-floppy --fs-uuid --set=root {boot_uuid}",
+        f"\tlinux {' '.join(map(_quoted, words))}",
+    ]
+    if initrd_path is not None:
+        lines.append(f"\tinitrd {_quoted(initrd_path)}")
+    return "\n".join([*lines, "}", ""])
+
+
+def _passes(word: str, *, pygrub: bool) -> None:
+    # GRUB puts a backslash before these when it hands the command line to the kernel (grub-core/lib/cmdline.c).
+    bad = next((char for char in word if char in "'\"\\" or not char.isprintable() or char == " "), None)
+    if bad is not None:
+        raise UsageError(f"GRUB cannot pass {bad!r} to a kernel: {word!r}", hint="leave it out of kernel.parameters")
+    if pygrub and not PLAIN.fullmatch(word):
+        raise UsageError(
+            f"pygrub cannot read {word!r}: it knows no quotes", hint="use letters, digits and _./:=,@%+- under xen"
+        )
+
+
+def _quoted(word: str) -> str:
+    return word if PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+def core_image(filesystem: FileSystem, early: str, log: Path) -> tuple[bytes, bytes]:
+    """Return GRUB's boot sector and a core image that reads `filesystem` and runs `early`. Always the same bytes."""
+    folder = next((Path(name) for name in FOLDERS if (Path(name) / "boot.img").is_file()), None)
+    tool = next((name for name in ("grub-mkimage", "grub2-mkimage") if process.which(name)), None)
+    if folder is None or tool is None:
+        raise HostError("GRUB for BIOS is not installed", hint=INSTALL)
+    with tempfile.TemporaryDirectory(prefix="roost-grub-") as name:
+        scratch = Path(name)
+        (scratch / "early.cfg").write_text(early)
+        argv = [tool, "--directory", str(folder), "--format", "i386-pc", "--prefix", "/boot/grub"]
+        argv += ["--config", "early.cfg", "--output", "core.img", *MODULES, *FILESYSTEM_MODULES[filesystem]]
+        process.run(argv, deadline=60, cwd=scratch, log=log, what="cannot make GRUB's core image")
+        return (folder / "boot.img").read_bytes(), (scratch / "core.img").read_bytes()
+
+
+def embedded(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:
+    """Return the first `CODE_END` bytes of the boot sector and the core image, to lie at `sector`.
+
+    Raises `ImageError` when they are not what GRUB 2 makes.
+    """
+    if len(boot) != SECTOR or len(core) <= SECTOR or boot[SECTOR - 2 :] != b"\x55\xaa":
+        raise ImageError("GRUB's boot.img or core.img has an odd size", hint=INSTALL)
+    start, count, segment = struct.unpack_from("<QHH", core, BLOCK_LIST)
+    rest = -(-len(core) // SECTOR) - 1
+    if (start, count) != (2, rest) or boot[DRIVE_CHECK] != 0xEB or boot[KERNEL_SECTOR : KERNEL_SECTOR + 8] != _SECTOR_1:
+        raise ImageError("GRUB's boot.img or core.img is not as GRUB 2 makes it", hint=INSTALL)
+    code = bytearray(boot[:CODE_END])
+    struct.pack_into("<Q", code, KERNEL_SECTOR, sector)
+    # grub-install does the same for hard disks: some BIOSes pass a wrong drive number.
+    code[DRIVE_CHECK : DRIVE_CHECK + 2] = b"\x90\x90"
+    patched = bytearray(core)
+    struct.pack_into("<QHH", patched, BLOCK_LIST, sector + 1, count, segment)
+    return bytes(code), bytes(patched)
+
+
+_SECTOR_1 = struct.pack("<Q", 1)
+
+
+def install(
+    disk: Path, layout: Layout, *, boot_uuid: UUID | str, filesystem: FileSystem, folder: str, log: Path
+) -> None:
+    """Make the disk file boot: GRUB looks for `folder`/grub.cfg on the file system with `boot_uuid`.
+
+    The partition table and the disk's signature stay as they are. Raises `ImageError` when the core image does
+    not fit where the layout has room for it.
+    """
+    if layout.core is None:
+        raise ImageError(f"disk {layout.disk} has no room for a boot loader", hint="give it partitions")
+    boot, core = core_image(filesystem, early_configuration(boot_uuid, folder), log)
+    if len(core) > layout.core.size:
+        raise ImageError(
+            f"GRUB's core image ({len(core)} bytes) does not fit before the first partition ({layout.core.size} bytes)"
+        )
+    code, core = embedded(boot, core, layout.core.offset // SECTOR)
+    with disk.open("r+b") as file:
+        file.write(code)
+        file.seek(layout.core.offset)
+        file.write(core)

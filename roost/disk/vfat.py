@@ -1,0 +1,86 @@
+"""FAT file systems, made by mkfs.vfat in place and filled by mtools: no mount, the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from roost.disk.layout import SECTOR, Extent
+from roost.disk.measure import Entry
+from roost.errors import ImageError, ToolError
+from roost.host import process
+from roost.host.namespace import Namespace
+
+
+def write(
+    disk: Path,
+    at: Extent,
+    *,
+    volume_id: str,
+    label: str | None,
+    folder: Path | None,
+    entries: Iterable[Entry],
+    epoch: int,
+    namespace: Namespace,
+    log_dir: Path,
+) -> None:
+    """Write a FAT file system into the range `at` of the disk file, with what `folder` holds.
+
+    `volume_id` is `XXXX-XXXX` in hexadecimal. Raises `ImageError` for what FAT cannot hold: links and devices,
+    or more than fits.
+    """
+    argv = ["mkfs.vfat", "--invariant", "-i", volume_id.replace("-", "")]
+    if label:
+        argv += ["-n", label.upper()]
+    if at.offset:
+        argv += ["--offset", str(at.offset // SECTOR)]
+    # The size counts blocks of 1 KiB.
+    process.run(
+        [*argv, disk.name, str(at.size // 1024)],
+        deadline=60,
+        cwd=disk.parent,
+        log=log_dir / "mkfs.vfat.log",
+        what=f"cannot make the vfat file system of {disk.name}",
+    )
+    if folder is None:
+        return
+    folders, files = _contents(entries)
+    image = f"{disk}@@{at.offset}"
+    # Folder by folder and sorted: mtools' own recursion takes names in the order of the host's file system.
+    commands = [["mmd", "-i", image, *(f"::/{path}" for path in folders)]] if folders else []
+    for parent, names in sorted(files.items()):
+        sources = [str(folder / parent / name) for name in names]
+        commands.append(["mcopy", "-i", image, "-m", "-Q", *sources, f"::/{parent}"])
+    if commands:
+        process.require("mcopy", "mtools")
+    for command in commands:
+        try:
+            process.run(
+                namespace.argv(command),
+                deadline=600,
+                # FAT has local times: with a fixed zone they are the same everywhere.
+                env={"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1", "MTOOLSRC": os.devnull},
+                log=log_dir / "mtools.log",
+                what=f"cannot fill the vfat file system of {disk.name}",
+            )
+        except ToolError as error:
+            raise ImageError(error.problem.what, log=error.log, tail=error.tail) from error
+
+
+def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the folders, parents first, and the names of the files in each folder (`` is the root), sorted."""
+    folders: list[str] = []
+    files: dict[str, list[str]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        path = entry.path.decode("utf-8", "surrogateescape")
+        if entry.type not in "fd":
+            raise ImageError(f"{path!r} is no plain file: vfat cannot hold it", hint="use ext4")
+        if not path:
+            continue
+        parent, _, name = path.rpartition("/")
+        if entry.type == "d":
+            folders.append(path)
+        else:
+            files.setdefault(parent, []).append(name)
+    return folders, files

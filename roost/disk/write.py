@@ -1,0 +1,238 @@
+"""A recipe's disks, written as sparse raw files: table, file systems, boot loader; checked; then, if asked, qcow2.
+
+What `free` promises is looked up in the finished file system. When the measure was too small, the disk is made
+larger and written again; when it was far too large (sparse files), smaller.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.disk import ext, fill, geometry, grub, measure, qemu_img, swap, table, vfat
+from roost.disk.ext import DoesNotFitError, Identity
+from roost.disk.fill import Filling, Fillings
+from roost.disk.geometry import Geometry
+from roost.disk.layout import Extent, Layout, MiB, boot_filesystem, plan
+from roost.disk.measure import BLOCK, Content
+from roost.disk.tree import TreeInfo
+from roost.errors import ImageError
+from roost.host.namespace import Namespace
+from roost.recipe.identity import filesystem_id, filesystem_uuid
+from roost.recipe.model import Disk, FileSystem, Partition, Recipe
+from roost.recipe.quantities import format_size
+
+EXT: frozenset[FileSystem] = frozenset({"ext2", "ext3", "ext4"})
+ATTEMPTS = 6
+#: Free space beyond the promise that is worth writing the disk again, and what is then left of it.
+SURPLUS = 64 * MiB
+MARGIN = 4 * MiB
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDisk:
+    """A finished disk: the raw file at `path`, `allocated` bytes of it on the host (`layout.size` is virtual).
+
+    `free` are the bytes that a normal user has on each of `Disk.areas`, None for those that hold no files.
+    """
+
+    name: str
+    path: Path
+    layout: Layout
+    allocated: int
+    free: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """One file system to be: what the recipe says, what goes in, and the blocks that an attempt asked for beside."""
+
+    recipe: Recipe
+    disk: Disk
+    index: int
+    spec: Partition
+    filling: Filling
+    content: Content
+    extra: int = 0
+    shrunk: bool = False
+
+    @property
+    def promised(self) -> int:
+        return self.spec.free or 0
+
+    @property
+    def shape(self) -> Geometry | None:
+        """The geometry of an ext file system, None for others."""
+        if self.spec.filesystem not in EXT:
+            return None
+        if self.spec.size is not None:
+            return geometry.for_size(self.spec.filesystem, self.content, self.spec.size)
+        return geometry.for_free(self.spec.filesystem, self.content, self.promised, self.extra)
+
+    @property
+    def size(self) -> int:
+        shape = self.shape
+        return shape.blocks * BLOCK if shape else self.spec.size or 0
+
+
+class _WriteAgainError(Exception):
+    """The area is to have `extra` blocks instead."""
+
+    def __init__(self, index: int, extra: int, *, shrunk: bool) -> None:
+        super().__init__(index, extra)
+        self.index, self.extra, self.shrunk = index, extra, shrunk
+
+
+def write_disks(
+    recipe: Recipe,
+    tree: TreeInfo | None,
+    folder: Path,
+    *,
+    namespace: Namespace,
+    epoch: int,
+    log_dir: Path,
+    wrote: Callable[[WrittenDisk], None] = lambda disk: None,
+) -> tuple[WrittenDisk, ...]:
+    """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
+
+    `tree` is divided among the mount points (None: nothing is mounted); its times are clamped to `epoch`, in
+    seconds since 1970. `wrote` is told of each disk. Each file appears whole or not at all. Raises `ImageError`
+    when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
+    """
+    # E2FSPROGS_FAKE_TIME=0 means the present.
+    epoch = max(1, epoch)
+    folder = folder.absolute()
+    written = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".disks-") as name:
+        scratch = Path(name)
+        fillings = fill.prepare(recipe, tree, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
+        for disk in recipe.disks:
+            done = _write_disk(recipe, disk, fillings, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
+            final = folder / done.path.name
+            done.path.rename(final)
+            written.append(WrittenDisk(done.name, final, done.layout, done.allocated, done.free))
+            wrote(written[-1])
+    return tuple(written)
+
+
+def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = None) -> Path:
+    """Write NAME.qcow2 beside the raw disk and return its path; `compress` is none, zstd or zlib."""
+    qcow2 = disk.path.with_suffix(".qcow2")
+    qemu_img.convert(disk.path, qcow2, compress=compress, log=log)
+    return qcow2
+
+
+def _write_disk(
+    recipe: Recipe, disk: Disk, fillings: Fillings, scratch: Path, *, namespace: Namespace, epoch: int, log_dir: Path
+) -> WrittenDisk:
+    areas = [_area(recipe, disk, index, fillings.of(disk, index)) for index in range(len(disk.areas))]
+    path = scratch / f"{disk.name}.raw"
+    for _ in range(ATTEMPTS):
+        layout = plan(recipe, disk, [area.size for area in areas])
+        try:
+            free = _attempt(path, layout, areas, namespace=namespace, epoch=epoch, log_dir=log_dir)
+        except _WriteAgainError as again:
+            index = again.index
+            areas[index] = _area(recipe, disk, index, areas[index].filling, again.extra, again.shrunk)
+            continue
+        return WrittenDisk(disk.name, path, layout, path.stat().st_blocks * 512, free)
+    raise ImageError(
+        f"disk {disk.name} cannot be made large enough for its content and the free space promised",
+        hint="give the file system a `size` instead of `free`",
+        log=log_dir / "mke2fs.log",
+    )
+
+
+def _area(recipe: Recipe, disk: Disk, index: int, filling: Filling, extra: int = 0, shrunk: bool = False) -> _Area:
+    spec = disk.areas[index]
+    content = measure.content(filling.entries, extents=geometry.uses_extents(spec.filesystem))
+    return _Area(recipe, disk, index, spec, filling, content, extra, shrunk)
+
+
+def _attempt(
+    path: Path, layout: Layout, areas: list[_Area], *, namespace: Namespace, epoch: int, log_dir: Path
+) -> tuple[int | None, ...]:
+    """Write the whole disk; return the bytes free on each area."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        file.truncate(layout.size)
+    # HTCondor hands disks to another user on the execution point.
+    path.chmod(0o644)
+    table.write(path, layout, log_dir / "sfdisk.log")
+    free = [
+        _write_area(path, at, area, namespace=namespace, epoch=epoch, log_dir=log_dir)
+        for at, area in zip(layout.areas, areas, strict=True)
+    ]
+    if layout.core is not None:
+        recipe = areas[0].recipe
+        disk, index, mount = boot_filesystem(recipe)
+        grub.install(
+            path,
+            layout,
+            boot_uuid=filesystem_id(recipe, disk, index),
+            filesystem=disk.areas[index].filesystem,
+            folder="/boot/grub" if mount == "/" else "/grub",
+            log=log_dir / "grub.log",
+        )
+    ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], epoch, log_dir)
+    return tuple(free)
+
+
+def _write_area(path: Path, at: Extent, area: _Area, *, namespace: Namespace, epoch: int, log_dir: Path) -> int | None:
+    spec = area.spec
+    uuid = filesystem_uuid(area.recipe, area.disk, area.index)
+    if area.shape is not None:
+        seed = area.recipe.uuid_of("hash-seed", area.disk.name, str(area.index))
+        return _write_ext(path, at, area, area.shape, Identity(uuid, seed, spec.label, epoch), namespace, log_dir)
+    if spec.filesystem == "swap":
+        swap.write(path, at, uuid=uuid, label=spec.label, log_dir=log_dir)
+        return None
+    if spec.filesystem == "vfat":
+        source = area.filling.source
+        vfat.write(
+            path,
+            at,
+            volume_id=filesystem_id(area.recipe, area.disk, area.index),
+            label=spec.label,
+            folder=source.folder if source else None,
+            entries=area.filling.entries,
+            epoch=epoch,
+            namespace=namespace,
+            log_dir=log_dir,
+        )
+        return None
+    raise ImageError(f"{spec.filesystem} cannot be written on the host", hint="use ext4")
+
+
+def _write_ext(
+    path: Path, at: Extent, area: _Area, shape: Geometry, identity: Identity, namespace: Namespace, log_dir: Path
+) -> int:
+    """Write an ext file system; raise `_WriteAgainError` when it is not as large as it should be."""
+    fixed = area.spec.size is not None
+    try:
+        space = ext.write(path, at, shape, identity, area.filling.source, namespace=namespace, log_dir=log_dir)
+    except DoesNotFitError as error:
+        if fixed:
+            needed = geometry.for_free(shape.filesystem, area.content, 0).blocks * BLOCK
+            size = shape.blocks * BLOCK
+            short = f", {format_size(needed - size)} too small" if needed > size else ""
+            raise ImageError(
+                f"the content of {area.spec.mount or area.disk.name} needs {format_size(needed)};"
+                f" its size is {format_size(size)}{short}",
+                hint=f"make size at least {format_size(needed)}, or write free instead",
+                log=error.log,
+            ) from error
+        raise _WriteAgainError(
+            area.index, area.extra + area.content.blocks // 10 + 16 * MiB // BLOCK, shrunk=area.shrunk
+        ) from error
+    free = ext.available(shape, space)
+    surplus = free - area.promised
+    if fixed:
+        return free
+    if surplus < 0:
+        raise _WriteAgainError(area.index, area.extra + (MARGIN - surplus) // BLOCK, shrunk=area.shrunk)
+    if surplus > max(SURPLUS, area.promised // 8) and not area.shrunk:
+        raise _WriteAgainError(area.index, area.extra - (surplus - MARGIN) // BLOCK, shrunk=True)
+    return free
