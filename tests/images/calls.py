@@ -1,0 +1,50 @@
+"""Calls of roost's command line, as the terminal's user makes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call of roost left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> Any:
+        """The JSON object on standard output."""
+        return json.loads(self.out)
+
+
+def roost(*argv: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None, timeout: float = 800) -> Ran:
+    """Run `python -m roost` as the terminal's user would."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "roost", *argv],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def build(name: str, cwd: Path = PROJECT) -> Path:
+    """Build an image and return its folder."""
+    ran = roost("build", name, "--json", cwd=cwd)
+    assert ran.code == 0, ran.err
+    return Path(ran.answer["folder"])

@@ -1,0 +1,48 @@
+"""Images that the tests share: built once through the command line, as a user would."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.images.calls import PROJECT, build
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Path:
+    """Return the folder of the image `smoke`."""
+    return build("smoke")
+
+
+@pytest.fixture(scope="session")
+def debian_12() -> Path:
+    """Return the folder of the image `debian-12`."""
+    return build("debian-12")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a project of its own with the shipped recipes and kernels; the cache is shared."""
+    for name in ("recipes", "kernels"):
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def qemu(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that boots copies of disks in a plain QEMU, no roost in between, and returns the console."""
+
+    def run(*disks: Path, timeout: float = 240, **written: Path) -> str:
+        argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot", "-monitor", "none"]
+        for disk in disks:
+            copy = written.get(disk.stem, tmp_path / disk.name)
+            subprocess.run(["cp", "--sparse=always", str(disk), str(copy)], check=True)
+            argv += ["-drive", f"file={copy},if=virtio,format={'qcow2' if disk.suffix == '.qcow2' else 'raw'}"]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        return done.stdout.decode("utf-8", "replace")
+
+    return run
