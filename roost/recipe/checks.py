@@ -1,0 +1,152 @@
+"""Checks of meaning that need no build: names that must exist or be unique, disks that must fit together.
+
+They read the tree, not the model, so that they run beside its mistakes and point at the very value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from roost.errors import Problem
+from roost.recipe.nodes import Node
+from roost.recipe.words import did_you_mean, shown
+
+_NOTHING = "there is no disk"
+
+
+def _disks(tree: Node) -> tuple[Node, ...]:
+    disks = tree.items.get("disks")
+    return disks.elements if disks is not None else ()
+
+
+def _text(node: Node, key: str) -> str | None:
+    found = node.items.get(key)
+    return found.text if found is not None else None
+
+
+def _areas(disk: Node) -> tuple[Node, ...]:
+    """Return the file systems of a disk: its partitions, or the disk itself."""
+    partitions = disk.items.get("partitions")
+    return partitions.elements if partitions is not None and partitions.elements else (disk,)
+
+
+def _repeated(values: Iterator[tuple[str, Node]] | list[tuple[str, Node]], what: str) -> Iterator[Problem]:
+    """Yield a problem for each value that an earlier one has already."""
+    seen: dict[str, Node] = {}
+    for value, node in values:
+        first = seen.setdefault(value, node)
+        if first is not node:
+            line = f" (the first: {first.where})" if first.where.line else ""
+            yield Problem(f"{what} '{shown(value)}'{line}", node.where)
+
+
+def _named(nodes: tuple[Node, ...], key: str) -> list[tuple[str, Node]]:
+    return [(str(node.items[key].value), node.items[key]) for node in nodes if _text(node, key) is not None]
+
+
+def disk_names(tree: Node) -> Iterator[Problem]:
+    """Two disks cannot have one name: it names their files."""
+    yield from _repeated(_named(_disks(tree), "name"), "a second disk named")
+
+
+def user_names(tree: Node) -> Iterator[Problem]:
+    """Two accounts cannot have one name."""
+    users = tree.items.get("users")
+    yield from _repeated(_named(users.elements if users is not None else (), "name"), "a second user named")
+
+
+def mounts(tree: Node) -> Iterator[Problem]:
+    """At most one file system is mounted on each folder."""
+    areas = tuple(area for disk in _disks(tree) for area in _areas(disk))
+    found = _named(areas, "mount")
+    yield from _repeated([(mount.rstrip("/") or "/", node) for mount, node in found], "a second file system mounted on")
+
+
+def root(tree: Node) -> Iterator[Problem]:
+    """Some file system is mounted on /."""
+    disks = tree.items.get("disks")
+    if disks is None or disks.incomplete or not disks.elements:
+        return
+    found = _named(tuple(area for disk in disks.elements for area in _areas(disk)), "mount")
+    if not any(mount.strip("/") == "" for mount, _ in found):
+        yield Problem("no file system is mounted on /", disks.place, "give the root's partition `mount: /`")
+
+
+def labels(tree: Node) -> Iterator[Problem]:
+    """Two file systems cannot have one label: the guest could find either."""
+    labelled = []
+    for disk in _disks(tree):
+        areas = _areas(disk)
+        labelled += _named(areas, "label")
+        name = disk.items.get("name")
+        if _text(disk, "role") == "io" and name is not None and name.text and "label" not in disk.items:
+            labelled.append((name.text[:16], name))
+    yield from _repeated(labelled, "a second file system labelled")
+
+
+def io_disk(tree: Node) -> Iterator[Problem]:
+    """There is at most one io disk."""
+    for role in _io_roles(tree)[1:]:
+        yield Problem("a second disk with role io", role.where, "a job has one io disk")
+
+
+def _io_roles(tree: Node) -> list[Node]:
+    return [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "io"]
+
+
+def job_of_io_disk(tree: Node) -> Iterator[Problem]:
+    """An io disk is there for a job."""
+    roles = _io_roles(tree)
+    job = tree.items.get("job")
+    if roles and (job is None or job.value is None) and not tree.incomplete:
+        yield Problem("a disk with role io, and no job to use it", roles[0].where, "add `job: {command: …}`")
+
+
+def _references(tree: Node, references: list[Node]) -> Iterator[Problem]:
+    names = list(dict.fromkeys(name for name, _ in _named(_disks(tree), "name")))
+    if any(disk.incomplete and "name" not in disk.items for disk in _disks(tree)):
+        return
+    for reference in references:
+        if reference.text is not None and reference.text not in names:
+            yield Problem(f"{_NOTHING} '{shown(reference.text)}'", reference.where, did_you_mean(reference.text, names))
+
+
+def returned_disks(tree: Node) -> Iterator[Problem]:
+    """`submit.return` names disks, each once, none of them read-only."""
+    returned = tree.find(("submit", "return"))
+    elements = returned.elements if returned is not None else ()
+    yield from _references(tree, list(elements))
+    yield from _repeated([(node.text, node) for node in elements if node.text is not None], "returned twice: disk")
+    fixed = {name for disk in _disks(tree) for name, _ in _named((disk,), "name") if _true(disk, "readonly")}
+    for node in elements:
+        if node.text in fixed:
+            yield Problem(f"the disk '{shown(node.text or '')}' is read-only: nothing new would come back", node.where)
+
+
+def _true(node: Node, key: str) -> bool:
+    found = node.items.get(key)
+    return found is not None and found.value is True
+
+
+def expected_disks(tree: Node) -> Iterator[Problem]:
+    """`boot_test.expect` looks for files on disks that exist."""
+    expect = tree.find(("boot_test", "expect"))
+    elements = expect.elements if expect is not None else ()
+    yield from _references(tree, [node.items["on"] for node in elements if "on" in node.items])
+
+
+def hypervisors(tree: Node) -> Iterator[Problem]:
+    """Each hypervisor is named once."""
+    named = tree.items.get("hypervisors")
+    found = [(node.text, node) for node in named.elements if node.text is not None] if named is not None else []
+    yield from _repeated(found, "named twice: hypervisor")
+
+
+_Check = Callable[[Node], Iterator[Problem]]
+_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, hypervisors)
+_ABSENT: tuple[_Check, ...] = (root, job_of_io_disk, returned_disks, expected_disks)
+
+
+def problems(tree: Node, *, whole: bool = True) -> list[Problem]:
+    """Return what all checks find in a merged tree; if it is not `whole` (a base could not be read), not what lacks."""
+    return [problem for check in (*_REPEATED, *(_ABSENT if whole else ())) for problem in check(tree)]

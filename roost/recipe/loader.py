@@ -1,0 +1,303 @@
+"""From a name to a checked recipe, or to all of its mistakes, each with file, line and column.
+
+A recipe file, the bases it `extends`, its `matrix` and `--set` become one tree of located values (`nodes`, `merge`,
+`matrix`), that becomes a `Recipe` (`validation`), that is checked for meaning (`checks`, `localfiles`). What is found
+on the way is collected and raised as one `RecipeError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from roost.errors import Location, Problem, RecipeError
+from roost.recipe import checks, localfiles
+from roost.recipe.matrix import Variant, variants
+from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
+from roost.recipe.model import Recipe
+from roost.recipe.nodes import Node, parse
+from roost.recipe.validation import validate
+from roost.recipe.words import did_you_mean, kind, listed, near, shown
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One value of the final recipe; `where` is None for a default of the model."""
+
+    path: tuple[str | int, ...]
+    value: Any
+    where: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A recipe and where it came from. `files` are all recipe files read, the recipe's own first."""
+
+    recipe: Recipe
+    path: Path
+    files: tuple[Path, ...]
+    positions: Node
+
+    @property
+    def folder(self) -> Path:
+        """The folder that local names in the recipe start from."""
+        return self.path.parent
+
+    def where(self, path: Sequence[str | int]) -> Location:
+        """Return the place of a value such as ("disks", 0, "size"), or of the nearest part of it that was written."""
+        return self.positions.locate(path)
+
+    def problem(self, path: Sequence[str | int], what: str, hint: str | None = None) -> Problem:
+        """Return a mistake located at a value of the recipe, for checks that need more than the recipe."""
+        return Problem(what, self.where(path), hint)
+
+    def error(self, path: Sequence[str | int], what: str, hint: str | None = None) -> RecipeError:
+        """Return the error for a single such mistake."""
+        return RecipeError([self.problem(path, what, hint)])
+
+    def resolved(self) -> tuple[Resolved, ...]:
+        """Return every single value of the final recipe with its origin: as written, then the model's defaults."""
+        written = [Resolved(path, node.plain(), node.where) for path, node in self.positions.leaves()]
+        given = {entry.path for entry in written}
+        default = [
+            entry
+            for entry in _defaults(self.recipe.model_dump(mode="json", by_alias=True), ())
+            if not any(entry.path[: len(path)] == path or path[: len(entry.path)] == entry.path for path in given)
+        ]
+        return (*written, *default)
+
+
+def _defaults(value: Any, path: tuple[str | int, ...]) -> list[Resolved]:
+    if isinstance(value, dict) and value:
+        return [entry for key, child in value.items() for entry in _defaults(child, (*path, key))]
+    if isinstance(value, list) and value:
+        return [entry for index, child in enumerate(value) for entry in _defaults(child, (*path, index))]
+    return [Resolved(path, value, None)]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a recipe file and its bases; keeps what was read and what was wrong."""
+
+    main: Path
+    files: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, path: Path, stack: tuple[Path, ...] = ()) -> Node | None:
+        """Return the tree of a file merged onto its bases; None when the file itself cannot be read.
+
+        A base that is reached twice counts once: at its first place.
+        """
+        self.files.append(path)
+        name = display(path)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            self.problems.append(Problem(f"cannot be read: {error.strerror}", Location(name)))
+            return None
+        tree, problems = parse(data, name)
+        self.problems += problems
+        if tree is None:
+            return None
+        if not isinstance(tree.value, dict):
+            what = f"a recipe is a mapping (lines of `key: value`), found {kind(tree.value)}"
+            self.problems.append(Problem(what, tree.where))
+            return None
+        extends = tree.items.get(EXTENDS)
+        tree = localfiles.relocated(without(tree, EXTENDS), path.parent, self.main.parent)
+        if extends is None:
+            return tree
+        below, whole = self.bases(extends, path, (*stack, path))
+        merged = merge(below, tree) if below is not None else tree
+        return merged if whole else replace(merged, incomplete=True)
+
+    def bases(self, extends: Node, path: Path, stack: tuple[Path, ...]) -> tuple[Node | None, bool]:
+        """Return the merged bases, and whether all of them could be read."""
+        if extends.text is None and not isinstance(extends.value, tuple):
+            what = f"'{EXTENDS}' is a list of recipe files, found {kind(extends.value)}"
+            self.problems.append(Problem(what, extends.place))
+            return None, False
+        merged: Node | None = None
+        whole = True
+        for node in extends.elements if isinstance(extends.value, tuple) else (extends,):
+            base = self.base(node, path, stack)
+            if base is None:
+                whole = False
+            elif base in self.files:
+                continue
+            else:
+                tree = self.read(base, stack)
+                whole = whole and tree is not None
+                if tree is not None:
+                    merged = tree if merged is None else merge(merged, tree)
+        return merged, whole
+
+    def base(self, node: Node, path: Path, stack: tuple[Path, ...]) -> Path | None:
+        """Return the file that one entry of `extends` names, or None after noting what is wrong with it."""
+        if not node.text or "\0" in node.text:
+            self.problems.append(Problem(f"expected the name of a recipe file, found {kind(node.value)}", node.where))
+            return None
+        base = absolute(path.parent / node.text)
+        if base in stack:
+            circle = " → ".join(display(file) for file in (*stack[stack.index(base) :], base))
+            self.problems.append(Problem(f"'{EXTENDS}' goes in a circle: {circle}", node.where, "take this one out"))
+            return None
+        try:
+            found = base.is_file()
+        except OSError:
+            found = False
+        if not found:
+            close = near(base.name, [file.name for file in _recipe_files(base.parent)])
+            hint = f"did you mean {Path(node.text).with_name(close)}?" if close else f"looked for {display(base)}"
+            self.problems.append(Problem(f"the base '{shown(node.text)}' does not exist", node.where, hint))
+            return None
+        return base
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from /, without `..` and `.`; symbolic links stay as they are named."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+
+
+def display(path: Path) -> str:
+    """Return a path as problems show it: relative to the current folder where it is below that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _recipe_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _in_order(problems: Sequence[Problem], files: Sequence[Path]) -> list[Problem]:
+    """Return the problems without repetition: file by file, each from top to bottom; other places last."""
+    rank = {display(path): index for index, path in enumerate(files)}
+
+    def key(problem: Problem) -> tuple[int, int, int]:
+        where = problem.where or Location("")
+        return rank.get(where.file, len(rank)), where.line, where.column
+
+    return sorted(dict.fromkeys(problems), key=key)
+
+
+def _variants(path: Path, sets: Sequence[str] = ()) -> tuple[list[Variant], _Reader]:
+    """Return the images of a recipe file, and the reader with what was read and what is wrong with its form."""
+    reader = _Reader(path)
+    tree = reader.read(path)
+    made = variants(tree) if tree is not None else []
+    for setting in sets:
+        key, value, problems = read_set(setting)
+        reader.problems += problems
+        if value is not None:
+            made = [_with(variant, key, value) for variant in made]
+    return made, reader
+
+
+def _with(variant: Variant, key: str, value: Node) -> Variant:
+    tree, problem = assign(variant.tree, key, value)
+    return replace(variant, tree=tree, problems=(*variant.problems, *([problem] if problem else [])))
+
+
+def _loaded(variant: Variant, reader: _Reader) -> Loaded:
+    """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
+    recipe, tree, found = validate(variant.tree)
+    semantic = checks.problems(tree, whole=not variant.tree.incomplete)
+    # What stands in for a value that could not be read needs no second complaint.
+    unread = {problem.where for problem in reader.problems}
+    found = [problem for problem in found if problem.where not in unread]
+    problems = [*reader.problems, *variant.problems, *found, *semantic, *localfiles.problems(tree, reader.main.parent)]
+    if semantic:
+        # The model's check of the whole recipe says again, without a place, what the checks say with one.
+        problems = [problem for problem in problems if problem not in found or problem.where != tree.where]
+    if problems or recipe is None:
+        raise RecipeError(_in_order(problems, reader.files))
+    return Loaded(recipe, reader.main, tuple(reader.files), variant.tree)
+
+
+def _choose(path: Path, name: str | None, sets: Sequence[str]) -> Loaded:
+    """Return the image `name` of a recipe file; the only one when the name is None."""
+    made, reader = _variants(path, sets)
+    if not made:
+        raise RecipeError(_in_order(reader.problems, reader.files))
+    chosen = made[0]
+    if name is not None:
+        chosen = next(variant for variant in made if variant.name == name)
+    elif len(made) > 1:
+        names = [variant.name or "?" for variant in made]
+        where = Location(display(path))
+        raise RecipeError([Problem(f"makes {len(made)} images: {listed(names)}", where, "name one of them")])
+    return _loaded(chosen, reader)
+
+
+def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
+    """Return the recipe file of a name or path, and which of the file's images is meant if it makes several."""
+    given = str(name_or_path)
+    if not given or "\0" in given:
+        raise RecipeError([Problem("the name of a recipe is empty or holds a zero byte")])
+    folder = project / "recipes"
+    is_path = "/" in given or given.endswith(SUFFIXES)
+    start = absolute(Path(given) if is_path else folder / given)
+    candidates = [start, *(start.with_name(start.name + suffix) for suffix in SUFFIXES)]
+    try:
+        for path in candidates if is_path else candidates[1:]:
+            if path.is_file():
+                return path, None
+        if start.is_dir():
+            raise RecipeError([Problem(f"'{shown(given)}' is a folder, not a recipe")])
+    except OSError as error:
+        raise RecipeError([Problem(f"'{shown(given)}': {error.strerror}")]) from error
+    # The images of a matrix have names, but no file of their own.
+    stem = start.name.removesuffix(".yaml").removesuffix(".yml")
+    for path in _recipe_files(start.parent):
+        if any(variant.name == stem for variant in _variants(path)[0]):
+            return path, stem
+    known = names(project)
+    hint = did_you_mean(stem, known) if known else f"recipes are files in {display(folder)}"
+    raise RecipeError([Problem(f"there is no recipe '{shown(given)}'", None, hint)])
+
+
+def load(name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = ()) -> Loaded:
+    """Return the recipe NAME of `project`/recipes, or the one at a path; `sets` are `key=value` laid over it.
+
+    NAME may be one image of a matrix. Raises `RecipeError` with every mistake in it and its bases, in file order.
+    """
+    path, name = _find(os.fspath(name_or_path), absolute(project))
+    return _choose(path, name, sets)
+
+
+def load_all(name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = ()) -> tuple[Loaded, ...]:
+    """Return all images of a recipe: one, or those of its matrix. Raises `RecipeError` as `load`, for all of them."""
+    path, name = _find(os.fspath(name_or_path), absolute(project))
+    if name is not None:
+        return (_choose(path, name, sets),)
+    made, reader = _variants(path, sets)
+    problems: list[Problem] = [] if made else list(reader.problems)
+    loaded = []
+    for variant in made:
+        try:
+            loaded.append(_loaded(variant, reader))
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(_in_order(problems, reader.files))
+    return tuple(loaded)
+
+
+def names(project: Path) -> list[str]:
+    """Return the names that `load` takes: the recipes of `project`/recipes, without base/, a matrix by its images."""
+    found = []
+    for path in _recipe_files(absolute(project) / "recipes"):
+        made = _variants(path)[0]
+        several = [variant.name for variant in made if variant.name is not None] if len(made) > 1 else []
+        found += several or [path.stem]
+    return list(dict.fromkeys(found))

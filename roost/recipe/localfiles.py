@@ -1,0 +1,96 @@
+"""The local files that a recipe names: where each is looked for, and whether it is there.
+
+A relative name is relative to the recipe file that it stands in. In a base it is rewritten as seen from the recipe
+that extends it, so that one folder, the recipe's own, is the start of all names in the merged recipe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from roost.errors import Problem
+from roost.recipe.nodes import Node
+from roost.recipe.words import near, shown
+
+#: Where names of local files stand, and what each must be. `*` is every element of a list.
+PLACES: Mapping[tuple[str, ...], str] = {
+    ("files", "*", "source"): "file or folder",
+    ("files", "*", "template"): "file",
+    ("users", "*", "ssh_keys", "*"): "file",
+    ("os", "tree", "path"): "folder",
+    ("os", "tarball", "path"): "file",
+    ("os", "image", "path"): "file",
+}
+
+
+def relocated(tree: Node, held_in: Path, seen_from: Path) -> Node:
+    """Return a base's tree with its local names written as seen from another folder."""
+    if held_in == seen_from:
+        return tree
+    for place in PLACES:
+        tree = _relocated(tree, place, held_in, seen_from)
+    return tree
+
+
+def _relocated(node: Node, place: tuple[str, ...], held_in: Path, seen_from: Path) -> Node:
+    if not place:
+        name = node.text
+        if not name or name.startswith("/") or "\0" in name:
+            return node
+        return replace(node, value=os.path.relpath(held_in / name, seen_from))
+    if place[0] == "*":
+        if not isinstance(node.value, tuple):
+            return node
+        return replace(node, value=tuple(_relocated(child, place[1:], held_in, seen_from) for child in node.value))
+    child = node.items.get(place[0])
+    if child is None:
+        return node
+    return replace(node, value={**node.items, place[0]: _relocated(child, place[1:], held_in, seen_from)})
+
+
+def _named(node: Node, place: tuple[str, ...]) -> Iterator[Node]:
+    if not place:
+        yield node
+    elif place[0] == "*":
+        for child in node.elements:
+            yield from _named(child, place[1:])
+    elif place[0] in node.items:
+        yield from _named(node.items[place[0]], place[1:])
+
+
+def problems(tree: Node, folder: Path) -> Iterator[Problem]:
+    """Yield a problem for each named file that is absent, of the wrong kind or not readable."""
+    for place, kind in PLACES.items():
+        for node in _named(tree, place):
+            if node.text is not None:
+                what, hint = _trouble(node.text, folder, kind)
+                if what:
+                    yield Problem(what, node.where, hint)
+
+
+def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None]:
+    if not name or "\0" in name:
+        return "the name of a file is empty" if not name else "the name of a file holds a zero byte", None
+    path = folder / name
+    try:
+        if not path.exists():
+            near_name = near(path.name, _siblings(path))
+            hint = f"did you mean {Path(name).with_name(near_name)}?" if near_name else f"looked for {path}"
+            return f"the {kind} '{shown(name)}' does not exist", hint
+        if (kind == "file" and not path.is_file()) or (kind == "folder" and not path.is_dir()):
+            return f"'{shown(name)}' is not a {kind}", None
+        if not os.access(path, os.R_OK):
+            return f"'{shown(name)}' cannot be read", f"check the permissions of {path}"
+    except OSError as error:
+        return f"'{shown(name)}' cannot be read: {error.strerror}", None
+    return None, None
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []

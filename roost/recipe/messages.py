@@ -1,0 +1,167 @@
+"""pydantic's findings in words of the person who wrote the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from roost.recipe.merge import EXTENDS, MATRIX
+from roost.recipe.nodes import Node
+from roost.recipe.quantities import format_size
+from roost.recipe.schema import homes, keys
+from roost.recipe.words import did_you_mean, kind, listed, near, shown
+
+Message = tuple[str, str | None]
+
+#: What pydantic expects, by the type of its error.
+_EXPECTED = {
+    "string_type": "text",
+    "string_sub_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "set_type": "a list",
+    "dict_type": "a mapping (lines of `key: value`)",
+    "model_type": "a mapping (lines of `key: value`)",
+    "model_attributes_type": "a mapping (lines of `key: value`)",
+    "uuid_type": "a UUID in quotes",
+    "uuid_parsing": "a UUID such as 6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11",
+    "url_type": "a URL",
+    "url_parsing": "a URL",
+    "none_required": "nothing",
+}
+
+#: What a text may be, by a sample that tells the model's patterns apart better than their source would.
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9._+-]*$": "small letters, digits and . _ + -, a letter or digit first",
+    r"^/[^\x00\n]*$": "an absolute path: it begins with /",
+    r"^[^\x00\n\r]*$": "one line of text",
+    r"^[a-z][a-z0-9.+-]*$": "small letters, digits and . + -, a letter first",
+    r"^[a-z0-9][a-z0-9+.:~=/-]*$": "a package: NAME, NAME=VERSION or NAME/SUITE",
+    r"^(https?|file|copy)://?[^\s\"'<>]+$": "a URL that begins with http://, https://, file: or copy:",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits in small letters",
+    r"^[!-~]+$": "one parameter without blanks",
+    r"^[a-z_][a-z0-9_-]*$": "small letters, digits, _ and -, a letter first",
+    r"^[A-Za-z0-9._-]+$": "letters, digits and . _ -",
+    r"^[a-z]+[0-9]*$": "a device such as vda or sda1",
+    r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$": "a host name: letters, digits and -, at most 63",
+    r"^[A-Za-z0-9_+/-]+$": "a time zone such as Europe/Berlin",
+    r"^[A-Za-z0-9_.@-]+$": "a locale such as C.UTF-8",
+}
+
+
+def _expected(error: Mapping[str, Any], node: Node | None) -> Message:
+    wanted = _EXPECTED[str(error["type"])]
+    value = node.value if node is not None else error.get("input")
+    return f"expected {wanted}, found {kind(value)}", _conversion(wanted, value)
+
+
+def _conversion(wanted: str, value: object) -> str | None:
+    """Return how to turn what was found into what was wanted, if that is a matter of writing."""
+    if wanted == "text" and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    if wanted in {"a whole number", "a number"} and isinstance(value, str):
+        return "leave out the quotes" if value.strip().lstrip("+-").isdigit() else None
+    if wanted == "true or false" and isinstance(value, str) and value.lower() in {"yes", "no", "on", "off"}:
+        return f"write {'true' if value.lower() in {'yes', 'on'} else 'false'}: YAML 1.2 has no {value.lower()}"
+    if wanted == "a list" and isinstance(value, str | int | float):
+        return f"write [{shown(str(value))}]"
+    return None
+
+
+def _unknown_key(error: Mapping[str, Any], _node: Node | None) -> Message:
+    path = tuple(error["loc"])
+    key = str(path[-1])
+    known = keys(path[:-1])
+    if len(path) == 1:
+        known = [*known, EXTENDS, MATRIX]
+    home = homes().get(key)
+    if key == "<<":
+        return "YAML 1.2 has no merge key '<<'", f"use {EXTENDS}, or an alias for the whole value"
+    if near(key, known) is None and home is not None:
+        return f"unknown key '{shown(key)}'", f"did you mean {home}?"
+    return f"unknown key '{shown(key)}'", did_you_mean(key, known)
+
+
+def _missing(error: Mapping[str, Any], _node: Node | None) -> Message:
+    path = tuple(error["loc"])
+    return f"the key '{path[-1]}' is missing{f' in {_name(path[:-1])}' if path[:-1] else ''}", None
+
+
+def _name(path: tuple[str | int, ...]) -> str:
+    return next((str(step) for step in reversed(path) if isinstance(step, str)), "the recipe")
+
+
+def _literal(error: Mapping[str, Any], node: Node | None) -> Message:
+    choices = [choice.strip("'") for choice in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
+    value = node.value if node is not None else error.get("input")
+    if not isinstance(value, str):
+        return f"expected one of {listed(choices)}; found {kind(value)}", None
+    close = near(value, choices)
+    return f"'{shown(value)}' is none of {listed(choices)}", f"did you mean {close}?" if close else None
+
+
+def _pattern(error: Mapping[str, Any], _node: Node | None) -> Message:
+    pattern = str(error["ctx"]["pattern"])
+    value = shown(str(error.get("input", "")))
+    words = _PATTERNS.get(pattern)
+    if words is None:
+        return f"'{value}' is not allowed here", f"it must match {pattern}"
+    return f"'{value}' is not allowed here", f"expected {words}"
+
+
+def _bound(error: Mapping[str, Any], node: Node | None) -> Message:
+    context = error["ctx"]
+    limit = next(context[key] for key in ("ge", "gt", "le", "lt") if key in context)
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    relation = next(text for key, text in words.items() if key in context)
+    written = node.value if node is not None else error.get("input")
+    if isinstance(written, str) and isinstance(limit, int) and limit >= 1024:
+        limit = format_size(limit)
+    return f"{kind(written).removeprefix('the text ')} is out of bounds", f"{relation} {limit}"
+
+
+def _too_short(error: Mapping[str, Any], _node: Node | None) -> Message:
+    least = int(error["ctx"].get("min_length", 1))
+    things = "characters" if str(error["type"]).startswith("string") else "item" if least == 1 else "items"
+    return f"'{_name(tuple(error['loc']))}' needs at least {least} {things}", None
+
+
+def _too_long(error: Mapping[str, Any], _node: Node | None) -> Message:
+    things = "characters" if str(error["type"]).startswith("string") else "items"
+    return f"'{_name(tuple(error['loc']))}' has more than {error['ctx'].get('max_length')} {things}", None
+
+
+def _own(error: Mapping[str, Any], _node: Node | None) -> Message:
+    # Raised by the model itself, with words for people.
+    return shown(str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, "), 400), None
+
+
+_WORDS: Mapping[str, Callable[[Mapping[str, Any], Node | None], Message]] = {
+    **dict.fromkeys(_EXPECTED, _expected),
+    "extra_forbidden": _unknown_key,
+    "missing": _missing,
+    "literal_error": _literal,
+    "enum": _literal,
+    "string_pattern_mismatch": _pattern,
+    **dict.fromkeys(("greater_than_equal", "greater_than", "less_than_equal", "less_than"), _bound),
+    **dict.fromkeys(("too_short", "string_too_short"), _too_short),
+    **dict.fromkeys(("too_long", "string_too_long"), _too_long),
+    "value_error": _own,
+    "assertion_error": _own,
+}
+
+
+def message(error: Mapping[str, Any], node: Node | None) -> Message:
+    """Return what is wrong, and a hint or None, for one of pydantic's errors; `node` is the value it is about."""
+    words = _WORDS.get(str(error["type"]))
+    if words is not None:
+        return words(error, node)
+    said = str(error["msg"]).replace("Input should be", "expected")
+    return shown(said[:1].lower() + said[1:], 400), None

@@ -1,0 +1,52 @@
+"""What keys the model knows where: the names that an unknown key may have been meant to be."""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
+
+from roost.recipe.model import Recipe
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models in a type: in `X | None`, `tuple[X, ...]`, `Annotated[X, …]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_origin(annotation) in {tuple, list, typing.Union, types.UnionType, typing.Annotated}:
+        for part in typing.get_args(annotation):
+            yield from _models(part)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, object]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def keys(path: Sequence[str | int]) -> list[str]:
+    """Return the keys that the mapping at `path` of a recipe may have; none for free mappings."""
+    current: list[type[BaseModel]] = [Recipe]
+    for step in path:
+        if isinstance(step, int):
+            continue
+        annotations = [_fields(model).get(step) for model in current]
+        current = [found for annotation in annotations for found in _models(annotation)]
+    return [key for model in current for key in _fields(model)]
+
+
+@functools.cache
+def homes() -> dict[str, str]:
+    """Return key → the one dotted path it belongs at (`cpus` → `machine.cpus`), for keys that have only one."""
+    found: dict[str, set[str]] = {}
+
+    def walk(model: type[BaseModel], prefix: str, depth: int) -> None:
+        for key, annotation in _fields(model).items():
+            found.setdefault(key, set()).add(f"{prefix}{key}")
+            if depth < 5:
+                for below in _models(annotation):
+                    walk(below, f"{prefix}{key}.", depth + 1)
+
+    walk(Recipe, "", 0)
+    return {key: paths.pop() for key, paths in found.items() if len(paths) == 1}

@@ -1,0 +1,149 @@
+"""A merged tree becomes a `Recipe`, or all that is wrong with it.
+
+pydantic leaves a model's own checks out as soon as one of its keys is wrong. So that one run shows every mistake,
+what was wrong is taken out (a misspelt key: put right) and the rest is validated again, until nothing new is found.
+What was taken out proves nothing by its absence: such parts are marked `incomplete`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from roost.errors import Location, Problem
+from roost.recipe.merge import EXTENDS, MATRIX
+from roost.recipe.messages import message
+from roost.recipe.model import Recipe
+from roost.recipe.nodes import Node
+from roost.recipe.schema import keys
+from roost.recipe.words import near
+
+_ROUNDS = 6
+
+
+def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
+    """Return the recipe, or None with the problems found; and the tree with the mistakes taken out.
+
+    Values are taken as they are written: no text becomes a number, no number text.
+    """
+    problems: list[Problem] = []
+    seen: set[tuple[str, Location | None]] = set()
+    for _ in range(_ROUNDS):
+        try:
+            # JSON in strict mode takes a list for a tuple and text for a UUID, and converts nothing else.
+            recipe = Recipe.model_validate_json(json.dumps(tree.plain()), strict=True)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        else:
+            return (None if problems else recipe), tree, problems
+        before = tree
+        for found in errors:
+            path, node = _locate(before, found["loc"])
+            if _is_consequence(found, before, path):
+                continue
+            what, hint = message(found, node)
+            where = _place(before, path, found)
+            if (what, where) not in seen:
+                seen.add((what, where))
+                problems.append(Problem(what, where, hint))
+        tree = _mended(before, errors)
+        if tree == before:
+            break
+    return None, tree, problems
+
+
+def _locate(tree: Node, path: Sequence[str | int]) -> tuple[tuple[str | int, ...], Node | None]:
+    """Return the part of pydantic's path that exists in the tree, and the node there.
+
+    A last step that does not exist (a missing key) gives None; steps between that name no key (pydantic's names
+    for the members of a union) are left out.
+    """
+    node, taken = tree, []
+    for index, step in enumerate(path):
+        child = node.child(step)
+        if child is not None:
+            node = child
+            taken.append(step)
+        elif index == len(path) - 1:
+            return (*taken, step), None
+    return tuple(taken), node
+
+
+def _place(tree: Node, path: tuple[str | int, ...], error: Mapping[str, Any]) -> Location:
+    node = tree.find(path)
+    if error["type"] == "extra_forbidden" and node is not None and node.key is not None:
+        return node.key
+    return tree.locate(path)
+
+
+def _is_consequence(error: Mapping[str, Any], tree: Node, path: tuple[str | int, ...]) -> bool:
+    """Return whether the error only follows from another one that is reported."""
+    kind = str(error["type"])
+    if kind == "missing":
+        parent = tree.find(path[:-1]) or tree
+        known = keys(path[:-1])
+        return parent.incomplete or any(near(key, known) == path[-1] for key in parent.items if key not in known)
+    node = tree.find(path)
+    if kind == "too_short":
+        # pydantic counts only the elements that are right.
+        return node is not None and (node.incomplete or bool(node.elements))
+    return kind in {"value_error", "assertion_error"} and node is not None and node.incomplete
+
+
+def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
+    """Return the tree with wrong values taken out and misspelt keys put right."""
+    removed: set[tuple[str | int, ...]] = set()
+    renamed: dict[tuple[str | int, ...], str] = {}
+    for error in errors:
+        path, node = _locate(tree, error["loc"])
+        if node is None or not path:
+            continue
+        if error["type"] == "extra_forbidden":
+            known = keys(path[:-1])
+            parent = tree.find(path[:-1])
+            meant = near(str(path[-1]), [*known, EXTENDS, MATRIX] if len(path) == 1 else known)
+            if meant in known and parent is not None and meant not in parent.items:
+                renamed[path] = meant
+                continue
+        elif error["type"] in {"value_error", "assertion_error", "too_short"} and isinstance(
+            node.value, Mapping | tuple
+        ):
+            continue
+        removed.add(path)
+    return _without(tree, (), removed, renamed)
+
+
+def _without(
+    node: Node,
+    path: tuple[str | int, ...],
+    removed: set[tuple[str | int, ...]],
+    renamed: Mapping[tuple[str | int, ...], str],
+) -> Node:
+    value = node.value
+    incomplete = node.incomplete
+    if isinstance(value, Mapping):
+        entries = {}
+        for key, child in value.items():
+            if (*path, key) in removed:
+                # An unknown key tells nothing; a known one with a wrong value leaves a gap.
+                incomplete = incomplete or key in keys(path)
+                continue
+            kept = _without(child, (*path, key), removed, renamed)
+            entries[renamed.get((*path, key), key)] = kept
+            incomplete = incomplete or kept.incomplete
+        return replace(node, value=entries, incomplete=incomplete)
+    if isinstance(value, tuple):
+        elements = []
+        for index, child in enumerate(value):
+            if (*path, index) in removed:
+                incomplete = True
+                continue
+            kept = _without(child, (*path, index), removed, renamed)
+            elements.append(kept)
+            incomplete = incomplete or kept.incomplete
+        return replace(node, value=tuple(elements), incomplete=incomplete)
+    return node
