@@ -14,7 +14,7 @@ from roost.recipe.quantities import format_size
 #: File systems that are written on the host.
 WRITTEN: frozenset[FileSystem] = frozenset({"ext4", "ext3", "ext2", "swap", "vfat"})
 #: The least size of a file system in bytes: below it, its tool refuses or nothing fits beside the metadata.
-LEAST: dict[FileSystem, int] = {"ext4": MiB, "ext3": 8 * MiB, "ext2": MiB, "vfat": MiB, "swap": MiB}
+LEAST: dict[FileSystem, int] = {"ext4": MiB, "ext3": 16 * MiB, "ext2": MiB, "vfat": MiB, "swap": MiB}
 LABEL_LENGTH: dict[FileSystem, int] = {"ext4": 16, "ext3": 16, "ext2": 16, "swap": 15, "vfat": 11}
 #: Where the guest's kernel mounts its own file systems: nothing can lie below.
 KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")

@@ -146,7 +146,6 @@ def write(
     if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + len(devices):
         raise ImageError(
             f"not all device nodes were written to {disk.name}",
-            hint="their folders must be in the tree, and they themselves must not",
             log=log_dir / "debugfs.log",
         )
     return settled

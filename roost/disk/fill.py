@@ -10,6 +10,7 @@ from roost.disk import measure
 from roost.disk.ext import Source
 from roost.disk.measure import Entry
 from roost.disk.tree import DeviceNode, TreeInfo
+from roost.errors import ImageError
 from roost.host import process
 from roost.host.namespace import Namespace
 from roost.recipe.model import Disk, Recipe
@@ -65,6 +66,7 @@ def prepare(
         folders = [top / mount[1:] for mount in missing]
         process.run(namespace.argv(["mkdir", "-p", "-m", "0755", "--", *folders]), deadline=60, log=log)
         entries = measure.listing(top, namespace, log)
+    _places(tree.devices, entries)
     measure.clamp(top, epoch, namespace, log)
     mounted = {}
     for mount in mounts:
@@ -99,6 +101,17 @@ def _devices(devices: tuple[DeviceNode, ...], mount: str, mounts: list[str]) -> 
         if holder == mount:
             mine.append(replace(device, path=device.path if mount == "/" else device.path[len(mount) :]))
     return mine
+
+
+def _places(devices: tuple[DeviceNode, ...], entries: tuple[Entry, ...]) -> None:
+    """Raise `ImageError` unless each device node's folder is in the tree, and it itself is not."""
+    kinds = {entry.path: entry.type for entry in entries}
+    for device in devices:
+        folder, _, _ = device.path.rpartition("/")
+        if kinds.get(folder[1:].encode()) != "d":
+            raise ImageError(f"the device node {device.path} has no folder {folder or '/'} in the tree")
+        if device.path[1:].encode() in kinds:
+            raise ImageError(f"{device.path} is in the tree and is to be a device node as well")
 
 
 def _io(folder: Path, epoch: int) -> Filling:

@@ -21,8 +21,10 @@ BYTES_PER_INODE = 16384
 #: Free inodes that even a file system without free space gets: a guest makes a few files at its first boot.
 LEAST_INODES = 256
 RESERVED_INODES = 10
-#: Beyond the largest of these sizes (in blocks), a journal of 64 MiB; below the smallest none fits.
-JOURNALS = ((2048, 0), (128 * BLOCKS_PER_MIB, 4), (1024 * BLOCKS_PER_MIB, 16), (2048 * BLOCKS_PER_MIB, 32))
+#: A journal has at least 4 MiB, and mke2fs gives it at most half of the free blocks: smaller ext4 get none.
+LEAST_JOURNALLED = 16 * BLOCKS_PER_MIB
+#: Journals in MiB for file systems below these sizes (in blocks); beyond the largest, 64 MiB.
+JOURNALS = ((LEAST_JOURNALLED, 0), (128 * BLOCKS_PER_MIB, 4), (1024 * BLOCKS_PER_MIB, 16), (2048 * BLOCKS_PER_MIB, 32))
 LARGEST_JOURNAL = 64
 #: A last group smaller than this beside its metadata is not used by mke2fs.
 LEAST_GROUP = 50
@@ -59,7 +61,8 @@ def for_free(filesystem: FileSystem, content: Content, free: int, extra: int = 0
     inodes = RESERVED_INODES + 1 + content.inodes + max(LEAST_INODES, -(-free // BYTES_PER_INODE))
     # Half a per cent and a little more for what names and sizes do not tell: attributes, odd extents.
     wanted = max(0, content.blocks + content.blocks // 200 + 64 + extra) + -(-free // BLOCK)
-    blocks = BLOCKS_PER_MIB
+    # Without its journal an ext3 is an ext2, and mounting it as ext3 fails.
+    blocks = LEAST_JOURNALLED if filesystem == "ext3" else BLOCKS_PER_MIB
     while True:
         shape = Geometry(filesystem, blocks, inodes, _journal(filesystem, blocks))
         short = wanted + overhead(shape) + kernel_reserve(filesystem, blocks) - blocks

@@ -45,7 +45,7 @@ def convert_argv(raw: Path, qcow2: Path, compress: str) -> list[str]:
         options.append(f"compression_type={compress}")
     argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", ",".join(options), "-t", "unsafe"]
     if compress != "none":
-        argv += ["-c", "-m", str(min(16, os.cpu_count() or 1))]
+        argv.append("-c")
     return [*argv, _local(raw), _local(qcow2)]
 
 
