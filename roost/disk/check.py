@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -41,15 +40,16 @@ def check(recipe: Recipe) -> tuple[Mistake, ...]:
 
 
 def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
-    names = Counter(disk.name for disk in recipe.disks)
+    names: set[str] = set()
     mounts: set[str] = set()
     labels: set[str] = set()
     if sum(disk.role == "io" for disk in recipe.disks) > 1:
         yield Mistake(("disks",), "only one disk can have role io")
     for number, disk in enumerate(recipe.disks):
         key: Key = ("disks", number)
-        if names[disk.name] > 1:
+        if disk.name in names:
             yield Mistake((*key, "name"), f"two disks are named '{disk.name}'")
+        names.add(disk.name)
         for index, area in enumerate(disk.areas):
             place = (*key, "partitions", index) if disk.partitions else key
             yield from _area(area, place)
@@ -93,7 +93,7 @@ def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
 
 def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
     bios = recipe.kernel.placement != "external" and "kvm" in recipe.hypervisors
-    if bios and not disk.partitions and disk.name == recipe.root_disk.name:
+    if bios and not disk.partitions and disk is recipe.root_disk:
         yield Mistake(
             key,
             "a bare file system has no room for a boot loader, and kvm boots the kernel in the image",
