@@ -1,0 +1,299 @@
+"""Look at the files that a description names, where they are at hand: format, backing file, state, size, mode.
+
+The format of an untrusted image is never left to qemu-img's guess: roost reads the first bytes itself, and opens
+the image as what they say only when its header names no other file to open.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from roost.condor.rules.devices import boots, usable
+from roost.condor.rules.disks import FMT_MISMATCH, FMT_MISSING, XEN_FORMAT, declared_format
+from roost.condor.rules.machine import mebibytes
+from roost.condor.rules.model import Effect, Finding, JobView, Severity, Stage, Transfer, rule, shown
+from roost.condor.vm_disk import Item
+from roost.errors import Location, RoostError
+from roost.host import process
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
+_IMAGE = "reference, section 4, error 12: what is no clean image of the declared format is a libvirt error"
+
+FILE_MISSING = rule(
+    "file-missing", _W, _OK, hint="submit from the folder that has it; a missing input holds the job (code 13)",
+    source="reference, section 3: condor_submit does not look whether files exist",
+)  # fmt: skip
+FILE_UNREADABLE = rule(
+    "file-unreadable", _E, Effect.HELD, stage=Stage.INPUT, hint="chmod 0644",
+    source="reference, section 3: publish disks with mode 0644; condor-pool: mode 0000 holds with code 13",
+)  # fmt: skip
+FILE_READONLY = rule(
+    "file-readonly", _E, _HASVM, hint="chmod 0644, or declare the disk r",
+    source="reference, condor-pool: a disk with mode 0444 and `w` is refused by QEMU",
+)  # fmt: skip
+FILE_EMPTY = rule(
+    "file-empty", _W, _OK, hint="build the disk again", source="a disk of no bytes holds nothing to boot or to mount"
+)
+BACKING_MISSING = rule(
+    "backing-missing", _E, _HASVM, hint="add the backing file to transfer_input_files",
+    source="reference, section 3: list every qcow2 backing file; a missing one fails",
+)  # fmt: skip
+BACKING_ABSOLUTE = rule(
+    "backing-absolute", _E, _HASVM, hint="qemu-img rebase -u -b NAME -F FORMAT, with a relative name",
+    source="reference, section 3: a relative backing file works, an absolute one fails",
+)  # fmt: skip
+BACKING_FORMAT = rule(
+    "backing-format", _W, _OK, hint="qemu-img rebase -u -b NAME -F FORMAT",
+    source="reference, section 3: qemu-img create -b needs -F; libvirt probes no format",
+)  # fmt: skip
+ENCRYPTED = rule("encrypted", _E, _HASVM, hint="convert it to a plain qcow2: nobody can give the key", source=_IMAGE)
+CORRUPT = rule("image-corrupt", _E, _HASVM, hint="qemu-img check -r all, or build it again", source=_IMAGE)
+DIRTY = rule("image-dirty", _W, _OK, hint="qemu-img check -r all", source=_IMAGE)
+DATA_FILE = rule("data-file", _E, _HASVM, hint="convert it to a qcow2 of one file", source=_IMAGE)
+REQUEST_DISK_THIN = rule(
+    "request-disk-thin", _W, _OK, hint="give request_disk at least the sum of the virtual sizes",
+    source="reference, section 1: request_disk defaults to file sizes and vm_memory; a thin image grows",
+)  # fmt: skip
+REQUEST_DISK_SMALL = rule(
+    "request-disk-small", _W, _OK, hint="give request_disk at least the sum of the virtual sizes",
+    source="reference, section 1: emit request_disk from virtual sizes",
+)  # fmt: skip
+NOT_CHECKED = rule("file-not-checked", _N, _OK, hint="apt-get install qemu-utils", source="qemu-img was not asked")
+
+#: Incompatible features of a qcow2 header (QEMU, docs/interop/qcow2).
+_DIRTY, _CORRUPT, _EXTERNAL = 1, 2, 4
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a disk's file is: real format, sizes in bytes, and what its qcow2 header says."""
+
+    format: str
+    size: int
+    virtual: int
+    features: int = 0
+    encrypted: bool = False
+    backing: str | None = None
+    backing_format: str | None = None
+    unopened: str | None = None
+
+
+def check_files(view: JobView, folder: Path, findings: Iterable[Finding]) -> list[Finding]:
+    """Return `findings` and what the files beside the description add; guesses from names give way to the files."""
+    kept = list(findings)
+    if not view.is_vm:
+        return kept
+    home = _home(view, folder)
+    for transfer in view.transfers:
+        kept += _transfer(transfer, home)
+    images: list[tuple[Item, Image]] = []
+    for item in usable(view):
+        path = _path_of(view, item, home)
+        if path is None or not path.is_file():
+            continue
+        where = view.disk_place(item.fields[0].start)
+        try:
+            image = inspect(path)
+        except OSError:
+            continue
+        images.append((item, image))
+        guesses = {FMT_MISSING.code, FMT_MISMATCH.code, XEN_FORMAT.code}
+        span = (view.disk_place(item.start), view.disk_place(item.end))
+        kept = [one for one in kept if not (one.rule.code in guesses and _within(one.where, span))]
+        kept += [*_format(view, item, image), *_state(view, item, image, path, where)]
+    kept += _space(view, images, home)
+    return kept
+
+
+def _within(where: Location, span: tuple[Location, Location]) -> bool:
+    return (span[0].line, span[0].column) <= (where.line, where.column) <= (span[1].line, span[1].column)
+
+
+def _home(view: JobView, folder: Path) -> Path:
+    command = view.get("initialdir", "iwd", "initial_dir")
+    return folder / command.text if command and not command.unknown and "\0" not in command.text else folder
+
+
+def _transfer(transfer: Transfer, home: Path) -> Iterator[Finding]:
+    if transfer.is_url or "\0" in transfer.text:
+        return
+    try:
+        mode = (home / transfer.text).stat().st_mode
+    except OSError:
+        yield FILE_MISSING.at(transfer.where, f"{shown(transfer.text)} is not here")
+        return
+    if not mode & 0o444:
+        yield FILE_UNREADABLE.at(
+            transfer.where, f"{shown(transfer.text)} has mode {mode & 0o777:04o}: nobody may read it"
+        )
+
+
+def _path_of(view: JobView, item: Item, home: Path) -> Path | None:
+    path = item.fields[0].text
+    for transfer in view.transfers:
+        if transfer.name == path.rpartition("/")[2]:
+            return None if transfer.is_url else home / transfer.text
+    return Path(path) if path.startswith("/") else None
+
+
+def inspect(path: Path) -> Image:
+    """Return what the file is, from its own bytes and from qemu-img; raises OSError when it cannot be read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(112)
+        file.seek(0)
+        signature = file.read(68)[64:68]
+    found = _magic(head, signature)
+    if found != "qcow2":
+        return Image(found, size, size)
+    if len(head) < 72:
+        return Image(found, size, size, unopened="its header is cut short")
+    virtual, crypt = struct.unpack_from(">QI", head, 24)
+    version = struct.unpack_from(">I", head, 4)[0]
+    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 and len(head) >= 80 else 0
+    image = Image(found, size, virtual, features, bool(crypt))
+    return image if features & _EXTERNAL else _asked(path, image)
+
+
+#: First bytes of image formats (QEMU, block drivers' probe functions).
+_MAGIC = {
+    b"QFI\xfb": "qcow2",
+    b"KDMV": "vmdk",
+    b"# Disk DescriptorFile": "vmdk",
+    b"vhdxfile": "vhdx",
+    b"conectix": "vpc",
+}
+
+
+def _magic(head: bytes, vdi: bytes) -> str:
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic):
+            return name
+    return "vdi" if vdi == b"\x7f\x10\xda\xbe" else "raw"
+
+
+def _asked(path: Path, image: Image) -> Image:
+    """Return `image` with what qemu-img reads from it, opened as qcow2 and nothing else."""
+    argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path.absolute())]
+    try:
+        told = process.run(argv, deadline=_SECONDS, capture=True)
+        info = json.loads(told.text)
+    except (RoostError, ValueError) as error:
+        words = error.tail.strip() if isinstance(error, RoostError) and error.tail else str(error)
+        return replace(image, unopened=words.splitlines()[-1][:200] if words else "qemu-img failed")
+    backing = info.get("backing-filename")
+    return Image(
+        image.format, image.size, int(info.get("virtual-size", image.virtual)), image.features,
+        bool(info.get("encrypted", image.encrypted)), backing if isinstance(backing, str) else None,
+        info.get("backing-filename-format"),
+    )  # fmt: skip
+
+
+def _format(view: JobView, item: Item, image: Image) -> Iterator[Finding]:
+    declared = declared_format(item)
+    file = shown(item.fields[0].text)
+    where = view.disk_place(item.fields[3].start if declared else item.fields[0].start)
+    unread = Effect.RUNS_FOREVER if item in boots(view) else Effect.WRONG_DATA
+    if view.hypervisor == "xen":
+        if image.format != "raw":
+            yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but it is {image.format}")
+    elif declared is None and image.format == "raw":
+        yield FMT_MISSING.but(_W, _OK).at(where, f"{file} has no declared format")
+    elif declared is None:
+        yield FMT_MISSING.but(_E, unread).at(where, f"without a format {file} is read as raw, but it is {image.format}")
+    elif declared == "raw" and image.format != "raw":
+        yield FMT_MISMATCH.but(_E, unread).at(where, f"{file} is declared raw, but it is {image.format}")
+    elif declared == "qcow2" and image.format != "qcow2":
+        yield FMT_MISMATCH.but(_E, _HASVM).at(where, f"{file} is declared qcow2, but it is {image.format}")
+
+
+def _state(view: JobView, item: Item, image: Image, path: Path, where: Location) -> Iterator[Finding]:
+    file = shown(item.fields[0].text)
+    mode = path.stat().st_mode
+    if mode & 0o444 and not mode & 0o222 and item.fields[2].text != "r":
+        yield FILE_READONLY.at(where, f"{file} has mode {mode & 0o777:04o}, but is declared writable")
+    if not image.size:
+        yield FILE_EMPTY.at(where, f"{file} is empty")
+    if image.format != "qcow2":
+        return
+    for bit, broken, words in (
+        (_CORRUPT, CORRUPT, "is marked corrupt"),
+        (_DIRTY, DIRTY, "was not closed cleanly"),
+        (_EXTERNAL, DATA_FILE, "keeps its data in another file"),
+    ):
+        if image.features & bit:
+            yield broken.at(where, f"{file} {words}")
+    if image.encrypted:
+        yield ENCRYPTED.at(where, f"{file} is encrypted")
+    if image.backing is not None:
+        yield from _backing(view, item, image, where)
+    if image.unopened and process.which("qemu-img") is None:
+        yield NOT_CHECKED.at(where, f"{file} was not checked, for there is no qemu-img")
+    elif image.unopened:
+        yield CORRUPT.at(where, f"qemu-img cannot open {file}: {image.unopened}")
+    elif not image.features & (_EXTERNAL | _CORRUPT):
+        yield from _checked(path, file, where)
+
+
+def _backing(view: JobView, item: Item, image: Image, where: Location) -> Iterator[Finding]:
+    path, backing = item.fields[0].text, image.backing or ""
+    travels = view.transferred(path)
+    if backing.startswith("/") or ":" in backing:
+        found = BACKING_ABSOLUTE if travels else BACKING_ABSOLUTE.but(_W, _OK)
+        yield found.at(where, f"{shown(path)} is an overlay of {shown(backing)}, which other machines lack")
+    elif travels and (not view.maybe_transferred(backing) or "/" in backing):
+        yield BACKING_MISSING.at(where, f"{shown(path)} is an overlay of {shown(backing)}, which is not transferred")
+    if image.backing_format is None:
+        yield BACKING_FORMAT.at(where, f"{shown(path)} does not say what format {shown(backing)} has")
+
+
+def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:
+    argv = ["qemu-img", "check", "-q", "-U", "--output=json", "-f", "qcow2", str(path.absolute())]
+    try:
+        done = process.run(argv, deadline=_SECONDS, capture=True, check=False)
+    except RoostError:
+        return
+    # qemu-img check: 2 corruptions, 3 leaked clusters, 63 no checks, 1 could not check (a backing file elsewhere).
+    if done.returncode == 2:
+        yield CORRUPT.at(where, f"{file} is corrupt")
+    elif done.returncode == 3:
+        yield DIRTY.at(where, f"{file} has leaked clusters")
+
+
+def _space(view: JobView, images: list[tuple[Item, Image]], home: Path) -> Iterator[Finding]:
+    moved = [(item, image) for item, image in images if view.transferred(item.fields[0].text)]
+    need = sum(image.virtual for _, image in moved)
+    command = view.get("request_disk", "RequestDisk")
+    if not moved or (command and command.unknown):
+        return
+    if command is None:
+        memory = view.get("vm_memory") or view.get("request_memory", "RequestMemory")
+        have = sum(_size(home / transfer.text) for transfer in view.transfers if not transfer.is_url)
+        have += ((mebibytes(memory.text) if memory else 0) or 0) << 20
+        if need > have:
+            largest = max(moved, key=lambda pair: pair[1].virtual - pair[1].size)[0]
+            yield REQUEST_DISK_THIN.at(
+                view.disk_place(largest.start), f"the disks can grow to {need >> 20} MiB, the job gets {have >> 20} MiB"
+            )
+        return
+    # request_disk counts KiB where vm_memory counts MiB.
+    asked = mebibytes(command.text)
+    bare = command.text.strip("+").replace(".", "", 1).isdigit()
+    if asked is not None and (asked << (10 if bare else 20)) < need:
+        yield REQUEST_DISK_SMALL.at(
+            command.where,
+            f"request_disk = {shown(command.text)} is less than the {need >> 20} MiB that the disks can take",
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0

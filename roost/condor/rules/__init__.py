@@ -1,0 +1,30 @@
+"""The rules of HTCondor's vm universe, each once: what breaks, what HTCondor then does, how to mend it.
+
+`model` says what a rule and a finding are, the other modules hold the rules by subject, each as data beside the
+function that applies it. `ALL` is every rule by its code, for the explanations and for the documentation.
+"""
+
+from __future__ import annotations
+
+from roost.condor.rules import devices, disks, machine, reading, transfer, universe, xen
+from roost.condor.rules.model import CHECKS, RULES, Effect, Finding, JobView, Rule, Severity, Stage
+
+__all__ = [
+    "ALL",
+    "CHECKS",
+    "Effect",
+    "Finding",
+    "JobView",
+    "Rule",
+    "Severity",
+    "Stage",
+    "devices",
+    "disks",
+    "machine",
+    "reading",
+    "transfer",
+    "universe",
+    "xen",
+]
+
+ALL = RULES

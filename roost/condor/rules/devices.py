@@ -1,0 +1,216 @@
+"""Rules about the devices of vm_disk: names, buses, CDs, and which disk boots (reference, section 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, rule, shown
+from roost.condor.vm_disk import Item, guest_slots
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
+_SECTION = "reference, section 2"
+
+DEV_UNKNOWN = rule(
+    "dev-unknown", _E, _HASVM, hint="use vda, vdb ... under kvm, xvda, xvdb ... under xen",
+    source=f"{_SECTION}; libvirt: Unknown disk name and no address specified",
+)  # fmt: skip
+DEV_CASE = rule(
+    "dev-case", _E, _HASVM, hint="write the device in lower case",
+    source=f"{_SECTION}: libvirt refuses upper case",
+)  # fmt: skip
+DEV_PARTITION = rule(
+    "dev-partition", _E, _HASVM, hint="give a whole disk, such as vda",
+    source=f"{_SECTION}; libvirt: partitions can't appear in disk targets",
+)  # fmt: skip
+DEV_DUPLICATE = rule(
+    "dev-duplicate", _E, _HASVM, hint="give each disk its own letter",
+    source=f"{_SECTION}; libvirt: target duplicated for disk sources",
+)  # fmt: skip
+DEV_IDE = rule(
+    "dev-ide", _W, _OK, hint="use vda: IDE is refused where the default machine is q35 (EL 10)",
+    source=f"{_SECTION}: hdX on q35 is refused; the guest sees it as sda",
+)  # fmt: skip
+DEV_IDE_READONLY = rule(
+    "dev-ide-readonly", _E, _HASVM, hint="put the read-only disk on vdX",
+    source=f"{_SECTION}; libvirt: readonly ide disks are not supported",
+)  # fmt: skip
+DEV_SCSI = rule(
+    "dev-scsi", _W, _OK, hint="use vda: many kernels have no driver for this controller (lsi53c895a)",
+    source="reference, condor-pool: the job then completes with exit code 0 and no result",
+)  # fmt: skip
+DEV_ALIAS = rule(
+    "dev-alias", _E, Effect.WRONG_DATA, hint="use one prefix, xvd, and a letter for each disk",
+    source="reference, xen-in-qemu: of hda with sda, or xvda with sda, one is missing in the guest",
+)  # fmt: skip
+XEN_DEVICE = rule(
+    "xen-device", _W, _OK, hint="use xvda, xvdb ...: a Xen guest never sees an sdX or hdX",
+    source="reference, xen-in-qemu: devices a PV guest sees",
+)  # fmt: skip
+ISO_SUBSTRING = rule(
+    "iso-substring", _E, _HASVM, hint="rename the file or folder so that its path has no 'iso'",
+    source=f"{_SECTION}: the awk script turns every path with 'iso' into a CD-ROM",
+)  # fmt: skip
+ISO_BUS = rule(
+    "iso-bus", _E, _HASVM, hint="put the CD on hdc, or rename it: a seed.img:vdc:r:raw is read as well",
+    source=f"{_SECTION}: a CD on vdX is refused; libvirt: does not support ejectable media",
+)  # fmt: skip
+ISO_CASE = rule(
+    "iso-case", _N, _OK, hint="name it .img when you want a disk",
+    source=f"{_SECTION}: .ISO is not caught by the awk script",
+)  # fmt: skip
+BOOT_ORDER = rule(
+    "boot-order", _E, Effect.RUNS_FOREVER, hint="give the root disk the lowest letter of its bus and list it first",
+    source=f"{_SECTION}: the first disk that is no CD boots, with strict=on and no fallback",
+)  # fmt: skip
+BOOT_NONE = rule(
+    "boot-none", _E, Effect.RUNS_FOREVER, hint="add a disk that boots",
+    source=f"{_SECTION}: the first disk that is no CD boots",
+)  # fmt: skip
+
+_KVM = re.compile(r"(vd|sd|hd)([a-z]+)(\d*)")
+_XEN = re.compile(r"(xvd|sd|hd)([a-z]+)(\d*)")
+_ROOT_NAME = re.compile(
+    r"root|boot|system|(?<![a-z])os(?![a-z])|debian|ubuntu|linux|rocky|alma|centos|fedora", re.IGNORECASE
+)
+
+
+def usable(view: JobView) -> tuple[Item, ...]:
+    """Return the items with a file, a device and a permission: the others never reach libvirt."""
+    return tuple(item for item in view.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
+
+
+def is_cd(item: Item) -> bool:
+    """Return whether HTCondor's script makes a CD-ROM of this disk."""
+    return "iso" in item.fields[0].text
+
+
+def boots(view: JobView) -> tuple[Item, ...]:
+    """Return the disk that the firmware or pygrub tries: none or one.
+
+    libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order.
+    """
+    disks = [item for item in usable(view) if not is_cd(item)]
+    if not disks:
+        return ()
+    first = _bus(disks[0])
+    return (min((item for item in disks if _bus(item) == first), key=_letters),)
+
+
+def _bus(item: Item) -> str:
+    return re.match(r"[a-z]*?d(?=[a-z])|", item.fields[1].text).group()  # type: ignore[union-attr]
+
+
+def _letters(item: Item) -> tuple[int, str]:
+    device = item.fields[1].text
+    return len(device), device
+
+
+@check
+def devices(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about device names."""
+    taken: dict[str, str] = {}
+    for item in usable(view):
+        field = item.fields[1]
+        where = view.disk_place(field.start)
+        yield from (_on_kvm if view.hypervisor == "kvm" else _on_xen)(view, item)
+        for slot in guest_slots(field.text, "xen" if view.hypervisor == "xen" else "kvm"):
+            if taken.get(slot) == field.text:
+                yield DEV_DUPLICATE.at(where, f"the device {shown(field.text)} is used twice")
+            elif slot in taken:
+                yield DEV_ALIAS.at(where, f"a guest finds {taken[slot]} and {field.text} in the same place, {slot}")
+            taken[slot] = field.text
+
+
+def _on_kvm(view: JobView, item: Item) -> Iterator[Finding]:
+    device = item.fields[1].text
+    where = view.disk_place(item.fields[1].start)
+    match = _KVM.fullmatch(device)
+    if match is None:
+        if _KVM.fullmatch(device.lower()):
+            yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
+        else:
+            yield DEV_UNKNOWN.at(where, f"{shown(device)} is no disk of a kvm machine")
+    elif match[3]:
+        yield DEV_PARTITION.at(where, f"{shown(device)} is a partition, and libvirt wants whole disks")
+    elif match[1] == "hd" and (len(match[2]) > 1 or match[2] > "d"):
+        yield DEV_UNKNOWN.at(where, f"there are only four IDE disks, hda to hdd, and no {device}")
+    elif match[1] == "hd":
+        yield DEV_IDE.at(where, f"{device} is an IDE disk")
+        if item.fields[2].text == "r" and not is_cd(item):
+            yield DEV_IDE_READONLY.at(where, f"libvirt refuses {device} as a read-only disk")
+    elif match[1] == "sd":
+        yield DEV_SCSI.at(where, f"{device} is a SCSI disk")
+
+
+def _on_xen(view: JobView, item: Item) -> Iterator[Finding]:
+    device = item.fields[1].text
+    where = view.disk_place(item.fields[1].start)
+    match = _XEN.fullmatch(device)
+    if match is None:
+        if _XEN.fullmatch(device.lower()):
+            yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
+        else:
+            yield DEV_UNKNOWN.at(where, f"{shown(device)} is no disk of a xen machine")
+    elif match[1] != "xvd":
+        lost = " and the number is lost" if match[1] == "hd" and match[3] else ""
+        yield XEN_DEVICE.at(where, f"a Xen guest sees {device} as {guest_slots(device, 'xen')[0]}{lost}")
+
+
+@check
+def compact_discs(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about CDs, wanted and unwanted."""
+    disks = usable(view)
+    alone = all(is_cd(item) for item in disks)
+    for item in disks:
+        file, device = item.fields[0], item.fields[1]
+        where = view.disk_place(file.start)
+        if not is_cd(item):
+            if file.text.lower().endswith(".iso"):
+                yield ISO_CASE.at(
+                    where, f"{shown(file.text)} becomes a disk, not a CD: only 'iso' in lower case counts"
+                )
+            continue
+        ejectable = device.text.startswith(("hd", "sd")) and view.hypervisor == "kvm"
+        if file.text.endswith(".iso") and "iso" not in file.text[:-4]:
+            if not ejectable:
+                yield ISO_BUS.at(where, f"{shown(file.text)} becomes a CD-ROM, which {device.text} cannot be")
+            elif alone:
+                yield BOOT_NONE.at(where, "the only disk is a CD, and CDs are not booted")
+        else:
+            effect = _HASVM if not ejectable else Effect.RUNS_FOREVER if alone else Effect.WRONG_DATA
+            yield ISO_SUBSTRING.but(_E, effect).at(
+                where, f"{shown(file.text)} becomes a CD-ROM, for its path has 'iso'"
+            )
+
+
+@check
+def boot_order(view: JobView) -> Iterator[Finding]:
+    """Apply the rule that the root disk must be the one that boots."""
+    disks = [item for item in usable(view) if not is_cd(item)]
+    if len(disks) < 2 or view.hypervisor != "kvm":
+        return
+    booted = boots(view)[0]
+    root, sure = _meant_to_boot(disks)
+    where = view.disk_place(root.fields[1].start)
+    name, device = shown(booted.fields[0].text), booted.fields[1].text
+    if root is not booted:
+        message = f"{name} on {device} is what boots, not {shown(root.fields[0].text)} on {root.fields[1].text}"
+        yield (BOOT_ORDER if sure else BOOT_ORDER.but(_W, Effect.RUNS_FOREVER)).at(where, message)
+    elif len({_bus(item) for item in disks}) > 1:
+        yield BOOT_ORDER.but(_N, _OK).at(
+            view.disk_place(booted.fields[1].start),
+            f"{name} on {device} boots, because vm_disk lists it first; on one bus the letter decides",
+        )
+
+
+def _meant_to_boot(disks: list[Item]) -> tuple[Item, bool]:
+    """Return the disk that its author takes for the root disk, and whether name or format says so."""
+    named = [item for item in disks if _ROOT_NAME.search(item.fields[0].text.rpartition("/")[2])]
+    if len(named) == 1:
+        return named[0], True
+    layered = [item for item in disks if (item.field(3) or item.fields[0]).text == "qcow2"]
+    if len(layered) == 1 and not named:
+        return layered[0], True
+    return (named or disks)[0], bool(named)

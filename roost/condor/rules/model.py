@@ -1,0 +1,284 @@
+"""What a rule is, what a finding is, and the view of a job that rules look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
+from functools import cached_property
+
+from roost.condor.expression import as_bool
+from roost.condor.language import Description, Job
+from roost.condor.source_text import BLANKS, Traced
+from roost.condor.submit_macros import Expander
+from roost.condor.vm_disk import Item, scan
+from roost.errors import Location
+
+
+class Severity(StrEnum):
+    """How sure and how bad: an error breaks the job, a warning may, a note only says what will happen."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Effect(StrEnum):
+    """What HTCondor does with the job, worst first.
+
+    A rejected description never runs and costs its author seconds of work, but nothing of it can be had, so it
+    goes before all; a machine without HasVM is lost to everyone; a held job waits for a person, who is told; an
+    idle one says nothing; a job that runs for ever also takes a slot; wrong data is found last of all.
+    """
+
+    REJECTED = "rejected_by_condor_submit"
+    HASVM_FALSE = "job_requeued_and_machine_HasVM_false"
+    HELD = "job_held"
+    IDLE = "idle_forever"
+    RUNS_FOREVER = "runs_forever"
+    WRONG_DATA = "wrong_data_or_silent_loss"
+    OK = "ok"
+
+    @property
+    def rank(self) -> int:
+        """0 is the worst."""
+        return list(Effect).index(self)
+
+
+class Stage(IntEnum):
+    """When in a job's life a rule bites. What stops a job early hides all that would have come later."""
+
+    SUBMIT = 1
+    MATCH = 2
+    INPUT = 3
+    GAHP = 4
+    START = 5
+    RUN = 6
+    OUTPUT = 7
+
+
+#: When each effect comes about, unless a rule says otherwise (a hold is also possible at INPUT and OUTPUT).
+_STAGE = {
+    Effect.REJECTED: Stage.SUBMIT,
+    Effect.IDLE: Stage.MATCH,
+    Effect.HELD: Stage.GAHP,
+    Effect.HASVM_FALSE: Stage.START,
+    Effect.RUNS_FOREVER: Stage.RUN,
+    Effect.WRONG_DATA: Stage.RUN,
+    Effect.OK: Stage.OUTPUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One fact about the vm universe: its code, how bad, what HTCondor does, how to mend it, where it is written."""
+
+    code: str
+    severity: Severity
+    effect: Effect
+    hint: str
+    source: str
+    stage: Stage = Stage.OUTPUT
+
+    def at(self, where: Location, message: str, hint: str | None = None) -> Finding:
+        """Return the finding that this rule was broken at `where`."""
+        return Finding(self, where, message, hint or self.hint)
+
+    def but(self, severity: Severity, effect: Effect, stage: Stage | None = None) -> Rule:
+        """Return the same rule where it bites less, or otherwise."""
+        return replace(self, severity=severity, effect=effect, stage=stage or _STAGE[effect])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that a description breaks, where, and in which words."""
+
+    rule: Rule
+    where: Location
+    message: str
+    hint: str
+
+
+#: Every rule by its code.
+RULES: dict[str, Rule] = {}
+
+#: The functions that apply them, each to one job.
+CHECKS: list[Callable[[JobView], Iterable[Finding]]] = []
+
+
+def rule(code: str, severity: Severity, effect: Effect, *, hint: str, source: str, stage: Stage | None = None) -> Rule:
+    """Define a rule; a code names one rule only."""
+    assert code not in RULES, code
+    RULES[code] = Rule(code, severity, effect, hint, source, stage or _STAGE[effect])
+    return RULES[code]
+
+
+def check(function: Callable[[JobView], Iterable[Finding]]) -> Callable[[JobView], Iterable[Finding]]:
+    """Register a function that applies rules to a job."""
+    CHECKS.append(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command with its expanded value, never empty. `unknown`: part of the value is decided at submit time."""
+
+    name: str
+    value: Traced
+
+    @property
+    def text(self) -> str:
+        """The expanded value."""
+        return self.value.text
+
+    @property
+    def where(self) -> Location:
+        """Where the value begins."""
+        return self.value.at()
+
+    @property
+    def unknown(self) -> bool:
+        """Whether part of the value is only known at submit time."""
+        return self.value.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One item of transfer_input_files: as written, and the name it has in the sandbox."""
+
+    text: str
+    where: Location
+
+    @property
+    def is_url(self) -> bool:
+        """Whether a plugin fetches it."""
+        return "://" in self.text
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme in lower case, or nothing."""
+        return self.text.partition("://")[0].lower() if self.is_url else ""
+
+    @property
+    def is_contents(self) -> bool:
+        """Whether a whole folder's contents travel (`dir/`)."""
+        return self.text.endswith("/") and not self.is_url
+
+    @property
+    def name(self) -> str:
+        """The basename; a URL's query is cut."""
+        path = self.text.partition("?")[0].partition("#")[0] if self.is_url else self.text
+        return path.rstrip("/").rpartition("/")[2]
+
+
+@dataclass
+class JobView:
+    """One job as rules see it: expanded commands, disks, transfers."""
+
+    description: Description
+    job: Job
+    expander: Expander
+    cache: dict[str, Command | None] = field(default_factory=dict)
+
+    def get(self, *names: str) -> Command | None:
+        """Return the first of these commands that has a value, or None. Aliases come after the name."""
+        for name in names:
+            if name not in self.cache:
+                entry = self.job.table.get(name.lower())
+                value = self.expander.expand(entry.value).strip() if entry else None
+                # The value of "vm_memory = $(X)" is nothing, or not known yet.
+                self.cache[name] = Command(name, value) if entry and value and (value.text or value.unknown) else None
+                if entry:
+                    self.expander.used.add(name.lower())
+            if self.cache[name]:
+                return self.cache[name]
+        return None
+
+    def place_of(self, name: str) -> Location:
+        """Return where a command stands, even an empty one; else the end of the description."""
+        entry = self.job.table.get(name.lower())
+        if entry:
+            return entry.where
+        if self.job.queue:
+            line = self.job.queue.line.at()
+            return Location(line.file, line.line, 1)
+        return self.description.end
+
+    def boolean(self, *names: str) -> bool:
+        """Return a boolean command as condor_submit evaluates it; false when unset, wrong or unknown."""
+        command = self.get(*names)
+        return command is not None and not command.unknown and as_bool(command.text) is True
+
+    @cached_property
+    def is_vm(self) -> bool:
+        """Whether the job is for the vm universe (or may be: its text is not all known)."""
+        universe = self.get("universe", "JobUniverse")
+        if universe is None:
+            return self.description.incomplete
+        return universe.unknown or universe.text.lower() == "vm" or universe.text.startswith("13")
+
+    @cached_property
+    def hypervisor(self) -> str | None:
+        """`kvm` or `xen`, or None when vm_type is neither."""
+        vm_type = self.get("vm_type", "JobVMType")
+        kind = vm_type.text.lower() if vm_type and not vm_type.unknown else ""
+        return kind if kind in ("kvm", "xen") else None
+
+    @cached_property
+    def disks(self) -> tuple[Item, ...]:
+        """vm_disk's items that are not empty, with offsets into its value."""
+        command = self.get("vm_disk")
+        if not command or not self.hypervisor:
+            return ()
+        return tuple(item for item in scan(command.text) if item.text)
+
+    def disk_place(self, offset: int) -> Location:
+        """Return where offset `offset` of vm_disk's value stands."""
+        command = self.get("vm_disk")
+        return command.value.at(offset) if command else self.place_of("vm_disk")
+
+    @cached_property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The items of transfer_input_files; outer double quotes are taken off, as HTCondor 24.12 does."""
+        return _listed(self.get("transfer_input_files", "TransferInput"))
+
+    @cached_property
+    def outputs(self) -> tuple[Transfer, ...]:
+        """The items of transfer_output_files."""
+        return _listed(self.get("transfer_output_files", "TransferOutput"))
+
+    @cached_property
+    def transfers_known(self) -> bool:
+        """Whether all names in the sandbox can be told from the description."""
+        command = self.get("transfer_input_files", "TransferInput")
+        return not (command and command.unknown) and not any(transfer.is_contents for transfer in self.transfers)
+
+    def transferred(self, path: str) -> bool:
+        """Return whether a file of this name is in the sandbox (HTCondor compares basenames)."""
+        return path.rpartition("/")[2] in {transfer.name for transfer in self.transfers}
+
+    def maybe_transferred(self, path: str) -> bool:
+        """Return whether a file of this name is, or could be, in the sandbox."""
+        return not self.transfers_known or self.transferred(path)
+
+
+def _listed(command: Command | None) -> tuple[Transfer, ...]:
+    if not command:
+        return ()
+    value = command.value
+    if len(value.text) > 1 and value.text[0] == value.text[-1] == '"':
+        value = value.cut(1, len(value.text) - 1)
+    return tuple(Transfer(part.text, part.at()) for part in _parts(value) if part.text)
+
+
+def _parts(value: Traced) -> Iterator[Traced]:
+    start = 0
+    for piece in value.text.split(","):
+        yield value.cut(start, start + len(piece)).strip()
+        start += len(piece) + 1
+
+
+def shown(text: str) -> str:
+    """Return a value as messages quote it: short, printable, on one line."""
+    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text.strip(BLANKS))
+    return f"'{clean[:77]}...'" if len(clean) > 80 else f"'{clean}'"

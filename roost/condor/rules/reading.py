@@ -1,0 +1,139 @@
+"""Rules of the submit language itself: what condor_submit cannot read, and what only it can."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from roost.condor.expression import parses
+from roost.condor.rules.model import Effect, Finding, JobView, Rule, Severity, check, rule, shown
+
+_LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
+_QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_REJECTED, _OK = Effect.REJECTED, Effect.OK
+
+#: What the reader can remark, and in which words.
+REMARKS: dict[str, tuple[Rule, str]] = {
+    code: (rule(code, severity, effect, hint=hint, source=source), words)
+    for code, severity, effect, words, hint, source in (
+        ("syntax", _E, _REJECTED, "{} is neither an assignment nor a queue statement",
+         "write `command = value`; a comment needs a line of its own", _LANGUAGE),
+        ("identifier", _E, _REJECTED, "{} is no name for a command",
+         "a name has letters, digits, _ . and /; a job attribute is written +Name = value", _LANGUAGE),
+        ("append-operator", _W, _OK, "{} is only known to HTCondor 25 and later",
+         "write the whole value with =, or with $(name)", _LANGUAGE),
+        ("heredoc-open", _E, _REJECTED, "the value that @= begins is never closed by a line {}",
+         "close it with a line that has only @ and the tag", _LANGUAGE),
+        ("if-open", _E, _REJECTED, "{}", "add the missing endif", _LANGUAGE),
+        ("if-condition", _E, _REJECTED, "{}",
+         "a condition is a boolean, a number, `defined NAME` or `version >= X.Y.Z`, with or without !", _LANGUAGE),
+        ("error-statement", _E, _REJECTED, "the description stops itself: {}", "do what it asks for", _LANGUAGE),
+        ("warning-statement", _N, _OK, "the description warns: {}", "see the line", _LANGUAGE),
+        ("include-missing", _W, _OK, "the included file {} is not here, so part of the description is unknown",
+         "lint it where its includes are; condor_submit refuses it without", _LANGUAGE),
+        ("include-command", _N, _OK, "the output of {} is included; lint does not run it",
+         "lint what the command prints as well", _LANGUAGE),
+        ("include-depth", _E, _REJECTED, "includes nest too deep at {}", "does the file include itself?", _LANGUAGE),
+        ("use-template", _W, _OK, "{} depends on the templates that the access point has",
+         "condor_submit refuses a template that its configuration does not define", _LANGUAGE),
+        ("macro-loop", _E, _REJECTED, "{} refers to itself, or grows without end; condor_submit hangs or dies on it",
+         "break the circle", _LANGUAGE),
+        ("nul-byte", _E, _REJECTED, "the file has {}: it is no text",
+         "give a submit description, not an image", _LANGUAGE),
+        ("too-long", _W, _OK, "the description is very long: {}", "is this the right file?", _LANGUAGE),
+        ("queue", _E, _REJECTED, "{}", "write `queue`, `queue N` or `queue VARIABLES from FILE`", _QUEUE),
+        ("queue-command", _N, _OK, "the jobs come from the output of {}; lint does not run it",
+         "lint knows nothing of their values", _QUEUE),
+        ("queue-items", _W, _OK, "the list of jobs {} is not here, so their values are unknown",
+         "lint it where the list is; condor_submit refuses it without", _QUEUE),
+    )
+}  # fmt: skip
+
+EXPRESSION = rule(
+    "expression", _E, _REJECTED, hint="strings need double quotes; every parenthesis needs its partner",
+    source="HTCondor manual, ClassAds; condor_submit: Parse error in expression",
+)  # fmt: skip
+MACRO_UNDEFINED = rule(
+    "macro-undefined", _W, _OK, hint="define it, or give a default: $(NAME:default)", source=_LANGUAGE
+)
+UNKNOWN_COMMAND = rule(
+    "unknown-command", _W, _OK,
+    hint="condor_submit takes any name as a macro and says nothing about a misspelt command",
+    source="HTCondor manual, condor_submit, submit description file commands",
+)  # fmt: skip
+OBSOLETE = rule(
+    "obsolete-command", _W, _OK, hint="remove it; HTCondor no longer reads it",
+    source="reference, section 1: kvm_disk and xen_disk are no longer read",
+)  # fmt: skip
+NO_QUEUE = rule("queue-missing", _N, _OK, hint="end the description with `queue`", source=_QUEUE)
+QUEUE_NOTHING = rule("queue-nothing", _W, _OK, hint="give a count of at least 1, or items", source=_QUEUE)
+JUDGE = rule(
+    "condor-submit", _E, _REJECTED, hint="condor_submit's own message says what it wants",
+    source="condor_submit's own parser",
+)  # fmt: skip
+JUDGE_ABSENT = rule(
+    "judge", _N, _OK, hint="`inv doctor` says what is missing", source="condor_submit's own parser was not asked"
+)
+
+#: Commands whose values are ClassAd expressions that condor_submit parses.
+_EXPRESSIONS = (
+    "requirements", "rank", "periodic_hold", "periodic_release", "periodic_remove", "periodic_vacate", "on_exit_hold",
+    "on_exit_remove", "leave_in_queue", "job_max_vacate_time", "want_graceful_removal", "request_cpus", "request_gpus",
+    "request_memory", "request_disk", "job_lease_duration", "periodic_hold_reason", "periodic_hold_subcode",
+    "on_exit_hold_reason", "on_exit_hold_subcode", "next_job_start_delay", "keep_claim_idle", "max_job_retirement_time",
+)  # fmt: skip
+_KNOWN = (
+    "universe", "executable", "vm_type", "vm_memory", "vm_vcpus", "vm_disk", "vm_networking", "vm_networking_type",
+    "vm_macaddr", "vm_vnc", "vm_checkpoint", "vm_no_output_vm", "xen_kernel", "xen_initrd", "xen_root",
+    "xen_kernel_params", "transfer_input_files", "transfer_output_files", "transfer_output_remaps",
+    "should_transfer_files", "when_to_transfer_output", "request_cpus", "request_memory", "request_disk",
+    "request_gpus", "requirements", "transfer_executable", "transfer_plugins", "transfer_checkpoint_files",
+)  # fmt: skip
+_GONE = {
+    "kvm_disk": "vm_disk", "xen_disk": "vm_disk", "kvm_cdrom_files": "vm_disk", "xen_cdrom_files": "vm_disk",
+    "vm_cdrom_files": "vm_disk", "vm_should_transfer_files": "should_transfer_files",
+    "vmware_dir": "", "vmware_should_transfer_files": "", "vmware_snapshot_disk": "", "vm_hardware_vt": "",
+    "xen_transfer_files": "transfer_input_files", "kvm_transfer_files": "transfer_input_files",
+}  # fmt: skip
+_SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGTkmgt]?[Bb]?")
+
+
+@check
+def expressions(view: JobView) -> Iterator[Finding]:
+    """Apply the rule that expressions must parse."""
+    commands = [view.get(name) for name in _EXPRESSIONS]
+    commands += [view.get(name) for name in view.job.table if name.startswith("my.")]
+    for command in commands:
+        if command is None or command.unknown:
+            continue
+        if command.name in ("request_memory", "request_disk") and _SIZE.fullmatch(command.text):
+            continue
+        offset = parses(command.text)
+        if offset is not None:
+            name = "+" + command.name[3:] if command.name.startswith("my.") else command.name
+            where = command.value.at(min(offset, len(command.text) - 1))
+            yield EXPRESSION.at(where, f"{name} = {shown(command.text)} is no ClassAd expression")
+
+
+@check
+def names(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about misspelt and obsolete commands."""
+    for key, entry in view.job.table.items():
+        if key in _GONE and entry.value.text:
+            instead = f"; use {_GONE[key]}" if _GONE[key] else ""
+            yield OBSOLETE.at(entry.where, f"{entry.name} is no longer read{instead}")
+        elif key.startswith(("vm_", "xen_", "transfer_", "request_", "should_", "when_")) and key not in _KNOWN:
+            close = difflib.get_close_matches(key, _KNOWN, 1, 0.85)
+            if close and key not in view.description.used:
+                yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is no command; did you mean {close[0]}?")
+
+
+@check
+def queued(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about jobs that are never queued."""
+    if view.job.queue is None:
+        yield NO_QUEUE.at(view.description.end, "there is no queue statement, so condor_submit queues no job")
+    elif view.job.count == 0:
+        yield QUEUE_NOTHING.at(view.job.queue.line.at(), "the queue statement queues no job")

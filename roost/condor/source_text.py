@@ -1,0 +1,104 @@
+"""Text that remembers where it stands in its file, through cutting, joining and macro expansion.
+
+A value of a submit description is put together from continuation lines, macros and included files. `Traced`
+carries, beside the characters, the place of each of them, so that a finding points at what was typed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from roost.errors import Location
+
+#: C's isspace in the C locale: Python's str.strip would also take off Unicode's blanks.
+BLANKS = " \t\n\v\f\r"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From offset `start` on, text stands at `where`; `fixed` text was computed and all of it stands there."""
+
+    start: int
+    where: Location
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A string with the places of its characters; `unknown` if a part of it is decided only at submit time."""
+
+    text: str
+    spans: tuple[Span, ...]
+    unknown: bool = False
+
+    @classmethod
+    def of(cls, text: str, where: Location, *, fixed: bool = False, unknown: bool = False) -> Traced:
+        """Return `text` that begins at `where`, on one line."""
+        return cls(text, (Span(0, where, fixed),), unknown)
+
+    @classmethod
+    def join(cls, parts: Iterable[Traced]) -> Traced:
+        """Return the parts one after another; at least one part is needed for a place."""
+        listed = list(parts)
+        spans: list[Span] = []
+        offset = 0
+        for part in listed:
+            spans += [Span(offset + span.start, span.where, span.fixed) for span in part.spans if part.text]
+            offset += len(part.text)
+        if not spans and listed:
+            spans = list(listed[0].spans[:1])
+        return cls("".join(part.text for part in listed), tuple(spans), any(part.unknown for part in listed))
+
+    def at(self, offset: int = 0) -> Location:
+        """Return where the character at `offset` stands (the end of the text included)."""
+        if not self.spans:
+            return Location("", 0, 0)
+        span = self.spans[max(0, bisect_right(self.spans, offset, key=lambda span: span.start) - 1)]
+        if span.fixed:
+            return span.where
+        return Location(span.where.file, span.where.line, span.where.column + max(0, offset - span.start))
+
+    def cut(self, start: int, end: int | None = None) -> Traced:
+        """Return the part from `start` to `end` (default: to the end), with its places."""
+        stop = len(self.text) if end is None else min(end, len(self.text))
+        first = max(0, bisect_right(self.spans, start, key=lambda span: span.start) - 1)
+        last = bisect_right(self.spans, max(start, stop - 1), key=lambda span: span.start)
+        spans = [Span(0, self.at(start), self.spans[first].fixed)] if self.spans else []
+        spans += [Span(span.start - start, span.where, span.fixed) for span in self.spans[first + 1 : last]]
+        return Traced(self.text[start:stop], tuple(spans), self.unknown)
+
+    def strip(self) -> Traced:
+        """Return the text without C's blanks at both ends."""
+        left = len(self.text) - len(self.text.lstrip(BLANKS))
+        return self.cut(left, max(left, len(self.text.rstrip(BLANKS))))
+
+
+def logical_lines(text: str, file: str) -> Iterable[Traced]:
+    """Split a file into logical lines as HTCondor's getline does (condor_utils/config.cpp, getline_implementation).
+
+    A line that ends in a backslash goes on in the next one, whose leading blanks are dropped. A comment inside
+    such a sequence counts as blank, and goes on only if it ends in a backslash itself; a comment that begins
+    the sequence never goes on. Blank lines are left out, comments are not.
+    """
+    parts: list[Traced] = []
+    for number, physical in enumerate(text.split("\n"), 1):
+        stripped = physical.rstrip(BLANKS)
+        column = len(stripped) - len(stripped.lstrip(BLANKS)) + 1
+        line = stripped[column - 1 :]
+        begins = not any(part.text for part in parts)
+        if line.startswith("#") and not begins:
+            # HTCondor keeps the comment's last character, so that its backslash still continues.
+            column, line = column + len(line) - 1, line[-1]
+        goes_on = line.endswith("\\") and not (line.startswith("#") and begins)
+        parts.append(Traced.of(line[:-1] if goes_on else line, Location(file, number, column)))
+        if not goes_on:
+            yield from _whole(parts)
+            parts = []
+    yield from _whole(parts)
+
+
+def _whole(parts: list[Traced]) -> Iterable[Traced]:
+    if any(part.text.strip(BLANKS) for part in parts):
+        yield Traced.join(parts)
