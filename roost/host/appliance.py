@@ -1,0 +1,290 @@
+"""A quick appliance for libguestfs, built once from the one that is installed.
+
+libguestfs boots a small Linux to read a disk. The stock appliance of Debian 12 takes 14 s for that where there is no
+KVM; this one takes 4 s: a kernel that need not unpack itself, only the modules that block devices and file systems
+need, and an init that starts the daemon and nothing else (no udev, no scan for LVM, RAID or Windows disks). It is a
+*fixed appliance* (guestfs-internals(1), "FIXED APPLIANCE"; supermin(1), SUPERMIN_KERNEL and SUPERMIN_MODULES), found
+through LIBGUESTFS_PATH. It lives in the cache under a digest of all that it is made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import struct
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import HostError, ToolError
+from roost.host import paths, process, vmlinux
+
+#: Changes when the way of building changes.
+_RECIPE = "1"
+
+#: Modules the appliance boots with, and those of file systems that images may hold. Absent ones are built in.
+_MODULES = (
+    *("virtio_pci", "virtio_scsi", "virtio_console", "virtio_rng", "sd_mod", "ext4", "crc32c_generic"),
+    *("xfs", "btrfs", "vfat", "squashfs", "erofs", "isofs", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"),
+)
+
+#: Packages of the stock appliance that are not needed to read Linux disks. Without udev no udevd runs, and udevadm,
+#: which the daemon calls before many operations, is not there to wait for one.
+# fmt: off
+_UNNEEDED = frozenset(
+    (
+        "sleuthkit", "ldmtool", "mdadm", "lvm2", "debootstrap", "qemu-utils", "qemu-img", "grub2-common", "grub-pc",
+        "grub2-pc", "extlinux", "syslinux", "openssh-client", "openssh-clients", "isc-dhcp-client", "dhcp-client",
+        "dhcpcd", "dhcpcd-base", "mtools", "ntfs-3g", "ntfsprogs", "cryptsetup", "cryptsetup-bin", "curl",
+        "f2fs-tools", "exfatprogs", "kpartx", "lzop", "psmisc", "pciutils", "lsscsi", "scrub", "binutils", "systemd",
+        "systemd-sysv", "systemd-udev", "udev", "uuid-runtime", "procps", "procps-ng", "less", "iproute", "iproute2",
+        "zerofree", "vim-minimal", "zfs-fuse", "zfsutils-linux", "nilfs-tools", "jfsutils", "reiserfsprogs",
+        "hfsplus", "hfsutils", "strace", "clevis-luks",
+    )
+)
+# fmt: on
+
+_INIT = b"""\
+#!/bin/sh
+# Started by supermin's initrd when the root is mounted: just what guestfsd needs, as early as can be.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+mount -a
+mkdir -p /dev/disk/by-path /dev/virtio-ports /dev/mapper
+
+# The kernel names SCSI disks in the order in which they answer. guestfsd puts them right by these links, which udev
+# would make. A disk that is still being probed has no block device yet; opening it waits for its partitions.
+for device in /sys/class/scsi_device/*; do
+  address=${device##*/}
+  tries=0
+  until set -- $device/device/block/* && [ -e "$1" ] || [ $tries -ge 100 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+  done
+  [ -e "$1" ] || continue
+  name=${1##*/}
+  ln -s ../../$name /dev/disk/by-path/scsi-$address
+  : < /dev/$name
+done
+for port in /sys/class/virtio-ports/*; do
+  read -r name < $port/name && ln -s ../${port##*/} /dev/virtio-ports/$name
+done
+
+read -r words < /proc/cmdline
+channel=
+for word in $words; do
+  case $word in guestfs_channel=*) channel="--channel ${word#*=}" ;; esac
+done
+guestfsd $channel
+sync
+echo b > /proc/sysrq-trigger
+"""
+
+_FSTAB = b"""\
+proc /proc proc defaults 0 0
+sys /sys sysfs defaults 0 0
+dev /dev devtmpfs defaults 0 0
+run /run tmpfs mode=755 0 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HostKernel:
+    """A kernel of this host and the folder of its modules."""
+
+    version: str
+    image: Path
+    modules: Path
+
+
+def _version_order(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def kernels() -> list[HostKernel]:
+    """Return the kernels of this host that have their modules, the newest first, readable or not."""
+    found = {}
+    for modules in (*Path("/lib/modules").glob("*"), *Path("/usr/lib/modules").glob("*")):
+        for image in (Path(f"/boot/vmlinuz-{modules.name}"), modules / "vmlinuz"):
+            if modules.name not in found and image.exists() and (modules / "modules.dep").exists():
+                found[modules.name] = HostKernel(modules.name, image, modules)
+    return sorted(found.values(), key=lambda kernel: _version_order(kernel.version), reverse=True)
+
+
+def supermin_folder() -> Path | None:
+    """Return libguestfs' supermin.d, what its appliance is made from, or None when it is not installed."""
+    for pattern in ("lib/*-linux-gnu*/guestfs", "lib64/guestfs", "lib/guestfs"):
+        for folder in sorted(Path("/usr").glob(pattern)):
+            if (folder / "supermin.d" / "daemon.tar.gz").exists():
+                return folder / "supermin.d"
+    return None
+
+
+def _readable_kernel() -> HostKernel:
+    known = kernels()
+    for kernel in known:
+        if os.access(kernel.image, os.R_OK):
+            return kernel
+    if known:
+        image = known[0].image
+        raise HostError(f"{image} cannot be read, and libguestfs boots it", hint=f"sudo chmod 0644 {image}")
+    raise HostError("this host has no kernel that libguestfs can boot", hint="apt-get install linux-image-amd64")
+
+
+def _key(kernel: HostKernel, folder: Path) -> str:
+    """Return the digest of everything that the appliance is made from."""
+    hashed = hashlib.sha256(f"{_RECIPE} {sorted(_UNNEEDED)} {_MODULES} {kernel.version}".encode())
+    status = kernel.image.stat()
+    hashed.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    hashed.update(_INIT + _FSTAB)
+    for file in sorted(folder.iterdir()):
+        hashed.update(file.name.encode() + b"\0")
+        hashed.update(file.read_bytes())
+    # The packages that supermin copies from the host change with the package database.
+    for database in ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"):
+        with contextlib.suppress(OSError):
+            status = Path(database).stat()
+            hashed.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return hashed.hexdigest()[:32]
+
+
+def _dependencies(modules: Path) -> dict[str, list[str]]:
+    """Return module file → the files it needs, from modules.dep (depmod(8))."""
+    lines = (modules / "modules.dep").read_text().splitlines()
+    return {name: needs.split() for name, _, needs in (line.partition(":") for line in lines)}
+
+
+def _copy_modules(kernel: HostKernel, target: Path) -> None:
+    needs = _dependencies(kernel.modules)
+    by_name = {Path(file).name.partition(".ko")[0].replace("-", "_"): file for file in needs}
+    wanted: dict[str, None] = {}
+    queue = [by_name[name] for name in _MODULES if name in by_name]
+    while queue:
+        file = queue.pop()
+        if file not in wanted:
+            wanted[file] = None
+            queue += needs[file]
+    for file in wanted:
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kernel.modules / file, target / file)
+    for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
+        if (kernel.modules / name).exists():
+            shutil.copyfile(kernel.modules / name, target / name)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "modules.dep").write_text("".join(f"{file}: {' '.join(needs[file])}\n" for file in sorted(wanted)))
+
+
+def _init_tar() -> bytes:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in ("proc", "sys", "dev", "run", "sysroot", "tmp", "var", "var/tmp", "etc"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for name, content, mode in (("init", _INIT, 0o755), ("etc/fstab", _FSTAB, 0o644)):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+        mtab = tarfile.TarInfo("etc/mtab")
+        mtab.type, mtab.linkname = tarfile.SYMTYPE, "/proc/mounts"
+        tar.addfile(mtab)
+    return buffer.getvalue()
+
+
+def _prepare(folder: Path, target: Path) -> None:
+    """Copy supermin.d with the package list cut and the init replaced."""
+    target.mkdir()
+    for file in folder.iterdir():
+        if file.name == "packages":
+            kept = [name for name in file.read_text().split() if name not in _UNNEEDED]
+            (target / "packages").write_text("".join(f"{name}\n" for name in kept))
+        elif file.name == "init.tar.gz":
+            (target / "init.tar.gz").write_bytes(_init_tar())
+        elif file.name != "udev-rules.tar.gz":
+            shutil.copyfile(file, target / file.name)
+
+
+def _build(kernel: HostKernel, folder: Path, work: Path, log: Path | None) -> None:
+    """Leave the appliance's files in `work`/appliance."""
+    _prepare(folder, work / "supermin.d")
+    modules = work / "modules" / kernel.version
+    _copy_modules(kernel, modules)
+    process.run(
+        [
+            *("supermin", "--build", "--format", "ext2", "--size", "1G", "--copy-kernel"),
+            *("--host-cpu", os.uname().machine, "-o", work / "appliance", work / "supermin.d"),
+        ],
+        deadline=180,
+        log=log,
+        env={
+            "SUPERMIN_KERNEL": str(kernel.image),
+            "SUPERMIN_KERNEL_VERSION": kernel.version,
+            "SUPERMIN_MODULES": str(modules),
+            "TMPDIR": str(work),
+        },
+        what="building libguestfs' appliance",
+    )
+    unpacked = vmlinux.unpack(kernel.image.read_bytes())
+    if unpacked is not None:
+        (work / "appliance" / "kernel").write_bytes(unpacked)
+    (work / "appliance" / "README.fixed").write_text(
+        "Built by roost from the installed libguestfs; see roost.host.appliance.\n"
+    )
+
+
+def path(log: Path | None = None) -> Path | None:
+    """Return the folder of the quick appliance for LIBGUESTFS_PATH, built now if it is not in the cache.
+
+    None means that the stock appliance must do: this one could not be built, or did not start before (`give_up`).
+    Raises `HostError` when libguestfs cannot work at all: not installed, or no kernel that it can read.
+    """
+    folder = supermin_folder()
+    if folder is None:
+        raise HostError("libguestfs is not installed", hint="apt-get install python3-guestfs supermin")
+    kernel = _readable_kernel()
+    cache = paths.cache_root() / "appliance"
+    final = cache / _key(kernel, folder)
+    if (final / "unusable").exists():
+        return None
+    if (final / "README.fixed").exists():
+        return final
+    cache.mkdir(parents=True, exist_ok=True)
+    with _workspace(cache) as work:
+        try:
+            _build(kernel, folder, work, log)
+        except (ToolError, HostError, OSError, KeyError, struct.error):
+            return None
+        # Another process may have been first: then its result stands.
+        with contextlib.suppress(OSError):
+            (work / "appliance").rename(final)
+    _drop_others(cache, final)
+    return final
+
+
+@contextlib.contextmanager
+def _workspace(cache: Path) -> Iterator[Path]:
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _drop_others(cache: Path, final: Path) -> None:
+    """Remove appliances of other kernels or releases that nobody has used for a week."""
+    for folder in cache.iterdir():
+        if folder != final and folder.stat().st_mtime < final.stat().st_mtime - 7 * 86400:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_up(appliance: Path) -> None:
+    """Remember that an appliance does not start here, so that the stock one is taken from now on."""
+    with contextlib.suppress(OSError):
+        (appliance / "unusable").touch()

@@ -1,0 +1,76 @@
+"""The only process that loads libguestfs: it opens disks and answers calls, one JSON object a line.
+
+`roost.host.guestfs` starts it by its path and kills it when the deadline passes. It uses nothing but the standard
+library and libguestfs' own module, since it may run under another Python than roost (the one that has the module).
+
+Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose"}, then {"call", "args"} each.
+Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"}. Standard error: the log.
+"""
+
+import base64
+import json
+import sys
+from typing import Any
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, dict):
+        return {key: _encoded(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encoded(entry) for entry in value]
+    if isinstance(value, str):
+        # Names in an image are bytes; libguestfs hands over what is not UTF-8 as lone surrogates.
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value
+
+
+def _answer(message: Any) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _log(_event: int, _handle: int, buffer: Any, _array: Any) -> None:
+    text = buffer if isinstance(buffer, str) else bytes(buffer).decode("utf-8", "replace")
+    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    sys.stderr.flush()
+
+
+def _open(request: Any) -> Any:
+    import guestfs
+
+    handle = guestfs.GuestFS(python_return_dict=True)
+    handle.set_event_callback(
+        _log, guestfs.EVENT_APPLIANCE | guestfs.EVENT_LIBRARY | guestfs.EVENT_TRACE | guestfs.EVENT_WARNING
+    )
+    handle.set_trace(True)
+    handle.set_verbose(bool(request["verbose"]))
+    handle.set_memsize(int(request["memory"]))
+    handle.set_network(False)
+    for disk in request["disks"]:
+        handle.add_drive_opts(disk["path"], format=disk["format"], readonly=bool(disk["readonly"]))
+    handle.launch()
+    return handle
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    handle = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if handle is None:
+                handle = _open(request)
+                _answer({"result": None})
+            else:
+                _answer({"result": _encoded(getattr(handle, request["call"])(*request["args"]))})
+        except (RuntimeError, ImportError, TypeError, UnicodeError) as error:
+            _answer({"error": _encoded(str(error))})
+    if handle is not None:
+        handle.shutdown()
+        handle.close()
+
+
+if __name__ == "__main__":
+    main()
