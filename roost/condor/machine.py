@@ -21,7 +21,10 @@ class VmDisk:
 
 @dataclass(frozen=True, slots=True)
 class KernelFiles:
-    """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot."""
+    """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot.
+
+    `parameters` is the whole command line, with root= in it: libvirt drops xen_root (reference, xen-in-qemu).
+    """
 
     kernel: str
     initrd: str | None
@@ -31,9 +34,10 @@ class KernelFiles:
 
 @dataclass(frozen=True, slots=True)
 class VirtualMachine:
-    """What HTCondor is asked to run: memory in MiB, CPUs, disks in vm_disk's order, network, kernel.
+    """What HTCondor is asked to run: memory in MiB, CPUs, disks in vm_disk's order, network, kernel, console.
 
     `kernel` is None when the image boots by itself: a boot loader under kvm, `xen_kernel = included` under xen.
+    `mac` is the network card's address, None for one that libvirt makes up; `vnc` gives the machine a screen.
     """
 
     name: str
@@ -43,3 +47,5 @@ class VirtualMachine:
     disks: tuple[VmDisk, ...]
     network: Network = "none"
     kernel: KernelFiles | None = None
+    mac: str | None = None
+    vnc: bool = False
