@@ -1,0 +1,29 @@
+"""The kernel's command line, the same wherever it is written: grub.cfg, xen_kernel_params, a direct boot."""
+
+from __future__ import annotations
+
+from roost.recipe.identity import filesystem_id
+from roost.recipe.model import Hypervisor, Recipe
+
+#: HTCondor's libvirt gives kvm guests ttyS0 (reference: virtual hardware); a Xen PV guest has hvc0.
+CONSOLES: dict[Hypervisor, tuple[str, ...]] = {
+    "kvm": ("console=tty0", "console=ttyS0,115200"),
+    "xen": ("console=hvc0",),
+}
+
+
+def root_parameter(recipe: Recipe) -> str:
+    """Return `root=UUID=…` of the recipe's root file system: right whatever the disk is called."""
+    disk = recipe.root_disk
+    index = next(number for number, area in enumerate(disk.areas) if area.mount == "/")
+    return f"root=UUID={filesystem_id(recipe, disk, index)}"
+
+
+def command_line(recipe: Recipe, hypervisors: tuple[Hypervisor, ...] | None = None) -> str:
+    """Return the parameters for a kernel that the given hypervisors (default: the recipe's) start.
+
+    The last console= is /dev/console; Linux takes those that exist, so one line serves both hypervisors.
+    """
+    chosen = hypervisors or recipe.hypervisors
+    consoles = [console for name in ("xen", "kvm") if name in chosen for console in CONSOLES[name]]
+    return " ".join([root_parameter(recipe), "ro", *consoles, *recipe.kernel.parameters])

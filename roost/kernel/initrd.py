@@ -1,0 +1,151 @@
+"""The busybox initrd: busybox, the drivers that HTCondor's hardware needs, and a script that finds the root.
+
+For trees without initramfs-tools. A few megabytes, so it boots in a second; the same bytes for the same tree.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.errors import ImageError
+from roost.host import process
+from roost.kernel import inspect
+
+#: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
+BUSES = {
+    "virtio": ("virtio_pci", "virtio_blk"),
+    "ide": ("ata_piix", "sd_mod"),
+    "ahci": ("ahci", "sd_mod"),
+    "scsi": ("sym53c8xx", "virtio_scsi", "sd_mod"),
+    "xen": ("xen-blkfront",),
+}
+FILESYSTEMS = {
+    "ext2": ("ext4", "crc32c_generic"),
+    "ext3": ("ext4", "crc32c_generic"),
+    "ext4": ("ext4", "crc32c_generic"),
+    "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
+    "xfs": ("xfs",),
+    "btrfs": ("btrfs",),
+    "squashfs": ("squashfs",),
+}
+APPLETS = ("sh", "mount", "umount", "insmod", "cat", "findfs", "sleep", "switch_root", "poweroff", "mkdir")
+
+INIT = """\
+#!/bin/sh
+# Written by roost: load the drivers, find the root file system, go on there.
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+while read -r module; do insmod "/modules/$module" 2>/dev/null; done </modules/order
+
+root= flags= mode=ro init=/sbin/init
+for word in $(cat /proc/cmdline); do
+	case $word in
+	root=*) root=${word#root=} ;;
+	rootflags=*) flags=,${word#rootflags=} ;;
+	init=*) init=${word#init=} ;;
+	ro | rw) mode=$word ;;
+	esac
+done
+
+# Ten seconds: disks of slow buses come late.
+device=
+tries=0
+while [ $tries -lt 100 ]; do
+	case $root in
+	UUID=* | LABEL=*) device=$(findfs "$root" 2>/dev/null) ;;
+	*) [ -b "$root" ] && device=$root ;;
+	esac
+	[ -n "$device" ] && break
+	sleep 0.1
+	tries=$((tries + 1))
+done
+if [ -z "$device" ]; then
+	echo "roost: no root file system: root=$root is on no disk" >/dev/console
+elif ! mount -o "$mode$flags" "$device" /sysroot; then
+	echo "roost: no root file system: $device cannot be mounted" >/dev/console
+elif [ ! -x "/sysroot$init" ] && [ ! -L "/sysroot$init" ]; then
+	echo "roost: no root file system: $device has no $init" >/dev/console
+else
+	umount /sys
+	mount -o move /dev /sysroot/dev
+	umount /proc
+	exec switch_root /sysroot "$init"
+fi
+# A machine that hangs here would keep its slot in the pool for ever.
+poweroff -f
+"""
+
+
+def drivers(filesystem: str, *, xen: bool) -> tuple[str, ...]:
+    """Return the modules that an initrd wants: every bus of HTCondor's, and the root file system."""
+    buses = [bus for bus in BUSES if xen or bus != "xen"]
+    wanted = [module for bus in buses for module in BUSES[bus]]
+    return tuple(dict.fromkeys([*wanted, *FILESYSTEMS.get(filesystem, (filesystem,))]))
+
+
+def make(tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path) -> None:
+    """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), packed with zstd.
+
+    Raises `ImageError` when the tree has no busybox, or when the kernel has no driver for any virtual disk.
+    """
+    modules = tree / "usr/lib/modules" / version
+    busybox = next((path for path in (tree / "usr/bin/busybox", tree / "bin/busybox") if path.is_file()), None)
+    if busybox is None:
+        raise ImageError(
+            "the busybox initrd needs busybox in the tree", hint="add busybox-static to os.debian.packages"
+        )
+    absent = set(inspect.missing(modules, wanted))
+    if "virtio_blk" in absent:
+        raise ImageError(f"kernel {version} has no virtio_blk: no root disk can be read", hint="use another kernel")
+    with tempfile.TemporaryDirectory(prefix="roost-initrd-") as name:
+        top = Path(name)
+        for folder in ("bin", "dev", "modules", "proc", "sys", "sysroot", "run"):
+            (top / folder).mkdir()
+        shutil.copyfile(busybox, top / "bin/busybox")
+        (top / "bin/busybox").chmod(0o755)
+        for applet in APPLETS:
+            (top / "bin" / applet).symlink_to("busybox")
+        order = []
+        for number, relative in enumerate(inspect.closure(modules, wanted)):
+            target = f"{number:03d}-{Path(relative).name.split('.ko')[0]}.ko"
+            (top / "modules" / target).write_bytes(_unpacked(modules / relative))
+            order.append(target)
+        (top / "modules/order").write_text("".join(f"{line}\n" for line in order))
+        (top / "init").write_text(INIT)
+        (top / "init").chmod(0o755)
+        _pack(top, epoch, output, log)
+
+
+def _unpacked(module: Path) -> bytes:
+    """Return a module's bytes unpacked: busybox' insmod reads no compressed ones."""
+    data = module.read_bytes()
+    if module.suffix == ".xz":
+        return lzma.decompress(data)
+    if module.suffix == ".zst":
+        return process.run(["zstd", "-dcq", module], deadline=60, capture=True).stdout
+    return data
+
+
+def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
+    names = ["."]
+    for folder, folders, files in os.walk(top):
+        names += [os.path.relpath(os.path.join(folder, name), top) for name in (*folders, *files)]  # noqa: PTH118
+    for name in names:
+        os.utime(top / name, (epoch, epoch), follow_symlinks=False)
+    archive = process.run(
+        ["cpio", "--quiet", "--null", "--create", "--format=newc", "--reproducible", "--owner=0:0"],
+        deadline=60,
+        stdin=b"".join(os.fsencode(name) + b"\0" for name in sorted(names)),
+        cwd=top,
+        capture=True,
+        log=log,
+    ).stdout
+    packed = process.run(["zstd", "-q", "-10", "-T1", "-c"], deadline=60, stdin=archive, capture=True, log=log).stdout
+    output.write_bytes(packed)
+    output.chmod(0o644)

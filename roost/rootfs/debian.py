@@ -1,0 +1,209 @@
+"""Source `debian`: a root tree installed by mmdebstrap, kept as one canonical tar in the cache.
+
+The tar holds owners as numbers, modes, xattrs, hard links and device nodes, sorted, no time later than the
+epoch: the same for root and for a normal user. `full` installs and configures packages; `unpacked` only unpacks
+those named, without dpkg, for trees of a few megabytes.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from roost.cache import Cache, key
+from roost.errors import HostError, ImageError, ToolError
+from roost.events import Stages
+from roost.host import namespace, process
+from roost.kernel.catalogue import KernelSpec
+from roost.recipe.model import Debian
+from roost.rootfs import archive, unpacked
+from roost.rootfs.archive import Index
+
+TAR = "tree.tar"
+#: Seconds: a whole Debian from a slow mirror.
+DEADLINE = 3600
+#: What the initrd of a `full` tree needs beside the kernel's own dependencies.
+INITRD_PACKAGES = ("initramfs-tools", "zstd")
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What is to be installed: the recipe's source, its kernel, the state of the archive, the time of all files."""
+
+    debian: Debian
+    kernel: KernelSpec
+    initrd: str
+    drivers: tuple[str, ...]
+    index: Index
+    epoch: int
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """All packages asked for: the recipe's, the kernel's, the initrd's."""
+        architecture = self.debian.architecture
+        if architecture not in self.kernel.packages:
+            raise ImageError(f"kernel {self.kernel.name} has no package for {architecture}")
+        extra = INITRD_PACKAGES if self.initrd == "distribution" else ()
+        return tuple(sorted({*self.debian.packages, self.kernel.packages[architecture], *extra}))
+
+    def inputs(self) -> dict[str, Any]:
+        """Return all that the tree depends on, as JSON: the parts of its key."""
+        return {
+            "debian": self.debian.model_dump(mode="json"),
+            "packages": self.packages,
+            "initrd": self.initrd,
+            "drivers": self.drivers,
+            "index": self.index.digests,
+            "epoch": self.epoch,
+            "hooks": {path.name: path.read_text() for path in _hooks().iterdir() if path.is_file()},
+            "tool": _tool(),
+            "code": unpacked.code(),
+        }
+
+    @property
+    def key(self) -> str:
+        """The key of the tree."""
+        return key("rootfs", self.inputs())
+
+
+def _tool() -> str:
+    status = Path(process.require("mmdebstrap", "mmdebstrap")).stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _hooks() -> Path:
+    return Path(str(resources.files("roost.rootfs") / "hooks"))
+
+
+def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) -> Path:
+    """Return the tar of the tree, from the cache or freshly installed.
+
+    Raises `ImageError` for a package that the archive does not have, `HostError` for an archive that does not
+    answer or a full disk, `ToolError` for all else that stops mmdebstrap; each with the log.
+    """
+
+    def make(folder: Path) -> None:
+        with stages.stage("bootstrap", f"{wanted.debian.suite}, {len(wanted.packages)} packages and what they need"):
+            if wanted.debian.variant == "full":
+                _install(wanted, folder, cache, log_dir / "mmdebstrap.log")
+            else:
+                unpacked.make(wanted, folder / TAR, _download(wanted, cache, log_dir / "mmdebstrap.log"), log_dir)
+
+    return cache.put("rootfs", wanted.key, make) / TAR
+
+
+def _base_argv(wanted: Bootstrap) -> list[str]:
+    return [
+        "mmdebstrap",
+        f"--mode={'unshare' if namespace.current().user else 'root'}",
+        "--quiet",
+        # A dead mirror must not hold a build for apt's default of minutes at each file.
+        '--aptopt=Acquire::http::Timeout "20"',
+        '--aptopt=Acquire::https::Timeout "20"',
+        '--aptopt=Acquire::Retries "2"',
+        *archive.arguments(wanted.debian),
+    ]
+
+
+def _target(wanted: Bootstrap, output: Path | str) -> list[str]:
+    return [wanted.debian.suite, str(output), *([wanted.debian.mirror] if wanted.debian.mirror else [])]
+
+
+def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
+    """Return the folder of downloaded packages that all recipes share."""
+    folder = cache.root / "packages" / wanted.debian.architecture
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
+    packages = _packages_cache(cache, wanted)
+    with tempfile.TemporaryDirectory(prefix="roost-") as scratch:
+        Path(scratch).chmod(0o755)
+        argv = [
+            *_base_argv(wanted),
+            "--variant=minbase",
+            "--format=tar",
+            f"--include={','.join(wanted.packages)}",
+            # The tree is thrown away when the host goes down in the middle.
+            "--dpkgopt=force-unsafe-io",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
+            "--skip=download/empty",
+            "--skip=essential/unlink",
+            '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+            f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+            f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+            f"--customize-hook={_hooks() / 'finish'}",
+            *_target(wanted, folder / TAR),
+        ]
+        _run(wanted, argv, log, packages)
+
+
+def _download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
+    """Return the packages named, and the kernel that a metapackage stands for, downloaded and verified by apt."""
+    packages = _packages_cache(cache, wanted)
+    chosen = packages / f".chosen-{wanted.key}"
+    argv = [
+        *_base_argv(wanted),
+        "--variant=custom",
+        "--format=null",
+        "--skip=download/empty",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+        f"--customize-hook={_hooks() / 'download'}",
+        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+        f"--customize-hook=download /chosen {chosen}",
+        *_target(wanted, "-"),
+    ]
+    try:
+        _run(wanted, argv, log, packages)
+        return [packages / name for name in chosen.read_text().split()]
+    finally:
+        chosen.unlink(missing_ok=True)
+
+
+def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
+    env = {
+        "SOURCE_DATE_EPOCH": str(wanted.epoch),
+        # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
+        "INITRD": "No",
+        "ROOST_PACKAGES": " ".join(wanted.packages),
+        "ROOST_INITRD": wanted.initrd,
+    }
+    (packages / "lock").touch()
+    try:
+        process.run(argv, deadline=DEADLINE, log=log, env=env, what=f"cannot install {wanted.debian.suite}")
+    except ToolError as error:
+        raise _explained(error, wanted) from error
+
+
+def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
+    """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
+    text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
+    unknown = sorted(set(re.findall(r"E: (?:Unable to locate package|Package '?)\s*'?([^\s']+)", text)))
+    if unknown:
+        return ImageError(
+            f"the archive of {wanted.debian.suite} has no package {', '.join(unknown)}",
+            hint="check os.debian.packages, os.debian.components and kernel.use",
+            log=error.log,
+            tail=error.tail,
+        )
+    if "No space left on device" in text:
+        return HostError(
+            "no space left while installing packages",
+            hint="free some space, or set TMPDIR",
+            log=error.log,
+            tail=error.tail,
+        )
+    if re.search(r"E: Failed to fetch|Could not connect|Connection timed out|Temporary failure resolving", text):
+        return HostError(
+            "the archive does not answer",
+            hint="is the network up, and is os.debian.mirror right?",
+            log=error.log,
+            tail=error.tail,
+        )
+    return error

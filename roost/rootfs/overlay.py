@@ -1,0 +1,162 @@
+"""What a recipe lays over its tree, as one tar: files, templates, links, the job, fstab, grub.cfg.
+
+Made on the host, where the sources are; unpacked by `roost.rootfs.apply`, where the owners are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+
+import jinja2
+
+import roost
+from roost.errors import ImageError, Problem, RecipeError
+from roost.recipe.loader import Loaded
+from roost.recipe.model import File, Recipe
+from roost.rootfs.fstab import fstab
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One name in the image: a file's bytes, a link's target, or a folder."""
+
+    path: str
+    mode: int
+    data: bytes | None = None
+    source: Path | None = None
+    link: str | None = None
+    owner: int = 0
+    group: int = 0
+
+
+def guest_file(name: str) -> bytes:
+    """Return a file of roost's guest side."""
+    return (resources.files("roost.guest") / name).read_bytes()
+
+
+def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
+    """Yield the job runner, what it is to run, and what starts it."""
+    if not systemd:
+        yield Item("/etc/inittab", 0o644, guest_file("inittab"))
+        yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
+    job = recipe.job
+    if job is None:
+        return
+    conf = "/etc/roost/job"
+    yield Item("/usr/lib/roost/job", 0o755, guest_file("job"))
+    # The command is a file of its own: it is in no other script, unit or command line, so needs no quoting.
+    yield Item(f"{conf}/command", 0o644, f"{job.command}\n".encode())
+    yield Item(f"{conf}/timeout", 0o644, f"{max(1, round(job.timeout))}\n".encode())
+    yield Item(f"{conf}/then", 0o644, f"{job.then}\n".encode())
+    yield Item(f"{conf}/version", 0o644, f"{roost.__version__}\n".encode())
+    if recipe.io_disk is not None:
+        yield Item(f"{conf}/label", 0o644, f"{recipe.io_disk.areas[0].label}\n".encode())
+    if systemd:
+        units = "/etc/systemd/system"
+        yield Item(f"{units}/roost-job.service", 0o644, guest_file("roost-job.service"))
+        yield Item(f"{units}/multi-user.target.wants/roost-job.service", 0o777, link="../roost-job.service")
+        if job.then == "poweroff":
+            yield Item(f"{units}/roost-job.service.d/poweroff.conf", 0o644, guest_file("poweroff.conf"))
+
+
+def system_items(recipe: Recipe) -> Iterator[Item]:
+    """Yield what every image has: fstab, host name, locale, time zone, and the network if the machine has one."""
+    name = recipe.hostname or "roost"
+    yield Item("/etc/fstab", 0o644, fstab(recipe).encode())
+    yield Item("/etc/hostname", 0o644, f"{name}\n".encode())
+    yield Item("/etc/hosts", 0o644, f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost\n".encode())
+    yield Item("/etc/default/locale", 0o644, f"LANG={recipe.locale}\n".encode())
+    if recipe.timezone != "UTC":
+        yield Item("/etc/localtime", 0o777, link=f"/usr/share/zoneinfo/{recipe.timezone}")
+        yield Item("/etc/timezone", 0o644, f"{recipe.timezone}\n".encode())
+    if recipe.machine.network != "none":
+        # HTCondor's machine calls its card eth0, ens3 or enp1s0, after the version of libvirt.
+        text = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n"
+        yield Item("/etc/systemd/network/80-roost.network", 0o644, text.encode())
+        yield Item(
+            "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
+            0o777,
+            link="/usr/lib/systemd/system/systemd-networkd.service",
+        )
+
+
+def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
+    """Yield the recipe's files; raise `RecipeError` for templates that do not render, all at once."""
+    problems: list[Problem] = []
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    for number, entry in enumerate(loaded.recipe.files):
+        mode = int(entry.mode, 8) if entry.mode else None
+        if entry.template is not None:
+            try:
+                text = environment.from_string((loaded.folder / entry.template).read_text()).render(
+                    recipe=loaded.recipe.model_dump(mode="json"), name=loaded.recipe.name, kernel=kernel_version
+                )
+                yield _item(entry, mode or 0o644, text.encode())
+            except jinja2.TemplateError as error:
+                line = getattr(error, "lineno", None)
+                place = f" (line {line} of {entry.template})" if line else f" ({entry.template})"
+                problems.append(loaded.problem(("files", number, "template"), f"{error}{place}"))
+        elif entry.content is not None:
+            yield _item(entry, mode or 0o644, entry.content.encode())
+        elif entry.link is not None:
+            yield Item(entry.path, 0o777, link=entry.link, owner=entry.owner, group=entry.group)
+        elif entry.directory:
+            yield Item(entry.path, mode or 0o755, owner=entry.owner, group=entry.group)
+        elif entry.source is not None:
+            yield from _copied(entry, loaded.folder / entry.source, mode)
+    if problems:
+        raise RecipeError(problems)
+
+
+def _item(entry: File, mode: int, data: bytes) -> Item:
+    return Item(entry.path, mode, data, owner=entry.owner, group=entry.group)
+
+
+def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
+    """Yield a local file, or a folder with all in it; modes are the sources' unless the recipe says one."""
+    if not source.is_dir():
+        chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
+        yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
+        return
+    for folder, folders, files in os.walk(source):
+        folders.sort()
+        here = PurePosixPath(entry.path) / Path(folder).relative_to(source).as_posix()
+        yield Item(str(here), 0o755, owner=entry.owner, group=entry.group)
+        for name in sorted([*files, *(name for name in folders if Path(folder, name).is_symlink())]):
+            path = Path(folder, name)
+            if path.is_symlink():
+                target = os.fspath(path.readlink())
+                yield Item(str(here / name), 0o777, link=target, owner=entry.owner, group=entry.group)
+            elif path.is_file():
+                executable = 0o755 if os.access(path, os.X_OK) else 0o644
+                chosen = mode if mode is not None else executable
+                yield Item(str(here / name), chosen, source=path, owner=entry.owner, group=entry.group)
+            else:
+                raise ImageError(f"{path} is neither a file, a folder nor a link", hint="take it out of the folder")
+
+
+def write(items: Sequence[Item], output: Path, epoch: int) -> None:
+    """Write items as a tar, in their order: a later one replaces an earlier one of the same path."""
+    with tarfile.open(output, "w", format=tarfile.PAX_FORMAT) as tar:
+        for item in items:
+            info = tarfile.TarInfo(item.path.lstrip("/") or ".")
+            info.mode, info.uid, info.gid, info.mtime = item.mode, item.owner, item.group, epoch
+            if item.link is not None:
+                info.type, info.linkname = tarfile.SYMTYPE, item.link
+                tar.addfile(info)
+            elif item.source is not None:
+                info.size = item.source.stat().st_size
+                with item.source.open("rb") as file:
+                    tar.addfile(info, file)
+            elif item.data is not None:
+                info.size = len(item.data)
+                tar.addfile(info, io.BytesIO(item.data))
+            else:
+                info.type = tarfile.DIRTYPE
+                tar.addfile(info)
