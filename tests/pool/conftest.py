@@ -1,0 +1,139 @@
+"""The pools that the tests ask, all started at once: a job takes HTCondor a minute or two, of which it sleeps most."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.pool import harness, rootfs, tiny
+from tests.pool.harness import PoolResult
+from tests.pool.job import Job
+
+HERE = Path(__file__).parent
+GiB = 1 << 30
+#: What a pool's daemons and guests may need, and how many pools run at once at most.
+POOL_MEMORY, MOST = 3 * GiB, 6
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect these tests only when asked for them by path: they need root and minutes."""
+    asked = [Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args]
+    return None if any(path == HERE or HERE in path.parents for path in asked) else True
+
+
+class Pools:
+    """Runs pools side by side, as many as memory allows; each leaves its files in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cancelled = threading.Event()
+        memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, memory // POOL_MEMORY)))
+
+    def start(self, name: str, jobs: list[Job], *, deadline: float = 300) -> Future[PoolResult]:
+        """Start a pool for these jobs; `deadline` in seconds, see `harness.run`."""
+        return self.executor.submit(harness.run, jobs, self.folder / name, deadline=deadline, cancelled=self.cancelled)
+
+    def inputs(self, pool: str, job: str) -> Path:
+        """Return an empty folder for a job's submit description and disks."""
+        folder = self.folder / "in" / pool / job
+        folder.mkdir(parents=True)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
+    """Make the root file system if there is none yet, and run pools until the session ends."""
+    rootfs.make()
+    made = Pools(tmp_path_factory.mktemp("pools"))
+    yield made
+    made.cancelled.set()
+    made.executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_pools_at_once(request: pytest.FixtureRequest, pools: Pools) -> None:
+    """Start the pools of all tests to come: a fixture called `pool_…` starts one and returns its future."""
+    wanted = {name: None for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in wanted:
+        if name.startswith("pool_"):
+            # The error is raised again where a test asks for it.
+            with contextlib.suppress(Exception):
+                request.getfixturevalue(name)
+
+
+#: A submit description but for disks, transfers and `queue`.
+TINY = """\
+universe = vm
+executable = tiny
+vm_type = kvm
+vm_memory = 64
+request_memory = 64
+vm_vcpus = 1
+request_cpus = 1
+request_disk = 10MB
+should_transfer_files = YES
+when_to_transfer_output = ON_EXIT
+log = job.log
+"""
+
+
+def tiny_job(
+    pools: Pools, pool: str, name: str, lines: str, *, disk: str = "tiny.raw", end: str = tiny.POWER_OFF
+) -> Job:
+    """Return a job of the guest without an operating system: its folder, its disk, its submit description."""
+    folder = pools.inputs(pool, name)
+    tiny.make(folder / disk, format=disk.rpartition(".")[2], end=end)
+    (folder / "job.sub").write_text(f"{TINY}{lines}" + ("" if "queue" in lines else "queue\n"))
+    return Job(name, folder / "job.sub")
+
+
+DISK = "vm_disk = tiny.raw:vda:w:raw\n"
+TRANSFER = "transfer_input_files = tiny.raw\n"
+
+
+@pytest.fixture(scope="session")
+def pool_outcomes(pools: Pools) -> Future[PoolResult]:
+    """One job for each way in which a job can end that leaves the execution point in service."""
+    jobs = {
+        "plain": DISK + TRANSFER,
+        "remapped": DISK
+        + TRANSFER
+        + "transfer_output_files = tiny.raw\n"
+        + 'transfer_output_remaps = "tiny.raw = tiny-$(Cluster).$(Process).raw"\n'
+        + "queue 2\n",
+        "not-transferred": DISK,
+        "missing": DISK + "transfer_input_files = tiny.raw, nothing.raw\n",
+        "refused": "vm_disk = tiny.raw:vda\n" + TRANSFER,
+    }
+    never = DISK + TRANSFER + "periodic_remove = JobStatus == 2 && time() - EnteredCurrentStatus > 20\n"
+    return pools.start(
+        "outcomes",
+        [
+            *(tiny_job(pools, "outcomes", name, lines) for name, lines in jobs.items()),
+            tiny_job(pools, "outcomes", "never", never, end=tiny.HANG),
+        ],
+        deadline=240,
+    )
+
+
+@pytest.fixture(scope="session")
+def pool_requeued(pools: Pools) -> Future[PoolResult]:
+    """A raw disk that is declared as qcow2: QEMU refuses, and the execution point takes no more virtual machines."""
+    lines = "vm_disk = tiny.raw:vda:w:qcow2\n" + TRANSFER
+    return pools.start("requeued", [tiny_job(pools, "requeued", "declared-qcow2", lines)], deadline=120)
+
+
+@pytest.fixture(scope="session")
+def pool_runs_forever(pools: Pools) -> Future[PoolResult]:
+    """A qcow2 disk whose format is left out: libvirt takes it as raw, and the BIOS finds nothing to boot."""
+    lines = "vm_disk = tiny.qcow2:vda:w\ntransfer_input_files = tiny.qcow2\n"
+    return pools.start(
+        "runs-forever", [tiny_job(pools, "runs-forever", "no-format", lines, disk="tiny.qcow2")], deadline=75
+    )

@@ -1,0 +1,58 @@
+"""What a pool is asked to run, and what became of it: plain data that both sides of the name space share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+#: completed: the guest is gone. held, removed: by HTCondor. refused: by condor_submit. requeued: event 021 and back to
+#: idle, as after any error of libvirt. timeout: none of these until the pool's deadline; `status` says what it did.
+Outcome = Literal["completed", "held", "requeued", "refused", "removed", "timeout"]
+
+STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "transferring output", 7: "suspended"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A submit description; the folder it lies in is copied to the access point. `name` is unique in a pool."""
+
+    name: str
+    submit: Path
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What became of one process of a cluster (`id` is CLUSTER.PROCESS, empty when condor_submit refused).
+
+    `exit_code` and `wall` (seconds) are those of a completed job; `code`, `subcode` and `reason` those of a held one
+    (`reason` also of a refused, removed or requeued one: condor_submit's text, RemoveReason, the text of event 021).
+    `has_vm` is the execution point's HasVM after a requeue. `events` is the job's part of the pool's event log, `xml`
+    the domain that HTCondor's script made, `console` what the guest wrote to its serial port. `folder` is the copy of
+    the submit description's folder, with what came back.
+    """
+
+    name: str
+    id: str
+    outcome: Outcome
+    folder: Path
+    status: str = ""
+    exit_code: int | None = None
+    wall: float | None = None
+    code: int | None = None
+    subcode: int | None = None
+    reason: str = ""
+    has_vm: bool | None = None
+    events: str = ""
+    xml: str = ""
+    console: str = ""
+    ended_after: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> JobResult:
+        """Return what `to_json` was made from."""
+        return cls(**{**fields, "folder": Path(fields["folder"])})
