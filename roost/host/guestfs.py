@@ -33,6 +33,8 @@ MEMORY = 512
 _WORKER = Path(__file__).with_name("guestfs_worker.py")
 #: libguestfs' messages are at most 4 MiB, a read must stay below.
 _CHUNK = 2 << 20
+#: Where libguestfs' sockets lie: a path must stay under 108 bytes (unix(7)), whatever TMPDIR says.
+_SHORT = Path("/tmp")
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -146,7 +148,7 @@ class Guest:
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; nothing when it is not there."""
         try:
-            return [str(name) for name in self.call("ls", folder)]
+            return [str(name) for name in self.call("names", folder)]
         except RefusedError:
             return []
 
@@ -270,8 +272,8 @@ def _worker(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Ite
     """Yield a worker that has not opened anything yet; it, its QEMU and their temporary files are gone afterwards."""
     cache = paths.cache_root() / "libguestfs"
     cache.mkdir(parents=True, exist_ok=True)
-    # Sockets lie below: a path must stay under 108 bytes (unix(7)), whatever TMPDIR says.
-    with tempfile.TemporaryDirectory(prefix="roost-", dir="/tmp") as temporary:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"roost-{os.getpid()}-", dir=_SHORT) as temporary:
         env = {
             "LIBGUESTFS_BACKEND": "direct",
             "LIBGUESTFS_BACKEND_SETTINGS": "" if accelerator == "kvm" else "force_tcg",
@@ -313,5 +315,21 @@ def _socket_folders(session: int) -> list[Path]:
             with contextlib.suppress(OSError):
                 if os.getsid(int(entry.name)) == session:
                     words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-                    folders.update(re.findall(r"path=(/tmp/libguestfs\w{6})/", words))
+                    folders.update(re.findall(rf"path=({_SHORT}/libguestfs\w{{6}})/", words))
     return [Path(folder) for folder in folders]
+
+
+def _sweep() -> None:
+    """Remove what an earlier roost left that was killed by a signal it cannot catch."""
+    with contextlib.suppress(OSError):
+        sockets = Path("/proc/net/unix").read_text()
+        for folder in _SHORT.iterdir():
+            ours = re.fullmatch(r"roost-(\d+)-\w+", folder.name)
+            theirs = re.fullmatch(r"libguestfs\w{6}", folder.name)
+            with contextlib.suppress(OSError):
+                status = folder.lstat()
+                if not (ours or theirs) or status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
+                    continue
+                old = time.time() - status.st_mtime > 3600
+                if (ours and not Path(f"/proc/{ours[1]}").exists()) or (theirs and old and str(folder) not in sockets):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,9 @@ Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"
 
 import base64
 import json
+import os
 import sys
+import tempfile
 from typing import Any
 
 
@@ -54,6 +56,20 @@ def _open(request: Any) -> Any:
     return handle
 
 
+def _names(handle: Any, folder: str) -> Any:
+    """Return the names in a folder; the bindings' own `ls` crashes on names that are not UTF-8."""
+    with tempfile.NamedTemporaryFile(dir=os.environ.get("LIBGUESTFS_TMPDIR")) as listing:
+        handle.ls0(folder, listing.name)
+        names = listing.read().split(b"\0")
+    return [name.decode("utf-8", "replace") for name in names if name]
+
+
+def _call(handle: Any, name: str, arguments: Any) -> Any:
+    if name == "names":
+        return _names(handle, *arguments)
+    return getattr(handle, name)(*arguments)
+
+
 def main() -> None:
     """Answer until standard input ends."""
     handle = None
@@ -64,8 +80,8 @@ def main() -> None:
                 handle = _open(request)
                 _answer({"result": None})
             else:
-                _answer({"result": _encoded(getattr(handle, request["call"])(*request["args"]))})
-        except (RuntimeError, ImportError, TypeError, UnicodeError) as error:
+                _answer({"result": _encoded(_call(handle, request["call"], request["args"]))})
+        except Exception as error:  # whatever the bindings raise is an answer
             _answer({"error": _encoded(str(error))})
     if handle is not None:
         handle.shutdown()
