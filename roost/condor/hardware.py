@@ -1,13 +1,13 @@
 """What libvirt makes of HTCondor's domain: the virtual hardware that a job's guest meets. Pure.
 
 HTCondor's script (libvirt_simple_script.awk) writes a domain with disks, at most one network card and a console,
-and leaves all else to libvirt. `hardware` adds what libvirt adds, as read from libvirt 9.0 and seen with QEMU 7.2
-(reference, sections 2 and 6), and refuses what libvirt refuses at start, where HTCondor then takes the machine
+and leaves all else to libvirt. `hardware` adds what libvirt adds, as `virsh domxml-to-native` of libvirt 9.0 (QEMU
+7.2) and 11.3 (QEMU 10.0) shows, and refuses what libvirt refuses at start, where HTCondor then takes the machine
 offline. The test boot renders QEMU's argument list from the result, so what boots there is what a job gets.
 
 Of the machine that QEMU must be given beside the fields of `Hardware`:
 - SeaBIOS, ACPI on, `-nodefaults`, `-boot strict=on`: only the disk with a `boot_index` is tried, no fallback;
-- one isa-serial port, ttyS0, whose output nobody keeps; no graphics card and no screen unless `vnc`;
+- one isa-serial port, ttyS0, whose output nobody keeps; no graphics card and no screen, with `vnc` a cirrus-vga;
 - a memory balloon; no random-number device, no panic device, no guest agent, no watchdog;
 - `-cpu host` under KVM, on_poweroff destroy, on_reboot restart, on_crash restart;
 - USB that nothing is plugged into: piix3-uhci on pc, qemu-xhci on q35.
@@ -89,10 +89,10 @@ class Hardware:
     """The machine that a guest meets; `disks` in the order in which libvirt attaches them.
 
     `memory` in MiB. `pci` names the devices that take a PCI slot, in libvirt's order, so that a guest's interface
-    has the name that it has under HTCondor: on pc the first gets slot 3 of pci.0 (slot 1 is the chipset, 2 is kept
-    for a graphics card), on q35 each has a pcie-root-port of its own, the first leading to bus 1. Members are
-    `network`, `usb` (q35 only: on pc it is function 2 of slot 1), `scsi0`, ... , the target of each virtio disk,
-    and `balloon`.
+    has the name that it has under HTCondor: on pc the first gets slot `first_slot` of pci.0, on q35 each has a
+    pcie-root-port of its own, the first leading to bus 1. Members are `network`, `usb` (q35 only: on pc it is
+    function 2 of slot 1), `scsi0`, ... , the target of each virtio disk, and `balloon`. (On q35 libvirt puts scsi
+    behind a pcie-to-pci bridge, which then has the first root port.)
     `kernel`, `initrd` and `cmdline` are set for a kernel outside the image; HTCondor itself gives them to xen
     machines only, a test boot under kvm can use them. `bootloader` is what else starts the guest.
     """
@@ -111,6 +111,11 @@ class Hardware:
     cmdline: str | None
     vnc: bool
     serial: Literal["ttyS0", "hvc0"]
+
+    @property
+    def first_slot(self) -> int:
+        """The slot of the first member of `pci` on pci.0 of a pc: 1 is the chipset, 2 the graphics card of VNC."""
+        return 3 if self.vnc else 2
 
     @property
     def boot_disk(self) -> AttachedDisk | None:
@@ -191,17 +196,12 @@ def attach(disk: VmDisk) -> AttachedDisk:
 
 
 def in_attach_order(disks: Iterable[AttachedDisk]) -> list[AttachedDisk]:
-    """Return the disks in libvirt's order: within a bus by letter, buses as vm_disk first names them.
+    """Return the disks in libvirt's order: by letter, and those of equal letters as vm_disk lists them.
 
-    As virDomainDiskInsert does it: a disk goes before the first of its bus with a later letter, else behind the
-    last of its bus, else to the end.
+    Buses do not count: vm_disk = root:vdb,data:hda boots data. HTCondor's script names no bus, and libvirt sorts
+    (virDomainDiskInsert) before it reads one from the prefix: seen with libvirt 9.0 and 11.3.
     """
-    ordered: list[AttachedDisk] = []
-    for disk in disks:
-        peers = [place for place, other in enumerate(ordered) if other.bus == disk.bus]
-        later = [place for place in peers if ordered[place].index > disk.index]
-        ordered.insert(later[0] if later else peers[-1] + 1 if peers else len(ordered), disk)
-    return ordered
+    return sorted(disks, key=lambda disk: disk.index)
 
 
 def _with_boot_index(disks: Sequence[AttachedDisk]) -> list[AttachedDisk]:
@@ -217,7 +217,9 @@ def _pci(disks: Sequence[AttachedDisk], network: NetworkCard | None, kind: Machi
         yield "network"
     if kind == "q35":
         yield "usb"
-    yield from (f"scsi{number}" for number in sorted({disk.controller for disk in disks if disk.bus == "scsi"}))
+    # Controllers count from 0 without gaps: a lone sdp (target 1 of the third) brings three.
+    controllers = max((disk.controller + 1 for disk in disks if disk.bus == "scsi"), default=0)
+    yield from (f"scsi{number}" for number in range(controllers))
     yield from (disk.target for disk in disks if disk.bus == "virtio")
     yield "balloon"
 

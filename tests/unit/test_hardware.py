@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -48,14 +49,19 @@ def test_disks_of_one_bus_are_sorted_by_letter_so_the_wrong_disk_boots() -> None
     assert booted("root.qcow2:vdb:w:qcow2,data.raw:vda:w:raw") == "data.raw"
 
 
-def test_different_buses_keep_the_order_of_vm_disk() -> None:
+def test_disks_of_one_letter_keep_the_order_of_vm_disk() -> None:
     assert booted("root.qcow2:hda:w:qcow2,data.raw:vda:w:raw") == "root.qcow2"
     assert booted("data.raw:vda:w:raw,root.qcow2:hda:w:qcow2") == "data.raw"
 
 
-def test_buses_interleaved_in_vm_disk_are_grouped() -> None:
+def test_the_letter_decides_over_the_bus_too() -> None:
+    assert booted("root.qcow2:vdb:w:qcow2,data.raw:hda:w:raw") == "data.raw"
+    assert booted("root.qcow2:vdb:w:qcow2,a.raw:sda:w:raw,b.raw:hdc:w:raw") == "a.raw"
+
+
+def test_the_order_is_the_one_that_libvirt_9_0_and_11_3_showed() -> None:
     made = hardware(machine("a:vdb:w:raw,b:hda:w:raw,c:vda:w:raw,d:hdc:w:raw,e:vdc:w:raw,f:hdb:w:raw"))
-    assert targets(made) == ["vda", "vdb", "vdc", "hda", "hdb", "hdc"]
+    assert targets(made) == ["hda", "vda", "vdb", "hdb", "hdc", "vdc"]
 
 
 def test_a_cd_is_never_booted_though_it_is_first() -> None:
@@ -167,13 +173,21 @@ def test_xen_takes_bare_file_systems_and_is_read_by_pygrub() -> None:
 
 
 @given(st.permutations(["vda", "vdb", "vdc", "hda", "hdb", "sda", "sdb"]))
-def test_whatever_the_order_each_bus_is_sorted_and_together(order: list[str]) -> None:
-    disks = in_attach_order([attach(VmDisk(f"{device}.raw", device, "w", "raw")) for device in order])
-    names = [disk.target for disk in disks]
+def test_whatever_the_order_letters_rise_and_equal_letters_stay(order: list[str]) -> None:
+    names = [disk.target for disk in in_attach_order([attach(VmDisk(f"{one}.raw", one, "w", "raw")) for one in order])]
     assert sorted(names) == sorted(order)
-    prefixes = list(dict.fromkeys(name[:2] for name in names))
-    assert names == [name for prefix in prefixes for name in sorted(order) if name.startswith(prefix)]
-    assert prefixes == list(dict.fromkeys(device[:2] for device in order))
+    for first, second in pairwise(names):
+        assert (first[2], order.index(first)) < (second[2], order.index(second))
+
+
+def test_a_vnc_screen_shifts_the_slots_of_a_pc() -> None:
+    plain = machine("a:vda:w:raw")
+    assert hardware(plain).first_slot == 2
+    assert hardware(replace(plain, vnc=True)).first_slot == 3
+
+
+def test_scsi_controllers_have_no_gaps() -> None:
+    assert hardware(machine("a:sdp:w:raw")).pci == ("scsi0", "scsi1", "scsi2", "balloon")
 
 
 def test_letters_count_as_libvirt_counts_them() -> None:
