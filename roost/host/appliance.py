@@ -127,7 +127,8 @@ def supermin_folder() -> Path | None:
     return None
 
 
-def _readable_kernel() -> HostKernel:
+def readable_kernel() -> HostKernel:
+    """Return the newest kernel of this host that can be read; raise `HostError` with the way out when none can."""
     known = kernels()
     for kernel in known:
         if os.access(kernel.image, os.R_OK):
@@ -248,7 +249,7 @@ def path(log: Path | None = None) -> Path | None:
     folder = supermin_folder()
     if folder is None:
         raise HostError("libguestfs is not installed", hint="apt-get install python3-guestfs supermin")
-    kernel = _readable_kernel()
+    kernel = readable_kernel()
     cache = paths.cache_root() / "appliance"
     final = cache / _key(kernel, folder)
     if (final / "unusable").exists():
