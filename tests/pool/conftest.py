@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -137,3 +138,20 @@ def pool_runs_forever(pools: Pools) -> Future[PoolResult]:
     return pools.start(
         "runs-forever", [tiny_job(pools, "runs-forever", "no-format", lines, disk="tiny.qcow2")], deadline=75
     )
+
+
+@pytest.fixture(scope="session")
+def pool_wrong_bus(pools: Pools) -> Future[PoolResult]:
+    """Xen's device name under kvm: libvirt refuses the domain."""
+    lines = "vm_disk = tiny.raw:xvda:w:raw\n" + TRANSFER
+    return pools.start("wrong-bus", [tiny_job(pools, "wrong-bus", "xvda", lines)], deadline=120)
+
+
+@pytest.fixture(scope="session")
+def pool_no_base(pools: Pools) -> Future[PoolResult]:
+    """An overlay that travels without its base: QEMU cannot open it."""
+    lines = "vm_disk = overlay.qcow2:vda:w:qcow2\ntransfer_input_files = overlay.qcow2\n"
+    job = tiny_job(pools, "no-base", "overlay", lines, disk="base.qcow2")
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "overlay.qcow2"]
+    subprocess.run(argv, cwd=job.submit.parent, check=True, timeout=60)
+    return pools.start("no-base", [job], deadline=120)
