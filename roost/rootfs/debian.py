@@ -134,6 +134,8 @@ def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
             "--skip=download/empty",
             "--skip=essential/unlink",
+            # Its way of emptying apt's folders is another apt-get update; hooks/finish removes them.
+            "--skip=cleanup/apt",
             '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
             f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
             f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
