@@ -27,11 +27,11 @@ from roost.errors import HostError, ToolError
 from roost.host import paths, process, vmlinux
 
 #: Changes when the way of building changes.
-_RECIPE = "1"
+_RECIPE = "3"
 
 #: Modules the appliance boots with, and those of file systems that images may hold. Absent ones are built in.
 _MODULES = (
-    *("virtio_pci", "virtio_scsi", "virtio_console", "virtio_rng", "sd_mod", "ext4", "crc32c_generic"),
+    *("virtio_pci", "virtio_scsi", "virtio_console", "sd_mod", "ext4", "crc32c_generic"),
     *("xfs", "btrfs", "vfat", "squashfs", "erofs", "isofs", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"),
 )
 
@@ -172,14 +172,13 @@ def _copy_modules(kernel: HostKernel, target: Path) -> None:
         if file not in wanted:
             wanted[file] = None
             queue += needs[file]
+    target.mkdir(parents=True)
     for file in wanted:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kernel.modules / file, target / file)
     for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
         if (kernel.modules / name).exists():
             shutil.copyfile(kernel.modules / name, target / name)
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "modules.dep").write_text("".join(f"{file}: {' '.join(needs[file])}\n" for file in sorted(wanted)))
 
 
 def _init_tar() -> bytes:
@@ -215,8 +214,10 @@ def _prepare(folder: Path, target: Path) -> None:
 def _build(kernel: HostKernel, folder: Path, work: Path, log: Path | None) -> None:
     """Leave the appliance's files in `work`/appliance."""
     _prepare(folder, work / "supermin.d")
-    modules = work / "modules" / kernel.version
+    modules = work / "modules/lib/modules" / kernel.version
     _copy_modules(kernel, modules)
+    # The kernel asks for a file system's module by an alias, which modprobe looks up in depmod's indices.
+    process.run(["depmod", "-b", work / "modules", kernel.version], deadline=60, log=log)
     process.run(
         [
             *("supermin", "--build", "--format", "ext2", "--size", "1G", "--copy-kernel"),
@@ -279,7 +280,7 @@ def _workspace(cache: Path) -> Iterator[Path]:
 
 
 def _drop_others(cache: Path, final: Path) -> None:
-    """Remove appliances of other kernels or releases that nobody has used for a week."""
+    """Remove appliances of other kernels or releases that are older by a week."""
     for folder in cache.iterdir():
         if folder != final and folder.stat().st_mtime < final.stat().st_mtime - 7 * 86400:
             shutil.rmtree(folder, ignore_errors=True)

@@ -294,3 +294,27 @@ def test_calls_that_libguestfs_refuses_and_odd_names(tmp_path: Path, log: Path) 
             guest.call("write", "/new", "text")
         with pytest.raises(guestfs.RefusedError):
             guest.call("no_such_call")
+
+
+def test_every_file_system_of_a_recipe_can_be_looked_into(tmp_path: Path, log: Path) -> None:
+    content = tmp_path / "content"
+    content.mkdir()
+    (content / "a").write_text("x")
+    for name, size, command in (
+        ("btrfs", 120, ["mkfs.btrfs", "-q"]),
+        ("vfat", 34, ["mkfs.vfat"]),
+        ("ext3", 20, ["mke2fs", "-q", "-t", "ext3"]),
+    ):
+        image = tmp_path / name
+        with image.open("wb") as file:
+            file.truncate(size * MiB)
+        subprocess.run([*command, image], check=True, capture_output=True)
+    subprocess.run(["mksquashfs", content, tmp_path / "squashfs", "-quiet", "-no-progress"], check=True)
+    kinds = ["btrfs", "vfat", "ext3", "squashfs"]
+    images = [(tmp_path / kind, "raw") for kind in kinds]
+    with guestfs.open_readonly(images, accelerator="tcg", log=log) as guest:
+        assert [guest.blkid(device).get("TYPE") for device in guest.devices()] == kinds
+        for device in guest.devices():
+            guest.mount_readonly(device)
+            guest.names("/")
+            guest.unmount_all()
