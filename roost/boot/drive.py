@@ -1,0 +1,172 @@
+"""Drives one session to its end: lets it run, looks now and then at what the console cannot tell, stops it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.boot import session as sessions
+from roost.boot.console import Console, Sign
+from roost.boot.machine import Channels
+from roost.boot.observed import Event
+from roost.boot.session import RefusedError, Session
+from roost.boot.verdict import Evidence
+from roost.boot.watch import Goal, Phase, Plan, Watch, decide, timeline
+from roost.condor.hardware import AttachedDisk
+from roost.events import Events
+
+#: Seconds between two looks at the virtual CPUs and the disk's counters.
+LOOK = 1.0
+#: A console that has been silent for so long may belong to a dead machine.
+SILENT = 2.0
+#: What kernels call the disks of a bus.
+_NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
+
+__all__ = ["RefusedError", "Seen", "drive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch."""
+
+    stop: str
+    ended: float
+    started_at: float
+    phases: tuple[tuple[Phase, float], ...]
+    serial: Mapping[str, Sign]
+    firmware: Mapping[str, Sign]
+    events: tuple[Event, ...]
+    exits: tuple[int, ...]
+    matched: Mapping[str, str]
+    root_disk_seen: bool | None
+    button: bool
+    console: str
+
+    def seconds(self) -> dict[str, float]:
+        """Return how long each phase took."""
+        ends = [begin for _name, begin in self.phases[1:]] + [self.ended]
+        return {name: round(end - begin, 3) for (name, begin), end in zip(self.phases, ends, strict=True)}
+
+    def evidence(self, goal: Goal, **found: Any) -> Evidence:
+        """Return the evidence of this run, with what was `found` on the disks."""
+        return Evidence(
+            goal=goal,
+            stop=self.stop,
+            phases=self.phases,
+            serial=self.serial,
+            firmware=self.firmware,
+            events=self.events,
+            exits=self.exits,
+            root_disk_seen=self.root_disk_seen,
+            button=self.button,
+            **found,
+        )
+
+
+async def drive(
+    argv: Callable[[Channels], Sequence[str]],
+    plan: Plan,
+    root: AttachedDisk,
+    *,
+    log: Path,
+    patterns: Sequence[str],
+    echo: Callable[[bytes], None] | None = None,
+    events: Events | None = None,
+) -> Seen:
+    """Run a machine until `decide` says stop, and return what was seen.
+
+    Raises `RefusedError` when QEMU does not start it.
+    """
+    watch = Watch()
+    reads: dict[str, int | None] = {"kernel": None, "end": None}
+    started_at = time.time()
+    async with sessions.start(
+        argv, serial_log=log.with_name("serial.log"), log=log, patterns=patterns, echo=echo
+    ) as session:
+        await session.resume()
+        started_at = time.time()
+        stop = await _until_stop(session, plan, root, watch, reads, events)
+        ended = session.now
+        if not session.gone:
+            reads["end"] = await session.reads(root.target)
+            await session.quit()
+    serial, firmware = session.serial, session.firmware
+    return Seen(
+        stop=stop,
+        ended=ended,
+        started_at=started_at,
+        phases=timeline(serial.signs, firmware.signs, watch.paging_at),
+        serial=dict(serial.signs),
+        firmware=dict(firmware.signs),
+        events=tuple(session.events),
+        exits=tuple(serial.exits),
+        matched=dict(serial.matched),
+        root_disk_seen=_root_disk_seen(serial, root, reads),
+        button=watch.button_at is not None,
+        console=serial.tail() or firmware.tail(),
+    )
+
+
+async def _until_stop(
+    session: Session, plan: Plan, root: AttachedDisk, watch: Watch, reads: dict[str, int | None], events: Events | None
+) -> str:
+    looked = phase_shown = None
+    while True:
+        if session.gone:
+            return "ended" if session.event("SHUTDOWN") else "gone"
+        now = session.now
+        action = decide(plan, session.serial, session.firmware, session.events, watch, now)
+        if action.kind == "stop":
+            return action.why
+        if action.kind == "button":
+            watch.button_at = now
+            await session.power_button()
+        elif action.kind == "ask":
+            watch.asked_at = now
+            await session.type("cat /proc/partitions\n")
+        if reads["kernel"] is None and (session.serial.has("kernel") or session.serial.has("kernel-line")):
+            reads["kernel"] = await session.reads(root.target)
+        if looked is None or now - looked >= LOOK:
+            looked = now
+            await _look(session, root, watch, now)
+        phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
+        if events and phase != phase_shown:
+            phase_shown = phase
+            events.progress("boot", now, plan.whole)
+        await session.wait(LOOK)
+
+
+async def _look(session: Session, root: AttachedDisk, watch: Watch, now: float) -> None:
+    """Look at CPUs and counters while the console does not tell what goes on."""
+    kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
+    silent = now - (session.serial.last_byte or 0.0) >= SILENT
+    if (not kernel and watch.paging_at is None) or silent:
+        processors = await session.processors()
+        if processors is not None:
+            if processors.paging and watch.paging_at is None and not kernel:
+                watch.paging_at = now
+            watch.dead_since = (watch.dead_since or now) if processors.dead else None
+    if not kernel and watch.paging_at is None:
+        before = watch.reads
+        watch.reads = await session.reads(root.target) or 0
+        if watch.reads != before:
+            watch.read_at = now
+
+
+def _root_disk_seen(serial: Console, root: AttachedDisk, reads: Mapping[str, int | None]) -> bool | None:
+    """Return whether the kernel found the disk it was booted from, by the best witness there is."""
+    names = set(serial.disks)
+    listed = re.findall(r"^\s*\d+\s+\d+\s+\d+\s+([a-z]+)\d*$", serial.tail(200), re.MULTILINE)
+    names.update(listed)
+    if any(name.startswith(_NAMES.get(root.bus, ("xvd",))) for name in names):
+        return True
+    if listed or "major minor" in serial.tail(200):
+        return False
+    first, last = reads["kernel"], reads["end"]
+    if first is not None and last is not None:
+        return last > first
+    return None

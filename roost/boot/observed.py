@@ -1,0 +1,43 @@
+"""What is seen of a running machine from outside: QMP events and the state of its virtual CPUs. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_PAGING = 1 << 31
+_INTERRUPTS = 1 << 9
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One QMP event: seconds after the start, its name, its data."""
+
+    seconds: float
+    name: str
+    data: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """The reason of a SHUTDOWN or RESET, such as guest-shutdown; empty for others."""
+        return str(self.data.get("reason", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """What the virtual CPUs do: `paging` means an operating system is up, `dead` that all sleep for ever."""
+
+    paging: bool
+    dead: bool
+
+
+def parse_registers(text: str) -> Processors | None:
+    """Return what QEMU's `info registers -a` says of all CPUs (target/i386/cpu-dump.c); None if it says nothing."""
+    control = [int(value, 16) for value in re.findall(r"\bCR0=([0-9a-f]+)", text)]
+    flags = [int(value, 16) for value in re.findall(r"\b[ER]FL=([0-9a-f]+)", text)]
+    halted = re.findall(r"\bHLT=(\d)", text)
+    if not control or not len(control) == len(flags) == len(halted):
+        return None
+    dead = all(hlt == "1" and not flag & _INTERRUPTS for hlt, flag in zip(halted, flags, strict=True))
+    return Processors(paging=any(value & _PAGING for value in control), dead=dead)

@@ -1,0 +1,118 @@
+"""What the recipe expects, held against what is on the console and on the disks: expectations and status.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from roost.boot.console import clean
+from roost.boot.evidence import FoundFile, StoppedDisk, place_of
+from roost.boot.verdict import Evidence, Expected
+from roost.errors import RoostError
+from roost.recipe.model import Expectation, Recipe
+
+#: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
+STATUS = "status.json"
+OWN_IO = "/var/lib/roost/io"
+#: A guest's clock (read from the virtual one at its start) may be this many seconds off.
+CLOCK = 5.0
+
+
+def with_changed(evidence: Evidence, changed: tuple[str, ...]) -> Evidence:
+    """Return the evidence with the images whose bytes were not the same afterwards."""
+    return replace(evidence, changed=changed)
+
+
+def disk_named(stopped: Mapping[str, StoppedDisk], name: str) -> StoppedDisk | None:
+    """Return the disk of the recipe's disk `name`: its file is NAME.qcow2 or NAME.raw."""
+    return next((disk for file, disk in stopped.items() if name in (Path(file).stem, Path(file).name)), None)
+
+
+def mounts(recipe: Recipe) -> dict[str, tuple[str, int]]:
+    """Return where each of the recipe's mount points lies: (disk, partition; 0 is the whole disk)."""
+    return {
+        area.mount: (disk.name, number if disk.partitions else 0)
+        for disk in recipe.disks
+        for number, area in enumerate(disk.areas, 1)
+        if area.mount
+    }
+
+
+def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str | None) -> FoundFile:
+    """Return the file at `path`: of the file system on disk `on`, or wherever the guest mounts it."""
+    places = mounts(recipe)
+    if on is not None:
+        places = {mount: place for mount, place in places.items() if place[0] == on}
+    place = place_of(places, path) or ((on, 0, path) if on is not None else None)
+    if place is None:
+        return FoundFile(None, 0, 0, "no disk of the recipe holds it")
+    name, number, inside = place
+    disk = disk_named(stopped, name)
+    if disk is None:
+        return FoundFile(None, 0, 0, f"the machine has no disk {name}")
+    try:
+        return disk.read(number, inside)
+    except RoostError as error:
+        return FoundFile(None, 0, 0, f"it cannot be read: {error.problem.what}")
+
+
+def expectations(
+    recipe: Recipe | None, stopped: Mapping[str, StoppedDisk], matched: Mapping[str, str]
+) -> tuple[Expected, ...]:
+    """Return each expectation of the recipe and whether it was met."""
+    wanted = recipe.boot_test.expect if recipe else ()
+    return tuple(_expected(recipe, one, stopped, matched) for one in wanted if recipe)
+
+
+def _expected(
+    recipe: Recipe, wanted: Expectation, stopped: Mapping[str, StoppedDisk], matched: Mapping[str, str]
+) -> Expected:
+    if wanted.serial is not None:
+        line = matched.get(wanted.serial)
+        return Expected(
+            f"console: {wanted.serial}", line is not None, line if line is not None else "not on the console"
+        )
+    path = wanted.file or ""
+    found = find(recipe, stopped, path, wanted.on)
+    what = f"{path}{f' on {wanted.on}' if wanted.on else ''}{f' matches {wanted.matches}' if wanted.matches else ''}"
+    if found.content is None:
+        return Expected(what, False, found.seen, True)
+    text = found.content.decode("utf-8", "replace")
+    met = wanted.matches is None or re.search(wanted.matches, text, re.MULTILINE) is not None
+    return Expected(what, met, clean(found.content[:200].replace(b"\n", b" ")) or "(empty)", True)
+
+
+def job_status(recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: float) -> Mapping[str, Any] | None:
+    """Return the job's status.json of this run; None when there is none, or one of an earlier run.
+
+    `started_at` is when the machine started, in seconds since the epoch.
+    """
+    candidates = [("/" + STATUS, recipe.io_disk.name)] if recipe.io_disk else []
+    for path, on in [*candidates, (f"{OWN_IO}/{STATUS}", None)]:
+        found = find(recipe, stopped, path, on)
+        status = parse_status(found.content or b"")
+        if status and began(status) >= started_at - CLOCK:
+            return status
+    return None
+
+
+def parse_status(content: bytes) -> Mapping[str, Any] | None:
+    """Return status.json as a mapping; None for what is none."""
+    try:
+        status = json.loads(content.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return status if isinstance(status, dict) else None
+
+
+def began(status: Mapping[str, Any]) -> float:
+    """Return when the job began, in seconds since the epoch; 0 when it does not say."""
+    try:
+        return datetime.strptime(str(status.get("start")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

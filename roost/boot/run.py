@@ -1,0 +1,304 @@
+"""The test boot: the machine that HTCondor would make, run on throw-away layers, judged by what it leaves.
+
+`boot` is the whole story: choose the accelerator, put a layer over each disk, run, read the disks, judge, write the
+verdict. The sums of all files are taken while the guest runs and once more after it, so that the verdict is bound
+to bytes that were the same throughout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from roost.boot import accelerator, drive, outcome
+from roost.boot.accelerator import Accelerator
+from roost.boot.evidence import StoppedDisk
+from roost.boot.machine import DiskPlace, qemu_argv
+from roost.boot.verdict import Evidence, Verdict, judge
+from roost.boot.watch import Goal, Plan
+from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
+from roost.condor.machine import VirtualMachine
+from roost.errors import HostError, ImageError
+from roost.events import Events, Stages
+from roost.host import paths, process
+from roost.recipe.model import Recipe
+
+#: Seconds that an image without a recipe may take under KVM.
+TIMEOUT = 120.0
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileSum:
+    """A file that was booted: its name, its sha256 in hexadecimal."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootResult:
+    """A verdict and all that belongs to it; `to_json` is the contract of `inv boot --json`."""
+
+    name: str
+    verdict: Verdict
+    evidence: Evidence
+    accelerator: Accelerator
+    machine: str
+    hypervisor: str
+    seconds: Mapping[str, float]
+    disks: tuple[FileSum, ...]
+    kernel: tuple[FileSum, ...]
+    console: str
+    serial_log: Path
+    report: Path
+    argv: tuple[str, ...]
+    finished: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the boot passed."""
+        return self.verdict.passed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv boot NAME --json`."""
+        probe = self.accelerator.probe
+        return {
+            "name": self.name,
+            "passed": self.verdict.passed,
+            "phase": self.verdict.phase,
+            "cause": self.verdict.cause,
+            "detail": self.verdict.detail,
+            "notes": list(self.verdict.notes),
+            "accelerator": self.accelerator.name,
+            "factor": self.accelerator.factor,
+            "kvm": {"state": probe.state, "seen": probe.seen, "fix": probe.fix} if probe else None,
+            "hypervisor": self.hypervisor,
+            "machine": self.machine,
+            "cpu": self.accelerator.cpu,
+            "seconds": dict(self.seconds),
+            "expectations": [
+                {"what": one.what, "met": one.met, "seen": one.seen} for one in self.evidence.expectations
+            ],
+            "filesystems": [
+                {"disk": one.disk, "partition": one.partition, "type": one.type, "clean": one.clean, "seen": one.seen}
+                for one in self.evidence.filesystems
+            ],
+            "job": dict(self.evidence.status) if self.evidence.status else None,
+            "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
+            "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],
+            "console": self.console,
+            "serial_log": str(self.serial_log),
+            "report": str(self.report),
+            "finished": self.finished,
+        }
+
+
+@dataclass
+class _Run:
+    """What is known before the start: the files, the plan, the scratch folder."""
+
+    vm: VirtualMachine
+    folder: Path
+    recipe: Recipe | None
+    accelerator: Accelerator
+    scratch: Path
+    places: dict[str, DiskPlace] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """What is awaited, and for how long."""
+        goal: Goal = "any" if self.recipe is None else "job" if self.recipe.job else "login"
+        stays = bool(self.recipe and self.recipe.job and self.recipe.job.then == "stay")
+        timeout = self.recipe.boot_test.timeout if self.recipe else TIMEOUT
+        return Plan(goal, timeout, self.accelerator.factor, stays)
+
+    def path(self, name: str) -> Path:
+        """Return the absolute path of a file that the machine names."""
+        return self.folder.absolute() / name
+
+
+def boot(
+    vm: VirtualMachine,
+    folder: Path,
+    recipe: Recipe | None,
+    *,
+    accel: str = "auto",
+    machine: Literal["pc", "q35"] = "pc",
+    require_kvm: bool = False,
+    out: Path,
+    events: Events | None = None,
+    echo: Callable[[bytes], None] | None = None,
+) -> BootResult:
+    """Boot `vm`, whose file names are relative to `folder`, and judge it by `recipe` (None: nothing is known of it).
+
+    Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
+    Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
+    a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
+    """
+    from roost.boot import report
+
+    stages = Stages(events)
+    files = [*(disk.file for disk in vm.disks), *_kernel_files(vm)]
+    for name in files:
+        if not (folder / name).is_file():
+            raise ImageError(f"there is no {name} in {folder}", hint="build the image first")
+    with stages.stage("probe", "does a kernel boot under KVM"):
+        candidate = folder / vm.kernel.kernel if vm.kernel else None
+        usable = candidate if candidate and accelerator.is_kernel(candidate) else None
+        chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
+    with _scratch() as scratch, ThreadPoolExecutor(max_workers=4, thread_name_prefix="roost-boot") as pool:
+        run = _Run(vm, folder, recipe, chosen, scratch)
+        before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
+        log = scratch / "log" / "qemu.log"
+        seen, refused = _run_machine(run, machine, log, stages, echo)
+        with stages.stage("disks", "what the guest left on them"):
+            after = {name: pool.submit(_digest, folder / name) for name in before}
+            evidence = _evidence(run, seen, refused, pool)
+            changed = tuple(name for name in before if _sum(before[name]) != _sum(after[name]))
+        evidence = outcome.with_changed(evidence, changed)
+        verdict = judge(evidence)
+        sums = {name: FileSum(Path(name).name, _sum(future)) for name, future in before.items()}
+        seconds = {**stages.seconds, **(seen.seconds() if seen else {})}
+        disks_last = seconds.pop("disks")
+        result = BootResult(
+            name=vm.name,
+            verdict=verdict,
+            evidence=evidence,
+            accelerator=chosen,
+            machine=machine,
+            hypervisor=vm.hypervisor,
+            seconds={**seconds, "disks": disks_last},
+            disks=tuple(sums[disk.file] for disk in vm.disks),
+            kernel=tuple(sums[name] for name in _kernel_files(vm)),
+            console=seen.console if seen else "",
+            serial_log=out / "kvm" / "serial.log",
+            report=out / "report.html",
+            argv=run.argv,
+            finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        report.write(result, scratch / "log", out)
+    return result
+
+
+def _kernel_files(vm: VirtualMachine) -> list[str]:
+    return [name for name in (vm.kernel.kernel, vm.kernel.initrd) if name] if vm.kernel else []
+
+
+def _sum(future: Future[str]) -> str:
+    return future.result()
+
+
+def _digest(path: Path) -> str:
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK):
+            sha256.update(data)
+    return sha256.hexdigest()
+
+
+def _run_machine(
+    run: _Run, machine: Literal["pc", "q35"], log: Path, stages: Stages, echo: Callable[[bytes], None] | None
+) -> tuple[drive.Seen | None, str | None]:
+    """Run the machine to its end; return what was seen, or in whose words it was refused."""
+    try:
+        shape = hardware(run.vm, machine)
+        with stages.stage("prepare", "throw-away layers over the disks"):
+            _layers(run, shape)
+        patterns = [one.serial for one in (run.recipe.boot_test.expect if run.recipe else ()) if one.serial]
+        program = accelerator.qemu()
+        kernel = run.path(shape.kernel) if shape.kernel else None
+        initrd = run.path(shape.initrd) if shape.initrd else None
+
+        def argv(channels: Any) -> Sequence[str]:
+            words = qemu_argv(shape, run.accelerator, program, run.places, channels, kernel=kernel, initrd=initrd)
+            run.argv = tuple(words)
+            return words
+
+        stages.events.begin("boot", f"{machine}, {run.accelerator.name}")
+        seen = asyncio.run(
+            drive.drive(
+                argv,
+                run.plan,
+                shape.boot_disk or shape.disks[0],
+                log=log,
+                patterns=patterns,
+                echo=echo,
+                events=stages.events,
+            )
+        )
+        stages.events.end("boot", seen.ended, True)
+    except HypervisorRefusalError as refusal:
+        return None, "; ".join(str(problem) for problem in refusal.problems)
+    except drive.RefusedError as error:
+        return None, error.tail or str(error)
+    return seen, None
+
+
+def _layers(run: _Run, shape: Hardware) -> None:
+    for disk in shape.disks:
+        image = run.path(disk.file)
+        layer = None if disk.readonly else run.scratch / f"{disk.target}.qcow2"
+        run.places[disk.target] = DiskPlace(image, layer)
+        if layer is not None:
+            argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(image), layer.name]
+            done = process.run(
+                argv, deadline=60, cwd=run.scratch, check=False, log=run.scratch / "log" / "qemu-img.log"
+            )
+            if done.returncode != 0:
+                said = process.tail((run.scratch / "log" / "qemu-img.log").read_bytes(), 2)
+                raise drive.RefusedError(f"{disk.file} is not {disk.format}", tail=said.splitlines()[-1])
+
+
+def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: ThreadPoolExecutor) -> Evidence:
+    if seen is None:
+        return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
+    stopped: dict[str, StoppedDisk] = {}
+    for disk in run.vm.disks:
+        place = run.places[disk.device]
+        node: dict[str, Any]
+        if place.layer:
+            node = {"driver": "qcow2", "file": {"driver": "file", "filename": place.layer.name}}
+        else:
+            node = {"driver": disk.format or "raw", "file": {"driver": "file", "filename": str(place.image)}}
+        stopped[disk.file] = StoppedDisk(Path(disk.file).name, node, run.scratch, disk.device)
+    writable = [stopped[disk.file] for disk in run.vm.disks if run.places[disk.device].layer]
+    looks = [pool.submit(disk.filesystems) for disk in writable]
+    filesystems = tuple(one for look in looks for one in look.result())
+    status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None
+    expectations = outcome.expectations(run.recipe, stopped, seen.matched)
+    return seen.evidence(run.plan.goal, filesystems=filesystems, status=status, expectations=expectations)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for layers that is gone afterwards; what killed runs on this host left goes first."""
+    root = paths.cache_root() / "boot"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a folder of yours") from error
+    host = socket.gethostname()
+    for old in root.glob(f"{host}-*"):
+        pid = old.name.removeprefix(f"{host}-").partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{host}-{os.getpid()}-", dir=root))
+    try:
+        (scratch / "log").mkdir()
+        yield scratch
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(scratch)

@@ -1,0 +1,262 @@
+"""One running QEMU: started stopped, driven by QMP, its console and events taken down, gone when the block is left.
+
+QMP, the serial port and the firmware's debug port are socket pairs that QEMU inherits: no path in the file system,
+nothing to clean up, and the far end is closed the moment QEMU dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
+
+from roost.boot.console import FIRMWARE, SERIAL, Console
+from roost.boot.machine import Channels
+from roost.boot.observed import Event, Processors, parse_registers
+from roost.errors import ImageError
+from roost.host import process
+
+#: Bytes of the serial log that are kept: its beginning and its end.
+LOG_HEAD = 4 << 20
+LOG_TAIL = 1 << 20
+#: Seconds in which QEMU must open its sockets, and answer a question.
+START = 20.0
+ANSWER = 10.0
+#: A console that says nothing for so long stands at a prompt.
+QUIET = 0.25
+
+
+class RefusedError(ImageError):
+    """QEMU does not start this machine; `tail` has its own words."""
+
+
+class SerialLog:
+    """Writes a console's bytes to a file: the first LOG_HEAD and the last LOG_TAIL, however many there are."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb")
+        self._room = LOG_HEAD
+        self._last: deque[bytes] = deque()
+        self._kept = 0
+        self._left_out = 0
+
+    def write(self, data: bytes) -> None:
+        """Take what came."""
+        head, rest = data[: self._room], data[self._room :]
+        self._file.write(head)
+        self._room -= len(head)
+        if rest:
+            self._last.append(rest)
+            self._kept += len(rest)
+            while self._kept - len(self._last[0]) >= LOG_TAIL:
+                gone = len(self._last.popleft())
+                self._kept -= gone
+                self._left_out += gone
+
+    def close(self) -> None:
+        """Write the end, and how much is missing before it."""
+        if self._left_out:
+            self._file.write(f"\n[roost: {self._left_out} bytes left out]\n".encode())
+        for data in self._last:
+            self._file.write(data)
+        self._last.clear()
+        self._file.close()
+
+
+@dataclass
+class Session:
+    """A machine that runs. Times are seconds after `resume`."""
+
+    qemu: subprocess.Popen[bytes]
+    serial: Console
+    firmware: Console
+    events: list[Event] = field(default_factory=list)
+    echo: Callable[[bytes], None] | None = None
+    _start: float = field(default_factory=time.monotonic)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _client: QMPClient | None = None
+    _writer: asyncio.StreamWriter | None = None
+
+    @property
+    def now(self) -> float:
+        """Seconds after the start."""
+        return time.monotonic() - self._start
+
+    @property
+    def gone(self) -> bool:
+        """Whether QEMU has ended."""
+        return self.qemu.poll() is not None
+
+    def event(self, name: str) -> Event | None:
+        """Return the first event of this name, or None."""
+        return next((event for event in self.events if event.name == name), None)
+
+    async def resume(self) -> None:
+        """Let the virtual CPUs run; time starts now."""
+        self._start = time.monotonic()
+        await self._ask("cont")
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the console, an event or QEMU's end brings something new, or `seconds` are over."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(0.0, min(seconds, QUIET)))
+        if self.serial.last_byte is not None and self.now - self.serial.last_byte >= QUIET * 0.9:
+            self.serial.settle(self.now)
+
+    async def type(self, text: str) -> None:
+        """Send text to the guest's serial port, as a person at the terminal would."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.write(text.encode())
+                await self._writer.drain()
+
+    async def power_button(self) -> None:
+        """Press the ACPI power button: all that HTCondor does on eviction."""
+        await self._ask("system_powerdown")
+
+    async def quit(self) -> None:
+        """End QEMU in order, so that its layers are complete; what does not go is killed when the block is left."""
+        if not self.gone:
+            await self._ask("quit")
+        for _ in range(100):
+            if self.gone:
+                return
+            await asyncio.sleep(0.02)
+
+    async def reads(self, disk: str) -> int | None:
+        """Return how many reads the disk at target `disk` has had, by firmware and guest; None when unknown."""
+        answer = await self._ask("query-blockstats")
+        for device in answer if isinstance(answer, list) else []:
+            if disk in (device.get("node-name"), device.get("device")) or disk in str(device.get("qdev", "")):
+                return int(device["stats"]["rd_operations"])
+        return None
+
+    async def processors(self) -> Processors | None:
+        """Return what the virtual CPUs do right now; None when QEMU does not say."""
+        answer = await self._ask("human-monitor-command", {"command-line": "info registers -a"})
+        return parse_registers(str(answer)) if isinstance(answer, str) else None
+
+    async def _ask(self, command: str, arguments: dict[str, Any] | None = None) -> object:
+        if self._client is None:
+            return None
+        try:
+            return await asyncio.wait_for(self._client.execute(command, arguments), ANSWER)
+        except (QMPError, TimeoutError, OSError):
+            # The machine is going, or gone: the events say so.
+            return None
+
+
+@asynccontextmanager
+async def start(
+    argv: Callable[[Channels], Sequence[str]],
+    *,
+    serial_log: Path,
+    log: Path,
+    patterns: Sequence[str] = (),
+    echo: Callable[[bytes], None] | None = None,
+) -> AsyncIterator[Session]:
+    """Start QEMU, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
+
+    Raises `RefusedError`, with QEMU's own words, when it does not start.
+    """
+    with contextlib.ExitStack() as stack:
+        ours, theirs = [], []
+        for _ in range(3):
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            ours.append(stack.enter_context(contextlib.closing(near)))
+            theirs.append(stack.enter_context(contextlib.closing(far)))
+        channels = Channels(*(end.fileno() for end in theirs))
+        words = argv(channels)
+        begin = log.stat().st_size if log.exists() else 0
+        machine = stack.enter_context(process.spawn(words, log=log, pass_fds=[end.fileno() for end in theirs]))
+        for end in theirs:
+            end.close()
+        serial_file = stack.enter_context(contextlib.closing(SerialLog(serial_log)))
+        session = Session(machine, Console(SERIAL, patterns), Console(FIRMWARE), echo=echo)
+        async with _listening(session, ours, serial_file, lambda: _said(log, begin)):
+            yield session
+
+
+@asynccontextmanager
+async def _listening(
+    session: Session, sockets: Sequence[socket.socket], serial_log: SerialLog, said: Callable[[], str]
+) -> AsyncIterator[None]:
+    client = QMPClient("roost")
+    listener = EventListener()
+    client.register_listener(listener)
+    try:
+        await asyncio.wait_for(client.connect(sockets[0]), START)
+    except (QMPError, TimeoutError, OSError) as error:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            session.qemu.wait(1)
+        raise RefusedError("QEMU does not start this machine", tail=said() or str(error)) from error
+    session._client = client
+    serial_reader, session._writer = await asyncio.open_connection(sock=sockets[1])
+    firmware_reader, firmware_writer = await asyncio.open_connection(sock=sockets[2])
+
+    async def follow(reader: asyncio.StreamReader, console: Console, sink: Callable[[bytes], None] | None) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                console.feed(data, session.now)
+                if sink:
+                    sink(data)
+                session._changed.set()
+        console.close(session.now)
+        session._changed.set()
+
+    def serial(data: bytes) -> None:
+        serial_log.write(data)
+        if session.echo:
+            session.echo(data)
+
+    async def events() -> None:
+        async for message in listener:
+            data = message.get("data")
+            session.events.append(
+                Event(session.now, str(message["event"]), dict(data) if isinstance(data, dict) else {})
+            )
+            session._changed.set()
+
+    readers = [
+        asyncio.create_task(follow(serial_reader, session.serial, serial)),
+        asyncio.create_task(follow(firmware_reader, session.firmware, None)),
+    ]
+    events_task = asyncio.create_task(events())
+    try:
+        yield
+        if session.gone:
+            # What QEMU wrote before its end is still in the sockets.
+            await asyncio.wait(readers, timeout=5)
+            for _ in range(100):
+                if client.runstate != Runstate.RUNNING and listener.empty():
+                    break
+                await asyncio.sleep(0.01)
+    finally:
+        for task in (*readers, events_task):
+            task.cancel()
+        await asyncio.gather(*readers, events_task, return_exceptions=True)
+        for writer in (session._writer, firmware_writer):
+            writer.close()
+        with contextlib.suppress(Exception):
+            session.qemu.kill()
+            await asyncio.wait_for(client.disconnect(), 2)
+
+
+def _said(log: Path, begin: int) -> str:
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = process.tail(file.read(65536)).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("$ "))

@@ -1,0 +1,272 @@
+"""From evidence to a verdict: passed, or the phase in which it failed and one of eleven causes. Pure.
+
+Only positive evidence passes: the guest's own result and its own power-off, or a login prompt; a guest that is
+merely gone has shown nothing. The console is what the guest says, and a job may print anything: where the
+hypervisor or a disk knows better (QMP's SHUTDOWN, the job's status.json), they decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from roost.boot.console import Sign
+from roost.boot.observed import Event
+from roost.boot.watch import Goal, Phase
+
+Cause = Literal[
+    "no-boot-loader",
+    "no-root-driver",
+    "no-root",
+    "panic",
+    "job-timeout",
+    "job-failed",
+    "halted",
+    "rebooted",
+    "expectation",
+    "dirty-filesystem",
+    "hypervisor",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A file system after the stop: on which disk (file name) and partition (0: the whole disk), its type.
+
+    `clean` is None when that cannot be told; `seen` says what was seen.
+    """
+
+    disk: str
+    partition: int
+    type: str
+    clean: bool | None
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One expectation: what, whether it was met, and what was there instead (or the line that met it)."""
+
+    what: str
+    met: bool
+    seen: str
+    on_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a test boot has to show for itself. Times in seconds after the start.
+
+    `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
+    guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
+    statuses on the console; `changed` the images whose bytes were not the same afterwards.
+    """
+
+    goal: Goal
+    stop: str
+    phases: tuple[tuple[Phase, float], ...] = ()
+    serial: Mapping[str, Sign] = field(default_factory=dict)
+    firmware: Mapping[str, Sign] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    exits: tuple[int, ...] = ()
+    status: Mapping[str, Any] | None = None
+    refused: str | None = None
+    root_disk_seen: bool | None = None
+    button: bool = False
+    filesystems: tuple[FileSystem, ...] = ()
+    expectations: tuple[Expected, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def phase(self) -> Phase:
+        """The last phase that the guest came to."""
+        return self.phases[-1][0] if self.phases else "start"
+
+    @property
+    def reason(self) -> str:
+        """QMP's reason of the SHUTDOWN: guest-shutdown, guest-reset ...; empty when there was none."""
+        return next((event.reason for event in self.events if event.name == "SHUTDOWN"), "")
+
+    @property
+    def powered_off(self) -> bool:
+        """Whether the guest switched itself off."""
+        return self.reason == "guest-shutdown"
+
+    def came_to(self, *phases: Phase) -> bool:
+        """Return whether the guest came to one of `phases`."""
+        return any(name in phases for name, _begin in self.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Passed, or the phase and the cause of the failure; `detail` is one sentence, `notes` are worth knowing."""
+
+    passed: bool
+    phase: Phase
+    cause: Cause | None
+    detail: str
+    notes: tuple[str, ...] = ()
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Return the verdict. The first cause that explains the rest wins: a guest without a root also fails its job."""
+    for rule in (_hypervisor, _boot_loader, _root, _end, _job, _disks, _expectations):
+        if failure := rule(evidence):
+            return failure
+    return _passed(evidence)
+
+
+def _failed(evidence: Evidence, cause: Cause, detail: str, phase: Phase | None = None) -> Verdict:
+    return Verdict(False, phase or evidence.phase, cause, detail)
+
+
+def _text(evidence: Evidence, kind: str) -> str:
+    sign = evidence.serial.get(kind) or evidence.firmware.get(kind)
+    return sign.text if sign else ""
+
+
+def _hypervisor(evidence: Evidence) -> Verdict | None:
+    if evidence.refused is not None:
+        return _failed(evidence, "hypervisor", f"QEMU does not start this machine: {evidence.refused}", "start")
+    if evidence.changed:
+        return _failed(evidence, "hypervisor", f"{', '.join(evidence.changed)} changed while it was booted", "disks")
+    if evidence.stop == "gone" and not evidence.reason:
+        return _failed(evidence, "hypervisor", "QEMU ended by itself, without a word of the guest")
+    if evidence.reason.startswith("host-") and evidence.stop == "ended":
+        return _failed(evidence, "hypervisor", f"QEMU was ended from outside ({evidence.reason})")
+    return None
+
+
+def _boot_loader(evidence: Evidence) -> Verdict | None:
+    if evidence.came_to("kernel", "initrd", "init", "job", "power-off"):
+        return None
+    if evidence.goal == "any" and evidence.powered_off:
+        return None
+    said = _text(evidence, "loader-error")
+    if "not-bootable" in evidence.firmware:
+        detail = f"the firmware found nothing to boot: {_text(evidence, 'not-bootable')}"
+    elif said:
+        detail = f"the boot loader started no kernel: {said}"
+    elif evidence.came_to("boot-loader"):
+        detail = "the boot sector was started, and no kernel came of it"
+    else:
+        detail = "the firmware never started anything"
+    if evidence.reason == "guest-reset":
+        detail += "; then the machine was reset"
+    return _failed(evidence, "no-boot-loader", detail)
+
+
+def _root(evidence: Evidence) -> Verdict | None:
+    """No root: of a kernel or an initrd that gave up. One that came to init has found it."""
+    if evidence.came_to("init", "job"):
+        return None
+    panic = _text(evidence, "panic")
+    if "VFS" not in panic and not any(kind in evidence.serial for kind in ("no-root", "no-init", "initrd-shell")):
+        return None
+    said = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
+    if evidence.root_disk_seen is False and "no-init" not in evidence.serial:
+        return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {said}")
+    return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {said}")
+
+
+def _end(evidence: Evidence) -> Verdict | None:
+    """How it ended: only a power-off by the guest itself is an end that HTCondor sees."""
+    if evidence.powered_off:
+        return None
+    if failure := _collapsed(evidence):
+        return failure
+    if evidence.button:
+        return None
+    if evidence.goal == "job" or "job-started" in evidence.serial:
+        return _unfinished(evidence)
+    if "login" in evidence.serial:
+        return None
+    return _failed(evidence, "expectation", f"neither a login prompt nor a power-off: {_why(evidence)}")
+
+
+def _collapsed(evidence: Evidence) -> Verdict | None:
+    """A panic, a reset, a halt: whatever was awaited, it cannot come any more."""
+    panic = _text(evidence, "panic")
+    if not panic and (evidence.reason == "guest-panic" or any(one.name == "GUEST_PANICKED" for one in evidence.events)):
+        panic = "the guest reported a panic"
+    if panic:
+        return _failed(evidence, "panic", panic)
+    if evidence.reason == "guest-reset":
+        return _failed(evidence, "rebooted", "the guest reset the machine; HTCondor would let it boot for ever")
+    halt = next((text for kind in ("halted", "power-down") if (text := _text(evidence, kind))), None)
+    if evidence.stop == "dead" or halt:
+        how = f"'{halt}', but the machine stays on" if halt else "all CPUs sleep for ever"
+        return _failed(evidence, "halted", how)
+    return None
+
+
+def _unfinished(evidence: Evidence) -> Verdict:
+    if evidence.exits:
+        return _failed(evidence, "halted", f"the job finished, but the machine stays on: {_why(evidence)}", "power-off")
+    where = "the job never ended" if evidence.came_to("job") else f"the guest never came to its job: {evidence.phase}"
+    return _failed(evidence, "job-timeout", f"{where}; {_why(evidence)}")
+
+
+def _why(evidence: Evidence) -> str:
+    """Say why the watch stopped, for people."""
+    notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
+    words = {"timeout": "its time is over", "button-ignored": "it did not react to the power button"}
+    return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])
+
+
+def _job(evidence: Evidence) -> Verdict | None:
+    if evidence.goal != "job" and "job-started" not in evidence.serial:
+        return None
+    status = evidence.status or {}
+    finished = status.get("state") == "finished" or bool(evidence.exits)
+    if status.get("timed_out") is True or "job-timed-out" in evidence.serial:
+        return _failed(evidence, "job-timeout", "the job took longer than the recipe allows and was killed", "job")
+    if not finished:
+        why = "the guest powered itself off before its job had finished"
+        return _failed(evidence, "job-failed", f"{why}{_also(evidence)}")
+    code = status.get("exit_code") if status.get("state") == "finished" else evidence.exits[-1]
+    if code == 0:
+        return None
+    signal = status.get("signal")
+    how = f"was killed by signal {signal}" if signal else f"ended with exit status {code}"
+    return _failed(evidence, "job-failed", f"the job {how}{_also(evidence)}", "job")
+
+
+def _also(evidence: Evidence) -> str:
+    notes = [text for kind in ("panic", "emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
+    return f": {notes[0]}" if notes else ""
+
+
+def _disks(evidence: Evidence) -> Verdict | None:
+    dirty = [one for one in evidence.filesystems if one.clean is False]
+    if not dirty or not evidence.powered_off:
+        return None
+    places = ", ".join(
+        f"{one.type} of {one.disk}{f' partition {one.partition}' if one.partition else ''} ({one.seen})"
+        for one in dirty
+    )
+    return _failed(evidence, "dirty-filesystem", f"not clean after the power-off: {places}", "disks")
+
+
+def _expectations(evidence: Evidence) -> Verdict | None:
+    unmet = [one for one in evidence.expectations if not one.met]
+    if not unmet:
+        return None
+    phase: Phase = "disks" if all(one.on_disk for one in unmet) else evidence.phase
+    return _failed(evidence, "expectation", "; ".join(f"{one.what}: {one.seen}" for one in unmet), phase)
+
+
+def _passed(evidence: Evidence) -> Verdict:
+    notes: list[str] = []
+    if not evidence.powered_off:
+        notes.append("it did not power itself off: HTCondor would run it until it is removed")
+        notes += ["it did not react to the power button"] if evidence.stop == "button-ignored" else []
+        notes.append("file systems were not judged: the machine was cut off")
+    notes += [f"{one.type} of {one.disk}: {one.seen}" for one in evidence.filesystems if one.clean is None]
+    if evidence.exits and evidence.status is None:
+        notes.append("the job's exit status was read from the console only")
+    how = "powered itself off" if evidence.powered_off and not evidence.button else "came to its login prompt"
+    if evidence.exits:
+        how = f"did its job and {how}"
+    return replace(Verdict(True, evidence.phase, None, f"the guest {how}"), notes=tuple(notes))
