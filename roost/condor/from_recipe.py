@@ -1,0 +1,220 @@
+"""From a recipe to the virtual machine that HTCondor is asked for, or to every reason why it cannot be. Pure.
+
+`refusals` adds to what `placement.machine_refusals` says of the machine what transfers, checkpoints, kernels and
+further commands forbid (reference, sections 1 and 3): HTCondor itself would take most of it and fail later.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from roost.condor.machine import Hypervisor, VirtualMachine
+from roost.condor.placement import (
+    INITRD,
+    KERNEL,
+    Where,
+    image_files,
+    kernel_of,
+    machine_refusals,
+    memory_of,
+    nowhere,
+    vm_disks,
+)
+from roost.errors import Location, Problem, RecipeError
+from roost.recipe.model import Recipe
+
+__all__ = ["BuiltFiles", "base_name", "image_files", "is_url", "machine_refusals", "refusals", "virtual_machine"]
+
+#: Commands that a recipe may set instead of roost; `requirements` is added to roost's.
+OVERRIDABLE = frozenset(
+    {"executable", "log", "request_cpus", "request_memory", "request_disk", "periodic_remove", "requirements"}
+)
+
+#: Commands that follow from the recipe, and the key that decides each; another value would contradict the image.
+DECIDED = {
+    "universe": "roost writes for the vm universe only",
+    "vm_type": "set hypervisors",
+    "vm_memory": "set machine.memory",
+    "vm_vcpus": "set machine.cpus",
+    "vm_disk": "set disks",
+    "vm_networking": "set machine.network",
+    "vm_networking_type": "set machine.network",
+    "vm_macaddr": "set machine.mac",
+    "vm_vnc": "set machine.vnc",
+    "vm_checkpoint": "set submit.checkpoint",
+    "vm_no_output_vm": "set submit.no_output",
+    "xen_kernel": "set kernel.placement and submit.xen_kernel",
+    "xen_initrd": "set kernel.placement",
+    "xen_root": "it follows from the disks",
+    "xen_kernel_params": "set kernel.parameters",
+    "should_transfer_files": "set submit.transfer",
+    "when_to_transfer_output": "set submit.checkpoint",
+    "transfer_input_files": "set submit.inputs",
+    "transfer_output_files": "set submit.return",
+    "transfer_output_remaps": "set submit.return",
+    "queue": "give a file of jobs",
+}
+
+#: What condor_submit reads as statements, not as commands.
+_KEYWORDS = frozenset({"if", "elif", "else", "endif", "include", "use"})
+_COMMANDS = {name.replace("_", ""): name for name in DECIDED}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~:/@!&*+=%\[\]-]*")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltFiles:
+    """What a build left, by file name: `sizes` in bytes, virtual ones for disks, and the base of each overlay.
+
+    `folder` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay.
+    """
+
+    folder: Path | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    backing: Mapping[str, str] = field(default_factory=dict)
+
+
+def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles | None = None) -> VirtualMachine:
+    """Return the machine of a recipe, its files named as in the sandbox; raise `RecipeError` with all that forbids it.
+
+    With `files` (where their sizes are known) every file must be among them.
+    """
+    problems = list(machine_refusals(recipe, hypervisor))
+    disks = tuple(vm_disks(recipe, hypervisor).values())
+    kernel = kernel_of(recipe, hypervisor)
+    if files is not None and files.sizes:
+        names = [disk.file for disk in disks] + ([kernel.kernel] if kernel else [])
+        problems += [
+            Problem(f"the build has no {name}, which {hypervisor} needs", hint="build the image again")
+            for name in names
+            if name not in files.sizes
+        ]
+        if kernel and INITRD not in files.sizes:
+            kernel = replace(kernel, initrd=None)
+    if problems:
+        raise RecipeError(problems)
+    mac = recipe.machine.mac
+    return VirtualMachine(
+        name=recipe.name,
+        hypervisor=hypervisor,
+        memory=memory_of(recipe),
+        vcpus=recipe.machine.cpus,
+        disks=disks,
+        network=recipe.machine.network,
+        kernel=kernel,
+        mac=None if mac == "auto" else mac,
+        vnc=recipe.machine.vnc,
+    )
+
+
+def is_url(transfer: str) -> bool:
+    """Return whether a transfer mode is a URL prefix."""
+    return "://" in transfer
+
+
+def refusals(
+    recipe: Recipe, hypervisor: Hypervisor, transfer: str | None = None, where: Where = nowhere
+) -> tuple[Problem, ...]:
+    """Return every reason why this recipe cannot be submitted to `hypervisor` with this transfer mode.
+
+    `transfer` is `files`, `shared` or a URL prefix, by default the recipe's; `where` locates keys of the recipe.
+    """
+    mode = recipe.submit.transfer if transfer is None else transfer
+    return (*machine_refusals(recipe, hypervisor, where), *_refusals(recipe, hypervisor, mode, where))
+
+
+def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
+    if hypervisor not in recipe.hypervisors:
+        what = f"the recipe is not for {hypervisor}, so its image was not made for it"
+        yield Problem(what, where(("hypervisors",)), f"add {hypervisor} to hypervisors")
+    if hypervisor == "kvm" and recipe.kernel.placement == "external":
+        what = "HTCondor gives a kvm machine no kernel: the image must boot by itself"
+        yield Problem(what, where(("kernel", "placement")), "write `placement: included` or `both`")
+    yield from _transfer(transfer, where)
+    if recipe.submit.checkpoint and transfer != "shared":
+        what = "a machine whose disks are transferred cannot be checkpointed: HTCondor would hold the job"
+        yield Problem(what, where(("submit", "checkpoint")), "use `transfer: shared`, or drop the checkpoint")
+    yield from _inputs(recipe, hypervisor, where)
+    yield from _commands(recipe, where)
+    yield from _attributes(recipe, where)
+
+
+def _transfer(transfer: str, where: Where) -> Iterator[Problem]:
+    if transfer in ("files", "shared"):
+        return
+    key = where(("submit", "transfer"))
+    if not is_url(transfer):
+        yield Problem(f"{transfer!r} is no way to transfer", key, "write files, shared, or a URL of the folder")
+    elif not _URL.fullmatch(transfer) or _BAD_PERCENT.search(transfer):
+        what = f"the URL {transfer!r} has characters that HTCondor's list of files cannot carry"
+        yield Problem(what, key, "write them as %XX: a blank is %20, a comma %2C; no query, no fragment")
+    elif transfer.lower().startswith("file://") and not transfer.lower().startswith("file:///"):
+        yield Problem(f"{transfer!r} names a host", key, "a file URL has three slashes: file:///folder")
+
+
+def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Problem]:
+    taken = {disk.file for disk in vm_disks(recipe, hypervisor).values()}
+    if kernel_of(recipe, hypervisor):
+        taken |= {KERNEL, INITRD}
+    for number, name in enumerate(recipe.submit.inputs):
+        base = base_name(name)
+        place = where(("submit", "inputs", number))
+        if not base or base in taken:
+            reason = "names no file" if not base else f"would overwrite {base}: HTCondor's sandbox is flat"
+            yield Problem(f"the input {name!r} {reason}", place, "name each file differently")
+        elif is_url(name) and (not _URL.fullmatch(name) or _BAD_PERCENT.search(name)):
+            yield Problem(f"the URL {name!r} has characters that must be written as %XX", place)
+        elif "$" in name:
+            yield Problem(f"the input {name!r} has a $, which condor_submit would expand", place)
+        taken.add(base)
+
+
+def base_name(name: str) -> str:
+    """Return the name that an input has in the sandbox; a URL's query is cut (reference, section 3)."""
+    path = name.partition("?")[0].partition("#")[0] if is_url(name) else name
+    return path.rpartition("/")[2]
+
+
+def _commands(recipe: Recipe, where: Where) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for name in recipe.submit.commands:
+        key = where(("submit", "commands", name))
+        lower = name.lower()
+        # TransferInputFiles is transfer_input_files: condor_submit takes the attribute's name too.
+        decided = _COMMANDS.get(lower.replace("_", ""))
+        if lower in seen:
+            yield Problem(f"the command {name} is there twice: case does not count", key)
+        elif lower in _KEYWORDS:
+            yield Problem(f"{name} is a statement of the submit language, not a command", key)
+        elif decided:
+            yield Problem(f"the command {name} follows from the recipe", key, DECIDED[decided])
+        elif lower.startswith(("+", "my.")):
+            yield from _attribute_name(lower.removeprefix("+").removeprefix("my."), name, key)
+        seen.add(lower)
+
+
+def _attributes(recipe: Recipe, where: Where) -> Iterator[Problem]:
+    seen = {name.lower().lstrip("+").removeprefix("my.") for name in recipe.submit.commands if _is_attribute(name)}
+    for name, value in recipe.submit.attributes.items():
+        key = where(("submit", "attributes", name))
+        if name.lower() in seen:
+            yield Problem(f"the attribute {name} is there twice: case does not count", key)
+        yield from _attribute_name(name.lower(), name, key)
+        if isinstance(value, str) and "$$" in value:
+            yield Problem(f"the value of {name} has $$, which HTCondor would expand on the execution point", key)
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Problem(f"the value of {name} is no number that ClassAds have", key)
+        seen.add(name.lower())
+
+
+def _is_attribute(name: str) -> bool:
+    return name.startswith("+") or name.lower().startswith("my.")
+
+
+def _attribute_name(lower: str, name: str, key: Location | None) -> Iterator[Problem]:
+    if lower.startswith(("jobvm", "vmparam_")) or lower in _COMMANDS or lower in ("jobuniverse", "requirements"):
+        yield Problem(f"the attribute {name} is condor_submit's own", key, "use the recipe's keys")
