@@ -105,12 +105,16 @@ def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
     return found
 
 
+def recipe_key(recipe: Recipe, folder: Path) -> str:
+    """Return the key of a recipe with its local files: what a person may have changed since a build."""
+    return digest({"recipe": recipe.model_dump(mode="json", by_alias=True), "files": local_files(recipe, folder)})
+
+
 def image_key(recipe: Recipe, folder: Path, rootfs: Mapping[str, Any]) -> str:
     """Return the key of a whole image; `rootfs` are the inputs of its root tree."""
     return digest(
         {
-            "recipe": recipe.model_dump(mode="json", by_alias=True),
-            "files": local_files(recipe, folder),
+            "recipe": recipe_key(recipe, folder),
             "rootfs": rootfs,
             "code": code(),
             "tools": tools(),

@@ -1,0 +1,222 @@
+"""Building one image: a plan with the key of all inputs, then the stages in their order.
+
+The witness reads the finished image through libguestfs while the host packs and sums it; nothing appears in
+build/ before both are done.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost import cache, inputs, manifest, staging, submission
+from roost.disk import check as disk_check
+from roost.disk import grub, qemu_img, readback, write
+from roost.disk.layout import boot_filesystem
+from roost.disk.tree import DeviceNode, TreeInfo
+from roost.disk.write import WrittenDisk
+from roost.errors import HostError, ImageError, Problem, RecipeError
+from roost.events import Stages
+from roost.host import namespace, paths
+from roost.kernel import catalogue, initrd, inspect
+from roost.kernel.cmdline import command_line
+from roost.manifest import BuiltFile, Manifest
+from roost.recipe.identity import filesystem_id
+from roost.recipe.loader import Loaded
+from roost.recipe.model import DiskFormat, Recipe
+from roost.rootfs import archive, assemble, debian, overlay
+from roost.rootfs.debian import Bootstrap
+from roost.rootfs.overlay import Item
+
+#: The nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
+DEVICES = (
+    DeviceNode("/dev/console", "c", 5, 1, 0o600),
+    DeviceNode("/dev/full", "c", 1, 7, 0o666),
+    DeviceNode("/dev/null", "c", 1, 3, 0o666),
+    DeviceNode("/dev/ptmx", "c", 5, 2, 0o666),
+    DeviceNode("/dev/random", "c", 1, 8, 0o666),
+    DeviceNode("/dev/tty", "c", 5, 0, 0o666),
+    DeviceNode("/dev/urandom", "c", 1, 9, 0o666),
+    DeviceNode("/dev/zero", "c", 1, 5, 0o666),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be built: the recipe, its root tree, the key of the whole image."""
+
+    loaded: Loaded
+    bootstrap: Bootstrap
+    key: str
+
+
+def checked(loaded: Loaded) -> catalogue.KernelSpec:
+    """Return the recipe's kernel; raise `RecipeError` with everything that is wrong before anything is built."""
+    recipe = loaded.recipe
+    problems = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
+    if recipe.os.debian is None:
+        problems.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
+    spec = None
+    try:
+        spec = catalogue.load(recipe.kernel.use, paths.project_root(), loaded.where(("kernel", "use")))
+    except RecipeError as error:
+        problems += error.problems
+    if problems or spec is None:
+        raise RecipeError(problems or [Problem("no kernel")])
+    return spec
+
+
+def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
+    """Return the plan of an image: reads local files and the archive's signed index, nothing more."""
+    spec = checked(loaded)
+    recipe = loaded.recipe
+    source = recipe.os.debian
+    assert source is not None
+    index = archive.index(source, cache.default(), log_dir / "archive.log", stages.events)
+    root = next(area for area in recipe.root_disk.areas if area.mount == "/")
+    wanted = Bootstrap(
+        source,
+        spec,
+        recipe.kernel.initrd,
+        initrd.drivers(root.filesystem, xen="xen" in recipe.hypervisors),
+        index,
+        archive.epoch(index),
+    )
+    return Plan(loaded, wanted, inputs.image_key(recipe, loaded.folder, wanted.inputs()))
+
+
+def log_folder(name: str) -> Path:
+    """Return the folder of the logs of an image's builds: outside of build/, so that a failed build leaves them."""
+    folder = paths.cache_root() / "log" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manifest:
+    """Build the image into `folder`, which appears whole at the end; return its manifest."""
+    namespace.probe()
+    try:
+        with staging.staged(folder) as target, cache.work_folder() as work:
+            return _construct(made, folder, target, work, stages, log_dir)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            place = error.filename or folder
+            raise HostError(f"no space left on the disk of {place}", hint="free some space", log=log_dir) from error
+        raise
+
+
+def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stages, log_dir: Path) -> Manifest:
+    recipe = made.loaded.recipe
+    tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
+    with stages.stage("tree", "unpack and customise"):
+        tree, kernel = _tree(made, tar, work, log_dir)
+    with stages.stage("disks"):
+        written = write.write_disks(
+            recipe, tree, target, namespace=namespace.current(), epoch=made.bootstrap.epoch, log_dir=log_dir
+        )
+    formats = submission.image_formats(recipe)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        witness = pool.submit(_read_back, recipe, written, stages, log_dir)
+        with stages.stage("images", "qcow2, sums"):
+            files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
+            files += _kernel_files(recipe, kernel, tree, target)
+        facts = witness.result()
+    for disk in written:
+        if "raw" not in formats[disk.name]:
+            disk.path.unlink()
+    submission.write(made.loaded, files, target)
+    record = Manifest(
+        recipe.name,
+        made.key,
+        {"rootfs": made.bootstrap.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
+        {**made.bootstrap.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
+        tuple(files),
+        {"kernel": kernel.version, **facts},
+        stages.seconds,
+    )
+    shutil.copytree(log_dir, target / "log")
+    manifest.write(target, record)
+    return record
+
+
+def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, inspect.KernelFiles]:
+    """Unpack the root tree and lay over it what the recipe says."""
+    recipe = made.loaded.recipe
+    tree = work / "tree"
+    assemble.unpack(tar, tree, log_dir / "unpack.log")
+    kernel = inspect.newest(tree)
+    systemd = (tree / "usr/lib/systemd/systemd").exists()
+    items = [
+        *overlay.system_items(recipe),
+        *overlay.job_items(recipe, systemd=systemd),
+        *_grub_items(made.loaded, kernel),
+        *overlay.file_items(made.loaded, kernel.version),
+    ]
+    assemble.furnish(made.loaded, tree, items, work, epoch=made.bootstrap.epoch, log_dir=log_dir)
+    return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd), kernel
+
+
+def _grub_items(loaded: Loaded, kernel: inspect.KernelFiles) -> list[Item]:
+    """Return grub.cfg, which GRUB and pygrub read, unless the kernel is beside the image only."""
+    recipe = loaded.recipe
+    if recipe.kernel.placement == "external":
+        return []
+    disk, index, mount = boot_filesystem(recipe)
+
+    def on_boot(path: str) -> str:
+        return path if mount == "/" else path.removeprefix("/boot")
+
+    text = grub.grub_cfg(
+        recipe,
+        on_boot(kernel.kernel),
+        on_boot(kernel.initrd) if kernel.initrd else None,
+        command_line(recipe),
+        filesystem_id(recipe, disk, index),
+    )
+    return [Item("/boot/grub/grub.cfg", 0o644, text.encode())]
+
+
+def _images(
+    recipe: Recipe, disk: WrittenDisk, formats: frozenset[DiskFormat], target: Path, log_dir: Path
+) -> list[BuiltFile]:
+    """Write a disk in the formats that its hypervisors need; return the records."""
+    files = []
+    if "qcow2" in formats:
+        compress = next(entry.compress for entry in recipe.disks if entry.name == disk.name)
+        image = write.to_qcow2(disk, compress=compress, log=log_dir / "qemu-img.log")
+        image.chmod(0o644)
+        if not qemu_img.same_content(disk.path, "raw", image, "qcow2"):
+            raise ImageError(f"{image.name} does not hold what {disk.path.name} does", log=log_dir / "qemu-img.log")
+        files.append(manifest.describe(target / image.name, "qcow2", disk.layout.size, manifest.sha256(image)))
+    if "raw" in formats:
+        files.append(manifest.describe(disk.path, "raw", disk.layout.size, manifest.sha256(disk.path)))
+    return files
+
+
+def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, target: Path) -> list[BuiltFile]:
+    """Copy kernel and initrd beside the image when the recipe places them there."""
+    if recipe.kernel.placement == "included":
+        return []
+    files = []
+    for name, path in (("vmlinuz", kernel.kernel), ("initrd.img", kernel.initrd)):
+        if path is not None:
+            shutil.copyfile(tree.path / path[1:], target / name)
+            (target / name).chmod(0o644)
+            size = (target / name).stat().st_size
+            files.append(
+                manifest.describe(
+                    target / name, "kernel" if name == "vmlinuz" else "initrd", size, manifest.sha256(target / name)
+                )
+            )
+    return files
+
+
+def _read_back(recipe: Recipe, written: tuple[WrittenDisk, ...], stages: Stages, log_dir: Path) -> dict[str, Any]:
+    """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
+    with stages.stage("read back", "libguestfs"):
+        images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
+        return dict(readback.readback(recipe, images, accelerator="tcg", log=log_dir / "readback.log").facts)

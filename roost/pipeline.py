@@ -1,0 +1,235 @@
+"""The story of roost, one readable function per verb. `roost.cli` calls these and shows what they return."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roost import inputs, manifest, staging
+from roost.errors import ImageError, RecipeError, RoostError, UsageError
+from roost.events import Events, Stages
+from roost.host import paths
+from roost.manifest import BuiltFile, Manifest
+from roost.recipe import loader
+from roost.recipe.model import Hypervisor
+
+if TYPE_CHECKING:
+    from roost.boot.run import BootResult
+    from roost.condor.lint import LintReport
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What `build` leaves: the folder, its files, and the lines for a submit description by hypervisor."""
+
+    name: str
+    folder: Path
+    cached: bool
+    seconds: Mapping[str, float]
+    files: tuple[BuiltFile, ...]
+    snippets: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv build NAME --json`."""
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "cached": self.cached,
+            "seconds": dict(self.seconds),
+            "files": [file.public() for file in self.files],
+            "submit": dict(self.snippets),
+        }
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder that holds, or will hold, the image `name`."""
+    return paths.project_root() / "build" / name
+
+
+def build(name: str, *, events: Events, force: bool = False) -> Built:
+    """Build an image and its submit files; with nothing changed, say so and touch nothing."""
+    from roost import construction, submission
+
+    loaded = loader.load(name, paths.project_root())
+    folder = folder_of(loaded.recipe.name)
+    stages = Stages(events)
+    log_dir = construction.log_folder(loaded.recipe.name)
+    with staging.lock(folder, lambda: events.note(f"another build of {loaded.recipe.name} is running: waiting for it")):
+        plan = construction.plan(loaded, stages, log_dir)
+        record = None if force else manifest.is_fresh(folder, plan.key)
+        cached = record is not None
+        if record is None:
+            record = construction.construct(plan, folder, stages, log_dir)
+    snippets = submission.snippets(loaded, record)
+    return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets)
+
+
+def check(names: Sequence[str]) -> dict[str, Any]:
+    """Check recipes without building; all of each one's mistakes. No names: all recipes of the project."""
+    from roost import construction
+
+    project = paths.project_root()
+    results = []
+    for name in names or loader.names(project):
+        problems: list[str] = []
+        try:
+            for loaded in loader.load_all(name, project):
+                construction.checked(loaded)
+        except RoostError as error:
+            problems = [str(problem) for problem in error.problems]
+        results.append({"name": name, "ok": not problems, "problems": problems})
+    return {"ok": all(result["ok"] for result in results), "recipes": results}
+
+
+def recipes() -> dict[str, Any]:
+    """Return every recipe of the project with the state of its image: broken, unbuilt, built, booted, stale."""
+    project = paths.project_root()
+    rows = []
+    for name in loader.names(project):
+        try:
+            recipe = loader.load(name, project).recipe
+        except RecipeError as error:
+            rows.append({"name": name, "state": "broken", "description": str(error.problems[0])})
+            continue
+        rows.append({"name": recipe.name, "state": _state(recipe.name), "description": recipe.description})
+    return {"recipes": rows}
+
+
+def _state(name: str) -> str:
+    folder = folder_of(name)
+    record = manifest.read(folder)
+    if record is None:
+        return "unbuilt"
+    loaded = loader.load(name, paths.project_root())
+    # The archive is not asked here: `build` knows whether it moved on.
+    if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+        return "stale"
+    if manifest.changed_files(folder, record.files):
+        return "changed since the build"
+    return "booted" if _booted(folder, record) else "built"
+
+
+def _booted(folder: Path, record: Manifest) -> bool:
+    """Return whether the folder's verdict is a pass of exactly the files that the build left."""
+    try:
+        verdict = json.loads((folder / "boot" / "kvm.json").read_text())
+        built = {file.name: file.sha256 for file in record.files}
+        return verdict["passed"] is True and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def boot(
+    name: str,
+    *,
+    events: Events,
+    accel: str = "auto",
+    hypervisor: str = "kvm",
+    machine: str = "pc",
+    interactive: bool = False,
+    require_kvm: bool = False,
+) -> BootResult:
+    """Test boot a built image, which must be what its recipe makes today, and keep the verdict beside it."""
+    from roost import submission
+    from roost.boot import run
+
+    if hypervisor != "kvm":
+        raise UsageError(f"only kvm can be booted yet, not {hypervisor}", hint="--hypervisor kvm")
+    if machine not in {"pc", "q35"}:
+        raise UsageError(f"there is no machine '{machine}'", hint="pc or q35")
+    loaded = loader.load(name, paths.project_root())
+    recipe = loaded.recipe
+    folder = folder_of(recipe.name)
+    record = manifest.read(folder)
+    if record is None:
+        raise UsageError(f"{recipe.name} is not built yet", hint=f"inv build {name}")
+    changed = manifest.changed_files(folder, record.files)
+    if changed:
+        raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {name}")
+    if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+        events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
+    vm = submission.machine(recipe, "kvm")
+    with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
+        return run.boot(
+            vm,
+            folder,
+            recipe,
+            accel=accel,
+            machine="q35" if machine == "q35" else "pc",
+            require_kvm=require_kvm,
+            out=folder / "boot",
+            events=events,
+        )
+
+
+def doctor(events: Events) -> dict[str, Any]:
+    """Return what this host can do: every check, and whether anything essential is missing."""
+    from roost.boot import accelerator
+    from roost.host import doctor as host
+    from roost.host.doctor import Check
+
+    def kvm() -> Check:
+        events.begin("kvm", "does a real kernel boot under it")
+        found = accelerator.probe()
+        events.end("kvm", found.seconds, found.usable)
+        return Check("kvm", found.usable, found.seen, found.fix, essential=False)
+
+    checks = host.checks(paths.project_root(), kvm=kvm)
+    return {
+        "ok": host.ok(checks),
+        "checks": [check.to_json() for check in checks],
+    }
+
+
+def submit(
+    name: str,
+    *,
+    hypervisor: str | None,
+    transfer: str | None,
+    jobs: Path | None,
+    snippet: bool,
+    output: Path | None,
+) -> str:
+    """Return the submit description of a built image; with `output` also write it there."""
+    from roost import submission
+
+    loaded = loader.load(name, paths.project_root())
+    folder = folder_of(loaded.recipe.name)
+    record = manifest.read(folder)
+    if record is None:
+        raise UsageError(f"{loaded.recipe.name} is not built yet", hint=f"inv build {name}")
+    if hypervisor not in {None, "kvm", "xen"}:
+        raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
+    chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else loaded.recipe.hypervisors[0]
+    text = submission.describe(loaded, record.files, chosen, snippet=snippet)
+    if output is not None:
+        staging.write_atomically(output, text.encode())
+    return text
+
+
+def lint(file: Path) -> LintReport:
+    """Judge a submit description by HTCondor's rules, with the files it names at hand."""
+    from roost.condor.lint import lint_file
+
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    return lint_file(file)
+
+
+def explain(text: str, log: str | None) -> dict[str, Any]:
+    """Explain a text, or what is in a log file (`-`: standard input)."""
+    from roost.condor import explain as explanation
+
+    if log is not None:
+        try:
+            data = sys.stdin.buffer.read() if log == "-" else Path(log).read_bytes()
+        except OSError as error:
+            raise UsageError(f"{log}: {error.strerror}") from error
+        text = f"{text}\n{data.decode('utf-8', 'replace')}"
+    if not text.strip():
+        raise UsageError("nothing to explain", hint="inv explain TEXT, or inv explain --log FILE")
+    return {"matches": [match.to_json() for match in explanation.explain(text)]}
