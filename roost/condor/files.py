@@ -12,58 +12,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.condor.rules.devices import boots, usable
 from roost.condor.rules.disks import FMT_MISMATCH, FMT_MISSING, XEN_FORMAT, declared_format
+from roost.condor.rules.files import (
+    BACKING_ABSOLUTE,
+    BACKING_FORMAT,
+    BACKING_MISSING,
+    CORRUPT,
+    DATA_FILE,
+    DIRTY,
+    ENCRYPTED,
+    FILE_EMPTY,
+    FILE_MISSING,
+    FILE_READONLY,
+    FILE_UNREADABLE,
+    NOT_CHECKED,
+    REQUEST_DISK_SMALL,
+    REQUEST_DISK_THIN,
+)
 from roost.condor.rules.machine import mebibytes
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, Stage, Transfer, rule, shown
+from roost.condor.rules.model import Effect, Finding, JobView, Severity, Transfer, shown
 from roost.condor.vm_disk import Item
 from roost.errors import Location, RoostError
 from roost.host import process
 
-_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
-_IMAGE = "reference, section 4, error 12: what is no clean image of the declared format is a libvirt error"
-
-FILE_MISSING = rule(
-    "file-missing", _W, _OK, hint="submit from the folder that has it; a missing input holds the job (code 13)",
-    source="reference, section 3: condor_submit does not look whether files exist",
-)  # fmt: skip
-FILE_UNREADABLE = rule(
-    "file-unreadable", _E, Effect.HELD, stage=Stage.INPUT, hint="chmod 0644",
-    source="reference, section 3: publish disks with mode 0644; condor-pool: mode 0000 holds with code 13",
-)  # fmt: skip
-FILE_READONLY = rule(
-    "file-readonly", _E, _HASVM, hint="chmod 0644, or declare the disk r",
-    source="reference, condor-pool: a disk with mode 0444 and `w` is refused by QEMU",
-)  # fmt: skip
-FILE_EMPTY = rule(
-    "file-empty", _W, _OK, hint="build the disk again", source="a disk of no bytes holds nothing to boot or to mount"
-)
-BACKING_MISSING = rule(
-    "backing-missing", _E, _HASVM, hint="add the backing file to transfer_input_files",
-    source="reference, section 3: list every qcow2 backing file; a missing one fails",
-)  # fmt: skip
-BACKING_ABSOLUTE = rule(
-    "backing-absolute", _E, _HASVM, hint="qemu-img rebase -u -b NAME -F FORMAT, with a relative name",
-    source="reference, section 3: a relative backing file works, an absolute one fails",
-)  # fmt: skip
-BACKING_FORMAT = rule(
-    "backing-format", _W, _OK, hint="qemu-img rebase -u -b NAME -F FORMAT",
-    source="reference, section 3: qemu-img create -b needs -F; libvirt probes no format",
-)  # fmt: skip
-ENCRYPTED = rule("encrypted", _E, _HASVM, hint="convert it to a plain qcow2: nobody can give the key", source=_IMAGE)
-CORRUPT = rule("image-corrupt", _E, _HASVM, hint="qemu-img check -r all, or build it again", source=_IMAGE)
-DIRTY = rule("image-dirty", _W, _OK, hint="qemu-img check -r all", source=_IMAGE)
-DATA_FILE = rule("data-file", _E, _HASVM, hint="convert it to a qcow2 of one file", source=_IMAGE)
-REQUEST_DISK_THIN = rule(
-    "request-disk-thin", _W, _OK, hint="give request_disk at least the sum of the virtual sizes",
-    source="reference, section 1: request_disk defaults to file sizes and vm_memory; a thin image grows",
-)  # fmt: skip
-REQUEST_DISK_SMALL = rule(
-    "request-disk-small", _W, _OK, hint="give request_disk at least the sum of the virtual sizes",
-    source="reference, section 1: emit request_disk from virtual sizes",
-)  # fmt: skip
-NOT_CHECKED = rule("file-not-checked", _N, _OK, hint="apt-get install qemu-utils", source="qemu-img was not asked")
 
 #: Incompatible features of a qcow2 header (QEMU, docs/interop/qcow2).
 _DIRTY, _CORRUPT, _EXTERNAL = 1, 2, 4
@@ -93,7 +66,7 @@ def check_files(view: JobView, folder: Path, findings: Iterable[Finding]) -> lis
     for transfer in view.transfers:
         kept += _transfer(transfer, home)
     images: list[tuple[Item, Image]] = []
-    for item in usable(view):
+    for item in view.usable_disks:
         path = _path_of(view, item, home)
         if path is None or not path.is_file():
             continue
@@ -199,7 +172,7 @@ def _format(view: JobView, item: Item, image: Image) -> Iterator[Finding]:
     declared = declared_format(item)
     file = shown(item.fields[0].text)
     where = view.disk_place(item.fields[3].start if declared else item.fields[0].start)
-    unread = Effect.RUNS_FOREVER if item in boots(view) else Effect.WRONG_DATA
+    unread = Effect.RUNS_FOREVER if item == view.boot_disk else Effect.WRONG_DATA
     if view.hypervisor == "xen":
         if image.format != "raw":
             yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but it is {image.format}")

@@ -20,6 +20,7 @@ from roost.errors import Location
 MAX_BYTES = 1 << 20
 MAX_INCLUDES = 16
 MAX_ROWS = 200
+MAX_VALUE = 1 << 16
 
 _NAME = re.compile(r"[A-Za-z0-9_./]+")
 _INCLUDE = re.compile(r"@?include(?=[\s:])", re.IGNORECASE)
@@ -196,7 +197,7 @@ class _Reader:
             default = value.cut(match.start(1), match.end(1)) if match[1] is not None else value.cut(0, 0)
             parts += [value.cut(done, match.start()), old.value if old and old.value.text else default]
             done = match.end()
-            if sum(len(part.text) for part in parts) > MAX_BYTES:
+            if sum(len(part.text) for part in parts) > MAX_VALUE:
                 self.remark("macro-loop", where, f"$({name})")
                 return
         self.store(name, Traced.join([*parts, value.cut(done)]) if parts else value, where)

@@ -83,19 +83,20 @@ def logical_lines(text: str, file: str) -> Iterable[Traced]:
     the sequence never goes on. Blank lines are left out, comments are not.
     """
     parts: list[Traced] = []
+    begins = True
     for number, physical in enumerate(text.split("\n"), 1):
         stripped = physical.rstrip(BLANKS)
         column = len(stripped) - len(stripped.lstrip(BLANKS)) + 1
         line = stripped[column - 1 :]
-        begins = not any(part.text for part in parts)
         if line.startswith("#") and not begins:
             # HTCondor keeps the comment's last character, so that its backslash still continues.
             column, line = column + len(line) - 1, line[-1]
         goes_on = line.endswith("\\") and not (line.startswith("#") and begins)
         parts.append(Traced.of(line[:-1] if goes_on else line, Location(file, number, column)))
+        begins = begins and not parts[-1].text
         if not goes_on:
             yield from _whole(parts)
-            parts = []
+            parts, begins = [], True
     yield from _whole(parts)
 
 

@@ -42,10 +42,10 @@ class Conditions:
             return False
         word, condition = match[1].lower(), line[match.end() :].strip()
         if word == "if":
+            if len(self.stack) >= 60:
+                raise ConditionError("if nesting too deep!")
             value = self.enabled and _evaluate(condition, expand, defined)
             self.stack.append([value, value, False])
-            if len(self.stack) > 60:
-                raise ConditionError("if nesting too deep!")
             return True
         if not self.stack:
             raise ConditionError(f"{word} without matching if")

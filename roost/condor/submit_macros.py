@@ -22,7 +22,8 @@ MAX_LENGTH = 1 << 18
 MAX_REFERENCES = 5000
 
 _NAME = re.compile(r"[A-Za-z0-9_./]*")
-_FUNCTION = re.compile(r"\$([A-Z_]+|F[pnxdqabfwuPNXDQABFWU]*)\(")
+_FUNCTION = re.compile(r"\$([A-Za-z_]+)\(")
+_PATH_FUNCTION = re.compile(r"F[pnxdqabfwuPNXDQABFWU]*")
 _FUNCTIONS = frozenset(
     {
         "ENV",
@@ -116,7 +117,7 @@ class Expander:
             return None
         function = _FUNCTION.match(text, position)
         name = function[1] if function else ""
-        if function and name not in _FUNCTIONS and not name.startswith("F"):
+        if function and name not in _FUNCTIONS and not _PATH_FUNCTION.fullmatch(name):
             return None
         opening = function.end() - 1 if function else position + 1
         if not text.startswith("(", opening) or opening not in closing:

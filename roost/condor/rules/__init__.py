@@ -6,7 +6,7 @@ function that applies it. `ALL` is every rule by its code, for the explanations 
 
 from __future__ import annotations
 
-from roost.condor.rules import devices, disks, machine, reading, transfer, universe, xen
+from roost.condor.rules import devices, disks, files, machine, reading, transfer, universe, xen
 from roost.condor.rules.model import CHECKS, RULES, Effect, Finding, JobView, Rule, Severity, Stage
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Stage",
     "devices",
     "disks",
+    "files",
     "machine",
     "reading",
     "transfer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, JobView, Severity, bus_of, check, is_cd, rule, shown
 from roost.condor.vm_disk import Item, guest_slots
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -76,42 +76,11 @@ _ROOT_NAME = re.compile(
 )
 
 
-def usable(view: JobView) -> tuple[Item, ...]:
-    """Return the items with a file, a device and a permission: the others never reach libvirt."""
-    return tuple(item for item in view.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
-
-
-def is_cd(item: Item) -> bool:
-    """Return whether HTCondor's script makes a CD-ROM of this disk."""
-    return "iso" in item.fields[0].text
-
-
-def boots(view: JobView) -> tuple[Item, ...]:
-    """Return the disk that the firmware or pygrub tries: none or one.
-
-    libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order.
-    """
-    disks = [item for item in usable(view) if not is_cd(item)]
-    if not disks:
-        return ()
-    first = _bus(disks[0])
-    return (min((item for item in disks if _bus(item) == first), key=_letters),)
-
-
-def _bus(item: Item) -> str:
-    return re.match(r"[a-z]*?d(?=[a-z])|", item.fields[1].text).group()  # type: ignore[union-attr]
-
-
-def _letters(item: Item) -> tuple[int, str]:
-    device = item.fields[1].text
-    return len(device), device
-
-
 @check
 def devices(view: JobView) -> Iterator[Finding]:
     """Apply the rules about device names."""
     taken: dict[str, str] = {}
-    for item in usable(view):
+    for item in view.usable_disks:
         field = item.fields[1]
         where = view.disk_place(field.start)
         yield from (_on_kvm if view.hypervisor == "kvm" else _on_xen)(view, item)
@@ -161,7 +130,7 @@ def _on_xen(view: JobView, item: Item) -> Iterator[Finding]:
 @check
 def compact_discs(view: JobView) -> Iterator[Finding]:
     """Apply the rules about CDs, wanted and unwanted."""
-    disks = usable(view)
+    disks = view.usable_disks
     alone = all(is_cd(item) for item in disks)
     for item in disks:
         file, device = item.fields[0], item.fields[1]
@@ -188,17 +157,17 @@ def compact_discs(view: JobView) -> Iterator[Finding]:
 @check
 def boot_order(view: JobView) -> Iterator[Finding]:
     """Apply the rule that the root disk must be the one that boots."""
-    disks = [item for item in usable(view) if not is_cd(item)]
-    if len(disks) < 2 or view.hypervisor != "kvm":
+    disks = [item for item in view.usable_disks if not is_cd(item)]
+    booted = view.boot_disk
+    if len(disks) < 2 or booted is None or view.hypervisor != "kvm":
         return
-    booted = boots(view)[0]
     root, sure = _meant_to_boot(disks)
     where = view.disk_place(root.fields[1].start)
     name, device = shown(booted.fields[0].text), booted.fields[1].text
     if root is not booted:
         message = f"{name} on {device} is what boots, not {shown(root.fields[0].text)} on {root.fields[1].text}"
         yield (BOOT_ORDER if sure else BOOT_ORDER.but(_W, Effect.RUNS_FOREVER)).at(where, message)
-    elif len({_bus(item) for item in disks}) > 1:
+    elif len({bus_of(item) for item in disks}) > 1:
         yield BOOT_ORDER.but(_N, _OK).at(
             view.disk_place(booted.fields[1].start),
             f"{name} on {device} boots, because vm_disk lists it first; on one bus the letter decides",

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from roost.condor.rules.devices import boots, is_cd
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, is_cd, rule, shown
 from roost.condor.vm_disk import Field, Item, scan
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -235,7 +234,7 @@ def _format(view: JobView, item: Item) -> Iterator[Finding]:
     file = item.fields[0].text
     where = view.disk_place(item.fields[3].start if declared else item.start)
     extension = file.rpartition(".")[2].lower() if "." in file else ""
-    boot = item in boots(view)
+    boot = item == view.boot_disk
     unread = Effect.RUNS_FOREVER if boot else Effect.WRONG_DATA
     if view.hypervisor == "xen":
         if declared not in (None, "raw"):

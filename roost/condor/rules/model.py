@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
@@ -232,6 +233,25 @@ class JobView:
             return ()
         return tuple(item for item in scan(command.text) if item.text)
 
+    @cached_property
+    def usable_disks(self) -> tuple[Item, ...]:
+        """The disks with a file, a device and a permission: the others never reach libvirt."""
+        return tuple(item for item in self.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
+
+    @cached_property
+    def boot_disk(self) -> Item | None:
+        """The disk that the firmware or pygrub tries, if any.
+
+        libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order; HTCondor's
+        script makes a CD of every path with `iso`, and CDs are not booted.
+        """
+        disks = [item for item in self.usable_disks if not is_cd(item)]
+        if not disks:
+            return None
+        first = bus_of(disks[0])
+        same = [item for item in disks if bus_of(item) == first]
+        return min(same, key=lambda item: (len(item.fields[1].text), item.fields[1].text))
+
     def disk_place(self, offset: int) -> Location:
         """Return where offset `offset` of vm_disk's value stands."""
         command = self.get("vm_disk")
@@ -253,13 +273,29 @@ class JobView:
         command = self.get("transfer_input_files", "TransferInput")
         return not (command and command.unknown) and not any(transfer.is_contents for transfer in self.transfers)
 
+    @cached_property
+    def sandbox(self) -> frozenset[str]:
+        """The names that transfer_input_files puts into the sandbox."""
+        return frozenset(transfer.name for transfer in self.transfers)
+
     def transferred(self, path: str) -> bool:
         """Return whether a file of this name is in the sandbox (HTCondor compares basenames)."""
-        return path.rpartition("/")[2] in {transfer.name for transfer in self.transfers}
+        return path.rpartition("/")[2] in self.sandbox
 
     def maybe_transferred(self, path: str) -> bool:
         """Return whether a file of this name is, or could be, in the sandbox."""
         return not self.transfers_known or self.transferred(path)
+
+
+def is_cd(item: Item) -> bool:
+    """Return whether HTCondor's script makes a CD-ROM of this disk."""
+    return "iso" in item.fields[0].text
+
+
+def bus_of(item: Item) -> str:
+    """Return the prefix of a disk's device that decides its bus: vd, sd, hd, xvd, or nothing known."""
+    match = re.match(r"[a-z]*?d(?=[a-z])", item.fields[1].text)
+    return match.group() if match else ""
 
 
 def _listed(command: Command | None) -> tuple[Transfer, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.rules.devices import usable
 from roost.condor.rules.model import Effect, Finding, JobView, Severity, Stage, Transfer, check, rule, shown
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -166,7 +165,7 @@ def disk_places(view: JobView) -> Iterator[Finding]:
     command = view.get("vm_disk")
     if command is None or command.unknown:
         return
-    for item in usable(view):
+    for item in view.usable_disks:
         path, where = item.fields[0].text, view.disk_place(item.fields[0].start)
         folder = path.rpartition("/")[0]
         if view.transferred(path) and "://" not in path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.rules.devices import usable
 from roost.condor.rules.model import Command, Effect, Finding, JobView, Severity, check, rule, shown
 
 _E, _W = Severity.ERROR, Severity.WARNING
@@ -109,7 +108,7 @@ def _no_file(view: JobView, command: Command) -> Iterator[Finding]:
         ignored = view.get(name)
         if ignored:
             yield XEN_PARAMS_IGNORED.at(ignored.where, f"{name} is not used with xen_kernel = included")
-    if len(usable(view)) > 1:
+    if len(view.usable_disks) > 1:
         yield XEN_INCLUDED_MULTI.at(view.disk_place(0), "xen_kernel = included is documented for a single disk")
 
 

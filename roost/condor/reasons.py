@@ -1,0 +1,252 @@
+"""Why vm-universe jobs are held, requeued, idle or endless: each reason once, as data.
+
+A reason is recognised by what HTCondor, libvirt or QEMU write, and names the lint rules that would have caught
+it; its cause and fix are the rules' own where there are any, so that lint and explanation cannot disagree.
+Sources: HTCondor manual, Virtual Machine Jobs, Failures to Launch; condor_starter/vm_proc.cpp (holdingErrors);
+reference/htcondor-vm-universe, section 4; messages of libvirt 9.0, seen.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MANUAL = "HTCondor manual, Virtual Machine Jobs, Failures to Launch"
+_REFERENCE = "reference, section 4"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that can have gone wrong. `pattern` finds it in text; `lint` are codes of rules that prevent it."""
+
+    code: str
+    pattern: re.Pattern[str]
+    meaning: str
+    cause: str
+    fix: str
+    source: str
+    lint: tuple[str, ...] = ()
+
+
+def reason(code: str, pattern: str, meaning: str, cause: str, fix: str, source: str, *lint: str) -> Reason:
+    """Return a reason; the pattern is searched in whole texts, without case, ^ and $ at each line."""
+    return Reason(code, re.compile(pattern, re.IGNORECASE | re.MULTILINE), meaning, cause, fix, source, lint)
+
+
+def _held(number: int, name: str, cause: str, fix: str, *lint: str) -> Reason:
+    code = f"VMGAHP_ERR_{name}" if name == "BAD_IMAGE" else f"VMGAHP_ERR_JOBCLASSAD_{name}"
+    meaning = f"the job is held before its machine starts (hold code 6, subcode {number})"
+    # The subcode alone also tells: "HoldReasonSubCode = 7", or "Code 6 Subcode 7" in an event log.
+    numbers = rf"code\W{{0,4}}6\W{{1,8}}(?:hold)?(?:reason)?sub\W?code\W{{0,4}}{number}\b"
+    return reason(
+        code, rf"\b{code}\b|{numbers}", meaning, cause, fix, f"{_MANUAL}; {_REFERENCE}, error {number}", *lint
+    )
+
+
+def hold_code(numbers: str) -> str:
+    """Return the pattern that finds a hold code in HoldReasonCode = N, `Code N Subcode M` and plain words."""
+    return (
+        rf"(?:\breason|\bhold|\bholdreason|\b)\W?code\W{{0,4}}(?:{numbers})\b|\b(?:hold|held)\W{{1,3}}(?:{numbers})\b"
+    )
+
+
+def requeued(code: str, pattern: str, cause: str, fix: str, source: str, *lint: str) -> Reason:
+    """Return a reason that requeues the job and takes the execute machine out of the vm universe."""
+    meaning = "the job goes back to the queue, and the execute machine is offered to no vm job any more (HasVM = False)"
+    return reason(code, pattern, meaning, cause, fix, source, *lint)
+
+
+_DISK = "a disk of vm_disk has not 3 or 4 fields, is neither transferred nor an absolute path, or its mode forbids it"
+_DISK_FIX = (
+    "write file:device:permission:format; list each relative file in transfer_input_files, name the others by their "
+    "absolute path, and publish disks with mode 0644"
+)
+_DISK_LINT = ("tif-missing", "disk-empty-field", "disk-quotes", "disk-name-chars", "file-unreadable")
+_CHECKPOINT = "vm_checkpoint is on and a disk was transferred"
+_CHECKPOINT_FIX = "put every disk on a shared file system and name it by its absolute path, or drop vm_checkpoint"
+_NO_DISK = "the job has no VMPARAM_vm_Disk: vm_type was not exactly kvm or xen when it was submitted"
+
+#: The thirteen errors that hold a job, in the order of their subcodes.
+HOLDING = (
+    _held(0, "NO_VM_MEMORY_PARAM", "neither JobVMMemory nor RequestMemory is a number",
+          "write vm_memory as a plain number of MiB", "memory"),
+    _held(1, "XEN_NO_KERNEL_PARAM", "the job has no xen_kernel", "write xen_kernel = included, or name a kernel file",
+          "xen-kernel"),
+    _held(2, "MISMATCHED_HARDWARE_VT", "xen_kernel is vmx, which asks for hardware virtualisation",
+          "write xen_kernel = included; name no kernel file vmx", "xen-vmx"),
+    _held(3, "XEN_KERNEL_NOT_FOUND", "the kernel file cannot be read from the sandbox",
+          "list it in transfer_input_files and name it without a folder; on a shared file system check path and mode",
+          "xen-kernel-transfer"),
+    _held(4, "XEN_INITRD_NOT_FOUND", "the initrd file cannot be read from the sandbox",
+          "list it in transfer_input_files and name it without a folder; on a shared file system check path and mode",
+          "xen-initrd-transfer"),
+    _held(5, "XEN_NO_ROOT_DEVICE_PARAM", "xen_kernel names a file and there is no xen_root",
+          "write xen_root = /dev/xvda1, and root= in xen_kernel_params", "xen-root"),
+    _held(6, "XEN_NO_DISK_PARAM", _NO_DISK, "write vm_type = xen and vm_disk", "type-attribute", "disk-missing"),
+    _held(7, "XEN_INVALID_DISK_PARAM", _DISK, _DISK_FIX, *_DISK_LINT),
+    _held(8, "XEN_MISMATCHED_CHECKPOINT", _CHECKPOINT, _CHECKPOINT_FIX, "ckpt-transfer"),
+    _held(9, "KVM_NO_DISK_PARAM", _NO_DISK, "write vm_type = kvm and vm_disk", "type-attribute", "disk-missing"),
+    _held(10, "KVM_INVALID_DISK_PARAM", _DISK, _DISK_FIX, *_DISK_LINT),
+    _held(11, "KVM_MISMATCHED_CHECKPOINT", _CHECKPOINT, _CHECKPOINT_FIX, "ckpt-transfer"),
+    _held(12, "BAD_IMAGE", "libvirt says that a disk is no qcow2 image, although it is declared as one",
+          "declare the format that `qemu-img info` shows, or convert the image", "fmt-mismatch", "image-corrupt"),
+)  # fmt: skip
+
+_LOOK = (
+    "look into VMGahpLog of the execute machine for libvirt's words and explain those; "
+    "the machine takes vm jobs again after condor_restart -startd"
+)
+
+REQUEUING = (
+    requeued("VMGAHP_ERR_INTERNAL", r"\bVMGAHP_ERR_INTERNAL\b",
+              "libvirt refused the machine; it can be any error in vm_disk, the image or the network", _LOOK,
+              _REFERENCE, "dev-unknown", "dev-duplicate", "fmt-unknown", "fmt-mismatch", "iso-substring",
+              "disk-empty-item", "mac"),
+    requeued("VMGAHP_ERR_CRITICAL", r"\bVMGAHP_ERR_CRITICAL\b",
+              "the execute machine could not write the machine's definition, or has no XEN_BOOTLOADER",
+              "tell the pool's administrator; " + _LOOK, _REFERENCE),
+    requeued("VMGAHP_ERR_JOBCLASSAD_TOO_MUCH_MEMORY_REQUEST", r"TOO_MUCH_MEMORY_REQUEST",
+              "vm_memory is more than the machine's VM_MEMORY",
+              "ask for less vm_memory, or add requirements = (TARGET.VM_Memory >= ...)", _REFERENCE, "memory-request"),
+    requeued("VMGAHP_ERR_JOBCLASSAD_MISMATCHED_NETWORKING", r"MISMATCHED_NETWORKING(?!_TYPE)\b",
+              "the machine offers no networking to its virtual machines",
+              "drop vm_networking, or tell the pool's administrator (VM_NETWORKING)", _REFERENCE, "net-type"),
+    requeued("VMGAHP_ERR_JOBCLASSAD_MISMATCHED_NETWORKING_TYPE", r"MISMATCHED_NETWORKING_TYPE\b",
+              "the machine does not offer this vm_networking_type", "write nat, or what the pool offers", _REFERENCE,
+              "net-type", "net-user"),
+    requeued("VMGAHP_ERR_VM_NOT_ENOUGH_MEMORY", r"\bVMGAHP_ERR_VM_NOT_ENOUGH_MEMORY\b|cannot allocate memory",
+              "the execute machine had too little free memory for the virtual machine",
+              "ask for less vm_memory, or tell the pool's administrator", "condor_vm-gahp/vmgahp_error_codes.h"),
+    requeued("VMGAHP_ERR",
+             r"\bVMGAHP_ERR_(?!JOBCLASSAD_|INTERNAL\b|CRITICAL\b|BAD_IMAGE\b|VM_NOT_ENOUGH_MEMORY\b)[A-Z_]+",
+              "condor_vm-gahp failed on the execute machine", _LOOK, "condor_vm-gahp/vmgahp_error_codes.h"),
+    requeued("HasVM", r"\bHasVM\s*=+\s*False\b|HasVM is (?:now )?false",
+              "a virtual machine failed to start there, and the machine stopped offering the vm universe",
+              "find the job that failed (event 021 in its log), mend it, then condor_restart -startd on the machine",
+              _REFERENCE),
+)  # fmt: skip
+
+_INPUT = "a file of transfer_input_files could not be sent"
+_OUTPUT = "a file of transfer_output_files was not in the sandbox when the job ended"
+
+HELD = (
+    reason("hold-12", hold_code("12") + r"|transfer output files failure|"
+            r"failed to (?:send|transfer) output|TransferOutputError",
+            "the job ran and is held, for its output could not be brought back (hold code 12)", _OUTPUT,
+            "name only files of transfer_input_files there, remove vm_no_output_vm, look at quota and modes of the "
+            "folder that they return to; then condor_release", "reference, section 3", "no-output-conflict",
+            "tof-missing"),
+    reason("hold-13", hold_code("13") + r"|transfer input files failure|error:? reading from|"
+            r"failed to (?:receive|read) (?:input )?file|TransferInputError|non-existent file",
+            "the job is held before it starts, for an input could not be brought to the machine (hold code 13)", _INPUT,
+            "look whether each file exists and is readable where you submit, separate them with commas, without "
+            "quotes; then condor_release", "reference, section 3", "file-missing", "file-unreadable", "tif-comma",
+            "tif-blank"),
+    reason("hold-3", hold_code("3") + r"|(?<!SYSTEM_)PERIODIC_HOLD|"
+            r"job attribute PeriodicHold",
+            "the job's own periodic_hold became true (hold code 3)",
+            "the description holds jobs that run too long or start too often; the guest may never power off",
+            "see why it ran so long before releasing it", "condor_utils/condor_holdcodes.h"),
+    reason("hold-1", hold_code("1") + r"|via condor_hold",
+            "someone held the job (hold code 1)", "condor_hold was called", "condor_release",
+            "condor_utils/condor_holdcodes.h"),
+    reason("hold-26", hold_code("26") + r"|SYSTEM_PERIODIC_HOLD",
+            "the pool's own policy held the job (hold code 26)",
+            "SYSTEM_PERIODIC_HOLD became true, often after too many starts",
+            "look at NumJobStarts: a job that libvirt refuses starts again and again",
+            "condor_utils/condor_holdcodes.h", "dev-unknown", "fmt-unknown"),
+    reason("hold-32", hold_code("3[23]") + r"|max(?:imum)?.?transfer.?(?:in|out)put",
+            "the files are larger than the pool transfers (hold code 32 or 33)", "a raw disk travels at its full size",
+            "convert to qcow2, or publish the image on a shared path or by osdf://", "reference, sections 3 and 7"),
+    reason("hold-34", hold_code("34") + r"|exceeded [^\n]{0,100}(?:request_disk|disk usage|memory)",
+            "the job used more than it asked for (hold code 34)", "the disks grew beyond request_disk, or QEMU needs "
+            "more than request_memory", "give request_disk from the disks' virtual sizes",
+            "reference, section 1", "request-disk-thin", "request-disk-url", "request-disk-small", "memory-request"),
+)  # fmt: skip
+
+
+def _unmatched(code: str, attribute: str, cause: str, fix: str, *lint: str) -> Reason:
+    # A line of condor_q -better-analyze: step, number of slots, condition.
+    pattern = rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
+    return reason(code, pattern, "no machine meets this requirement, so the job stays idle", cause, fix,
+                  "reference, section 1: requirements that submit adds", *lint)  # fmt: skip
+
+
+MATCHING = (
+    _unmatched("no-HasVM", "HasVM", "no machine offers the vm universe: the pool has none, or jobs took them offline",
+               "condor_status -constraint HasVM; ask the administrator for condor_restart -startd"),
+    _unmatched("no-VM_Type", "VM_Type", "no machine runs this vm_type", "", "type"),
+    _unmatched("no-VM_AvailNum", "VM_AvailNum", "every machine already runs as many virtual machines as it may",
+               "wait, or ask the administrator for more (VM_MAX_NUMBER)"),
+    _unmatched("no-VM_Memory", "(?:VM_Memory|TotalMemory|Memory)", "no machine gives a virtual machine so much memory",
+               "ask for less vm_memory and request_memory", "memory-request"),
+    _unmatched("no-Disk", "Disk", "no machine has so much free disk",
+               "ask for less request_disk, or make the disks smaller"),
+    _unmatched("no-Arch", "Arch", "no machine has the architecture of the access point",
+               'write requirements = (TARGET.Arch == "...") for the image\'s architecture'),
+    _unmatched("no-VM_Networking", "VM_Networking", "no machine offers networking to virtual machines",
+               "drop vm_networking, or ask the administrator (VM_NETWORKING)", "net-type"),
+    _unmatched("no-VM_Networking_Types", "VM_Networking_Types", "no machine offers this vm_networking_type", "",
+               "net-type", "net-user"),
+    _unmatched("no-VM_HardwareVT", "VM_HardwareVT", "xen_kernel = vmx asks for what no machine offers", "", "xen-vmx"),
+    _unmatched("no-plugin", "HasFileTransferPluginMethods", "no machine fetches URLs of this scheme", "", "tif-scheme"),
+)  # fmt: skip
+
+OTHERS = (
+    reason("never-matches", r"no (?:machines?|slots?|resources?) match|matched? by 0|\b0 are able to run|"
+            r"(?:matching|match) (?:no|0) (?:slots|machines)|Job has not yet been considered|"
+            r"WARNING:\s+Be advised:\s+No (?:machines|resources) matched|0 (?:match and )?(?:are )?willing to run",
+            "no machine ever matches the job, so it stays idle",
+            "the requirements that condor_submit adds cannot be met: vm_type, memory, disk, networking, architecture "
+            "or a URL scheme; or every machine lost HasVM",
+            "condor_q -better-analyze shows the line with 0 slots; condor_status -af Machine HasVM VM_Type VM_Memory "
+            "VM_AvailNum VM_Networking_Types what the machines offer", "reference, section 1", "type", "net-type",
+            "tif-scheme"),
+    reason("runs-forever", r"job[- ]timeout|(?:still|keeps?) running|runs? for ?ever|"
+            r"never (?:ends|finishes|stops|powers? off)|PeriodicRemove expression [^\n]{0,80}JobStatus == 2\b|"
+            r"reboot: System halted|Kernel panic|No bootable device|Boot failed: not a bootable disk|"
+            r"Unable to mount root|VFS: Cannot open root|dropping to (?:an? )?(?:initramfs|shell)|\(initramfs\)|"
+            r"grub rescue>",
+            "HTCondor ends the job only when the guest is powered off, so it runs for ever",
+            "the guest halts instead of powering off, panics, reboots in a loop, or never found its boot disk",
+            "end the job with /sbin/poweroff; put the root disk on vda with its true format; add periodic_remove for "
+            "jobs that take too long", "HTCondor manual, Job Completion in the vm Universe; reference, section 6",
+            "boot-order", "fmt-missing", "fmt-mismatch", "boot-none", "xen-root-dropped"),
+    reason("no-exit-code", r"normal termination \(return value 0\)",
+            "the guest is gone; this says nothing about the work it did",
+            "a vm job's return value is 0 whenever its machine ends",
+            "read the result from the disk that came back (inv collect)", "reference, fact 3"),
+    reason("evicted", r"^004 |job was evicted", "the job left its machine and starts again from the beginning",
+            "the machine was wanted for something else, or the virtual machine failed to start",
+            "see the event before it; with vm_checkpoint it would go on where it was", "HTCondor manual, Job Event Log",
+            "ckpt-transfer"),
+    reason("shadow-exception", r"^007 |shadow exception", "the job failed on HTCondor's side and starts again",
+            "the next line of the event says what", "explain that line as well", "HTCondor manual, Job Event Log"),
+    reason("removed", r"^009 |job was aborted", "the job was removed", "someone called condor_rm, or periodic_remove "
+            "became true", "see the reason in the event's next line", "HTCondor manual, Job Event Log"),
+)  # fmt: skip
+
+#: What condor_submit says when it refuses, and the rule that says it before.
+_SUBMIT = (
+    ("vm_memory is incorrectly specified|vm_memory cannot be found", "memory"),
+    ("'vm_disk' has incorrect format", "disk-fields"),
+    ("_disk' cannot be found", "disk-missing"),
+    ("'xen_kernel' cannot be found", "xen-kernel"),
+    ("'xen_root' cannot be found", "xen-root"),
+    ("To use xen_initrd", "xen-initrd"),
+    ("must eval to a boolean", "bool"),
+    ("must eval to an integer", "integer"),
+    ("You cannot use input, ou(?:t)?put, and error", "stdio"),
+    ("No 'executable' parameter", "executable"),
+    ("I don't know about the '[^']*' universe", "universe"),
+    ("vm_type of 'vmware' is no longer supported", "type-vmware"),
+    ("requested both VM checkpoint and VM networking", "ckpt-net"),
+    (r"URLS? require .*access_key", "tif-s3-keys"),
+    ("Parse error in expression", "expression"),
+    ("Unterminated double-quote", "quotes"),
+    ("Invalid Queue count expression|invalid queue statement|Queue count out of range", "queue"),
+    (r"is not a valid (?:el)?if condition|endif without matching if|endif\(s\) not found", "if-condition"),
+    ("Illegal Identifier", "identifier"),
+)
+
+SUBMIT = tuple((re.compile(pattern, re.IGNORECASE | re.MULTILINE), code) for pattern, code in _SUBMIT)

@@ -1,0 +1,209 @@
+"""The lint: the 71 cases judged by HTCondor itself, its report, and that nothing makes it raise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roost.condor.lint import lint, lint_file, lint_text
+from roost.condor.rules import ALL, Effect, Severity
+from roost.errors import UsageError
+from roost.host import process
+
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "data" / "submit-cases.json").read_text())[
+    "cases"
+]
+SEVERITY = {"error": Severity.ERROR, "warn": Severity.WARNING, "info": Severity.NOTE}
+#: What any case has whose files are not there, and which no case speaks of.
+EVERYWHERE = {"file-missing", "queue-missing"}
+
+
+def good(**changes: str | None) -> str:
+    """Return a description that works, with commands changed, added or (None) left out."""
+    commands: dict[str, str | None] = {
+        "universe": "vm",
+        "executable": "label",
+        "vm_type": "kvm",
+        "vm_memory": "512",
+        "request_memory": "512",
+        "vm_disk": "root.qcow2:vda:w:qcow2",
+        "transfer_input_files": "root.qcow2",
+        **changes,
+    }
+    lines = [f"{name} = {value}" for name, value in commands.items() if value is not None]
+    return "\n".join([*lines, "queue", ""])
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_a_case_gets_the_effect_and_severity_that_htcondor_showed(case: dict[str, Any], tmp_path: Path) -> None:
+    for name, what in case["setup_files"].items():
+        kind, size = what.split(":")
+        process.run(["qemu-img", "create", "-q", "-f", kind, str(tmp_path / name), size], deadline=30)
+    report = lint(case["submit"], file="case.sub", folder=tmp_path, ask=False)
+    findings = [finding for finding in report.findings if finding.rule.code not in EVERYWHERE]
+    assert report.effect == case["expected_effect"]
+    wanted = case.get("lint")
+    if wanted is None:
+        assert all(finding.rule.severity == Severity.NOTE for finding in findings)
+    else:
+        severity = SEVERITY[wanted["severity"]]
+        assert (wanted["code"], severity) in {(finding.rule.code, finding.rule.severity) for finding in findings}
+        assert report.ok == (severity != Severity.ERROR)
+
+
+def test_a_good_description_has_no_finding() -> None:
+    report = lint_text(good())
+    assert report.ok
+    assert report.effect is Effect.OK
+    assert not report.findings
+
+
+def test_findings_say_line_and_column_of_the_field() -> None:
+    text = good(
+        vm_disk="root.qcow2:vda:w:qcow2, \\\n    data.raw:vdb:w:RAW", transfer_input_files="root.qcow2,data.raw"
+    )
+    (finding,) = lint_text(text, "job.sub").findings
+    assert finding.rule.code == "fmt-case"
+    assert str(finding.where) == "job.sub:7:20"
+
+
+def test_a_finding_in_a_macro_points_at_its_definition() -> None:
+    text = "format = QCOW2\n" + good(vm_disk="root.qcow2:vda:w:$(format)")
+    (finding,) = lint_text(text, "job.sub").findings
+    assert (finding.where.line, finding.where.column) == (1, 10)
+
+
+def test_a_finding_in_an_included_file_points_there(tmp_path: Path) -> None:
+    (tmp_path / "disks.inc").write_text("vm_disk = root.qcow2:vda:w:QCOW2\n")
+    text = good(vm_disk=None).replace("queue\n", "include : disks.inc\nqueue\n")
+    (finding,) = lint_text(text, "job.sub", folder=tmp_path).findings
+    assert str(finding.where) == "disks.inc:1:28"
+
+
+def test_every_row_of_a_queue_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("a.raw,raw\nb.raw,RAW\n")
+    text = good(vm_disk="root.qcow2:vda:w:qcow2,$(io):vdb:w:$(kind)", transfer_input_files="root.qcow2,$(io)")
+    report = lint_text(text.replace("queue\n", "queue io,kind from jobs.csv\n"), "job.sub", folder=tmp_path)
+    assert [(finding.rule.code, str(finding.where)) for finding in report.findings] == [("fmt-case", "jobs.csv:2:7")]
+
+
+def test_a_queue_whose_list_is_absent_leaves_values_unknown() -> None:
+    text = good(vm_disk="$(disk):vda:w:qcow2", transfer_input_files="$(disk)").replace(
+        "queue\n", "queue disk from no.csv\n"
+    )
+    report = lint_text(text)
+    assert report.ok
+    assert [finding.rule.code for finding in report.findings] == ["queue-items"]
+
+
+def test_what_stops_a_job_first_is_its_effect() -> None:
+    # Not in the sandbox (held by condor_vm-gahp) and twice the same device (refused by libvirt, which never gets it).
+    text = good(vm_disk="root.qcow2:vda:w:qcow2,data.raw:vda:w:raw")
+    report = lint_text(text)
+    assert {"tif-missing", "dev-duplicate"} <= {finding.rule.code for finding in report.findings}
+    assert report.effect is Effect.HELD
+    assert lint_text(good(vm_type="qemu", vm_disk="a:vda:w,a:vda:w")).effect is Effect.IDLE
+    assert lint_text(good(vm_memory="0", vm_disk="a:vda:w,a:vda:w")).effect is Effect.REJECTED
+
+
+def test_the_worst_of_several_jobs_is_the_effect_of_all() -> None:
+    text = good(vm_disk="root.qcow2:$(dev):w:qcow2").replace("queue\n", "queue dev in (vda vdaa1 VDA)\n")
+    assert lint_text(text).effect is Effect.HASVM_FALSE
+
+
+def test_json_has_the_contract_s_keys() -> None:
+    data = lint_text(good(vm_memory="-1"), "job.sub").to_json()
+    assert data["ok"] is False
+    assert data["effect"] == "rejected_by_condor_submit"
+    (finding,) = json.loads(json.dumps(data))["findings"]
+    assert {"code", "severity", "line", "column", "message", "hint", "source"} <= set(finding)
+    assert (finding["code"], finding["severity"], finding["line"], finding["column"]) == ("memory", "error", 4, 13)
+
+
+def test_render_writes_compiler_lines_with_hints() -> None:
+    first, second = lint_text(good(vm_memory="-1"), "job.sub").render()
+    assert first == "job.sub:4:13: error: vm_memory = '-1' is no amount of memory [memory]"
+    assert second.startswith("    hint: ")
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    lines = lint_text(good(vm_type="\x1b[31mkvm\x9b")).render()
+    assert all(char.isprintable() for line in lines for char in line)
+
+
+def test_a_description_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        lint_file(tmp_path / "absent.sub")
+    with pytest.raises(UsageError):
+        lint_file(tmp_path)
+
+
+def test_files_that_are_absent_are_warnings(tmp_path: Path) -> None:
+    file = tmp_path / "job.sub"
+    file.write_text(good())
+    report = lint_file(file)
+    assert report.ok
+    assert report.effect is Effect.OK
+    assert [(finding.rule.code, finding.rule.severity) for finding in report.findings] == [
+        ("file-missing", Severity.WARNING)
+    ]
+
+
+def test_every_rule_says_what_to_do_and_where_it_is_written() -> None:
+    for code, rule in ALL.items():
+        assert rule.code == code
+        assert rule.hint
+        assert rule.source
+
+
+@given(st.binary(max_size=400))
+def test_lint_never_raises_on_any_bytes(data: bytes) -> None:
+    lint_text(data.decode("utf-8", "replace"))
+
+
+_WORDS = """vm_disk vm_type vm_memory = : , $( ) $$( $ENV( $CHOICE( $F( $INT( a b kvm xen included root.iso vda 'x' " # if
+    elif else endif defined version queue from in matching ( @= @x include command use + - += && 1 true 512 :: { [ ?"""
+WORDS = st.sampled_from([*_WORDS.split(), "\\\n", "\n", "\0", "\r"])
+
+
+@given(st.lists(WORDS, max_size=60).map(" ".join))
+def test_lint_never_raises_on_any_words_of_the_language(text: str) -> None:
+    lint_text(text, environment={})
+    lint_text(good() + text, environment={})
+    lint_text(good(vm_disk=text.replace("\n", " "), vm_type="xen"), environment={})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = $(b)\nb = $(a)\nvm_disk = $(a)\nvm_type = kvm\nuniverse = vm\n",
+        "".join(f"a{i} = $(a{i + 1})$(a{i + 1})\n" for i in range(60)) + "a60 = x\nuniverse = $(a0)\n",
+        "vm_disk = " + "$(" * 100_000 + "\nvm_type = kvm\nuniverse = vm\n",
+        "requirements = " + "(" * 100_000 + "\nuniverse = vm\n",
+        "requirements = " + "!-" * 50_000 + "1\nuniverse = vm\n",
+        "if true\n" * 10_000,
+        "a = x\n" + "a = $(a)$(a)\n" * 40,
+        "vm_disk = " + "a:vda:w:raw," * 5_000 + "\nvm_type = kvm\nuniverse = vm\n",
+        "queue x from (\n" + "1\n" * 50_000 + ")\n",
+        "\\\n" * 100_000,
+    ],
+    ids=[
+        "circle",
+        "explosion",
+        "nested-macros",
+        "nested-expression",
+        "signs",
+        "nested-if",
+        "doubling",
+        "disks",
+        "rows",
+        "lines",
+    ],
+)
+def test_what_grows_without_end_ends(text: str) -> None:
+    lint_text(text)
