@@ -261,8 +261,9 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     for path in _recipe_files(start.parent):
         if any(variant.name == stem for variant in _variants(path)[0]):
             return path, stem
-    known = names(project)
-    hint = did_you_mean(stem, known) if known else f"recipes are files in {display(folder)}"
+    beside = [path.stem for path in _recipe_files(start.parent)] if is_path else []
+    known = list(dict.fromkeys([*beside, *names(project)]))
+    hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(folder)}"
     raise RecipeError([Problem(f"there is no recipe '{shown(given)}'", None, hint)])
 
 

@@ -38,7 +38,7 @@ _EXPECTED = {
 }
 
 #: What a text may be, by a sample that tells the model's patterns apart better than their source would.
-_PATTERNS = {
+PATTERNS = {
     r"^[a-z0-9][a-z0-9._+-]*$": "small letters, digits and . _ + -, a letter or digit first",
     r"^/[^\x00\n]*$": "an absolute path: it begins with /",
     r"^[^\x00\n\r]*$": "one line of text",
@@ -51,13 +51,16 @@ _PATTERNS = {
     r"^[A-Za-z0-9._-]+$": "letters, digits and . _ -",
     r"^[a-z]+[0-9]*$": "a device such as vda or sda1",
     r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$": "a host name: letters, digits and -, at most 63",
+    r"^[A-Za-z0-9_]+$": "letters, digits and _",
+    r"^[^\s,\"'\x00]+$": "a name without blanks, commas and quotes",
     r"^[A-Za-z0-9_+/-]+$": "a time zone such as Europe/Berlin",
     r"^[A-Za-z0-9_.@-]+$": "a locale such as C.UTF-8",
 }
 
 
 def _expected(error: Mapping[str, Any], node: Node | None) -> Message:
-    wanted = _EXPECTED[str(error["type"])]
+    kinds = [str(error["type"]), *error.get("others", ())]
+    wanted = " or ".join(dict.fromkeys(_EXPECTED[name] for name in kinds if name in _EXPECTED))
     value = node.value if node is not None else error.get("input")
     return f"expected {wanted}, found {kind(value)}", _conversion(wanted, value)
 
@@ -110,7 +113,7 @@ def _literal(error: Mapping[str, Any], node: Node | None) -> Message:
 def _pattern(error: Mapping[str, Any], _node: Node | None) -> Message:
     pattern = str(error["ctx"]["pattern"])
     value = shown(str(error.get("input", "")))
-    words = _PATTERNS.get(pattern)
+    words = PATTERNS.get(pattern)
     if words is None:
         return f"'{value}' is not allowed here", f"it must match {pattern}"
     return f"'{value}' is not allowed here", f"expected {words}"

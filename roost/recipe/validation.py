@@ -41,8 +41,8 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
         else:
             return (None if problems else recipe), tree, problems
         before = tree
-        for found in errors:
-            path, node = _locate(before, found["loc"])
+        for found in _joined(before, errors):
+            path, node = _locate(before, found)
             if _is_consequence(found, before, path):
                 continue
             what, hint = message(found, node)
@@ -56,21 +56,38 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
     return None, tree, problems
 
 
-def _locate(tree: Node, path: Sequence[str | int]) -> tuple[tuple[str | int, ...], Node | None]:
+def _locate(tree: Node, error: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Node | None]:
     """Return the part of pydantic's path that exists in the tree, and the node there.
 
-    A last step that does not exist (a missing key) gives None; steps between that name no key (pydantic's names
-    for the members of a union) are left out.
+    A missing key stays in the path, with None; steps that name no key (members of a union) are left out.
     """
-    node, taken = tree, []
-    for index, step in enumerate(path):
+    node: Node = tree
+    taken: list[str | int] = []
+    for step in error["loc"]:
         child = node.child(step)
         if child is not None:
             node = child
             taken.append(step)
-        elif index == len(path) - 1:
-            return (*taken, step), None
+    if error["type"] == "missing":
+        return (*taken, error["loc"][-1]), None
     return tuple(taken), node
+
+
+def _joined(tree: Node, errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the errors with those joined that the members of a union gave for one value."""
+    joined: list[Mapping[str, Any]] = []
+    of_value: dict[tuple[str | int, ...], int] = {}
+    for error in errors:
+        path, _ = _locate(tree, error)
+        if error["type"] == "missing" or len(error["loc"]) == len(path):
+            joined.append(error)
+        elif path in of_value:
+            first = joined[of_value[path]]
+            joined[of_value[path]] = {**first, "others": (*first.get("others", ()), error["type"])}
+        else:
+            of_value[path] = len(joined)
+            joined.append(error)
+    return joined
 
 
 def _place(tree: Node, path: tuple[str | int, ...], error: Mapping[str, Any]) -> Location:
@@ -99,7 +116,7 @@ def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
     removed: set[tuple[str | int, ...]] = set()
     renamed: dict[tuple[str | int, ...], str] = {}
     for error in errors:
-        path, node = _locate(tree, error["loc"])
+        path, node = _locate(tree, error)
         if node is None or not path:
             continue
         if error["type"] == "extra_forbidden":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roost.errors import RecipeError
-from roost.recipe import loader
+from roost.recipe import loader, messages
 from roost.recipe.loader import Loaded
+from roost.recipe.model import Recipe
 
 GOOD = """\
 name: small
@@ -177,6 +179,26 @@ def test_no_words_of_pydantic_or_escape_sequences(project: Project) -> None:
     for problem in project.problems("odd"):
         assert "Input should" not in problem and "valid" not in problem
         assert problem.isprintable()
+
+
+def test_a_value_of_several_kinds_is_one_mistake(project: Project) -> None:
+    expected = "5:23: expected text or true or false or a whole number or a number, found a list"
+    assert project.one(GOOD + "submit: {attributes: {a: [1]}}\n") == expected
+
+
+def test_every_pattern_of_the_model_has_words() -> None:
+    def patterns(schema: object) -> Iterator[str]:
+        if isinstance(schema, dict):
+            if isinstance(schema.get("pattern"), str):
+                yield schema["pattern"]
+            for part in schema.values():
+                yield from patterns(part)
+        elif isinstance(schema, list):
+            for part in schema:
+                yield from patterns(part)
+
+    unknown = set(patterns(Recipe.model_json_schema())) - messages.PATTERNS.keys()
+    assert not unknown, "roost.recipe.messages.PATTERNS lacks words for these"
 
 
 def test_yaml_1_2_scalars(project: Project) -> None:
