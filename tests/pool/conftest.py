@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.images.calls import build
 from tests.pool import harness, rootfs, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
@@ -155,3 +156,21 @@ def pool_no_base(pools: Pools) -> Future[PoolResult]:
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "overlay.qcow2"]
     subprocess.run(argv, cwd=job.submit.parent, check=True, timeout=60)
     return pools.start("no-base", [job], deadline=120)
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Path:
+    """Return the folder of the image `smoke`, built as a user would."""
+    return build("smoke")
+
+
+@pytest.fixture(scope="session")
+def pool_smoke(pools: Pools, smoke: Path) -> Future[PoolResult]:
+    """The image `smoke` with the submit description that its build left."""
+    return pools.start("smoke", [Job("smoke", smoke / "kvm.sub")])
+
+
+@pytest.fixture(scope="session")
+def pool_debian(pools: Pools) -> Future[PoolResult]:
+    """The image `debian-12` with the submit description that its build left."""
+    return pools.start("debian-12", [Job("debian-12", build("debian-12") / "kvm.sub")])

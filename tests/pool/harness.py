@@ -106,7 +106,14 @@ def run(
             "user": rootfs.USER,
             "uid": rootfs.UID,
             "deadline": deadline,
-            "jobs": [{"name": job.name, "file": job.submit.name} for job in jobs],
+            "jobs": [
+                {
+                    "name": job.name,
+                    "file": job.submit.name,
+                    "at": str(job.submit.parent.absolute()) if job.shared else "",
+                }
+                for job in jobs
+            ],
         }
         (scratch / "spec.json").write_text(json.dumps(spec))
         argv = ["unshare", *NAMESPACES, "--", sys.executable, "-m", "tests.pool.inside", str(scratch / "spec.json")]

@@ -121,7 +121,11 @@ def _drive(spec: dict[str, Any]) -> int:
     root = scratch / "root"
     answer: dict[str, Any]
     try:
-        _mount(scratch, root, Path(spec["rootfs"]), results / "jobs", spec["user"])
+        _mount(scratch, root, Path(spec["rootfs"]))
+        _share(root, results / "jobs", f"/home/{spec['user']}/jobs")
+        for job in spec["jobs"]:
+            if job["at"]:
+                _share(root, results / "jobs" / job["name"], job["at"])
         pool = Pool(root, spec["user"], spec["uid"])
         _start(pool)
         up = time.monotonic() - pool.start
@@ -134,7 +138,7 @@ def _drive(spec: dict[str, Any]) -> int:
     return 0 if "error" not in answer else 1
 
 
-def _mount(scratch: Path, root: Path, rootfs: Path, jobs: Path, user: str) -> None:
+def _mount(scratch: Path, root: Path, rootfs: Path) -> None:
     socket.sethostname(HOSTNAME)
     _loopback_up()
     for name in ("upper", "work", "root"):
@@ -168,9 +172,13 @@ def _mount(scratch: Path, root: Path, rootfs: Path, jobs: Path, user: str) -> No
     # condor_vm-gahp only asks access(2) whether it could open it.
     os.close(os.open(root / "dev/kvm", os.O_CREAT, 0o666))
     os.umask(0o022)
-    home = root / "home" / user / "jobs"
-    home.mkdir()
-    subprocess.run(["mount", "--bind", str(jobs), str(home)], check=True)
+
+
+def _share(root: Path, folder: Path, at: str) -> None:
+    """Have `folder` at the absolute path `at` in the pool."""
+    target = root / at.lstrip("/")
+    target.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", str(folder), str(target)], check=True)
 
 
 def _loopback_up() -> None:

@@ -15,10 +15,14 @@ STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submit description; the folder it lies in is copied to the access point. `name` is unique in a pool."""
+    """A submit description; the folder it lies in is copied to the access point. `name` is unique in a pool.
+
+    With `shared` the copy is also at the folder's own path, on all machines, as on a shared file system.
+    """
 
     name: str
     submit: Path
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
