@@ -68,7 +68,9 @@ def for_free(filesystem: FileSystem, content: Content, free: int, extra: int = 0
         short = wanted + overhead(shape) + kernel_reserve(filesystem, blocks) - blocks
         if short <= 0:
             return shape
-        blocks += -(-short // BLOCKS_PER_MIB) * BLOCKS_PER_MIB
+        # The metadata of one group can come and go with a MiB: near the end no size is passed over, so that asking
+        # for more never gives less.
+        blocks += max(1, (short - 2 * BLOCKS_PER_GROUP) // BLOCKS_PER_MIB) * BLOCKS_PER_MIB
 
 
 def for_size(filesystem: FileSystem, content: Content, size: int) -> Geometry:
