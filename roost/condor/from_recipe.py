@@ -163,13 +163,15 @@ def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Pr
     for number, name in enumerate(recipe.submit.inputs):
         base = base_name(name)
         place = where(("submit", "inputs", number))
-        if not base or base in taken:
-            reason = "names no file" if not base else f"would overwrite {base}: HTCondor's sandbox is flat"
+        if base in taken or base in ("", ".", ".."):
+            reason = (
+                "names no file" if base in ("", ".", "..") else f"would overwrite {base}: HTCondor's sandbox is flat"
+            )
             yield Problem(f"the input {name!r} {reason}", place, "name each file differently")
         elif is_url(name) and (not _URL.fullmatch(name) or _BAD_PERCENT.search(name)):
             yield Problem(f"the URL {name!r} has characters that must be written as %XX", place)
-        elif "$" in name:
-            yield Problem(f"the input {name!r} has a $, which condor_submit would expand", place)
+        elif "$" in name or "\\" in name or not name.isprintable():
+            yield Problem(f"the input {name!r} has a character that condor_submit would not take as it is", place)
         taken.add(base)
 
 

@@ -184,6 +184,11 @@ def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
     if recipe.machine.network == "user":
         yield Problem("user networking is kvm's alone", where(("machine", "network")), "use nat or bridge")
     if kernel_of(recipe, "xen") is not None:
+        for number, word in enumerate(recipe.kernel.parameters):
+            # HTCondor's script writes them into XML as they are, and condor_submit expands and quotes them.
+            if any(letter in word for letter in "<>&\"'$`\\"):
+                what = f"the kernel parameter {word} has a character that does not reach a xen machine"
+                yield Problem(what, where(("kernel", "parameters", number)), "put it into the image, or leave it out")
         return
     if _wants_files(recipe):
         what = "xen_kernel: files needs kernel and initrd beside the image, and they are only in it"

@@ -1,0 +1,216 @@
+"""What a submit description says, value by value, before any template lays it out. Pure.
+
+Every value is ready to be written after `NAME =`; what HTCondor would refuse or misread has been refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from roost.condor import transfers
+from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, virtual_machine
+from roost.condor.jobs_file import Jobs
+from roost.condor.machine import Hypervisor, KernelFiles
+from roost.condor.placement import Where, nowhere
+from roost.errors import Problem, RecipeError
+from roost.recipe.model import MiB, Recipe
+
+#: HTCondor's Arch of Debian's architectures.
+ARCHITECTURES = {"amd64": "X86_64"}
+
+#: Cluster and process as bytes of an address; $INT takes a macro's name only, so each needs one of its own.
+_MAC_BYTES = (
+    ("mac_cluster_2", "$(Cluster) / 65536 % 256"),
+    ("mac_cluster_1", "$(Cluster) / 256 % 256"),
+    ("mac_cluster_0", "$(Cluster) % 256"),
+    ("mac_process_1", "$(Process) / 256 % 256"),
+    ("mac_process_0", "$(Process) % 256"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class XenKernel:
+    """The values of xen_kernel and what goes with it; all but `kernel` are None when the kernel is `included`."""
+
+    kernel: str
+    initrd: str | None = None
+    root: str | None = None
+    parameters: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The values of a submit description; a template sees each field under its name.
+
+    `memory` in MiB, `request_disk` with its unit; `sizes_known` is false when that is only what the recipe promises.
+    `inputs` are the items of transfer_input_files, `outputs` those of transfer_output_files: () for "nothing comes
+    back", None where nothing is to be said. `remaps` has a pair for each output. `bound` is in seconds, None when no
+    bound is roost's. `macros` are helpers that go before what uses them. `attributes` are ready ClassAd text.
+    """
+
+    name: str
+    description: str
+    hypervisor: Hypervisor
+    transfer_mode: Literal["files", "shared", "url"]
+    executable: str
+    log: str
+    memory: int
+    vcpus: int
+    request_memory: str
+    request_cpus: str
+    request_disk: str
+    sizes_known: bool
+    vm_disk: str
+    xen: XenKernel | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...] | None
+    remaps: tuple[tuple[str, str], ...]
+    when_to_transfer_output: Literal["ON_EXIT", "ON_EXIT_OR_EVICT"]
+    network: str
+    macros: tuple[tuple[str, str], ...]
+    mac: str | None
+    vnc: bool
+    checkpoint: bool
+    no_output: bool
+    requirements: str | None
+    periodic_remove: str | None
+    bound: int | None
+    commands: tuple[tuple[str, str], ...]
+    attributes: tuple[tuple[str, str], ...]
+    variables: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def describe(
+    recipe: Recipe,
+    hypervisor: Hypervisor,
+    *,
+    transfer: str | None = None,
+    files: BuiltFiles | None = None,
+    jobs: Jobs | None = None,
+    output_folder: str = "",
+    where: Where = nowhere,
+) -> Description:
+    """Return the values of a submit description; raise `RecipeError` with all that forbids it.
+
+    `transfer` is files, shared or a URL of the folder, by default the recipe's. `output_folder` is where returned
+    disks go, relative to the folder of the submission.
+    """
+    transfer = recipe.submit.transfer if transfer is None else transfer
+    files = files or BuiltFiles()
+    forbidden = [*refusals(recipe, hypervisor, transfer, where)]
+    if not forbidden:
+        forbidden += transfers.problems(recipe, hypervisor, transfer, files, jobs)
+    if output_folder and not re.fullmatch(r"[A-Za-z0-9._+/-]+", output_folder):
+        forbidden.append(Problem(f"the folder {output_folder!r} may only have the characters A-Z a-z 0-9 . _ + - /"))
+    if forbidden:
+        raise RecipeError(forbidden)
+    machine = virtual_machine(recipe, hypervisor, files=files)
+    shared = transfer == "shared"
+    places = transfers.places(recipe, hypervisor, transfer, files, jobs, output_folder)
+    extra = [*transfers.kernel_names(machine.kernel), *transfers.backing_files(places, files)]
+    fetched = () if shared else tuple(transfers.source_of(name, transfer) for name in extra)
+    inputs = (*(place.source for place in places if place.source), *fetched, *recipe.submit.inputs)
+    returned = [] if shared else [place for name in recipe.submit.returns for place in places if place.name == name]
+    space = transfers.disk_space(places, () if shared else extra, recipe, files, jobs)
+    given = {name.lower(): value for name, value in recipe.submit.commands.items()}
+    bound = _bound(recipe) if "periodic_remove" not in given else None
+    return Description(
+        name=recipe.name,
+        description="".join(letter if letter.isprintable() else " " for letter in recipe.description).strip(" \\"),
+        hypervisor=hypervisor,
+        transfer_mode="url" if is_url(transfer) else "shared" if shared else "files",
+        executable=given.get("executable", transfers.label(recipe.name, places, inputs, jobs)),
+        log=given.get("log", f"{recipe.name}.$(Cluster).$(Process).log"),
+        memory=machine.memory,
+        vcpus=machine.vcpus,
+        request_memory=given.get("request_memory", str(machine.memory)),
+        request_cpus=given.get("request_cpus", str(machine.vcpus)),
+        request_disk=given.get("request_disk", f"{-(-space // MiB)}M"),
+        sizes_known=all(place.disk.file in files.sizes for place in places),
+        vm_disk=transfers.vm_disk(places, hypervisor),
+        xen=_xen(machine.kernel, files if shared else None) if hypervisor == "xen" else None,
+        inputs=inputs,
+        outputs=None if shared or recipe.submit.no_output else tuple(place.output for place in returned),
+        remaps=tuple((place.output, place.returned) for place in returned),
+        when_to_transfer_output="ON_EXIT_OR_EVICT" if recipe.submit.checkpoint else "ON_EXIT",
+        network=machine.network,
+        macros=_MAC_BYTES if _address(recipe, jobs) == _AUTOMATIC else (),
+        mac=_address(recipe, jobs),
+        vnc=machine.vnc,
+        checkpoint=recipe.submit.checkpoint,
+        no_output=recipe.submit.no_output,
+        requirements=_requirements(recipe, given.get("requirements")),
+        periodic_remove=given.get("periodic_remove") or _periodic_remove(bound),
+        bound=bound,
+        commands=tuple(
+            (name, value) for name, value in recipe.submit.commands.items() if name.lower() not in OVERRIDABLE
+        ),
+        attributes=tuple((name, classad(value)) for name, value in recipe.submit.attributes.items()),
+        variables=jobs.variables if jobs else (),
+        rows=jobs.rows if jobs else (),
+    )
+
+
+def _xen(kernel: KernelFiles | None, shared: BuiltFiles | None) -> XenKernel:
+    if kernel is None:
+        return XenKernel("included")
+
+    def path(name: str) -> str:
+        return transfers.absolute(name, shared) if shared else name
+
+    initrd = path(kernel.initrd) if kernel.initrd else None
+    return XenKernel(path(kernel.kernel), initrd, kernel.root, kernel.parameters)
+
+
+#: 02 marks a locally administered unicast address (IEEE 802); cluster and process make it the job's own.
+_AUTOMATIC = ":".join(["02", *(f"$INT({name},%02x)" for name, _ in _MAC_BYTES)])
+
+
+def _address(recipe: Recipe, jobs: Jobs | None) -> str | None:
+    if recipe.machine.network == "none":
+        return None
+    if jobs and "mac" in jobs.variables:
+        return "$(mac)"
+    return _AUTOMATIC if recipe.machine.mac == "auto" else recipe.machine.mac
+
+
+def _requirements(recipe: Recipe, further: str | None) -> str | None:
+    """Return the image's architecture and the recipe's own requirements; condor_submit adds the machine's.
+
+    condor_submit asks for the architecture of the access point unless requirements name Arch.
+    """
+    source = recipe.os.debian
+    arch = recipe.submit.architecture or (ARCHITECTURES.get(source.architecture) if source else None)
+    if further is not None and re.search(r"\barch\b", further, re.IGNORECASE):
+        return further
+    own = f'(TARGET.Arch == "{arch}")' if arch else None
+    return " && ".join(part for part in (own, f"({further})" if further and own else further) if part) or None
+
+
+def _bound(recipe: Recipe) -> int | None:
+    if recipe.job is None or recipe.job.then != "poweroff":
+        return None
+    return math.ceil(recipe.job.timeout + recipe.submit.margin)
+
+
+def _periodic_remove(bound: int | None) -> str | None:
+    # JobStatus 2 is running; EnteredCurrentStatus is when it began to (HTCondor manual, job ClassAd attributes).
+    return f"(JobStatus == 2) && (time() - EnteredCurrentStatus > {bound})" if bound is not None else None
+
+
+def classad(value: str | bool | int | float) -> str:
+    r"""Return a value as condor_submit reads it after `+Name =`: text as a string, which it is told by its quotes.
+
+    Of a string only the double quote is escaped: in this syntax a backslash is itself, also before a quote's `\"`.
+    A whole macro such as $(Process) stays one; any other $ is $(DOLLAR), which condor_submit makes a $ again.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = re.sub(r"\$(?!\([A-Za-z_][A-Za-z0-9_]*\))", "$(DOLLAR)", value)
+    return '"' + text.replace('"', '\\"') + '"'

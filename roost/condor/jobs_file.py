@@ -1,0 +1,133 @@
+"""A file of jobs: comma-separated values, one job a row, whose first row names the variables.
+
+A column named as a disk of the recipe (characters that a name cannot have written `_`) gives each job its own file
+for that disk; `mac` gives it its own address; every other column is a variable `$(NAME)` for the recipe's commands.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.condor.from_recipe import DECIDED, OVERRIDABLE
+from roost.errors import Location, Problem, RecipeError, UsageError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: Names that condor_submit itself gives a value, and commands that a vm job cannot have.
+_TAKEN = frozenset(
+    [
+        *("cluster", "clusterid", "process", "procid", "node", "step", "row", "item", "itemindex", "dollar"),
+        *("input", "output", "error", "arguments", "environment", "if", "elif", "else", "endif", "include", "use"),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The rows of a file of jobs; `lines` is where each stands in it, counted from 1.
+
+    `folder` is what relative paths start from, absolute. `sizes` has the size in bytes of each value that is a file.
+    """
+
+    file: str
+    variables: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+    folder: Path
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def column(self, variable: str) -> tuple[str, ...]:
+        """Return the values of one variable, row by row."""
+        number = self.variables.index(variable)
+        return tuple(row[number] for row in self.rows)
+
+    def problem(self, number: int, what: str, hint: str | None = None) -> Problem:
+        """Return a mistake in row `number`."""
+        return Problem(what, Location(self.file, self.lines[number]), hint)
+
+
+def variable_of(disk: str) -> str:
+    """Return the name of the column for a disk: `io-disk` is `io_disk`."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", disk)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def read_jobs(path: Path) -> Jobs:
+    """Read a file of jobs; raise `RecipeError` with every mistake in it, `UsageError` when it cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="give a file of comma-separated values"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text", hint="save it as UTF-8") from error
+    jobs = parse_jobs(text, str(path), path.absolute().parent)
+    sizes = {}
+    for value in {value for row in jobs.rows for value in row if value}:
+        try:
+            status = (jobs.folder / value).stat()
+        except (OSError, ValueError):
+            continue
+        sizes[value] = status.st_size
+    return Jobs(jobs.file, jobs.variables, jobs.rows, jobs.lines, jobs.folder, sizes)
+
+
+def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
+    """Return the jobs in a text; raise `RecipeError` with every mistake in it. Pure."""
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    read: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            values = [value.strip() for value in row]
+            if any(values):
+                read.append((reader.line_num, values))
+    except csv.Error as error:
+        raise RecipeError([Problem(f"no comma-separated values: {error}", Location(file, reader.line_num))]) from error
+    if not read:
+        raise RecipeError(
+            [Problem("there are no jobs", Location(file), "the first row names the variables, such as io")]
+        )
+    (line, header), rows = read[0], read[1:]
+    problems = [Problem(what, Location(file, line), hint) for what, hint in _header(header)]
+    if not rows:
+        problems.append(Problem("there is a row of names and no job", Location(file, line), "add a row for each job"))
+    for number, values in rows:
+        problems += [Problem(what, Location(file, number)) for what in _row(values, header)]
+    if problems:
+        raise RecipeError(problems)
+    return Jobs(
+        file,
+        tuple(header),
+        tuple(tuple(values) for _, values in rows),
+        tuple(number for number, _ in rows),
+        folder,
+    )
+
+
+def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
+    seen: set[str] = set()
+    for name in names:
+        lower = name.lower()
+        if not _NAME.fullmatch(name):
+            yield f"{name!r} is no name of a variable", "letters, digits and _ only, such as io"
+        elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(("vm_", "xen_", "my_")):
+            yield f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
+        elif lower in seen:
+            yield f"two columns are named {name}: case does not count", None
+        seen.add(lower)
+
+
+def _row(values: list[str], header: list[str]) -> Iterator[str]:
+    if len(values) != len(header):
+        yield f"there are {len(values)} values for {len(header)} variables"
+    if values[0].startswith(("#", ")")):
+        yield f"a row cannot begin with {values[0][0]}: condor_submit reads that as a comment or as the end"
+    for value in values:
+        if "," in value or "$" in value or not value.isprintable() or value.endswith("\\"):
+            yield f"{value!r} has what condor_submit would read otherwise: a comma, a $, a line break, a \\ at the end"

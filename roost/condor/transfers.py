@@ -1,0 +1,217 @@
+"""Where each disk of a submission is, what travels with it, and what comes back under which name. Pure.
+
+Three modes: `files` (HTCondor carries them; vm_disk has basenames, for the sandbox is flat), `shared` (absolute paths
+that every machine sees; nothing travels), and a URL of the folder (plugins fetch them; vm_disk has basenames).
+A file of jobs gives disks of its own to each job; they travel from where the file of jobs says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from roost.condor.from_recipe import BuiltFiles, base_name, is_url
+from roost.condor.jobs_file import Jobs, variable_of
+from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
+from roost.condor.placement import kernel_of, vm_disks
+from roost.condor.vm_disk import format_disks, problem_of
+from roost.errors import Problem
+from roost.recipe.model import Disk, MiB, Recipe
+
+#: qcow2 keeps tables beside the data: 8 bytes per 64 KiB for where it is and 2 for its use, and headers.
+_QCOW2_SHARE, _QCOW2_FIXED = 4096, MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A disk of a submission: `disk` as the build has it, `file` as libvirt is to open it (a macro for per-job disks).
+
+    `source` is the item of transfer_input_files, None on a shared file system. `output` is its name in the sandbox
+    and `returned` the name under which it comes back: another for every job, so that no input is ever overwritten.
+    """
+
+    name: str
+    disk: VmDisk
+    file: str
+    source: str | None
+    output: str
+    returned: str
+    variable: str | None
+
+
+def source_of(name: str, transfer: str) -> str:
+    """Return the item of transfer_input_files for a file of the build."""
+    return f"{transfer.rstrip('/')}/{name}" if is_url(transfer) else name
+
+
+def absolute(name: str, files: BuiltFiles) -> str:
+    """Return the path of a file of the build where every machine sees it."""
+    return str(files.folder / name) if files.folder else name
+
+
+def places(
+    recipe: Recipe,
+    hypervisor: Hypervisor,
+    transfer: str,
+    files: BuiltFiles,
+    jobs: Jobs | None,
+    output_folder: str = "",
+) -> tuple[Place, ...]:
+    """Return the place of each disk, in vm_disk's order; what forbids it is `problems`."""
+    prefix = f"{output_folder.rstrip('/')}/" if output_folder else ""
+    found = []
+    for name, disk in vm_disks(recipe, hypervisor).items():
+        variable = variable_of(name) if jobs and variable_of(name) in jobs.variables else None
+        shared = transfer == "shared"
+        if variable:
+            value = f"$({variable})"
+            inside = f"$Fnx({variable})"
+            returned = f"{prefix}$Fn({variable})-$(Cluster).$(Process)$Fx({variable})"
+            place = Place(
+                name, disk, value if shared else inside, None if shared else value, inside, returned, variable
+            )
+        else:
+            returned = f"{prefix}{name}-$(Cluster).$(Process).{disk.format}"
+            file = absolute(disk.file, files) if shared else disk.file
+            source = None if shared else source_of(disk.file, transfer)
+            place = Place(name, disk, file, source, disk.file, returned, None)
+        found.append(place)
+    return tuple(found)
+
+
+def vm_disk(found: Iterable[Place], hypervisor: Hypervisor) -> str:
+    """Return the value of vm_disk; a per-job disk is the macro that `problems` has seen every value of."""
+    items = []
+    for place in found:
+        disk = replace(place.disk, file=place.disk.file if place.variable else place.file)
+        items.append(format_disks([disk], hypervisor))
+        if place.variable:
+            items[-1] = place.file + items[-1][len(disk.file) :]
+    return ",".join(items)
+
+
+def kernel_names(kernel: KernelFiles | None) -> list[str]:
+    """Return the files of a kernel beside the image."""
+    return [name for name in (kernel.kernel, kernel.initrd) if name] if kernel else []
+
+
+def backing_files(found: Iterable[Place], files: BuiltFiles) -> list[str]:
+    """Return the bases that overlays need, each once, and their bases in turn."""
+    bases: list[str] = []
+    for place in found:
+        name: str | None = place.disk.file
+        while name is not None and (name := files.backing.get(name)) is not None and name not in bases:
+            bases.append(name)
+    return bases
+
+
+def label(name: str, found: Iterable[Place], inputs: Iterable[str], jobs: Jobs | None) -> str:
+    """Return the executable: the recipe's name, unless a file has it, which HTCondor would then not return."""
+    taken = {base_name(item) for item in inputs} | {place.disk.file for place in found}
+    if jobs:
+        taken |= {base_name(value) for row in jobs.rows for value in row}
+    while name in taken:
+        name += "-job"
+    return name
+
+
+def disk_space(
+    found: Iterable[Place], extra: Iterable[str], recipe: Recipe, files: BuiltFiles, jobs: Jobs | None
+) -> int:
+    """Return the bytes that the sandbox can grow to: disks at their virtual sizes, other files at their own.
+
+    A disk that is not built counts what the recipe promises. A checkpoint keeps the memory in the sandbox.
+    """
+    total = MiB + sum(files.sizes.get(name, 0) for name in extra)
+    promised = {disk.name: _promised(disk) for disk in recipe.disks}
+    for place in found:
+        if place.source is None:
+            continue
+        size = files.sizes.get(place.disk.file, promised[place.name])
+        if place.variable and jobs:
+            size = max([size, *(jobs.sizes.get(value, 0) for value in jobs.column(place.variable))])
+        total += size + (size // _QCOW2_SHARE + _QCOW2_FIXED if place.disk.format == "qcow2" else 0)
+    return total + (recipe.machine.memory if recipe.submit.checkpoint else 0)
+
+
+def _promised(disk: Disk) -> int:
+    return sum(area.size or area.free or 0 for area in disk.areas) + 2 * MiB
+
+
+def problems(
+    recipe: Recipe, hypervisor: Hypervisor, transfer: str, files: BuiltFiles, jobs: Jobs | None
+) -> Iterator[Problem]:
+    """Yield what forbids these places: paths that HTCondor misreads, jobs that would write one disk together."""
+    disks = vm_disks(recipe, hypervisor)
+    if transfer == "shared":
+        yield from _shared_problems(disks, hypervisor, files, jobs, kernel_of(recipe, hypervisor))
+    if jobs is None:
+        return
+    taken = {disk.file for disk in disks.values()} | set(kernel_names(kernel_of(recipe, hypervisor)))
+    for name, disk in disks.items():
+        if variable_of(name) in jobs.variables:
+            yield from _per_job(name, disk, hypervisor, transfer, jobs, taken - {disk.file})
+    yield from _addresses(recipe, jobs)
+
+
+def _shared_problems(
+    disks: dict[str, VmDisk],
+    hypervisor: Hypervisor,
+    files: BuiltFiles,
+    jobs: Jobs | None,
+    kernel: KernelFiles | None,
+) -> Iterator[Problem]:
+    if files.folder is None or not files.folder.is_absolute():
+        yield Problem("transfer: shared needs the absolute folder of the built image", hint="build the image first")
+        return
+    for name, disk in disks.items():
+        if problem := problem_of(replace(disk, file=absolute(disk.file, files)), hypervisor):
+            yield Problem(problem, hint="move the image, or use another way to transfer")
+        per_job = jobs is not None and variable_of(name) in jobs.variables
+        if jobs and len(jobs.rows) > 1 and disk.permission == "w" and not per_job:
+            what = f"{len(jobs.rows)} jobs would write the shared disk {disk.file} at once"
+            yield Problem(what, hint=f"give each job its own in a column {variable_of(name)}, or transfer files")
+    if kernel and "included" in str(files.folder):
+        yield Problem(f"the folder {files.folder} contains 'included', so xen would load no kernel", hint="rename it")
+
+
+def _per_job(
+    name: str, disk: VmDisk, hypervisor: Hypervisor, transfer: str, jobs: Jobs, taken: set[str]
+) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    others = {
+        base_name(value)
+        for variable in jobs.variables
+        for value in jobs.column(variable)
+        if variable != variable_of(name)
+    }
+    for number, value in enumerate(jobs.column(variable_of(name))):
+        path = value if transfer == "shared" else base_name(value)
+        if transfer == "shared" and not value.startswith("/"):
+            yield jobs.problem(number, f"{value!r} is not absolute, and the jobs' machines start elsewhere")
+        elif is_url(value) or not re.fullmatch(r"[A-Za-z0-9._+/-]+", value):
+            yield jobs.problem(number, f"the disk {value!r} may only have the characters A-Z a-z 0-9 . _ + - /")
+        elif problem := problem_of(replace(disk, file=path), hypervisor):
+            yield jobs.problem(number, problem)
+        elif base_name(value) in taken or (base_name(value) in others and transfer != "shared"):
+            yield jobs.problem(number, f"{value!r} would overwrite another file of the sandbox, which is flat")
+        elif transfer == "shared" and disk.permission == "w" and value in seen:
+            first = jobs.lines[seen[value]]
+            yield jobs.problem(number, f"{value!r} is the disk of line {first} too, and both jobs would write it")
+        seen.setdefault(value, number)
+
+
+def _addresses(recipe: Recipe, jobs: Jobs) -> Iterator[Problem]:
+    if "mac" not in jobs.variables:
+        if recipe.machine.mac not in (None, "auto") and len(jobs.rows) > 1:
+            what = f"{len(jobs.rows)} jobs would have the address {recipe.machine.mac} together"
+            yield Problem(what, hint="write `mac: auto`, or give a column mac")
+        return
+    seen: set[str] = set()
+    for number, value in enumerate(jobs.column("mac")):
+        if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value) or int(value[:2], 16) & 1:
+            yield jobs.problem(number, f"{value!r} is no address of one machine", "such as 52:54:00:12:34:56")
+        elif value.lower() in seen:
+            yield jobs.problem(number, f"the address {value} is another job's too")
+        seen.add(value.lower())
