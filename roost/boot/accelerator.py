@@ -137,13 +137,14 @@ _HUNG = "nested virtualisation of this host is broken: its own host must mend it
 
 
 def probe(
-    kernel: Path | None = None, *, device: Path = DEVICE, deadline: float = DEADLINE, fresh: bool = False
+    kernel: Path | None = None, *, device: Path | None = None, deadline: float | None = None, fresh: bool = False
 ) -> Probe:
-    """Return what KVM does here, within `deadline` seconds and a little.
+    """Return what KVM does here, within `deadline` (default DEADLINE) seconds and a little.
 
     What a boot has shown is remembered until the host boots again or QEMU or the device change; `fresh` tries
-    again. Never raises for a host that lacks something: `state` says what.
+    again. `device` is another than /dev/kvm. Never raises for a host that lacks something: `state` says what.
     """
+    device, deadline = device or DEVICE, deadline or DEADLINE
     try:
         program = qemu()
     except HostError as error:
@@ -182,7 +183,7 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
         # QEMU ended before the kernel did: its own words say why, the last line as a rule.
         lines = [line for line in outcome.said.splitlines() if "warning:" not in line]
         why = next((line for line in lines if "error" in line or "Could not" in line or "ailed" in line), "")
-        why = why or (lines[-1] if lines else f"it ended with status {outcome.status} and said nothing")
+        why = why or (lines or outcome.console.splitlines() or [f"it ended with status {outcome.status}"])[-1]
         why = re.sub(r"^\S*qemu\S*: (?:error: )?", "", why)
         return Probe("refused", f"QEMU refuses KVM: {why}", _REFUSED, seconds, str(kernel))
     last = outcome.console.splitlines()[-1:] or [""]

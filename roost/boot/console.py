@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Longer lines are cut into pieces of this many bytes.
 LINE = 4096
@@ -23,48 +24,108 @@ _ESCAPE = re.compile(
     rb"|[ -/]*[0-~]?)"
 )
 
-#: Signs on the serial console, by kind. The first alternative that matches a line gives its kind; texts are the
-#: kernel's (kernel/panic.c, init/do_mounts.c, kernel/reboot.c), initramfs-tools', dracut's, GRUB's and roost's own.
-SERIAL: Mapping[str, str] = {
-    "panic": r"Kernel panic - not syncing: ?.*",
-    "no-root": r"VFS: (?:Cannot open root device|Unable to mount root fs).*|ALERT! +\S+ does not exist.*"
-    r"|Gave up waiting for root.*|Unable to find a medium containing a live.*|mount: mounting \S+ on /root failed.*"
-    r"|Target filesystem doesn't have requested .*|dracut.*: (?:Warning: .*does not exist|FATAL: .*root).*"
-    r"|roost: (?:cannot find|no) (?:the )?root.*",
-    "no-init": r"No init found\. Try passing init=.*|switch_root: .*(?:failed|can't).*|run-init: .*",
-    "initrd-shell": r"\(initramfs\)|Entering emergency mode.*|dropping to (?:a )?shell.*",
-    "halted": r"reboot: System halted|^System halted\.?$",
-    "power-down": r"reboot: Power down|acpi_power_off called",
-    "restarting": r"reboot: Restarting system.*",
-    "job-started": r"roost: job started",
-    "job-finished": r"roost: job finished: exit (?P<exit>-?\d+).*",
-    "job-timed-out": r"roost: job timed out.*",
-    "loader-error": r"^error: .*|grub rescue>.*|^grub> *$|Missing operating system.*|Operating system not found.*"
-    r"|(?:Could not|cannot) (?:find|open|load) (?:kernel|ramdisk|vmlinuz).*|[Nn]o (?:DEFAULT or UI|bootable) .*",
-    "emergency": r"You are in (?:emergency|rescue) mode.*",
-    "out-of-memory": r"Out of memory: Killed process.*|.*invoked oom-killer.*",
-    "unit-failed": r"\[FAILED\] .*",
-    "disk-seen": r"(?:\b|\[)(?P<disk>(?:[vsh]|xv)d[a-z])(?:: (?:[vsh]|xv)d[a-z]\d|\] [\d,]+ 512-byte logical blocks).*",
-    "kernel": r"Linux version \d.*|Decompressing Linux.*",
-    "initrd": r"Run /init as init process|Loading, please wait.*|^Begin: .*",
-    "init": r"Run /(?:sbin|usr|lib|etc|bin)\S* as init process|systemd\[1\]: systemd \S+ running in system mode.*"
-    r"|systemd \S+ running in system mode.*|INIT: version .*|Welcome to .*!|init started: BusyBox.*|OpenRC .*",
-    "login": r"(?<!Last )\blogin: ?$",
-    "shutting-down": r"Reached target (?:poweroff|shutdown|halt|reboot)\S*.*|Will now (?:halt|restart|power).*"
-    r"|The system is going down.*",
-    "kernel-line": r"^\[ {0,4}\d+\.\d{6}\] ",
+
+class Kind(NamedTuple):
+    """How to tell a kind of sign: one of `hints` is in the line (quick), and `pattern` matches (sure)."""
+
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+def _kind(pattern: str, *hints: str) -> Kind:
+    return Kind(hints, re.compile(pattern))
+
+
+#: Signs on the serial console; texts are the kernel's (kernel/panic.c, init/do_mounts.c, init/main.c,
+#: kernel/reboot.c), initramfs-tools', dracut's, systemd's, GRUB's and SYSLINUX', and roost's own.
+SERIAL: Mapping[str, Kind] = {
+    "panic": _kind(r"Kernel panic - not syncing", "Kernel panic - not syncing"),
+    "no-root": _kind(
+        r"VFS: (?:Cannot open root device|Unable to mount root fs)|ALERT! +\S+ does not exist"
+        r"|Gave up waiting for root|Unable to find a medium containing a live|mount: mounting \S+ on /root failed"
+        r"|Target filesystem doesn't have requested|dracut\S*: Warning: .*does not exist|roost: no root file system",
+        "root",
+        "ALERT!",
+        "Unable to find",
+        "requested",
+        "dracut",
+    ),
+    "no-init": _kind(
+        r"No init found\. Try passing init=|switch_root: .*(?:failed|can't)|run-init: "
+        r"|roost: no root file system: \S+ has no ",
+        "No init found",
+        "switch_root",
+        "run-init",
+        "roost: no root",
+    ),
+    "initrd-shell": _kind(
+        r"\(initramfs\)|Entering emergency mode|[Dd]ropping to (?:a )?shell",
+        "(initramfs)",
+        "Entering emergency mode",
+        "ropping to",
+    ),
+    "halted": _kind(r"reboot: System halted|^System halted", "System halted"),
+    "power-down": _kind(r"reboot: Power down|acpi_power_off called", "Power down", "acpi_power_off"),
+    "restarting": _kind(r"reboot: Restarting system", "Restarting system"),
+    "job-started": _kind(r"roost: job started", "roost: job started"),
+    "job-finished": _kind(r"roost: job finished: exit (?P<exit>-?\d{1,9})", "roost: job finished"),
+    "job-timed-out": _kind(r"roost: job timed out", "roost: job timed out"),
+    "loader-error": _kind(
+        r"^error: |grub rescue>|^grub> *$|Missing operating system|Operating system not found"
+        r"|(?:Could not|cannot) (?:find|open|load) (?:kernel|ramdisk|vmlinuz)|No DEFAULT or UI",
+        "error: ",
+        "grub",
+        "perating system",
+        "kernel",
+        "ramdisk",
+        "vmlinuz",
+        "No DEFAULT",
+    ),
+    "emergency": _kind(r"You are in (?:emergency|rescue) mode", "You are in"),
+    "out-of-memory": _kind(r"Out of memory: Killed process|invoked oom-killer", "Out of memory", "oom-killer"),
+    "unit-failed": _kind(r"\[FAILED\] ", "[FAILED] "),
+    "disk-seen": _kind(
+        r"(?:\b|\[)(?P<disk>(?:[vsh]|xv)d[a-z])(?:: (?:[vsh]|xv)d[a-z]\d|\] [\d,]+ 512-byte logical blocks)",
+        "512-byte",
+        "da: ",
+        "db: ",
+        "dc: ",
+        "dd: ",
+    ),
+    "kernel": _kind(r"Linux version \d|Decompressing Linux", "Linux version", "Decompressing Linux"),
+    "initrd": _kind(
+        r"Run /init as init process|Loading, please wait|^Begin: ", "Run /init", "Loading, please", "Begin: "
+    ),
+    "init": _kind(
+        r"Run /(?:sbin|usr|lib|etc|bin)\S* as init process|systemd \S+ running in system mode|INIT: version "
+        r"|Welcome to .*!|init started: BusyBox|^OpenRC ",
+        "as init process",
+        "running in system mode",
+        "INIT: version",
+        "Welcome to",
+        "init started",
+        "OpenRC",
+    ),
+    "login": _kind(r"(?<!Last )\blogin: ?$", "login:"),
+    "shutting-down": _kind(
+        r"Reached target (?:poweroff|shutdown|halt|reboot)|Reached target .*(?:Power.Off|Reboot|Halt)"
+        r"|The system is going down",
+        "Reached target",
+        "going down",
+    ),
+    "kernel-line": _kind(r"^\[ {0,4}\d+\.\d{6}\] ", "] "),
 }
 
 #: Signs that stand in a line without an end.
 PROMPTS = frozenset({"login", "initrd-shell", "loader-error"})
 
 #: Signs of SeaBIOS on its debug port (boot.c).
-FIRMWARE: Mapping[str, str] = {
-    "firmware": r"SeaBIOS \(version .*",
-    "boot-sector": r"Booting from (?:0000:7c00|07c0:0000).*",
-    "direct-kernel": r"Booting from ROM.*",
-    "boot-disk": r"Booting from (?:Hard Disk|DVD/CD|Floppy).*",
-    "not-bootable": r"No bootable device.*|Boot failed: .*",
+FIRMWARE: Mapping[str, Kind] = {
+    "firmware": _kind(r"SeaBIOS \(version ", "SeaBIOS"),
+    "boot-sector": _kind(r"Booting from (?:0000:7c00|07c0:0000)", "7c0"),
+    "direct-kernel": _kind(r"Booting from ROM", "Booting from ROM"),
+    "boot-disk": _kind(r"Booting from (?:Hard Disk|DVD/CD|Floppy)", "Booting from"),
+    "not-bootable": _kind(r"No bootable device|Boot failed: ", "No bootable", "Boot failed"),
 }
 
 
@@ -96,15 +157,14 @@ class Console:
     disks it found, `matched` the line in which each pattern was first seen, `last_byte` when the last byte came.
     """
 
-    def __init__(self, signs: Mapping[str, str] = SERIAL, patterns: Sequence[str] = ()) -> None:
+    def __init__(self, signs: Mapping[str, Kind] = SERIAL, patterns: Sequence[str] = ()) -> None:
         self.signs: dict[str, Sign] = {}
         self.matched: dict[str, str] = {}
         self.size = 0
         self.last_byte: float | None = None
         self.exits: list[int] = []
         self.disks: set[str] = set()
-        self._kinds = re.compile("|".join(f"(?P<{kind.replace('-', '_')}>{text})" for kind, text in signs.items()))
-        self._names = {kind.replace("-", "_"): kind for kind in signs}
+        self._kinds = tuple(signs.items())
         self._waiting = {pattern: re.compile(pattern) for pattern in patterns}
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._rest = b""
@@ -156,16 +216,17 @@ class Console:
             return
         if whole:
             self._tail.append(text)
-        match = self._kinds.search(text)
-        while match:
-            kind = self._names[str(match.lastgroup)]
-            if whole or kind in PROMPTS:
-                self.signs.setdefault(kind, Sign(kind, seconds, text[:400]))
-            if kind == "job-finished" and whole:
-                self.exits.append(int(match["exit"]))
-            elif kind == "disk-seen":
-                self.disks.add(match["disk"])
-            match = self._kinds.search(text, match.end()) if match.end() > match.start() else None
-        for pattern in [name for name, compiled in self._waiting.items() if compiled.search(text)]:
-            self.matched[pattern] = text[:400]
-            del self._waiting[pattern]
+        for kind, (hints, pattern) in self._kinds:
+            if any(hint in text for hint in hints) and (match := pattern.search(text)):
+                self._sign(kind, match, seconds, text, whole=whole)
+        for wanted in [name for name, compiled in self._waiting.items() if compiled.search(text)]:
+            self.matched[wanted] = text[:400]
+            del self._waiting[wanted]
+
+    def _sign(self, kind: str, match: re.Match[str], seconds: float, text: str, *, whole: bool) -> None:
+        if whole or kind in PROMPTS:
+            self.signs.setdefault(kind, Sign(kind, seconds, text[:400]))
+        if kind == "job-finished" and whole:
+            self.exits.append(int(match["exit"]))
+        elif kind == "disk-seen":
+            self.disks.add(match["disk"])

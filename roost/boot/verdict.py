@@ -7,6 +7,7 @@ hypervisor or a disk knows better (QMP's SHUTDOWN, the job's status.json), they 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -28,6 +29,10 @@ Cause = Literal[
     "dirty-filesystem",
     "hypervisor",
 ]
+
+
+#: The kernel's time stamp (CONFIG_PRINTK_TIME).
+_STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ def _failed(evidence: Evidence, cause: Cause, detail: str, phase: Phase | None =
 
 def _text(evidence: Evidence, kind: str) -> str:
     sign = evidence.serial.get(kind) or evidence.firmware.get(kind)
-    return sign.text if sign else ""
+    return _STAMP.sub("", sign.text) if sign else ""
 
 
 def _hypervisor(evidence: Evidence) -> Verdict | None:

@@ -45,8 +45,10 @@ PATIENCE: dict[str, tuple[float, float]] = {
 JOB_PATIENCE = (5.0, 30.0)
 #: CPUs that sleep with interrupts off never wake up again.
 DEAD = 2.0
-#: After the power button (HTCondor's eviction), and how long an unknown image may sit at its login prompt.
+#: After the power button (HTCondor's eviction): in all, and for a guest that does not say a word about it.
 BUTTON = (20.0, 100.0)
+BUTTON_SILENT = (5.0, 15.0)
+#: How long an unknown image may sit at its login prompt before the button is pressed.
 LOGIN_GRACE = (10.0, 10.0)
 
 
@@ -142,7 +144,8 @@ def decide(plan: Plan, serial: Console, firmware: Console, events: list[Event], 
 def _late(plan: Plan, serial: Console, watch: Watch, phase: Phase, since: float, now: float) -> str | None:
     """Return which deadline has passed, or None."""
     if watch.button_at is not None:
-        return "button-ignored" if now - watch.button_at >= plan.limit(BUTTON) else None
+        silent = now - max(watch.button_at, serial.last_byte or 0.0) >= plan.limit(BUTTON_SILENT)
+        return "button-ignored" if silent or now - watch.button_at >= plan.limit(BUTTON) else None
     if phase == "boot-loader" and now - max(since, watch.read_at, serial.last_byte or 0.0) >= plan.limit(LOADER_IDLE):
         return "loader-idle"
     if phase in LIMITS and now - since >= plan.limit(LIMITS[phase]):

@@ -1,0 +1,130 @@
+"""When a test boot ends: at once for what is over, by a deadline for what is silent."""
+
+from __future__ import annotations
+
+from roost.boot.console import FIRMWARE, Console
+from roost.boot.observed import Event, parse_registers
+from roost.boot.watch import Plan, Watch, decide, timeline
+
+PLAN = Plan("job", 60.0, 1.0)
+KERNEL = "[    0.000000] Linux version 6.1\n"
+BOOTED = "SeaBIOS (version 1)\nBooting from 0000:7c00\n"
+
+
+def _until(serial: str, plan: Plan = PLAN, firmware: str = BOOTED, watch: Watch | None = None) -> tuple[str, float]:
+    """Return what ends a boot whose console says all of `serial` in its first second, and when."""
+    console, debug = Console(), Console(FIRMWARE)
+    debug.feed(firmware.encode(), 0.2)
+    console.feed(serial.encode(), 1.0)
+    console.settle(1.3)
+    watch = watch or Watch()
+    now = 1.5
+    while now < 4000:
+        action = decide(plan, console, debug, [], watch, now)
+        if action.kind == "stop":
+            return action.why, now
+        if action.kind == "ask":
+            watch.asked_at = now
+        if action.kind == "button":
+            watch.button_at = now
+        now += 0.5
+    return "never", now
+
+
+def test_a_silent_job_has_all_the_time() -> None:
+    assert _until(KERNEL + "roost: job started\n") == ("timeout", 60.0)
+
+
+def test_deadlines_scale_with_the_factor() -> None:
+    assert _until(KERNEL + "roost: job started\n", Plan("job", 60.0, 7.0)) == ("timeout", 420.0)
+
+
+def test_what_is_over_ends_at_once() -> None:
+    for line, why in (
+        ("Kernel panic - not syncing: x", "panic"),
+        ("reboot: System halted", "halted"),
+        ("reboot: Power down", "power-down"),
+        ("Gave up waiting for root file system device.", "no-root"),
+    ):
+        stopped, when = _until(f"{KERNEL}{line}\n")
+        assert stopped == why
+        assert when < 10
+
+
+def test_the_initrds_shell_is_asked_first() -> None:
+    watch = Watch()
+    assert (
+        _until(KERNEL + "ALERT!  UUID=1 does not exist.  Dropping to a shell!\n(initramfs) ", watch=watch)[0]
+        == "no-root"
+    )
+    assert watch.asked_at is not None
+
+
+def test_firmware_and_loader_have_deadlines_of_their_own() -> None:
+    assert _until("", firmware="No bootable device.\n")[1] < 3
+    assert _until("", firmware="")[0] == "firmware-timeout"
+    why, when = _until("")
+    assert (why, when < 30) == ("loader-idle", True)
+    assert _until("error: unknown filesystem.\ngrub rescue> ")[0] == "loader-error"
+
+
+def test_a_silent_kernel_is_no_idle_loader() -> None:
+    """A guest without a serial console: its CPU runs with paging, so an operating system is up."""
+    long = Plan("any", 600.0, 1.0)
+    assert _until("", long, watch=Watch(paging_at=5.0))[0] == "kernel-timeout"
+
+
+def test_a_job_that_prints_a_panic_is_given_time() -> None:
+    why, when = _until(KERNEL + "roost: job started\nKernel panic - not syncing: printed\n")
+    assert (why, when > 30) == ("panic", True)
+
+
+def test_dead_processors_end_it() -> None:
+    assert _until(KERNEL, watch=Watch(dead_since=2.0)) == ("dead", 4.0)
+
+
+def test_without_a_job_the_button_is_pressed_at_the_login() -> None:
+    watch = Watch()
+    why, when = _until(KERNEL + "host login: ", Plan("login", 120.0, 1.0), watch=watch)
+    assert watch.button_at == 1.5
+    assert (why, when < 30) == ("button-ignored", True)
+
+
+def test_an_unknown_image_may_still_go_off_by_itself() -> None:
+    watch = Watch()
+    _until(KERNEL + "host login: ", Plan("any", 120.0, 1.0), watch=watch)
+    assert watch.button_at is not None
+    assert watch.button_at >= 20
+
+
+def test_a_shutdown_ends_it() -> None:
+    events = [Event(1.0, "SHUTDOWN", {"reason": "guest-shutdown"})]
+    assert decide(PLAN, Console(), Console(FIRMWARE), events, Watch(), 1.1).why == "ended"
+
+
+def test_the_timeline_never_runs_backwards() -> None:
+    console, debug = Console(), Console(FIRMWARE)
+    debug.feed(b"Booting from 0000:7c00\n", 4.0)
+    console.feed(b"[    0.000000] Linux version 6\n", 3.0)
+    console.feed(b"roost: job started\n", 9.0)
+    phases = timeline(console.signs, debug.signs)
+    assert [name for name, _ in phases] == ["firmware", "boot-loader", "kernel", "job"]
+    assert [begin for _, begin in phases] == sorted(begin for _, begin in phases)
+
+
+REGISTERS = """
+CPU#0
+RAX=0000000000000000 RBX=0000000000000000
+RIP=ffffffff8d2a3b0e RFL=00000{flags} [---] CPL=0 II=0 A20=1 SMM=0 HLT={halted}
+CR0=80050033 CR2=00007f2e2f5c6000 CR3=0000000002a10000 CR4=00000006f0
+"""
+
+
+def test_registers_tell_a_dead_machine_from_an_idle_one() -> None:
+    dead = parse_registers(REGISTERS.format(flags="046", halted=1))
+    idle = parse_registers(REGISTERS.format(flags="246", halted=1))
+    assert dead is not None and dead.dead and dead.paging
+    assert idle is not None and not idle.dead
+    both = parse_registers(REGISTERS.format(flags="046", halted=1) + REGISTERS.format(flags="246", halted=0))
+    assert both is not None and not both.dead
+    assert parse_registers("Unknown command") is None
