@@ -126,7 +126,8 @@ def test_a_circle_is_found() -> None:
     ("condition", "taken"),
     [
         ("true", True), ("false", False), ("yes", True), ("!true", False), ("0", False), ("2", True),
-        ("$(none)", False), ("defined a", True), ("defined none", False), ("! defined none", True), ("version >= 8.1.6", True),
+        ("$(none)", False), ("defined a", True), ("defined none", False),
+        ("! defined none", True), ("version >= 8.1.6", True),
         ("version < 8.0", False), ("defined", False), ("$(a)", True),
     ],
 )  # fmt: skip

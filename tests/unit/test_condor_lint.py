@@ -166,8 +166,8 @@ def test_lint_never_raises_on_any_bytes(data: bytes) -> None:
     lint_text(data.decode("utf-8", "replace"))
 
 
-_WORDS = """vm_disk vm_type vm_memory = : , $( ) $$( $ENV( $CHOICE( $F( $INT( a b kvm xen included root.iso vda 'x' " # if
-    elif else endif defined version queue from in matching ( @= @x include command use + - += && 1 true 512 :: { [ ?"""
+_WORDS = """vm_disk vm_type vm_memory = : , $( ) $$( $ENV( $CHOICE( $F( $INT( a b kvm xen included root.iso vda 'x' " #
+    if elif else endif defined version queue from in matching ( @= @x include command + - += && 1 true 512 :: { [ ?"""
 WORDS = st.sampled_from([*_WORDS.split(), "\\\n", "\n", "\0", "\r"])
 
 

@@ -125,7 +125,7 @@ def _item(view: JobView, item: Item) -> Iterator[Finding]:
     count = len(item.fields)
     if count not in (3, 4):
         colon = count > 4 and DEVICE_LIKE.fullmatch(item.fields[-3].text) and item.fields[-2].text in _PERMISSION_LIKE
-        if colon and not re.search(r"\s", item.text):
+        if colon and not re.search(r"[\s;]", item.text):
             bad = DISK_NAME.but(_E, Effect.REJECTED)
             yield bad.at(where, f"{shown(item.text)} has a colon in the file name")
         else:
