@@ -7,24 +7,23 @@ ClassAd language reference; only what can be known at submit time is evaluated, 
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from enum import Enum
+
+from roost.condor.expression_values import (
+    ERROR,
+    UNDEFINED,
+    UNKNOWN,
+    Special,
+    Value,
+    apply_binary,
+    apply_unary,
+    choose,
+    name_of,
+    number_of,
+)
 
 MAX_DEPTH = 40
-
-
-class Special(Enum):
-    """Values that are no literals: ClassAd's own two, and what this evaluator does not know."""
-
-    UNDEFINED = "undefined"
-    ERROR = "error"
-    UNKNOWN = "unknown"
-
-
-UNDEFINED, ERROR, UNKNOWN = Special.UNDEFINED, Special.ERROR, Special.UNKNOWN
-Value = bool | int | float | str | Special
 
 
 class ExpressionError(Exception):
@@ -143,7 +142,7 @@ class _Parser:
             yes = self.ternary()
             self.expect(":")
             no = self.ternary()
-            value = _choose(value, yes, no)
+            value = choose(value, yes, no)
         self.depth -= 1
         return value
 
@@ -152,7 +151,7 @@ class _Parser:
             return self.unary()
         value = self.binary(level + 1)
         while token := self.take(*_LEVELS[level]):
-            value = _binary(token.text, value, self.binary(level + 1))
+            value = apply_binary(token.text, value, self.binary(level + 1))
         return value
 
     def unary(self) -> Value:
@@ -161,7 +160,7 @@ class _Parser:
             signs.append(token.text)
         value = self.postfix()
         for sign in reversed(signs):
-            value = _unary(sign, value)
+            value = apply_unary(sign, value)
         return value
 
     def postfix(self) -> Value:
@@ -183,13 +182,13 @@ class _Parser:
         token = self.peek()
         self.index += 1
         if token.kind == "number":
-            return _number(token.text)
+            return number_of(token.text)
         if token.kind == "string":
             return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
         if token.kind == "quoted":
             return self.call("") if self.peek().text == "(" else UNDEFINED
         if token.kind == "name":
-            return self.call(token.text.lower()) if self.peek().text == "(" else _name(token.text.lower())
+            return self.call(token.text.lower()) if self.peek().text == "(" else name_of(token.text.lower())
         if token.text == "(":
             value = self.ternary()
             self.expect(")")
@@ -234,88 +233,7 @@ class _Parser:
         self.expect("(")
         values = self.listed(")")
         if name == "ifthenelse" and len(values) == 3:
-            return _choose(values[0], values[1], values[2])
+            return choose(values[0], values[1], values[2])
         if name in ("isundefined", "iserror") and len(values) == 1:
             return UNKNOWN if values[0] is UNKNOWN else values[0] is (UNDEFINED if name == "isundefined" else ERROR)
         return UNKNOWN
-
-
-def _number(text: str) -> Value:
-    if text[:2] in ("0x", "0X") or (text.isdigit() and text[0] == "0" and len(text) > 1):
-        return UNKNOWN  # hexadecimal and octal: HTCondor's versions differ
-    value: int | float = int(text) if text.isdigit() and len(text) < 20 else float(text)
-    return UNKNOWN if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _name(name: str) -> Value:
-    constants: dict[str, Value] = {"true": True, "false": False, "undefined": UNDEFINED, "error": ERROR}
-    # An attribute of this job or of the machine: nothing is there to look it up in, at submit.
-    return constants.get(name, UNDEFINED)
-
-
-def _choose(condition: Value, yes: Value, no: Value) -> Value:
-    if isinstance(condition, bool | int | float):
-        return yes if condition else no
-    return condition if condition in (UNDEFINED, UNKNOWN) else ERROR
-
-
-def _unary(sign: str, value: Value) -> Value:
-    if isinstance(value, Special):
-        return value
-    if sign == "!":
-        return ERROR if isinstance(value, str) else not value
-    if isinstance(value, bool | str) or (sign == "~" and isinstance(value, float)):
-        return ERROR if isinstance(value, str) else UNKNOWN
-    return {"+": value, "-": -value}[sign] if sign != "~" else ~int(value)
-
-
-def _binary(operator: str, left: Value, right: Value) -> Value:  # noqa: PLR0911 - one return per kind of operator
-    if operator in ("&&", "||"):
-        decisive = operator == "||"
-        truths = [bool(side) if isinstance(side, bool | int | float) else side for side in (left, right)]
-        if any(side is decisive for side in truths):
-            return decisive if truths[0] is decisive or truths[0] in (UNDEFINED, UNKNOWN) else _worst(truths)
-        return (not decisive) if all(isinstance(side, bool) for side in truths) else _worst(truths)
-    if operator in ("=?=", "is", "=!=", "isnt"):
-        if UNKNOWN in (left, right):
-            return UNKNOWN
-        return (type(left) is type(right) and left == right) is (operator in ("=?=", "is"))
-    for special in (UNKNOWN, ERROR, UNDEFINED):
-        if special in (left, right):
-            return special
-    if isinstance(left, str) and isinstance(right, str) and operator in ("==", "!="):
-        # Strings compare without case (ClassAd reference, operators).
-        return (left.lower() == right.lower()) is (operator == "==")
-    if isinstance(left, str) or isinstance(right, str):
-        return UNKNOWN if isinstance(left, str) and isinstance(right, str) else ERROR
-    if isinstance(left, bool | int | float) and isinstance(right, bool | int | float):
-        return _numbers(operator, left, right)
-    return UNKNOWN
-
-
-def _worst(sides: list[bool | str | Special]) -> Value:
-    return (
-        UNKNOWN
-        if UNKNOWN in sides
-        else ERROR
-        if ERROR in sides or any(isinstance(s, str) for s in sides)
-        else UNDEFINED
-    )
-
-
-def _numbers(operator: str, left: float, right: float) -> Value:
-    compare = {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right}
-    compare[">="] = left >= right
-    if operator in compare:
-        return compare[operator]
-    if operator in ("+", "-", "*"):
-        result = {"+": left + right, "-": left - right, "*": left * right}[operator]
-        return result if math.isfinite(result) else UNKNOWN
-    if operator in ("/", "%"):
-        if not right:
-            return ERROR
-        if isinstance(left, int) and isinstance(right, int):
-            quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
-            return quotient if operator == "/" else left - quotient * right
-        return left / right if operator == "/" else UNKNOWN
-    return UNKNOWN

@@ -30,7 +30,8 @@ from roost.condor.rules.files import (
     REQUEST_DISK_THIN,
 )
 from roost.condor.rules.machine import mebibytes
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, Transfer, shown
+from roost.condor.rules.model import Effect, Finding, Severity, shown
+from roost.condor.rules.view import JobView, Transfer
 from roost.condor.vm_disk import Item
 from roost.errors import Location, RoostError
 from roost.host import process

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from roost.condor.expression import ExpressionError, Special, evaluate
+from roost.condor.expression import ExpressionError, evaluate
+from roost.condor.expression_values import Special
 from roost.condor.source_text import BLANKS, Traced
 from roost.errors import Location
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from roost.condor.expression import UNKNOWN, as_bool, parses
+from roost.condor.expression import as_bool, parses
+from roost.condor.expression_values import UNKNOWN
 from roost.condor.lint import lint_text
 from roost.condor.rules import Effect
 

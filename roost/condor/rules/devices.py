@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, bus_of, check, is_cd, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
+from roost.condor.rules.view import JobView, bus_of, is_cd
 from roost.condor.vm_disk import Item, guest_slots
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE

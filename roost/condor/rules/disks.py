@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, is_cd, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
+from roost.condor.rules.view import JobView, is_cd
 from roost.condor.vm_disk import Field, Item, scan
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE

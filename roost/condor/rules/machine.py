@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from roost.condor.expression import ExpressionError, evaluate
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
+from roost.condor.rules.view import JobView
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _SECTION = "reference, section 1"

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from roost.condor.expression import parses
-from roost.condor.rules.model import Effect, Finding, JobView, Rule, Severity, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, Rule, Severity, check, rule, shown
+from roost.condor.rules.view import JobView
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, Stage, Transfer, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
+from roost.condor.rules.view import JobView, Transfer
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK = Effect.OK

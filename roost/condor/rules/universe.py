@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from roost.condor.expression import as_bool, parses
-from roost.condor.rules.model import Effect, Finding, JobView, Severity, Stage, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
+from roost.condor.rules.view import JobView
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _SECTION = "reference, section 1"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.rules.model import Command, Effect, Finding, JobView, Severity, check, rule, shown
+from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
+from roost.condor.rules.view import Command, JobView
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE

@@ -1,0 +1,209 @@
+"""One job of a description as rules see it: expanded commands, disks, transfers, which disk boots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from roost.condor.expression import as_bool
+from roost.condor.language import Description, Job
+from roost.condor.source_text import Traced
+from roost.condor.submit_macros import Expander
+from roost.condor.vm_disk import Item, scan
+from roost.errors import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command with its expanded value, never empty. `unknown`: part of the value is decided at submit time."""
+
+    name: str
+    value: Traced
+
+    @property
+    def text(self) -> str:
+        """The expanded value."""
+        return self.value.text
+
+    @property
+    def where(self) -> Location:
+        """Where the value begins."""
+        return self.value.at()
+
+    @property
+    def unknown(self) -> bool:
+        """Whether part of the value is only known at submit time."""
+        return self.value.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One item of transfer_input_files: as written, and the name it has in the sandbox."""
+
+    text: str
+    where: Location
+
+    @property
+    def is_url(self) -> bool:
+        """Whether a plugin fetches it."""
+        return "://" in self.text
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme in lower case, or nothing."""
+        return self.text.partition("://")[0].lower() if self.is_url else ""
+
+    @property
+    def is_contents(self) -> bool:
+        """Whether a whole folder's contents travel (`dir/`)."""
+        return self.text.endswith("/") and not self.is_url
+
+    @property
+    def name(self) -> str:
+        """The basename; a URL's query is cut."""
+        path = self.text.partition("?")[0].partition("#")[0] if self.is_url else self.text
+        return path.rstrip("/").rpartition("/")[2]
+
+
+@dataclass
+class JobView:
+    """One job as rules see it: expanded commands, disks, transfers."""
+
+    description: Description
+    job: Job
+    expander: Expander
+    cache: dict[str, Command | None] = field(default_factory=dict)
+
+    def get(self, *names: str) -> Command | None:
+        """Return the first of these commands that has a value, or None. Aliases come after the name."""
+        for name in names:
+            if name not in self.cache:
+                entry = self.job.table.get(name.lower())
+                value = self.expander.expand(entry.value).strip() if entry else None
+                # The value of "vm_memory = $(X)" is nothing, or not known yet.
+                self.cache[name] = Command(name, value) if entry and value and (value.text or value.unknown) else None
+                if entry:
+                    self.expander.used.add(name.lower())
+            if self.cache[name]:
+                return self.cache[name]
+        return None
+
+    def place_of(self, name: str) -> Location:
+        """Return where a command stands, even an empty one; else the end of the description."""
+        entry = self.job.table.get(name.lower())
+        if entry:
+            return entry.where
+        if self.job.queue:
+            line = self.job.queue.line.at()
+            return Location(line.file, line.line, 1)
+        return self.description.end
+
+    def boolean(self, *names: str) -> bool:
+        """Return a boolean command as condor_submit evaluates it; false when unset, wrong or unknown."""
+        command = self.get(*names)
+        return command is not None and not command.unknown and as_bool(command.text) is True
+
+    @cached_property
+    def is_vm(self) -> bool:
+        """Whether the job is for the vm universe (or may be: its text is not all known)."""
+        universe = self.get("universe", "JobUniverse")
+        if universe is None:
+            return self.description.incomplete
+        return universe.unknown or universe.text.lower() == "vm" or universe.text.startswith("13")
+
+    @cached_property
+    def hypervisor(self) -> str | None:
+        """`kvm` or `xen`, or None when vm_type is neither."""
+        vm_type = self.get("vm_type", "JobVMType")
+        kind = vm_type.text.lower() if vm_type and not vm_type.unknown else ""
+        return kind if kind in ("kvm", "xen") else None
+
+    @cached_property
+    def disks(self) -> tuple[Item, ...]:
+        """vm_disk's items that are not empty, with offsets into its value."""
+        command = self.get("vm_disk")
+        if not command or not self.hypervisor:
+            return ()
+        return tuple(item for item in scan(command.text) if item.text)
+
+    @cached_property
+    def usable_disks(self) -> tuple[Item, ...]:
+        """The disks with a file, a device and a permission: the others never reach libvirt."""
+        return tuple(item for item in self.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
+
+    @cached_property
+    def boot_disk(self) -> Item | None:
+        """The disk that the firmware or pygrub tries, if any.
+
+        libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order; HTCondor's
+        script makes a CD of every path with `iso`, and CDs are not booted.
+        """
+        disks = [item for item in self.usable_disks if not is_cd(item)]
+        if not disks:
+            return None
+        first = bus_of(disks[0])
+        same = [item for item in disks if bus_of(item) == first]
+        return min(same, key=lambda item: (len(item.fields[1].text), item.fields[1].text))
+
+    def disk_place(self, offset: int) -> Location:
+        """Return where offset `offset` of vm_disk's value stands."""
+        command = self.get("vm_disk")
+        return command.value.at(offset) if command else self.place_of("vm_disk")
+
+    @cached_property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The items of transfer_input_files; outer double quotes are taken off, as HTCondor 24.12 does."""
+        return _listed(self.get("transfer_input_files", "TransferInput"))
+
+    @cached_property
+    def outputs(self) -> tuple[Transfer, ...]:
+        """The items of transfer_output_files."""
+        return _listed(self.get("transfer_output_files", "TransferOutput"))
+
+    @cached_property
+    def transfers_known(self) -> bool:
+        """Whether all names in the sandbox can be told from the description."""
+        command = self.get("transfer_input_files", "TransferInput")
+        return not (command and command.unknown) and not any(transfer.is_contents for transfer in self.transfers)
+
+    @cached_property
+    def sandbox(self) -> frozenset[str]:
+        """The names that transfer_input_files puts into the sandbox."""
+        return frozenset(transfer.name for transfer in self.transfers)
+
+    def transferred(self, path: str) -> bool:
+        """Return whether a file of this name is in the sandbox (HTCondor compares basenames)."""
+        return path.rpartition("/")[2] in self.sandbox
+
+    def maybe_transferred(self, path: str) -> bool:
+        """Return whether a file of this name is, or could be, in the sandbox."""
+        return not self.transfers_known or self.transferred(path)
+
+
+def is_cd(item: Item) -> bool:
+    """Return whether HTCondor's script makes a CD-ROM of this disk."""
+    return "iso" in item.fields[0].text
+
+
+def bus_of(item: Item) -> str:
+    """Return the prefix of a disk's device that decides its bus: vd, sd, hd, xvd, or nothing known."""
+    match = re.match(r"[a-z]*?d(?=[a-z])", item.fields[1].text)
+    return match.group() if match else ""
+
+
+def _listed(command: Command | None) -> tuple[Transfer, ...]:
+    if not command:
+        return ()
+    value = command.value
+    if len(value.text) > 1 and value.text[0] == value.text[-1] == '"':
+        value = value.cut(1, len(value.text) - 1)
+    return tuple(Transfer(part.text, part.at()) for part in _parts(value) if part.text)
+
+
+def _parts(value: Traced) -> Iterator[Traced]:
+    start = 0
+    for piece in value.text.split(","):
+        yield value.cut(start, start + len(piece)).strip()
+        start += len(piece) + 1
