@@ -208,6 +208,11 @@ def _attributes(recipe: Recipe, where: Where) -> Iterator[Problem]:
         yield from _attribute_name(name.lower(), name, key)
         if isinstance(value, str) and "$$" in value:
             yield Problem(f"the value of {name} has $$, which HTCondor would expand on the execution point", key)
+        if isinstance(value, str) and re.search(r'\\(?:"|$)', value):
+            # The old ClassAd syntax, which condor_submit reads here, takes it; the new one would not end the string.
+            yield Problem(
+                f"the value of {name} has a backslash before a quote or at its end", key, "put a blank between"
+            )
         if isinstance(value, float) and not math.isfinite(value):
             yield Problem(f"the value of {name} is no number that ClassAds have", key)
         seen.add(name.lower())

@@ -1,7 +1,7 @@
 """A file of jobs: comma-separated values, one job a row, whose first row names the variables.
 
-A column named as a disk of the recipe (characters that a name cannot have written `_`) gives each job its own file
-for that disk; `mac` gives it its own address; every other column is a variable `$(NAME)` for the recipe's commands.
+A column named as a disk of the recipe (`variable_of`) gives each job its own file for that disk; `mac` gives it its
+own address; every other column is a variable `$(NAME)` for the recipe's commands and attributes.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Jobs:
 
 
 def variable_of(disk: str) -> str:
-    """Return the name of the column for a disk: `io-disk` is `io_disk`."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", disk)
-    return f"_{name}" if name[:1].isdigit() else name
+    """Return the name of the column for a disk: `io-disk` is `io_disk`, `io-2` is `io2` (see `_header`)."""
+    name = re.sub(r"_+(?=[0-9])", "", re.sub(r"[^A-Za-z0-9_]", "_", disk))
+    return f"disk{name}" if name[:1].isdigit() else name
 
 
 def read_jobs(path: Path) -> Jobs:
@@ -116,6 +116,12 @@ def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
         lower = name.lower()
         if not _NAME.fullmatch(name):
             yield f"{name!r} is no name of a variable", "letters, digits and _ only, such as io"
+        elif re.search(r"_[0-9]", name):
+            # Seen with 24.12: `queue io_2 from (` is "Invalid Queue count expression".
+            yield (
+                f"condor_submit takes no variable {name}: a digit cannot follow _",
+                f"{re.sub('_+(?=[0-9])', '', name)}",
+            )
         elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(("vm_", "xen_", "my_")):
             yield f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
         elif lower in seen:

@@ -149,8 +149,12 @@ def problems(
     if jobs is None:
         return
     taken = {disk.file for disk in disks.values()} | set(kernel_names(kernel_of(recipe, hypervisor)))
+    columns: dict[str, str] = {}
     for name, disk in disks.items():
         if variable_of(name) in jobs.variables:
+            other = columns.setdefault(variable_of(name), name)
+            if other != name:
+                yield Problem(f"the column {variable_of(name)} is that of two disks, {other} and {name}")
             yield from _per_job(name, disk, hypervisor, transfer, jobs, taken - {disk.file})
     yield from _addresses(recipe, jobs)
 

@@ -1,0 +1,180 @@
+"""One job a row: per-job disks, their names when they come back, and files of jobs with mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roost.condor.emit import submit_description
+from roost.condor.jobs_file import Jobs, parse_jobs, read_jobs, variable_of
+from roost.condor.lint import lint_text
+from roost.errors import RecipeError, UsageError
+from tests.unit.submitting import BUILT, IO, ROOT, MiB, jobs_of, recipe
+
+
+def parsed(text: str) -> Jobs:
+    return parse_jobs(text, "jobs.csv", Path("/jobs"))
+
+
+def refused(text: str, transfer: str = "files", **changes: object) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        submit_description(recipe(**changes), "kvm", files=BUILT, transfer=transfer, jobs=parsed(text))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_each_job_has_its_disk_and_returns_it_under_its_own_name() -> None:
+    made = recipe(submit={"return": ["io"], "attributes": {"Sample": "$(sample)"}})
+    text = submit_description(made, "kvm", files=BUILT, jobs=parsed('io,sample\na/one.raw,"x y"\n/b/two.img,z\n'))
+    first, second = jobs_of(text)
+    assert first["VMPARAM_vm_Disk"] == "root.qcow2:vda:w:qcow2,one.raw:vdb:w:raw"
+    assert second["VMPARAM_vm_Disk"] == "root.qcow2:vda:w:qcow2,two.img:vdb:w:raw"
+    assert first["TransferInput"] == "root.qcow2,a/one.raw"
+    assert second["TransferInput"] == "root.qcow2,/b/two.img"
+    assert first["TransferOutput"] == "one.raw" and second["TransferOutput"] == "two.img"
+    assert first["TransferOutputRemaps"] == "one.raw = one-7.0.raw"
+    assert second["TransferOutputRemaps"] == "two.img = two-7.1.img"
+    assert (first["Sample"], second["Sample"]) == ("x y", "z")
+    assert not [line for line in lint_text(text, environment={}).render() if ": error: " in line]
+
+
+def test_one_column_and_disks_from_a_url() -> None:
+    text = submit_description(
+        recipe(), "kvm", files=BUILT, transfer="osdf:///pool/i", jobs=parsed("io\none.raw\ntwo.raw\n")
+    )
+    first, second = jobs_of(text)
+    assert first["TransferInput"] == "osdf:///pool/i/root.qcow2,one.raw"
+    assert second["VMPARAM_vm_Disk"].endswith(",two.raw:vdb:w:raw")
+
+
+def test_a_hundred_jobs_return_a_hundred_different_files_none_of_which_was_submitted() -> None:
+    names = [f"io-{number}.raw" for number in range(100)]
+    text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed("\n".join(["io", *names])))
+    returned = [ad["TransferOutputRemaps"].partition(" = ")[2] for ad in jobs_of(text)]
+    assert len(set(returned)) == 100 and not set(returned) & set(names)
+
+
+def test_shared_disks_are_each_jobs_own_and_absolute() -> None:
+    made = recipe(disks=[{**ROOT, "readonly": True}, IO])
+    text = submit_description(made, "kvm", files=BUILT, transfer="shared", jobs=parsed("io\n/s/1.raw\n/s/2.raw\n"))
+    first, second = jobs_of(text)
+    assert first["VMPARAM_vm_Disk"] == "/images/debian-12/root.qcow2:vda:r:qcow2,/s/1.raw:vdb:w:raw"
+    assert second["VMPARAM_vm_Disk"].endswith(",/s/2.raw:vdb:w:raw")
+
+
+def test_jobs_that_would_write_one_shared_disk_together_are_refused() -> None:
+    (problem,) = refused("io\n/s/1.raw\n/s/2.raw\n", "shared")
+    assert "2 jobs would write the shared disk root.qcow2 at once" in problem
+    made = [{**ROOT, "readonly": True}, IO]
+    assert "is the disk of line 2 too" in refused("io\n/s/1.raw\n/s/1.raw\n", "shared", disks=made)[0]
+    assert "is not absolute" in refused("io\n1.raw\n", "shared")[0]
+
+
+def test_request_disk_covers_the_largest_disk_of_the_jobs(tmp_path: Path) -> None:
+    with (tmp_path / "big.raw").open("wb") as big:
+        big.truncate(2048 * MiB)
+    (tmp_path / "jobs.csv").write_text("io\nbig.raw\nsmall.raw\n")
+    text = submit_description(recipe(), "kvm", files=BUILT, jobs=tmp_path / "jobs.csv")
+    assert all(int(ad["RequestDisk"]) > (1300 + 2048) * 1024 for ad in jobs_of(text))
+
+
+def test_addresses_from_the_file() -> None:
+    network = {"network": "nat", "mac": "auto"}
+    text = submit_description(
+        recipe(machine=network),
+        "kvm",
+        files=BUILT,
+        jobs=parsed("io,mac\na.raw,02:00:00:00:00:01\nb.raw,02:00:00:00:00:02"),
+    )
+    assert [ad["JobVM_MACADDR"] for ad in jobs_of(text)] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
+    assert "another job's too" in refused("io,mac\na,02:00:00:00:00:01\nb,02:00:00:00:00:01", machine=network)[0]
+    assert "no address of one machine" in refused("io,mac\na,01:00:00:00:00:01", machine=network)[0]
+    fixed = {"network": "nat", "mac": "02:00:00:00:00:01"}
+    assert "2 jobs would have the address" in refused("io\na\nb", machine=fixed)[0]
+
+
+def test_automatic_addresses_differ_from_job_to_job() -> None:
+    made = recipe(machine={"network": "nat", "mac": "auto"})
+    text = submit_description(made, "kvm", files=BUILT, jobs=parsed("io\n" + "\n".join(f"{n}.raw" for n in range(300))))
+    addresses = [ad["JobVM_MACADDR"] for ad in jobs_of(text)]
+    assert len(set(addresses)) == 300 and addresses[257] == "02:00:00:07:01:01"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "there are no jobs"),
+        ("io\n", "no job"),
+        ("io,io\na,b\n", "two columns"),
+        ("io,2nd\na,b\n", "no name of a variable"),
+        ("io_2\na\n", "a digit cannot follow _"),
+        ("io,Log\na,b\n", "would be taken for"),
+        ("io,input\na,b\n", "would be taken for"),
+        ("io,vm_disk\na,b\n", "would be taken for"),
+        ("io,Process\na,b\n", "would be taken for"),
+        ("io,n\na\n", "1 values for 2 variables"),
+        ("n,io\n#x,a\n", "begin with #"),
+        ("n,io\n),a\n", "begin with )"),
+        ('io,n\na,"b,c"\n', "a comma"),
+        ("io,n\na,$(HOME)\n", "a comma, a $"),
+        ('io,n\na,"b\nc"\n', "a line break"),
+        ("io,n\na,b\\\n", "at the end"),
+        ('io,n\na,"b\n', "no comma-separated values"),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parsed(text)
+    assert what in str(caught.value) and str(caught.value).startswith("jobs.csv")
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("", "characters"),
+        ("a b.raw", "characters"),
+        ("https://h.example/a.raw", "characters"),
+        ("isolated.raw", "iso"),
+        ("x/root.qcow2", "would overwrite"),
+        ("folder/", "characters"),
+    ],
+)
+def test_a_disk_that_htcondor_would_misread_is_told_with_its_line(value: str, what: str) -> None:
+    (problem,) = refused(f"io,n\n{value},1\n")
+    assert what in problem and problem.startswith("jobs.csv:2")
+
+
+def test_every_bad_row_is_told() -> None:
+    assert [text.partition(": ")[0] for text in refused("io\na b\nc.raw\niso\n")] == ["jobs.csv:2", "jobs.csv:4"]
+
+
+def test_the_label_is_no_jobs_disk() -> None:
+    text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed("io\nx/debian-12\n"))
+    assert jobs_of(text)[0]["Cmd"].endswith("debian-12-job")
+
+
+def test_a_name_that_no_variable_can_have() -> None:
+    names = ("io", "io-disk", "io-disk.2", "2nd", "a_1")
+    assert [variable_of(name) for name in names] == ["io", "io_disk", "io_disk2", "disk2nd", "a1"]
+    disks = [ROOT, {**IO, "name": "io-2"}]
+    text = submit_description(recipe(disks=disks, submit={}), "kvm", jobs=parsed("io2\nx.raw\n"))
+    assert ",x.raw:vdb:w:raw" in jobs_of(text)[0]["VMPARAM_vm_Disk"]
+
+
+def test_a_column_is_one_disks_only() -> None:
+    disks = [ROOT, {**IO, "name": "io-2"}, {"name": "io2", "filesystem": "ext4", "size": "9MiB"}]
+    assert "that of two disks, io-2 and io2" in refused("io2\nx.raw\n", disks=disks, submit={})[0]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_jobs(tmp_path / "none.csv")
+    (tmp_path / "odd.csv").write_bytes(b"io\n\xff\n")
+    with pytest.raises(UsageError, match="UTF-8"):
+        read_jobs(tmp_path / "odd.csv")
+
+
+def test_spreadsheets_write_a_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_bytes(b"\xef\xbb\xbfio, n\r\n a.raw , 1\r\n\r\n")
+    jobs = read_jobs(tmp_path / "jobs.csv")
+    assert (jobs.variables, jobs.rows, jobs.folder) == (("io", "n"), (("a.raw", "1"),), tmp_path)
