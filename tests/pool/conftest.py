@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.calls import build
-from tests.pool import harness, rootfs, tiny
+from tests.pool import harness, modes, rootfs, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
 
@@ -174,3 +174,9 @@ def pool_smoke(pools: Pools, smoke: Path) -> Future[PoolResult]:
 def pool_debian(pools: Pools) -> Future[PoolResult]:
     """The image `debian-12` with the submit description that its build left."""
     return pools.start("debian-12", [Job("debian-12", build("debian-12") / "kvm.sub")])
+
+
+@pytest.fixture(scope="session")
+def pool_modes(pools: Pools, smoke: Path) -> Future[PoolResult]:
+    """The image `smoke`, submitted in every way that roost knows."""
+    return pools.start("modes", [make(smoke, pools.inputs("modes", name)) for name, make in modes.ALL.items()])

@@ -1,0 +1,108 @@
+"""Every way to submit the image `smoke` that its submit vocabulary has, as jobs for a pool."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from roost import manifest
+from roost.condor.emit import submit_description
+from roost.condor.from_recipe import BuiltFiles
+from roost.recipe import loader
+from roost.recipe.model import Recipe
+from tests.images.calls import PROJECT
+from tests.pool.job import Job
+
+#: What each job of the file of jobs gets as input; the example job adds it up.
+NUMBERS: Mapping[str, Sequence[int]] = {"one": (1, 2, 3), "two": (10, 20), "three": (7,)}
+
+
+def recipe(**submit: Any) -> Recipe:
+    """Return the recipe of `smoke`, its `submit` part changed."""
+    shipped = loader.load("smoke", PROJECT).recipe
+    return shipped.model_copy(update={"submit": shipped.submit.model_copy(update=submit)})
+
+
+def image(built: Path, folder: Path) -> BuiltFiles:
+    """Copy the image's disks into an empty folder; return what the description is to know of them."""
+    record = manifest.read(built)
+    assert record is not None
+    for file in record.files:
+        subprocess.run(["cp", "--sparse=always", str(built / file.name), str(folder)], check=True)
+    return BuiltFiles(folder.absolute(), {file.name: file.virtual for file in record.files})
+
+
+def _job(folder: Path, text: str, *, shared: bool = False) -> Job:
+    (folder / "job.sub").write_text(text)
+    return Job(folder.name, folder / "job.sub", shared=shared)
+
+
+def all_returned(built: Path, folder: Path) -> Job:
+    """Two disks, both of which come back under names of their own."""
+    files = image(built, folder)
+    return _job(folder, submit_description(recipe(returns=("root", "io")), "kvm", files=files))
+
+
+def to_folder(built: Path, folder: Path) -> Job:
+    """What comes back goes to a folder."""
+    files = image(built, folder)
+    (folder / "results").mkdir()
+    return _job(folder, submit_description(recipe(), "kvm", files=files, output_folder="results"))
+
+
+def none_returned(built: Path, folder: Path) -> Job:
+    """Nothing is asked back."""
+    files = image(built, folder)
+    return _job(folder, submit_description(recipe(returns=()), "kvm", files=files))
+
+
+def no_output(built: Path, folder: Path) -> Job:
+    """vm_no_output_vm: HTCondor empties the sandbox."""
+    files = image(built, folder)
+    return _job(folder, submit_description(recipe(returns=(), no_output=True), "kvm", files=files))
+
+
+def overlay(built: Path, folder: Path) -> Job:
+    """The root disk is an overlay: its base travels with it, and only the overlay is in vm_disk."""
+    files = image(built, folder)
+    (folder / "root.qcow2").rename(folder / "base.qcow2")
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "root.qcow2"]
+    subprocess.run(argv, cwd=folder, check=True, timeout=60)
+    pair = BuiltFiles(
+        files.folder, {**files.sizes, "base.qcow2": files.sizes["root.qcow2"]}, {"root.qcow2": "base.qcow2"}
+    )
+    return _job(folder, submit_description(recipe(returns=("root", "io")), "kvm", files=pair))
+
+
+def shared(built: Path, folder: Path) -> Job:
+    """Nothing travels: the disks are on a file system that all machines see, and change in place."""
+    files = image(built, folder)
+    return _job(folder, submit_description(recipe(), "kvm", transfer="shared", files=files), shared=True)
+
+
+def jobs_file(built: Path, folder: Path) -> Job:
+    """One cluster from a file of jobs, each with an io disk and an input of its own."""
+    files = image(built, folder)
+    for name, numbers in NUMBERS.items():
+        shutil.copyfile(folder / "io.raw", folder / f"io-{name}.raw")
+        (folder / "numbers.txt").write_text("".join(f"{number}\n" for number in numbers))
+        argv = ["debugfs", "-w", "-f", "-", f"io-{name}.raw"]
+        # The guest makes the folder itself when it is missing.
+        script = b"mkdir /input\ncd /input\nwrite numbers.txt numbers.txt\n"
+        subprocess.run(argv, cwd=folder, check=True, timeout=60, input=script, capture_output=True)
+    (folder / "jobs.csv").write_text("io\n" + "".join(f"io-{name}.raw\n" for name in NUMBERS))
+    return _job(folder, submit_description(recipe(), "kvm", files=files, jobs=folder / "jobs.csv"))
+
+
+ALL = {
+    "all-returned": all_returned,
+    "to-folder": to_folder,
+    "none-returned": none_returned,
+    "no-output": no_output,
+    "overlay": overlay,
+    "shared": shared,
+    "jobs-file": jobs_file,
+}
