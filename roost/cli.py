@@ -184,7 +184,10 @@ def lint(_context: object, file: str, json: bool = False) -> None:
     from roost import pipeline
 
     report = pipeline.lint(Path(file))
-    console.write_json(report.to_json()) if json else console.write_text("\n".join(report.render()) or "nothing to say: HTCondor runs this")
+    if json:
+        console.write_json(report.to_json())
+    else:
+        console.write_text("\n".join(report.render()) or "nothing to say: HTCondor runs this")
     _finish(report.ok)
 
 

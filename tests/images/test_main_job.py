@@ -35,7 +35,7 @@ def _ad(folder: Path) -> dict[str, Any]:
     program = (
         "import htcondor, json, sys\n"
         "ad = next(iter(htcondor.Submit(open('kvm.sub').read()).jobs(count=1, clusterid=1)))\n"
-        "print(json.dumps({key: str(ad.lookup(key)) for key in ad.keys()}))\n"
+        "print(json.dumps({key: str(ad.lookup(key)).strip(chr(34)) for key in ad.keys()}))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -87,7 +87,7 @@ def test_condor_submits_own_parser_takes_the_submit_description(name: str) -> No
     assert int(ad["RequestDisk"]) * 1024 >= sum(files[disk[0]]["virtual"] for disk in disks)
     assert {disk[0] for disk in disks} == set(ad["TransferInput"].split(","))
     assert all((folder / disk[0]).is_file() for disk in disks)
-    assert ad["JobVMNetworking"] == "False"
+    assert ad["JobVMNetworking"].lower() == "false"
     assert (ad["ShouldTransferFiles"], ad["WhenToTransferOutput"]) == ("YES", "ON_EXIT")
 
 
@@ -145,8 +145,8 @@ def silent_mirror() -> Iterator[str]:
 
 def _recipe(project: Path, **debian: object) -> None:
     (project / "recipes" / "broken.yaml").write_text(
-        f"extends: [base/debian.yaml]\nname: broken\nos: {{debian: {json.dumps({'suite': 'bookworm', **debian})}}}\n"
-        "disks:\n  - {name: root, partitions: [{mount: /, free: 64MiB}]}\n"
+        f"extends: [base/debian.yaml]\nname: broken\njob: {{command: 'true'}}\n"
+        f"os: {{debian: {json.dumps({'suite': 'bookworm', **debian})}}}\n"
     )
 
 
@@ -156,7 +156,7 @@ def test_a_mirror_that_does_not_answer_is_one_clear_error(project: Path, silent_
     ran = roost("build", "broken", cwd=project)
     assert ran.code != 0
     assert time.monotonic() - start < 120
-    assert silent_mirror.split("//")[1].split("/")[0] in ran.err
+    assert silent_mirror in ran.err
     assert "Traceback" not in ran.err
     assert _leftovers(project) == []
 
@@ -177,9 +177,9 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(project: Path, debian
         f"mount -t tmpfs -o size=64m none {project}/build && cd {project} &&"
         f" {sys.executable} -P -m roost build big; code=$?; ls -A build; exit $code"
     )
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"])]
     done = subprocess.run(
-        ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"])]
-        + ["sh", "-c", program],
+        [*unshare, "sh", "-c", program],
         capture_output=True,
         text=True,
         timeout=300,
