@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -50,13 +51,16 @@ class Pools:
 
 
 @pytest.fixture(scope="session")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
+def pools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
     """Make the root file system if there is none yet, and run pools until the session ends."""
     rootfs.make()
     made = Pools(tmp_path_factory.mktemp("pools"))
     yield made
     made.cancelled.set()
     made.executor.shutdown(cancel_futures=True)
+    # A gigabyte of disks, which nobody needs unless something went wrong.
+    if not request.session.testsfailed:
+        shutil.rmtree(made.folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
