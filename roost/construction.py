@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roost import cache, inputs, manifest, staging, submission
+from roost.condor import from_recipe, placement
 from roost.disk import check as disk_check
 from roost.disk import grub, qemu_img, readback, write
 from roost.disk.layout import boot_filesystem
@@ -58,6 +59,8 @@ def checked(loaded: Loaded) -> catalogue.KernelSpec:
     """Return the recipe's kernel; raise `RecipeError` with everything that is wrong before anything is built."""
     recipe = loaded.recipe
     problems = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
+    for hypervisor in recipe.hypervisors:
+        problems += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
     if recipe.os.debian is None:
         problems.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
     spec = None
@@ -118,7 +121,7 @@ def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stage
         written = write.write_disks(
             recipe, tree, target, namespace=namespace.current(), epoch=made.bootstrap.epoch, log_dir=log_dir
         )
-    formats = submission.image_formats(recipe)
+    formats = placement.image_files(recipe)
     with ThreadPoolExecutor(max_workers=2) as pool:
         witness = pool.submit(_read_back, recipe, written, stages, log_dir)
         with stages.stage("images", "qcow2, sums"):
@@ -128,7 +131,7 @@ def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stage
     for disk in written:
         if "raw" not in formats[disk.name]:
             disk.path.unlink()
-    submission.write(made.loaded, files, target)
+    submission.write(made.loaded, files, target, folder)
     record = Manifest(
         recipe.name,
         made.key,

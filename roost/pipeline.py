@@ -64,7 +64,7 @@ def build(name: str, *, events: Events, force: bool = False) -> Built:
         cached = record is not None
         if record is None:
             record = construction.construct(plan, folder, stages, log_dir)
-    snippets = submission.snippets(loaded, record)
+    snippets = submission.snippets(loaded, record, folder)
     return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets)
 
 
@@ -152,7 +152,7 @@ def boot(
         raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {name}")
     if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
-    vm = submission.machine(recipe, "kvm")
+    vm = submission.machine(loaded, "kvm", record, folder)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
         return run.boot(
             vm,
@@ -205,7 +205,7 @@ def submit(
     if hypervisor not in {None, "kvm", "xen"}:
         raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else loaded.recipe.hypervisors[0]
-    text = submission.describe(loaded, record.files, chosen, snippet=snippet)
+    text = submission.describe(loaded, record.files, chosen, folder, transfer=transfer, jobs=jobs, snippet=snippet)
     if output is not None:
         staging.write_atomically(output, text.encode())
     return text

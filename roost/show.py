@@ -78,8 +78,14 @@ def build(built: Built) -> str:
     lines += [
         "",
         "next:",
-        f"  inv boot {built.name}".ljust(44) + "test boot, as HTCondor would run it",
-        f"  cd {folder} && condor_submit kvm.sub".ljust(44) + "run it in your pool",
+        indented(
+            table(
+                [
+                    [f"inv boot {built.name}", "test boot, as HTCondor would run it"],
+                    [f"cd {folder} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
+                ]
+            )
+        ),
     ]
     return "\n".join(lines)
 
