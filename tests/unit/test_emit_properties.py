@@ -88,7 +88,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         disk: dict[str, Any] = {
             "name": name,
             "format": draw(st.sampled_from(["raw", "qcow2"])),
-            "device": draw(devices),
+            "device": draw(devices) if draw(st.booleans()) else None,
             "readonly": draw(st.booleans()),
         }
         if number == 0:
@@ -106,7 +106,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     submit: dict[str, Any] = {
         "return": [] if no_output or not writable else draw(st.lists(st.sampled_from(writable), unique=True)),
         "no_output": no_output,
-        "checkpoint": draw(st.booleans()),
+        "checkpoint": draw(st.sampled_from([False, False, False, False, True])),
         "xen_kernel": draw(st.sampled_from(["included", "files"])),
         "inputs": draw(st.lists(st.from_regex(r"[!-~]{1,12}", fullmatch=True), max_size=2)),
         "attributes": draw(
