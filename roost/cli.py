@@ -217,6 +217,17 @@ def check_code(_context: object) -> None:
     _finish(development.check_code())
 
 
+@verb()
+def bench(_context: object, json: bool = False) -> None:
+    """Measure what building costs: cold beside mmdebstrap alone, after a change to one file, with nothing changed."""
+    from roost import bench as measuring
+    from roost import show
+
+    with console.events() as events:
+        result = measuring.run(events)
+    console.write_json(result) if json else console.write_text(show.bench(result))
+
+
 class Roost(Program):
     """Invoke's program with roost's tasks, and with invoke's own --list."""
 
@@ -232,7 +243,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 
 invocation.install()
-ns = Collection(doctor, recipes, check, build, boot, submit, lint, explain, test, check_code)
+ns = Collection(doctor, recipes, check, build, boot, submit, lint, explain, test, check_code, bench)
 
 
 def main() -> None:

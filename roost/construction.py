@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from roost import cache, inputs, manifest, staging, submission
+from roost.boot import accelerator
 from roost.condor import from_recipe, placement
 from roost.disk import check as disk_check
 from roost.disk import grub, qemu_img, readback, write
@@ -113,6 +114,22 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
 
 
 def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stages, log_dir: Path) -> Manifest:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
+        probed = pool.submit(accelerator.probe)
+        return _stages(made, folder, target, work, stages, log_dir, pool, probed)
+
+
+def _stages(
+    made: Plan,
+    folder: Path,
+    target: Path,
+    work: Path,
+    stages: Stages,
+    log_dir: Path,
+    pool: ThreadPoolExecutor,
+    probed: Future[accelerator.Probe],
+) -> Manifest:
     recipe = made.loaded.recipe
     tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
     with stages.stage("tree", "unpack and customise"):
@@ -122,12 +139,11 @@ def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stage
             recipe, tree, target, namespace=namespace.current(), epoch=made.bootstrap.epoch, log_dir=log_dir
         )
     formats = placement.image_files(recipe)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        witness = pool.submit(_read_back, recipe, written, stages, log_dir)
-        with stages.stage("images", "qcow2, sums"):
-            files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
-            files += _kernel_files(recipe, kernel, tree, target)
-        facts = witness.result()
+    witness = pool.submit(_read_back, recipe, written, probed, stages, log_dir)
+    with stages.stage("images", "qcow2, sums"):
+        files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
+        files += _kernel_files(recipe, kernel, tree, target)
+    facts = witness.result()
     for disk in written:
         if "raw" not in formats[disk.name]:
             disk.path.unlink()
@@ -218,8 +234,15 @@ def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, t
     return files
 
 
-def _read_back(recipe: Recipe, written: tuple[WrittenDisk, ...], stages: Stages, log_dir: Path) -> dict[str, Any]:
+def _read_back(
+    recipe: Recipe,
+    written: tuple[WrittenDisk, ...],
+    probed: Future[accelerator.Probe],
+    stages: Stages,
+    log_dir: Path,
+) -> dict[str, Any]:
     """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
     with stages.stage("read back", "libguestfs"):
         images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
-        return dict(readback.readback(recipe, images, accelerator="tcg", log=log_dir / "readback.log").facts)
+        chosen: Literal["kvm", "tcg"] = "kvm" if probed.result().usable else "tcg"
+        return dict(readback.readback(recipe, images, accelerator=chosen, log=log_dir / "readback.log").facts)

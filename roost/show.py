@@ -127,3 +127,10 @@ def explain(result: Mapping[str, Any]) -> str:
             )
         )
     return "\n\n".join(parts)
+
+
+def bench(result: Mapping[str, Any]) -> str:
+    """Render what was measured, and the one ratio that is claimed."""
+    rows = [["", "wall", "CPU"]]
+    rows += [[what, f"{cost['wall']:.2f} s", f"{cost['cpu']:.2f} s"] for what, cost in result["costs"].items()]
+    return f"{table(rows)}\n\ncold build / mmdebstrap alone, CPU: {result['cold_cpu_ratio']:.2f}"
