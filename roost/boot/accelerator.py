@@ -58,6 +58,7 @@ class Probe:
     seconds: float
     kernel: str | None = None
     remembered: bool = False
+    kernel_seconds: float = 0.0
 
     @property
     def usable(self) -> bool:
@@ -67,13 +68,18 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """What a machine is run with. Deadlines are multiplied by `factor`; `measured` says that it is no guess."""
+    """What a machine is run with. Deadlines are multiplied by `factor`; `measured` says that it is no guess.
+
+    `kernel_seconds` is how long the kernel's own start took in that measurement, from its first line to its last:
+    a guest whose kernel takes longer shares the host with others.
+    """
 
     name: Accel
     cpu: str
     factor: float
     measured: bool
     probe: Probe | None
+    kernel_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +89,18 @@ class _Outcome:
     ran: bool
     started: bool
     seconds: float
+    kernel_seconds: float
     status: int | None
     said: str
     console: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a kernel boots under TCG here: seconds in all, and of the kernel's own start."""
+
+    seconds: float
+    kernel_seconds: float
 
 
 def qemu() -> str:
@@ -110,7 +125,9 @@ def choose(
         raise UsageError("--accel tcg and --require-kvm exclude each other")
     known = None if accel == "tcg" else probe(kernel)
     if known and known.usable:
-        return Accelerator("kvm", CPU["kvm"], max(1.0, known.seconds / REFERENCE_SECONDS), True, known)
+        return Accelerator(
+            "kvm", CPU["kvm"], max(1.0, known.seconds / REFERENCE_SECONDS), True, known, known.kernel_seconds or None
+        )
     if known and (require_kvm or accel == "kvm"):
         raise HostError(f"KVM does not work here: {known.seen}", hint=known.fix)
     if known and events:
@@ -122,8 +139,10 @@ def choose(
             known, state="no-kernel", seen=f"{known.kernel} boots neither under KVM nor under TCG", fix=_NO_KERNEL
         )
         _forget("kvm")
-    factor = max(1.0, measured / REFERENCE_SECONDS) if measured else UNMEASURED_FACTOR
-    return Accelerator("tcg", CPU["tcg"], round(factor, 2), measured is not None, known)
+    if measured is None:
+        return Accelerator("tcg", CPU["tcg"], UNMEASURED_FACTOR, False, known)
+    factor = round(max(1.0, measured.seconds / REFERENCE_SECONDS), 2)
+    return Accelerator("tcg", CPU["tcg"], factor, True, known, measured.kernel_seconds or None)
 
 
 _NO_KERNEL = "install a kernel to try with (apt-get install linux-image-cloud-amd64), or build an image first"
@@ -178,7 +197,8 @@ def _open(device: Path) -> Probe | None:
 def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
     seconds = round(outcome.seconds, 2)
     if outcome.ran:
-        return Probe("works", f"{kernel.name} booted under KVM in {seconds:.1f} s", None, seconds, str(kernel))
+        seen = f"{kernel.name} booted under KVM in {seconds:.1f} s"
+        return Probe("works", seen, None, seconds, str(kernel), kernel_seconds=round(outcome.kernel_seconds, 2))
     if outcome.status is not None:
         # QEMU ended before the kernel did: its own words say why, the last line as a rule.
         lines = [line for line in outcome.said.splitlines() if "warning:" not in line]
@@ -197,21 +217,22 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
     )
 
 
-def pace(kernel: Path | None = None) -> float | None:
-    """Return the seconds that a kernel takes to boot under TCG here, or None; remembered like a probe."""
+def pace(kernel: Path | None = None) -> Pace | None:
+    """Return how fast a kernel boots under TCG here, or None if none does; remembered like a probe."""
     program = qemu()
     memory = _memory("tcg", program, Path("/dev/null"))
     if known := _recall(memory):
         with suppress(KeyError, TypeError, ValueError):
-            return float(known["seconds"])
+            return Pace(float(known["seconds"]), float(known["kernel_seconds"]))
     found = kernel or next(kernels(), None)
     if found is None:
         return None
     outcome = _boot(program, "tcg", found, TCG_DEADLINE)
     if not outcome.ran:
         return None
-    _remember(memory, {"seconds": round(outcome.seconds, 2), "kernel": str(found)})
-    return outcome.seconds
+    measured = Pace(round(outcome.seconds, 2), round(outcome.kernel_seconds, 2))
+    _remember(memory, {**asdict(measured), "kernel": str(found)})
+    return measured
 
 
 def kernels() -> Iterator[Path]:
@@ -281,7 +302,9 @@ def _boot(program: str, accel: Accel, kernel: Path, deadline: float) -> _Outcome
         console.close(seconds)
         complaints.seek(0)
         said = process.tail(complaints.read(65536))
-    return _Outcome(_has_run(console), console.size > 0, seconds, status, said, console.tail(5))
+    first, last = console.signs.get("kernel"), console.signs.get("panic")
+    kernel_seconds = last.seconds - first.seconds if first and last else 0.0
+    return _Outcome(_has_run(console), console.size > 0, seconds, kernel_seconds, status, said, console.tail(5))
 
 
 def _has_run(console: Console) -> bool:

@@ -123,7 +123,7 @@ class _Run:
         goal: Goal = "any" if self.recipe is None else "job" if self.recipe.job else "login"
         stays = bool(self.recipe and self.recipe.job and self.recipe.job.then == "stay")
         timeout = self.recipe.boot_test.timeout if self.recipe else TIMEOUT
-        return Plan(goal, timeout, self.accelerator.factor, stays)
+        return Plan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
 
     def path(self, name: str) -> Path:
         """Return the absolute path of a file that the machine names."""
@@ -258,8 +258,10 @@ def _layers(run: _Run, shape: Hardware) -> None:
                 argv, deadline=60, cwd=run.scratch, check=False, log=run.scratch / "log" / "qemu-img.log"
             )
             if done.returncode != 0:
-                said = process.tail((run.scratch / "log" / "qemu-img.log").read_bytes(), 2)
-                raise drive.RefusedError(f"{disk.file} is not {disk.format}", tail=said.splitlines()[-1])
+                said = " ".join(process.tail((run.scratch / "log" / "qemu-img.log").read_bytes(), 2).splitlines()[-1:])
+                raise drive.RefusedError(
+                    f"{disk.file} cannot be opened as {disk.format}", tail=f"{disk.file} as {disk.format}: {said}"
+                )
 
 
 def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: ThreadPoolExecutor) -> Evidence:

@@ -32,6 +32,10 @@ LOG_TAIL = 1 << 20
 #: Seconds in which QEMU must open its sockets, and answer a question.
 START = 20.0
 ANSWER = 10.0
+#: A serial port gives its bytes one by one: collecting them for a moment (seconds) spares the guest a wake-up of this
+#: process for each, unless there are many anyway.
+PAUSE = 0.02
+FULL = 4096
 #: A console that says nothing for so long stands at a prompt.
 QUIET = 0.25
 
@@ -214,6 +218,8 @@ async def _listening(
                 if sink:
                     sink(data)
                 session._changed.set()
+                if len(data) < FULL:
+                    await asyncio.sleep(PAUSE)
         console.close(session.now)
         session._changed.set()
 

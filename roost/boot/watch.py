@@ -8,8 +8,8 @@ systemd's 90 s for a unit to stop) are not scaled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from roost.boot.console import Console, Sign
@@ -43,6 +43,8 @@ PATIENCE: dict[str, tuple[float, float]] = {
 }
 #: A job may print the words of a panic; only silence afterwards makes them true.
 JOB_PATIENCE = (5.0, 30.0)
+#: A host that is shared is given at most so many times the time.
+SLOWEST = 5.0
 #: CPUs that sleep with interrupts off never wake up again.
 DEAD = 2.0
 #: After the power button (HTCondor's eviction): in all, and for a guest that does not say a word about it.
@@ -57,12 +59,26 @@ class Plan:
     """What is awaited: the goal, the whole time in seconds under KVM, the accelerator's factor.
 
     `stays` says that the job does not power the machine off: the power button is pressed when it is done.
+    `kernel_seconds` is what the kernel's start took when the factor was measured.
     """
 
     goal: Goal
     timeout: float
     factor: float
     stays: bool = False
+    kernel_seconds: float | None = None
+
+    def paced(self, phases: Sequence[tuple[Phase, float]]) -> Plan:
+        """Return the plan for a guest whose kernel took longer to start than the one measured: it shares the host.
+
+        The plan stays as it is until the kernel's phase is over, and for a guest that was quicker.
+        """
+        begins = dict(phases)
+        after = [begin for name, begin in phases if name in ("initrd", "init", "job", "power-off")]
+        if not self.kernel_seconds or "kernel" not in begins or not after:
+            return self
+        slower = (after[0] - begins["kernel"]) / self.kernel_seconds
+        return replace(self, factor=self.factor * min(max(slower, 1.0), SLOWEST))
 
     def limit(self, pair: tuple[float, float]) -> float:
         """Return the seconds that a pair of (scaled, by the clock) stands for here."""
@@ -128,9 +144,11 @@ def decide(plan: Plan, serial: Console, firmware: Console, events: list[Event], 
     """Return what to do at `now` seconds after the start."""
     if any(event.name in ("SHUTDOWN", "GUEST_PANICKED") for event in events):
         return Action("stop", "ended")
+    phases = timeline(serial.signs, firmware.signs, watch.paging_at)
+    phase, since = phases[-1]
+    plan = plan.paced(phases)
     if now >= plan.whole:
         return Action("stop", "timeout")
-    phase, since = timeline(serial.signs, firmware.signs, watch.paging_at)[-1]
     if action := _over(plan, serial, firmware, watch, phase, now):
         return action
     if watch.dead_since is not None and now - watch.dead_since >= DEAD and phase != "firmware":

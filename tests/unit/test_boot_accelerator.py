@@ -179,7 +179,7 @@ def test_who_insists_on_kvm_gets_the_reason(fake: Fake, device: Path, kernel: Pa
     fake(REFUSES, RUNS)
     for options in ({"accel": "kvm"}, {"accel": "auto", "require_kvm": True}):
         with pytest.raises(HostError, match="failed to set MSR"):
-            choose(kernel=kernel, **options)  # type: ignore[arg-type]
+            choose(kernel=kernel, **options)
 
 
 def test_a_kernel_that_boots_nowhere_proves_nothing(

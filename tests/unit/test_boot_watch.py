@@ -39,6 +39,14 @@ def test_deadlines_scale_with_the_factor() -> None:
     assert _until(KERNEL + "roost: job started\n", Plan("job", 60.0, 7.0)) == ("timeout", 420.0)
 
 
+def test_a_host_that_is_shared_gives_more_time() -> None:
+    plan = Plan("job", 60.0, 2.0, kernel_seconds=1.0)
+    assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("init", 4.0))).factor == 6.0
+    assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("init", 1.5))).factor == 2.0
+    assert plan.paced((("firmware", 0.0), ("kernel", 1.0))).factor == 2.0
+    assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("job", 900.0))).factor == 10.0
+
+
 def test_what_is_over_ends_at_once() -> None:
     for line, why in (
         ("Kernel panic - not syncing: x", "panic"),
