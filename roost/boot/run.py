@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import shutil
-import socket
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, drive, outcome
+from roost.boot import accelerator, drive, layers, outcome
 from roost.boot.accelerator import Accelerator
 from roost.boot.evidence import StoppedDisk
 from roost.boot.machine import DiskPlace, qemu_argv
 from roost.boot.verdict import Evidence, Verdict, judge
 from roost.boot.watch import Goal, Plan
-from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
+from roost.condor.hardware import HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
-from roost.errors import HostError, ImageError
+from roost.errors import ImageError
 from roost.events import Events, Stages
-from roost.host import paths, process
 from roost.recipe.model import Recipe
 
 #: Seconds that an image without a recipe may take under KVM.
@@ -159,7 +153,7 @@ def boot(
         candidate = folder / vm.kernel.kernel if vm.kernel else None
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
-    with _scratch() as scratch, ThreadPoolExecutor(max_workers=4, thread_name_prefix="roost-boot") as pool:
+    with layers.scratch() as scratch, ThreadPoolExecutor(max_workers=4, thread_name_prefix="roost-boot") as pool:
         run = _Run(vm, folder, recipe, chosen, scratch)
         before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
@@ -216,7 +210,7 @@ def _run_machine(
     try:
         shape = hardware(run.vm, machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
-            _layers(run, shape)
+            run.places.update(layers.make(shape, run.folder, run.scratch))
         patterns = [one.serial for one in (run.recipe.boot_test.expect if run.recipe else ()) if one.serial]
         program = accelerator.qemu()
         kernel = run.path(shape.kernel) if shape.kernel else None
@@ -247,23 +241,6 @@ def _run_machine(
     return seen, None
 
 
-def _layers(run: _Run, shape: Hardware) -> None:
-    for disk in shape.disks:
-        image = run.path(disk.file)
-        layer = None if disk.readonly else run.scratch / f"{disk.target}.qcow2"
-        run.places[disk.target] = DiskPlace(image, layer)
-        if layer is not None:
-            argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(image), layer.name]
-            done = process.run(
-                argv, deadline=60, cwd=run.scratch, check=False, log=run.scratch / "log" / "qemu-img.log"
-            )
-            if done.returncode != 0:
-                said = " ".join(process.tail((run.scratch / "log" / "qemu-img.log").read_bytes(), 2).splitlines()[-1:])
-                raise drive.RefusedError(
-                    f"{disk.file} cannot be opened as {disk.format}", tail=f"{disk.file} as {disk.format}: {said}"
-                )
-
-
 def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: ThreadPoolExecutor) -> Evidence:
     if seen is None:
         return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
@@ -282,25 +259,3 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
     status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None
     expectations = outcome.expectations(run.recipe, stopped, seen.matched)
     return seen.evidence(run.plan.goal, filesystems=filesystems, status=status, expectations=expectations)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for layers that is gone afterwards; what killed runs on this host left goes first."""
-    root = paths.cache_root() / "boot"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a folder of yours") from error
-    host = socket.gethostname()
-    for old in root.glob(f"{host}-*"):
-        pid = old.name.removeprefix(f"{host}-").partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(old, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{host}-{os.getpid()}-", dir=root))
-    try:
-        (scratch / "log").mkdir()
-        yield scratch
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(scratch)

@@ -123,7 +123,7 @@ class Session:
         """Send text to the guest's serial port, as a person at the terminal would."""
         if self._writer is not None:
             with contextlib.suppress(OSError):
-                self._writer.write(text.encode())
+                self._writer.write(text.encode("utf-8", "surrogateescape"))
                 await self._writer.drain()
 
     async def power_button(self) -> None:

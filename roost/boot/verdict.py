@@ -88,6 +88,12 @@ class Evidence:
         """The last phase that the guest came to."""
         return self.phases[-1][0] if self.phases else "start"
 
+    def phase_of(self, *kinds: str) -> Phase:
+        """Return the phase in which the first of these signs stood; without one, the last before the power-off."""
+        times = [self.serial[kind].seconds for kind in kinds if kind in self.serial]
+        before = [name for name, begin in self.phases if (begin <= min(times) if times else name != "power-off")]
+        return before[-1] if before else self.phase
+
     @property
     def reason(self) -> str:
         """QMP's reason of the SHUTDOWN: guest-shutdown, guest-reset ...; empty when there was none."""
@@ -170,9 +176,10 @@ def _root(evidence: Evidence) -> Verdict | None:
     if "VFS" not in panic and not any(kind in evidence.serial for kind in ("no-root", "no-init", "initrd-shell")):
         return None
     said = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
+    phase = evidence.phase_of("no-root", "no-init", "panic", "initrd-shell")
     if evidence.root_disk_seen is False and "no-init" not in evidence.serial:
-        return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {said}")
-    return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {said}")
+        return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {said}", phase)
+    return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {said}", phase)
 
 
 def _end(evidence: Evidence) -> Verdict | None:
@@ -196,7 +203,7 @@ def _collapsed(evidence: Evidence) -> Verdict | None:
     if not panic and (evidence.reason == "guest-panic" or any(one.name == "GUEST_PANICKED" for one in evidence.events)):
         panic = "the guest reported a panic"
     if panic:
-        return _failed(evidence, "panic", panic)
+        return _failed(evidence, "panic", panic, evidence.phase_of("panic"))
     if evidence.reason == "guest-reset":
         return _failed(evidence, "rebooted", "the guest reset the machine; HTCondor would let it boot for ever")
     halt = next((text for kind in ("halted", "power-down") if (text := _text(evidence, kind))), None)
@@ -229,7 +236,7 @@ def _job(evidence: Evidence) -> Verdict | None:
         return _failed(evidence, "job-timeout", "the job took longer than the recipe allows and was killed", "job")
     if not finished:
         why = "the guest powered itself off before its job had finished"
-        return _failed(evidence, "job-failed", f"{why}{_also(evidence)}")
+        return _failed(evidence, "job-failed", f"{why}{_also(evidence)}", evidence.phase_of())
     code = status.get("exit_code") if status.get("state") == "finished" else evidence.exits[-1]
     if code == 0:
         return None

@@ -20,9 +20,11 @@ from roost.disk.layout import boot_filesystem
 from roost.disk.tree import TreeInfo
 from roost.errors import HostError, ImageError
 from roost.host import namespace, paths
+from roost.recipe import loader
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
 from tests.images import guests
+from tests.images.calls import PROJECT
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
 
@@ -243,6 +245,31 @@ def test_a_boot_loader_without_a_kernel(grub_image: Any, tmp_path: Path) -> None
     phase, cause, detail = _failed(_boot(tmp_path, vm, recipe))
     assert (phase, cause) == ("boot-loader", "no-boot-loader")
     assert "vmlinuz-gone" in detail
+
+
+def _smoke(folder: Path, *disks: VmDisk) -> tuple[VirtualMachine, Recipe]:
+    recipe = loader.load("smoke", PROJECT).recipe
+    return VirtualMachine("smoke", "kvm", recipe.machine.memory >> 20, 1, disks), recipe
+
+
+def test_smoke_with_a_root_that_is_on_no_disk(smoke: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "root.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", str(smoke / "root.qcow2"), str(raw)], check=True)
+    content = raw.read_bytes()
+    assert content.count(b"root=UUID=") == 1
+    at = content.index(b"root=UUID=") + len(b"root=UUID=")
+    raw.write_bytes(content[:at] + bytes(b"10"[byte == ord("1")] for byte in content[at : at + 8]) + content[at + 8 :])
+    vm, recipe = _smoke(tmp_path, VmDisk("root.raw", "vda", "w", "raw"))
+    phase, cause, detail = _failed(_boot(tmp_path, vm, recipe))
+    assert (phase, cause) == ("initrd", "no-root"), detail
+
+
+def test_smoke_on_a_bus_that_its_kernel_cannot_drive(smoke: Path, tmp_path: Path) -> None:
+    """The cloud kernel has no driver for libvirt's SCSI controller (reference, condor-pool: the job completes!)."""
+    vm, recipe = _smoke(smoke, VmDisk("root.qcow2", "sda", "w", "qcow2"), VmDisk("io.raw", "vda", "w", "raw"))
+    result = boot(vm, smoke, recipe, accel="tcg", out=tmp_path / "boot")
+    phase, cause, detail = _failed(result)
+    assert (phase, cause) == ("initrd", "no-root-driver"), detail
 
 
 def test_kvm_that_is_required_and_does_not_work_is_the_hosts_fault(tmp_path: Path) -> None:

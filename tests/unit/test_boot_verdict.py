@@ -103,7 +103,12 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
     ("job fails", "job-failed", "job", recorded(JOB + "roost: job finished: exit 7\n", events=OFF)),
     ("disk knows better", "job-failed", "job", recorded(DONE, events=OFF, status={**FINISHED, "exit_code": 3})),
     ("gone before the end", "job-failed", "job", recorded(JOB, events=OFF)),
-    ("gone before the job", "job-failed", "init", recorded(KERNEL + INIT, events=OFF)),
+    (
+        "gone before the job",
+        "job-failed",
+        "init",
+        recorded(KERNEL + INIT + "[   12.0] reboot: Power down\n", events=OFF),
+    ),
     (
         "runner died",
         "job-failed",

@@ -1,0 +1,103 @@
+"""The machine of the test boot with its serial console on this terminal: for a person who wants to look around.
+
+Nothing is judged, nothing has a deadline, and what was changed is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from roost.boot import accelerator, layers
+from roost.boot import session as sessions
+from roost.boot.machine import Channels, qemu_argv
+from roost.condor.hardware import hardware
+from roost.condor.machine import VirtualMachine
+from roost.errors import UsageError
+from roost.events import Events
+
+#: Ctrl-] ends the machine, as in telnet and virsh console.
+ESCAPE = b"\x1d"
+
+
+def interact(
+    vm: VirtualMachine,
+    folder: Path,
+    *,
+    accel: str = "auto",
+    machine: Literal["pc", "q35"] = "pc",
+    require_kvm: bool = False,
+    events: Events | None = None,
+) -> None:
+    """Run `vm`, whose files are relative to `folder`, until it goes off or the user types Ctrl-].
+
+    Raises `UsageError` when there is no terminal, `HypervisorRefusalError` and `RefusedError` for a machine that
+    does not start.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--interactive needs a terminal", hint="leave it out for the test boot")
+    chosen = accelerator.choose(accel, require_kvm=require_kvm, events=events)
+    shape = hardware(vm, machine)
+    with layers.scratch() as scratch:
+        places = layers.make(shape, folder, scratch)
+        base = folder.absolute()
+
+        def argv(channels: Channels) -> Sequence[str]:
+            kernel = base / shape.kernel if shape.kernel else None
+            initrd = base / shape.initrd if shape.initrd else None
+            return qemu_argv(shape, chosen, accelerator.qemu(), places, channels, kernel=kernel, initrd=initrd)
+
+        if events:
+            events.note("Ctrl-] ends the machine; what it wrote is thrown away")
+        with _raw(sys.stdin.fileno()):
+            asyncio.run(_talk(argv, scratch / "log"))
+
+
+async def _talk(argv: Callable[[Channels], Sequence[str]], logs: Path) -> None:
+    typed, out = sys.stdin.fileno(), sys.stdout.fileno()
+    async with sessions.start(
+        argv, serial_log=logs / "serial.log", log=logs / "qemu.log", echo=lambda data: _write(out, data)
+    ) as session:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        pending: set[asyncio.Task[None]] = set()
+
+        def read() -> None:
+            data = os.read(typed, 1024)
+            if not data or ESCAPE in data:
+                ended.set()
+                return
+            task = loop.create_task(session.type(data.decode("utf-8", "surrogateescape")))
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+
+        loop.add_reader(typed, read)
+        try:
+            await session.resume()
+            while not (ended.is_set() or session.gone or session.event("SHUTDOWN")):
+                await session.wait(1.0)
+        finally:
+            loop.remove_reader(typed)
+        await session.quit()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
