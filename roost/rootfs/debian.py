@@ -122,27 +122,25 @@ def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
 
 def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
     packages = _packages_cache(cache, wanted)
-    with tempfile.TemporaryDirectory(prefix="roost-") as scratch:
-        Path(scratch).chmod(0o755)
-        argv = [
-            *_base_argv(wanted),
-            "--variant=minbase",
-            "--format=tar",
-            f"--include={','.join(wanted.packages)}",
-            # The tree is thrown away when the host goes down in the middle.
-            "--dpkgopt=force-unsafe-io",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
-            "--skip=download/empty",
-            "--skip=essential/unlink",
-            # Its way of emptying apt's folders is another apt-get update; hooks/finish removes them.
-            "--skip=cleanup/apt",
-            '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-            f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
-            f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
-            f"--customize-hook={_hooks() / 'finish'}",
-            *_target(wanted, folder / TAR),
-        ]
-        _run(wanted, argv, log, packages)
+    argv = [
+        *_base_argv(wanted),
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(wanted.packages)}",
+        # The tree is thrown away when the host goes down in the middle.
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
+        "--skip=download/empty",
+        "--skip=essential/unlink",
+        # Its way of emptying apt's folders is another apt-get update; hooks/finish removes them.
+        "--skip=cleanup/apt",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+        f"--customize-hook={_hooks() / 'finish'}",
+        *_target(wanted, folder / TAR),
+    ]
+    _run(wanted, argv, log, packages)
 
 
 def _download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
@@ -178,9 +176,35 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
     }
     (packages / "lock").touch()
     try:
-        process.run(argv, deadline=DEADLINE, log=log, env=env, what=f"cannot install {wanted.debian.suite}")
+        with tempfile.TemporaryDirectory(prefix="roost-") as scratch:
+            what = f"cannot install {wanted.debian.suite}"
+            process.run(_inside(argv, scratch), deadline=DEADLINE, log=log, env=env, what=what)
     except ToolError as error:
         raise _explained(error, wanted) from error
+
+
+#: A whole Debian while it is installed, with room to spare; bytes.
+ROOM = 6 << 30
+
+
+def _inside(argv: list[str], scratch: str) -> list[str]:
+    """Return the command line that installs in memory where there is plenty of it, and leaves nothing when killed.
+
+    Root does so in a mount and a process namespace of its own. A normal user's mmdebstrap makes its own namespaces,
+    and cannot do so inside of ours.
+    """
+    if namespace.current().user:
+        return argv
+    if _memory() < 2 * ROOM:
+        return namespace.current().argv(argv)
+    script = 'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && export TMPDIR="$2" && shift 2 && exec "$@"'
+    return namespace.current().argv(["sh", "-c", script, "sh", str(ROOM), scratch, *argv])
+
+
+def _memory() -> int:
+    """Return the bytes of memory that are free for the asking (proc(5), MemAvailable)."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
