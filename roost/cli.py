@@ -127,6 +127,18 @@ def boot(
     """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
     from roost import pipeline, show
 
+    if interactive:
+        # No live progress between the person and the guest's console.
+        pipeline.boot(
+            name,
+            events=console.PlainEvents(sys.stderr),
+            accel=accel,
+            hypervisor=hypervisor,
+            machine=machine,
+            interactive=True,
+            require_kvm=require_kvm,
+        )
+        return
     with console.events() as events:
         result = pipeline.boot(
             name,
@@ -134,9 +146,9 @@ def boot(
             accel=accel,
             hypervisor=hypervisor,
             machine=machine,
-            interactive=interactive,
             require_kvm=require_kvm,
         )
+    assert result is not None
     console.write_json(result.to_json()) if json else console.write_text(show.boot(result))
     _finish(result.passed)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from roost import inputs, manifest, staging
 from roost.errors import ImageError, RecipeError, RoostError, UsageError
@@ -15,11 +15,12 @@ from roost.events import Events, Stages
 from roost.host import paths
 from roost.manifest import BuiltFile, Manifest
 from roost.recipe import loader
-from roost.recipe.model import Hypervisor
+from roost.recipe.model import Hypervisor, Recipe
 
 if TYPE_CHECKING:
     from roost.boot.run import BootResult
     from roost.condor.lint import LintReport
+    from roost.condor.machine import VirtualMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +133,22 @@ def boot(
     machine: str = "pc",
     interactive: bool = False,
     require_kvm: bool = False,
-) -> BootResult:
-    """Test boot a built image, which must be what its recipe makes today, and keep the verdict beside it."""
+) -> BootResult | None:
+    """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
+
+    With `interactive` the console is the terminal's, nothing is judged, and None is returned.
+    """
     from roost import submission
-    from roost.boot import run
+    from roost.condor import from_submit
 
     if hypervisor != "kvm":
         raise UsageError(f"only kvm can be booted yet, not {hypervisor}", hint="--hypervisor kvm")
     if machine not in {"pc", "q35"}:
         raise UsageError(f"there is no machine '{machine}'", hint="pc or q35")
+    if name.endswith(".sub") or (Path(name).is_file() and not name.endswith(loader.SUFFIXES)):
+        path = Path(name)
+        vm = from_submit.virtual_machine(path)
+        return _boot(vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, interactive, require_kvm)
     loaded = loader.load(name, paths.project_root())
     recipe = loaded.recipe
     folder = folder_of(recipe.name)
@@ -154,16 +162,29 @@ def boot(
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
     vm = submission.machine(loaded, "kvm", record, folder)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
-        return run.boot(
-            vm,
-            folder,
-            recipe,
-            accel=accel,
-            machine="q35" if machine == "q35" else "pc",
-            require_kvm=require_kvm,
-            out=folder / "boot",
-            events=events,
-        )
+        return _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm)
+
+
+def _boot(
+    vm: VirtualMachine,
+    folder: Path,
+    recipe: Recipe | None,
+    out: Path,
+    events: Events,
+    accel: str,
+    machine: str,
+    interactive: bool,
+    require_kvm: bool,
+) -> BootResult | None:
+    """Boot a machine and judge it, or hand its console to the person at the terminal (None)."""
+    from roost.boot import interactive as console
+    from roost.boot import run
+
+    kind: Literal["pc", "q35"] = "q35" if machine == "q35" else "pc"
+    if interactive:
+        console.interact(vm, folder, accel=accel, machine=kind, require_kvm=require_kvm, events=events)
+        return None
+    return run.boot(vm, folder, recipe, accel=accel, machine=kind, require_kvm=require_kvm, out=out, events=events)
 
 
 def doctor(events: Events) -> dict[str, Any]:

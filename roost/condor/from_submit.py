@@ -1,0 +1,89 @@
+"""From any submit description to the machine that HTCondor would make of its first job: what `inv boot FILE.sub` boots.
+
+Files are found where HTCondor would take them from: a transferred one where transfer_input_files says, others where
+vm_disk says, relative names beside the description.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from roost.condor.language import read
+from roost.condor.machine import Network, VirtualMachine, VmDisk
+from roost.condor.rules.machine import mebibytes
+from roost.condor.rules.view import JobView
+from roost.condor.submit_macros import Expander
+from roost.errors import ImageError, Location, UsageError
+
+_NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user"}
+
+
+def virtual_machine(path: Path) -> VirtualMachine:
+    """Return the machine of a description's first job, its files absolute or relative to the description's folder.
+
+    Raises `UsageError` for what is no description of a vm-universe job, `ImageError` for one that makes no machine;
+    `inv lint` says all that is wrong with it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+    def included(name: str) -> str | None:
+        try:
+            return (path.parent / name).read_text(errors="replace")
+        except OSError:
+            return None
+
+    description = read(text, str(path), included, os.environ)
+    hint = f"inv lint {path}"
+    if not description.jobs:
+        raise UsageError(f"{path} queues no job", hint=hint)
+    job = description.jobs[0]
+    view = JobView(description, job, Expander(job.table, job.live, os.environ))
+    if not view.is_vm:
+        raise UsageError(f"{path} is not for the vm universe", hint=hint)
+    if view.hypervisor == "xen":
+        raise UsageError("only kvm machines can be booted yet", hint="vm_type = kvm", where=view.place_of("vm_type"))
+    if view.hypervisor is None:
+        raise ImageError(
+            "vm_type is neither kvm nor xen: the job would idle", where=view.place_of("vm_type"), hint=hint
+        )
+    memory = view.get("vm_memory") or view.get("request_memory", "RequestMemory")
+    amount = mebibytes(memory.text) if memory else None
+    if amount is None:
+        raise ImageError("vm_memory is no amount of memory", where=view.place_of("vm_memory"), hint=hint)
+    if not view.usable_disks or len(view.usable_disks) != len(view.disks):
+        raise ImageError("vm_disk is not understood", where=view.place_of("vm_disk"), hint=hint)
+    sources = {transfer.name: transfer for transfer in view.transfers}
+
+    def source(name: str, where: Location) -> str:
+        transfer = sources.get(name.rpartition("/")[2])
+        if transfer is None or not transfer.is_url:
+            return transfer.text if transfer else name
+        if (path.parent / transfer.name).is_file():
+            return transfer.name
+        raise ImageError(f"{transfer.text} is not here", where=where, hint=f"put {transfer.name} beside {path.name}")
+
+    disks = []
+    for item in view.usable_disks:
+        fields = [field.text for field in item.fields]
+        file = source(fields[0], view.disk_place(item.start))
+        disks.append(VmDisk(file, fields[1], fields[2], fields[3] if len(fields) > 3 else None))
+    cpus = view.get("vm_vcpus") or view.get("request_cpus", "RequestCpus")
+    network: Network = "none"
+    if view.boolean("vm_networking"):
+        kind = view.get("vm_networking_type")
+        network = _NETWORKS.get(kind.text.lower(), "nat") if kind else "nat"
+    address = view.get("vm_macaddr")
+    return VirtualMachine(
+        name=path.stem,
+        hypervisor="kvm",
+        memory=amount,
+        vcpus=max(1, int(cpus.text)) if cpus and cpus.text.isdigit() else 1,
+        disks=tuple(disks),
+        network=network,
+        mac=address.text if address and not address.unknown else None,
+        vnc=view.boolean("vm_vnc"),
+    )
