@@ -31,11 +31,11 @@ def check_code() -> bool:
 
 
 def test(args: Sequence[str], *, unit: bool) -> bool:
-    """Run the checks, the unit tests on all cores, then the real builds and boots one by one."""
+    """Run the checks, the unit tests on all cores, then the real builds and boots, two at a time."""
     if args:
         return _run(["pytest", *args])
     clean = check_code()
     passed = _run(["pytest", "tests/unit", "-q", "-n", "auto"])
     if unit:
         return clean and passed
-    return clean and passed and _run(["pytest", "tests/images", "-q", "--durations=10", "--timeout=900"])
+    return clean and passed and _run(["pytest", "tests/images", "-q", "-n", "2", "--durations=10", "--timeout=900"])
