@@ -46,7 +46,10 @@ def verb(
                 raise Exit(code=141) from None
 
         texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
-        task = invocation.Verb(body, positional=positional, help=texts, auto_shortflags=False)
+        repeated = tuple(name for name in inspect.signature(function).parameters if name == "set")
+        if repeated:
+            texts["set"] = "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated"
+        task = invocation.Verb(body, positional=positional, help=texts, iterable=repeated, auto_shortflags=False)
         task.rest = rest
         return task
 
@@ -84,23 +87,36 @@ def recipes(_context: object, json: bool = False) -> None:
     console.write_json(result) if json else console.write_text(show.recipes(result))
 
 
-@verb(rest="names")
-def check(_context: object, names: list[str] | None = None, json: bool = False) -> None:
+@verb(rest="names", help={"resolved": "print the final recipe of NAME, each value with where it came from"})
+def check(
+    _context: object,
+    names: list[str] | None = None,
+    resolved: bool = False,
+    set: list[str] | None = None,
+    json: bool = False,
+) -> None:
     """Check a recipe, or all: the recipe, its kernel and its submit descriptions. Builds nothing."""
     from roost import pipeline, show
 
-    result = pipeline.check(names or [])
+    if resolved:
+        name = _at_most_one(names or [])
+        if name is None:
+            raise UsageError("which recipe?", hint="inv check --resolved NAME")
+        values = pipeline.resolved(name, set or [])
+        console.write_json(values) if json else console.write_text(show.resolved(values))
+        return
+    result = pipeline.check(names or [], set or [])
     console.write_json(result) if json else console.write_text(show.check(result))
     _finish(result["ok"], 2)
 
 
 @verb(positional=("name",), help={"force": "build even when nothing has changed"})
-def build(_context: object, name: str, force: bool = False, json: bool = False) -> None:
+def build(_context: object, name: str, force: bool = False, set: list[str] | None = None, json: bool = False) -> None:
     """Build the image NAME (a recipe of recipes/, or the path of one) and its submit files."""
     from roost import pipeline, show
 
     with console.events() as events:
-        result = pipeline.build(name, events=events, force=force)
+        result = pipeline.build(name, events=events, force=force, sets=set or [])
     console.write_json(result.to_json()) if json else console.write_text(show.build(result))
 
 

@@ -51,11 +51,14 @@ def folder_of(name: str) -> Path:
     return paths.project_root() / "build" / name
 
 
-def build(name: str, *, events: Events, force: bool = False) -> Built:
-    """Build an image and its submit files; with nothing changed, say so and touch nothing."""
+def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str] = ()) -> Built:
+    """Build an image and its submit files; with nothing changed, say so and touch nothing.
+
+    `sets` are `key=value` laid over the recipe.
+    """
     from roost import construction, submission
 
-    loaded = loader.load(name, paths.project_root())
+    loaded = loader.load(name, paths.project_root(), sets)
     folder = folder_of(loaded.recipe.name)
     stages = Stages(events)
     log_dir = construction.log_folder(loaded.recipe.name)
@@ -69,7 +72,21 @@ def build(name: str, *, events: Events, force: bool = False) -> Built:
     return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets)
 
 
-def check(names: Sequence[str]) -> dict[str, Any]:
+def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
+    """Return every value of the final recipe with where it came from; None is the model's default."""
+    found = loader.load(name, paths.project_root(), sets).resolved()
+    rows = [
+        {
+            "key": ".".join(map(str, value.path)),
+            "value": value.value,
+            "from": str(value.where) if value.where else None,
+        }
+        for value in found
+    ]
+    return {"name": name, "values": rows}
+
+
+def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     """Check recipes without building; all of each one's mistakes. No names: all recipes of the project."""
     from roost import construction
 
@@ -78,7 +95,7 @@ def check(names: Sequence[str]) -> dict[str, Any]:
     for name in names or loader.names(project):
         problems: list[str] = []
         try:
-            for loaded in loader.load_all(name, project):
+            for loaded in loader.load_all(name, project, sets):
                 construction.checked(loaded)
         except RoostError as error:
             problems = [str(problem) for problem in error.problems]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,9 +59,19 @@ def check(result: Mapping[str, Any]) -> str:
     for recipe in result["recipes"]:
         for problem in recipe["problems"]:
             lines.append(problem)
-        mark = "ok" if recipe["ok"] else f"{len(recipe['problems'])} problems"
+        count = len(recipe["problems"])
+        mark = "ok" if recipe["ok"] else f"{count} problem{'s' if count > 1 else ''}"
         lines.append(f"{recipe['name']}: {mark}")
     return "\n".join(lines)
+
+
+def resolved(result: Mapping[str, Any]) -> str:
+    """Render the final recipe: key, value as JSON, origin."""
+    rows = [
+        [row["key"], json.dumps(row["value"], ensure_ascii=False, default=str), row["from"] or "default"]
+        for row in result["values"]
+    ]
+    return table(rows)
 
 
 def build(built: Built) -> str:
