@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from invoke.collection import Collection
-from invoke.exceptions import Exit
 from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
 from roost import console, invocation
-from roost.errors import RoostError, UsageError
-
-JSON_HELP = "one JSON object on standard output; progress goes to standard error"
-
-
-def verb(
-    *, rest: str | None = None, positional: tuple[str, ...] = (), help: dict[str, str] | None = None
-) -> Callable[[Callable[..., None]], invocation.Verb]:
-    """Make a task of a function: errors become exit codes, `--json` gets its error object too."""
-
-    def decorate(function: Callable[..., None]) -> invocation.Verb:
-        accepts_json = "json" in inspect.signature(function).parameters
-
-        @functools.wraps(function)
-        def body(*args: Any, **options: Any) -> None:
-            try:
-                function(*args, **options)
-            except RoostError as error:
-                if accepts_json and options.get("json"):
-                    console.write_json(console.error_json(error))
-                console.write_error(error)
-                raise Exit(code=error.exit_code) from None
-            except KeyboardInterrupt:
-                sys.stderr.write("roost: interrupted; nothing half-made is left\n")
-                raise Exit(code=130) from None
-            except BrokenPipeError:
-                raise Exit(code=141) from None
-
-        texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
-        repeated = tuple(name for name in inspect.signature(function).parameters if name == "set")
-        if repeated:
-            texts["set"] = "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated"
-        task = invocation.Verb(body, positional=positional, help=texts, iterable=repeated, auto_shortflags=False)
-        task.rest = rest
-        return task
-
-    return decorate
-
-
-def _finish(ok: bool, code: int = 1) -> None:
-    if not ok:
-        raise Exit(code=code)
-
-
-def _at_most_one(words: list[str]) -> str | None:
-    if len(words) > 1:
-        raise UsageError(f"one name at a time, not {len(words)}: {' '.join(words)}")
-    return words[0] if words else None
+from roost.errors import UsageError
+from roost.verb import at_most_one, finish, verb
 
 
 @verb()
@@ -75,7 +24,7 @@ def doctor(_context: object, json: bool = False) -> None:
     with console.events() as events:
         result = pipeline.doctor(events)
     console.write_json(result) if json else console.write_text(show.doctor(result))
-    _finish(result["ok"], 3)
+    finish(result["ok"], 3)
 
 
 @verb()
@@ -99,7 +48,7 @@ def check(
     from roost import pipeline, show
 
     if resolved:
-        name = _at_most_one(names or [])
+        name = at_most_one(names or [])
         if name is None:
             raise UsageError("which recipe?", hint="inv check --resolved NAME")
         values = pipeline.resolved(name, set or [])
@@ -107,7 +56,7 @@ def check(
         return
     result = pipeline.check(names or [], set or [])
     console.write_json(result) if json else console.write_text(show.check(result))
-    _finish(result["ok"], 2)
+    finish(result["ok"], 2)
 
 
 @verb(positional=("name",), help={"force": "build even when nothing has changed"})
@@ -166,7 +115,7 @@ def boot(
         )
     assert result is not None
     console.write_json(result.to_json()) if json else console.write_text(show.boot(result))
-    _finish(result.passed)
+    finish(result.passed)
 
 
 @verb(
@@ -216,7 +165,7 @@ def lint(_context: object, file: str, json: bool = False) -> None:
         console.write_json(report.to_json())
     else:
         console.write_text("\n".join(report.render()) or "nothing to say: HTCondor runs this")
-    _finish(report.ok)
+    finish(report.ok)
 
 
 @verb(rest="text", help={"log": "a job's event log, or the output of condor_q -hold, in a file (- for standard input)"})
@@ -226,7 +175,7 @@ def explain(_context: object, text: list[str] | None = None, log: str = "", json
 
     result = pipeline.explain(" ".join(text or []), log or None)
     console.write_json(result) if json else console.write_text(show.explain(result))
-    _finish(bool(result["matches"]))
+    finish(bool(result["matches"]))
 
 
 @verb(rest="args", help={"unit": "only the quick, pure tests"})
@@ -234,7 +183,7 @@ def test(_context: object, args: list[str] | None = None, unit: bool = False) ->
     """Run ruff, mypy, the unit tests and the real builds and boots. Words after -- go to pytest."""
     from roost import development
 
-    _finish(development.test(args or [], unit=unit))
+    finish(development.test(args or [], unit=unit))
 
 
 @verb()
@@ -242,7 +191,7 @@ def check_code(_context: object) -> None:
     """Run ruff and mypy --strict over the code."""
     from roost import development
 
-    _finish(development.check_code())
+    finish(development.check_code())
 
 
 @verb()

@@ -89,9 +89,16 @@ class Evidence:
         return self.phases[-1][0] if self.phases else "start"
 
     def phase_of(self, *kinds: str) -> Phase:
-        """Return the phase in which the first of these signs stood; without one, the last before the power-off."""
-        times = [self.serial[kind].seconds for kind in kinds if kind in self.serial]
-        before = [name for name, begin in self.phases if (begin <= min(times) if times else name != "power-off")]
+        """Return the phase in which the first of these signs stood; without one, the last before the power-off.
+
+        A busy host reads sign and power-off in one piece, at one time: what failed stood before the power-off.
+        """
+        first = min((self.serial[kind].seconds for kind in kinds if kind in self.serial), default=None)
+        before = [
+            name
+            for name, begin in self.phases
+            if (name != "power-off" if first is None or begin == first else begin < first)
+        ]
         return before[-1] if before else self.phase
 
     @property

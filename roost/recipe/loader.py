@@ -153,7 +153,11 @@ class _Reader:
             found = False
         if not found:
             close = near(base.name, [file.name for file in _recipe_files(base.parent)])
-            hint = f"did you mean {Path(node.text).with_name(close)}?" if close else f"looked for {display(base)}"
+            hint = (
+                f"did you mean {shown(str(Path(node.text).with_name(close)), 400)}?"
+                if close
+                else f"looked for {shown(display(base), 400)}"
+            )
             self.problems.append(Problem(f"the base '{shown(node.text)}' does not exist", node.where, hint))
             return None
         return base

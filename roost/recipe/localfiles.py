@@ -78,7 +78,11 @@ def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None
     try:
         if not path.exists():
             near_name = near(path.name, _siblings(path))
-            hint = f"did you mean {Path(name).with_name(near_name)}?" if near_name else f"looked for {path}"
+            hint = (
+                f"did you mean {shown(str(Path(name).with_name(near_name)), 400)}?"
+                if near_name
+                else f"looked for {shown(str(path), 400)}"
+            )
             return f"the {kind} '{shown(name)}' does not exist", hint
         if (kind == "file" and not path.is_file()) or (kind == "folder" and not path.is_dir()):
             return f"'{shown(name)}' is not a {kind}", None

@@ -185,3 +185,16 @@ def test_what_was_not_judged_is_noted() -> None:
     assert any("xfs" in note for note in judge(evidence).notes)
     assert any("console only" in note for note in judge(evidence).notes)
     assert not judge(replace(evidence, status=FINISHED, filesystems=())).notes
+
+
+def test_signs_that_were_read_in_one_piece_keep_their_phase() -> None:
+    """A busy host reads the last words and the power-off at one time."""
+    console = Console()
+    console.feed(KERNEL.encode(), 2.0)
+    said = "roost: no root file system: root=UUID=1 is on no disk\nreboot: Power down\n"
+    console.feed(said.encode(), 3.0)
+    console.settle(60.0)
+    phases = timeline(console.signs, Console(FIRMWARE).signs)
+    assert phases[-1] == ("power-off", 3.0)
+    verdict = judge(Evidence(goal="job", stop="ended", phases=phases, serial=console.signs, events=OFF))
+    assert (verdict.phase, verdict.cause) == ("initrd", "no-root")

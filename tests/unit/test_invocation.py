@@ -10,17 +10,17 @@ import pytest
 from invoke.collection import Collection
 from invoke.program import Program
 
-from roost import cli
 from roost.errors import ImageError, Location, Problem, RecipeError
 from roost.host.paths import project_root
+from roost.verb import verb
 
 
 def _program(seen: list[Any]) -> Program:
-    @cli.verb(rest="names")
+    @verb(rest="names")
     def check(_context: object, names: list[str] | None = None, depth: int = 1, json: bool = False) -> None:
         seen.append((names, depth, json))
 
-    @cli.verb(positional=("name",))
+    @verb(positional=("name",))
     def build(_context: object, name: str, json: bool = False) -> None:
         seen.append((name, json))
         if name == "broken":

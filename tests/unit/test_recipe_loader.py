@@ -518,3 +518,10 @@ def test_any_tree_gives_a_recipe_or_located_problems(project: Project, tree: dic
         for problem in error.problems:
             assert problem.where is not None and problem.where.line >= 1
             assert str(problem).isprintable()
+
+
+def test_a_base_with_control_characters_is_shown_escaped(project: Project) -> None:
+    path = project.write("any.yaml", '{"name": "a", "extends": "\\u001f[31m"}')
+    with pytest.raises(RecipeError) as caught:
+        loader.load_all(path, project.folder)
+    assert all(str(problem).isprintable() for problem in caught.value.problems)
