@@ -11,7 +11,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import console, invocation
+from roost import console
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
 
@@ -219,7 +219,6 @@ def _terminate(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-invocation.install()
 ns = Collection(doctor, recipes, check, build, boot, submit, lint, explain, test, check_code, bench)
 
 

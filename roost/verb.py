@@ -13,6 +13,9 @@ from invoke.exceptions import Exit
 from roost import console, invocation
 from roost.errors import RoostError, UsageError
 
+# The parser that knows what a `Verb` is.
+invocation.install()
+
 JSON_HELP = "one JSON object on standard output; progress goes to standard error"
 
 
