@@ -44,7 +44,8 @@ class _Token:
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|//[^\n]*|/\*.*?\*/)
       | (?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.]))
-      | (?P<string>"(?:[^"\\]|\\.)*")
+      # Old ClassAd syntax, which submit commands are in: the last quote of all closes, a backslash before it or not.
+      | (?P<string>"(?:[^"\\]|\\(?!"\s*\Z).|\\(?="\s*\Z))*")
       | (?P<quoted>'(?:[^'\\]|\\.)*')
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
       | (?P<operator>=\?=|=!=|>>>|<<|>>|<=|>=|==|!=|&&|\|\||\?:|[-+*/%<>!~&^|?:(){}\[\],;.=])""",

@@ -17,7 +17,7 @@ MAX_COUNT = 2**31 - 1
 _KEYWORD = re.compile(r"(?:^|(?<=[\s,]))(in|from|matching)(?=\s|\(|$)", re.IGNORECASE)
 _QUALIFIER = re.compile(r"(files|dirs|any|table)(?=\s|\(|$)|\[[^\]]*\]", re.IGNORECASE)
 _STATEMENT = re.compile(r"queue(?=\s|$)|iter(?:a|at|ate)?(?=\s|$)", re.IGNORECASE)
-_VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|(?<=[A-Za-z_.])\d+|(?<=[A-Za-z_.]\d)\d+)*$")
+_VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|(?<=[A-Za-z])\d+)*$")
 
 
 @dataclass(slots=True)

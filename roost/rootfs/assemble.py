@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from roost.errors import ImageError, ToolError
@@ -63,7 +64,7 @@ def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, ep
         "run": recipe.run,
         "needed": needed,
     }
-    inside = namespace.Namespace(user=namespace.current().user, network=False)
+    inside = replace(namespace.current(), network=False)
     log = log_dir / "customise.log"
     try:
         process.run(

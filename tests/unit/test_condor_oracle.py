@@ -76,6 +76,7 @@ VALUES = {
     "+Foo": [
         "1", '"x"', "a b", "", '"x" "y"', "bar", "$(x)", "{1,2}", "[a=1]", "http://x", "5 K", "'a b'", "a.b.c", "a[0]",
         "f(x,y)", "f(", "a ? b : c", "a ?: b", "5.", "1e", "0x1g", "-  5", '"a\\"b"', "a//b", "@x", "%", "a=b", "a==",
+        '"a\\"', '"\\"', '"a\\" + "b"', '(x == "c:\\")', '"a\\"b\\"',
     ],
     "MY.Bar": ["1", "a b", '("x")'],
     "hold": ["true", "x"],
@@ -105,6 +106,7 @@ LINES = [
 QUEUES = [
     "", "queue", "queue 2", "queue x", "queue a in (1 2)", "queue a from (\n1\n2\n)", "queue a from (", "queue 1,2",
     "queue 1 a in b", "queue in", "queue a", "Queue 0", "queue -1", "queue $(x)", "queue a from",
+    "queue io_2", "queue io_1 from (\n1\n)", "queue 2 a1_b,c2 from (\n1 2\n)", "queue a_1b in (1)",
 ]  # fmt: skip
 COMMANDS = {
     "kvm": {"vm_type": "kvm", "vm_disk": "root.qcow2:vda:w:qcow2", "transfer_input_files": "root.qcow2"},

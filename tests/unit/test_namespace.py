@@ -45,6 +45,24 @@ def test_mounts_do_not_reach_the_host(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_root_in_a_chroot_too_keeps_its_mounts_to_itself(tmp_path: Path) -> None:
+    """`/` of a chroot is no mount point, so it cannot be made private: a bare `unshare --mount` fails there."""
+    inside = Namespace(user=False, network=False, chrooted=True)
+    show = inside.argv(["sh", "-c", "pwd; mount -t tmpfs none /mnt && touch /mnt/x && ls /mnt; ls /proc | grep -cx 1"])
+    root = tmp_path / "root"
+    script = """
+        root=$1; shift
+        mkdir -p "$root/mnt" "$root/here"
+        for name in bin lib lib64 usr proc dev; do
+            [ -d "/$name" ] && mkdir "$root/$name" && mount --rbind "/$name" "$root/$name"
+        done
+        chroot "$root" sh -c 'cd /here
+            ! grep -q "^[^ ]* [^ ]* [^ ]* [^ ]* / " /proc/self/mountinfo && "$@" && ls -A /mnt' roost "$@"
+    """
+    done = process.run(namespace.current().argv(["sh", "-c", script, "roost", root, *show]), deadline=20, capture=True)
+    assert done.text == "/here\nx\n1\n"
+
+
 def test_a_host_without_user_namespaces_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "unshare"
     fake.write_text("#!/bin/sh\nexit 1\n")
