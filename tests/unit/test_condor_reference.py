@@ -297,3 +297,15 @@ def test_one_vm_macaddr_for_many_jobs_collides() -> None:
     assert not lint_text(text + "\nqueue 1\n").findings
     each = text.replace("52:54:00:12:34:56", "52:54:00:12:34:0$(Process)")
     assert not lint_text(each + "\nqueue 3\n").findings
+
+
+def test_one_remap_for_many_jobs_overwrites() -> None:
+    commands = {**KVM, "transfer_output_files": "root.qcow2", "transfer_output_remaps": '"root.qcow2 = out.qcow2"'}
+    text = "\n".join(f"{name} = {value}" for name, value in commands.items())
+    report = lint_text(text + "\nqueue 3\n")
+    assert [(f.rule.code, f.message) for f in report.findings] == [
+        ("remap-collides", "3 jobs bring back 'root.qcow2' as 'out.qcow2'")
+    ]
+    assert not lint_text(text + "\nqueue\n").findings
+    each = text.replace("out.qcow2", "out-$(Process).qcow2")
+    assert not lint_text(each + "\nqueue 3\n").findings

@@ -160,13 +160,8 @@ def network(view: JobView) -> Iterator[Finding]:
         yield MAC.at(address.where, f"libvirt refuses the address {shown(address.text)}")
     elif int(address.text.partition(":")[0], 16) & 1:
         yield MAC.at(address.where, f"{address.text} is a multicast address, which libvirt refuses")
-    elif view.job.count is not None and view.job.count > 1 and _constant(view, "vm_macaddr"):
+    elif view.job.count is not None and view.job.count > 1 and view.constant("vm_macaddr", "JobVM_MACADDR"):
         yield MAC_SHARED.at(address.where, f"{view.job.count} jobs get the same address")
-
-
-def _constant(view: JobView, name: str) -> bool:
-    entry = view.job.table.get(name)
-    return entry is not None and "$" not in entry.value.text
 
 
 @check

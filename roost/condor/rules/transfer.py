@@ -89,6 +89,10 @@ REMAP_UNUSED = rule(
     "remap-unused", _W, _OK, hint="remap the name that the file has in the sandbox",
     source="HTCondor manual, condor_submit, transfer_output_remaps",
 )  # fmt: skip
+REMAP_COLLIDES = rule(
+    "remap-collides", _W, _OK, hint="put $(Cluster).$(Process) into the new name",
+    source="HTCondor manual, condor_submit, transfer_output_remaps: each job writes the file anew",
+)  # fmt: skip
 
 _SCHEMES = {
     "http",
@@ -238,7 +242,10 @@ def remaps(view: JobView) -> Iterator[Finding]:
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if not view.is_vm or command is None or command.unknown:
         return
+    many = (view.job.count or 0) > 1 and view.constant("transfer_output_remaps", "TransferOutputRemaps")
     for name, new in _remaps(view).items():
+        if many and new:
+            yield REMAP_COLLIDES.at(command.where, f"{view.job.count} jobs bring back {shown(name)} as {shown(new)}")
         if not name or not new:
             yield REMAP_SYNTAX.at(command.where, f"{shown(command.text)} has a part that is not `name = new`")
         elif view.get("transfer_output_files") and not any(name in (item.text, item.name) for item in view.outputs):

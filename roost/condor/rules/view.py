@@ -90,6 +90,11 @@ class JobView:
                 return self.cache[name]
         return None
 
+    def constant(self, *names: str) -> bool:
+        """Return whether the first of these commands that is there is the same for every job: it has no macro."""
+        entry = next((self.job.table[name.lower()] for name in names if name.lower() in self.job.table), None)
+        return entry is not None and "$" not in entry.value.text
+
     def place_of(self, name: str) -> Location:
         """Return where a command stands, even an empty one; else the end of the description."""
         entry = self.job.table.get(name.lower())
