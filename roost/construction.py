@@ -6,7 +6,10 @@ build/ before both are done.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
+import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +19,8 @@ from typing import Any, Literal
 from roost import cache, inputs, manifest, staging, submission
 from roost.boot import accelerator
 from roost.condor import from_recipe, placement
+from roost.disk import ahead, grub, qemu_img, readback, write
 from roost.disk import check as disk_check
-from roost.disk import grub, qemu_img, readback, write
 from roost.disk.layout import boot_filesystem
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
@@ -93,9 +96,12 @@ def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
     return Plan(loaded, wanted, inputs.image_key(recipe, loaded.folder, wanted.inputs()))
 
 
-def log_folder(name: str) -> Path:
-    """Return the folder of the logs of an image's builds: outside of build/, so that a failed build leaves them."""
-    folder = paths.cache_root() / "log" / name
+def log_folder(image: Path) -> Path:
+    """Return an empty folder for the logs of building `image`: not in build/, so that a failed build leaves them."""
+    # Two checkouts may build images of one name.
+    place = hashlib.sha256(os.fsencode(image.absolute().parent)).hexdigest()[:8]
+    folder = paths.cache_root() / "log" / f"{image.name}-{place}"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -114,10 +120,30 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
 
 
 def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stages, log_dir: Path) -> Manifest:
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
-        probed = pool.submit(accelerator.probe)
-        return _stages(made, folder, target, work, stages, log_dir, pool, probed)
+        probed = pool.submit(_accelerator)
+        sizes = _last_sizes(made.loaded.recipe, folder)
+        log = log_dir / "readback.log"
+        early = stack.enter_context(ahead.start(sizes, target, probed, log)) if sizes else None
+        return _stages(made, folder, target, work, stages, log_dir, pool, probed, early)
+
+
+def _accelerator() -> Literal["kvm", "tcg"]:
+    return "kvm" if accelerator.probe().usable else "tcg"
+
+
+def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:
+    """Return the sizes of the disks of the last build, in bytes by the disk's name; None when there is one to learn."""
+    record = manifest.read(folder)
+    known = {file.name: file.virtual for file in record.files} if record else {}
+    sizes = {}
+    for disk in recipe.disks:
+        size = known.get(f"{disk.name}.qcow2", known.get(f"{disk.name}.raw"))
+        if size is None:
+            return None
+        sizes[disk.name] = size
+    return sizes
 
 
 def _stages(
@@ -128,7 +154,8 @@ def _stages(
     stages: Stages,
     log_dir: Path,
     pool: ThreadPoolExecutor,
-    probed: Future[accelerator.Probe],
+    probed: Future[Literal["kvm", "tcg"]],
+    early: ahead.Ahead | None,
 ) -> Manifest:
     recipe = made.loaded.recipe
     tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
@@ -136,13 +163,21 @@ def _stages(
         tree, kernel = _tree(made, tar, work, log_dir)
     with stages.stage("disks"):
         written = write.write_disks(
-            recipe, tree, target, namespace=namespace.current(), epoch=made.bootstrap.epoch, log_dir=log_dir
+            recipe,
+            tree,
+            target,
+            namespace=namespace.current(),
+            epoch=made.bootstrap.epoch,
+            log_dir=log_dir,
+            reserved=early.files if early else None,
         )
     formats = placement.image_files(recipe)
-    witness = pool.submit(_read_back, recipe, written, probed, stages, log_dir)
+    witness = pool.submit(_read_back, recipe, written, probed, early, stages, log_dir)
     with stages.stage("images", "qcow2, sums"):
         files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
         files += _kernel_files(recipe, kernel, tree, target)
+    # Nothing reads the tree any more: it goes while the witness reads.
+    pool.submit(cache.remove_tree, tree.path)
     facts = witness.result()
     for disk in written:
         if "raw" not in formats[disk.name]:
@@ -237,12 +272,17 @@ def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, t
 def _read_back(
     recipe: Recipe,
     written: tuple[WrittenDisk, ...],
-    probed: Future[accelerator.Probe],
+    probed: Future[Literal["kvm", "tcg"]],
+    early: ahead.Ahead | None,
     stages: Stages,
     log_dir: Path,
 ) -> dict[str, Any]:
     """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
     with stages.stage("read back", "libguestfs"):
         images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
-        chosen: Literal["kvm", "tcg"] = "kvm" if probed.result().usable else "tcg"
-        return dict(readback.readback(recipe, images, accelerator=chosen, log=log_dir / "readback.log").facts)
+        opened = early.take({disk.name: disk.path for disk in written}) if early else None
+        log = log_dir / "readback.log"
+        seen = readback.readback(recipe, images, accelerator=probed.result(), log=log, opened=opened)
+        if early:
+            early.release()
+        return dict(seen.facts)

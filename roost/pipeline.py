@@ -61,8 +61,8 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
     loaded = loader.load(name, paths.project_root(), sets)
     folder = folder_of(loaded.recipe.name)
     stages = Stages(events)
-    log_dir = construction.log_folder(loaded.recipe.name)
     with staging.lock(folder, lambda: events.note(f"another build of {loaded.recipe.name} is running: waiting for it")):
+        log_dir = construction.log_folder(folder)
         plan = construction.plan(loaded, stages, log_dir)
         record = None if force else manifest.is_fresh(folder, plan.key)
         cached = record is not None

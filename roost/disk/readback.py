@@ -6,6 +6,7 @@ systems by the kernel and the tools of libguestfs' appliance. What it saw (kerne
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -267,18 +268,23 @@ def readback(
     accelerator: Literal["kvm", "tcg"],
     log: Path,
     deadline: float = 300.0,
+    opened: Guest | None = None,
 ) -> ReadBack:
     """Hold the finished disks against their recipe.
 
-    `images` is (path, format) by the disk's name, for every disk of the recipe. Raises `ReadBackError` with all
+    `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
+    the recipe's order. Raises `ReadBackError` with all
     differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
     """
     missing = [disk.name for disk in recipe.disks if disk.name not in images]
     if missing:
         raise ImageError(f"no image of disk {', '.join(missing)} to read back")
-    with guestfs.open_readonly(
-        [images[disk.name] for disk in recipe.disks], accelerator=accelerator, log=log, deadline=deadline
-    ) as guest:
+    with contextlib.ExitStack() as stack:
+        guest = opened or stack.enter_context(
+            guestfs.open_readonly(
+                [images[disk.name] for disk in recipe.disks], accelerator=accelerator, log=log, deadline=deadline
+            )
+        )
         witness = _Witness(recipe, guest)
         _examine(witness)
     if witness.wrong:

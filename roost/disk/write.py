@@ -7,7 +7,7 @@ larger and written again; when it was far too large (sparse files), smaller.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,12 +94,14 @@ def write_disks(
     epoch: int,
     log_dir: Path,
     wrote: Callable[[WrittenDisk], None] = lambda disk: None,
+    reserved: Mapping[str, Path] | None = None,
 ) -> tuple[WrittenDisk, ...]:
     """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
 
     `tree` is divided among the mount points (None: nothing is mounted); its times are clamped to `epoch`, in
-    seconds since 1970. `wrote` is told of each disk. Each file appears whole or not at all. Raises `ImageError`
-    when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
+    seconds since 1970. `wrote` is told of each disk. `reserved` are empty files of `folder`
+    that become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises
+    `ImageError` when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
     """
     # E2FSPROGS_FAKE_TIME=0 means the present.
     epoch = max(1, epoch)
@@ -109,8 +111,9 @@ def write_disks(
         scratch = Path(name)
         fillings = fill.prepare(recipe, tree, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
         for disk in recipe.disks:
-            done = _write_disk(recipe, disk, fillings, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
-            final = folder / done.path.name
+            path = (reserved or {}).get(disk.name, scratch / f"{disk.name}.raw")
+            done = _write_disk(recipe, disk, fillings, path, namespace=namespace, epoch=epoch, log_dir=log_dir)
+            final = folder / f"{disk.name}.raw"
             done.path.rename(final)
             written.append(WrittenDisk(done.name, final, done.layout, done.allocated, done.free))
             wrote(written[-1])
@@ -125,10 +128,9 @@ def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = No
 
 
 def _write_disk(
-    recipe: Recipe, disk: Disk, fillings: Fillings, scratch: Path, *, namespace: Namespace, epoch: int, log_dir: Path
+    recipe: Recipe, disk: Disk, fillings: Fillings, path: Path, *, namespace: Namespace, epoch: int, log_dir: Path
 ) -> WrittenDisk:
     areas = [_area(recipe, disk, index, fillings.of(disk, index)) for index in range(len(disk.areas))]
-    path = scratch / f"{disk.name}.raw"
     for _ in range(ATTEMPTS):
         layout = plan(recipe, disk, [area.size for area in areas])
         try:
@@ -155,9 +157,10 @@ def _attempt(
     path: Path, layout: Layout, areas: list[_Area], *, namespace: Namespace, epoch: int, log_dir: Path
 ) -> tuple[int | None, ...]:
     """Write the whole disk; return the bytes free on each area."""
-    path.unlink(missing_ok=True)
-    with path.open("xb") as file:
-        file.truncate(layout.size)
+    if not _is_empty(path, layout.size):
+        path.unlink(missing_ok=True)
+        with path.open("xb") as file:
+            file.truncate(layout.size)
     # HTCondor hands disks to another user on the execution point.
     path.chmod(0o644)
     table.write(path, layout, log_dir / "sfdisk.log")
@@ -178,6 +181,15 @@ def _attempt(
         )
     ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], epoch, log_dir)
     return tuple(free)
+
+
+def _is_empty(path: Path, size: int) -> bool:
+    """Return whether a file is all hole, and of the right size: as good as a new one."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return status.st_size == size and status.st_blocks == 0
 
 
 def _write_area(path: Path, at: Extent, area: _Area, *, namespace: Namespace, epoch: int, log_dir: Path) -> int | None:

@@ -118,6 +118,11 @@ class Guest:
         """Have the kernel read a partition table again: then all partitions are there, however slow the disk was."""
         self.call("blockdev_rereadpt", device)
 
+    def forget(self, device: str) -> None:
+        """Have the kernel forget what it has read of a disk, which was written since from outside."""
+        self.call("blockdev_flushbufs", device)
+        self.reread_partitions(device)
+
     def read_device(self, device: str, size: int, offset: int) -> bytes:
         """Return bytes of a disk or partition."""
         return bytes(self.call("pread_device", device, size, offset))

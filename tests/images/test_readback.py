@@ -6,11 +6,13 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from roost.disk import ahead
 from roost.disk.readback import ReadBackError, readback
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import appliance, guestfs
@@ -134,6 +136,36 @@ def test_right_image_is_confirmed_and_untouched(tmp_path: Path, log: Path) -> No
     assert seen.facts["os"]["PRETTY_NAME"] == "A test"
     assert [entry["mount"] for entry in seen.facts["filesystems"]] == ["/", None]
     assert any("boot loader present" in finding for finding in seen.findings)
+
+
+def test_disks_that_are_written_after_the_appliance_has_started(tmp_path: Path, log: Path) -> None:
+    """The appliance's kernel has read empty disks: it must see what is on them now, right or wrong."""
+    wanted = recipe()
+    good = make(tmp_path, wanted)
+    chosen: Future[Literal["kvm", "tcg"]] = Future()
+    chosen.set_result("tcg")
+    sizes = {disk.name: good[disk.name][0].stat().st_size for disk in wanted.disks}
+    before = _left_behind()
+    with ahead.start(sizes, tmp_path, chosen, log) as early:
+        opened = early.take(early.files)
+        assert opened is not None
+        assert not any(opened.read_device("/dev/sda", 4096, 0))
+        for name, path in early.files.items():
+            with path.open("r+b") as file:
+                file.write(good[name][0].read_bytes())
+        images = {name: (path, "raw") for name, path in early.files.items()}
+        assert early.take(early.files) is opened
+        seen = readback(wanted, images, accelerator="tcg", log=log, opened=opened)
+        assert "disk root: mbr, 1 partitions" in seen.findings
+        opened.unmount_all()
+        patch(early.files["root"], 446, bytes(66))
+        assert early.take(early.files) is opened
+        with pytest.raises(ReadBackError):
+            readback(wanted, images, accelerator="tcg", log=log, opened=opened)
+        other = {**early.files, "io": good["io"][0]}
+        assert early.take(other) is None
+    assert _left_behind() <= before
+    assert not list(tmp_path.glob(".*.ahead"))
 
 
 def test_qcow2_is_read_alike(tmp_path: Path, log: Path) -> None:

@@ -1,0 +1,89 @@
+"""The witness's appliance, started while the disks that it will read are still being written.
+
+Booting it takes longer than reading. How large the disks become is known from the last build, and is most often the
+same after a change to one file: so empty files of that size are opened, and the writer fills these very files. A
+disk that becomes larger or smaller is another file, and the witness then opens the finished ones as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Literal
+
+from roost.errors import RoostError
+from roost.host import guestfs
+from roost.host.guestfs import Guest
+
+#: Seconds for starting and for all of the build that goes on beside it.
+DEADLINE = 900.0
+
+
+@dataclass(slots=True)
+class Ahead:
+    """An appliance that is starting: `files` are the empty files, by the disk's name."""
+
+    files: Mapping[str, Path]
+    _identities: Mapping[str, tuple[int, int, int]]
+    _started: Future[Guest] = field(default_factory=Future)
+    _over: Event = field(default_factory=Event)
+
+    def take(self, written: Mapping[str, Path]) -> Guest | None:
+        """Return the disks of the appliance, in the order of `files`, if these are what was written; else None."""
+        if {name: _identity(path) for name, path in written.items()} != dict(self._identities):
+            self.release()
+            return None
+        try:
+            guest = self._started.result()
+            for device in guest.devices():
+                guest.forget(device)
+        except RoostError:
+            # Whatever it was, it is told by the one that is started anew.
+            self.release()
+            return None
+        return guest
+
+    def release(self) -> None:
+        """Let the appliance end."""
+        self._over.set()
+
+    def run(self, images: list[tuple[Path, str]], accelerator: Future[Literal["kvm", "tcg"]], log: Path) -> None:
+        """Start the appliance, and hold it until it is released."""
+        try:
+            with guestfs.open_readonly(images, accelerator=accelerator.result(), log=log, deadline=DEADLINE) as guest:
+                self._started.set_result(guest)
+                self._over.wait()
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size
+
+
+@contextmanager
+def start(
+    sizes: Mapping[str, int], folder: Path, accelerator: Future[Literal["kvm", "tcg"]], log: Path
+) -> Iterator[Ahead]:
+    """Yield an appliance on empty files in `folder` of these sizes, in bytes by the disk's name; gone afterwards."""
+    files = {name: folder / f".{name}.raw.ahead" for name in sizes}
+    for name, path in files.items():
+        with path.open("xb") as file:
+            file.truncate(sizes[name])
+    ahead = Ahead(files, {name: _identity(path) for name, path in files.items()})
+    images = [(path, "raw") for path in files.values()]
+    thread = Thread(target=ahead.run, args=(images, accelerator, log), name="ahead", daemon=True)
+    thread.start()
+    try:
+        yield ahead
+    finally:
+        ahead.release()
+        thread.join()
+        for path in files.values():
+            path.unlink(missing_ok=True)
