@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from roost.host import namespace, paths, process
+from roost.host import memory, namespace, paths, process
 
 
 def key(stage: str, given: Mapping[str, Any]) -> str:
@@ -67,30 +68,42 @@ def default() -> Cache:
 
 
 @contextmanager
-def work_folder() -> Iterator[Path]:
+def work_folder(room: int | None = None) -> Iterator[Path]:
     """Yield a folder for trees whose files may belong to subordinate ids; gone afterwards.
 
-    What killed builds left is removed first: a work folder whose lock nobody holds belongs to nobody.
+    `room` is how many bytes will be in it: then it is in memory if there is plenty. What killed builds left is
+    removed first: a work folder whose lock nobody holds belongs to nobody.
     """
-    parent = paths.cache_root() / "work"
-    parent.mkdir(parents=True, exist_ok=True)
-    for stale in parent.glob("*.lock"):
-        held = FileLock(stale)
-        with contextlib.suppress(TimeoutError):
-            held.acquire(timeout=0)
-            remove_tree(stale.with_suffix(""))
-            stale.unlink(missing_ok=True)
-            held.release()
-    name = f"{os.getpid()}-{os.urandom(4).hex()}"
-    folder = parent / name
-    lock = parent / f"{name}.lock"
-    with FileLock(lock):
-        folder.mkdir(mode=0o755)
+    on_disk = paths.cache_root() / "work"
+    on_disk.mkdir(parents=True, exist_ok=True)
+    mine = f"roost-{os.geteuid()}-"
+    _sweep(on_disk.glob("*.lock"))
+    _sweep(memory.SHARED.glob(f"{mine}*.lock"))
+    parent = None if room is None else memory.place(room)
+    name = f"{mine if parent else ''}{os.getpid()}-{os.urandom(4).hex()}"
+    folder = (parent or on_disk) / name
+    lock = folder.with_name(f"{name}.lock")
+    with FileLock(lock, mode=0o600):
+        folder.mkdir(mode=0o700 if parent else 0o755)
         try:
             yield folder
         finally:
             remove_tree(folder)
             lock.unlink(missing_ok=True)
+
+
+def _sweep(locks: Iterable[Path]) -> None:
+    """Remove the work folders whose lock nobody holds. In a folder that all share, only ours count."""
+    for stale in locks:
+        with contextlib.suppress(OSError, TimeoutError):
+            status = stale.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            held = FileLock(stale)
+            held.acquire(timeout=0)
+            remove_tree(stale.with_suffix(""))
+            stale.unlink(missing_ok=True)
+            held.release()
 
 
 def remove_tree(folder: Path) -> None:

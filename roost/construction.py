@@ -110,8 +110,8 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
     """Build the image into `folder`, which appears whole at the end; return its manifest."""
     namespace.probe()
     try:
-        with staging.staged(folder) as target, cache.work_folder() as work:
-            return _construct(made, folder, target, work, stages, log_dir)
+        with staging.staged(folder) as target:
+            return _construct(made, folder, target, stages, log_dir)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             place = error.filename or folder
@@ -119,14 +119,18 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
         raise
 
 
-def _construct(made: Plan, folder: Path, target: Path, work: Path, stages: Stages, log_dir: Path) -> Manifest:
+def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: Path) -> Manifest:
     with ThreadPoolExecutor(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         probed = pool.submit(_accelerator)
         sizes = _last_sizes(made.loaded.recipe, folder)
         log = log_dir / "readback.log"
         early = stack.enter_context(ahead.start(sizes, target, probed, log)) if sizes else None
-        return _stages(made, folder, target, work, stages, log_dir, pool, probed, early)
+        tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
+        # What commands add to the tree is not known; what is unpacked is, and some more.
+        room = None if made.loaded.recipe.run else 2 * tar.stat().st_size
+        work = stack.enter_context(cache.work_folder(room))
+        return _stages(made, tar, folder, target, work, stages, log_dir, pool, probed, early)
 
 
 def _accelerator() -> Literal["kvm", "tcg"]:
@@ -148,6 +152,7 @@ def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:
 
 def _stages(
     made: Plan,
+    tar: Path,
     folder: Path,
     target: Path,
     work: Path,
@@ -158,7 +163,6 @@ def _stages(
     early: ahead.Ahead | None,
 ) -> Manifest:
     recipe = made.loaded.recipe
-    tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
     with stages.stage("tree", "unpack and customise"):
         tree, kernel = _tree(made, tar, work, log_dir)
     with stages.stage("disks"):

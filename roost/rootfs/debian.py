@@ -17,7 +17,7 @@ from typing import Any
 from roost.cache import Cache, key
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import namespace, process
+from roost.host import memory, namespace, process
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.model import Debian
 from roost.rootfs import archive, unpacked
@@ -195,16 +195,10 @@ def _inside(argv: list[str], scratch: str) -> list[str]:
     """
     if namespace.current().user:
         return argv
-    if _memory() < 2 * ROOM:
+    if memory.available() < 2 * ROOM:
         return namespace.current().argv(argv)
     script = 'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && export TMPDIR="$2" && shift 2 && exec "$@"'
     return namespace.current().argv(["sh", "-c", script, "sh", str(ROOM), scratch, *argv])
-
-
-def _memory() -> int:
-    """Return the bytes of memory that are free for the asking (proc(5), MemAvailable)."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
 
 
 def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
