@@ -1,7 +1,7 @@
 """From a recipe to the virtual machine that HTCondor is asked for, or to every reason why it cannot be. Pure.
 
 `refusals` adds to what `placement.machine_refusals` says of the machine what transfers, checkpoints, kernels and
-further commands forbid (reference, sections 1 and 3): HTCondor itself would take most of it and fail later.
+further commands forbid (docs/vm-universe.md, sections 1 and 3): HTCondor itself would take most of it and fail later.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Pr
 
 
 def base_name(name: str) -> str:
-    """Return the name that an input has in the sandbox; a URL's query is cut (reference, section 3)."""
+    """Return the name that an input has in the sandbox; a URL's query is cut (docs/vm-universe.md, section 3)."""
     path = name.partition("?")[0].partition("#")[0] if is_url(name) else name
     return path.rpartition("/")[2]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from roost.condor.reasons import requeued
 
-_REFERENCE = "reference, section 4"
-_LIBVIRT = "libvirt 9.0, seen; reference, section 2"
+_REFERENCE = "docs/vm-universe.md, section 4"
+_LIBVIRT = "libvirt 9.0, seen; docs/vm-universe.md, section 2"
 
 LIBVIRT = (
     requeued("unknown-driver-format", r"unknown driver format value",
@@ -44,14 +44,14 @@ LIBVIRT = (
               "publish disks with mode 0644, or declare them r", _LIBVIRT, "file-readonly", "perm-case"),
     requeued("backing-file", r"could not open backing file|backing file [^\n]{0,300}(?:no such file|not found)",
               "the overlay's backing file is not beside it", "list the backing file in transfer_input_files, with a "
-              "relative name in the overlay", "reference, section 3", "backing-missing", "backing-absolute"),
+              "relative name in the overlay", "docs/vm-universe.md, section 3", "backing-missing", "backing-absolute"),
     requeued("disk-absent", r"cannot access storage file|could not open '[^'\n]{0,300}':? no such file",
               "libvirt looks for a disk that is not there: a folder in vm_disk, blanks in a name, or a path that "
-              "this machine does not have", "write plain file names and transfer them", "reference, section 3",
-              "path-basename", "disk-name-chars", "tif-missing"),
+              "this machine does not have", "write plain file names and transfer them",
+              "docs/vm-universe.md, section 3", "path-basename", "disk-name-chars", "tif-missing"),
     requeued("image-locked", r"failed to get [^\n]{0,300}lock|is another process using the image",
               "another machine has the same disk open for writing", "",
-              "reference, section 3: a disk on a shared file system changes in place", "path-shared"),
+              "docs/vm-universe.md, section 3: a disk on a shared file system changes in place", "path-shared"),
     requeued("image-corrupt", r"image is corrupt|qcow2: Marking image as corrupt|preventing invalid",
               "the qcow2 image is damaged", "qemu-img check -r all, or build it again", _LIBVIRT, "image-corrupt"),
     requeued("no-network", r"network [^\n]{0,100} is not active|network not found|no network with matching name",
@@ -63,5 +63,5 @@ LIBVIRT = (
               "the execute machine has no working KVM", "tell the pool's administrator", _LIBVIRT),
     requeued("xen-disk", r"invalid or unsupported virtual disk identifier",
               "a device that Xen does not know, such as vda", "",
-              "reference, xen-in-qemu: devices a PV guest sees", "dev-unknown"),
+              "docs/xen-in-qemu.md: devices a PV guest sees", "dev-unknown"),
 )  # fmt: skip

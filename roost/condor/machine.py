@@ -23,7 +23,7 @@ class VmDisk:
 class KernelFiles:
     """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot.
 
-    `parameters` is the whole command line, with root= in it: libvirt drops xen_root (reference, xen-in-qemu).
+    `parameters` is the whole command line, with root= in it: libvirt drops xen_root (docs/xen-in-qemu.md).
     """
 
     kernel: str

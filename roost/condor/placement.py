@@ -1,7 +1,7 @@
 """A recipe's disks in a hypervisor's machine: which files, on which devices, in which formats, started by what. Pure.
 
 Devices default to what works: vda, vdb ... under kvm and xvda, xvdb ... under xen, the disk that boots first
-(reference, section 2). A device that the recipe names is kept if the hypervisor takes it, else refused.
+(docs/vm-universe.md, section 2). A device that the recipe names is kept if the hypervisor takes it, else refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INITRD = "initrd.img"
 #: Says where a key of the recipe stands, such as ("disks", 0, "device"); `Loaded.where` is one.
 Where = Callable[[Sequence[str | int]], Location | None]
 
-#: File systems that pygrub reads (reference, xen-in-qemu); with `xen_kernel = included` it must find /boot.
+#: File systems that pygrub reads (docs/xen-in-qemu.md); with `xen_kernel = included` it must find /boot.
 PYGRUB_READS = ("ext2", "ext3", "ext4", "vfat")
 
 
@@ -34,7 +34,7 @@ def file_name(disk: Disk, hypervisor: Hypervisor) -> str:
 def format_for(disk: Disk, hypervisor: Hypervisor) -> DiskFormat:
     """Return the format in which `hypervisor` gets a disk: the recipe's under kvm, raw under xen.
 
-    HTCondor's script writes no driver for xen, where libvirt then assumes raw (reference, section 2).
+    HTCondor's script writes no driver for xen, where libvirt then assumes raw (docs/vm-universe.md, section 2).
     """
     return disk.format if hypervisor == "kvm" else "raw"
 

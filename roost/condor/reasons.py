@@ -3,7 +3,7 @@
 A reason is recognised by what HTCondor, libvirt or QEMU write, and names the lint rules that would have caught
 it; its cause and fix are the rules' own where there are any, so that lint and explanation cannot disagree.
 Sources: HTCondor manual, Virtual Machine Jobs, Failures to Launch; condor_starter/vm_proc.cpp (holdingErrors);
-reference/htcondor-vm-universe, section 4; messages of libvirt 9.0, seen.
+docs/vm-universe.md, section 4; messages of libvirt 9.0, seen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 _MANUAL = "HTCondor manual, Virtual Machine Jobs, Failures to Launch"
-_REFERENCE = "reference, section 4"
+_REFERENCE = "docs/vm-universe.md, section 4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,14 @@ HELD = (
             r"failed to (?:send|transfer) output|TransferOutputError",
             "the job ran and is held, for its output could not be brought back (hold code 12)", _OUTPUT,
             "name only files of transfer_input_files there, remove vm_no_output_vm, look at quota and modes of the "
-            "folder that they return to; then condor_release", "reference, section 3", "no-output-conflict",
+            "folder that they return to; then condor_release", "docs/vm-universe.md, section 3", "no-output-conflict",
             "tof-missing"),
     reason("hold-13", hold_code("13") + r"|transfer input files failure|error:? reading from|"
             r"failed to (?:receive|read) (?:input )?file|TransferInputError|non-existent file",
             "the job is held before it starts, for an input could not be brought to the machine (hold code 13)", _INPUT,
             "look whether each file exists and is readable where you submit, separate them with commas, without "
-            "quotes; then condor_release", "reference, section 3", "file-missing", "file-unreadable", "tif-comma",
+            "quotes; then condor_release", "docs/vm-universe.md, section 3", "file-missing", "file-unreadable",
+            "tif-comma",
             "tif-blank"),
     reason("hold-3", hold_code("3") + r"|(?<!SYSTEM_)PERIODIC_HOLD|"
             r"job attribute PeriodicHold",
@@ -157,11 +158,13 @@ HELD = (
             "condor_utils/condor_holdcodes.h", "dev-unknown", "fmt-unknown"),
     reason("hold-32", hold_code("3[23]") + r"|max(?:imum)?.?transfer.?(?:in|out)put",
             "the files are larger than the pool transfers (hold code 32 or 33)", "a raw disk travels at its full size",
-            "convert to qcow2, or publish the image on a shared path or by osdf://", "reference, sections 3 and 7"),
+            "convert to qcow2, or publish the image on a shared path or by osdf://",
+            "docs/vm-universe.md, sections 3 and 7"),
     reason("hold-34", hold_code("34") + r"|exceeded [^\n]{0,100}(?:request_disk|disk usage|memory)",
             "the job used more than it asked for (hold code 34)", "the disks grew beyond request_disk, or QEMU needs "
             "more than request_memory", "give request_disk from the disks' virtual sizes",
-            "reference, section 1", "request-disk-thin", "request-disk-url", "request-disk-small", "memory-request"),
+            "docs/vm-universe.md, section 1", "request-disk-thin", "request-disk-url", "request-disk-small",
+            "memory-request"),
 )  # fmt: skip
 
 
@@ -169,7 +172,7 @@ def _unmatched(code: str, attribute: str, cause: str, fix: str, *lint: str) -> R
     # A line of condor_q -better-analyze: step, number of slots, condition.
     pattern = rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
     return reason(code, pattern, "no machine meets this requirement, so the job stays idle", cause, fix,
-                  "reference, section 1: requirements that submit adds", *lint)  # fmt: skip
+                  "docs/vm-universe.md, section 1: requirements that submit adds", *lint)  # fmt: skip
 
 
 MATCHING = (
@@ -200,7 +203,8 @@ OTHERS = (
             "the requirements that condor_submit adds cannot be met: vm_type, memory, disk, networking, architecture "
             "or a URL scheme; or every machine lost HasVM",
             "condor_q -better-analyze shows the line with 0 slots; condor_status -af Machine HasVM VM_Type VM_Memory "
-            "VM_AvailNum VM_Networking_Types what the machines offer", "reference, section 1", "type", "net-type",
+            "VM_AvailNum VM_Networking_Types what the machines offer", "docs/vm-universe.md, section 1", "type",
+            "net-type",
             "tif-scheme"),
     reason("runs-forever", r"job[- ]timeout|(?:still|keeps?) running|runs? for ?ever|"
             r"never (?:ends|finishes|stops|powers? off)|PeriodicRemove expression [^\n]{0,80}JobStatus == 2\b|"
@@ -210,12 +214,13 @@ OTHERS = (
             "HTCondor ends the job only when the guest is powered off, so it runs for ever",
             "the guest halts instead of powering off, panics, reboots in a loop, or never found its boot disk",
             "end the job with /sbin/poweroff; put the root disk on vda with its true format; add periodic_remove for "
-            "jobs that take too long", "HTCondor manual, Job Completion in the vm Universe; reference, section 6",
+            "jobs that take too long",
+            "HTCondor manual, Job Completion in the vm Universe; docs/vm-universe.md, section 6",
             "boot-order", "fmt-missing", "fmt-mismatch", "boot-none", "xen-root-dropped"),
     reason("no-exit-code", r"normal termination \(return value 0\)",
             "the guest is gone; this says nothing about the work it did",
             "a vm job's return value is 0 whenever its machine ends",
-            "read the result from the disk that came back (inv collect)", "reference, fact 3"),
+            "read the result from the disk that came back (inv collect)", "docs/vm-universe.md, fact 3"),
     reason("evicted", r"^004 |job was evicted", "the job left its machine and starts again from the beginning",
             "the machine was wanted for something else, or the virtual machine failed to start",
             "see the event before it; with vm_checkpoint it would go on where it was", "HTCondor manual, Job Event Log",

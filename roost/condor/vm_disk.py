@@ -6,7 +6,7 @@
 Three programs read the value and each splits it in its own way: condor_submit counts the colons of every
 item, condor_vm-gahp drops empty fields, the awk script that writes libvirt's XML drops nothing. `scan`
 therefore keeps every item and field with its position and judges nothing; `parse` accepts what all three
-read alike; `format_disks` writes only what is known to work on the hypervisor (reference, section 2).
+read alike; `format_disks` writes only what is known to work on the hypervisor (docs/vm-universe.md, section 2).
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def format_disks(disks: Iterable[VmDisk], hypervisor: Hypervisor | None = None) 
 
 
 def problem_of(disk: VmDisk, hypervisor: Hypervisor | None = None) -> str | None:
-    """Return why roost does not emit this disk, or None (reference, section 2, "Emit only")."""
+    """Return why roost does not emit this disk, or None (docs/vm-universe.md, section 2, "Emit only")."""
     hypervisors: tuple[Hypervisor, ...] = (hypervisor,) if hypervisor else ("kvm", "xen")
     parts = disk.file.removeprefix("/").split("/")
     is_cd = disk.file.endswith(".iso") and disk.device[:2] in ("hd", "sd") and disk.permission == "r"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Hypervisor, Recipe
 
-#: HTCondor's libvirt gives kvm guests ttyS0 (reference: virtual hardware); a Xen PV guest has hvc0.
+#: HTCondor's libvirt gives kvm guests ttyS0 (docs/vm-universe.md, section 6); a Xen PV guest has hvc0.
 CONSOLES: dict[Hypervisor, tuple[str, ...]] = {
     "kvm": ("console=tty0", "console=ttyS0,115200"),
     "xen": ("console=hvc0",),

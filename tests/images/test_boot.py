@@ -265,7 +265,7 @@ def test_smoke_with_a_root_that_is_on_no_disk(smoke: Path, tmp_path: Path) -> No
 
 
 def test_smoke_on_a_bus_that_its_kernel_cannot_drive(smoke: Path, tmp_path: Path) -> None:
-    """The cloud kernel has no driver for libvirt's SCSI controller (reference, condor-pool: the job completes!)."""
+    """The cloud kernel has no driver for libvirt's SCSI controller (docs/condor-pool.md: the job completes!)."""
     vm, recipe = _smoke(smoke, VmDisk("root.qcow2", "sda", "w", "qcow2"), VmDisk("io.raw", "vda", "w", "raw"))
     result = boot(vm, smoke, recipe, accel="tcg", out=tmp_path / "boot")
     phase, cause, detail = _failed(result)

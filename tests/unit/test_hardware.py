@@ -1,4 +1,4 @@
-"""The virtual hardware that libvirt makes of HTCondor's domain (reference, sections 2 and 6)."""
+"""The virtual hardware that libvirt makes of HTCondor's domain (docs/vm-universe.md, sections 2 and 6)."""
 
 from __future__ import annotations
 

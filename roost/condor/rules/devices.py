@@ -1,4 +1,4 @@
-"""Rules about the devices of vm_disk: names, buses, CDs, and which disk boots (reference, section 2)."""
+"""Rules about the devices of vm_disk: names, buses, CDs, and which disk boots (docs/vm-universe.md, section 2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.condor.vm_disk import Item, guest_slots
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
-_SECTION = "reference, section 2"
+_SECTION = "docs/vm-universe.md, section 2"
 
 DEV_UNKNOWN = rule(
     "dev-unknown", _E, _HASVM, hint="use vda, vdb ... under kvm, xvda, xvdb ... under xen",
@@ -39,15 +39,15 @@ DEV_IDE_READONLY = rule(
 )  # fmt: skip
 DEV_SCSI = rule(
     "dev-scsi", _W, _OK, hint="use vda: many kernels have no driver for this controller (lsi53c895a)",
-    source="reference, condor-pool: the job then completes with exit code 0 and no result",
+    source="docs/condor-pool.md: the job then completes with exit code 0 and no result",
 )  # fmt: skip
 DEV_ALIAS = rule(
     "dev-alias", _E, Effect.WRONG_DATA, hint="use one prefix, xvd, and a letter for each disk",
-    source="reference, xen-in-qemu: of hda with sda, or xvda with sda, one is missing in the guest",
+    source="docs/xen-in-qemu.md: of hda with sda, or xvda with sda, one is missing in the guest",
 )  # fmt: skip
 XEN_DEVICE = rule(
     "xen-device", _W, _OK, hint="use xvda, xvdb ...: a Xen guest never sees an sdX or hdX",
-    source="reference, xen-in-qemu: devices a PV guest sees",
+    source="docs/xen-in-qemu.md: devices a PV guest sees",
 )  # fmt: skip
 ISO_SUBSTRING = rule(
     "iso-substring", _E, _HASVM, hint="rename the file or folder so that its path has no 'iso'",

@@ -1,4 +1,4 @@
-"""Rules about vm_disk: fields, file names, permissions, formats (reference, section 2).
+"""Rules about vm_disk: fields, file names, permissions, formats (docs/vm-universe.md, section 2).
 
 Each item is read as three programs do: condor_submit counts colons, condor_vm-gahp drops empty fields and trims,
 the awk script that writes libvirt's XML does neither. The first one that stumbles decides the effect.
@@ -15,12 +15,12 @@ from roost.condor.vm_disk import Field, Item, scan
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
-_SECTION = "reference, section 2"
+_SECTION = "docs/vm-universe.md, section 2"
 _AWK = "libvirt_simple_script.awk"
 
 DISK_MISSING = rule(
     "disk-missing", _E, Effect.REJECTED, hint="write vm_disk = file:device:permission:format",
-    source="reference, section 1; condor_submit: '<vm>_disk' cannot be found.",
+    source="docs/vm-universe.md, section 1; condor_submit: '<vm>_disk' cannot be found.",
 )  # fmt: skip
 DISK_FIELDS = rule(
     "disk-fields", _E, Effect.REJECTED, hint="write file:device:permission:format, with a comma between disks",
@@ -32,7 +32,7 @@ DISK_EMPTY_ITEM = rule(
 )  # fmt: skip
 DISK_EMPTY_FIELD = rule(
     "disk-empty-field", _E, Effect.HELD, hint="write all four fields: file:device:permission:format",
-    source="reference, section 4, errors 7 and 10: not 3 or 4 fields",
+    source="docs/vm-universe.md, section 4, errors 7 and 10: not 3 or 4 fields",
 )  # fmt: skip
 DISK_BLANK_FIELD = rule(
     "disk-blank-field", _E, _HASVM, hint="remove the blanks around the colon",
@@ -80,7 +80,7 @@ FMT_MISSING = rule(
 )  # fmt: skip
 FMT_MISMATCH = rule(
     "fmt-mismatch", _E, Effect.RUNS_FOREVER, hint="declare the format that `qemu-img info` shows",
-    source="reference, condor-pool: a wrong format boots nothing, raw declared qcow2 is refused",
+    source="docs/condor-pool.md: a wrong format boots nothing, raw declared qcow2 is refused",
 )  # fmt: skip
 XEN_FORMAT = rule(
     "xen-format-raw", _E, Effect.RUNS_FOREVER, hint="convert the disk: qemu-img convert -O raw; declare raw",

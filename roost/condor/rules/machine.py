@@ -11,7 +11,7 @@ from roost.condor.rules.model import Effect, Finding, Severity, check, rule, sho
 from roost.condor.rules.view import JobView
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_SECTION = "reference, section 1"
+_SECTION = "docs/vm-universe.md, section 1"
 
 MEMORY = rule(
     "memory", _E, Effect.REJECTED, hint="write MiB as a plain number, such as vm_memory = 1024, or 1G, 1.5G, 524288K",
@@ -67,7 +67,7 @@ CKPT_NET = rule(
 CKPT_TRANSFER = rule(
     "ckpt-transfer", _E, Effect.HELD,
     hint="put every disk on a shared file system and name it by its absolute path, or drop vm_checkpoint",
-    source="reference, section 4: VMGAHP_ERR_JOBCLASSAD_XEN/KVM_MISMATCHED_CHECKPOINT",
+    source="docs/vm-universe.md, section 4: VMGAHP_ERR_JOBCLASSAD_XEN/KVM_MISMATCHED_CHECKPOINT",
 )  # fmt: skip
 
 _BYTES = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)\s*(?:([KMGT])B?)?", re.IGNORECASE)

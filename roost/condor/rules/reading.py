@@ -66,7 +66,7 @@ UNKNOWN_COMMAND = rule(
 )  # fmt: skip
 OBSOLETE = rule(
     "obsolete-command", _W, _OK, hint="remove it; HTCondor no longer reads it",
-    source="reference, section 1: kvm_disk and xen_disk are no longer read",
+    source="docs/vm-universe.md, section 1: kvm_disk and xen_disk are no longer read",
 )  # fmt: skip
 NO_QUEUE = rule("queue-missing", _N, _OK, hint="end the description with `queue`", source=_QUEUE)
 QUEUE_NOTHING = rule("queue-nothing", _W, _OK, hint="give a count of at least 1, or items", source=_QUEUE)

@@ -1,4 +1,4 @@
-"""Rules about what travels: inputs, outputs, URLs, disk space (reference, sections 1 and 3)."""
+"""Rules about what travels: inputs, outputs, URLs, disk space (docs/vm-universe.md, sections 1 and 3)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from roost.condor.rules.view import JobView, Transfer
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK = Effect.OK
-_SECTION = "reference, section 3"
+_SECTION = "docs/vm-universe.md, section 3"
 
 TIF_MISSING = rule(
     "tif-missing", _E, Effect.HELD, hint="add the file to transfer_input_files, or name it by its absolute path",
-    source="reference, section 4, errors 7 and 10: relative and not in the sandbox",
+    source="docs/vm-universe.md, section 4, errors 7 and 10: relative and not in the sandbox",
 )  # fmt: skip
 PATH_BASENAME = rule(
     "path-basename", _E, Effect.WRONG_DATA, hint="write only the file's name in vm_disk: the sandbox is flat",
@@ -50,19 +50,19 @@ TIF_S3_KEYS = rule(
 )  # fmt: skip
 TIF_SCHEME = rule(
     "tif-scheme", _W, _OK, hint="condor_status -af HasFileTransferPluginMethods says what the pool's machines fetch",
-    source="reference, section 1: submit adds a requirement per URL scheme",
+    source="docs/vm-universe.md, section 1: submit adds a requirement per URL scheme",
 )  # fmt: skip
 REQUEST_DISK_URL = rule(
     "request-disk-url", _W, _OK, hint="give request_disk from the disks' virtual sizes",
-    source="reference, section 1: request_disk defaults to DiskUsage, in which a URL counts 0",
+    source="docs/vm-universe.md, section 1: request_disk defaults to DiskUsage, in which a URL counts 0",
 )  # fmt: skip
 STF_IGNORED = rule(
     "stf-ignored", _W, _OK, hint="write should_transfer_files = YES, which is what happens",
-    source="reference, section 1: should_transfer_files is forced to YES",
+    source="docs/vm-universe.md, section 1: should_transfer_files is forced to YES",
 )  # fmt: skip
 WTTO_IGNORED = rule(
     "wtto-ignored", _W, _OK, hint="write ON_EXIT, or ON_EXIT_OR_EVICT with vm_checkpoint",
-    source="reference, section 1: when_to_transfer_output is forced",
+    source="docs/vm-universe.md, section 1: when_to_transfer_output is forced",
 )  # fmt: skip
 NO_OUTPUT_CONFLICT = rule(
     "no-output-conflict", _E, Effect.HELD, stage=Stage.OUTPUT, hint="remove one of the two",
@@ -79,7 +79,7 @@ TOF_MISSING = rule(
 )  # fmt: skip
 TOF_OVERWRITES = rule(
     "tof-overwrites", _N, _OK, hint='add transfer_output_remaps = "NAME = out-$(Cluster).$(Process).raw"',
-    source="reference, condor-pool: without a remap the returned disk overwrites the submitted one",
+    source="docs/condor-pool.md: without a remap the returned disk overwrites the submitted one",
 )  # fmt: skip
 REMAP_SYNTAX = rule(
     "remap-syntax", _W, _OK, hint='write transfer_output_remaps = "name = new; name = new"',

@@ -9,7 +9,7 @@ from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, ru
 from roost.condor.rules.view import JobView
 
 _E, _W = Severity.ERROR, Severity.WARNING
-_SECTION = "reference, section 1"
+_SECTION = "docs/vm-universe.md, section 1"
 
 UNIVERSE = rule(
     "universe", _E, Effect.REJECTED, hint="write universe = vm",
@@ -38,7 +38,7 @@ TYPE_VMWARE = rule(
 )  # fmt: skip
 TYPE_ATTRIBUTE = rule(
     "type-attribute", _E, Effect.HELD, hint="write vm_type = kvm, not +JobVMType",
-    source="reference, section 4, errors 6 and 9: vm_type is exactly kvm or xen",
+    source="docs/vm-universe.md, section 4, errors 6 and 9: vm_type is exactly kvm or xen",
 )  # fmt: skip
 BOOLEAN = rule(
     "bool", _E, Effect.REJECTED, hint="write true or false",

@@ -1,4 +1,4 @@
-"""Rules about xen's kernel, initrd and root (reference, section 5)."""
+"""Rules about xen's kernel, initrd and root (docs/vm-universe.md, section 5)."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from roost.condor.rules.view import Command, JobView
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
-_SECTION = "reference, section 5"
+_SECTION = "docs/vm-universe.md, section 5"
 
 XEN_KERNEL = rule(
     "xen-kernel", _E, Effect.REJECTED, hint="write xen_kernel = included, or name a kernel file",
-    source="reference, section 1; condor_submit: 'xen_kernel' cannot be found.",
+    source="docs/vm-universe.md, section 1; condor_submit: 'xen_kernel' cannot be found.",
 )  # fmt: skip
 XEN_ROOT = rule(
     "xen-root", _E, Effect.REJECTED,
     hint="write xen_kernel = included for a kernel in the image; with a kernel file give xen_root = /dev/xvda1",
-    source="reference, section 1; condor_submit: 'xen_root' cannot be found.",
+    source="docs/vm-universe.md, section 1; condor_submit: 'xen_root' cannot be found.",
 )  # fmt: skip
 XEN_INITRD = rule(
     "xen-initrd", _E, Effect.REJECTED, hint="remove xen_initrd, or give xen_kernel a file",
-    source="reference, section 1; condor_submit: To use xen_initrd, xen_kernel should be a real kernel file.",
+    source="docs/vm-universe.md, section 1; condor_submit: To use xen_initrd, xen_kernel should be a real kernel file.",
 )  # fmt: skip
 XEN_KERNEL_CASE = rule(
     "xen-kernel-case", _E, _HASVM, hint="write included in lower case",
-    source="reference, section 1: any case passes submit, only lower case survives the awk script",
+    source="docs/vm-universe.md, section 1: any case passes submit, only lower case survives the awk script",
 )  # fmt: skip
 XEN_VMX = rule(
     "xen-vmx", _E, _HASVM, hint="write xen_kernel = included; name no kernel file vmx",
-    source="reference, section 4, error 2; libvirt_simple_script.awk writes <kernel>vmx</kernel>",
+    source="docs/vm-universe.md, section 4, error 2; libvirt_simple_script.awk writes <kernel>vmx</kernel>",
 )  # fmt: skip
 XEN_KERNEL_TRANSFER = rule(
     "xen-kernel-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without folder",
-    source="reference, section 4, error 3: XEN_KERNEL_NOT_FOUND, not readable from the sandbox",
+    source="docs/vm-universe.md, section 4, error 3: XEN_KERNEL_NOT_FOUND, not readable from the sandbox",
 )  # fmt: skip
 XEN_INITRD_TRANSFER = rule(
     "xen-initrd-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without folder",
-    source="reference, section 4, error 4: XEN_INITRD_NOT_FOUND, not readable from the sandbox",
+    source="docs/vm-universe.md, section 4, error 4: XEN_INITRD_NOT_FOUND, not readable from the sandbox",
 )  # fmt: skip
 XEN_KERNEL_RELATIVE = rule(
     "xen-kernel-relative", _W, _HASVM, hint="use included, or an absolute path on the execute machine",
@@ -62,7 +62,7 @@ XEN_PARAMS_IGNORED = rule(
 )  # fmt: skip
 XEN_ROOT_QUOTED = rule(
     "xen-root-quoted", _W, _OK, hint="remove the quotes",
-    source="reference, section 1: do not quote xen_root",
+    source="docs/vm-universe.md, section 1: do not quote xen_root",
 )  # fmt: skip
 XEN_ROOT_DROPPED = rule(
     "xen-root-dropped", _W, _OK, hint="write root=... into xen_kernel_params as well",
