@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from roost.host import namespace
 from tests.images.calls import PROJECT, roost
 
 pytestmark = pytest.mark.images
@@ -177,9 +178,8 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(project: Path, debian
         f"mount -t tmpfs -o size=64m none {project}/build && cd {project} &&"
         f" {sys.executable} -P -m roost build big; code=$?; ls -A build; exit $code"
     )
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"])]
     done = subprocess.run(
-        [*unshare, "sh", "-c", program],
+        namespace.current().argv(["sh", "-c", program]),
         capture_output=True,
         text=True,
         timeout=300,
