@@ -151,13 +151,15 @@ def clean(line: bytes) -> str:
 
 
 class Console:
-    """Follows one console. `patterns` are regular expressions that the expectations look for, line by line.
+    """Follows one console. `patterns` are regular expressions that are waited for, line by line, `unwanted` others.
 
     `exits` are the exit statuses of all lines that say that the job finished, `disks` what the kernel calls the
     disks it found, `matched` the line in which each pattern was first seen, `last_byte` when the last byte came.
     """
 
-    def __init__(self, signs: Mapping[str, Kind] = SERIAL, patterns: Sequence[str] = ()) -> None:
+    def __init__(
+        self, signs: Mapping[str, Kind] = SERIAL, patterns: Sequence[str] = (), unwanted: Sequence[str] = ()
+    ) -> None:
         self.signs: dict[str, Sign] = {}
         self.matched: dict[str, str] = {}
         self.size = 0
@@ -165,7 +167,8 @@ class Console:
         self.exits: list[int] = []
         self.disks: set[str] = set()
         self._kinds = tuple(signs.items())
-        self._waiting = {pattern: re.compile(pattern) for pattern in patterns}
+        self._waiting = {pattern: re.compile(pattern) for pattern in (*patterns, *unwanted)}
+        self._unwanted = frozenset(unwanted) - frozenset(patterns)
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._rest = b""
 
@@ -203,8 +206,8 @@ class Console:
 
     @property
     def missing(self) -> bool:
-        """Whether a pattern has not been seen yet."""
-        return bool(self._waiting)
+        """Whether a pattern that is waited for has not been seen yet."""
+        return bool(self._waiting.keys() - self._unwanted)
 
     def tail(self, lines: int = 40) -> str:
         """Return the last lines, clean; with the line that has not ended."""

@@ -73,7 +73,8 @@ async def drive(
     root: AttachedDisk,
     *,
     log: Path,
-    patterns: Sequence[str],
+    patterns: Sequence[str] = (),
+    unwanted: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
     events: Events | None = None,
 ) -> Seen:
@@ -85,7 +86,7 @@ async def drive(
     reads: dict[str, int | None] = {"kernel": None, "end": None}
     started_at = time.time()
     async with sessions.start(
-        argv, serial_log=log.with_name("serial.log"), log=log, patterns=patterns, echo=echo
+        argv, serial_log=log.with_name("serial.log"), log=log, patterns=patterns, unwanted=unwanted, echo=echo
     ) as session:
         await session.resume()
         started_at = time.time()

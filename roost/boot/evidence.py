@@ -46,12 +46,16 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """What is at a path: None for `content` when there is no regular file, and then `seen` says why."""
+    """What is at a path: None for `content` when there is no regular file, and then `seen` says why.
+
+    `exists` tells a name that is something else, or that could not be looked for, from one that is not there.
+    """
 
     content: bytes | None
     size: int
     mode: int
     seen: str
+    exists: bool = True
 
 
 @dataclass
@@ -245,7 +249,7 @@ def _read_ext(image: Path, path: str) -> FoundFile:
         match = re.search(r"Inode: \d+ +Type: (\w+(?: \w+)*) +Mode: +(\d+)", text)
         length = re.search(r"\bSize: (\d+)", text)
         if not match or not length:
-            return FoundFile(None, 0, 0, "there is no such file")
+            return FoundFile(None, 0, 0, "there is no such file", False)
         kind, mode, size = match[1], int(match[2], 8), int(length[1])
         target = re.search(r'Fast link dest: "(.*)"', text)
         if kind != "symlink" or not target:
@@ -271,7 +275,8 @@ def _read_vfat(image: Path, path: str) -> FoundFile:
         cwd=image.parent,
     )
     if not output.exists():
-        return FoundFile(None, 0, 0, "there is no such file" if done.returncode else "it cannot be read")
+        why = "there is no such file" if done.returncode else "it cannot be read"
+        return FoundFile(None, 0, 0, why, done.returncode == 0)
     content = output.read_bytes()
     output.unlink(missing_ok=True)
     return FoundFile(content[:CONTENT], len(content), 0o755, f"{len(content)} bytes")

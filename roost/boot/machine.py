@@ -19,9 +19,6 @@ from roost.boot.accelerator import Accelerator
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import UsageError
 
-#: Slots of pci.0 on pc: 0 and 1 are the chipset's, 2 is kept for a graphics card.
-_FIRST_SLOT = 3
-_VGA_SLOT = 2
 #: q35: libvirt gives each device a root port of its own; eight functions a slot, from slot 2 on.
 _PORT_SLOT = 2
 #: libvirt's names of formats that QEMU calls otherwise.
@@ -95,7 +92,9 @@ def _devices(hardware: Hardware, places: Mapping[str, DiskPlace]) -> Iterator[tu
     else:
         yield "-device", "piix3-usb-uhci,id=usb,bus=pci.0,addr=0x1.0x2"
     if hardware.vnc:
-        yield "-device", f"VGA,id=video0,bus={'pcie.0' if q35 else 'pci.0'},addr={0x1 if q35 else _VGA_SLOT:#x}"
+        # libvirt's choice where the domain names no model; QEMU's own default is another.
+        place = {"bus": "pcie.0", "addr": "0x1"} if q35 else {"bus": "pci.0", "addr": "0x2"}
+        yield "-device", {"driver": "cirrus-vga", "id": "video0", **place}
     for name in ("usb", *(member for member in hardware.pci if member.startswith("scsi"))):
         if name == "usb" and q35:
             yield "-device", {"driver": "qemu-xhci", "id": "usb", **_slot(hardware, "usb")}
@@ -126,7 +125,7 @@ def _slot(hardware: Hardware, member: str) -> dict[str, Any]:
     place = hardware.pci.index(member)
     if hardware.machine == "q35":
         return {"bus": f"pci.{place + 1}", "addr": "0x0"}
-    return {"bus": "pci.0", "addr": f"{_FIRST_SLOT + place:#x}"}
+    return {"bus": "pci.0", "addr": f"{hardware.first_slot + place:#x}"}
 
 
 def blockdev(disk: AttachedDisk, place: DiskPlace) -> dict[str, Any]:

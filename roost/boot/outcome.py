@@ -1,26 +1,25 @@
-"""What the recipe expects, held against what is on the console and on the disks: expectations and status.json."""
+"""What a guest left that has a name in the recipe: files by their mount points, and the job's status.json."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roost.boot.console import clean
 from roost.boot.evidence import FoundFile, StoppedDisk, place_of
-from roost.boot.verdict import Evidence, Expected
+from roost.boot.verdict import Evidence
 from roost.errors import RoostError
-from roost.recipe.model import Expectation, Recipe
+from roost.recipe.model import Recipe
 
 #: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
 STATUS = "status.json"
 OWN_IO = "/var/lib/roost/io"
 #: A guest's clock (read from the virtual one at its start) may be this many seconds off.
 CLOCK = 5.0
+NO_FILE = FoundFile(None, 0, 0, "nothing is known of its disks")
 
 
 def with_changed(evidence: Evidence, changed: tuple[str, ...]) -> Evidence:
@@ -59,32 +58,6 @@ def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str 
         return disk.read(number, inside)
     except RoostError as error:
         return FoundFile(None, 0, 0, f"it cannot be read: {error.problem.what}")
-
-
-def expectations(
-    recipe: Recipe | None, stopped: Mapping[str, StoppedDisk], matched: Mapping[str, str]
-) -> tuple[Expected, ...]:
-    """Return each expectation of the recipe and whether it was met."""
-    wanted = recipe.boot_test.expect if recipe else ()
-    return tuple(_expected(recipe, one, stopped, matched) for one in wanted if recipe)
-
-
-def _expected(
-    recipe: Recipe, wanted: Expectation, stopped: Mapping[str, StoppedDisk], matched: Mapping[str, str]
-) -> Expected:
-    if wanted.serial is not None:
-        line = matched.get(wanted.serial)
-        return Expected(
-            f"console: {wanted.serial}", line is not None, line if line is not None else "not on the console"
-        )
-    path = wanted.file or ""
-    found = find(recipe, stopped, path, wanted.on)
-    what = f"{path}{f' on {wanted.on}' if wanted.on else ''}{f' matches {wanted.matches}' if wanted.matches else ''}"
-    if found.content is None:
-        return Expected(what, False, found.seen, True)
-    text = found.content.decode("utf-8", "replace")
-    met = wanted.matches is None or re.search(wanted.matches, text, re.MULTILINE) is not None
-    return Expected(what, met, clean(found.content[:200].replace(b"\n", b" ")) or "(empty)", True)
 
 
 def job_status(recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: float) -> Mapping[str, Any] | None:

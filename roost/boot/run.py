@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, drive, layers, outcome
+from roost.boot import accelerator, drive, expected, layers, outcome
 from roost.boot.accelerator import Accelerator
 from roost.boot.evidence import StoppedDisk
+from roost.boot.expected import Witness
 from roost.boot.machine import DiskPlace, qemu_argv
 from roost.boot.verdict import Evidence, Verdict, judge
 from roost.boot.watch import Goal, Plan
@@ -26,6 +27,7 @@ from roost.condor.hardware import HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import ImageError
 from roost.events import Events, Stages
+from roost.recipe.boot_test import BootTest
 from roost.recipe.model import Recipe
 
 #: Seconds that an image without a recipe may take under KVM.
@@ -211,7 +213,7 @@ def _run_machine(
         shape = hardware(run.vm, machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
             run.places.update(layers.make(shape, run.folder, run.scratch))
-        patterns = [one.serial for one in (run.recipe.boot_test.expect if run.recipe else ()) if one.serial]
+        lines = [one for one in (run.recipe.boot_test.expect if run.recipe else ()) if one.serial is not None]
         program = accelerator.qemu()
         kernel = run.path(shape.kernel) if shape.kernel else None
         initrd = run.path(shape.initrd) if shape.initrd else None
@@ -228,7 +230,8 @@ def _run_machine(
                 run.plan,
                 shape.boot_disk or shape.disks[0],
                 log=log,
-                patterns=patterns,
+                patterns=[one.serial for one in lines if one.serial and not one.absent],
+                unwanted=[one.serial for one in lines if one.serial and one.absent],
                 echo=echo,
                 events=stages.events,
             )
@@ -257,5 +260,19 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
     looks = [pool.submit(disk.filesystems) for disk in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None
-    expectations = outcome.expectations(run.recipe, stopped, seen.matched)
-    return seen.evidence(run.plan.goal, filesystems=filesystems, status=status, expectations=expectations)
+    witness = Witness(
+        matched=seen.matched,
+        status=status,
+        exits=seen.exits,
+        seconds=seen.seconds(),
+        factor=run.plan.paced(seen.phases).factor,
+        find=lambda path, on: outcome.find(run.recipe, stopped, path, on) if run.recipe else outcome.NO_FILE,
+    )
+    tried = run.recipe.boot_test if run.recipe else BootTest()
+    return seen.evidence(
+        run.plan.goal,
+        filesystems=filesystems,
+        status=status,
+        expectations=expected.judge(tried.expect, witness),
+        exit_status=tried.exit_status,
+    )

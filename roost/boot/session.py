@@ -169,6 +169,7 @@ async def start(
     serial_log: Path,
     log: Path,
     patterns: Sequence[str] = (),
+    unwanted: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
 ) -> AsyncIterator[Session]:
     """Start QEMU, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
@@ -189,7 +190,7 @@ async def start(
         for end in theirs:
             end.close()
         serial_file = stack.enter_context(contextlib.closing(SerialLog(serial_log)))
-        session = Session(machine, Console(SERIAL, patterns), Console(FIRMWARE), echo=echo)
+        session = Session(machine, Console(SERIAL, patterns, unwanted), Console(FIRMWARE), echo=echo)
         async with _listening(session, ours, serial_file, lambda: _said(log, begin)):
             yield session
 

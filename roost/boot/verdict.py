@@ -65,7 +65,8 @@ class Evidence:
 
     `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
-    statuses on the console; `changed` the images whose bytes were not the same afterwards.
+    statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
+    the job is to have.
     """
 
     goal: Goal
@@ -82,6 +83,7 @@ class Evidence:
     filesystems: tuple[FileSystem, ...] = ()
     expectations: tuple[Expected, ...] = ()
     changed: tuple[str, ...] = ()
+    exit_status: int = 0
 
     @property
     def phase(self) -> Phase:
@@ -245,10 +247,12 @@ def _job(evidence: Evidence) -> Verdict | None:
         why = "the guest powered itself off before its job had finished"
         return _failed(evidence, "job-failed", f"{why}{_also(evidence)}", evidence.phase_of())
     code = status.get("exit_code") if status.get("state") == "finished" else evidence.exits[-1]
-    if code == 0:
+    if code == evidence.exit_status:
         return None
     signal = status.get("signal")
     how = f"was killed by signal {signal}" if signal else f"ended with exit status {code}"
+    if evidence.exit_status:
+        how += f" instead of {evidence.exit_status}"
     return _failed(evidence, "job-failed", f"the job {how}{_also(evidence)}", "job")
 
 

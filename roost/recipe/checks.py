@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from roost.errors import Problem
+from roost.recipe.boot_test import OF_THE_JOB
 from roost.recipe.nodes import Node
 from roost.recipe.words import did_you_mean, shown
 
@@ -135,6 +136,26 @@ def expected_disks(tree: Node) -> Iterator[Problem]:
     yield from _references(tree, [node.items["on"] for node in elements if "on" in node.items])
 
 
+def expected_of_the_job(tree: Node) -> Iterator[Problem]:
+    """What the job's runner tells needs a job."""
+    expect = tree.find(("boot_test", "expect"))
+    if "job" in tree.items or expect is None:
+        return
+    for node in expect.elements:
+        for key in OF_THE_JOB:
+            if key in node.items:
+                yield Problem(
+                    f"{key} is told by the job's runner, and there is no job", node.items[key].where, "add job"
+                )
+
+
+def expected_once(tree: Node) -> Iterator[Problem]:
+    """The job has one exit status."""
+    expect = tree.find(("boot_test", "expect"))
+    elements = expect.elements if expect is not None else ()
+    yield from _repeated([("exit", node.items["exit"]) for node in elements if "exit" in node.items], "a second")
+
+
 def hypervisors(tree: Node) -> Iterator[Problem]:
     """Each hypervisor is named once."""
     named = tree.items.get("hypervisors")
@@ -143,8 +164,8 @@ def hypervisors(tree: Node) -> Iterator[Problem]:
 
 
 _Check = Callable[[Node], Iterator[Problem]]
-_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, hypervisors)
-_ABSENT: tuple[_Check, ...] = (root, job_of_io_disk, returned_disks, expected_disks)
+_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, hypervisors, expected_once)
+_ABSENT: tuple[_Check, ...] = (root, job_of_io_disk, returned_disks, expected_disks, expected_of_the_job)
 
 
 def problems(tree: Node, *, whole: bool = True) -> list[Problem]:

@@ -10,8 +10,10 @@ import re
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from roost.recipe.base import AbsolutePath, Line, Model, Name, octal_mode
+from roost.recipe.boot_test import BootTest
 from roost.recipe.quantities import Duration, Size
 
 MiB = 1 << 20
@@ -23,16 +25,6 @@ Hypervisor = Literal["kvm", "xen"]
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
 DiskFormat = Literal["raw", "qcow2"]
 Placement = Literal["included", "external", "both"]
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=64)]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4096)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\n\r]*$")]
-
-
-class Model(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Debian(Model):
@@ -113,13 +105,7 @@ class File(Model):
     @field_validator("mode", mode="before")
     @classmethod
     def _mode_is_text(cls, value: Any) -> Any:
-        if value is None:
-            return value
-        if not isinstance(value, str):
-            raise ValueError('a mode is octal digits in quotes, such as "0755"')
-        if not re.fullmatch(r"[0-7]{3,4}", value):
-            raise ValueError(f"'{value}' is no mode: write octal digits in quotes, such as \"0755\"")
-        return value
+        return octal_mode(value)
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -332,36 +318,6 @@ def _as_command(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
-
-
-class Expectation(Model):
-    """One thing the test boot must see: on the serial console, or in a file on a disk after the stop."""
-
-    serial: str | None = None
-    file: AbsolutePath | None = None
-    on: Name | None = None
-    matches: str | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.serial is None) == (self.file is None):
-            raise ValueError("an expectation names either serial (a pattern) or file (with on and matches)")
-        if self.serial is not None and (self.on or self.matches):
-            raise ValueError("on and matches belong to file, not to serial")
-        for pattern in (self.serial, self.matches):
-            if pattern is not None:
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
-        return self
-
-
-class BootTest(Model):
-    """How long the test boot may take (under KVM; scaled for TCG) and what it must show."""
-
-    timeout: Duration = Field(default=120.0, gt=0)
-    expect: tuple[Expectation, ...] = ()
 
 
 class Recipe(Model):

@@ -19,9 +19,13 @@ TCG = Accelerator("tcg", "max", 6.0, True, None)
 
 
 def _argv(
-    *disks: VmDisk, machine: str = "pc", network: Network = "none", kernel: KernelFiles | None = None
+    *disks: VmDisk,
+    machine: str = "pc",
+    network: Network = "none",
+    kernel: KernelFiles | None = None,
+    vnc: bool = False,
 ) -> list[str]:
-    vm = VirtualMachine("debian-12", "kvm", 1024, 2, disks, network=network, kernel=kernel)
+    vm = VirtualMachine("debian-12", "kvm", 1024, 2, disks, network=network, kernel=kernel, vnc=vnc)
     shape = hardware(vm, "q35" if machine == "q35" else "pc")
     places = {
         disk.target: DiskPlace(Path("/images") / disk.file, None if disk.readonly else Path(f"/scratch/{disk.target}"))
@@ -61,13 +65,13 @@ def test_the_machine_of_the_reference() -> None:
     assert _device(argv, "disk-vda") == {
         "driver": "virtio-blk-pci",
         "bus": "pci.0",
-        "addr": "0x3",
+        "addr": "0x2",
         "id": "disk-vda",
         "drive": "vda",
         "bootindex": 1,
     }
     assert "bootindex" not in _device(argv, "disk-vdb")
-    assert _device(argv, "balloon0")["addr"] == "0x5"
+    assert _device(argv, "balloon0")["addr"] == "0x4"
     assert "-netdev" not in argv
 
 
@@ -92,9 +96,17 @@ def test_a_read_only_disk_has_no_layer() -> None:
 
 def test_the_network_comes_first_on_the_bus() -> None:
     argv = _argv(ROOT, network="nat")
-    assert _device(argv, "card0")["addr"] == "0x3"
-    assert _device(argv, "disk-vda")["addr"] == "0x4"
+    assert _device(argv, "card0")["addr"] == "0x2"
+    assert _device(argv, "disk-vda")["addr"] == "0x3"
     assert _options(argv, "-netdev") == ["user,id=net0"]
+
+
+def test_a_screen_is_libvirts_and_takes_the_first_slot() -> None:
+    argv = _argv(ROOT, vnc=True)
+    assert _device(argv, "video0") == {"driver": "cirrus-vga", "id": "video0", "bus": "pci.0", "addr": "0x2"}
+    assert _device(argv, "disk-vda")["addr"] == "0x3"
+    assert _device(_argv(ROOT, machine="q35", vnc=True), "video0")["bus"] == "pcie.0"
+    assert argv[argv.index("-display") :][:2] == ["-display", "none"]
 
 
 def test_other_buses() -> None:

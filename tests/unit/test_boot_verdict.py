@@ -110,6 +110,12 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
         recorded(KERNEL + INIT + "[   12.0] reboot: Power down\n", events=OFF),
     ),
     (
+        "meant to fail, did not",
+        "job-failed",
+        "job",
+        recorded(DONE, events=OFF, status=FINISHED, exit_status=7),
+    ),
+    (
         "runner died",
         "job-failed",
         "job",

@@ -136,6 +136,22 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD + "users: [{shell: /bin/sh}]\n", "5:9: the key 'name' is missing in users"),
         (GOOD + "submit: {return: [rot]}\n", "5:19: there is no disk 'rot' (did you mean root?)"),
         (GOOD + "boot_test: {expect: [{file: /x, on: io}]}\n", "5:37: there is no disk 'io' (known: root)"),
+        (
+            GOOD + "boot_test: {expect: [{exit: 0}]}\n",
+            "5:29: exit is told by the job's runner, and there is no job (add job)",
+        ),
+        (
+            GOOD + "job: {command: x}\nboot_test: {expect: [{exit: 0}, {exit: 1}]}\n",
+            "6:40: a second 'exit' (the first: recipes/one.yaml:6:29)",
+        ),
+        (
+            GOOD + "boot_test: {expect: [{serial: x, mode: '0644'}]}\n",
+            "5:22: mode belongs to file, not to serial",
+        ),
+        (
+            GOOD + "boot_test: {expect: [{file: /x, mode: 0644}]}\n",
+            '5:39: a mode is octal digits in quotes, such as "0755"',
+        ),
         (GOOD + "  - {name: root, filesystem: swap, size: 1MiB}\n", "5:12: a second disk named 'root'"),
         (GOOD + "name: other\n", "5:1: the key 'name' stands here a second time, first in line 1 (keep one of them)"),
         (GOOD + "machine:\n\tcpus: 1\n", "6:1: a tab cannot stand here (indent with blanks)"),
@@ -184,6 +200,21 @@ def test_no_words_of_pydantic_or_escape_sequences(project: Project) -> None:
 def test_a_value_of_several_kinds_is_one_mistake(project: Project) -> None:
     expected = "5:23: expected text or true or false or a whole number or a number, found a list"
     assert project.one(GOOD + "submit: {attributes: {a: [1]}}\n") == expected
+
+
+def test_expectations_of_every_kind(project: Project) -> None:
+    """As the loader reads them: strictly, nothing converted."""
+    wanted = (
+        "{failed_units: none}, {failed_units: [a.service]}, {within: 60s, phase: job}, {memory_free: 64MiB}, {exit: 3},"
+        " {file: /x, size: 3}, {file: /x, size: 4KiB}, {file: /x, size: {max: 1MiB}, mode: '644'}"
+    )
+    project.write("small.yaml", f"{GOOD}job: {{command: x}}\nboot_test: {{evict: true, expect: [{wanted}]}}\n")
+    tried = project.load("small").recipe.boot_test
+    assert [one.kind for one in tried.expect] == [
+        "failed_units", "failed_units", "within", "memory_free", "exit", "file", "file", "file",
+    ]  # fmt: skip
+    assert [one.failed_units for one in tried.expect[:2]] == ["none", ("a.service",)]
+    assert (tried.exit_status, tried.expect[6].size, tried.evict) == (3, 4096, True)
 
 
 def test_every_pattern_of_the_model_has_words() -> None:

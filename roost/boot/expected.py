@@ -1,0 +1,152 @@
+"""What the recipe expects, held against what was seen: the console, the disks, the job's status, the clock. Pure.
+
+Each expectation has a judge of its own, which says what was there instead, or what met it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from roost.boot.console import clean
+from roost.boot.evidence import FoundFile
+from roost.boot.verdict import Expected
+from roost.recipe.boot_test import Expectation, SizeRange
+from roost.recipe.quantities import format_size
+
+#: More names of failed units than this are not shown.
+_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """All that expectations are held against.
+
+    `matched` has the line of the console in which each pattern was first seen, `status` is the job's status.json (None:
+    there is none), `exits` are the exit statuses on the console, `seconds` how long each phase took, `factor` by which
+    the accelerator is slower than what the recipe's times are written for, `find` returns a file by (path, disk).
+    """
+
+    matched: Mapping[str, str]
+    status: Mapping[str, Any] | None
+    exits: Sequence[int]
+    seconds: Mapping[str, float]
+    factor: float
+    find: Callable[[str, str | None], FoundFile]
+
+
+def judge(wanted: Sequence[Expectation], witness: Witness) -> tuple[Expected, ...]:
+    """Return each expectation and whether it was met."""
+    return tuple(_JUDGES[one.kind](one, witness) for one in wanted)
+
+
+def _serial(wanted: Expectation, witness: Witness) -> Expected:
+    assert wanted.serial is not None
+    line = witness.matched.get(wanted.serial)
+    if wanted.absent:
+        return Expected(f"console, not: {wanted.serial}", line is None, line or "not on the console")
+    return Expected(f"console: {wanted.serial}", line is not None, line if line is not None else "not on the console")
+
+
+def _file(wanted: Expectation, witness: Witness) -> Expected:
+    path = wanted.file or ""
+    found = witness.find(path, wanted.on)
+    parts = [path]
+    if wanted.on:
+        parts.append(f"on {wanted.on}")
+    if wanted.absent:
+        return Expected(" ".join([*parts, "is absent"]), not found.exists, found.seen, True)
+    if wanted.matches is not None:
+        parts.append(f"matches {wanted.matches}")
+    if wanted.size is not None:
+        parts.append(f"has {_size_words(wanted.size)}")
+    if wanted.mode is not None:
+        parts.append(f"has mode {wanted.mode.zfill(4)}")
+    what = " ".join(parts)
+    if found.content is None:
+        return Expected(what, False, found.seen, True)
+    text = found.content.decode("utf-8", "replace")
+    # The first of the checks that fails says what was there instead.
+    if wanted.size is not None and not _fits(found.size, wanted.size):
+        return Expected(what, False, f"{found.size} bytes", True)
+    if wanted.mode is not None and found.mode != int(wanted.mode, 8):
+        return Expected(what, False, f"mode {found.mode:04o}", True)
+    met = wanted.matches is None or re.search(wanted.matches, text, re.MULTILINE) is not None
+    return Expected(what, met, clean(found.content[:200].replace(b"\n", b" ")) or "(empty)", True)
+
+
+def _fits(size: int, wanted: int | SizeRange) -> bool:
+    if isinstance(wanted, int):
+        return size == wanted
+    return wanted.min <= size and (wanted.max is None or size <= wanted.max)
+
+
+def _size_words(wanted: int | SizeRange) -> str:
+    if isinstance(wanted, int):
+        return f"{wanted} bytes"
+    least = [f"at least {format_size(wanted.min)}"] if wanted.min else []
+    most = [f"at most {format_size(wanted.max)}"] if wanted.max is not None else []
+    return " and ".join([*least, *most]) or "any size"
+
+
+def _exit(wanted: Expectation, witness: Witness) -> Expected:
+    what = f"the job's exit status is {wanted.exit}"
+    code = job_exit(witness.status, witness.exits)
+    return Expected(what, code == wanted.exit, "the job did not finish" if code is None else f"exit status {code}")
+
+
+def job_exit(status: Mapping[str, Any] | None, exits: Sequence[int]) -> int | None:
+    """Return the job's exit status: the one on the disk, else the last on the console; None if it did not finish."""
+    if status and status.get("state") == "finished":
+        code = status.get("exit_code")
+        return code if isinstance(code, int) else None
+    return exits[-1] if exits else None
+
+
+def _within(wanted: Expectation, witness: Witness) -> Expected:
+    limit = wanted.within or 0.0
+    scaled = limit * witness.factor
+    slower = f", here {scaled:.1f} s" if witness.factor > 1 else ""
+    what = f"{wanted.phase or 'the whole boot'} within {limit:g} s{slower}"
+    if wanted.phase and wanted.phase not in witness.seconds:
+        return Expected(what, False, f"the guest never came to {wanted.phase}")
+    taken = witness.seconds[wanted.phase] if wanted.phase else sum(witness.seconds.values())
+    return Expected(what, taken <= scaled, f"{taken:.1f} s")
+
+
+def _failed_units(wanted: Expectation, witness: Witness) -> Expected:
+    allowed = wanted.failed_units if isinstance(wanted.failed_units, tuple) else ()
+    what = f"no failed unit but {', '.join(allowed)}" if allowed else "no failed unit"
+    told = (witness.status or {}).get("failed_units")
+    if not isinstance(told, list):
+        return Expected(what, False, _untold(witness, "it has no systemd"))
+    failed = [clean(str(unit).encode()) for unit in told]
+    bad = [unit for unit in failed if unit not in allowed]
+    more = f" and {len(bad) - _NAMES} more" if len(bad) > _NAMES else ""
+    return Expected(what, not bad, f"failed: {', '.join(bad[:_NAMES])}{more}" if bad else "none failed")
+
+
+def _memory_free(wanted: Expectation, witness: Witness) -> Expected:
+    what = f"{format_size(wanted.memory_free or 0)} of memory left when the job has ended"
+    left = (witness.status or {}).get("memory_available")
+    if not isinstance(left, int) or isinstance(left, bool):
+        return Expected(what, False, _untold(witness, "it was built before roost asked for this"))
+    return Expected(what, left >= (wanted.memory_free or 0), f"{format_size(left)} left")
+
+
+def _untold(witness: Witness, why: str) -> str:
+    if witness.status is None:
+        return "the guest left no status.json"
+    return "the job did not finish" if witness.status.get("state") != "finished" else f"the guest does not say: {why}"
+
+
+_JUDGES: Mapping[str, Callable[[Expectation, Witness], Expected]] = {
+    "serial": _serial,
+    "file": _file,
+    "exit": _exit,
+    "within": _within,
+    "failed_units": _failed_units,
+    "memory_free": _memory_free,
+}

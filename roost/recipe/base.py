@@ -1,0 +1,29 @@
+"""What the parts of a recipe's model have in common: frozen models without unknown keys, and kinds of text."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=64)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4096)]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\n\r]*$")]
+
+
+class Model(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def octal_mode(value: Any) -> Any:
+    """Return a file's mode as it is written, octal digits in quotes; raises ValueError for a number."""
+    if value is None:
+        return value
+    if not isinstance(value, str):
+        raise ValueError('a mode is octal digits in quotes, such as "0755"')
+    if not re.fullmatch(r"[0-7]{3,4}", value):
+        raise ValueError(f"'{value}' is no mode: write octal digits in quotes, such as \"0755\"")
+    return value

@@ -1,0 +1,110 @@
+"""What the test boot must show: `boot_test` of a recipe.
+
+An expectation is one thing, named by one key: a line on the console, a file on a disk after the stop, the job's exit
+status, a time, no failed unit, memory left. Times are those of a quick machine with KVM, like all times of a recipe.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from roost.recipe.base import AbsolutePath, Model, Name, octal_mode
+from roost.recipe.quantities import Duration, Size
+
+#: The keys that name an expectation, each with the keys that say more about it.
+KINDS: dict[str, tuple[str, ...]] = {
+    "serial": ("absent",),
+    "file": ("on", "matches", "size", "mode", "absent"),
+    "exit": (),
+    "within": ("phase",),
+    "failed_units": (),
+    "memory_free": (),
+}
+#: Expectations that the job's runner answers, in status.json.
+OF_THE_JOB = ("exit", "failed_units", "memory_free")
+
+Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+$", max_length=256)]
+
+
+class SizeRange(Model):
+    """A file's size: at least `min`, at most `max` bytes."""
+
+    min: Size = Field(default=0, ge=0)
+    max: Size | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.max is not None and self.max < self.min:
+            raise ValueError("max is less than min: no file can have such a size")
+        return self
+
+
+class Expectation(Model):
+    """One thing the test boot must see; exactly one key of `KINDS`."""
+
+    #: A regular expression that a line of the console matches; with `absent` no line may.
+    serial: str | None = None
+    #: A file after the stop: on the disk `on`, or wherever the guest mounts it.
+    file: AbsolutePath | None = None
+    on: Name | None = None
+    matches: str | None = None
+    size: Size | SizeRange | None = None
+    mode: str | None = None
+    absent: bool = False
+    #: The exit status that the job must have; without it, 0.
+    exit: int | None = Field(default=None, ge=0, le=255)
+    #: The longest that the whole boot may take, or one phase of it.
+    within: Duration | None = Field(default=None, gt=0)
+    phase: Literal["firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off"] | None = None
+    #: `none`, or the names of the only units that may fail.
+    failed_units: Literal["none"] | tuple[Unit, ...] | None = None
+    #: What must be left of the memory when the job has ended (MemAvailable).
+    memory_free: Size | None = Field(default=None, ge=0)
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_is_text(cls, value: Any) -> Any:
+        return octal_mode(value)
+
+    @property
+    def kind(self) -> str:
+        """The key that names it."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            listed = ", ".join(kinds) or "none"
+            raise ValueError(f"an expectation has exactly one of {', '.join(KINDS)}; here: {listed}")
+        for more in sorted({key for keys in KINDS.values() for key in keys} - set(KINDS[kinds[0]])):
+            if getattr(self, more) not in (None, False):
+                owner = " or ".join(kind for kind, keys in KINDS.items() if more in keys)
+                raise ValueError(f"{more} belongs to {owner}, not to {kinds[0]}")
+        if self.file is not None and self.absent and (self.matches or self.size is not None or self.mode):
+            raise ValueError("a file that is absent has no content, size or mode")
+        for pattern in (self.serial, self.matches):
+            if pattern is not None:
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+        return self
+
+
+class BootTest(Model):
+    """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tried."""
+
+    timeout: Duration = Field(default=120.0, gt=0)
+    expect: tuple[Expectation, ...] = ()
+    #: Press the power button of a machine whose job runs, as HTCondor's eviction does. True: it must obey; `auto`:
+    #: tried, and said when it does not; False: not tried, for guests where it costs more than it tells.
+    evict: bool | Literal["auto"] = "auto"
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status that the job is to have."""
+        return next((one.exit for one in self.expect if one.exit is not None), 0)

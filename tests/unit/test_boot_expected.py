@@ -1,0 +1,145 @@
+"""Expectations: what a recipe may ask for, and what of it was met, with what was there instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from roost.boot.console import Console
+from roost.boot.evidence import FoundFile
+from roost.boot.expected import Witness, judge
+from roost.recipe.boot_test import BootTest, Expectation
+
+FILES = {
+    ("/result.txt", "io"): FoundFile(b"42\n", 3, 0o640, "3 bytes"),
+    ("/run", None): FoundFile(None, 4096, 0o755, "it is no regular file but a directory"),
+}
+FINISHED: Mapping[str, Any] = {
+    "state": "finished",
+    "exit_code": 3,
+    "failed_units": ["odd\x1b[31m.service", "ssh.service"],
+    "memory_available": 100 << 20,
+}
+
+
+def _found(path: str, on: str | None) -> FoundFile:
+    return FILES.get((path, on), FoundFile(None, 0, 0, "there is no such file", False))
+
+
+def _judged(wanted: Mapping[str, Any], status: Mapping[str, Any] | None = FINISHED) -> tuple[bool, str]:
+    witness = Witness(
+        matched={"fin.*": "job finished"},
+        status=status,
+        exits=(3,),
+        seconds={"firmware": 1.0, "job": 9.0},
+        factor=4.0,
+        find=_found,
+    )
+    ((one),) = judge([Expectation.model_validate(wanted)], witness)
+    assert one.what
+    return one.met, one.seen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [
+        ({"serial": "fin.*"}, "job finished"),
+        ({"serial": "BUG:", "absent": True}, "not on the console"),
+        ({"file": "/result.txt", "on": "io"}, "42"),
+        ({"file": "/result.txt", "on": "io", "matches": "^42$", "size": 3, "mode": "0640"}, "42"),
+        ({"file": "/result.txt", "on": "io", "size": {"min": 1, "max": "1KiB"}, "mode": "640"}, "42"),
+        ({"file": "/result.txt", "on": "io", "size": {"min": 3}}, "42"),
+        ({"file": "/core", "absent": True}, "there is no such file"),
+        ({"exit": 3}, "exit status 3"),
+        ({"within": "2500ms"}, "10.0 s"),
+        ({"within": "1s", "phase": "firmware"}, "1.0 s"),
+        ({"failed_units": ["ssh.service", "odd.service"]}, "none failed"),
+        ({"memory_free": "100MiB"}, "100 MiB left"),
+    ],
+)
+def test_what_is_met(wanted: Mapping[str, Any], seen: str) -> None:
+    assert _judged(wanted) == (True, seen)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [
+        ({"serial": "never"}, "not on the console"),
+        ({"serial": "fin.*", "absent": True}, "job finished"),
+        ({"file": "/absent"}, "there is no such file"),
+        ({"file": "/run"}, "it is no regular file but a directory"),
+        ({"file": "/run", "absent": True}, "it is no regular file but a directory"),
+        ({"file": "/result.txt", "on": "io", "absent": True}, "3 bytes"),
+        ({"file": "/result.txt", "on": "io", "matches": "^43$"}, "42"),
+        ({"file": "/result.txt", "on": "io", "size": 4}, "3 bytes"),
+        ({"file": "/result.txt", "on": "io", "size": {"min": 4}}, "3 bytes"),
+        ({"file": "/result.txt", "on": "io", "size": {"max": "2B"}}, "3 bytes"),
+        ({"file": "/result.txt", "on": "io", "mode": "0644"}, "mode 0640"),
+        ({"exit": 0}, "exit status 3"),
+        ({"within": "2s"}, "10.0 s"),
+        ({"within": "2s", "phase": "job"}, "9.0 s"),
+        ({"within": "2s", "phase": "init"}, "the guest never came to init"),
+        ({"failed_units": "none"}, "failed: odd.service, ssh.service"),
+        ({"failed_units": ["ssh.service"]}, "failed: odd.service"),
+        ({"memory_free": "101MiB"}, "100 MiB left"),
+    ],
+)
+def test_what_is_not_met(wanted: Mapping[str, Any], seen: str) -> None:
+    assert _judged(wanted) == (False, seen)
+
+
+@pytest.mark.parametrize("kind", [{"failed_units": "none"}, {"memory_free": 1}])
+@pytest.mark.parametrize(
+    "status",
+    [None, {}, {"state": "running"}, {"state": "finished", "failed_units": None, "memory_available": True}],
+    ids=["none", "empty", "running", "untold"],
+)
+def test_a_guest_that_does_not_say_meets_nothing(kind: Mapping[str, Any], status: Mapping[str, Any] | None) -> None:
+    assert not _judged(kind, status)[0]
+
+
+def test_the_exit_status_is_on_the_console_too() -> None:
+    assert _judged({"exit": 3}, None) == (True, "exit status 3")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({}, "exactly one of"),
+        ({"serial": "x", "file": "/x"}, "exactly one of"),
+        ({"serial": "x", "mode": "0644"}, "mode belongs to file"),
+        ({"exit": 0, "absent": True}, "absent belongs to serial or file"),
+        ({"within": 1, "on": "io"}, "on belongs to file"),
+        ({"exit": 0, "phase": "job"}, "phase belongs to within"),
+        ({"file": "/x", "absent": True, "size": 1}, "has no content"),
+        ({"file": "/x", "mode": 644}, "in quotes"),
+        ({"file": "/x", "size": {"min": 2, "max": 1}}, "max is less than min"),
+        ({"serial": "("}, "no regular expression"),
+        ({"exit": 256}, "less than or equal to 255"),
+        ({"within": 0}, "greater than 0"),
+        ({"within": 1, "phase": "probe"}, "firmware"),
+        ({"failed_units": "some"}, "none"),
+        ({"failed_units": ["a b"]}, "pattern"),
+        ({"memory_free": "-1"}, "is no size"),
+    ],
+)
+def test_what_cannot_be_asked_for(wanted: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Expectation.model_validate(wanted)
+
+
+def test_the_job_may_be_meant_to_fail() -> None:
+    assert BootTest.model_validate({"expect": [{"exit": 7}]}).exit_status == 7
+    assert BootTest().exit_status == 0
+
+
+def test_nobody_waits_for_what_must_not_come() -> None:
+    console = Console(patterns=["yes"], unwanted=["no"])
+    assert console.missing
+    console.feed(b"yes\n", 1.0)
+    assert not console.missing
+    console.feed(b"oh no\n", 2.0)
+    assert console.matched == {"yes": "yes", "no": "oh no"}
