@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from roost import manifest
+from roost.host import paths
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -48,3 +53,14 @@ def build(name: str, cwd: Path = PROJECT) -> Path:
     ran = roost("build", name, "--json", cwd=cwd)
     assert ran.code == 0, ran.err
     return Path(ran.answer["folder"])
+
+
+@functools.cache
+def busybox() -> bytes:
+    """Return the static busybox that smoke is made of: the host need not have one."""
+    record = manifest.read(build("smoke"))
+    assert record is not None
+    with tarfile.open(paths.cache_root() / "rootfs" / record.keys["rootfs"] / "tree.tar") as tree:
+        member = tree.extractfile("./usr/bin/busybox")
+        assert member is not None
+        return member.read()

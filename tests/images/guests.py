@@ -8,8 +8,8 @@ from pathlib import Path
 
 from roost.boot import accelerator
 from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
+from tests.images.calls import busybox
 
-BUSYBOX = Path("/usr/bin/busybox")
 #: What the guest needs to see a virtio disk and to mount ext4.
 DRIVERS = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 
@@ -42,7 +42,7 @@ def initrd(path: Path, script: str, drivers: Sequence[str] = DRIVERS) -> Path:
     root = path.with_suffix(".tree")
     (root / "bin").mkdir(parents=True)
     (root / "modules").mkdir()
-    (root / "bin/busybox").write_bytes(BUSYBOX.read_bytes())
+    (root / "bin/busybox").write_bytes(busybox())
     (root / "bin/busybox").chmod(0o755)
     (root / "bin/sh").symlink_to("busybox")
     order: list[str] = []

@@ -13,6 +13,7 @@ from roost.disk.tree import TreeInfo
 from roost.host import namespace
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
+from tests.images.calls import busybox
 
 pytestmark = pytest.mark.images
 
@@ -31,7 +32,7 @@ def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     assert KERNELS, "this test needs a kernel in /boot (apt-get install linux-image-amd64)"
     root = tmp_path_factory.mktemp("initrd")
     (root / "bin").mkdir()
-    (root / "bin/busybox").write_bytes(Path("/usr/bin/busybox").read_bytes())
+    (root / "bin/busybox").write_bytes(busybox())
     (root / "bin/busybox").chmod(0o755)
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
