@@ -11,7 +11,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import console
+from roost import cli_publish, console
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
 
@@ -126,6 +126,7 @@ def boot(
         "jobs": "a CSV file: one job a row, its columns are variables",
         "snippet": "only the vm_disk, xen_* and transfer_input_files lines",
         "output": "write to this file instead of standard output",
+        "from_": "CATALOGUE or CATALOGUE@VERSION: the lines for a published image, without a build",
     },
 )
 def submit(
@@ -136,19 +137,28 @@ def submit(
     jobs: str = "",
     snippet: bool = False,
     output: str = "",
+    from_: str = "",
     json: bool = False,
 ) -> None:
-    """Print the submit description of the built image NAME."""
-    from roost import pipeline
+    """Print the submit description of the built image NAME, or of the published one."""
+    from roost import pipeline, publishing
 
-    text = pipeline.submit(
-        name,
-        hypervisor=hypervisor or None,
-        transfer=transfer or None,
-        jobs=Path(jobs) if jobs else None,
-        snippet=snippet,
-        output=Path(output) if output else None,
-    )
+    hypervisor_, transfer_ = hypervisor or None, transfer or None
+    jobs_, output_ = Path(jobs) if jobs else None, Path(output) if output else None
+    if from_:
+        text = publishing.published_description(
+            name,
+            from_,
+            hypervisor=hypervisor_,
+            transfer=transfer_,
+            jobs=jobs_,
+            snippet=snippet,
+            output=output_,
+        )
+    else:
+        text = pipeline.submit(
+            name, hypervisor=hypervisor_, transfer=transfer_, jobs=jobs_, snippet=snippet, output=output_
+        )
     if json:
         console.write_json({"name": name, "submit": text, "output": output or None})
     elif not output:
@@ -219,7 +229,21 @@ def _terminate(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-ns = Collection(doctor, recipes, check, build, boot, submit, lint, explain, test, check_code, bench)
+ns = Collection(
+    doctor,
+    recipes,
+    check,
+    build,
+    boot,
+    submit,
+    lint,
+    explain,
+    test,
+    check_code,
+    bench,
+    cli_publish.publish,
+    cli_publish.verify,
+)
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def recipes() -> dict[str, Any]:
-    """Return every recipe of the project with the state of its image: broken, unbuilt, built, booted, stale."""
+    """Return every recipe with the state of its image: broken, unbuilt, built, booted, published, stale."""
     project = paths.project_root()
     rows = []
     for name in loader.names(project):
@@ -118,6 +118,8 @@ def recipes() -> dict[str, Any]:
 
 
 def _state(name: str) -> str:
+    from roost import publishing
+
     folder = folder_of(name)
     record = manifest.read(folder)
     if record is None:
@@ -128,7 +130,9 @@ def _state(name: str) -> str:
         return "stale"
     if manifest.changed_files(folder, record.files):
         return "changed since the build"
-    return "booted" if _booted(folder, record) else "built"
+    if not _booted(folder, record):
+        return "built"
+    return "published" if publishing.is_published(folder, record) else "booted"
 
 
 def _booted(folder: Path, record: Manifest) -> bool:
@@ -179,7 +183,20 @@ def boot(
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
     vm = submission.machine(loaded, "kvm", record, folder)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
-        return _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm)
+        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm)
+        if result is not None:
+            _seal(folder, hypervisor, events)
+        return result
+
+
+def _seal(folder: Path, hypervisor: str, events: Events) -> None:
+    """Bind the verdict to the bytes it was reached on, so that `publish` can tell."""
+    from roost.boot import seal
+
+    try:
+        seal.write(folder, hypervisor)
+    except (OSError, ValueError) as error:
+        events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")
 
 
 def _boot(

@@ -63,7 +63,7 @@ def submit_description(
         recipe, hypervisor, transfer=transfer, files=files, jobs=table, output_folder=output_folder, where=where
     )
     whole = render(values, "submit.j2", templates)
-    _judge(whole, f"{hypervisor}.sub")
+    judge(whole, f"{hypervisor}.sub")
     return render(values, "snippet.j2", templates) if snippet else whole
 
 
@@ -183,7 +183,7 @@ def _aligned_paragraph(lines: Sequence[str]) -> Iterator[str]:
         yield f"{match['name']:<{width}} = {match['value']}".rstrip() if match else line
 
 
-def _judge(text: str, file: str) -> None:
+def judge(text: str, file: str) -> None:
     """Raise `RecipeError` when the lint calls anything in the text an error: HTCondor would not run it as meant."""
     wrong = [
         finding for finding in lint_text(text, file, environment={}).findings if finding.rule.severity is Severity.ERROR

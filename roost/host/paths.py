@@ -14,6 +14,17 @@ def cache_root() -> Path:
     return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("roost"))
 
 
+def state_root() -> Path:
+    """Return where roost keeps what must not get lost: $ROOST_STATE, else the user's state folder (XDG_STATE_HOME)."""
+    override = os.environ.get("ROOST_STATE")
+    return Path(override).absolute() if override else Path(platformdirs.user_state_dir("roost"))
+
+
+def config_root() -> Path:
+    """Return the folder of the user's settings and keys for roost (XDG_CONFIG_HOME)."""
+    return Path(platformdirs.user_config_dir("roost"))
+
+
 def project_root() -> Path:
     """Return the folder that holds recipes/ and kernels/: the nearest upwards, else $ROOST_ROOT, else the current."""
     here = Path.cwd()

@@ -1,0 +1,95 @@
+"""Submit descriptions of a published image: the recipe's own, its files taken from where the catalogue has them.
+
+Published files never change, so no job may write into them: whatever the transfer, each job gets copies of the disks.
+`files` takes them from beside the description, `shared` from their absolute paths, a URL from below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from roost.condor import emit
+from roost.condor.description import describe
+from roost.condor.from_recipe import BuiltFiles
+from roost.condor.jobs_file import read_jobs
+from roost.errors import RecipeError, UsageError
+from roost.publish.layout import ReleaseFile
+from roost.recipe.model import Hypervisor, Recipe
+
+
+def sources(files: Sequence[ReleaseFile], root: str | None) -> dict[str, str]:
+    """Return where a job takes each file from, by its name in the sandbox; `root` is the catalogue's URL or path.
+
+    Without a root the files lie beside the description.
+    """
+    return {file.name: f"{root.rstrip('/')}/{file.path}" if root is not None else file.name for file in files}
+
+
+def submit_description(
+    recipe: Recipe,
+    hypervisor: Hypervisor,
+    files: Sequence[ReleaseFile],
+    root: str | None,
+    *,
+    remarks: Sequence[str] = (),
+    jobs: Path | None = None,
+    snippet: bool = False,
+    templates: Sequence[Path] = (),
+) -> str:
+    """Return the description of a published image, or with `snippet` only the lines about its disks.
+
+    `remarks` become comments at its head. Raises `RecipeError` when the recipe does not allow it or the lint calls any
+    of it an error, `UsageError` for a hypervisor that the image is not made for.
+    """
+    if hypervisor not in recipe.hypervisors:
+        made = ", ".join(recipe.hypervisors)
+        raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
+    built = BuiltFiles(
+        None,
+        {file.name: file.virtual for file in files},
+        {file.name: file.backing for file in files if file.backing},
+    )
+    table = read_jobs(jobs) if jobs else None
+    values = describe(recipe, hypervisor, transfer="files", files=built, jobs=table)
+    places: Mapping[str, str] = sources(files, root)
+    values = replace(values, inputs=tuple(places.get(item, item) for item in values.inputs))
+    whole = emit.render(values, "submit.j2", templates)
+    emit.judge(whole, f"{hypervisor}.sub")
+    text = emit.render(values, "snippet.j2", templates) if snippet else whole
+    return "".join(f"# {_comment(remark)}\n" for remark in remarks) + text
+
+
+def _comment(remark: str) -> str:
+    # A backslash at its end would make the next line a part of the comment.
+    return "".join(letter if letter.isprintable() else " " for letter in remark).rstrip(" \\")
+
+
+def by_transfer(
+    recipe: Recipe,
+    hypervisor: Hypervisor,
+    files: Sequence[ReleaseFile],
+    roots: Mapping[str, str | None],
+    remarks: Sequence[str],
+    templates: Sequence[Path],
+) -> dict[str, dict[str, str]]:
+    """Return, by transfer (files, shared, url), the description and its snippet, or why it is refused."""
+    found = {}
+    for transfer, root in roots.items():
+        try:
+            found[transfer] = {
+                kind: submit_description(
+                    recipe,
+                    hypervisor,
+                    files,
+                    root,
+                    remarks=remarks,
+                    snippet=kind == "snippet",
+                    templates=templates,
+                )
+                for kind in ("description", "snippet")
+            }
+        except RecipeError as error:
+            found[transfer] = {"refused": "; ".join(problem.what for problem in error.problems)}
+    return found

@@ -1,0 +1,208 @@
+"""The gate: what must hold before anything is published, each of it by digests and none of it by times.
+
+The chain has no gap that a person or a program can change a file in: the recipe gives the manifest's key, the manifest
+the sha256 of every file, read here once more; the seal ties the verdict to that manifest and to the submit
+descriptions; the verdict names the sha256 of the disks it booted; the descriptions are what the recipe gives today.
+What is uploaded is summed again on its way, against the same manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from roost import inputs, manifest, submission
+from roost.boot import seal
+from roost.errors import ImageError, RoostError
+from roost.manifest import Manifest
+from roost.publish import layout
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Hypervisor
+
+#: Clocks of one host are set by so much without anything being wrong.
+CLOCK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What is known of an image under one hypervisor; `cause` says why it is not `passed`."""
+
+    hypervisor: str
+    verdict: layout.Verdict
+    accelerator: str | None = None
+    booted_at: str | None = None
+    cause: str | None = None
+    machine: str | None = None
+    tester: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the hypervisor's entry in release.json."""
+        entry: dict[str, Any] = {
+            "verdict": self.verdict,
+            "accelerator": self.accelerator,
+            "booted_at": self.booted_at,
+            "machine": self.machine,
+            "tester": dict(self.tester) if self.tester else None,
+        }
+        return entry if self.cause is None else {**entry, "cause": self.cause}
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What went through the gate: the image as built, and what is known of it by hypervisor."""
+
+    loaded: Loaded
+    record: Manifest
+    folder: Path
+    tested: tuple[Tested, ...]
+
+    @property
+    def untested(self) -> bool:
+        """Whether a hypervisor's side was let through by --allow-untested."""
+        return any(one.verdict == "untested" for one in self.tested)
+
+
+def examine(
+    loaded: Loaded,
+    folder: Path,
+    *,
+    allow_untested: bool = False,
+    require_kvm: bool = False,
+    now: datetime | None = None,
+) -> Passed:
+    """Return what may be published of a build folder; raise `ImageError` with the reason for what may not.
+
+    The caller holds the folder's lock. `allow_untested` lets an image through that was not booted or did not pass; one
+    that was changed never comes through.
+    """
+    name = loaded.recipe.name
+    record = manifest.read(folder)
+    if record is None:
+        raise ImageError(f"{name} is not built", hint=f"inv build {name}")
+    for reason in _changed(loaded, record, folder):
+        raise _refused(name, reason, f"inv build --force {name} && inv boot {name}")
+    tested = [_tested(loaded, record, folder, one, now or datetime.now(UTC)) for one in loaded.recipe.hypervisors]
+    if not any(one.verdict == "passed" for one in tested):
+        # A description that was only checked says nothing of whether the image comes up: something must have.
+        tested = [
+            Tested(one.hypervisor, "untested", cause=one.cause or "nothing of this image was booted")
+            if one.verdict != "untested"
+            else one
+            for one in tested
+        ]
+    for one in tested:
+        if one.verdict == "untested" and not allow_untested:
+            hint = f"inv boot {name}; --allow-untested publishes it all the same and says so for ever"
+            raise _refused(name, f"{one.hypervisor}: {one.cause}", hint)
+        if require_kvm and one.hypervisor == "kvm" and one.accelerator != "kvm":
+            how = f"it was booted under {one.accelerator}" if one.accelerator else "it was not booted"
+            raise _refused(name, f"--require-kvm: {how}, not under KVM", f"inv boot {name} --require-kvm")
+    return Passed(loaded, record, folder, tuple(tested))
+
+
+def _refused(name: str, reason: str, hint: str) -> ImageError:
+    return ImageError(f"{name} is not published: {reason}", hint=hint)
+
+
+def _changed(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
+    """Yield why the folder is not, byte for byte, what the recipe of today built."""
+    if record.name != loaded.recipe.name:
+        yield f"the build is of {record.name}"
+    if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+        yield "the recipe changed since the build"
+    yield from _changed_bytes(record, folder)
+    yield from _changed_descriptions(loaded, record, folder)
+
+
+def _changed_bytes(record: Manifest, folder: Path) -> Iterator[str]:
+    if not record.files:
+        yield "the build has no files"
+    for file in record.files:
+        path = folder / file.name
+        try:
+            plain = path.parent == folder and stat.S_ISREG(path.lstat().st_mode)
+            if not plain:
+                yield f"{file.name} is not a plain file of the build folder"
+            elif manifest.sha256(path) != file.sha256:
+                yield f"{file.name} changed since the build"
+        except OSError as error:
+            yield f"{file.name} cannot be read: {error.strerror}"
+
+
+def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
+    for hypervisor in loaded.recipe.hypervisors:
+        file = f"{hypervisor}.sub"
+        try:
+            # Rendering judges it too: what the lint calls an error is raised here.
+            wanted = submission.describe(loaded, record.files, hypervisor, folder)
+            if (folder / file).read_text() != wanted:
+                yield f"{file} is not the description of this image"
+        except RoostError as error:
+            yield f"{file}: {error.problem.what}"
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"{file} cannot be read: {error}"
+
+
+def _tested(loaded: Loaded, record: Manifest, folder: Path, hypervisor: Hypervisor, now: datetime) -> Tested:
+    """Return what a hypervisor's verdict says; raise `ImageError` for one that was tampered with."""
+    path = folder / "boot" / f"{hypervisor}.json"
+    if not path.exists():
+        if hypervisor == "xen":
+            return Tested("xen", "checked, not booted", cause="roost has not booted it under Xen")
+        return Tested(hypervisor, "untested", cause="it was not booted")
+    name = loaded.recipe.name
+    if problem := seal.broken(folder, hypervisor):
+        raise _refused(name, problem, f"inv boot {name}")
+    try:
+        verdict = json.loads(path.read_text())
+        for reason in _contradictions(loaded, record, hypervisor, verdict, now):
+            raise _refused(name, reason, f"inv boot {name}")
+        common: dict[str, Any] = {
+            "accelerator": str(verdict["accelerator"]),
+            "booted_at": str(verdict["finished"]),
+            "machine": str(verdict["machine"]),
+            "tester": seal.tester(folder, hypervisor),
+        }
+        if verdict["passed"] is True:
+            return Tested(hypervisor, "passed", **common)
+        cause = f"the test boot failed: {verdict['cause']} ({verdict['phase']})"
+        return Tested(hypervisor, "untested", cause=cause, **common)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refused(name, f"boot/{path.name} cannot be read: {error!r}", f"inv boot {name}") from error
+
+
+def _contradictions(
+    loaded: Loaded, record: Manifest, hypervisor: Hypervisor, verdict: Mapping[str, Any], now: datetime
+) -> Iterator[str]:
+    """Yield why a verdict with a good seal is none of this image: it booted other bytes, or contradicts itself."""
+    file = f"boot/{hypervisor}.json"
+    if verdict["hypervisor"] != hypervisor:
+        yield f"{file} is of {verdict['hypervisor']}"
+    built = {one.name: one.sha256 for one in record.files}
+    machine = submission.machine(loaded, hypervisor, record, Path("/"))
+    wanted = [disk.file for disk in machine.disks]
+    if machine.kernel:
+        wanted += [one for one in (machine.kernel.kernel, machine.kernel.initrd) if one]
+    seen = {one["name"]: one["sha256"] for one in [*verdict["disks"], *verdict["kernel"]]}
+    yield from (f"{one} was not part of the boot" for one in wanted if one not in seen)
+    yield from (f"{one} is not the file that was booted" for one in seen if built.get(one) != seen[one])
+    if verdict["passed"] is True:
+        unmet = [one["what"] for one in verdict["expectations"] if one["met"] is not True]
+        dirty = [one["disk"] for one in verdict["filesystems"] if one["clean"] is False]
+        if verdict["cause"] is not None or unmet or dirty:
+            yield f"{file} contradicts itself: passed, and yet {verdict['cause'] or [*unmet, *dirty][0]}"
+        if len(verdict["expectations"]) < len(loaded.recipe.boot_test.expect):
+            yield f"{file} is of a boot that did not try all that the recipe expects"
+    finished = datetime.fromisoformat(str(verdict["finished"]))
+    if finished > now + CLOCK:
+        yield f"the boot ended at {verdict['finished']}, which is still to come: the clock went back"
+
+
+def causes(tested: Sequence[Tested]) -> list[str]:
+    """Return, a line each, why a side of an image is not `passed`."""
+    return [f"{one.hypervisor}: {one.verdict}{f', {one.cause}' if one.cause else ''}" for one in tested if one.cause]

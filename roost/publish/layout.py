@@ -1,0 +1,181 @@
+"""Where things are in a catalogue, and what release.json says. Pure.
+
+    URL/NAME/VERSION/     one published image; never changes once release.json is in it, which is written last
+    URL/NAME/latest.json  which version to take
+    URL/_base/SHA256/     disks that the overlays of several images stand on, each published once
+    URL/allowed_signers   who signs, in the form that `ssh-keygen -Y verify` reads
+
+A folder without release.json is not published: an upload that is under way, or one that was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from roost.errors import ImageError, UsageError
+
+RELEASE = "release.json"
+LATEST = "latest.json"
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+KEYS = "allowed_signers"
+SBOM = "sbom.cdx.json"
+PROVENANCE = "provenance.json"
+BASES = "_base"
+#: Where a publisher says which release a version is going to be, until it is.
+CLAIMS = ".publishing"
+#: How the names of files begin that are on their way; they are nobody's once their writer is gone.
+PARTIAL = ".part-"
+SCHEMA = 1
+
+Verdict = Literal["passed", "untested", "checked, not booted"]
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return the one form in which roost writes JSON into a catalogue: the same value, the same bytes."""
+    return (json.dumps(value, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def sha256(data: bytes) -> str:
+    """Return the sha256 of bytes as hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def checked_version(version: str) -> str:
+    """Return a version that may be the name of a folder; raise `UsageError` for another."""
+    if not _VERSION.fullmatch(version) or version.endswith(".json"):
+        raise UsageError(f"{version!r} cannot be a version", hint="letters, digits and . _ + - only, such as 2026.11")
+    return version
+
+
+def is_name(name: str) -> bool:
+    """Return whether an entry of a catalogue's root can be an image."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_version(name: str) -> bool:
+    """Return whether an entry of an image's folder can be a version."""
+    return _VERSION.fullmatch(name) is not None and not name.endswith(".json")
+
+
+def base_path(sha: str, name: str) -> str:
+    """Return the path of a shared base disk, relative to the catalogue's root."""
+    return f"{BASES}/{sha}/{name}"
+
+
+def content_version(epoch: int | None, identity: str) -> str:
+    """Return the version of these bytes: the day of the archive's index, and a part of their digest.
+
+    `epoch` is in seconds since 1970 (UTC); `identity` is the sha256 over what is published. The same bytes get the
+    same version, whoever publishes them when.
+    """
+    day = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d-") if epoch is not None else ""
+    return f"{day}{identity[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFile:
+    """One file of a release: `path` from the catalogue's root, `size` in bytes as transferred."""
+
+    name: str
+    path: str
+    role: str
+    format: str
+    size: int
+    virtual: int
+    sha256: str
+    backing: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file's entry in release.json."""
+        entry = {
+            "name": self.name,
+            "path": self.path,
+            "role": self.role,
+            "format": self.format,
+            "size": self.size,
+            "virtual": self.virtual,
+            "sha256": self.sha256,
+        }
+        return entry if self.backing is None else {**entry, "backing": self.backing}
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """release.json as read back; `raw` is all of it."""
+
+    name: str
+    version: str
+    created: str
+    identity: str
+    untested: bool
+    files: tuple[ReleaseFile, ...]
+    raw: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The version's folder, relative to the catalogue's root."""
+        return f"{self.name}/{self.version}"
+
+
+def parse_release(data: bytes, where: str) -> Release:
+    """Return what release.json says; raise `ImageError` when it is none."""
+    try:
+        raw = json.loads(data)
+        files = tuple(
+            ReleaseFile(
+                str(entry["name"]),
+                str(entry["path"]),
+                str(entry["role"]),
+                str(entry["format"]),
+                int(entry["size"]),
+                int(entry["virtual"]),
+                str(entry["sha256"]),
+                entry.get("backing"),
+            )
+            for entry in raw["files"]
+        )
+        release = Release(
+            str(raw["name"]),
+            str(raw["version"]),
+            str(raw["created"]),
+            str(raw["identity"]),
+            bool(raw["untested"]),
+            files,
+            raw,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImageError(f"{where} is not what roost wrote: {error!r}") from error
+    for file in release.files:
+        if not _inside(file.path, release):
+            raise ImageError(f"{where} names a file outside of its version: {file.path!r}")
+    return release
+
+
+def _inside(path: str, release: Release) -> bool:
+    parts = path.split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        return False
+    return path.startswith(f"{release.folder}/") or (parts[0] == BASES and len(parts) == 3)
+
+
+def sums(files: Sequence[ReleaseFile], folder: str, release_sha256: str) -> bytes:
+    """Return SHA256SUMS: every file of a release and release.json, in the form that `sha256sum -c` reads.
+
+    A shared base stands there by its way from the version's folder, so that the check covers it too.
+    """
+    lines = [f"{release_sha256}  {RELEASE}\n"]
+    for file in sorted(files, key=lambda one: one.path):
+        inside = file.path.removeprefix(f"{folder}/")
+        lines.append(f"{file.sha256}  {inside if inside != file.path else f'../../{file.path}'}\n")
+    return "".join(lines).encode()

@@ -1,0 +1,123 @@
+"""provenance.json: who made the image of what, with what, and who tested it how.
+
+The form is an in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLSA's provenance v1
+(https://slsa.dev/spec/v1.0/provenance): subjects are the published images, resolved dependencies the archive's index,
+the recipe's own files and every Debian package of the guest, byproducts the verdicts of the test boots.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import roost
+from roost.errors import RoostError
+from roost.host import process
+from roost.manifest import Manifest
+from roost.publish.gate import Passed
+from roost.publish.layout import ReleaseFile
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "https://htcondor.org/roost/build/v1"
+TOOLS = {
+    "mmdebstrap": ("--version",),
+    "mke2fs": ("-V",),
+    "sfdisk": ("--version",),
+    "grub-mkimage": ("--version",),
+    "qemu-img": ("--version",),
+    "qemu-system-x86_64": ("--version",),
+}
+
+
+@functools.cache
+def tool_versions() -> dict[str, str]:
+    """Return the first line that each tool says of its version, for those that are installed."""
+    found = {"roost": roost.__version__}
+    for tool, words in TOOLS.items():
+        if process.which(tool) is None:
+            continue
+        try:
+            # mke2fs says it on standard error.
+            done = process.run(["sh", "-c", 'exec "$@" 2>&1', "sh", tool, *words], deadline=20, capture=True)
+        except RoostError:
+            continue
+        found[tool] = done.text.splitlines()[0].strip() if done.text else ""
+    return found
+
+
+def packages(record: Manifest) -> list[dict[str, str]]:
+    """Return name, version and architecture of each package of the guest, as the read-back found them."""
+    return [
+        {key: str(one[key]) for key in ("name", "version", "architecture") if key in one}
+        for one in record.facts.get("packages", ())
+        if isinstance(one, Mapping) and "name" in one and "version" in one
+    ]
+
+
+def statement(
+    passed: Passed, version: str, files: Sequence[ReleaseFile], evidence: Sequence[ReleaseFile], created: str
+) -> dict[str, Any]:
+    """Return the statement about `files`; `evidence` are the verdicts and reports that are published with them."""
+    record, recipe = passed.record, passed.loaded.recipe
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": file.path, "digest": {"sha256": file.sha256}} for file in files],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "name": recipe.name,
+                    "version": version,
+                    "recipe": recipe.model_dump(mode="json", by_alias=True),
+                },
+                "internalParameters": {"keys": dict(record.keys), "epoch": record.inputs.get("epoch")},
+                "resolvedDependencies": [*_sources(passed), *_packages(record)],
+            },
+            "runDetails": {
+                "builder": {
+                    "id": f"https://htcondor.org/roost/{record.roost}",
+                    "version": {**tool_versions(), "roost": record.roost},
+                },
+                "metadata": {"invocationId": record.key, "finishedOn": created},
+                "byproducts": [
+                    *({"name": file.path, "digest": {"sha256": file.sha256}} for file in evidence),
+                    *({"name": f"test:{one.hypervisor}", "annotations": one.to_json()} for one in passed.tested),
+                ],
+            },
+        },
+    }
+
+
+def _sources(passed: Passed) -> list[dict[str, Any]]:
+    inputs = passed.record.inputs
+    found: list[dict[str, Any]] = [
+        {"name": "recipe", "digest": {"sha256": passed.record.keys.get("recipe", "")}},
+    ]
+    index = inputs.get("index") or ()
+    found += [
+        {"name": "archive index (InRelease)", "digest": {"sha256": one}}
+        for one in ([index] if isinstance(index, str) else index)
+        if isinstance(one, str) and re.fullmatch(r"[0-9a-f]{64}", one)
+    ]
+    for name, text in dict(inputs.get("files") or {}).items():
+        mode, _, digest = str(text).partition(" ")
+        entry: dict[str, Any] = {"name": name, "annotations": {"mode": mode}}
+        if re.fullmatch(r"[0-9a-f]{64}", digest):
+            entry["digest"] = {"sha256": digest}
+        found.append(entry)
+    return found
+
+
+def _packages(record: Manifest) -> list[dict[str, Any]]:
+    return [
+        {
+            "uri": f"pkg:deb/debian/{quote(one['name'])}@{quote(one['version'])}"
+            + (f"?arch={one['architecture']}" if "architecture" in one else "")
+        }
+        for one in packages(record)
+    ]

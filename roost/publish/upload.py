@@ -1,0 +1,182 @@
+"""Writing a release into a catalogue, so that it is valid at every moment and whoever is killed when.
+
+The order makes it so: files, SHA256SUMS and its signature, release.json, latest.json. Before release.json nobody lists
+the version; after it nothing in the folder changes. What a killed publisher sent is kept if its bytes are right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import ImageError
+from roost.events import Events
+from roost.publish import layout
+from roost.publish.claim import Claim, held
+from roost.publish.layout import Release, parse_release
+from roost.publish.release import Draft, Item
+from roost.publish.signature import Key, read_keys
+from roost.publish.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a publication did: bytes sent now, bytes that were there already, whether there was anything to do."""
+
+    new: bool
+    sent: int
+    kept: int
+    release: Release
+
+
+def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: bool = False) -> Written:
+    """Write a release, or find that it is there already.
+
+    Raises `ImageError` when other bytes have this version, when a file is not read back as it was, or when a local file
+    changes while it is sent.
+    """
+    there = _published(target, draft)
+    if there is None:
+        digest = layout.sha256(draft.release)
+        with held(target, draft.name, draft.version, digest, events, take_over=take_over) as claim:
+            # Whoever held the claim before may have finished.
+            there = _published(target, draft)
+            if there is None:
+                return _write(target, draft, key, claim, events)
+    _mend_latest(target, there)
+    return Written(False, 0, sum(file.size for file in there.files), there)
+
+
+def _published(target: Target, draft: Draft) -> Release | None:
+    """Return the release that has this version; raise `ImageError` when it is another."""
+    data = target.read(f"{draft.folder}/{layout.RELEASE}")
+    if data is None:
+        return None
+    release = parse_release(data, f"{target.url}/{draft.folder}/{layout.RELEASE}")
+    if release.identity != draft.identity:
+        raise ImageError(
+            f"{draft.name} {draft.version} is published with other bytes, and a version never changes",
+            hint="choose another --version, or leave it out",
+        )
+    return release
+
+
+def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events) -> Written:
+    total = sum(item.file.size for item in draft.items)
+    counted = _Count(events, 2 * total)
+    _tidy(target, draft)
+    sent = sum(_send(target, item, counted) for item in draft.items)
+    _allow(target, key)
+    for name, data in ((layout.SUMS, draft.sums), (layout.SIGNATURE, draft.signature)):
+        path = f"{draft.folder}/{name}"
+        if target.read(path) != data:
+            target.write(path, data)
+            _same(target, path, layout.sha256(data))
+    claim.check()
+    path = f"{draft.folder}/{layout.RELEASE}"
+    if not target.create(path, draft.release) and target.read(path) != draft.release:
+        raise ImageError(f"another publisher was first with {draft.name} {draft.version}", hint="choose a --version")
+    _same(target, path, layout.sha256(draft.release))
+    target.write(f"{draft.name}/{layout.LATEST}", draft.latest)
+    # Once more: another's first publication may have written the file without our line.
+    _allow(target, key)
+    return Written(True, sent, total - sent, parse_release(draft.release, path))
+
+
+class _Count:
+    """Bytes behind us, sent and read back, for those who watch."""
+
+    def __init__(self, events: Events, total: int) -> None:
+        self._events, self._total, self._done = events, max(1, total), 0
+
+    def __call__(self, size: int) -> None:
+        self._done += size
+        self._events.progress("publish", min(self._done, self._total), self._total)
+
+
+def _send(target: Target, item: Item, counted: _Count) -> int:
+    """Send a file unless it is there, and read it back; return the bytes that were sent."""
+    file, source = item.file, item.source
+    if target.size(file.path) == file.size and target.digest(file.path, counted) == file.sha256:
+        counted(file.size)
+        return 0
+    if isinstance(source, Path):
+        target.put(file.path, source, counted)
+    else:
+        target.write(file.path, source)
+        counted(file.size)
+    try:
+        _same(target, file.path, file.sha256, counted)
+    except ImageError:
+        if not file.path.startswith(f"{layout.BASES}/"):
+            target.remove(file.path)
+        raise
+    return file.size
+
+
+def _same(target: Target, path: str, sha256: str, counted: _Count | None = None) -> None:
+    seen = target.digest(path, counted) if counted else target.digest(path)
+    if seen != sha256:
+        raise ImageError(
+            f"{target.url}/{path} is not what was sent: sha256 {seen or 'of nothing'} instead of {sha256}",
+            hint="the file changed while it was sent, or the place does not keep what it is given",
+        )
+
+
+def _tidy(target: Target, draft: Draft) -> None:
+    """Remove what a killed publisher left in the version's folder and what this release does not have.
+
+    Not among the shared bases: another image's publisher may be sending one.
+    """
+    wanted = {item.file.path for item in draft.items}
+    wanted |= {f"{draft.folder}/{name}" for name in (layout.SUMS, layout.SIGNATURE)}
+    for path in walk(target, draft.folder):
+        if path not in wanted:
+            target.remove(path)
+
+
+def walk(target: Target, folder: str) -> list[str]:
+    """Return the paths of all files below a folder of the catalogue."""
+    found = []
+    for name in target.names(folder):
+        path = f"{folder}/{name}" if folder else name
+        found += walk(target, path.rstrip("/")) if name.endswith("/") else [path]
+    return found
+
+
+def _allow(target: Target, key: Key) -> None:
+    """Have the catalogue's allowed_signers name a key; another publisher may be adding its own at the same time."""
+    for _ in range(5):
+        there = target.read(layout.KEYS) or b""
+        if key in read_keys(there)[0]:
+            return
+        joined = there if not there or there.endswith(b"\n") else there + b"\n"
+        target.write(layout.KEYS, joined + key.line.encode())
+    raise ImageError(f"{target.url}/{layout.KEYS} does not keep the signing key")
+
+
+def _mend_latest(target: Target, there: Release) -> None:
+    """Point latest.json at a version that is listed, if a killed publisher did not come to it."""
+    path = f"{there.name}/{layout.LATEST}"
+    said = target.read(path)
+    release = target.read(f"{there.folder}/{layout.RELEASE}") or b""
+    wanted = layout.json_bytes({"name": there.name, "version": there.version, "release_sha256": layout.sha256(release)})
+    if said == wanted:
+        return
+    other = current(target, there.name)
+    if other is None or other.created < there.created:
+        target.write(path, wanted)
+
+
+def current(target: Target, name: str) -> Release | None:
+    """Return the release that latest.json of an image names, or None when there is none that can be read."""
+    import json
+
+    try:
+        said = json.loads(target.read(f"{name}/{layout.LATEST}") or b"")
+        version = str(said["version"])
+        path = f"{name}/{version}/{layout.RELEASE}"
+        data = target.read(path) if layout.is_version(version) else None
+        return parse_release(data, path) if data is not None else None
+    except (ValueError, KeyError, TypeError, ImageError):
+        return None
