@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roost import inputs, manifest, pipeline, staging
 from roost.boot import seal
@@ -25,6 +25,9 @@ from roost.publish.target import Target, open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor, Recipe
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: In the build folder: where this very build was published last.
 RECORD = "published.json"
@@ -127,7 +130,7 @@ def write(
     passed: gate.Passed,
     target: Target,
     *,
-    private_key: signature.Ed25519PrivateKey,
+    private_key: Ed25519PrivateKey,
     events: Events,
     version: str | None = None,
     public: str | None = None,
@@ -212,8 +215,8 @@ def published_description(
 ) -> str:
     """Return the submit description of a published image: `source` is CATALOGUE or CATALOGUE@VERSION.
 
-    `transfer` is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy of
-    the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
+    `transfer` is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy
+    of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
     """
     url, version = _source(source)
     target = open_target(url)
@@ -266,7 +269,7 @@ def _images(found: Release) -> list[ReleaseFile]:
 
 
 def _release(target: Target, name: str, version: str | None) -> Release:
-    """Return what a catalogue has under a name; raise `UsageError` when there is none, `ImageError` for a changed one."""
+    """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
     if not layout.is_name(name):
         raise UsageError(f"{name!r} is no name of an image")
     if version is None:

@@ -1,8 +1,8 @@
 """`inv verify`: is everything that a catalogue lists there, unchanged, signed, and tested as it says?
 
 The chain: allowed_signers names the key, the key signed SHA256SUMS, SHA256SUMS has the sha256 of release.json and of
-every file, release.json says what each file is, the verdict names the disks that it booted. Where a link breaks, its two
-sides are held against a third, so that the answer names the file that is wrong and not only those that disagree.
+every file, release.json says what each file is, the verdict names the disks that it booted. Where a link breaks, its
+two sides are held against a third, so that the answer names the file that is wrong and not only those that disagree.
 """
 
 from __future__ import annotations
@@ -361,6 +361,4 @@ def check_release(target: Target, name: str, version: str, release: bytes) -> No
     keys, _ = signature.read_keys(target.read(layout.KEYS) or b"")
     good = sums is not None and found is not None and found[0] in keys and signature.verifies(*found, sums)
     if not good or _sums(sums).get(layout.RELEASE) != layout.sha256(release):
-        raise ImageError(
-            f"{name} {version} is not as it was signed", hint=f"inv verify {target.url} says what is wrong"
-        )
+        raise ImageError(f"{name} {version} is not as it was signed", hint=f"inv verify {target.url}")
