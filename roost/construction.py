@@ -30,6 +30,7 @@ from roost.host import namespace, paths
 from roost.kernel import catalogue, initrd, inspect
 from roost.kernel.cmdline import command_line
 from roost.manifest import BuiltFile, Manifest
+from roost.publish import sbom
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
@@ -186,6 +187,10 @@ def _stages(
     for disk in written:
         if "raw" not in formats[disk.name]:
             disk.path.unlink()
+    bill = sbom.document(
+        recipe.name, recipe.description, {"kernel": kernel.version, **facts}, epoch=made.bootstrap.epoch
+    )
+    (target / sbom.NAME).write_bytes(bill)
     submission.write(made.loaded, files, target, folder)
     record = Manifest(
         recipe.name,
@@ -193,7 +198,7 @@ def _stages(
         {"rootfs": made.bootstrap.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
         {**made.bootstrap.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
         tuple(files),
-        {"kernel": kernel.version, **facts},
+        {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         stages.seconds,
     )
     shutil.copytree(log_dir, target / "log")

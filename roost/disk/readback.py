@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.disk import readback_boot, readback_table, readback_tree
+from roost.disk import readback_boot, readback_packages, readback_table, readback_tree
 from roost.disk.readback_table import BIOS_BOOT, SWAP_TYPES, TABLE_BYTES, Table
 from roost.errors import ImageError, Problem
 from roost.host import guestfs
@@ -255,8 +255,7 @@ class _Witness:
         self.wrong += readback_tree.sealing(self.guest)
         if len(self.wrong) == before:
             self.findings.append("sealed: no machine-id, host keys, leases or passwords")
-        status = readback_tree.text(self.guest, "/var/lib/dpkg/status", 32 << 20)
-        self.facts["packages"] = readback_boot.packages(status or "")
+        self.facts["packages"], self.facts["packages_from"] = readback_packages.read(self.guest)
         release = readback_tree.text(self.guest, "/etc/os-release") or ""
         self.facts["os"] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', release, re.MULTILINE))
 

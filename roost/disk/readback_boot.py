@@ -109,21 +109,3 @@ def kernel_version(head: bytes) -> str | None:
     start = struct.unpack_from("<H", head, 0x20E)[0] + 0x200
     text = head[start : start + 256].split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
     return text or None
-
-
-def packages(status: str) -> list[dict[str, str]]:
-    """Return name, version and architecture of the installed packages in dpkg's status file, sorted by name."""
-    found = []
-    for paragraph in re.split(r"\n\n+", status):
-        fields = dict(
-            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and not line.startswith((" ", "\t"))
-        )
-        if fields.get("Status") == "install ok installed" and "Package" in fields:
-            found.append(
-                {
-                    "name": fields["Package"],
-                    "version": fields.get("Version", ""),
-                    "architecture": fields.get("Architecture", ""),
-                }
-            )
-    return sorted(found, key=lambda entry: (entry["name"], entry["architecture"]))

@@ -71,6 +71,7 @@ def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) 
                 what=f"cannot unpack {package.name}",
             )
             content.unlink()
+            _register(tree, package, log)
         _furnish(tree)
         _applets(tree, log)
         _kernel(wanted, tree, log)
@@ -78,6 +79,18 @@ def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) 
             for path in sorted(tree.glob(pattern.removeprefix("/")), reverse=True):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         _pack(tree, wanted.epoch, tar, log)
+
+
+def _register(tree: Path, package: Path, log: Path) -> None:
+    """Say in the tree what was unpacked into it, for its bill of materials and for scanners: dpkg never runs here."""
+    control = process.run(["dpkg-deb", "--field", package], deadline=60, capture=True, log=log).text
+    name = next((line[8:].strip() for line in control.splitlines() if line.startswith("Package:")), "")
+    if not name or "/" in name:
+        raise ImageError(f"{package.name} does not say which package it is", log=log)
+    folder = tree / "var/lib/dpkg/status.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    # dpkg's word for a package whose files are there and whose scripts did not run (dpkg(1), PACKAGE STATES).
+    (folder / name).write_text(f"{control.rstrip()}\nStatus: install ok unpacked\n")
 
 
 def _furnish(tree: Path) -> None:

@@ -132,7 +132,11 @@ def test_right_image_is_confirmed_and_untouched(tmp_path: Path, log: Path) -> No
     assert seen.facts["kernels"] == [
         {"path": f"/boot/vmlinuz-{VERSION}", "version": VERSION, "initrds": ["/boot/initrd.img"]}
     ]
-    assert seen.facts["packages"] == [{"name": "b", "version": "2", "architecture": "all"}]
+    assert [(one["name"], one["version"], one["state"]) for one in seen.facts["packages"]] == [
+        ("a", "1", "config-files"),
+        ("b", "2", "installed"),
+    ]
+    assert seen.facts["packages_from"] == "/var/lib/dpkg/status"
     assert seen.facts["os"]["PRETTY_NAME"] == "A test"
     assert [entry["mount"] for entry in seen.facts["filesystems"]] == ["/", None]
     assert any("boot loader present" in finding for finding in seen.findings)

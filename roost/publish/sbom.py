@@ -1,0 +1,134 @@
+"""The bill of materials of an image: CycloneDX 1.6 of the packages that its own database lists. Pure.
+
+It names what the witness read from the finished disks, not what the builder meant to install, and is the same bytes for
+the same packages: its time is the image's epoch, its serial number follows from its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import roost
+
+if TYPE_CHECKING:
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component
+
+#: The file's name, in a build's folder and in a catalogue.
+NAME = "sbom.cdx.json"
+#: Serial numbers are UUIDs of this name space (RFC 9562, version 5).
+_SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/roost")
+_CONFIG_ONLY = "config-files"
+#: What XML, in which CycloneDX can be written too, could not carry; packages have none of it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def document(name: str, description: str, facts: Mapping[str, Any], *, epoch: int) -> bytes:
+    """Return the SBOM of an image as JSON; `facts` are the read-back's, `epoch` is seconds since 1970 (UTC).
+
+    Every package is a component, in purl's form for Debian packages (purl-spec, types/deb). What was removed and left
+    its configuration has the scope `excluded`. The same arguments give the same bytes.
+    """
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.tool import ToolRepository
+    from cyclonedx.output.json import JsonV1Dot6
+
+    release = _texts(facts.get("os"))
+    packages: Sequence[Mapping[str, str]] = [_texts(entry) for entry in facts.get("packages") or ()]
+    image = Component(
+        name=_plain(name),
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref="image",
+        version=_plain(release.get("VERSION_ID", "")) or None,
+        description=_plain(description) or None,
+        properties=list(
+            _properties(
+                {
+                    "os": release.get("PRETTY_NAME", ""),
+                    "kernel": str(facts.get("kernel") or ""),
+                    "packages-from": str(facts.get("packages_from") or "no database: the image lists no packages"),
+                }
+            )
+        ),
+    )
+    content = json.dumps([name, description, release, packages, str(facts.get("kernel"))], sort_keys=True)
+    digest = hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
+    tool = Component(name="roost", type=ComponentType.APPLICATION, bom_ref="roost", version=roost.__version__)
+    bom = Bom(
+        serial_number=uuid.uuid5(_SERIALS, digest),
+        metadata=BomMetaData(
+            component=image,
+            timestamp=datetime.fromtimestamp(epoch, UTC),
+            tools=ToolRepository(components=[tool]),
+        ),
+        components=list(_components(packages, release)),
+    )
+    bom.register_dependency(image, bom.components)
+    return JsonV1Dot6(bom).output_as_string(indent=1).encode() + b"\n"
+
+
+def _components(packages: Sequence[Mapping[str, str]], release: Mapping[str, str]) -> Iterator[Component]:
+    from cyclonedx.model.component import Component, ComponentScope, ComponentType
+    from packageurl import PackageURL
+
+    system = _word(release.get("ID", ""))
+    vendor = system or "debian"
+    distro = "-".join(word for word in (system, _word(release.get("VERSION_ID", ""))) if word)
+    for number, entry in enumerate(packages):
+        name, version = _plain(entry.get("name", "")), _plain(entry.get("version", ""))
+        architecture = _plain(entry.get("architecture", ""))
+        if not name:
+            continue
+        state = entry.get("state", "installed")
+        qualifiers = {"arch": architecture, "distro": distro}
+        yield Component(
+            # Names and architectures are unique in dpkg's own database; the number makes them so in any.
+            bom_ref=f"package-{number}:{name}:{architecture}",
+            name=name,
+            version=version or None,
+            type=ComponentType.LIBRARY,
+            scope=ComponentScope.EXCLUDED if state == _CONFIG_ONLY else ComponentScope.REQUIRED,
+            purl=PackageURL(
+                "deb", vendor, name, version or None, {key: value for key, value in qualifiers.items() if value}
+            )
+            if name.strip("/ ")
+            else None,
+            properties=list(
+                _properties(
+                    {
+                        "dpkg:architecture": architecture,
+                        "dpkg:source": entry.get("source", ""),
+                        "dpkg:source-version": entry.get("source_version", ""),
+                        "dpkg:state": state,
+                    }
+                )
+            ),
+        )
+
+
+def _properties(values: Mapping[str, str]) -> Iterator[Property]:
+    from cyclonedx.model import Property
+
+    for name, value in values.items():
+        if value:
+            yield Property(name=f"roost:{name}", value=_plain(value))
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(key): str(entry) for key, entry in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _word(text: str) -> str:
+    """Return an id of os-release as it may stand there (os-release(5)), or nothing."""
+    return text if re.fullmatch(r"[a-z0-9._-]{1,40}", text) else ""
