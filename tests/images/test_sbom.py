@@ -79,7 +79,8 @@ def test_a_tree_without_dpkg_says_what_was_unpacked_into_it(smoke: Path) -> None
 def test_components_are_what_dpkg_says_in_the_running_guest(
     project: Path, tmp_path: Path, qemu: Callable[..., str]
 ) -> None:
-    (project / "recipes" / "files" / "list").write_text(f"#!/bin/sh\nexec dpkg-query -W -f '{FORMAT}' > "$ROOST_OUTPUT/packages.txt"\n")
+    script = f"""#!/bin/sh\nexec dpkg-query -W -f '{FORMAT}' > "$ROOST_OUTPUT/packages.txt"\n"""
+    (project / "recipes" / "files" / "list").write_text(script)
     (project / "recipes" / "listed.yaml").write_text(
         "extends: [base/debian.yaml]\n"
         "name: listed\n"
