@@ -22,7 +22,7 @@ from roost.publish.layout import ReleaseFile
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
-BUILD_TYPE = "https://htcondor.org/roost/build/v1"
+BUILD_TYPE = "urn:roost:build:1"
 TOOLS = {
     "mmdebstrap": ("--version",),
     "mke2fs": ("-V",),
@@ -80,7 +80,7 @@ def statement(
             },
             "runDetails": {
                 "builder": {
-                    "id": f"https://htcondor.org/roost/{record.roost}",
+                    "id": f"urn:roost:{record.roost}",
                     "version": {**tool_versions(), "roost": record.roost},
                 },
                 "metadata": {"invocationId": record.key, "finishedOn": created},

@@ -99,7 +99,10 @@ class Target(ABC):
 
 
 class Folder(Target):
-    """A folder of this machine, perhaps on a shared file system. Published files are read-only."""
+    """A folder of this machine, perhaps on a shared file system.
+
+    Published files are writable for their owner: HTCondor's copies keep the mode, and a machine must write to its own.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = Path(os.path.abspath(root))  # noqa: PTH100  (no links followed: users see this path)
@@ -149,7 +152,7 @@ class Folder(Target):
                 file.truncate(file.tell())
                 file.flush()
                 os.fsync(file.fileno())
-            partial.chmod(0o444)
+            partial.chmod(0o644)
             partial.replace(self._path(path))
 
     def write(self, path: str, data: bytes) -> None:
@@ -189,7 +192,7 @@ class Folder(Target):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o444)
+        partial.chmod(0o644)
 
 
 class Remote(Target):

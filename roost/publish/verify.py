@@ -134,6 +134,9 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
             found.append(_version(target, name, version, keys, bases))
         if not scope.version:
             problems += _latest(target, name, versions)
+    if not found:
+        # Nothing is listed yet, so nobody has signed anything.
+        problems.clear()
     every = [*problems, *(problem for one in found for problem in one.problems)]
     return {
         "ok": not every and bool(found),

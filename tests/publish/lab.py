@@ -1,0 +1,239 @@
+"""A build folder as `inv build` and `inv boot` leave one, made in milliseconds; and a process that publishes and dies.
+
+The manifest, the submit descriptions and the seal are written by roost's own functions, and publishing goes through the
+real gate; only the bytes of the disks and the verdict's story are made up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from roost import inputs, manifest, publishing, staging, submission
+from roost.boot import seal
+from roost.events import Silent
+from roost.manifest import BuiltFile, Manifest
+from roost.publish import gate, signature
+from roost.publish.target import open_target
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+
+PROJECT = Path(__file__).resolve().parents[2]
+NAME = "smoke"
+SIZES = {"root.qcow2": 3 << 20, "io.raw": 1 << 20}
+EPOCH = 1_795_313_345
+
+
+def project(folder: Path) -> Path:
+    """Make a project with the shipped recipes and kernels."""
+    for name in ("recipes", "kernels"):
+        shutil.copytree(PROJECT / name, folder / name)
+    return folder
+
+
+def load(root: Path, name: str = NAME) -> Loaded:
+    """Return a recipe of a project."""
+    return loader.load(name, root)
+
+
+def built(root: Path, seed: int = 0, *, name: str = NAME, files: Mapping[str, bytes] | None = None) -> Path:
+    """Make build/NAME of a project, not booted; the same seed makes the same bytes."""
+    loaded = load(root, name)
+    folder = root / "build" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rng = random.Random(seed)
+    content = files or {one: rng.randbytes(size // 2) + bytes(size - size // 2) for one, size in SIZES.items()}
+    records: list[BuiltFile] = []
+    for one, data in content.items():
+        path = folder / one
+        path.write_bytes(data)
+        kind = path.suffix[1:] if path.suffix in {".qcow2", ".raw"} else "kernel"
+        records.append(manifest.describe(path, kind, len(data), manifest.sha256(path)))
+    submission.write(loaded, records, folder, folder)
+    record = Manifest(
+        name,
+        hashlib.sha256(b"key").hexdigest(),
+        {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "rootfs": "0" * 64},
+        {"epoch": EPOCH, "index": ["ab" * 32], "files": {"files/run": f"755 {'cd' * 32}"}},
+        tuple(records),
+        {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]},
+        {"disks": 1.0},
+    )
+    manifest.write(folder, record)
+    return folder
+
+
+def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Return a verdict that is right for a build folder, with changes."""
+    record = manifest.read(folder)
+    assert record is not None
+    disks = [{"name": one.name, "sha256": one.sha256} for one in record.files if one.format in {"qcow2", "raw"}]
+    found: dict[str, Any] = {
+        "name": record.name,
+        "passed": True,
+        "phase": "power-off",
+        "cause": None,
+        "detail": "the guest did its job and powered itself off",
+        "accelerator": "tcg",
+        "hypervisor": "kvm",
+        "machine": "pc",
+        "seconds": {"kernel": 1.0},
+        "expectations": [
+            {"what": "console", "met": True, "seen": "job finished"},
+            {"what": "/output/result.txt", "met": True, "seen": "42"},
+        ],
+        "filesystems": [{"disk": one["name"], "partition": 1, "type": "ext", "clean": True} for one in disks],
+        "disks": disks,
+        "kernel": [],
+        "console": "reboot: Power down",
+        "serial_log": str(folder / "boot/kvm/serial.log"),
+        "report": str(folder / "boot/report.html"),
+        "finished": "2026-11-23T17:37:40Z",
+    }
+    return {**found, **changes}
+
+
+def booted(folder: Path, *, sealed: bool = True, **changes: Any) -> None:
+    """Leave a verdict, a console and a report in a build folder, sealed as a boot does."""
+    boot = folder / "boot"
+    (boot / "kvm").mkdir(parents=True, exist_ok=True)
+    (boot / "kvm/serial.log").write_bytes(b"\x1b[0mroost: job finished: exit 0\r\n")
+    (boot / "report.html").write_text("<!doctype html><title>smoke</title><p>passed")
+    (boot / "kvm.json").write_text(json.dumps(verdict(folder, **changes), indent=1))
+    if sealed:
+        seal.write(folder, "kvm")
+
+
+def ready(root: Path, seed: int = 0) -> Path:
+    """Make a build folder that may be published."""
+    folder = built(root, seed)
+    booted(folder)
+    return folder
+
+
+def rewrite_manifest(folder: Path, **files: str) -> None:
+    """Change sums in manifest.json, as somebody would who changes a disk: name with _ for . → sha256."""
+    record = manifest.read(folder)
+    assert record is not None
+    sums = {name.replace("_", "."): digest for name, digest in files.items()}
+    entries = tuple(replace(one, sha256=sums.get(one.name, one.sha256)) for one in record.files)
+    manifest.write(folder, replace(record, files=entries))
+
+
+def publish(root: Path, url: str, **options: Any) -> publishing.Published:
+    """Send a build folder through the real gate into a catalogue."""
+    folder = root / "build" / NAME
+    target = open_target(url)
+    allow = bool(options.pop("allow_untested", False))
+    with staging.lock(folder, lambda: None):
+        passed = gate.examine(load(root), folder, allow_untested=allow)
+        key = signature.load_private_key(None, Silent())
+        return publishing.write(passed, target, private_key=key, events=Silent(), **options)
+
+
+class Nursery:
+    """A process that has imported all of roost and forks publishers, which it kills when told to."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        argv = [sys.executable, "-m", "tests.publish.lab"]
+        self._process = subprocess.Popen(
+            argv,
+            cwd=PROJECT,
+            env={**os.environ, **env, "PYTHONPATH": str(PROJECT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, root: Path, url: str, delays: Sequence[float | None] = (None,), **options: Any) -> list[Any]:
+        """Publish once per delay, all at once; kill each after its delay (None: not). Return what each left."""
+        assert self._process.stdin and self._process.stdout
+        request = {"root": str(root), "url": url, "delays": list(delays), "options": options}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answers: list[Any] = json.loads(self._process.stdout.readline())
+        return answers
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+@contextmanager
+def nursery(env: Mapping[str, str]) -> Iterator[Nursery]:
+    """Yield a nursery that is gone afterwards."""
+    made = Nursery(env)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _child(request: Mapping[str, Any], pipe: int) -> None:
+    code = 1
+    try:
+        os.environ["ROOST_ROOT"] = request["root"]
+        os.chdir(request["root"])
+        begin = time.monotonic()
+        done = publish(Path(request["root"]), request["url"], **request["options"])
+        answer = {
+            "version": done.release.version,
+            "new": done.new,
+            "sent": done.sent,
+            "kept": done.kept,
+            "seconds": time.monotonic() - begin,
+        }
+        os.write(pipe, json.dumps(answer).encode())
+        code = 0
+    except Exception as error:
+        os.write(pipe, json.dumps({"error": str(error)}).encode())
+        if not hasattr(error, "exit_code"):
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        children = []
+        for delay in request["delays"]:
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                _child(request, writing)
+            os.close(writing)
+            children.append((pid, reading, delay))
+        begin = time.monotonic()
+        answers: list[Any] = []
+        for pid, reading, delay in sorted(children, key=lambda child: child[2] or 1e9):
+            if delay is not None:
+                time.sleep(max(0.0, begin + delay - time.monotonic()))
+                os.kill(pid, signal.SIGKILL)
+            with os.fdopen(reading, "rb") as pipe:
+                said = pipe.read()
+            os.waitpid(pid, 0)
+            answers.append(json.loads(said) if said else None)
+        sys.stdout.write(json.dumps(answers) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()

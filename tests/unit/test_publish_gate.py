@@ -1,0 +1,295 @@
+"""The gate: an image that passed comes through, and the ways around it do not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost import inputs, pipeline, publishing
+from roost.boot import seal
+from roost.errors import ImageError, RoostError
+from roost.events import Silent
+from roost.publish import gate, release
+from tests.publish import lab
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project of its own, with an account of its own."""
+    monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return lab.project(tmp_path)
+
+
+def test_what_passed_comes_through(root: Path) -> None:
+    """The control: nothing below is refused for want of something in the made-up folder."""
+    folder = lab.ready(root)
+    passed = gate.examine(lab.load(root), folder)
+    assert [(one.hypervisor, one.verdict, one.accelerator) for one in passed.tested] == [("kvm", "passed", "tcg")]
+    assert not passed.untested
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _disk_changed(folder: Path) -> None:
+    with (folder / "root.qcow2").open("ab") as file:
+        file.write(b"more")
+
+
+def _disk_changed_with_its_times_put_back(folder: Path) -> None:
+    status = (folder / "root.qcow2").stat()
+    _flip(folder / "root.qcow2")
+    os.utime(folder / "root.qcow2", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _disk_and_manifest_changed(folder: Path) -> None:
+    _flip(folder / "io.raw")
+    lab.rewrite_manifest(folder, io_raw=hashlib.sha256((folder / "io.raw").read_bytes()).hexdigest())
+
+
+def _disk_manifest_and_verdict_changed(folder: Path) -> None:
+    _disk_and_manifest_changed(folder)
+    (folder / "boot/kvm.json").write_text(json.dumps(lab.verdict(folder), indent=1))
+
+
+def _other_digests_sealed(folder: Path) -> None:
+    disks = [{"name": "root.qcow2", "sha256": "0" * 64}, {"name": "io.raw", "sha256": "0" * 64}]
+    lab.booted(folder, disks=disks)
+
+
+def _disk_left_out_of_the_boot(folder: Path) -> None:
+    lab.booted(folder, disks=lab.verdict(folder)["disks"][:1])
+
+
+def _disk_replaced_by_a_link(folder: Path) -> None:
+    (folder / "io.raw").rename(folder.parent / "elsewhere.raw")
+    (folder / "io.raw").symlink_to(folder.parent / "elsewhere.raw")
+
+
+def _description_changed(folder: Path) -> None:
+    path = folder / "kvm.sub"
+    path.write_text(path.read_text().replace("vm_memory      = 256", "vm_memory      = 128"))
+
+
+def _description_gone(folder: Path) -> None:
+    (folder / "kvm.sub").unlink()
+
+
+def _description_changed_and_sealed_again(folder: Path) -> None:
+    _description_changed(folder)
+    lab.booted(folder)
+
+
+def _not_booted(folder: Path) -> None:
+    (folder / "boot/kvm.json").unlink()
+
+
+def _failed(folder: Path) -> None:
+    lab.booted(folder, passed=False, cause="panic", phase="kernel")
+
+
+def _failed_and_edited(folder: Path) -> None:
+    _failed(folder)
+    path = folder / "boot/kvm.json"
+    path.write_text(path.read_text().replace('"passed": false', '"passed": true').replace('"panic"', "null"))
+
+
+def _seal_gone(folder: Path) -> None:
+    seal.seal_path(folder, "kvm").unlink()
+
+
+def _seal_made_up(folder: Path) -> None:
+    path = seal.seal_path(folder, "kvm")
+    (folder / "boot/report.html").write_text("better")
+    data = json.loads(path.read_text())
+    data["files"]["boot/report.html"] = hashlib.sha256(b"better").hexdigest()
+    path.write_text(json.dumps(data))
+
+
+def _sealed_by_another_account(folder: Path) -> None:
+    key = Path(os.environ["ROOST_STATE"]) / seal.KEY
+    key.write_bytes(bytes(32))
+
+
+def _verdict_of_another_build(folder: Path) -> None:
+    kept = {path: path.read_bytes() for path in (folder / "boot").rglob("*") if path.is_file()}
+    lab.built(folder.parents[1], 1)
+    for path, data in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _recipe_changed(folder: Path) -> None:
+    recipe = folder.parents[1] / "recipes/smoke.yaml"
+    recipe.write_text(recipe.read_text().replace("memory: 256MiB", "memory: 512MiB"))
+
+
+def _file_of_the_recipe_changed(folder: Path) -> None:
+    with (folder.parents[1] / "recipes/files/run").open("a") as file:
+        file.write("# changed\n")
+
+
+def _recipe_key_edited(folder: Path) -> None:
+    _recipe_changed(folder)
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    loaded = lab.load(folder.parents[1])
+    data["keys"]["recipe"] = inputs.recipe_key(loaded.recipe, loaded.folder)
+    path.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def _clock_back(folder: Path) -> None:
+    lab.booted(folder, finished="2031-01-01T00:00:00Z")
+
+
+def _passed_in_spite_of_an_expectation(folder: Path) -> None:
+    lab.booted(folder, expectations=[{"what": "a", "met": True}, {"what": "b", "met": False}])
+
+
+def _fewer_expectations(folder: Path) -> None:
+    lab.booted(folder, expectations=[])
+
+
+def _unclean_and_passed(folder: Path) -> None:
+    lab.booted(folder, filesystems=[{"disk": "root.qcow2", "clean": False}])
+
+
+def _verdict_of_xen(folder: Path) -> None:
+    lab.booted(folder, hypervisor="xen")
+
+
+def _report_changed(folder: Path) -> None:
+    (folder / "boot/report.html").write_text("all is well")
+
+
+def _manifest_gone(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def _manifest_names_a_file_outside(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"io.raw"', '"../../recipes/smoke.yaml"'))
+
+
+WAYS: list[tuple[Callable[[Path], None], str]] = [
+    (_disk_changed, "root.qcow2 changed since the build"),
+    (_disk_changed_with_its_times_put_back, "root.qcow2 changed since the build"),
+    (_disk_and_manifest_changed, "manifest.json was changed after the boot"),
+    (_disk_manifest_and_verdict_changed, "was changed after the boot"),
+    (_other_digests_sealed, "is not the file that was booted"),
+    (_disk_left_out_of_the_boot, "io.raw was not part of the boot"),
+    (_disk_replaced_by_a_link, "io.raw is not a plain file"),
+    (_description_changed, "kvm.sub is not the description of this image"),
+    (_description_gone, "kvm.sub cannot be read"),
+    (_description_changed_and_sealed_again, "kvm.sub is not the description of this image"),
+    (_not_booted, "it was not booted"),
+    (_failed, "the test boot failed: panic"),
+    (_failed_and_edited, "boot/kvm.json was changed after the boot"),
+    (_seal_gone, "no boot of this account"),
+    (_seal_made_up, "is not what a boot of this account wrote"),
+    (_sealed_by_another_account, "is not what a boot of this account wrote"),
+    (_verdict_of_another_build, "was changed after the boot"),
+    (_recipe_changed, "the recipe changed since the build"),
+    (_file_of_the_recipe_changed, "the recipe changed since the build"),
+    (_recipe_key_edited, ""),
+    (_clock_back, "the clock went back"),
+    (_passed_in_spite_of_an_expectation, "contradicts itself"),
+    (_fewer_expectations, "did not try all that the recipe expects"),
+    (_unclean_and_passed, "contradicts itself"),
+    (_verdict_of_xen, "is of xen"),
+    (_report_changed, "boot/report.html was changed after the boot"),
+    (_manifest_gone, "is not built"),
+    (_manifest_names_a_file_outside, "is not a plain file of the build folder"),
+]
+
+
+@pytest.mark.parametrize(("way", "reason"), WAYS, ids=lambda value: getattr(value, "__name__", "")[1:])
+def test_a_way_around_the_gate_is_refused(root: Path, way: Callable[[Path], None], reason: str) -> None:
+    folder = lab.ready(root)
+    way(folder)
+    with pytest.raises(ImageError) as refused:
+        gate.examine(lab.load(root), folder)
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("way", [way for way, _ in WAYS if way not in (_not_booted, _failed)])
+def test_allow_untested_lets_nothing_through_that_was_changed(root: Path, way: Callable[[Path], None]) -> None:
+    folder = lab.ready(root)
+    way(folder)
+    with pytest.raises(ImageError):
+        gate.examine(lab.load(root), folder, allow_untested=True)
+
+
+def test_another_accelerator_than_required_is_refused(root: Path) -> None:
+    folder = lab.ready(root)
+    with pytest.raises(ImageError, match="it was booted under tcg, not under KVM"):
+        gate.examine(lab.load(root), folder, require_kvm=True)
+    path = folder / "boot/kvm.json"
+    path.write_text(path.read_text().replace('"tcg"', '"kvm"'))
+    with pytest.raises(ImageError, match="was changed after the boot"):
+        gate.examine(lab.load(root), folder, require_kvm=True)
+    lab.booted(folder, accelerator="kvm")
+    assert gate.examine(lab.load(root), folder, require_kvm=True).tested[0].accelerator == "kvm"
+
+
+def test_require_kvm_holds_with_allow_untested_too(root: Path) -> None:
+    folder = lab.built(root)
+    with pytest.raises(ImageError, match="not booted, not under KVM"):
+        gate.examine(lab.load(root), folder, require_kvm=True, allow_untested=True)
+
+
+def test_a_clock_of_the_day_before_the_boot_is_refused(root: Path) -> None:
+    folder = lab.ready(root)
+    with pytest.raises(ImageError, match="the clock went back"):
+        gate.examine(lab.load(root), folder, now=datetime(2026, 11, 22, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_allow_untested_says_so(root: Path, failed: bool) -> None:
+    folder = lab.built(root)
+    if failed:
+        lab.booted(folder, passed=False, cause="no-root", phase="initrd")
+    passed = gate.examine(lab.load(root), folder, allow_untested=True)
+    assert passed.untested
+    assert passed.tested[0].verdict == "untested"
+    assert (passed.tested[0].cause or "").startswith("the test boot failed: no-root" if failed else "it was not booted")
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate has looked, and only then somebody writes to the disk."""
+    folder = lab.ready(root)
+    real = release.draft
+
+    def changed(*args: Any, **options: Any) -> release.Draft:
+        made = real(*args, **options)
+        _flip(folder / "io.raw")
+        return made
+
+    monkeypatch.setattr(release, "draft", changed)
+    with pytest.raises(ImageError, match="is not what was sent"):
+        lab.publish(root, str(root / "catalogue"))
+    assert not list((root / "catalogue").rglob("release.json"))
+    assert not list((root / "catalogue").rglob("io.raw"))
+
+
+def test_publish_refuses_a_changed_disk_before_it_would_be_built_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lab.ready(root)
+    _disk_changed(folder)
+    monkeypatch.setattr(pipeline, "build", lambda *_, **__: pytest.fail("built"))
+    with pytest.raises(RoostError, match=r"root\.qcow2 changed since the build"):
+        publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
