@@ -55,6 +55,10 @@ class Key:
 def public_key(private: Ed25519PrivateKey) -> Key:
     """Return the public half of a signing key."""
     raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return _key_of(raw)
+
+
+def _key_of(raw: bytes) -> Key:
     return Key(_string(_TYPE) + _string(raw))
 
 
@@ -155,7 +159,7 @@ def signer(armoured: bytes) -> tuple[Key, bytes] | None:
         key, signature = Key(parts[0]), parts[4][4 + len(_TYPE) + 4 :]
     except (binascii.Error, struct.error, IndexError, ValueError):
         return None
-    if len(key.blob) != 4 + len(_TYPE) + 4 + 32 or _armoured(key, signature) != armoured:
+    if key != _key_of(key.blob[-32:]) or _armoured(key, signature) != armoured:
         return None
     return key, signature
 
@@ -170,10 +174,10 @@ def verifies(key: Key, signature: bytes, data: bytes) -> bool:
 
 
 def read_keys(data: bytes) -> tuple[list[Key], list[int]]:
-    """Return the keys of an allowed_signers file (or of a plain .pub file), and the numbers of lines that are wrong."""
+    """Return the keys of an allowed_signers or .pub file, and the numbers of lines that roost writes otherwise."""
     keys, wrong = [], []
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(keepends=True), 1):
-        if not line.strip() or line.startswith("#"):
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        if not line:
             continue
         words = line.split()
         try:
@@ -181,7 +185,8 @@ def read_keys(data: bytes) -> tuple[list[Key], list[int]]:
         except (ValueError, IndexError):
             wrong.append(number)
             continue
-        keys.append(key)
-        if line.startswith(PRINCIPAL) and "namespaces=" in line and line != key.line:
+        if key == _key_of(key.blob[-32:]):
+            keys.append(key)
+        if f"{line}\n" != key.line:
             wrong.append(number)
     return keys, wrong

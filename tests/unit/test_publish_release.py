@@ -1,0 +1,497 @@
+"""A release in a catalogue: its files, its signature, its version, and what verify says of a single flipped bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost import manifest, pipeline, publishing
+from roost.condor.lint import lint_file
+from roost.errors import HostError, ImageError, RoostError, UsageError
+from roost.events import Silent
+from roost.publish import gate, layout, release, signature, verify
+from roost.publish.target import Folder, Memory, open_target
+from roost.publish.upload import walk
+from tests.publish import lab
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project of its own, with an account of its own."""
+    monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lab, "SIZES", {"root.qcow2": 40000, "io.raw": 20000})
+    return lab.project(tmp_path)
+
+
+@pytest.fixture
+def catalogue(root: Path) -> Path:
+    """Return a catalogue with one release in it."""
+    lab.ready(root)
+    lab.publish(root, str(root / "catalogue"))
+    return root / "catalogue"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _version(catalogue: Path) -> Path:
+    (found,) = (catalogue / "smoke").glob("2*")
+    return found
+
+
+def test_a_release_is_complete_and_verifies(catalogue: Path) -> None:
+    names = {str(path.relative_to(_version(catalogue))) for path in _files(_version(catalogue))}
+    assert names == {
+        "root.qcow2",
+        "io.raw",
+        "kvm.sub",
+        "boot/kvm.json",
+        "boot/kvm/serial.log",
+        "boot/report.html",
+        "manifest.json",
+        "provenance.json",
+        "SHA256SUMS",
+        "SHA256SUMS.sig",
+        "release.json",
+    }
+    assert {path.name for path in catalogue.iterdir()} == {"allowed_signers", "smoke"}
+    said = json.loads((_version(catalogue) / "release.json").read_text())
+    assert said["hypervisors"]["kvm"]["verdict"] == "passed"
+    assert said["untested"] is False
+    assert said["packages"] == [{"name": "busybox", "version": "1:1.36"}]
+    for place in (catalogue, catalogue / "smoke", _version(catalogue)):
+        result = verify.verify(str(place))
+        assert result["ok"], result
+        assert [image["version"] for image in result["images"]] == [_version(catalogue).name]
+
+
+def test_the_stock_tools_verify_it(catalogue: Path) -> None:
+    """README's one-liner, word for word but for the paths."""
+    line = "ssh-keygen -Y verify -f ../../allowed_signers -I roost -n file -s SHA256SUMS.sig < SHA256SUMS"
+    assert line in (lab.PROJECT / "README.md").read_text()
+    assert "sha256sum -c SHA256SUMS" in (lab.PROJECT / "README.md").read_text()
+    for command in (line, "sha256sum -c SHA256SUMS"):
+        done = subprocess.run(["sh", "-c", command], cwd=_version(catalogue), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    (_version(catalogue) / "SHA256SUMS").write_bytes(b"x" + (_version(catalogue) / "SHA256SUMS").read_bytes())
+    assert subprocess.run(["sh", "-c", line], cwd=_version(catalogue), capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_verify_names_the_one_file_with_a_flipped_bit(catalogue: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    for path in _files(catalogue):
+        good = path.read_bytes()
+        for _ in range(6):
+            place, bit = rng.randrange(len(good)), rng.randrange(8)
+            data = bytearray(good)
+            data[place] ^= 1 << bit
+            path.write_bytes(bytes(data))
+            result = verify.verify(str(catalogue))
+            assert not result["ok"], (path, place, bit)
+            wrong = {problem["file"] for problem in result["problems"]}
+            assert wrong == {str(path.relative_to(catalogue))}, (place, bit, result["problems"])
+        path.write_bytes(good)
+    assert verify.verify(str(catalogue))["ok"]
+
+
+@pytest.mark.parametrize("name", ["root.qcow2", "SHA256SUMS", "SHA256SUMS.sig", "manifest.json", "boot/kvm.json"])
+def test_verify_names_the_file_that_is_missing(catalogue: Path, name: str) -> None:
+    (_version(catalogue) / name).unlink()
+    problems = verify.verify(str(catalogue))["problems"]
+    assert f"smoke/{_version(catalogue).name}/{name}" in {problem["file"] for problem in problems}
+
+
+def test_verify_names_a_file_that_was_added(catalogue: Path) -> None:
+    (_version(catalogue) / "more.raw").write_bytes(b"x")
+    problems = verify.verify(str(catalogue))["problems"]
+    assert [problem["file"] for problem in problems] == [f"smoke/{_version(catalogue).name}/more.raw"]
+
+
+def test_a_release_signed_by_a_stranger_is_wrong(root: Path, catalogue: Path) -> None:
+    """Whoever can write into the catalogue can sign; a reader who has the right key sees it."""
+    key = root / "key.pub"
+    key.write_text((catalogue / "allowed_signers").read_text())
+    assert verify.verify(str(catalogue), key=key)["ok"]
+    shutil.rmtree(root / "config")
+    shutil.rmtree(catalogue)
+    lab.publish(root, str(catalogue))
+    assert verify.verify(str(catalogue))["ok"]
+    result = verify.verify(str(catalogue), key=key)
+    assert {problem["file"].rpartition("/")[2] for problem in result["problems"]} == {"SHA256SUMS.sig"}
+
+
+def test_verify_wants_a_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no catalogue"):
+        verify.verify(str(tmp_path))
+
+
+def test_an_edited_verdict_is_seen_even_if_everything_is_signed_again(root: Path) -> None:
+    folder = lab.built(root)
+    passed = gate.examine(lab.load(root), folder, allow_untested=True)
+    liar = gate.Passed(
+        passed.loaded, passed.record, folder, (gate.Tested("kvm", "passed", "kvm", "2026-01-01T00:00:00Z"),)
+    )
+    key = signature.load_private_key(None, Silent())
+    target = open_target(str(root / "catalogue"))
+    publishing.write(liar, target, private_key=key, events=Silent())
+    problems = verify.verify(str(root / "catalogue"))["problems"]
+    assert [problem["file"].rpartition("/")[2] for problem in problems] == ["kvm.json"]
+
+
+def test_the_same_bytes_are_the_same_version_and_nothing_to_do(root: Path, catalogue: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in _files(catalogue)}
+    lab.booted(root / "build/smoke", finished="2026-11-23T19:00:00Z")
+    again = lab.publish(root, str(catalogue))
+    assert (again.new, again.sent) == (False, 0)
+    assert {path: path.stat().st_mtime_ns for path in _files(catalogue)} == before
+
+
+def test_other_bytes_under_a_version_are_an_error(root: Path, catalogue: Path) -> None:
+    lab.publish(root, str(catalogue), version="2026.1")
+    before = {path: path.read_bytes() for path in _files(catalogue)}
+    lab.ready(root, 1)
+    with pytest.raises(ImageError, match=r"2026\.1 is published with other bytes"):
+        lab.publish(root, str(catalogue), version="2026.1")
+    assert {path: path.read_bytes() for path in _files(catalogue)} == before
+    other = lab.publish(root, str(catalogue))
+    assert other.new
+    latest = json.loads((catalogue / "smoke/latest.json").read_text())
+    assert latest["version"] == other.release.version
+    assert len(verify.verify(str(catalogue))["images"]) == 3
+
+
+@pytest.mark.parametrize("version", ["../x", "a/b", "", ".hidden", "latest.json", "_base", "a" * 200, "x y"])
+def test_a_version_is_the_name_of_a_folder(version: str) -> None:
+    with pytest.raises(UsageError):
+        layout.checked_version(version)
+
+
+def test_untested_is_in_the_release_for_ever(root: Path) -> None:
+    lab.built(root)
+    done = lab.publish(root, str(root / "catalogue"), allow_untested=True)
+    assert done.to_json()["untested"] is True
+    version = _version(root / "catalogue")
+    for name in ("release.json", "manifest.json"):
+        said = json.loads((version / name).read_text())
+        assert said["untested"] is True
+        assert said["hypervisors"]["kvm"]["verdict"] == "untested"
+    assert (version / "kvm.sub").read_text().startswith("# UNTESTED: ")
+    result = verify.verify(str(root / "catalogue"))
+    assert result["ok"]
+    assert "WITHOUT a test boot" in result["images"][0]["notes"][0]
+    # Tested later, it is another release: what was said stays.
+    lab.booted(root / "build/smoke")
+    assert lab.publish(root, str(root / "catalogue")).new
+    assert json.loads((version / "release.json").read_text())["untested"] is True
+
+
+def test_the_xen_side_is_checked_not_booted(root: Path) -> None:
+    recipe = root / "recipes/smoke.yaml"
+    recipe.write_text(recipe.read_text().replace("hypervisors: [kvm]", "hypervisors: [kvm, xen]"))
+    content = {"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000}
+    folder = lab.built(root, files=content)
+    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.raw"]
+    lab.booted(folder, disks=disks)
+    lab.publish(root, str(root / "catalogue"))
+    version = _version(root / "catalogue")
+    said = json.loads((version / "release.json").read_text())
+    assert said["hypervisors"]["xen"]["verdict"] == "checked, not booted"
+    assert said["hypervisors"]["kvm"]["verdict"] == "passed"
+    assert said["untested"] is False
+    assert json.loads((version / "manifest.json").read_text())["hypervisors"]["xen"]["verdict"] == "checked, not booted"
+    assert (version / "xen.sub").read_text().startswith("# xen: checked, not booted")
+    assert not (version / "kvm.sub").read_text().startswith("# xen")
+    assert verify.verify(str(version))["ok"]
+    text = _described(root, hypervisor="xen")
+    assert text.startswith("# xen: checked, not booted")
+    assert "root.raw:xvda" in text
+
+
+def _described(root: Path, **options: Any) -> str:
+    given: dict[str, Any] = {
+        "hypervisor": None,
+        "transfer": None,
+        "jobs": None,
+        "snippet": False,
+        "output": None,
+        **options,
+    }
+    source = given.pop("source", str(root / "catalogue"))
+    return publishing.published_description("smoke", source, **given)
+
+
+def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> None:
+    shutil.rmtree(root / "build")
+    version = _version(catalogue).name
+    whole = _described(root)
+    assert f"transfer_input_files = {catalogue}/smoke/{version}/root.qcow2,{catalogue}" in whole
+    assert whole == (_version(catalogue) / "kvm.sub").read_text()
+    assert _described(root, source=f"{catalogue}@{version}") == whole
+    assert _described(root, transfer="shared") == whole
+    url = _described(root, transfer="https://example.org/c/", snippet=True)
+    assert f"https://example.org/c/smoke/{version}/io.raw" in url
+    assert "queue" not in url
+    assert "transfer_input_files = root.qcow2,io.raw" in _described(root, transfer="files")
+    (root / "jobs.csv").write_text("io\na.raw\nb.raw\n")
+    for name in ("a.raw", "b.raw"):
+        (root / name).write_bytes(bytes(4096))
+    jobs = _described(root, jobs=root / "jobs.csv")
+    assert "queue io from (" in jobs
+    assert f"{catalogue}/smoke/{version}/root.qcow2,$(io)" in jobs
+    for number, text in enumerate((whole, jobs, _described(root, transfer="https://example.org/c"))):
+        (root / f"{number}.sub").write_text(text)
+        report = lint_file(root / f"{number}.sub")
+        # The disks are no qcow2 here: what is said of their content is right.
+        codes = {finding.rule.code for finding in report.findings if finding.rule.severity == "error"}
+        assert codes <= {"fmt-mismatch"}, report.render()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"source": "{catalogue}@1.0"}, "has no smoke 1.0"),
+        ({"source": "{catalogue}/nowhere"}, "has no image smoke"),
+        ({"hypervisor": "xen"}, "not made for xen"),
+        ({"hypervisor": "vmware"}, "no hypervisor"),
+        ({"transfer": "carrier-pigeon"}, "no transfer"),
+    ],
+)
+def test_submit_from_says_what_is_not_there(root: Path, catalogue: Path, options: dict[str, str], reason: str) -> None:
+    filled = {key: value.format(catalogue=catalogue) for key, value in options.items()}
+    with pytest.raises(UsageError, match=reason):
+        _described(root, **filled)
+
+
+@pytest.mark.parametrize("name", ["release.json", "SHA256SUMS", "SHA256SUMS.sig", "manifest.json"])
+def test_submit_from_a_changed_release_is_refused(root: Path, catalogue: Path, name: str) -> None:
+    path = _version(catalogue) / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ImageError):
+        _described(root)
+
+
+def test_a_shared_base_is_published_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variants that stand on one base: real qcow2 files with a relative backing file."""
+    monkeypatch.setattr(release, "backings", lambda passed: {"root.qcow2": "base.qcow2"})
+    base, work = root / "base.qcow2", root / "work"
+    work.mkdir()
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(base), "8M"], check=True)
+    subprocess.run(["qemu-io", "-c", "write -P 7 0 4M", "-f", "qcow2", str(base)], check=True, capture_output=True)
+    sent = []
+    for variant in range(2):
+        shutil.copy(base, work / "base.qcow2")
+        overlay = work / "root.qcow2"
+        overlay.unlink(missing_ok=True)
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", "root.qcow2"]
+        subprocess.run(argv, cwd=work, check=True)
+        write = f"write -P {variant + 1} 0 64k"
+        subprocess.run(["qemu-io", "-c", write, "-f", "qcow2", "root.qcow2"], cwd=work, check=True, capture_output=True)
+        content = {name: (work / name).read_bytes() for name in ("root.qcow2", "base.qcow2")}
+        folder = lab.built(root, files={**content, "io.raw": bytes(4096)})
+        disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "base.qcow2"]
+        lab.booted(folder, disks=disks)
+        sent.append(lab.publish(root, str(root / "catalogue")))
+    sha = manifest.sha256(base)
+    assert [path.name for path in _files(root / "catalogue/_base")] == ["base.qcow2"]
+    assert (root / "catalogue/_base" / sha / "base.qcow2").stat().st_size == base.stat().st_size
+    assert sent[0].sent > base.stat().st_size
+    assert sent[1].kept >= base.stat().st_size
+    assert sent[1].sent < base.stat().st_size
+    assert sent[1].fetched < base.stat().st_size
+    assert verify.verify(str(root / "catalogue"))["ok"]
+    text = _described(root, transfer="https://example.org/c")
+    assert f"https://example.org/c/_base/{sha}/base.qcow2" in text
+    assert "base.qcow2:" not in text
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"],
+        cwd=root / "catalogue" / sent[1].release.folder,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert f"../../_base/{sha}/base.qcow2: OK" in done.stdout
+    _flip_first(root / "catalogue/_base" / sha / "base.qcow2")
+    wrong = {problem["file"] for problem in verify.verify(str(root / "catalogue"))["problems"]}
+    assert wrong == {f"_base/{sha}/base.qcow2"}
+
+
+def _flip_first(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """Return the URL of an empty place in memory."""
+    url = "memory://catalogue"
+    target = open_target(url)
+    assert isinstance(target, Memory)
+    yield url
+    for path in walk(target, ""):
+        target.remove(path)
+
+
+def test_a_catalogue_anywhere_that_fsspec_opens(root: Path, memory: str) -> None:
+    lab.ready(root)
+    done = lab.publish(root, memory)
+    assert verify.verify(memory)["ok"]
+    assert verify.verify(f"{memory}/smoke/{done.release.version}")["ok"]
+    # HTCondor has no plugin for it, so the files are carried from beside the description.
+    assert "transfer_input_files = root.qcow2,io.raw" in _described(root, source=memory)
+    assert not lab.publish(root, memory).new
+
+
+def test_public_says_where_jobs_find_it(root: Path, memory: str) -> None:
+    lab.ready(root)
+    done = lab.publish(root, memory, public="osdf:///site/images")
+    text = (open_target(memory).read(f"{done.release.folder}/kvm.sub") or b"").decode()
+    assert f"osdf:///site/images/{done.release.folder}/root.qcow2" in text
+
+
+@pytest.mark.parametrize("place", ["memory", "folder"])
+def test_of_many_that_create_a_name_one_is_told_so(tmp_path: Path, memory: str, place: str) -> None:
+    target = open_target(memory if place == "memory" else str(tmp_path))
+    told: list[bool] = []
+    threads = [threading.Thread(target=lambda n=n: told.append(target.create("a/b", b"%d" % n))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [False] * 7 + [True]
+    assert target.names("a") == ["b"]
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    for url in ("sftp://me:hunter2@example.org/x", "s3://key:hunter2@bucket/x"):
+        with pytest.raises(UsageError) as refused:
+            open_target(url)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_an_unknown_kind_of_place_is_a_wrong_call() -> None:
+    with pytest.raises(UsageError, match="gopher"):
+        open_target("gopher://example.org/x")
+
+
+def test_a_full_or_forbidden_place_is_one_error(root: Path) -> None:
+    lab.ready(root)
+    (root / "file").write_text("not a folder")
+    with pytest.raises(HostError, match="Not a directory"):
+        lab.publish(root, str(root / "file" / "catalogue"))
+
+
+def test_no_secret_of_a_recipe_or_a_key_is_published(root: Path, catalogue: Path) -> None:
+    private = (root / "config/roost/signing-key").read_bytes()
+    assert (root / "config/roost/signing-key").stat().st_mode & 0o777 == 0o600
+    secret = b"".join(private.splitlines()[2:-1])
+    folder = lab.built(root, 3)
+    data = json.loads((folder / "manifest.json").read_text())
+    data["inputs"]["debian"] = {"mirror": "https://me:hunter2@mirror.example.org/debian"}
+    (folder / "manifest.json").write_text(json.dumps(data))
+    lab.booted(folder)
+    lab.publish(root, str(catalogue))
+    assert len(secret) > 100
+    for path in _files(catalogue):
+        text = path.read_bytes()
+        assert b"hunter2" not in text, path
+        assert secret[:40] not in text, path
+
+
+@pytest.mark.parametrize("kind", ["rsa", "garbage", "missing"])
+def test_a_key_that_cannot_sign_is_a_wrong_call(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "key"
+    if kind == "rsa":
+        argv = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(path)]
+        subprocess.run(argv, check=True)
+    elif kind == "garbage":
+        path.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(UsageError) as refused:
+        signature.load_private_key(path, Silent())
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_key_of_ssh_keygen_signs_as_ssh_keygen_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(path)], check=True)
+    with pytest.raises(UsageError):
+        signature.load_private_key(path, Silent())
+    monkeypatch.setenv("ROOST_SIGNING_PASSPHRASE", "secret")
+    monkeypatch.setenv("ROOST_SIGNING_KEY", str(path))
+    private = signature.load_private_key(None, Silent())
+    (tmp_path / "data").write_bytes(b"some bytes\n")
+    plain = ["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "", "-f", str(path)]
+    subprocess.run(plain, check=True, capture_output=True)
+    argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(path), str(tmp_path / "data")]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert signature.sign(private, b"some bytes\n") == (tmp_path / "data.sig").read_bytes()
+    keys, wrong = signature.read_keys((tmp_path / "key.pub").read_bytes())
+    assert (keys, wrong) == ([signature.public_key(private)], [1])
+
+
+def test_a_release_that_names_files_outside_is_refused() -> None:
+    said = {
+        "name": "a",
+        "version": "1",
+        "created": "",
+        "identity": "",
+        "untested": False,
+        "files": [
+            {"name": "x", "path": "a/1/../../x", "role": "", "format": "", "size": 1, "virtual": 1, "sha256": ""}
+        ],
+    }
+    with pytest.raises(ImageError, match="outside"):
+        layout.parse_release(json.dumps(said).encode(), "release.json")
+
+
+def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
+    source = tmp_path / "disk.raw"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(32 << 20)
+        file.write(b"in the middle")
+    Folder(tmp_path / "c").put("a/disk.raw", source)
+    copy = tmp_path / "c/a/disk.raw"
+    assert manifest.sha256(copy) == manifest.sha256(source)
+    assert copy.stat().st_blocks * 512 < 16 << 20
+
+
+def test_recipes_say_what_was_published(root: Path) -> None:
+    folder = lab.ready(root)
+    record = manifest.read(folder)
+    assert record is not None
+    assert not publishing.is_published(folder, record)
+    assert pipeline._state("smoke") == "booted"
+    lab.publish(root, str(root / "catalogue"))
+    assert publishing.is_published(folder, record)
+    assert pipeline._state("smoke") == "published"
+    lab.built(root, 1)
+    assert pipeline._state("smoke") == "built"
+
+
+def test_every_error_is_roosts_own(root: Path, catalogue: Path) -> None:
+    """A catalogue of rubbish is answered, not fallen over."""
+    for name, data in (("release.json", b"[]"), ("SHA256SUMS", b"\xff" * 99), ("SHA256SUMS.sig", b"\0")):
+        (_version(catalogue) / name).write_bytes(data)
+        assert not verify.verify(str(catalogue))["ok"]
+        with pytest.raises(RoostError):
+            _described(root)
+    (catalogue / "smoke/latest.json").write_bytes(b"\xff")
+    (catalogue / "allowed_signers").write_bytes(b"\xff\n")
+    assert not verify.verify(str(catalogue))["ok"]
