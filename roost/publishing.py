@@ -167,7 +167,10 @@ def write(
 
 
 def _root(target: Target, public: str | None) -> str | None:
-    """Return where jobs find the catalogue: as said, else the folder or the URL if HTCondor has a plugin for it."""
+    """Return where jobs find the catalogue: as said, else the folder, or the URL if HTCondor fetches it without keys.
+
+    None: the files are carried from beside the description.
+    """
     if public is not None:
         if "://" not in public and not public.startswith("/"):
             raise UsageError(f"--public {public} is neither a URL nor an absolute path")
@@ -175,7 +178,7 @@ def _root(target: Target, public: str | None) -> str | None:
     if target.local is not None:
         return str(target.local)
     scheme = target.url.partition("://")[0]
-    return target.url if scheme in {"http", "https", "s3", "gs", "osdf"} else None
+    return target.url if scheme in {"http", "https", "osdf"} else None
 
 
 def _new_bytes(before: Release | None, now: Release) -> int:

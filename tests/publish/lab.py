@@ -26,7 +26,7 @@ from roost import inputs, manifest, publishing, staging, submission
 from roost.boot import seal
 from roost.events import Silent
 from roost.manifest import BuiltFile, Manifest
-from roost.publish import gate, signature
+from roost.publish import gate, provenance, signature
 from roost.publish.target import open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -211,6 +211,7 @@ def _child(request: Mapping[str, Any], pipe: int) -> None:
 
 
 def _serve() -> None:
+    provenance.tool_versions()
     for line in sys.stdin:
         request = json.loads(line)
         children = []

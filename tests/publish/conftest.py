@@ -1,0 +1,156 @@
+"""Places to publish to, real servers on loopback: an S3 server, an OpenSSH sftp server, and a folder."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.publish import lab
+
+
+@dataclass(frozen=True)
+class Place:
+    """A catalogue's URL, and the environment that opens it."""
+
+    url: str
+    env: dict[str, str]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project of its own, with an account of its own."""
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("ROOST_ROOT", str(root))
+    monkeypatch.chdir(root)
+    return lab.project(root)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """Run moto's S3 server; yield the environment of its clients."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    env = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "hunter2-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    yield env
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Place:
+    """Return an empty bucket."""
+    import boto3
+
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{abs(hash(request.node.nodeid)) % 10**8}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return Place(f"s3://{bucket}/images", s3_server)
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, str]]]:
+    """Run OpenSSH's sshd with a configuration, a host key and a user key of its own."""
+    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.fail("there is no sshd to test against: apt-get install openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host_key", "user_key"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(argv, check=True)
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port = _free_port()
+    (folder / "sshd_config").write_text(
+        "\n".join(
+            [
+                f"Port {port}",
+                "ListenAddress 127.0.0.1",
+                f"HostKey {folder}/host_key",
+                f"PidFile {folder}/sshd.pid",
+                f"AuthorizedKeysFile {folder}/user_key.pub",
+                "PermitRootLogin yes",
+                "PasswordAuthentication no",
+                "KbdInteractiveAuthentication no",
+                "StrictModes no",
+                "UsePAM no",
+                "MaxStartups 100",
+                "Subsystem sftp internal-sftp",
+                "",
+            ]
+        )
+    )
+    key = (folder / "host_key.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    log = (folder / "sshd.log").open("wb")
+    server = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdout=log)
+    try:
+        _await(port, server, folder / "sshd.log")
+        yield (
+            port,
+            {"ROOST_SFTP_KEY": str(folder / "user_key"), "ROOST_SFTP_KNOWN_HOSTS": str(folder / "known_hosts")},
+        )
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+def _await(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"sshd does not listen: {log.read_text()}")
+
+
+@pytest.fixture
+def sftp(sftp_server: tuple[int, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return a folder of the sftp server that does not exist yet."""
+    port, env = sftp_server
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return Place(f"sftp://{getpass.getuser()}@127.0.0.1:{port}{tmp_path}/served/images", env)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Place:
+    """Return a folder that does not exist yet."""
+    return Place(str(tmp_path / "catalogue"), {})
+
+
+@pytest.fixture(params=["folder", "s3", "sftp"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Return each kind of place in turn."""
+    found: Place = request.getfixturevalue(request.param)
+    return found

@@ -1,0 +1,169 @@
+"""Publishing to real servers: whole or not listed whenever the publisher is killed, one of two at once, read back."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from pathlib import Path
+
+import pytest
+
+from roost.errors import HostError, ImageError
+from roost.publish import layout, verify
+from roost.publish.target import open_target
+from roost.publish.upload import current, walk
+from tests.publish import lab
+from tests.publish.conftest import Place
+
+KILLS = 50
+
+
+def _sound(place: Place) -> set[str]:
+    """Assert that all that is listed is whole and signed; return the versions."""
+    result = verify.verify(place.url)
+    assert not result["problems"], result["problems"]
+    return {image["version"] for image in result["images"]}
+
+
+def test_publish_verify_and_describe(root: Path, place: Place) -> None:
+    lab.ready(root)
+    done = lab.publish(root, place.url)
+    assert done.new
+    assert _sound(place) == {done.release.version}
+    again = lab.publish(root, place.url)
+    assert (again.new, again.sent) == (False, 0)
+    for part in ("smoke", f"smoke/{done.release.version}"):
+        assert verify.verify(f"{place.url}/{part}")["ok"]
+    target = open_target(place.url)
+    path = f"{done.release.folder}/io.raw"
+    data = bytearray(target.read(path) or b"")
+    data[-1] ^= 1
+    target.write(path, bytes(data))
+    assert [problem["file"] for problem in verify.verify(place.url)["problems"]] == [path]
+    with pytest.raises(ImageError, match="other bytes"):
+        lab.ready(root, 1)
+        lab.publish(root, place.url, version=done.release.version)
+
+
+def test_killed_at_fifty_random_moments(root: Path, place: Place) -> None:
+    """After each kill all that is listed is sound; the next run ends it, and keeps what was sent already."""
+    rng = random.Random(place.url.partition(":")[0])
+    versions: set[str] = set()
+    kept = killed = 0
+    with lab.nursery(place.env) as nursery:
+        lab.ready(root)
+        (first,) = nursery.start(root, place.url)
+        versions.add(first["version"])
+        span = first["seconds"]
+        for number in range(1, KILLS + 1):
+            lab.ready(root, number)
+            (left,) = nursery.start(root, place.url, [rng.uniform(0, 1.1 * span)])
+            killed += left is None
+            listed = _sound(place)
+            assert versions <= listed
+            latest = current(open_target(place.url), "smoke")
+            assert latest is not None
+            assert latest.version in listed
+            (done,) = nursery.start(root, place.url)
+            assert "error" not in done, done
+            kept += bool(done["kept"]) and done["new"]
+            versions.add(done["version"])
+            assert _sound(place) == versions
+            latest = current(open_target(place.url), "smoke")
+            assert latest is not None
+            assert latest.version == done["version"]
+            span = done["seconds"] if done["new"] and not done["kept"] else span
+    assert len(versions) == KILLS + 1
+    # Most kills hit something, and some of them in the middle of the files.
+    assert killed > KILLS // 2
+    assert kept > 3
+    left_over = [path for path in walk(open_target(place.url), "smoke") if layout.PARTIAL in path]
+    assert not left_over
+
+
+def test_two_publishers_of_one_version_with_other_bytes(root: Path, tmp_path: Path, place: Place) -> None:
+    """Started together, each with its own build: one is listed, the other is told, and nothing is mixed."""
+    other = tmp_path / "other"
+    other.mkdir()
+    lab.project(other)
+    with lab.nursery(place.env) as one, lab.nursery(place.env) as two:
+        for number in range(5):
+            lab.ready(root, 2 * number)
+            lab.ready(other, 2 * number + 1)
+            version = f"v{number}"
+            for nursery, project in ((one, root), (two, other)):
+                assert nursery._process.stdin
+                request = {"root": str(project), "url": place.url, "delays": [None], "options": {"version": version}}
+                nursery._process.stdin.write(json.dumps(request) + "\n")
+                nursery._process.stdin.flush()
+            answers = []
+            for nursery in (one, two):
+                assert nursery._process.stdout
+                answers += json.loads(nursery._process.stdout.readline())
+            won = [answer for answer in answers if answer and "error" not in answer]
+            lost = [answer["error"] for answer in answers if answer and "error" in answer]
+            assert (len(won), len(lost)) == (1, 1), answers
+            assert "other bytes" in lost[0]
+            assert version in _sound(place)
+
+
+def test_two_publishers_of_the_same_build(root: Path, place: Place) -> None:
+    with lab.nursery(place.env) as nursery:
+        for number in range(3):
+            lab.ready(root, number)
+            answers = nursery.start(root, place.url, [None, None, None])
+            assert sorted(answer["new"] for answer in answers) == [False, False, True]
+            assert len(_sound(place)) == number + 1
+
+
+def test_a_publisher_on_another_host_is_waited_for_or_taken_over(
+    root: Path, folder: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.ready(root)
+    target = open_target(folder.url)
+    claim = {"host": "elsewhere", "pid": 1, "started": "1", "nonce": "", "release_sha256": ""}
+    path = f"smoke/{layout.CLAIMS}/v1.json"
+    target.create(path, layout.json_bytes(claim))
+    monkeypatch.setattr("roost.publish.claim.PATIENCE", 0.5)
+    with pytest.raises(ImageError, match="still being published by another") as refused:
+        lab.publish(root, folder.url, version="v1")
+    assert "--take-over" in str(refused.value)
+    assert lab.publish(root, folder.url, version="v1", take_over=True).new
+    assert target.read(path) is None
+    assert _sound(folder) == {"v1"}
+
+
+def test_a_server_whose_key_is_not_known_is_not_believed(
+    root: Path, sftp: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").write_text("")
+    monkeypatch.setenv("ROOST_SFTP_KNOWN_HOSTS", str(tmp_path / "empty"))
+    with pytest.raises(HostError, match="known_hosts"):
+        open_target(sftp.url)
+
+
+def test_a_server_that_is_not_there_is_one_error(sftp: Place, s3: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(HostError, match="cannot be reached"):
+            open_target(f"sftp://127.0.0.1:{port}/x")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(HostError):
+            open_target(s3.url).read("x")
+
+
+def test_a_bucket_that_does_not_exist_is_one_error(root: Path, s3: Place) -> None:
+    lab.ready(root)
+    with pytest.raises(HostError):
+        lab.publish(root, "s3://no-such-bucket-here/x")
+
+
+def test_no_secret_reaches_the_catalogue(root: Path, s3: Place) -> None:
+    lab.ready(root)
+    lab.publish(root, s3.url)
+    target = open_target(s3.url)
+    for path in walk(target, ""):
+        assert b"hunter2" not in (target.read(path) or b""), path
