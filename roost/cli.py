@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from invoke.program import Program
 
 import roost
 from roost import cli_publish, console
+from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
 
@@ -238,6 +240,8 @@ ns = Collection(
     submit,
     lint,
     explain,
+    io,
+    collect,
     test,
     check_code,
     bench,
@@ -251,4 +255,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
     binary = "./inv" if Path("inv").is_file() else "roost"
-    Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
+    try:
+        Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has had enough (`| head`): Python's own last flush must not fail at it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -20,6 +20,9 @@ from invoke.tasks import Task
 
 USAGE = 2
 
+#: Flags that have one letter too, as they have everywhere.
+SHORT = {"output": "o"}
+
 
 class Rest(Argument):
     """An argument that takes all words nobody else wants: a list, empty when there are none."""
@@ -34,6 +37,13 @@ class Verb(Task[Any]):
     """A task whose argument `rest` (a list) takes the words that are no flags."""
 
     rest: str | None = None
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Return invoke's options of an argument, with the one-letter flag that some have."""
+        options = super().arg_opts(name, default, taken_names)
+        if name in SHORT:
+            options["names"] = [*options["names"], SHORT[name]]
+        return options
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Return invoke's arguments, the one named `rest` made to take any number of words."""
@@ -52,7 +62,23 @@ def _rest(machine: ParseMachine) -> Rest | None:
     return next((value for value in machine.context.args.values() if isinstance(value, Rest)), None)
 
 
+def _asks_for_help(machine: ParseMachine, token: str) -> bool:
+    context = machine.context
+    if context is None or context is machine.initial or machine.current_state == "unknown":
+        return False
+    return token in {"--help", "-h"} and token not in context.flags and not machine.waiting_for_flag_value
+
+
 def _handle(machine: ParseMachine, token: str) -> None:
+    context = machine.context
+    if _asks_for_help(machine, token):
+        assert context is not None
+        # invoke does so too, but not where a name is still to come: `build --help` is no build of `--help`.
+        machine.initial.flags["--help"].value = context.name
+        for argument in context.positional_args:
+            if argument.value is None:
+                argument.value = ""
+        return
     rest = _rest(machine)
     wanted_elsewhere = (
         machine.current_state == "unknown"

@@ -93,10 +93,15 @@ class StoppedDisk:
             return FoundFile(None, 0, 0, f"{self.name} has no partition {number}")
         if area.type not in ("ext", "vfat"):
             return FoundFile(None, 0, 0, f"files of {area.type or 'no known file system'} cannot be read here")
-        copy = self._copies.get(number)
-        if copy is None:
-            copy = self._copies[number] = self._extract(area.offset, area.size, f"{self.prefix}-{number}.raw")
+        copy = self.copy(number)
         return _read_ext(copy, path) if area.type == "ext" else _read_vfat(copy, path)
+
+    def copy(self, number: int) -> Path:
+        """Return a sparse copy of area `number` in `folder`, made once. Raises `RoostError`."""
+        area = next(one for one in self.areas() if one.number == number)
+        if number not in self._copies:
+            self._copies[number] = self._extract(area.offset, area.size, f"{self.prefix}-{number}.raw")
+        return self._copies[number]
 
     def _look(self) -> list[Area]:
         size = self._size()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.calls import build
-from tests.pool import harness, modes, rootfs, tiny
+from tests.pool import harness, modes, rootfs, ten, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
 
@@ -184,3 +184,10 @@ def pool_debian(pools: Pools) -> Future[PoolResult]:
 def pool_modes(pools: Pools, smoke: Path) -> Future[PoolResult]:
     """The image `smoke`, submitted in every way that roost knows."""
     return pools.start("modes", [make(smoke, pools.inputs("modes", name)) for name, make in modes.ALL.items()])
+
+
+@pytest.fixture(scope="session")
+def pool_ten(pools: Pools, tmp_path_factory: pytest.TempPathFactory) -> Future[PoolResult]:
+    """Ten jobs from one file of jobs; one fails, one never ends and is removed by what its description says."""
+    job = ten.make(pools.inputs("ten", "ten"), tmp_path_factory.mktemp("ten"))
+    return pools.start("ten", [job], deadline=420)

@@ -75,6 +75,14 @@ def test_a_wrong_call_ends_with_2(argv: str, said: str, capsys: pytest.CaptureFi
     assert said in err
 
 
+@pytest.mark.parametrize("argv", ["build --help", "build -h", "build x --help", "--help build", "check --help"])
+def test_help_of_a_task_may_stand_behind_it(argv: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`build --help` once looked for a recipe of that name."""
+    code, seen, out, _err = _run(argv, capsys)
+    assert (code, seen) == (0, [])
+    assert "--json" in out
+
+
 def test_errors_become_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     code, _seen, out, err = _run("build broken", capsys)
     assert (code, out) == (2, "")

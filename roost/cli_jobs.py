@@ -1,0 +1,76 @@
+"""The tasks around a job's own disk: `io` before the job, `collect` after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roost import console
+from roost.errors import UsageError
+from roost.recipe.quantities import parse_size
+from roost.verb import finish, verb
+
+
+@verb(
+    rest="words",
+    help={
+        "output": "the disk to write; default: the name of the recipe's io disk, here",
+        "jobs": "a CSV file: a disk for each row, in the column of the io disk; `inputs` names what goes in",
+    },
+)
+def io(
+    _context: object,
+    words: list[str] | None = None,
+    output: str = "",
+    jobs: str = "",
+    set: list[str] | None = None,
+    json: bool = False,
+) -> None:
+    """Make a job's io disk: NAME INPUT... puts files and folders into its input/ (FOLDER/ stands for what is in it)."""
+    from roost import jobs as story
+
+    if not words:
+        raise UsageError("which recipe?", hint="inv io NAME INPUT... --output io.raw")
+    with console.events() as events:
+        made = story.io(
+            words[0],
+            words[1:],
+            events=events,
+            output=Path(output) if output else None,
+            jobs=Path(jobs) if jobs else None,
+            sets=set or [],
+        )
+    if json:
+        console.write_json(made.to_json())
+        return
+    shown = [f"{disk.path}" for disk in made.disks[:8]]
+    more = [f"... {len(made.disks) - 8} more"] if len(made.disks) > 8 else []
+    console.write_text("\n".join([*shown, *more]))
+
+
+@verb(
+    rest="words",
+    help={
+        "max-files": "at most so many files and folders from one disk",
+        "max-size": "at most so much from one disk, such as 2GiB; default: what the disk has",
+    },
+)
+def collect(
+    _context: object, words: list[str] | None = None, max_files: int = 100_000, max_size: str = "", json: bool = False
+) -> None:
+    """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 only if every job is done."""
+    from roost import jobs as story
+
+    try:
+        size = parse_size(max_size) if max_size else None
+    except ValueError as error:
+        raise UsageError(str(error), hint="--max-size 2GiB") from error
+    with console.events() as events:
+        result = story.collect_all(words or [], events=events, files=max_files, size=size)
+    if json:
+        console.write_json(result)
+    else:
+        lines = [f"{one['verdict']:<14} {one['disk']}  {one['why']}" for one in result["disks"]]
+        notes = [f"               {one['disk']}: {note}" for one in result["disks"] for note in one["notes"]]
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["counts"].items()))
+        console.write_text("\n".join([*lines, *notes, f"{counts}; in {result['folder']}"]))
+    finish(result["ok"])

@@ -1,0 +1,80 @@
+"""Many io disks from a file of jobs: the one that `inv submit --jobs` reads as well.
+
+The column of the io disk names the file to write; `inputs` names what goes in, separated by blanks (in quotes where
+a name has one); what the other columns say reaches the job as input/job.json.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.condor.jobs_file import Jobs, variable_of
+from roost.errors import Location, Problem, RecipeError
+from roost.iodisk import inputs
+from roost.iodisk.inputs import Item
+
+INPUTS = "inputs"
+PARAMETERS = "job.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One disk to make: where, from what, and the texts that go in beside."""
+
+    output: Path
+    items: tuple[Item, ...]
+    texts: dict[str, bytes]
+
+
+def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ...]:
+    """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk."""
+    column = next((name for name in jobs.variables if name.lower() == variable_of(disk).lower()), None)
+    if column is None:
+        raise RecipeError(
+            [
+                Problem(
+                    f"there is no column {variable_of(disk)} for the disk {disk}",
+                    Location(jobs.file, 1),
+                    "it names the file of each job's io disk, such as io-1.raw",
+                )
+            ]
+        )
+    found: list[Request] = []
+    problems: list[Problem] = []
+    taken: dict[Path, int] = {}
+    for number, row in enumerate(jobs.rows):
+        values = dict(zip(jobs.variables, row, strict=True))
+        where = Location(jobs.file, jobs.lines[number])
+        output = jobs.folder / values.pop(column)
+        if output == jobs.folder or output.is_dir():
+            problems.append(Problem(f"the column {column} names no file", where))
+        elif output in taken:
+            problems.append(Problem(f"{output.name} is the disk of line {taken[output]} already", where))
+        taken[output] = jobs.lines[number]
+        chosen, wrong = _inputs(jobs, values, where)
+        problems += wrong
+        texts = {PARAMETERS: (json.dumps(values, indent=2) + "\n").encode()} if values else {}
+        every = (*common, *chosen)
+        names = [item.target for item in every] + list(texts)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice and not wrong:
+            problems.append(Problem(f"two inputs are named {twice[0]}", where, "rename one"))
+        found.append(Request(output, every, texts))
+    if problems:
+        raise RecipeError(problems)
+    return tuple(found)
+
+
+def _inputs(jobs: Jobs, values: dict[str, str], where: Location) -> tuple[list[Item], list[Problem]]:
+    name = next((name for name in values if name.lower() == INPUTS), None)
+    if name is None:
+        return [], []
+    try:
+        names = shlex.split(values.pop(name))
+    except ValueError as error:
+        return [], [Problem(f"the inputs cannot be read: {error}", where, "close the quotes")]
+    return inputs.items(names, jobs.folder, where)

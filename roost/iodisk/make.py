@@ -1,0 +1,161 @@
+"""One io disk: the file system that a recipe declares, with a job's inputs in it. No virtual machine, no mount.
+
+The guest finds it by its label and runs the job in its input/ (roost/guest/job). The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.disk import ext, geometry, layout, measure, qemu_img, vfat
+from roost.disk.ext import DoesNotFitError, Identity, Source
+from roost.disk.fill import IO_FOLDERS
+from roost.disk.layout import Extent
+from roost.errors import HostError, ImageError, UsageError
+from roost.host.namespace import Namespace
+from roost.iodisk import inputs
+from roost.iodisk.inputs import Item
+from roost.recipe.identity import filesystem_id, filesystem_uuid
+from roost.recipe.model import Disk, Recipe
+from roost.recipe.quantities import format_size
+
+#: Times that a disk of no fixed size is made larger, when names and sizes told too little.
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished io disk: where, its virtual size in bytes, and how much a job can still write on it."""
+
+    path: Path
+    virtual: int
+    free: int | None
+
+
+def disk_of(recipe: Recipe) -> Disk:
+    """Return the recipe's io disk; raise `UsageError` when it has none."""
+    disk = recipe.io_disk
+    if disk is None:
+        raise UsageError(
+            f"{recipe.name} has no io disk",
+            hint="give a disk `role: io`, such as {name: io, filesystem: ext4, size: 256MiB, role: io}",
+        )
+    return disk
+
+
+def make(
+    recipe: Recipe, items: Sequence[Item], output: Path, *, namespace: Namespace, texts: dict[str, bytes] | None = None
+) -> Made:
+    """Write an io disk with `items` and the files `texts` (name → content) in input/; it appears whole or not at all.
+
+    Raises `ImageError` when the inputs do not fit, `HostError` when the host's disk is full.
+    """
+    disk = disk_of(recipe)
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or inputs.newest(items)
+    output = output.absolute()
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+    try:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".roost-io-") as name:
+            scratch = Path(name)
+            content = scratch / "content"
+            for folder in ("", *IO_FOLDERS):
+                (content / folder).mkdir(mode=0o755)
+            for target, data in (texts or {}).items():
+                (content / "input" / target).write_bytes(data)
+            inputs.fill(content / "input", items, epoch)
+            for folder in (*IO_FOLDERS, ""):
+                (content / folder).chmod(0o755)
+                os.utime(content / folder, (epoch, epoch))
+            raw, free = _write(recipe, disk, content, scratch, epoch, namespace)
+            size = raw.stat().st_size
+            finished = raw
+            if disk.format == "qcow2":
+                finished = raw.with_suffix(".qcow2")
+                qemu_img.convert(raw, finished, compress=disk.compress, log=scratch / "qemu-img.log")
+            finished.chmod(0o644)
+            finished.rename(output)
+            return Made(output, size, free)
+    except (ImageError, HostError) as error:
+        # The folder with the log is gone; its last lines are in the error.
+        error.log = None
+        raise
+    except OSError as error:
+        raise HostError(f"{output} cannot be written: {error.strerror}", hint="free some space") from error
+
+
+def _write(
+    recipe: Recipe, disk: Disk, folder: Path, scratch: Path, epoch: int, namespace: Namespace
+) -> tuple[Path, int | None]:
+    area = disk.areas[0]
+    raw = scratch / "disk.raw"
+    entries = measure.listing(folder, namespace, scratch / "measure.log")
+    if area.filesystem == "vfat":
+        return _write_vfat(recipe, disk, folder, raw, entries, epoch, namespace), None
+    found = measure.content(entries, extents=geometry.uses_extents(area.filesystem))
+    root = next(entry for entry in entries if not entry.path)
+    identity = Identity(
+        filesystem_uuid(recipe, disk, 0), recipe.uuid_of("hash-seed", disk.name, "0"), area.label, epoch
+    )
+    extra = 0
+    for _ in range(ATTEMPTS):
+        shape = (
+            geometry.for_size(area.filesystem, found, area.size)
+            if area.size is not None
+            else geometry.for_free(area.filesystem, found, area.free or 0, extra)
+        )
+        at = Extent(0, shape.blocks * measure.BLOCK)
+        raw.unlink(missing_ok=True)
+        with raw.open("xb") as file:
+            file.truncate(at.size)
+        try:
+            source = Source(folder, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
+            space = ext.write(raw, at, shape, identity, source, namespace=namespace, log_dir=scratch)
+        except DoesNotFitError as error:
+            if area.size is not None:
+                needed = geometry.for_free(area.filesystem, found, 0).blocks * measure.BLOCK
+                raise ImageError(
+                    f"the inputs need {format_size(needed)}; the io disk of {recipe.name} has {format_size(at.size)}",
+                    hint=f"give the disk {disk.name} a larger size in the recipe",
+                ) from error
+            extra += found.blocks // 10 + 256
+            continue
+        free = ext.available(shape, space)
+        if area.size is None and free < (area.free or 0):
+            extra += ((area.free or 0) - free) // measure.BLOCK + 64
+            continue
+        return raw, free
+    raise ImageError("the io disk cannot be made large enough", hint="give it a size instead of free")
+
+
+def _write_vfat(
+    recipe: Recipe,
+    disk: Disk,
+    folder: Path,
+    raw: Path,
+    entries: tuple[measure.Entry, ...],
+    epoch: int,
+    namespace: Namespace,
+) -> Path:
+    size = disk.areas[0].size
+    if size is None:
+        raise UsageError(f"the vfat disk {disk.name} has no size", hint="give it one in the recipe")
+    at = Extent(0, -(-size // layout.MiB) * layout.MiB)
+    with raw.open("xb") as file:
+        file.truncate(at.size)
+    vfat.write(
+        raw,
+        at,
+        volume_id=filesystem_id(recipe, disk, 0),
+        label=disk.areas[0].label,
+        folder=folder,
+        entries=entries,
+        epoch=epoch,
+        namespace=namespace,
+        log_dir=raw.parent,
+    )
+    return raw

@@ -1,0 +1,139 @@
+"""The story of a job's own disk: `io` makes one for each job, `collect` gets status and results out again."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from roost.condor.jobs_file import read_jobs
+from roost.errors import RecipeError, UsageError
+from roost.events import Events, Stages
+from roost.host import namespace, paths
+from roost.iodisk import batch, inputs, make
+from roost.iodisk.batch import Request
+from roost.iodisk.collect import Collected, collect
+from roost.iodisk.make import Made
+from roost.recipe import loader
+
+#: Files and folders that come out of one disk, unless the caller says otherwise.
+FILES = 100_000
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class IoDisks:
+    """The io disks made in one call."""
+
+    name: str
+    disks: tuple[Made, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `inv io --json`."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "files": [{"path": str(disk.path), "virtual": disk.virtual, "free": disk.free} for disk in self.disks],
+        }
+
+
+def io(
+    name: str,
+    given: Sequence[str],
+    *,
+    events: Events,
+    output: Path | None = None,
+    jobs: Path | None = None,
+    sets: Sequence[str] = (),
+) -> IoDisks:
+    """Make the io disk of the recipe `name` with the files and folders `given` in input/; with `jobs` one for each row.
+
+    Raises `RecipeError` with every input that is wrong, before anything is written.
+    """
+    recipe = loader.load(name, paths.project_root(), sets).recipe
+    disk = make.disk_of(recipe)
+    if jobs is not None and output is not None:
+        raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
+    items, problems = inputs.items(given, Path.cwd())
+    if problems:
+        raise RecipeError(problems)
+    if jobs is not None:
+        requests = batch.requests(read_jobs(jobs), disk.name, items)
+    else:
+        requests = (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
+    namespace.probe()
+    inside = namespace.current()
+    stages = Stages(events)
+    with stages.stage("io disks", f"{len(requests)}"):
+        made = _all(
+            lambda one: make.make(recipe, one.items, one.output, namespace=inside, texts=one.texts),
+            requests,
+            "io disks",
+            events,
+        )
+    return IoDisks(recipe.name, tuple(made), stages.seconds["io disks"])
+
+
+def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, size: int | None = None) -> dict[str, Any]:
+    """Collect the disks `words[:-1]` into folders of `words[-1]`, each named as its disk; return the verdicts."""
+    if len(words) < 2:
+        raise UsageError("which disks, and where to?", hint="inv collect DISK... DIR")
+    disks, target = [Path(word) for word in words[:-1]], Path(words[-1])
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is no folder", hint="the last word is the folder for the results")
+    missing = [str(disk) for disk in disks if not disk.exists()]
+    if missing:
+        raise UsageError(f"there is no {', '.join(missing)}")
+    folders = _folders(disks, target)
+    stages = Stages(events)
+    with stages.stage("collect", f"{len(disks)} disks"):
+        found = _all(
+            lambda pair: collect(pair[0], pair[1], files=files, size=size),
+            list(zip(disks, folders, strict=True)),
+            "collect",
+            events,
+        )
+    counts = Counter(one.verdict for one in found)
+    return {
+        "ok": all(one.verdict == "done" for one in found),
+        "folder": str(target),
+        "counts": dict(counts),
+        "disks": [one.to_json() for one in found],
+    }
+
+
+def _folders(disks: Sequence[Path], target: Path) -> list[Path]:
+    """Return the folder of each disk: its name without the ending, or all of it where two would be alike."""
+    stems = Counter(disk.stem for disk in disks)
+    names = [disk.name if stems[disk.stem] > 1 or disk.stem.startswith(".") else disk.stem for disk in disks]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UsageError(f"two disks are named {twice[0]}", hint="collect them into two folders")
+    return [target / name for name in names]
+
+
+def _all(work: Callable[[_In], _Out], given: Iterable[_In], what: str, events: Events) -> list[_Out]:
+    """Do `work` for each, as many at a time as there are CPUs; the first failure ends it."""
+    todo = list(given)
+    done: list[_Out] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        futures = [pool.submit(work, one) for one in todo]
+        try:
+            for number, future in enumerate(futures):
+                done.append(future.result())
+                events.progress(what, number + 1, len(todo))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return done
+
+
+__all__ = ["FILES", "Collected", "IoDisks", "collect_all", "io"]
