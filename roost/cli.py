@@ -78,6 +78,8 @@ def build(_context: object, name: str, force: bool = False, set: list[str] | Non
         "hypervisor": "whose machine to boot: kvm",
         "machine": "pc or q35",
         "interactive": "the console on this terminal; changes are thrown away",
+        "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
+        "no-evict": "do not, whatever the recipe says",
         "require-kvm": "fail where KVM does not work instead of using TCG",
     },
 )
@@ -89,6 +91,8 @@ def boot(
     machine: str = "pc",
     interactive: bool = False,
     require_kvm: bool = False,
+    evict: bool = False,
+    no_evict: bool = False,
     json: bool = False,
 ) -> None:
     """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
@@ -114,6 +118,7 @@ def boot(
             hypervisor=hypervisor,
             machine=machine,
             require_kvm=require_kvm,
+            evict=True if evict else False if no_evict else None,
         )
     assert result is not None
     console.write_json(result.to_json()) if json else console.write_text(show.boot(result))

@@ -154,6 +154,7 @@ def boot(
     machine: str = "pc",
     interactive: bool = False,
     require_kvm: bool = False,
+    evict: bool | None = None,
 ) -> BootResult | None:
     """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
 
@@ -169,7 +170,9 @@ def boot(
     if name.endswith(".sub") or (Path(name).is_file() and not name.endswith(loader.SUFFIXES)):
         path = Path(name)
         vm = from_submit.virtual_machine(path)
-        return _boot(vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, interactive, require_kvm)
+        return _boot(
+            vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, interactive, require_kvm, evict
+        )
     loaded = loader.load(name, paths.project_root())
     recipe = loaded.recipe
     folder = folder_of(recipe.name)
@@ -183,7 +186,7 @@ def boot(
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
     vm = submission.machine(loaded, "kvm", record, folder)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
-        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm)
+        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm, evict)
         if result is not None:
             _seal(folder, hypervisor, events)
         return result
@@ -209,6 +212,7 @@ def _boot(
     machine: str,
     interactive: bool,
     require_kvm: bool,
+    evict: bool | None,
 ) -> BootResult | None:
     """Boot a machine and judge it, or hand its console to the person at the terminal (None)."""
     from roost.boot import interactive as console
@@ -218,7 +222,9 @@ def _boot(
     if interactive:
         console.interact(vm, folder, accel=accel, machine=kind, require_kvm=require_kvm, events=events)
         return None
-    return run.boot(vm, folder, recipe, accel=accel, machine=kind, require_kvm=require_kvm, out=out, events=events)
+    return run.boot(
+        vm, folder, recipe, accel=accel, machine=kind, require_kvm=require_kvm, evict=evict, out=out, events=events
+    )
 
 
 def doctor(events: Events) -> dict[str, Any]:

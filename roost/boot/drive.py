@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roost.boot import session as sessions
+from roost.boot import silent
 from roost.boot.console import Console, Sign
 from roost.boot.machine import Channels
 from roost.boot.observed import Event
@@ -23,6 +25,9 @@ from roost.events import Events
 LOOK = 1.0
 #: A console that has been silent for so long may belong to a dead machine.
 SILENT = 2.0
+#: A kernel that runs for so long (scaled, and by the clock) without a word is looked into; so much of its memory.
+SPEECHLESS = (4.0, 5.0)
+MEMORY = 1 << 30
 #: What kernels call the disks of a bus.
 _NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
 
@@ -30,8 +35,19 @@ __all__ = ["RefusedError", "Seen", "drive"]
 
 
 @dataclass(frozen=True, slots=True)
+class Screen:
+    """What was on the guest's screen at the end: a PNG, and its text where it was in text mode; empty without one."""
+
+    picture: bytes = b""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch."""
+    """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch.
+
+    `button` is when the power button was pressed, None if it was not.
+    """
 
     stop: str
     ended: float
@@ -43,8 +59,9 @@ class Seen:
     exits: tuple[int, ...]
     matched: Mapping[str, str]
     root_disk_seen: bool | None
-    button: bool
+    button: float | None
     console: str
+    screen: Screen
 
     def seconds(self) -> dict[str, float]:
         """Return how long each phase took."""
@@ -62,9 +79,53 @@ class Seen:
             events=self.events,
             exits=self.exits,
             root_disk_seen=self.root_disk_seen,
-            button=self.button,
+            button=self.button is not None,
             **found,
         )
+
+
+@dataclass
+class _Inside:
+    """Looks for a kernel's last words in the memory of a machine whose console has not said a word of any kernel.
+
+    `folder` is QEMU's, `size` how many bytes are looked at; `said` has what was found, by its kind of sign.
+    """
+
+    folder: Path
+    size: int
+    looked: bool = False
+    said: tuple[tuple[str, str], ...] = ()
+
+    async def look(self, session: Session, watch: Watch) -> None:
+        """Look, unless the console has told of its kernel, or no kernel runs."""
+        if (
+            not self.size
+            or watch.paging_at is None
+            or session.serial.has("kernel")
+            or session.serial.has("kernel-line")
+        ):
+            return
+        self.looked = True
+        file = self.folder / "memory"
+        try:
+            if await session.memory(file.name, 0, self.size):
+                words = await asyncio.to_thread(silent.last_words, file)
+                self.said = tuple(("panic" if "panic" in text else "no-root", text) for text in words)
+        finally:
+            file.unlink(missing_ok=True)
+
+
+async def _screen(session: Session, folder: Path) -> Screen:
+    """Return what is on the machine's screen."""
+    picture, text = folder / "screen.ppm", folder / "screen.text"
+    if not await session.screenshot(picture.name) or not picture.exists():
+        return Screen()
+    converted = await asyncio.to_thread(silent.png, picture.read_bytes())
+    if converted is None:
+        return Screen()
+    data, size = converted
+    in_text_mode = size in silent.TEXT_MODES and await session.memory(text.name, silent.TEXT_SCREEN, silent.TEXT_SIZE)
+    return Screen(data, silent.screen_text(text.read_bytes()) if in_text_mode and text.exists() else "")
 
 
 async def drive(
@@ -73,29 +134,43 @@ async def drive(
     root: AttachedDisk,
     *,
     log: Path,
+    cwd: Path | None = None,
     patterns: Sequence[str] = (),
     unwanted: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
     events: Events | None = None,
+    at_job: Callable[[Session], Awaitable[None]] | None = None,
+    memory: int = 0,
+    screen: bool = False,
 ) -> Seen:
-    """Run a machine until `decide` says stop, and return what was seen.
+    """Run a machine until `decide` says stop, and return what was seen; `at_job` is called once, when its job runs.
+
+    QEMU runs in the folder `cwd`; a machine of `memory` bytes whose console is silent is looked into, `screen` says
+    that it has one.
 
     Raises `RefusedError` when QEMU does not start it.
     """
     watch = Watch()
+    shown = Screen()
+    inside = _Inside(cwd or log.parent, min(memory, MEMORY) if cwd else 0)
     reads: dict[str, int | None] = {"kernel": None, "end": None}
     started_at = time.time()
     async with sessions.start(
-        argv, serial_log=log.with_name("serial.log"), log=log, patterns=patterns, unwanted=unwanted, echo=echo
+        argv, serial_log=log.with_name("serial.log"), log=log, cwd=cwd, patterns=patterns, unwanted=unwanted, echo=echo
     ) as session:
         await session.resume()
         started_at = time.time()
-        stop = await _until_stop(session, plan, root, watch, reads, events)
+        stop = await _until_stop(session, plan, root, watch, reads, events, at_job, inside)
         ended = session.now
         if not session.gone:
+            if stop != "ended":
+                await inside.look(session, watch)
+            shown = await _screen(session, cwd) if screen and cwd else shown
             reads["end"] = await session.reads(root.target)
             await session.quit()
     serial, firmware = session.serial, session.firmware
+    for kind, text in inside.said:
+        serial.signs.setdefault(kind, Sign(kind, ended, text))
     return Seen(
         stop=stop,
         ended=ended,
@@ -107,18 +182,31 @@ async def drive(
         exits=tuple(serial.exits),
         matched=dict(serial.matched),
         root_disk_seen=_root_disk_seen(serial, root, reads),
-        button=watch.button_at is not None,
-        console=serial.tail() or firmware.tail(),
+        button=watch.button_at,
+        console="\n".join(
+            filter(None, (serial.tail() or shown.text or firmware.tail(), *(text for _, text in inside.said)))
+        ),
+        screen=shown,
     )
 
 
 async def _until_stop(
-    session: Session, plan: Plan, root: AttachedDisk, watch: Watch, reads: dict[str, int | None], events: Events | None
+    session: Session,
+    plan: Plan,
+    root: AttachedDisk,
+    watch: Watch,
+    reads: dict[str, int | None],
+    events: Events | None,
+    at_job: Callable[[Session], Awaitable[None]] | None,
+    inside: _Inside,
 ) -> str:
     looked = phase_shown = None
     while True:
         if session.gone:
             return "ended" if session.event("SHUTDOWN") else "gone"
+        if at_job and session.serial.has("job-started"):
+            await at_job(session)
+            at_job = None
         now = session.now
         action = decide(plan, session.serial, session.firmware, session.events, watch, now)
         if action.kind == "stop":
@@ -134,6 +222,11 @@ async def _until_stop(
         if looked is None or now - looked >= LOOK:
             looked = now
             await _look(session, root, watch, now)
+            paced = plan.limit(SPEECHLESS)
+            if not inside.looked and watch.paging_at is not None and now - watch.paging_at >= paced:
+                await inside.look(session, watch)
+                if any(kind == "panic" for kind, _ in inside.said):
+                    return "panic"
         phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
         if events and phase != phase_shown:
             phase_shown = phase

@@ -51,10 +51,13 @@ def qemu_argv(
     *,
     kernel: Path | None = None,
     initrd: Path | None = None,
+    incoming: str | None = None,
 ) -> list[str]:
     """Return the argument list; `places` is keyed by the disks' targets (vda ...), `kernel` and `initrd` absolute.
 
-    QEMU starts stopped. Raises `UsageError` for a xen machine, which QEMU does not run by itself.
+    QEMU starts stopped; with `incoming` (a migration URI) in the state that is read from there.
+
+    Raises `UsageError` for a xen machine, which QEMU does not run by itself.
     """
     if hardware.machine == "xenpv":
         raise UsageError("a xen machine is not booted by QEMU alone", hint="--hypervisor kvm")
@@ -76,7 +79,7 @@ def qemu_argv(
             argv += ["-initrd", str(initrd)]
     for word, options in _devices(hardware, places):
         argv += [word, json.dumps(options) if isinstance(options, dict) else options]
-    return argv
+    return [*argv, "-incoming", incoming] if incoming else argv
 
 
 def _escaped(text: str) -> str:

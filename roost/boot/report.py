@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 #: Bytes of console in the page: so many from its beginning, and from its end.
 SHOWN = 384 << 10
 #: Phases of the guest, in order, as the timeline shows them.
-PHASES = ("probe", "prepare", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off", "disks")
-_KIND = {"probe": "host", "prepare": "host", "disks": "host"}
+PHASES = (
+    "probe", "prepare", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off", "disks", "eviction",
+    "checkpoint",
+)  # fmt: skip
+_HOST = ("probe", "prepare", "disks", "eviction", "checkpoint")
 
 
 def write(result: BootResult, logs: Path, out: Path) -> None:
@@ -42,6 +45,11 @@ def write(result: BootResult, logs: Path, out: Path) -> None:
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
+    screen = folder / "screen.png"
+    if result.screen.picture:
+        write_atomically(screen, result.screen.picture)
+    else:
+        screen.unlink(missing_ok=True)
     answer = result.to_json()
     write_atomically(out / "report.html", page(result, answer, folder / "serial.log").encode())
     # The verdict comes last: where it stands, the rest does too.
@@ -84,7 +92,7 @@ def timeline(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
                 "seconds": taken,
                 "left": round(100 * begin / whole, 2),
                 "width": round(100 * taken / whole, 2),
-                "kind": _KIND.get(name, "guest"),
+                "kind": "host" if name in _HOST else "guest",
             }
         )
         begin += taken

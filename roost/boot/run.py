@@ -11,19 +11,23 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, drive, expected, layers, outcome
+from roost.boot import accelerator, drive, expected, layers, outcome, trials
 from roost.boot.accelerator import Accelerator
+from roost.boot.drive import Screen
 from roost.boot.evidence import StoppedDisk
 from roost.boot.expected import Witness
-from roost.boot.machine import DiskPlace, qemu_argv
+from roost.boot.machine import Channels, DiskPlace, qemu_argv
+from roost.boot.saved import Saved
+from roost.boot.session import Session
+from roost.boot.trials import Trials, Wanted
 from roost.boot.verdict import Evidence, Verdict, judge
 from roost.boot.watch import Goal, Plan
-from roost.condor.hardware import HypervisorRefusalError, hardware
+from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import ImageError
 from roost.events import Events, Stages
@@ -61,6 +65,8 @@ class BootResult:
     report: Path
     argv: tuple[str, ...]
     finished: str
+    screen: Screen = field(default_factory=Screen)
+    trials: Trials = field(default_factory=Trials)
 
     @property
     def passed(self) -> bool:
@@ -91,10 +97,14 @@ class BootResult:
                 {"disk": one.disk, "partition": one.partition, "type": one.type, "clean": one.clean, "seen": one.seen}
                 for one in self.evidence.filesystems
             ],
+            "eviction": self.trials.eviction.to_json("obeyed"),
+            "checkpoint": self.trials.checkpoint.to_json("restored"),
             "job": dict(self.evidence.status) if self.evidence.status else None,
             "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
             "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],
             "console": self.console,
+            "screen": str(self.report.parent / self.hypervisor / "screen.png") if self.screen.picture else None,
+            "screen_text": self.screen.text,
             "serial_log": str(self.serial_log),
             "report": str(self.report),
             "finished": self.finished,
@@ -110,8 +120,11 @@ class _Run:
     recipe: Recipe | None
     accelerator: Accelerator
     scratch: Path
+    wanted: Wanted = field(default_factory=Wanted)
     places: dict[str, DiskPlace] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
+    shape: Hardware | None = None
+    saved: Saved | None = None
 
     @property
     def plan(self) -> Plan:
@@ -121,9 +134,25 @@ class _Run:
         timeout = self.recipe.boot_test.timeout if self.recipe else TIMEOUT
         return Plan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str | None) -> Path | None:
         """Return the absolute path of a file that the machine names."""
-        return self.folder.absolute() / name
+        return self.folder.absolute() / name if name else None
+
+    def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
+        """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
+        assert self.shape is not None
+        kernel, initrd = self.path(self.shape.kernel), self.path(self.shape.initrd)
+        program = accelerator.qemu()
+        return qemu_argv(
+            self.shape, self.accelerator, program, places, channels, kernel=kernel, initrd=initrd, incoming=incoming
+        )
+
+    @property
+    def io(self) -> str | None:
+        """The target of the disk that the job writes to."""
+        disk = self.recipe.io_disk if self.recipe else None
+        names = (disk.name,) if disk else ()
+        return next((one.device for one in self.vm.disks if Path(one.file).stem in names), None)
 
 
 def boot(
@@ -134,12 +163,14 @@ def boot(
     accel: str = "auto",
     machine: Literal["pc", "q35"] = "pc",
     require_kvm: bool = False,
+    evict: bool | None = None,
     out: Path,
     events: Events | None = None,
     echo: Callable[[bytes], None] | None = None,
 ) -> BootResult:
     """Boot `vm`, whose file names are relative to `folder`, and judge it by `recipe` (None: nothing is known of it).
 
+    `evict` says whether HTCondor's eviction is tried, None what the recipe says.
     Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
     a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
@@ -156,7 +187,7 @@ def boot(
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
     with layers.scratch() as scratch, ThreadPoolExecutor(max_workers=4, thread_name_prefix="roost-boot") as pool:
-        run = _Run(vm, folder, recipe, chosen, scratch)
+        run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict))
         before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
         seen, refused = _run_machine(run, machine, log, stages, echo)
@@ -166,9 +197,21 @@ def boot(
             changed = tuple(name for name in before if _sum(before[name]) != _sum(after[name]))
         evidence = outcome.with_changed(evidence, changed)
         verdict = judge(evidence)
+        tried = Trials()
+        if verdict.passed and seen is not None:
+            tried = trials.run(run.wanted, seen, evidence.powered_off, run.saved, run.command, run.plan, run.io, stages)
+            evidence = replace(evidence, expectations=(*evidence.expectations, *tried.expected))
+            verdict = judge(evidence)
+            verdict = replace(verdict, notes=(*verdict.notes, *tried.notes))
+        if not verdict.passed and seen is not None and seen.screen.text:
+            verdict = replace(
+                verdict, notes=(*verdict.notes, f"on its screen: {seen.screen.text.splitlines()[-1].strip()}")
+            )
         sums = {name: FileSum(Path(name).name, _sum(future)) for name, future in before.items()}
         seconds = {**stages.seconds, **(seen.seconds() if seen else {})}
-        disks_last = seconds.pop("disks")
+        last: dict[str, float] = {
+            name: seconds.pop(name) for name in ("disks", "eviction", "checkpoint") if name in seconds
+        }
         result = BootResult(
             name=vm.name,
             verdict=verdict,
@@ -176,13 +219,15 @@ def boot(
             accelerator=chosen,
             machine=machine,
             hypervisor=vm.hypervisor,
-            seconds={**seconds, "disks": disks_last},
+            seconds={**seconds, **last},
             disks=tuple(sums[disk.file] for disk in vm.disks),
             kernel=tuple(sums[name] for name in _kernel_files(vm)),
             console=seen.console if seen else "",
             serial_log=out / "kvm" / "serial.log",
             report=out / "report.html",
             argv=run.argv,
+            screen=seen.screen if seen else Screen(),
+            trials=tried,
             finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         report.write(result, scratch / "log", out)
@@ -213,15 +258,18 @@ def _run_machine(
         shape = hardware(run.vm, machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
             run.places.update(layers.make(shape, run.folder, run.scratch))
+        run.shape = shape
+        if run.wanted.saved:
+            run.saved = Saved(run.scratch, shape)
         lines = [one for one in (run.recipe.boot_test.expect if run.recipe else ()) if one.serial is not None]
-        program = accelerator.qemu()
-        kernel = run.path(shape.kernel) if shape.kernel else None
-        initrd = run.path(shape.initrd) if shape.initrd else None
 
-        def argv(channels: Any) -> Sequence[str]:
-            words = qemu_argv(shape, run.accelerator, program, run.places, channels, kernel=kernel, initrd=initrd)
-            run.argv = tuple(words)
-            return words
+        def argv(channels: Channels) -> Sequence[str]:
+            run.argv = tuple(run.command(channels, run.places))
+            return run.argv
+
+        async def save(session: Session) -> None:
+            assert run.saved is not None
+            await run.saved.take(session, run.places)
 
         stages.events.begin("boot", f"{machine}, {run.accelerator.name}")
         seen = asyncio.run(
@@ -234,6 +282,10 @@ def _run_machine(
                 unwanted=[one.serial for one in lines if one.serial and one.absent],
                 echo=echo,
                 events=stages.events,
+                cwd=run.scratch,
+                at_job=save if run.saved else None,
+                memory=shape.memory << 20,
+                screen=shape.vnc,
             )
         )
         stages.events.end("boot", seen.ended, True)

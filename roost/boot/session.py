@@ -88,6 +88,7 @@ class Session:
     events: list[Event] = field(default_factory=list)
     echo: Callable[[bytes], None] | None = None
     _start: float = field(default_factory=time.monotonic)
+    _saving: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _client: QMPClient | None = None
     _writer: asyncio.StreamWriter | None = None
@@ -130,6 +131,51 @@ class Session:
         """Press the ACPI power button: all that HTCondor does on eviction."""
         await self._ask("system_powerdown")
 
+    async def status(self) -> str:
+        """Return QEMU's run state, such as running, paused, inmigrate; empty when it does not say."""
+        answer = await self._ask("query-status")
+        return str(answer.get("status", "")) if isinstance(answer, dict) else ""
+
+    async def throttle(self, disk: str, *, slow: bool) -> None:
+        """Let the disk at target `disk` do one operation of some bytes a second, or as many as it can."""
+        none = dict.fromkeys(("bps_rd", "bps_wr", "iops_rd", "iops_wr"), 0)
+        limits = {"iops": int(slow), "bps": 512 * slow}
+        await self._ask("block_set_io_throttle", {"id": f"disk-{disk}", **limits, **none})
+
+    async def save(self, uri: str, deadline: float) -> str | None:
+        """Stop the machine and write its state to `uri`, as libvirt's save does; return what went wrong, or None.
+
+        Its disks are complete then. The machine stays stopped: `carry_on` lets it run again.
+        """
+        self._saving = time.monotonic()
+        await self._ask("stop")
+        await self._ask("migrate-set-parameters", {"max-bandwidth": 1 << 40})
+        await self._ask("migrate", {"uri": uri})
+        while time.monotonic() < self._saving + deadline and not self.gone:
+            answer = await self._ask("query-migrate")
+            status = answer.get("status") if isinstance(answer, dict) else None
+            if status == "completed":
+                return None
+            if not isinstance(answer, dict) or status in (None, "failed", "cancelled"):
+                said = answer.get("error-desc", "QEMU does not say why") if isinstance(answer, dict) else "no answer"
+                return str(said)
+            await asyncio.sleep(0.02)
+        await self._ask("migrate_cancel")
+        return f"not done after {deadline:.0f} s"
+
+    async def carry_on(self) -> None:
+        """Let a machine that was saved run again; the time it stood still does not count."""
+        await self._ask("cont")
+        self._start += time.monotonic() - self._saving
+
+    async def screenshot(self, file: str) -> bool:
+        """Write the screen to a PPM file of QEMU's working folder; return whether there is one."""
+        return await self._ask("screendump", {"filename": file}) is not None
+
+    async def memory(self, file: str, begin: int, size: int) -> bool:
+        """Write `size` bytes of the guest's memory from physical address `begin` to a file of QEMU's folder."""
+        return await self._ask("pmemsave", {"val": begin, "size": size, "filename": file}) is not None
+
     async def quit(self) -> None:
         """End QEMU in order, so that its layers are complete; what does not go is killed when the block is left."""
         if not self.gone:
@@ -168,11 +214,12 @@ async def start(
     *,
     serial_log: Path,
     log: Path,
+    cwd: Path | None = None,
     patterns: Sequence[str] = (),
     unwanted: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
 ) -> AsyncIterator[Session]:
-    """Start QEMU, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
+    """Start QEMU in folder `cwd`, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
 
     Raises `RefusedError`, with QEMU's own words, when it does not start.
     """
@@ -186,7 +233,7 @@ async def start(
         channels = Channels(*(end.fileno() for end in theirs))
         words = argv(channels)
         begin = log.stat().st_size if log.exists() else 0
-        machine = stack.enter_context(process.spawn(words, log=log, pass_fds=[end.fileno() for end in theirs]))
+        machine = stack.enter_context(process.spawn(words, log=log, cwd=cwd, pass_fds=[end.fileno() for end in theirs]))
         for end in theirs:
             end.close()
         serial_file = stack.enter_context(contextlib.closing(SerialLog(serial_log)))

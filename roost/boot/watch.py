@@ -42,7 +42,7 @@ PATIENCE: dict[str, tuple[float, float]] = {
     "loader-error": (1.0, 12.0),
 }
 #: A job may print the words of a panic; only silence afterwards makes them true.
-JOB_PATIENCE = (5.0, 30.0)
+JOB_PATIENCE = (3.0, 15.0)
 #: A host that is shared is given at most so many times the time.
 SLOWEST = 5.0
 #: CPUs that sleep with interrupts off never wake up again.

@@ -33,6 +33,8 @@ FILESYSTEMS = {
     "btrfs": ("btrfs",),
     "squashfs": ("squashfs",),
 }
+#: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
+BUTTON = ("button", "evdev")
 APPLETS = ("sh", "mount", "umount", "insmod", "cat", "findfs", "sleep", "switch_root", "poweroff", "mkdir")
 
 INIT = """\
@@ -83,10 +85,10 @@ poweroff -f
 
 
 def drivers(filesystem: str, *, xen: bool) -> tuple[str, ...]:
-    """Return the modules that an initrd wants: every bus of HTCondor's, and the root file system."""
+    """Return the modules that an initrd wants: every bus of HTCondor's, the root file system, the power button."""
     buses = [bus for bus in BUSES if xen or bus != "xen"]
     wanted = [module for bus in buses for module in BUSES[bus]]
-    return tuple(dict.fromkeys([*wanted, *FILESYSTEMS.get(filesystem, (filesystem,))]))
+    return tuple(dict.fromkeys([*wanted, *FILESYSTEMS.get(filesystem, (filesystem,)), *BUTTON]))
 
 
 def make(tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path) -> None:

@@ -45,6 +45,8 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
     if not systemd:
         yield Item("/etc/inittab", 0o644, guest_file("inittab"))
         yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
+        # The name under which busybox' acpid looks for what to do about this key.
+        yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
     job = recipe.job
     if job is None:
         return

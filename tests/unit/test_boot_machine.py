@@ -31,8 +31,8 @@ def _argv(
         disk.target: DiskPlace(Path("/images") / disk.file, None if disk.readonly else Path(f"/scratch/{disk.target}"))
         for disk in shape.disks
     }
-    paths = {"kernel": Path("/images/vmlinuz"), "initrd": Path("/images/initrd,img")} if kernel else {}
-    return qemu_argv(shape, TCG, "qemu-system-x86_64", places, Channels(3, 4, 5), **paths)
+    files = (Path("/images/vmlinuz"), Path("/images/initrd,img")) if kernel else (None, None)
+    return qemu_argv(shape, TCG, "qemu-system-x86_64", places, Channels(3, 4, 5), kernel=files[0], initrd=files[1])
 
 
 def _options(argv: list[str], word: str) -> list[Any]:

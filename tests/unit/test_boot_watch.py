@@ -84,7 +84,7 @@ def test_a_silent_kernel_is_no_idle_loader() -> None:
 
 def test_a_job_that_prints_a_panic_is_given_time() -> None:
     why, when = _until(KERNEL + "roost: job started\nKernel panic - not syncing: printed\n")
-    assert (why, when > 30) == ("panic", True)
+    assert (why, when > 18) == ("panic", True)
 
 
 def test_dead_processors_end_it() -> None:

@@ -1,0 +1,165 @@
+"""The machine's state when its job has just started, saved, and gone on with in a new QEMU: eviction and checkpoint.
+
+HTCondor evicts by the ACPI power button, and checkpoints as libvirt saves: state and disks at one moment, the machine
+gone, later a new one that goes on. Both need a guest whose job runs. So state and layers are saved once in the test
+boot, and each trial goes on from there, on copies: neither costs a second boot, and the boot itself is not disturbed.
+
+A short job would be over before the guest has read the button. While eviction is tried, the job's own disk is slow: the
+job cannot get its results written, unless the button was ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roost.boot import session as sessions
+from roost.boot.machine import Channels, DiskPlace
+from roost.boot.session import RefusedError, Session
+from roost.boot.watch import BUTTON, Plan
+from roost.condor.hardware import Hardware
+
+#: A file of the scratch folder, which is QEMU's working folder: nothing in these words is anybody's input.
+STATE = "state"
+_SAVE, _LOAD = f"exec:cat >{STATE}", f"exec:cat {STATE}"
+#: Seconds for writing and for reading the state: memory, at the speed of the host's disk.
+DEADLINE = 120.0
+#: How long the job's disk stays slow: scaled seconds and seconds by the clock, in which a guest reacts to the button.
+HOLD = (3.0, 7.0)
+
+Argv = Callable[[Channels, Mapping[str, DiskPlace], str], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of a machine that went on from the saved state: None for `ok` when that cannot be told."""
+
+    tried: bool
+    ok: bool | None
+    seconds: float | None
+    seen: str
+
+    def to_json(self, word: str) -> dict[str, Any]:
+        """Return the trial's part of the JSON contract; `word` names `ok`."""
+        return {"tried": self.tried, word: self.ok, "seconds": self.seconds, "seen": self.seen}
+
+
+@dataclass
+class Saved:
+    """The saved machine: `places` are its disks' copies, `problem` why there are none."""
+
+    scratch: Path
+    hardware: Hardware
+    places: dict[str, DiskPlace] = field(default_factory=dict)
+    problem: str | None = "its job never ran"
+
+    async def take(self, session: Session, places: Mapping[str, DiskPlace]) -> None:
+        """Save a machine that runs, and let it run on."""
+        self.problem = await session.save(_SAVE, DEADLINE)
+        if self.problem is None:
+            try:
+                self.places = await asyncio.to_thread(self._copied, places, "saved")
+            except OSError as error:
+                self.problem = f"its disks cannot be copied: {error.strerror}"
+        await session.carry_on()
+
+    def _copied(self, places: Mapping[str, DiskPlace], name: str) -> dict[str, DiskPlace]:
+        copies = {}
+        for target, place in places.items():
+            layer = None
+            if place.layer is not None:
+                layer = self.scratch / f"{target}-{name}.qcow2"
+                shutil.copyfile(place.layer, layer)
+            copies[target] = DiskPlace(place.image, layer)
+        return copies
+
+    def evict(self, argv: Argv, plan: Plan, io: str | None) -> Trial:
+        """Press the power button of the machine; `io` is the target of the disk that its job writes to."""
+        return self._try("evict", lambda session: _evicted(session, plan, io), argv)
+
+    def restore(self, argv: Argv, plan: Plan) -> Trial:
+        """Let the machine go on until its job has ended, as after a checkpoint."""
+        return self._try("restore", lambda session: _ended(session, plan), argv)
+
+    def _try(self, name: str, follow: Callable[[Session], Any], argv: Argv) -> Trial:
+        if self.problem is not None:
+            return Trial(False, None, None, f"the machine could not be saved: {self.problem}")
+        try:
+            places = self._copied(self.places, name)
+            return asyncio.run(self._go_on(name, follow, lambda channels: argv(channels, places, _LOAD)))
+        except OSError as error:
+            return Trial(False, None, None, f"its disks cannot be copied: {error.strerror}")
+        except RefusedError as error:
+            return Trial(True, False, None, f"QEMU does not go on from the saved state: {error.tail or error}")
+        finally:
+            for copy in self.scratch.glob(f"*-{name}.qcow2"):
+                copy.unlink()
+
+    async def _go_on(
+        self, name: str, follow: Callable[[Session], Any], argv: Callable[[Channels], Sequence[str]]
+    ) -> Trial:
+        logs = self.scratch / "log"
+        async with sessions.start(
+            argv, serial_log=logs / f"{name}.log", log=logs / "qemu.log", cwd=self.scratch
+        ) as session:
+            for _ in range(int(DEADLINE / 0.05)):
+                status = await session.status()
+                if session.gone or (status and status != "inmigrate"):
+                    break
+                await asyncio.sleep(0.05)
+            if session.gone:
+                return Trial(True, False, None, "QEMU does not go on from the saved state")
+            await session.resume()
+            trial = await follow(session)
+            await session.quit()
+            return trial  # type: ignore[no-any-return]
+
+
+def _off(session: Session) -> bool:
+    event = session.event("SHUTDOWN")
+    return event is not None and event.reason == "guest-shutdown"
+
+
+def _over(session: Session) -> bool:
+    return session.gone or session.event("SHUTDOWN") is not None
+
+
+async def _evicted(session: Session, plan: Plan, io: str | None) -> Trial:
+    if io:
+        await session.throttle(io, slow=True)
+    await session.power_button()
+    held, limit = plan.limit(HOLD), plan.limit(BUTTON)
+    slow = io is not None
+    while not _over(session) and session.now < limit:
+        going = session.serial.has("shutting-down") or session.serial.has("power-down")
+        if io and slow and (session.now >= held or going):
+            await session.throttle(io, slow=False)
+            slow = False
+        await session.wait(0.2)
+    seconds = round(session.now, 2)
+    ended = session.serial.has("job-finished")
+    if not _off(session):
+        return Trial(True, False, seconds, f"it did not go off within {limit:.0f} s")
+    if not ended:
+        return Trial(True, True, seconds, "it went off")
+    if io and seconds >= held:
+        return Trial(True, False, seconds, "it went on until its job had ended")
+    return Trial(True, None, seconds, "its job had ended before it could react")
+
+
+async def _ended(session: Session, plan: Plan) -> Trial:
+    while not _over(session) and session.now < plan.whole:
+        if plan.stays and session.serial.exits:
+            break
+        await session.wait(0.2)
+    seconds = round(session.now, 2)
+    if not session.serial.exits:
+        how = "it went off before its job had ended" if _over(session) else "its job never ended"
+        return Trial(True, False, seconds, f"restored: {how}")
+    if not (plan.stays or _off(session)):
+        return Trial(True, False, seconds, "restored: its job ended, but it did not go off")
+    return Trial(True, True, seconds, f"restored: its job ended with exit status {session.serial.exits[-1]}")

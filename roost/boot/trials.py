@@ -1,0 +1,95 @@
+"""What is tried beside the boot: HTCondor's eviction, and a checkpoint where the recipe asks for one.
+
+A guest that stays on (no job, or `then: stay`) has had the power button pressed at its end: that is the eviction.
+Another is gone on with from the moment its job had started (`roost.boot.saved`). Only what the recipe asks for by
+name must succeed; else a guest that ignores the button has passed, with a note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roost.boot.drive import Seen
+from roost.boot.saved import Argv, Saved, Trial
+from roost.boot.verdict import Expected
+from roost.boot.watch import Plan
+from roost.events import Stages
+from roost.recipe.model import Recipe
+
+NOT_ASKED = Trial(False, None, None, "not asked for")
+FAILED = Trial(False, None, None, "the boot failed")
+EVICTION = "goes off when the power button is pressed (HTCondor's eviction)"
+CHECKPOINT = "goes on after it was saved and restored (vm_checkpoint)"
+IGNORED = "it ignores the power button, which is all that HTCondor's eviction does"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be tried: eviction (`must_obey`: or the boot has failed), a checkpoint."""
+
+    evict: bool = False
+    must_obey: bool = False
+    checkpoint: bool = False
+
+    @property
+    def saved(self) -> bool:
+        """Whether a saved machine is needed."""
+        return self.evict or self.checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What was tried, and what of it counts as an expectation of the recipe."""
+
+    eviction: Trial = FAILED
+    checkpoint: Trial = FAILED
+    expected: tuple[Expected, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def wanted(recipe: Recipe | None, evict: bool | None) -> Wanted:
+    """Return what to try with a job's guest; `evict` is the caller's word, None the recipe's."""
+    if recipe is None:
+        return Wanted()
+    asked = recipe.boot_test.evict if evict is None else evict
+    return Wanted(
+        evict=asked is not False and recipe.job is not None and recipe.job.then == "poweroff",
+        must_obey=asked is True,
+        checkpoint=recipe.submit.checkpoint and recipe.job is not None,
+    )
+
+
+def at_the_end(seen: Seen, powered_off: bool) -> Trial:
+    """Return the eviction of a guest that stays on: the button was pressed when it was where it was meant to come."""
+    if seen.button is None:
+        return NOT_ASKED
+    seconds = round(seen.ended - seen.button, 2)
+    return Trial(True, powered_off, seconds, "it went off" if powered_off else "it did not go off")
+
+
+def run(
+    asked: Wanted,
+    seen: Seen,
+    powered_off: bool,
+    saved: Saved | None,
+    argv: Argv,
+    plan: Plan,
+    io: str | None,
+    stages: Stages,
+) -> Trials:
+    """Try what is wanted with a machine that has passed, going on from its saved state; `io`: the job's disk."""
+    eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
+    plan = plan.paced(seen.phases)
+    if saved is not None and asked.evict:
+        with stages.stage("eviction", "the power button while the job runs"):
+            eviction = saved.evict(argv, plan, io)
+    if saved is not None and asked.checkpoint:
+        with stages.stage("checkpoint", "saved and restored while the job runs"):
+            checkpoint = saved.restore(argv, plan)
+    expected = []
+    if asked.must_obey:
+        expected.append(Expected(EVICTION, eviction.ok is True, eviction.seen))
+    if asked.checkpoint:
+        expected.append(Expected(CHECKPOINT, checkpoint.ok is True, checkpoint.seen))
+    notes = (f"{IGNORED}: {eviction.seen}",) if eviction.ok is False and asked.evict and not asked.must_obey else ()
+    return Trials(eviction, checkpoint, tuple(expected), notes)
