@@ -77,7 +77,8 @@ def build(_context: object, name: str, force: bool = False, set: list[str] | Non
         "accel": "auto, kvm or tcg",
         "hypervisor": "whose machine to boot: kvm",
         "machine": "pc or q35",
-        "interactive": "the console on this terminal; changes are thrown away",
+        "interactive": "the console on this terminal; changes are thrown away, unless --keep",
+        "keep": "with --interactive: the changed disks go into a new folder, NAME.kept; the image stays as it was",
         "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
         "no-evict": "do not, whatever the recipe says",
         "require-kvm": "fail where KVM does not work instead of using TCG",
@@ -90,6 +91,7 @@ def boot(
     hypervisor: str = "kvm",
     machine: str = "pc",
     interactive: bool = False,
+    keep: bool = False,
     require_kvm: bool = False,
     evict: bool = False,
     no_evict: bool = False,
@@ -98,6 +100,8 @@ def boot(
     """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
     from roost import pipeline, show
 
+    if keep and not interactive:
+        raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
     if interactive:
         # No live progress between the person and the guest's console.
         pipeline.boot(
@@ -107,6 +111,7 @@ def boot(
             hypervisor=hypervisor,
             machine=machine,
             interactive=True,
+            keep=keep,
             require_kvm=require_kvm,
         )
         return

@@ -153,6 +153,7 @@ def boot(
     hypervisor: str = "kvm",
     machine: str = "pc",
     interactive: bool = False,
+    keep: bool = False,
     require_kvm: bool = False,
     evict: bool | None = None,
 ) -> BootResult | None:
@@ -170,9 +171,11 @@ def boot(
     if name.endswith(".sub") or (Path(name).is_file() and not name.endswith(loader.SUFFIXES)):
         path = Path(name)
         vm = from_submit.virtual_machine(path)
-        return _boot(
-            vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, interactive, require_kvm, evict
-        )
+        if interactive:
+            kept = path.with_suffix(".kept") if keep else None
+            _interact(vm, path.parent, [path], kept, events, accel, machine, require_kvm)
+            return None
+        return _boot(vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, require_kvm, evict)
     loaded = loader.load(name, paths.project_root())
     recipe = loaded.recipe
     folder = folder_of(recipe.name)
@@ -186,9 +189,12 @@ def boot(
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
     vm = submission.machine(loaded, "kvm", record, folder)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
-        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, interactive, require_kvm, evict)
-        if result is not None:
-            _seal(folder, hypervisor, events)
+        if interactive:
+            kept = folder.with_name(f"{folder.name}.kept") if keep else None
+            _interact(vm, folder, sorted(folder.glob("*.sub")), kept, events, accel, machine, require_kvm)
+            return None
+        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict)
+        _seal(folder, hypervisor, events)
         return result
 
 
@@ -202,6 +208,35 @@ def _seal(folder: Path, hypervisor: str, events: Events) -> None:
         events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")
 
 
+def _kind(machine: str) -> Literal["pc", "q35"]:
+    return "q35" if machine == "q35" else "pc"
+
+
+def _interact(
+    vm: VirtualMachine,
+    folder: Path,
+    descriptions: Sequence[Path],
+    keep: Path | None,
+    events: Events,
+    accel: str,
+    machine: str,
+    require_kvm: bool,
+) -> None:
+    """Hand a machine's console to the person at the terminal; its changed disks may stay in the folder `keep`."""
+    from roost.boot import interactive
+
+    interactive.interact(
+        vm,
+        folder,
+        accel=accel,
+        machine=_kind(machine),
+        require_kvm=require_kvm,
+        keep=keep,
+        also=descriptions,
+        events=events,
+    )
+
+
 def _boot(
     vm: VirtualMachine,
     folder: Path,
@@ -210,18 +245,13 @@ def _boot(
     events: Events,
     accel: str,
     machine: str,
-    interactive: bool,
     require_kvm: bool,
     evict: bool | None,
-) -> BootResult | None:
-    """Boot a machine and judge it, or hand its console to the person at the terminal (None)."""
-    from roost.boot import interactive as console
+) -> BootResult:
+    """Boot a machine and judge it."""
     from roost.boot import run
 
-    kind: Literal["pc", "q35"] = "q35" if machine == "q35" else "pc"
-    if interactive:
-        console.interact(vm, folder, accel=accel, machine=kind, require_kvm=require_kvm, events=events)
-        return None
+    kind = _kind(machine)
     return run.boot(
         vm, folder, recipe, accel=accel, machine=kind, require_kvm=require_kvm, evict=evict, out=out, events=events
     )

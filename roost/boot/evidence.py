@@ -66,6 +66,7 @@ class StoppedDisk:
     node: dict[str, Any]
     folder: Path
     prefix: str
+    virtual: int = 0
     _areas: tuple[Area, ...] | None = None
     _copies: dict[int, Path] = field(default_factory=dict)
 
@@ -149,7 +150,8 @@ class StoppedDisk:
             cwd=self.folder,
             what=f"cannot read {self.name} after the stop",
         )
-        return int(json.loads(done.stdout)["virtual-size"])
+        self.virtual = int(json.loads(done.stdout)["virtual-size"])
+        return self.virtual
 
     def _extract(self, offset: int, size: int, name: str) -> Path:
         """Copy a range of the disk into a sparse file of `folder`."""

@@ -1,6 +1,6 @@
 """The machine of the test boot with its serial console on this terminal: for a person who wants to look around.
 
-Nothing is judged, nothing has a deadline, and what was changed is thrown away.
+Nothing is judged, nothing has a deadline, and what was changed is thrown away unless a folder is named to keep it in.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from roost.boot import accelerator, layers
+from roost.boot import keep as keeping
 from roost.boot import session as sessions
 from roost.boot.machine import Channels, qemu_argv
 from roost.condor.hardware import hardware
@@ -34,15 +35,19 @@ def interact(
     accel: str = "auto",
     machine: Literal["pc", "q35"] = "pc",
     require_kvm: bool = False,
+    keep: Path | None = None,
+    also: Sequence[Path] = (),
     events: Events | None = None,
 ) -> None:
     """Run `vm`, whose files are relative to `folder`, until it goes off or the user types Ctrl-].
 
-    Raises `UsageError` when there is no terminal, `HypervisorRefusalError` and `RefusedError` for a machine that
-    does not start.
+    `keep` is a new folder for its disks as they are then, and for the files `also`. Raises `UsageError` when there is
+    no terminal or the folder exists, `HypervisorRefusalError` and `RefusedError` for a machine that does not start.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--interactive needs a terminal", hint="leave it out for the test boot")
+    if keep is not None:
+        keeping.refuse_if_taken(keep)
     chosen = accelerator.choose(accel, require_kvm=require_kvm, events=events)
     shape = hardware(vm, machine)
     with layers.scratch() as scratch:
@@ -55,12 +60,20 @@ def interact(
             return qemu_argv(shape, chosen, accelerator.qemu(), places, channels, kernel=kernel, initrd=initrd)
 
         if events:
-            events.note("Ctrl-] ends the machine; what it wrote is thrown away")
+            events.note(f"Ctrl-] ends the machine; what it wrote is {f'kept in {keep}' if keep else 'thrown away'}")
         with _raw(sys.stdin.fileno()):
-            asyncio.run(_talk(argv, scratch / "log"))
+            off = asyncio.run(_talk(argv, scratch / "log"))
+        if keep is not None:
+            kernel_files = [base / name for name in (shape.kernel, shape.initrd) if name]
+            keeping.keep(shape, places, [*kernel_files, *also], keep, scratch / "log/keep.log")
+            if events:
+                events.note(
+                    f"kept in {keep}{'' if off else '; the machine was cut off: its file systems are not clean'}"
+                )
 
 
-async def _talk(argv: Callable[[Channels], Sequence[str]], logs: Path) -> None:
+async def _talk(argv: Callable[[Channels], Sequence[str]], logs: Path) -> bool:
+    """Run until the end; return whether the guest switched itself off."""
     typed, out = sys.stdin.fileno(), sys.stdout.fileno()
     async with sessions.start(
         argv, serial_log=logs / "serial.log", log=logs / "qemu.log", echo=lambda data: _write(out, data)
@@ -85,7 +98,9 @@ async def _talk(argv: Callable[[Channels], Sequence[str]], logs: Path) -> None:
                 await session.wait(1.0)
         finally:
             loop.remove_reader(typed)
+        event = session.event("SHUTDOWN")
         await session.quit()
+        return event is not None and event.reason == "guest-shutdown"
 
 
 def _write(descriptor: int, data: bytes) -> None:

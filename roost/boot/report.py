@@ -6,6 +6,7 @@ the template, and cut in the middle when it is long.
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Mapping
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roost.boot.console import LINE, clean
+from roost.recipe.quantities import format_size
 from roost.staging import write_atomically
 
 if TYPE_CHECKING:
-    from roost.boot.run import BootResult
+    from roost.boot.run import BootResult, FileSum
 
-#: Bytes of console in the page: so many from its beginning, and from its end.
-SHOWN = 384 << 10
+#: Bytes and lines of console in the page: so many from its beginning, and from its end.
+SHOWN = 192 << 10
+LINES = 2000
 #: Phases of the guest, in order, as the timeline shows them.
 PHASES = (
     "probe", "prepare", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off", "disks", "eviction",
@@ -71,31 +74,43 @@ def page(result: BootResult, answer: Mapping[str, Any], serial_log: Path) -> str
     )
     lines, left_out = console_lines(serial_log)
     return environment.get_template("report.html.j2").render(
-        answer=answer,
-        timeline=timeline(answer["seconds"]),
+        answer={**answer, **_sized(result)},
+        timeline=timeline(answer["seconds"], None if answer["passed"] else str(answer["phase"])),
         total=sum(answer["seconds"].values()),
         lines=lines,
         left_out=left_out,
         argv=result.argv,
+        screen=base64.b64encode(result.screen.picture).decode(),
     )
 
 
-def timeline(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the bars of the timeline: name, seconds, begin and width in per cent of the whole."""
+def _sized(result: BootResult) -> dict[str, Any]:
+    """Return the machine's memory and CPUs, and its files with their sizes as people read them."""
+
+    def shown(file: FileSum) -> dict[str, str]:
+        parts = [f"{format_size(file.virtual)} for the guest"] if file.virtual else []
+        size = ", ".join([*parts, f"{format_size(file.size)} as a file"])
+        return {"name": file.name, "sha256": file.sha256, "shown": size}
+
+    disks, kernel = [shown(file) for file in result.disks], [shown(file) for file in result.kernel]
+    return {"memory": result.memory, "cpus": result.cpus, "disks": disks, "kernel": kernel}
+
+
+def timeline(seconds: Mapping[str, float], failed: str | None = None) -> list[dict[str, Any]]:
+    """Return the bars of the timeline: name, seconds, width in per cent of the whole, whether it `failed` there."""
     whole = sum(seconds.values()) or 1.0
-    bars, begin = [], 0.0
+    bars = []
     for name in sorted(seconds, key=lambda one: PHASES.index(one) if one in PHASES else len(PHASES)):
         taken = seconds[name]
         bars.append(
             {
                 "name": name,
                 "seconds": taken,
-                "left": round(100 * begin / whole, 2),
                 "width": round(100 * taken / whole, 2),
                 "kind": "host" if name in _HOST else "guest",
+                "failed": name == failed,
             }
         )
-        begin += taken
     return bars
 
 
@@ -105,11 +120,20 @@ def console_lines(serial_log: Path) -> tuple[list[str], int]:
         return [], 0
     size = serial_log.stat().st_size
     with serial_log.open("rb") as file:
-        if size <= 2 * SHOWN:
-            return _lines(file.read()), 0
-        head = file.read(SHOWN)
-        file.seek(size - SHOWN)
-        return [*_lines(head), f"[{size - 2 * SHOWN} bytes left out]", *_lines(file.read())], size - 2 * SHOWN
+        head = file.read(min(size, 2 * SHOWN))
+        tail = b""
+        if size > 2 * SHOWN:
+            file.seek(size - SHOWN)
+            head, tail = head[:SHOWN], file.read()
+    if not tail:
+        lines = _lines(head)
+        if len(lines) <= 2 * LINES:
+            return lines, 0
+        # Many short lines: a page with a hundred thousand of them is no page.
+        half = sum(len(line.encode()) for line in lines[LINES:-LINES])
+        return [*lines[:LINES], f"[{len(lines) - 2 * LINES} lines left out]", *lines[-LINES:]], half
+    left_out = size - 2 * SHOWN
+    return [*_lines(head)[:LINES], f"[at least {left_out} bytes left out]", *_lines(tail)[-LINES:]], left_out
 
 
 def _lines(data: bytes) -> list[str]:

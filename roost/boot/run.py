@@ -41,10 +41,12 @@ _CHUNK = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class FileSum:
-    """A file that was booted: its name, its sha256 in hexadecimal."""
+    """A file that was booted: its name, its sha256 in hexadecimal, its size and the size its guest sees, in bytes."""
 
     name: str
     sha256: str
+    size: int = 0
+    virtual: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class BootResult:
     report: Path
     argv: tuple[str, ...]
     finished: str
+    memory: int
+    cpus: int
     screen: Screen = field(default_factory=Screen)
     trials: Trials = field(default_factory=Trials)
 
@@ -89,6 +93,8 @@ class BootResult:
             "hypervisor": self.hypervisor,
             "machine": self.machine,
             "cpu": self.accelerator.cpu,
+            "cpus": self.cpus,
+            "memory": self.memory,
             "seconds": dict(self.seconds),
             "expectations": [
                 {"what": one.what, "met": one.met, "seen": one.seen} for one in self.evidence.expectations
@@ -124,6 +130,7 @@ class _Run:
     places: dict[str, DiskPlace] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     shape: Hardware | None = None
+    virtual: dict[str, int] = field(default_factory=dict)
     saved: Saved | None = None
 
     @property
@@ -207,7 +214,10 @@ def boot(
             verdict = replace(
                 verdict, notes=(*verdict.notes, f"on its screen: {seen.screen.text.splitlines()[-1].strip()}")
             )
-        sums = {name: FileSum(Path(name).name, _sum(future)) for name, future in before.items()}
+        sums = {
+            name: FileSum(Path(name).name, _sum(future), (folder / name).stat().st_size, run.virtual.get(name))
+            for name, future in before.items()
+        }
         seconds = {**stages.seconds, **(seen.seconds() if seen else {})}
         last: dict[str, float] = {
             name: seconds.pop(name) for name in ("disks", "eviction", "checkpoint") if name in seconds
@@ -226,6 +236,8 @@ def boot(
             serial_log=out / "kvm" / "serial.log",
             report=out / "report.html",
             argv=run.argv,
+            memory=vm.memory,
+            cpus=vm.vcpus,
             screen=seen.screen if seen else Screen(),
             trials=tried,
             finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -311,6 +323,7 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
     writable = [stopped[disk.file] for disk in run.vm.disks if run.places[disk.device].layer]
     looks = [pool.submit(disk.filesystems) for disk in writable]
     filesystems = tuple(one for look in looks for one in look.result())
+    run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
     status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None
     witness = Witness(
         matched=seen.matched,

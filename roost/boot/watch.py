@@ -49,7 +49,7 @@ SLOWEST = 5.0
 DEAD = 2.0
 #: After the power button (HTCondor's eviction): in all, and for a guest that does not say a word about it.
 BUTTON = (20.0, 100.0)
-BUTTON_SILENT = (5.0, 15.0)
+BUTTON_SILENT = (3.0, 12.0)
 #: How long an unknown image may sit at its login prompt before the button is pressed.
 LOGIN_GRACE = (10.0, 10.0)
 

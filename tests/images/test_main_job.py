@@ -50,7 +50,7 @@ def _ad(folder: Path) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("name", ["smoke", "debian-12", "debian-13"])
+@pytest.mark.parametrize("name", ["smoke", "debian-12", pytest.param("debian-13", marks=pytest.mark.slow)])
 def test_a_plain_qemu_boots_it_and_it_does_its_job(
     name: str, qemu: Callable[..., str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -1,0 +1,61 @@
+"""Keeps what a person changed in an interactive boot: whole disks in a folder of their own, the image as it was.
+
+The built image and its manifest, sums and verdict are not touched: they still tell of the same bytes. The folder has
+all that the machine needs under the same names, so that its submit description boots (`inv boot FOLDER/kvm.sub`) and
+can be submitted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.boot.machine import DiskPlace
+from roost.condor.hardware import Hardware
+from roost.errors import ImageError, UsageError
+from roost.host import process
+
+#: Seconds for copying one disk.
+DEADLINE = 3600.0
+
+
+def refuse_if_taken(folder: Path) -> None:
+    """Raise `UsageError` where the folder exists: what was kept before is not written over."""
+    if folder.exists():
+        raise UsageError(f"{folder} exists: what was kept in it stays", hint="move it away, or boot it instead")
+
+
+def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path], folder: Path, log: Path) -> None:
+    """Write the disks with their changes, and `others` (kernel files, submit descriptions), into the new `folder`.
+
+    It appears whole or not at all. Raises `ImageError` when there is no room, or when two files share a name.
+    """
+    refuse_if_taken(folder)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for disk in shape.disks:
+            place = places[disk.target]
+            target = partial / Path(disk.file).name
+            if target.exists():
+                raise ImageError(f"two disks are called {target.name}: they cannot be kept in one folder")
+            file = {"driver": "file", "filename": str(place.layer or place.image)}
+            node: dict[str, Any] = {"driver": "qcow2" if place.layer else disk.format, "file": file}
+            process.run(
+                ["qemu-img", "convert", "-O", disk.format, f"json:{json.dumps(node)}", target],
+                deadline=DEADLINE,
+                log=log,
+                what=f"cannot keep {target.name}",
+            )
+            target.chmod(0o644)
+        for path in others:
+            shutil.copyfile(path, partial / path.name)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError as error:
+        raise ImageError(f"cannot keep the disks in {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
