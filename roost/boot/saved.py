@@ -113,7 +113,6 @@ class Saved:
                 await asyncio.sleep(0.05)
             if session.gone:
                 return Trial(True, False, None, "QEMU does not go on from the saved state")
-            await session.resume()
             trial = await follow(session)
             await session.quit()
             return trial  # type: ignore[no-any-return]
@@ -130,7 +129,9 @@ def _over(session: Session) -> bool:
 
 async def _evicted(session: Session, plan: Plan, io: str | None) -> Trial:
     if io:
+        # Before the machine goes on: a short job is over in no time.
         await session.throttle(io, slow=True)
+    await session.resume()
     await session.power_button()
     held, limit = plan.limit(HOLD), plan.limit(BUTTON)
     slow = io is not None
@@ -152,6 +153,7 @@ async def _evicted(session: Session, plan: Plan, io: str | None) -> Trial:
 
 
 async def _ended(session: Session, plan: Plan) -> Trial:
+    await session.resume()
     while not _over(session) and session.now < plan.whole:
         if plan.stays and session.serial.exits:
             break

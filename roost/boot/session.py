@@ -140,7 +140,10 @@ class Session:
         """Let the disk at target `disk` do one operation of some bytes a second, or as many as it can."""
         none = dict.fromkeys(("bps_rd", "bps_wr", "iops_rd", "iops_wr"), 0)
         limits = {"iops": int(slow), "bps": 512 * slow}
-        await self._ask("block_set_io_throttle", {"id": f"disk-{disk}", **limits, **none})
+        # A virtio disk on PCI is two devices, and the inner one has the blocks.
+        for name in (f"/machine/peripheral/disk-{disk}/virtio-backend", f"disk-{disk}"):
+            if await self._ask("block_set_io_throttle", {"id": name, **limits, **none}) is not None:
+                return
 
     async def save(self, uri: str, deadline: float) -> str | None:
         """Stop the machine and write its state to `uri`, as libvirt's save does; return what went wrong, or None.
