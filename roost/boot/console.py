@@ -109,9 +109,13 @@ SERIAL: Mapping[str, Kind] = {
     "login": _kind(r"(?<!Last )\blogin: ?$", "login:"),
     "shutting-down": _kind(
         r"Reached target (?:poweroff|shutdown|halt|reboot)|Reached target .*(?:Power.Off|Reboot|Halt)"
-        r"|The system is going down",
+        # An initrd of dracut stops targets too, but none for people. The last is roost's own guest.
+        r"|The system is going down|Stopped target .*(?:[Mm]ulti-[Uu]ser|[Gg]raphical|getty|Login Prompts)"
+        r"|roost: power button",
         "Reached target",
         "going down",
+        "Stopped target",
+        "roost: power",
     ),
     "kernel-line": _kind(r"^\[ {0,4}\d+\.\d{6}\] ", "] "),
 }

@@ -36,6 +36,10 @@ def _fed(data: bytes, piece: int = 0, **options: object) -> Console:
         ("error: file `/boot/vmlinuz-6.1' not found.", "loader-error"),
         ("roost: job started", "job-started"),
         ("virtio_blk virtio0: [vda] 32768 512-byte logical blocks (16.8 MB/16.0 MiB)", "disk-seen"),
+        ("[  OK  ] Stopped target getty.target - Login Prompts.", "shutting-down"),
+        ("[\x1b[0;32m  OK  \x1b[0m] Stopped target \x1b[0;1;39mmulti-user.target", "shutting-down"),
+        ("[  OK  ] Reached target poweroff.target - System Power Off.", "shutting-down"),
+        ("roost: power button", "shutting-down"),
         ("[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.", "unit-failed"),
     ],
 )
@@ -43,7 +47,10 @@ def test_signs(line: str, kind: str) -> None:
     assert _fed(f"{line}\r\n".encode()).has(kind)
 
 
-@pytest.mark.parametrize("line", ["Last login: Mon Nov 23 on ttyS0", "the login: of a job", "panic", "job started"])
+@pytest.mark.parametrize(
+    "line",
+    ["Last login: Mon Nov 23 on ttyS0", "Stopped target initrd.target", "the login: of a job", "panic", "job started"],
+)
 def test_what_is_no_sign(line: str) -> None:
     assert _fed(f"{line}\n".encode()).signs == {}
 
