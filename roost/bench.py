@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roost import construction
+from roost.boot import accelerator
 from roost.errors import ToolError
 from roost.events import Events, Stages
 from roost.host import paths, process
@@ -67,8 +68,21 @@ def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
     ]  # fmt: skip
 
 
+#: A boot is short and a host has other things to do: the shortest of so many counts.
+BOOTS = 3
+
+
+def _bare(image: Path) -> list[str | Path]:
+    """Return the command line of a QEMU that boots `smoke` as its test boot does, with nothing around it."""
+    argv: list[str | Path] = [accelerator.qemu(), "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults"]
+    argv += ["-display", "none", "-no-reboot", "-serial", "stdio"]
+    for name, kind in (("root.qcow2", "qcow2"), ("io.raw", "raw")):
+        argv += ["-drive", f"file={image / name},if=virtio,format={kind},snapshot=on"]
+    return argv
+
+
 def run(events: Events) -> dict[str, Any]:
-    """Measure mmdebstrap alone, a cold build, a build after a change to one file, and one with nothing changed.
+    """Measure mmdebstrap alone; a build cold, with a changed file, and with nothing changed; a test boot.
 
     The cold build starts with an empty cache but for libguestfs' appliance and the probe of KVM: both belong to the
     host and are made once. Packages are downloaded afresh by both.
@@ -92,6 +106,12 @@ def run(events: Events) -> dict[str, Any]:
             events.end(what, costs[what].wall, True)
 
         measure("host", [*roost, "build", "smoke", "--json"])
+        boots: dict[str, list[float]] = {"boot": [], "bare QEMU": []}
+        for _ in range(BOOTS):
+            measure("boot", [*roost, "boot", "smoke", "--accel", "tcg", "--json"])
+            measure("bare QEMU", _bare(scratch / "build" / "smoke"))
+            for what, walls in boots.items():
+                walls.append(costs[what].wall)
         measure("mmdebstrap alone", _alone(project, scratch, events))
         # smoke shares nothing with it but the kernel's package, which is put away.
         for package in (scratch / "cache/packages").rglob("*.deb"):
@@ -104,4 +124,5 @@ def run(events: Events) -> dict[str, Any]:
     return {
         "costs": {what: cost.to_json() for what, cost in costs.items()},
         "cold_cpu_ratio": round(costs["cold"].cpu / costs["mmdebstrap alone"].cpu, 2),
+        "boot_adds_seconds": round(min(boots["boot"]) - min(boots["bare QEMU"]), 2),
     }

