@@ -85,16 +85,24 @@ def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
     source = recipe.os.debian
     assert source is not None
     index = archive.index(source, cache.default(), log_dir / "archive.log", stages.events)
-    root = next(area for area in recipe.root_disk.areas if area.mount == "/")
     wanted = Bootstrap(
         source,
         spec,
         recipe.kernel.initrd,
-        initrd.drivers(root.filesystem, xen="xen" in recipe.hypervisors),
+        initrd.drivers(_mounted_early(recipe), xen="xen" in recipe.hypervisors),
         index,
         archive.epoch(index),
     )
     return Plan(loaded, wanted, inputs.image_key(recipe, loaded.folder, wanted.inputs()))
+
+
+def _mounted_early(recipe: Recipe) -> tuple[str, ...]:
+    """Return the file systems whose drivers the initrd holds: the root's, or all where the tree may have no modules."""
+    areas = [area for disk in (recipe.root_disk, *recipe.disks) for area in disk.areas]
+    root = next(area.filesystem for area in areas if area.mount == "/")
+    if recipe.kernel.initrd == "distribution":
+        return (root,)
+    return tuple(dict.fromkeys([root, *(area.filesystem for area in areas if area.filesystem != "swap")]))
 
 
 def log_folder(image: Path) -> Path:
@@ -175,6 +183,7 @@ def _stages(
             epoch=made.bootstrap.epoch,
             log_dir=log_dir,
             reserved=early.files if early else None,
+            accelerator=probed.result,
         )
     formats = placement.image_files(recipe)
     witness = pool.submit(_read_back, recipe, written, probed, early, stages, log_dir)

@@ -27,6 +27,10 @@ TOOLS = (
     "grub-mkimage",
     "grub2-mkimage",
     "debugfs",
+    "mkfs.xfs",
+    "mkfs.btrfs",
+    "mksquashfs",
+    "mkfs.erofs",
     "cpio",
     "zstd",
 )

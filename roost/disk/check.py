@@ -5,18 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from roost.disk import mounted, packed
 from roost.disk.layout import GPT_PARTITIONS, MBR_LIMIT, MBR_PARTITIONS, SECTOR, MiB, plan
 from roost.errors import ImageError, Location, Problem
 from roost.recipe.model import Disk, FileSystem, Partition, Recipe
 from roost.recipe.quantities import format_size
 
-#: File systems that are written on the host.
-WRITTEN: frozenset[FileSystem] = frozenset({"ext4", "ext3", "ext2", "swap", "vfat"})
 #: The least size of a file system in bytes: below it, its tool refuses or nothing fits beside the metadata.
-LEAST: dict[FileSystem, int] = {"ext4": MiB, "ext3": 16 * MiB, "ext2": MiB, "vfat": MiB, "swap": MiB}
-LABEL_LENGTH: dict[FileSystem, int] = {"ext4": 16, "ext3": 16, "ext2": 16, "swap": 15, "vfat": 11}
+LEAST: dict[FileSystem, int] = {
+    "ext4": MiB,
+    "ext3": 16 * MiB,
+    "ext2": MiB,
+    "vfat": MiB,
+    "swap": MiB,
+    "squashfs": MiB,
+    "erofs": MiB,
+    **mounted.LEAST,
+}
+#: The longest label; squashfs has none.
+LABEL_LENGTH: dict[FileSystem, int] = {
+    "ext4": 16,
+    "ext3": 16,
+    "ext2": 16,
+    "swap": 15,
+    "vfat": 11,
+    "xfs": 12,
+    "btrfs": 255,
+    "squashfs": 0,
+    "erofs": 15,
+}
+#: File systems that nobody can write to.
+READ_ONLY = packed.FILESYSTEMS
 #: Where the guest's kernel mounts its own file systems: nothing can lie below.
 KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")
+
+#: What init needs before it mounts anything; initramfs-tools' initrd mounts /usr, the busybox one only the root.
+BEFORE_FSTAB = ("/bin", "/etc", "/lib", "/lib64", "/sbin")
 
 Key = tuple[str | int, ...]
 
@@ -43,6 +67,7 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
     names: set[str] = set()
     mounts: set[str] = set()
     labels: set[str] = set()
+    uuids: set[str] = set()
     if sum(disk.role == "io" for disk in recipe.disks) > 1:
         yield Mistake(("disks",), "only one disk can have role io")
     for number, disk in enumerate(recipe.disks):
@@ -53,21 +78,24 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
         for index, area in enumerate(disk.areas):
             place = (*key, "partitions", index) if disk.partitions else key
             yield from _area(area, place)
-            for taken, value, word in ((mounts, area.mount, "mount"), (labels, area.label, "label")):
+            uuid = str(area.uuid) if area.uuid else None
+            for taken, value, word in (
+                (mounts, area.mount, "mount"),
+                (labels, area.label, "label"),
+                (uuids, uuid, "uuid"),
+            ):
                 if value is not None and value in taken:
                     yield Mistake((*place, word), f"two file systems have the {word} {value}")
                 if value is not None:
                     taken.add(value)
         yield from _table(recipe, disk, key)
+        yield from _readonly(disk, key)
+    yield from _early(recipe)
+    yield from _unnamed(recipe)
 
 
 def _area(area: Partition, key: Key) -> Iterator[Mistake]:
     kind = area.filesystem
-    if kind not in WRITTEN:
-        yield Mistake(
-            (*key, "filesystem"), f"{kind} cannot be written on the host", f"use one of {', '.join(sorted(WRITTEN))}"
-        )
-        return
     if area.size is not None and area.size < LEAST[kind]:
         yield Mistake(
             (*key, "size"),
@@ -76,7 +104,11 @@ def _area(area: Partition, key: Key) -> Iterator[Mistake]:
         )
     if kind == "vfat" and area.size is None:
         yield Mistake(key, "vfat needs a size")
-    if area.label is not None and len(area.label) > LABEL_LENGTH[kind]:
+    if kind == "squashfs" and (area.label is not None or area.uuid is not None):
+        yield Mistake((*key, "label" if area.label else "uuid"), "squashfs has neither label nor UUID", "use erofs")
+    elif kind in READ_ONLY and area.free:
+        yield Mistake((*key, "free"), f"nothing can be written to {kind}: free space in it is of no use")
+    elif area.label is not None and len(area.label) > LABEL_LENGTH[kind]:
         yield Mistake((*key, "label"), f"a label of {kind} has at most {LABEL_LENGTH[kind]} characters: {area.label}")
     if area.mount is not None:
         yield from _mount(area.mount, kind, key)
@@ -87,6 +119,9 @@ def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
         yield Mistake((*key, "mount"), f"{mount} is no plain path", "write it without //, . or .. and no / at the end")
     if any(mount == top or mount.startswith(f"{top}/") for top in KERNEL_MOUNTS):
         yield Mistake((*key, "mount"), f"{mount} belongs to the kernel of the guest: nothing on a disk is seen there")
+    if mount in ("/", "/boot") and kind in READ_ONLY:
+        what = f"{mount} on {kind} could not be written: no machine-id, no logs, no new kernel"
+        yield Mistake((*key, "filesystem"), what, "use ext4 with `readonly: true` on the disk, if it must not change")
     if mount == "/" and kind == "vfat":
         yield Mistake((*key, "filesystem"), "a root file system has owners and links, which vfat lacks", "use ext4")
 
@@ -117,3 +152,44 @@ def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
             error.problem.what,
             f"{error.problem.hint}; MBR ends at {MBR_LIMIT * SECTOR >> 40} TiB",
         )
+
+
+def _readonly(disk: Disk, key: Key) -> Iterator[Mistake]:
+    if not disk.readonly:
+        return
+    if disk.role == "io":
+        yield Mistake((*key, "readonly"), "the job writes to its io disk: it cannot be read-only")
+    for index, area in enumerate(disk.areas):
+        place: Key = (*key, "partitions", index) if disk.partitions else key
+        if area.filesystem == "swap":
+            yield Mistake((*place, "filesystem"), "swap on a read-only disk cannot be used", "drop `readonly: true`")
+        if area.free:
+            yield Mistake((*place, "free"), "nothing can be written to a read-only disk: free space is of no use")
+
+
+def _early(recipe: Recipe) -> Iterator[Mistake]:
+    """Yield the mounts that come too late: what init needs before it reads fstab must be on the root."""
+    late = BEFORE_FSTAB if recipe.kernel.initrd == "distribution" else (*BEFORE_FSTAB, "/usr")
+    for disk in recipe.disks:
+        for index, area in enumerate(disk.areas):
+            if area.mount is not None and any(area.mount == top or area.mount.startswith(f"{top}/") for top in late):
+                what = f"{area.mount} on a file system of its own is mounted too late: init needs it to start"
+                yield Mistake((*_place(recipe, disk, index), "mount"), what, "leave it on the root file system")
+
+
+def _place(recipe: Recipe, disk: Disk, index: int) -> Key:
+    key: Key = ("disks", recipe.disks.index(disk))
+    return (*key, "partitions", index) if disk.partitions else key
+
+
+def _unnamed(recipe: Recipe) -> Iterator[Mistake]:
+    """Yield the squashfs that a guest could only find by a device, which each hypervisor calls otherwise."""
+    if len(recipe.hypervisors) < 2:
+        return
+    busybox = recipe.os.debian is not None and recipe.os.debian.variant == "unpacked"
+    for disk in recipe.disks:
+        for index, area in enumerate(disk.areas):
+            if area.filesystem == "squashfs" and area.mount is not None and (busybox or not disk.partitions):
+                what = "squashfs has no UUID, and this disk is called otherwise by each hypervisor"
+                hint = "use erofs" if busybox else "use erofs, or give the disk partitions"
+                yield Mistake((*_place(recipe, disk, index), "filesystem"), what, hint)

@@ -36,6 +36,8 @@ class Fillings:
 
     mounted: dict[str, Filling]
     io: Filling
+    #: An empty folder, for file systems that cannot be made without one.
+    nothing: Source
 
     def of(self, disk: Disk, index: int) -> Filling:
         """Return what fills the `index`th file system of `disk`."""
@@ -53,11 +55,12 @@ def prepare(
     No time in the tree is later than `epoch` afterwards. Raises `ImageError` for a mount point behind a link.
     """
     io = _io(scratch / "io", epoch)
+    empty = _folder(scratch / "empty", epoch)
+    nothing = Source(empty, io.entries[0])
     if tree is None:
-        return Fillings({}, io)
+        return Fillings({}, io, nothing)
     # The tools run in the disk's folder.
     top = tree.path.absolute()
-    empty = _folder(scratch / "empty", epoch)
     log = log_dir / "measure.log"
     mounts = [area.mount for disk in recipe.disks for area in disk.areas if area.mount]
     entries = measure.listing(top, namespace, log)
@@ -80,7 +83,7 @@ def prepare(
             empty,
         )
         mounted[mount] = Filling(source, inside)
-    return Fillings(mounted, io)
+    return Fillings(mounted, io, nothing)
 
 
 def _topmost(mount: str, mounts: list[str]) -> list[str]:

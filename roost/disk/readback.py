@@ -131,7 +131,7 @@ class _Witness:
         if kind != area.filesystem:
             self.wrong.append(f"{promised.name}: {shown(kind or 'nothing')} is there, not {area.filesystem}")
             return False
-        if seen.get("UUID", "").lower() != promised.id.lower():
+        if kind != "squashfs" and seen.get("UUID", "").lower() != promised.id.lower():
             self.wrong.append(f"{promised.name}: its UUID is {shown(seen.get('UUID', 'none'))}, not {promised.id}")
         label = seen.get("LABEL", "")
         if label.lower() != (area.label or "").lower() if kind == "vfat" else label != (area.label or ""):
@@ -171,7 +171,17 @@ class _Witness:
                 self.wrong.append(f"{promised.name}: cannot be mounted on {target}: {refused.problem.what}")
             else:
                 mounted = mounted or target == "/"
+                self._free(promised, target)
         return mounted
+
+    def _free(self, promised: _FileSystem, target: str) -> None:
+        """Check the promise of free space where only a mounted file system tells it."""
+        if promised.area.filesystem not in {"xfs", "btrfs"} or promised.area.free is None:
+            return
+        free = self.guest.available(target)
+        if free < promised.area.free:
+            what = f"{format_size(free)} are free, not {format_size(promised.area.free)}"
+            self.wrong.append(f"{promised.name}: {what}")
 
     def fstab(self, systems: list[_FileSystem]) -> None:
         """Check that fstab names the file systems of the recipe and none that are not there."""
@@ -188,7 +198,7 @@ class _Witness:
             known = value.lower() in ids if key == "UUID" else value in labels if key == "LABEL" else None
             if known is False:
                 self.wrong.append(f"/etc/fstab mounts {shown(line.source)}, which is on no disk")
-            elif known is None and line.filesystem not in readback_boot.PSEUDO:
+            elif known is None and line.filesystem not in readback_boot.PSEUDO | {"squashfs"}:
                 self.wrong.append(f"/etc/fstab names {shown(line.source)}, not a UUID: devices change their names")
         for entry in systems:
             target = entry.area.mount or ("none" if entry.area.filesystem == "swap" else None)
@@ -196,6 +206,9 @@ class _Witness:
                 continue
             sources = {f"uuid={entry.id}".lower(), f"label={entry.area.label}".lower()}
             mine = [line for line in lines if line.source.replace('"', "").lower() in sources]
+            if entry.area.filesystem == "squashfs":
+                # It has no UUID: the target must do.
+                mine = [line for line in lines if line.filesystem == "squashfs"]
             if not any(line.target == target or line.filesystem == "swap" == entry.area.filesystem for line in mine):
                 self.wrong.append(f"/etc/fstab does not mount {entry.name} on {target} by UUID={entry.id}")
         self.findings.append(f"/etc/fstab: {len(lines)} file systems, all present")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from roost.disk import ext, fill, geometry, grub, measure, qemu_img, swap, table, vfat
+from roost.disk import ext, fill, geometry, grub, measure, mounted, packed, place, qemu_img, swap, table, vfat
 from roost.disk.ext import DoesNotFitError, Identity
 from roost.disk.fill import Filling, Fillings
 from roost.disk.geometry import Geometry
 from roost.disk.layout import Extent, Layout, MiB, boot_filesystem, plan
 from roost.disk.measure import BLOCK, Content
+from roost.disk.mounted import Made
 from roost.disk.tree import TreeInfo
 from roost.errors import ImageError
 from roost.host.namespace import Namespace
@@ -57,6 +59,8 @@ class _Area:
     content: Content
     extra: int = 0
     shrunk: bool = False
+    #: A file system that was made in a file of its own, to be put in its place.
+    made: Made | None = None
 
     @property
     def promised(self) -> int:
@@ -73,6 +77,8 @@ class _Area:
 
     @property
     def size(self) -> int:
+        if self.made is not None:
+            return self.made.size
         shape = self.shape
         return shape.blocks * BLOCK if shape else self.spec.size or 0
 
@@ -95,12 +101,14 @@ def write_disks(
     log_dir: Path,
     wrote: Callable[[WrittenDisk], None] = lambda disk: None,
     reserved: Mapping[str, Path] | None = None,
+    accelerator: Callable[[], Literal["kvm", "tcg"]] = lambda: "tcg",
 ) -> tuple[WrittenDisk, ...]:
     """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
 
     `tree` is divided among the mount points (None: nothing is mounted); its times are clamped to `epoch`, in
     seconds since 1970. `wrote` is told of each disk. `reserved` are empty files of `folder`
-    that become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises
+    that become the disks, by name, if they have the right size. `accelerator` is what libguestfs' appliance runs
+    under, asked only where it is needed: for xfs and btrfs. Each file appears whole or not at all. Raises
     `ImageError` when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
     """
     # E2FSPROGS_FAKE_TIME=0 means the present.
@@ -112,7 +120,9 @@ def write_disks(
         fillings = fill.prepare(recipe, tree, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
         for disk in recipe.disks:
             path = (reserved or {}).get(disk.name, scratch / f"{disk.name}.raw")
-            done = _write_disk(recipe, disk, fillings, path, namespace=namespace, epoch=epoch, log_dir=log_dir)
+            tools = _Tools(namespace, epoch, log_dir, accelerator)
+            areas = [_prepared(recipe, disk, index, fillings, scratch, tools) for index in range(len(disk.areas))]
+            done = _write_disk(recipe, disk, areas, path, namespace=namespace, epoch=epoch, log_dir=log_dir)
             final = folder / f"{disk.name}.raw"
             done.path.rename(final)
             written.append(WrittenDisk(done.name, final, done.layout, done.allocated, done.free))
@@ -127,10 +137,59 @@ def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = No
     return qcow2
 
 
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What all writers need: where commands run, the time of everything, where logs go, how the appliance runs."""
+
+    namespace: Namespace
+    epoch: int
+    log_dir: Path
+    accelerator: Callable[[], Literal["kvm", "tcg"]]
+
+
+def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratch: Path, tools: _Tools) -> _Area:
+    """Return the area; what is not written in its place, but in a file of its own, is made."""
+    area = _area(recipe, disk, index, fillings.of(disk, index))
+    spec, source = area.spec, area.filling.source
+    uuid = filesystem_uuid(recipe, disk, index)
+    path = scratch / f"{disk.name}-{index}.{spec.filesystem}"
+    if spec.filesystem in mounted.FILESYSTEMS:
+        wanted = mounted.Wanted(
+            spec.filesystem,
+            uuid,
+            spec.label,
+            spec.size,
+            area.promised,
+            source,
+            area.filling.entries,
+            area.content,
+            tools.epoch,
+        )
+        return replace(
+            area,
+            made=mounted.make(
+                wanted, path, accelerator=tools.accelerator(), namespace=tools.namespace, log_dir=tools.log_dir
+            ),
+        )
+    if spec.filesystem in packed.FILESYSTEMS:
+        size = packed.make(
+            spec.filesystem,
+            path,
+            uuid=uuid,
+            label=spec.label,
+            source=source or fillings.nothing,
+            size=spec.size,
+            epoch=tools.epoch,
+            namespace=tools.namespace,
+            log_dir=tools.log_dir,
+        )
+        return replace(area, made=Made(path, size, None))
+    return area
+
+
 def _write_disk(
-    recipe: Recipe, disk: Disk, fillings: Fillings, path: Path, *, namespace: Namespace, epoch: int, log_dir: Path
+    recipe: Recipe, disk: Disk, areas: list[_Area], path: Path, *, namespace: Namespace, epoch: int, log_dir: Path
 ) -> WrittenDisk:
-    areas = [_area(recipe, disk, index, fillings.of(disk, index)) for index in range(len(disk.areas))]
     for _ in range(ATTEMPTS):
         layout = plan(recipe, disk, [area.size for area in areas])
         try:
@@ -194,6 +253,9 @@ def _is_empty(path: Path, size: int) -> bool:
 
 def _write_area(path: Path, at: Extent, area: _Area, *, namespace: Namespace, epoch: int, log_dir: Path) -> int | None:
     spec = area.spec
+    if area.made is not None:
+        place.put(area.made.path, path, at)
+        return area.made.free
     uuid = filesystem_uuid(area.recipe, area.disk, area.index)
     if area.shape is not None:
         seed = area.recipe.uuid_of("hash-seed", area.disk.name, str(area.index))

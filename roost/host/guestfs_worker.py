@@ -3,11 +3,13 @@
 `roost.host.guestfs` starts it by its path and kills it when the deadline passes. It uses nothing but the standard
 library and libguestfs' own module, since it may run under another Python than roost (the one that has the module).
 
-Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose"}, then {"call", "args"} each.
+Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose", "clock"}, then
+{"call", "args", "options"} each; `clock` is null, or seconds since 1970 at which the appliance's clock starts.
 Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"}. Standard error: the log.
 """
 
 import base64
+import datetime
 import json
 import os
 import sys
@@ -52,6 +54,9 @@ def _open(request: Any) -> Any:
     handle.set_network(False)
     for disk in request["disks"]:
         handle.add_drive_opts(disk["path"], format=disk["format"], readonly=bool(disk["readonly"]))
+    if request.get("clock") is not None:
+        base = datetime.datetime.fromtimestamp(int(request["clock"]), datetime.timezone.utc)  # noqa: UP017 - another Python
+        handle.config("-rtc", base.strftime("base=%Y-%m-%dT%H:%M:%S"))
     handle.launch()
     return handle
 
@@ -64,10 +69,10 @@ def _names(handle: Any, folder: str) -> Any:
     return [name.decode("utf-8", "replace") for name in names if name]
 
 
-def _call(handle: Any, name: str, arguments: Any) -> Any:
+def _call(handle: Any, name: str, arguments: Any, options: Any) -> Any:
     if name == "names":
         return _names(handle, *arguments)
-    return getattr(handle, name)(*arguments)
+    return getattr(handle, name)(*arguments, **options)
 
 
 def main() -> None:
@@ -80,11 +85,13 @@ def main() -> None:
                 handle = _open(request)
                 _answer({"result": None})
             else:
-                _answer({"result": _encoded(_call(handle, request["call"], request["args"]))})
+                _answer(
+                    {"result": _encoded(_call(handle, request["call"], request["args"], request.get("options", {})))}
+                )
         except Exception as error:  # whatever the bindings raise is an answer
             _answer({"error": _encoded(str(error))})
     if handle is not None:
-        handle.shutdown()
+        # Closing shuts down what is still running.
         handle.close()
 
 

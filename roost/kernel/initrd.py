@@ -29,9 +29,11 @@ FILESYSTEMS = {
     "ext3": ("ext4", "crc32c_generic"),
     "ext4": ("ext4", "crc32c_generic"),
     "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
-    "xfs": ("xfs",),
-    "btrfs": ("btrfs",),
+    # Their checksums come from the kernel's crypto, which looks for a module by name when they are mounted.
+    "xfs": ("crc32c_generic", "xfs"),
+    "btrfs": ("crc32c_generic", "xxhash_generic", "blake2b_generic", "btrfs"),
     "squashfs": ("squashfs",),
+    "erofs": ("crc32c_generic", "erofs"),
 }
 #: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
 BUTTON = ("button", "evdev")
@@ -84,11 +86,12 @@ poweroff -f
 """
 
 
-def drivers(filesystem: str, *, xen: bool) -> tuple[str, ...]:
-    """Return the modules that an initrd wants: every bus of HTCondor's, the root file system, the power button."""
+def drivers(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
+    """Return the modules that an initrd wants: every bus of HTCondor's, the file systems, the power button."""
     buses = [bus for bus in BUSES if xen or bus != "xen"]
     wanted = [module for bus in buses for module in BUSES[bus]]
-    return tuple(dict.fromkeys([*wanted, *FILESYSTEMS.get(filesystem, (filesystem,)), *BUTTON]))
+    wanted += [module for name in filesystems for module in FILESYSTEMS.get(name, (name,))]
+    return tuple(dict.fromkeys([*wanted, *BUTTON]))
 
 
 def make(tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path) -> None:

@@ -1,10 +1,19 @@
-"""/etc/fstab: every file system of the recipe by its UUID, so that it does not matter what its disk is called."""
+"""/etc/fstab: every file system of the recipe by its UUID, so that it does not matter what its disk is called.
+
+squashfs has no UUID. In a partition it is found by the partition's; a bare one only by the device that the machine
+gives it.
+"""
 
 from __future__ import annotations
 
-from roost.recipe.identity import filesystem_id
-from roost.recipe.model import Recipe
+from string import ascii_lowercase
 
+from roost.condor import placement
+from roost.disk.layout import plan
+from roost.recipe.identity import filesystem_id
+from roost.recipe.model import Disk, Recipe
+
+READ_ONLY = frozenset({"squashfs", "erofs"})
 OPTIONS = {"ext4": "errors=remount-ro", "ext3": "errors=remount-ro", "ext2": "errors=remount-ro"}
 
 
@@ -15,16 +24,45 @@ def fstab(recipe: Recipe) -> str:
         if disk.role == "io":
             continue
         for index, area in enumerate(disk.areas):
-            source = f"UUID={filesystem_id(recipe, disk, index)}"
+            source = _source(recipe, disk, index)
             if area.filesystem == "swap":
                 lines.append(f"{source}\tnone\tswap\tsw\t0\t0\n")
             elif area.mount is not None:
-                options = ["ro"] if disk.readonly else []
+                readonly = disk.readonly or area.filesystem in READ_ONLY
+                options = ["ro"] if readonly else []
                 options += [OPTIONS.get(area.filesystem, "defaults")]
-                check = 0 if disk.readonly or area.filesystem in {"squashfs", "erofs", "btrfs", "xfs"} else 2
+                check = 0 if readonly or area.filesystem in {"btrfs", "xfs"} else 2
                 number = 1 if area.mount == "/" and check else check
                 lines.append(f"{source}\t{_escaped(area.mount)}\t{area.filesystem}\t{','.join(options)}\t0\t{number}\n")
     return "".join(lines)
+
+
+def _source(recipe: Recipe, disk: Disk, index: int) -> str:
+    if disk.areas[index].filesystem != "squashfs":
+        return f"UUID={filesystem_id(recipe, disk, index)}"
+    if by_partition(recipe, disk):
+        (uuid,) = (entry.uuid for entry in plan(recipe, disk, [1] * len(disk.areas)).partitions if entry.area == index)
+        return f"PARTUUID={uuid}"
+    return f"/dev/{guest_device(recipe, disk)}{index + 1 if disk.partitions else ''}"
+
+
+def by_partition(recipe: Recipe, disk: Disk) -> bool:
+    """Return whether a guest finds a file system of this disk by its partition's UUID: busybox' mount does not."""
+    return bool(disk.partitions) and not (recipe.os.debian and recipe.os.debian.variant == "unpacked")
+
+
+def guest_device(recipe: Recipe, disk: Disk) -> str:
+    """Return what Linux calls a disk: by its place among those of its bus, whose letters it gives anew.
+
+    (docs/vm-universe.md, section 2: libvirt attaches disks in the order of their letters.)
+    """
+    given = placement.devices(recipe, recipe.hypervisors[0])
+    device = given[disk.name]
+    if recipe.hypervisors[0] == "xen":
+        return device
+    prefix = device[:2]
+    order = sorted(name for name in given.values() if name[:2] == prefix)
+    return f"{prefix}{ascii_lowercase[order.index(device)]}"
 
 
 def _escaped(path: str) -> str:

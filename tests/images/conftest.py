@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,14 @@ def project(tmp_path: Path) -> Path:
 def qemu(tmp_path: Path) -> Callable[..., str]:
     """Return a function that boots copies of disks in a plain QEMU, no roost in between, and returns the console."""
 
-    def run(*disks: Path, timeout: float = 240, **written: Path) -> str:
+    def run(*disks: Path, timeout: float = 240, readonly: Sequence[str] = (), **written: Path) -> str:
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot", "-monitor", "none"]
         for disk in disks:
             copy = written.get(disk.stem, tmp_path / disk.name)
             subprocess.run(["cp", "--sparse=always", str(disk), str(copy)], check=True)
-            argv += ["-drive", f"file={copy},if=virtio,format={'qcow2' if disk.suffix == '.qcow2' else 'raw'}"]
+            kind = "qcow2" if disk.suffix == ".qcow2" else "raw"
+            options = ",readonly=on" if disk.stem in readonly else ""
+            argv += ["-drive", f"file={copy},if=virtio,format={kind}{options}"]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
         return done.stdout.decode("utf-8", "replace")
 

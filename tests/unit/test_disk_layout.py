@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,7 @@ def test_a_right_recipe_has_no_mistakes() -> None:
 
 BARE_IO = {"filesystem": "ext4", "size": "8MiB", "role": "io"}
 PLAIN = {"name": "root", "partitions": [ROOT]}
+OWN = UUID("12345678-1234-5678-1234-567812345678")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,54 @@ PLAIN = {"name": "root", "partitions": [ROOT]}
             "no more than 2 TiB",
         ),
         (
-            [{"name": "root", "partitions": [{**ROOT, "filesystem": "btrfs"}]}],
+            [{"name": "root", "partitions": [{"mount": "/", "filesystem": "xfs", "size": "299MiB"}]}],
+            ("disks", 0, "partitions", 0, "size"),
+            "too small for xfs",
+        ),
+        (
+            [{"name": "root", "partitions": [{**ROOT, "filesystem": "xfs", "label": "thirteen-char"}]}],
+            ("disks", 0, "partitions", 0, "label"),
+            "at most 12 characters",
+        ),
+        (
+            [{"name": "root", "partitions": [{"mount": "/", "filesystem": "squashfs"}]}],
             ("disks", 0, "partitions", 0, "filesystem"),
-            "btrfs cannot be written",
+            "could not be written",
+        ),
+        (
+            [PLAIN, {"name": "data", "filesystem": "squashfs", "mount": "/data", "label": "data"}],
+            ("disks", 1, "label"),
+            "neither label nor UUID",
+        ),
+        (
+            [PLAIN, {"name": "data", "filesystem": "erofs", "mount": "/data", "free": "1MiB"}],
+            ("disks", 1, "free"),
+            "nothing can be written to erofs",
+        ),
+        (
+            [PLAIN, {"name": "data", "filesystem": "ext4", "free": "1MiB", "readonly": True}],
+            ("disks", 1, "free"),
+            "nothing can be written to a read-only disk",
+        ),
+        (
+            [PLAIN, {"name": "more", "filesystem": "swap", "size": "1MiB", "readonly": True}],
+            ("disks", 1, "filesystem"),
+            "swap on a read-only disk",
+        ),
+        (
+            [PLAIN, {"name": "io", **BARE_IO, "readonly": True}],
+            ("disks", 1, "readonly"),
+            "the job writes to its io disk",
+        ),
+        (
+            [PLAIN, {"name": "conf", "filesystem": "ext4", "size": "9MiB", "mount": "/etc/site"}],
+            ("disks", 1, "mount"),
+            "mounted too late",
+        ),
+        (
+            [{"name": "root", "partitions": [{**part, "uuid": str(OWN)} for part in (ROOT, SWAP)]}],
+            ("disks", 0, "partitions", 1, "uuid"),
+            "two file systems have the uuid",
         ),
         (
             [{"name": "root", "partitions": [{**ROOT, "filesystem": "vfat", "free": None, "size": "9MiB"}]}],
@@ -225,7 +272,10 @@ def test_mount_points_are_plain_paths(mount: str) -> None:
 def test_all_mistakes_come_at_once() -> None:
     found = check(
         recipe_of(
-            {"name": "root", "partitions": [{**ROOT, "filesystem": "xfs"}, {"filesystem": "swap", "size": "64KiB"}]},
+            {
+                "name": "root",
+                "partitions": [{**ROOT, "label": "x" * 16, "filesystem": "xfs"}, {**SWAP, "size": "64KiB"}],
+            },
             {"name": "data", "filesystem": "ext4", "size": "9MiB", "mount": "/proc"},
         )
     )

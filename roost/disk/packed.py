@@ -1,0 +1,85 @@
+"""squashfs and erofs: read-only file systems, packed by their own tools in the build's namespace.
+
+The same bytes every time: the tools sort names, and every time in them is said. Both are compressed, with what is
+quick to unpack: a job reads its data once. Nothing can be written to them, so they hold data, not a root.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from uuid import UUID
+
+from roost.disk.ext import HIDE, Source
+from roost.disk.layout import MiB
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import process
+from roost.host.namespace import Namespace
+from roost.recipe.model import FileSystem
+
+FILESYSTEMS: frozenset[FileSystem] = frozenset({"squashfs", "erofs"})
+HOST_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def squashfs_argv(source: Path, output: Path, epoch: int) -> list[str]:
+    """Return mksquashfs' command line; files keep their times of modification."""
+    argv = ["mksquashfs", str(source), str(output), "-noappend", "-quiet", "-no-progress", "-comp", "zstd"]
+    return [*argv, "-Xcompression-level", "9", "-b", "131072", "-mkfs-time", str(epoch), "-xattrs"]
+
+
+def erofs_argv(source: Path, output: Path, uuid: UUID, label: str | None, epoch: int) -> list[str]:
+    """Return mkfs.erofs' command line; all times are `epoch`: its small inodes hold none."""
+    argv = ["mkfs.erofs", "--quiet", "-zlz4hc", "-T", str(epoch), "-U", str(uuid)]
+    if label:
+        argv += ["-L", label]
+    return [*argv, str(output), str(source)]
+
+
+def make(
+    filesystem: FileSystem,
+    output: Path,
+    *,
+    uuid: UUID,
+    label: str | None,
+    source: Source,
+    size: int | None,
+    epoch: int,
+    namespace: Namespace,
+    log_dir: Path,
+) -> int:
+    """Pack a source into the new file `output`, filled up to whole MiB; return its size in bytes.
+
+    Raises `ImageError` when it is larger than `size`, `HostError` when the tool is missing or the host's disk is full.
+    """
+    if filesystem == "squashfs":
+        process.require("mksquashfs", "squashfs-tools")
+        argv = squashfs_argv(source.folder, output, epoch)
+    else:
+        process.require("mkfs.erofs", "erofs-utils")
+        argv = erofs_argv(source.folder, output, uuid, label, epoch)
+    if source.hidden:
+        argv = ["sh", "-c", HIDE, "sh", str(source.empty), str(len(source.hidden)), *map(str, source.hidden), *argv]
+    try:
+        process.run(
+            namespace.argv(argv),
+            deadline=3600,
+            log=log_dir / f"{argv[0] if not source.hidden else filesystem}.log",
+            what=f"cannot make the {filesystem} file system",
+        )
+    except ToolError as error:
+        if any(text in error.tail for text in HOST_FULL):
+            raise HostError(f"no space left in {output.parent}", hint="free some space", log=error.log) from error
+        if label and re.search(r"invalid option.*'?L", error.tail):
+            raise HostError(
+                "this mkfs.erofs sets no label", hint="leave label out, or install erofs-utils 1.7", log=error.log
+            ) from error
+        raise
+    packed = output.stat().st_size
+    whole = -(-max(packed, size or 0) // MiB) * MiB
+    if size is not None and whole > -(-size // MiB) * MiB:
+        raise ImageError(
+            f"the packed content needs {packed} bytes; its size is {size}", hint="leave size out: it fits by itself"
+        )
+    with output.open("r+b") as file:
+        file.truncate(whole)
+    return whole
