@@ -164,7 +164,8 @@ def _mend_latest(target: Target, there: Release) -> None:
     if said == wanted:
         return
     other = current(target, there.name)
-    if other is None or other.created < there.created:
+    # Times are whole seconds: of two releases of one second this is the one that somebody asks for now.
+    if other is None or other.created <= there.created:
         target.write(path, wanted)
 
 

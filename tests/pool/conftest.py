@@ -190,4 +190,4 @@ def pool_modes(pools: Pools, smoke: Path) -> Future[PoolResult]:
 def pool_ten(pools: Pools, tmp_path_factory: pytest.TempPathFactory) -> Future[PoolResult]:
     """Ten jobs from one file of jobs; one fails, one never ends and is removed by what its description says."""
     job = ten.make(pools.inputs("ten", "ten"), tmp_path_factory.mktemp("ten"))
-    return pools.start("ten", [job], deadline=420)
+    return pools.start("ten", [job], deadline=660)

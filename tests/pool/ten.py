@@ -14,7 +14,7 @@ RECIPE = """\
 extends: smoke.yaml
 name: ten
 job: {command: sh ./run, timeout: 60s, then: poweroff}
-submit: {margin: 100s}
+submit: {margin: 4min}
 """
 SUM = """\
 result=0
