@@ -210,10 +210,9 @@ def boot(
             evidence = replace(evidence, expectations=(*evidence.expectations, *tried.expected))
             verdict = judge(evidence)
             verdict = replace(verdict, notes=(*verdict.notes, *tried.notes))
-        if not verdict.passed and seen is not None and seen.screen.text:
-            verdict = replace(
-                verdict, notes=(*verdict.notes, f"on its screen: {seen.screen.text.splitlines()[-1].strip()}")
-            )
+        screen = readable(seen.screen if seen else Screen(), evidence)
+        if not verdict.passed and screen.text:
+            verdict = replace(verdict, notes=(*verdict.notes, f"on its screen: {screen.text.splitlines()[-1].strip()}"))
         sums = {
             name: FileSum(Path(name).name, _sum(future), (folder / name).stat().st_size, run.virtual.get(name))
             for name, future in before.items()
@@ -238,7 +237,7 @@ def boot(
             argv=run.argv,
             memory=vm.memory,
             cpus=vm.vcpus,
-            screen=seen.screen if seen else Screen(),
+            screen=screen,
             trials=tried,
             finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
@@ -260,6 +259,15 @@ def _digest(path: Path) -> str:
         while data := file.read(_CHUNK):
             sha256.update(data)
     return sha256.hexdigest()
+
+
+def readable(screen: Screen, evidence: Evidence) -> Screen:
+    """Return the screen, its text only while it lies where firmware and boot loader put it.
+
+    Linux scrolls a text screen by moving its start in the card's memory, which nothing outside of QEMU is told.
+    """
+    scrolled = evidence.came_to("kernel", "initrd", "init", "job", "power-off")
+    return replace(screen, text="") if scrolled else screen
 
 
 def _run_machine(

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from roost.boot.drive import Screen
+from roost.boot.run import readable
 from roost.boot.silent import TEXT_SIZE, last_words, png, screen_text
+from roost.boot.verdict import Evidence
 
 
 def test_the_kernels_last_words_are_in_its_memory(tmp_path: Path) -> None:
@@ -61,3 +64,12 @@ def test_a_picture() -> None:
 )
 def test_what_is_no_picture(content: bytes) -> None:
     assert png(content) is None
+
+
+def test_the_text_of_a_screen_that_linux_has_scrolled_is_not_shown() -> None:
+    """A failed job's verdict once quoted a line of the kernel's start as the screen's last."""
+    screen = Screen(b"png", "No bootable device.")
+    early = Evidence(goal="job", stop="timeout", phases=(("firmware", 0.0), ("boot-loader", 0.5)))
+    late = Evidence(goal="job", stop="timeout", phases=(("firmware", 0.0), ("kernel", 1.0)))
+    assert readable(screen, early) == screen
+    assert readable(screen, late) == Screen(b"png", "")
