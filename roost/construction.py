@@ -62,20 +62,29 @@ class Plan:
 
 def checked(loaded: Loaded) -> catalogue.KernelSpec:
     """Return the recipe's kernel; raise `RecipeError` with everything that is wrong before anything is built."""
+    found = problems(loaded)
+    if found:
+        raise RecipeError(found)
+    return _kernel(loaded)
+
+
+def problems(loaded: Loaded) -> list[Problem]:
+    """Return everything that is wrong before anything is built and takes more than the recipe to see."""
     recipe = loaded.recipe
-    problems = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
+    found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
-        problems += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
+        found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
     if recipe.os.debian is None:
-        problems.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
-    spec = None
+        found.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
     try:
-        spec = catalogue.load(recipe.kernel.use, paths.project_root(), loaded.where(("kernel", "use")))
+        _kernel(loaded)
     except RecipeError as error:
-        problems += error.problems
-    if problems or spec is None:
-        raise RecipeError(problems or [Problem("no kernel")])
-    return spec
+        found += error.problems
+    return found
+
+
+def _kernel(loaded: Loaded) -> catalogue.KernelSpec:
+    return catalogue.load(loaded.recipe.kernel.use, paths.project_root(), loaded.where(("kernel", "use")))
 
 
 def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:

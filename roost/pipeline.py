@@ -58,7 +58,7 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
     """
     from roost import construction, submission
 
-    loaded = loader.load(name, paths.project_root(), sets)
+    loaded = loader.load(name, paths.project_root(), sets, construction.problems)
     folder = folder_of(loaded.recipe.name)
     stages = Stages(events)
     with staging.lock(folder, lambda: events.note(f"another build of {loaded.recipe.name} is running: waiting for it")):
@@ -95,8 +95,7 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     for name in names or loader.names(project):
         problems: list[str] = []
         try:
-            for loaded in loader.load_all(name, project, sets):
-                construction.checked(loaded)
+            loader.load_all(name, project, sets, construction.problems)
         except RoostError as error:
             problems = [str(problem) for problem in error.problems]
         results.append({"name": name, "ok": not problems, "problems": problems})

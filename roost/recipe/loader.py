@@ -8,7 +8,7 @@ on the way is collected and raised as one `RecipeError`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,14 @@ class Loaded:
             if not any(entry.path[: len(path)] == path or path[: len(entry.path)] == entry.path for path in given)
         ]
         return (*written, *default)
+
+
+Further = Callable[[Loaded], Sequence[Problem]]
+
+
+def nothing_further(_loaded: Loaded) -> Sequence[Problem]:
+    """Find nothing more than the recipe itself shows."""
+    return ()
 
 
 def _defaults(value: Any, path: tuple[str | int, ...]) -> list[Resolved]:
@@ -212,7 +220,7 @@ def _with(variant: Variant, key: str, value: Node) -> Variant:
     return replace(variant, tree=tree, problems=(*variant.problems, *([problem] if problem else [])))
 
 
-def _loaded(variant: Variant, reader: _Reader) -> Loaded:
+def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
     """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
     recipe, tree, found = validate(variant.tree)
     semantic = checks.problems(tree, whole=not variant.tree.incomplete)
@@ -223,12 +231,19 @@ def _loaded(variant: Variant, reader: _Reader) -> Loaded:
     if semantic:
         # The model's check of the whole recipe says again, without a place, what the checks say with one.
         problems = [problem for problem in problems if problem not in found or problem.where != tree.where]
-    if problems or recipe is None:
+    loaded = None
+    if recipe is not None:
+        loaded = Loaded(recipe, reader.main, tuple(reader.files), tree if problems else variant.tree)
+    if loaded is not None:
+        # What is left without the mistakes may have more of them; one complaint about a place is enough.
+        places = {problem.where for problem in problems}
+        problems += [problem for problem in further(loaded) if not problems or problem.where not in {*places, None}]
+    if problems or loaded is None:
         raise RecipeError(_in_order(problems, reader.files))
-    return Loaded(recipe, reader.main, tuple(reader.files), variant.tree)
+    return loaded
 
 
-def _choose(path: Path, name: str | None, sets: Sequence[str]) -> Loaded:
+def _choose(path: Path, name: str | None, sets: Sequence[str], further: Further) -> Loaded:
     """Return the image `name` of a recipe file; the only one when the name is None."""
     made, reader = _variants(path, sets)
     if not made:
@@ -240,7 +255,7 @@ def _choose(path: Path, name: str | None, sets: Sequence[str]) -> Loaded:
         names = [variant.name or "?" for variant in made]
         where = Location(display(path))
         raise RecipeError([Problem(f"makes {len(made)} images: {listed(names)}", where, "name one of them")])
-    return _loaded(chosen, reader)
+    return _loaded(chosen, reader, further)
 
 
 def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
@@ -271,26 +286,32 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     raise RecipeError([Problem(f"there is no recipe '{shown(given)}'", None, hint)])
 
 
-def load(name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = ()) -> Loaded:
+def load(
+    name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = (), further: Further = nothing_further
+) -> Loaded:
     """Return the recipe NAME of `project`/recipes, or the one at a path; `sets` are `key=value` laid over it.
 
-    NAME may be one image of a matrix. Raises `RecipeError` with every mistake in it and its bases, in file order.
+    NAME may be one image of a matrix. `further` finds what is wrong for a caller who wants more than to read it; it
+    also sees recipes with mistakes, which are taken out of what it sees. Raises `RecipeError` with every mistake in it
+    and its bases, in file order.
     """
     path, name = _find(os.fspath(name_or_path), absolute(project))
-    return _choose(path, name, sets)
+    return _choose(path, name, sets, further)
 
 
-def load_all(name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = ()) -> tuple[Loaded, ...]:
+def load_all(
+    name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = (), further: Further = nothing_further
+) -> tuple[Loaded, ...]:
     """Return all images of a recipe: one, or those of its matrix. Raises `RecipeError` as `load`, for all of them."""
     path, name = _find(os.fspath(name_or_path), absolute(project))
     if name is not None:
-        return (_choose(path, name, sets),)
+        return (_choose(path, name, sets, further),)
     made, reader = _variants(path, sets)
     problems: list[Problem] = [] if made else list(reader.problems)
     loaded = []
     for variant in made:
         try:
-            loaded.append(_loaded(variant, reader))
+            loaded.append(_loaded(variant, reader, further))
         except RecipeError as error:
             problems += error.problems
     if problems:

@@ -26,7 +26,9 @@ _ROUNDS = 6
 
 
 def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
-    """Return the recipe, or None with the problems found; and the tree with the mistakes taken out.
+    """Return the recipe, the tree with the mistakes taken out, and the mistakes; the recipe is that of this tree.
+
+    It is None when what is left is no recipe.
 
     Values are taken as they are written: no text becomes a number, no number text.
     """
@@ -39,7 +41,7 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
         except ValidationError as error:
             errors = error.errors(include_url=False)
         else:
-            return (None if problems else recipe), tree, problems
+            return recipe, tree, problems
         before = tree
         for found in _joined(before, errors):
             path, node = _locate(before, found)
@@ -118,6 +120,9 @@ def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
     for error in errors:
         path, node = _locate(tree, error)
         if node is None or not path:
+            # What an element of a list lost with its wrong values is not missing: the element goes.
+            if _is_remnant(tree, path[:-1]):
+                removed.add(path[:-1])
             continue
         if error["type"] == "extra_forbidden":
             known = keys(path[:-1])
@@ -129,9 +134,17 @@ def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
         elif error["type"] in {"value_error", "assertion_error", "too_short"} and isinstance(
             node.value, Mapping | tuple
         ):
+            if _is_remnant(tree, path):
+                removed.add(path)
             continue
         removed.add(path)
     return _without(tree, (), removed, renamed)
+
+
+def _is_remnant(tree: Node, path: tuple[str | int, ...]) -> bool:
+    """Return whether there is an element of a list at `path` whose mistakes have been taken out."""
+    node = tree.find(path) if path and isinstance(path[-1], int) else None
+    return node is not None and node.incomplete
 
 
 def _without(

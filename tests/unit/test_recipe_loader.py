@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roost import construction
 from roost.errors import RecipeError
 from roost.recipe import loader, messages
 from roost.recipe.loader import Loaded
@@ -556,3 +557,24 @@ def test_a_base_with_control_characters_is_shown_escaped(project: Project) -> No
     with pytest.raises(RecipeError) as caught:
         loader.load_all(path, project.folder)
     assert all(str(problem).isprintable() for problem in caught.value.problems)
+
+
+def test_what_only_a_build_would_see_is_told_with_the_rest(tmp_path: Path) -> None:
+    """An unknown kernel and a file system that is too small once came up only when all else was right."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/five.yaml").write_text(
+        "name: five\n"
+        "os: {debian: {suite: bookworm, pakages: [x]}}\n"
+        "kernel: {use: debain}\n"
+        "machine: {memory: lots}\n"
+        "disks:\n"
+        "  - {name: root, partitions: [{mount: /, filesystem: xfs, size: 20MiB}]}\n"
+        "submit: {return: [io]}\n"
+        "files: [{path: x, content: a}]\n"
+    )
+    with pytest.raises(RecipeError) as raised:
+        loader.load("five", tmp_path, (), construction.problems)
+    found = [(problem.where.line, problem.what) for problem in raised.value.problems if problem.where]
+    assert [line for line, _ in found] == [2, 3, 4, 6, 7, 8], found
+    assert "debain" in found[1][1]
+    assert "too small for xfs" in found[3][1]
