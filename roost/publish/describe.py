@@ -43,6 +43,21 @@ def submit_description(
     `remarks` become comments at its head. Raises `RecipeError` when the recipe does not allow it or the lint calls any
     of it an error, `UsageError` for a hypervisor that the image is not made for.
     """
+    whole, lines = descriptions(recipe, hypervisor, files, root, remarks=remarks, jobs=jobs, templates=templates)
+    return lines if snippet else whole
+
+
+def descriptions(
+    recipe: Recipe,
+    hypervisor: Hypervisor,
+    files: Sequence[ReleaseFile],
+    root: str | None,
+    *,
+    remarks: Sequence[str] = (),
+    jobs: Path | None = None,
+    templates: Sequence[Path] = (),
+) -> tuple[str, str]:
+    """Return the description and its lines about disks; see `submit_description`."""
     if hypervisor not in recipe.hypervisors:
         made = ", ".join(recipe.hypervisors)
         raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
@@ -57,8 +72,8 @@ def submit_description(
     values = replace(values, inputs=tuple(places.get(item, item) for item in values.inputs))
     whole = emit.render(values, "submit.j2", templates)
     emit.judge(whole, f"{hypervisor}.sub")
-    text = emit.render(values, "snippet.j2", templates) if snippet else whole
-    return "".join(f"# {_comment(remark)}\n" for remark in remarks) + text
+    head = "".join(f"# {_comment(remark)}\n" for remark in remarks)
+    return head + whole, head + emit.render(values, "snippet.j2", templates)
 
 
 def _comment(remark: str) -> str:
@@ -78,18 +93,8 @@ def by_transfer(
     found = {}
     for transfer, root in roots.items():
         try:
-            found[transfer] = {
-                kind: submit_description(
-                    recipe,
-                    hypervisor,
-                    files,
-                    root,
-                    remarks=remarks,
-                    snippet=kind == "snippet",
-                    templates=templates,
-                )
-                for kind in ("description", "snippet")
-            }
+            whole, snippet = descriptions(recipe, hypervisor, files, root, remarks=remarks, templates=templates)
+            found[transfer] = {"description": whole, "snippet": snippet}
         except RecipeError as error:
             found[transfer] = {"refused": "; ".join(problem.what for problem in error.problems)}
     return found

@@ -96,7 +96,7 @@ def find(url: str) -> Scope:
     ):
         root, name, _ = _above(url, 1)
         return Scope(root, name, None)
-    if not any(_versions(here, name.rstrip("/")) for name in names if name.endswith("/")) and layout.KEYS not in names:
+    if not any(versions(here, name.rstrip("/")) for name in names if name.endswith("/")) and layout.KEYS not in names:
         raise UsageError(f"{url} is no catalogue, and no image or version of one", hint="inv publish NAME --to URL")
     return Scope(here, None, None)
 
@@ -128,12 +128,12 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
     for name in names:
         if not layout.is_name(name):
             continue
-        versions = [scope.version] if scope.version else _versions(target, name)
-        for number, version in enumerate(versions):
-            events.progress(f"verify {name}", number, len(versions))
+        listed = [scope.version] if scope.version else versions(target, name)
+        for number, version in enumerate(listed):
+            events.progress(f"verify {name}", number, len(listed))
             found.append(_version(target, name, version, keys, bases))
         if not scope.version:
-            problems += _latest(target, name, versions)
+            problems += _latest(target, name, listed)
     if not found:
         # Nothing is listed yet, so nobody has signed anything.
         problems.clear()
@@ -147,7 +147,7 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
     }
 
 
-def _versions(target: Target, name: str) -> list[str]:
+def versions(target: Target, name: str) -> list[str]:
     """Return the versions of an image that are listed: those with release.json."""
     if not layout.is_name(name):
         return []

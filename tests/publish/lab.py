@@ -26,7 +26,7 @@ from roost import inputs, manifest, publishing, staging, submission
 from roost.boot import seal
 from roost.events import Silent
 from roost.manifest import BuiltFile, Manifest
-from roost.publish import gate, provenance, signature
+from roost.publish import gate, provenance, sbom, signature
 from roost.publish.target import open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -49,8 +49,15 @@ def load(root: Path, name: str = NAME) -> Loaded:
     return loader.load(name, root)
 
 
-def built(root: Path, seed: int = 0, *, name: str = NAME, files: Mapping[str, bytes] | None = None) -> Path:
-    """Make build/NAME of a project, not booted; the same seed makes the same bytes."""
+def built(
+    root: Path,
+    seed: int = 0,
+    *,
+    name: str = NAME,
+    files: Mapping[str, bytes] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
+    """Make build/NAME of a project, not booted; the same seed makes the same bytes. With `facts` it has an SBOM."""
     loaded = load(root, name)
     folder = root / "build" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -70,10 +77,12 @@ def built(root: Path, seed: int = 0, *, name: str = NAME, files: Mapping[str, by
         {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "rootfs": "0" * 64},
         {"epoch": EPOCH, "index": ["ab" * 32], "files": {"files/run": f"755 {'cd' * 32}"}},
         tuple(records),
-        {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]},
+        facts or {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]},
         {"disks": 1.0},
     )
     manifest.write(folder, record)
+    if facts is not None:
+        (folder / sbom.NAME).write_bytes(sbom.document(name, loaded.recipe.description, facts, epoch=EPOCH))
     return folder
 
 
@@ -136,11 +145,12 @@ def rewrite_manifest(folder: Path, **files: str) -> None:
 
 def publish(root: Path, url: str, **options: Any) -> publishing.Published:
     """Send a build folder through the real gate into a catalogue."""
-    folder = root / "build" / NAME
+    name = str(options.pop("name", NAME))
+    folder = root / "build" / name
     target = open_target(url)
     allow = bool(options.pop("allow_untested", False))
     with staging.lock(folder, lambda: None):
-        passed = gate.examine(load(root), folder, allow_untested=allow)
+        passed = gate.examine(load(root, name), folder, allow_untested=allow)
         key = signature.load_private_key(None, Silent())
         return publishing.write(passed, target, private_key=key, events=Silent(), **options)
 

@@ -1,0 +1,114 @@
+"""The submit lines that a reader chooses from: by hypervisor and transfer, the catalogue's place marked in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from roost.catalogue.read import Version
+from roost.condor import emit
+from roost.errors import ImageError, RoostError
+from roost.host import paths
+from roost.publish import describe
+from roost.publish.target import Target
+
+#: What stands where nobody has said how jobs reach the catalogue.
+UNKNOWN = {"shared": "/path/of/the/catalogue", "url": "https://catalogue.invalid/images"}
+TRANSFERS = ("files", "shared", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where jobs find the catalogue: as a shared folder, by URL; None: nobody knows."""
+
+    shared: str | None
+    url: str | None
+
+    def of(self, transfer: str) -> tuple[str | None, bool]:
+        """Return the root for a transfer, and whether it is a real one."""
+        known = {"files": None, "shared": self.shared, "url": self.url}[transfer]
+        return (known, True) if known is not None or transfer == "files" else (UNKNOWN[transfer], False)
+
+
+def roots(target: Target, public: str | None) -> Roots:
+    """Return where jobs find a catalogue; `public` is a URL or an absolute path that the user has said."""
+    shared = str(target.local) if target.local is not None else None
+    scheme = target.url.partition("://")[0]
+    url = target.url if scheme in {"http", "https", "osdf"} else f"file://{shared}" if shared else None
+    if public is None:
+        return Roots(shared, url)
+    given = public.rstrip("/")
+    return Roots(shared, given) if "://" in given else Roots(given, url if url != f"file://{shared}" else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One choice: `whole` and `snippet` as pieces of text, every second piece being the catalogue's root.
+
+    `known` is false when the root is only a placeholder. `refused` says why there are no lines.
+    """
+
+    hypervisor: str
+    transfer: str
+    root: str
+    known: bool
+    whole: tuple[str, ...] = ()
+    snippet: tuple[str, ...] = ()
+    refused: str = ""
+
+
+def choices(version: Version, where: Roots) -> list[Lines]:
+    """Return the lines of a version for each of its hypervisors and each transfer."""
+    return list(_choices(version, where))
+
+
+def _choices(version: Version, where: Roots) -> Iterator[Lines]:
+    remarks = {side.hypervisor: _remark(version, side.hypervisor) for side in version.sides}
+    for hypervisor in (side.hypervisor for side in version.sides):
+        for transfer in TRANSFERS:
+            root, known = where.of(transfer)
+            try:
+                if version.recipe is None:
+                    whole, snippet = _published(version, hypervisor, transfer)
+                    yield Lines(hypervisor, transfer, "", True, (whole,), (snippet,))
+                    continue
+                whole, snippet = describe.descriptions(
+                    version.recipe,
+                    "xen" if hypervisor == "xen" else "kvm",
+                    version.images,
+                    root,
+                    remarks=remarks[hypervisor],
+                    templates=emit.template_folders(paths.project_root()),
+                )
+            except RoostError as error:
+                refused = "; ".join(problem.what for problem in error.problems)
+                yield Lines(hypervisor, transfer, root or "", known, refused=refused)
+                continue
+            yield Lines(hypervisor, transfer, root or "", known, _pieces(whole, root), _pieces(snippet, root))
+
+
+def _published(version: Version, hypervisor: str, transfer: str) -> tuple[str, str]:
+    """Return the description and its snippet as they were published with a release of another roost."""
+    try:
+        assert version.release is not None
+        said = version.release.raw["submit"][hypervisor][transfer]
+        return str(said["description"]), str(said["snippet"])
+    except (KeyError, TypeError) as error:
+        raise ImageError("another roost published this version, without lines for this transfer") from error
+
+
+def _remark(version: Version, hypervisor: str) -> list[str]:
+    said = version.release.raw.get("remarks") if version.release else None
+    remark = said.get(hypervisor) if isinstance(said, dict) else None
+    return [str(remark)] if remark else []
+
+
+def _pieces(text: str, root: str | None) -> tuple[str, ...]:
+    """Split a text at each root; text and roots take turns, text first."""
+    if not root:
+        return (text,)
+    parts = text.split(f"{root}/")
+    pieces = [parts[0]]
+    for part in parts[1:]:
+        pieces += [root, f"/{part}"]
+    return tuple(pieces)

@@ -1,0 +1,166 @@
+"""The pages as HTML: templates that escape everything, one style and one script whose sums are all that may run.
+
+Whatever a catalogue says (names, versions, packages, a guest's console) is a stranger's text. Autoescaping keeps it
+text; the Content-Security-Policy names the sha256 of roost's own style and script, so that nothing else would run even
+if it did not; and no page asks for anything from a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from roost.boot.report import timeline
+from roost.catalogue.changes import KINDS, Changes, between
+from roost.catalogue.lines import Lines, Roots, choices
+from roost.catalogue.read import Catalogue, Image, Version
+from roost.recipe.quantities import format_size
+
+TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (TEMPLATES / "style.css").read_text()
+_SCRIPT = (TEMPLATES / "script.js").read_text()
+
+
+def _source(text: str) -> str:
+    """Return the Content-Security-Policy's source of an inline text: its sum."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+POLICY = (
+    f"default-src 'none'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; base-uri 'none'; "
+    "form-action 'none'"
+)
+
+#: How the transfers are told to people: the name of the choice, what it means.
+TRANSFERS = {
+    "files": ("Files", "Download the files into the folder of the submit description; each job gets copies of them."),
+    "shared": ("Shared folder", "The access point reads the catalogue as a folder; each job gets copies of the files."),
+    "url": ("URL", "The execution point fetches the files itself; nothing passes through the access point."),
+}
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Renders the pages of one catalogue.
+
+    `files` is how a page links to published files: an http(s) URL, or the way from the site's root to the catalogue;
+    None: it does not.
+    """
+
+    catalogue: Catalogue
+    roots: Roots
+    files: str | None
+    _known: dict[tuple[str, str], Sequence[Lines]] = field(default_factory=dict)
+
+    @cached_property
+    def _environment(self) -> Environment:
+        environment = Environment(
+            loader=PackageLoader("roost.catalogue", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters.update(size=format_size, moment=_moment, seconds=_seconds, part=_part)
+        environment.globals.update(
+            style=_STYLE, script=_SCRIPT, policy=POLICY, transfers=TRANSFERS, kinds=KINDS, bars=_bars
+        )
+        return environment
+
+    def _render(self, template: str, up: str, **values: Any) -> bytes:
+        text = self._environment.get_template(template).render(
+            catalogue=self.catalogue, up=up, link=lambda path: self._link(path, up), **values
+        )
+        return text.encode("utf-8", "replace")
+
+    def _link(self, path: str, up: str) -> str | None:
+        """Return the address of a published file, or None when the page knows none."""
+        if self.files is None:
+            return None
+        root = self.files if "://" in self.files else f"{up}{self.files}"
+        return f"{root}/{quote(path)}"
+
+    def index(self) -> bytes:
+        """Return the page of all images."""
+        keys = sorted({one.signed_by for image in self.catalogue.images for one in image.versions if one.signed_by})
+        return self._render("index.html.j2", "", images=self.catalogue.images, keys=keys)
+
+    def image(self, image: Image) -> bytes:
+        """Return the page of an image: its current version, all its versions, and what changed between them."""
+        steps = history(image)
+        return self._render(
+            "image.html.j2",
+            "../",
+            image=image,
+            version=image.current,
+            lines=self._lines(image.current),
+            steps=steps,
+            changes=steps.get(image.current.version),
+            data=_compared(image, steps),
+        )
+
+    def version(self, image: Image, version: Version) -> bytes:
+        """Return the page of one version."""
+        return self._render(
+            "version.html.j2",
+            "../../",
+            image=image,
+            version=version,
+            lines=self._lines(version),
+            changes=history(image).get(version.version),
+        )
+
+    def _lines(self, version: Version) -> Sequence[Lines]:
+        key = (version.name, version.version)
+        if key not in self._known:
+            self._known[key] = () if version.problem else choices(version, self.roots)
+        return self._known[key]
+
+
+def history(image: Image) -> Mapping[str, Changes]:
+    """Return what each version changed of the one before it, by version; the oldest changed nothing."""
+    good = [one for one in image.versions if not one.problem]
+    return {newer.version: between(older, newer) for newer, older in itertools.pairwise(good)}
+
+
+def _compared(image: Image, steps: Mapping[str, Changes]) -> dict[str, Any]:
+    """Return what the page's script composes any two versions' differences from: the oldest version first."""
+    versions = [one.version for one in reversed(image.versions) if not one.problem]
+    return {
+        "versions": versions,
+        "steps": [[[one.kind, one.what, one.old, one.new] for one in steps[version].items] for version in versions[1:]],
+    }
+
+
+def _moment(text: str) -> str:
+    """Return a time of RFC 3339 as people read it."""
+    return f"{text[:10]} {text[11:16]} UTC" if len(text) == 20 and text.endswith("Z") else text
+
+
+def _seconds(taken: float) -> str:
+    return f"{taken:.1f} s" if taken < 100 else f"{taken:.0f} s"
+
+
+def _part(sha: str) -> str:
+    return sha[:12]
+
+
+def _bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the timeline's bars with their place in per cent, of the guest's phases only."""
+    guest = [bar for bar in timeline(seconds) if bar["kind"] == "guest"]
+    whole = math.fsum(bar["seconds"] for bar in guest) or 1.0
+    at = 0.0
+    for number, bar in enumerate(guest):
+        bar |= {"at": round(100 * at / whole, 3), "width": round(100 * bar["seconds"] / whole, 3), "tone": number % 6}
+        at += bar["seconds"]
+    return guest

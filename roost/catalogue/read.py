@@ -1,0 +1,315 @@
+"""What a catalogue holds, read for people: images, their versions, how each was tested, what is in it.
+
+Only what the version's signed sums list is believed: release.json by the signature, every other file by the sum that
+release.json gives it. A version that is not as it was signed is kept with the reason, and with nothing of its content.
+No disk is read: `inv verify` does that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from roost.boot.console import LINE, clean
+from roost.errors import ImageError, RecipeError
+from roost.events import Events
+from roost.publish import layout, signature, verify
+from roost.publish.layout import Release, ReleaseFile
+from roost.publish.release import IMAGE_ROLES
+from roost.publish.target import Target
+from roost.recipe.model import Recipe
+from roost.recipe.quantities import format_size
+
+#: Longest text that is shown of any one value of a catalogue, and the most lines of a console.
+LONGEST = 400
+CONSOLE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How an image was tested for one hypervisor; `seconds` are the phases of its boot, `console` its last lines."""
+
+    hypervisor: str
+    verdict: str
+    accelerator: str = ""
+    booted_at: str = ""
+    cause: str = ""
+    machine: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    expectations: tuple[tuple[bool, str, str], ...] = ()
+    console: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of the guest's own database."""
+
+    name: str
+    version: str
+    architecture: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version; `problem` says why nothing of it is believed. Sizes are in bytes."""
+
+    name: str
+    version: str
+    created: str = ""
+    description: str = ""
+    untested: bool = False
+    sides: tuple[Side, ...] = ()
+    files: tuple[ReleaseFile, ...] = ()
+    packages: tuple[Package, ...] = ()
+    kernel: str = ""
+    system: str = ""
+    signed_by: str = ""
+    recipe: Recipe | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    release: Release | None = None
+    problem: str = ""
+
+    @property
+    def images(self) -> tuple[ReleaseFile, ...]:
+        """The disks and kernels, which is what a job needs."""
+        return tuple(file for file in self.files if file.role in IMAGE_ROLES)
+
+    @property
+    def transfer(self) -> int:
+        """Bytes of disks and kernels as transferred."""
+        return sum(file.size for file in self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its versions, the newest first; `latest` is what latest.json names."""
+
+    name: str
+    latest: str
+    versions: tuple[Version, ...]
+
+    @property
+    def current(self) -> Version:
+        """The version to take: the latest if it can be believed, else the newest that can."""
+        good = [one for one in self.versions if not one.problem]
+        return next((one for one in good if one.version == self.latest), (good or self.versions)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that a catalogue lists, by name."""
+
+    target: Target
+    images: tuple[Image, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with what it lists, a line each."""
+        return [one.problem for image in self.images for one in image.versions if one.problem]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv catalogue --json`."""
+        return {
+            "url": self.target.url,
+            "ok": not self.problems,
+            "images": [
+                {
+                    "name": image.name,
+                    "description": image.current.description,
+                    "latest": image.latest or None,
+                    "versions": [_json(one) for one in image.versions],
+                }
+                for image in self.images
+            ],
+        }
+
+
+def _json(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "created": version.created,
+        "untested": version.untested,
+        "hypervisors": {side.hypervisor: side.verdict for side in version.sides},
+        "transfer": version.transfer,
+        "files": [file.to_json() for file in version.images],
+        "packages": len(version.packages),
+        "kernel": version.kernel,
+        "signed_by": version.signed_by or None,
+        "problem": version.problem or None,
+    }
+
+
+def read(url: str, events: Events) -> Catalogue:
+    """Read a catalogue, or one image or version of it; raise `UsageError` when there is none."""
+    scope = verify.find(url)
+    target = scope.target
+    names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
+    images = []
+    for number, name in enumerate(sorted(names)):
+        events.progress("catalogue", number, len(names))
+        if not layout.is_name(name):
+            continue
+        listed = [scope.version] if scope.version else verify.versions(target, name)
+        found = [read_version(target, name, one) for one in listed]
+        if found:
+            found.sort(key=lambda one: (one.created, one.version), reverse=True)
+            images.append(Image(name, _latest(target, name), tuple(found)))
+    return Catalogue(target, tuple(images))
+
+
+def _latest(target: Target, name: str) -> str:
+    said = _parsed(target.read(f"{name}/{layout.LATEST}"))
+    return str(said.get("version", ""))
+
+
+def read_version(target: Target, name: str, version: str) -> Version:
+    """Read what one version says of itself."""
+    path = f"{name}/{version}/{layout.RELEASE}"
+    try:
+        data = target.read(path)
+        if data is None:
+            raise ImageError(f"{path} is missing")
+        verify.check_release(target, name, version, data)
+        release = layout.parse_release(data, path)
+        if (release.name, release.version) != (name, version):
+            raise ImageError(f"{path} is of {release.name} {release.version}")
+        return _told(target, release)
+    except ImageError as error:
+        return Version(name, version, problem=error.problem.what)
+
+
+def _told(target: Target, release: Release) -> Version:
+    def content(name: str) -> Mapping[str, Any]:
+        file = next((one for one in release.files if one.name == name), None)
+        if file is None:
+            return {}
+        data = target.read(file.path)
+        if data is None or layout.sha256(data) != file.sha256:
+            raise ImageError(f"{file.path} is not as it was signed")
+        return _parsed(data)
+
+    raw = release.raw
+    manifest = content(layout.MANIFEST)
+    facts = _mapping(manifest.get("facts"))
+    signer = signature.signer(target.read(f"{release.folder}/{layout.SIGNATURE}") or b"")
+    return Version(
+        name=release.name,
+        version=release.version,
+        created=_text(release.created),
+        description=_text(raw.get("description")),
+        untested=release.untested,
+        sides=tuple(
+            _side(_text(name), _mapping(said), content(f"boot/{name}.json"))
+            for name, said in _mapping(raw.get("hypervisors")).items()
+        ),
+        files=release.files,
+        packages=_packages(content(layout.SBOM), raw),
+        kernel=_kernel(facts, raw),
+        system=_text(_mapping(facts.get("os")).get("PRETTY_NAME")),
+        signed_by=signer[0].fingerprint if signer else "",
+        recipe=_recipe(manifest.get("recipe")),
+        settings=dict(_flat(manifest.get("recipe"))),
+        sources={_text(key): _text(value) for key, value in _mapping(_inputs(manifest).get("files")).items()},
+        release=release,
+    )
+
+
+def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Side:
+    seconds = {
+        _text(phase): float(taken)
+        for phase, taken in _mapping(verdict.get("seconds")).items()
+        if isinstance(taken, int | float) and 0 <= taken < 1e6
+    }
+    lines = str(verdict.get("console") or "").encode("utf-8", "replace").splitlines()
+    return Side(
+        hypervisor=name,
+        verdict=_text(said.get("verdict")),
+        accelerator=_text(said.get("accelerator")),
+        booted_at=_text(said.get("booted_at")),
+        cause=_text(said.get("cause")),
+        machine=_text(said.get("machine")),
+        seconds=seconds,
+        expectations=tuple(
+            (one.get("met") is True, _text(one.get("what")), _text(one.get("seen")))
+            for one in _sequence(verdict.get("expectations"))
+        ),
+        console=tuple(clean(line[:LINE])[:LONGEST] for line in lines[-CONSOLE:]),
+    )
+
+
+def _packages(sbom: Mapping[str, Any], raw: Mapping[str, Any]) -> tuple[Package, ...]:
+    """Return the packages by name: of the SBOM, else of release.json."""
+    entries = _sequence(sbom.get("components")) or _sequence(raw.get("packages"))
+    found = set()
+    for entry in entries:
+        if entry.get("scope") == "excluded":
+            # Removed from the guest, and only its configuration left.
+            continue
+        told = {str(one.get("name")): _text(one.get("value")) for one in _sequence(entry.get("properties"))}
+        found.add(
+            Package(
+                _text(entry.get("name")),
+                _text(entry.get("version")),
+                told.get("roost:dpkg:architecture", ""),
+                told.get("roost:dpkg:source", ""),
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (one.name, one.architecture, one.version)))
+
+
+def _kernel(facts: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
+    kernels = [_text(one.get("version")) for one in _sequence(facts.get("kernels"))]
+    return ", ".join(kernels) or _text(raw.get("kernel"))
+
+
+def _recipe(value: object) -> Recipe | None:
+    try:
+        return Recipe.model_validate(value)
+    except (ValueError, TypeError, RecipeError):
+        # Another roost's recipe: its lines are then those that were published with it.
+        return None
+
+
+def _inputs(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(manifest.get("inputs"))
+
+
+def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
+    """Return the settings of a recipe as key → value with dotted keys; lists of plain values stay together."""
+    if isinstance(value, Mapping):
+        return [pair for key, one in value.items() for pair in _flat(one, f"{prefix}.{key}" if prefix else str(key))]
+    if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+        return [pair for number, one in enumerate(value) for pair in _flat(one, f"{prefix}[{number}]")]
+    if value is None or value == []:
+        return []
+    if isinstance(value, int) and value >= 1 << 20 and value % 1024 == 0:
+        # A size, as recipes write it.
+        return [(_text(prefix), format_size(value))]
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [(_text(prefix), _text(shown))]
+
+
+def _parsed(data: bytes | None) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(data or b""))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> Sequence[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    """Return a value as one line of harmless length."""
+    text = "" if value is None else str(value)
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

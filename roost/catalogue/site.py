@@ -1,0 +1,81 @@
+"""Writes the pages into a folder, which is the new site or still the old one, whenever the writer is killed.
+
+    DIR/index.html                       all images
+    DIR/images/NAME.html                 an image: its current version, and what changed from version to version
+    DIR/versions/NAME/VERSION.html       one version
+
+The same catalogue gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost import staging
+from roost.catalogue.lines import roots
+from roost.catalogue.page import Pages
+from roost.catalogue.read import Catalogue
+from roost.errors import HostError, UsageError
+from roost.events import Events
+
+#: In a folder that is ours to replace.
+MARK = ".roost-catalogue"
+
+
+def write(catalogue: Catalogue, folder: Path, *, public: str | None, events: Events) -> Path:
+    """Write the site; return the folder. `public` is the URL or path under which jobs find the catalogue.
+
+    Raises `UsageError` for a folder that holds anything else than an earlier site.
+    """
+    if public is not None and "://" not in public and not public.startswith("/"):
+        raise UsageError(f"--public {public} is neither a URL nor an absolute path")
+    final = Path(os.path.abspath(folder)).resolve()  # noqa: PTH100
+    _check(catalogue, final)
+    where = roots(catalogue.target, public)
+    pages = Pages(catalogue, where, _files(catalogue, where.url, final))
+    try:
+        with staging.lock(final, lambda: events.note(f"{final} is being written by another: waiting")):
+            _check(catalogue, final)
+            with staging.staged(final) as new:
+                for path, data in _pages(pages):
+                    file = new / path
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(data)
+                (new / MARK).write_text("written by inv catalogue, which replaces this folder\n")
+    except OSError as error:
+        raise HostError(f"{final} cannot be written: {error.strerror or error}") from error
+    return final
+
+
+def _pages(pages: Pages) -> Iterator[tuple[str, bytes]]:
+    yield "index.html", pages.index()
+    for image in pages.catalogue.images:
+        yield f"images/{image.name}.html", pages.image(image)
+        for version in image.versions:
+            yield f"versions/{image.name}/{version.version}.html", pages.version(image, version)
+
+
+def _check(catalogue: Catalogue, final: Path) -> None:
+    if catalogue.target.local is not None and final == catalogue.target.local.resolve():
+        raise UsageError(f"{final} is the catalogue itself", hint=f"--html {final}/web")
+    if not final.exists():
+        return
+    if not final.is_dir():
+        raise UsageError(f"{final} is no folder")
+    if any(final.iterdir()) and not (final / MARK).is_file():
+        raise UsageError(
+            f"{final} holds something else, and writing the catalogue would replace it",
+            hint="name a folder that does not exist, or is empty",
+        )
+
+
+def _files(catalogue: Catalogue, url: str | None, final: Path) -> str | None:
+    """Return how the site's root page reaches published files: by URL, or by the way to a folder that it lies in."""
+    if url is not None and url.partition("://")[0] in {"http", "https"}:
+        return url
+    local = catalogue.target.local
+    if local is None or not final.is_relative_to(local.resolve()):
+        return None
+    return "/".join([".."] * len(final.relative_to(local.resolve()).parts))
