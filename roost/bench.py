@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import construction
+from roost import planning
 from roost.boot import accelerator
 from roost.errors import ToolError
 from roost.events import Events, Stages
 from roost.host import paths, process
 from roost.recipe import loader
+from roost.rootfs.debian import Bootstrap
 
 RECIPE = "debian-12"
 
@@ -58,9 +59,10 @@ def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | 
 def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
     """Return mmdebstrap's command line for the same packages, nothing else asked of it."""
     loaded = loader.load(RECIPE, project)
-    made = construction.plan(loaded, Stages(events), scratch)
-    source = made.bootstrap.debian
-    packages = ",".join(made.bootstrap.packages)
+    made = planning.plan(loaded, Stages(events), scratch)
+    assert isinstance(made.source, Bootstrap)
+    source = made.source.debian
+    packages = ",".join(made.source.packages)
     mirror = [source.mirror] if source.mirror else []
     return [
         "mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", source.suite,

@@ -1,4 +1,4 @@
-"""Building one image: a plan with the key of all inputs, then the stages in their order.
+"""Building one planned image: the stages in their order.
 
 The witness reads the finished image through libguestfs while the host packs and sums it; nothing appears in
 build/ before both are done.
@@ -12,30 +12,28 @@ import hashlib
 import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from roost import cache, inputs, manifest, staging, submission
 from roost.boot import accelerator
-from roost.condor import from_recipe, placement
+from roost.condor import placement
 from roost.disk import ahead, grub, qemu_img, readback, write
-from roost.disk import check as disk_check
 from roost.disk.layout import boot_filesystem
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
-from roost.errors import HostError, ImageError, Problem, RecipeError
+from roost.errors import HostError, ImageError
 from roost.events import Stages
 from roost.host import namespace, paths
-from roost.kernel import catalogue, initrd, inspect
+from roost.kernel import inspect
 from roost.kernel.cmdline import command_line
 from roost.manifest import BuiltFile, Manifest
+from roost.planning import Plan
 from roost.publish import sbom
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
-from roost.rootfs import archive, assemble, debian, overlay
-from roost.rootfs.debian import Bootstrap
+from roost.rootfs import assemble, overlay
 from roost.rootfs.overlay import Item
 
 #: The nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
@@ -49,69 +47,6 @@ DEVICES = (
     DeviceNode("/dev/urandom", "c", 1, 9, 0o666),
     DeviceNode("/dev/zero", "c", 1, 5, 0o666),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be built: the recipe, its root tree, the key of the whole image."""
-
-    loaded: Loaded
-    bootstrap: Bootstrap
-    key: str
-
-
-def checked(loaded: Loaded) -> catalogue.KernelSpec:
-    """Return the recipe's kernel; raise `RecipeError` with everything that is wrong before anything is built."""
-    found = problems(loaded)
-    if found:
-        raise RecipeError(found)
-    return _kernel(loaded)
-
-
-def problems(loaded: Loaded) -> list[Problem]:
-    """Return everything that is wrong before anything is built and takes more than the recipe to see."""
-    recipe = loaded.recipe
-    found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
-    for hypervisor in recipe.hypervisors:
-        found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
-    if recipe.os.debian is None:
-        found.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
-    try:
-        _kernel(loaded)
-    except RecipeError as error:
-        found += error.problems
-    return found
-
-
-def _kernel(loaded: Loaded) -> catalogue.KernelSpec:
-    return catalogue.load(loaded.recipe.kernel.use, paths.project_root(), loaded.where(("kernel", "use")))
-
-
-def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
-    """Return the plan of an image: reads local files and the archive's signed index, nothing more."""
-    spec = checked(loaded)
-    recipe = loaded.recipe
-    source = recipe.os.debian
-    assert source is not None
-    index = archive.index(source, cache.default(), log_dir / "archive.log", stages.events)
-    wanted = Bootstrap(
-        source,
-        spec,
-        recipe.kernel.initrd,
-        initrd.drivers(_mounted_early(recipe), xen="xen" in recipe.hypervisors),
-        index,
-        archive.epoch(index),
-    )
-    return Plan(loaded, wanted, inputs.image_key(recipe, loaded.folder, wanted.inputs()))
-
-
-def _mounted_early(recipe: Recipe) -> tuple[str, ...]:
-    """Return the file systems whose drivers the initrd holds: the root's, or all where the tree may have no modules."""
-    areas = [area for disk in (recipe.root_disk, *recipe.disks) for area in disk.areas]
-    root = next(area.filesystem for area in areas if area.mount == "/")
-    if recipe.kernel.initrd == "distribution":
-        return (root,)
-    return tuple(dict.fromkeys([root, *(area.filesystem for area in areas if area.filesystem != "swap")]))
 
 
 def log_folder(image: Path) -> Path:
@@ -144,7 +79,7 @@ def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: 
         sizes = _last_sizes(made.loaded.recipe, folder)
         log = log_dir / "readback.log"
         early = stack.enter_context(ahead.start(sizes, target, probed, log)) if sizes else None
-        tar = debian.bootstrap(made.bootstrap, cache.default(), stages, log_dir)
+        tar = made.source.make(cache.default(), stages, log_dir)
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if made.loaded.recipe.run else 2 * tar.stat().st_size
         work = stack.enter_context(cache.work_folder(room))
@@ -189,7 +124,7 @@ def _stages(
             tree,
             target,
             namespace=namespace.current(),
-            epoch=made.bootstrap.epoch,
+            epoch=made.source.epoch,
             log_dir=log_dir,
             reserved=early.files if early else None,
             accelerator=probed.result,
@@ -205,16 +140,14 @@ def _stages(
     for disk in written:
         if "raw" not in formats[disk.name]:
             disk.path.unlink()
-    bill = sbom.document(
-        recipe.name, recipe.description, {"kernel": kernel.version, **facts}, epoch=made.bootstrap.epoch
-    )
+    bill = sbom.document(recipe.name, recipe.description, {"kernel": kernel.version, **facts}, epoch=made.source.epoch)
     (target / sbom.NAME).write_bytes(bill)
     submission.write(made.loaded, files, target, folder)
     record = Manifest(
         recipe.name,
         made.key,
-        {"rootfs": made.bootstrap.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
-        {**made.bootstrap.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
+        {"rootfs": made.source.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
+        {**made.source.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         stages.seconds,
@@ -237,7 +170,7 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
         *_grub_items(made.loaded, kernel),
         *overlay.file_items(made.loaded, kernel.version),
     ]
-    assemble.furnish(made.loaded, tree, items, work, epoch=made.bootstrap.epoch, log_dir=log_dir)
+    assemble.furnish(made.loaded, tree, items, work, epoch=made.source.epoch, log_dir=log_dir)
     return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd), kernel
 
 

@@ -56,14 +56,14 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
 
     `sets` are `key=value` laid over the recipe.
     """
-    from roost import construction, submission
+    from roost import construction, planning, submission
 
-    loaded = loader.load(name, paths.project_root(), sets, construction.problems)
+    loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     folder = folder_of(loaded.recipe.name)
     stages = Stages(events)
     with staging.lock(folder, lambda: events.note(f"another build of {loaded.recipe.name} is running: waiting for it")):
         log_dir = construction.log_folder(folder)
-        plan = construction.plan(loaded, stages, log_dir)
+        plan = planning.plan(loaded, stages, log_dir)
         record = None if force else manifest.is_fresh(folder, plan.key)
         cached = record is not None
         if record is None:
@@ -88,14 +88,14 @@ def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
 
 def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     """Check recipes without building; all of each one's mistakes. No names: all recipes of the project."""
-    from roost import construction
+    from roost import planning
 
     project = paths.project_root()
     results = []
     for name in names or loader.names(project):
         problems: list[str] = []
         try:
-            loader.load_all(name, project, sets, construction.problems)
+            loader.load_all(name, project, sets, planning.problems)
         except RoostError as error:
             problems = [str(problem) for problem in error.problems]
         results.append({"name": name, "ok": not problems, "problems": problems})

@@ -69,6 +69,10 @@ class Bootstrap:
         """The key of the tree."""
         return key("rootfs", self.inputs())
 
+    def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
+        """Return the tar of the tree; see `bootstrap`."""
+        return bootstrap(self, cache, stages, log_dir)
+
 
 def _tool() -> str:
     status = Path(process.require("mmdebstrap", "mmdebstrap")).stat()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roost import construction
+from roost import planning
 from roost.errors import RecipeError
 from roost.recipe import loader, messages
 from roost.recipe.loader import Loaded
@@ -573,7 +573,7 @@ def test_what_only_a_build_would_see_is_told_with_the_rest(tmp_path: Path) -> No
         "files: [{path: x, content: a}]\n"
     )
     with pytest.raises(RecipeError) as raised:
-        loader.load("five", tmp_path, (), construction.problems)
+        loader.load("five", tmp_path, (), planning.problems)
     found = [(problem.where.line, problem.what) for problem in raised.value.problems if problem.where]
     assert [line for line, _ in found] == [2, 3, 4, 6, 7, 8], found
     assert "debain" in found[1][1]
