@@ -24,7 +24,7 @@ from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import HostError, ImageError
 from roost.events import Stages
-from roost.host import namespace, paths
+from roost.host import namespace, paths, rooted
 from roost.kernel import inspect
 from roost.kernel.cmdline import command_line
 from roost.manifest import BuiltFile, Manifest
@@ -163,7 +163,7 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     tree = work / "tree"
     assemble.unpack(tar, tree, log_dir / "unpack.log")
     kernel = inspect.newest(tree)
-    systemd = (tree / "usr/lib/systemd/systemd").exists()
+    systemd = rooted.resolve(tree, "sbin/init").name == "systemd"
     items = [
         *overlay.system_items(recipe),
         *overlay.job_items(recipe, systemd=systemd),
@@ -218,7 +218,7 @@ def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, t
     files = []
     for name, path in (("vmlinuz", kernel.kernel), ("initrd.img", kernel.initrd)):
         if path is not None:
-            shutil.copyfile(tree.path / path[1:], target / name)
+            shutil.copyfile(rooted.resolve(tree.path, path), target / name)
             (target / name).chmod(0o644)
             size = (target / name).stat().st_size
             files.append(

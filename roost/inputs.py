@@ -6,16 +6,19 @@ is ever taken for fresh and nothing is built twice.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from roost.host import process
+from roost.host import namespace, paths, process
 from roost.recipe.model import Recipe
+from roost.staging import write_atomically
 
 #: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
 TOOLS = (
@@ -53,9 +56,45 @@ def _local_names(recipe: Recipe) -> Iterator[str]:
         yield from (name for name in (entry.source, entry.template) if name is not None)
     for user in recipe.users:
         yield from user.ssh_keys
+
+
+def _source_names(recipe: Recipe) -> Iterator[str]:
     for source in (recipe.os.tree, recipe.os.tarball, recipe.os.image):
         if source is not None and source.path is not None:
             yield source.path
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of all names below a folder with their kind, mode, owner, size and times: no file is read.
+
+    It also changes where nothing in the folder did, in another copy of it. What belongs to the user's subordinate ids
+    is seen in the namespace only.
+    """
+    argv = ["find", str(folder), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
+            "-printf", r"%P\0%y %m %U %G %T@ %C@ %s %l\0"]  # fmt: skip
+    done = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {folder}")
+    fields = done.stdout.split(b"\0")
+    hashed = hashlib.sha256()
+    for name, facts in sorted(zip(fields[::2], fields[1::2], strict=False)):
+        hashed.update(name + b"\0" + facts + b"\0")
+    return hashed.hexdigest()
+
+
+def large_digest(path: Path) -> str:
+    """Return the sha256 of a file, read again only when its size or times have changed."""
+    seen = path.stat()
+    state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev]
+    note = paths.cache_root() / "digests" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads(note.read_text())
+        if known["state"] == state:
+            return str(known["sha256"])
+    found = file_digest(path)
+    # What was written a moment ago could be written again within the clock's tick.
+    if time.time_ns() - seen.st_mtime_ns > 2_000_000_000 and path.stat() == seen:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps({"state": state, "sha256": found}).encode())
+    return found
 
 
 def _walk(path: Path) -> Iterator[Path]:
@@ -83,6 +122,9 @@ def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
             found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = (
                 f"{status.st_mode & 0o7777:o} {content}"
             )
+    for name in _source_names(recipe):
+        path = folder / name
+        found[name] = f"tree {fingerprint(path)}" if path.is_dir() else f"source {large_digest(path)}"
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from roost import cache, inputs
 from roost.condor import from_recipe
@@ -17,9 +18,11 @@ from roost.events import Stages
 from roost.host import paths
 from roost.kernel import catalogue, initrd
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Recipe
-from roost.rootfs import archive
+from roost.recipe.model import Debian, Recipe
+from roost.rootfs import adopted, archive, given
+from roost.rootfs.adopted import Adopted
 from roost.rootfs.debian import Bootstrap
+from roost.rootfs.given import Base
 from roost.rootfs.source import Source
 
 
@@ -46,8 +49,12 @@ def problems(loaded: Loaded) -> list[Problem]:
     found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
-    if recipe.os.debian is None:
-        found.append(loaded.problem(("os",), "only the source debian can be built yet", "use os.debian"))
+    if recipe.os.image is not None:
+        found.append(loaded.problem(("os",), "the source image cannot be built yet", "use another source"))
+    # Whether a tree brings an initrd for its own kernel is seen when the tree is.
+    if recipe.os.debian is None and recipe.kernel.use is not None and recipe.kernel.initrd == "distribution":
+        what = "initramfs-tools runs in trees of the archive only, and a kernel that is added has no other initrd"
+        found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
     try:
         _kernel(loaded)
     except RecipeError as error:
@@ -56,31 +63,86 @@ def problems(loaded: Loaded) -> list[Problem]:
 
 
 def _kernel(loaded: Loaded) -> catalogue.KernelSpec:
-    return catalogue.load(loaded.recipe.kernel.use, paths.project_root(), loaded.where(("kernel", "use")))
+    """Return the kernel of the catalogue that the recipe names, or that its source gets when it has none."""
+    name = loaded.recipe.kernel.use or ("debian" if loaded.recipe.os.debian is not None else "debian-cloud")
+    return catalogue.load(name, paths.project_root(), loaded.where(("kernel", "use")))
 
 
 def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
-    """Return the plan of an image: reads local files and the archive's signed index, nothing more."""
+    """Return the plan of an image: reads local files and the archive's signed index, nothing more.
+
+    A tree or archive that was not seen before is read whole, to know what it is.
+    """
     spec = checked(loaded)
     recipe = loaded.recipe
-    source = recipe.os.debian
-    assert source is not None
-    index = archive.index(source, cache.default(), log_dir / "archive.log", stages.events)
-    wanted = Bootstrap(
-        source,
-        spec,
-        recipe.kernel.initrd,
-        initrd.drivers(_mounted_early(recipe), xen="xen" in recipe.hypervisors),
-        index,
-        archive.epoch(index),
+    source = (
+        _debian(loaded, spec, stages, log_dir)
+        if recipe.os.debian is not None
+        else _given(loaded, spec, stages, log_dir)
     )
-    return Plan(loaded, wanted, inputs.image_key(recipe, loaded.folder, wanted.inputs()))
+    return Plan(loaded, source, inputs.image_key(recipe, loaded.folder, source.inputs()))
 
 
-def _mounted_early(recipe: Recipe) -> tuple[str, ...]:
+def _debian(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:
+    recipe = loaded.recipe
+    assert recipe.os.debian is not None
+    return _bootstrap(recipe, recipe.os.debian, spec, recipe.kernel.initrd or "distribution", stages, log_dir)
+
+
+def _bootstrap(
+    recipe: Recipe, wanted: Debian, spec: catalogue.KernelSpec | None, kind: str, stages: Stages, log_dir: Path
+) -> Bootstrap:
+    index = archive.index(wanted, cache.default(), log_dir / "archive.log", stages.events)
+    drivers = initrd.drivers(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
+    return Bootstrap(wanted, spec, kind, drivers, index, archive.epoch(index))
+
+
+def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:
+    """Return the tree or archive that the recipe names, and what it gets to become bootable."""
+    recipe = loaded.recipe
+    origin, base = _base(loaded, stages, log_dir / "source.log")
+    refused = adopted.refusal(base)
+    if refused is not None:
+        raise refused
+    if base.facts.dropped:
+        stages.note(f"left out {base.facts.dropped} device nodes of the source: /dev is made by the guest's kernel")
+    own = recipe.kernel.use is None and bool(base.facts.kernels)
+    if not own and recipe.kernel.use is None:
+        stages.note(f"the source brings no kernel: it gets {spec.name} ({spec.description})")
+    initrd_made = not own or recipe.kernel.initrd == "busybox" or not base.facts.initrds
+    if initrd_made and recipe.kernel.initrd == "distribution":
+        raise loaded.error(("kernel", "initrd"), "the source brings no initrd of its own", "leave initrd out")
+    wanted = None
+    if initrd_made or base.facts.init == "none":
+        system = base.facts.os
+        codename = system.get("VERSION_CODENAME", "") if system.get("ID") == "debian" else ""
+        suite = recipe.kernel.suite or codename or adopted.SUITE
+        packages = Debian(suite=suite, variant="unpacked", packages=(adopted.BUSYBOX_PACKAGE,))
+        wanted = _bootstrap(recipe, packages, None if own else spec, "busybox", stages, log_dir)
+    drivers = initrd.drivers(_mounted_early(recipe, "busybox"), xen="xen" in recipe.hypervisors)
+    return Adopted(origin, base, wanted, initrd_made, drivers)
+
+
+def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Base]:
+    """Return where a given tree comes from, for the manifest, and the tree."""
+    source = loaded.recipe.os
+    if source.tree is not None:
+        return {"source": "tree"}, given.of_folder(loaded.folder / source.tree.path, cache.default(), stages, log)
+    assert source.tarball is not None
+    if source.tarball.path is None:
+        raise loaded.error(("os", "tarball", "url"), "sources by URL cannot be fetched yet", "use path")
+    path = loaded.folder / source.tarball.path
+    digest = inputs.large_digest(path)
+    if source.tarball.sha256 is not None and source.tarball.sha256 != digest:
+        what = f"the sha256 of {path.name} is {digest}"
+        raise loaded.error(("os", "tarball", "sha256"), what, "is it the right file?")
+    return {"source": "tarball", "sha256": digest}, given.of_archive(path, digest, cache.default(), stages, log)
+
+
+def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:
     """Return the file systems whose drivers the initrd holds: the root's, or all where the tree may have no modules."""
     areas = [area for disk in (recipe.root_disk, *recipe.disks) for area in disk.areas]
     root = next(area.filesystem for area in areas if area.mount == "/")
-    if recipe.kernel.initrd == "distribution":
+    if kind == "distribution":
         return (root,)
     return tuple(dict.fromkeys([root, *(area.filesystem for area in areas if area.filesystem != "swap")]))

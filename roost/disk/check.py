@@ -169,7 +169,7 @@ def _readonly(disk: Disk, key: Key) -> Iterator[Mistake]:
 
 def _early(recipe: Recipe) -> Iterator[Mistake]:
     """Yield the mounts that come too late: what init needs before it reads fstab must be on the root."""
-    late = BEFORE_FSTAB if recipe.kernel.initrd == "distribution" else (*BEFORE_FSTAB, "/usr")
+    late = (*BEFORE_FSTAB, "/usr") if recipe.busybox_initrd else BEFORE_FSTAB
     for disk in recipe.disks:
         for index, area in enumerate(disk.areas):
             if area.mount is not None and any(area.mount == top or area.mount.startswith(f"{top}/") for top in late):
@@ -186,7 +186,7 @@ def _unnamed(recipe: Recipe) -> Iterator[Mistake]:
     """Yield the squashfs that a guest could only find by a device, which each hypervisor calls otherwise."""
     if len(recipe.hypervisors) < 2:
         return
-    busybox = recipe.os.debian is not None and recipe.os.debian.variant == "unpacked"
+    busybox = recipe.busybox_mount
     for disk in recipe.disks:
         for index, area in enumerate(disk.areas):
             if area.filesystem == "squashfs" and area.mount is not None and (busybox or not disk.partitions):

@@ -244,7 +244,7 @@ class _Witness:
         if version is None:
             self.wrong.append(f"the kernel {shown(path)} of grub.cfg is not there or is no Linux kernel")
             return None
-        if self.recipe.kernel.initrd == "distribution" and not any(
+        if not self.recipe.busybox_initrd and not any(
             self.guest.exists(f"{folder}/{version}") for folder in _MODULE_FOLDERS
         ):
             self.wrong.append(f"the image has no modules for its kernel {shown(version)}")

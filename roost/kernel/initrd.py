@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roost.errors import ImageError
-from roost.host import process
+from roost.host import process, rooted
 from roost.kernel import inspect
 
 #: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
@@ -37,6 +37,7 @@ FILESYSTEMS = {
 }
 #: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
 BUTTON = ("button", "evdev")
+BUSYBOX = ("bin/busybox", "usr/bin/busybox")
 APPLETS = ("sh", "mount", "umount", "insmod", "cat", "findfs", "sleep", "switch_root", "poweroff", "mkdir")
 
 INIT = """\
@@ -94,16 +95,25 @@ def drivers(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*wanted, *BUTTON]))
 
 
-def make(tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path) -> None:
+def make(
+    tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path, *, busybox: Path | None = None
+) -> None:
     """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), packed with zstd.
 
-    Raises `ImageError` when the tree has no busybox, or when the kernel has no driver for any virtual disk.
+    `busybox` is a static one, None the tree's own. The tree may be a stranger's: no link leads out of it. Raises
+    `ImageError` when there is no busybox, or when the kernel has no driver for any virtual disk.
     """
-    modules = tree / "usr/lib/modules" / version
-    busybox = next((path for path in (tree / "usr/bin/busybox", tree / "bin/busybox") if path.is_file()), None)
+    modules = rooted.resolve(tree, f"lib/modules/{version}")
     if busybox is None:
+        own = [rooted.resolve(tree, path) for path in BUSYBOX if rooted.is_file(tree, path)]
+        if not own:
+            raise ImageError(
+                "the busybox initrd needs busybox in the tree", hint="add busybox-static to os.debian.packages"
+            )
+        busybox = own[0]
+    if not rooted.is_file(modules, "modules.dep"):
         raise ImageError(
-            "the busybox initrd needs busybox in the tree", hint="add busybox-static to os.debian.packages"
+            f"the tree has no modules of its kernel {version}", hint="are /boot and /lib/modules of one kernel?"
         )
     absent = set(inspect.missing(modules, wanted))
     if "virtio_blk" in absent:
@@ -119,7 +129,7 @@ def make(tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Pa
         order = []
         for number, relative in enumerate(inspect.closure(modules, wanted)):
             target = f"{number:03d}-{Path(relative).name.split('.ko')[0]}.ko"
-            (top / "modules" / target).write_bytes(_unpacked(modules / relative))
+            (top / "modules" / target).write_bytes(_unpacked(rooted.resolve(modules, relative)))
             order.append(target)
         (top / "modules/order").write_text("".join(f"{line}\n" for line in order))
         (top / "init").write_text(INIT)

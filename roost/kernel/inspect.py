@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from roost.errors import ImageError
+from roost.host import rooted
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -27,16 +28,54 @@ def version_order(version: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def newest(tree: Path) -> KernelFiles:
-    """Return the newest kernel below a tree's /boot; raise `ImageError` when there is none."""
-    found = sorted(
-        (path.name.removeprefix("vmlinuz-") for path in (tree / "boot").glob("vmlinuz-*") if path.is_file()),
-        key=version_order,
-    )
+    """Return the newest kernel of a tree's /boot, links followed inside of the tree only.
+
+    Its release is what its header says, not its name: that is where its modules are. Raises `ImageError` when there
+    is none.
+    """
+    found = []
+    for name in rooted.names(tree, "boot"):
+        if name.startswith("vmlinuz") and rooted.is_file(tree, f"boot/{name}"):
+            with rooted.resolve(tree, f"boot/{name}").open("rb") as file:
+                version = release(file.read(HEADER))
+            if version is not None:
+                # Of vmlinuz and vmlinuz-VERSION, which often are one, the second says more.
+                found.append((version_order(version), len(name), version, name))
     if not found:
         raise ImageError("the root tree has no kernel in /boot", hint="name one in kernel.use, or add its package")
-    version = found[-1]
-    initrd = f"/boot/initrd.img-{version}"
-    return KernelFiles(version, f"/boot/vmlinuz-{version}", initrd if (tree / initrd[1:]).is_file() else None)
+    _, _, version, name = max(found)
+    return KernelFiles(version, f"/boot/{name}", _initrd(tree, name.removeprefix("vmlinuz").removeprefix("-"), version))
+
+
+def _initrd(tree: Path, suffix: str, version: str) -> str | None:
+    """Return the initrd that belongs to a kernel, by the names that distributions give it."""
+    for end in dict.fromkeys([suffix, version]):
+        for name in (f"initrd.img-{end}", f"initramfs-{end}.img", f"initrd-{end}", f"initramfs-{end}"):
+            if rooted.is_file(tree, f"boot/{name}"):
+                return f"/boot/{name}"
+    return None
+
+
+#: Bytes of a kernel in which its header and, in practice, its release are.
+HEADER = 65536
+
+
+def release(head: bytes) -> str | None:
+    """Return the release in the first bytes of a bzImage, or None if this is no x86 kernel.
+
+    (Linux, Documentation/arch/x86/boot.rst: "HdrS" at 0x202; at 0x20e the offset of the version string, less 0x200.)
+    """
+    if len(head) < 0x210 or head[0x202:0x206] != b"HdrS":
+        return None
+    start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    text = head[start : start + 256].split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
+    return text or None
+
+
+def _listed(modules: Path, name: str) -> str:
+    """Return one of depmod's lists; empty when there is none."""
+    path = rooted.resolve(modules, name)
+    return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def _module_name(path: str) -> str:
@@ -51,7 +90,7 @@ def closure(modules: Path, wanted: Iterable[str]) -> list[str]:
     """
     needs: dict[str, list[str]] = {}
     where: dict[str, str] = {}
-    for line in (modules / "modules.dep").read_text().splitlines():
+    for line in _listed(modules, "modules.dep").splitlines():
         path, _, rest = line.partition(":")
         needs[path] = rest.split()
         where[_module_name(path)] = path
@@ -73,6 +112,6 @@ def closure(modules: Path, wanted: Iterable[str]) -> list[str]:
 
 def missing(modules: Path, wanted: Iterable[str]) -> list[str]:
     """Return those names of `wanted` that are neither a module nor built into the kernel."""
-    builtin = {_module_name(line) for line in (modules / "modules.builtin").read_text().splitlines()}
-    loadable = {_module_name(line.partition(":")[0]) for line in (modules / "modules.dep").read_text().splitlines()}
+    builtin = {_module_name(line) for line in _listed(modules, "modules.builtin").splitlines()}
+    loadable = {_module_name(line.partition(":")[0]) for line in _listed(modules, "modules.dep").splitlines()}
     return [name for name in wanted if name.replace("-", "_") not in builtin | loadable]

@@ -49,11 +49,20 @@ class Tree(Model):
 
 
 class Tarball(Model):
-    """Source `tarball`: a tar archive, or the export of a container."""
+    """Source `tarball`: a tar archive of a root tree, plain or packed, or a container image (docker save, OCI)."""
 
     path: str | None = None
-    url: str | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [key for key in ("path", "url") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"a source has exactly one of path, url; here: {', '.join(named) or 'none'}")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("what comes by url needs its sha256: add it")
+        return self
 
 
 class ExistingImage(Tarball):
@@ -81,10 +90,15 @@ class Os(Model):
 class Kernel(Model):
     """Which kernel of kernels/*.yaml, where it goes, and how its initrd is made."""
 
-    use: Name = "debian"
+    #: None: `debian` in a tree of the archive; the kernel that a tree, tarball or image brings, else `debian-cloud`.
+    use: Name | None = None
     placement: Placement = "included"
-    #: `distribution` runs the tree's own initramfs-tools; `busybox` packs busybox and just the drivers needed.
-    initrd: Literal["distribution", "busybox"] = "distribution"
+    #: `distribution` runs initramfs-tools in a tree of the archive, and is the one that any other tree brings;
+    #: `busybox` packs busybox and just the drivers needed. None: the first that is to be had.
+    initrd: Literal["distribution", "busybox"] | None = None
+    #: The suite of Debian's archive that the kernel for a tree or tarball comes from; None: the tree's own, if it is
+    #: Debian's, else bookworm.
+    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")] | None = None
     #: Added to the kernel's command line, after root=, ro and the consoles.
     parameters: tuple[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")], ...] = ()
 
@@ -347,6 +361,16 @@ class Recipe(Model):
         if len(roots) != 1:
             raise ValueError(f"exactly one file system is mounted on /; here: {', '.join(roots) or 'none'}")
         return self
+
+    @property
+    def busybox_initrd(self) -> bool:
+        """Whether the initrd is, or may turn out to be, roost's own of busybox."""
+        return self.kernel.initrd == "busybox" or (self.kernel.initrd is None and self.os.debian is None)
+
+    @property
+    def busybox_mount(self) -> bool:
+        """Whether the guest's mount(8) is, or may be, busybox', which finds no file system by its partition's UUID."""
+        return self.os.debian is None or self.os.debian.variant == "unpacked"
 
     @property
     def root_disk(self) -> Disk:

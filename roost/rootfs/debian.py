@@ -35,7 +35,8 @@ class Bootstrap:
     """What is to be installed: the recipe's source, its kernel, the state of the archive, the time of all files."""
 
     debian: Debian
-    kernel: KernelSpec
+    #: None: no kernel is added.
+    kernel: KernelSpec | None
     initrd: str
     drivers: tuple[str, ...]
     index: Index
@@ -45,10 +46,13 @@ class Bootstrap:
     def packages(self) -> tuple[str, ...]:
         """All packages asked for: the recipe's, the kernel's, the initrd's."""
         architecture = self.debian.architecture
-        if architecture not in self.kernel.packages:
-            raise ImageError(f"kernel {self.kernel.name} has no package for {architecture}")
         extra = INITRD_PACKAGES if self.initrd == "distribution" else ()
-        return tuple(sorted({*self.debian.packages, self.kernel.packages[architecture], *extra}))
+        kernel: tuple[str, ...] = ()
+        if self.kernel is not None:
+            if architecture not in self.kernel.packages:
+                raise ImageError(f"kernel {self.kernel.name} has no package for {architecture}")
+            kernel = (self.kernel.packages[architecture],)
+        return tuple(sorted({*self.debian.packages, *kernel, *extra}))
 
     def inputs(self) -> dict[str, Any]:
         """Return all that the tree depends on, as JSON: the parts of its key."""
@@ -95,7 +99,7 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
             if wanted.debian.variant == "full":
                 _install(wanted, folder, cache, log_dir / "mmdebstrap.log")
             else:
-                unpacked.make(wanted, folder / TAR, _download(wanted, cache, log_dir / "mmdebstrap.log"), log_dir)
+                unpacked.make(wanted, folder / TAR, download(wanted, cache, log_dir / "mmdebstrap.log"), log_dir)
 
     return cache.put("rootfs", wanted.key, make) / TAR
 
@@ -147,7 +151,7 @@ def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
     _run(wanted, argv, log, packages)
 
 
-def _download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
+def download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
     """Return the packages named, and the kernel that a metapackage stands for, downloaded and verified by apt."""
     packages = _packages_cache(cache, wanted)
     chosen = packages / f".chosen-{wanted.key}"

@@ -48,7 +48,7 @@ def _source(recipe: Recipe, disk: Disk, index: int) -> str:
 
 def by_partition(recipe: Recipe, disk: Disk) -> bool:
     """Return whether a guest finds a file system of this disk by its partition's UUID: busybox' mount does not."""
-    return bool(disk.partitions) and not (recipe.os.debian and recipe.os.debian.variant == "unpacked")
+    return bool(disk.partitions) and not recipe.busybox_mount
 
 
 def guest_device(recipe: Recipe, disk: Disk) -> str:

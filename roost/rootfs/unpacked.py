@@ -47,38 +47,42 @@ def code() -> str:
 def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) -> None:
     """Write the canonical tar of a tree made of `packages` to `tar`."""
     log = log_dir / "unpack.log"
-    inside = namespace.current()
     with work_folder() as work:
         tree = work / "tree"
-        tree.mkdir()
-        for name in MERGED:
-            (tree / "usr" / name).mkdir(parents=True)
-            (tree / name).symlink_to(f"usr/{name}")
-        for package in packages:
-            content = work / "package.tar"
-            with (
-                content.open("wb") as file,
-                process.spawn(["dpkg-deb", "--fsys-tarfile", package], log=log, stdout=file) as tool,
-            ):
-                if tool.wait(300) != 0:
-                    raise ImageError(f"{package.name} is no whole package", hint="remove it and build again", log=log)
-            process.run(
-                inside.argv(
-                    ["tar", "-x", "--keep-directory-symlink", "--numeric-owner", "-p", "-C", tree, "-f", content]
-                ),
-                deadline=300,
-                log=log,
-                what=f"cannot unpack {package.name}",
-            )
-            content.unlink()
-            _register(tree, package, log)
+        unpack(packages, tree, work, log)
         _furnish(tree)
         _applets(tree, log)
         _kernel(wanted, tree, log)
         for pattern in wanted.debian.exclude:
             for path in sorted(tree.glob(pattern.removeprefix("/")), reverse=True):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        _pack(tree, wanted.epoch, tar, log)
+        pack(tree, ["."], wanted.epoch, tar, log)
+
+
+def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, register: bool = True) -> None:
+    """Unpack packages of the archive into the new folder `tree`; with `register` say in it what they are."""
+    inside = namespace.current()
+    tree.mkdir()
+    for name in MERGED:
+        (tree / "usr" / name).mkdir(parents=True)
+        (tree / name).symlink_to(f"usr/{name}")
+    for package in packages:
+        content = work / "package.tar"
+        with (
+            content.open("wb") as file,
+            process.spawn(["dpkg-deb", "--fsys-tarfile", package], log=log, stdout=file) as tool,
+        ):
+            if tool.wait(300) != 0:
+                raise ImageError(f"{package.name} is no whole package", hint="remove it and build again", log=log)
+        process.run(
+            inside.argv(["tar", "-x", "--keep-directory-symlink", "--numeric-owner", "-p", "-C", tree, "-f", content]),
+            deadline=300,
+            log=log,
+            what=f"cannot unpack {package.name}",
+        )
+        content.unlink()
+        if register:
+            _register(tree, package, log)
 
 
 def _register(tree: Path, package: Path, log: Path) -> None:
@@ -128,13 +132,14 @@ def _kernel(wanted: Bootstrap, tree: Path, log: Path) -> None:
         initrd.make(tree, found.version, wanted.drivers, wanted.epoch, tree / f"boot/initrd.img-{found.version}", log)
 
 
-def _pack(tree: Path, epoch: int, tar: Path, log: Path) -> None:
+def pack(tree: Path, names: Sequence[str], epoch: int, tar: Path, log: Path) -> None:
+    """Write the canonical tar of some names below `tree`, all of them root's."""
     process.run(
         namespace.current().argv(
             [
                 "tar", "-c", "--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
                 "--sort=name", "--numeric-owner", "--owner=0", "--group=0", f"--mtime=@{epoch}", "--clamp-mtime",
-                "--xattrs", "-C", tree, "-f", tar, ".",
+                "--xattrs", "-C", tree, "-f", tar, "--", *names,
             ]
         ),
         deadline=300,
