@@ -15,10 +15,10 @@ from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
 from roost.events import Stages
-from roost.host import paths
+from roost.host import download, paths
 from roost.kernel import catalogue, initrd
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Debian, Recipe
+from roost.recipe.model import Debian, Recipe, Tarball
 from roost.rootfs import adopted, archive, given
 from roost.rootfs.adopted import Adopted
 from roost.rootfs.debian import Bootstrap
@@ -129,14 +129,26 @@ def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Ba
     if source.tree is not None:
         return {"source": "tree"}, given.of_folder(loaded.folder / source.tree.path, cache.default(), stages, log)
     assert source.tarball is not None
-    if source.tarball.path is None:
-        raise loaded.error(("os", "tarball", "url"), "sources by URL cannot be fetched yet", "use path")
-    path = loaded.folder / source.tarball.path
-    digest = inputs.large_digest(path)
-    if source.tarball.sha256 is not None and source.tarball.sha256 != digest:
-        what = f"the sha256 of {path.name} is {digest}"
-        raise loaded.error(("os", "tarball", "sha256"), what, "is it the right file?")
+    path, digest = fetched(loaded, "tarball", source.tarball, stages)
     return {"source": "tarball", "sha256": digest}, given.of_archive(path, digest, cache.default(), stages, log)
+
+
+def fetched(loaded: Loaded, key: str, source: Tarball, stages: Stages) -> tuple[Path, str]:
+    """Return the file of a source and its sha256, fetched if it is named by a URL; `key` is the source's below os.
+
+    Raises `RecipeError` where the sum is another than the recipe's.
+    """
+    if source.url is not None:
+        assert source.sha256 is not None, "the model insists"
+        where = loaded.where(("os", key, "url"))
+        return download.fetch(source.url, source.sha256, cache.default(), stages.events, where=where), source.sha256
+    assert source.path is not None, "the model insists"
+    path = loaded.folder / source.path
+    digest = inputs.large_digest(path)
+    if source.sha256 not in (None, digest):
+        what = f"the sha256 of {path.name} is {digest}"
+        raise loaded.error(("os", key, "sha256"), what, "is it the right file, and the right sum?")
+    return path, digest
 
 
 def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:

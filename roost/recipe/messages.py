@@ -46,6 +46,7 @@ PATTERNS = {
     r"^[a-z][a-z0-9.+-]*$": "small letters, digits and . + -, a letter first",
     r"^[a-z0-9][a-z0-9+.:~=/-]*$": "a package: NAME, NAME=VERSION or NAME/SUITE",
     r"^(https?|file|copy)://?[^\s\"'<>]+$": "a URL that begins with http://, https://, file: or copy:",
+    r"^(https?|file)://[^\s\"'<>]+$": "a URL that begins with http://, https:// or file://",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits in small letters",
     r"^[!-~]+$": "one parameter without blanks",
     r"^[a-z_][a-z0-9_-]*$": "small letters, digits, _ and -, a letter first",

@@ -55,6 +55,13 @@ class Tarball(Model):
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value.split("://", 1)[1].split("/", 1)[0]:
+            raise ValueError("a recipe holds no passwords: fetch the file yourself and name its path")
+        return value
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         named = [key for key in ("path", "url") if getattr(self, key) is not None]

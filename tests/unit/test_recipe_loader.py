@@ -402,7 +402,7 @@ def test_resolved_says_where_each_value_came_from(project: Project) -> None:
     assert found[("timezone",)] == ("Asia/Tokyo", "recipes/base/a.yaml:1:11")
     assert found[("machine", "cpus")] == (2, "--set machine.cpus")
     assert found[("os", "debian", "packages", 0)] == ("ssh", "recipes/small.yaml:3:43")
-    assert found[("kernel", "use")] == ("debian", None)
+    assert found[("kernel", "placement")] == ("included", None)
     assert ("run",) in found and ("os", "debian", "suite") in found
 
 
