@@ -95,6 +95,7 @@ def test_a_container_image_gets_kernel_and_init(container_tar: Path, project: Pa
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is True
 
 
+@pytest.mark.slow
 def test_a_tarball_by_url_keeps_its_own_kernel(smoke_tar: Path, project: Path, tmp_path: Path) -> None:
     (tmp_path / "www").mkdir()
     path = _without(smoke_tar, tmp_path / "www/tree.tar", lambda name: False)
@@ -120,6 +121,7 @@ def test_a_wrong_sum_is_said_with_its_place(smoke_tar: Path, project: Path) -> N
     assert manifest.sha256(smoke_tar) in ran.err
 
 
+@pytest.mark.slow
 def test_a_folder_is_read_and_stays_as_it_is(container_tar: Path, project: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -138,6 +140,7 @@ def test_a_folder_is_read_and_stays_as_it_is(container_tar: Path, project: Path,
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is False
 
 
+@pytest.mark.slow
 def test_a_hostile_tree_reads_nothing_of_the_host(smoke_tar: Path, project: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the host's own secret\n")

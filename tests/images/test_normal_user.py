@@ -1,0 +1,156 @@
+"""The same as a normal user: builds of every kind without root, and the same bytes as root's.
+
+Run as root, the tests make an account for it and take it away again; run as anybody else, that is who builds.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import roost
+from roost import manifest
+from roost.host import paths
+from tests.images.calls import PROJECT, Ran, build
+
+pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
+
+NAME = "roost-tester"
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody without privileges: his project, and a function that runs roost there as he would."""
+
+    project: Path
+    run: Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[User]:
+    """Return a normal user with a project and a cache of his own."""
+    top = Path("/var/tmp") / f"roost-user-{os.getpid()}"
+    top.mkdir(mode=0o755)
+    home = top / "home"
+    made = os.geteuid() == 0
+    try:
+        if made:
+            # With subordinate ids, which useradd gives to all but system accounts (useradd(8), SUB_UID_COUNT).
+            subprocess.run(["useradd", "--create-home", "--home-dir", str(home), NAME], check=True)
+        else:
+            home.mkdir()
+        for name in ("recipes", "kernels"):
+            shutil.copytree(PROJECT / name, home / name)
+        # The code and the libraries, too: root's home is nobody else's to read.
+        shutil.copytree(Path(roost.__file__).parent, top / "lib" / "roost")
+        shutil.copytree(Path(sys.prefix), top / "venv", symlinks=True)
+        cache = home / "cache"
+        for name in ("packages", "inrelease", "sources"):
+            if (paths.cache_root() / name).is_dir():
+                # What was downloaded already; everything else is made as this user.
+                shutil.copytree(paths.cache_root() / name, cache / name)
+        if made:
+            subprocess.run(["chown", "-R", f"{NAME}:", str(home)], check=True)
+        entry = pwd.getpwnam(NAME) if made else pwd.getpwuid(os.getuid())
+        drop = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "--"] if made else []
+
+        def run(*argv: str) -> Ran:
+            done = subprocess.run(
+                [*drop, str(top / "venv/bin/python"), "-P", "-m", "roost", *argv],
+                cwd=home,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(home),
+                    "USER": entry.pw_name,
+                    "PYTHONPATH": str(top / "lib"),
+                    "ROOST_CACHE": str(cache),
+                    "ROOST_ROOT": str(home),
+                    "TMPDIR": "/var/tmp",
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=800,
+                check=False,
+            )
+            return Ran(done.returncode, done.stdout, done.stderr)
+
+        yield User(home, run)
+    finally:
+        if made:
+            # Files of his subordinate ids are nobody's that userdel knows.
+            subprocess.run(["userdel", NAME], check=False, capture_output=True)
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {path.name: manifest.sha256(path) for path in folder.iterdir() if path.suffix in {".raw", ".qcow2"}}
+
+
+@pytest.mark.parametrize("name", ["smoke", "debian-12"])
+def test_the_same_bytes_as_anybody_elses(name: str, user: User) -> None:
+    ran = user.run("build", name, "--json")
+    assert ran.code == 0, ran.err
+    assert _sums(Path(ran.answer["folder"])) == _sums(build(name))
+    _boots(user, name)
+
+
+def _boots(user: User, name: str) -> None:
+    ran = user.run("boot", name, "--accel", "tcg", "--json")
+    assert ran.code == 0, ran.out + ran.err
+    assert ran.answer["passed"] is True
+
+
+MATRIX = """\
+extends: smoke.yaml
+name: disks
+files:
+  - {path: /data/hello, content: "hello\\n", mode: "0640", owner: 7, group: 8}
+  - {path: /opt/job/run, mode: "0755", content: "#!/bin/sh\\nstat -c '%u %g' /data/hello >$ROOST_OUTPUT/owner\\n"}
+disks: !replace
+  - name: root
+    format: qcow2
+    compress: zstd
+    table: gpt
+    partitions:
+      - {mount: /, filesystem: FILESYSTEM, free: 16MiB}
+      - {filesystem: swap, size: 16MiB}
+  - {name: io, filesystem: ext4, size: 16MiB, role: io}
+  - {name: data, filesystem: erofs, mount: /data, readonly: true}
+boot_test: !replace
+  timeout: 1min
+  evict: false
+  expect: [{file: /output/owner, on: io, matches: "^7 8$"}]
+"""
+
+
+@pytest.mark.parametrize("filesystem", ["xfs", "btrfs"])
+def test_disks_of_every_kind(filesystem: str, user: User) -> None:
+    (user.project / "recipes/disks.yaml").write_text(MATRIX.replace("FILESYSTEM", filesystem))
+    ran = user.run("build", "disks", "--json")
+    assert ran.code == 0, ran.err
+    _boots(user, "disks")
+
+
+def test_a_tree_of_his_own(user: User, tmp_path: Path) -> None:
+    record = manifest.read(build("smoke"))
+    assert record is not None
+    tree = user.project / "tree"
+    tar = paths.cache_root() / "rootfs" / record.keys["rootfs"] / "tree.tar"
+    tree.mkdir()
+    subprocess.run(["tar", "-x", "--exclude=./dev/*", "-C", str(tree), "-f", str(tar)], check=True)
+    subprocess.run(["chown", "-R", "--reference", str(user.project), str(tree)], check=True)
+    (user.project / "recipes/own.yaml").write_text(
+        MATRIX.replace("FILESYSTEM", "ext4").replace("name: disks", "name: own\nos: !replace {tree: {path: ../tree}}")
+    )
+    ran = user.run("build", "own", "--set", "kernel.initrd=", "--set", "kernel.use=", "--json")
+    assert ran.code == 0, ran.err
+    _boots(user, "own")
