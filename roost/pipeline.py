@@ -15,6 +15,7 @@ from roost.events import Events, Stages
 from roost.host import paths
 from roost.manifest import BuiltFile, Manifest
 from roost.recipe import loader
+from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor, Recipe
 
 if TYPE_CHECKING:
@@ -160,7 +161,6 @@ def boot(
 
     With `interactive` the console is the terminal's, nothing is judged, and None is returned.
     """
-    from roost import submission
     from roost.condor import from_submit
 
     if hypervisor != "kvm":
@@ -186,7 +186,7 @@ def boot(
         raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {name}")
     if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
-    vm = submission.machine(loaded, "kvm", record, folder)
+    vm = _bootable(loaded, record, folder, events)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
         if interactive:
             kept = folder.with_name(f"{folder.name}.kept") if keep else None
@@ -195,6 +195,22 @@ def boot(
         result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict)
         _seal(folder, hypervisor, events)
         return result
+
+
+def _bootable(loaded: Loaded, record: Manifest, folder: Path, events: Events) -> VirtualMachine:
+    """Return the kvm machine of an image; for one that is made for xen alone, one that stands in where it can."""
+    from roost import submission
+
+    if "kvm" in loaded.recipe.hypervisors:
+        return submission.machine(loaded, "kvm", record, folder)
+    try:
+        machine = submission.machine(loaded, "kvm", record, folder)
+    except RecipeError as error:
+        reasons = "; ".join(problem.what for problem in error.problems)
+        what = f"{loaded.recipe.name} is made for xen, and no kvm machine can stand in for it: {reasons}"
+        raise UsageError(what, hint="only kvm can be booted yet") from error
+    events.note(f"{loaded.recipe.name} is made for xen: a kvm machine with its disks and kernel stands in")
+    return machine
 
 
 def _seal(folder: Path, hypervisor: str, events: Events) -> None:
