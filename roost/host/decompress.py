@@ -1,0 +1,260 @@
+"""Compressed data of strangers, a piece at a time: kernels, initrds, modules.
+
+The compression is told by its magic, never by a name. What comes out is bounded at each step, so that a few kilobytes
+that unpack to terabytes cost no memory; how much of it is wanted at all is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO, Literal, Protocol
+
+import lz4.block
+import zstandard
+
+Compression = Literal["gzip", "xz", "lzma", "bzip2", "lz4", "zstd", "lzo"]
+
+MAGIC: tuple[tuple[bytes, Compression], ...] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x5d\0\0", "lzma"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+    (b"\x89LZO\0\r\n\x1a\n", "lzo"),
+)
+#: Bytes that a decoder may take for its own tables: xz -9 and zstd --ultra need 64 and 128 MiB.
+_TABLES = 256 << 20
+_PIECE = 1 << 20
+#: zstd's decoder gives all that its input holds, which may be 32,000 times as much.
+_SIP = 512
+#: What the kernel's own lz4 makes: blocks of at most 8 MiB, packed ones hardly larger (lib/decompress_unlz4.c).
+_LZ4_BLOCK = 8 << 20
+_LZ4_MAGIC = 0x184C2102
+
+
+class CorruptError(ValueError):
+    """This is not what its magic says, or it ends too early."""
+
+
+def compression(head: bytes) -> Compression | None:
+    """Return the compression that data begins with, or None."""
+    return next((name for magic, name in MAGIC if head.startswith(magic)), None)
+
+
+class Readable(Protocol):
+    """What `Source` reads: a binary file, or anything that gives pieces until it gives none."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, of any number; none at the end."""
+
+
+class Source:
+    """A file read once from front to back, with a look ahead; bytes can be given back."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._ahead = b""
+        self._at = 0
+
+    def _fill(self, size: int) -> None:
+        """Have `size` bytes ahead, fewer only at the end."""
+        have = len(self._ahead) - self._at
+        if have >= size:
+            return
+        parts = [self._ahead[self._at :]]
+        while have < size and (more := self._file.read(max(size - have, _PIECE))):
+            parts.append(more)
+            have += len(more)
+        self._ahead, self._at = b"".join(parts), 0
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
+        data = self.peek(size)
+        self._at += len(data)
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """Return what `read` would, and leave it there."""
+        self._fill(size)
+        return self._ahead[self._at : self._at + size]
+
+    def skip(self, size: int) -> int:
+        """Go on by `size` bytes, fewer only at the end; return how many."""
+        done = 0
+        while done < size:
+            self._fill(1)
+            step = min(size - done, len(self._ahead) - self._at)
+            if not step:
+                break
+            self._at += step
+            done += step
+        return done
+
+    def give_back(self, data: bytes) -> None:
+        """Put bytes before those that come next."""
+        if data:
+            if self._at >= len(data) and self._ahead[self._at - len(data) : self._at] == data:
+                self._at -= len(data)
+                return
+            self._ahead, self._at = data + self._ahead[self._at :], 0
+
+    def skip_zeros(self) -> None:
+        """Skip zero bytes: what lies between the parts of an initrd."""
+        while data := self.read(4096):
+            rest = data.lstrip(b"\0")
+            if rest:
+                self.give_back(rest)
+                return
+
+
+class _Decoder(Protocol):
+    """What zlib, bz2, lzma and zstandard have in common once wrapped."""
+
+    def step(self, source: Source) -> bytes:
+        """Return the next piece; empty at the end of the stream, with the source right behind it."""
+
+
+class _Bounded:
+    """bz2 and lzma: `decompress(data, max_length)`."""
+
+    def __init__(self, engine: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
+        self._engine = engine
+
+    def step(self, source: Source) -> bytes:
+        while not self._engine.eof:
+            data = source.read(65536) if self._engine.needs_input else b""
+            if not data and self._engine.needs_input:
+                raise CorruptError("it ends too early")
+            out = self._engine.decompress(data, _PIECE)
+            if self._engine.eof:
+                source.give_back(self._engine.unused_data)
+            if out:
+                return out
+        return b""
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._engine = zlib.decompressobj(31)
+
+    def step(self, source: Source) -> bytes:
+        while not self._engine.eof:
+            data = self._engine.unconsumed_tail or source.read(65536)
+            # Without input there may still be output that did not fit into the piece before.
+            out = self._engine.decompress(data, _PIECE)
+            if not data and not out and not self._engine.eof:
+                raise CorruptError("it ends too early")
+            if self._engine.eof:
+                source.give_back(self._engine.unused_data)
+            if out:
+                return out
+        return b""
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._engine = zstandard.ZstdDecompressor(max_window_size=128 << 20).decompressobj()
+
+    def step(self, source: Source) -> bytes:
+        while not self._engine.eof:
+            data = source.read(_SIP)
+            if not data:
+                raise CorruptError("it ends too early")
+            out = self._engine.decompress(data)
+            if self._engine.eof:
+                source.give_back(self._engine.unused_data)
+            if out:
+                return out
+        return b""
+
+
+class _Lz4:
+    """The legacy format, the only one that Linux unpacks: blocks until something that is no block."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def step(self, source: Source) -> bytes:
+        if not self._begun:
+            source.read(4)
+            self._begun = True
+        while True:
+            head = source.peek(4)
+            if len(head) < 4:
+                return b""
+            (size,) = struct.unpack("<I", head)
+            if size == _LZ4_MAGIC:
+                source.read(4)
+                continue
+            if not 0 < size <= _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16:
+                return b""
+            source.read(4)
+            block = source.read(size)
+            if len(block) < size:
+                # The unpacked size, which the kernel's build appends, looks like the size of one more block.
+                source.give_back(head + block)
+                return b""
+            return bytes(lz4.block.decompress(block, uncompressed_size=_LZ4_BLOCK))
+
+
+_DECODERS: dict[Compression, Callable[[], _Decoder]] = {
+    "gzip": _Gzip,
+    "xz": lambda: _Bounded(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_TABLES)),
+    "lzma": lambda: _Bounded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_TABLES)),
+    "bzip2": lambda: _Bounded(bz2.BZ2Decompressor()),
+    "zstd": _Zstd,
+    "lz4": _Lz4,
+}
+
+
+class Unpacked:
+    """What a source unpacks to from here: one stream, or with `all` those of one compression that follow each other."""
+
+    def __init__(self, source: Source, *, all: bool = True) -> None:
+        kind = compression(source.peek(16))
+        if kind not in _DECODERS:
+            raise CorruptError(f"{kind or 'no known compression'} cannot be unpacked")
+        self._source = source
+        self._all = all
+        self._kind = kind
+        self._decoder: _Decoder | None = _DECODERS[kind]()
+
+    def read(self, _size: int = 0, /) -> bytes:
+        """Return the next piece, of a size that the data decides; empty at the end. Raises `CorruptError`."""
+        while self._decoder is not None:
+            try:
+                if data := self._decoder.step(self._source):
+                    return data
+            except (
+                zlib.error,
+                lzma.LZMAError,
+                OSError,
+                EOFError,
+                zstandard.ZstdError,
+                lz4.block.LZ4BlockError,
+            ) as error:
+                raise CorruptError(f"no whole {self._kind}: {error}") from error
+            more = self._all and compression(self._source.peek(16)) == self._kind
+            self._decoder = _DECODERS[self._kind]() if more else None
+        return b""
+
+
+def unpack(file: BinaryIO, limit: int) -> bytes:
+    """Return what the one stream at the beginning of a file unpacks to, whatever follows it.
+
+    (The size that ends a kernel may look like the beginning of a gzip.) Raises `CorruptError`, also when that is more
+    than `limit` bytes.
+    """
+    stream = Unpacked(Source(file), all=False)
+    parts = []
+    while data := stream.read():
+        limit -= len(data)
+        if limit < 0:
+            raise CorruptError("it unpacks to more than is to be believed")
+        parts.append(data)
+    return b"".join(parts)

@@ -1,0 +1,109 @@
+"""What an x86 kernel says of itself: its release, who built it, how it is packed, whether Xen can start it as PV.
+
+(Linux, Documentation/arch/x86/boot.rst: "HdrS" at 0x202, protocol 2.08 and later for the payload's place.)
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.host.decompress import Compression, CorruptError, compression, unpack
+
+#: Bytes in which the header and, in practice, the release are.
+HEAD = 65536
+#: A kernel, packed and unpacked: larger than any.
+MAX_PACKED = 256 << 20
+MAX_UNPACKED = 1 << 30
+#: The type of Xen's note that holds the entry point for PV: it is only there with CONFIG_XEN_PV (arch/x86/xen).
+_XEN_ENTRY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BzImage:
+    """A kernel's header; `compression` is None when the payload begins with no magic that Linux' build writes."""
+
+    release: str
+    banner: str
+    compression: Compression | None
+    payload: int
+    length: int
+
+    @property
+    def version(self) -> str:
+        """What the distribution calls this build, such as 6.1.192-2; the release where it does not say."""
+        found = re.search(r"#\d+ .*?\b(?:Debian|Ubuntu) ([0-9][A-Za-z0-9.+~:-]*)", self.banner)
+        return found[1] if found else self.release
+
+
+def parse(head: bytes) -> BzImage | None:
+    """Return what the first `HEAD` bytes say, or None: no x86 kernel that a boot loader starts."""
+    if len(head) < 0x250 or head[0x202:0x206] != b"HdrS":
+        return None
+    protocol, version = struct.unpack_from("<H", head, 0x206)[0], struct.unpack_from("<H", head, 0x20E)[0] + 0x200
+    text = head[version : version + 512].split(b"\0")[0].decode("ascii", "replace")
+    banner = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    release = banner.split(" ")[0]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}", release):
+        return None
+    payload = length = 0
+    if protocol >= 0x208:
+        offset, length = struct.unpack_from("<II", head, 0x248)
+        payload = ((head[0x1F1] or 4) + 1) * 512 + offset
+    return BzImage(release, banner, None, payload, length)
+
+
+def read(path: Path) -> BzImage | None:
+    """Return what the kernel at `path` says, or None when it is no x86 kernel."""
+    with path.open("rb") as file:
+        found = parse(file.read(HEAD))
+        if found is None or not found.payload:
+            return found
+        file.seek(found.payload)
+        return BzImage(found.release, found.banner, compression(file.read(16)), found.payload, found.length)
+
+
+def unpacked(path: Path) -> bytes | None:
+    """Return the ELF file that a kernel unpacks itself to, or None if it cannot be had."""
+    found = read(path)
+    if found is None or found.compression is None or not 0 < found.length <= MAX_PACKED:
+        return None
+    with path.open("rb") as file:
+        file.seek(found.payload)
+        payload = file.read(found.length)
+    try:
+        kernel = unpack(io.BytesIO(payload), MAX_UNPACKED)
+    except CorruptError:
+        return None
+    return kernel if kernel.startswith(b"\x7fELF") else None
+
+
+def notes(kernel: bytes, owner: bytes) -> frozenset[int]:
+    """Return the types of an owner's notes in a 64-bit ELF file: from its segments of type PT_NOTE (elf(5))."""
+    found = set()
+    if len(kernel) < 64 or kernel[:6] != b"\x7fELF\x02\x01":
+        return frozenset()
+    (table,) = struct.unpack_from("<Q", kernel, 32)
+    size, count = struct.unpack_from("<HH", kernel, 54)
+    for number in range(count):
+        header = kernel[table + number * size : table + number * size + 56]
+        if len(header) < 56 or struct.unpack_from("<I", header)[0] != 4:
+            continue
+        (start,), (length,) = struct.unpack_from("<Q", header, 8), struct.unpack_from("<Q", header, 32)
+        segment = kernel[start : start + min(length, 1 << 20)]
+        place = 0
+        while place + 12 <= len(segment):
+            name, content, kind = struct.unpack_from("<III", segment, place)
+            if segment[place + 12 : place + 12 + name].rstrip(b"\0") == owner:
+                found.add(kind)
+            place += 12 + -(-name // 4) * 4 + -(-content // 4) * 4
+    return frozenset(found)
+
+
+def starts_under_xen(path: Path) -> bool | None:
+    """Return whether Xen can start this kernel as PV, seen in the unpacked kernel; None if that cannot be had."""
+    kernel = unpacked(path)
+    return None if kernel is None else _XEN_ENTRY in notes(kernel, b"Xen")

@@ -1,0 +1,155 @@
+"""What an initrd holds, read as Linux unpacks it: newc archives one after the other, each plain or compressed.
+
+(Linux, Documentation/driver-api/early-userspace/buffer-format.rst.) An initrd may be a stranger's: names and sizes
+are bounded, content is handed out only as far as it is asked for, and nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from roost.errors import ImageError
+from roost.host.decompress import CorruptError, Source, Unpacked
+
+_HEADER = 110
+_MAGIC = (b"070701", b"070702")
+_TRAILER = "TRAILER!!!"
+#: Bytes of a name (PATH_MAX), entries, bytes unpacked: more than any initrd that boots.
+MAX_NAME = 4096
+MAX_ENTRIES = 400_000
+MAX_UNPACKED = 2 << 30
+
+
+class BadInitrdError(ImageError):
+    """This is no initrd that Linux would unpack."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A file, folder or link; `read` gives its content, until the next entry is asked for."""
+
+    name: str
+    mode: int
+    size: int
+    _stream: _Stream
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.mode)
+
+    def read(self, limit: int) -> bytes:
+        """Return at most `limit` bytes of the content: its beginning."""
+        return self._stream.content(limit)
+
+
+class _Stream:
+    """The unpacked bytes: the raw file where an archive lies in it plainly, else what a part unpacks to."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.raw = Source(file)
+        self.current = self.raw
+        self.left = 0
+        self.total = 0
+
+    def count(self, size: int) -> None:
+        self.total += size
+        if self.total > MAX_UNPACKED:
+            raise BadInitrdError(f"the initrd unpacks to more than {MAX_UNPACKED >> 30} GiB")
+
+    def read(self, size: int) -> bytes:
+        self.count(size)
+        return self.current.read(size)
+
+    def exactly(self, size: int) -> bytes:
+        data = self.read(size)
+        if len(data) < size:
+            raise BadInitrdError("the initrd ends in the middle of an entry")
+        return data
+
+    def content(self, limit: int) -> bytes:
+        size = min(limit, self.left)
+        data = self.exactly(size)
+        self.left -= size
+        return data
+
+    def skip(self, size: int) -> None:
+        self.count(size)
+        if self.current.skip(size) < size:
+            raise BadInitrdError("the initrd ends in the middle of an entry")
+
+    def next_archive(self) -> bool:
+        """Go to the next archive, here or behind this part; False at the end."""
+        self.current.skip_zeros()
+        if self.current is not self.raw and not self.current.peek(1):
+            self.current = self.raw
+            self.raw.skip_zeros()
+        head = self.current.peek(6)
+        if not head:
+            return False
+        if head in _MAGIC:
+            return True
+        if self.current is not self.raw:
+            raise BadInitrdError("the initrd unpacks to something that is no newc cpio")
+        self.current = Source(_Part(self.raw))
+        return self.next_archive()
+
+
+class _Part:
+    """A packed part of an initrd; what is wrong with it is the initrd's fault."""
+
+    def __init__(self, raw: Source) -> None:
+        try:
+            self._unpacked = Unpacked(raw)
+        except CorruptError as error:
+            raise BadInitrdError(f"the initrd cannot be unpacked: {error}") from error
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._unpacked.read(size)
+        except CorruptError as error:
+            raise BadInitrdError(f"the initrd cannot be unpacked: {error}") from error
+
+
+def entries(file: BinaryIO) -> Iterator[Entry]:
+    """Yield what an initrd holds, in its order, all its archives. Raises `BadInitrdError`."""
+    stream = _Stream(file)
+    count = 0
+    while stream.next_archive():
+        for entry in _archive(stream):
+            count += 1
+            if count > MAX_ENTRIES:
+                raise BadInitrdError(f"the initrd holds more than {MAX_ENTRIES} entries")
+            yield entry
+    if not count:
+        raise BadInitrdError("the initrd is empty")
+
+
+def _archive(stream: _Stream) -> Iterator[Entry]:
+    """Yield the entries of one archive, up to its trailer, or to the end of the part as Linux allows."""
+    while stream.current.peek(1):
+        header = stream.exactly(_HEADER)
+        if header[:6] not in _MAGIC:
+            if not header.strip(b"\0"):
+                # Linux, too, takes zeros for the end.
+                return
+            raise BadInitrdError("an entry of the initrd has no newc header")
+        try:
+            fields = [int(header[6 + 8 * number : 14 + 8 * number].decode("ascii"), 16) for number in range(13)]
+        except ValueError as error:
+            raise BadInitrdError("an entry of the initrd has a header of no numbers") from error
+        mode, size, length = fields[1], fields[6], fields[11]
+        if not 0 < length <= MAX_NAME:
+            raise BadInitrdError(f"an entry of the initrd has a name of {length} bytes")
+        name = stream.exactly(length + -(_HEADER + length) % 4)[:length].split(b"\0")[0].decode("utf-8", "replace")
+        if name == _TRAILER:
+            return
+        stream.left = size
+        yield Entry(name.removeprefix("./").lstrip("/"), mode, size, stream)
+        stream.skip(stream.left)
+        padding = -size % 4
+        if padding and len(stream.read(padding)) < padding:
+            return
