@@ -15,17 +15,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from roost import cache, inputs, manifest, staging, submission
+from roost import cache, inputs, manifest, planning, staging, submission
 from roost.boot import accelerator
 from roost.condor import placement
-from roost.disk import ahead, grub, qemu_img, readback, write
+from roost.disk import ahead, grub, pygrub, qemu_img, readback, write
 from roost.disk.layout import boot_filesystem
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import HostError, ImageError
 from roost.events import Stages
 from roost.host import namespace, paths, rooted
-from roost.kernel import inspect
+from roost.kernel import check as kernel_check
+from roost.kernel import files as kernel_files
+from roost.kernel import inspect, known
 from roost.kernel.cmdline import command_line
 from roost.manifest import BuiltFile, Manifest
 from roost.planning import Plan
@@ -118,6 +120,11 @@ def _stages(
     recipe = made.loaded.recipe
     with stages.stage("tree", "unpack and customise"):
         tree, kernel = _tree(made, tar, work, log_dir)
+        seen = kernel_check.enforce(
+            made.loaded, tree.path, kernel, made.spec, planning.others(), stages.note, cache.default()
+        )
+        if made.spec is not None:
+            known.remember(cache.default(), made.spec, made.suite, seen, f"the image {recipe.name}")
     with stages.stage("disks"):
         written = write.write_disks(
             recipe,
@@ -134,6 +141,8 @@ def _stages(
     with stages.stage("images", "qcow2, sums"):
         files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
         files += _kernel_files(recipe, kernel, tree, target)
+        root = next(disk.path for disk in written if disk.name == recipe.root_disk.name)
+        started = pygrub.witness(recipe, root, tree.path, kernel, log_dir / "pygrub.log")
     # Nothing reads the tree any more: it goes while the witness reads.
     pool.submit(cache.remove_tree, tree.path)
     facts = witness.result()
@@ -149,7 +158,7 @@ def _stages(
         {"rootfs": made.source.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
         {**made.source.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
         tuple(files),
-        {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
+        {**facts, "kernel": seen.to_json(), "pygrub": started, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         stages.seconds,
     )
     shutil.copytree(log_dir, target / "log")
@@ -162,7 +171,7 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     recipe = made.loaded.recipe
     tree = work / "tree"
     assemble.unpack(tar, tree, log_dir / "unpack.log")
-    kernel = inspect.newest(tree)
+    kernel = _kernel(made, tree, log_dir / "kernel.log")
     systemd = rooted.resolve(tree, "sbin/init").name == "systemd"
     items = [
         *overlay.system_items(recipe),
@@ -172,6 +181,16 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     ]
     assemble.furnish(made.loaded, tree, items, work, epoch=made.source.epoch, log_dir=log_dir)
     return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd), kernel
+
+
+def _kernel(made: Plan, tree: Path, log: Path) -> inspect.KernelFiles:
+    """Return the kernel of a tree, after putting it there if it is no package of the tree's."""
+    if made.kernel is None:
+        return inspect.newest(tree)
+    recipe = made.loaded.recipe
+    kind = planning.initrd_kind(recipe)
+    wanted = planning.drivers(recipe, kind)
+    return kernel_files.install(made.kernel, tree, kind=kind, wanted=wanted, epoch=made.source.epoch, log=log)
 
 
 def _grub_items(loaded: Loaded, kernel: inspect.KernelFiles) -> list[Item]:

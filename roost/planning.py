@@ -16,7 +16,8 @@ from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
 from roost.events import Stages
 from roost.host import download, paths
-from roost.kernel import catalogue, initrd
+from roost.kernel import catalogue, files, initrd
+from roost.kernel import check as kernel_check
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Debian, Recipe, Tarball
 from roost.rootfs import adopted, archive, given
@@ -28,11 +29,22 @@ from roost.rootfs.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be built: the recipe, where its root tree comes from, the key of the whole image."""
+    """What is to be built: the recipe, where its root tree comes from, the key of the whole image.
+
+    `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is no package.
+    """
 
     loaded: Loaded
     source: Source
     key: str
+    spec: catalogue.KernelSpec | None = None
+    kernel: files.Parts | None = None
+
+    @property
+    def suite(self) -> str | None:
+        """The suite that the kernel's package is of, None when it is no package."""
+        archive = self.source if isinstance(self.source, Bootstrap) else getattr(self.source, "archive", None)
+        return archive.debian.suite if isinstance(archive, Bootstrap) and archive.kernel is not None else None
 
 
 def checked(loaded: Loaded) -> catalogue.KernelSpec:
@@ -49,6 +61,7 @@ def problems(loaded: Loaded) -> list[Problem]:
     found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
+    found += from_recipe.folder_refusals(recipe, paths.project_root() / "build" / recipe.name, loaded.where)
     if recipe.os.image is not None:
         found.append(loaded.problem(("os",), "the source image cannot be built yet", "use another source"))
     # Whether a tree brings an initrd for its own kernel is seen when the tree is.
@@ -56,7 +69,10 @@ def problems(loaded: Loaded) -> list[Problem]:
         what = "initramfs-tools runs in trees of the archive only, and a kernel that is added has no other initrd"
         found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
     try:
-        _kernel(loaded)
+        spec = _kernel(loaded)
+        # A tree may bring its own kernel, which is judged when it is seen.
+        if recipe.os.debian is not None or recipe.kernel.use is not None:
+            found += kernel_check.claims(recipe, spec, others(), loaded.where)
     except RecipeError as error:
         found += error.problems
     return found
@@ -68,8 +84,13 @@ def _kernel(loaded: Loaded) -> catalogue.KernelSpec:
     return catalogue.load(name, paths.project_root(), loaded.where(("kernel", "use")))
 
 
+def others() -> tuple[catalogue.KernelSpec, ...]:
+    """Return the whole catalogue, as far as it can be read: for hints."""
+    return tuple(catalogue.load_all(paths.project_root())[0])
+
+
 def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
-    """Return the plan of an image: reads local files and the archive's signed index, nothing more.
+    """Return the plan of an image: reads local files and the archive's signed index, fetches what has a URL.
 
     A tree or archive that was not seen before is read whole, to know what it is.
     """
@@ -80,21 +101,36 @@ def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
         if recipe.os.debian is not None
         else _given(loaded, spec, stages, log_dir)
     )
-    return Plan(loaded, source, inputs.image_key(recipe, loaded.folder, source.inputs()))
+    if isinstance(source, Adopted) and recipe.kernel.use is None and source.base.facts.kernels:
+        return Plan(loaded, source, inputs.image_key(recipe, loaded.folder, source.inputs()))
+    kernel = files.fetch(spec, cache.default(), stages.events) if spec.files is not None else None
+    everything = {**source.inputs(), **({"kernel": kernel.sums} if kernel is not None else {})}
+    return Plan(loaded, source, inputs.image_key(recipe, loaded.folder, everything), spec, kernel)
+
+
+def initrd_kind(recipe: Recipe) -> str:
+    """Return how the initrd of a kernel is made that is added to the tree."""
+    return recipe.kernel.initrd or ("distribution" if recipe.os.debian is not None else "busybox")
+
+
+def drivers(recipe: Recipe, kind: str) -> tuple[str, ...]:
+    """Return the modules that the initrd of busybox holds."""
+    return initrd.drivers(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
 
 
 def _debian(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:
     recipe = loaded.recipe
     assert recipe.os.debian is not None
-    return _bootstrap(recipe, recipe.os.debian, spec, recipe.kernel.initrd or "distribution", stages, log_dir)
+    return _bootstrap(recipe, recipe.os.debian, spec, initrd_kind(recipe), stages, log_dir)
 
 
 def _bootstrap(
     recipe: Recipe, wanted: Debian, spec: catalogue.KernelSpec | None, kind: str, stages: Stages, log_dir: Path
 ) -> Bootstrap:
     index = archive.index(wanted, cache.default(), log_dir / "archive.log", stages.events)
-    drivers = initrd.drivers(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
-    return Bootstrap(wanted, spec, kind, drivers, index, archive.epoch(index))
+    # A kernel that is no package is put into the tree of each image.
+    package = spec if spec is not None and spec.files is None else None
+    return Bootstrap(wanted, package, kind, drivers(recipe, kind), index, archive.epoch(index))
 
 
 def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:
@@ -109,7 +145,8 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
     own = recipe.kernel.use is None and bool(base.facts.kernels)
     if not own and recipe.kernel.use is None:
         stages.note(f"the source brings no kernel: it gets {spec.name} ({spec.description})")
-    initrd_made = not own or recipe.kernel.initrd == "busybox" or not base.facts.initrds
+    added = not own and spec.files is not None
+    initrd_made = (not own and not added) or (own and (recipe.kernel.initrd == "busybox" or not base.facts.initrds))
     if initrd_made and recipe.kernel.initrd == "distribution":
         raise loaded.error(("kernel", "initrd"), "the source brings no initrd of its own", "leave initrd out")
     wanted = None
@@ -119,8 +156,7 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
         suite = recipe.kernel.suite or codename or adopted.SUITE
         packages = Debian(suite=suite, variant="unpacked", packages=(adopted.BUSYBOX_PACKAGE,))
         wanted = _bootstrap(recipe, packages, None if own else spec, "busybox", stages, log_dir)
-    drivers = initrd.drivers(_mounted_early(recipe, "busybox"), xen="xen" in recipe.hypervisors)
-    return Adopted(origin, base, wanted, initrd_made, drivers)
+    return Adopted(origin, base, wanted, initrd_made, drivers(recipe, "busybox"))
 
 
 def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Base]:

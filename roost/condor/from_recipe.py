@@ -127,6 +127,23 @@ def refusals(
     return (*machine_refusals(recipe, hypervisor, where), *_refusals(recipe, hypervisor, mode, where))
 
 
+def folder_refusals(recipe: Recipe, folder: Path, where: Where = nowhere) -> tuple[Problem, ...]:
+    """Return why jobs cannot use the image where it is built: HTCondor's script reads meaning into parts of a path.
+
+    Only a shared folder is in the path that the script sees (docs/vm-universe.md, sections 2 and 5).
+    """
+    if recipe.submit.transfer != "shared":
+        return ()
+    found = []
+    if "iso" in str(folder):
+        what = f"the path {folder} contains 'iso': HTCondor would attach every disk in it as a CD-ROM"
+        found.append(Problem(what, where(("submit", "transfer")), "use another name, or `transfer: files`"))
+    if "included" in str(folder) and "xen" in recipe.hypervisors and kernel_of(recipe, "xen") is not None:
+        what = f"the path {folder} contains 'included': HTCondor would start no kernel from it"
+        found.append(Problem(what, where(("submit", "transfer")), "use another name, or `transfer: files`"))
+    return tuple(found)
+
+
 def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
     if hypervisor not in recipe.hypervisors:
         what = f"the recipe is not for {hypervisor}, so its image was not made for it"

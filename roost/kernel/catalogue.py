@@ -3,48 +3,174 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from roost.errors import Location, Problem, RecipeError
+from roost.recipe.base import Line, Model
+from roost.recipe.loader import display
+from roost.recipe.messages import message
+from roost.recipe.nodes import Node, parse
+from roost.recipe.schema import keys
+from roost.recipe.words import did_you_mean, kind, near, shown
 
 Ability = Literal["virtio", "ide", "ahci", "scsi", "nvme", "xen-pv", "xen-dom0", "kvm-host", "usb", "physical"]
+Packed = Literal["gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"]
 
 
-class KernelSpec(BaseModel):
-    """One kernel of the catalogue: its package by Debian architecture, and its abilities.
+class Part(Model):
+    """A file: by its path, from the folder of the description, or by URL; `sha256` is what it must be."""
 
-    `compression` is that of vmlinuz by suite: what pygrub's and Xen's loaders must be able to unpack.
+    path: Annotated[str, StringConstraints(pattern=r"^[^\x00\n]+$")] | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("exactly one of path and url says where the file is")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("what comes from a URL needs its sha256")
+        return self
+
+
+class Files(Model):
+    """A kernel that is no package: its bzImage, its modules as a tar, and an initrd that was made for it."""
+
+    kernel: Part
+    modules: Part | None = None
+    initrd: Part | None = None
+
+
+class KernelSpec(Model):
+    """One kernel of the catalogue: a package by Debian architecture, or files; and its abilities.
+
+    `compression` is that of vmlinuz by suite: what pygrub's and Xen's loaders must be able to unpack. What is claimed
+    here is judged before anything is built; what was built is judged by its files. An empty `can` claims nothing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
-    description: str
-    packages: dict[str, str]
-    can: tuple[Ability, ...]
-    compression: dict[str, Literal["gzip", "xz", "lz4", "zstd"]] = {}
+    description: Line
+    packages: dict[str, Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*$")]] = Field(
+        default_factory=dict
+    )
+    files: Files | None = None
+    can: tuple[Ability, ...] = ()
+    compression: dict[str, Packed] = Field(default_factory=dict)
+    #: Where the description is, and where in it each part stands; both are no part of what it says.
+    path: str = Field(default="", exclude=True)
+    places: Mapping[str, Location] = Field(default_factory=dict, exclude=True)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.packages) == (self.files is not None):
+            raise ValueError("a kernel comes from exactly one of packages and files")
+        return self
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The files of a kernel that is no package, by what they are; empty for a package."""
+        if self.files is None:
+            return {}
+        named = {"kernel": self.files.kernel, "modules": self.files.modules, "initrd": self.files.initrd}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def where(self, part: str) -> Location | None:
+        """Return where a part stands in the description."""
+        return self.places.get(part)
 
 
 def names(project: Path) -> list[str]:
     """Return the names of the kernels in a project's kernels/."""
-    return sorted(path.stem for path in (project / "kernels").glob("*.yaml"))
+    return sorted(path.stem for path in (project / "kernels").glob("*.yaml") if not path.name.startswith("."))
 
 
 def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
-    """Return a kernel by name; raise `RecipeError` (at `where`) for an unknown one, with a suggestion."""
+    """Return a kernel by name; raise `RecipeError` for an unknown one (at `where`) or with all mistakes in it."""
     path = project / "kernels" / f"{name}.yaml"
-    if not path.is_file():
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
         known = names(project)
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"the catalogue has: {', '.join(known) or 'nothing'}"
-        raise RecipeError([Problem(f"unknown kernel '{name}'", where, hint)])
-    try:
-        data = YAML(typ="safe", pure=True).load(path.read_bytes())
-        return KernelSpec.model_validate({"name": name, **data})
-    except (YAMLError, ValidationError, TypeError) as error:
-        raise RecipeError([Problem(f"not a description of a kernel: {error}", Location(str(path)))]) from error
+        raise RecipeError([Problem(f"unknown kernel '{shown(name)}'", where, hint)]) from error
+    except OSError as error:
+        raise RecipeError([Problem(f"cannot be read: {error.strerror}", Location(display(path)))]) from error
+    return read(data, name, path)
+
+
+def load_all(project: Path) -> tuple[list[KernelSpec], list[Problem]]:
+    """Return all kernels of a project that can be read, and what is wrong with the others."""
+    found: list[KernelSpec] = []
+    problems: list[Problem] = []
+    for name in names(project):
+        try:
+            found.append(load(name, project))
+        except RecipeError as error:
+            problems += error.problems
+    return found, problems
+
+
+def read(data: bytes, name: str, path: Path) -> KernelSpec:
+    """Return the kernel that a description says; raise `RecipeError` with all of its mistakes, each in its place."""
+    file = display(path)
+    tree, problems = parse(data, file)
+    problems = [
+        Problem(problem.what.replace("the recipe", "the file"), problem.where, problem.hint) for problem in problems
+    ]
+    if tree is not None and not isinstance(tree.value, Mapping):
+        what = f"a kernel's file is a mapping (lines of `key: value`), found {kind(tree.value)}"
+        problems.append(Problem(what, tree.where))
+    elif tree is not None:
+        try:
+            # The name is the file's, the places are the reader's: neither can be written.
+            words = {key: node.plain() for key, node in tree.items.items()}
+            forbidden = [tree.items[key] for key in ("name", "path", "places") if key in words]
+            problems += [Problem("this key cannot be set here", node.key or node.where) for node in forbidden]
+            if not forbidden:
+                spec = KernelSpec.model_validate_json(json.dumps({**words, "name": name}), strict=True)
+                places = {part: tree.locate(("files", part)) for part in ("kernel", "modules", "initrd")}
+                problems += _absent(spec, path.parent, tree)
+                if not problems:
+                    return spec.model_copy(update={"path": os.fspath(path), "places": places})
+        except ValidationError as error:
+            problems += _problems(tree, error.errors(include_url=False))
+    raise RecipeError(sorted(problems, key=lambda problem: _order(problem.where)))
+
+
+def _order(where: Location | None) -> tuple[int, int]:
+    return (where.line, where.column) if where else (0, 0)
+
+
+def _absent(spec: KernelSpec, folder: Path, tree: Node) -> Iterator[Problem]:
+    for name, part in spec.parts.items():
+        if part.path is not None and not (folder / part.path).is_file():
+            yield Problem(
+                f"there is no file '{shown(part.path)}'",
+                tree.locate(("files", name, "path")),
+                f"looked for {shown(os.fspath(folder / part.path), 400)}",
+            )
+
+
+def _problems(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield pydantic's findings in words, each at its key or value."""
+    for error in errors:
+        path = tuple(step for step in error["loc"] if isinstance(step, str | int))
+        node = tree.find(path)
+        place = tree.locate(path)
+        if error["type"] == "extra_forbidden":
+            known = [key for key in keys(path[:-1], KernelSpec) if key not in ("name", "path", "places")]
+            what, hint = f"unknown key '{shown(str(path[-1]))}'", did_you_mean(str(path[-1]), known)
+            place = node.key if node is not None and node.key is not None else place
+        elif error["type"] == "missing" and near(str(path[-1]), list((tree.find(path[:-1]) or tree).items)):
+            # It is there, misspelt: that is said already.
+            continue
+        else:
+            what, hint = message(error, node)
+        yield Problem(what, place, hint)

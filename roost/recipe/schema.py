@@ -25,9 +25,9 @@ def _fields(model: type[BaseModel]) -> dict[str, object]:
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
-def keys(path: Sequence[str | int]) -> list[str]:
-    """Return the keys that the mapping at `path` of a recipe may have; none for free mappings."""
-    current: list[type[BaseModel]] = [Recipe]
+def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]:
+    """Return the keys that the mapping at `path` of a recipe (or another `root`) may have; none for free mappings."""
+    current: list[type[BaseModel]] = [root]
     for step in path:
         if isinstance(step, int):
             continue

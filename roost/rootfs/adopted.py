@@ -97,7 +97,7 @@ class Adopted:
         else:
             holder = work / "tree"
             assemble.unpack(self.base.tar, holder, log)
-            version = inspect.newest(holder).version
+            version = inspect.newest(holder).version if self.initrd else ""
             (extra / "boot").mkdir(exist_ok=True)
             names += ["boot"] if self.initrd else []
         busybox = extra / "usr/bin/busybox"

@@ -59,7 +59,7 @@ class Bootstrap:
         return {
             "debian": self.debian.model_dump(mode="json"),
             "packages": self.packages,
-            "initrd": self.initrd,
+            "initrd": self.initrd if self.kernel is not None else None,
             "drivers": self.drivers,
             "index": self.index.digests,
             "epoch": self.epoch,
@@ -180,7 +180,8 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
         # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
         "INITRD": "No",
         "ROOST_PACKAGES": " ".join(wanted.packages),
-        "ROOST_INITRD": wanted.initrd,
+        # A kernel that is no package comes into the tree later, and its initrd with it.
+        "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
     (packages / "lock").touch()
     try:

@@ -52,7 +52,8 @@ def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) 
         unpack(packages, tree, work, log)
         _furnish(tree)
         _applets(tree, log)
-        _kernel(wanted, tree, log)
+        if wanted.kernel is not None:
+            _kernel(wanted, tree, log)
         for pattern in wanted.debian.exclude:
             for path in sorted(tree.glob(pattern.removeprefix("/")), reverse=True):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,0 +1,268 @@
+"""Does this kernel start on these disks? Seen before anything boots, in the very files that would.
+
+`claims` judges what the catalogue says of a kernel, before anything is built. `check` judges the kernel, its modules
+and its initrd as they are. Both find everything at once, each at the place in the recipe that decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.cache import Cache
+from roost.condor.placement import Where, devices, kernel_of
+from roost.errors import ImageError, Problem
+from roost.host import rooted
+from roost.kernel import contents, cpio, drivers, facts, known
+from roost.kernel.catalogue import Ability, KernelSpec
+from roost.kernel.contents import Initrd
+from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS, Modules
+from roost.kernel.facts import Facts
+from roost.kernel.inspect import KernelFiles
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Disk, Hypervisor, Recipe
+
+_ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]
+#: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
+XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
+XEN_ZSTD = "4.15"
+
+
+class KernelRefusalError(ImageError):
+    """This kernel would not start this image; `problems` has every reason (exit code 1)."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(problem.what for problem in problems))
+        self._problems = tuple(problems)
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """All reasons, in the order of the recipe's disks."""
+        return self._problems
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A kernel with what it finds: `has` says whether a module's file is in the system, None initrd: there is none."""
+
+    facts: Facts
+    modules: Modules
+    has: Callable[[str], bool]
+    built_for: str | None
+    initrd: Initrd | None
+    #: Why the initrd could not be read.
+    bad_initrd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `check` found: problems that stop a build, notes that do not."""
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def claims(recipe: Recipe, spec: KernelSpec, others: Sequence[KernelSpec], where: Where) -> list[Problem]:
+    """Return why a kernel of which the catalogue says what it can, and what not, cannot serve the recipe."""
+    found: dict[str, Problem] = {}
+    if not spec.can:
+        return []
+    for hypervisor in recipe.hypervisors:
+        if hypervisor == "xen" and "xen-pv" not in spec.can:
+            what = f"kernel {spec.name} does not start under xen (no Xen PV)"
+            found[what] = Problem(what, where(("kernel", "use")), _instead(others, {"xen-pv"}))
+            continue
+        for number, disk, device in _placed(recipe, hypervisor):
+            bus = drivers.bus_of(device, hypervisor)
+            if _ABILITIES[bus] not in spec.can:
+                what = _no_driver(spec.name, disk, device, BUSES[bus][:1])
+                hint = _instead(others, {_ABILITIES[bus]}, _device_hint(recipe, disk))
+                found[what] = Problem(what, where(("disks", number, "device")), hint)
+    return list(found.values())
+
+
+def _placed(recipe: Recipe, hypervisor: Hypervisor) -> Iterator[tuple[int, Disk, str]]:
+    placed = devices(recipe, hypervisor)
+    for number, disk in enumerate(recipe.disks):
+        device = placed.get(disk.name, "")
+        # A device that this hypervisor does not have is refused elsewhere.
+        if any(device.startswith(prefix) for prefix in drivers.PREFIXES):
+            yield number, disk, device
+
+
+def _no_driver(kernel: str, disk: Disk, device: str, missing: Sequence[str]) -> str:
+    return f"kernel {kernel} has no driver for disk {disk.name} on {device} ({', '.join(missing)})"
+
+
+def _instead(others: Sequence[KernelSpec], wanted: set[Ability], also: str | None = None) -> str | None:
+    able = [f"kernel: {{use: {other.name}}}" for other in others if wanted <= set(other.can)]
+    ways = [*able[:1], *([also] if also else [])]
+    return f"use {', or '.join(ways)}" if ways else None
+
+
+def _device_hint(recipe: Recipe, disk: Disk) -> str:
+    """Return the device that the disk would get if the recipe named none."""
+    free = recipe.model_copy(
+        update={"disks": tuple(one.model_copy(update={"device": None}) if one is disk else one for one in recipe.disks)}
+    )
+    return f"device {devices(free, 'kvm').get(disk.name, 'vdb')}"
+
+
+def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Seen:
+    """Read a kernel of a tree with its modules and its initrd. Raises `ImageError` when it is no kernel.
+
+    `xen` says that it matters whether Xen can start it; `read` is how an initrd is read.
+    """
+    found = facts.in_tree(tree, kernel.kernel)
+    if found is None:
+        raise ImageError(f"{kernel.kernel} is no x86 kernel that a boot loader starts")
+    folder = found.folder
+
+    def has(path: str) -> bool:
+        return rooted.is_file(folder, path)
+
+    initrd, bad = None, None
+    if kernel.initrd is not None:
+        try:
+            initrd = read(rooted.resolve(tree, kernel.initrd))
+        except (cpio.BadInitrdError, OSError) as error:
+            bad = str(error)
+    first = next((path for path in found.modules.loadable.values() if has(path)), None)
+    built_for = contents.built_for(rooted.resolve(folder, first)) if first else None
+    return Seen(found.facts(look=xen), found.modules, has, built_for, initrd, bad)
+
+
+def enforce(
+    loaded: Loaded,
+    tree: Path,
+    kernel: KernelFiles,
+    spec: KernelSpec | None,
+    others: Sequence[KernelSpec],
+    note: Callable[[str], None],
+    store: Cache,
+) -> Facts:
+    """Return the facts of a finished tree's kernel; raise `KernelRefusalError` with all that keeps it from starting."""
+    recipe = loaded.recipe
+    seen = look(tree, kernel, xen="xen" in recipe.hypervisors, read=lambda path: known.initrd(store, path))
+    alone = spec is not None and spec.files is not None and spec.files.modules is None
+    found = check(recipe, seen, loaded.where, others, alone=alone)
+    for text in found.notes:
+        note(text)
+    if found.problems:
+        raise KernelRefusalError(found.problems)
+    return seen.facts
+
+
+def check(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec] = (), *, alone: bool = False) -> Found:
+    """Return everything that would keep this kernel from starting the recipe's image.
+
+    A kernel that is `alone` was given without modules: what it has built in is its owner's to know.
+    """
+    notes: list[str] = []
+    blind = alone and not seen.modules.loadable and not seen.modules.builtin
+    problems = dict.fromkeys(_matching(seen, where, blind=blind))
+    if blind:
+        notes.append(f"kernel {seen.facts.release} came without modules: which drivers it has cannot be seen")
+    else:
+        problems |= dict.fromkeys(_drivers(recipe, seen, where, others))
+    if "xen" in recipe.hypervisors:
+        problems |= dict.fromkeys(_xen(recipe, seen, where, others))
+        if seen.facts.compression == "zstd":
+            notes.append(f"kernel {seen.facts.release} is packed with zstd: only Xen {XEN_ZSTD} and later unpack it")
+    return Found(tuple(problems), tuple(notes))
+
+
+def _matching(seen: Seen, where: Where, *, blind: bool) -> Iterator[Problem]:
+    """Yield where kernel, modules and initrd are not of one build."""
+    release, place = seen.facts.release, where(("kernel", "use"))
+    if seen.bad_initrd is not None:
+        yield Problem(seen.bad_initrd, where(("kernel", "initrd")))
+    if not seen.modules.loadable and not seen.modules.builtin and not blind:
+        yield Problem(
+            f"the image has no modules of its kernel {release}", place, "kernel and modules are of one package"
+        )
+    if seen.built_for is not None and seen.built_for != release:
+        yield Problem(f"the modules of kernel {release} were built for {seen.built_for}", place)
+    if seen.initrd is not None:
+        strange = sorted({*seen.initrd.releases, *filter(None, [seen.initrd.built_for])} - {release})
+        if strange:
+            what = f"the initrd has modules of {', '.join(strange)}, and the kernel is {release}"
+            yield Problem(what, where(("kernel", "initrd")), "make the initrd again, for this kernel")
+
+
+def _drivers(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
+    release = seen.facts.release
+    if not seen.modules.loadable and not seen.modules.builtin:
+        return
+    for hypervisor in recipe.hypervisors:
+        for number, disk, device in _placed(recipe, hypervisor):
+            bus = drivers.bus_of(device, hypervisor)
+            place = where(("disks", number, "device"))
+            if missing := seen.modules.missing(BUSES[bus]):
+                hint = _instead(others, {_ABILITIES[bus]}, _device_hint(recipe, disk) if bus != "xen" else None)
+                yield Problem(_no_driver(release, disk, device, missing), place, hint)
+            else:
+                yield from _at_hand(recipe, seen, disk, f"disk {disk.name} on {device}", BUSES[bus], (), where)
+            for area in disk.areas:
+                if area.filesystem == "swap" or (area.mount is None and disk.role != "io"):
+                    continue
+                needed = FILESYSTEMS[area.filesystem]
+                if seen.modules.missing(needed):
+                    what = f"kernel {release} has no driver for {area.filesystem}, which is on disk {disk.name}"
+                    yield Problem(what, where(("disks", number)), "use another kernel, or another file system")
+                    continue
+                early = area.mount == "/"
+                beside = [name for name in BESIDE.get(area.filesystem, ()) if name in seen.modules.loadable]
+                yield from _at_hand(
+                    recipe, seen, disk, f"{area.filesystem} on disk {disk.name}", needed, beside, where, early=early
+                )
+
+
+def _at_hand(
+    recipe: Recipe,
+    seen: Seen,
+    disk: Disk,
+    what: str,
+    names: Sequence[str],
+    beside: Sequence[str],
+    where: Where,
+    *,
+    early: bool | None = None,
+) -> Iterator[Problem]:
+    """Yield a problem if the modules for something that the kernel can do are not where they are looked for."""
+    needed = seen.modules.files([*names, *beside])
+    packed = seen.initrd.modules if seen.initrd is not None else frozenset()
+    absent = [name for name in needed if name not in packed]
+    if early if early is not None else disk is recipe.root_disk:
+        if absent and seen.bad_initrd is None:
+            lacks = "the initrd lacks" if seen.initrd is not None else "there is no initrd with"
+            yield Problem(
+                f"{lacks} {', '.join(sorted(absent))}, without which {what} is not found at boot",
+                where(("kernel", "initrd")),
+                "write `initrd: busybox`, or put them into the tree's own",
+            )
+        return
+    gone = [name for name in absent if not seen.has(needed[name])]
+    if gone:
+        yield Problem(
+            f"neither the initrd nor the image has {', '.join(sorted(gone))}, without which {what} is not found",
+            where(("disks", recipe.disks.index(disk))),
+            "check what os.debian.exclude leaves out",
+        )
+
+
+def _xen(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
+    release, place = seen.facts.release, where(("kernel", "use"))
+    if seen.facts.xen_pv is False:
+        what = f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"
+        yield Problem(what, place, _instead(others, {"xen-pv"}))
+    elif seen.facts.xen_pv is None:
+        what = f"whether kernel {release} starts under xen cannot be seen: it has no config, and cannot be unpacked"
+        yield Problem(what, place, _instead(others, {"xen-pv"}))
+    packed = seen.facts.compression
+    if packed is None or packed not in XEN_UNPACKS | {"zstd"}:
+        yield Problem(f"kernel {release} is packed in a way that Xen's loader does not know", place)
+    if kernel_of(recipe, "xen") is not None and seen.initrd is None and seen.bad_initrd is None:
+        what = "a xen machine that is given no initrd gets a blank file name for one, and does not start"
+        yield Problem(what, where(("kernel", "initrd")), "give it an initrd")

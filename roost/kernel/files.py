@@ -1,0 +1,200 @@
+"""A kernel that is no package: its files fetched and summed, then put where a tree has its kernel.
+
+Modules come as a tar of anybody's making. Of it only what lies in the folder of this kernel's release is taken, only
+files and folders, and each by its name: no link of it, and no name, leads anywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from roost.cache import Cache
+from roost.errors import ImageError, Problem, RecipeError
+from roost.events import Events
+from roost.host import download, namespace, process, rooted
+from roost.host.decompress import CorruptError, Source, Unpacked, compression
+from roost.kernel import bzimage, facts, initrd
+from roost.kernel.catalogue import KernelSpec
+from roost.kernel.drivers import Modules
+from roost.kernel.facts import Facts
+from roost.kernel.inspect import KernelFiles
+
+#: Where a tree without init has its busybox (roost.rootfs.adopted).
+BUSYBOX = "usr/lib/roost/busybox"
+#: Bytes and names of a kernel's modules: more than any distribution's.
+MAX_UNPACKED = 4 << 30
+MAX_NAMES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The files of a kernel on this machine, and their sha256 by what they are: kernel, modules, initrd."""
+
+    spec: KernelSpec
+    files: dict[str, Path]
+    sums: dict[str, str]
+
+    @property
+    def image(self) -> bzimage.BzImage:
+        """The kernel's header; it was seen to be one."""
+        found = bzimage.read(self.files["kernel"])
+        assert found is not None
+        return found
+
+
+def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
+    """Return the files of a kernel, downloaded where they have a URL; raise `RecipeError` with all that is wrong."""
+    files: dict[str, Path] = {}
+    sums: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, part in spec.parts.items():
+        where = spec.where(name)
+        try:
+            if part.url is not None:
+                files[name] = download.fetch(part.url, part.sha256 or "", cache, events, where=where)
+                sums[name] = part.sha256 or ""
+                continue
+            files[name] = Path(spec.path).parent / (part.path or "")
+            with files[name].open("rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            if part.sha256 not in {None, sums[name]}:
+                problems.append(Problem(f"{part.path} has sha256 {sums[name]}, not {part.sha256}", where))
+        except RecipeError as error:
+            problems += error.problems
+        except OSError as error:
+            problems.append(Problem(f"{part.path} cannot be read: {error.strerror}", where))
+    if not problems and bzimage.read(files["kernel"]) is None:
+        problems.append(Problem("this is no x86 kernel that a boot loader starts (bzImage)", spec.where("kernel")))
+    if problems:
+        raise RecipeError(problems)
+    return Parts(spec, files, sums)
+
+
+def look(parts: Parts) -> Facts:
+    """Return what a kernel's files say of it; its modules are not unpacked for that, only named."""
+    path = parts.files["kernel"]
+    release = parts.image.release
+    names: list[str] = []
+    builtin = ""
+    if "modules" in parts.files:
+        with _opened(parts.files["modules"]) as archive:
+            for member in archive:
+                relative = _below(member.name, release)
+                if relative is not None and ".ko" in relative.name:
+                    names.append(str(relative))
+                elif relative is not None and str(relative) == "modules.builtin" and member.isfile():
+                    content = archive.extractfile(member)
+                    builtin = content.read(facts.LIMIT).decode("utf-8", "replace") if content is not None else ""
+    pv = facts.xen_pv(None, lambda: bzimage.starts_under_xen(path))
+    return facts.of(parts.image, path.stat().st_size, Modules.listed(builtin, names), pv)
+
+
+def install(parts: Parts, tree: Path, *, kind: str | None, wanted: Sequence[str], epoch: int, log: Path) -> KernelFiles:
+    """Put a kernel into a tree: /boot/vmlinuz-RELEASE, its modules, its initrd; return where they are.
+
+    The initrd is the kernel's own if it has one. Else `kind` says how it is made, `busybox` (with the modules
+    `wanted`) or `distribution` (by the tree's initramfs-tools); a kernel without modules gets none.
+    """
+    release = parts.image.release
+    boot = rooted.resolve(tree, "boot")
+    boot.mkdir(parents=True, exist_ok=True)
+    _copy(parts.files["kernel"], boot / f"vmlinuz-{release}")
+    target = boot / f"initrd.img-{release}"
+    target.unlink(missing_ok=True)
+    if "modules" in parts.files:
+        folder = rooted.resolve(tree, f"lib/modules/{release}")
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        _unpack(parts, folder, release, epoch)
+        process.run(
+            ["depmod", "-b", folder.parents[2], release], deadline=120, log=log, what="cannot index the modules"
+        )
+    if "initrd" in parts.files:
+        _copy(parts.files["initrd"], target)
+    elif "modules" in parts.files and kind == "busybox":
+        own = rooted.resolve(tree, BUSYBOX) if rooted.is_file(tree, BUSYBOX) else None
+        initrd.make(tree, release, wanted, epoch, target, log, busybox=own)
+    elif "modules" in parts.files:
+        _by_distribution(tree, release, log)
+    return KernelFiles(release, f"/boot/vmlinuz-{release}", f"/boot/{target.name}" if target.exists() else None)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+
+
+def _by_distribution(tree: Path, release: str, log: Path) -> None:
+    if not rooted.is_file(tree, "usr/sbin/update-initramfs"):
+        raise ImageError(
+            "the tree has no initramfs-tools to make an initrd with", hint="write `kernel: {initrd: busybox}`"
+        )
+    script = 'mount -t proc proc "$1/proc"; exec chroot "$1" update-initramfs -c -k "$2"'
+    process.run(
+        namespace.current().argv(["sh", "-c", script, "sh", tree, release]),
+        deadline=600,
+        log=log,
+        what=f"cannot make the initrd of kernel {release}",
+    )
+
+
+def _unpack(parts: Parts, folder: Path, release: str, epoch: int) -> None:
+    """Unpack a tar's modules of one release into `folder`."""
+    where, names, size = parts.spec.where("modules"), 0, 0
+    try:
+        with _opened(parts.files["modules"]) as archive:
+            for member in archive:
+                relative = _below(member.name, release)
+                if relative is None or not (member.isfile() or member.isdir()):
+                    continue
+                names, size = names + 1, size + member.size
+                if names > MAX_NAMES or size > MAX_UNPACKED:
+                    raise RecipeError([Problem("this unpacks to more than any kernel's modules", where)])
+                _place(archive, member, folder / relative, epoch)
+    except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise RecipeError([Problem(f"this is no whole tar of modules: {error}", where)]) from error
+    if not names:
+        what = f"this has no modules of the kernel's release {release}"
+        raise RecipeError([Problem(what, where, f"they are looked for in a folder {release}")])
+
+
+def _below(name: str, release: str) -> PurePosixPath | None:
+    """Return a name of the tar from the folder of the release on; None outside of it."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or release not in parts or "\0" in name:
+        return None
+    at = parts.index(release)
+    return PurePosixPath(*parts[at + 1 :]) if at == 0 or parts[at - 1] == "modules" else None
+
+
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, epoch: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
+        target.mkdir(exist_ok=True)
+        return
+    content = archive.extractfile(member)
+    assert content is not None
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    os.utime(target, (min(epoch, int(member.mtime)),) * 2)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """Yield a tar, plain or packed in any way that kernels are."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        stream = Source(Unpacked(Source(file))) if compression(head) else Source(file)
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
+            yield archive

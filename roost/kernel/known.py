@@ -1,0 +1,145 @@
+"""What is known of the catalogue's kernels: what builds and fetches have seen, else what the catalogue claims.
+
+A build notes the facts of its kernel here, by kernel and suite, so that `inv kernels` answers without a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.cache import Cache
+from roost.kernel import contents
+from roost.kernel.catalogue import KernelSpec
+from roost.kernel.contents import Initrd
+from roost.kernel.drivers import BUSES, FILESYSTEMS
+from roost.kernel.facts import Facts
+from roost.kernel.inspect import version_order
+from roost.staging import write_atomically
+
+FOLDER = "kernels"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A kernel of one suite (None: it is of no suite) as seen; `source` says where."""
+
+    suite: str | None
+    facts: Facts
+    source: str
+
+
+def _path(cache: Cache, spec: KernelSpec, suite: str | None) -> Path:
+    # Another project's kernel of this name may be another kernel.
+    origin = json.dumps([spec.packages, spec.files.model_dump(mode="json") if spec.files else None], sort_keys=True)
+    return (
+        cache.root / FOLDER / f"{spec.name}-{suite or 'files'}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.json"
+    )
+
+
+def remember(cache: Cache, spec: KernelSpec, suite: str | None, facts: Facts, source: str) -> None:
+    """Note what was seen; a cache that cannot be written forgets."""
+    path = _path(cache, spec, suite)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"facts": facts.to_json(), "source": source}, indent=1).encode())
+
+
+def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Known | None:
+    """Return what was noted last, or None."""
+    try:
+        record = json.loads(_path(cache, spec, suite).read_text())
+        return Known(suite, Facts.from_json(record["facts"]), str(record["source"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def initrd(cache: Cache, path: Path) -> Initrd:
+    """Return what an initrd brings: it is unpacked once, as long as its bytes stay the same."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    record = cache.root / FOLDER / f"initrd-{digest}.json"
+    try:
+        return Initrd.from_json(json.loads(record.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        found = contents.read(path)
+    with contextlib.suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(record, json.dumps(found.to_json()).encode())
+    return found
+
+
+def suites(cache: Cache, spec: KernelSpec) -> set[str]:
+    """Return the suites of which something was noted."""
+    found = set()
+    for path in (cache.root / FOLDER).glob(f"{spec.name}-*.json"):
+        suite = path.stem.removeprefix(f"{spec.name}-").rpartition("-")[0]
+        if path == _path(cache, spec, suite):
+            found.add(suite)
+    return found
+
+
+def of_manifest(manifest: Mapping[str, Any], spec: KernelSpec) -> Known | None:
+    """Return what a built image's manifest says of this kernel, or None when it holds another."""
+    try:
+        given, seen = manifest["inputs"], manifest["facts"]["kernel"]
+        if not set(spec.packages.values()) & set(given["packages"]):
+            return None
+        return Known(
+            str(given.get("suite") or given["debian"]["suite"]), Facts.from_json(seen), f"the image {manifest['name']}"
+        )
+    except (KeyError, TypeError):
+        return None
+
+
+def newest(found: Iterable[Known]) -> Known | None:
+    """Return the newest of several, the first of those that are alike."""
+    best: Known | None = None
+    for known in found:
+        if best is None or version_order(known.facts.version) > version_order(best.facts.version):
+            best = known
+    return best
+
+
+def seen(known: Known) -> dict[str, Any]:
+    """Return an entry of `inv kernels --json` for a kernel that was looked at."""
+    facts = known.facts
+    return {
+        "suite": known.suite,
+        "version": facts.version,
+        "release": facts.release,
+        "compression": facts.compression,
+        "size": facts.size,
+        "drivers": dict(facts.drivers),
+        "filesystems": dict(facts.filesystems),
+        "xen_pv": facts.xen_pv,
+        "seen": True,
+        "from": known.source,
+    }
+
+
+def claimed(spec: KernelSpec, suite: str | None) -> dict[str, Any]:
+    """Return the entry for a kernel that nobody looked at yet: what the catalogue claims; None is not said."""
+    can = set(spec.can)
+    buses = {bus: _claim(can, "xen-pv" if bus == "xen" else bus) for bus in BUSES}
+    return {
+        "suite": suite,
+        "version": None,
+        "release": None,
+        "compression": spec.compression.get(suite or ""),
+        "size": None,
+        "drivers": buses,
+        "filesystems": dict.fromkeys(FILESYSTEMS),
+        "xen_pv": "xen-pv" in can if can else None,
+        "seen": False,
+        "from": f"kernels/{spec.name}.yaml",
+    }
+
+
+def _claim(can: set[Any], ability: str) -> str | None:
+    return ("claimed" if ability in can else "absent") if can else None
