@@ -12,7 +12,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import cli_catalogue, cli_publish, console
+from roost import cli_catalogue, cli_kernels, cli_publish, console
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
@@ -258,6 +258,7 @@ ns = Collection(
     cli_publish.publish,
     cli_publish.verify,
     cli_catalogue.catalogue,
+    cli_kernels.kernels,
 )
 
 

@@ -1,0 +1,153 @@
+"""Kernels in real images: read by Xen's own pygrub, taken out, given from outside, and refused where they fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roost.disk import pygrub
+from roost.host import paths
+from roost.kernel import bzimage
+from tests.images.calls import roost
+
+pytestmark = pytest.mark.images
+
+PACKAGES = ("xen-utils-4.17", "libxenmisc4.17")
+
+
+@pytest.fixture(scope="session")
+def xen() -> Path:
+    """Return a folder with Xen's pygrub, unpacked from Debian's packages; nothing is installed."""
+    folder = paths.cache_root() / "test" / "xen-4.17"
+    if not folder.is_dir():
+        making = folder.with_name("xen-4.17.making")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        subprocess.run(
+            ["apt-get", "download", "-q", *PACKAGES], cwd=making, check=True, capture_output=True, timeout=300
+        )
+        for package in sorted(making.glob("*.deb")):
+            subprocess.run(["dpkg", "-x", package, making], check=True)
+        making.rename(folder)
+    return folder
+
+
+def variant(project: Path, name: str, text: str) -> None:
+    (project / f"recipes/{name}.yaml").write_text(f"extends: [smoke.yaml]\nname: {name}\n{text}")
+
+
+def built(project: Path, name: str, **env: str) -> tuple[Path, dict[str, object]]:
+    ran = roost("build", name, "--json", cwd=project, env=env)
+    assert ran.code == 0, ran.err
+    folder = Path(ran.answer["folder"])
+    return folder, json.loads((folder / "manifest.json").read_text())["facts"]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_pygrub_finds_kernel_and_initrd_of_an_image_for_both(project: Path, xen: Path, tmp_path: Path) -> None:
+    variant(project, "both", "hypervisors: !replace [kvm, xen]\nkernel: {placement: both}\n")
+    folder, facts = built(project, "both", ROOST_PYGRUB=str(xen))
+    seen = facts["pygrub"]
+    assert isinstance(seen, dict) and seen["seen"] is True and seen["checked"] == "pygrub of Xen 4.17"
+    assert seen["kernel"] == digest(folder / "vmlinuz") and seen["initrd"] == digest(folder / "initrd.img")
+    arguments = str(seen["arguments"])
+    assert "console=hvc0" in arguments
+    kernel = facts["kernel"]
+    assert isinstance(kernel, dict) and kernel["xen_pv"] is True and kernel["drivers"]["xen"] == "module"
+
+    # A second look at the same image, without roost between: what pygrub writes is the kernel, byte for byte.
+    program = pygrub.Pygrub(next(xen.glob("usr/lib/xen-*/bin/pygrub")), "4.17")
+    found = pygrub.run(program, folder / "root.raw", tmp_path, tmp_path / "log")
+    assert digest(Path(found["kernel"])) == digest(folder / "vmlinuz")
+
+    # Without one the answer says so.
+    (project / "recipes/both.yaml").write_text((project / "recipes/both.yaml").read_text() + "description: again\n")
+    (project / "empty").mkdir()
+    _, facts = built(project, "both", ROOST_PYGRUB=str(project / "empty"))
+    seen = facts["pygrub"]
+    assert isinstance(seen, dict) and seen["seen"] is False and "not installed" in str(seen["checked"])
+
+    # The files beside the image boot it, too: QEMU's -kernel and -initrd, with the command line of xen's console.
+    disk = folder / "root.qcow2"
+    argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nographic", "-no-reboot", "-monitor", "none"]
+    argv += ["-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")]
+    argv += ["-append", arguments]
+    argv += ["-drive", f"file={disk},if=virtio,format=qcow2,snapshot=on"]
+    argv += ["-drive", f"file={folder / 'io.raw'},if=virtio,format=raw,snapshot=on"]
+    ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=False)
+    assert b"roost: job finished: exit 0" in ran.stdout, ran.stdout[-2000:]
+
+
+def test_a_grub_cfg_that_pygrub_misreads_stops_the_build(project: Path, xen: Path) -> None:
+    variant(
+        project,
+        "misread",
+        "hypervisors: !replace [kvm, xen]\n"
+        "files:\n  - {path: /boot/grub/grub.cfg, content: \"menuentry 'x' {\\nlinux /boot/vmlinuz ro\\n}\\n\"}\n",
+    )
+    ran = roost("build", "misread", "--json", cwd=project, env={"ROOST_PYGRUB": str(xen)})
+    assert ran.code == 1 and "pygrub" in ran.err, ran.err
+    assert not (project / "build/misread").exists()
+
+
+def test_a_kernel_is_taken_out_and_put_into_another_image(project: Path, smoke: Path, tmp_path: Path) -> None:
+    before = digest(smoke / "root.qcow2")
+    ran = roost("kernels", "--extract", str(smoke / "root.qcow2"), str(tmp_path / "out"), "--json", cwd=project)
+    assert ran.code == 0, ran.err
+    taken = ran.answer
+    assert digest(smoke / "root.qcow2") == before
+    assert Path(taken["kernel"]) == tmp_path / "out/vmlinuz" and Path(taken["initrd"]).is_file()
+    image = bzimage.read(tmp_path / "out/vmlinuz")
+    assert image is not None and image.release == taken["release"] and image.compression == taken["compression"]
+    assert taken["root"].startswith("root=UUID=") and taken["root"] in taken["command_line"]
+    assert taken["drivers"]["virtio"] == "module" and taken["xen_pv"] is True
+
+    ran = roost(
+        "kernels", "--extract", str(smoke / "root.qcow2"), str(tmp_path / "no"), "--version", "9.9", cwd=project
+    )
+    assert ran.code == 2 and "has no kernel 9.9" in ran.err and not (tmp_path / "no").exists()
+
+    # What came out is a kernel of the catalogue, by URL and by path.
+    sums = {name: digest(tmp_path / "out" / name) for name in ("vmlinuz", "initrd.img")}
+    shutil.copy(tmp_path / "out/initrd.img", project / "kernels/initrd.img")
+    text = "description: taken out\ncan: [virtio]\nfiles:\n"
+    text += f"  kernel: {{url: 'file://{tmp_path}/out/vmlinuz', sha256: {sums['vmlinuz']}}}\n"
+    (project / "kernels/taken.yaml").write_text(f"{text}  initrd: {{path: initrd.img, sha256: {sums['initrd.img']}}}\n")
+    variant(project, "given", "kernel: {use: taken, placement: both}\n")
+    folder, _ = built(project, "given")
+    assert digest(folder / "vmlinuz") == sums["vmlinuz"] and digest(folder / "initrd.img") == sums["initrd.img"]
+    ran = roost("boot", "given", "--accel", "tcg", "--json", cwd=project)
+    assert ran.code == 0 and ran.answer["passed"], ran.err
+    ran = roost("kernels", "taken", "--json", cwd=project)
+    (one,) = ran.answer["kernels"][0]["suites"]
+    assert one["seen"] and one["suite"] is None and one["version"] == taken["version"]
+
+    # A file that changed since is refused where its sum stands, and nothing is built.
+    (project / "kernels/initrd.img").write_bytes(b"another")
+    ran = roost("build", "given", "--json", cwd=project)
+    assert ran.code == 2 and "kernels/taken.yaml:5:3" in ran.err and sums["initrd.img"] in ran.err
+
+
+def test_a_kernel_that_cannot_drive_a_disk_is_refused_before_anything_is_built(project: Path) -> None:
+    disk = "disks:\n  - {name: data, filesystem: ext4, size: 16MiB, device: sda, mount: /data}\n"
+    variant(project, "sda", disk)
+    ran = roost("check", "sda", cwd=project)
+    assert ran.code == 2
+    assert (
+        "recipes/sda.yaml:4:57: kernel debian-cloud has no driver for disk data on sda (sym53c8xx)" in ran.err + ran.out
+    )
+
+    # The catalogue may be wrong; the kernel's own files are not.
+    path = project / "kernels/debian-cloud.yaml"
+    path.write_text(path.read_text().replace("can: [", "can: [scsi, "))
+    ran = roost("build", "sda", cwd=project)
+    assert ran.code == 1 and "recipes/sda.yaml:4:57: kernel 6." in ran.err and "sym53c8xx" in ran.err, ran.err
+    assert not (project / "build/sda").exists()
