@@ -22,7 +22,10 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True)
 class BuiltFile:
-    """One file of an image: `virtual` is what the guest sees, `allocated` what the disk holds, `size` what travels."""
+    """One file of an image: `virtual` is what the guest sees, `allocated` what the disk holds, `size` what travels.
+
+    `backing` is the name of the base that an overlay stands on: another file of the same image.
+    """
 
     name: str
     format: str
@@ -31,10 +34,11 @@ class BuiltFile:
     allocated: int
     size: int
     mtime_ns: int
+    backing: str | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the keys of the JSON contract, and the size that HTCondor transfers."""
-        return {
+        said = {
             "name": self.name,
             "format": self.format,
             "sha256": self.sha256,
@@ -42,6 +46,7 @@ class BuiltFile:
             "allocated": self.allocated,
             "transfer": self.size,
         }
+        return said if self.backing is None else {**said, "backing": self.backing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,11 @@ class Manifest:
         raise ImageError(f"{self.name} has no file {name}")
 
 
-def describe(path: Path, file_format: str, virtual: int, sha256: str) -> BuiltFile:
-    """Return the record of a finished file."""
+def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: str | None = None) -> BuiltFile:
+    """Return the record of a finished file; `backing` is the name of the base that an overlay stands on."""
     status = path.stat()
-    return BuiltFile(
-        path.name, file_format, sha256, virtual, status.st_blocks * 512, status.st_size, status.st_mtime_ns
-    )
+    allocated = status.st_blocks * 512
+    return BuiltFile(path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns, backing)
 
 
 def sha256(path: Path) -> str:

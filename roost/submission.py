@@ -16,8 +16,12 @@ from roost.recipe.model import Hypervisor
 
 
 def built_files(files: Sequence[BuiltFile], folder: Path | None) -> BuiltFiles:
-    """Return what the emitter must know of a build: where it is, and how large its files are for the guest."""
-    return BuiltFiles(folder.absolute() if folder else None, {file.name: file.virtual for file in files})
+    """Return what the emitter must know of a build: where it is, sizes as the guest sees them, overlays and bases."""
+    return BuiltFiles(
+        folder.absolute() if folder else None,
+        {file.name: file.virtual for file in files},
+        {file.name: file.backing for file in files if file.backing is not None},
+    )
 
 
 def machine(loaded: Loaded, hypervisor: Hypervisor, record: Manifest, folder: Path) -> VirtualMachine:

@@ -155,9 +155,7 @@ def _images(passed: Passed, prefix: str) -> list[ReleaseFile]:
 
 def backings(passed: Passed) -> Mapping[str, str]:
     """Return overlay → base for the files of a build that name one."""
-    return {
-        file.name: str(base) for file in passed.record.files if (base := getattr(file, "backing", None)) is not None
-    }
+    return {file.name: file.backing for file in passed.record.files if file.backing is not None}
 
 
 def _created(passed: Passed) -> str:

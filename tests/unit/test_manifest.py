@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from roost import inputs, manifest
+from roost import inputs, manifest, submission
 from roost.recipe.model import Recipe
 
 
@@ -21,6 +21,27 @@ def _folder(tmp_path: Path) -> manifest.Manifest:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     record = _folder(tmp_path)
     assert manifest.read(tmp_path) == record
+
+
+def test_an_overlay_says_what_it_stands_on_and_older_manifests_do_not(tmp_path: Path) -> None:
+    record = _folder(tmp_path)
+    assert "backing" not in record.files[0].public()
+    (tmp_path / "root.qcow2").write_bytes(b"Q" * 512)
+    overlay = manifest.describe(tmp_path / "root.qcow2", "qcow2", 4096, "0" * 64, "root.raw")
+    files = (*record.files, overlay)
+    manifest.write(tmp_path, manifest.Manifest("x", "key", {}, {}, files, {}, {}))
+    read = manifest.read(tmp_path)
+    assert read is not None
+    assert [file.backing for file in read.files] == [None, "root.raw"]
+    assert read.files[1].public()["backing"] == "root.raw"
+    assert submission.built_files(read.files, None).backing == {"root.qcow2": "root.raw"}
+    data = json.loads((tmp_path / "manifest.json").read_text())
+    for file in data["files"]:
+        del file["backing"]
+    (tmp_path / "manifest.json").write_text(json.dumps(data))
+    older = manifest.read(tmp_path)
+    assert older is not None
+    assert [file.backing for file in older.files] == [None, None]
 
 
 def test_sums_are_checked_by_sha256sum(tmp_path: Path) -> None:
