@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +76,9 @@ def work_folder(room: int | None = None) -> Iterator[Path]:
     """
     on_disk = paths.cache_root() / "work"
     on_disk.mkdir(parents=True, exist_ok=True)
-    mine = f"roost-{os.geteuid()}-"
-    _sweep(on_disk.glob("*.lock"))
-    _sweep(memory.SHARED.glob(f"{mine}*.lock"))
+    sweep()
     parent = None if room is None else memory.place(room)
-    name = f"{mine if parent else ''}{os.getpid()}-{os.urandom(4).hex()}"
+    name = f"{f'roost-{os.geteuid()}-' if parent else ''}{os.getpid()}-{os.urandom(4).hex()}"
     folder = (parent or on_disk) / name
     lock = folder.with_name(f"{name}.lock")
     with FileLock(lock, mode=0o600):
@@ -92,18 +90,32 @@ def work_folder(room: int | None = None) -> Iterator[Path]:
             lock.unlink(missing_ok=True)
 
 
-def _sweep(locks: Iterable[Path]) -> None:
-    """Remove the work folders whose lock nobody holds. In a folder that all share, only ours count."""
-    for stale in locks:
+def sweep() -> None:
+    """Remove the work folders that killed builds left."""
+    for held, folder in _nobodys():
+        remove_tree(folder)
+        Path(held.lock_file).unlink(missing_ok=True)
+
+
+def abandoned() -> list[Path]:
+    """Return the work folders that killed builds left."""
+    return [folder for _, folder in _nobodys() if folder.exists()]
+
+
+def _nobodys() -> Iterator[tuple[FileLock, Path]]:
+    """Yield the work folders whose lock nobody holds, each with that lock, held. In shared folders, only ours count."""
+    mine = f"roost-{os.geteuid()}-*.lock"
+    for lock in [*(paths.cache_root() / "work").glob("*.lock"), *memory.SHARED.glob(mine)]:
         with contextlib.suppress(OSError, TimeoutError):
-            status = stale.lstat()
+            status = lock.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
                 continue
-            held = FileLock(stale)
+            held = FileLock(lock)
             held.acquire(timeout=0)
-            remove_tree(stale.with_suffix(""))
-            stale.unlink(missing_ok=True)
-            held.release()
+            try:
+                yield held, lock.with_suffix("")
+            finally:
+                held.release()
 
 
 def remove_tree(folder: Path) -> None:

@@ -12,7 +12,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import cli_catalogue, cli_kernels, cli_publish, console
+from roost import cli_catalogue, cli_gc, cli_kernels, cli_publish, console
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
@@ -259,6 +259,7 @@ ns = Collection(
     cli_publish.verify,
     cli_catalogue.catalogue,
     cli_kernels.kernels,
+    cli_gc.gc,
 )
 
 

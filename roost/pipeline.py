@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from roost import inputs, manifest, staging
 from roost.errors import ImageError, RecipeError, RoostError, UsageError
 from roost.events import Events, Stages
-from roost.host import paths
+from roost.host import lease, paths
 from roost.manifest import BuiltFile, Manifest
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -62,7 +62,8 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     folder = folder_of(loaded.recipe.name)
     stages = Stages(events)
-    with staging.lock(folder, lambda: events.note(f"another build of {loaded.recipe.name} is running: waiting for it")):
+    waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
+    with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
         log_dir = construction.log_folder(folder)
         plan = planning.plan(loaded, stages, log_dir)
         record = None if force else manifest.is_fresh(folder, plan.key)

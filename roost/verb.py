@@ -43,8 +43,9 @@ def verb(
                 raise Exit(code=141) from None
 
         texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
-        repeated = tuple(name for name in inspect.signature(function).parameters if name == "set")
-        if repeated:
+        lists = [name for name, one in inspect.signature(function).parameters.items() if "list[" in str(one.annotation)]
+        repeated = tuple(name for name in lists if name != rest)
+        if "set" in repeated:
             texts["set"] = "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated"
         task = invocation.Verb(body, positional=positional, help=texts, iterable=repeated, auto_shortflags=False)
         task.rest = rest

@@ -28,18 +28,31 @@ def scratch() -> Iterator[Path]:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a folder of yours") from error
-    host = socket.gethostname()
-    for old in root.glob(f"{host}-*"):
-        pid = old.name.removeprefix(f"{host}-").partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{host}-{os.getpid()}-", dir=root))
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=root))
     try:
         (folder / "log").mkdir()
         yield folder
     finally:
         with suppress(OSError):
             shutil.rmtree(folder)
+
+
+def abandoned() -> list[Path]:
+    """Return what killed runs of this host left."""
+    host = socket.gethostname()
+    found = []
+    for old in (paths.cache_root() / "boot").glob(f"{host}-*"):
+        pid = old.name.removeprefix(f"{host}-").partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and not old.is_symlink():
+            found.append(old)
+    return found
+
+
+def sweep() -> None:
+    """Remove what killed runs of this host left."""
+    for old in abandoned():
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def make(shape: Hardware, folder: Path, scratch: Path) -> dict[str, DiskPlace]:

@@ -155,6 +155,8 @@ def read(url: str, events: Events) -> Catalogue:
             continue
         listed = [scope.version] if scope.version else verify.versions(target, name)
         found = [read_version(target, name, one) for one in listed]
+        # What a collection removes just now is listed no more: its release.json went first.
+        found = [one for one in found if not one.problem or target.size(f"{name}/{one.version}/{layout.RELEASE}")]
         if found:
             found.sort(key=lambda one: (one.created, one.version), reverse=True)
             images.append(Image(name, _latest(target, name), tuple(found)))

@@ -256,6 +256,9 @@ def path(log: Path | None = None) -> Path | None:
     if (final / "unusable").exists():
         return None
     if (final / "README.fixed").exists():
+        # `inv gc` drops what was not used for long.
+        with contextlib.suppress(OSError):
+            os.utime(final)
         return final
     cache.mkdir(parents=True, exist_ok=True)
     with _workspace(cache) as work:

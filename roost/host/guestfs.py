@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, paths, process
+from roost.host import appliance, lease, paths, process
 
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
@@ -294,8 +294,10 @@ def _opened(
 ) -> Iterator[Guest]:
     ends = time.monotonic() + deadline
     request = {"disks": disks, "memory": MEMORY, "clock": clock}
-    quick = appliance.path(log)
     with contextlib.ExitStack() as stack:
+        # The appliance is in the cache.
+        stack.enter_context(lease.held())
+        quick = appliance.path(log)
         guest = None
         if quick is not None:
             attempt = contextlib.ExitStack()

@@ -1,7 +1,9 @@
 """Who is writing a version: a file that only one publisher can create, there as long as the writing takes.
 
-A publisher that was killed leaves its claim behind. Another on the same host sees that the process is gone and takes
-over; one elsewhere cannot see it, and waits or is told to say so (`--take-over`).
+It says which process writes what. A publisher that was killed leaves its claim behind; one that failed leaves it with
+the word that it ended. Another on the same host sees that and takes over; one elsewhere cannot see whether a process
+lives, and waits or is told to say so (`--take-over`). `inv gc` claims what it removes in the same way, and says in
+`_base/.removing.json` which shared bases it takes away, so that a publisher waits for it and sends them anew.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,15 @@ from roost.publish.target import Target
 #: Seconds between two looks at another's claim, and how long it is waited for.
 INTERVAL = 0.3
 PATIENCE = 1800.0
+
+
+class TakenError(ImageError):
+    """Another, which may be alive, holds the claim."""
+
+
+def path_of(name: str, version: str) -> str:
+    """Return the path of the claim to a version."""
+    return f"{name}/{layout.CLAIMS}/{version}.json"
 
 
 def _started(pid: int) -> str | None:
@@ -45,26 +56,41 @@ def _host() -> str:
     return f"{socket.gethostname()} {boot} {space}"
 
 
-def _own(release_sha256: str) -> bytes:
+def _own(release_sha256: str, files: Sequence[str]) -> dict[str, Any]:
     pid = os.getpid()
-    return layout.json_bytes(
-        {
-            "host": _host(),
-            "pid": pid,
-            "started": _started(pid),
-            "nonce": os.urandom(8).hex(),
-            "release_sha256": release_sha256,
-        }
-    )
+    return {
+        "host": _host(),
+        "pid": pid,
+        "started": _started(pid),
+        "nonce": os.urandom(8).hex(),
+        "release_sha256": release_sha256,
+        "files": list(files),
+    }
 
 
-def _dead(claim: bytes) -> bool:
-    """Return whether the claim's process is known to be gone."""
+def parsed(claim: bytes) -> Mapping[str, Any]:
+    """Return what a claim says; nothing for what nobody wrote: a claim appears whole."""
     try:
-        said: dict[str, Any] = json.loads(claim)
+        said = json.loads(claim)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def files_of(claim: bytes) -> list[str] | None:
+    """Return the paths that a claim's holder writes or removes; None when an older roost did not say."""
+    files = parsed(claim).get("files")
+    return [str(one) for one in files] if isinstance(files, list) else None
+
+
+def dead(claim: bytes) -> bool:
+    """Return whether the claim's process is known to be gone, or said that it ended."""
+    said = parsed(claim)
+    try:
+        if said.get("ended") is True:
+            return True
         return bool(said["host"] == _host() and _started(int(said["pid"])) != said["started"])
     except (ValueError, KeyError, TypeError):
-        # Nobody wrote it: a claim appears whole.
         return True
 
 
@@ -80,36 +106,136 @@ class Claim:
             raise ImageError("another publisher took this version over", hint="run it again: nothing was listed")
 
 
+def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
+    """Put our claim in the place of a dead one; return whether it was us who did.
+
+    Of several, one creates the file that is named after the dead claim's sum; the claim itself is never away meanwhile.
+    """
+    ticket = f"{path.removesuffix('.json')}.{layout.sha256(there)[:16]}.taken"
+    if not target.create(ticket, own):
+        taker = target.read(ticket)
+        if taker is not None and dead(taker):
+            target.remove(ticket)
+        return False
+    try:
+        # Whoever took it over before us is through with it.
+        if target.read(path) != there:
+            return False
+        target.write(path, own)
+        return True
+    finally:
+        target.remove(ticket)
+
+
 @contextmanager
 def held(
-    target: Target, name: str, version: str, release_sha256: str, events: Events, *, take_over: bool = False
+    target: Target,
+    name: str,
+    version: str,
+    release_sha256: str,
+    events: Events,
+    *,
+    files: Sequence[str] = (),
+    take_over: bool = False,
+    patience: float | None = None,
 ) -> Iterator[Claim]:
-    """Hold the claim to a version while the block runs; wait for a living publisher, take over from a dead one."""
-    path = f"{name}/{layout.CLAIMS}/{version}.json"
-    own = _own(release_sha256)
+    """Hold the claim to a version while the block runs; wait for a living publisher, take over from a dead one.
+
+    `files` are what the block writes or removes. Raises `TakenError` when another holds it longer than `patience`.
+    """
+    with _held(
+        target,
+        path_of(name, version),
+        _own(release_sha256, files),
+        f"{name} {version}",
+        events,
+        take_over=take_over,
+        patience=PATIENCE if patience is None else patience,
+        listed=f"{name}/{version}/{layout.RELEASE}",
+    ) as claim:
+        yield claim
+
+
+@contextmanager
+def removing(
+    target: Target, bases: Sequence[str], events: Events, *, take_over: bool = False, patience: float | None = None
+) -> Iterator[Claim]:
+    """Hold the right to remove shared bases, which no publisher sends or finds meanwhile."""
+    with _held(
+        target,
+        f"{layout.BASES}/{layout.REMOVING}",
+        _own("", bases),
+        "a shared base",
+        events,
+        take_over=take_over,
+        patience=PATIENCE if patience is None else patience,
+        listed=None,
+    ) as claim:
+        yield claim
+
+
+def await_removal(target: Target, path: str, events: Events, *, take_over: bool = False) -> None:
+    """Wait while a shared base is being removed, so that it is either there for good or gone."""
+    where = f"{layout.BASES}/{layout.REMOVING}"
     end = time.monotonic() + PATIENCE
+    told = False
+    while (there := target.read(where)) is not None:
+        files = files_of(there)
+        if files is not None and path not in files:
+            return
+        if take_over or dead(there):
+            target.remove(where)
+            return
+        if not told:
+            events.note(f"{path} is being removed by a collection: waiting")
+            told = True
+        if time.monotonic() > end:
+            raise TakenError(f"{path} is still being removed", hint="if that was killed on another host: --take-over")
+        time.sleep(INTERVAL)
+
+
+@contextmanager
+def _held(
+    target: Target,
+    path: str,
+    said: Mapping[str, Any],
+    what: str,
+    events: Events,
+    *,
+    take_over: bool,
+    patience: float,
+    listed: str | None,
+) -> Iterator[Claim]:
+    own = layout.json_bytes(said)
+    end = time.monotonic() + patience
     told = False
     while not target.create(path, own):
         there = target.read(path)
         if there is None:
             continue
-        if take_over or _dead(there):
-            events.note(f"{name} {version}: going on where another publication ended")
-            target.remove(path)
+        if take_over or dead(there):
+            if _take_over(target, path, there, own):
+                events.note(f"{what}: going on where another ended")
+                break
             take_over = False
-            continue
-        if not told:
-            events.note(f"{name} {version} is being published by another: waiting")
+        elif not told and patience:
+            events.note(f"{what} is being published or removed by another: waiting")
             told = True
-        if time.monotonic() > end:
+        if time.monotonic() >= end:
             hint = "if it was killed on another host: --take-over"
-            raise ImageError(f"{name} {version} is still being published by another", hint=hint)
-        time.sleep(INTERVAL)
+            raise TakenError(f"{what} is still being published by another, or removed", hint=hint)
+        time.sleep(min(INTERVAL, patience))
     claim = Claim(target, path, own)
+    ended = False
     try:
         yield claim
+        ended = True
     finally:
         # A place that cannot be reached any more has said so already.
         with suppress(HostError):
             if target.read(path) == own:
-                target.remove(path)
+                if ended or listed is None or target.size(listed) is not None:
+                    target.remove(path)
+                else:
+                    # Half of a version is here: whoever comes next may know whose it was, and that nobody writes it.
+                    target.write(path, layout.json_bytes({**said, "ended": True}))

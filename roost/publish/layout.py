@@ -31,6 +31,8 @@ PROVENANCE = "provenance.json"
 BASES = "_base"
 #: Where a publisher says which release a version is going to be, until it is.
 CLAIMS = ".publishing"
+#: Among the bases: which of them are being removed just now.
+REMOVING = ".removing.json"
 #: How the names of files begin that are on their way; they are nobody's once their writer is gone.
 PARTIAL = ".part-"
 SCHEMA = 1
@@ -66,6 +68,11 @@ def is_name(name: str) -> bool:
 def is_version(name: str) -> bool:
     """Return whether an entry of an image's folder can be a version."""
     return _VERSION.fullmatch(name) is not None and not name.endswith(".json")
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a name is that of a file on its way."""
+    return re.fullmatch(rf"{re.escape(PARTIAL)}\d+-\d+-.+", name) is not None
 
 
 def base_path(sha: str, name: str) -> str:

@@ -66,6 +66,15 @@ class Sftp(Remote):
             while data := file.read(CHUNK):
                 yield data
 
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a small file."""
+        with self._asking(f"read {path}"):
+            try:
+                with self._ftp.open(self._path(path), "rb") as file:
+                    return bytes(file.read())
+            except FileNotFoundError:
+                return None
+
     def put(self, path: str, source: Path, progress: Progress = _silent) -> None:
         """Copy a local file here."""
         with self._asking(f"write {path}"), self._partial(path) as partial:
@@ -98,6 +107,18 @@ class Sftp(Remote):
         """Remove a file."""
         with self._asking(f"remove {path}"), suppress(FileNotFoundError):
             self._ftp.remove(self._path(path))
+
+    def prune(self, path: str) -> None:
+        """Remove a folder if it is empty."""
+        with suppress(OSError):
+            self._ftp.rmdir(self._path(path))
+
+    def modified(self, path: str) -> float | None:
+        """Return when a file was written last."""
+        with suppress(OSError):
+            found = self._ftp.lstat(self._path(path)).st_mtime
+            return float(found) if found is not None else None
+        return None
 
     @contextmanager
     def _partial(self, path: str) -> Iterator[str]:

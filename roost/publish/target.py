@@ -74,6 +74,13 @@ class Target(ABC):
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is no error."""
 
+    def prune(self, path: str) -> None:  # noqa: B027  (object stores have no folders, and nothing to do)
+        """Remove a folder if it is empty."""
+
+    def modified(self, path: str) -> float | None:
+        """Return when a file was written last, in seconds since 1970; None when there is none or nobody knows."""
+        return None
+
     @property
     def local(self) -> Path | None:
         """The folder on this machine, if it is one."""
@@ -176,6 +183,17 @@ class Folder(Target):
         with _failing(f"{self.url}: cannot remove {path}"):
             self._path(path).unlink(missing_ok=True)
 
+    def prune(self, path: str) -> None:
+        """Remove a folder if it is empty."""
+        with contextlib.suppress(OSError):
+            self._path(path).rmdir()
+
+    def modified(self, path: str) -> float | None:
+        """Return when a file was written last."""
+        with contextlib.suppress(OSError):
+            return self._path(path).lstat().st_mtime
+        return None
+
     @contextmanager
     def _partial(self, path: str) -> Iterator[Path]:
         final = self._path(path)
@@ -222,6 +240,14 @@ class Remote(Target):
             while data := file.read(CHUNK):
                 yield data
 
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a small file: in one request, where `stream` asks for the size first."""
+        with self._asking(f"read {path}"):
+            try:
+                return bytes(self._fs.cat_file(self._path(path)))
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+
     def names(self, path: str) -> list[str]:
         """Return the names in a folder."""
         with self._asking(f"list {path}"):
@@ -249,20 +275,23 @@ class Remote(Target):
         """Copy a local file here."""
         with self._asking(f"write {path}"):
             self._parent(path)
-            self._fs.put_file(str(source), self._path(path), callback=_callback(progress))
+            with self._there():
+                self._fs.put_file(str(source), self._path(path), callback=_callback(progress))
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
         with self._asking(f"write {path}"):
             self._parent(path)
-            self._fs.pipe_file(self._path(path), data)
+            with self._there():
+                self._fs.pipe_file(self._path(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a small file unless it exists; S3 decides who is first."""
         with self._asking(f"write {path}"):
             self._parent(path)
             try:
-                self._fs.pipe_file(self._path(path), data, mode="create")
+                with self._there():
+                    self._fs.pipe_file(self._path(path), data, mode="create")
             except FileExistsError:
                 return False
             except OSError as error:
@@ -276,6 +305,14 @@ class Remote(Target):
         """Remove a file."""
         with self._asking(f"remove {path}"), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(path))
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Turn what says that there is no such bucket, where one writes, into another error than for a missing file."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise OSError(str(error) or "there is no such place") from error
 
     def _parent(self, path: str) -> None:
         # Object stores have no folders; those that do need them first.

@@ -12,9 +12,9 @@ from pathlib import Path
 from roost.errors import ImageError
 from roost.events import Events
 from roost.publish import layout
-from roost.publish.claim import Claim, held
+from roost.publish.claim import Claim, await_removal, held
 from roost.publish.layout import Release, parse_release
-from roost.publish.release import Draft, Item
+from roost.publish.release import Draft, Item, latest
 from roost.publish.signature import Key, read_keys
 from roost.publish.target import Target
 
@@ -36,14 +36,15 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
     changes while it is sent.
     """
     there = _published(target, draft)
-    if there is None:
+    if there is None or not _is_latest(target, there):
         digest = layout.sha256(draft.release)
-        with held(target, draft.name, draft.version, digest, events, take_over=take_over) as claim:
-            # Whoever held the claim before may have finished.
+        files = [item.file.path for item in draft.items]
+        with held(target, draft.name, draft.version, digest, events, files=files, take_over=take_over) as claim:
+            # Whoever held the claim before may have finished, or removed the version.
             there = _published(target, draft)
             if there is None:
-                return _write(target, draft, key, claim, events)
-    _mend_latest(target, there)
+                return _write(target, draft, key, claim, events, take_over=take_over)
+            _mend_latest(target, there)
     return Written(False, 0, sum(file.size for file in there.files), there)
 
 
@@ -61,11 +62,16 @@ def _published(target: Target, draft: Draft) -> Release | None:
     return release
 
 
-def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events) -> Written:
+def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events, *, take_over: bool = False) -> Written:
     total = sum(item.file.size for item in draft.items)
     counted = _Count(events, 2 * total)
     _tidy(target, draft)
-    sent = sum(_send(target, item, counted) for item in draft.items)
+    sent = 0
+    for item in draft.items:
+        claim.check()
+        if item.file.path.startswith(f"{layout.BASES}/"):
+            await_removal(target, item.file.path, events, take_over=take_over)
+        sent += _send(target, item, counted)
     _allow(target, key)
     for name, data in ((layout.SUMS, draft.sums), (layout.SIGNATURE, draft.signature)):
         path = f"{draft.folder}/{name}"
@@ -155,18 +161,21 @@ def _allow(target: Target, key: Key) -> None:
     raise ImageError(f"{target.url}/{layout.KEYS} does not keep the signing key")
 
 
-def _mend_latest(target: Target, there: Release) -> None:
-    """Point latest.json at a version that is listed, if a killed publisher did not come to it."""
-    path = f"{there.name}/{layout.LATEST}"
-    said = target.read(path)
+def _latest_of(target: Target, there: Release) -> bytes:
     release = target.read(f"{there.folder}/{layout.RELEASE}") or b""
-    wanted = layout.json_bytes({"name": there.name, "version": there.version, "release_sha256": layout.sha256(release)})
-    if said == wanted:
-        return
+    return latest(there.name, there.version, release)
+
+
+def _is_latest(target: Target, there: Release) -> bool:
+    return target.read(f"{there.name}/{layout.LATEST}") == _latest_of(target, there)
+
+
+def _mend_latest(target: Target, there: Release) -> None:
+    """Point latest.json at a version that is listed, if a killed publisher did not come to it. Under its claim only."""
     other = current(target, there.name)
     # Times are whole seconds: of two releases of one second this is the one that somebody asks for now.
-    if other is None or other.created <= there.created:
-        target.write(path, wanted)
+    if not _is_latest(target, there) and (other is None or other.created <= there.created):
+        target.write(f"{there.name}/{layout.LATEST}", _latest_of(target, there))
 
 
 def current(target: Target, name: str) -> Release | None:

@@ -124,14 +124,18 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
     keys = _keys(target, key, problems)
     names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     found: list[Verified] = []
-    bases: dict[str, str | None] = {}
+    bases: dict[str, tuple[str | None, int]] = {}
     for name in names:
         if not layout.is_name(name):
             continue
         listed = [scope.version] if scope.version else versions(target, name)
         for number, version in enumerate(listed):
             events.progress(f"verify {name}", number, len(listed))
-            found.append(_version(target, name, version, keys, bases))
+            seen = _version(target, name, version, keys, bases)
+            if seen.problems and target.size(f"{name}/{version}/{layout.RELEASE}") is None:
+                # A collection removes it just now, and release.json goes first.
+                continue
+            found.append(seen)
         if not scope.version:
             problems += _latest(target, name, listed)
     if not found:
@@ -215,8 +219,8 @@ def _sums(data: bytes | None) -> dict[str, str]:
     return {line[66:]: line[:64] for line in lines if len(line) > 66}
 
 
-def _version(target: Target, name: str, version: str, keys: Keys, bases: dict[str, str | None]) -> Verified:
-    """Return what is found of one version. `bases` remembers the sums of the shared bases."""
+def _version(target: Target, name: str, version: str, keys: Keys, bases: dict[str, tuple[str | None, int]]) -> Verified:
+    """Return what is found of one version. `bases` remembers the sums and sizes of the shared bases."""
     seen = Verified(name, version)
     folder = f"{name}/{version}"
     parts = {one: target.read(f"{folder}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
@@ -281,7 +285,7 @@ def _files(
     folder: str,
     release: Release | None,
     listed: Mapping[str, str],
-    bases: dict[str, str | None],
+    bases: dict[str, tuple[str | None, int]],
 ) -> dict[str, str | None]:
     """Sum every file; return path → sha256 as read. Without a release.json that can be read, SHA256SUMS tells."""
     if release is not None:
@@ -295,10 +299,12 @@ def _files(
     digests: dict[str, str | None] = {}
     for path, digest in wanted.items():
         if path not in bases:
-            bases[path] = target.digest(path)
-        found = digests[path] = bases[path]
+            sizes: list[int] = []
+            bases[path] = (target.digest(path, sizes.append), sum(sizes))
+        found, size = bases[path]
+        digests[path] = found
         seen.files += 1
-        seen.bytes += target.size(path) or 0
+        seen.bytes += size
         inside = path.removeprefix(f"{folder}/")
         in_sums = listed.get(inside if inside != path else f"../../{path}")
         if found is None:

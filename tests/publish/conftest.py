@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,21 +46,26 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[dict[str, str]]:
-    """Run moto's S3 server; yield the environment of its clients."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Run moto's S3 server in a process of its own; yield the environment of its clients."""
+    port = _free_port()
+    folder = tmp_path_factory.mktemp("s3")
+    log = (folder / "s3.log").open("wb")
+    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     env = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "hunter2-secret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    yield env
-    server.stop()
+    try:
+        _await(port, server, folder / "s3.log")
+        yield env
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
 
 
 @pytest.fixture
@@ -131,7 +137,7 @@ def _await(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    pytest.fail(f"sshd does not listen: {log.read_text()}")
+    pytest.fail(f"the server does not listen: {log.read_text()}")
 
 
 @pytest.fixture

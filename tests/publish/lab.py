@@ -25,6 +25,7 @@ from typing import Any
 from roost import inputs, manifest, publishing, staging, submission
 from roost.boot import seal
 from roost.events import Silent
+from roost.gc import catalogue as collection
 from roost.manifest import BuiltFile, Manifest
 from roost.publish import gate, provenance, sbom, signature
 from roost.publish.target import open_target
@@ -56,8 +57,12 @@ def built(
     name: str = NAME,
     files: Mapping[str, bytes] | None = None,
     facts: Mapping[str, Any] | None = None,
+    backing: Mapping[str, str] | None = None,
 ) -> Path:
-    """Make build/NAME of a project, not booted; the same seed makes the same bytes. With `facts` it has an SBOM."""
+    """Make build/NAME of a project, not booted; the same seed makes the same bytes. With `facts` it has an SBOM.
+
+    `backing` is overlay → base.
+    """
     loaded = load(root, name)
     folder = root / "build" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +74,7 @@ def built(
         path = folder / one
         path.write_bytes(data)
         kind = path.suffix[1:] if path.suffix in {".qcow2", ".raw"} else "kernel"
-        records.append(manifest.describe(path, kind, len(data), manifest.sha256(path)))
+        records.append(manifest.describe(path, kind, len(data), manifest.sha256(path), (backing or {}).get(one)))
     submission.write(loaded, records, folder, folder)
     record = Manifest(
         name,
@@ -170,11 +175,23 @@ class Nursery:
         )
 
     def start(self, root: Path, url: str, delays: Sequence[float | None] = (None,), **options: Any) -> list[Any]:
-        """Publish once per delay, all at once; kill each after its delay (None: not). Return what each left."""
-        assert self._process.stdin and self._process.stdout
+        """Publish once per delay, all at once; kill each after its delay (None: not). Return what each left.
+
+        With the option `keep` each is a collection that keeps so many versions.
+        """
+        self.ask(root, url, delays, **options)
+        return self.answers()
+
+    def ask(self, root: Path, url: str, delays: Sequence[float | None] = (None,), **options: Any) -> None:
+        """Start what `start` does, and do not wait for it."""
+        assert self._process.stdin
         request = {"root": str(root), "url": url, "delays": list(delays), "options": options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
+
+    def answers(self) -> list[Any]:
+        """Return what was left by what `ask` started."""
+        assert self._process.stdout
         answers: list[Any] = json.loads(self._process.stdout.readline())
         return answers
 
@@ -202,14 +219,15 @@ def _child(request: Mapping[str, Any], pipe: int) -> None:
         os.environ["ROOST_ROOT"] = request["root"]
         os.chdir(request["root"])
         begin = time.monotonic()
-        done = publish(Path(request["root"]), request["url"], **request["options"])
-        answer = {
-            "version": done.release.version,
-            "new": done.new,
-            "sent": done.sent,
-            "kept": done.kept,
-            "seconds": time.monotonic() - begin,
-        }
+        if "keep" in request["options"]:
+            report = collection.collect(
+                request["url"], collection.Rules(request["options"]["keep"]), Silent(), delete=True
+            )
+            answer = report.to_json()
+        else:
+            done = publish(Path(request["root"]), request["url"], **request["options"])
+            answer = {"version": done.release.version, "new": done.new, "sent": done.sent, "kept": done.kept}
+        answer["seconds"] = time.monotonic() - begin
         os.write(pipe, json.dumps(answer).encode())
         code = 0
     except Exception as error:

@@ -1,0 +1,164 @@
+"""What is in the cache: each entry that roost made, when it was used last, and how it is locked.
+
+Only names that roost gives are entries. Whatever else is there, and whatever is a link, is somebody's, and stays.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SHA = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A folder of the cache: how its entries are called and what they are.
+
+    `locked` entries have a lock each and are marked as used under it; the others stay while anybody uses the cache.
+    `depth` is how many folders stand between. `capped` entries go when the cache is too large; the others only by age.
+    """
+
+    name: str
+    entries: re.Pattern[str]
+    folder: bool
+    locked: bool = False
+    depth: int = 0
+    capped: bool = True
+
+
+KINDS = (
+    Kind("rootfs", SHA, folder=True, locked=True),
+    Kind("trees", SHA, folder=True, locked=True),
+    Kind("bases", SHA, folder=True, locked=True),
+    Kind("downloads", SHA, folder=True, locked=True),
+    Kind("sources", SHA, folder=True, locked=True, capped=False),
+    Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), folder=False, depth=1),
+    Kind("inrelease", SHA, folder=False, capped=False),
+    Kind("digests", SHA, folder=False, capped=False),
+    Kind("kernels", re.compile(r"[A-Za-z0-9].*-[0-9a-f]{12}[.]json"), folder=False, capped=False),
+    Kind("log", re.compile(r".+-[0-9a-f]{8}"), folder=True, capped=False),
+    Kind("probe", re.compile(r"(?:kvm|tcg)-[0-9a-f]{24}\.json"), folder=False, capped=False),
+    Kind("appliance", re.compile(r"[0-9a-f]{32}"), folder=True),
+    Kind("libguestfs", re.compile(r"\.guestfs-\d+"), folder=True),
+)
+
+#: What builds leave when they are killed, by the folder that it is in. Their locks tell whose they are.
+LEFT = {
+    **{kind.name: re.compile(r"\.[0-9a-f]{64}\.making") for kind in KINDS if kind.locked},
+    "packages": re.compile(r"\.chosen-[0-9a-f]{64}"),
+    "appliance": re.compile(r"\.building-\w+"),
+}
+#: A download that broke off goes on where it was; by age it goes, with what the server called it.
+PARTS = re.compile(r"\.[0-9a-f]{64}\.(?:part|version)")
+LOCKS = re.compile(r"\.[0-9a-f]{64}\.lock")
+#: What a collection that was killed had set aside.
+GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")
+#: What tools leave among the entries and is worth no word: the locks, apt's lock and its folder of partial downloads.
+QUIET = frozenset({"lock", "partial"})
+#: Folders that are looked after elsewhere (their tasks sweep them), or are nothing but locks.
+OTHERS = frozenset({"work", "boot", "using"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the cache: `used` is when it was used last, in seconds since 1970; `left` says whose leftover."""
+
+    kind: str
+    path: Path
+    used: float
+    bytes: int
+    lock: Path | None = None
+    left: str = ""
+    capped: bool = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether tasks read it without saying so."""
+        return self.lock is None and not GONE.fullmatch(self.path.name)
+
+
+def size(path: Path) -> int:
+    """Return the bytes that a file or a tree takes on the disk; no link is followed, what cannot be read counts 0."""
+    total = 0
+    pending = [path]
+    while pending:
+        one = pending.pop()
+        try:
+            status = one.lstat()
+            total += status.st_blocks * 512
+            if stat.S_ISDIR(status.st_mode):
+                pending += one.iterdir()
+        except OSError:
+            continue
+    return total
+
+
+def read(root: Path) -> tuple[list[Entry], list[str]]:
+    """Return the entries of a cache, and the paths (relative to it) of what is in it and is not roost's."""
+    entries: list[Entry] = []
+    strangers: list[str] = []
+    kinds = {kind.name: kind for kind in KINDS}
+    for path in _listed(root):
+        kind = kinds.get(path.name)
+        if kind is None or path.is_symlink() or not path.is_dir():
+            if path.name not in OTHERS or path.is_symlink():
+                strangers.append(path.name)
+            continue
+        for one in _below(path, kind.depth, strangers):
+            found = _entry(kind, one)
+            if found is not None:
+                entries.append(found)
+            elif not LOCKS.fullmatch(one.name) and one.name not in QUIET:
+                strangers.append(str(one.relative_to(root)))
+    return entries, strangers
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _below(folder: Path, depth: int, strangers: list[str]) -> Iterator[Path]:
+    for one in _listed(folder):
+        if depth and one.name not in QUIET and one.is_dir() and not one.is_symlink() and not GONE.fullmatch(one.name):
+            yield from _below(one, depth - 1, strangers)
+        else:
+            yield one
+
+
+def _entry(kind: Kind, path: Path) -> Entry | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    folder = stat.S_ISDIR(status.st_mode)
+    if not folder and not stat.S_ISREG(status.st_mode):
+        return None
+    used = status.st_mtime if folder else max(status.st_atime, status.st_mtime)
+    left, lock, capped = "", None, kind.capped
+    key = path.name.removeprefix(".")[:64]
+    if GONE.fullmatch(path.name):
+        left = "a collection that was killed"
+    elif kind.name in LEFT and LEFT[kind.name].fullmatch(path.name):
+        left = "a build that was killed"
+    elif kind.name == "downloads" and not folder and PARTS.fullmatch(path.name):
+        capped = False
+    elif folder != kind.folder or not kind.entries.fullmatch(path.name):
+        return None
+    if kind.locked and not GONE.fullmatch(path.name):
+        lock = path.with_name(f".{key}.lock")
+    return Entry(kind.name, path, used, size(path), lock, left, capped)
+
+
+def staged(build: Path) -> Iterator[tuple[Path, Path, str]]:
+    """Yield, of a folder of images, what killed builds left: the path, the lock of its image, the image's name."""
+    for path in _listed(build):
+        found = re.fullmatch(r"\.(.+)\.staging-\d+(?:\.old)?", path.name)
+        if found and path.is_dir() and not path.is_symlink():
+            yield path, path.with_name(f".{found[1]}.lock"), found[1]

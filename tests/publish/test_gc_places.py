@@ -1,0 +1,103 @@
+"""Collections on real servers: killed when it may be, beside publications, and what is listed is whole all the time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from roost.publish import verify
+from roost.publish.target import open_target
+from roost.publish.upload import current, walk
+from tests.publish import cellar, lab
+from tests.publish.conftest import Place
+
+#: Catalogues in which a collection is killed twice; a server takes its time.
+ROUNDS = {"folder": 12, "s3": 5, "sftp": 5}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "SIZES", cellar.SMALL)
+
+
+def _sound(url: str) -> set[str]:
+    result = verify.verify(url)
+    assert not result["problems"], result["problems"]
+    return {image["version"] for image in result["images"]}
+
+
+def _fill(root: Path, url: str) -> None:
+    """Publish four versions, two of them on a base that goes with them."""
+    base = cellar.base(root / "work", size="128k")
+    for seed, version in ((1, "b1"), (2, "b2")):
+        cellar.overlay(root, base, seed)
+        lab.publish(root, url, version=version)
+    cellar.versions(root, url, 2)
+
+
+def test_a_collection_that_is_killed_leaves_a_valid_catalogue_and_is_ended_by_the_next(
+    root: Path, place: Place
+) -> None:
+    kind = place.url.partition(":")[0] if "://" in place.url else "folder"
+    rng, rounds, killed = random.Random(kind), ROUNDS[kind], 0
+    with lab.nursery(place.env) as nursery:
+        _fill(root, f"{place.url}/first")
+        (done,) = nursery.start(root, f"{place.url}/first", keep=1)
+        span = done["seconds"]
+        for number in range(rounds):
+            url = f"{place.url}/{number}"
+            _fill(root, url)
+            for _ in range(2):
+                (left,) = nursery.start(root, url, [rng.uniform(0, 1.1 * span)], keep=1)
+                killed += left is None
+                assert "v01" in _sound(url)
+                latest = current(open_target(url), "smoke")
+                assert latest is not None
+                assert latest.version == "v01"
+            (done,) = nursery.start(root, url, keep=1)
+            assert done["ok"]
+            assert _sound(url) == {"v01"}
+            rest = walk(open_target(url), "")
+            assert [path for path in rest if not path.startswith("smoke/v01/")] == [
+                "allowed_signers",
+                "smoke/latest.json",
+            ]
+    assert killed > rounds // 2
+    print(f"{killed} collections killed")
+
+
+def test_a_publication_killed_after_the_collection_of_its_version_goes_on(root: Path, place: Place) -> None:
+    """Half a collection is no obstacle to the publisher: the same version comes back, whole."""
+    with lab.nursery(place.env) as nursery:
+        _fill(root, place.url)
+        cellar.overlay(root, root / "work/base.qcow2", 1)
+        nursery.start(root, place.url, [0.05], keep=1)
+        (done,) = nursery.start(root, place.url, version="b1")
+        assert "error" not in done, done
+        assert "b1" in _sound(place.url)
+
+
+def test_collections_beside_publications_harm_nobody(root: Path, place: Place) -> None:
+    """Overlays on one base are published again and again while collections take all but the newest version away."""
+    base = cellar.base(root / "work", size="128k")
+    cellar.overlay(root, base, 0)
+    lab.publish(root, place.url, version="w00")
+    names = {"w00"}
+    with lab.nursery(place.env) as publisher, lab.nursery(place.env) as collector, lab.nursery(place.env) as other:
+        for number in range(1, 9):
+            cellar.overlay(root, base, number)
+            version = f"w{number:02}"
+            publisher.ask(root, place.url, version=version)
+            collector.ask(root, place.url, [0.3, None], keep=1)
+            other.ask(root, place.url, keep=1)
+            (done,) = publisher.answers()
+            assert "error" not in done, done
+            names.add(version)
+            for answer in [*collector.answers(), *other.answers()]:
+                assert answer is None or "error" not in answer, answer
+            found = _sound(place.url)
+            assert version in found
+            assert found <= names
+    assert len(_sound(place.url)) <= 3
