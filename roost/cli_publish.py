@@ -85,9 +85,10 @@ def _published(result: Published) -> str:
         lines.append(f"  {hypervisor}: {said['verdict']}{how}{cause}")
     rows = [["file", "role", "transfer", "the guest sees", "sha256"]]
     rows += [
-        [file.path.removeprefix(f"{release.folder}/"), file.role, format_size(file.size), seen, file.sha256[:16]]
+        [file.path.removeprefix(f"{release.folder}/"), role, format_size(file.size), seen, file.sha256[:16]]
         for file in release.files
         for seen in [format_size(file.virtual) if file.role in {"disk", "base"} else ""]
+        for role in ["shared base" if file.role == "base" else file.role]
     ]
     lines += ["", indented(table(rows)), ""]
     lines.append(f"  sent {format_size(result.sent)}, there already {format_size(result.kept)}")

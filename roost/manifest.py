@@ -93,10 +93,18 @@ def write(folder: Path, manifest: Manifest) -> None:
 def read(folder: Path) -> Manifest | None:
     """Return the manifest of a build folder, or None when there is none or another roost wrote it."""
     try:
-        data = json.loads((folder / NAME).read_text())
-        files = tuple(BuiltFile(**file) for file in data.pop("files"))
-        return Manifest(files=files, **data)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return parse((folder / NAME).read_bytes())
+    except OSError:
+        return None
+
+
+def parse(data: bytes) -> Manifest | None:
+    """Return what the bytes of a manifest.json say, or None when this roost did not write them."""
+    try:
+        said = json.loads(data)
+        files = tuple(BuiltFile(**file) for file in said.pop("files"))
+        return Manifest(files=files, **said)
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -193,7 +193,10 @@ def boot(
             kept = folder.with_name(f"{folder.name}.kept") if keep else None
             _interact(vm, folder, sorted(folder.glob("*.sub")), kept, events, accel, machine, require_kvm)
             return None
-        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict)
+        if manifest.read(folder) != record:
+            raise ImageError(f"{recipe.name} was built anew meanwhile", hint=f"inv boot {name}")
+        bases = sorted({file.backing for file in record.files if file.backing is not None})
+        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict, bases)
         _seal(folder, hypervisor, events)
         return result
 
@@ -263,13 +266,23 @@ def _boot(
     machine: str,
     require_kvm: bool,
     evict: bool | None,
+    bases: Sequence[str] = (),
 ) -> BootResult:
     """Boot a machine and judge it."""
     from roost.boot import run
 
     kind = _kind(machine)
     return run.boot(
-        vm, folder, recipe, accel=accel, machine=kind, require_kvm=require_kvm, evict=evict, out=out, events=events
+        vm,
+        folder,
+        recipe,
+        accel=accel,
+        machine=kind,
+        require_kvm=require_kvm,
+        evict=evict,
+        bases=bases,
+        out=out,
+        events=events,
     )
 
 

@@ -71,6 +71,7 @@ class BootResult:
     cpus: int
     screen: Screen = field(default_factory=Screen)
     trials: Trials = field(default_factory=Trials)
+    bases: tuple[FileSum, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,6 +109,7 @@ class BootResult:
             "job": dict(self.evidence.status) if self.evidence.status else None,
             "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
             "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],
+            "bases": [{"name": one.name, "sha256": one.sha256} for one in self.bases],
             "console": self.console,
             "screen": str(self.report.parent / self.hypervisor / "screen.png") if self.screen.picture else None,
             "screen_text": self.screen.text,
@@ -171,13 +173,15 @@ def boot(
     machine: Literal["pc", "q35"] = "pc",
     require_kvm: bool = False,
     evict: bool | None = None,
+    bases: Sequence[str] = (),
     out: Path,
     events: Events | None = None,
     echo: Callable[[bytes], None] | None = None,
 ) -> BootResult:
     """Boot `vm`, whose file names are relative to `folder`, and judge it by `recipe` (None: nothing is known of it).
 
-    `evict` says whether HTCondor's eviction is tried, None what the recipe says.
+    `evict` says whether HTCondor's eviction is tried, None what the recipe says; `bases` are the files that disks
+    stand on, which the verdict names too.
     Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
     a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
@@ -185,7 +189,7 @@ def boot(
     from roost.boot import report
 
     stages = Stages(events)
-    files = [*(disk.file for disk in vm.disks), *_kernel_files(vm)]
+    files = [*(disk.file for disk in vm.disks), *_kernel_files(vm), *bases]
     for name in files:
         if not (folder / name).is_file():
             raise ImageError(f"there is no {name} in {folder}", hint="build the image first")
@@ -231,6 +235,7 @@ def boot(
             seconds={**seconds, **last},
             disks=tuple(sums[disk.file] for disk in vm.disks),
             kernel=tuple(sums[name] for name in _kernel_files(vm)),
+            bases=tuple(sums[name] for name in bases),
             console=seen.console if seen else "",
             serial_log=out / "kvm" / "serial.log",
             report=out / "report.html",

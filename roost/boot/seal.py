@@ -2,9 +2,10 @@
 
 A verdict is a text file beside the image, and a publisher must be able to tell that nobody changed either since. The
 boot therefore leaves HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and
-of the submit descriptions as they were, with an HMAC-SHA256 over all of it. Times play no part in it. The key is made
-at the first boot and stays in the user's state folder; a verdict from another host or account is not believed, there
-the image is booted again. It guards against mistakes and other accounts, not against the account's own owner.
+of the submit descriptions as they were, and of roost's own code, with an HMAC-SHA256 over all of it. Times play no part
+in it. The key is made at the first boot and stays in the user's state folder, readable for nobody else; a verdict from
+another host or account, or of another roost, is not believed, there the image is booted again. It guards against
+mistakes and other accounts, not against the account's own owner.
 """
 
 from __future__ import annotations
@@ -16,15 +17,25 @@ import hmac
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roost import inputs
 from roost.host import paths
 from roost.staging import write_atomically
 
 KEY = "verdict.key"
 _KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a good seal says: the sha256 of each file by its name in the image's folder, and who booted it."""
+
+    files: Mapping[str, str]
+    tester: Mapping[str, Any]
 
 
 def seal_path(folder: Path, hypervisor: str) -> Path:
@@ -41,29 +52,32 @@ def write(folder: Path, hypervisor: str) -> None:
         "hypervisor": hypervisor,
         "files": {name: _sum(folder / name) for name in names if (folder / name).is_file()},
         "tester": {"user": _user(), "host": socket.gethostname()},
+        "code": inputs.code(),
     }
     data = {**body, "hmac": _hmac(_key(create=True), body)}
     write_atomically(seal_path(folder, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
 
 
-def broken(folder: Path, hypervisor: str) -> str | None:
-    """Return what is wrong with the seal of a verdict, None when all it covers is as the boot left it."""
+def opened(folder: Path, hypervisor: str) -> Sealed | str:
+    """Return what the seal of a verdict says, or what is wrong with it; all it covers is as the boot left it."""
     path = seal_path(folder, hypervisor)
     try:
         data = json.loads(path.read_text())
         said = data.pop("hmac")
-        files = dict(data["files"])
         made_here = hmac.compare_digest(str(said), _hmac(_key(create=False), data))
+        found = Sealed({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
     except FileNotFoundError:
         return f"no boot of this account has sealed boot/{hypervisor}.json"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"boot/{path.name} cannot be read: {error}"
     if not made_here or data.get("hypervisor") != hypervisor:
         return f"boot/{path.name} is not what a boot of this account wrote"
-    return next(_changes(folder, hypervisor, files), None)
+    if data.get("code") != inputs.code():
+        return f"boot/{hypervisor}.json was reached by another version of roost"
+    return next(_changes(folder, hypervisor, found.files), None) or found
 
 
-def _changes(folder: Path, hypervisor: str, files: dict[str, str]) -> Iterator[str]:
+def _changes(folder: Path, hypervisor: str, files: Mapping[str, str]) -> Iterator[str]:
     for name, digest in files.items():
         try:
             now = _sum(folder / name)
@@ -79,14 +93,15 @@ def _changes(folder: Path, hypervisor: str, files: dict[str, str]) -> Iterator[s
 
 
 def missing(folder: Path, hypervisor: str) -> bool:
-    """Return whether there is no verdict that a boot of this account can have sealed."""
+    """Return whether there is no verdict that a boot by this account and this roost can have sealed."""
     needed = (folder / "boot" / f"{hypervisor}.json", seal_path(folder, hypervisor), paths.state_root() / KEY)
-    return not all(path.exists() for path in needed)
-
-
-def tester(folder: Path, hypervisor: str) -> dict[str, Any]:
-    """Return who booted the image, as the seal has it: user and host."""
-    return dict(json.loads(seal_path(folder, hypervisor).read_text())["tester"])
+    if not all(path.exists() for path in needed):
+        return True
+    try:
+        return bool(json.loads(seal_path(folder, hypervisor).read_text())["code"] != inputs.code())
+    except (OSError, ValueError, KeyError, TypeError):
+        # One of an older roost has no such word. What else is wrong with it, the gate says.
+        return True
 
 
 def _user() -> str:
@@ -121,7 +136,11 @@ def _key(*, create: bool) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)
         partial.unlink()
-    key = path.read_bytes()
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        key = file.read()
+    if status.st_mode & 0o077 or status.st_uid != os.geteuid():
+        raise ValueError(f"{path} can be read by others: remove it, and boot again")
     if len(key) != _KEY_BYTES:
         raise ValueError(f"{path} is not a key of {_KEY_BYTES} bytes")
     return key

@@ -3,7 +3,8 @@
 The chain has no gap that a person or a program can change a file in: the recipe gives the manifest's key, the manifest
 the sha256 of every file, read here once more; the seal ties the verdict to that manifest and to the submit
 descriptions; the verdict names the sha256 of the disks it booted; the descriptions are what the recipe gives today.
-What is uploaded is summed again on its way, against the same manifest.
+What is uploaded is summed again on its way, against the same manifest; small files are read here once, and the bytes
+that were examined are those that go on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,17 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What went through the gate: the image as built, and what is known of it by hypervisor."""
+    """What went through the gate: the image as built, and what is known of it by hypervisor.
+
+    `evidence` are the bytes of the sealed files of boot/ by their name, `sbom` those of the bill of materials.
+    """
 
     loaded: Loaded
     record: Manifest
     folder: Path
     tested: tuple[Tested, ...]
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+    sbom: bytes | None = None
 
     @property
     def untested(self) -> bool:
@@ -81,12 +87,18 @@ def examine(
     that was changed never comes through.
     """
     name = loaded.recipe.name
-    record = manifest.read(folder)
+    written = _bytes(folder / manifest.NAME) or b""
+    record = manifest.parse(written)
     if record is None:
         raise ImageError(f"{name} is not built", hint=f"inv build {name}")
-    for reason in _changed(loaded, record, folder):
+    bill = _bytes(folder / layout.SBOM)
+    for reason in (*_changed(loaded, record, folder), *_changed_bill(record, bill)):
         raise _refused(name, reason, f"inv build --force {name} && inv boot {name}")
-    tested = [_tested(loaded, record, folder, one, now or datetime.now(UTC)) for one in loaded.recipe.hypervisors]
+    evidence: dict[str, bytes] = {}
+    tested = [
+        _tested(loaded, record, layout.sha256(written), folder, one, now or datetime.now(UTC), evidence)
+        for one in loaded.recipe.hypervisors
+    ]
     if not any(one.verdict == "passed" for one in tested):
         # A description that was only checked says nothing of whether the image comes up: something must have.
         tested = [
@@ -102,7 +114,14 @@ def examine(
         if require_kvm and one.hypervisor == "kvm" and one.accelerator != "kvm":
             how = f"it was booted under {one.accelerator}" if one.accelerator else "it was not booted"
             raise _refused(name, f"--require-kvm: {how}, not under KVM", f"inv boot {name} --require-kvm")
-    return Passed(loaded, record, folder, tuple(tested))
+    return Passed(loaded, record, folder, tuple(tested), evidence, bill)
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _refused(name: str, reason: str, hint: str) -> ImageError:
@@ -134,6 +153,17 @@ def _changed_bytes(record: Manifest, folder: Path) -> Iterator[str]:
             yield f"{file.name} cannot be read: {error.strerror}"
 
 
+def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
+    """Yield whether the bill of materials is another than the build's, whose sum is among the manifest's facts."""
+    wanted = record.facts.get("sbom_sha256")
+    if wanted is None and bill is not None:
+        yield f"{layout.SBOM} is not of this build"
+    elif wanted is not None and bill is None:
+        yield f"{layout.SBOM} is gone since the build"
+    elif bill is not None and layout.sha256(bill) != wanted:
+        yield f"{layout.SBOM} changed since the build"
+
+
 def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
     for hypervisor in loaded.recipe.hypervisors:
         file = f"{hypervisor}.sub"
@@ -148,25 +178,44 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Ite
             yield f"{file} cannot be read: {error}"
 
 
-def _tested(loaded: Loaded, record: Manifest, folder: Path, hypervisor: Hypervisor, now: datetime) -> Tested:
-    """Return what a hypervisor's verdict says; raise `ImageError` for one that was tampered with."""
+def _tested(
+    loaded: Loaded,
+    record: Manifest,
+    written: str,
+    folder: Path,
+    hypervisor: Hypervisor,
+    now: datetime,
+    evidence: dict[str, bytes],
+) -> Tested:
+    """Return what a hypervisor's verdict says; raise `ImageError` for one that was tampered with.
+
+    `written` is the sha256 of the manifest as it was read. What the verdict rests on is added to `evidence`.
+    """
     path = folder / "boot" / f"{hypervisor}.json"
     if not path.exists():
         if hypervisor == "xen":
             return Tested("xen", "checked, not booted", cause="roost has not booted it under Xen")
         return Tested(hypervisor, "untested", cause="it was not booted")
     name = loaded.recipe.name
-    if problem := seal.broken(folder, hypervisor):
-        raise _refused(name, problem, f"inv boot {name}")
+    sealed = seal.opened(folder, hypervisor)
+    if isinstance(sealed, str):
+        raise _refused(name, sealed, f"inv boot {name}")
     try:
-        verdict = json.loads(path.read_text())
+        if sealed.files[manifest.NAME] != written:
+            raise _refused(name, f"{manifest.NAME} was changed after the boot", f"inv boot {name}")
+        read = {one: (folder / one).read_bytes() for one in sealed.files if one.startswith("boot/")}
+        for one, data in read.items():
+            if layout.sha256(data) != sealed.files[one]:
+                raise _refused(name, f"{one} was changed after the boot", f"inv boot {name}")
+        evidence |= read
+        verdict = json.loads(read[f"boot/{hypervisor}.json"])
         for reason in _contradictions(loaded, record, hypervisor, verdict, now):
             raise _refused(name, reason, f"inv boot {name}")
         common: dict[str, Any] = {
             "accelerator": str(verdict["accelerator"]),
             "booted_at": str(verdict["finished"]),
             "machine": str(verdict["machine"]),
-            "tester": seal.tester(folder, hypervisor),
+            "tester": sealed.tester,
         }
         if verdict["passed"] is True:
             return Tested(hypervisor, "passed", **common)
@@ -188,7 +237,12 @@ def _contradictions(
     wanted = [disk.file for disk in machine.disks]
     if machine.kernel:
         wanted += [one for one in (machine.kernel.kernel, machine.kernel.initrd) if one]
-    seen = {one["name"]: one["sha256"] for one in [*verdict["disks"], *verdict["kernel"]]}
+    backing = {one.name: one.backing for one in record.files}
+    for one in wanted:
+        # A base that is read through an overlay was booted too.
+        if (base := backing.get(one)) is not None and base not in wanted:
+            wanted.append(base)
+    seen = {one["name"]: one["sha256"] for one in [*verdict["disks"], *verdict["kernel"], *verdict.get("bases", ())]}
     yield from (f"{one} was not part of the boot" for one in wanted if one not in seen)
     yield from (f"{one} is not the file that was booted" for one in seen if built.get(one) != seen[one])
     if verdict["passed"] is True:
@@ -196,8 +250,13 @@ def _contradictions(
         dirty = [one["disk"] for one in verdict["filesystems"] if one["clean"] is False]
         if verdict["cause"] is not None or unmet or dirty:
             yield f"{file} contradicts itself: passed, and yet {verdict['cause'] or [*unmet, *dirty][0]}"
-        if len(verdict["expectations"]) < len(loaded.recipe.boot_test.expect):
+        recipe = loaded.recipe
+        if len(verdict["expectations"]) < len(recipe.boot_test.expect):
             yield f"{file} is of a boot that did not try all that the recipe expects"
+        if recipe.boot_test.evict is True and verdict["eviction"]["obeyed"] is not True:
+            yield f"{file} is of a boot that did not try eviction, and the recipe says that the image obeys"
+        if recipe.submit.checkpoint and recipe.job is not None and verdict["checkpoint"]["restored"] is not True:
+            yield f"{file} is of a boot that did not try a checkpoint, and the recipe asks for them"
     finished = datetime.fromisoformat(str(verdict["finished"]))
     if finished > now + CLOCK:
         yield f"the boot ended at {verdict['finished']}, which is still to come: the clock went back"

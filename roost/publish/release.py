@@ -110,9 +110,8 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
     statement = provenance.statement(passed, chosen, subject, [item.file for item in evidence], created)
     items.append(_made(prefix, layout.PROVENANCE, "provenance", _scrubbed(statement)))
     items.append(_made(prefix, layout.MANIFEST, "manifest", _scrubbed(_manifest(passed, chosen, images, created))))
-    sbom = folder / layout.SBOM
-    if sbom.is_file():
-        items.append(_made(prefix, layout.SBOM, "sbom", sbom.read_bytes()))
+    if passed.sbom is not None:
+        items.append(_made(prefix, layout.SBOM, "sbom", passed.sbom))
     release = layout.json_bytes(
         {
             "schema": layout.SCHEMA,
@@ -223,21 +222,18 @@ def _submit(
 def _evidence(passed: Passed, prefix: str) -> list[Item]:
     items = []
     for one in passed.tested:
-        verdict = passed.folder / "boot" / f"{one.hypervisor}.json"
-        if not verdict.is_file():
+        name, console = f"boot/{one.hypervisor}.json", f"boot/{one.hypervisor}/serial.log"
+        if name not in passed.evidence:
             continue
-        name = f"boot/{one.hypervisor}.json"
-        console = f"boot/{one.hypervisor}/serial.log"
-        said = json.loads(verdict.read_text())
+        said = json.loads(passed.evidence[name])
         # Where things were on the machine that booted is nobody's business, and would not be true here.
         said |= {"serial_log": console, "report": "boot/report.html"}
         said.pop("argv", None)
         items.append(_made(prefix, name, "verdict", layout.json_bytes(said)))
-        if (passed.folder / console).is_file():
-            items.append(_made(prefix, console, "console", (passed.folder / console).read_bytes()))
-    report = passed.folder / "boot" / "report.html"
-    if items and report.is_file():
-        items.append(_made(prefix, "boot/report.html", "report", report.read_bytes()))
+        if console in passed.evidence:
+            items.append(_made(prefix, console, "console", passed.evidence[console]))
+    if items and "boot/report.html" in passed.evidence:
+        items.append(_made(prefix, "boot/report.html", "report", passed.evidence["boot/report.html"]))
     return items
 
 

@@ -345,7 +345,7 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
             continue
         if verdict.get("passed") is not True:
             seen.wrong(where, f"says that {hypervisor} passed, and its verdict does not")
-        booted = [*(verdict.get("disks") or ()), *(verdict.get("kernel") or ())]
+        booted = [one for part in ("disks", "kernel", "bases") for one in verdict.get(part) or ()]
         if not booted:
             seen.wrong(path, "names no disk that was booted")
         for one in booted:

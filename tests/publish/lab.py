@@ -36,6 +36,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 NAME = "smoke"
 SIZES = {"root.qcow2": 3 << 20, "io.raw": 1 << 20}
 EPOCH = 1_795_313_345
+DEFAULT = {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]}
 
 
 def project(folder: Path) -> Path:
@@ -76,18 +77,21 @@ def built(
         kind = path.suffix[1:] if path.suffix in {".qcow2", ".raw"} else "kernel"
         records.append(manifest.describe(path, kind, len(data), manifest.sha256(path), (backing or {}).get(one)))
     submission.write(loaded, records, folder, folder)
+    known = dict(facts or DEFAULT)
+    if facts is not None:
+        bill = sbom.document(name, loaded.recipe.description, facts, epoch=EPOCH)
+        (folder / sbom.NAME).write_bytes(bill)
+        known["sbom_sha256"] = hashlib.sha256(bill).hexdigest()
     record = Manifest(
         name,
         hashlib.sha256(b"key").hexdigest(),
         {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "rootfs": "0" * 64},
         {"epoch": EPOCH, "index": ["ab" * 32], "files": {"files/run": f"755 {'cd' * 32}"}},
         tuple(records),
-        facts or {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]},
+        known,
         {"disks": 1.0},
     )
     manifest.write(folder, record)
-    if facts is not None:
-        (folder / sbom.NAME).write_bytes(sbom.document(name, loaded.recipe.description, facts, epoch=EPOCH))
     return folder
 
 
@@ -95,7 +99,9 @@ def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
     """Return a verdict that is right for a build folder, with changes."""
     record = manifest.read(folder)
     assert record is not None
-    disks = [{"name": one.name, "sha256": one.sha256} for one in record.files if one.format in {"qcow2", "raw"}]
+    sums = {one.name: one.sha256 for one in record.files if one.format in {"qcow2", "raw"}}
+    bases = {one.backing for one in record.files if one.backing is not None}
+    disks = [{"name": name, "sha256": digest} for name, digest in sums.items() if name not in bases]
     found: dict[str, Any] = {
         "name": record.name,
         "passed": True,
@@ -113,6 +119,9 @@ def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
         "filesystems": [{"disk": one["name"], "partition": 1, "type": "ext", "clean": True} for one in disks],
         "disks": disks,
         "kernel": [],
+        "bases": [{"name": name, "sha256": digest} for name, digest in sums.items() if name in bases],
+        "eviction": {"tried": True, "obeyed": True, "seconds": 1.0, "seen": "it went off"},
+        "checkpoint": {"tried": False, "restored": None, "seconds": None, "seen": "not asked for"},
         "console": "reboot: Power down",
         "serial_log": str(folder / "boot/kvm/serial.log"),
         "report": str(folder / "boot/report.html"),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roost import inputs, pipeline, publishing
+from roost import inputs, pipeline, publishing, staging
 from roost.boot import seal
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
-from roost.publish import gate, release
-from tests.publish import lab
+from roost.publish import gate, release, sbom, verify
+from tests.publish import cellar, lab
 
 
 @pytest.fixture
@@ -184,6 +186,118 @@ def _manifest_names_a_file_outside(folder: Path) -> None:
     path.write_text(path.read_text().replace('"io.raw"', '"../../recipes/smoke.yaml"'))
 
 
+def _bill_changed(folder: Path) -> None:
+    """The bill of materials is no disk, and yet it is published as the build's."""
+    lab.built(folder.parents[1], facts=lab.DEFAULT)
+    lab.booted(folder)
+    path = folder / sbom.NAME
+    path.write_text(path.read_text().replace("1:1.36", "1:1.37"))
+
+
+def _bill_gone(folder: Path) -> None:
+    lab.built(folder.parents[1], facts=lab.DEFAULT)
+    lab.booted(folder)
+    (folder / sbom.NAME).unlink()
+
+
+def _bill_added(folder: Path) -> None:
+    (folder / sbom.NAME).write_text("{}")
+
+
+def _recipe(folder: Path, old: str, new: str) -> None:
+    """Change the recipe before the build, which then is of it."""
+    recipe = folder.parents[1] / "recipes/smoke.yaml"
+    assert old in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(old, new))
+    lab.built(folder.parents[1])
+
+
+def _eviction_left_out(folder: Path) -> None:
+    """As `inv boot --no-evict` does, though the recipe insists."""
+    _recipe(folder, "evict: false", "evict: true")
+    lab.booted(folder, eviction={"tried": False, "obeyed": None, "seconds": None, "seen": "not asked for"})
+
+
+def _eviction_ignored(folder: Path) -> None:
+    _recipe(folder, "evict: false", "evict: true")
+    lab.booted(folder, eviction={"tried": True, "obeyed": False, "seconds": 9.0, "seen": "it did not go off"})
+
+
+def _older_verdict_without_eviction(folder: Path) -> None:
+    _recipe(folder, "evict: false", "evict: true")
+    said = {key: value for key, value in lab.verdict(folder).items() if key != "eviction"}
+    lab.booted(folder)
+    (folder / "boot/kvm.json").write_text(json.dumps(said))
+    seal.write(folder, "kvm")
+
+
+def _verdict_of_another_roost(folder: Path) -> None:
+    """Sealed by this account, but when its boot code was another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "code", lambda: "0" * 64)
+        seal.write(folder, "kvm")
+
+
+def _seal_without_code(folder: Path) -> None:
+    path = seal.seal_path(folder, "kvm")
+    data = json.loads(path.read_text())
+    del data["code"], data["hmac"]
+    data["hmac"] = seal._hmac(seal._key(create=False), data)
+    path.write_text(json.dumps(data))
+
+
+def _key_that_others_can_read(folder: Path) -> None:
+    (Path(os.environ["ROOST_STATE"]) / seal.KEY).chmod(0o644)
+
+
+def _report_added(folder: Path) -> None:
+    """Evidence that no boot wrote is not there after the seal: it is not published either, see below."""
+    (folder / "xen.sub").write_text("universe = vm\n")
+
+
+def _disk_that_is_a_pipe(folder: Path) -> None:
+    (folder / "io.raw").unlink()
+    os.mkfifo(folder / "io.raw")
+
+
+def _built_with_set(folder: Path) -> None:
+    """As `inv build --set machine.memory=512MiB` leaves it: another recipe than the one that is published."""
+    recipe = folder.parents[1] / "recipes/smoke.yaml"
+    kept = recipe.read_text()
+    _recipe(folder, "memory: 256MiB", "memory: 512MiB")
+    lab.booted(folder)
+    recipe.write_text(kept)
+
+
+def _recipe_renamed(folder: Path) -> None:
+    recipe = folder.parents[1] / "recipes/smoke.yaml"
+    recipe.write_text(recipe.read_text().replace("name: smoke", "name: smokes"))
+
+
+def _boot_of_the_other_image(folder: Path) -> None:
+    """A verdict and its seal, both good, of an image that was built from another recipe by the same account."""
+    root = folder.parents[1]
+    text = (root / "recipes/smoke.yaml").read_text()
+    (root / "recipes/other.yaml").write_text(text.replace("name: smoke", "name: other"))
+    other = lab.built(root, 5, name="other")
+    lab.booted(other)
+    shutil.rmtree(folder / "boot")
+    shutil.copytree(other / "boot", folder / "boot")
+
+
+def _base_left_out_of_the_boot(folder: Path) -> None:
+    """The overlay was booted, on a base that nobody summed."""
+    base = cellar.base(folder.parents[1] / "work")
+    cellar.overlay(folder.parents[1], base, 1, booted=False)
+    lab.booted(folder, bases=[])
+
+
+def _another_base(folder: Path) -> None:
+    base = cellar.base(folder.parents[1] / "work")
+    cellar.overlay(folder.parents[1], base, 1, booted=False)
+    lab.booted(folder, bases=[{"name": "base.qcow2", "sha256": "0" * 64}])
+
+
 WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_disk_changed, "root.qcow2 changed since the build"),
     (_disk_changed_with_its_times_put_back, "root.qcow2 changed since the build"),
@@ -213,6 +327,22 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_report_changed, "boot/report.html was changed after the boot"),
     (_manifest_gone, "is not built"),
     (_manifest_names_a_file_outside, "is not a plain file of the build folder"),
+    (_bill_changed, "sbom.cdx.json changed since the build"),
+    (_bill_gone, "sbom.cdx.json is gone since the build"),
+    (_bill_added, "sbom.cdx.json is not of this build"),
+    (_eviction_left_out, "did not try eviction"),
+    (_eviction_ignored, "did not try eviction"),
+    (_older_verdict_without_eviction, "cannot be read"),
+    (_verdict_of_another_roost, "another version of roost"),
+    (_seal_without_code, "another version of roost"),
+    (_key_that_others_can_read, "can be read by others"),
+    (_report_added, "xen.sub is not of the image that was booted"),
+    (_disk_that_is_a_pipe, "io.raw is not a plain file"),
+    (_built_with_set, "the recipe changed since the build"),
+    (_recipe_renamed, "the build is of smoke"),
+    (_boot_of_the_other_image, "was changed after the boot"),
+    (_base_left_out_of_the_boot, "base.qcow2 was not part of the boot"),
+    (_another_base, "base.qcow2 is not the file that was booted"),
 ]
 
 
@@ -222,7 +352,83 @@ def test_a_way_around_the_gate_is_refused(root: Path, way: Callable[[Path], None
     way(folder)
     with pytest.raises(ImageError) as refused:
         gate.examine(lab.load(root), folder)
+    assert not (root / "catalogue").exists()
     assert reason in str(refused.value)
+
+
+def test_an_overlay_whose_base_was_booted_comes_through(root: Path) -> None:
+    folder = cellar.overlay(root, cellar.base(root / "work"), 1)
+    assert not gate.examine(lab.load(root), folder).untested
+
+
+def test_what_is_published_are_the_bytes_that_were_examined(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdict, report, console and bill of materials change after the gate looked: the old bytes go on, or nothing."""
+    lab.built(root, facts=lab.DEFAULT)
+    folder = root / "build/smoke"
+    lab.booted(folder)
+    before = {one: (folder / one).read_bytes() for one in ("boot/report.html", "boot/kvm/serial.log", sbom.NAME)}
+    real = release.draft
+
+    def changed(*args: Any, **options: Any) -> release.Draft:
+        for one in (*before, "boot/kvm.json", "kvm.sub", "manifest.json"):
+            (folder / one).write_text('{"passed": true, "disks": [], "name": "liar"}')
+        return real(*args, **options)
+
+    monkeypatch.setattr(release, "draft", changed)
+    done = lab.publish(root, str(root / "catalogue"))
+    version = root / "catalogue" / done.release.folder
+    for one, data in before.items():
+        assert (version / one).read_bytes() == data
+    assert "liar" not in "".join(path.read_text("utf-8", "replace") for path in version.rglob("*") if path.is_file())
+    assert verify.verify(str(root / "catalogue"))["ok"]
+
+
+def test_evidence_that_no_boot_sealed_is_not_published(root: Path) -> None:
+    folder = lab.built(root)
+    lab.booted(folder)
+    (folder / "boot/report.html").unlink()
+    seal.write(folder, "kvm")
+    (folder / "boot/report.html").write_text("all is well")
+    (folder / "boot/kvm/screen.html").write_text("all is well")
+    done = lab.publish(root, str(root / "catalogue"))
+    assert "boot/report.html" not in {file.name for file in done.release.files}
+
+
+def test_a_verdict_of_another_roost_is_reached_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = lab.ready(root)
+    assert not seal.missing(folder, "kvm")
+    _verdict_of_another_roost(folder)
+    assert seal.missing(folder, "kvm")
+    booted: list[str] = []
+    monkeypatch.setattr(pipeline, "build", lambda *_, **__: None)
+
+    def boot(name: str, **_: object) -> None:
+        booted.append(name)
+        lab.booted(folder)
+
+    monkeypatch.setattr(pipeline, "boot", boot)
+    publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
+    assert booted == ["smoke"]
+    publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
+    assert booted == ["smoke"]
+
+
+def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between reading the image and holding its lock another build may have ended."""
+    folder = lab.built(root)
+    real = staging.lock
+
+    @contextmanager
+    def late(*args: Any) -> Iterator[None]:
+        lab.built(root, 1)
+        with real(*args):
+            yield
+
+    monkeypatch.setattr(staging, "lock", late)
+    monkeypatch.setattr(pipeline, "_boot", lambda *_: pytest.fail("booted"))
+    with pytest.raises(ImageError, match="built anew meanwhile"):
+        pipeline.boot("smoke", events=Silent())
+    assert not (folder / "boot").exists()
 
 
 CHANGED = (_disk_changed_with_its_times_put_back, _description_changed, _failed_and_edited, _recipe_changed, _seal_gone)

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from roost import manifest, pipeline, publishing
+from roost import cli_publish, manifest, pipeline, publishing
+from roost.catalogue import changes, read, site
 from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.events import Silent
-from roost.publish import gate, layout, release, signature, verify
+from roost.publish import gate, layout, signature, verify
 from roost.publish.target import Folder, Memory, open_target
 from roost.publish.upload import walk
-from tests.publish import lab
+from roost.recipe.quantities import format_size
+from tests.publish import cellar, lab
 
 
 @pytest.fixture
@@ -285,50 +287,65 @@ def test_submit_from_a_changed_release_is_refused(root: Path, catalogue: Path, n
         _described(root)
 
 
-def test_a_shared_base_is_published_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two variants that stand on one base: real qcow2 files with a relative backing file."""
-    monkeypatch.setattr(release, "backings", lambda passed: {"root.qcow2": "base.qcow2"})
-    base, work = root / "base.qcow2", root / "work"
-    work.mkdir()
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(base), "8M"], check=True)
-    subprocess.run(["qemu-io", "-c", "write -P 7 0 4M", "-f", "qcow2", str(base)], check=True, capture_output=True)
+def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
+    """Two images and a second version of one: real qcow2 overlays with a relative backing file."""
+    text = (root / "recipes/smoke.yaml").read_text()
+    (root / "recipes/other.yaml").write_text(text.replace("name: smoke", "name: other"))
+    base = cellar.base(root / "work")
+    size = base.stat().st_size
+    catalogue = root / "catalogue"
     sent = []
-    for variant in range(2):
-        shutil.copy(base, work / "base.qcow2")
-        overlay = work / "root.qcow2"
-        overlay.unlink(missing_ok=True)
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", "root.qcow2"]
-        subprocess.run(argv, cwd=work, check=True)
-        write = f"write -P {variant + 1} 0 64k"
-        subprocess.run(["qemu-io", "-c", write, "-f", "qcow2", "root.qcow2"], cwd=work, check=True, capture_output=True)
-        content = {name: (work / name).read_bytes() for name in ("root.qcow2", "base.qcow2")}
-        folder = lab.built(root, files={**content, "io.raw": bytes(4096)})
-        disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "base.qcow2"]
-        lab.booted(folder, disks=disks)
-        sent.append(lab.publish(root, str(root / "catalogue")))
+    for seed, name in ((1, "smoke"), (2, "other"), (3, "smoke")):
+        cellar.overlay(root, base, seed, name=name)
+        sent.append(lab.publish(root, str(catalogue), name=name))
     sha = manifest.sha256(base)
-    assert [path.name for path in _files(root / "catalogue/_base")] == ["base.qcow2"]
-    assert (root / "catalogue/_base" / sha / "base.qcow2").stat().st_size == base.stat().st_size
-    assert sent[0].sent > base.stat().st_size
-    assert sent[1].kept >= base.stat().st_size
-    assert sent[1].sent < base.stat().st_size
-    assert sent[1].fetched < base.stat().st_size
-    assert verify.verify(str(root / "catalogue"))["ok"]
-    text = _described(root, transfer="https://example.org/c")
-    assert f"https://example.org/c/_base/{sha}/base.qcow2" in text
-    assert "base.qcow2:" not in text
+    assert [str(path.relative_to(catalogue)) for path in catalogue.rglob("base.qcow2")] == [f"_base/{sha}/base.qcow2"]
+    assert (catalogue / "_base" / sha / "base.qcow2").read_bytes() == base.read_bytes()
+    assert [one.sent > size for one in sent] == [True, False, False]
+    assert [one.kept >= size for one in sent] == [False, True, True]
+    # The first version of an image is all new to whoever has none; the next one is its overlay only.
+    assert [one.fetched > size for one in sent] == [True, True, False]
+    overlay = (root / "build/smoke/root.qcow2").stat().st_size
+    assert sent[2].fetched == overlay == sent[2].to_json()["transfer"]["new_to_users"]
+    shown = cli_publish._published(sent[2])
+    assert f"to fetch for those who have the version before: {format_size(overlay)}" in shown
+    assert "shared base" in shown
+    assert verify.verify(str(catalogue))["ok"]
+    for name in ("smoke", "other"):
+        text = publishing.published_description(
+            name,
+            str(catalogue),
+            hypervisor=None,
+            transfer="https://example.org/c",
+            jobs=None,
+            snippet=False,
+            output=None,
+        )
+        assert f"https://example.org/c/_base/{sha}/base.qcow2" in text
+        # It travels with the overlay, and is no disk of the machine.
+        assert "base.qcow2:" not in text
     done = subprocess.run(
         ["sha256sum", "-c", "SHA256SUMS"],
-        cwd=root / "catalogue" / sent[1].release.folder,
+        cwd=catalogue / sent[1].release.folder,
         capture_output=True,
         check=False,
         text=True,
     )
     assert done.returncode == 0
     assert f"../../_base/{sha}/base.qcow2: OK" in done.stdout
-    _flip_first(root / "catalogue/_base" / sha / "base.qcow2")
-    wrong = {problem["file"] for problem in verify.verify(str(root / "catalogue"))["problems"]}
-    assert wrong == {f"_base/{sha}/base.qcow2"}
+    found = read.read(str(catalogue), Silent())
+    (image,) = (one for one in found.images if one.name == "smoke")
+    step = changes.between(image.versions[1], image.versions[0])
+    assert step.fetched == overlay
+    site.write(found, root / "site", public=None, events=Silent())
+    page = (root / "site/images/smoke.html").read_text()
+    assert "shared base" in page
+    assert f"{format_size(overlay)} to fetch" in page
+    _flip_first(catalogue / "_base" / sha / "base.qcow2")
+    wrong = verify.verify(str(catalogue))["problems"]
+    assert {problem["file"] for problem in wrong} == {f"_base/{sha}/base.qcow2"}
+    for name in ("smoke", "other"):
+        assert not verify.verify(f"{catalogue}/{name}")["ok"]
 
 
 def _flip_first(path: Path) -> None:
