@@ -31,7 +31,7 @@ submit: {{transfer: files, return: [io]}}
 """
 
 
-def facts(packages: Mapping[str, str], kernel: str) -> dict[str, Any]:
+def facts(packages: Mapping[str, str], kernel: str, system: str) -> dict[str, Any]:
     """Return what a read-back says of a guest with these packages."""
     return {
         "packages": [
@@ -39,7 +39,7 @@ def facts(packages: Mapping[str, str], kernel: str) -> dict[str, Any]:
             for name, version in packages.items()
         ],
         "packages_from": "/var/lib/dpkg/status",
-        "os": {"PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)", "ID": "debian", "VERSION_ID": "12"},
+        "os": {"PRETTY_NAME": system, "ID": "debian", "VERSION_ID": "12"},
         "kernels": [{"path": f"/boot/vmlinuz-{kernel}", "version": kernel, "initrds": []}],
     }
 
@@ -59,6 +59,8 @@ def publish(
     tested: bool = True,
     console: str = CONSOLE,
     finished: str = "2026-11-20T17:37:40Z",
+    seen: str = "42",
+    system: str = "Debian GNU/Linux 12 (bookworm)",
 ) -> None:
     """Build, boot and publish a made-up image by the real gate."""
     recipe = RECIPE.format(
@@ -66,9 +68,13 @@ def publish(
     )
     (root / "recipes" / f"{name}.yaml").write_text(recipe)
     disks = {"root.raw": bytes([seed]) * 200_000, "io.raw": bytes(100_000)}
-    folder = lab.built(root, name=name, files=disks, facts=facts(packages, kernel))
+    folder = lab.built(root, name=name, files=disks, facts=facts(packages, kernel, system))
     if tested:
-        lab.booted(folder, seconds=SECONDS, console=console, finished=finished)
+        expectations = [
+            {"what": "console", "met": True, "seen": "job finished"},
+            {"what": "/output/result.txt", "met": True, "seen": seen},
+        ]
+        lab.booted(folder, seconds=SECONDS, console=console, finished=finished, expectations=expectations)
     lab.publish(root, url, name=name, version=version, allow_untested=not tested)
 
 
@@ -103,4 +109,6 @@ def fill(root: Path, url: str) -> None:
         description=HOSTILE,
         kernel=HOSTILE,
         hypervisors=["kvm"],
+        seen=HOSTILE,
+        system=HOSTILE,
     )

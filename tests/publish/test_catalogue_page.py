@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ from tests.publish import lab, shelf
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
+#: Nothing but the page: a browser in the background looks for updates and for its maker's hosts.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
 PUBLIC = "https://images.example.org/condor"
 
 
@@ -44,13 +50,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.undo()
 
 
+def _chromium() -> str:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.fail("there is no Chromium to look with: apt-get install chromium")
+    return program
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return the distribution's Chromium, headless."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        found = playwright.chromium.launch(executable_path=_chromium(), args=list(FLAGS))
         yield found
         found.close()
 
@@ -228,20 +241,80 @@ def test_hostile_metadata_does_nothing(home: Path, context: BrowserContext) -> N
         assert "owned" not in page.title()
         assert page.locator("img").count() == 0
         assert page.get_by_text(shelf.HOSTILE).first.is_visible()
+        if path != "index.html":
+            for more in page.locator("summary").all():
+                more.click()
+            # Description, system, kernel, what an expectation saw, the console, two packages, in the title perhaps.
+            assert page.get_by_text(shelf.HOSTILE).locator("visible=true").count() >= 7
+
+
+def test_the_policy_stops_what_would_get_past_the_escaping(home: Path, browser: Browser) -> None:
+    """As if a template had forgotten to escape: the page's own policy lets no other script, style or request be."""
+    context = browser.new_context(offline=True)
+    refused: list[str] = []
+    context.on("console", lambda message: refused.append(message.text))
+    page = _open(context, home / "site/images/hostile.html")
+    policy = page.locator("meta[http-equiv='Content-Security-Policy']").get_attribute("content")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    page.evaluate(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(shelf.HOSTILE)})")
+    page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "document.title = 'owned'";
+        document.body.append(script);
+        const image = document.createElement("img");
+        image.src = "https://example.org/track.png";
+        document.body.append(image);
+    }""")
+    page.wait_for_timeout(200)
+    assert "owned" not in page.title()
+    assert sum("Content Security Policy" in text for text in refused) >= 3, refused
+    context.close()
+
+
+def test_on_paper(home: Path, context: BrowserContext) -> None:
+    """Printed, there is nothing to press, and nothing is cut off."""
+    page = _open(context, home / "site/images/analysis.html")
+    page.emulate_media(media="print")
+    for control in page.locator("button, input, select, .crumbs").all():
+        assert not control.is_visible()
+    assert page.get_by_text("universe   = vm").locator("visible=true").count() == 1
+    assert page.get_by_role("cell", name="python3-minimal").first.is_visible()
+    cut = page.evaluate(
+        "[...document.querySelectorAll('pre, .scroll')].filter((one) => one.checkVisibility()"
+        " && getComputedStyle(one).maxHeight !== 'none').length"
+    )
+    assert cut == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_in_light_and_dark(home: Path, browser: Browser, scheme: str) -> None:
     """WCAG 2.1, 1.4.3: at least 4.5 between each text and the nearest colour behind it."""
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
-    for path in ("index.html", "images/analysis.html", "images/experiment.html"):
-        page = _open(context, home / "site" / path)
+    pages = ("index.html", "images/analysis.html", "images/experiment.html", "images/hostile.html")
+    for path in (
+        *(f"site/{one}" for one in pages),
+        "site/versions/analysis/2026.10.html",
+        "local/images/analysis.html",
+    ):
+        page = _open(context, home / path)
+        for more in page.locator("summary").all():
+            more.click()
+        for choice in ("kvm", "xen", "URL") if "analysis" in path else ():
+            page.get_by_role("radio", name=choice).check(force=True)
+            low = page.evaluate(CONTRAST)
+            assert low == [], (path, choice, low)
         low = page.evaluate(CONTRAST)
         assert low == [], (path, low)
+        # WCAG 2.1, 1.4.11: what shows the focus has at least 3 beside what is around it.
+        rings = page.evaluate(RING)
+        assert rings
+        assert min(rings) >= 3, (path, rings)
+        page.close()
     context.close()
 
 
-CONTRAST = """() => {
+COLOURS = """
   const parse = (text) => {
     const found = text.match(/[\\d.]+/g).map(Number);
     return found.length < 4 ? [...found, 1] : found;
@@ -257,13 +330,29 @@ CONTRAST = """() => {
     }
     return [255, 255, 255, 1];
   };
+  const ratio = (one, other) => {
+    const [a, b] = [light(one.slice(0, 3)), light(other.slice(0, 3))];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  };
+"""
+CONTRAST = f"""() => {{{COLOURS}
   const low = [];
-  for (const node of document.querySelectorAll("body *")) {
+  for (const node of document.querySelectorAll("body *")) {{
     const own = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
     if (!own || !node.checkVisibility() || node.matches(":disabled, script, style, .skip")) continue;
-    const [a, b] = [light(parse(getComputedStyle(node).color).slice(0, 3)), light(behind(node).slice(0, 3))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) low.push([node.className, node.textContent.trim().slice(0, 40), Math.round(10 * ratio) / 10]);
-  }
+    const found = ratio(parse(getComputedStyle(node).color), behind(node));
+    if (found < 4.5) low.push([node.className, node.textContent.trim().slice(0, 40), Math.round(10 * found) / 10]);
+  }}
   return low;
-}"""
+}}"""
+RING = f"""() => {{{COLOURS}
+  const found = [];
+  for (const node of document.querySelectorAll("a[href], button, select, input, summary, [tabindex='0']")) {{
+    if (!node.checkVisibility() || node.disabled) continue;
+    node.focus({{ focusVisible: true }});
+    const shown = node.matches("[type=radio]") ? node.nextElementSibling : node;
+    if (document.activeElement !== node || getComputedStyle(shown).outlineStyle === "none") return [0];
+    found.push(ratio(parse(getComputedStyle(shown).outlineColor), behind(shown.parentElement)));
+  }}
+  return found;
+}}"""
