@@ -2,21 +2,24 @@
 
 The form is an in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLSA's provenance v1
 (https://slsa.dev/spec/v1.0/provenance): subjects are the published images, resolved dependencies the archive's index,
-the recipe's own files and every Debian package of the guest, byproducts the verdicts of the test boots.
+the recipe's own files and every Debian package of the guest with its source, byproducts the verdicts of the test boots.
+Every resource has a digest, a URI or its content, as in-toto asks of a descriptor.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import roost
 from roost.errors import RoostError
 from roost.host import process
 from roost.manifest import Manifest
+from roost.publish import sbom
 from roost.publish.gate import Passed
 from roost.publish.layout import ReleaseFile
 
@@ -50,11 +53,14 @@ def tool_versions() -> dict[str, str]:
 
 
 def packages(record: Manifest) -> list[dict[str, str]]:
-    """Return name, version and architecture of each package of the guest, as the read-back found them."""
+    """Return name, version, architecture and source of each package in the guest, as the read-back found them.
+
+    One that was removed and left its configuration is none.
+    """
     return [
-        {key: str(one[key]) for key in ("name", "version", "architecture") if key in one}
+        {key: str(one[key]) for key in ("name", "version", "architecture", "source", "source_version") if key in one}
         for one in record.facts.get("packages", ())
-        if isinstance(one, Mapping) and "name" in one and "version" in one
+        if isinstance(one, Mapping) and "name" in one and "version" in one and one.get("state") != sbom.CONFIG_ONLY
     ]
 
 
@@ -86,10 +92,21 @@ def statement(
                 "metadata": {"invocationId": record.key, "finishedOn": created},
                 "byproducts": [
                     *({"name": file.path, "digest": {"sha256": file.sha256}} for file in evidence),
-                    *({"name": f"test:{one.hypervisor}", "annotations": one.to_json()} for one in passed.tested),
+                    *(_content(f"test:{one.hypervisor}", one.to_json()) for one in passed.tested),
                 ],
             },
         },
+    }
+
+
+def _content(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resource that is here, whole: its JSON as content, and in plain sight too."""
+    data = json.dumps(value, sort_keys=True).encode()
+    return {
+        "name": name,
+        "mediaType": "application/json",
+        "content": base64.b64encode(data).decode(),
+        "annotations": dict(value),
     }
 
 
@@ -109,15 +126,24 @@ def _sources(passed: Passed) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"name": name, "annotations": {"mode": mode}}
         if re.fullmatch(r"[0-9a-f]{64}", digest):
             entry["digest"] = {"sha256": digest}
+        else:
+            # A link or a folder: what it is, in the words of the build's key.
+            entry |= {"mediaType": "text/plain", "content": base64.b64encode(digest.encode()).decode()}
         found.append(entry)
     return found
 
 
 def _packages(record: Manifest) -> list[dict[str, Any]]:
-    return [
-        {
-            "uri": f"pkg:deb/debian/{quote(one['name'])}@{quote(one['version'])}"
-            + (f"?arch={one['architecture']}" if "architecture" in one else "")
-        }
-        for one in packages(record)
-    ]
+    said = record.facts.get("os")
+    release = {str(key): str(value) for key, value in said.items()} if isinstance(said, Mapping) else {}
+    found: list[dict[str, Any]] = []
+    for one in packages(record):
+        binary = sbom.package_url(one["name"], one["version"], one.get("architecture", ""), release)
+        if binary is None:
+            continue
+        entry: dict[str, Any] = {"name": one["name"], "uri": binary.to_string()}
+        source = sbom.package_url(one.get("source", ""), one.get("source_version", ""), "source", release)
+        if source is not None:
+            entry["annotations"] = {"source": source.to_string()}
+        found.append(entry)
+    return found

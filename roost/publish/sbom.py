@@ -19,12 +19,14 @@ import roost
 if TYPE_CHECKING:
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component
+    from packageurl import PackageURL
 
 #: The file's name, in a build's folder and in a catalogue.
 NAME = "sbom.cdx.json"
 #: Serial numbers are UUIDs of this name space (RFC 9562, version 5).
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/roost")
-_CONFIG_ONLY = "config-files"
+#: The state of a package that was removed and left its configuration.
+CONFIG_ONLY = "config-files"
 #: What XML, in which CycloneDX can be written too, could not carry; packages have none of it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -76,30 +78,21 @@ def document(name: str, description: str, facts: Mapping[str, Any], *, epoch: in
 
 def _components(packages: Sequence[Mapping[str, str]], release: Mapping[str, str]) -> Iterator[Component]:
     from cyclonedx.model.component import Component, ComponentScope, ComponentType
-    from packageurl import PackageURL
 
-    system = _word(release.get("ID", ""))
-    vendor = system or "debian"
-    distro = "-".join(word for word in (system, _word(release.get("VERSION_ID", ""))) if word)
     for number, entry in enumerate(packages):
         name, version = _plain(entry.get("name", "")), _plain(entry.get("version", ""))
         architecture = _plain(entry.get("architecture", ""))
         if not name:
             continue
         state = entry.get("state", "installed")
-        qualifiers = {"arch": architecture, "distro": distro}
         yield Component(
             # Names and architectures are unique in dpkg's own database; the number makes them so in any.
             bom_ref=f"package-{number}:{name}:{architecture}",
             name=name,
             version=version or None,
             type=ComponentType.LIBRARY,
-            scope=ComponentScope.EXCLUDED if state == _CONFIG_ONLY else ComponentScope.REQUIRED,
-            purl=PackageURL(
-                "deb", vendor, name, version or None, {key: value for key, value in qualifiers.items() if value}
-            )
-            if name.strip("/ ")
-            else None,
+            scope=ComponentScope.EXCLUDED if state == CONFIG_ONLY else ComponentScope.REQUIRED,
+            purl=package_url(name, version, architecture, release),
             properties=list(
                 _properties(
                     {
@@ -111,6 +104,22 @@ def _components(packages: Sequence[Mapping[str, str]], release: Mapping[str, str
                 )
             ),
         )
+
+
+def package_url(name: str, version: str, architecture: str, release: Mapping[str, str]) -> PackageURL | None:
+    """Return the purl of a Debian package (purl-spec, types/deb); `release` is the guest's os-release.
+
+    The vendor is the system that the package is of; `source` as architecture names a source package.
+    """
+    from packageurl import PackageURL
+
+    name, version, architecture = _plain(name), _plain(version), _plain(architecture)
+    if not name.strip("/ "):
+        return None
+    system = _word(release.get("ID", ""))
+    distro = "-".join(word for word in (system, _word(release.get("VERSION_ID", ""))) if word)
+    qualifiers = {key: value for key, value in {"arch": architecture, "distro": distro}.items() if value}
+    return PackageURL("deb", system or "debian", name, version or None, qualifiers)
 
 
 def _properties(values: Mapping[str, str]) -> Iterator[Property]:

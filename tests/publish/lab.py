@@ -59,10 +59,11 @@ def built(
     files: Mapping[str, bytes] | None = None,
     facts: Mapping[str, Any] | None = None,
     backing: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Path:
     """Make build/NAME of a project, not booted; the same seed makes the same bytes. With `facts` it has an SBOM.
 
-    `backing` is overlay → base.
+    `backing` is overlay → base, `sources` what the manifest says of the recipe's files.
     """
     loaded = load(root, name)
     folder = root / "build" / name
@@ -86,7 +87,7 @@ def built(
         name,
         hashlib.sha256(b"key").hexdigest(),
         {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "rootfs": "0" * 64},
-        {"epoch": EPOCH, "index": ["ab" * 32], "files": {"files/run": f"755 {'cd' * 32}"}},
+        {"epoch": EPOCH, "index": ["ab" * 32], "files": sources or {"files/run": f"755 {'cd' * 32}"}},
         tuple(records),
         known,
         {"disks": 1.0},
