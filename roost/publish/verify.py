@@ -42,6 +42,7 @@ class Verified:
     signed_by: str | None = None
     hypervisors: Mapping[str, Any] = field(default_factory=dict)
     untested: bool = False
+    created: str = ""
     files: int = 0
     bytes: int = 0
 
@@ -138,6 +139,7 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
             found.append(seen)
         if not scope.version:
             problems += _latest(target, name, listed)
+            _moved_back(target, name, [one for one in found if one.name == name])
     if not found:
         # Nothing is listed yet, so nobody has signed anything.
         problems.clear()
@@ -214,6 +216,18 @@ def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
     return [Wrong(path, "does not have the sum of the release that it names")]
 
 
+def _moved_back(target: Target, name: str, found: Sequence[Verified]) -> None:
+    """Note a latest.json that names an older version than the newest: an earlier one that was put back, perhaps.
+
+    latest.json follows from what is signed and is not signed itself, so an earlier one is as good as the last.
+    """
+    said = _parsed(target.read(f"{name}/{layout.LATEST}")) or {}
+    latest = next((one for one in found if one.version == said.get("version")), None)
+    newest = max(found, key=lambda one: one.created, default=None)
+    if latest is not None and newest is not None and newest.created > latest.created:
+        latest.notes.append(f"latest.json names this version, and {newest.version} is newer: was it put back?")
+
+
 def _sums(data: bytes | None) -> dict[str, str]:
     lines = (data or b"").decode("utf-8", "replace").splitlines()
     return {line[66:]: line[:64] for line in lines if len(line) > 66}
@@ -239,23 +253,25 @@ def _version(target: Target, name: str, version: str, keys: Keys, bases: dict[st
     if release is not None and (release.name, release.version) != (name, version):
         seen.wrong(f"{folder}/{layout.RELEASE}", f"is of {release.name} {release.version}")
     intact = release is not None and sums == layout.sums(release.files, folder, layout.sha256(release_bytes))
-    signed = _signature(seen, folder, parts[layout.SIGNATURE], sums, keys, intact)
+    signed = _signature(seen, folder, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
     sums_wrong = any(problem.file == f"{folder}/{layout.SUMS}" for problem in seen.problems)
     if not whole and parts[layout.RELEASE] is not None and (signed or not sums_wrong):
         seen.wrong(f"{folder}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
     digests = _files(target, seen, folder, release, listed, bases)
     if release is not None:
         seen.hypervisors = release.raw.get("hypervisors") or {}
-        seen.untested = release.untested
+        seen.untested, seen.created = release.untested, release.created
         _verdicts(target, seen, release, digests)
         if release.untested:
             seen.notes.append("published WITHOUT a test boot that passed (--allow-untested)")
     return seen
 
 
-def _signature(seen: Verified, folder: str, armoured: bytes | None, sums: bytes, keys: Keys, intact: bool) -> bool:
+def _signature(
+    seen: Verified, folder: str, armoured: bytes | None, sums: bytes | None, keys: Keys, intact: bool
+) -> bool:
     """Judge the signature; `intact`: SHA256SUMS says exactly what follows from release.json."""
-    if armoured is None or not sums:
+    if armoured is None or sums is None:
         return False
     path = f"{folder}/{layout.SIGNATURE}"
     found = signature.signer(armoured)

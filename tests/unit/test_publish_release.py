@@ -80,15 +80,27 @@ def test_a_release_is_complete_and_verifies(catalogue: Path) -> None:
 
 
 def test_the_stock_tools_verify_it(catalogue: Path) -> None:
-    """README's one-liner, word for word but for the paths."""
-    line = "ssh-keygen -Y verify -f ../../allowed_signers -I roost -n file -s SHA256SUMS.sig < SHA256SUMS"
-    assert line in (lab.PROJECT / "README.md").read_text()
-    assert "sha256sum -c SHA256SUMS" in (lab.PROJECT / "README.md").read_text()
-    for command in (line, "sha256sum -c SHA256SUMS"):
-        done = subprocess.run(["sh", "-c", command], cwd=_version(catalogue), capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-    (_version(catalogue) / "SHA256SUMS").write_bytes(b"x" + (_version(catalogue) / "SHA256SUMS").read_bytes())
-    assert subprocess.run(["sh", "-c", line], cwd=_version(catalogue), capture_output=True, check=False).returncode
+    """README's commands, word for word, in a version's folder."""
+    text = (lab.PROJECT / "README.md").read_text().partition("## Publish")[2].partition("\n## ")[0]
+    block = next(part for part in text.split("\n\n") if part.startswith("    ssh-keygen"))
+    commands = [line.strip() for line in block.splitlines()]
+    assert [command.split()[0] for command in commands] == ["ssh-keygen", "sha256sum"]
+    version = _version(catalogue)
+
+    def codes() -> list[int]:
+        runs = [subprocess.run(["sh", "-c", one], cwd=version, capture_output=True, check=False) for one in commands]
+        return [run.returncode for run in runs]
+
+    assert codes() == [0, 0]
+    good = {name: (version / name).read_bytes() for name in ("SHA256SUMS", "root.qcow2")}
+    (version / "root.qcow2").write_bytes(b"x" + good["root.qcow2"][1:])
+    assert codes() == [0, 1]
+    digest = manifest.sha256(version / "root.qcow2")
+    lines = good["SHA256SUMS"].decode().splitlines(keepends=True)
+    lines = [f"{digest}  root.qcow2\n" if line.endswith("  root.qcow2\n") else line for line in lines]
+    (version / "SHA256SUMS").write_text("".join(lines))
+    # The sums agree again, and are not what was signed.
+    assert codes() == [255, 0]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -109,11 +121,88 @@ def test_verify_names_the_one_file_with_a_flipped_bit(catalogue: Path, seed: int
     assert verify.verify(str(catalogue))["ok"]
 
 
-@pytest.mark.parametrize("name", ["root.qcow2", "SHA256SUMS", "SHA256SUMS.sig", "manifest.json", "boot/kvm.json"])
-def test_verify_names_the_file_that_is_missing(catalogue: Path, name: str) -> None:
-    (_version(catalogue) / name).unlink()
-    problems = verify.verify(str(catalogue))["problems"]
-    assert f"smoke/{_version(catalogue).name}/{name}" in {problem["file"] for problem in problems}
+def _wrong(catalogue: Path) -> set[str]:
+    return {problem["file"] for problem in verify.verify(str(catalogue))["problems"]}
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_verify_names_the_one_file_that_was_cut_short(catalogue: Path, kept: float) -> None:
+    for path in _files(catalogue):
+        good = path.read_bytes()
+        path.write_bytes(good[: int(kept * len(good))])
+        assert _wrong(catalogue) == {str(path.relative_to(catalogue))}
+        path.write_bytes(good)
+    assert not _wrong(catalogue)
+
+
+def test_verify_names_the_one_file_that_is_missing(catalogue: Path) -> None:
+    version = _version(catalogue)
+    for path in _files(version):
+        if path.name == "release.json":
+            # Without it a version is not listed: see the next one.
+            continue
+        good = path.read_bytes()
+        path.unlink()
+        assert _wrong(catalogue) == {str(path.relative_to(catalogue))}
+        path.write_bytes(good)
+    (catalogue / "allowed_signers").unlink()
+    assert "allowed_signers" in _wrong(catalogue)
+
+
+def test_a_version_without_its_release_is_listed_no_more_and_latest_says_so(catalogue: Path) -> None:
+    (_version(catalogue) / "release.json").unlink()
+    with pytest.raises(UsageError):
+        verify.verify(str(_version(catalogue)))
+    result = verify.verify(str(catalogue))
+    assert not result["ok"]
+
+
+def _second(root: Path, catalogue: Path) -> Path:
+    lab.built(root, 1)
+    lab.booted(root / "build/smoke", finished="2026-11-23T19:00:00Z")
+    return catalogue / lab.publish(root, str(catalogue)).release.folder
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS.sig", "SHA256SUMS", "release.json", "boot/kvm.json", "io.raw", "kvm.sub"])
+def test_verify_names_a_file_of_another_version_in_its_place(root: Path, catalogue: Path, name: str) -> None:
+    first = _version(catalogue)
+    second = _second(root, catalogue)
+    if (first / name).read_bytes() == (second / name).read_bytes():
+        pytest.fail(f"{name} is the same in both")
+    shutil.copy(first / name, second / name)
+    wrong = _wrong(catalogue)
+    assert f"smoke/{second.name}/{name}" in wrong
+    assert not [path for path in wrong if first.name in path and second.name not in path]
+
+
+def test_all_of_an_older_version_in_the_place_of_a_newer_is_seen(root: Path, catalogue: Path) -> None:
+    first = _version(catalogue)
+    second = _second(root, catalogue)
+    shutil.rmtree(second)
+    shutil.copytree(first, second)
+    wrong = _wrong(catalogue)
+    assert f"smoke/{second.name}/release.json" in wrong
+    # So it is under another image's name.
+    shutil.rmtree(second)
+    shutil.copytree(catalogue / "smoke", catalogue / "better")
+    assert f"better/{first.name}/release.json" in _wrong(catalogue)
+
+
+def test_an_older_latest_that_was_put_back_is_said(root: Path, catalogue: Path) -> None:
+    """It was good once, so nothing is wrong with it: only beside the newer version it looks odd."""
+    older = (catalogue / "smoke/latest.json").read_bytes()
+    first = _version(catalogue)
+    second = _second(root, catalogue)
+    notes = [note for image in verify.verify(str(catalogue))["images"] for note in image["notes"]]
+    assert not notes
+    (catalogue / "smoke/latest.json").write_bytes(older)
+    result = verify.verify(str(catalogue))
+    assert result["ok"]
+    (image,) = (one for one in result["images"] if one["version"] == first.name)
+    assert image["notes"] == [f"latest.json names this version, and {second.name} is newer: was it put back?"]
+    # One that never was is wrong.
+    (catalogue / "smoke/latest.json").write_bytes(older.replace(first.name.encode(), second.name.encode()))
+    assert _wrong(catalogue) == {"smoke/latest.json"}
 
 
 def test_verify_names_a_file_that_was_added(catalogue: Path) -> None:
