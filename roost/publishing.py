@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -278,15 +279,24 @@ def _release(target: Target, name: str, version: str | None) -> Release:
     if version is None:
         found = upload.current(target, name)
         if found is None:
-            raise UsageError(f"{target.url} has no image {name}", hint="inv catalogue lists what it has")
+            folders = [one[:-1] for one in target.names("") if one.endswith("/")]
+            known = [one for one in folders if verification.versions(target, one)]
+            raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
         version = found.version
     layout.checked_version(version)
     path = f"{name}/{version}/{layout.RELEASE}"
     data = target.read(path)
     if data is None:
-        raise UsageError(f"{target.url} has no {name} {version}", hint="inv catalogue lists what it has")
+        hint = _close(version, verification.versions(target, name), target)
+        raise UsageError(f"{target.url} has no {name} {version}", hint=hint)
     verification.check_release(target, name, version, data)
     return layout.parse_release(data, path)
+
+
+def _close(word: str, known: Sequence[str], target: Target) -> str:
+    """Return what somebody may have meant, else where all of it is listed."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]}?" if close else f"inv catalogue --from {target.url} lists what it has"
 
 
 def _recipe(target: Target, found: Release) -> Recipe:
