@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.errors import HostError, ImageError
-from roost.publish import layout, verify
+from roost.publish import claim, layout, verify
 from roost.publish.target import open_target
 from roost.publish.upload import current, walk
 from tests.publish import lab
@@ -88,7 +88,10 @@ def test_killed_at_fifty_random_moments(root: Path, place: Place) -> None:
 
 
 def test_two_publishers_of_one_version_with_other_bytes(root: Path, tmp_path: Path, place: Place) -> None:
-    """Started together, each with its own build: one is listed, the other is told, and nothing is mixed."""
+    """Started together, each with its own build: one is listed, the other is told, and nothing is mixed.
+
+    Every second time both find the claim of a publisher that was killed, and want to take it over.
+    """
     other = tmp_path / "other"
     other.mkdir()
     lab.project(other)
@@ -97,6 +100,9 @@ def test_two_publishers_of_one_version_with_other_bytes(root: Path, tmp_path: Pa
             lab.ready(root, 2 * number)
             lab.ready(other, 2 * number + 1)
             version = f"v{number}"
+            if number % 2:
+                dead = {**claim._own("", []), "pid": 2**22 + 1}
+                open_target(place.url).create(claim.path_of("smoke", version), layout.json_bytes(dead))
             one.ask(root, place.url, version=version)
             two.ask(other, place.url, version=version)
             answers = [*one.answers(), *two.answers()]
