@@ -112,6 +112,22 @@ def test_components_are_the_packages_with_their_purl() -> None:
     assert found["metadata"]["component"]["name"] == "image"
 
 
+def test_a_purl_is_written_as_its_specification_has_it() -> None:
+    """purl-spec: plus signs and per cents encoded, an epoch's colon not, qualifiers in the order of their names."""
+    debian, ubuntu = {"ID": "debian", "VERSION_ID": "12"}, {"ID": "ubuntu", "VERSION_ID": "24.04"}
+    wanted = "pkg:deb/debian/libstdc%2B%2B6@1:14.2~rc1-1%2Bb2?arch=amd64&distro=debian-12"
+    assert str(sbom.package_url("libstdc++6", "1:14.2~rc1-1+b2", "amd64", debian)) == wanted
+    assert str(sbom.package_url("a", "6%", "all", ubuntu)) == "pkg:deb/ubuntu/a@6%25?arch=all&distro=ubuntu-24.04"
+    assert str(sbom.package_url("a", "", "", {})) == "pkg:deb/debian/a"
+    assert sbom.package_url("/", "1", "all", debian) is None
+
+
+def test_no_licence_is_made_up() -> None:
+    """dpkg's database has none, so there is none to list."""
+    found = _document(readback_packages.packages(STATUS), os=OS)
+    assert not [one for one in found["components"] if "licenses" in one]
+
+
 def test_same_packages_same_bytes_and_other_packages_another_serial() -> None:
     packages = readback_packages.packages(STATUS)
     first, again, fewer = _document(packages, os=OS), _document(packages, os=OS), _document(packages[1:], os=OS)
