@@ -39,7 +39,7 @@ KINDS = (
     Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), folder=False, depth=1),
     Kind("inrelease", SHA, folder=False, capped=False),
     Kind("digests", SHA, folder=False, capped=False),
-    Kind("kernels", re.compile(r"[A-Za-z0-9].*-[0-9a-f]{12}[.]json"), folder=False, capped=False),
+    Kind("kernels", re.compile(r"[A-Za-z0-9].*-(?:[0-9a-f]{12}|[0-9a-f]{64})[.]json"), folder=False, capped=False),
     Kind("log", re.compile(r".+-[0-9a-f]{8}"), folder=True, capped=False),
     Kind("probe", re.compile(r"(?:kvm|tcg)-[0-9a-f]{24}\.json"), folder=False, capped=False),
     Kind("appliance", re.compile(r"[0-9a-f]{32}"), folder=True),
