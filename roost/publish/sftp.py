@@ -20,7 +20,7 @@ from fsspec.implementations.sftp import SFTPFileSystem
 
 from roost.errors import HostError
 from roost.publish.layout import PARTIAL
-from roost.publish.target import CHUNK, Progress, Remote, _silent
+from roost.publish.target import CHUNK, Progress, Remote, _silent, checked
 
 #: Seconds until a server that does not answer is given up.
 TIMEOUT = 30.0
@@ -75,12 +75,12 @@ class Sftp(Remote):
             except FileNotFoundError:
                 return None
 
-    def put(self, path: str, source: Path, progress: Progress = _silent) -> None:
-        """Copy a local file here."""
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
+        """Copy a local file here; what is wrong never gets the name."""
         with self._asking(f"write {path}"), self._partial(path) as partial:
-            with source.open("rb") as given, self._ftp.open(partial, "wb") as file:
+            with self._ftp.open(partial, "wb") as file:
                 file.set_pipelined(True)
-                while data := given.read(CHUNK):
+                for data in checked(source, sha256):
                     file.write(data)
                     progress(len(data))
             self._ftp.posix_rename(partial, self._path(path))

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from roost.errors import HostError, RoostError, UsageError
+from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.publish.layout import PARTIAL
 
 CHUNK = 4 << 20
@@ -38,6 +38,18 @@ Progress = Callable[[int], None]
 
 def _silent(_bytes: int) -> None:
     return None
+
+
+def checked(source: Path, sha256: str) -> Iterator[bytes]:
+    """Yield the bytes of a local file; raise `ImageError` at its end when they were not those of the sha256."""
+    hashed = hashlib.sha256()
+    with source.open("rb") as file:
+        while data := file.read(CHUNK):
+            hashed.update(data)
+            yield data
+    if hashed.hexdigest() != sha256:
+        what = f"{source.name} changed after it was examined: sha256 {hashed.hexdigest()} instead of {sha256}"
+        raise ImageError(what, hint="nothing of it was published")
 
 
 class Target(ABC):
@@ -59,8 +71,11 @@ class Target(ABC):
         """Return the size of a file in bytes, or None when there is none."""
 
     @abstractmethod
-    def put(self, path: str, source: Path, progress: Progress = _silent) -> None:
-        """Copy a local file here; the name shows all of it or nothing. Replaces."""
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
+        """Copy a local file here; the name shows all of it or nothing. Replaces.
+
+        Raises `ImageError` when the file is not, or is no longer, what has this sha256.
+        """
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
@@ -145,11 +160,11 @@ class Folder(Target):
             except FileNotFoundError:
                 return None
 
-    def put(self, path: str, source: Path, progress: Progress = _silent) -> None:
-        """Copy a local file here, holes kept."""
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
+        """Copy a local file here, holes kept; what is wrong never gets the name."""
         with _failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
-            with source.open("rb") as given, partial.open("wb") as file:
-                while data := given.read(CHUNK):
+            with partial.open("wb") as file:
+                for data in checked(source, sha256):
                     # A block of zeros is a hole: images are sparse, and their copies should be.
                     if data.count(0) == len(data):
                         file.seek(len(data), os.SEEK_CUR)
@@ -271,9 +286,11 @@ class Remote(Target):
                 return None
             return int(found["size"]) if found["type"] == "file" and found["size"] is not None else None
 
-    def put(self, path: str, source: Path, progress: Progress = _silent) -> None:
-        """Copy a local file here."""
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
+        """Copy a local file here; it is summed before, and read back after."""
         with self._asking(f"write {path}"):
+            for _ in checked(source, sha256):
+                pass
             self._parent(path)
             with self._there():
                 self._fs.put_file(str(source), self._path(path), callback=_callback(progress))

@@ -107,7 +107,7 @@ def _send(target: Target, item: Item, counted: _Count) -> int:
         counted(file.size)
         return 0
     if isinstance(source, Path):
-        target.put(file.path, source, counted)
+        target.put(file.path, source, file.sha256, counted)
     else:
         target.write(file.path, source)
         counted(file.size)

@@ -145,8 +145,8 @@ from pathlib import Path
 from roost import cli, pipeline
 from roost.publish.target import Folder
 put = Folder.put
-def slow(self, path, source, progress=lambda size: None):
-    put(self, path, source, progress)
+def slow(self, path, source, *rest):
+    put(self, path, source, *rest)
     print("sent", flush=True)
     sys.stdin.readline()
 Folder.put = slow

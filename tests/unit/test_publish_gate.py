@@ -19,6 +19,8 @@ from roost.boot import seal
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
 from roost.publish import gate, release, sbom, verify
+from roost.publish.target import Folder, open_target
+from roost.publish.upload import walk
 from tests.publish import cellar, lab
 
 
@@ -488,10 +490,47 @@ def test_a_file_that_changes_while_it_is_sent_is_not_listed(root: Path, monkeypa
         return made
 
     monkeypatch.setattr(release, "draft", changed)
-    with pytest.raises(ImageError, match="is not what was sent"):
+    with pytest.raises(ImageError, match=r"io\.raw changed after it was examined"):
         lab.publish(root, str(root / "catalogue"))
     assert not list((root / "catalogue").rglob("release.json"))
     assert not list((root / "catalogue").rglob("io.raw"))
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_a_base_that_changes_while_it_is_sent_never_gets_its_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Others share it: bytes that are not its own must not be there for a moment."""
+    url = str(root / "catalogue") if place == "folder" else f"memory://{root.name}"
+    base = cellar.base(root / "work")
+    folder = cellar.overlay(root, base, 1)
+    real = release.draft
+
+    def changed(*args: Any, **options: Any) -> release.Draft:
+        made = real(*args, **options)
+        _flip(folder / "base.qcow2")
+        return made
+
+    monkeypatch.setattr(release, "draft", changed)
+    with pytest.raises(ImageError, match=r"base\.qcow2 changed after it was examined"):
+        lab.publish(root, url)
+    target = open_target(url)
+    assert not [path for path in walk(target, "") if "base.qcow2" in path]
+
+
+def test_a_place_that_does_not_keep_what_it_is_given_is_found_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.ready(root)
+    real = Folder.put
+
+    def losing(self: Folder, path: str, *args: Any) -> None:
+        real(self, path, *args)
+        if path.endswith("io.raw"):
+            _flip(root / "catalogue" / path)
+
+    monkeypatch.setattr(Folder, "put", losing)
+    with pytest.raises(ImageError, match="is not what was sent"):
+        lab.publish(root, str(root / "catalogue"))
+    assert not list((root / "catalogue").rglob("release.json"))
 
 
 def test_publish_refuses_a_changed_disk_before_it_would_be_built_away(

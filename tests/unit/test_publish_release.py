@@ -572,7 +572,7 @@ def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
         file.truncate(64 << 20)
         file.seek(32 << 20)
         file.write(b"in the middle")
-    Folder(tmp_path / "c").put("a/disk.raw", source)
+    Folder(tmp_path / "c").put("a/disk.raw", source, manifest.sha256(source))
     copy = tmp_path / "c/a/disk.raw"
     assert manifest.sha256(copy) == manifest.sha256(source)
     assert copy.stat().st_blocks * 512 < 16 << 20
