@@ -92,7 +92,8 @@ def _published(result: Published) -> str:
     ]
     lines += ["", indented(table(rows)), ""]
     lines.append(f"  sent {format_size(result.sent)}, there already {format_size(result.kept)}")
-    lines.append(f"  to fetch for those who have the version before: {format_size(result.fetched)}")
+    since = f"new to those who have {result.before}" if result.before else "to fetch (it is the first version)"
+    lines.append(f"  {since}: {format_size(result.fetched)}")
     lines.append(f"  signed by {result.signed_by}")
     steps = [
         [f"inv verify {result.url}/{release.folder}", "sums, signature, verdict"],

@@ -36,7 +36,10 @@ RECORD = "published.json"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What `publish` did: where the version is, its files, what was sent and what another version had already."""
+    """What `publish` did: where the version is, its files, what was sent and what another version had already.
+
+    `fetched` are the bytes that are new to those who have the version `before`, if there is one.
+    """
 
     release: Release
     url: str
@@ -45,6 +48,7 @@ class Published:
     kept: int
     fetched: int
     signed_by: str
+    before: str | None
     remarks: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +62,7 @@ class Published:
             "untested": self.release.untested,
             "hypervisors": self.release.raw["hypervisors"],
             "files": [file.to_json() for file in self.release.files],
-            "transfer": {"sent": self.sent, "kept": self.kept, "new_to_users": self.fetched},
+            "transfer": {"sent": self.sent, "kept": self.kept, "new_to_users": self.fetched, "since": self.before},
             "signed_by": self.signed_by,
         }
 
@@ -163,6 +167,7 @@ def write(
         kept=written.kept,
         fetched=_new_bytes(before, written.release),
         signed_by=key.fingerprint,
+        before=before.version if before else None,
         remarks=remarks,
     )
 

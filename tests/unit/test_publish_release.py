@@ -397,7 +397,8 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
     overlay = (root / "build/smoke/root.qcow2").stat().st_size
     assert sent[2].fetched == overlay == sent[2].to_json()["transfer"]["new_to_users"]
     shown = cli_publish._published(sent[2])
-    assert f"to fetch for those who have the version before: {format_size(overlay)}" in shown
+    assert f"new to those who have {sent[0].release.version}: {format_size(overlay)}" in shown
+    assert "it is the first version" in cli_publish._published(sent[0])
     assert "shared base" in shown
     assert verify.verify(str(catalogue))["ok"]
     for name in ("smoke", "other"):
