@@ -83,6 +83,7 @@ class _Collection:
             self._partials(f"{name}/", report)
             self._partials(f"{name}/{layout.CLAIMS}/", report)
         self._partials("", report)
+        self._partials(f"{layout.BASES}/", report)
         self._bases(shelf, going, report)
         report.total = sum(one.bytes for one in shelf.listed)
         for one in shelf.wrong:

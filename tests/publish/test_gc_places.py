@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
 
-from roost.publish import verify
+from roost.events import Silent
+from roost.gc import catalogue as collection
+from roost.publish import layout, verify
 from roost.publish.target import open_target
 from roost.publish.upload import current, walk
 from tests.publish import cellar, lab
 from tests.publish.conftest import Place
 
 #: Catalogues in which a collection is killed twice; a server takes its time.
-ROUNDS = {"folder": 12, "s3": 5, "sftp": 5}
+ROUNDS = {"folder": 12, "s3": 3, "sftp": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +63,16 @@ def test_a_collection_that_is_killed_leaves_a_valid_catalogue_and_is_ended_by_th
             assert done["ok"]
             assert _sound(url) == {"v01"}
             rest = walk(open_target(url), "")
-            assert [path for path in rest if not path.startswith("smoke/v01/")] == [
+            # A file that was under way may have a writer on another host: it goes when it is a day old.
+            under_way = [path for path in rest if layout.is_partial(path.rpartition("/")[2])]
+            assert not [path for path in under_way if path.count("/") > 2]
+            assert [path for path in rest if not path.startswith("smoke/v01/") and path not in under_way] == [
                 "allowed_signers",
                 "smoke/latest.json",
             ]
+            tomorrow = time.time() + 2 * 86400
+            collection.collect(url, collection.Rules(1), Silent(), delete=True, now=tomorrow)
+            assert not [path for path in walk(open_target(url), "") if layout.is_partial(path.rpartition("/")[2])]
     assert killed > rounds // 2
     print(f"{killed} collections killed")
 

@@ -140,7 +140,9 @@ def test_a_place_that_cannot_be_reached_is_exit_code_3(root: Path, catalogue: Pa
 
 
 PUBLISH = """
-import sys
+import signal, sys
+# A shell's background job has Ctrl-C switched off, and its children have, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from roost import cli, pipeline
 from roost.publish.target import Folder
