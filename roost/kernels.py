@@ -24,7 +24,7 @@ from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
 from roost.kernel.known import Known
-from roost.recipe.model import Debian
+from roost.recipe.debian import Debian
 from roost.rootfs import archive, debian
 from roost.rootfs.debian import Bootstrap
 

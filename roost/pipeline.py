@@ -75,13 +75,17 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
 
 
 def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Return every value of the final recipe with where it came from; None is the model's default."""
+    """Return every value of the final recipe with where it came from, and the places of the variables in it.
+
+    None is the model's default.
+    """
     found = loader.load(name, paths.project_root(), sets).resolved()
     rows = [
         {
             "key": ".".join(map(str, value.path)),
             "value": value.value,
             "from": str(value.where) if value.where else None,
+            "through": [str(where) for where in value.through],
         }
         for value in found
     ]

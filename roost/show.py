@@ -68,7 +68,11 @@ def check(result: Mapping[str, Any]) -> str:
 def resolved(result: Mapping[str, Any]) -> str:
     """Render the final recipe: key, value as JSON, origin."""
     rows = [
-        [row["key"], json.dumps(row["value"], ensure_ascii=False, default=str), row["from"] or "default"]
+        [
+            row["key"],
+            json.dumps(row["value"], ensure_ascii=False, default=str),
+            ", with ".join([row["from"] or "default", *row["through"]]),
+        ]
         for row in result["values"]
     ]
     return table(rows)

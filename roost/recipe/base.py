@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, StringConstraints, WithJsonSchema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=64)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4096)]
@@ -27,3 +27,14 @@ def octal_mode(value: Any) -> Any:
     if not re.fullmatch(r"[0-7]{3,4}", value):
         raise ValueError(f"'{value}' is no mode: write octal digits in quotes, such as \"0755\"")
     return value
+
+
+#: A file's permissions.
+Mode = Annotated[
+    str,
+    BeforeValidator(octal_mode),
+    WithJsonSchema({"type": "string", "pattern": "^[0-7]{3,4}$", "description": 'octal digits in quotes: "0755"'}),
+]
+
+#: A mapping whose content is somebody else's: whatever YAML can say.
+Scalars = dict[str, JsonValue]

@@ -7,11 +7,11 @@ status, a time, no failed unit, memory left. Times are those of a quick machine 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from roost.recipe.base import AbsolutePath, Model, Name, octal_mode
+from roost.recipe.base import AbsolutePath, Mode, Model, Name
 from roost.recipe.quantities import Duration, Size
 
 #: The keys that name an expectation, each with the keys that say more about it.
@@ -52,7 +52,7 @@ class Expectation(Model):
     on: Name | None = None
     matches: str | None = None
     size: Size | SizeRange | None = None
-    mode: str | None = None
+    mode: Mode | None = None
     absent: bool = False
     #: The exit status that the job must have; without it, 0.
     exit: int | None = Field(default=None, ge=0, le=255)
@@ -63,11 +63,6 @@ class Expectation(Model):
     failed_units: Literal["none"] | tuple[Unit, ...] | None = None
     #: What must be left of the memory when the job has ended (MemAvailable).
     memory_free: Size | None = Field(default=None, ge=0)
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _mode_is_text(cls, value: Any) -> Any:
-        return octal_mode(value)
 
     @property
     def kind(self) -> str:

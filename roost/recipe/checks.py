@@ -91,6 +91,14 @@ def io_disk(tree: Node) -> Iterator[Problem]:
         yield Problem("a second disk with role io", role.where, "a job has one io disk")
 
 
+def seed_disk(tree: Node) -> Iterator[Problem]:
+    """The seed is made of `cloud_init` alone."""
+    seeds = [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "seed"]
+    asked = tree.items.get("cloud_init")
+    for role in seeds[: len(seeds) - (asked is not None and asked.value is not None)]:
+        yield Problem("a disk with role seed is made by roost", role.where, "write cloud_init, and no disk for it")
+
+
 def _io_roles(tree: Node) -> list[Node]:
     return [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "io"]
 
@@ -164,7 +172,7 @@ def hypervisors(tree: Node) -> Iterator[Problem]:
 
 
 _Check = Callable[[Node], Iterator[Problem]]
-_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, hypervisors, expected_once)
+_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, seed_disk, hypervisors, expected_once)
 _ABSENT: tuple[_Check, ...] = (root, job_of_io_disk, returned_disks, expected_disks, expected_of_the_job)
 
 

@@ -1,25 +1,26 @@
 """From a name to a checked recipe, or to all of its mistakes, each with file, line and column.
 
-A recipe file, the bases it `extends`, its `matrix` and `--set` become one tree of located values (`nodes`, `merge`,
-`matrix`), that becomes a `Recipe` (`validation`), that is checked for meaning (`checks`, `localfiles`). What is found
-on the way is collected and raised as one `RecipeError`.
+A recipe file, the bases it `extends`, its `matrix`, `--set` and `variables` become one tree of located values
+(`nodes`, `merge`, `matrix`, `variables`), that becomes a `Recipe` (`validation`), that is checked for meaning
+(`checks`, `localfiles`). What is found on the way is collected and raised as one `RecipeError`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from roost.errors import Location, Problem, RecipeError
-from roost.recipe import checks, localfiles
+from roost.recipe import checks, localfiles, seed
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
 from roost.recipe.model import Recipe
-from roost.recipe.nodes import Node, parse
+from roost.recipe.nodes import Node, Scalar, parse
 from roost.recipe.validation import validate
+from roost.recipe.variables import substituted
 from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
 SUFFIXES = (".yaml", ".yml")
@@ -27,11 +28,12 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One value of the final recipe; `where` is None for a default of the model."""
+    """One value of the final recipe, its place (None: a default of the model), and those of the variables in it."""
 
     path: tuple[str | int, ...]
     value: Any
     where: Location | None
+    through: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Loaded:
     path: Path
     files: tuple[Path, ...]
     positions: Node
+    #: What the recipe's variables are, for templates.
+    variables: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -62,7 +66,7 @@ class Loaded:
 
     def resolved(self) -> tuple[Resolved, ...]:
         """Return every single value of the final recipe with its origin: as written, then the model's defaults."""
-        written = [Resolved(path, node.plain(), node.where) for path, node in self.positions.leaves()]
+        written = [Resolved(path, node.plain(), node.where, node.through) for path, node in self.positions.leaves()]
         given = {entry.path for entry in written}
         default = [
             entry
@@ -212,7 +216,7 @@ def _variants(path: Path, sets: Sequence[str] = ()) -> tuple[list[Variant], _Rea
         reader.problems += problems
         if value is not None:
             made = [_with(variant, key, value) for variant in made]
-    return made, reader
+    return [_finished(variant) for variant in made], reader
 
 
 def _with(variant: Variant, key: str, value: Node) -> Variant:
@@ -220,20 +224,35 @@ def _with(variant: Variant, key: str, value: Node) -> Variant:
     return replace(variant, tree=tree, problems=(*variant.problems, *([problem] if problem else [])))
 
 
+def _finished(variant: Variant) -> Variant:
+    """Return an image with its variables in place, and with the disks that follow from other keys."""
+    tree, variables, problems = substituted(variant.tree)
+    name = tree.items["name"].text if "name" in tree.items else None
+    return replace(
+        variant,
+        name=name,
+        tree=seed.with_disk(tree),
+        problems=(*variant.problems, *problems),
+        variables=variables,
+    )
+
+
 def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
     """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
     recipe, tree, found = validate(variant.tree)
     semantic = checks.problems(tree, whole=not variant.tree.incomplete)
     # What stands in for a value that could not be read needs no second complaint.
-    unread = {problem.where for problem in reader.problems}
-    found = [problem for problem in found if problem.where not in unread]
-    problems = [*reader.problems, *variant.problems, *found, *semantic, *localfiles.problems(tree, reader.main.parent)]
+    unread = {problem.where for problem in (*reader.problems, *variant.problems)}
+    unread |= {leaf.where for _, leaf in variant.tree.leaves() if unread.intersection(leaf.through)}
+    local = list(localfiles.problems(tree, reader.main.parent))
+    found, semantic, local = ([one for one in some if one.where not in unread] for some in (found, semantic, local))
+    problems = [*reader.problems, *variant.problems, *found, *semantic, *local]
     if semantic:
         # The model's check of the whole recipe says again, without a place, what the checks say with one.
         problems = [problem for problem in problems if problem not in found or problem.where != tree.where]
     loaded = None
     if recipe is not None:
-        loaded = Loaded(recipe, reader.main, tuple(reader.files), tree if problems else variant.tree)
+        loaded = Loaded(recipe, reader.main, tuple(reader.files), tree if problems else variant.tree, variant.variables)
     if loaded is not None:
         # What is left without the mistakes may have more of them; one complaint about a place is enough.
         places = {problem.where for problem in problems}

@@ -12,11 +12,11 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from roost.errors import Problem
 from roost.recipe.merge import MATRIX, assign, without
-from roost.recipe.nodes import Node
+from roost.recipe.nodes import Node, Scalar
 from roost.recipe.words import kind, shown
 
 LIMIT = 256
@@ -29,6 +29,7 @@ class Variant:
     name: str | None
     tree: Node
     problems: tuple[Problem, ...] = ()
+    variables: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def _label(value: object) -> str:

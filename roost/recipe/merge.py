@@ -16,6 +16,9 @@ from roost.recipe.words import did_you_mean, shown
 #: Keys that the loader itself uses up; they are no part of the model.
 EXTENDS = "extends"
 MATRIX = "matrix"
+VARIABLES = "variables"
+#: All of them, for those who suggest names.
+LOADERS_OWN = (EXTENDS, MATRIX, VARIABLES)
 
 
 def merge(below: Node, above: Node) -> Node:

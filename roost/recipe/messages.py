@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from roost.recipe.merge import EXTENDS, MATRIX
+from roost.recipe.merge import EXTENDS, LOADERS_OWN
 from roost.recipe.nodes import Node
 from roost.recipe.quantities import format_size
 from roost.recipe.schema import homes, keys
@@ -57,6 +57,10 @@ PATTERNS = {
     r"^[^\s,\"'\x00]+$": "a name without blanks, commas and quotes",
     r"^[A-Za-z0-9_+/-]+$": "a time zone such as Europe/Berlin",
     r"^[A-Za-z0-9_.@-]+$": "a locale such as C.UTF-8",
+    r"^[0-9]{8}T[0-9]{6}Z$": "a time such as 20261101T000000Z",
+    r"^[A-Za-z0-9._+~/-]+$": "a suite or component such as stable, main or ./",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable",
+    r"^[0-7]{3,4}$": 'octal digits in quotes, such as "0755"',
 }
 
 
@@ -85,7 +89,7 @@ def _unknown_key(error: Mapping[str, Any], _node: Node | None) -> Message:
     key = str(path[-1])
     known = keys(path[:-1])
     if len(path) == 1:
-        known = [*known, EXTENDS, MATRIX]
+        known = [*known, *LOADERS_OWN]
     home = homes().get(key)
     if key == "<<":
         return "YAML 1.2 has no merge key '<<'", f"use {EXTENDS}, or an alias for the whole value"
@@ -96,7 +100,8 @@ def _unknown_key(error: Mapping[str, Any], _node: Node | None) -> Message:
 
 def _missing(error: Mapping[str, Any], _node: Node | None) -> Message:
     path = tuple(error["loc"])
-    return f"the key '{path[-1]}' is missing{f' in {_name(path[:-1])}' if path[:-1] else ''}", None
+    hint = "a repository without its key is not used" if path[-1] == "key" and "repositories" in path else None
+    return f"the key '{path[-1]}' is missing{f' in {_name(path[:-1])}' if path[:-1] else ''}", hint
 
 
 def _name(path: tuple[str | int, ...]) -> str:

@@ -7,14 +7,17 @@ The loader turns a validation error here into `file:line:column: what (hint)`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from roost.recipe.base import AbsolutePath, Line, Model, Name, octal_mode
+from roost.recipe.base import AbsolutePath, Line, Model, Name
 from roost.recipe.boot_test import BootTest
-from roost.recipe.quantities import Duration, Size
+from roost.recipe.customise import CloudInit, Command, File, Job, Run, Services, User
+from roost.recipe.debian import Debian
+from roost.recipe.quantities import Size
+from roost.recipe.submit import Submit
 
 MiB = 1 << 20
 
@@ -25,21 +28,6 @@ Hypervisor = Literal["kvm", "xen"]
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
 DiskFormat = Literal["raw", "qcow2"]
 Placement = Literal["included", "external", "both"]
-
-
-class Debian(Model):
-    """Source `debian`: a tree installed by mmdebstrap from a signed archive."""
-
-    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")]
-    #: `full` installs and configures; `unpacked` only unpacks the packages named (no dpkg, no maintainer scripts).
-    variant: Literal["full", "unpacked"] = "full"
-    packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:~=/-]*$")], ...] = ()
-    components: tuple[Name, ...] = ("main",)
-    #: None is mmdebstrap's default for the suite: the archive, its updates and its security archive.
-    mirror: Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$")] | None = None
-    architecture: Literal["amd64"] = "amd64"
-    #: Paths of packages that are left out of the tree (dpkg's path-exclude patterns).
-    exclude: tuple[AbsolutePath, ...] = ()
 
 
 class Tree(Model):
@@ -110,59 +98,6 @@ class Kernel(Model):
     parameters: tuple[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")], ...] = ()
 
 
-class File(Model):
-    """A file, folder or link put into the image."""
-
-    path: AbsolutePath
-    content: str | None = None
-    source: str | None = None
-    template: str | None = None
-    link: Line | None = None
-    directory: bool = False
-    mode: str | None = None
-    owner: int = Field(default=0, ge=0, le=65535)
-    group: int = Field(default=0, ge=0, le=65535)
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _mode_is_text(cls, value: Any) -> Any:
-        return octal_mode(value)
-
-    @model_validator(mode="after")
-    def _one_content(self) -> Self:
-        named = [key for key in ("content", "source", "template", "link") if getattr(self, key) is not None]
-        if self.directory:
-            named.append("directory")
-        if len(named) != 1:
-            listed = ", ".join(named) or "none"
-            raise ValueError(f"a file has exactly one of content, source, template, link, directory; here: {listed}")
-        return self
-
-
-class User(Model):
-    """An account; locked unless a key is given, never with a password in the recipe."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
-    ssh_keys: tuple[str, ...] = ()
-    shell: AbsolutePath = "/bin/sh"
-    groups: tuple[Name, ...] = ()
-
-
-class Services(Model):
-    """systemd units to enable and to disable."""
-
-    enable: tuple[Name, ...] = ()
-    disable: tuple[Name, ...] = ()
-
-
-class Job(Model):
-    """What the guest runs once, and what it does then."""
-
-    command: Line
-    timeout: Duration = Field(default=4 * 3600.0, gt=0)
-    then: Literal["poweroff", "stay"] = "poweroff"
-
-
 class Partition(Model):
     """A partition, or the whole of a disk without partitions."""
 
@@ -200,7 +135,7 @@ class Disk(Model):
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
     device: Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]*$")] | None = None
     readonly: bool = False
-    role: Literal["io"] | None = None
+    role: Literal["io", "seed"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -267,99 +202,48 @@ class Machine(Model):
         return self
 
 
-class Submit(Model):
-    """What the submit description says beyond what follows from the image."""
-
-    #: `files`: HTCondor transfers them from the folder; `shared`: every machine sees the folder; or a URL of it.
-    transfer: str = "files"
-    #: Names of the disks that come back.
-    returns: tuple[Name, ...] = Field(default=(), alias="return")
-    #: Further commands, word for word.
-    commands: dict[str, str] = Field(default_factory=dict)
-    #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans stay what they are.
-    attributes: dict[str, str | bool | int | float] = Field(default_factory=dict)
-    #: Further files that the job needs beside its disks: names in the folder, absolute paths, URLs.
-    inputs: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\x00]+$")], ...] = ()
-    #: Let HTCondor checkpoint the machine; every disk must then be on a shared file system.
-    checkpoint: bool = False
-    #: Nothing comes back: HTCondor empties the sandbox when the machine has ended.
-    no_output: bool = False
-    #: Which kernel a xen machine starts, where the image has it both ways.
-    xen_kernel: Literal["included", "files"] = "included"
-    #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
-    margin: Duration = Field(default=1800.0, ge=0)
-    #: HTCondor's name of the machine's architecture, None for the one of the source.
-    architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
-
-    @field_validator("transfer")
-    @classmethod
-    def _known_transfer(cls, value: str) -> str:
-        if value not in {"files", "shared"} and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
-            raise ValueError(
-                f"'{value}' is no way to transfer: write files, shared, or a URL such as osdf:///pool/images"
-            )
-        return value
-
-    @field_validator("commands", mode="before")
-    @classmethod
-    def _commands_are_text(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: _as_command(command) for name, command in value.items()}
-
-    @field_validator("commands")
-    @classmethod
-    def _one_line(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, command in value.items():
-            if not re.fullmatch(r"(\+|[Mm][Yy]\.)?[A-Za-z0-9_]+", name):
-                raise ValueError(f"{name!r} is no name of a submit command")
-            if not command.isprintable() or command.rstrip().endswith("\\"):
-                raise ValueError(f"the value of {name} must be one line of printable characters, without \\ at its end")
-        return value
-
-    @field_validator("attributes")
-    @classmethod
-    def _attribute_names(cls, value: dict[str, str | bool | int | float]) -> dict[str, str | bool | int | float]:
-        for name, content in value.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is no name of an attribute: letters, digits and _ only")
-            if isinstance(content, str) and not content.isprintable():
-                raise ValueError(f"the value of {name} must be one line of printable characters")
-        return value
-
-    @model_validator(mode="after")
-    def _output_or_not(self) -> Self:
-        if self.no_output and self.returns:
-            raise ValueError("no_output empties the sandbox before the disks of `return` could come back")
-        return self
-
-
-def _as_command(value: Any) -> Any:
-    """Return a command's value as HTCondor writes it: YAML's booleans and numbers as text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
-
-
 class Recipe(Model):
     """A whole recipe, merged and resolved."""
 
+    #: The image's name: of its folder, its release, its submit descriptions.
     name: Name
+    #: One line for lists and catalogues.
     description: Line = ""
+    #: Where the root tree comes from.
     os: Os
+    #: Which kernel, and where it goes.
     kernel: Kernel = Kernel()
+    #: The guest's name; default: roost.
     hostname: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$")] | None = None
+    #: Such as Europe/Berlin; the tree needs tzdata.
     timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
+    #: Such as de_DE.UTF-8; all but C.UTF-8 need the package locales.
     locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]+$")] = "C.UTF-8"
+    #: Files, folders and links that are laid over the tree, in this order.
     files: tuple[File, ...] = ()
+    #: Accounts beside those of the tree.
     users: tuple[User, ...] = ()
+    #: What starts at boot.
     services: Services = Services()
-    run: tuple[str, ...] = ()
+    #: Commands run in the tree while it is built, in their order, after all else; no service is started.
+    run: tuple[Run, ...] = ()
+    #: Commands that a machine runs once, at its first boot, before the job.
+    first_boot: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    #: A NoCloud seed, a small disk of its own.
+    cloud_init: CloudInit | None = None
+    #: Take identity and traces out of the image: machine-id, host keys, logs, leases, passwords.
+    seal: bool = True
+    #: What the machine is for; without one it stays up.
     job: Job | None = None
+    #: The disks, in the order of vm_disk; the one with / boots.
     disks: Annotated[tuple[Disk, ...], Field(min_length=1)]
+    #: The virtual hardware that the job asks for.
     machine: Machine = Machine()
+    #: For which the image is made: kvm, xen.
     hypervisors: Annotated[tuple[Hypervisor, ...], Field(min_length=1)] = ("kvm",)
+    #: What the submit description says beyond what follows from the image.
     submit: Submit = Submit()
+    #: What the test boot must show.
     boot_test: BootTest = BootTest()
 
     @model_validator(mode="after")
@@ -383,6 +267,11 @@ class Recipe(Model):
     def root_disk(self) -> Disk:
         """The disk whose file system is mounted on /."""
         return next(disk for disk in self.disks if any(area.mount == "/" for area in disk.areas))
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """The commands of `run`, each with what it may do."""
+        return tuple(Command(command=one) if isinstance(one, str) else one for one in self.run)
 
     @property
     def io_disk(self) -> Disk | None:

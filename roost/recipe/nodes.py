@@ -45,6 +45,7 @@ class Node:
 
     `where` is the place of the value, `key` that of the key before it. `replaces` is the tag `!replace`.
     `incomplete` says that something below was left out because it is wrong, so that what is absent proves nothing.
+    `through` are the places of the variables that the value was made with.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
@@ -52,6 +53,7 @@ class Node:
     key: Location | None = None
     replaces: bool = False
     incomplete: bool = False
+    through: tuple[Location, ...] = ()
 
     @property
     def items(self) -> Mapping[str, Node]:

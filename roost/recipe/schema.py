@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from roost.recipe.model import Recipe
 
 
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """Yield the models in a type: in `X | None`, `tuple[X, ...]`, `Annotated[X, …]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif typing.get_origin(annotation) in {tuple, list, typing.Union, types.UnionType, typing.Annotated}:
         for part in typing.get_args(annotation):
-            yield from _models(part)
+            yield from models_in(part)
 
 
 def _fields(model: type[BaseModel]) -> dict[str, object]:
@@ -31,8 +31,11 @@ def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]
     for step in path:
         if isinstance(step, int):
             continue
+        if current and not any(step in _fields(model) for model in current):
+            # The name of a union's member, which pydantic puts between: it is no key.
+            continue
         annotations = [_fields(model).get(step) for model in current]
-        current = [found for annotation in annotations for found in _models(annotation)]
+        current = [found for annotation in annotations for found in models_in(annotation)]
     return [key for model in current for key in _fields(model)]
 
 
@@ -45,7 +48,7 @@ def homes() -> dict[str, str]:
         for key, annotation in _fields(model).items():
             found.setdefault(key, set()).add(f"{prefix}{key}")
             if depth < 5:
-                for below in _models(annotation):
+                for below in models_in(annotation):
                     walk(below, f"{prefix}{key}.", depth + 1)
 
     walk(Recipe, "", 0)

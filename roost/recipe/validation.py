@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from roost.errors import Location, Problem
-from roost.recipe.merge import EXTENDS, MATRIX
+from roost.recipe.merge import LOADERS_OWN
 from roost.recipe.messages import message
 from roost.recipe.model import Recipe
 from roost.recipe.nodes import Node
@@ -127,7 +127,7 @@ def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
         if error["type"] == "extra_forbidden":
             known = keys(path[:-1])
             parent = tree.find(path[:-1])
-            meant = near(str(path[-1]), [*known, EXTENDS, MATRIX] if len(path) == 1 else known)
+            meant = near(str(path[-1]), [*known, *LOADERS_OWN] if len(path) == 1 else known)
             if meant in known and parent is not None and meant not in parent.items:
                 renamed[path] = meant
                 continue

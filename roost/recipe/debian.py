@@ -1,0 +1,101 @@
+"""Source `debian` of a recipe: which suite of which archive, as of when, and which further repositories."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from roost.recipe.base import AbsolutePath, Model, Name
+
+Url = Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$")]
+#: What a mirror's address has in place of a time, as apt writes it (apt.conf(5), Acquire::Snapshots).
+SNAPSHOT_ID = "@SNAPSHOTID@"
+
+
+class Repository(Model):
+    """A further apt repository, and the key that signs it."""
+
+    uri: Url
+    #: A suite such as `stable`; a folder that ends with / for a repository without dists/, such as `./`.
+    suite: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")]
+    #: Default: main; none for a suite that ends with /.
+    components: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")], ...] | None = None
+    #: The local file with its public key, armored or binary; relative to the recipe.
+    key: str
+    #: Leave it and its key in the image, for apt in the guest.
+    keep: bool = True
+
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if re.match(r"[a-z]+://[^/]*@", value):
+            raise ValueError("no name or password belongs into an address: the image and its manifest would hold it")
+        return value
+
+    @model_validator(mode="after")
+    def _flat_has_no_components(self) -> Self:
+        if self.flat and self.components:
+            raise ValueError(f"a suite that ends with / ({self.suite}) has no components: leave them out")
+        if not self.flat and self.components == ():
+            raise ValueError("components is empty; only a suite that ends with / has none")
+        return self
+
+    @property
+    def flat(self) -> bool:
+        """Whether the index lies beside the packages, not in dists/."""
+        return self.suite.endswith("/")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The components, with their default."""
+        return () if self.flat else self.components or ("main",)
+
+
+class Debian(Model):
+    """Source `debian`: a tree installed by mmdebstrap from a signed archive, Debian's or Ubuntu's."""
+
+    #: bookworm, trixie, noble …
+    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")]
+    #: `full` installs and configures; `unpacked` only unpacks the packages named (no dpkg, no maintainer scripts).
+    variant: Literal["full", "unpacked"] = "full"
+    #: Packages beside the essential ones, the kernel and the initrd's tools.
+    packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:~=/-]*$")], ...] = ()
+    #: Parts of the archive: main, universe, non-free-firmware …
+    components: tuple[Name, ...] = ("main",)
+    #: None is mmdebstrap's default for the suite: the archive, its updates and its security archive.
+    mirror: Url | None = None
+    #: A time such as 20261101T000000Z: the archive as it was then.
+    snapshot: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z$")] | None = None
+    #: Further repositories, each with its key.
+    repositories: tuple[Repository, ...] = ()
+    architecture: Literal["amd64"] = "amd64"
+    #: Paths of packages that are left out of the tree (dpkg's path-exclude patterns).
+    exclude: tuple[AbsolutePath, ...] = Field(default=())
+
+    @field_validator("snapshot")
+    @classmethod
+    def _is_a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                snapshot_time(value)
+            except ValueError as error:
+                raise ValueError(f"'{value}' is no time: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _mirror_of_snapshot(self) -> Self:
+        if self.mirror is not None and (SNAPSHOT_ID in self.mirror) != (self.snapshot is not None):
+            raise ValueError(
+                f"a mirror has the packages of today: with snapshot it needs {SNAPSHOT_ID} where the time belongs"
+                if self.snapshot
+                else f"the mirror has {SNAPSHOT_ID} in its address: add snapshot, the time that belongs there"
+            )
+        return self
+
+
+def snapshot_time(snapshot: str) -> int:
+    """Return the time of a snapshot in seconds since 1970; raise ValueError for one that no calendar has."""
+    return int(datetime.strptime(snapshot, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())

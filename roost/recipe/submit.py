@@ -1,0 +1,85 @@
+"""What a submit description says beyond what follows from the image: `submit` of a recipe."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from roost.recipe.base import Model, Name
+from roost.recipe.quantities import Duration
+
+
+class Submit(Model):
+    """What the submit description says beyond what follows from the image."""
+
+    #: `files`: HTCondor transfers them from the folder; `shared`: every machine sees the folder; or a URL of it.
+    transfer: str = "files"
+    #: Names of the disks that come back.
+    returns: tuple[Name, ...] = Field(default=(), alias="return")
+    #: Further commands, word for word.
+    commands: dict[str, str] = Field(default_factory=dict)
+    #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans stay what they are.
+    attributes: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    #: Further files that the job needs beside its disks: names in the folder, absolute paths, URLs.
+    inputs: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\x00]+$")], ...] = ()
+    #: Let HTCondor checkpoint the machine; every disk must then be on a shared file system.
+    checkpoint: bool = False
+    #: Nothing comes back: HTCondor empties the sandbox when the machine has ended.
+    no_output: bool = False
+    #: Which kernel a xen machine starts, where the image has it both ways.
+    xen_kernel: Literal["included", "files"] = "included"
+    #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
+    margin: Duration = Field(default=1800.0, ge=0)
+    #: HTCondor's name of the machine's architecture, None for the one of the source.
+    architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
+
+    @field_validator("transfer")
+    @classmethod
+    def _known_transfer(cls, value: str) -> str:
+        if value not in {"files", "shared"} and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+            raise ValueError(
+                f"'{value}' is no way to transfer: write files, shared, or a URL such as osdf:///pool/images"
+            )
+        return value
+
+    @field_validator("commands", mode="before")
+    @classmethod
+    def _commands_are_text(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: _as_command(command) for name, command in value.items()}
+
+    @field_validator("commands")
+    @classmethod
+    def _one_line(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, command in value.items():
+            if not re.fullmatch(r"(\+|[Mm][Yy]\.)?[A-Za-z0-9_]+", name):
+                raise ValueError(f"{name!r} is no name of a submit command")
+            if not command.isprintable() or command.rstrip().endswith("\\"):
+                raise ValueError(f"the value of {name} must be one line of printable characters, without \\ at its end")
+        return value
+
+    @field_validator("attributes")
+    @classmethod
+    def _attribute_names(cls, value: dict[str, str | bool | int | float]) -> dict[str, str | bool | int | float]:
+        for name, content in value.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} is no name of an attribute: letters, digits and _ only")
+            if isinstance(content, str) and not content.isprintable():
+                raise ValueError(f"the value of {name} must be one line of printable characters")
+        return value
+
+    @model_validator(mode="after")
+    def _output_or_not(self) -> Self:
+        if self.no_output and self.returns:
+            raise ValueError("no_output empties the sandbox before the disks of `return` could come back")
+        return self
+
+
+def _as_command(value: Any) -> Any:
+    """Return a command's value as HTCondor writes it: YAML's booleans and numbers as text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value

@@ -1,0 +1,101 @@
+"""`variables`: values named once and used in any text of a recipe. Pure.
+
+    variables: {suite: bookworm, room: 512MiB}
+    os: {debian: {suite: "{{ suite }}"}}
+
+`{{ name }}` in a value is replaced after `extends`, `matrix` and `--set`, so that each of them may set
+`variables.suite`. A value that is one variable and nothing else takes its type. `\\{{ name }}` stays, without its
+backslash; so does everything in a recipe that declares no variables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from roost.errors import Problem
+from roost.recipe.merge import VARIABLES, without
+from roost.recipe.nodes import Node, Scalar
+from roost.recipe.words import did_you_mean, kind, near, shown
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_USE = re.compile(rf"(?P<kept>\\)?\{{\{{[ \t]*(?P<name>{_NAME})[ \t]*\}}\}}")
+
+
+def substituted(tree: Node) -> tuple[Node, Mapping[str, Scalar], list[Problem]]:
+    """Return the tree with its variables in place, without their declaration; their values; and what is wrong.
+
+    Every value keeps its place. What cannot be replaced stays as it is written.
+    """
+    declared = tree.items.get(VARIABLES)
+    if declared is None:
+        return tree, {}, []
+    rest = without(tree, VARIABLES)
+    if not isinstance(declared.value, Mapping):
+        what = f"expected a mapping from names to values, found {kind(declared.value)}"
+        return replace(rest, incomplete=True), {}, [Problem(what, declared.place)]
+    problems: list[Problem] = []
+    known: dict[str, Node] = {}
+    for name, node in declared.value.items():
+        if not re.fullmatch(_NAME, name):
+            what = f"'{shown(name)}' is no name of a variable"
+            problems.append(Problem(what, node.key, "letters, digits and _, no digit first"))
+        elif isinstance(node.value, Mapping | tuple) or node.value is None:
+            what = f"a variable is a single value, found {kind(node.value)}"
+            problems.append(Problem(what, node.place))
+            # Its uses are not unknown as well.
+            known[name] = replace(node, value=None)
+        elif node.text is not None and any(not found["kept"] for found in _USE.finditer(node.text)):
+            problems.append(Problem("a variable cannot be made of others", node.where, "write the value out"))
+            known[name] = replace(node, value=None)
+        else:
+            known[name] = node
+    changed = _replaced(rest, known, problems)
+    return changed, {name: scalar for name, node in known.items() if (scalar := _scalar(node)) is not None}, problems
+
+
+def _scalar(node: Node) -> Scalar:
+    return None if isinstance(node.value, Mapping | tuple) else node.value
+
+
+def _replaced(node: Node, known: Mapping[str, Node], problems: list[Problem]) -> Node:
+    value = node.value
+    if isinstance(value, Mapping):
+        return replace(node, value={key: _replaced(child, known, problems) for key, child in value.items()})
+    if isinstance(value, tuple):
+        return replace(node, value=tuple(_replaced(child, known, problems) for child in value))
+    return _text(node, value, known, problems) if isinstance(value, str) and "{{" in value else node
+
+
+def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Problem]) -> Node:
+    """Return a text with its variables in place; what they are and where they come from is noted in the node."""
+    used: list[Node] = []
+    for found in _USE.finditer(text):
+        if found["kept"]:
+            continue
+        variable = known.get(found["name"])
+        if variable is None:
+            hint = did_you_mean(found["name"], known) or "variables is empty"
+            if near(found["name"], known) is None:
+                hint += f"; if it is to stay as it is, write \\{found[0]}"
+            problem = Problem(f"there is no variable '{found['name']}'", node.where, hint)
+            if problem not in problems:
+                problems.append(problem)
+        else:
+            used.append(variable)
+    through = tuple(variable.place for variable in used)
+    whole = _USE.fullmatch(text)
+    if whole and not whole["kept"] and used:
+        return replace(node, value=_scalar(used[0]), through=through)
+    return replace(node, value=_USE.sub(lambda found: _shown_in_text(found, known), text), through=through)
+
+
+def _shown_in_text(found: re.Match[str], known: Mapping[str, Node]) -> str:
+    if found["kept"]:
+        return found[0][1:]
+    variable = known.get(found["name"])
+    if variable is None:
+        return found[0]
+    value = _scalar(variable)
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
