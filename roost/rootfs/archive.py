@@ -14,7 +14,7 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,47 +23,40 @@ from roost.cache import Cache, key
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
 from roost.host import process
-from roost.recipe.model import Debian
+from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
+from roost.rootfs import snapshot
+from roost.rootfs.aptsource import Source, parse_sources
 from roost.staging import write_atomically
 
 #: Seconds for one InRelease (some 150 kB): an archive that is slower than this cannot be installed from either.
 TIMEOUT = 15
 LIMIT = 16 << 20
-_SOURCE = re.compile(r"deb(?:\s+\[(?P<options>[^\]]*)\])?\s+(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One line of sources.list: where, which suite, which components."""
-
-    uri: str
-    suite: str
-    components: tuple[str, ...]
-
-    @property
-    def index(self) -> str:
-        """The address of its InRelease."""
-        return f"{self.uri.rstrip('/')}/dists/{self.suite}/InRelease"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The state of all sources: sha256 of each InRelease, and their newest date in seconds since 1970."""
+    """The state of all sources: sha256 of each InRelease, and the archive's newest date in seconds since 1970.
+
+    `sources` are the archive's own, `digests` theirs and those of the recipe's further ones. `origin` is who made the
+    archive: Debian, Ubuntu.
+    """
 
     sources: tuple[Source, ...]
     digests: tuple[str, ...]
     date: int
-
-
-def parse_sources(text: str) -> tuple[Source, ...]:
-    """Return the `deb` lines of a sources.list."""
-    matches = (_SOURCE.fullmatch(line.strip()) for line in text.splitlines())
-    return tuple(Source(found["uri"], found["suite"], tuple(found["components"].split())) for found in matches if found)
+    origin: str = ""
 
 
 def arguments(debian: Debian) -> list[str]:
     """Return mmdebstrap's arguments that choose the archive: components, suite and mirror come from here only."""
     return [f"--components={','.join(debian.components)}", f"--architectures={debian.architecture}"]
+
+
+def mirror(debian: Debian) -> list[str]:
+    """Return the mirror as mmdebstrap's argument, the time of a snapshot in its place; nothing for the default."""
+    if debian.mirror is None:
+        return []
+    return [debian.mirror.replace(SNAPSHOT_ID, debian.snapshot or "")]
 
 
 def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
@@ -72,7 +65,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
     given = {
         "tool": f"{tool.st_size}-{tool.st_mtime_ns}",
         "suite": debian.suite,
-        "mirror": debian.mirror,
+        "mirror": mirror(debian),
         "components": debian.components,
     }
 
@@ -83,7 +76,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
             argv = [
                 "mmdebstrap", "--quiet", "--variant=custom", "--format=null", *arguments(debian),
                 f"--setup-hook=copy-out /etc/apt/sources.list {name}", "--setup-hook=exit 1",
-                debian.suite, "-", *([debian.mirror] if debian.mirror else []),
+                debian.suite, "-", *mirror(debian),
             ]  # fmt: skip
             done = process.run(argv, deadline=60, log=log, check=False)
             lists = Path(name, "sources.list")
@@ -128,15 +121,18 @@ class _Store:
         return self.folder / hashlib.sha256(url.encode()).hexdigest()
 
 
-def _fetch(url: str, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
+def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
     """Return an InRelease, and what is to be said when it is the stored one because the archive does not answer."""
+    url = source.index
     path = store.path(url)
+    mirror_hint = "check os.debian.repositories" if source.further else "check os.debian.mirror"
+    suite_hint = f"{mirror_hint}: uri and suite" if source.further else f"{mirror_hint} and os.debian.suite"
     local = re.match(r"(?:file|copy):(?://)?(/.*)", url)
     if local:
         try:
             return Path(local[1]).read_bytes(), None
         except OSError as error:
-            raise ImageError(f"no index at {url}: {error.strerror}", hint="check os.debian.mirror") from error
+            raise ImageError(f"no index at {url}: {error.strerror}", hint=mirror_hint) from error
     request = urllib.request.Request(url, headers={"User-Agent": "roost"})
     if path.exists():
         request.add_header("If-Modified-Since", email.utils.formatdate(path.stat().st_mtime, usegmt=True))
@@ -149,7 +145,7 @@ def _fetch(url: str, store: _Store, opener: urllib.request.OpenerDirector) -> tu
                 else None
             )
         if b"\nDate: " not in data:
-            raise ImageError(f"{url} is not the index of an archive", hint="check os.debian.mirror and os.debian.suite")
+            raise ImageError(f"{url} is not the index of an archive", hint=suite_hint)
         write_atomically(path, data)
         if stamp is not None:
             os.utime(path, (stamp.timestamp(), stamp.timestamp()))
@@ -158,9 +154,7 @@ def _fetch(url: str, store: _Store, opener: urllib.request.OpenerDirector) -> tu
         if error.code == 304:
             return path.read_bytes(), None
         if error.code == 404:
-            raise ImageError(
-                f"the archive has no such suite: {url} (404)", hint="check os.debian.suite and os.debian.mirror"
-            ) from error
+            raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
         reason = f"status {error.code}"
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
@@ -168,7 +162,7 @@ def _fetch(url: str, store: _Store, opener: urllib.request.OpenerDirector) -> tu
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"
     raise HostError(
         f"the archive does not answer: {url} ({reason})",
-        hint="is the network up, and is os.debian.mirror right? A proxy comes from http_proxy or from apt's settings",
+        hint=f"is the network up? {mirror_hint}. A proxy comes from http_proxy or from apt's settings",
     )
 
 
@@ -181,19 +175,46 @@ def date_of(text: str) -> int:
         raise ImageError("the archive's index has no readable date") from error
 
 
-def index(debian: Debian, cache: Cache, log: Path, events: Events) -> Index:
-    """Return the state of a suite's sources, fetched at once; raise `HostError` when the archive does not answer."""
+def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[Source] = ()) -> Index:
+    """Return the state of a suite's sources and of `further` ones, fetched at once.
+
+    Raises `HostError` when an archive does not answer, `UsageError` when nobody knows where its snapshots are.
+    """
     found = sources(debian, cache, log)
     store = _Store(cache)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
-    with ThreadPoolExecutor(max_workers=len(found)) as pool:
-        answers = list(pool.map(lambda source: _fetch(source.index, store, opener), found))
-    for _, note in answers:
-        if note:
-            events.note(note)
-    texts = [data.decode("utf-8", "replace") for data, _ in answers]
-    return Index(
-        found, tuple(hashlib.sha256(data).hexdigest() for data, _ in answers), max(date_of(text) for text in texts)
+
+    def fetch(wanted: Sequence[Source]) -> list[bytes]:
+        with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+            answers = list(pool.map(lambda source: _fetch(source, store, opener), wanted))
+        for _, note in answers:
+            if note:
+                events.note(note)
+        return [data for data, _ in answers]
+
+    if debian.snapshot is not None:
+        found = _at(debian, debian.snapshot, found, fetch)
+    indexes = fetch((*found, *further))
+    texts = [data.decode("utf-8", "replace") for data in indexes[: len(found)]]
+    date = max(date_of(text) for text in texts) if debian.snapshot is None else snapshot_time(debian.snapshot)
+    origin = re.search(r"^Origin: *(.+?) *$", texts[0], re.MULTILINE)
+    return Index(found, tuple(hashlib.sha256(data).hexdigest() for data in indexes), date, origin[1] if origin else "")
+
+
+def _at(
+    debian: Debian, time: str, found: Sequence[Source], fetch: Callable[[Sequence[Source]], list[bytes]]
+) -> tuple[Source, ...]:
+    """Return the sources as of a time; the archive is asked where that is only if nobody else says it."""
+    service = snapshot.given()
+    if debian.mirror is not None:
+        return tuple(snapshot.at(source, source.uri, time) for source in found)
+    if service is not None:
+        return tuple(snapshot.at(source, snapshot.from_service(service, source), time) for source in found)
+    texts = [data.decode("utf-8", "replace") for data in fetch(found)]
+    settings = snapshot.apt_settings()
+    return tuple(
+        snapshot.at(source, snapshot.from_index(text, settings), time)
+        for source, text in zip(found, texts, strict=True)
     )
 
 

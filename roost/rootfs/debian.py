@@ -19,9 +19,10 @@ from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
 from roost.host import memory, namespace, process
 from roost.kernel.catalogue import KernelSpec
-from roost.recipe.model import Debian
-from roost.rootfs import archive, unpacked
+from roost.recipe.debian import Debian
+from roost.rootfs import archive, keyring, unpacked
 from roost.rootfs.archive import Index
+from roost.rootfs.repositories import Extra
 
 TAR = "tree.tar"
 #: Seconds: a whole Debian from a slow mirror.
@@ -41,6 +42,7 @@ class Bootstrap:
     drivers: tuple[str, ...]
     index: Index
     epoch: int
+    repositories: tuple[Extra, ...] = ()
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -62,6 +64,9 @@ class Bootstrap:
             "initrd": self.initrd if self.kernel is not None else None,
             "drivers": self.drivers,
             "index": self.index.digests,
+            # Where a snapshot is does not change what it holds, but the image's own sources.
+            "sources": [source.line for source in self.index.sources] if self.debian.snapshot else [],
+            "repositories": [extra.inputs() for extra in self.repositories],
             "epoch": self.epoch,
             "hooks": {path.name: path.read_text() for path in _hooks().iterdir() if path.is_file()},
             "tool": _tool(),
@@ -107,31 +112,51 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
 def _base_argv(wanted: Bootstrap) -> list[str]:
     return [
         "mmdebstrap",
+        # Not --quiet: it would keep apt's own words from the log when apt fails.
         f"--mode={'unshare' if namespace.current().user else 'root'}",
-        "--quiet",
         # A dead mirror must not hold a build for apt's default of minutes at each file.
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
         '--aptopt=Acquire::Retries "2"',
         *archive.arguments(wanted.debian),
+        *keyring.arguments(wanted.index.origin),
     ]
 
 
 def _target(wanted: Bootstrap, output: Path | str) -> list[str]:
-    return [wanted.debian.suite, str(output), *([wanted.debian.mirror] if wanted.debian.mirror else [])]
+    if wanted.debian.snapshot is not None:
+        return [wanted.debian.suite, str(output), *(source.line for source in wanted.index.sources)]
+    return [wanted.debian.suite, str(output), *archive.mirror(wanted.debian)]
 
 
 def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
-    """Return the folder of downloaded packages that all recipes share."""
-    folder = cache.root / "packages" / wanted.debian.architecture
+    """Return the folder of downloaded packages that all recipes with the same repositories share.
+
+    apt takes a package that is there already by its name and size: what another repository calls by the name of one of
+    the archive's must not come into an image of the archive alone.
+    """
+    name: str = wanted.debian.architecture
+    if wanted.repositories:
+        name += "-" + key("packages", {"repositories": [extra.inputs() for extra in wanted.repositories]})[:16]
+    folder = cache.root / "packages" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
+    """Return the hooks that tell apt of the further repositories; hooks/finish takes their files out again."""
+    hooks = ['--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"'] if wanted.repositories else []
+    for extra in wanted.repositories:
+        path = folder / f"roost-{extra.name}.sources"
+        path.write_text(extra.outside(wanted.debian.architecture))
+        path.chmod(0o644)
+        hooks.append(f"--setup-hook=copy-in {path} /etc/apt/sources.list.d")
+    return hooks
 
 
 def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
     packages = _packages_cache(cache, wanted)
     argv = [
-        *_base_argv(wanted),
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(wanted.packages)}",
@@ -156,7 +181,6 @@ def download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
     packages = _packages_cache(cache, wanted)
     chosen = packages / f".chosen-{wanted.key}"
     argv = [
-        *_base_argv(wanted),
         "--variant=custom",
         "--format=null",
         "--skip=download/empty",
@@ -185,9 +209,13 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
     }
     (packages / "lock").touch()
     try:
-        with tempfile.TemporaryDirectory(prefix="roost-") as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="roost-") as scratch,
+            tempfile.TemporaryDirectory(prefix="roost-") as lists,
+        ):
+            words = [*_base_argv(wanted), *_sources_hooks(wanted, Path(lists)), *argv]
             what = f"cannot install {wanted.debian.suite}"
-            process.run(_inside(argv, scratch), deadline=DEADLINE, log=log, env=env, what=what)
+            process.run(_inside(words, scratch), deadline=DEADLINE, log=log, env=env, what=what)
     except ToolError as error:
         raise _explained(error, wanted) from error
 
@@ -221,6 +249,9 @@ def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | 
             log=error.log,
             tail=error.tail,
         )
+    unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
+    if unsigned:
+        return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
     if "No space left on device" in text:
         return HostError(
             "no space left while installing packages",
@@ -236,3 +267,24 @@ def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | 
             tail=error.tail,
         )
     return error
+
+
+def _unsigned(uri: str, suite: str, text: str, wanted: Bootstrap, error: ToolError) -> ImageError | HostError:
+    """Return the error for an index that no known key signs: of a further repository, or of the archive."""
+    signer = re.findall(r"NO_PUBKEY ([0-9A-F]+)", text)
+    signed = f"it is signed by {signer[-1]}" if signer else "it has no signature that holds"
+    address = re.sub(r"^(?:file|copy):/*", "/", uri).rstrip("/")
+    for extra in wanted.repositories:
+        if re.sub(r"^(?:file|copy):/*", "/", extra.repository.uri).rstrip("/") == address:
+            return ImageError(
+                f"the key {extra.repository.key} is not that of the repository {extra.repository.uri}",
+                hint=f"{signed}; the file holds {', '.join(extra.fingerprints)}",
+                log=error.log,
+                tail=error.tail,
+            )
+    return HostError(
+        f"no key of this host signs {uri} {suite}: {signed}",
+        hint=keyring.hint(wanted.index.origin),
+        log=error.log,
+        tail=error.tail,
+    )

@@ -1,0 +1,51 @@
+"""A source of packages as apt knows it: an address, a suite, components, and where its signed index is. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SOURCE = re.compile(r"deb(?:\s+\[(?P<options>[^\]]*)\])?\s+(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One line of sources.list: where, which suite, which components, with which options.
+
+    `further` is one that the recipe adds to the archive's own.
+    """
+
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+    options: str = ""
+    further: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The address of the folder that its index is in: below dists/, or beside the packages (sources.list(5))."""
+        base = self.uri.rstrip("/")
+        if not self.suite.endswith("/"):
+            return f"{base}/dists/{self.suite}"
+        return f"{base}/{self.suite.removeprefix('./').strip('/')}".rstrip("/")
+
+    @property
+    def index(self) -> str:
+        """The address of its InRelease."""
+        return f"{self.folder}/InRelease"
+
+    @property
+    def line(self) -> str:
+        """The line of a sources.list."""
+        options = f"[{self.options}] " if self.options else ""
+        return " ".join([f"deb {options}{self.uri}", self.suite, *self.components])
+
+
+def parse_sources(text: str) -> tuple[Source, ...]:
+    """Return the `deb` lines of a sources.list."""
+    matches = (_SOURCE.fullmatch(line.strip()) for line in text.splitlines())
+    return tuple(
+        Source(found["uri"], found["suite"], tuple(found["components"].split()), (found["options"] or "").strip())
+        for found in matches
+        if found
+    )

@@ -1,0 +1,37 @@
+"""Whose keys apt of this host trusts: its own distribution's, and another's where that keyring is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roost.errors import HostError
+
+TRUSTED = Path("/etc/apt/trusted.gpg.d")
+KEYRINGS = Path("/usr/share/keyrings")
+#: By the origin of an archive: the keyring, and the packages that bring it.
+VENDORS = {
+    "Debian": ("debian-archive-keyring.gpg", "apt-get install debian-archive-keyring"),
+    "Ubuntu": (
+        "ubuntu-archive-keyring.gpg",
+        "apt-get install ubuntu-keyring, which Debian 13 calls ubuntu-archive-keyring; where neither is, put Ubuntu's"
+        f" own file into {KEYRINGS}",
+    ),
+}
+
+
+def arguments(origin: str) -> list[str]:
+    """Return mmdebstrap's arguments for the keys of an archive; raise `HostError` when this host has none for it.
+
+    mmdebstrap finds a foreign keyring by itself only with gpg, which is not everywhere.
+    """
+    if origin not in VENDORS or any(TRUSTED.glob(f"{origin.lower()}-*")):
+        return []
+    path = KEYRINGS / VENDORS[origin][0]
+    if not path.is_file():
+        raise HostError(f"this host has no keys of {origin}'s archive ({path})", hint=hint(origin))
+    return [f"--keyring={path}"]
+
+
+def hint(origin: str) -> str:
+    """Return how to get the keys of an archive."""
+    return VENDORS[origin][1] if origin in VENDORS else "install the archive's keyring in /etc/apt/trusted.gpg.d"
