@@ -35,7 +35,7 @@ from roost.publish import sbom
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
-from roost.rootfs import assemble, overlay
+from roost.rootfs import assemble, cloud_init, overlay, repositories
 from roost.rootfs.overlay import Item
 
 #: The nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
@@ -175,12 +175,14 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     systemd = rooted.resolve(tree, "sbin/init").name == "systemd"
     items = [
         *overlay.system_items(recipe),
+        *repositories.items(made.loaded),
         *overlay.job_items(recipe, systemd=systemd),
         *_grub_items(made.loaded, kernel),
         *overlay.file_items(made.loaded, kernel.version),
     ]
     assemble.furnish(made.loaded, tree, items, work, epoch=made.source.epoch, log_dir=log_dir)
-    return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd), kernel
+    seed = cloud_init.write(made.loaded, work / "seed", made.source.epoch)
+    return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd, seed), kernel
 
 
 def _kernel(made: Plan, tree: Path, log: Path) -> inspect.KernelFiles:

@@ -18,6 +18,7 @@ from typing import Any
 
 from roost.host import namespace, paths, process
 from roost.recipe.model import Recipe
+from roost.rootfs import passwords
 from roost.staging import write_atomically
 
 #: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
@@ -56,6 +57,11 @@ def _local_names(recipe: Recipe) -> Iterator[str]:
         yield from (name for name in (entry.source, entry.template) if name is not None)
     for user in recipe.users:
         yield from user.ssh_keys
+    if recipe.os.debian is not None:
+        yield from (repository.key for repository in recipe.os.debian.repositories)
+    if recipe.cloud_init is not None:
+        named = (recipe.cloud_init.user_data, recipe.cloud_init.network_config)
+        yield from (name for name in named if isinstance(name, str))
 
 
 def _source_names(recipe: Recipe) -> Iterator[str]:
@@ -153,7 +159,12 @@ def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
 
 def recipe_key(recipe: Recipe, folder: Path) -> str:
     """Return the key of a recipe with its local files: what a person may have changed since a build."""
-    return digest({"recipe": recipe.model_dump(mode="json", by_alias=True), "files": local_files(recipe, folder)})
+    given: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json", by_alias=True),
+        "files": local_files(recipe, folder),
+    }
+    secret = passwords.digests(recipe, folder)
+    return digest({**given, "passwords": secret} if secret else given)
 
 
 def image_key(recipe: Recipe, folder: Path, rootfs: Mapping[str, Any]) -> str:

@@ -6,11 +6,12 @@ archive's signed index.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import cache, inputs
+from roost import cache, inputs, preflight
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
@@ -18,12 +19,14 @@ from roost.events import Stages
 from roost.host import download, paths
 from roost.kernel import catalogue, files, initrd
 from roost.kernel import check as kernel_check
+from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Debian, Recipe, Tarball
-from roost.rootfs import adopted, archive, given
+from roost.recipe.model import Recipe, Tarball
+from roost.rootfs import adopted, archive, given, repositories
 from roost.rootfs.adopted import Adopted
 from roost.rootfs.debian import Bootstrap
 from roost.rootfs.given import Base
+from roost.rootfs.repositories import Extra
 from roost.rootfs.source import Source
 
 
@@ -68,6 +71,7 @@ def problems(loaded: Loaded) -> list[Problem]:
     if recipe.os.debian is None and recipe.kernel.use is not None and recipe.kernel.initrd == "distribution":
         what = "initramfs-tools runs in trees of the archive only, and a kernel that is added has no other initrd"
         found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
+    found += preflight.problems(loaded)
     try:
         spec = _kernel(loaded)
         # A tree may bring its own kernel, which is judged when it is seen.
@@ -121,16 +125,24 @@ def drivers(recipe: Recipe, kind: str) -> tuple[str, ...]:
 def _debian(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:
     recipe = loaded.recipe
     assert recipe.os.debian is not None
-    return _bootstrap(recipe, recipe.os.debian, spec, initrd_kind(recipe), stages, log_dir)
+    extra = repositories.read(recipe.os.debian, loaded.folder)
+    return _bootstrap(recipe, recipe.os.debian, spec, initrd_kind(recipe), stages, log_dir, extra)
 
 
 def _bootstrap(
-    recipe: Recipe, wanted: Debian, spec: catalogue.KernelSpec | None, kind: str, stages: Stages, log_dir: Path
+    recipe: Recipe,
+    wanted: Debian,
+    spec: catalogue.KernelSpec | None,
+    kind: str,
+    stages: Stages,
+    log_dir: Path,
+    extra: Sequence[Extra] = (),
 ) -> Bootstrap:
-    index = archive.index(wanted, cache.default(), log_dir / "archive.log", stages.events)
+    further = [one.source for one in extra]
+    index = archive.index(wanted, cache.default(), log_dir / "archive.log", stages.events, further)
     # A kernel that is no package is put into the tree of each image.
     package = spec if spec is not None and spec.files is None else None
-    return Bootstrap(wanted, package, kind, drivers(recipe, kind), index, archive.epoch(index))
+    return Bootstrap(wanted, package, kind, drivers(recipe, kind), index, archive.epoch(index), tuple(extra))
 
 
 def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: Path) -> Source:

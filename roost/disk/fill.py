@@ -32,19 +32,20 @@ NOTHING = Filling(None, ())
 
 @dataclass(frozen=True, slots=True)
 class Fillings:
-    """Fillings by mount point, and the one of the io disk."""
+    """Fillings by mount point, and those of the io disk and of the seed."""
 
     mounted: dict[str, Filling]
     io: Filling
     #: An empty folder, for file systems that cannot be made without one.
     nothing: Source
+    seed: Filling = NOTHING
 
     def of(self, disk: Disk, index: int) -> Filling:
         """Return what fills the `index`th file system of `disk`."""
         mount = disk.areas[index].mount
         if mount is not None:
             return self.mounted.get(mount, NOTHING)
-        return self.io if disk.role == "io" else NOTHING
+        return {"io": self.io, "seed": self.seed}.get(disk.role or "", NOTHING)
 
 
 def prepare(
@@ -83,7 +84,7 @@ def prepare(
             empty,
         )
         mounted[mount] = Filling(source, inside)
-    return Fillings(mounted, io, nothing)
+    return Fillings(mounted, io, nothing, _seed(tree.seed, io.entries[0]) if tree.seed else NOTHING)
 
 
 def _topmost(mount: str, mounts: list[str]) -> list[str]:
@@ -124,6 +125,14 @@ def _io(folder: Path, epoch: int) -> Filling:
     root = Entry(b"", "d", "0", 2, 0, 0o755, 0, 0, epoch)
     entries = (root, *(root._replace(path=path.name.encode()) for path in paths))
     return Filling(Source(folder, root), entries)
+
+
+def _seed(folder: Path, root: Entry) -> Filling:
+    files = tuple(
+        root._replace(path=path.name.encode(), type="f", size=path.stat().st_size, mode=0o644)
+        for path in sorted(folder.iterdir())
+    )
+    return Filling(Source(folder, root), (root, *files))
 
 
 def _folder(path: Path, epoch: int) -> Path:

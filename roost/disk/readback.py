@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.disk import readback_boot, readback_packages, readback_table, readback_tree
+from roost.disk.readback_sealing import sealing
 from roost.disk.readback_table import BIOS_BOOT, SWAP_TYPES, TABLE_BYTES, Table
+from roost.disk.readback_text import head, text
 from roost.errors import ImageError, Problem
 from roost.host import guestfs
 from roost.host.guestfs import Guest
@@ -183,13 +185,28 @@ class _Witness:
             what = f"{format_size(free)} are free, not {format_size(promised.area.free)}"
             self.wrong.append(f"{promised.name}: {what}")
 
+    def seed(self, promised: _FileSystem) -> None:
+        """Check that cloud-init finds what it looks for on the disk with role seed."""
+        try:
+            self.guest.mount_readonly(promised.device)
+        except guestfs.RefusedError as refused:
+            self.wrong.append(f"{promised.name}: cannot be mounted: {refused.problem.what}")
+            return
+        user, meta = (text(self.guest, f"/{name}") for name in ("user-data", "meta-data"))
+        if user is None:
+            self.wrong.append(f"{promised.name}: there is no user-data")
+        if not re.search(r'^["\']?instance-id["\']?:', meta or "", re.MULTILINE):
+            self.wrong.append(f"{promised.name}: meta-data names no instance")
+        self.guest.unmount_all()
+        self.findings.append(f"{promised.name}: user-data and meta-data present")
+
     def fstab(self, systems: list[_FileSystem]) -> None:
         """Check that fstab names the file systems of the recipe and none that are not there."""
-        text = readback_tree.text(self.guest, "/etc/fstab")
-        if text is None:
+        content = text(self.guest, "/etc/fstab")
+        if content is None:
             self.wrong.append("there is no /etc/fstab")
             return
-        lines = readback_boot.mounts(text)
+        lines = readback_boot.mounts(content)
         labels = {entry.area.label for entry in systems if entry.area.label}
         ids = {entry.id.lower() for entry in systems}
         for line in lines:
@@ -216,11 +233,11 @@ class _Witness:
     def boot(self, systems: list[_FileSystem]) -> None:
         """Check that grub.cfg starts a kernel and an initrd that exist, on this root."""
         paths = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
-        text = next((text for path in paths if (text := readback_tree.text(self.guest, path)) is not None), None)
-        if text is None:
+        found = next((found for path in paths if (found := text(self.guest, path)) is not None), None)
+        if found is None:
             self.wrong.append(f"there is no {paths[0]}")
             return
-        entries = readback_boot.menu(text)
+        entries = readback_boot.menu(found)
         if not entries:
             self.wrong.append("grub.cfg has no menu entry")
         own_boot = any(entry.area.mount == "/boot" for entry in systems)
@@ -239,8 +256,8 @@ class _Witness:
             self.wrong.append(f"grub.cfg: the entry '{shown(entry.title)}' starts no kernel")
             return None
         path = prefix + re.sub(r"^\([^)]*\)", "", entry.kernel)
-        head = readback_tree.head(self.guest, path, 32768)
-        version = readback_boot.kernel_version(head) if head else None
+        begin = head(self.guest, path, 32768)
+        version = readback_boot.kernel_version(begin) if begin else None
         if version is None:
             self.wrong.append(f"the kernel {shown(path)} of grub.cfg is not there or is no Linux kernel")
             return None
@@ -251,7 +268,7 @@ class _Witness:
         initrds = []
         for name in entry.initrds:
             initrd = prefix + re.sub(r"^\([^)]*\)", "", name)
-            begin = readback_tree.head(self.guest, initrd, 8)
+            begin = head(self.guest, initrd, 8)
             if begin is None or not begin.startswith(readback_boot.INITRD_MAGIC):
                 self.wrong.append(f"the initrd {shown(initrd)} of grub.cfg is not there or is no initrd")
             else:
@@ -263,13 +280,13 @@ class _Witness:
     def tree(self) -> None:
         """Check the content of the root file system."""
         before = len(self.wrong)
-        for check in (readback_tree.job, readback_tree.users, readback_tree.files):
+        for check in (readback_tree.job, readback_tree.first_boot, readback_tree.users, readback_tree.files, sealing):
             self.wrong += check(self.guest, self.recipe)
-        self.wrong += readback_tree.sealing(self.guest)
         if len(self.wrong) == before:
-            self.findings.append("sealed: no machine-id, host keys, leases or passwords")
+            sealed = "sealed: no machine-id, host keys, leases or passwords" if self.recipe.seal else "not sealed"
+            self.findings.append(sealed)
         self.facts["packages"], self.facts["packages_from"] = readback_packages.read(self.guest)
-        release = readback_tree.text(self.guest, "/etc/os-release") or ""
+        release = text(self.guest, "/etc/os-release") or ""
         self.facts["os"] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', release, re.MULTILINE))
 
 
@@ -318,6 +335,9 @@ def _examine(witness: _Witness) -> None:
         {"disk": entry.disk.name, "type": entry.area.filesystem, "uuid": entry.id, "mount": entry.area.mount}
         for entry in usable
     ]
+    for entry in usable:
+        if entry.disk.role == "seed":
+            witness.seed(entry)
     root = next((entry for entry in usable if entry.area.mount == "/"), None)
     if root is None or not witness.mount(usable):
         witness.wrong.append("there is no root file system to look into")

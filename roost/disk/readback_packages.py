@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from roost.disk.readback_tree import head
+from roost.disk.readback_text import head
 from roost.host.guestfs import Guest
 
 STATUS = "/var/lib/dpkg/status"

@@ -1,53 +1,18 @@
-"""What a finished root file system must hold and must not: the job, the recipe's files and users, no identity."""
+"""What a finished root file system must hold and must not: the job, the recipe's files and users."""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
 
+from roost.disk.readback_text import text
 from roost.host.guestfs import Guest, Stat
-from roost.recipe.model import File, Recipe
+from roost.recipe.customise import File
+from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 
 _WANTS = "/etc/systemd/system/multi-user.target.wants/roost-job.service"
 _RUNNER = "/usr/lib/roost/job"
-
-
-def head(guest: Guest, path: str, limit: int) -> bytes | None:
-    """Return the first bytes of a regular file, links followed inside of the image, or None when there is none."""
-    if not path.startswith("/"):
-        return None
-    seen = guest.stat(path)
-    if seen is None or not stat.S_ISREG(seen.mode):
-        return None
-    return guest.read(path, min(seen.size, limit))
-
-
-def text(guest: Guest, path: str, limit: int = 1 << 20) -> str | None:
-    """Return a regular file's text, links followed inside of the image, or None when there is none."""
-    content = head(guest, path, limit)
-    return None if content is None else content.decode("utf-8", "replace")
-
-
-def sealing(guest: Guest) -> Iterator[str]:
-    """Yield what would make two machines of this image one, or let somebody in."""
-    identity = text(guest, "/etc/machine-id")
-    if identity is not None and identity.strip() not in {"", "uninitialized"}:
-        yield "/etc/machine-id is not empty: every machine would be the same one"
-    keys = [name for name in guest.names("/etc/ssh") if name.startswith("ssh_host_") and "_key" in name]
-    if keys:
-        yield f"/etc/ssh holds host keys: {', '.join(map(shown, sorted(keys)[:4]))}"
-    if guest.exists("/var/lib/systemd/random-seed"):
-        yield "/var/lib/systemd/random-seed is in the image: every machine would start with the same randomness"
-    leases = [name for name in guest.names("/var/lib/dhcp") if name.endswith((".leases", ".lease"))]
-    if leases:
-        yield f"/var/lib/dhcp holds leases: {', '.join(map(shown, leases[:4]))}"
-    for line in (text(guest, "/etc/shadow") or "").splitlines():
-        name, _, rest = line.partition(":")
-        password = rest.partition(":")[0]
-        if not password.startswith(("!", "*")):
-            what = "a password" if password else "an empty password"
-            yield f"the account '{shown(name)}' has {what}"
 
 
 def job(guest: Guest, recipe: Recipe) -> Iterator[str]:
@@ -69,6 +34,16 @@ def job(guest: Guest, recipe: Recipe) -> Iterator[str]:
         seen = guest.stat(program[0])
         if seen is None or not stat.S_ISREG(seen.mode) or not seen.mode & 0o111:
             yield f"the job's program {shown(program[0])} is not there or cannot be executed"
+
+
+def first_boot(guest: Guest, recipe: Recipe) -> Iterator[str]:
+    """Yield what keeps the first boot's commands from running, or made them run already."""
+    for number, command in enumerate(recipe.first_boot, 1):
+        path = f"/etc/roost/first-boot/{number:03}"
+        if text(guest, path) != f"{command}\n":
+            yield f"{path} is not the recipe's '{shown(command)}'"
+    if recipe.first_boot and recipe.seal and guest.exists("/var/lib/roost/first-boot"):
+        yield "/var/lib/roost/first-boot says that the first boot is over"
 
 
 def users(guest: Guest, recipe: Recipe) -> Iterator[str]:

@@ -157,11 +157,16 @@ def _judge(found: _Found, copy: FileSystemCopy) -> tuple[Verdict, str, dict[str,
             raise ValueError(state)
     except (ValueError, KeyError, TypeError, RecursionError):
         return "unreadable", "its status.json is none", {}
-    if status.get("timed_out"):
-        return "failed", "its time was over", _plain(status)
-    if signal is not None:
-        return "failed", f"signal {shown(str(signal))}", _plain(status)
-    return ("done", "exit code 0", _plain(status)) if code == 0 else ("failed", f"exit code {code}", _plain(status))
+    failed = None
+    if status.get("not_ready"):
+        failed = shown(str(status["not_ready"]), 200)
+    elif status.get("timed_out"):
+        failed = "its time was over"
+    elif signal is not None:
+        failed = f"signal {shown(str(signal))}"
+    elif code != 0:
+        failed = f"exit code {code}"
+    return ("failed", failed, _plain(status)) if failed else ("done", "exit code 0", _plain(status))
 
 
 def _plain(status: Mapping[str, Any]) -> dict[str, Any]:

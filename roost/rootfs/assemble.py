@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from roost.errors import ImageError, ToolError
 from roost.host import namespace, process
 from roost.recipe.loader import Loaded
-from roost.rootfs import overlay
+from roost.recipe.model import Recipe
+from roost.rootfs import overlay, passwords
 from roost.rootfs.overlay import Item
 
 #: Seconds for all `run` commands of a recipe.
@@ -41,30 +43,12 @@ def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, ep
     """
     recipe = loaded.recipe
     overlay.write(items, work / "overlay.tar", epoch)
-    needed = {}
-    if recipe.timezone != "UTC":
-        needed[f"/usr/share/zoneinfo/{recipe.timezone}"] = "add tzdata to os.debian.packages, or check timezone"
-    plan = {
-        "tree": str(tree),
-        "overlay": str(work / "overlay.tar"),
-        "epoch": epoch,
-        "users": [
-            {
-                "name": user.name,
-                "shell": user.shell,
-                "groups": user.groups,
-                "keys": [
-                    line for name in user.ssh_keys for line in (loaded.folder / name).read_text().splitlines() if line
-                ],
-            }
-            for user in recipe.users
-        ],
-        "enable": recipe.services.enable,
-        "disable": recipe.services.disable,
-        "run": recipe.run,
-        "needed": needed,
-    }
-    inside = replace(namespace.current(), network=False)
+    report = work / "customise.json"
+    report.touch()
+    plan = {"tree": str(tree), "overlay": str(work / "overlay.tar"), "epoch": epoch, "report": str(report)}
+    plan |= _wishes(loaded)
+    # Without a network of its own, each command leaves the host's unless it asks for it.
+    inside = replace(namespace.current(), network=any(command.network for command in recipe.commands))
     log = log_dir / "customise.log"
     try:
         process.run(
@@ -74,7 +58,64 @@ def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, ep
             stdin=json.dumps(plan).encode(),
         )
     except ToolError as error:
+        raise _explained(error, loaded, report, log) from error
+
+
+def _wishes(loaded: Loaded) -> dict[str, Any]:
+    """Return what `apply` is told of the recipe; it reaches it by standard input only, for it has the passwords."""
+    recipe = loaded.recipe
+    hashes = passwords.hashes(loaded)
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "shell": user.shell,
+                "groups": user.groups,
+                "password": hashes.get(user.name),
+                "keys": [
+                    line for name in user.ssh_keys for line in (loaded.folder / name).read_text().splitlines() if line
+                ],
+            }
+            for user in recipe.users
+        ],
+        "enable": recipe.services.enable,
+        "disable": recipe.services.disable,
+        "locale": recipe.locale,
+        "run": [command.model_dump() for command in recipe.commands],
+        "name_servers": _name_servers(),
+        "proxies": {name: value for name, value in process.environment().items() if name.lower().endswith("_proxy")},
+        "needed": _needed(recipe),
+        "files": [entry.path for entry in recipe.files],
+        "seal": recipe.seal,
+    }
+
+
+def _name_servers() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
+
+
+def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
+    """Return what the tree must have, with a hint and the key of the recipe that needs it."""
+    needed: dict[str, list[str | int]] = {}
+    if recipe.timezone != "UTC":
+        hint = "add tzdata to os.debian.packages (tzdata-legacy for old names), or check timezone"
+        needed[f"/usr/share/zoneinfo/{recipe.timezone}"] = [hint, "timezone"]
+    if recipe.cloud_init is not None:
+        needed["/usr/bin/cloud-init"] = ["nothing would read the seed: add cloud-init to its packages", "cloud_init"]
+    return needed
+
+
+def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
+    """Return what `apply` says, at its place in the recipe."""
+    try:
+        said = json.loads(report.read_text())
+        what, key = str(said["what"]), list(said["key"])
+    except (OSError, ValueError, KeyError, TypeError):
         last = error.tail.splitlines()[-1] if error.tail else str(error.problem)
-        raise ImageError(
-            last, hint="the recipe's files, users, services and run commands", log=log, tail=error.tail
-        ) from error
+        what, key = last, []
+    where = loaded.where(key) if key else None
+    hint = None if where else "the recipe's files, users, services and run commands"
+    return ImageError(what, where=where, hint=hint, log=log, tail=error.tail)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-import jinja2
-
 import roost
 from roost.errors import ImageError, Problem, RecipeError
+from roost.recipe.customise import File
 from roost.recipe.loader import Loaded
-from roost.recipe.model import File, Recipe
+from roost.recipe.model import Recipe
+from roost.rootfs import templates
 from roost.rootfs.fstab import fstab
+from roost.rootfs.templates import TemplateMistakeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,15 @@ def guest_file(name: str) -> bytes:
 def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
     """Yield the job runner, what it is to run, and what starts it."""
     if not systemd:
-        yield Item("/etc/inittab", 0o644, guest_file("inittab"))
+        inittab = guest_file("inittab")
+        if recipe.first_boot:
+            # init waits for it, and starts the job then.
+            inittab = inittab.replace(b"::once:", b"::wait:/usr/lib/roost/first-boot\n::once:", 1)
+        yield Item("/etc/inittab", 0o644, inittab)
         yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
         # The name under which busybox' acpid looks for what to do about this key.
         yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
+    yield from _first_boot(recipe, systemd=systemd)
     job = recipe.job
     if job is None:
         return
@@ -65,6 +71,27 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
         yield Item(f"{units}/multi-user.target.wants/roost-job.service", 0o777, link="../roost-job.service")
         if job.then == "poweroff":
             yield Item(f"{units}/roost-job.service.d/poweroff.conf", 0o644, guest_file("poweroff.conf"))
+
+
+def _first_boot(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
+    """Yield the commands of the first boot, what runs them, and what makes the job wait for them."""
+    units = "/etc/systemd/system"
+    if recipe.cloud_init is not None:
+        yield Item("/etc/roost/cloud-init", 0o644, b"")
+    if not recipe.first_boot:
+        return
+    yield Item("/usr/lib/roost/first-boot", 0o755, guest_file("first-boot"))
+    # Each is a file of its own, so needs no quoting.
+    for number, command in enumerate(recipe.first_boot, 1):
+        yield Item(f"/etc/roost/first-boot/{number:03}", 0o644, f"{command}\n".encode())
+    if systemd:
+        yield Item(f"{units}/roost-first-boot.service", 0o644, guest_file("roost-first-boot.service"))
+        yield Item(
+            f"{units}/multi-user.target.wants/roost-first-boot.service", 0o777, link="../roost-first-boot.service"
+        )
+        if recipe.machine.network != "none":
+            path = f"{units}/roost-first-boot.service.d/network.conf"
+            yield Item(path, 0o644, guest_file("network.conf"))
 
 
 def system_items(recipe: Recipe) -> Iterator[Item]:
@@ -91,19 +118,13 @@ def system_items(recipe: Recipe) -> Iterator[Item]:
 def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
     """Yield the recipe's files; raise `RecipeError` for templates that do not render, all at once."""
     problems: list[Problem] = []
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     for number, entry in enumerate(loaded.recipe.files):
         mode = int(entry.mode, 8) if entry.mode else None
         if entry.template is not None:
             try:
-                text = environment.from_string((loaded.folder / entry.template).read_text()).render(
-                    recipe=loaded.recipe.model_dump(mode="json"), name=loaded.recipe.name, kernel=kernel_version
-                )
-                yield _item(entry, mode or 0o644, text.encode())
-            except jinja2.TemplateError as error:
-                line = getattr(error, "lineno", None)
-                place = f" (line {line} of {entry.template})" if line else f" ({entry.template})"
-                problems.append(loaded.problem(("files", number, "template"), f"{error}{place}"))
+                yield _item(entry, mode or 0o644, templates.render(loaded, entry.template, kernel_version).encode())
+            except TemplateMistakeError as mistake:
+                problems.append(loaded.problem(("files", number, "template"), str(mistake)))
         elif entry.content is not None:
             yield _item(entry, mode or 0o644, entry.content.encode())
         elif entry.link is not None:

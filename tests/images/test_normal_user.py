@@ -19,7 +19,9 @@ import pytest
 import roost
 from roost import manifest
 from roost.host import paths
+from tests.apt_repository import Key, package, publish, served
 from tests.images.calls import PROJECT, Ran, build
+from tests.images.test_customise_systemd import HASH
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -62,7 +64,7 @@ def user() -> Iterator[User]:
         entry = pwd.getpwnam(NAME) if made else pwd.getpwuid(os.getuid())
         drop = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "--"] if made else []
 
-        def run(*argv: str) -> Ran:
+        def run(*argv: str, **more: str) -> Ran:
             done = subprocess.run(
                 [*drop, str(top / "venv/bin/python"), "-P", "-m", "roost", *argv],
                 cwd=home,
@@ -74,6 +76,7 @@ def user() -> Iterator[User]:
                     "ROOST_CACHE": str(cache),
                     "ROOST_ROOT": str(home),
                     "TMPDIR": "/var/tmp",
+                    **more,
                 },
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -157,3 +160,38 @@ def test_a_tree_of_his_own(user: User, tmp_path: Path) -> None:
     ran = user.run("build", "own", "--set", "kernel.initrd=", "--set", "kernel.use=", "--json")
     assert ran.code == 0, ran.err
     _boots(user, "own")
+
+
+CUSTOMISED = """\
+extends: smoke.yaml
+name: customised
+os:
+  debian:
+    packages: [roost-greeting]
+    repositories: [{{uri: "{uri}", suite: ./, key: key.asc}}]
+files:
+  - path: /opt/job/run
+    mode: "0755"
+    content: "#!/bin/sh\\ncat /opt/greeting /root/lone /var/lib/first >$ROOST_OUTPUT/all\\n"
+users: [{{name: me, password: {{env: ROOST_TEST_HASH}}}}, {{name: you}}]
+run:
+  - "ip -o link show | wc -l >/root/lone && test $(id -u) = 0 && test ! -e /etc/resolv.conf"
+  - network: true
+    command: "test $(ip -o link show | wc -l) -gt 1 && test -e /etc/resolv.conf && chown 5:6 /root/lone"
+first_boot: ["stat -c '%u %g' /root/lone >/var/lib/first; grep -c '^me:.y.j9T' /etc/shadow >>/var/lib/first"]
+boot_test: {{evict: false, expect: !replace [{{file: /output/all, on: io, matches: "^hello\\n1\\n5 6\\n1\\n$"}}]}}
+"""
+
+
+def test_customising(user: User, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    package(shelf, "roost-greeting", {"/opt/greeting": "hello\n"})
+    key = Key()
+    publish(shelf, key)
+    (user.project / "recipes/key.asc").write_text(key.armored)
+    with served(shelf) as address:
+        (user.project / "recipes/customised.yaml").write_text(CUSTOMISED.format(uri=address))
+        ran = user.run("build", "customised", "--json", ROOST_TEST_HASH=HASH)
+    assert ran.code == 0, ran.err
+    _boots(user, "customised")

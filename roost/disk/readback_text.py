@@ -1,0 +1,23 @@
+"""How the witness reads files of an image: whole, bounded, and nothing but regular files."""
+
+from __future__ import annotations
+
+import stat
+
+from roost.host.guestfs import Guest
+
+
+def head(guest: Guest, path: str, limit: int) -> bytes | None:
+    """Return the first bytes of a regular file, links followed inside of the image, or None when there is none."""
+    if not path.startswith("/"):
+        return None
+    seen = guest.stat(path)
+    if seen is None or not stat.S_ISREG(seen.mode):
+        return None
+    return guest.read(path, min(seen.size, limit))
+
+
+def text(guest: Guest, path: str, limit: int = 1 << 20) -> str | None:
+    """Return a regular file's text, links followed inside of the image, or None when there is none."""
+    content = head(guest, path, limit)
+    return None if content is None else content.decode("utf-8", "replace")

@@ -1,0 +1,120 @@
+"""Passwords of accounts: crypt(3) hashes that are read when an image is built, and are written nowhere else.
+
+A hash is in no log, plan, manifest or key. Whether it changed is told by a keyed digest, whose key stays in the user's
+state folder: nobody can try passwords against what is published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost.errors import Problem, RecipeError
+from roost.host import paths
+from roost.recipe.customise import Secret
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Recipe
+
+#: What libxcrypt in Debian 12, Ubuntu 22.04 and EL 9 makes and takes: yescrypt, scrypt, bcrypt, SHA-512, SHA-256.
+HASH = re.compile(
+    r"\$(?:y|gy|7)\$[./A-Za-z0-9$]{20,380}|\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
+    r"|\$6\$(?:rounds=\d{1,9}\$)?[^:$\s]{1,16}\$[./A-Za-z0-9]{86}"
+    r"|\$5\$(?:rounds=\d{1,9}\$)?[^:$\s]{1,16}\$[./A-Za-z0-9]{43}"
+)
+HOW = "`mkpasswd` or `openssl passwd -6` makes one"
+LIMIT = 4096
+
+
+class NoPasswordError(ValueError):
+    """There is no hash where the recipe says; the message does not show what is there instead."""
+
+
+def read(secret: Secret, folder: Path) -> str:
+    """Return the hash of a secret; `folder` is the recipe's. Raises `NoPasswordError`."""
+    if secret.env is not None:
+        text = os.environ.get(secret.env)
+        if text is None:
+            raise NoPasswordError(f"the environment has no {secret.env}")
+        place = f"what {secret.env} holds"
+    else:
+        place = f"what '{secret.file}' holds"
+        try:
+            with (folder / str(secret.file)).open("rb") as file:
+                text = file.read(LIMIT).decode("ascii", "replace")
+        except OSError as error:
+            raise NoPasswordError(f"'{secret.file}' cannot be read: {error.strerror}") from error
+    text = text.strip()
+    if not HASH.fullmatch(text):
+        raise NoPasswordError(f"{place} is no crypt(3) hash of a password ({HOW})")
+    return text
+
+
+def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each secret that is there and is no hash; a variable may be set only for builds."""
+    for number, user in enumerate(loaded.recipe.users):
+        secret = user.password
+        if secret is None or (secret.env is not None and secret.env not in os.environ):
+            continue
+        if secret.file is not None and not (loaded.folder / secret.file).is_file():
+            continue  # the loader says so
+        try:
+            read(secret, loaded.folder)
+        except NoPasswordError as error:
+            yield loaded.problem(_key(number, secret), str(error))
+
+
+def _key(number: int, secret: Secret) -> tuple[str | int, ...]:
+    return ("users", number, "password", "file" if secret.env is None else "env")
+
+
+def hashes(loaded: Loaded) -> dict[str, str]:
+    """Return the hash by the account's name, for those that have one; raise `RecipeError` for all that have none."""
+    found, wrong = {}, []
+    for number, user in enumerate(loaded.recipe.users):
+        if user.password is not None:
+            try:
+                found[user.name] = read(user.password, loaded.folder)
+            except NoPasswordError as error:
+                wrong.append(loaded.problem(_key(number, user.password), str(error)))
+    if wrong:
+        raise RecipeError(wrong)
+    return found
+
+
+def digests(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return, by account, what changes when its hash does, and tells nothing of it."""
+    found = {}
+    for user in recipe.users:
+        if user.password is not None:
+            try:
+                value = read(user.password, folder)
+            except NoPasswordError:
+                found[user.name] = "absent"
+            else:
+                found[user.name] = hmac.new(_state_key(), value.encode(), hashlib.sha256).hexdigest()
+    return found
+
+
+def _state_key() -> bytes:
+    """Return the key of this user's digests, made at its first use."""
+    path = paths.state_root() / "digest-key"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        # Of two that make it at once, the first is everybody's.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_bytes()

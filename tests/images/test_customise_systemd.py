@@ -1,0 +1,153 @@
+"""What a recipe lays over a whole Debian, seen from inside: two boots of one image are two machines."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.apt_repository import Key, package, publish, served
+from tests.images.calls import PROJECT, roost
+
+pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+#: yescrypt of "roost", as Debian 12's crypt(3) makes it.
+HASH = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$XBNCL/2GM.f6tC2iwAcyxMsow9/nxWFNdPCLMqacwz8"
+SHOW = """\
+#!/bin/sh
+cd "$ROOST_OUTPUT" || exit 1
+cat /etc/machine-id >machine-id
+for key in /etc/ssh/ssh_host_*_key.pub; do cut -d ' ' -f 2 "$key"; done >host-keys
+hostname >hostname
+date +%Z >zone
+echo "$LANG" >lang
+locale -a >locales
+LC_ALL=$LANG printf '%s\\n' "$(LC_ALL=$LANG date -d 2026-03-01 +%B)" >month
+systemctl is-enabled ssh fstrim.timer >enabled 2>&1
+getent shadow job locked >shadow
+cat /opt/greeting >greeting
+cp -r /etc/apt/sources.list.d /etc/apt/keyrings .
+ls -A /etc/apt/sources.list.d /etc/apt/keyrings >apt
+cp /etc/seeded /var/lib/counter .
+cloud-init query v1.instance_id >instance 2>&1
+systemctl list-units --state=failed --plain --no-legend >failed
+blkid -s LABEL -s TYPE /dev/vdc >seed
+if dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=fsync 2>/dev/null; then echo yes; else echo no; fi >seed-written
+echo 42 >result.txt
+"""
+RECIPE = """\
+extends: debian-12.yaml
+name: whole
+hostname: whole-vm
+timezone: Europe/Berlin
+locale: de_DE.UTF-8
+os:
+  debian:
+    packages: [openssh-server, locales, tzdata, cloud-init, roost-greeting]
+    repositories: [{{uri: "{uri}", suite: ./, key: files/key.asc}}]
+files:
+  - {{path: /opt/job/run, source: files/show, mode: "0755"}}
+users:
+  - {{name: job, password: {{file: files/secret}}, ssh_keys: [files/job.pub]}}
+  - {{name: locked}}
+services: {{enable: [fstrim.timer], disable: [apt-daily.timer]}}
+run: ["echo secret >/root/.bash_history", "mkdir -p /var/lib/dhcp && touch /var/lib/dhcp/x.leases"]
+first_boot: ["date +%s >>/var/lib/counter"]
+cloud_init:
+  user_data: {{write_files: [{{path: /etc/seeded, content: "yes: 0755 \\u00e4\\n", permissions: "0600"}}]}}
+  network_config: {{version: 2, ethernets: {{}}}}
+boot_test: {{timeout: 5min, expect: [{{failed_units: none}}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    for name in ("recipes", "kernels"):
+        subprocess.run(["cp", "-r", PROJECT / name, folder / name], check=True)
+    shelf = folder / "shelf"
+    shelf.mkdir()
+    package(shelf, "roost-greeting", {"/opt/greeting": "hello\n"})
+    key = Key()
+    publish(shelf, key)
+    files = folder / "recipes/files"
+    (files / "key.asc").write_text(key.armored)
+    (files / "show").write_text(SHOW)
+    (files / "secret").write_text(f"{HASH}\n")
+    (files / "job.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHd3 job@example.org\n")
+    with served(shelf) as address:
+        (folder / "recipes/whole.yaml").write_text(RECIPE.format(uri=address))
+        ran = roost("build", "whole", "--json", cwd=folder, timeout=1500)
+        assert ran.code == 0, ran.err
+        built = folder / "build/whole"
+        assert HASH not in ran.out + ran.err
+        yield built
+
+
+def _boot(qemu: Callable[..., str], image: Path, tmp_path: Path, number: int) -> dict[str, str]:
+    io = tmp_path / f"io-{number}.raw"
+    console = qemu(
+        image / "root.qcow2", image / "io.raw", image / "seed.raw", readonly=("seed",), timeout=900,
+        root=tmp_path / f"root-{number}.qcow2", io=io, seed=tmp_path / f"seed-{number}.raw",
+    )  # fmt: skip
+    assert "roost: job finished: exit 0" in console, console[-4000:]
+    ran = roost("collect", str(io), str(tmp_path / "out"))
+    assert ran.code == 0, ran.err
+    output = tmp_path / "out" / io.stem / "output"
+    return {str(path.relative_to(output)): path.read_text() for path in output.rglob("*") if path.is_file()}
+
+
+def test_two_boots_are_two_machines_and_all_is_effective(image: Path, qemu: Callable[..., str], tmp_path: Path) -> None:
+    one, two = (_boot(qemu, image, tmp_path, number) for number in (1, 2))
+    assert re.fullmatch(r"[0-9a-f]{32}\n", one["machine-id"]) and one["machine-id"] != two["machine-id"]
+    keys = [set(out["host-keys"].split()) for out in (one, two)]
+    assert all(len(found) >= 2 for found in keys) and not keys[0] & keys[1]
+
+    assert one["hostname"] == "whole-vm\n"
+    assert one["zone"] in {"CET\n", "CEST\n"}
+    assert one["lang"] == "de_DE.UTF-8\n" and "de_DE.utf8" in one["locales"] and one["month"] == "März\n"
+    assert one["enabled"].split() == ["enabled", "enabled"]
+    assert [line.split(":")[1] for line in one["shadow"].splitlines()] == [HASH, "*"]
+    assert one["greeting"] == "hello\n" and one["failed"] == ""
+    (source,) = [text for name, text in one.items() if name.startswith("sources.list.d/")]
+    keyring = re.search(r"^Signed-By: (/etc/apt/keyrings/127-0-0-1-\d+\.asc)$", source, re.MULTILINE)
+    assert keyring and f"keyrings/{Path(keyring[1]).name}" in one
+    # cloud-init did what its seed says, once: the same instance for the same content.
+    assert one["seeded"] == "yes: 0755 ä\n"
+    assert one["instance"].startswith("iid-") and one["instance"] == two["instance"]
+    assert 'LABEL="CIDATA"' in one["seed"] and 'TYPE="vfat"' in one["seed"] and one["seed-written"] == "no\n"
+    assert len(one["counter"].split()) == 1
+
+
+def test_the_seed_is_a_disk_of_the_machine_and_no_secret_is_anywhere(image: Path) -> None:
+    description = (image / "kvm.sub").read_text()
+    assert "seed.raw:vdc:r:raw" in description and "iso" not in description
+    transferred = re.search(r"^transfer_input_files *= *(.*)$", description, re.MULTILINE)
+    assert transferred and "seed.raw" in transferred[1].split(",")
+    for path in image.rglob("*"):
+        if path.is_file() and path.suffix not in {".qcow2", ".raw"}:
+            assert HASH.encode() not in path.read_bytes(), path
+    record = json.loads((image / "manifest.json").read_text())
+    assert "files/secret" not in json.dumps(record["inputs"]["files"])
+    # Another hash is another image; the same one is not.
+    project = image.parents[1]
+    assert roost("build", "whole", "--json", cwd=project).answer["cached"] is True
+
+
+def test_the_test_boot_passes(image: Path) -> None:
+    ran = roost("boot", "whole", "--accel", "tcg", "--json", cwd=image.parents[1])
+    assert ran.code == 0, ran.out
+
+
+def test_the_same_recipe_gives_the_same_bytes(image: Path) -> None:
+    def sums() -> dict[str, str]:
+        return {file["name"]: file["sha256"] for file in json.loads((image / "manifest.json").read_text())["files"]}
+
+    before = sums()
+    ran = roost("build", "whole", "--force", "--json", cwd=image.parents[1])
+    assert ran.code == 0, ran.err
+    assert sums() == before
