@@ -61,6 +61,21 @@ def check(
     finish(result["ok"], 2)
 
 
+@verb(help={"output": "write to this file instead of standard output"})
+def schema(_context: object, output: str = "", json: bool = False) -> None:
+    """Print the JSON schema of recipes, for editors; the shipped one is recipes/schema.json."""
+    from roost import staging
+    from roost.recipe import editor
+
+    text = editor.text()
+    if output:
+        staging.write_atomically(Path(output), text.encode())
+    if json:
+        console.write_json({"schema": editor.schema(), "output": output or None})
+    elif not output:
+        console.write_text(text.rstrip("\n"))
+
+
 @verb(positional=("name",), help={"force": "build even when nothing has changed"})
 def build(_context: object, name: str, force: bool = False, set: list[str] | None = None, json: bool = False) -> None:
     """Build the image NAME (a recipe of recipes/, or the path of one) and its submit files."""
@@ -245,6 +260,7 @@ ns = Collection(
     doctor,
     recipes,
     check,
+    schema,
     build,
     boot,
     submit,
