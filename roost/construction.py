@@ -11,20 +11,23 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from roost import cache, inputs, manifest, planning, staging, submission
+from roost import cache, edited, inputs, manifest, planning, staging, submission
 from roost.boot import accelerator
 from roost.condor import placement
 from roost.disk import ahead, grub, pygrub, qemu_img, readback, write
+from roost.disk.existing import Original
 from roost.disk.layout import boot_filesystem
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import HostError, ImageError
 from roost.events import Stages
 from roost.host import namespace, paths, rooted
+from roost.host.guestfs import Guest
 from roost.kernel import check as kernel_check
 from roost.kernel import files as kernel_files
 from roost.kernel import inspect, known
@@ -35,7 +38,8 @@ from roost.publish import sbom
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
-from roost.rootfs import assemble, cloud_init, overlay, repositories
+from roost.rootfs import assemble, cloud_init, image, overlay, repositories
+from roost.rootfs.image import Image
 from roost.rootfs.overlay import Item
 
 #: The nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
@@ -75,6 +79,9 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
 
 
 def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: Path) -> Manifest:
+    if isinstance(made.source, Image):
+        with image.held(made.source, target) as original:
+            return _edited(made, made.source, original, folder, target, stages, log_dir)
     with ThreadPoolExecutor(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         probed = pool.submit(_accelerator)
@@ -146,10 +153,60 @@ def _stages(
     # Nothing reads the tree any more: it goes while the witness reads.
     pool.submit(cache.remove_tree, tree.path)
     facts = witness.result()
+    _drop_raw(written, formats)
+    facts |= {"kernel": seen.to_json(), "pygrub": started}
+    return _finished(made, files, kernel.version, facts, folder, target, stages, log_dir)
+
+
+def _edited(
+    made: Plan, source: Image, original: Original, folder: Path, target: Path, stages: Stages, log_dir: Path
+) -> Manifest:
+    """Build the image from one that exists: its root disk is edited, the other disks are written."""
+    recipe = made.loaded.recipe
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        probed = pool.submit(_accelerator)
+        layer = edited.root_disk(made.loaded, source, original, target, stages, log_dir, probed.result)
+        kernel = layer.edited.kernel
+        with stages.stage("disks"):
+            version = kernel.version if kernel is not None else ""
+            written = edited.other_disks(made.loaded, version, target, source.epoch, log_dir, probed.result)
+        formats = placement.image_files(recipe)
+        disks: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
+        disks[recipe.root_disk.name] = (layer.path, "qcow2")
+        witness = pool.submit(_witness, recipe, disks, probed, None, stages, log_dir, stock=layer.stock)
+        with stages.stage("images", "qcow2, sums"):
+            root = recipe.root_disk.name
+            files = edited.root_files(recipe, layer, formats[root], target, log_dir)
+            files += [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
+            files += edited.kernel_files(layer, target)
+        facts = {**witness.result(), "notes": list(layer.edited.notes)}
+        layer.path.unlink()
+        _drop_raw(written, formats)
+        if layer.edited.facts is not None:
+            facts["kernel"] = layer.edited.facts.to_json()
+        return _finished(made, files, version or None, facts, folder, target, stages, log_dir)
+
+
+def _drop_raw(written: tuple[WrittenDisk, ...], formats: Mapping[str, frozenset[DiskFormat]]) -> None:
     for disk in written:
         if "raw" not in formats[disk.name]:
             disk.path.unlink()
-    bill = sbom.document(recipe.name, recipe.description, {"kernel": kernel.version, **facts}, epoch=made.source.epoch)
+
+
+def _finished(
+    made: Plan,
+    files: list[BuiltFile],
+    kernel: str | None,
+    facts: dict[str, Any],
+    folder: Path,
+    target: Path,
+    stages: Stages,
+    log_dir: Path,
+) -> Manifest:
+    """Write what goes beside the disks: bill of materials, submit descriptions, logs, and last the manifest."""
+    recipe = made.loaded.recipe
+    told = {**facts, **({"kernel": kernel} if kernel else {})}
+    bill = sbom.document(recipe.name, recipe.description, told, epoch=made.source.epoch)
     (target / sbom.NAME).write_bytes(bill)
     submission.write(made.loaded, files, target, folder)
     record = Manifest(
@@ -158,7 +215,7 @@ def _stages(
         {"rootfs": made.source.key, "image": made.key, "recipe": inputs.recipe_key(recipe, made.loaded.folder)},
         {**made.source.inputs(), "files": inputs.local_files(recipe, made.loaded.folder)},
         tuple(files),
-        {**facts, "kernel": seen.to_json(), "pygrub": started, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
+        {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         stages.seconds,
     )
     shutil.copytree(log_dir, target / "log")
@@ -222,11 +279,11 @@ def _images(
     files = []
     if "qcow2" in formats:
         compress = next(entry.compress for entry in recipe.disks if entry.name == disk.name)
-        image = write.to_qcow2(disk, compress=compress, log=log_dir / "qemu-img.log")
-        image.chmod(0o644)
-        if not qemu_img.same_content(disk.path, "raw", image, "qcow2"):
-            raise ImageError(f"{image.name} does not hold what {disk.path.name} does", log=log_dir / "qemu-img.log")
-        files.append(manifest.describe(target / image.name, "qcow2", disk.layout.size, manifest.sha256(image)))
+        qcow2 = write.to_qcow2(disk, compress=compress, log=log_dir / "qemu-img.log")
+        qcow2.chmod(0o644)
+        if not qemu_img.same_content(disk.path, "raw", qcow2, "qcow2"):
+            raise ImageError(f"{qcow2.name} does not hold what {disk.path.name} does", log=log_dir / "qemu-img.log")
+        files.append(manifest.describe(target / qcow2.name, "qcow2", disk.layout.size, manifest.sha256(qcow2)))
     if "raw" in formats:
         files.append(manifest.describe(disk.path, "raw", disk.layout.size, manifest.sha256(disk.path)))
     return files
@@ -258,12 +315,26 @@ def _read_back(
     stages: Stages,
     log_dir: Path,
 ) -> dict[str, Any]:
+    opened = early.take({disk.name: disk.path for disk in written}) if early else None
+    images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
+    facts = _witness(recipe, images, probed, opened, stages, log_dir)
+    if early:
+        early.release()
+    return facts
+
+
+def _witness(
+    recipe: Recipe,
+    images: Mapping[str, tuple[Path, DiskFormat]],
+    probed: Future[Literal["kvm", "tcg"]],
+    opened: Guest | None,
+    stages: Stages,
+    log_dir: Path,
+    *,
+    stock: bool = False,
+) -> dict[str, Any]:
     """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
     with stages.stage("read back", "libguestfs"):
-        images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
-        opened = early.take({disk.name: disk.path for disk in written}) if early else None
         log = log_dir / "readback.log"
-        seen = readback.readback(recipe, images, accelerator=probed.result(), log=log, opened=opened)
-        if early:
-            early.release()
+        seen = readback.readback(recipe, images, accelerator=probed.result(), log=log, opened=opened, stock=stock)
         return dict(seen.facts)

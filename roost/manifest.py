@@ -24,7 +24,8 @@ SUMS = "SHA256SUMS"
 class BuiltFile:
     """One file of an image: `virtual` is what the guest sees, `allocated` what the disk holds, `size` what travels.
 
-    `backing` is the name of the base that an overlay stands on: another file of the same image.
+    `backing` is the name of the base that an overlay stands on: another file of the same image. `root` is the kernel
+    parameter `root=UUID=…` for a kernel that was taken out of an existing image.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BuiltFile:
     size: int
     mtime_ns: int
     backing: str | None = None
+    root: str | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the keys of the JSON contract, and the size that HTCondor transfers."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import cache, inputs, preflight
+from roost import cache, inputs, originals, preflight
+from roost.boot import accelerator
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
@@ -22,23 +23,24 @@ from roost.kernel import check as kernel_check
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe, Tarball
-from roost.rootfs import adopted, archive, given, repositories
+from roost.rootfs import adopted, archive, given, image, repositories
 from roost.rootfs.adopted import Adopted
 from roost.rootfs.debian import Bootstrap
 from roost.rootfs.given import Base
+from roost.rootfs.image import Image
 from roost.rootfs.repositories import Extra
 from roost.rootfs.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be built: the recipe, where its root tree comes from, the key of the whole image.
+    """What is to be built: the recipe, where its root tree comes from or which image is edited, the image's key.
 
     `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is no package.
     """
 
     loaded: Loaded
-    source: Source
+    source: Source | Image
     key: str
     spec: catalogue.KernelSpec | None = None
     kernel: files.Parts | None = None
@@ -65,10 +67,10 @@ def problems(loaded: Loaded) -> list[Problem]:
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
     found += from_recipe.folder_refusals(recipe, paths.project_root() / "build" / recipe.name, loaded.where)
-    if recipe.os.image is not None:
-        found.append(loaded.problem(("os",), "the source image cannot be built yet", "use another source"))
+    found += originals.problems(loaded)
     # Whether a tree brings an initrd for its own kernel is seen when the tree is.
-    if recipe.os.debian is None and recipe.kernel.use is not None and recipe.kernel.initrd == "distribution":
+    added = recipe.os.debian is None and recipe.kernel.use is not None and not recipe.edited
+    if added and recipe.kernel.initrd == "distribution":
         what = "initramfs-tools runs in trees of the archive only, and a kernel that is added has no other initrd"
         found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
     found += preflight.problems(loaded)
@@ -100,6 +102,9 @@ def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
     """
     spec = checked(loaded)
     recipe = loaded.recipe
+    if recipe.edited:
+        original = originals.locate(loaded, stages)
+        return Plan(loaded, original, inputs.image_key(recipe, loaded.folder, original.inputs()))
     source = (
         _debian(loaded, spec, stages, log_dir)
         if recipe.os.debian is not None
@@ -176,6 +181,11 @@ def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Ba
     source = loaded.recipe.os
     if source.tree is not None:
         return {"source": "tree"}, given.of_folder(loaded.folder / source.tree.path, cache.default(), stages, log)
+    if source.image is not None:
+        original = originals.locate(loaded, stages)
+        with stages.stage("take the tree", original.original.path.name):
+            tar = image.take_tree(original, cache.default(), "kvm" if accelerator.probe().usable else "tcg", log.parent)
+        return original.inputs(), given.of_archive(tar, inputs.large_digest(tar), cache.default(), stages, log)
     assert source.tarball is not None
     path, digest = fetched(loaded, "tarball", source.tarball, stages)
     return {"source": "tarball", "sha256": digest}, given.of_archive(path, digest, cache.default(), stages, log)

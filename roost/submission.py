@@ -21,6 +21,7 @@ def built_files(files: Sequence[BuiltFile], folder: Path | None) -> BuiltFiles:
         folder.absolute() if folder else None,
         {file.name: file.virtual for file in files},
         {file.name: file.backing for file in files if file.backing is not None},
+        next((file.root for file in files if file.root is not None), None),
     )
 
 

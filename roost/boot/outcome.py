@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,9 +43,26 @@ def mounts(recipe: Recipe) -> dict[str, tuple[str, int]]:
     }
 
 
+def _existing(recipe: Recipe, stopped: Mapping[str, StoppedDisk]) -> dict[str, tuple[str, int]]:
+    """Return where the root of an existing image lies, whose layout the recipe does not say: where accounts are."""
+    disk = disk_named(stopped, recipe.root_disk.name) if recipe.edited else None
+    if disk is None:
+        return {}
+    try:
+        areas = disk.areas()
+    except RoostError:
+        return {}
+    for area in areas:
+        with contextlib.suppress(RoostError):
+            if area.type == "ext" and disk.read(area.number, "/etc/passwd").content is not None:
+                return {"/": (recipe.root_disk.name, area.number)}
+    # One that cannot be read here says so when it is.
+    return {"/": (recipe.root_disk.name, areas[-1].number)} if areas else {}
+
+
 def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str | None) -> FoundFile:
     """Return the file at `path`: of the file system on disk `on`, or wherever the guest mounts it."""
-    places = mounts(recipe)
+    places = {**_existing(recipe, stopped), **mounts(recipe)}
     if on is not None:
         places = {mount: place for mount, place in places.items() if place[0] == on}
     place = place_of(places, path) or ((on, 0, path) if on is not None else None)

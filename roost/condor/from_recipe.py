@@ -70,12 +70,14 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class BuiltFiles:
     """What a build left, by file name: `sizes` in bytes, virtual ones for disks, and the base of each overlay.
 
-    `folder` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay.
+    `folder` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay. `root` is
+    what a kernel taken out of an existing image mounts as its root, where the recipe does not say: `root=UUID=…`.
     """
 
     folder: Path | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     backing: Mapping[str, str] = field(default_factory=dict)
+    root: str | None = None
 
 
 def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles | None = None) -> VirtualMachine:
@@ -85,7 +87,7 @@ def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles
     """
     problems = list(machine_refusals(recipe, hypervisor))
     disks = tuple(vm_disks(recipe, hypervisor).values())
-    kernel = kernel_of(recipe, hypervisor)
+    kernel = kernel_of(recipe, hypervisor, files.root if files is not None else None)
     if files is not None and files.sizes:
         names = [disk.file for disk in disks] + ([kernel.kernel] if kernel else [])
         problems += [

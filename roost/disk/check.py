@@ -42,6 +42,9 @@ KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")
 #: What init needs before it mounts anything; initramfs-tools' initrd mounts /usr, the busybox one only the root.
 BEFORE_FSTAB = ("/bin", "/etc", "/lib", "/lib64", "/sbin")
 
+#: What an existing image brings itself, and what cannot lie on another disk than its own.
+SYSTEM_MOUNTS = ("/boot", "/usr", "/var", "/home", "/opt", "/root", "/srv", "/tmp")
+
 Key = tuple[str | int, ...]
 
 
@@ -88,6 +91,7 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
                     yield Mistake((*place, word), f"two file systems have the {word} {value}")
                 if value is not None:
                     taken.add(value)
+        yield from _existing(recipe, disk, key)
         yield from _table(recipe, disk, key)
         yield from _readonly(disk, key)
     yield from _early(recipe)
@@ -128,7 +132,7 @@ def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
 
 def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
     bios = recipe.kernel.placement != "external" and "kvm" in recipe.hypervisors
-    if bios and not disk.partitions and disk is recipe.root_disk:
+    if bios and not disk.partitions and not disk.existing and disk is recipe.root_disk:
         yield Mistake(
             key,
             "a bare file system has no room for a boot loader, and kvm boots the kernel in the image",
@@ -152,6 +156,19 @@ def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
             error.problem.what,
             f"{error.problem.hint}; MBR ends at {MBR_LIMIT * SECTOR >> 40} TiB",
         )
+
+
+def _existing(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
+    """Yield what an existing image's disk cannot be, and what beside it the recipe cannot say."""
+    if not disk.existing:
+        for index, area in enumerate(disk.areas):
+            if recipe.edited and area.mount in SYSTEM_MOUNTS:
+                what = f"{area.mount} is the existing image's own: another disk there would hide it"
+                yield Mistake((*_place(recipe, disk, index), "mount"), what, "mount it elsewhere")
+        return
+    if disk.overlay and "xen" in recipe.hypervisors:
+        what = "xen reads raw images only: an overlay needs qcow2"
+        yield Mistake((*key, "overlay"), what, "drop `overlay: true`, or take xen out of hypervisors")
 
 
 def _readonly(disk: Disk, key: Key) -> Iterator[Mistake]:

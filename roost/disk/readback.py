@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.disk import readback_boot, readback_packages, readback_table, readback_tree
+from roost.disk import readback_boot, readback_existing, readback_packages, readback_table, readback_tree
 from roost.disk.readback_sealing import sealing
 from roost.disk.readback_table import BIOS_BOOT, SWAP_TYPES, TABLE_BYTES, Table
 from roost.disk.readback_text import head, text
@@ -73,6 +73,8 @@ class _Witness:
     wrong: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    #: The file systems on the disk of an image that existed.
+    seen: list[readback_existing.Seen] = field(default_factory=list)
 
     @property
     def boots(self) -> bool:
@@ -83,6 +85,9 @@ class _Witness:
         """Check the table of a disk; return the file systems it should hold that have a place."""
         head = self.guest.read_device(device, TABLE_BYTES, 0)
         table = readback_table.read(head)
+        if disk.existing:
+            self._existing(disk, device, head)
+            return []
         if not disk.partitions:
             if table.kind is not None:
                 self.wrong.append(f"disk {disk.name} has a partition table ({table.kind}), the recipe promises none")
@@ -108,6 +113,56 @@ class _Witness:
                 self.wrong.append(f"disk {disk.name}, partition {seen.number} is not seen by Linux")
         self.findings.append(f"disk {disk.name}: {table.kind}, {len(places)} partitions")
         return found
+
+    def _existing(self, disk: Disk, device: str, head: bytes) -> None:
+        """Look at the disk of an image that existed: how it is divided is its own."""
+        if self.boots and "kvm" in self.recipe.hypervisors and not any(head[:440]):
+            self.wrong.append(f"disk {disk.name} has no boot loader in its first sectors")
+        if disk.size is not None and self.guest.device_size(device) < disk.size:
+            self.wrong.append(f"disk {disk.name} is smaller than {format_size(disk.size)}")
+        others = {entry for entry in self.guest.devices() if entry != device}
+        self.seen = readback_existing.look(
+            self.guest,
+            [one for one in self.guest.filesystems() if not any(one.startswith(other) for other in others)],
+        )
+
+    def system(self, usable: list[_FileSystem]) -> bool:
+        """Mount the system of an image that existed, with the recipe's disks in it; return whether there is one."""
+        root = readback_existing.root(self.guest, self.seen)
+        if root is None:
+            return False
+        self.guest.mount_readonly(root.device, journal=root.type in _JOURNALLED)
+        lines = readback_boot.mounts(text(self.guest, "/etc/fstab") or "")
+        mounted = {root.device: "/"}
+        for line in sorted(lines, key=lambda line: line.target.count("/")):
+            found = [entry for entry in self.seen if readback_existing.key(line.source) in entry.names]
+            if found and found[0].type != "swap" and found[0].device not in mounted and self.guest.exists(line.target):
+                mounted[found[0].device] = line.target
+                with contextlib.suppress(guestfs.RefusedError):
+                    self.guest.mount_readonly(found[0].device, line.target, journal=found[0].type in _JOURNALLED)
+        names = frozenset(name for entry in self.seen for name in entry.names)
+        names |= {f"uuid={entry.id}".lower() for entry in usable}
+        names |= {f"label={entry.area.label}" for entry in usable if entry.area.label}
+        self.wrong += readback_existing.absent(lines, names)
+        self.facts["filesystems"] += [
+            {
+                "disk": self.recipe.root_disk.name,
+                "type": entry.type,
+                "uuid": entry.uuid,
+                "mount": mounted.get(entry.device),
+            }
+            for entry in self.seen
+        ]
+        self.findings.append(f"root: {shown(root.type)} {shown(root.uuid)} on disk {self.recipe.root_disk.name}")
+        if self.boots:
+            wrong, self.facts["kernels"], finding = readback_existing.boots(
+                self.guest, root.uuid, "/boot" in mounted.values()
+            )
+            self.wrong += wrong
+            self.findings.append(finding)
+        self.mount([entry for entry in usable if entry.area.mount is not None], mounted=True)
+        self.entries(lines, usable)
+        return True
 
     def _promised(self, disk: Disk, index: int, device: str) -> _FileSystem:
         return _FileSystem(disk, index, disk.areas[index], device, filesystem_id(self.recipe, disk, index))
@@ -160,9 +215,8 @@ class _Witness:
             what = f"{format_size(free)} are free, not {format_size(promised.area.free)}"
             self.wrong.append(f"{promised.name}: {what}")
 
-    def mount(self, systems: list[_FileSystem]) -> bool:
-        """Mount the file systems where the guest will; return whether the root is there."""
-        mounted = False
+    def mount(self, systems: list[_FileSystem], *, mounted: bool = False) -> bool:
+        """Mount the file systems where the guest will; return whether the root is there (`mounted`: already)."""
         for promised in sorted(systems, key=lambda entry: entry.area.mount or ""):
             target = promised.area.mount
             if target is None or (target != "/" and not mounted):
@@ -217,6 +271,11 @@ class _Witness:
                 self.wrong.append(f"/etc/fstab mounts {shown(line.source)}, which is on no disk")
             elif known is None and line.filesystem not in readback_boot.PSEUDO | {"squashfs"}:
                 self.wrong.append(f"/etc/fstab names {shown(line.source)}, not a UUID: devices change their names")
+        self.entries(lines, systems)
+        self.findings.append(f"/etc/fstab: {len(lines)} file systems, all present")
+
+    def entries(self, lines: list[readback_boot.Mount], systems: list[_FileSystem]) -> None:
+        """Check that the lines of fstab mount all file systems of the recipe."""
         for entry in systems:
             target = entry.area.mount or ("none" if entry.area.filesystem == "swap" else None)
             if target is None or entry.disk.role == "io":
@@ -228,7 +287,6 @@ class _Witness:
                 mine = [line for line in lines if line.filesystem == "squashfs"]
             if not any(line.target == target or line.filesystem == "swap" == entry.area.filesystem for line in mine):
                 self.wrong.append(f"/etc/fstab does not mount {entry.name} on {target} by UUID={entry.id}")
-        self.findings.append(f"/etc/fstab: {len(lines)} file systems, all present")
 
     def boot(self, systems: list[_FileSystem]) -> None:
         """Check that grub.cfg starts a kernel and an initrd that exist, on this root."""
@@ -298,11 +356,12 @@ def readback(
     log: Path,
     deadline: float = 300.0,
     opened: Guest | None = None,
+    stock: bool = False,
 ) -> ReadBack:
     """Hold the finished disks against their recipe.
 
     `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
-    the recipe's order. Raises `ReadBackError` with all
+    the recipe's order; `stock` asks for an appliance that knows LVM. Raises `ReadBackError` with all
     differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
     """
     missing = [disk.name for disk in recipe.disks if disk.name not in images]
@@ -311,7 +370,11 @@ def readback(
     with contextlib.ExitStack() as stack:
         guest = opened or stack.enter_context(
             guestfs.open_readonly(
-                [images[disk.name] for disk in recipe.disks], accelerator=accelerator, log=log, deadline=deadline
+                [images[disk.name] for disk in recipe.disks],
+                accelerator=accelerator,
+                log=log,
+                deadline=deadline,
+                stock=stock,
             )
         )
         witness = _Witness(recipe, guest)
@@ -338,6 +401,12 @@ def _examine(witness: _Witness) -> None:
     for entry in usable:
         if entry.disk.role == "seed":
             witness.seed(entry)
+    if recipe.edited:
+        if witness.system(usable):
+            witness.tree()
+        else:
+            witness.wrong.append("there is no root file system to look into")
+        return
     root = next((entry for entry in usable if entry.area.mount == "/"), None)
     if root is None or not witness.mount(usable):
         witness.wrong.append("there is no root file system to look into")

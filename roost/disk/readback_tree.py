@@ -12,6 +12,7 @@ from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 
 _WANTS = "/etc/systemd/system/multi-user.target.wants/roost-job.service"
+_OPENRC = "/etc/runlevels/default/roost-job"
 _RUNNER = "/usr/lib/roost/job"
 
 
@@ -26,7 +27,7 @@ def job(guest: Guest, recipe: Recipe) -> Iterator[str]:
     if command is None or command.rstrip("\n") != recipe.job.command:
         yield f"/etc/roost/job/command is not the recipe's '{shown(recipe.job.command)}'"
     inittab = text(guest, "/etc/inittab") or ""
-    started = guest.lstat(_WANTS) is not None and guest.exists(_WANTS)
+    started = any(guest.lstat(link) is not None and guest.exists(link) for link in (_WANTS, _OPENRC))
     if not started and not any(_RUNNER in line for line in inittab.splitlines() if not line.startswith("#")):
         yield "nothing starts the job: no unit is enabled, and no line of /etc/inittab names it"
     program = recipe.job.command.split()[:1]

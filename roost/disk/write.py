@@ -105,6 +105,8 @@ def write_disks(
 ) -> tuple[WrittenDisk, ...]:
     """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
 
+    That of an existing image is left out: it is not written but edited.
+
     `tree` is divided among the mount points (None: nothing is mounted); its times are clamped to `epoch`, in
     seconds since 1970. `wrote` is told of each disk. `reserved` are empty files of `folder`
     that become the disks, by name, if they have the right size. `accelerator` is what libguestfs' appliance runs
@@ -119,6 +121,8 @@ def write_disks(
         scratch = Path(name)
         fillings = fill.prepare(recipe, tree, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
         for disk in recipe.disks:
+            if disk.existing:
+                continue
             path = (reserved or {}).get(disk.name, scratch / f"{disk.name}.raw")
             tools = _Tools(namespace, epoch, log_dir, accelerator)
             areas = [_prepared(recipe, disk, index, fillings, scratch, tools) for index in range(len(disk.areas))]

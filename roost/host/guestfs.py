@@ -35,6 +35,8 @@ _WORKER = Path(__file__).with_name("guestfs_worker.py")
 _CHUNK = 2 << 20
 #: Where libguestfs' sockets lie: a path must stay under 108 bytes (unix(7)), whatever TMPDIR says.
 _SHORT = Path("/tmp")
+#: Where the output of a guest's program goes meanwhile.
+_PRINTED = "/dev/.roost-printed"
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -170,6 +172,54 @@ class Guest:
         seen = self.call("statvfs", folder)
         return int(seen["bavail"]) * int(seen["frsize"])
 
+    def filesystems(self) -> dict[str, str]:
+        """Return what can be mounted and what is known not to be: device → type (`ext4`, `swap`, `LVM2_member`, …)."""
+        return {str(device): str(kind) for device, kind in self.call("list_filesystems").items()}
+
+    def has(self, feature: str) -> bool:
+        """Return whether this appliance has a group of functions, such as `lvm2` (guestfs(3), AVAILABILITY)."""
+        return bool(self.call("feature_available", [feature]))
+
+    def lay(self, tar: Path, folder: str = "/") -> None:
+        """Unpack a tar of the host into a mounted folder. No name in it may lead through a link of the image."""
+        self.call("tar_in", str(tar), folder, xattrs=True)
+
+    def take(self, folder: str, tar: Path, exclude: Sequence[str] = ()) -> None:
+        """Write all below a mounted folder to a tar on the host: owners as numbers, xattrs, device nodes."""
+        self.call("tar_out", folder, str(tar), numericowner=True, xattrs=True, excludes=list(exclude))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file of at most some MiB: a new one, or over an old one, which keeps its owner and mode."""
+        self.call("write", path, {"base64": base64.b64encode(content).decode("ascii")})
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; it is no error if there is none."""
+        self.call("rm_f", path)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder."""
+        self.call("rmdir", path)
+
+    def run(self, script: str, within: float) -> tuple[int, str]:
+        """Run a script with the mounted system's own /bin/sh; return its status and the end of what it printed.
+
+        It runs in the appliance, as root of the mounted system, which has /dev, /proc and /sys meanwhile.
+        """
+        # The appliance's /dev is in memory: what is printed takes no room in the image.
+        words = f"(exec </dev/null >{_PRINTED} 2>&1\n{script}\n)\necho $?\n"
+        status = str(self.ask({"call": "sh", "args": [words]}, within)).strip()
+        try:
+            kept = ["tail", "-c", "60000", _PRINTED, "|", "tr", "-cd", r"'\11\12\40-\176'", ";", "rm", "-f", _PRINTED]
+            printed = str(self.call("debug", "sh", kept))
+        except RefusedError:
+            # Who builds libguestfs can leave `debug` out.
+            printed = ""
+        return int(status) if status.isdigit() else 1, printed
+
+    def network(self, on: bool) -> None:
+        """Give or take the network of an appliance that was opened with one."""
+        self.call("debug", "sh", ["ip", "link", "set", "eth0", "up" if on else "down"])
+
     def unmount_all(self) -> None:
         """Unmount everything."""
         self.call("umount_all")
@@ -244,16 +294,19 @@ def open_readonly(
     accelerator: Literal["kvm", "tcg"],
     log: Path,
     deadline: float = 300.0,
+    stock: bool = False,
 ) -> Iterator[Guest]:
     """Yield the disks of `images` ((path, format) each), opened so that nothing in them can change.
 
     `deadline` is for all of it, in seconds. The appliance boots under KVM only if `accelerator` says that this was
-    proven. A quick appliance that does not start is given up for the stock one, whose whole boot is then in `log`.
+    proven. A quick appliance that does not start is given up for the stock one, whose whole boot is then in `log`;
+    `stock` asks for that one, which also knows LVM.
     """
     for image, _ in images:
         if not os.access(image, os.R_OK):
             raise ImageError(f"{image} does not exist or cannot be read")
-    with _opened(_disks(images, readonly=True), accelerator, log, deadline) as guest:
+    request = {"disks": _disks(images, readonly=True), "memory": MEMORY, "clock": None, "network": False}
+    with _opened(request, accelerator, log, deadline, stock=stock) as guest:
         yield guest
 
 
@@ -266,17 +319,21 @@ def open_writable(
     deadline: float = 1800.0,
     readonly: Sequence[tuple[Path, str]] = (),
     clock: int | None = None,
+    stock: bool = False,
+    network: bool = False,
 ) -> Iterator[Guest]:
     """Yield the disks of `images` as `open_readonly` does, but to be written to: files of roost's own, never a source.
 
     Those of `readonly` follow them, and cannot be written. What is written is on the disks when the block is left
     without an exception. `clock` (seconds since 1970) is where the appliance's clock starts, None is the present.
+    `stock` asks for libguestfs' whole appliance, which also knows LVM; `network`, which needs it, for a network.
     """
     for image, _ in images:
         if not os.access(image, os.R_OK | os.W_OK):
             raise ImageError(f"{image} does not exist or cannot be written")
     disks = _disks(images, readonly=False) + _disks(readonly, readonly=True)
-    with _opened(disks, accelerator, log, deadline, clock) as guest:
+    request = {"disks": disks, "memory": MEMORY, "clock": clock, "network": network}
+    with _opened(request, accelerator, log, deadline, stock=stock or network) as guest:
         yield guest
         guest.unmount_all()
         guest.call("shutdown")
@@ -289,15 +346,12 @@ def _disks(images: Sequence[tuple[Path, str]], *, readonly: bool) -> list[dict[s
 
 
 @contextmanager
-def _opened(
-    disks: list[dict[str, Any]], accelerator: str, log: Path, deadline: float, clock: int | None = None
-) -> Iterator[Guest]:
+def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: float, *, stock: bool) -> Iterator[Guest]:
     ends = time.monotonic() + deadline
-    request = {"disks": disks, "memory": MEMORY, "clock": clock}
     with contextlib.ExitStack() as stack:
         # The appliance is in the cache.
         stack.enter_context(lease.held())
-        quick = appliance.path(log)
+        quick = None if stock else appliance.path(log)
         guest = None
         if quick is not None:
             attempt = contextlib.ExitStack()

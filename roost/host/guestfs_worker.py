@@ -3,7 +3,7 @@
 `roost.host.guestfs` starts it by its path and kills it when the deadline passes. It uses nothing but the standard
 library and libguestfs' own module, since it may run under another Python than roost (the one that has the module).
 
-Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose", "clock"}, then
+Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose", "clock", "network"}, then
 {"call", "args", "options"} each; `clock` is null, or seconds since 1970 at which the appliance's clock starts.
 Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"}. Standard error: the log.
 """
@@ -51,9 +51,10 @@ def _open(request: Any) -> Any:
     handle.set_trace(True)
     handle.set_verbose(bool(request["verbose"]))
     handle.set_memsize(int(request["memory"]))
-    handle.set_network(False)
+    handle.set_network(bool(request.get("network")))
     for disk in request["disks"]:
-        handle.add_drive_opts(disk["path"], format=disk["format"], readonly=bool(disk["readonly"]))
+        options = {} if disk["readonly"] else {"discard": "besteffort"}
+        handle.add_drive_opts(disk["path"], format=disk["format"], readonly=bool(disk["readonly"]), **options)
     if request.get("clock") is not None:
         base = datetime.datetime.fromtimestamp(int(request["clock"]), datetime.timezone.utc)  # noqa: UP017 - another Python
         handle.config("-rtc", base.strftime("base=%Y-%m-%dT%H:%M:%S"))
@@ -72,7 +73,8 @@ def _names(handle: Any, folder: str) -> Any:
 def _call(handle: Any, name: str, arguments: Any, options: Any) -> Any:
     if name == "names":
         return _names(handle, *arguments)
-    return getattr(handle, name)(*arguments, **options)
+    given = [base64.b64decode(one["base64"]) if isinstance(one, dict) else one for one in arguments]
+    return getattr(handle, name)(*given, **options)
 
 
 def main() -> None:

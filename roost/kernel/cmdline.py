@@ -12,18 +12,25 @@ CONSOLES: dict[Hypervisor, tuple[str, ...]] = {
 }
 
 
-def root_parameter(recipe: Recipe) -> str:
-    """Return `root=UUID=…` of the recipe's root file system: right whatever the disk is called."""
+def root_parameter(recipe: Recipe) -> str | None:
+    """Return `root=UUID=…` of the recipe's root file system: right whatever the disk is called.
+
+    None: it is an existing image's own, which is known when it was edited.
+    """
     disk = recipe.root_disk
+    if disk.existing:
+        return None
     index = next(number for number, area in enumerate(disk.areas) if area.mount == "/")
     return f"root=UUID={filesystem_id(recipe, disk, index)}"
 
 
-def command_line(recipe: Recipe, hypervisors: tuple[Hypervisor, ...] | None = None) -> str:
+def command_line(recipe: Recipe, hypervisors: tuple[Hypervisor, ...] | None = None, root: str | None = None) -> str:
     """Return the parameters for a kernel that the given hypervisors (default: the recipe's) start.
 
-    The last console= is /dev/console; Linux takes those that exist, so one line serves both hypervisors.
+    The last console= is /dev/console; Linux takes those that exist, so one line serves both hypervisors. `root` is the
+    parameter of an existing image's root file system.
     """
     chosen = hypervisors or recipe.hypervisors
     consoles = [console for name in ("xen", "kvm") if name in chosen for console in CONSOLES[name]]
-    return " ".join([root_parameter(recipe), "ro", *consoles, *recipe.kernel.parameters])
+    found = root_parameter(recipe) or root
+    return " ".join([*([found] if found else []), "ro", *consoles, *recipe.kernel.parameters])

@@ -128,12 +128,20 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
                 {"name": one["name"], "version": one["version"]} for one in provenance.packages(passed.record)
             ],
             "submit": _submit(passed, images, root, remarks),
-            "kernel": record.facts.get("kernel"),
+            "kernel": _kernel(record.facts),
             "recipe_key": record.keys.get("recipe"),
         }
     )
     sums = layout.sums([item.file for item in items], prefix, layout.sha256(release))
     return Draft(name, chosen, unique, tuple(items), release, sums, signer(sums))
+
+
+def _kernel(facts: Mapping[str, Any]) -> str | None:
+    """Return the release of an image's kernel, by what the build saw."""
+    seen = facts.get("kernel")
+    if isinstance(seen, Mapping):
+        return str(seen["version"])
+    return next((str(one["version"]) for one in facts.get("kernels") or ()), None)
 
 
 def _images(passed: Passed, prefix: str) -> list[ReleaseFile]:

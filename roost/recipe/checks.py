@@ -63,14 +63,37 @@ def mounts(tree: Node) -> Iterator[Problem]:
     yield from _repeated([(mount.rstrip("/") or "/", node) for mount, node in found], "a second file system mounted on")
 
 
+def _bare(disk: Node) -> bool:
+    """Return whether a disk says nothing of what is on it: then it is that of an existing image."""
+    return not any(key in disk.items for key in ("partitions", "filesystem", "mount", "free", "label", "role"))
+
+
+def _source(tree: Node) -> str | None:
+    """Return the kind of the root tree's source: image, debian and so on."""
+    source = tree.items.get("os")
+    return next(iter(source.items), None) if source is not None and len(source.items) == 1 else None
+
+
 def root(tree: Node) -> Iterator[Problem]:
     """Some file system is mounted on /."""
     disks = tree.items.get("disks")
     if disks is None or disks.incomplete or not disks.elements:
         return
+    bare = [disk for disk in disks.elements if _bare(disk) and not disk.incomplete]
+    if bare and _source(tree) not in {"image", None}:
+        for disk in bare:
+            yield Problem("a disk needs partitions, or a filesystem of its own", disk.place)
+        return
     found = _named(tuple(area for disk in disks.elements for area in _areas(disk)), "mount")
-    if not any(mount.strip("/") == "" for mount, _ in found):
+    roots = [node for mount, node in found if mount.strip("/") == ""]
+    if not roots and not bare:
         yield Problem("no file system is mounted on /", disks.place, "give the root's partition `mount: /`")
+    for second in bare[1:]:
+        yield Problem("a second disk without partitions and filesystem: only the image's own has none", second.place)
+    if bare:
+        for node in roots:
+            what = "a second root: the disk without partitions and filesystem is the image's own"
+            yield Problem(what, node.where, "take the root from one of them")
 
 
 def labels(tree: Node) -> Iterator[Problem]:

@@ -60,10 +60,27 @@ class Tarball(Model):
         return self
 
 
-class ExistingImage(Tarball):
-    """Source `image`: a qcow2 or raw image that exists; edited on a copy, never in place."""
+class ExistingImage(Model):
+    """Source `image`: a disk that exists already, of a file, a URL or another recipe; edited on a layer of its own."""
 
+    path: str | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    #: Another recipe, whose root disk it is; that image is built first when it is stale.
+    recipe: Line | None = None
+    #: None: qcow2 if it begins as one, else raw. A raw disk that a stranger wrote is better named so.
     format: DiskFormat | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [key for key in ("path", "url", "recipe") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"an image is exactly one of path, url, recipe; here: {', '.join(named) or 'none'}")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("an image from a URL needs its sha256")
+        if self.recipe is not None and (self.sha256 or self.format):
+            raise ValueError("sha256 and format are those of a file: another recipe's image is known")
+        return self
 
 
 class Os(Model):
@@ -121,7 +138,10 @@ class Partition(Model):
 
 
 class Disk(Model):
-    """One disk: partitions, or one bare file system (then the keys of a partition stand here)."""
+    """One disk: partitions, or one bare file system (then the keys of a partition stand here).
+
+    The root disk of an existing image may have neither: its layout is then the image's own, `size` enlarges it.
+    """
 
     name: Name
     format: DiskFormat = "raw"
@@ -136,6 +156,8 @@ class Disk(Model):
     device: Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]*$")] | None = None
     readonly: bool = False
     role: Literal["io", "seed"] | None = None
+    #: Of an existing image, only what differs from it is the disk; the image itself goes along as its base.
+    overlay: bool = False
 
     @field_validator("name")
     @classmethod
@@ -151,16 +173,25 @@ class Disk(Model):
             raise ValueError(
                 "a disk has partitions, or is one bare file system with filesystem, mount, size or free; not both"
             )
-        if not self.partitions and self.filesystem is None:
+        if self.existing and (self.mount or self.free is not None or self.label):
             raise ValueError("a disk needs partitions, or a filesystem of its own")
+        if self.overlay and not self.existing:
+            raise ValueError("overlay is for the disk of an existing image, which has no partitions or filesystem here")
+        if self.overlay and self.format != "qcow2":
+            raise ValueError("an overlay is qcow2: a raw disk has no base")
         if self.role == "io" and (self.partitions or self.filesystem not in {"ext4", "vfat"}):
             raise ValueError("an io disk is one bare ext4 or vfat file system")
         return self
 
     @property
+    def existing(self) -> bool:
+        """Whether the disk's layout is that of an existing image: the recipe says nothing of it."""
+        return not self.partitions and self.filesystem is None
+
+    @property
     def areas(self) -> tuple[Partition, ...]:
-        """The file systems of the disk: its partitions, or the one bare file system."""
-        if self.partitions:
+        """The file systems of the disk: its partitions, or the one bare file system; none that the recipe knows of."""
+        if self.partitions or self.existing:
             return self.partitions
         return (
             Partition(
@@ -249,8 +280,12 @@ class Recipe(Model):
     @model_validator(mode="after")
     def _one_root(self) -> Self:
         roots = [disk.name for disk in self.disks for area in disk.areas if area.mount == "/"]
-        if len(roots) != 1:
-            raise ValueError(f"exactly one file system is mounted on /; here: {', '.join(roots) or 'none'}")
+        existing = [disk.name for disk in self.disks if disk.existing]
+        if existing and self.os.image is None:
+            raise ValueError(f"disk {existing[0]} needs partitions, or a filesystem of its own")
+        if len(roots) + len(existing) != 1:
+            listed = ", ".join([*roots, *existing]) or "none"
+            raise ValueError(f"exactly one file system is mounted on /; here: {listed}")
         return self
 
     @property
@@ -265,8 +300,13 @@ class Recipe(Model):
 
     @property
     def root_disk(self) -> Disk:
-        """The disk whose file system is mounted on /."""
-        return next(disk for disk in self.disks if any(area.mount == "/" for area in disk.areas))
+        """The disk whose file system is mounted on /, or that of an existing image, which holds its own."""
+        return next(disk for disk in self.disks if disk.existing or any(area.mount == "/" for area in disk.areas))
+
+    @property
+    def edited(self) -> bool:
+        """Whether the image is an existing one that is edited, not a tree that is written to fresh disks."""
+        return self.root_disk.existing
 
     @property
     def commands(self) -> tuple[Command, ...]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roost.rootfs import sealing
+from roost.rootfs import accounts, sealing
 
 _MS_NOSUID, _MS_NODEV, _MS_BIND = 2, 4, 4096
 _CLONE_NEWNET = 0x40000000
@@ -86,23 +86,24 @@ def unpack(overlay: tarfile.TarFile) -> None:
 
 def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
     """Add an account with its keys, and with a password only if the plan has its hash; as useradd(8) would."""
-    name, home = user["name"], f"/home/{user['name']}"
     passwd, group, shadow = Path("/etc/passwd"), Path("/etc/group"), Path("/etc/shadow")
-    accounts = [line.split(":") for line in passwd.read_text().splitlines()]
-    if any(account[0] == name for account in accounts):
-        raise FailedError(f"the tree has a user {name} already", "users", number_in_recipe, "name")
-    number = max([999, *(int(account[2]) for account in accounts if 1000 <= int(account[2]) < 60000)]) + 1
-    groups = [line.split(":") for line in group.read_text().splitlines()]
-    for wanted in user["groups"]:
-        found = next((entry for entry in groups if entry[0] == wanted), None)
-        if found is None:
-            raise FailedError(f"the tree has no group {wanted} for user {name}", "users", number_in_recipe, "groups")
-        found[3] = ",".join([*filter(None, found[3].split(",")), name])
-    groups.append([name, "x", str(number), ""])
-    group.write_text("".join(":".join(entry) + "\n" for entry in groups))
-    passwd.write_text(passwd.read_text() + f"{name}:x:{number}:{number}::{home}:{user['shell']}\n")
-    # `*` is no password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
-    shadow.write_text(shadow.read_text() + f"{name}:{user['password'] or '*'}:{days}:0:99999:7:::\n")
+    try:
+        added = accounts.add(
+            passwd.read_text(),
+            group.read_text(),
+            shadow.read_text(),
+            user["name"],
+            shell=user["shell"],
+            groups=user["groups"],
+            password=user["password"],
+            days=days,
+        )
+    except accounts.AccountError as error:
+        raise FailedError(str(error), "users", number_in_recipe, error.field) from error
+    passwd.write_text(added.passwd)
+    group.write_text(added.group)
+    shadow.write_text(added.shadow)
+    number, home = added.number, added.home
     folder = Path(home)
     folder.mkdir(parents=True, exist_ok=True)
     skeleton = Path("/etc/skel")

@@ -137,6 +137,16 @@ def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
         raise RecipeError(problems)
 
 
+def mounted_elsewhere(recipe: Recipe) -> list[str]:
+    """Return the folders on which disks other than the root's are mounted, where the root is an existing image's."""
+    return [area.mount for disk in recipe.disks for area in disk.areas if area.mount is not None]
+
+
+def below(path: str, mounts: Sequence[str]) -> bool:
+    """Return whether a path is on one of these mounts."""
+    return any(path == mount or path.startswith(f"{mount}/") for mount in mounts)
+
+
 def _item(entry: File, mode: int, data: bytes) -> Item:
     return Item(entry.path, mode, data, owner=entry.owner, group=entry.group)
 

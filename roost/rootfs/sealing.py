@@ -76,7 +76,7 @@ def seal(kept: Collection[str], accounts: Collection[str], root: Path = Path("/"
     if not resolv.is_symlink() and RESOLV_CONF not in kept:
         resolv.unlink(missing_ok=True)
     for path in (root / "var/log").rglob("*"):
-        if stat.S_ISREG(path.lstat().st_mode) and not _is_kept(root, path, kept):
+        if stat.S_ISREG(path.lstat().st_mode) and not is_kept(f"/{path.relative_to(root)}", kept):
             path.unlink()
     lock_passwords(root, accounts)
 
@@ -84,14 +84,13 @@ def seal(kept: Collection[str], accounts: Collection[str], root: Path = Path("/"
 def _remove(root: Path, patterns: Iterable[str], kept: Collection[str]) -> None:
     for pattern in patterns:
         for path in root.glob(pattern[1:]):
-            if _is_kept(root, path, kept):
+            if is_kept(f"/{path.relative_to(root)}", kept):
                 continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _is_kept(root: Path, path: Path, kept: Collection[str]) -> bool:
-    """Return whether the recipe put it there, or something below it."""
-    name = f"/{path.relative_to(root)}"
+def is_kept(name: str, kept: Collection[str]) -> bool:
+    """Return whether the recipe put a path there, or something below it."""
     return any(one == name or one.startswith(f"{name}/") or name.startswith(f"{one}/") for one in kept)
 
 
@@ -102,10 +101,17 @@ def lock_passwords(root: Path, accounts: Collection[str]) -> None:
         if not path.is_file():
             continue
         text = path.read_text(errors="surrogateescape")
-        lines = [_locked(line, accounts, shadow.is_file() and path is passwd) for line in text.splitlines()]
-        locked = "".join(f"{line}\n" for line in lines)
-        if locked != text:
-            path.write_text(locked, errors="surrogateescape")
+        changed = locked(text, accounts, shadowed=shadow.is_file() and path is passwd)
+        if changed != text:
+            path.write_text(changed, errors="surrogateescape")
+
+
+def locked(text: str, accounts: Collection[str], *, shadowed: bool) -> str:
+    """Return a passwd(5) or shadow(5) in which only `accounts` have a password, and none is entered without one.
+
+    `shadowed` says that it is a passwd(5) beside which there is a shadow(5).
+    """
+    return "".join(f"{_locked(line, accounts, shadowed)}\n" for line in text.splitlines())
 
 
 def _locked(line: str, accounts: Collection[str], shadowed: bool) -> str:

@@ -1,0 +1,92 @@
+"""The header of a qcow2 image, read before any tool is: it can name other files of the host. Pure.
+
+(QEMU, docs/interop/qcow2.rst: all numbers are big-endian; the backing file's name is no C string.)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAGIC = b"QFI\xfb"
+#: Bytes that hold all that is looked at: the header, its extensions and the name of the backing file lie in the
+#: first cluster, and QEMU takes no name longer than 1023.
+HEAD = 64 << 10
+EXTERNAL_DATA, DIRTY, CORRUPT = 1 << 2, 1 << 0, 1 << 1
+#: QEMU's own bound on the table of tables (block/qcow2.h, QCOW_MAX_L1_SIZE), in bytes.
+L1_LIMIT = 32 << 20
+#: The largest disk that is taken: what ext4 and xfs on x86 reach in practice is far below.
+LARGEST = 256 << 40
+_HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
+_BACKING_FORMAT = 0xE2792ACA
+
+
+class NotQcow2Error(ValueError):
+    """It is no qcow2 image that QEMU would open; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a qcow2 image says of itself; `size` is what a guest sees, in bytes."""
+
+    version: int
+    size: int
+    backing: str | None
+    backing_format: str | None
+    encrypted: bool
+    external_data: bool
+    corrupt: bool
+
+
+def is_qcow2(head: bytes) -> bool:
+    """Return whether a file begins as a qcow2 image does."""
+    return head[:4] == MAGIC
+
+
+def read(head: bytes) -> Header:
+    """Return the header in the first bytes of an image (`HEAD` of them); raise `NotQcow2Error` for what is none."""
+    if len(head) < _HEADER.size or not is_qcow2(head):
+        raise NotQcow2Error("it is no qcow2 image")
+    fields = _HEADER.unpack_from(head)
+    _, version, at, length, cluster_bits, size, crypt, l1_size, _, _, _, _, _ = fields
+    if version not in (2, 3):
+        raise NotQcow2Error(f"qcow2 has no version {version}")
+    if not 9 <= cluster_bits <= 21:
+        raise NotQcow2Error(f"qcow2 has no clusters of 2^{cluster_bits} bytes")
+    if not 0 < size <= LARGEST:
+        raise NotQcow2Error(f"a disk of {size} bytes is not to be had")
+    # An entry of the table stands for a cluster full of 8-byte entries, each of them for a cluster.
+    needed = -(-size // (1 << (2 * cluster_bits - 3)))
+    if l1_size * 8 > L1_LIMIT or l1_size < needed:
+        raise NotQcow2Error(f"its table of {l1_size} entries does not fit a disk of {size} bytes")
+    incompatible = struct.unpack_from(">Q", head, 72)[0] if version == 3 and len(head) >= 104 else 0
+    backing = None
+    if at or length:
+        if not at or length > 1023 or at + length > len(head):
+            raise NotQcow2Error("the name of its backing file lies outside of its header")
+        backing = head[at : at + length].decode("utf-8", "replace")
+    extensions = dict(_extensions(head, version))
+    kind = extensions.get(_BACKING_FORMAT)
+    return Header(
+        version,
+        size,
+        backing,
+        kind.decode("utf-8", "replace") if kind is not None else None,
+        crypt != 0,
+        bool(incompatible & EXTERNAL_DATA),
+        bool(incompatible & CORRUPT),
+    )
+
+
+def _extensions(head: bytes, version: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the header's extensions: type, length, data padded to 8 bytes each, until type 0."""
+    at = struct.unpack_from(">I", head, 100)[0] if version == 3 and len(head) >= 104 else 72
+    while at + 8 <= len(head):
+        kind, length = struct.unpack_from(">II", head, at)
+        if kind == 0:
+            return
+        if at + 8 + length > len(head):
+            raise NotQcow2Error("an extension of its header is cut off")
+        yield kind, head[at + 8 : at + 8 + length]
+        at += 8 + -(-length // 8) * 8

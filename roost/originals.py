@@ -1,0 +1,113 @@
+"""The original of an image that is edited: where the recipe says it is, and what is wrong with that.
+
+Another recipe's image is built first when it is stale; what it is made of is then part of what is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost import cache, manifest
+from roost.disk import existing
+from roost.errors import ImageError, Problem, RecipeError
+from roost.events import Stages
+from roost.host import download, paths
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.recipe.model import ExistingImage
+from roost.rootfs import image
+from roost.rootfs.image import Image
+
+_WHERE = ("os", "image")
+
+
+def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield what is wrong with a recipe's original and can be seen without building or fetching anything."""
+    source = loaded.recipe.os.image
+    if source is None:
+        return
+    if loaded.recipe.edited and loaded.recipe.kernel.use is not None:
+        what = "an existing image starts its own kernel: none is added to it"
+        yield loaded.problem(("kernel", "use"), what, "leave `use` out, or give the root disk partitions")
+    if loaded.recipe.edited and loaded.recipe.kernel.initrd is not None:
+        what = "an existing image has its own initrd: none is made for it"
+        yield loaded.problem(("kernel", "initrd"), what, "leave `initrd` out, or give the root disk partitions")
+    if loaded.recipe.edited:
+        for number, command in enumerate(loaded.recipe.commands):
+            if command.network:
+                what = "a command that runs in an existing image has no network"
+                yield loaded.problem(("run", number), what, "use `first_boot`, or give the root disk partitions")
+    if source.path is not None:
+        path = loaded.folder / source.path
+        try:
+            if path.is_file():
+                size = existing.look(path, source.format).size
+                yield from _smaller(loaded, size)
+        except ImageError as error:
+            yield loaded.problem((*_WHERE, "path"), error.problem.what, error.problem.hint)
+    if source.recipe is not None:
+        yield from _parents(loaded, source.recipe)
+
+
+def _smaller(loaded: Loaded, size: int) -> Iterator[Problem]:
+    for number, disk in enumerate(loaded.recipe.disks):
+        if disk.existing and disk.size is not None and disk.size < size:
+            what = f"the image's disk has {size} bytes: it cannot be made smaller"
+            yield loaded.problem(("disks", number, "size"), what, "leave size out")
+
+
+def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
+    """Yield what is wrong with the recipes that this one stands on."""
+    seen = [loaded.recipe.name]
+    following: str | None = name
+    while following is not None:
+        try:
+            parent = loader.load(following, paths.project_root()).recipe
+        except RecipeError as error:
+            first = error.problems[0]
+            yield loaded.problem((*_WHERE, "recipe"), f"the recipe {following}: {first}")
+            return
+        if parent.name in seen:
+            circle = " → ".join([*seen, parent.name])
+            yield loaded.problem((*_WHERE, "recipe"), f"recipes stand on each other in a circle: {circle}")
+            return
+        seen.append(parent.name)
+        following = parent.os.image.recipe if parent.os.image is not None else None
+
+
+def locate(loaded: Loaded, stages: Stages) -> Image:
+    """Return the original of an image, fetched or built if need be, and looked at."""
+    source = loaded.recipe.os.image
+    assert source is not None
+    if source.recipe is not None:
+        return _built(loaded, source.recipe, stages)
+    key = "path" if source.path is not None else "url"
+    try:
+        found = image.of_file(_file(loaded, source, stages), source.format)
+    except ImageError as error:
+        raise loaded.error((*_WHERE, key), error.problem.what, error.problem.hint) from error
+    if source.sha256 is not None and source.sha256 != found.sha256:
+        what = f"the sha256 of {found.original.path.name} is {found.sha256}"
+        raise loaded.error((*_WHERE, "sha256"), what, "is it the right file?")
+    return found
+
+
+def _file(loaded: Loaded, source: ExistingImage, stages: Stages) -> Path:
+    if source.path is not None:
+        return loaded.folder / source.path
+    assert source.url is not None and source.sha256 is not None
+    where = loaded.where((*_WHERE, "url"))
+    return download.fetch(source.url, source.sha256, cache.default(), stages.events, where=where)
+
+
+def _built(loaded: Loaded, name: str, stages: Stages) -> Image:
+    from roost import pipeline
+
+    parent = loader.load(name, paths.project_root()).recipe
+    with stages.stage("parent", parent.name):
+        built = pipeline.build(name, events=stages.events)
+    record = manifest.read(built.folder)
+    if record is None:
+        raise ImageError(f"the build of {parent.name} is gone", hint=f"inv build {name}")
+    return image.of_build(built.folder, parent.root_disk.name, record)

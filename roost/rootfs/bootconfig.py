@@ -1,0 +1,152 @@
+"""What an existing image's boot loader says to its kernels, with words added that it lacks. Pure: text in, text out.
+
+grub.cfg and what grub-mkconfig makes it from, entries of the Boot Loader Specification, extlinux and syslinux. Words
+that are there are left as they are; a parameter of the same name with another value is the image's own choice, but for
+console=, of which there can be several, the last of them being /dev/console.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+#: Where boot loaders keep their configuration, by what edits it; `*` is any name in a folder.
+GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+GRUB_DEFAULTS = "/etc/default/grub"
+BLS = "/boot/loader/entries"
+SYSLINUX = (
+    "/boot/extlinux/extlinux.conf",
+    "/boot/extlinux.conf",
+    "/extlinux.conf",
+    "/boot/syslinux/syslinux.cfg",
+    "/syslinux.cfg",
+)
+_KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi)\s+\S+)(.*)$")
+_SCREEN = re.compile(r"^(\s*)(insmod\s+(?:all_video|gfxterm\w*|vbe|vga|video_\w+|efi_\w+|ieee1275_fb)\s*)$")
+_OUTPUT = re.compile(r"^(\s*)terminal_output\s+(?:gfxterm|console)\s*$")
+_SERIAL = "serial --unit=0 --speed=115200"
+_DEFAULT = re.compile(r"""^(\s*GRUB_CMDLINE_LINUX=)(["']?)(.*?)\2\s*$""")
+_OPTIONS = re.compile(r"^(options\s)(.*)$")
+_APPEND = re.compile(r"^(\s*append\s)(.*)$", re.IGNORECASE)
+_KERNEL_LABEL = re.compile(r"^\s*(kernel|linux)\s+\S+", re.IGNORECASE)
+
+
+def missing(line: str, words: Sequence[str]) -> list[str]:
+    """Return those words that a command line lacks."""
+    there = line.split()
+    names = {word.partition("=")[0] for word in there}
+    lacking = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "console":
+            # console=ttyS0 and console=ttyS0,115200n8 are the same line.
+            device = value.partition(",")[0]
+            known = any(re.match(rf"console={re.escape(device)}(,|$)", one) for one in there)
+        else:
+            known = word in there or (bool(equals) and name in names)
+        if not known:
+            lacking.append(word)
+    return lacking
+
+
+def _added(line: str, words: Sequence[str]) -> str:
+    return " ".join([line.rstrip(), *missing(line, words)]).lstrip() if missing(line, words) else line
+
+
+def grub(text: str, words: Sequence[str]) -> str:
+    """Return a grub.cfg whose kernels get the words too. A line that goes on behind a backslash is one line."""
+    lines: list[str] = []
+    for line in _logical(text):
+        found = _KERNEL.match(line.replace("\\\n", " "))
+        lacking = missing(found[2], words) if found else []
+        lines.append(f"{line.rstrip()} {' '.join(lacking)}" if lacking else line)
+    return "\n".join(lines)
+
+
+def grub_on_serial(text: str) -> str:
+    """Return a grub.cfg for a machine without a graphics card, which HTCondor's is: GRUB looks for none, and speaks
+    on the serial line. Looking for one, it hangs."""
+    lines = [_SCREEN.sub(r"\1true # no screen: \2", line) for line in text.split("\n")]
+    lines = [re.sub(r"\bgfxpayload=keep\b", "gfxpayload=text", line) for line in lines]
+    found = [number for number, line in enumerate(lines) if _OUTPUT.match(line)]
+    for number in found:
+        lines[number] = _OUTPUT.sub(r"\1terminal_output console serial", lines[number])
+    if _SERIAL not in text:
+        lines.insert(
+            0, f"{_SERIAL}\nterminal_input console serial" + ("" if found else "\nterminal_output console serial")
+        )
+    return "\n".join(lines)
+
+
+def grub_defaults_on_serial(text: str) -> str:
+    """Return an /etc/default/grub from which a grub.cfg like that of `grub_on_serial` is made."""
+    wanted = {
+        "GRUB_TERMINAL": '"console serial"',
+        "GRUB_SERIAL_COMMAND": f'"{_SERIAL}"',
+        "GRUB_GFXPAYLOAD_LINUX": "text",
+    }
+    lines = [line for line in text.split("\n") if line.partition("=")[0].strip() not in wanted]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join([*lines, *(f"{key}={value}" for key, value in wanted.items())]) + "\n"
+
+
+def _logical(text: str) -> list[str]:
+    """Return the lines of a script, each with its continuations."""
+    joined: list[str] = []
+    for line in text.split("\n"):
+        if joined and re.search(r"(?<!\\)(\\\\)*\\$", joined[-1]):
+            joined[-1] += f"\n{line}"
+        else:
+            joined.append(line)
+    return joined
+
+
+def grub_defaults(text: str, words: Sequence[str]) -> str:
+    """Return an /etc/default/grub that gives the words to every kernel when grub.cfg is made anew."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        found = _DEFAULT.match(line)
+        if found and not missing(found[3], words):
+            return text
+        if found:
+            quote = found[2] or '"'
+            lines[number] = f"{found[1]}{quote}{_added(found[3], words)}{quote}"
+            return "\n".join(lines)
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return f'{text}GRUB_CMDLINE_LINUX="{" ".join(words)}"\n'
+
+
+def bls(text: str, words: Sequence[str]) -> str:
+    """Return an entry of the Boot Loader Specification whose options have the words; GRUB adds its own to them."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        found = _OPTIONS.match(line)
+        if found:
+            lines[number] = found[1] + _added(found[2], words)
+            return "\n".join(lines)
+    return f"{text.rstrip(chr(10))}\noptions {' '.join(words)}\n"
+
+
+def syslinux(text: str, words: Sequence[str]) -> str:
+    """Return an extlinux.conf or syslinux.cfg whose APPEND lines have the words."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        found = _APPEND.match(line)
+        if found:
+            lines[number] = found[1] + _added(found[2], words)
+    if not any(_APPEND.match(line) for line in lines):
+        kernels = [number for number, line in enumerate(lines) if _KERNEL_LABEL.match(line)]
+        for number in reversed(kernels):
+            lines.insert(number + 1, f"  APPEND {' '.join(words)}")
+    return "\n".join(lines)
+
+
+def has_serial(text: str) -> bool:
+    """Return whether a configuration speaks of the first serial line as a console of its kernels."""
+    return any(
+        re.search(r"(^|\s|\"|')console=ttyS0(,|\s|\"|'|$)", line)
+        for line in text.split("\n")
+        if not line.lstrip().startswith("#")
+    )

@@ -1,0 +1,64 @@
+"""Does the kernel of an existing image start on the recipe's disks? Judged as that of a tree, with what is taken out.
+
+Only what the judgement needs leaves the image: the kernel, its initrd, its configuration, and what depmod(8) lists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roost.host.guestfs import Guest, RefusedError
+from roost.kernel import check, contents, cpio, facts
+from roost.kernel.facts import Facts
+from roost.kernel.inspect import KernelFiles
+from roost.recipe.loader import Loaded
+
+_LISTS = ("modules.dep", "modules.builtin", "modules.builtin.modinfo", "modules.order")
+_FOLDERS = ("/usr/lib/modules", "/lib/modules")
+
+
+def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tuple[Facts | None, list[str]]:
+    """Return the kernel's facts and notes on it; raise `KernelRefusalError` with all that keeps it from starting.
+
+    Of a kernel that is none for x86, or has no list of modules, nothing is known.
+    """
+    tree = work / "kernel"
+    taken = [kernel.kernel, f"/boot/config-{kernel.version}", *([kernel.initrd] if kernel.initrd else [])]
+    for path in taken:
+        _take(guest, path, tree)
+    modules = next((f"{folder}/{kernel.version}" for folder in _FOLDERS if _lists(guest, folder, kernel)), None)
+    for name in _LISTS if modules is not None else ():
+        _take(guest, f"{modules}/{name}", tree, f"/lib/modules/{kernel.version}/{name}")
+    found = facts.in_tree(tree, kernel.kernel)
+    if found is None or modules is None:
+        return None, [
+            f"whether kernel {kernel.version} starts on these disks cannot be seen: it has no list of modules"
+        ]
+    initrd, bad = None, None
+    if kernel.initrd is not None:
+        try:
+            initrd = contents.read(tree / kernel.initrd[1:])
+        except (cpio.BadInitrdError, OSError) as error:
+            bad = str(error)
+    xen = "xen" in loaded.recipe.hypervisors
+    seen = check.Seen(
+        found.facts(look=xen), found.modules, lambda path: guest.exists(f"{modules}/{path}"), None, initrd, bad
+    )
+    judged = check.check(loaded.recipe, seen, loaded.where)
+    if judged.problems:
+        raise check.KernelRefusalError(judged.problems)
+    return seen.facts, list(judged.notes)
+
+
+def _lists(guest: Guest, folder: str, kernel: KernelFiles) -> bool:
+    return guest.exists(f"{folder}/{kernel.version}/modules.dep")
+
+
+def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:
+    """Copy a file of the image, links followed inside of it, to the same place in a folder; none is no error."""
+    target = tree / (to or path)[1:]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        guest.call("download", path, str(target))
+    except RefusedError:
+        target.unlink(missing_ok=True)

@@ -1,0 +1,196 @@
+"""The system in an existing image: which file system is its root, and what it mounts where, found through libguestfs.
+
+libguestfs' own inspection runs what it knows of hundreds of systems; here a root is what looks like one: a file system
+with /etc, and with /usr or /sbin/init. What else belongs to it, its fstab says.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from roost.errors import HostError, ImageError
+from roost.host.guestfs import Guest, RefusedError
+from roost.recipe.words import listed, shown
+
+#: What holds no files, in libguestfs' and blkid's words.
+NO_FILES = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS", "linux_raid_member", "BitLocker"})
+#: File systems whose journal a read-only mount would replay.
+JOURNALLED = frozenset({"ext3", "ext4"})
+#: Parts of a system that must be there to change it.
+ESSENTIAL = ("/usr", "/etc", "/var")
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file system of the image: its device for libguestfs, its type, and where the system mounts it."""
+
+    device: str
+    type: str
+    mount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the image's fstab(5)."""
+
+    source: str
+    mount: str
+    type: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system: its parts, the root first, and what its fstab names that is on no disk of the image."""
+
+    parts: tuple[Part, ...]
+    absent: tuple[str, ...]
+
+    @property
+    def root(self) -> Part:
+        """The root file system."""
+        return self.parts[0]
+
+
+class NeedsLvmError(ImageError):
+    """The root is on LVM, and this appliance does not know LVM."""
+
+
+def find(guest: Guest) -> System:
+    """Return the one system of the opened disks; nothing is mounted then. Raises `ImageError` when there is not one."""
+    systems = guest.filesystems()
+    locked = [device for device, kind in systems.items() if kind in {"crypto_LUKS", "BitLocker"}]
+    if locked:
+        what = f"the image is encrypted ({', '.join(map(shown, sorted(locked)))}): roost has no key to it"
+        raise ImageError(what, hint="an execution point has none either: decrypt it, or use another image")
+    candidates = {device: kind for device, kind in systems.items() if kind not in NO_FILES}
+    roots = [device for device, kind in candidates.items() if _is_root(guest, device, kind)]
+    if not roots:
+        if "LVM2_member" in systems.values():
+            if not guest.has("lvm2"):
+                raise NeedsLvmError("the image's root is on LVM, which this appliance of libguestfs does not know")
+            raise ImageError("the image's volume group has no root file system")
+        kinds = listed(sorted({shown(kind) for kind in systems.values()} - {"unknown"})) or "nothing known"
+        raise ImageError(
+            f"the image has no root file system: no /etc with /usr or /sbin/init beside it (found: {kinds})",
+            hint="is it the disk that the system starts from?",
+        )
+    if len(roots) > 1:
+        names = ", ".join(shown(device) for device in roots)
+        raise ImageError(f"the image has {len(roots)} root file systems ({names})", hint="use one with a single system")
+    (root,) = roots
+    _mount(guest, root, "/", candidates[root], readonly=True)
+    try:
+        lines = fstab(_read(guest, "/etc/fstab"))
+    finally:
+        guest.unmount_all()
+    return _parts(guest, Part(root, candidates[root], "/"), lines, candidates)
+
+
+def _is_root(guest: Guest, device: str, kind: str) -> bool:
+    try:
+        _mount(guest, device, "/", kind, readonly=True)
+    except RefusedError:
+        return False
+    try:
+        there = {path: guest.lstat(path) for path in ("/etc", "/usr", "/sbin/init")}
+        folders = [path for path in ("/etc", "/usr") if (seen := there[path]) is not None and stat.S_ISDIR(seen.mode)]
+        return "/etc" in folders and ("/usr" in folders or there["/sbin/init"] is not None)
+    finally:
+        guest.unmount_all()
+
+
+def _parts(guest: Guest, root: Part, lines: list[Line], systems: Mapping[str, str]) -> System:
+    names = {name: device for device in systems for name in _names(guest, device)}
+    parts, absent = [root], []
+    for line in sorted(lines, key=lambda line: line.mount.count("/")):
+        if not line.mount.startswith("/") or line.mount == "/" or not _on_a_disk(line):
+            continue
+        device = names.get(line.source)
+        if device is None:
+            absent.append(line.source)
+            if any(line.mount == folder for folder in ESSENTIAL):
+                raise ImageError(
+                    f"the system in the image has its {line.mount} on {shown(line.source)}, which is not in the image",
+                    hint="use an image that holds the whole system",
+                )
+        elif device != root.device and not any(part.device == device for part in parts):
+            parts.append(Part(device, systems[device], line.mount))
+    return System(tuple(parts), tuple(absent))
+
+
+def _on_a_disk(line: Line) -> bool:
+    """Return whether a line names a file system of a disk, and no other machine, no folder, no pseudo file system."""
+    return "=" in line.source or line.source.startswith("/dev/")
+
+
+def _names(guest: Guest, device: str) -> Iterator[str]:
+    """Yield how an fstab can name a file system: by UUID, LABEL and so on, and by the devices that disks have."""
+    seen = guest.blkid(device)
+    for key, name in (("UUID", "UUID"), ("LABEL", "LABEL"), ("PART_ENTRY_UUID", "PARTUUID"), ("PARTUUID", "PARTUUID")):
+        if seen.get(key):
+            yield f"{name}={seen[key]}"
+            yield f"/dev/disk/by-{name.lower()}/{seen[key]}"
+    yield device
+    number = re.fullmatch(r"/dev/sda(\d*)", device)
+    if number:
+        yield from (f"/dev/{disk}{number[1]}" for disk in ("vda", "xvda", "hda"))
+    volume = re.fullmatch(r"/dev/([^/]+)/([^/]+)", device)
+    if volume:
+        # device-mapper doubles a dash in a name.
+        yield f"/dev/mapper/{volume[1].replace('-', '--')}-{volume[2].replace('-', '--')}"
+
+
+def fstab(text: str) -> list[Line]:
+    """Return the lines of an fstab, octal escapes and quotes resolved."""
+    lines = []
+    for line in text.split("\n"):
+        fields = line.split()
+        if len(fields) >= 3 and not fields[0].startswith("#"):
+            source, mount, kind = (_unescaped(field) for field in fields[:3])
+            options = tuple(fields[3].split(",")) if len(fields) > 3 else ()
+            key, equals, value = source.partition("=")
+            if key in {"UUID", "PARTUUID"}:
+                value = value.lower()
+            lines.append(Line(f"{key}{equals}{value.strip(chr(34))}", mount.rstrip("/") or "/", kind, options))
+    return lines
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
+
+
+def _read(guest: Guest, path: str) -> str:
+    seen = guest.stat(path)
+    if seen is None or not stat.S_ISREG(seen.mode):
+        return ""
+    return guest.read(path, min(seen.size, _LIMIT)).decode("utf-8", "replace")
+
+
+def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
+    """Mount a system's parts where it does; raise `ImageError` when one cannot be."""
+    for part in system.parts:
+        try:
+            if part.mount != "/" and not guest.exists(part.mount):
+                continue
+            _mount(guest, part.device, part.mount, part.type, readonly=readonly)
+        except RefusedError as refused:
+            unsupported = "unknown filesystem type" in refused.problem.what
+            if unsupported:
+                what = f"libguestfs' appliance does not know {shown(part.type)}, which the image has on {part.mount}"
+                raise HostError(what, hint="use an image with ext4, xfs or btrfs") from refused
+            raise ImageError(
+                f"the image's {part.mount} ({shown(part.type)}) cannot be mounted: {refused.problem.what}",
+                hint="was it shut down cleanly? Check the file system",
+            ) from refused
+
+
+def _mount(guest: Guest, device: str, folder: str, kind: str, *, readonly: bool) -> None:
+    if readonly:
+        guest.mount_readonly(device, folder, journal=kind in JOURNALLED)
+    else:
+        guest.mount(device, folder)

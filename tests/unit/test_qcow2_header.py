@@ -1,0 +1,146 @@
+"""The header of a stranger's qcow2: read before any tool is, and what it must not say."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roost.disk import existing, qcow2_header
+from roost.disk.qcow2_header import NotQcow2Error
+from roost.errors import ImageError
+
+
+def _create(path: Path, *options: str, size: str | None = "8M") -> Path:
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", *options, str(path), *([size] if size else [])]
+    subprocess.run(argv, check=True, cwd=path.parent)
+    return path
+
+
+def _patched(path: Path, offset: int, data: bytes) -> Path:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    return path
+
+
+@pytest.mark.parametrize("compat", ["0.10", "1.1"])
+def test_what_qemu_img_writes(tmp_path: Path, compat: str) -> None:
+    image = _create(tmp_path / "a.qcow2", "-o", f"compat={compat}")
+    header = qcow2_header.read(image.read_bytes()[: qcow2_header.HEAD])
+    assert header == qcow2_header.Header(2 if compat == "0.10" else 3, 8 << 20, None, None, False, False, False)
+    assert existing.look(image) == existing.Original(image, "qcow2", 8 << 20)
+    existing.check(existing.look(image), tmp_path / "log")
+
+
+def test_every_cluster_size(tmp_path: Path) -> None:
+    for size in ("512", "64k", "2M"):
+        image = _create(tmp_path / f"{size}.qcow2", "-o", f"cluster_size={size}", size="1G")
+        assert existing.look(image).size == 1 << 30
+
+
+def test_a_raw_disk_is_raw_whatever_is_in_it(tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(bytes(1 << 20))
+    assert existing.look(raw) == existing.Original(raw, "raw", 1 << 20)
+    raw.write_bytes(_create(tmp_path / "a.qcow2").read_bytes())
+    assert existing.look(raw).format == "qcow2"
+    assert existing.look(raw, "raw") == existing.Original(raw, "raw", -(-raw.stat().st_size // 512) * 512)
+
+
+def _refused(image: Path, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        existing.look(image)
+
+
+@pytest.mark.parametrize(
+    "backing",
+    [
+        "/etc/passwd",
+        'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/shadow"}}',
+        "nbd://127.0.0.1/x",
+        "../base-0123456789ab.qcow2",
+        "base-0123456789ab.qcow2",
+        "base-0123456789AB.qcow2",
+    ],
+)
+def test_a_backing_file_of_a_stranger_is_refused(tmp_path: Path, backing: str) -> None:
+    image = _create(tmp_path / "a.qcow2", "-u", "-b", backing, "-F", "raw")
+    _refused(image, "stands on")
+    image = _create(tmp_path / "b.qcow2", "-u", "-b", backing, "-F", "qcow2")
+    _refused(image, "stands on")
+
+
+def test_our_own_base_is_known_by_its_sum(tmp_path: Path) -> None:
+    base = _create(tmp_path / "b")
+    digest = subprocess.run(["sha256sum", base], check=True, capture_output=True, text=True).stdout[:12]
+    named = base.rename(tmp_path / f"base-{digest}.qcow2")
+    image = _create(tmp_path / "a.qcow2", "-b", named.name, "-F", "qcow2", size=None)
+    assert existing.look(image).base == named
+    _patched(named, 200_000, b"changed")
+    _refused(image, "is not what its name says")
+    named.unlink()
+    _refused(image, "which is not beside it")
+    named.symlink_to("/etc/passwd")
+    _refused(image, "which is not beside it")
+
+
+def test_a_base_that_stands_on_something_is_none(tmp_path: Path) -> None:
+    base = _create(tmp_path / "b", "-u", "-b", "/etc/passwd", "-F", "raw")
+    digest = subprocess.run(["sha256sum", base], check=True, capture_output=True, text=True).stdout[:12]
+    base.rename(tmp_path / f"base-{digest}.qcow2")
+    _refused(_create(tmp_path / "a.qcow2", "-u", "-b", f"base-{digest}.qcow2", "-F", "qcow2"), "stands on another file")
+
+
+def test_a_data_file_and_a_secret_are_refused(tmp_path: Path) -> None:
+    image = _create(tmp_path / "a.qcow2", "-o", f"data_file={tmp_path / 'data.raw'},data_file_raw=on")
+    _refused(image, "keeps its data in another file")
+    _refused(_patched(_create(tmp_path / "b.qcow2"), 32, struct.pack(">I", 1)), "is encrypted")
+    _refused(_patched(_create(tmp_path / "c.qcow2"), 72, struct.pack(">Q", 2)), "marked as corrupt")
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "words"),
+    [
+        (4, struct.pack(">I", 4), "no version 4"),
+        (20, struct.pack(">I", 63), "clusters of 2\\^63"),
+        (24, struct.pack(">Q", 1 << 62), "not to be had"),
+        (24, struct.pack(">Q", 0), "not to be had"),
+        (36, struct.pack(">I", 0xFFFFFFFF), "does not fit"),
+        (36, struct.pack(">I", 0), "does not fit"),
+        (8, struct.pack(">QI", 1 << 40, 100), "outside of its header"),
+        (8, struct.pack(">QI", 512, 100_000), "outside of its header"),
+        (100, struct.pack(">I", 104) + struct.pack(">II", 1, 0xFFFFFFFF), "cut off"),
+    ],
+)
+def test_headers_that_make_no_sense(tmp_path: Path, offset: int, data: bytes, words: str) -> None:
+    _refused(_patched(_create(tmp_path / "a.qcow2"), offset, data), words)
+
+
+def test_what_is_cut_off(tmp_path: Path) -> None:
+    image = _create(tmp_path / "a.qcow2")
+    subprocess.run(["qemu-io", "-c", "write 0 4M", str(image)], check=True, capture_output=True)
+    whole = image.read_bytes()
+    image.write_bytes(whole[:50])
+    _refused(image, "no qcow2 image")
+    image.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"not consistent|belong to nothing|cannot be read"):
+        existing.check(existing.look(image), tmp_path / "log")
+    image.write_bytes(b"")
+    _refused(image, "it has 0 bytes")
+    _refused(tmp_path / "absent", "No such file")
+    _refused(tmp_path, "no regular file")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_header_or_none(data: bytes) -> None:
+    for head in (data, qcow2_header.MAGIC + data, qcow2_header.MAGIC + struct.pack(">I", 3) + data):
+        try:
+            header = qcow2_header.read(head)
+        except NotQcow2Error:
+            continue
+        assert 0 < header.size <= qcow2_header.LARGEST
