@@ -47,7 +47,7 @@ def overlay(root: Path, base: Path, seed: int, *, name: str = lab.NAME, booted: 
     content = {one.name: one.read_bytes() for one in (path, base)}
     folder = lab.built(root, name=name, files={**content, "io.raw": bytes(4096)}, backing={"root.qcow2": base.name})
     if booted:
-        lab.booted(folder, finished=f"2026-10-20T{seed % 24:02}:00:00Z")
+        lab.booted(folder, finished=f"2026-10-{1 + seed // 24:02}T{seed % 24:02}:00:00Z")
     return folder
 
 

@@ -19,6 +19,9 @@ from tests.publish.conftest import Place
 #: Catalogues in which a collection is killed twice; a server takes its time.
 ROUNDS = {"folder": 12, "s3": 3, "sftp": 4}
 
+#: Rounds of publications with collections beside them.
+BESIDE = {"folder": 12, "s3": 4, "sftp": 4}
+
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,24 +92,32 @@ def test_a_publication_killed_after_the_collection_of_its_version_goes_on(root: 
 
 
 def test_collections_beside_publications_harm_nobody(root: Path, place: Place) -> None:
-    """Overlays on one base are published again and again while collections take all but the newest version away."""
-    base = cellar.base(root / "work", size="128k")
-    cellar.overlay(root, base, 0)
-    lab.publish(root, place.url, version="w00")
-    names = {"w00"}
+    """A publisher finds the base of its overlay there just when the last version that stood on it is taken away."""
+    kind = place.url.partition(":")[0] if "://" in place.url else "folder"
+    rng, span = random.Random(kind), 0.0
+    one, two = cellar.base(root / "one", 7, size="128k"), cellar.base(root / "two", 8, size="128k")
     with lab.nursery(place.env) as publisher, lab.nursery(place.env) as collector, lab.nursery(place.env) as other:
-        for number in range(1, 9):
-            cellar.overlay(root, base, number)
-            version = f"w{number:02}"
-            publisher.ask(root, place.url, version=version)
-            collector.ask(root, place.url, [0.3, None], keep=1)
-            other.ask(root, place.url, keep=1)
+        for number in range(BESIDE[kind]):
+            url = f"{place.url}/{number // 4}"
+            for step, base in enumerate((one, two)):
+                cellar.overlay(root, base, 3 * number + step)
+                (done,) = publisher.start(root, url, version=f"w{3 * number + step:02}")
+                span = span or done["seconds"]
+            # Now w(n+1) on the base `two` is the latest, and only what goes stands on `one`.
+            cellar.overlay(root, one, 3 * number + 2)
+            version = f"w{3 * number + 2:02}"
+            publisher.ask(root, url, version=version)
+            time.sleep(rng.uniform(0, 0.7 * span))
+            collector.ask(root, url, keep=1)
+            other.ask(root, url, [0.2 * span, None], keep=1)
             (done,) = publisher.answers()
             assert "error" not in done, done
-            names.add(version)
             for answer in [*collector.answers(), *other.answers()]:
                 assert answer is None or "error" not in answer, answer
-            found = _sound(place.url)
+            found = _sound(url)
             assert version in found
-            assert found <= names
-    assert len(_sound(place.url)) <= 3
+        (done,) = collector.start(root, url, keep=1)
+        assert "error" not in done, done
+        assert _sound(url) == {version}
+        bases = [path for path in walk(open_target(url), "_base") if path.endswith("base.qcow2")]
+        assert bases == [f"_base/{cellar.sha(one)}/base.qcow2"]
