@@ -7,14 +7,18 @@ those named, without dpkg, for trees of a few megabytes.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from roost.cache import Cache, key
+from roost.cache import Cache, key, work_folder
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
 from roost.host import memory, namespace, process
@@ -143,6 +147,28 @@ def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
     return folder
 
 
+@contextmanager
+def _packages(cache: Cache, wanted: Bootstrap) -> Iterator[tuple[Path, Path]]:
+    """Yield a copy of the folder of downloaded packages, for this bootstrap alone, and the folder; keep what is new.
+
+    mmdebstrap reads the whole folder as a tar, which fails when another build puts something there meanwhile, and
+    writes all of it back, file by file. So what all share only ever gets whole files, by their last name.
+    """
+    shared = _packages_cache(cache, wanted)
+    with work_folder() as work:
+        mine = work / "packages"
+        mine.mkdir()
+        for package in shared.glob("*.deb"):
+            # What nobody needs may be collected at any time.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(package, mine / package.name)
+        (mine / "lock").touch()
+        yield mine, shared
+        for package in mine.glob("*.deb"):
+            if not (shared / package.name).exists():
+                package.rename(shared / package.name)
+
+
 def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
     """Return the hooks that tell apt of the further repositories; hooks/finish takes their files out again."""
     hooks = ['--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"'] if wanted.repositories else []
@@ -155,8 +181,12 @@ def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
 
 
 def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
-    packages = _packages_cache(cache, wanted)
-    argv = [
+    with _packages(cache, wanted) as (packages, _):
+        _run(wanted, _install_argv(wanted, folder, packages), log)
+
+
+def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
+    return [
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(wanted.packages)}",
@@ -173,32 +203,29 @@ def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
         f"--customize-hook={_hooks() / 'finish'}",
         *_target(wanted, folder / TAR),
     ]
-    _run(wanted, argv, log, packages)
 
 
 def download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
     """Return the packages named, and the kernel that a metapackage stands for, downloaded and verified by apt."""
-    packages = _packages_cache(cache, wanted)
-    chosen = packages / f".chosen-{wanted.key}"
-    argv = [
-        "--variant=custom",
-        "--format=null",
-        "--skip=download/empty",
-        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
-        f"--customize-hook={_hooks() / 'download'}",
-        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
-        f"--customize-hook=download /chosen {chosen}",
-        *_target(wanted, "-"),
-    ]
-    try:
-        _run(wanted, argv, log, packages)
-        return [packages / name for name in chosen.read_text().split()]
-    finally:
-        chosen.unlink(missing_ok=True)
+    with _packages(cache, wanted) as (packages, shared):
+        chosen = packages / "chosen"
+        argv = [
+            "--variant=custom",
+            "--format=null",
+            "--skip=download/empty",
+            '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+            f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+            f"--customize-hook={_hooks() / 'download'}",
+            f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+            f"--customize-hook=download /chosen {chosen}",
+            *_target(wanted, "-"),
+        ]
+        _run(wanted, argv, log)
+        names = chosen.read_text().split()
+    return [shared / name for name in names]
 
 
-def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
+def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
     env = {
         "SOURCE_DATE_EPOCH": str(wanted.epoch),
         # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
@@ -207,7 +234,6 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path, packages: Path) -> None:
         # A kernel that is no package comes into the tree later, and its initrd with it.
         "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
-    (packages / "lock").touch()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="roost-") as scratch,
