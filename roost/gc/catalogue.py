@@ -191,7 +191,7 @@ class _Collection:
         """Remove what a publication or a collection left that was killed or failed, if that is known."""
         what = f"{claimed.name}/{claimed.version}"
         folder = f"{what}/"
-        if not (self.take_over or claim.dead(claimed.data)):
+        if not (self.take_over or claimed.dead):
             if str(claim.parsed(claimed.data).get("host", "")).partition(" ")[0]:
                 where = str(claim.parsed(claimed.data)["host"]).partition(" ")[0]
                 report.note(f"{what} is being published on {where}; if that was killed: --take-over")
@@ -256,6 +256,11 @@ class _Collection:
         """Remove the bases that no version stands on any more and that nobody is about to use."""
         candidates = self._candidates(shelf.used(going))
         if not candidates:
+            left = self.target.read(f"{layout.BASES}/{layout.REMOVING}")
+            if self.delete and left is not None and claim.dead(left):
+                # A collection was killed when it had nothing left to do.
+                with claim.removing(self.target, [], self.events, patience=0):
+                    return
             return
         if shelf.wrong:
             report.note("no shared base goes: what stands on it cannot be told while a version is not as it was signed")
@@ -298,8 +303,8 @@ class _Collection:
         taken: set[str] = set()
         for one in claims:
             files = claim.files_of(one.data)
-            if claim.dead(one.data):
-                # Run again, it looks at each base again.
+            if one.dead:
+                # It was killed: run again, it looks at each base again.
                 continue
             if files is None:
                 return None

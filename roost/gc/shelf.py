@@ -62,11 +62,16 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim: the version that somebody writes or removes, or wrote until it was killed."""
+    """A claim: the version that somebody writes or removes, or wrote until it was killed.
+
+    `dead` is how it was when the claim was read, before what is listed. Asked later, one that has ended well meanwhile
+    would pass for one that was killed, and what it listed just before would be in neither.
+    """
 
     name: str
     version: str
     data: bytes
+    dead: bool
 
     @property
     def path(self) -> str:
@@ -123,7 +128,7 @@ def claims(target: Target, name: str) -> Iterator[Claimed]:
         if entry.endswith(".json") and layout.is_version(version):
             data = target.read(f"{name}/{layout.CLAIMS}/{entry}")
             if data is not None:
-                yield Claimed(name, version, data)
+                yield Claimed(name, version, data, claim.dead(data))
 
 
 def look(target: Target, name: str, version: str) -> Listed | None:

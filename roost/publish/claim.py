@@ -184,7 +184,8 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
         if files is not None and path not in files:
             return
         if take_over or dead(there):
-            target.remove(where)
+            # That one removes nothing any more. Whoever takes its place looks at our claim first.
+            time.sleep(target.grace)
             return
         if not told:
             events.note(f"{path} is being removed by a collection: waiting")
@@ -216,6 +217,7 @@ def _held(
         if take_over or dead(there):
             if _take_over(target, path, there, own):
                 events.note(f"{what}: going on where another ended")
+                time.sleep(target.grace)
                 break
             take_over = False
         elif not told and patience:

@@ -55,6 +55,9 @@ def checked(source: Path, sha256: str) -> Iterator[bytes]:
 class Target(ABC):
     """A place for files, named by paths relative to its root with / between the parts."""
 
+    #: Seconds in which a request may still be carried out whose sender is dead.
+    grace = 0.0
+
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
@@ -230,6 +233,8 @@ class Folder(Target):
 
 class Remote(Target):
     """A place that fsspec opens. An upload there shows whole or not at all, as S3 and object stores have it."""
+
+    grace = 0.5
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
         super().__init__(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from roost.errors import UsageError
 from roost.events import Silent
 from roost.gc import catalogue as collection
+from roost.gc import shelf as shelves
 from roost.gc.catalogue import Rules
 from roost.gc.report import Report
 from roost.publish import claim, layout, verify
-from roost.publish.target import open_target
+from roost.publish.target import Target, open_target
 from tests.publish import cellar, lab
 
 
@@ -256,8 +258,55 @@ def test_a_publisher_waits_for_a_base_that_is_being_removed(root: Path, monkeypa
     said = claim._own("", [path])
     target.write("_base/.removing.json", layout.json_bytes({**said, "pid": 2**22 + 1}))
     lab.publish(root, str(catalogue), version="v0")
-    assert target.read("_base/.removing.json") is None
     assert _listed(catalogue) == ["v0"]
+    _collect(catalogue, delete=False)
+    assert target.read("_base/.removing.json")
+    _collect(catalogue)
+    assert target.read("_base/.removing.json") is None
+    target.write("_base/.removing.json", layout.json_bytes({**said, "pid": 2**22 + 1}))
+    cellar.overlay(root, cellar.base(root / "two", 8), 2)
+    lab.publish(root, str(catalogue), version="v1")
+    _collect(catalogue, keep=1)
+    assert target.read("_base/.removing.json") is None
+    assert target.size(path) is None
+    assert _listed(catalogue) == ["v1"]
+
+
+def test_a_publisher_that_ends_well_while_the_collection_looks_is_not_taken_for_killed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim was read, then what is listed; then it listed its version and was gone."""
+    catalogue = root / "catalogue"
+    base = cellar.base(root / "work")
+    cellar.overlay(root, base, 1)
+    lab.publish(root, str(catalogue), version="v0")
+    cellar.overlay(root, cellar.base(root / "two", 8), 2)
+    lab.publish(root, str(catalogue), version="v1")
+    target = open_target(str(catalogue))
+    path = f"_base/{cellar.sha(base)}/base.qcow2"
+    publisher = subprocess.Popen(["sleep", "600"])
+    said = claim._own("", [path])
+    said |= {"pid": publisher.pid, "started": claim._started(publisher.pid)}
+    target.write("smoke/.publishing/v2.json", layout.json_bytes(said))
+    real = shelves.read
+
+    def looks(target: Target) -> shelves.Shelf:
+        shelf = real(target)
+        if publisher.poll() is None and target.read("_base/.removing.json"):
+            cellar.overlay(root, base, 3)
+            target.remove("smoke/.publishing/v2.json")
+            monkeypatch.setattr(claim, "await_removal", lambda *_, **__: None)
+            monkeypatch.setattr("roost.publish.upload.await_removal", lambda *_, **__: None)
+            lab.publish(root, str(catalogue), version="v2")
+            publisher.kill()
+            publisher.wait()
+        return shelf
+
+    monkeypatch.setattr(shelves, "read", looks)
+    _collect(catalogue, keep=1)
+    assert publisher.poll() is not None
+    assert target.size(path)
+    assert "v2" in _listed(catalogue)
 
 
 def test_what_a_failed_publication_left_goes_and_nothing_else(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
