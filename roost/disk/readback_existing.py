@@ -114,6 +114,11 @@ def boots(guest: Guest, root_uuid: str, own_boot: bool) -> tuple[list[str], list
             for word in entry.command_line
             if word.startswith("root=UUID=") and word.lower() != f"root=uuid={root_uuid}".lower()
         ]
+        wrong += [
+            f"grub.cfg: '{shown(word)}' is found on one kind of machine only"
+            for word in entry.command_line
+            if initrds and re.fullmatch(r"root=/dev/(sd|vd|xvd|hd)[a-z]+\d*", word)
+        ]
         started.append({"path": path, "version": version, "initrds": initrds})
     if not started:
         wrong.append("grub.cfg starts no kernel that is in the image")

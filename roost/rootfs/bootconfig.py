@@ -24,6 +24,7 @@ SYSLINUX = (
 _KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi)\s+\S+)(.*)$")
 _SCREEN = re.compile(r"^(\s*)(insmod\s+(?:all_video|gfxterm\w*|vbe|vga|video_\w+|efi_\w+|ieee1275_fb)\s*)$")
 _OUTPUT = re.compile(r"^(\s*)terminal_output\s+(?:gfxterm|console)\s*$")
+_ROOT = re.compile(r"(?<=[\s\"'])root=/dev/(?:sd|vd|xvd|hd)[a-z]+\d*(?=[\s\"']|$)", re.MULTILINE)
 _SERIAL = "serial --unit=0 --speed=115200"
 _DEFAULT = re.compile(r"""^(\s*GRUB_CMDLINE_LINUX=)(["']?)(.*?)\2\s*$""")
 _OPTIONS = re.compile(r"^(options\s)(.*)$")
@@ -61,6 +62,11 @@ def grub(text: str, words: Sequence[str]) -> str:
         lacking = missing(found[2], words) if found else []
         lines.append(f"{line.rstrip()} {' '.join(lacking)}" if lacking else line)
     return "\n".join(lines)
+
+
+def rooted(text: str, uuid: str) -> str:
+    """Return a configuration whose kernels find their root by its UUID: a disk has another name in each machine."""
+    return _ROOT.sub(f"root=UUID={uuid}", text)
 
 
 def grub_on_serial(text: str) -> str:

@@ -94,7 +94,7 @@ class Editor:
         self.services(init)
         self.commands()
         self.needed()
-        self.console()
+        self.console(kernel)
         self.seal(init)
         uuid = self.guest.blkid(self.system.root.device).get("UUID")
         for part in self.system.parts:
@@ -323,7 +323,7 @@ class Editor:
         if self.recipe.timezone != "UTC" and not self.there(zone):
             raise ImageError(f"the image has no {zone}", hint="install tzdata with `run`, or check timezone")
 
-    def console(self) -> None:
+    def console(self, kernel: KernelFiles | None) -> None:
         """Give the kernels of the image's own boot loader a serial console, which the verdict listens to, and the
         recipe's parameters."""
         consoles = [word for name in ("xen", "kvm") if name in self.recipe.hypervisors for word in CONSOLES[name]]
@@ -338,11 +338,17 @@ class Editor:
         loaders = [path for path in texts if path != bootconfig.GRUB_DEFAULTS]
         if not loaders and self.recipe.kernel.placement != "external":
             self.notes.append("no configuration of a boot loader that roost knows: kernel.parameters go nowhere")
+        # The kernel itself knows no UUIDs: its initrd does.
+        initrd = kernel is not None and kernel.initrd is not None
+        uuid = self.guest.blkid(self.system.root.device).get("UUID") if initrd else None
         changed = []
         for path, edit in edits:
             if path not in texts:
                 continue
             text = edit(texts[path], words) if words else texts[path]
+            if uuid is not None and bootconfig.rooted(text, uuid) != text:
+                text = bootconfig.rooted(text, uuid)
+                self.notes.append(f"{path}: kernels find their root by its UUID now")
             if not self.recipe.machine.vnc and path in bootconfig.GRUB:
                 text = bootconfig.grub_on_serial(text)
             elif not self.recipe.machine.vnc and path == bootconfig.GRUB_DEFAULTS:
@@ -377,7 +383,7 @@ class Editor:
             shadowed = path == "/etc/passwd" and shadow is not None
             if text is not None and (changed := sealing.locked(text, known, shadowed=shadowed)) != text:
                 self.write(path, changed)
-                self.notes.append(f"accounts had passwords: {path} has none now but the recipe's")
+                self.notes.append(f"accounts had passwords: those in {path} are locked now")
         self.inside.forget()
         if init == "systemd" and self.there("/usr/sbin/sshd"):
             folder = "/etc/systemd/system"

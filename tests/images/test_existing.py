@@ -85,7 +85,7 @@ def copy(smoke: Path, tmp_path: Path) -> Path:
     return target
 
 
-def test_variants_share_their_base_and_boot(project: Path) -> None:
+def test_variants_share_their_base_boot_and_are_published(project: Path, tmp_path: Path) -> None:
     overlay = [{"name": "root", "format": "qcow2", "overlay": True}, *RECIPE["disks"][1:]]
     overlay += [{"name": "data", "filesystem": "ext4", "size": "16MiB", "mount": "/data"}]
     files = [*RECIPE["files"], {"path": "/data/here", "content": "on its own disk\n"}]
@@ -121,6 +121,13 @@ def test_variants_share_their_base_and_boot(project: Path) -> None:
     assert not list(project.glob("build/*/.*"))
     _boots(project, "one")
     assert roost("build", "one", "--json", cwd=project).answer["cached"]
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "ROOST_STATE": str(tmp_path / "state")}
+    shelf = tmp_path / "shelf"
+    for name in ("one", "two"):
+        ran = roost("publish", name, "--to", str(shelf), cwd=project, env=env)
+        assert ran.code == 0, ran.err
+    assert [path.name for path in shelf.rglob("base-*.qcow2")] == [root.backing], "the base is there once"
+    assert roost("verify", str(shelf), cwd=project, env=env).code == 0
 
 
 def test_a_disk_is_enlarged_and_its_root_with_it(project: Path, copy: Path) -> None:

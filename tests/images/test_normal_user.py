@@ -195,3 +195,26 @@ def test_customising(user: User, tmp_path: Path) -> None:
         ran = user.run("build", "customised", "--json", ROOST_TEST_HASH=HASH)
     assert ran.code == 0, ran.err
     _boots(user, "customised")
+
+
+EDITED = """\
+name: edited
+os: {image: {recipe: smoke}}
+files: [{path: /opt/job/run, source: files/run, mode: "0755"}]
+users: [{name: job}]
+run: ["id -u >/etc/ran"]
+job: {command: /opt/job/run, timeout: 10min}
+disks: [{name: root, format: qcow2, overlay: true}, {name: io, filesystem: ext4, size: 16MiB, role: io}]
+machine: {memory: 256MiB}
+boot_test:
+  timeout: 1min
+  evict: false
+  expect: [{file: /output/result.txt, on: io, matches: "^42$"}, {file: /etc/ran, matches: "^0$"}]
+"""
+
+
+def test_an_image_that_exists(user: User) -> None:
+    (user.project / "recipes/edited.yaml").write_text(EDITED)
+    ran = user.run("build", "edited", "--json")
+    assert ran.code == 0, ran.err
+    _boots(user, "edited")

@@ -69,6 +69,16 @@ def test_grub_defaults(before: str, after: str) -> None:
     assert bootconfig.grub_defaults(before, ["a", "b"]) == after
 
 
+def test_the_root_by_its_uuid() -> None:
+    text = (
+        "linux /vmlinuz root=/dev/sdb1 ro\nAPPEND root=/dev/vda\noptions root=/dev/mapper/a-b x root=/dev/nvme0n1p1\n"
+    )
+    assert bootconfig.rooted(text, "12-34") == (
+        "linux /vmlinuz root=UUID=12-34 ro\nAPPEND root=UUID=12-34\n"
+        "options root=/dev/mapper/a-b x root=/dev/nvme0n1p1\n"
+    )
+
+
 def test_grub_of_a_machine_without_a_screen() -> None:
     text = """\
 function load_video {
