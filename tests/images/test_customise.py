@@ -131,6 +131,7 @@ def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
         assert (ran.code, ran.answer["passed"], ran.answer["cause"]) == (1, False, "job-failed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lines", "place", "said"),
     [
@@ -154,6 +155,7 @@ def test_what_fails_in_the_tree_is_told_with_its_place(lines: str, place: str, s
     assert not (project / "build/wrong").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["full", "unpacked"])
 def test_a_package_that_the_archive_does_not_have(variant: str, project: Path) -> None:
     source = f"{{suite: bookworm, variant: {variant}, packages: [busybox-static, roost-no-such-package]}}"
@@ -164,6 +166,7 @@ def test_a_package_that_the_archive_does_not_have(variant: str, project: Path) -
     assert ran.code == 1 and "has no package roost-no-such-package" in ran.err, ran.err
 
 
+@pytest.mark.slow
 def test_packages_of_a_further_repository(project: Path, qemu: Callable[..., str], tmp_path: Path) -> None:
     shelf = project / "shelf"
     shelf.mkdir()
@@ -220,6 +223,7 @@ boot_test: {{expect: !replace [{{file: /output/result.txt, on: io, matches: "{gr
     assert forged.code == 1 and "is not that of the repository" in forged.err, forged.err
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_to_be_sealed_keeps_what_it_has(
     project: Path, qemu: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -248,6 +252,7 @@ job: {command: 'cat /etc/ssh/ssh_host_rsa_key /root/.ash_history /etc/machine-id
     assert "0123456789abcdef0123456789abcdef" not in (left / "output/all").read_text()
 
 
+@pytest.mark.slow
 def test_the_archive_of_a_snapshot(project: Path, tmp_path: Path) -> None:
     """A service that is laid out as Debian's answers with the archive of today; its time is that of the image."""
     suite = Debian(suite="bookworm")

@@ -130,6 +130,7 @@ def test_variants_share_their_base_boot_and_are_published(project: Path, tmp_pat
     assert roost("verify", str(shelf), cwd=project, env=env).code == 0
 
 
+@pytest.mark.slow
 def test_a_disk_is_enlarged_and_its_root_with_it(project: Path, copy: Path) -> None:
     source = {"image": {"path": _image_name(copy), "sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}}
     _write(project, "large", os=source, disks=[{"name": "root", "size": "300MiB"}, *RECIPE["disks"][1:]])
@@ -153,6 +154,7 @@ def _alter(disk: Path, log: Path, *calls: tuple[Any, ...]) -> None:
             guest.call(name, *arguments)
 
 
+@pytest.mark.slow
 def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -189,6 +191,7 @@ def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_pat
     _boots(project, "hostile")
 
 
+@pytest.mark.slow
 def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.raw"
     empty.write_bytes(bytes(4 << 20))
@@ -217,6 +220,7 @@ def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path
         assert not list((project / "build").glob("*bad*/")), "something is left"
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_leaves_nothing(project: Path, copy: Path) -> None:
     _write(project, "killed", os={"image": {"path": _image_name(copy)}}, run=["sleep 1000"])
     before = _state(copy)
@@ -257,6 +261,7 @@ def _children(project: Path) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_tree_is_taken_out_of_an_image(copy: Path, tmp_path: Path) -> None:
     mine = cache.Cache(tmp_path / "cache")
     tar = image.take_tree(image.of_file(copy, None), mine, "tcg", tmp_path)
@@ -269,6 +274,7 @@ def test_a_tree_is_taken_out_of_an_image(copy: Path, tmp_path: Path) -> None:
     assert image.take_tree(image.of_file(copy, None), mine, "tcg", tmp_path) == tar
 
 
+@pytest.mark.slow
 def test_a_tree_of_an_image_is_laid_out_anew(project: Path, copy: Path) -> None:
     disk = {"name": "root", "format": "qcow2", "table": "gpt", "partitions": [{"mount": "/", "free": "16MiB"}]}
     _write(project, "anew", os={"image": {"path": _image_name(copy)}}, disks=[disk, *RECIPE["disks"][1:]])

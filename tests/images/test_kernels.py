@@ -86,6 +86,7 @@ def test_pygrub_finds_kernel_and_initrd_of_an_image_for_both(project: Path, xen:
     assert b"roost: job finished: exit 0" in ran.stdout, ran.stdout[-2000:]
 
 
+@pytest.mark.slow
 def test_a_grub_cfg_that_pygrub_misreads_stops_the_build(project: Path, xen: Path) -> None:
     variant(
         project,
@@ -98,6 +99,7 @@ def test_a_grub_cfg_that_pygrub_misreads_stops_the_build(project: Path, xen: Pat
     assert not (project / "build/misread").exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_is_taken_out_and_put_into_another_image(project: Path, smoke: Path, tmp_path: Path) -> None:
     before = digest(smoke / "root.qcow2")
     ran = roost("kernels", "--extract", str(smoke / "root.qcow2"), str(tmp_path / "out"), "--json", cwd=project)
