@@ -19,7 +19,7 @@ from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
 from roost.recipe.model import Recipe
 from roost.recipe.nodes import Node, Scalar, parse
-from roost.recipe.validation import validate
+from roost.recipe.validation import lacking, validate
 from roost.recipe.variables import substituted
 from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
@@ -251,6 +251,9 @@ def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
         # The model's check of the whole recipe says again, without a place, what the checks say with one.
         problems = [problem for problem in problems if problem not in found or problem.where != tree.where]
     loaded = None
+    if recipe is None and semantic:
+        # Two roots, say, are no recipe; with one of them taken out it shows what else is wrong.
+        recipe, tree, _ = validate(lacking(tree, {problem.where for problem in semantic}))
     if recipe is not None:
         loaded = Loaded(recipe, reader.main, tuple(reader.files), tree if problems else variant.tree, variant.variables)
     if loaded is not None:

@@ -8,7 +8,7 @@ What was taken out proves nothing by its absence: such parts are marked `incompl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +56,16 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
         if tree == before:
             break
     return None, tree, problems
+
+
+def lacking(tree: Node, places: Collection[Location | None]) -> Node:
+    """Return the tree without the values at these places, and marked where they were."""
+    if isinstance(tree.value, Mapping):
+        kept = {key: lacking(child, places) for key, child in tree.value.items() if child.where not in places}
+        return replace(tree, value=kept, incomplete=tree.incomplete or len(kept) < len(tree.value))
+    if isinstance(tree.value, tuple):
+        return replace(tree, value=tuple(lacking(child, places) for child in tree.value))
+    return tree
 
 
 def _locate(tree: Node, error: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Node | None]:

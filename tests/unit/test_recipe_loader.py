@@ -578,3 +578,23 @@ def test_what_only_a_build_would_see_is_told_with_the_rest(tmp_path: Path) -> No
     assert [line for line, _ in found] == [2, 3, 4, 6, 7, 8], found
     assert "debain" in found[1][1]
     assert "too small for xfs" in found[3][1]
+
+
+def test_two_roots_hide_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels/debian.yaml").write_text(
+        "description: x\npackages: {amd64: linux-image-amd64}\ncan: [virtio]\n"
+    )
+    project.write(
+        "two.yaml",
+        "name: two\nos: {debian: {suite: bookworm}}\nkernel: {use: debain}\n"
+        "disks:\n  - {name: root, partitions: [{mount: /, size: 64MiB}, {mount: /, size: 1GiB}]}\n",
+    )
+    with pytest.raises(RecipeError) as caught:
+        loader.load("two", tmp_path, (), planning.problems)
+    assert [str(problem).partition(":")[2] for problem in caught.value.problems] == [
+        "3:15: unknown kernel 'debain' (did you mean 'debian'?)",
+        "5:64: a second file system mounted on '/' (the first: recipes/two.yaml:5:39)",
+    ]
