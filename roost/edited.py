@@ -88,6 +88,7 @@ def _edit(
     stock: bool,
 ) -> Edited:
     recipe = loaded.recipe
+    network = any(command.network for command in recipe.commands)
     with (
         cache.work_folder() as work,
         guestfs.open_writable(
@@ -95,8 +96,10 @@ def _edit(
             accelerator=accelerator,
             log=log_dir / "edit.log",
             deadline=DEADLINE,
-            clock=epoch,
+            # Certificates are of the present.
+            clock=None if network else epoch,
             stock=stock,
+            network=network,
         ) as guest,
     ):
         system = found.find(guest)

@@ -33,11 +33,6 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
     if loaded.recipe.edited and loaded.recipe.kernel.initrd is not None:
         what = "an existing image has its own initrd: none is made for it"
         yield loaded.problem(("kernel", "initrd"), what, "leave `initrd` out, or give the root disk partitions")
-    if loaded.recipe.edited:
-        for number, command in enumerate(loaded.recipe.commands):
-            if command.network:
-                what = "a command that runs in an existing image has no network"
-                yield loaded.problem(("run", number), what, "use `first_boot`, or give the root disk partitions")
     if source.path is not None:
         path = loaded.folder / source.path
         try:

@@ -37,6 +37,8 @@ _CHUNK = 2 << 20
 _SHORT = Path("/tmp")
 #: Where the output of a guest's program goes meanwhile.
 _PRINTED = "/dev/.roost-printed"
+#: The appliance's way out, while its network is taken away.
+_ROUTE = "/run/.roost-route"
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -218,7 +220,11 @@ class Guest:
 
     def network(self, on: bool) -> None:
         """Give or take the network of an appliance that was opened with one."""
-        self.call("debug", "sh", ["ip", "link", "set", "eth0", "up" if on else "down"])
+        # A link that goes down takes its routes along.
+        take = f"ip route show default > {_ROUTE}; ip link set eth0 down"
+        give = f"ip link set eth0 up; ip route replace $(cat {_ROUTE})"
+        script = give if on else take
+        self.call("debug", "sh", script.split())
 
     def unmount_all(self) -> None:
         """Unmount everything."""

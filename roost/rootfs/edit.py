@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from roost.errors import ImageError
+from roost.host import process
 from roost.host.guestfs import Guest, RefusedError
 from roost.kernel.cmdline import CONSOLES
 from roost.kernel.facts import Facts
@@ -29,6 +30,8 @@ from roost.rootfs.fstab import fstab
 from roost.rootfs.inside import Inside
 from roost.rootfs.overlay import Item
 
+#: The host, as libguestfs' appliance sees it (guestfs(3), guestfs_set_network).
+_HOST = "169.254.2.2"
 #: Seconds for all that runs of the image's own.
 DEADLINE = 3600.0
 _LIMIT = 4 << 20
@@ -56,6 +59,13 @@ class Edited:
     kernel: KernelFiles | None
     notes: tuple[str, ...]
     facts: Facts | None = None
+
+
+def _proxies() -> str:
+    """Return what tells commands of the host's proxies; one on the host itself is where the appliance sees the host."""
+    found = {name: value for name, value in process.environment().items() if name.lower().endswith("_proxy")}
+    seen = {name: re.sub(r"(?<=[/@])(localhost|127\.0\.0\.1)(?=[:/]|$)", _HOST, value) for name, value in found.items()}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in seen.items())
 
 
 @dataclass(slots=True)
@@ -286,7 +296,10 @@ class Editor:
             self._run(script, f"cannot {verb} {' '.join(units)}: is the package that brings it installed?")
 
     def commands(self) -> None:
-        """Run the recipe's commands; no service starts meanwhile (policy-rc.d(8)), there is no network."""
+        """Run the recipe's commands; no service starts meanwhile (policy-rc.d(8)), and only who asks has the network.
+
+        The appliance has one only if a command asks for it; its resolver is libguestfs' own meanwhile.
+        """
         commands = self.recipe.commands
         if not commands:
             return
@@ -294,17 +307,26 @@ class Editor:
         mine = not self.there(policy)
         if mine:
             self.lay([Item(policy, 0o755, b"#!/bin/sh\nexit 101\n")])
+        networked = any(entry.network for entry in commands)
+        if networked:
+            self.guest.network(False)
         for number, entry in enumerate(commands):
             failed = f"run command {number + 1} failed: {shown(entry.command)}"
-            self._run(f"exec /bin/sh -c {shlex.quote(entry.command)}", failed)
+            script = f"exec /bin/sh -c {shlex.quote(entry.command)}"
+            if entry.network:
+                self.guest.network(True)
+                self._run(script, failed, _proxies())
+                self.guest.network(False)
+            else:
+                self._run(script, failed)
         if mine:
             self.inside.forget()
             self.guest.remove(self.inside.resolve(policy, last=False))
 
-    def _run(self, script: str, failed: str) -> None:
+    def _run(self, script: str, failed: str, environment: str = "") -> None:
         if not self.there("/bin/sh"):
             raise ImageError("the image has no /bin/sh, and services and run commands need one")
-        status, printed = self.guest.run(_ENVIRONMENT + script, DEADLINE)
+        status, printed = self.guest.run(_ENVIRONMENT + environment + script, DEADLINE)
         self.inside.forget()
         with self.log.open("a") as file:
             file.write(f"$ {script}\n{printed}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -218,6 +221,27 @@ def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path
         assert ran.code == code, ran.err
         assert words in ran.err
         assert not list((project / "build").glob("*bad*/")), "something is left"
+
+
+@pytest.mark.slow
+def test_only_a_command_that_asks_has_the_network(project: Path, copy: Path, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "file").write_text("fetched\n")
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(shelf))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # The host, as libguestfs' appliance sees it.
+        fetch = f"wget -Y off -qO /etc/fetched http://169.254.2.2:{server.server_port}/file"
+        alone = "! ip route | grep -q default"
+        run = [alone, {"command": fetch, "network": True}, alone, {"command": f"{fetch} && ip route", "network": True}]
+        _write(project, "networked", os={"image": {"path": _image_name(copy)}}, run=run)
+        folder = _build(project, "networked")
+        server.shutdown()
+    with guestfs.open_readonly([(folder / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:
+        guest.mount_readonly("/dev/sda1", journal=True)
+        assert guest.read("/etc/fetched", 99) == b"fetched\n"
+        assert not guest.exists("/etc/resolv.conf")
 
 
 @pytest.mark.slow
