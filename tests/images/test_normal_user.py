@@ -25,7 +25,8 @@ from tests.images.test_customise_systemd import HASH
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
 
-NAME = "roost-tester"
+#: Each process of a test run makes an account of its own.
+NAME = f"roost-test-{os.getpid()}"
 
 
 @dataclass(frozen=True)
