@@ -36,7 +36,8 @@ _HOST = "169.254.2.2"
 DEADLINE = 3600.0
 _LIMIT = 4 << 20
 _ENVIRONMENT = """\
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root USER=root LOGNAME=root
+export SHELL=/bin/sh LANG=C.UTF-8 LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1
 cd /
 """

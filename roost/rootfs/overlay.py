@@ -52,6 +52,8 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
         yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
         # The name under which busybox' acpid looks for what to do about this key.
         yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
+    if recipe.first_boot or recipe.job is not None or not systemd:
+        yield Item("/usr/lib/roost/common", 0o644, guest_file("common"))
     yield from _first_boot(recipe, systemd=systemd)
     job = recipe.job
     if job is None:

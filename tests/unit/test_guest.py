@@ -1,0 +1,167 @@
+"""The job runner and the first boot's commands, run by the host's shell over a tree of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GUEST = resources.files("roost.guest")
+EMPTY = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class Guest:
+    """A tree in which the scripts of the guest find all that they name."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        for name in ("dev", "run", "etc/roost/job", "var/lib/roost", "usr/lib/roost", "sys", "root"):
+            (top / name).mkdir(parents=True)
+        (top / "etc/passwd").write_text(f"root:x:0:0:root:{top}/root:/bin/bash\n")
+        (top / "dev/console").touch()
+        self.active("ttyS0")
+        for name, text in {"timeout": "60", "then": "stay", "version": "1"}.items():
+            (top / "etc/roost/job" / name).write_text(f"{text}\n")
+        for name in ("common", "job", "first-boot"):
+            text = (GUEST / name).read_text().replace("/sys/class/tty/console/active", f"{top}/sys/active")
+            for place in ("/dev/console", "/dev/$", "/run/", "/etc/", "/var/lib/", "/usr/lib/roost"):
+                text = text.replace(place, f"{top}{place}")
+            (top / "usr/lib/roost" / name).write_text(text)
+
+    def active(self, text: str) -> None:
+        """Set the kernel's consoles; the last is /dev/console."""
+        (self.top / "sys/active").write_text(f"{text}\n")
+
+    def run(self, script: str, env: Mapping[str, str] = EMPTY) -> None:
+        """Run a script of the guest to its end."""
+        path = self.top / "usr/lib/roost" / script
+        subprocess.run(["sh", str(path)], env=dict(env), cwd="/", timeout=60, check=False, stdin=subprocess.DEVNULL)
+
+    def job(self, command: str, env: Mapping[str, str] = EMPTY) -> tuple[str, Mapping[str, Any]]:
+        """Run a job; return its log and its status."""
+        (self.top / "etc/roost/job/command").write_text(f"{command}\n")
+        self.run("job", env)
+        io = self.top / "var/lib/roost/io"
+        return (io / "job.log").read_text(), json.loads((io / "status.json").read_text())
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    """Return a guest without an io disk."""
+    return Guest(tmp_path)
+
+
+WANTED = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LC_ALL")
+SHOW = "env; echo CWD=$PWD; readlink /proc/self/fd/0 | sed s/^/STDIN=/"
+
+
+def _read(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize(
+    "env", [EMPTY, {"HOME": "/", "USER": "x", "SHELL": "", **EMPTY}, {"LANG": "C", "LC_ALL": "POSIX", "PATH": "/bin"}]
+)
+def test_a_job_has_what_a_login_has(guest: Guest, env: Mapping[str, str]) -> None:
+    log, status = guest.job(SHOW, env)
+    seen = _read(log)
+    assert {name: seen.get(name) for name in WANTED} == {
+        "HOME": f"{guest.top}/root",
+        "USER": "root",
+        "LOGNAME": "root",
+        "SHELL": "/bin/bash",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+    }
+    assert seen["CWD"] == f"{guest.top}/var/lib/roost/io/input"
+    assert seen["STDIN"] == "/dev/null"
+    assert status["exit_code"] == 0
+
+
+def test_commands_of_the_first_boot_have_the_same(guest: Guest) -> None:
+    log, _status = guest.job("env")
+    (guest.top / "etc/roost/first-boot").mkdir()
+    (guest.top / "etc/roost/first-boot/001").write_text(f"{SHOW}\n")
+    guest.run("first-boot")
+    seen = _read((guest.top / "var/lib/roost/first-boot.log").read_text())
+    assert {name: seen.get(name) for name in WANTED} == {name: _read(log)[name] for name in WANTED}
+    assert (seen["CWD"], seen["STDIN"]) == ("/", "/dev/null")
+    assert (guest.top / "var/lib/roost/first-boot").read_text() == "ok\n"
+
+
+@pytest.mark.parametrize(
+    ("passwd", "home", "shell"),
+    [
+        ("root:x:0:0::/nowhere/at/all\0:/bin/sh\n", None, "/bin/sh"),
+        ("bin:x:1:1:::\nroot:x:0:0:::/usr/sbin/nologin\n", "/root", "/bin/sh"),
+        ("root:x:0:0::/tmp:/no/such/shell\n", "/tmp", "/bin/sh"),
+        ("", "/root", "/bin/sh"),
+    ],
+)
+def test_an_odd_account_of_root(guest: Guest, passwd: str, home: str | None, shell: str) -> None:
+    (guest.top / "etc/passwd").write_text(passwd)
+    seen = _read(guest.job("env")[0])
+    assert seen["SHELL"] == shell
+    assert Path(seen["HOME"]).is_dir()
+    assert home in (None, seen["HOME"])
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "locale"),
+    [
+        ("etc/default/locale", "LANG=C\n", "C.UTF-8"),
+        ("etc/default/locale", 'LANG="C.UTF-8"\nLC_TIME=x\n', "C.UTF-8"),
+        ("etc/default/locale", "LANG=xx_XX.UTF-8\n", "C.UTF-8"),
+        ("etc/locale.conf", "LANG=POSIX\n", "C.UTF-8"),
+        ("etc/default/locale", "LANG=$(touch /tmp/never)\n", "C.UTF-8"),
+    ],
+)
+def test_the_locale_is_one_of_utf_8_that_is_there(guest: Guest, file: str, text: str, locale: str) -> None:
+    (guest.top / file).parent.mkdir(exist_ok=True)
+    (guest.top / file).write_text(text)
+    seen = _read(guest.job("env")[0])
+    assert (seen["LANG"], seen["LC_ALL"]) == (locale, locale)
+
+
+def test_every_console_shows_the_job(guest: Guest) -> None:
+    """Xen shows hvc0, and /dev/console is the last of the list."""
+    guest.active("hvc0 tty0 hvc0 ttyS0")
+    for name in ("hvc0", "tty0", "ttyS0"):
+        (guest.top / "dev" / name).touch()
+    log, _status = guest.job("echo said by the job")
+    assert log == "said by the job\n"
+    for name in ("hvc0", "tty0"):
+        text = (guest.top / "dev" / name).read_text()
+        for line in ("roost: job started", "said by the job", "roost: job finished: exit 0"):
+            assert line in text, name
+    # It is /dev/console: written once, through that name.
+    assert (guest.top / "dev/ttyS0").read_text() == ""
+
+
+@pytest.mark.parametrize("active", ["", "hvc0 ttyS0", "gone0 also1 ttyS0"])
+def test_a_console_that_is_not_there_harms_nothing(guest: Guest, active: str) -> None:
+    guest.active(active)
+    (guest.top / "dev/hvc0").mkdir()
+    log, status = guest.job("echo said; exit 3")
+    assert (log, status["exit_code"]) == ("said\n", 3)
+
+
+def test_a_console_that_takes_nothing_does_not_hold_up_the_job(guest: Guest) -> None:
+    guest.active("stuck0 ttyS0")
+    os.mkfifo(guest.top / "dev/stuck0")
+    log, status = guest.job("head -c 300000 /dev/zero | tr '\\0' x; echo; echo end")
+    assert log.endswith("end\n")
+    assert (len(log), status["exit_code"]) == (300005, 0)
+
+
+def test_the_last_words_of_a_job_are_in_its_log(guest: Guest) -> None:
+    log, status = guest.job("seq 200000; echo last; sleep 100 & exit 4")
+    assert log.endswith("last\n")
+    assert status["exit_code"] == 4
