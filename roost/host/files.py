@@ -1,0 +1,129 @@
+"""Files whose path, or whose directory, somebody else may have made: opened only if regular, read with a bound.
+
+`open(2)` of a FIFO waits for its other end, a device may never end, and either can stand where a recipe or a catalogue
+names a file. So the kind is looked at before the file is opened and again once it is open (it may have been exchanged
+in between), the descriptor never blocks, and every reader names the most that it takes. Errors are `OSError`s whose
+`strerror` is a reason in words, as with any other file that cannot be read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+#: Bytes that a text which people or tools wrote (a recipe's file, a key, a manifest) may have at most.
+TEXT = 16 << 20
+_BLOCK = 1 << 20
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISLNK, "a link"),
+)
+
+
+class UnfitFileError(OSError):
+    """What a path names is no regular file, or is larger than its reader takes; `strerror` says which."""
+
+
+def kind(mode: int) -> str:
+    """Return what an `st_mode` is, in words: "a file", "a FIFO", "a directory" ..."""
+    return next((words for test, words in _KINDS if test(mode)), "a file")
+
+
+def unfit(path: Path) -> str | None:
+    """Return why `path` (links are followed) is no regular file, such as "a FIFO, not a file"; None if it is one.
+
+    Raises `OSError` when it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    return None if stat.S_ISREG(mode) else f"{kind(mode)}, not a file"
+
+
+def _require_regular(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a directory, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise UnfitFileError(errno.EINVAL, f"{kind(mode)}, not a file", str(path))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Return a regular file opened for reading; links are followed. Never waits.
+
+    Raises `OSError`: `UnfitFileError` for a FIFO, a device or a socket, `IsADirectoryError` for a directory.
+    """
+    _require_regular(path.stat().st_mode, path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+        return cast(BinaryIO, os.fdopen(descriptor, "rb"))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def size_in_words(size: int) -> str:
+    """Return a bound as messages give it: "16 MiB", "64 KiB"."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"
+
+
+def read_stream(stream: BinaryIO, limit: int, name: str) -> bytes:
+    """Return all that a stream gives; raise `UnfitFileError` once that is more than `limit` bytes."""
+    held = bytearray()
+    while len(held) <= limit:
+        block = stream.read(min(_BLOCK, limit + 1 - len(held)))
+        if not block:
+            return bytes(held)
+        held += block
+    raise UnfitFileError(errno.EFBIG, f"larger than {size_in_words(limit)}", name)
+
+
+def read_bytes(path: Path, limit: int = TEXT) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes; raise `OSError` (see `open_regular`)."""
+    with open_regular(path) as file:
+        return read_stream(file, limit, str(path))
+
+
+def read_text(path: Path, limit: int = TEXT, *, errors: str = "strict") -> str:
+    """Return the UTF-8 text of a regular file; raise `OSError` (see `read_bytes`) or `UnicodeDecodeError`."""
+    return read_bytes(path, limit).decode("utf-8", errors)
+
+
+def own_descriptor(path: Path) -> int | None:
+    """Return N where a path names this process's open file N (/dev/stdin, /dev/fd/N, /proc/self/fd/N), else None."""
+    ours = {"/dev/fd", "/proc/self/fd", "/proc/thread-self/fd", f"/proc/{os.getpid()}/fd"}
+    seen = os.path.abspath(path)  # noqa: PTH100 - resolve would follow the link that is looked for
+    for _ in range(40):
+        folder, _slash, name = seen.rpartition("/")
+        if (folder in ours or os.path.realpath(folder) == f"/proc/{os.getpid()}/fd") and name.isdecimal():
+            return int(name)
+        try:
+            seen = os.path.join(folder, os.readlink(seen))  # noqa: PTH115, PTH118
+        except OSError:
+            return None
+    return None
+
+
+def read_argument(name: str, limit: int = TEXT) -> bytes:
+    """Return what a word of the command line names: a regular file, or standard input for `-`, /dev/stdin, /dev/fd/N.
+
+    What the caller's shell opened may be a pipe; its end is waited for, its size is bounded. Raises `OSError`.
+    """
+    descriptor = 0 if name == "-" else own_descriptor(Path(name))
+    if descriptor is None:
+        return read_bytes(Path(name), limit)
+    if descriptor == 0 and sys.stdin is not None:
+        return read_stream(cast(BinaryIO, sys.stdin.buffer), limit, "standard input")
+    with os.fdopen(os.dup(descriptor), "rb") as stream:
+        return read_stream(cast(BinaryIO, stream), limit, name)

@@ -1,0 +1,65 @@
+"""JSON that somebody else may have written: bounded in depth, its numbers finite, and one kind of error.
+
+Python's parser follows nesting by recursion and ends in `RecursionError`, takes NaN and Infinity, and turns 1e999 into
+an infinity that no later `int()` survives. Each of these is a `ValueError` here, as is all else that is not JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from roost.host import files
+
+#: Levels of lists and objects; what roost and the tools that it calls write has fewer than ten.
+DEPTH = 64
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number that is too large")
+    return number
+
+
+def _require_shallow(value: Any) -> None:
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested more than {DEPTH} deep")
+
+
+def loads(data: bytes | str) -> Any:
+    """Return a JSON text's value; raise `ValueError` when it is not JSON or is nested more than `DEPTH` deep."""
+    try:
+        value = json.loads(data, parse_constant=_constant, parse_float=_number)
+    except RecursionError:
+        raise ValueError(f"nested more than {DEPTH} deep") from None
+    _require_shallow(value)
+    return value
+
+
+def load_object(data: bytes | str) -> dict[str, Any]:
+    """Return a JSON object; raise `ValueError` when the text is anything else."""
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def read(path: Path, limit: int = files.TEXT) -> Any:
+    """Return the value in a JSON file; raise `OSError` (see `files.read_bytes`) or `ValueError`."""
+    return loads(files.read_bytes(path, limit))
