@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-import jinja2
-from jinja2.sandbox import SandboxedEnvironment
-
+from roost.condor import site
 from roost.condor.description import Description, describe
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import Jobs, read_jobs
@@ -23,7 +21,7 @@ from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
 from roost.condor.placement import Where, nowhere
 from roost.condor.rules import Severity
-from roost.errors import Location, Problem, RecipeError, UsageError
+from roost.errors import Problem, RecipeError
 from roost.recipe.model import Recipe
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,87 +67,8 @@ def submit_description(
 
 def render(values: Description, template: str, folders: Sequence[Path] = ()) -> str:
     """Return a description laid out by a template, the `=` of neighbouring commands in one column."""
-    environment = _environment(folders)
-    context = {field.name: getattr(values, field.name) for field in fields(values)}
-    try:
-        text = environment.get_template(template).render(context)
-    except UnsafeValueError as error:
-        raise UsageError(str(error), hint="a value of a submit description is one line") from error
-    except jinja2.TemplateSyntaxError as error:
-        where = Location(error.filename or error.name or template, error.lineno)
-        raise UsageError(f"template: {error.message}", where=where) from error
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise UsageError(f"template {template}: {error}", where=_line_of(error), hint="see roost's own") from error
-    except OSError as error:
-        raise UsageError(f"template {template} cannot be read: {error}") from error
+    text = site.render(template, folders, TEMPLATES, {one.name: getattr(values, one.name) for one in fields(values)})
     return "\n".join(_aligned(_tidied(text))).rstrip("\n") + "\n"
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-class UnsafeValueError(ValueError):
-    """A value that would break out of its line."""
-
-
-def one_line(value: object) -> object:
-    """Refuse a value with a line break or another control character; every expression of a template passes here."""
-    if isinstance(value, str) and _CONTROL.search(value):
-        raise UnsafeValueError(f"the value {value!r} has a line break or a control character")
-    return value
-
-
-def listed(values: Iterable[object]) -> str:
-    """Return a comma-separated list; refuse an item with a comma, a blank or a quote, which HTCondor would misread."""
-    items = [str(value) for value in values]
-    for item in items:
-        if not item or re.search(r"[\s,\"'\\]", item):
-            raise UnsafeValueError(f"{item!r} cannot be an item of a list")
-    return ",".join(items)
-
-
-def remapped(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the quoted value of transfer_output_remaps."""
-    written = [(str(name), str(new)) for name, new in pairs]
-    for name in (part for pair in written for part in pair):
-        if not name or re.search(r"[\s;=\"',]", name):
-            raise UnsafeValueError(f"{name!r} cannot be a name in transfer_output_remaps")
-    return '"' + "; ".join(f"{name} = {new}" for name, new in written) + '"'
-
-
-def seconds(value: int) -> str:
-    """Return a time in words: 16200 is `4 h 30 min`."""
-    parts = [(value // 3600, "h"), (value % 3600 // 60, "min"), (value % 60, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
-
-
-def _environment(folders: Sequence[Path]) -> SandboxedEnvironment:
-    own = jinja2.FileSystemLoader(TEMPLATES)
-    sites = [jinja2.FileSystemLoader(folder) for folder in folders]
-    environment = SandboxedEnvironment(
-        loader=jinja2.ChoiceLoader([jinja2.PrefixLoader({"roost": own}), *sites, own]),
-        undefined=jinja2.StrictUndefined,
-        # A submit description is no HTML: `finalize` guards it.
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=one_line,
-    )
-    environment.filters |= {"listed": listed, "remapped": remapped, "seconds": seconds}
-    return environment
-
-
-def _line_of(error: BaseException) -> Location | None:
-    """Return where in a template an error came up: jinja2 puts the template's frames into the traceback."""
-    found = None
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.endswith(".j2"):
-            found = Location(name, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
 
 
 def _tidied(text: str) -> list[str]:

@@ -7,11 +7,13 @@ that extends it, so that one folder, the recipe's own, is the start of all names
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from roost.errors import Problem
+from roost.host import files
 from roost.recipe.nodes import Node
 from roost.recipe.words import near, shown
 
@@ -88,8 +90,11 @@ def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None
                 else f"looked for {shown(str(path), 400)}"
             )
             return f"the {kind} '{shown(name)}' does not exist", hint
-        if (kind == "file" and not path.is_file()) or (kind == "folder" and not path.is_dir()):
-            return f"'{shown(name)}' is not a {kind}", None
+        mode = path.stat().st_mode
+        if not (stat.S_ISDIR(mode) if kind == "folder" else stat.S_ISREG(mode)) and not (
+            kind == "file or folder" and stat.S_ISDIR(mode)
+        ):
+            return f"'{shown(name)}' is {files.kind(mode)}, not a {kind}", None
         if not os.access(path, os.R_OK):
             return f"'{shown(name)}' cannot be read", f"check the permissions of {path}"
     except OSError as error:

@@ -14,13 +14,13 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 import roost
-from roost.errors import ImageError, Problem, RecipeError
+from roost.errors import ImageError
+from roost.host import files as host_files
 from roost.recipe.customise import File
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.rootfs import templates
 from roost.rootfs.fstab import fstab
-from roost.rootfs.templates import TemplateMistakeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +119,11 @@ def system_items(recipe: Recipe) -> Iterator[Item]:
 
 def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
     """Yield the recipe's files; raise `RecipeError` for templates that do not render, all at once."""
-    problems: list[Problem] = []
-    for number, entry in enumerate(loaded.recipe.files):
+    texts = templates.rendered(loaded, kernel_version)
+    for entry in loaded.recipe.files:
         mode = int(entry.mode, 8) if entry.mode else None
         if entry.template is not None:
-            try:
-                yield _item(entry, mode or 0o644, templates.render(loaded, entry.template, kernel_version).encode())
-            except TemplateMistakeError as mistake:
-                problems.append(loaded.problem(("files", number, "template"), str(mistake)))
+            yield _item(entry, mode or 0o644, texts[entry.template].encode())
         elif entry.content is not None:
             yield _item(entry, mode or 0o644, entry.content.encode())
         elif entry.link is not None:
@@ -135,8 +132,6 @@ def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
             yield Item(entry.path, mode or 0o755, owner=entry.owner, group=entry.group)
         elif entry.source is not None:
             yield from _copied(entry, loaded.folder / entry.source, mode)
-    if problems:
-        raise RecipeError(problems)
 
 
 def mounted_elsewhere(recipe: Recipe) -> list[str]:
@@ -186,8 +181,8 @@ def write(items: Sequence[Item], output: Path, epoch: int) -> None:
                 info.type, info.linkname = tarfile.SYMTYPE, item.link
                 tar.addfile(info)
             elif item.source is not None:
-                info.size = item.source.stat().st_size
-                with item.source.open("rb") as file:
+                with host_files.open_regular(item.source) as file:
+                    info.size = os.fstat(file.fileno()).st_size
                     tar.addfile(info, file)
             elif item.data is not None:
                 info.size = len(item.data)

@@ -1,69 +1,65 @@
 """Templates of files in the image: jinja2, where a name that is not defined is a mistake.
 
-They are rendered before a build too, with a kernel version that stands in for one that is not known yet.
+They are rendered before a build too, with a kernel version that stands in for one that is not known yet, and in a
+confined child (`host.template`): checking a recipe runs nothing of it.
 """
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-import jinja2
-
-from roost.errors import Problem
-from roost.recipe.loader import Loaded
-from roost.recipe.model import Recipe
+from roost.errors import Problem, RecipeError
+from roost.host import template
+from roost.recipe.loader import Loaded, display
+from roost.recipe.words import shown
 
 #: What `kernel` is while nothing is built.
 SOME_KERNEL = "6.1.0-0-amd64"
-_FILE = "<template>"
 
 
-class TemplateMistakeError(ValueError):
-    """A template that does not render: why, and in which of its lines."""
-
-
-def render(loaded: Loaded, template: str, kernel: str = SOME_KERNEL) -> str:
-    """Return a template's text; raise `TemplateMistakeError`, or `OSError` when the file cannot be read."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    recipe: Recipe = loaded.recipe
-    try:
-        source = (loaded.folder / template).read_text(encoding="utf-8")
-        return environment.from_string(source).render(
-            recipe=recipe.model_dump(mode="json"),
-            name=recipe.name,
-            kernel=kernel,
-            variables=dict(loaded.variables),
-        )
-    except UnicodeDecodeError as error:
-        raise TemplateMistakeError(f"{template} is not UTF-8: byte {error.start}") from error
-    except jinja2.TemplateError as error:
-        line = _line(error)
-        raise TemplateMistakeError(f"{error.message} (line {line} of {template})" if line else str(error)) from error
-    except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # What an expression in a template raises: `1 / 0`, `1 + "a"`.
-        line = _line(error)
-        raise TemplateMistakeError(f"{error} (line {line or '?'} of {template})") from error
-
-
-def _line(error: Exception) -> int | None:
-    """Return the template's line: of its syntax, else the last one that was being rendered."""
-    if isinstance(error, jinja2.TemplateSyntaxError):
-        return error.lineno
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _FILE and frame.lineno
-    ]
-    return lines[-1] if lines else None
+def rendered(loaded: Loaded, kernel: str = SOME_KERNEL) -> Mapping[str, str]:
+    """Return the text of each template that the recipe's files name; raise `RecipeError` with all that is wrong."""
+    texts, wrong = _rendered(loaded, kernel)
+    if wrong:
+        raise RecipeError(wrong)
+    return texts
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
     """Yield a problem for each template that does not render."""
-    for number, entry in enumerate(loaded.recipe.files):
+    yield from _rendered(loaded, SOME_KERNEL)[1]
+
+
+def _rendered(loaded: Loaded, kernel: str) -> tuple[dict[str, str], list[Problem]]:
+    recipe = loaded.recipe
+    first: dict[str, int] = {}
+    for number, entry in enumerate(recipe.files):
         if entry.template is not None:
-            try:
-                render(loaded, entry.template)
-            except TemplateMistakeError as mistake:
-                yield loaded.problem(("files", number, "template"), str(mistake))
-            except OSError:
-                # The loader says what is wrong with the file.
-                continue
+            first.setdefault(entry.template, number)
+    sources: dict[str, str] = {}
+    wrong: list[Problem] = []
+
+    def mistake(name: str, what: str, line: int = 0) -> None:
+        place = f"{shown(display(loaded.folder / name), 400)}{f':{line}' if line else ''}"
+        wrong.append(loaded.problem(("files", first[name], "template"), f"{place}: {shown(what, 400)}"))
+
+    for name in first:
+        try:
+            sources[name] = template.read(loaded.folder / name)
+        except UnicodeDecodeError as error:
+            mistake(name, f"not UTF-8: byte {error.start}")
+        except OSError as error:
+            mistake(name, f"cannot be read: {error.strerror}")
+    values = {
+        "recipe": recipe.model_dump(mode="json"),
+        "name": recipe.name,
+        "kernel": kernel,
+        "variables": dict(loaded.variables),
+    }
+    texts: dict[str, str] = {}
+    for name, made in zip(sources, template.render(list(sources.values()), values), strict=False):
+        if isinstance(made, str):
+            texts[name] = made
+        else:
+            mistake(name, made.what, made.line)
+    return texts, wrong

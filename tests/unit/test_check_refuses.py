@@ -51,19 +51,19 @@ CASES: dict[str, tuple[str, str]] = {
     "an unknown kernel": (HEAD + DISKS + "kernel: {use: debain}\n", "5:15: unknown kernel 'debain'"),
     "a template with an undefined name": (
         HEAD + DISKS + "files: [{path: /a, template: files/undefined.j2}]\n",
-        "5:30: 'recpie' is undefined (line 2 of files/undefined.j2)",
+        "5:30: recipes/files/undefined.j2:2: 'recpie' is undefined",
     ),
     "a template that is none": (
         HEAD + DISKS + "files: [{path: /a, template: files/syntax.j2}]\n",
-        "5:30: unexpected '}' (line 3 of files/syntax.j2)",
+        "5:30: recipes/files/syntax.j2:3: unexpected '}'",
     ),
     "a template whose expression fails": (
         HEAD + DISKS + "files: [{path: /a, template: files/fails.j2}]\n",
-        "5:30: division by zero (line 1 of files/fails.j2)",
+        "5:30: recipes/files/fails.j2:1: division by zero",
     ),
     "a template's variable that nobody declared": (
         HEAD + DISKS + "variables: {word: x}\nfiles: [{path: /a, template: files/variable.j2}]\n",
-        "6:30: 'dict object' has no attribute 'wrod' (line 1 of files/variable.j2)",
+        "6:30: recipes/files/variable.j2:1: 'dict object' has no attribute 'wrod'",
     ),
     "a mode without quotes": (
         HEAD + DISKS + "files: [{path: /a, content: x, mode: 0755}]\n",

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.emit import (
-    UnsafeValueError,
-    listed,
-    one_line,
-    remapped,
-    seconds,
-    submit_description,
-    template_folders,
-)
+from roost.condor.emit import submit_description, template_folders
+from roost.condor.layout import UnsafeValueError, listed, one_line, remapped, seconds
 from roost.errors import RecipeError, UsageError
 from tests.unit.submitting import BUILT, recipe
 

@@ -1,0 +1,99 @@
+"""The child of `template`: renders the templates on standard input, writes an answer a line.
+
+Imports nothing that a recipe's model needs: it is started for every recipe that has templates.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from roost.host import confined, files
+from roost.host.template import RENDERED
+
+_FILE = "<template>"
+
+
+class _TooLargeError(Exception):
+    """What was rendered so far is more than the bound."""
+
+
+def environment() -> ImmutableSandboxedEnvironment:
+    """Return the environment of a recipe's templates: one text, nothing to include."""
+    return ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+def _bounded(pieces: Iterable[str]) -> str:
+    kept, size = [], 0
+    for piece in pieces:
+        size += len(piece)
+        if size > RENDERED:
+            raise _TooLargeError
+        kept.append(piece)
+    return "".join(kept)
+
+
+def _place(error: BaseException) -> tuple[int, str]:
+    """Return the line and the file of a mistake: of the syntax, else the last that was being rendered."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return error.lineno, error.filename or ""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.lineno and (frame.filename == _FILE or frame.filename.endswith(".j2"))
+    ]
+    if not frames:
+        return 0, ""
+    return frames[-1].lineno or 0, "" if frames[-1].filename == _FILE else frames[-1].filename
+
+
+_MEANINGS: Mapping[type[BaseException], str] = {
+    confined.StepTimeoutError: f"the template needs more than {confined.STEP:g} s of CPU time",
+    _TooLargeError: f"the template renders to more than {files.size_in_words(RENDERED)}",
+    MemoryError: f"the template needs more than {files.size_in_words(confined.MEMORY)} of memory",
+    RecursionError: "the template is nested too deep, or calls itself without end",
+}
+
+
+def _words(error: BaseException) -> str:
+    for kind, meaning in _MEANINGS.items():
+        if isinstance(error, kind):
+            return meaning
+    if isinstance(error, jinja2.TemplateNotFound):
+        return f"there is no template {error.message}"
+    if isinstance(error, jinja2.TemplateError):
+        return error.message or type(error).__name__
+    return str(error) or type(error).__name__
+
+
+def answer(template: Callable[[], jinja2.Template], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer for one template: its text, or what is wrong and where."""
+    confined.begin_step()
+    try:
+        return {"text": _bounded(template().generate(values))}
+    except Exception as error:  # an expression of a template can raise anything
+        confined.end_step()
+        line, file = _place(error)
+        return {"what": _words(error)[:400], "line": line, "file": file}
+    finally:
+        confined.end_step()
+
+
+def main() -> None:
+    """Do what standard input says."""
+    confined.confine()
+    request = json.load(sys.stdin)
+    made = environment()
+    for source in request["sources"]:
+        confined.answer(answer(functools.partial(made.from_string, source), request["values"]))
+
+
+if __name__ == "__main__":
+    main()
