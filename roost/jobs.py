@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import read_jobs
 from roost.errors import RecipeError, UsageError
 from roost.events import Events, Stages
@@ -65,7 +66,9 @@ def io(
     if problems:
         raise RecipeError(problems)
     if jobs is not None:
-        requests = batch.requests(read_jobs(jobs), disk.name, items)
+        table = read_jobs(jobs)
+        check_jobs(table, recipe)
+        requests = batch.requests(table, disk.name, items)
     else:
         requests = (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
     namespace.probe()

@@ -173,8 +173,9 @@ _AUTOMATIC = ":".join(["02", *(f"$INT({name},%02x)" for name, _ in _MAC_BYTES)])
 def _address(recipe: Recipe, jobs: Jobs | None) -> str | None:
     if recipe.machine.network == "none":
         return None
-    if jobs and "mac" in jobs.variables:
-        return "$(mac)"
+    column = jobs.named("mac") if jobs else None
+    if column is not None:
+        return f"$({column})"
     return _AUTOMATIC if recipe.machine.mac == "auto" else recipe.machine.mac
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from roost.condor import site
+from roost.condor import jobs_rows, site
 from roost.condor.description import Description, describe
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import Jobs, read_jobs
@@ -67,8 +67,20 @@ def submit_description(
 
 def render(values: Description, template: str, folders: Sequence[Path] = ()) -> str:
     """Return a description laid out by a template, the `=` of neighbouring commands in one column."""
-    text = site.render(template, folders, TEMPLATES, {one.name: getattr(values, one.name) for one in fields(values)})
+    given: dict[str, object] = {one.name: getattr(values, one.name) for one in fields(values)}
+    text = site.render(template, folders, TEMPLATES, given | {"rows": (), "row_macros": (), "left_out": ()})
+    if values.rows:
+        # Which variables the description refers to, a site's template decides as well.
+        text = site.render(template, folders, TEMPLATES, given | _rows(values, text))
     return "\n".join(_aligned(_tidied(text))).rstrip("\n") + "\n"
+
+
+def _rows(values: Description, text: str) -> dict[str, object]:
+    used = jobs_rows.uses(text.splitlines())
+    if forbidden := list(jobs_rows.problems(values.variables, values.rows, used)):
+        raise RecipeError(forbidden)
+    rows = jobs_rows.arrange(values.variables, values.rows, used)
+    return {"variables": rows.variables, "rows": rows.rows, "row_macros": rows.macros, "left_out": rows.left_out}
 
 
 def _tidied(text: str) -> list[str]:

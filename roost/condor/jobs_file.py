@@ -6,6 +6,7 @@ own address; every other column is a variable `$(NAME)` for the recipe's command
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -14,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.condor.from_recipe import DECIDED, OVERRIDABLE
+from roost.condor.jobs_rows import PREFIX
+from roost.condor.source_text import BLANKS
 from roost.errors import Location, Problem, RecipeError, UsageError
+from roost.host import files
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -25,6 +29,11 @@ _TAKEN = frozenset(
         *("input", "output", "error", "arguments", "environment", "if", "elif", "else", "endif", "include", "use"),
     ]
 )
+#: What the names of commands of vm jobs and of roost's own macros begin with.
+_RESERVED = ("vm_", "xen_", "my_", PREFIX)
+
+#: A file of jobs is no longer than this; a row has some 50 bytes.
+MAX_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,10 @@ class Jobs:
         number = self.variables.index(variable)
         return tuple(row[number] for row in self.rows)
 
+    def named(self, variable: str) -> str | None:
+        """Return the column of this name, in whatever case: condor_submit's names have none."""
+        return next((name for name in self.variables if name.lower() == variable.lower()), None)
+
     def problem(self, number: int, what: str, hint: str | None = None) -> Problem:
         """Return a mistake in row `number`."""
         return Problem(what, Location(self.file, self.lines[number]), hint)
@@ -60,13 +73,16 @@ def variable_of(disk: str) -> str:
 def read_jobs(path: Path) -> Jobs:
     """Read a file of jobs; raise `RecipeError` with every mistake in it, `UsageError` when it cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = files.read_argument(str(path), MAX_BYTES)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="give a file of comma-separated values"
         ) from error
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text", hint="save it as UTF-8") from error
+        encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "not UTF-8"
+        raise UsageError(f"{path} is {encoding} text", hint="save it as UTF-8") from error
     jobs = parse_jobs(text, str(path), path.absolute().parent)
     sizes = {}
     for value in {value for row in jobs.rows for value in row if value}:
@@ -84,7 +100,8 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
     read: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
-            values = [value.strip() for value in row]
+            # A submit description cannot carry blanks at the ends of a value, so they never count.
+            values = [value.strip(BLANKS) for value in row]
             if any(values):
                 read.append((reader.line_num, values))
     except csv.Error as error:
@@ -94,6 +111,11 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
             [Problem("there are no jobs", Location(file), "the first row names the variables, such as io")]
         )
     (line, header), rows = read[0], read[1:]
+    if (separator := _separator(header)) is not None:
+        hint = "save it with commas: io,inputs,scale; a value with a comma goes in double quotes"
+        raise RecipeError(
+            [Problem(f"the values are separated by {separator}, not by commas", Location(file, line), hint)]
+        )
     problems = [Problem(what, Location(file, line), hint) for what, hint in _header(header)]
     if not rows:
         problems.append(Problem("there is a row of names and no job", Location(file, line), "add a row for each job"))
@@ -110,19 +132,26 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
     )
 
 
+def _separator(header: list[str]) -> str | None:
+    """Return what separates the names of the first row where it is no comma, or None."""
+    names = {"semicolons": ";", "tabs": "\t", "vertical bars": "|"}
+    return next((word for word, letter in names.items() if len(header) == 1 and letter in header[0]), None)
+
+
 def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
     seen: set[str] = set()
-    for name in names:
+    for number, name in enumerate(names, 1):
         lower = name.lower()
         if not _NAME.fullmatch(name):
-            yield f"{name!r} is no name of a variable", "letters, digits and _ only, such as io"
+            what = "has no name" if not name else f"is named {name!r}, which is not a name of a variable"
+            yield f"column {number} {what}", "a letter or _, then letters, digits and _, such as io"
         elif re.search(r"_[0-9]", name):
             # Seen with 24.12: `queue io_2 from (` is "Invalid Queue count expression".
             yield (
                 f"condor_submit takes no variable {name}: a digit cannot follow _",
                 f"{re.sub('_+(?=[0-9])', '', name)}",
             )
-        elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(("vm_", "xen_", "my_")):
+        elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(_RESERVED):
             yield f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
         elif lower in seen:
             yield f"two columns are named {name}: case does not count", None
@@ -132,8 +161,3 @@ def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
 def _row(values: list[str], header: list[str]) -> Iterator[str]:
     if len(values) != len(header):
         yield f"there are {len(values)} values for {len(header)} variables"
-    if values[0].startswith(("#", ")")):
-        yield f"a row cannot begin with {values[0][0]}: condor_submit reads that as a comment or as the end"
-    for value in values:
-        if "," in value or "$" in value or not value.isprintable() or value.endswith("\\"):
-            yield f"{value!r} has what condor_submit would read otherwise: a comma, a $, a line break, a \\ at the end"

@@ -7,11 +7,11 @@ A file of jobs gives disks of its own to each job; they travel from where the fi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from roost.condor.from_recipe import BuiltFiles, base_name, is_url
+from roost.condor.jobs_check import disk_problems, value_problems
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
 from roost.condor.placement import kernel_of, vm_disks
@@ -62,7 +62,7 @@ def places(
     prefix = f"{output_folder.rstrip('/')}/" if output_folder else ""
     found = []
     for name, disk in vm_disks(recipe, hypervisor).items():
-        variable = variable_of(name) if jobs and variable_of(name) in jobs.variables else None
+        variable = jobs.named(variable_of(name)) if jobs else None
         shared = transfer == "shared"
         if variable:
             value = f"$({variable})"
@@ -148,15 +148,8 @@ def problems(
         yield from _shared_problems(disks, hypervisor, files, jobs, kernel_of(recipe, hypervisor))
     if jobs is None:
         return
-    taken = {disk.file for disk in disks.values()} | set(kernel_names(kernel_of(recipe, hypervisor)))
-    columns: dict[str, str] = {}
-    for name, disk in disks.items():
-        if variable_of(name) in jobs.variables:
-            other = columns.setdefault(variable_of(name), name)
-            if other != name:
-                yield Problem(f"the column {variable_of(name)} is that of two disks, {other} and {name}")
-            yield from _per_job(name, disk, hypervisor, transfer, jobs, taken - {disk.file})
-    yield from _addresses(recipe, jobs)
+    yield from disk_problems(recipe, hypervisor, transfer, jobs)
+    yield from value_problems(recipe, jobs)
 
 
 def _shared_problems(
@@ -172,50 +165,9 @@ def _shared_problems(
     for name, disk in disks.items():
         if problem := problem_of(replace(disk, file=absolute(disk.file, files)), hypervisor):
             yield Problem(problem, hint="move the image, or use another way to transfer")
-        per_job = jobs is not None and variable_of(name) in jobs.variables
+        per_job = jobs is not None and jobs.named(variable_of(name)) is not None
         if jobs and len(jobs.rows) > 1 and disk.permission == "w" and not per_job:
             what = f"{len(jobs.rows)} jobs would write the shared disk {disk.file} at once"
             yield Problem(what, hint=f"give each job its own in a column {variable_of(name)}, or transfer files")
     if kernel and "included" in str(files.folder):
         yield Problem(f"the folder {files.folder} contains 'included', so xen would load no kernel", hint="rename it")
-
-
-def _per_job(
-    name: str, disk: VmDisk, hypervisor: Hypervisor, transfer: str, jobs: Jobs, taken: set[str]
-) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    others = {
-        base_name(value)
-        for variable in jobs.variables
-        for value in jobs.column(variable)
-        if variable != variable_of(name)
-    }
-    for number, value in enumerate(jobs.column(variable_of(name))):
-        path = value if transfer == "shared" else base_name(value)
-        if transfer == "shared" and not value.startswith("/"):
-            yield jobs.problem(number, f"{value!r} is not absolute, and the jobs' machines start elsewhere")
-        elif is_url(value) or not re.fullmatch(r"[A-Za-z0-9._+/-]+", value):
-            yield jobs.problem(number, f"the disk {value!r} may only have the characters A-Z a-z 0-9 . _ + - /")
-        elif problem := problem_of(replace(disk, file=path), hypervisor):
-            yield jobs.problem(number, problem)
-        elif base_name(value) in taken or (base_name(value) in others and transfer != "shared"):
-            yield jobs.problem(number, f"{value!r} would overwrite another file of the sandbox, which is flat")
-        elif transfer == "shared" and disk.permission == "w" and value in seen:
-            first = jobs.lines[seen[value]]
-            yield jobs.problem(number, f"{value!r} is the disk of line {first} too, and both jobs would write it")
-        seen.setdefault(value, number)
-
-
-def _addresses(recipe: Recipe, jobs: Jobs) -> Iterator[Problem]:
-    if "mac" not in jobs.variables:
-        if recipe.machine.mac not in (None, "auto") and len(jobs.rows) > 1:
-            what = f"{len(jobs.rows)} jobs would have the address {recipe.machine.mac} together"
-            yield Problem(what, hint="write `mac: auto`, or give a column mac")
-        return
-    seen: set[str] = set()
-    for number, value in enumerate(jobs.column("mac")):
-        if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value) or int(value[:2], 16) & 1:
-            yield jobs.problem(number, f"{value!r} is no address of one machine", "such as 52:54:00:12:34:56")
-        elif value.lower() in seen:
-            yield jobs.problem(number, f"the address {value} is another job's too")
-        seen.add(value.lower())

@@ -16,6 +16,7 @@ from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Location, Problem, RecipeError
 from roost.iodisk import inputs
 from roost.iodisk.inputs import Item
+from roost.recipe.words import shown
 
 INPUTS = "inputs"
 PARAMETERS = "job.json"
@@ -73,8 +74,13 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location) -> tuple[list[I
     name = next((name for name in values if name.lower() == INPUTS), None)
     if name is None:
         return [], []
+    value = values.pop(name)
     try:
-        names = shlex.split(values.pop(name))
+        names = shlex.split(value)
     except ValueError as error:
         return [], [Problem(f"the inputs cannot be read: {error}", where, "close the quotes")]
-    return inputs.items(names, jobs.folder, where)
+    found, problems = inputs.items(names, jobs.folder, where)
+    if problems and len(names) > 1 and (jobs.folder / value).exists():
+        what = f"'{shown(value)}' is the name of one file, and blanks separate inputs"
+        return [], [Problem(what, where, f"put it in single quotes: '{shown(value)}'")]
+    return found, problems

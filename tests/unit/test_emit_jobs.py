@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from roost.condor.emit import submit_description
+from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import Jobs, parse_jobs, read_jobs, variable_of
 from roost.condor.lint import lint_text
 from roost.errors import RecipeError, UsageError
@@ -106,19 +111,18 @@ def test_automatic_addresses_differ_from_job_to_job() -> None:
         ("", "there are no jobs"),
         ("io\n", "no job"),
         ("io,io\na,b\n", "two columns"),
-        ("io,2nd\na,b\n", "no name of a variable"),
+        ("io,2nd\na,b\n", "not a name of a variable"),
         ("io_2\na\n", "a digit cannot follow _"),
         ("io,Log\na,b\n", "would be taken for"),
         ("io,input\na,b\n", "would be taken for"),
         ("io,vm_disk\na,b\n", "would be taken for"),
         ("io,Process\na,b\n", "would be taken for"),
         ("io,n\na\n", "1 values for 2 variables"),
-        ("n,io\n#x,a\n", "begin with #"),
-        ("n,io\n),a\n", "begin with )"),
-        ('io,n\na,"b,c"\n', "a comma"),
-        ("io,n\na,$(HOME)\n", "a comma, a $"),
-        ('io,n\na,"b\nc"\n', "a line break"),
-        ("io,n\na,b\\\n", "at the end"),
+        ("io;n\na;0,5\n", "separated by semicolons, not by commas"),
+        ("io\tn\na\tb\n", "separated by tabs"),
+        ("io,my name\na,b\n", "column 2 is named 'my name', which is not a name of a variable"),
+        ("io,\na,b\n", "column 2 has no name"),
+        ("io,roost_row\na,b\n", "would be taken for"),
         ('io,n\na,"b\n', "no comma-separated values"),
     ],
 )
@@ -142,6 +146,136 @@ def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> No
 def test_a_disk_that_htcondor_would_misread_is_told_with_its_line(value: str, what: str) -> None:
     (problem,) = refused(f"io,n\n{value},1\n")
     assert what in problem and problem.startswith("jobs.csv:2")
+
+
+SAMPLE = {"return": ["io"], "attributes": {"Sample": "<$(sample)>", "Note": "<$(note)>"}}
+VALUES = [
+    "plain",
+    "",
+    "two words",
+    "a, b",
+    "0,5",
+    "$(Cluster)",
+    "$HOME",
+    "5 $",
+    'x " y',
+    "it's",
+    "\\n a\\b",
+    "#no comment",
+    ") no end",
+    "(x)",
+    "@x",
+    "a = b",
+    "caf\u00e9 \u65e5\u672c",
+    "\u00a0x",
+    "queue",
+    "a\tb",
+    "$(sample_1)",
+    "'",
+    ",",
+    "%s {x}",
+]
+
+
+def table(header: str, rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([header.split(","), *rows])
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("header", ["io,sample,note", "sample,io,note", "note,sample,io"])
+def test_condor_submit_reads_every_value_of_every_column_as_it_stands(header: str) -> None:
+    rows = [
+        [{"io": f"{number}.raw", "sample": value, "note": VALUES[-number]}[name] for name in header.split(",")]
+        for number, value in enumerate(VALUES)
+    ]
+    text = submit_description(recipe(submit=SAMPLE), "kvm", files=BUILT, jobs=parsed(table(header, rows)))
+    for number, ad in enumerate(jobs_of(text)):
+        assert ad["VMPARAM_vm_Disk"] == f"root.qcow2:vda:w:qcow2,{number}.raw:vdb:w:raw"
+        assert ad["Sample"] == f"<{VALUES[number]}>"
+        assert ad["Note"] == f"<{VALUES[-number]}>"
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_one_column_with_an_odd_value_needs_no_macros(value: str) -> None:
+    made = recipe(submit={"return": ["io"], "attributes": {"Sample": "<$(sample)>"}})
+    text = submit_description(
+        made, "kvm", files=BUILT, jobs=parsed(table("sample,io", [[value, "1.raw"], ["x", "2.raw"]]))
+    )
+    first, second = jobs_of(text)
+    assert (first["Sample"], second["Sample"]) == (f"<{value}>", "<x>")
+    assert first["VMPARAM_vm_Disk"].endswith(",1.raw:vdb:w:raw") and "roost_row" not in text
+
+
+def test_the_example_of_the_readme() -> None:
+    for given in ("io,inputs,scale\nio-1.raw,common/ one.txt,0.5\n", "inputs,io,scale\ncommon/ one.txt,io-1.raw,0.5\n"):
+        text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed(given))
+        assert text.endswith("queue io, scale, inputs from (\n  io-1.raw, 0.5, common/ one.txt\n)\n")
+
+
+def test_columns_that_nothing_refers_to_are_left_out_rather_than_split() -> None:
+    rows = [["1.raw", "a b", "c, d", "line\nbreak", "end\\"], ["2.raw", "", "", "", ""]]
+    text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed(table("io,one,two,three,four", rows)))
+    assert "# Not needed here" in text and "one, two, three, four" in text
+    assert text.endswith("queue io from (\n  1.raw\n  2.raw\n)\n")
+    assert [ad["VMPARAM_vm_Disk"][-16:] for ad in jobs_of(text)] == [",1.raw:vdb:w:raw", ",2.raw:vdb:w:raw"]
+
+
+def test_a_row_that_would_be_blank_is_still_a_job() -> None:
+    made = recipe(submit={"attributes": {"Sample": "<$(sample)>"}})
+    text = submit_description(made, "kvm", files=BUILT, jobs=parsed(table("sample,note", [["", "a b"], ["x", ""]])))
+    assert [ad["Sample"] for ad in jobs_of(text)] == ["<>", "<x>"]
+
+
+@pytest.mark.parametrize(
+    ("value", "attribute", "what"),
+    [
+        ("a\nb", "$(sample)", "a line break"),
+        ("a\x07", "$(sample)", "control character"),
+        ("a\\", "$(sample)", "ends in a backslash"),
+        ("$$(HOME)", "$(sample)", "has $$"),
+        ('a\\"b', "$(sample)", "a backslash before a double quote"),
+    ],
+)
+def test_what_no_description_can_carry_is_told_before_a_disk_is_made(value: str, attribute: str, what: str) -> None:
+    jobs = parsed(table("io,sample", [["1.raw", "x"], ["2.raw", value]]))
+    made = recipe(submit={"return": ["io"], "attributes": {"Sample": attribute}})
+    for ask in (lambda: check_jobs(jobs, made), lambda: submit_description(made, "kvm", files=BUILT, jobs=jobs)):
+        with pytest.raises(RecipeError, match=re.escape(what)) as caught:
+            ask()
+        assert caught.value.problems[0].where is not None
+    check_jobs(jobs, recipe())
+
+
+def test_a_quote_cannot_be_both_escaped_and_bare() -> None:
+    jobs = parsed(table("io,sample", [["1.raw", 'a"b']]))
+    check_jobs(jobs, recipe(submit={"commands": {"batch_name": "$(sample)"}}))
+    both = {"commands": {"batch_name": "$(sample)"}, "attributes": {"Sample": "$(sample)"}}
+    with pytest.raises(RecipeError, match="double quote"):
+        check_jobs(jobs, recipe(submit=both))
+
+
+def test_a_disk_is_checked_before_it_is_made() -> None:
+    with pytest.raises(RecipeError, match=r"the disk 'run 1.raw' may only have the characters"):
+        check_jobs(parsed("io,inputs,x\nrun 1.raw,one.txt,3\n"), recipe())
+    check_jobs(parsed("io,inputs,x\nrun-1.raw,one.txt two.txt,3\n"), recipe())
+
+
+def test_a_column_is_a_disks_in_whatever_case() -> None:
+    text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed("IO\n1.raw\n"))
+    assert jobs_of(text)[0]["VMPARAM_vm_Disk"].endswith(",1.raw:vdb:w:raw")
+
+
+def test_a_file_of_jobs_is_read_within_bounds(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "jobs.csv")
+    with pytest.raises(UsageError, match="a FIFO, not a file"):
+        read_jobs(tmp_path / "jobs.csv")
+    (tmp_path / "long.csv").write_bytes(b"io\n" * (6 << 20))
+    with pytest.raises(UsageError, match="larger than 16 MiB"):
+        read_jobs(tmp_path / "long.csv")
+    (tmp_path / "excel.csv").write_bytes("io\n1.raw\n".encode("utf-16"))
+    with pytest.raises(UsageError, match="UTF-16"):
+        read_jobs(tmp_path / "excel.csv")
 
 
 def test_every_bad_row_is_told() -> None:

@@ -163,14 +163,28 @@ def test_a_row_of_a_file_of_jobs_is_a_disk(tmp_path: Path, given: Path) -> None:
         ("io\nio.raw\nio.raw\n", "jobs.csv:3: io.raw is the disk of line 2 already"),
         ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: there is no file or folder 'gone'"),
         ("io,inputs\nio.raw,'run\n", "jobs.csv:2: the inputs cannot be read"),
+        ('io,inputs\nio.raw,"deep/my file"\n', "'deep/my file' is the name of one file, and blanks separate inputs"),
         ("io,inputs\nio.raw,run deep/../run\n", "both give run"),
         ("io,x\n.,1\n", "jobs.csv:2: the column io names no file"),
     ],
 )
 def test_mistakes_in_a_file_of_jobs_have_their_line(given: Path, text: str, message: str) -> None:
+    (given / "deep" / "my file").write_text("x")
     with pytest.raises(RecipeError) as raised:
         batch.requests(parse_jobs(text, "jobs.csv", given), "io", [])
     assert message in str(raised.value)
+
+
+def test_no_disk_is_made_for_jobs_that_cannot_be_submitted(tmp_path: Path) -> None:
+    (tmp_path / "made.yaml").write_text(
+        "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\ndisks:\n"
+        "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"
+        "  - {name: io, filesystem: ext4, size: 4MiB, role: io}\n"
+    )
+    (tmp_path / "jobs.csv").write_text("io,x\nio-1.raw,2\nrun 1.raw,3\n")
+    with pytest.raises(RecipeError, match=r"jobs\.csv:3: the disk 'run 1\.raw' may only have"):
+        jobs.io(str(tmp_path / "made.yaml"), [], jobs=tmp_path / "jobs.csv", events=Silent())
+    assert not list(tmp_path.glob("*.raw"))
 
 
 def test_a_recipe_without_an_io_disk_says_what_to_add() -> None:
