@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from roost.disk.ext_space import Space, read_space, target
 from roost.disk.geometry import Geometry, kernel_reserve
 from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
@@ -66,17 +67,6 @@ class Source:
     devices: tuple[DeviceNode, ...] = ()
     hidden: tuple[Path, ...] = ()
     empty: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """What a written file system has: blocks of 4 KiB in all and free, inodes in all and free."""
-
-    blocks: int
-    free_blocks: int
-    inodes: int
-    free_inodes: int
-    free_inode_ranges: tuple[tuple[int, int], ...]
 
 
 def mke2fs_argv(file: str, at: Extent, shape: Geometry, identity: Identity, source: Path | None) -> list[str]:
@@ -194,40 +184,6 @@ def _settle(disk: Path, at: Extent, script: str, environment: dict[str, str], lo
         capture=True,
         log=log_dir / "debugfs.log",
         what=f"cannot set the times of {disk.name}",
-    )
-
-
-def target(disk: Path, at: Extent) -> str:
-    """Return how e2fsprogs' tools name a file system inside a file: relative, so that no folder's `?` matters."""
-    return f"{disk.name}?offset={at.offset}" if at.offset else disk.name
-
-
-def read_space(disk: Path, at: Extent) -> Space:
-    """Return the space of the file system at `at`, from dumpe2fs."""
-    done = process.run(
-        ["dumpe2fs", target(disk, at)], deadline=300, capture=True, cwd=disk.parent, what=f"cannot read {disk.name}"
-    )
-    return parse_dumpe2fs(done.text)
-
-
-def parse_dumpe2fs(text: str) -> Space:
-    """Return the space that dumpe2fs tells about; reserved blocks do not count as free."""
-    head: dict[str, int] = {}
-    ranges: list[tuple[int, int]] = []
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key == "  Free inodes":
-            for part in value.replace(",", " ").split():
-                first, _, last = part.partition("-")
-                ranges.append((int(first), int(last or first)))
-        elif not key.startswith(" ") and value.strip().isdigit():
-            head.setdefault(key, int(value))
-    return Space(
-        head["Block count"],
-        head["Free blocks"] - head["Reserved block count"],
-        head["Inode count"],
-        head["Free inodes"],
-        tuple(sorted(ranges)),
     )
 
 

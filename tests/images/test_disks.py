@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roost.disk import ext, fill, geometry, measure, qemu_img, write
+from roost.disk import ext, ext_space, fill, geometry, measure, qemu_img, write
 from roost.disk.layout import Extent, MiB
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
@@ -58,7 +58,7 @@ def inside(chosen: Namespace, *argv: str | Path) -> None:
 
 
 def debugfs(disk: Path, at: Extent, request: str) -> str:
-    argv = ["debugfs", "-R", request, ext.target(disk, at)]
+    argv = ["debugfs", "-R", request, ext_space.target(disk, at)]
     return subprocess.run(argv, cwd=disk.parent, capture_output=True, text=True, check=True).stdout
 
 
@@ -149,7 +149,7 @@ def test_the_content_arrives(archive: Path, tmp_path: Path) -> None:
         "sh",
         tmp_path / "disks",
         out,
-        ext.target(disk.path, at),
+        ext_space.target(disk.path, at),
     )
     inside(chosen, "rm", "-r", out / "lost+found", out / "dev")
     inside(chosen, "rm", "-r", tree / "dev")
