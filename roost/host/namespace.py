@@ -28,6 +28,13 @@ mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /pr
 exec chroot /proc sh -c 'mount -t proc proc /proc && cd -- "$1" && shift && exec "$@"' roost "$PWD" "$@"
 """
 
+#: Settings that refuse user namespaces to all but root, each with the value that does: Debian's, Linux', Ubuntu's.
+SYSCTLS = {
+    "kernel.unprivileged_userns_clone": "0",
+    "user.max_user_namespaces": "0",
+    "kernel.apparmor_restrict_unprivileged_userns": "1",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
@@ -79,9 +86,30 @@ def probe(namespace: Namespace | None = None) -> None:
         raise HostError(
             "cannot make a mount and a process namespace as root", hint="run outside of a restricted container"
         )
-    raise HostError(
-        "cannot make a user namespace",
-        hint="install uidmap, give yourself 65536 ids (`usermod --add-subuids 100000-165535"
-        " --add-subgids 100000-165535 USER`) and allow user namespaces (sysctl kernel.unprivileged_userns_clone=1;"
-        " on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or build as root",
+    raise _refused()
+
+
+def _refused() -> HostError:
+    """Return why this user got no user namespace, as far as it shows, with the way out."""
+    what = "cannot make a user namespace"
+    for tool in ("newuidmap", "newgidmap"):
+        if process.which(tool) is None:
+            return HostError(f"{what}: {tool} is not installed", hint="apt-get install uidmap, or build as root")
+    if not _root_is_mounted():
+        return HostError(
+            f"{what}: this is a chroot, where the kernel allows none (user_namespaces(7))",
+            hint="build as root, or enter the tree with systemd-nspawn, or with unshare and pivot_root",
+        )
+    for name, bad in SYSCTLS.items():
+        try:
+            value = Path("/proc/sys", name.replace(".", "/", 1)).read_text().strip()
+        except OSError:
+            continue
+        if value == bad:
+            good = "0" if bad == "1" else "1" if "clone" in name else "10000"
+            return HostError(f"{what}: {name} is {value}", hint=f"sudo sysctl {name}={good}, or build as root")
+    return HostError(
+        what,
+        hint="give yourself 65536 ids (`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`) and run"
+        " outside of chroots and restricted containers, or build as root",
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 from roost.cache import Cache, key
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
-from roost.host import process
+from roost.host import namespace, process
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.rootfs import snapshot
 from roost.rootfs.aptsource import Source, parse_sources
@@ -71,13 +71,15 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
 
     def ask(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as name:
-            # mmdebstrap's own user must be able to write here: in a user namespace it is not the folder's owner.
-            Path(name).chmod(0o777)
             argv = [
-                "mmdebstrap", "--quiet", "--variant=custom", "--format=null", *arguments(debian),
+                "mmdebstrap", "--quiet", "--mode=root", "--variant=custom", "--format=null", *arguments(debian),
                 f"--setup-hook=copy-out /etc/apt/sources.list {name}", "--setup-hook=exit 1",
                 debian.suite, "-", *mirror(debian),
             ]  # fmt: skip
+            here = namespace.current()
+            if here.user:
+                namespace.probe(here)
+                argv = here.argv(argv)
             done = process.run(argv, deadline=60, log=log, check=False)
             lists = Path(name, "sources.list")
             if not lists.is_file():

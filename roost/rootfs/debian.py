@@ -21,7 +21,7 @@ from typing import Any
 from roost.cache import Cache, key, work_folder
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import memory, namespace, process
+from roost.host import memory, namespace, paths, process
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.rootfs import archive, keyring, unpacked
@@ -117,14 +117,24 @@ def _base_argv(wanted: Bootstrap) -> list[str]:
     return [
         "mmdebstrap",
         # Not --quiet: it would keep apt's own words from the log when apt fails.
-        f"--mode={'unshare' if namespace.current().user else 'root'}",
+        # Root of our own namespace, see _inside. The root that mmdebstrap maps by itself is a subordinate id: it could
+        # read nothing below a home that is closed to others, as Debian 13 makes them.
+        "--mode=root",
         # A dead mirror must not hold a build for apt's default of minutes at each file.
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
         '--aptopt=Acquire::Retries "2"',
+        *_sandbox(wanted),
         *archive.arguments(wanted.debian),
         *keyring.arguments(wanted.index.origin),
     ]
+
+
+def _sandbox(wanted: Bootstrap) -> list[str]:
+    """Return apt's option for who downloads: not _apt where that cannot read, in a closed home or a local archive."""
+    addresses = [source.uri for source in wanted.index.sources] + [one.repository.uri for one in wanted.repositories]
+    local = any(address.startswith(("file:", "copy:")) for address in addresses)
+    return ['--aptopt=APT::Sandbox::User "root"'] if local or namespace.current().user else []
 
 
 def _target(wanted: Bootstrap, output: Path | str) -> list[str]:
@@ -235,10 +245,7 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
         "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="roost-") as scratch,
-            tempfile.TemporaryDirectory(prefix="roost-") as lists,
-        ):
+        with tempfile.TemporaryDirectory(prefix="roost-") as lists, work_folder() as scratch:
             words = [*_base_argv(wanted), *_sources_hooks(wanted, Path(lists)), *argv]
             what = f"cannot install {wanted.debian.suite}"
             process.run(_inside(words, scratch), deadline=DEADLINE, log=log, env=env, what=what)
@@ -250,18 +257,12 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
 ROOM = 6 << 30
 
 
-def _inside(argv: list[str], scratch: str) -> list[str]:
-    """Return the command line that installs in memory where there is plenty of it, and leaves nothing when killed.
-
-    Root does so in a mount and a process namespace of its own. A normal user's mmdebstrap makes its own namespaces,
-    and cannot do so inside of ours.
-    """
-    if namespace.current().user:
-        return argv
-    if memory.available() < 2 * ROOM:
-        return namespace.current().argv(argv)
-    script = 'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && export TMPDIR="$2" && shift 2 && exec "$@"'
-    return namespace.current().argv(["sh", "-c", script, "sh", str(ROOM), scratch, *argv])
+def _inside(argv: list[str], scratch: Path) -> list[str]:
+    """Return the command line that installs in memory where there is plenty of it, else in `scratch`."""
+    script = 'export TMPDIR="$2" && shift 2 && exec "$@"'
+    if memory.available() >= 2 * ROOM:
+        script = f'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && {script}'
+    return namespace.current().argv(["sh", "-c", script, "sh", str(ROOM), str(scratch), *argv])
 
 
 def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
@@ -281,7 +282,7 @@ def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | 
     if "No space left on device" in text:
         return HostError(
             "no space left while installing packages",
-            hint="free some space, or set TMPDIR",
+            hint=f"free some space in {paths.cache_root()}, or set ROOST_CACHE elsewhere",
             log=error.log,
             tail=error.tail,
         )

@@ -1,5 +1,7 @@
 """The same as a normal user: builds of every kind without root, and the same bytes as root's.
 
+His home is closed to others, as Debian 13 makes it, and all that he has is in it: the code, the venv, the cache.
+
 Run as root, the tests make an account for it and take it away again; run as anybody else, that is who builds.
 """
 
@@ -19,7 +21,7 @@ import pytest
 import roost
 from roost import manifest
 from roost.host import paths
-from tests.apt_repository import Key, package, publish, served
+from tests.apt_repository import Key, package, publish
 from tests.images.calls import PROJECT, Ran, build
 from tests.images.test_customise_systemd import HASH
 
@@ -53,13 +55,14 @@ def user() -> Iterator[User]:
         for name in ("recipes", "kernels"):
             shutil.copytree(PROJECT / name, home / name)
         # The code and the libraries, too: root's home is nobody else's to read.
-        shutil.copytree(Path(roost.__file__).parent, top / "lib" / "roost")
-        shutil.copytree(Path(sys.prefix), top / "venv", symlinks=True)
+        shutil.copytree(Path(roost.__file__).parent, home / "lib" / "roost")
+        shutil.copytree(Path(sys.prefix), home / "venv", symlinks=True)
         cache = home / "cache"
         for name in ("packages", "inrelease", "sources"):
             if (paths.cache_root() / name).is_dir():
                 # What was downloaded already; everything else is made as this user.
                 shutil.copytree(paths.cache_root() / name, cache / name)
+        home.chmod(0o700)
         if made:
             subprocess.run(["chown", "-R", f"{NAME}:", str(home)], check=True)
         entry = pwd.getpwnam(NAME) if made else pwd.getpwuid(os.getuid())
@@ -67,13 +70,13 @@ def user() -> Iterator[User]:
 
         def run(*argv: str, **more: str) -> Ran:
             done = subprocess.run(
-                [*drop, str(top / "venv/bin/python"), "-P", "-m", "roost", *argv],
+                [*drop, str(home / "venv/bin/python"), "-P", "-m", "roost", *argv],
                 cwd=home,
                 env={
                     "PATH": os.environ["PATH"],
                     "HOME": str(home),
                     "USER": entry.pw_name,
-                    "PYTHONPATH": str(top / "lib"),
+                    "PYTHONPATH": str(home / "lib"),
                     "ROOST_CACHE": str(cache),
                     "ROOST_ROOT": str(home),
                     "TMPDIR": "/var/tmp",
@@ -184,16 +187,16 @@ boot_test: {{evict: false, expect: !replace [{{file: /output/all, on: io, matche
 """
 
 
-def test_customising(user: User, tmp_path: Path) -> None:
-    shelf = tmp_path / "shelf"
+def test_customising(user: User) -> None:
+    # A repository that only he can read.
+    shelf = user.project / "shelf"
     shelf.mkdir()
     package(shelf, "roost-greeting", {"/opt/greeting": "hello\n"})
     key = Key()
     publish(shelf, key)
     (user.project / "recipes/key.asc").write_text(key.armored)
-    with served(shelf) as address:
-        (user.project / "recipes/customised.yaml").write_text(CUSTOMISED.format(uri=address))
-        ran = user.run("build", "customised", "--json", ROOST_TEST_HASH=HASH)
+    (user.project / "recipes/customised.yaml").write_text(CUSTOMISED.format(uri=f"file://{shelf}"))
+    ran = user.run("build", "customised", "--json", ROOST_TEST_HASH=HASH)
     assert ran.code == 0, ran.err
     _boots(user, "customised")
 

@@ -71,3 +71,33 @@ def test_a_host_without_user_namespaces_says_the_way_out(tmp_path: Path, monkeyp
     with pytest.raises(HostError, match="cannot make a user namespace") as caught:
         namespace.probe(Namespace(user=True))
     assert "--add-subuids" in str(caught.value)
+
+
+def _refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostError:
+    """Return what is said when unshare(1) fails; every tool but that is there."""
+    for name in ("unshare", "newuidmap", "newgidmap"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HostError) as caught:
+        namespace.probe(Namespace(user=True))
+    return caught.value
+
+
+def test_a_chroot_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "_root_is_mounted", lambda: False)
+    error = _refused(monkeypatch, tmp_path)
+    assert "this is a chroot" in str(error) and "pivot_root" in str(error)
+
+
+def test_a_setting_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "_root_is_mounted", lambda: True)
+    monkeypatch.setattr(namespace, "SYSCTLS", {"kernel.ostype": "Linux"})
+    assert "kernel.ostype is Linux" in str(_refused(monkeypatch, tmp_path))
+
+
+def test_absent_uidmap_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    which = process.which
+    monkeypatch.setattr(process, "which", lambda tool: None if tool == "newuidmap" else which(tool))
+    error = _refused(monkeypatch, tmp_path)
+    assert "newuidmap is not installed" in str(error) and "uidmap" in str(error)

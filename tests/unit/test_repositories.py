@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from roost.cache import Cache
 from roost.errors import HostError, ImageError, RoostError, ToolError, UsageError
 from roost.events import Silent
+from roost.host import namespace
+from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
 from roost.rootfs import archive, keyring, openpgp, repositories, snapshot
@@ -297,6 +299,22 @@ def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         'deb [signed-by="/usr/share/keyrings/k.gpg" check-valid-until=no]'
         " http://s/archive/debian-security/20261101T000000Z/ bookworm-security main contrib",
     ]
+
+
+@pytest.mark.parametrize(
+    ("user", "uri", "root"), [(False, "http://h/d", False), (True, "http://h/d", True), (False, "file:/root/d", True)]
+)
+def test_apt_downloads_as_who_can_read(
+    user: bool, uri: str, root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespace, "current", lambda: Namespace(user=user))
+    entry = {"uri": uri, "suite": "stable", "key": "key.asc"}
+    words = source._base_argv(_bootstrap(tmp_path, debian(repositories=[entry]), ""))
+    assert ('--aptopt=APT::Sandbox::User "root"' in words) is root
+    # mmdebstrap's own user namespace has no id that may read a closed home.
+    assert "--mode=root" in words
+    inside = source._inside(words, tmp_path)
+    assert ("--user" in inside) is user and inside[-len(words) :] == words
 
 
 def test_what_a_tree_depends_on(tmp_path: Path) -> None:
