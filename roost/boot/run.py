@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, drive, expected, layers, outcome, trials
+from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, trials
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
 from roost.boot.evidence import StoppedDisk
@@ -325,16 +325,18 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
     if seen is None:
         return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
     stopped: dict[str, StoppedDisk] = {}
+    writable: list[tuple[StoppedDisk, StoppedDisk]] = []
     for disk in run.vm.disks:
-        place = run.places[disk.device]
-        node: dict[str, Any]
+        place, name = run.places[disk.device], Path(disk.file).name
+        image = {"driver": disk.format or "raw", "file": {"driver": "file", "filename": str(place.image)}}
+        stopped[disk.file] = before = StoppedDisk(name, image, run.scratch, disk.device)
         if place.layer:
-            node = {"driver": "qcow2", "file": {"driver": "file", "filename": place.layer.name}}
-        else:
-            node = {"driver": disk.format or "raw", "file": {"driver": "file", "filename": str(place.image)}}
-        stopped[disk.file] = StoppedDisk(Path(disk.file).name, node, run.scratch, disk.device)
-    writable = [stopped[disk.file] for disk in run.vm.disks if run.places[disk.device].layer]
-    looks = [pool.submit(disk.filesystems) for disk in writable]
+            layer = {"driver": "qcow2", "file": {"driver": "file", "filename": place.layer.name}}
+            stopped[disk.file] = StoppedDisk(name, layer, run.scratch, disk.device)
+            before.prefix = f"{disk.device}-before"
+            writable.append((before, stopped[disk.file]))
+    off = any(event.name == "SHUTDOWN" and event.reason == "guest-shutdown" for event in seen.events)
+    looks = [pool.submit(afterwards.judged, before, after, off=off) for before, after in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
     status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None

@@ -39,7 +39,7 @@ _STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
 class FileSystem:
     """A file system after the stop: on which disk (file name) and partition (0: the whole disk), its type.
 
-    `clean` is None when that cannot be told; `seen` says what was seen.
+    `clean` is None when that cannot be told; `seen` says what was seen. `lost`: it was there before the run.
     """
 
     disk: str
@@ -47,6 +47,7 @@ class FileSystem:
     type: str
     clean: bool | None
     seen: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +263,14 @@ def _also(evidence: Evidence) -> str:
 
 
 def _disks(evidence: Evidence) -> Verdict | None:
-    dirty = [one for one in evidence.filesystems if one.clean is False]
-    if not dirty or not evidence.powered_off:
+    dirty = [one for one in evidence.filesystems if one.clean is False and (evidence.powered_off or one.lost)]
+    if not dirty:
         return None
     places = ", ".join(
         f"{one.type} of {one.disk}{f' partition {one.partition}' if one.partition else ''} ({one.seen})"
         for one in dirty
     )
-    return _failed(evidence, "dirty-filesystem", f"not clean after the power-off: {places}", "disks")
+    return _failed(evidence, "dirty-filesystem", f"not clean after the run: {places}", "disks")
 
 
 def _expectations(evidence: Evidence) -> Verdict | None:

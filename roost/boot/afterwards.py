@@ -1,0 +1,116 @@
+"""A writable disk before the run and after it: each file system is still there, was unmounted, and is sound.
+
+What the image held before is the measure: a disk that held a file system and holds none now was overwritten. What
+cannot be judged is listed too, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from roost.boot import structure
+from roost.boot.evidence import Area, StoppedDisk
+from roost.boot.verdict import FileSystem
+from roost.errors import RoostError
+from roost.host import process
+
+#: Types that a guest cannot write to: any change of their bytes is damage.
+READ_ONLY = frozenset({"squashfs", "erofs"})
+#: Seconds for comparing what must not have changed.
+DEADLINE = 600.0
+
+
+def known(disk: StoppedDisk) -> tuple[Area, ...] | str:
+    """Return the parts of a disk, or why they cannot be told."""
+    try:
+        return disk.areas()
+    except (RoostError, OSError, ValueError, KeyError) as error:
+        return error.problem.what if isinstance(error, RoostError) else str(error)
+
+
+def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileSystem, ...]:
+    """Return the state of each file system of a disk after the run.
+
+    `off` says that the guest switched itself off: only then was it to unmount, and only then is the structure checked.
+    """
+    was, now = known(before), known(after)
+    if isinstance(now, str):
+        return (FileSystem(after.name, 0, "disk", None, f"cannot be read: {now}"),)
+    found = list(_present(before, after, now, off=off))
+    if isinstance(was, str):
+        why = f"what it held before the run cannot be told: {was}"
+        return (*found, FileSystem(after.name, 0, "disk", None, why))
+    return (*found, *_lost(after.name, was, now))
+
+
+def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileSystem]:
+    """Yield what was there before and is not now."""
+    held = {area.number: area.type for area in now if area.type}
+    for area in was:
+        # A disk that was given a partition table with a file system in it was set up anew, not overwritten.
+        if area.type and area.number not in held and not (area.number == 0 and held):
+            seen = f"it held {area.type} before the run and holds no file system now"
+            yield FileSystem(name, area.number, area.type, False, seen, lost=True)
+
+
+def _present(before: StoppedDisk, after: StoppedDisk, now: Sequence[Area], *, off: bool) -> Iterator[FileSystem]:
+    for area in now:
+        if not area.type:
+            seen = "it holds no file system that roost knows: not judged"
+            yield FileSystem(after.name, area.number, _other(after, area), None, seen)
+            continue
+        clean, seen = area.clean, area.seen
+        if off and clean is not False:
+            try:
+                clean, seen = _sound(before, after, area)
+            except (RoostError, OSError) as error:
+                why = error.problem.what if isinstance(error, RoostError) else str(error)
+                clean, seen = None, f"its structure was not checked: {why}"
+        yield FileSystem(after.name, area.number, area.type, clean, seen)
+
+
+def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judged:
+    if area.type in READ_ONLY:
+        return _same(before, after, area)
+    if area.type not in structure.CHECKED:
+        return area.clean, area.seen
+    # A copy is sparse: it takes what is in use, at most the whole part.
+    free = shutil.disk_usage(after.folder).free
+    if area.size > free and _in_use(before, after) > free // 2:
+        return None, "its structure was not checked: there is no room for a copy of it"
+    return structure.check(area.type, after.copy(area.number))
+
+
+def _in_use(*disks: StoppedDisk) -> int:
+    """Return the bytes that the files of disks take."""
+    names = [str(disk.node["file"]["filename"]) for disk in disks]
+    paths = [disk.folder / name for disk, name in zip(disks, names, strict=True)]
+    return sum(Path(path).stat().st_blocks * 512 for path in paths)
+
+
+def _same(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judged:
+    """Compare a part with what it was."""
+    parts = [
+        json.dumps({"driver": "raw", "offset": area.offset, "size": area.size - area.size % 512, "file": disk.node})
+        for disk in (before, after)
+    ]
+    argv = ["qemu-img", "compare", "-q", *(f"json:{part}" for part in parts)]
+    done = process.run(argv, deadline=DEADLINE, check=False, capture=True, cwd=after.folder)
+    if done.returncode == 0:
+        return True, "as it was before the run"
+    if done.returncode == 1:
+        return False, f"{area.type} is read-only, and the run changed its bytes"
+    return None, "it cannot be compared with what it was before the run"
+
+
+def _other(disk: StoppedDisk, area: Area) -> str:
+    """Return what util-linux calls the content of a part: crypto_LUKS, ntfs and so on; else `unknown`."""
+    argv = ["blkid", "-p", "-o", "value", "-s", "TYPE", f"{disk.prefix}-head.raw"]
+    if area.number:
+        argv[-1:] = ["-O", str(area.offset), "-S", str(area.size), argv[-1]]
+    done = process.run(argv, deadline=30, check=False, capture=True, cwd=disk.folder)
+    word = done.text.strip()
+    return word if word.isprintable() and 0 < len(word) < 32 else "unknown"
