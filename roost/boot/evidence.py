@@ -28,6 +28,8 @@ CONTENT = 1 << 20
 LIMITS = ["prlimit", f"--fsize={2 * CONTENT}", f"--as={1 << 30}", "--core=0", "--"]
 DEADLINE = 30.0
 COPY_DEADLINE = 600.0
+#: Types of file systems whose files can be read here.
+READABLE = frozenset({"ext", "vfat"})
 _LINKS = 8
 _EXTENDED = {"5", "f", "85"}
 
@@ -92,7 +94,7 @@ class StoppedDisk:
         area = next((one for one in self.areas() if one.number == number), None)
         if area is None:
             return FoundFile(None, 0, 0, f"{self.name} has no partition {number}")
-        if area.type not in ("ext", "vfat"):
+        if area.type not in READABLE:
             return FoundFile(None, 0, 0, f"files of {area.type or 'no known file system'} cannot be read here")
         copy = self.copy(number)
         return _read_ext(copy, path) if area.type == "ext" else _read_vfat(copy, path)

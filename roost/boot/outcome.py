@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roost.boot.evidence import FoundFile, StoppedDisk, place_of
+from roost.boot.evidence import READABLE, FoundFile, StoppedDisk, place_of
 from roost.boot.verdict import Evidence
 from roost.errors import RoostError
 from roost.recipe.model import Recipe
@@ -90,6 +90,25 @@ def job_status(recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: f
         if status and began(status) >= started_at - CLOCK:
             return status
     return None
+
+
+def any_status(disks: Sequence[StoppedDisk], started_at: float) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """Return the status.json of this run on any of the disks, and the disks that could not be read."""
+    unread: list[str] = []
+    for disk in disks:
+        try:
+            areas = [area for area in disk.areas() if area.type and area.type != "swap"]
+            for area in areas:
+                if area.type not in READABLE:
+                    unread.append(disk.name)
+                    continue
+                for path in (f"/{STATUS}", f"{OWN_IO}/{STATUS}"):
+                    status = parse_status(disk.read(area.number, path).content or b"")
+                    if status and began(status) >= started_at - CLOCK:
+                        return status, ()
+        except (RoostError, OSError, ValueError):
+            unread.append(disk.name)
+    return None, tuple(dict.fromkeys(unread))
 
 
 def parse_status(content: bytes) -> Mapping[str, Any] | None:

@@ -134,6 +134,13 @@ class _Run:
     shape: Hardware | None = None
     virtual: dict[str, int] = field(default_factory=dict)
     saved: Saved | None = None
+    empty: dict[str, int] = field(default_factory=dict)
+
+    def written(self) -> tuple[str, ...]:
+        """Return the names of the disks that the guest wrote to: their layers have grown."""
+        layers = {disk: self.places[disk.device].layer for disk in self.vm.disks}
+        grown = [disk for disk, layer in layers.items() if layer and layer.stat().st_size > self.empty[disk.device]]
+        return tuple(Path(disk.file).name for disk in grown)
 
     @property
     def plan(self) -> Plan:
@@ -283,6 +290,7 @@ def _run_machine(
         shape = hardware(run.vm, machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
             run.places.update(layers.make(shape, run.folder, run.scratch))
+            run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
         if run.wanted.saved:
             run.saved = Saved(run.scratch, shape)
@@ -339,7 +347,7 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
     looks = [pool.submit(afterwards.judged, before, after, off=off) for before, after in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
-    status = outcome.job_status(run.recipe, stopped, seen.started_at) if run.recipe and run.recipe.job else None
+    status, unread = _status(run, stopped, [after for _before, after in writable], seen.started_at)
     witness = Witness(
         matched=seen.matched,
         status=status,
@@ -355,4 +363,15 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
         status=status,
         expectations=expected.judge(tried.expect, witness),
         exit_status=tried.exit_status,
+        written=run.written() if writable else None,
+        unread=unread,
     )
+
+
+def _status(
+    run: _Run, stopped: Mapping[str, StoppedDisk], writable: Sequence[StoppedDisk], started_at: float
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None]:
+    """Return the job's status, and the disks it was looked for on and that could not be read (None: not looked)."""
+    if run.recipe is None:
+        return outcome.any_status(writable, started_at)
+    return (outcome.job_status(run.recipe, stopped, started_at) if run.recipe.job else None), None

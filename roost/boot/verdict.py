@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from roost.boot import proof
 from roost.boot.console import Sign
 from roost.boot.observed import Event
 from roost.boot.watch import Goal, Phase
@@ -67,7 +68,8 @@ class Evidence:
     `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
     statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
-    the job is to have.
+    the job is to have; `written` the disks that the guest wrote to; `unread` the disks on which a status was looked for
+    and that could not be read (both None: not looked at).
     """
 
     goal: Goal
@@ -85,6 +87,8 @@ class Evidence:
     expectations: tuple[Expected, ...] = ()
     changed: tuple[str, ...] = ()
     exit_status: int = 0
+    written: tuple[str, ...] | None = None
+    unread: tuple[str, ...] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -132,7 +136,7 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict. The first cause that explains the rest wins: a guest without a root also fails its job."""
-    for rule in (_hypervisor, _boot_loader, _root, _end, _job, _disks, _expectations):
+    for rule in (_hypervisor, _boot_loader, _root, _end, _job, _disks, _expectations, _proof):
         if failure := rule(evidence):
             return failure
     return _passed(evidence)
@@ -162,7 +166,7 @@ def _hypervisor(evidence: Evidence) -> Verdict | None:
 def _boot_loader(evidence: Evidence) -> Verdict | None:
     if evidence.came_to("kernel", "initrd", "init", "job", "power-off"):
         return None
-    if evidence.goal == "any" and evidence.powered_off:
+    if evidence.goal == "any" and evidence.powered_off and evidence.written != ():
         return None
     said = _text(evidence, "loader-error")
     if "not-bootable" in evidence.firmware:
@@ -195,7 +199,9 @@ def _root(evidence: Evidence) -> Verdict | None:
 def _end(evidence: Evidence) -> Verdict | None:
     """How it ended: only a power-off by the guest itself is an end that HTCondor sees."""
     if evidence.powered_off:
-        return None
+        # A kernel that saves its predecessor's memory after a panic powers the machine off in good order.
+        panic = _text(evidence, "panic")
+        return None if not panic or proof.finished(evidence) else _failed(evidence, "panic", panic)
     if failure := _collapsed(evidence):
         return failure
     if evidence.button:
@@ -238,23 +244,33 @@ def _why(evidence: Evidence) -> str:
 
 
 def _job(evidence: Evidence) -> Verdict | None:
-    if evidence.goal != "job" and "job-started" not in evidence.serial:
-        return None
+    if evidence.goal != "job" and "job-started" not in evidence.serial and evidence.status is None:
+        return _emergency(evidence)
     status = evidence.status or {}
-    finished = status.get("state") == "finished" or bool(evidence.exits)
+    if reason := proof.told(status.get("not_ready")):
+        return _failed(evidence, "job-failed", f"the job was not run: {reason}{_also(evidence)}", "job")
     if status.get("timed_out") is True or "job-timed-out" in evidence.serial:
         return _failed(evidence, "job-timeout", "the job took longer than the recipe allows and was killed", "job")
-    if not finished:
+    if not proof.finished(evidence):
         why = "the guest powered itself off before its job had finished"
         return _failed(evidence, "job-failed", f"{why}{_also(evidence)}", evidence.phase_of())
     code = status.get("exit_code") if status.get("state") == "finished" else evidence.exits[-1]
-    if code == evidence.exit_status:
+    if code == evidence.exit_status and not isinstance(code, bool):
         return None
     signal = status.get("signal")
-    how = f"was killed by signal {signal}" if signal else f"ended with exit status {code}"
+    known = f"ended with exit status {code}" if isinstance(code, int) else "ended with an exit status that is no number"
+    how = f"was killed by signal {signal}" if signal and isinstance(signal, int) else known
     if evidence.exit_status:
         how += f" instead of {evidence.exit_status}"
     return _failed(evidence, "job-failed", f"the job {how}{_also(evidence)}", "job")
+
+
+def _emergency(evidence: Evidence) -> Verdict | None:
+    """A guest that nothing is known of, and whose init gave up: it came to none of its work."""
+    said = _text(evidence, "emergency")
+    if evidence.goal != "any" or not evidence.powered_off or not said:
+        return None
+    return _failed(evidence, "job-failed", f"the guest did not come up: {said}")
 
 
 def _also(evidence: Evidence) -> str:
@@ -281,6 +297,11 @@ def _expectations(evidence: Evidence) -> Verdict | None:
     return _failed(evidence, "expectation", "; ".join(f"{one.what}: {one.seen}" for one in unmet), phase)
 
 
+def _proof(evidence: Evidence) -> Verdict | None:
+    lacking = proof.missing(evidence)
+    return _failed(evidence, "job-failed", lacking) if lacking else None
+
+
 def _passed(evidence: Evidence) -> Verdict:
     notes: list[str] = []
     if not evidence.powered_off:
@@ -288,9 +309,8 @@ def _passed(evidence: Evidence) -> Verdict:
         notes += ["it did not react to the power button"] if evidence.stop == "button-ignored" else []
         notes.append("file systems were not judged: the machine was cut off")
     notes += [f"{one.type} of {one.disk}: {one.seen}" for one in evidence.filesystems if one.clean is None]
-    if evidence.exits and evidence.status is None:
-        notes.append("the job's exit status was read from the console only")
+    notes += proof.notes(evidence)
     how = "powered itself off" if evidence.powered_off and not evidence.button else "came to its login prompt"
-    if evidence.exits:
+    if proof.finished(evidence):
         how = f"did its job and {how}"
     return replace(Verdict(True, evidence.phase, None, f"the guest {how}"), notes=tuple(notes))

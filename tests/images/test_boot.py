@@ -119,6 +119,22 @@ def test_each_failure_has_its_cause(script: str, cause: str, tmp_path: Path) -> 
     assert result.console.strip()
 
 
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("poweroff -f", "job-failed"),
+        (
+            DONE.format(ON_IO.format("dd if=/dev/urandom of=/dev/vda bs=1M count=16")) + "poweroff -f",
+            "dirty-filesystem",
+        ),
+        pytest.param(DONE.format(ON_IO.format("")) + "poweroff -f", "job-failed", marks=pytest.mark.slow),
+    ],
+    ids=["off-at-once", "noise", "no-result"],
+)
+def test_an_unknown_image_passes_by_what_it_leaves(script: str, cause: str, tmp_path: Path) -> None:
+    assert _failed(_boot(tmp_path, guests.machine(tmp_path, script)))[1] == cause
+
+
 def test_a_kernel_without_the_disks_driver(tmp_path: Path) -> None:
     script = "echo 'ALERT!  UUID=1 does not exist.  Dropping to a shell!'; poweroff -f"
     missing = _boot(tmp_path, guests.machine(tmp_path, script, drivers=()), _recipe())

@@ -140,6 +140,67 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
         recorded(DONE, events=OFF, expectations=(Expected("console: x", False, "not on the console"),)),
     ),
     ("no login", "expectation", "init", recorded(KERNEL + INIT, goal="login", stop="timeout")),
+    ("nothing written", "job-failed", "init", recorded(KERNEL + INIT, goal="any", events=OFF, written=())),
+    ("off at once", "no-boot-loader", "boot-loader", recorded("", goal="any", events=OFF, written=())),
+    (
+        "result on the console only",
+        "job-failed",
+        "power-off",
+        recorded(DONE, goal="any", events=OFF, written=("io.raw",), unread=()),
+    ),
+    (
+        "panic, saved, powered off",
+        "panic",
+        "job",
+        recorded(JOB + "[ 9.1] Kernel panic - not syncing: x\n", goal="any", events=OFF, written=("root.raw",)),
+    ),
+    (
+        "panic after the login prompt",
+        "panic",
+        "init",
+        recorded(KERNEL + INIT + "a login: \n[ 9.1] Kernel panic - not syncing: x\n", goal="login", events=OFF),
+    ),
+    (
+        "emergency mode, then off",
+        "job-failed",
+        "init",
+        recorded(KERNEL + INIT + "You are in emergency mode\n", goal="any", events=OFF, written=("root.raw",)),
+    ),
+    (
+        "status of an unknown image",
+        "job-failed",
+        "init",
+        recorded(KERNEL + INIT, goal="any", events=OFF, status={"state": "running"}, written=("io.raw",)),
+    ),
+    (
+        "not made ready",
+        "job-failed",
+        "job",
+        recorded(
+            DONE,
+            events=OFF,
+            exit_status=1,
+            status={**FINISHED, "exit_code": 1, "not_ready": "cloud-init failed: exit 1"},
+        ),
+    ),
+    (
+        "exit code is no number",
+        "job-failed",
+        "job",
+        recorded(DONE, events=OFF, status={**FINISHED, "exit_code": False}),
+    ),
+    (
+        "overwritten",
+        "dirty-filesystem",
+        "disks",
+        recorded(
+            KERNEL + INIT + "host login: ",
+            goal="login",
+            button=True,
+            stop="button-ignored",
+            filesystems=(FileSystem("io.raw", 0, "ext", False, "it held ext", lost=True),),
+        ),
+    ),
     ("nothing ever", "expectation", "kernel", recorded(KERNEL[:50] + "\n", goal="any", stop="timeout")),
 ]
 
@@ -172,6 +233,33 @@ def test_what_passes(evidence: Evidence) -> None:
     verdict = judge(evidence)
     assert verdict.passed, (verdict.cause, verdict.detail)
     assert verdict.cause is None
+
+
+SAID: list[tuple[str, Evidence]] = [
+    ("no result", recorded(KERNEL + INIT, goal="any", events=OFF, written=("root.raw",))),
+    ("serial console", recorded("", goal="any", events=OFF)),
+    ("console only", recorded(DONE, goal="any", events=OFF, written=("io.raw",), unread=("root.raw",))),
+    (
+        "units that failed: a.service, b",
+        recorded(DONE, events=OFF, status={**FINISHED, "failed_units": ["a.service", "b"]}),
+    ),
+    ("cloud-init", recorded(DONE, events=OFF, status={**FINISHED, "degraded": "cloud-init: \x1b[31mx"})),
+]
+
+
+@pytest.mark.parametrize(("words", "evidence"), SAID, ids=[words for words, _ in SAID])
+def test_what_is_not_known_or_not_in_order_is_said(words: str, evidence: Evidence) -> None:
+    verdict = judge(evidence)
+    assert verdict.passed, verdict
+    assert any(words in note for note in verdict.notes), verdict.notes
+    assert all(note.isprintable() for note in verdict.notes)
+
+
+def test_why_a_job_was_not_run_is_the_reason() -> None:
+    status = {**FINISHED, "exit_code": 1, "not_ready": "cloud-init failed: exit 1: resizefs\x1b[2J"}
+    detail = judge(recorded(DONE, events=OFF, status=status)).detail
+    assert "cloud-init failed: exit 1: resizefs" in detail
+    assert detail.isprintable()
 
 
 @pytest.mark.parametrize("goal", ["job", "login", "any"])
