@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from invoke.collection import Collection
+from invoke.exceptions import Exit, ParseError
 from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import cli_catalogue, cli_gc, cli_kernels, cli_publish, console
+from roost import cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
@@ -194,10 +195,10 @@ def submit(
 
 @verb(positional=("file",))
 def lint(_context: object, file: str, json: bool = False) -> None:
-    """Lint any vm-universe submit description: what HTCondor would do to it, and why."""
+    """Lint the submit description FILE, or standard input (-): what HTCondor would do to it, and why."""
     from roost import pipeline
 
-    report = pipeline.lint(Path(file))
+    report = pipeline.lint(file)
     if json:
         console.write_json(report.to_json())
     else:
@@ -205,12 +206,12 @@ def lint(_context: object, file: str, json: bool = False) -> None:
     finish(report.ok)
 
 
-@verb(rest="text", help={"log": "a job's event log, or the output of condor_q -hold, in a file (- for standard input)"})
+@verb(rest="text", help={"log": "the same as FILE or -"})
 def explain(_context: object, text: list[str] | None = None, log: str = "", json: bool = False) -> None:
-    """Explain a hold reason, an error or a job log in plain words, with the fix."""
+    """Explain TEXT, a FILE or standard input (-): a hold reason, a job's log, condor_q's output; with the fix."""
     from roost import pipeline, show
 
-    result = pipeline.explain(" ".join(text or []), log or None)
+    result = pipeline.explain([*(text or []), *([log] if log else [])], named=bool(log))
     console.write_json(result) if json else console.write_text(show.explain(result))
     finish(bool(result["matches"]))
 
@@ -249,6 +250,13 @@ class Roost(Program):
     def initial_context(self) -> ParserContext:
         """Core and task flags: a bundled namespace would lose --list without this."""
         return ParserContext(args=[*self.core_args(), *self.task_args()])
+
+    def parse_cleanup(self) -> None:
+        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
+        try:
+            super().parse_cleanup()
+        except ParseError as error:
+            raise Exit(f"{error} (`inv --list` shows the tasks)", code=invocation.USAGE) from error
 
 
 def _terminate(_signal: int, _frame: object) -> None:

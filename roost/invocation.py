@@ -71,6 +71,11 @@ def _asks_for_help(machine: ParseMachine, token: str) -> bool:
 
 def _handle(machine: ParseMachine, token: str) -> None:
     context = machine.context
+    first = context is machine.initial and machine.current_state != "unknown" and machine.flag is None
+    if token == "help" and first and token not in machine.contexts:
+        # As git and others have it: `help`, `help TASK`.
+        _original_handle(machine, "--help")
+        return
     if _asks_for_help(machine, token):
         assert context is not None
         # invoke does so too, but not where a name is still to come: `build --help` is no build of `--help`.
@@ -83,7 +88,7 @@ def _handle(machine: ParseMachine, token: str) -> None:
     wanted_elsewhere = (
         machine.current_state == "unknown"
         or machine.waiting_for_flag_value
-        or token.startswith("-")
+        or (token.startswith("-") and token != "-")
         or (machine.context is not None and machine.context.missing_positional_args)
         or (token in machine.contexts and (rest is None or not rest.value))
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -335,25 +337,74 @@ def submit(
     return text
 
 
-def lint(file: Path) -> LintReport:
-    """Judge a submit description by HTCondor's rules, with the files it names at hand."""
-    from roost.condor.lint import lint_file
+def lint(file: str) -> LintReport:
+    """Judge a submit description by HTCondor's rules, with the files it names at hand; `-` is standard input.
 
-    if not file.is_file():
-        raise UsageError(f"there is no file {file}")
-    return lint_file(file)
+    What comes on standard input names files of the current directory.
+    """
+    from roost.condor import lint as judging
+    from roost.condor.language import decode
+
+    if file == "-":
+        text = decode(_standard_input("a submit description"))
+        return judging.lint(text, file="standard input", folder=Path.cwd())
+    if not Path(file).is_file():
+        raise UsageError(f"there is no file {file}", hint="inv lint FILE.sub, or - for standard input")
+    return judging.lint_file(Path(file))
 
 
-def explain(text: str, log: str | None) -> dict[str, Any]:
-    """Explain a text, or what is in a log file (`-`: standard input)."""
+def explain(words: Sequence[str], *, named: bool = False) -> dict[str, Any]:
+    """Explain a text: that of a file, of standard input (`-`), or the words themselves.
+
+    A single word that is a file is read; with `named` the last word is a file in any case. Raises `UsageError` for a
+    file that cannot be read.
+    """
     from roost.condor import explain as explanation
 
-    if log is not None:
-        try:
-            data = sys.stdin.buffer.read() if log == "-" else Path(log).read_bytes()
-        except OSError as error:
-            raise UsageError(f"{log}: {error.strerror}") from error
-        text = f"{text}\n{data.decode('utf-8', 'replace')}"
+    text = " ".join(words[:-1] if named else words)
+    if named or (len(words) == 1 and _means_file(words[0])):
+        data = _standard_input("a log") if words[-1] == "-" else _log(Path(words[-1]))
+        text = f"{text if named else ''}\n{data.decode('utf-8', 'replace')}"
     if not text.strip():
-        raise UsageError("nothing to explain", hint="inv explain TEXT, or inv explain --log FILE")
+        raise UsageError("nothing to explain", hint="inv explain TEXT, or inv explain FILE, or - for standard input")
     return {"matches": [match.to_json() for match in explanation.explain(text)]}
+
+
+def _means_file(word: str) -> bool:
+    """Return whether a word names a file or - rather than being the text itself: it is there, or looks like a path."""
+    if word == "-":
+        return True
+    try:
+        if os.path.lexists(word):
+            return True
+    except ValueError:
+        return False
+    return re.fullmatch(r"(?:\.{0,2}/)?[\w.+-]+(?:/[\w.+-]+)*\.(?:log|txt|out|err|sub)|\.{0,2}/\S+", word) is not None
+
+
+#: Bytes of a log that are read: its end tells what became of the jobs.
+LOG_BYTES = 4 << 20
+#: Bytes of standard input that are waited for.
+INPUT_BYTES = 64 << 20
+
+
+def _log(path: Path) -> bytes:
+    """Return the end of a log. A pipe or a device is not opened: reading it might not end."""
+    try:
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "does not exist"
+            raise UsageError(f"{path} {what}", hint="inv explain FILE, or - for standard input")
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            return file.read(LOG_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _standard_input(what: str) -> bytes:
+    """Return standard input; more than any log or description has is refused."""
+    data = sys.stdin.buffer.read(INPUT_BYTES + 1)
+    if len(data) > INPUT_BYTES:
+        raise UsageError(f"standard input is larger than {what} is (over {INPUT_BYTES >> 20} MiB)")
+    return data

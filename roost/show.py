@@ -133,7 +133,7 @@ def explain(result: Mapping[str, Any]) -> str:
         parts.append(
             "\n".join(
                 [
-                    match["code"],
+                    match["code"] + (f" (job {_jobs(match['jobs'])})" if match.get("jobs") else ""),
                     f"  what it means: {match['meaning']}",
                     f"  cause:         {match['cause']}",
                     f"  fix:           {match['fix']}",
@@ -142,6 +142,11 @@ def explain(result: Mapping[str, Any]) -> str:
             )
         )
     return "\n\n".join(parts)
+
+
+def _jobs(jobs: Sequence[str]) -> str:
+    more = f" and {len(jobs) - 8} more" if len(jobs) > 8 else ""
+    return ", ".join(jobs[:8]) + more
 
 
 def bench(result: Mapping[str, Any]) -> str:

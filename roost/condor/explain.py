@@ -1,35 +1,50 @@
 """Explain what went wrong with a vm-universe job, from whatever text there is about it.
 
+Words outrank numbers: a hold code says what kind of thing happened, and the same number stands for several.
+
 Given a hold reason, a job event log, the output of condor_q -hold, -long or -better-analyze, lines of VMGahpLog,
 a refusal of condor_submit or the code of a lint rule, `explain` says what happened, why, and what to do.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from roost.condor import reasons
+from roost.condor import holds, match_analysis, passages, reasons, transfer_failures
 from roost.condor.libvirt_messages import LIBVIRT
+from roost.condor.passages import Passage
+from roost.condor.reasons import Reason
 from roost.condor.rules import ALL as RULES
 from roost.condor.rules import Effect, Rule
+from roost.condor.transfer_failures import Failure
 
 MAX_LENGTH = 1 << 19
 MAX_LINE = 2000
 
-#: Every reason, the most telling first.
+#: Every reason that is found by its words, the most telling first.
 REASONS = (
     *reasons.HOLDING,
     *LIBVIRT,
-    *reasons.HELD,
+    *holds.HELD,
     *reasons.REQUEUING,
     *reasons.MATCHING,
+    *reasons.IDLE,
     *reasons.OTHERS,
 )
-
-_EVENT = re.compile(r"^(\d{3}) \((\d{1,9})\.(\d{1,9})\.\d{1,9}\) ", re.MULTILINE)
-_SUBMITTED, _EXECUTING, _EVICTED, _TERMINATED, _ABORTED, _HELD = "000", "001", "004", "005", "009", "012"
+_REQUEUING = frozenset(one.code for one in (*LIBVIRT, *reasons.REQUEUING))
+_TRANSFERS = {"in": "hold-13", "out": "hold-12"}
+#: Words that tell more than the code of the machine that they end in, with which they may come.
+_ORDER = [
+    *(one.code for one in (*reasons.HOLDING, *LIBVIRT)),
+    *_TRANSFERS.values(),
+    "hold-6",
+    *(one.code for one in (*holds.HELD, *holds.VACATED)),
+    *(one.code for one in (*reasons.REQUEUING, *reasons.MATCHING, *reasons.IDLE, *reasons.OTHERS)),
+]
+_RANK = {code: rank for rank, code in enumerate(_ORDER)}
 
 _EFFECTS = {
     Effect.REJECTED: "condor_submit refuses the description",
@@ -44,7 +59,10 @@ _EFFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened (`meaning`), why (`cause`), what to do (`fix`), where that is written, which rules see it."""
+    """What happened (`meaning`), why (`cause`), what to do (`fix`), where that is written, which rules see it.
+
+    `jobs` are the jobs that it happened to, as CLUSTER.PROC, where the text names any.
+    """
 
     code: str
     meaning: str
@@ -52,9 +70,10 @@ class Explanation:
     fix: str
     source: str
     lint_codes: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return one member of `matches` of `inv explain --json`; `lint` is an extra key."""
+        """Return one member of `matches` of `inv explain --json`; `lint` and `jobs` are extra keys."""
         return {
             "code": self.code,
             "meaning": self.meaning,
@@ -62,18 +81,37 @@ class Explanation:
             "fix": self.fix,
             "source": self.source,
             "lint": list(self.lint_codes),
+            "jobs": list(self.jobs),
         }
 
 
 def explain(text: str | bytes) -> tuple[Explanation, ...]:
-    """Return what the text tells, the most telling first; empty when it tells nothing. Never raises."""
+    """Return what the text tells, the most telling first; empty when it tells nothing. Never raises.
+
+    Two jobs with different reasons give two explanations; one that several jobs share names all of them.
+    """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     # Very long lines tell nothing more at their end, and would make the search slow.
     lines = text[-MAX_LENGTH:].replace("\r\n", "\n").split("\n")
-    clean = "\n".join(line[:MAX_LINE] for line in lines)
-    found = {one.code: one for one in _all(clean)}
-    return tuple(found.values())
+    clean = re.sub(r"\n{3,}", "\n\n", "\n".join(line[:MAX_LINE] for line in lines))
+    if rule := RULES.get(clean.strip()):
+        return (_of_rule(rule),)
+    return tuple(_merged(list(_all(clean))))
+
+
+def _merged(found: Iterable[tuple[Explanation, Passage]]) -> list[Explanation]:
+    """Return each explanation once with all jobs that it is of; a job has one for a code, from where it was held."""
+    told: dict[tuple[str, str | None], tuple[Explanation, bool]] = {}
+    for explanation, passage in found:
+        key = (explanation.code, passage.job)
+        if key not in told or passage.held >= told[key][1]:
+            told[key] = (explanation, passage.held)
+    jobs: dict[Explanation, list[str]] = {}
+    for (_, job), (explanation, _held) in told.items():
+        jobs.setdefault(explanation, []).extend([job] if job is not None else [])
+    merged = [replace(explanation, jobs=tuple(named)) for explanation, named in jobs.items()]
+    return sorted(merged, key=lambda one: _RANK.get(one.code, len(_RANK)))
 
 
 def to_json(explanations: Iterable[Explanation]) -> dict[str, object]:
@@ -91,35 +129,127 @@ def _of_rule(rule: Rule) -> Explanation:
     return Explanation(rule.code, _EFFECTS[rule.effect], rule.source, rule.hint, rule.source, (rule.code,))
 
 
-def _all(text: str) -> Iterator[Explanation]:
-    if rule := RULES.get(text.strip()):
-        yield _of_rule(rule)
-    for reason in REASONS:
-        if reason.pattern.search(text):
-            yield _of(reason)
-    for pattern, code in reasons.SUBMIT:
+def _all(text: str) -> Iterator[tuple[Explanation, Passage]]:
+    parts = passages.split(text)
+    seen: dict[Passage, list[Explanation]] = {}
+    for part in parts:
+        if part.event is None or part.event in passages.TELLING:
+            alike = replace(part, job=None)
+            if alike not in seen:
+                seen[alike] = list(_of_passage(part))
+            yield from ((explanation, part) for explanation in seen[alike])
+    yield from _unfinished(parts)
+
+
+_HYPERVISOR = re.compile(r"libvirt|storage file|qemu|could not open|monitor", re.IGNORECASE)
+
+
+def _of_passage(passage: Passage) -> Iterator[Explanation]:
+    text = passage.text
+    codes = match_analysis.codes(text)
+    analysed = match_analysis.summary(text) is not None
+    found = [
+        one
+        for one in REASONS
+        if one.code in codes or (one.pattern.search(text) and not (analysed and one in reasons.IDLE))
+    ]
+    transfer = transfer_failures.find(text)
+    if transfer is not None and not _HYPERVISOR.search(text):
+        # HTCondor's own words for a file are much like libvirt's for a disk.
+        found = [one for one in found if one not in LIBVIRT]
+    for one in found:
+        yield _held(_of(one)) if passage.held and one.code in _REQUEUING else _of(one)
+    if transfer is not None:
+        yield _of_transfer(transfer)
+    for code, subcode in dict.fromkeys(holds.numbers(text)):
+        yield from _of_number(code, subcode, passage, found, transfer)
+    for pattern, rule in reasons.SUBMIT:
         if match := pattern.search(text):
-            rule = RULES[code]
+            broken = RULES[rule]
             where = match.group().strip()
-            yield Explanation(code, _EFFECTS[Effect.REJECTED], f"it says: {where}", rule.hint, rule.source, (code,))
-    yield from _unfinished(text)
+            yield Explanation(rule, _EFFECTS[Effect.REJECTED], f"it says: {where}", broken.hint, broken.source, (rule,))
 
 
-def _of(reason: reasons.Reason) -> Explanation:
+def _of_number(
+    code: int, subcode: int | None, passage: Passage, found: list[Reason], transfer: Failure | None
+) -> Iterator[Explanation]:
+    """Yield what a hold code tells that the words beside it do not tell already, or tell otherwise."""
+    if code in {12, 13}:
+        if transfer is None and not found:
+            yield _of_transfer(Failure("out" if code == 12 else "in", None, subcode if subcode else None))
+    elif code == 6:
+        if transfer is None and not [one for one in found if one in (*reasons.HOLDING, *LIBVIRT, *reasons.REQUEUING)]:
+            yield _of_six(subcode, passage.text)
+    elif code in holds.BY_NUMBER and holds.BY_NUMBER[code] not in found:
+        yield _of(holds.BY_NUMBER[code])
+
+
+#: What is left of an event, an ad or a question when the code is all that it says.
+_NO_WORDS = re.compile(
+    r"^\d{3} \([^\n]*|Job was held\.?|Error from [^:\n]*:"
+    r"|\b(?:hold|reason|sub|code|is|was|held|job|with|status|in|and|my|why|the|of|a|JobStatus)\b"
+    r"|\bHoldReason(?:Sub)?Code\b|sub\W?code|HoldReason[ \t]*=|[\W\d_]",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _of_six(subcode: int | None, text: str) -> Explanation:
+    """Return what hold code 6 means: condor_vm-gahp's own error, or, with other words, that a process did not start."""
+    if subcode is not None and subcode < len(reasons.HOLDING) and not _NO_WORDS.sub("", text):
+        alone = _of(reasons.HOLDING[subcode])
+        doubt = f"with no more than the numbers: {alone.cause} (or the job failed with errno {subcode}: see HoldReason)"
+        return replace(alone, cause=doubt)
+    number = transfer_failures.number(text) or subcode
+    said = f" (errno {number}: {os.strerror(number)})" if number and number < 200 else ""
+    return Explanation(
+        "hold-6",
+        "the job is held, for a process of it could not be started on the execute machine (hold code 6)",
+        f"the hold reason says what: its words count, for the subcode is an errno for most jobs{said}",
+        "look into StarterLog and VMGahpLog of the execute machine; if a file is missing there, tell its administrator",
+        holds.SOURCE,
+    )
+
+
+def _of_transfer(failure: Failure) -> Explanation:
+    cause, fix = transfer_failures.why(failure)
+    if failure.way == "out":
+        meaning = "the job ran and is held, for its output could not be brought back (hold code 12)"
+        lint: tuple[str, ...] = ("no-output-conflict", "tof-missing")
+    else:
+        meaning = "the job is held before it starts, for an input could not be brought to the machine (hold code 13)"
+        lint = ("file-missing", "file-unreadable", "tif-comma", "tif-blank")
+    return Explanation(_TRANSFERS[failure.way], meaning, cause, fix, "docs/vm-universe.md, section 3", lint)
+
+
+def _held(explanation: Explanation) -> Explanation:
+    """Return what requeues a job on most pools, of a job that is held for it."""
+    meaning = "the job is held (HTCondor may also take the execute machine out of the vm universe: HasVM = False)"
+    return replace(explanation, meaning=meaning, fix=f"{explanation.fix}; then condor_release")
+
+
+def _of(reason: Reason) -> Explanation:
     hints = dict.fromkeys(RULES[code].hint for code in reason.lint)
     fix = reason.fix or "; ".join(hints)
     return Explanation(reason.code, reason.meaning, reason.cause, fix, reason.source, reason.lint)
 
 
-def _unfinished(text: str) -> Iterator[Explanation]:
+def _unfinished(parts: Iterable[Passage]) -> Iterator[tuple[Explanation, Passage]]:
     """Tell from a job event log which jobs never started, and which started and did not end."""
-    last: dict[tuple[str, str], str] = {}
-    for match in _EVENT.finditer(text):
-        # Other events, such as image sizes and transfers, do not change what the job is doing.
-        if match[1] in (_SUBMITTED, _EXECUTING, _EVICTED, _TERMINATED, _ABORTED, _HELD):
-            last[match[2], match[3]] = match[1]
+    changing = (
+        passages.SUBMITTED,
+        passages.EXECUTING,
+        passages.EVICTED,
+        passages.TERMINATED,
+        passages.ABORTED,
+        passages.HELD,
+        passages.SHADOW_EXCEPTION,
+        passages.RECONNECT_FAILED,
+    )
+    # Other events, such as image sizes and transfers, do not change what the job is doing.
+    last = {part.job: part for part in parts if part.event in changing}
     by_code = {reason.code: reason for reason in REASONS}
-    if _SUBMITTED in last.values():
-        yield _of(by_code["never-matches"])
-    if _EXECUTING in last.values():
-        yield _of(by_code["runs-forever"])
+    for part in last.values():
+        if part.event == passages.SUBMITTED:
+            yield _of(by_code["never-matches"]), part
+        elif part.event == passages.EXECUTING:
+            yield _of(by_code["runs-forever"]), part

@@ -36,18 +36,7 @@ def reason(code: str, pattern: str, meaning: str, cause: str, fix: str, source: 
 def _held(number: int, name: str, cause: str, fix: str, *lint: str) -> Reason:
     code = f"VMGAHP_ERR_{name}" if name == "BAD_IMAGE" else f"VMGAHP_ERR_JOBCLASSAD_{name}"
     meaning = f"the job is held before its machine starts (hold code 6, subcode {number})"
-    # The subcode alone also tells: "HoldReasonSubCode = 7", or "Code 6 Subcode 7" in an event log.
-    numbers = rf"code\W{{0,4}}6\W{{1,8}}(?:hold)?(?:reason)?sub\W?code\W{{0,4}}{number}\b"
-    return reason(
-        code, rf"\b{code}\b|{numbers}", meaning, cause, fix, f"{_MANUAL}; {_REFERENCE}, error {number}", *lint
-    )
-
-
-def hold_code(numbers: str) -> str:
-    """Return the pattern that finds a hold code in HoldReasonCode = N, `Code N Subcode M` and plain words."""
-    return (
-        rf"(?:\breason|\bhold|\bholdreason|\b)\W?code\W{{0,4}}(?:{numbers})\b|\b(?:hold|held)\W{{1,3}}(?:{numbers})\b"
-    )
+    return reason(code, rf"\b{code}\b", meaning, cause, fix, f"{_MANUAL}; {_REFERENCE}, error {number}", *lint)
 
 
 def requeued(code: str, pattern: str, cause: str, fix: str, source: str, *lint: str) -> Reason:
@@ -126,51 +115,13 @@ REQUEUING = (
               _REFERENCE),
 )  # fmt: skip
 
-_INPUT = "a file of transfer_input_files could not be sent"
-_OUTPUT = "a file of transfer_output_files was not in the sandbox when the job ended"
-
-HELD = (
-    reason("hold-12", hold_code("12") + r"|transfer output files failure|"
-            r"failed to (?:send|transfer) output|TransferOutputError",
-            "the job ran and is held, for its output could not be brought back (hold code 12)", _OUTPUT,
-            "name only files of transfer_input_files there, remove vm_no_output_vm, look at quota and modes of the "
-            "folder that they return to; then condor_release", "docs/vm-universe.md, section 3", "no-output-conflict",
-            "tof-missing"),
-    reason("hold-13", hold_code("13") + r"|transfer input files failure|error:? reading from|"
-            r"failed to (?:receive|read) (?:input )?file|TransferInputError|non-existent file",
-            "the job is held before it starts, for an input could not be brought to the machine (hold code 13)", _INPUT,
-            "look whether each file exists and is readable where you submit, separate them with commas, without "
-            "quotes; then condor_release", "docs/vm-universe.md, section 3", "file-missing", "file-unreadable",
-            "tif-comma",
-            "tif-blank"),
-    reason("hold-3", hold_code("3") + r"|(?<!SYSTEM_)PERIODIC_HOLD|"
-            r"job attribute PeriodicHold",
-            "the job's own periodic_hold became true (hold code 3)",
-            "the description holds jobs that run too long or start too often; the guest may never power off",
-            "see why it ran so long before releasing it", "condor_utils/condor_holdcodes.h"),
-    reason("hold-1", hold_code("1") + r"|via condor_hold",
-            "someone held the job (hold code 1)", "condor_hold was called", "condor_release",
-            "condor_utils/condor_holdcodes.h"),
-    reason("hold-26", hold_code("26") + r"|SYSTEM_PERIODIC_HOLD",
-            "the pool's own policy held the job (hold code 26)",
-            "SYSTEM_PERIODIC_HOLD became true, often after too many starts",
-            "look at NumJobStarts: a job that libvirt refuses starts again and again",
-            "condor_utils/condor_holdcodes.h", "dev-unknown", "fmt-unknown"),
-    reason("hold-32", hold_code("3[23]") + r"|max(?:imum)?.?transfer.?(?:in|out)put",
-            "the files are larger than the pool transfers (hold code 32 or 33)", "a raw disk travels at its full size",
-            "convert to qcow2, or publish the image on a shared path or by osdf://",
-            "docs/vm-universe.md, sections 3 and 7"),
-    reason("hold-34", hold_code("34") + r"|exceeded [^\n]{0,100}(?:request_disk|disk usage|memory)",
-            "the job used more than it asked for (hold code 34)", "the disks grew beyond request_disk, or QEMU needs "
-            "more than request_memory", "give request_disk from the disks' virtual sizes",
-            "docs/vm-universe.md, section 1", "request-disk-thin", "request-disk-url", "request-disk-small",
-            "memory-request"),
-)  # fmt: skip
-
 
 def _unmatched(code: str, attribute: str, cause: str, fix: str, *lint: str) -> Reason:
-    # A line of condor_q -better-analyze: step, number of slots, condition.
-    pattern = rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
+    # A line of condor_q -better-analyze: step, number of slots, condition; or of -analyze's older table of suggestions.
+    pattern = (
+        rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
+        rf"|^[ \t]*\d{{1,3}}[ \t]+\([^\n]{{0,200}}\b{attribute}\b[^\n]{{0,100}}\)[ \t]+0(?:[ \t]|$)"
+    )
     return reason(code, pattern, "no machine meets this requirement, so the job stays idle", cause, fix,
                   "docs/vm-universe.md, section 1: requirements that submit adds", *lint)  # fmt: skip
 
@@ -195,17 +146,45 @@ MATCHING = (
     _unmatched("no-plugin", "HasFileTransferPluginMethods", "no machine fetches URLs of this scheme", "", "tif-scheme"),
 )  # fmt: skip
 
-OTHERS = (
-    reason("never-matches", r"no (?:machines?|slots?|resources?) match|matched? by 0|\b0 are able to run|"
-            r"(?:matching|match) (?:no|0) (?:slots|machines)|Job has not yet been considered|"
-            r"WARNING:\s+Be advised:\s+No (?:machines|resources) matched|0 (?:match and )?(?:are )?willing to run",
+#: What an analysis of an idle job says: the patterns are for words alone, the numbers are read by `match_analysis`.
+IDLE = (
+    reason("never-matches", r"no (?:machines?|slots?|resources?) match|matched? by 0\b|"
+            r"(?:matching|match) (?:no|0) (?:slots|machines)|Reason for last match failure:\s*no match found|"
+            r"^(?![^\n]{0,200}\b\d{1,9} )[^\n]{0,200}rejected by your job'?s requirements",
             "no machine ever matches the job, so it stays idle",
             "the requirements that condor_submit adds cannot be met: vm_type, memory, disk, networking, architecture "
             "or a URL scheme; or every machine lost HasVM",
             "condor_q -better-analyze shows the line with 0 slots; condor_status -af Machine HasVM VM_Type VM_Memory "
             "VM_AvailNum VM_Networking_Types what the machines offer", "docs/vm-universe.md, section 1", "type",
-            "net-type",
-            "tif-scheme"),
+            "net-type", "tif-scheme"),
+    reason("no-combination", r"(?!)", "no machine meets all requirements together, so the job stays idle",
+            "each condition has machines that meet it, but no machine meets all of them at once",
+            "condor_q -better-analyze: see which lines that join others ([0] && [1]) have 0 slots; relax one of them",
+            "docs/vm-universe.md, section 1"),
+    reason("machines-refuse", r"^(?![^\n]{0,200}\b\d{1,9} )[^\n]{0,200}reject(?:s|ed)? your job because of their own",
+            "machines would fit the job, and refuse it, so it stays idle",
+            "their own START expression or limits say no: other users, too few free CPUs, or a policy of the pool",
+            "condor_q -better-analyze -reverse -machine NAME JOB shows a machine's own conditions; ask its "
+            "administrator",
+            "condor_q(1), -better-analyze"),
+    reason("no-machines", r"(?!)", "there is no machine to run on: condor_q saw none at all",
+            "the pool is empty or offline, the collector was not reached, or the analysis was limited to no machine",
+            "condor_status shows what the collector knows; ask the administrator", "condor_q(1), -better-analyze"),
+    reason("would-match-drained", r"(?!)", "machines would fit the job if they were empty",
+            "the job wants more of one machine than is free beside the jobs that run there",
+            "wait, ask for less, or ask the administrator to drain a machine (condor_defrag)",
+            "condor_q(1), -better-analyze"),
+    reason("waiting", r"insufficient (?:user )?priority|PREEMPTION_REQUIREMENTS == False|concurrency limit|"
+            r"(?:submitter limit|group quota) (?:is )?exceeded|serving (?:other users|users with a better)",
+            "machines match the job; it waits for its turn",
+            "they run other jobs now, other users have a better priority, or a limit or quota is reached",
+            "wait; condor_userprio shows the priorities", "condor_q(1), -better-analyze"),
+    reason("not-considered", r"has not yet been considered by the matchmaker|has not been considered",
+            "the negotiator has not looked at the job yet", "the job was submitted a moment ago",
+            "wait for a negotiation cycle, some minutes at most, and ask again", "condor_q(1), -analyze"),
+)  # fmt: skip
+
+OTHERS = (
     reason("runs-forever", r"job[- ]timeout|(?:still|keeps?) running|runs? for ?ever|"
             r"never (?:ends|finishes|stops|powers? off)|PeriodicRemove expression [^\n]{0,80}JobStatus == 2\b|"
             r"reboot: System halted|Kernel panic|No bootable device|Boot failed: not a bootable disk|"
@@ -225,10 +204,28 @@ OTHERS = (
             "the machine was wanted for something else, or the virtual machine failed to start",
             "see the event before it; with vm_checkpoint it would go on where it was", "HTCondor manual, Job Event Log",
             "ckpt-transfer"),
+    reason("reconnect-failed", r"^024 |Job reconnection failed|Job disconnected too long|"
+            r"JobLeaseDuration[^\n]{0,40}expired",
+            "the access point lost the execute machine for longer than the job's lease: the job starts again",
+            "the machine, its HTCondor or the network was down; whatever the guest had done is gone with its sandbox",
+            "nothing, if it is rare; else ask the machine's administrator, or make the jobs shorter",
+            "HTCondor manual, Job Event Log, events 022 and 024"),
+    reason("disconnected", r"^022 |Job disconnected, attempting to reconnect|"
+            r"Socket between submit and execute hosts closed",
+            "the access point lost the execute machine and tries to find it again; the guest may run on meanwhile",
+            "the network, or a restart of the machine's or the access point's HTCondor",
+            "wait: event 023 says that it was found, 024 that it was not", "HTCondor manual, Job Event Log"),
+    reason("starter-failed",
+            r"(?:can not|cannot|failed to|unable to) (?:start|execute|create) (?:the )?(?:condor_)?vm-?gahp|"
+            r"vm-?gahp(?: server)?[^\n]{0,60} (?:exited|died|is dead|not responding)|VMGAHP_ERR_TIMEOUT",
+            "condor_vm-gahp, which speaks to libvirt, does not work on the execute machine",
+            "it is not installed, may not be run, or died", "tell the machine's administrator (VMGahpLog, StarterLog)",
+            "condor_starter/vm_gahp_server.cpp"),
     reason("shadow-exception", r"^007 |shadow exception", "the job failed on HTCondor's side and starts again",
             "the next line of the event says what", "explain that line as well", "HTCondor manual, Job Event Log"),
-    reason("removed", r"^009 |job was aborted", "the job was removed", "someone called condor_rm, or periodic_remove "
-            "became true", "see the reason in the event's next line", "HTCondor manual, Job Event Log"),
+    reason("removed", r"^009 |job was aborted|via condor_rm", "the job was removed",
+            "someone called condor_rm, or periodic_remove became true", "see the reason in the event's next line",
+            "HTCondor manual, Job Event Log"),
 )  # fmt: skip
 
 #: What condor_submit says when it refuses, and the rule that says it before.

@@ -53,6 +53,10 @@ def _run(argv: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Any],
         ("check build x", [([], 1, False), ("x", False)]),
         ("check a build", [(["a", "build"], 1, False)]),
         ("build check --json", [("check", True)]),
+        ("check -", [(["-"], 1, False)]),
+        ("build -", [("-", False)]),
+        ("check help", [(["help"], 1, False)]),
+        ("build help", [("help", False)]),
     ],
 )
 def test_words_and_flags(argv: str, expected: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +79,9 @@ def test_a_wrong_call_ends_with_2(argv: str, said: str, capsys: pytest.CaptureFi
     assert said in err
 
 
-@pytest.mark.parametrize("argv", ["build --help", "build -h", "build x --help", "--help build", "check --help"])
+@pytest.mark.parametrize(
+    "argv", ["build --help", "build -h", "build x --help", "--help build", "check --help", "help build"]
+)
 def test_help_of_a_task_may_stand_behind_it(argv: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`build --help` once looked for a recipe of that name."""
     code, seen, out, _err = _run(argv, capsys)
