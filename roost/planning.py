@@ -157,6 +157,8 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
     refused = adopted.refusal(base)
     if refused is not None:
         raise refused
+    for note in adopted.notes(base):
+        stages.note(note)
     if base.facts.dropped:
         stages.note(f"left out {base.facts.dropped} device nodes of the source: /dev is made by the guest's kernel")
     own = recipe.kernel.use is None and bool(base.facts.kernels)

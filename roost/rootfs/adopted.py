@@ -7,7 +7,7 @@ it elsewhere. A tree without init, as containers are, gets busybox for one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from roost import inputs
 from roost.cache import Cache, key, work_folder
 from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import process
+from roost.host import namespace, process
 from roost.kernel import initrd, inspect
 from roost.rootfs import assemble, canonical, debian, layers, unpacked
 from roost.rootfs.debian import Bootstrap
@@ -27,6 +27,11 @@ TAR = "tree.tar"
 SUITE = "bookworm"
 BUSYBOX_PACKAGE = "busybox-static"
 BUSYBOX = "usr/lib/roost/busybox"
+#: The largest id that a user with the usual 65536 subordinate ids can give to a file.
+LARGEST_SUBORDINATE = 65535
+#: What an x86-64 kernel runs, as ELF numbers it (elf.h): EM_X86_64, EM_386.
+MACHINES = frozenset({62, 3})
+_OTHER_MACHINES = {183: "arm64", 40: "arm", 243: "riscv", 21: "ppc64", 22: "s390x", 8: "mips", 258: "loongarch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,9 @@ class Adopted:
 def refusal(base: Base) -> ImageError | None:
     """Return why a tree cannot become an image, or None."""
     facts = base.facts
+    if facts.machine is not None and facts.machine not in MACHINES:
+        name = _OTHER_MACHINES.get(facts.machine, f"ELF machine {facts.machine}")
+        return ImageError(f"the programs of the tree are for {name}, not for x86-64", hint="use a tree for amd64")
     if facts.init == "other":
         return ImageError(
             "the tree's init is neither systemd nor busybox: roost does not know how to start a job with it",
@@ -129,3 +137,26 @@ def refusal(base: Base) -> ImageError | None:
     if not facts.shell and facts.init != "none":
         return ImageError("the tree has no /bin/sh, which the job's runner needs", hint="add a shell to it")
     return None
+
+
+def notes(base: Base) -> Iterator[str]:
+    """Yield what the person should know about a tree that can become an image."""
+    facts = base.facts
+    yield from facts.notes
+    user = namespace.current().user
+    if facts.labels and user:
+        yield (
+            f"{facts.labels} files of the source have SELinux labels, which only root can set: they are left out."
+            " Build as root to keep them"
+        )
+    if facts.enforcing:
+        which = "what roost adds has" if facts.labels and not user else "the files have"
+        yield (
+            f"SELinux is enforcing in the source, and {which} no labels. Label all of it in a `run` command (setfiles,"
+            " of policycoreutils), or let it only warn: kernel: {parameters: [enforcing=0]}"
+        )
+    if facts.highest > LARGEST_SUBORDINATE and user:
+        yield (
+            f"files of the source belong to ids up to {facts.highest}: a user with 65536 subordinate ids cannot lay"
+            " them out. Build as root, or give yourself more (/etc/subuid, /etc/subgid)"
+        )

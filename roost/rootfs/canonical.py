@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import IO
 
 from roost.errors import ImageError
+from roost.rootfs import attributes, normalize
 from roost.rootfs.layers import Node, Tree, folder, open_layer, pieces, shown_name
-from roost.rootfs.tree_facts import TreeFacts, facts_of
+from roost.rootfs.tree_facts import COMMANDS, TreeFacts, facts_of, shape
 
 #: What a guest needs before init has made anything, with modes; the rest comes with the tree.
 FOLDERS = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
            "usr": 0o755, "var": 0o755, "boot": 0o755}  # fmt: skip
-#: Extended attributes that mean something in a guest; SELinux labels are made anew, overlayfs' are another world's.
-XATTRS = ("SCHILY.xattr.user.", "SCHILY.xattr.security.capability", "SCHILY.xattr.system.posix_acl")
-#: Where a tree has its commands.
-COMMANDS = (("bin",), ("sbin",), ("usr", "bin"), ("usr", "sbin"))
+#: The latest time of a file that file systems keep as it is: ext4 with inodes of 256 bytes, in the year 2446.
+LATEST = 15_032_385_535
 #: A container runtime's own marks.
 MARKS = (".dockerenv", ".dockerinit", "run/.containerenv")
 
@@ -49,14 +48,16 @@ def write(
             try:
                 archives.append(stack.enter_context(open_layer(stack.enter_context(layer.open("rb")))))
                 tree.lay(archives[-1], number, whiteouts=whiteouts)
-            except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-                raise ImageError(f"{layer.name} is no whole tar archive: {error}") from error
+            except (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError) as error:
+                raise ImageError(f"{layer.name} is not a complete tar archive: {error}") from error
+        seen = shape(tree)
+        notes = normalize.normalize(tree, _accounts(tree, archives), strangers=strangers, whiteouts=whiteouts)
         _complete(tree)
         for path, goal in (links or {}).items():
             _link(tree, path, goal)
-        times = [int(node.info.mtime) for _, node in tree.walk()]
+        times = [_time(node.info) for _, node in tree.walk()]
         chosen = max(1, epoch if epoch is not None else max(times))
-        facts = facts_of(tree, lambda node, size: _head(archives, node, size), chosen)
+        facts = facts_of(tree, lambda node, size: _head(archives, node, size), chosen, seen, tuple(notes))
         with tarfile.open(output, "w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as target:
             _write(tree, archives, target, chosen, strangers=strangers)
     return facts
@@ -78,9 +79,28 @@ def _complete(tree: Tree) -> None:
             tree.root.below[name] = Node(folder(name, mode), 0)
 
 
+def _time(info: tarfile.TarInfo) -> int:
+    """Return when a file was changed: pax headers can name times that there are not."""
+    try:
+        return min(max(0, int(info.mtime)), LATEST)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _accounts(tree: Tree, archives: Sequence[tarfile.TarFile]) -> normalize.Accounts:
+    """Return the numbers of the tree's own users and groups."""
+    texts = []
+    for path in ("etc/passwd", "etc/group"):
+        node = tree.find(pieces(path))
+        text = _head(archives, node, 1 << 20) if node is not None else b""
+        texts.append(attributes.numbers(text.decode("utf-8", "surrogateescape")))
+    users, groups = texts
+    return normalize.Accounts(users, groups)
+
+
 def _link(tree: Tree, path: str, target: str) -> None:
     name = path.rpartition("/")[2]
-    if not any(tree.find([*above, name], last=False) for above in COMMANDS):
+    if not any(tree.find([*pieces(above), name], last=False) for above in COMMANDS):
         info = folder(path, 0o777)
         info.type, info.linkname = tarfile.SYMTYPE, target
         tree.put(path, info)
@@ -108,9 +128,9 @@ def _write(
         name = f".{path}"
         given = node.info
         info = tarfile.TarInfo(name)
-        info.mode, info.mtime = given.mode & 0o7777, min(max(0, int(given.mtime)), epoch)
+        info.mode, info.mtime = given.mode & 0o7777, min(_time(given), epoch)
         info.uid, info.gid = (0 if strangers and number == 65534 else number for number in (given.uid, given.gid))
-        info.pax_headers = {key: value for key, value in given.pax_headers.items() if key.startswith(XATTRS)}
+        info.pax_headers = dict(given.pax_headers)
         if given.isdir():
             info.type = tarfile.DIRTYPE
         elif given.issym():

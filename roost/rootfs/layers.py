@@ -6,28 +6,24 @@ is marked as the OCI image specification says (image-spec, layer.md: whiteouts).
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
 from roost.errors import ImageError
+from roost.rootfs import attributes
+from roost.rootfs.bounds import MOST_NAMES, Header
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-#: Names of one tree; a Debian desktop has some three hundred thousand.
-MOST_NAMES = 4_000_000
 DEEPEST = 200
+#: Bytes of a whole name and of the goal of a link: PATH_MAX of Linux, with room for where the tree is unpacked.
+LONGEST = 3800
+#: The largest id of a user or group; one more says "no id" (chown(2)).
+MOST_ID = 0xFFFFFFFE
 LINKS = 40
-
-
-class Header(tarfile.TarInfo):
-    """A header whose size is not negative: older tarfile modules read such an archive for ever (CVE-2025-8194)."""
-
-    def _block(self, count: int) -> int:
-        if count < 0:
-            raise tarfile.TarError("a header with a negative size")
-        return -(-count // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def open_layer(file: IO[bytes]) -> tarfile.TarFile:
@@ -56,6 +52,7 @@ class Tree:
         self.root = Node(folder("", 0o755), 0)
         self.count = 0
         self.devices = 0
+        self._devices: set[tuple[str, ...]] = set()
 
     def lay(self, archive: tarfile.TarFile, layer: int, *, whiteouts: bool) -> None:
         """Lay one layer over the tree: first what it takes away, then what it brings."""
@@ -63,6 +60,8 @@ class Tree:
         for member in archive:
             if len(members) >= MOST_NAMES:
                 raise ImageError(f"the archive has more than {MOST_NAMES} names")
+            # The rest of its records, name and size, is in the member itself.
+            member.pax_headers = attributes.carried(member.pax_headers)
             members.append((_parts(member.name), member))
         _ended(archive)
         if whiteouts:
@@ -87,9 +86,13 @@ class Tree:
             if member.isdir():
                 self.root.info = member
             return
-        if member.ischr() or member.isblk():
+        if member.ischr() or member.isblk() or (member.islnk() and _parts(member.linkname) in self._devices):
             self.devices += 1
+            self._devices.add(parts)
             return
+        self._devices.discard(parts)
+        if not (0 <= member.uid <= MOST_ID and 0 <= member.gid <= MOST_ID):
+            raise ImageError(f"{shown_name(member.name)} belongs to {member.uid}:{member.gid}: Linux has no such ids")
         parent = self._parent(parts[:-1])
         name = parts[-1]
         there = parent.below.get(name)
@@ -103,6 +106,8 @@ class Tree:
             node = Node(target.info, target.layer)
         elif member.isdir() and there is not None and there.info.isdir():
             node.below = there.below
+        elif member.issym() and (not 0 < len(os.fsencode(member.linkname)) <= LONGEST or "\0" in member.linkname):
+            raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system takes")
         elif not (member.isreg() or member.isdir() or member.issym() or member.isfifo()):
             raise ImageError(f"{shown_name(member.name)} is of a kind that no root tree has")
         if there is None:
@@ -188,7 +193,8 @@ def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(pieces(name))
     if ".." in parts:
         raise ImageError(f"the archive has a name that leads out of it: {shown_name(name)}")
-    if len(parts) > DEEPEST or any("\0" in part for part in parts):
+    sizes = [len(os.fsencode(part)) for part in parts]
+    if len(parts) > DEEPEST or "\0" in name or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > LONGEST:
         raise ImageError(f"the archive has a name that no file system takes: {shown_name(name)}")
     return parts
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from roost.rootfs import attributes
 from roost.rootfs.layers import Node, Tree, pieces
 
 Init = Literal["systemd", "busybox", "other", "none"]
@@ -14,7 +15,12 @@ Init = Literal["systemd", "busybox", "other", "none"]
 
 @dataclass(frozen=True, slots=True)
 class TreeFacts:
-    """`kernels` and `initrds` are names in /boot, `os` the fields of os-release, `dropped` device nodes."""
+    """`kernels` and `initrds` are names in /boot, `os` the fields of os-release, `dropped` device nodes.
+
+    `rooted` says whether it is laid out as a root tree, `below` names the directory in it that is, if one is.
+    `machine` is what the programs are for, as ELF numbers it; None when that is not told. `notes` are what the person
+    should know, `labels` counts files with an SELinux label, `highest` is the largest owner's number.
+    """
 
     epoch: int
     names: int
@@ -25,6 +31,13 @@ class TreeFacts:
     os: Mapping[str, str]
     shell: bool
     systemd: bool
+    rooted: bool = True
+    below: str | None = None
+    machine: int | None = None
+    labels: int = 0
+    enforcing: bool = False
+    highest: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON; `from_json` reads them."""
@@ -33,15 +46,66 @@ class TreeFacts:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TreeFacts:
         """Return the facts of `to_json`."""
-        return cls(**{**value, "kernels": tuple(value["kernels"]), "initrds": tuple(value["initrds"])})
+        names = {key: tuple(value[key]) for key in ("kernels", "initrds", "notes")}
+        return cls(**{**value, **names})
 
 
 SYSTEMD = ("usr/lib/systemd/systemd", "lib/systemd/systemd")
 BUSYBOX = ("bin/busybox", "usr/bin/busybox", "sbin/busybox")
 
 
-def facts_of(tree: Tree, read: Callable[[Node, int], bytes], epoch: int) -> TreeFacts:
-    """Return what a tree is; `read` gives a file's first bytes."""
+#: Where a tree has its commands.
+COMMANDS = ("bin", "sbin", "usr/bin", "usr/sbin")
+#: What a root has beside its commands; and how deep, and among how many directories, a root is looked for.
+_BESIDE = ("etc", "usr", "lib", "sbin", "dev", "proc")
+_DEEP, _MANY = 5, 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Whether a tree is laid out as a root, and if not, which directory in it is."""
+
+    rooted: bool
+    below: str | None
+
+
+def shape(tree: Tree) -> Shape:
+    """Return how a tree is laid out, before anything is added to it."""
+    if _is_root(tree, ()):
+        return Shape(True, None)
+    level: list[tuple[str, ...]] = [()]
+    for _ in range(_DEEP):
+        level = [(*above, name) for above in level for name in _folders(tree, above)][:_MANY]
+        found = next((parts for parts in level if _is_root(tree, parts)), None)
+        if found is not None:
+            return Shape(False, "/".join(found))
+    return Shape(False, None)
+
+
+def _folders(tree: Tree, parts: tuple[str, ...]) -> list[str]:
+    node = tree.find(parts, last=False)
+    below = node.below if node is not None else {}
+    return sorted(name for name, child in below.items() if child.info.isdir())
+
+
+def _is_root(tree: Tree, parts: tuple[str, ...]) -> bool:
+    """Return whether a directory has commands, and something of what a root has beside them."""
+    node = tree.find(parts, last=False)
+    if node is None or sum(name in node.below for name in _BESIDE) == 0:
+        return False
+    for path in COMMANDS:
+        # A link such as bin → usr/bin stands for what is elsewhere in this list.
+        folder = tree.find([*parts, *pieces(path)], last=False)
+        commands = folder.below.values() if folder is not None else ()
+        if any(one.info.issym() or (one.info.isreg() and one.info.mode & 0o111) for one in commands):
+            return True
+    return False
+
+
+def facts_of(
+    tree: Tree, read: Callable[[Node, int], bytes], epoch: int, seen: Shape, notes: tuple[str, ...]
+) -> TreeFacts:
+    """Return what a tree is; `read` gives a file's first bytes, `seen` is its shape as it came."""
     boot = tree.find(["boot"])
     present = sorted(name for name in (boot.below if boot else {}) if _file(tree, f"boot/{name}"))
     kernels = tuple(name for name in present if name.startswith("vmlinuz"))
@@ -59,7 +123,33 @@ def facts_of(tree: Tree, read: Callable[[Node, int], bytes], epoch: int) -> Tree
         os=system,
         shell=_file(tree, "bin/sh") is not None,
         systemd=any(_file(tree, path) for path in SYSTEMD),
+        rooted=seen.rooted,
+        below=seen.below,
+        machine=_machine(tree, read),
+        labels=sum(attributes.LABEL in node.info.pax_headers for _, node in tree.walk()),
+        enforcing=_enforcing(tree, read),
+        highest=max(max(node.info.uid, node.info.gid) for _, node in tree.walk()),
+        notes=notes,
     )
+
+
+def _machine(tree: Tree, read: Callable[[Node, int], bytes]) -> int | None:
+    """Return what the first program found is for: e_machine of its header (elf(5)), in the order of its bytes."""
+    for path in ("sbin/init", "bin/sh", *BUSYBOX, "usr/bin/env"):
+        node = _file(tree, path)
+        head = read(node, 20) if node is not None else b""
+        if head.startswith(b"\x7fELF") and len(head) == 20:
+            return int.from_bytes(head[18:20], "big" if head[5] == 2 else "little")
+    return None
+
+
+def _enforcing(tree: Tree, read: Callable[[Node, int], bytes]) -> bool:
+    """Return whether SELinux is enforcing in the tree: told so, and with a policy."""
+    config = _file(tree, "etc/selinux/config")
+    text = read(config, 65536).decode("utf-8", "replace") if config is not None else ""
+    kind = re.search(r"^\s*SELINUXTYPE\s*=\s*([\w.-]+)", text, re.MULTILINE)
+    policy = tree.find(["etc", "selinux", kind[1], "policy"]) if kind else None
+    return policy is not None and re.search(r"^\s*SELINUX\s*=\s*enforcing\b", text, re.MULTILINE) is not None
 
 
 def _file(tree: Tree, path: str) -> Node | None:
