@@ -2,7 +2,8 @@
 
 A normal user becomes root of a user namespace whose ids are the subordinate ids of /etc/subuid, so that
 files get the owners they have in the image. Root needs no user namespace. Both get a mount and a process
-namespace, so that nothing stays mounted or running, however a command ends. Each command gets a name
+namespace, so that nothing stays mounted or running, however a command ends, and host name, IPC objects and control
+groups of their own. Programs of a tree are confined further: `roost.host.confinement`. Each command gets a name
 space of its own with the same mapping: a tree written by one is seen alike by the next.
 """
 
@@ -18,7 +19,7 @@ from roost.host.process import Argv
 
 #: unshare(1) of util-linux 2.38 is the first with --map-auto (subordinate ids, through newuidmap).
 USER = ("--user", "--map-root-user", "--map-auto")
-COMMON = ("--mount", "--pid", "--fork", "--kill-child")
+COMMON = ("--mount", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child")
 PRIVATE = ("--propagation", "private", "--mount-proc")
 
 #: In a chroot `/` is no mount point: it cannot be made private, and what is mounted below it would show outside.

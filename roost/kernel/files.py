@@ -12,14 +12,14 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from roost.cache import Cache
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import download, namespace, process, rooted
+from roost.host import bounded, download, namespace, process, rooted
 from roost.host.decompress import CorruptError, Source, Unpacked, compression
 from roost.kernel import bzimage, facts, initrd
 from roost.kernel.catalogue import KernelSpec
@@ -139,11 +139,12 @@ def _by_distribution(tree: Path, release: str, log: Path) -> None:
         raise ImageError(
             "the tree has no initramfs-tools to make an initrd with", hint="write `kernel: {initrd: busybox}`"
         )
-    script = 'mount -t proc proc "$1/proc"; exec chroot "$1" update-initramfs -c -k "$2"'
+    inside = replace(namespace.current(), network=False)
     process.run(
-        namespace.current().argv(["sh", "-c", script, "sh", tree, release]),
-        deadline=600,
+        inside.argv(bounded.command_line(tree, "/usr/sbin/update-initramfs", "-c", "-k", release)),
+        deadline=900,
         log=log,
+        env=bounded.SELF,
         what=f"cannot make the initrd of kernel {release}",
     )
 

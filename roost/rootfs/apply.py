@@ -1,16 +1,14 @@
-"""Runs inside: as root of the build's namespace, chrooted into the tree, so that no link in it leads out.
+"""Runs inside: as root of the build's namespace and then of the tree alone, so that nothing in it leads out.
 
 Standard input is a JSON plan; the overlay is a tar already opened. Standard library only, all of it imported
-before the chroot. Fails with what is wrong in the plan's `report`, a JSON file, and on standard error.
+before the root changes. Fails with what is wrong in the plan's `report`, a JSON file, and on standard error.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -18,24 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from roost.host import bounded, confinement
+from roost.host.bounded import ExceededError, Runner
+from roost.host.confinement import LINKS, Limits
 from roost.rootfs import accounts, sealing
 
-_MS_NOSUID, _MS_NODEV, _MS_BIND = 2, 4, 4096
-_CLONE_NEWNET = 0x40000000
-_MNT_DETACH = 2
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "USER": "root",
-    "LOGNAME": "root",
-    "SHELL": "/bin/sh",
-    "LANG": "C.UTF-8",
-    "LC_ALL": "C.UTF-8",
-    "DEBIAN_FRONTEND": "noninteractive",
-    "SYSTEMD_OFFLINE": "1",
-}
 #: Locales that the C library has in itself.
 BUILT_IN = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
 
@@ -53,9 +38,6 @@ ExecStart=/usr/bin/ssh-keygen -A
 WantedBy=multi-user.target
 """
 
-# Loaded before the chroot: the tree may have another C library, or none.
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
 
 class FailedError(Exception):
     """What the user is told; `key` is the place in the recipe that it is about, if it is about one."""
@@ -66,7 +48,7 @@ class FailedError(Exception):
 
 
 def unpack(overlay: tarfile.TarFile) -> None:
-    """Lay the overlay over the tree; we are chrooted, so links of the tree are followed inside of it only."""
+    """Lay the overlay over the tree; its root is ours, so links of the tree are followed inside of it only."""
     for member in overlay:
         path = Path("/") / member.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,22 +104,19 @@ def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
     folder.chmod(0o755)
 
 
-def systemctl(verb: str, units: list[str]) -> None:
-    """Enable or disable units with the tree's own systemctl, which in a chroot only writes links."""
+def systemctl(runner: Runner, verb: str, units: list[str]) -> None:
+    """Enable or disable units with the tree's own systemctl, which offline only writes links."""
     if not units:
         return
     if not Path("/usr/bin/systemctl").exists():
         raise FailedError(f"cannot {verb} {' '.join(units)}: the tree has no systemd", "services", verb)
     for number, unit in enumerate(units):
-        done = subprocess.run(
-            ["/usr/bin/systemctl", "--no-reload", verb, "--", unit], check=False, stdin=subprocess.DEVNULL
-        )
-        if done.returncode != 0:
+        if _run(runner, ["/usr/bin/systemctl", "--no-reload", verb, "--", unit]) != 0:
             what = f"systemctl {verb} {unit} failed: is the package that brings the unit installed?"
             raise FailedError(what, "services", verb, number)
 
 
-def make_locale(name: str) -> None:
+def make_locale(runner: Runner, name: str) -> None:
     """Have the C library know a locale, with the tree's own locale-gen."""
     if name in BUILT_IN:
         return
@@ -159,43 +138,16 @@ def make_locale(name: str) -> None:
     before = chosen.read_text() if chosen.is_file() else ""
     if wanted not in before.splitlines():
         chosen.write_text(f"{before}{'' if before.endswith(chr(10)) or not before else chr(10)}{wanted}\n")
-    done = _run(["/usr/sbin/locale-gen"], network=False)
+    done = _run(runner, ["/usr/sbin/locale-gen"])
     if done != 0:
         raise FailedError(f"locale-gen failed for {name} (status {done})", "locale")
 
 
-def _mount(source: str, target: str, kind: str, flags: int) -> None:
-    if _LIBC.mount(os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, None) != 0:
-        raise FailedError(f"cannot mount {kind or source} for run: {os.strerror(ctypes.get_errno())}")
-
-
-def prepare_devices(tree: str) -> None:
-    """Give commands /proc and the harmless devices of the host; our mounts end with our namespace."""
-    _mount("roost", f"{tree}/dev", "tmpfs", _MS_NOSUID)
-    for name in DEVICES:
-        Path(f"{tree}/dev/{name}").touch()
-        _mount(f"/dev/{name}", f"{tree}/dev/{name}", "", _MS_BIND)
-    for name, target in LINKS.items():
-        Path(f"{tree}/dev/{name}").symlink_to(target)
-    _mount("proc", f"{tree}/proc", "proc", _MS_NOSUID | _MS_NODEV)
-
-
-def _no_network() -> None:
-    """Leave the network, in a child that is about to be a command; what cannot leave it does not run."""
-    if _LIBC.unshare(_CLONE_NEWNET) != 0:
-        os._exit(125)
-
-
-def _run(argv: list[str], *, network: bool, extra: Mapping[str, str] | None = None) -> int:
-    done = subprocess.run(
-        argv,
-        env={**ENVIRONMENT, **(extra or {})},
-        check=False,
-        stdin=subprocess.DEVNULL,
-        cwd="/",
-        preexec_fn=None if network else _no_network,
-    )
-    return done.returncode
+def _run(runner: Runner, argv: list[str], *, network: bool = False, extra: Mapping[str, str] | None = None) -> int:
+    try:
+        return runner.run(argv, network=network, extra=extra)
+    except ExceededError as error:
+        raise FailedError(f"{argv[0]} was stopped: {error}") from error
 
 
 @contextmanager
@@ -233,7 +185,7 @@ def _name_servers(text: str) -> Iterator[None]:
                 aside.rename(path)
 
 
-def run(commands: list[Mapping[str, Any]], name_servers: str, proxies: Mapping[str, str]) -> None:
+def run(runner: Runner, commands: list[Mapping[str, Any]], name_servers: str, proxies: Mapping[str, str]) -> None:
     """Run the recipe's commands in their order; only those that ask for the network have it."""
     with _no_services():
         for number, entry in enumerate(commands):
@@ -241,25 +193,30 @@ def run(commands: list[Mapping[str, Any]], name_servers: str, proxies: Mapping[s
             sys.stderr.write(f"run: {command}\n")
             sys.stderr.flush()
             argv = ["/bin/sh", "-c", command]
-            if entry["network"]:
-                with _name_servers(name_servers):
-                    status = _run(argv, network=True, extra=proxies)
-            else:
-                status = _run(argv, network=False)
+            try:
+                if entry["network"]:
+                    with _name_servers(name_servers):
+                        status = runner.run(argv, network=True, extra=proxies)
+                else:
+                    status = runner.run(argv)
+            except ExceededError as error:
+                raise FailedError(f"run command {number + 1} was stopped: {error}: {command}", "run", number) from error
             if status != 0:
                 how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
                 raise FailedError(f"run command {number + 1} {how}: {command}", "run", number)
 
 
-def furnish_devices() -> None:
-    """Make what a guest finds in /dev before anything is mounted there."""
+def furnish_devices(dev: int) -> None:
+    """Make what a guest finds in /dev before anything is mounted there; `dev` is a descriptor of that directory."""
+    os.fchdir(dev)
     for name, target in LINKS.items():
-        link = Path("/dev") / name
+        link = Path(name)
         if not link.is_symlink():
             link.symlink_to(target)
     for name, mode in (("pts", 0o755), ("shm", 0o1777)):
-        (Path("/dev") / name).mkdir(exist_ok=True)
-        (Path("/dev") / name).chmod(mode)
+        Path(name).mkdir(exist_ok=True)
+        Path(name).chmod(mode)
+    os.chdir("/")
 
 
 def renew_host_keys() -> None:
@@ -276,29 +233,28 @@ def renew_host_keys() -> None:
 
 def furnish(plan: Mapping[str, Any]) -> None:
     """Do what the plan says."""
+    limits = Limits(**plan["limits"])
     with tarfile.open(plan["overlay"]) as overlay:
-        devices = plan["run"] or plan["locale"] not in BUILT_IN
-        if devices:
-            prepare_devices(plan["tree"])
-        os.chroot(plan["tree"])
-        os.chdir("/")
+        entered = confinement.enter(plan["tree"], limits.memory)
+        if not entered.user:
+            sys.stderr.write("no user namespace here: programs of the tree run as root without capabilities\n")
         unpack(overlay)
+    runner = Runner(entered, limits)
     for number, user in enumerate(plan["users"]):
         add_user(user, plan["epoch"] // 86400, number)
-    make_locale(plan["locale"])
-    systemctl("enable", plan["enable"])
-    systemctl("disable", plan["disable"])
-    run(plan["run"], plan["name_servers"], plan["proxies"])
+    make_locale(runner, plan["locale"])
+    systemctl(runner, "enable", plan["enable"])
+    systemctl(runner, "disable", plan["disable"])
+    run(runner, plan["run"], plan["name_servers"], plan["proxies"])
+    # What commands left in the background must not change the tree any more.
+    bounded.kill_all()
     for name, (hint, *key) in plan["needed"].items():
         if not Path(name).exists():
             raise FailedError(f"the tree has no {name}: {hint}", *key)
-    if devices:
-        _LIBC.umount2(b"/proc", _MNT_DETACH)
-        _LIBC.umount2(b"/dev", _MNT_DETACH)
     if plan["seal"]:
         sealing.seal(plan["files"], [user["name"] for user in plan["users"] if user["password"]])
         renew_host_keys()
-    furnish_devices()
+    furnish_devices(entered.dev)
 
 
 def main() -> int:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from roost.errors import ImageError, ToolError
-from roost.host import namespace, process
+from roost.host import bounded, namespace, process
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
-from roost.rootfs import overlay, passwords
+from roost.rootfs import limits, overlay, passwords
 from roost.rootfs.overlay import Item
 
-#: Seconds for all `run` commands of a recipe.
+#: Seconds for all but the `run` commands, each of which has a bound of its own.
 DEADLINE = 3600
 
 
@@ -54,11 +53,14 @@ def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, ep
     # Without a network of its own, each command leaves the host's unless it asks for it.
     inside = replace(namespace.current(), network=any(command.network for command in recipe.commands))
     log = log_dir / "customise.log"
+    bounds = limits.of_run_commands()
+    plan["limits"] = asdict(bounds)
     try:
         process.run(
-            inside.argv([sys.executable, "-P", "-m", "roost.rootfs.apply"]),
-            deadline=DEADLINE,
+            inside.argv(bounded.python("roost.rootfs.apply")),
+            deadline=DEADLINE + bounds.seconds * len(recipe.commands),
             log=log,
+            env=bounded.SELF,
             stdin=json.dumps(plan).encode(),
         )
     except ToolError as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.cache import work_folder
 from roost.errors import ImageError
-from roost.host import namespace, process
+from roost.host import bounded, namespace, process
 from roost.kernel import initrd, inspect
 
 if TYPE_CHECKING:
@@ -111,11 +112,13 @@ def _applets(tree: Path, log: Path) -> None:
     busybox = next((path for path in (tree / "usr/bin/busybox",) if path.is_file()), None)
     if busybox is None:
         raise ImageError("a tree that is only unpacked needs busybox", hint="add busybox-static to os.debian.packages")
+    inside = replace(namespace.current(), network=False)
     listed = process.run(
-        namespace.current().argv(["chroot", tree, "/usr/bin/busybox", "--list-full"]),
-        deadline=20,
+        inside.argv(bounded.command_line(tree, "/usr/bin/busybox", "--list-full")),
+        deadline=60,
         capture=True,
         log=log,
+        env=bounded.SELF,
     ).text
     for applet in listed.split():
         link = tree / "usr" / applet.removeprefix("usr/")

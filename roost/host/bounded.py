@@ -1,0 +1,222 @@
+"""Runs programs of a root tree, one after the other, within bounds: time, processes, memory, disk, output.
+
+Runs inside `roost.host.confinement`, as the first process of its process namespace: it sees all that the programs
+started, whatever they did to hide, and can kill all of it at once. As a program, `python -m roost.host.bounded TREE
+COMMAND...` runs one command of a tree that way, with its output on standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.host import confinement
+from roost.host.confinement import Entered, Limits
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/sh",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "SYSTEMD_OFFLINE": "1",
+}
+#: What roost's own Python needs to find its modules, wherever they lie.
+SELF = {"PYTHONPATH": str(Path(__file__).parents[2])}
+#: Bytes of output that are kept of all programs; what is more is read and thrown away.
+OUTPUT = 64 << 20
+#: Seconds between two looks at what the programs take.
+INTERVAL = 0.2
+
+
+class ExceededError(Exception):
+    """The programs took more than they may; all of them are dead."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """What runs programs in the tree that this process has entered; what they print goes to the descriptor `output`."""
+
+    entered: Entered
+    limits: Limits
+    output: int = 2
+    _left: int = OUTPUT
+    _floor: int = 0
+
+    def __post_init__(self) -> None:
+        """See how much room there is: where there is little, half of it is what must stay."""
+        self._floor = min(self.limits.free, _room() // 2)
+
+    def run(self, argv: Sequence[str], *, network: bool = False, extra: Mapping[str, str] | None = None) -> int:
+        """Run a program to its end; return its exit status, or minus the signal that killed it.
+
+        What it leaves in the background runs on. Raises `ExceededError`, and `OSError` when it cannot be started.
+        """
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        try:
+            started = subprocess.Popen(
+                list(argv),
+                env={**ENVIRONMENT, **(extra or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                cwd="/",
+                start_new_session=True,
+                # There are no threads here.
+                preexec_fn=lambda: confinement.lock_down(self.entered, self.limits, network=network),  # noqa: PLW1509
+            )
+        except subprocess.SubprocessError as error:
+            os.close(reading)
+            raise OSError(f"{argv[0]} cannot be confined") from error
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        try:
+            return self._wait(started, reading)
+        finally:
+            self._relay(reading)
+            os.close(reading)
+
+    def _wait(self, program: subprocess.Popen[bytes], reading: int) -> int:
+        ends = time.monotonic() + self.limits.seconds
+        looked = 0.0
+        while True:
+            status = program.poll()
+            now = time.monotonic()
+            if now - looked >= INTERVAL or status is not None:
+                looked = now
+                _reap(program.pid)
+                exceeded = self._exceeded()
+                if exceeded is None and status is None and now > ends:
+                    exceeded = f"it did not end within {self.limits.seconds:g} s (ROOST_RUN_TIME)"
+                if exceeded is not None:
+                    kill_all()
+                    program.wait()
+                    raise ExceededError(exceeded)
+            if status is not None:
+                return status
+            select.select([reading], [], [], 0.05)
+            if not self._relay(reading):
+                # Nobody has the other end any more, and the program runs on.
+                time.sleep(0.02)
+
+    def _relay(self, reading: int) -> bool:
+        """Pass on what was printed so far; return whether more may come."""
+        for _ in range(64):
+            try:
+                data = os.read(reading, 65536)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            kept = data[: self._left]
+            if kept:
+                os.write(self.output, kept)
+                self._left -= len(kept)
+                if self._left == 0:
+                    os.write(self.output, b"\nroost: what is printed from here on is not kept\n")
+        return True
+
+    def _exceeded(self) -> str | None:
+        """Return what the programs took too much of, or None."""
+        count, memory = used()
+        # The kernel refuses to make more than the limit: who is that near to it has been refused.
+        if count >= self.limits.processes * 0.95:
+            return f"more than {self.limits.processes} processes at once (ROOST_RUN_PROCESSES)"
+        shared = os.statvfs("/dev/shm")
+        memory += (shared.f_blocks - shared.f_bfree) * shared.f_frsize
+        if memory > self.limits.memory:
+            return f"more than {self.limits.memory >> 20} MiB of memory (ROOST_RUN_MEMORY)"
+        if _room() < self._floor:
+            return f"less than {self._floor >> 20} MiB are left on the disk of the tree (ROOST_RUN_FREE)"
+        return None
+
+
+def _room() -> int:
+    seen = os.statvfs("/")
+    return seen.f_bavail * seen.f_frsize
+
+
+def _reap(but: int) -> None:
+    """Collect children that this first process inherited, but not the program that is waited for."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid == but:
+            return
+        os.waitpid(found.si_pid, 0)
+
+
+def used() -> tuple[int, int]:
+    """Return how many threads of other processes there are, and the bytes of memory that are theirs alone."""
+    threads = pages = 0
+    mine = str(os.getpid())
+    for name in os.listdir("/proc"):  # noqa: PTH208 - thousands of names, five times a second
+        if not name.isdigit() or name == mine:
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                fields = file.read().rpartition(b")")[2].split()
+            with open(f"/proc/{name}/statm", "rb") as file:  # noqa: PTH123
+                sizes = file.read().split()
+        except OSError:
+            continue
+        # proc(5): field 20 of stat is num_threads; statm has resident and shared pages second and third.
+        threads += int(fields[17])
+        pages += max(0, int(sizes[1]) - int(sizes[2]))
+    return threads, pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def kill_all() -> None:
+    """Kill every other process of this process namespace, until none is left."""
+    ends = time.monotonic() + 5
+    while time.monotonic() < ends:
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        _reap(0)
+        time.sleep(0.01)
+
+
+def python(module: str, *words: str) -> list[str]:
+    """Return the command line of a module of roost's as a program; it needs `SELF` in its environment."""
+    return [sys.executable, "-P", "-m", module, *words]
+
+
+def command_line(tree: Path, *command: str) -> list[str]:
+    """Return the command line that runs one command of a tree, for the build's namespace; it needs `SELF`."""
+    return python("roost.host.bounded", str(tree), *command)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run COMMAND of TREE; return its exit status, 1 when it exceeds its bounds or cannot be run."""
+    tree, *command = argv
+    os.umask(0o022)
+    limits = Limits()
+    try:
+        runner = Runner(confinement.enter(tree, limits.memory), limits, output=1)
+        status = runner.run(command)
+    except (OSError, ExceededError) as error:
+        sys.stderr.write(f"{command[0]}: {error}\n")
+        return 1
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,231 @@
+"""Where programs of strangers run on the host: a root tree of their own, as nobody of the host, without its powers.
+
+What a recipe's `run` commands and the programs of a given tree may reach is the tree, and nothing else: no file,
+process, device, sysctl, cgroup, keyring or host name of the host, and no network unless it is asked for. A process
+that is root of a mount and a process namespace of its own (`roost.host.namespace`) calls `enter`; each child of it that
+becomes such a program calls `lock_down`.
+
+For root it makes a user namespace too: the tree is mounted with its owners mapped (Linux 5.12), so that root in there
+is nobody outside. Where that cannot be, programs run as root of the host without the capabilities that reach it.
+
+Standard library only, loaded before the root changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.host import syscalls
+from roost.host.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = {
+    "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+}  # fmt: skip
+#: What in /proc changes the host, or tells of it what only its root may know: read-only, and hidden.
+READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
+HIDDEN = ("kcore", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "latency_stats")
+#: The first of the host's user ids that stand for those of a tree while root builds, and how many. No file has them.
+IDS, COUNT = 0x40000000, 0x3FFF0000
+#: tty(4)'s group in Debian: terminals belong to it.
+TTY = 5
+#: The name of the host meanwhile: that of the one who builds may not get into an image.
+NAME = "localhost"
+
+#: capabilities(7) by number: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE,
+#: SYS_CHROOT, AUDIT_WRITE, SETFCAP: those that installing and configuring software needs, each bounded by the tree.
+KEPT = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 29, 31))
+SYS_CHROOT = 1 << 18
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What programs may take: processes and threads at once, bytes of memory in all, bytes of one file, bytes that
+    must stay free where the tree is, wall seconds of one command."""
+
+    processes: int = 2048
+    memory: int = field(default_factory=_half_of_memory)
+    file_size: int = 64 << 30
+    free: int = 1 << 30
+    seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The state after `enter`: `kept` are the capabilities of programs; `user` is whether root is nobody outside;
+    `dev` is the tree's own /dev, below what is mounted there."""
+
+    kept: int
+    user: bool
+    dev: int
+
+
+def _user_namespace() -> int:
+    """Return a descriptor of a new user namespace with the ids from `IDS` on, in which no further one can be made."""
+    ready_read, ready_write = os.pipe()
+    go_read, go_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            os.close(go_write)
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            with contextlib.suppress(OSError):
+                Path("/proc/sys/user/max_user_namespaces").write_text("0")
+            os.write(ready_write, b".")
+            os.read(go_read, 1)
+            status = 0
+        os._exit(status)
+    os.close(ready_write)
+    try:
+        if os.read(ready_read, 1) != b".":
+            raise OSError("no user namespace can be made")
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{child}/{name}").write_text(f"0 {IDS} {COUNT}\n")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for descriptor in (ready_read, go_read, go_write):
+            os.close(descriptor)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _is_initial() -> bool:
+    """Return whether this process's root is the host's, not that of a user namespace with other ids."""
+    fields = Path("/proc/self/uid_map").read_text().split()
+    return fields[:2] == ["0", "0"]
+
+
+def _bind(tree: str) -> int | None:
+    """Mount the tree on itself; return the user namespace whose owners it has, or None for that of this process."""
+    if _is_initial():
+        with contextlib.suppress(OSError):
+            namespace = _user_namespace()
+            try:
+                syscalls.bind_mapped(tree, namespace)
+            except OSError:
+                os.close(namespace)
+                raise
+            return namespace
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    syscalls.mount(tree, tree, "", MS_BIND | syscalls.MS_REC)
+    return None
+
+
+def _prepare_devices(base: int, memory: int) -> None:
+    """Mount /dev with the harmless devices of the host, terminals and shared memory; the root is the tree's already."""
+    syscalls.mount("roost", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, f"mode=755,uid={base},gid={base},size=4m")
+    for name in DEVICES:
+        Path("/dev", name).touch()
+    for name, target in LINKS.items():
+        Path("/dev", name).symlink_to(target)
+    for name in ("shm", "pts"):
+        Path("/dev", name).mkdir()
+    options = f"mode=1777,uid={base},gid={base},size={memory // 2}"
+    syscalls.mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, options)
+    options = f"newinstance,ptmxmode=0666,mode=620,gid={base + TTY}"
+    syscalls.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options)
+    Path("/dev/ptmx").symlink_to("pts/ptmx")
+
+
+def _protect_proc(null: str) -> None:
+    """Make what in /proc reaches the host read-only, and hide what tells of it."""
+    for name in READ_ONLY:
+        path = f"/proc/{name}"
+        if os.path.lexists(path):
+            syscalls.mount(path, path, "", MS_BIND)
+            flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+            syscalls.mount("", path, "", flags)
+    for name in HIDDEN:
+        if os.path.lexists(f"/proc/{name}"):
+            syscalls.mount(null, f"/proc/{name}", "", MS_BIND)
+
+
+def enter(tree: str, memory: int) -> Entered:
+    """Make `tree` the root of this process, with /dev and /proc, and become root of it, who is nobody outside.
+
+    Nothing of the host is in its mount namespace afterwards. Raises `OSError` for what cannot be mounted.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP)
+    syscalls.set_host_name(NAME)
+    for name in ("dev", "proc"):
+        if not os.path.lexists(f"{tree}/{name}"):
+            Path(tree, name).mkdir(mode=0o755)
+    devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in DEVICES}
+    namespace = _bind(tree)
+    base = 0 if namespace is None else IDS
+    os.chdir(tree)
+    try:
+        # The old root lies on the new one then, where no path leads, until it is detached (pivot_root(2), NOTES).
+        syscalls.pivot_root(".", ".")
+        pivoted = True
+    except OSError:
+        # In a chroot it may not be possible: then nobody inside gets the capability that leads out of one.
+        os.chroot(".")
+        pivoted = False
+    os.chdir("/")
+    dev = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _prepare_devices(base, memory)
+    for name, descriptor in devices.items():
+        syscalls.mount(f"/proc/self/fd/{descriptor}", f"/dev/{name}", "", MS_BIND)
+        # The node is the host's: it can be written to, but its owner and mode stay.
+        flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC
+        syscalls.mount("", f"/dev/{name}", "", flags)
+    _protect_proc("/dev/null")
+    for descriptor in devices.values():
+        os.close(descriptor)
+    if pivoted:
+        syscalls.detach(".")
+        os.chdir("/")
+    if namespace is not None:
+        syscalls.enter(namespace, syscalls.CLONE_NEWUSER)
+        os.close(namespace)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    # A program inside must not interrupt the one process that knows when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not _is_initial(), dev)
+
+
+def lock_down(entered: Entered, limits: Limits, *, network: bool) -> None:
+    """Bind this process, which is about to become a program, and all that it starts. Raises `OSError`.
+
+    Without `network` it has a loopback device only.
+    """
+    bounds = {
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_DATA: limits.memory,
+        resource.RLIMIT_FSIZE: limits.file_size,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, bound in bounds.items():
+        _, hard = resource.getrlimit(kind)
+        most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (most, most))
+    if not network:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        syscalls.raise_loopback()
+    with contextlib.suppress(OSError):
+        # A kernel without keyrings has none to leave.
+        syscalls.leave_keyrings()
+    with contextlib.suppress(OSError):
+        # Where memory runs out, these go first.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    syscalls.gain_nothing()
+    if network:
+        with contextlib.suppress(OSError):
+            syscalls.leave_abstract_sockets()
+    syscalls.keep_capabilities(entered.kept)
