@@ -5,6 +5,7 @@ The layout, the file systems and the boot loader of the root disk are the origin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from roost.host import guestfs, namespace
 from roost.manifest import BuiltFile
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
+from roost.recipe.words import shown
 from roost.rootfs import assemble, cloud_init, edit_kernel, found, grow, image, overlay
 from roost.rootfs.edit import Edited, Editor
 from roost.rootfs.image import Image
@@ -193,6 +195,18 @@ def kernel_files(layer: Layer, target: Path) -> list[BuiltFile]:
         path = target / name
         if path.exists():
             record = manifest.describe(path, kind, path.stat().st_size, manifest.sha256(path))
-            uuid = layer.edited.root_uuid
-            files.append(replace(record, root=f"root=UUID={uuid}") if uuid is not None and kind == "kernel" else record)
+            words = root_parameters(layer.edited)
+            files.append(replace(record, root=words) if words is not None and kind == "kernel" else record)
     return files
+
+
+def root_parameters(edited: Edited) -> str | None:
+    """Return the kernel parameters that name the root of an edited image: root=, and for a subvolume rootflags=."""
+    subvolume = edited.system.root.subvolume
+    if edited.root_uuid is None:
+        return None
+    if subvolume is None:
+        return f"root=UUID={edited.root_uuid}"
+    if not re.fullmatch(r"subvol(id)?=[\w@./+-]+", subvolume):
+        raise ImageError(f"the root is in a subvolume that kernel parameters cannot name: {shown(subvolume)}")
+    return f"root=UUID={edited.root_uuid} rootflags={subvolume}"

@@ -128,8 +128,7 @@ def _places(guest: Guest) -> Iterator[_Place]:
     for device, kind in guest.call("list_filesystems").items():
         if str(kind) not in _NO_FILESYSTEM:
             name = str(device)
-            uuid = guest.blkid(name).get("UUID") if name.startswith("/dev/") else None
-            yield _Place(name, str(kind), uuid)
+            yield _Place(name, str(kind), guest.blkid(name).get("UUID"))
 
 
 def _mounted(guest: Guest, place: _Place) -> bool:

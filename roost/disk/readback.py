@@ -123,7 +123,11 @@ class _Witness:
         others = {entry for entry in self.guest.devices() if entry != device}
         self.seen = readback_existing.look(
             self.guest,
-            [one for one in self.guest.filesystems() if not any(one.startswith(other) for other in others)],
+            [
+                one
+                for one in self.guest.filesystems()
+                if not any(one.removeprefix("btrfsvol:").startswith(other) for other in others)
+            ],
         )
 
     def system(self, usable: list[_FileSystem]) -> bool:
@@ -135,11 +139,11 @@ class _Witness:
         lines = readback_boot.mounts(text(self.guest, "/etc/fstab") or "")
         mounted = {root.device: "/"}
         for line in sorted(lines, key=lambda line: line.target.count("/")):
-            found = [entry for entry in self.seen if readback_existing.key(line.source) in entry.names]
-            if found and found[0].type != "swap" and found[0].device not in mounted and self.guest.exists(line.target):
-                mounted[found[0].device] = line.target
+            found = readback_existing.chosen(line, self.seen)
+            if found and found.type != "swap" and found.device not in mounted and self.guest.exists(line.target):
+                mounted[found.device] = line.target
                 with contextlib.suppress(guestfs.RefusedError):
-                    self.guest.mount_readonly(found[0].device, line.target, journal=found[0].type in _JOURNALLED)
+                    self.guest.mount_readonly(found.device, line.target, journal=found.type in _JOURNALLED)
         names = frozenset(name for entry in self.seen for name in entry.names)
         names |= {f"uuid={entry.id}".lower() for entry in usable}
         names |= {f"label={entry.area.label}" for entry in usable if entry.area.label}
@@ -150,13 +154,14 @@ class _Witness:
                 "type": entry.type,
                 "uuid": entry.uuid,
                 "mount": mounted.get(entry.device),
+                **({"subvolume": entry.subvolume} if entry.subvolume is not None else {}),
             }
             for entry in self.seen
         ]
         self.findings.append(f"root: {shown(root.type)} {shown(root.uuid)} on disk {self.recipe.root_disk.name}")
         if self.boots:
             wrong, self.facts["kernels"], finding = readback_existing.boots(
-                self.guest, root.uuid, "/boot" in mounted.values()
+                self.guest, root, "/boot" in mounted.values()
             )
             self.wrong += wrong
             self.findings.append(finding)

@@ -33,6 +33,8 @@ class Seen:
     label: str
     partition: str
     mount: str | None = None
+    #: The path of a btrfs subvolume; None for the default one, which a mount without options shows.
+    subvolume: str | None = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -49,13 +51,21 @@ def look(guest: Guest, devices: Iterable[str]) -> list[Seen]:
         seen = guest.blkid(device)
         if seen.get("TYPE") and seen["TYPE"] not in {"LVM2_member", "crypto_LUKS"}:
             partition = seen.get("PART_ENTRY_UUID") or seen.get("PARTUUID") or ""
-            found.append(Seen(device, seen["TYPE"], seen.get("UUID", ""), seen.get("LABEL", ""), partition))
+            subvolume = guest.split(device)[1]
+            found.append(
+                Seen(device, seen["TYPE"], seen.get("UUID", ""), seen.get("LABEL", ""), partition, subvolume=subvolume)
+            )
     return found
 
 
 def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
-    """Return the file system with accounts and programs, or None; nothing is mounted then."""
-    for seen in systems:
+    """Return the file system with accounts and programs, or None; nothing is mounted then.
+
+    A btrfs may hold snapshots beside the root, which look alike: then it is the one that its own fstab mounts on /.
+    """
+    found: list[tuple[Seen, str]] = []
+    known = list(systems)
+    for seen in known:
         if seen.type == "swap":
             continue
         try:
@@ -64,10 +74,26 @@ def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
             continue
         try:
             if guest.exists("/etc/passwd") and (guest.exists("/usr/bin") or guest.exists("/bin")):
-                return seen
+                found.append((seen, readback_text.text(guest, "/etc/fstab") or ""))
         finally:
             guest.unmount_all()
-    return None
+    for seen, text in found:
+        lines = [line for line in readback_boot.mounts(text) if line.target == "/"]
+        if lines and chosen(lines[0], known) is seen:
+            return seen
+    return found[0][0] if found else None
+
+
+def chosen(line: Mount, systems: Iterable[Seen]) -> Seen | None:
+    """Return what a line of fstab mounts: of a btrfs the subvolume that its options name, or the default one."""
+    found = [entry for entry in systems if key(line.source) in entry.names]
+    named = [word.partition("=")[2].strip("/") for word in line.options if word.startswith("subvol=")]
+    for entry in found:
+        if (entry.subvolume or "").strip("/") == (named[0] if named else ""):
+            return entry
+    # The default subvolume has a name, too, which libguestfs does not list.
+    default = [entry for entry in found if entry.subvolume is None]
+    return default[0] if default and named and not any(entry.subvolume == named[0] for entry in found) else None
 
 
 def key(source: str) -> str:
@@ -91,7 +117,7 @@ def absent(lines: Iterable[Mount], known: frozenset[str]) -> Iterator[str]:
             yield f"/etc/fstab names {shown(line.source)}, not a UUID: devices change their names"
 
 
-def boots(guest: Guest, root_uuid: str, own_boot: bool) -> tuple[list[str], list[dict[str, Any]], str]:
+def boots(guest: Guest, root: Seen, own_boot: bool) -> tuple[list[str], list[dict[str, Any]], str]:
     """Return what is wrong with the way the image starts, its kernels, and one line on what was found."""
     text = next((text for path in _GRUB if (text := readback_text.text(guest, path)) is not None), None)
     entries = readback_boot.menu(text) if text is not None else []
@@ -100,25 +126,29 @@ def boots(guest: Guest, root_uuid: str, own_boot: bool) -> tuple[list[str], list
         other = next((path for path in _OTHERS if guest.exists(path)), "no configuration of GRUB or syslinux")
         return [], kernels, f"boot: {other}; {len(kernels)} kernels in /boot"
     wrong: list[str] = []
+    above = _subvolumes(guest) if root.type == "btrfs" else ()
     started: list[dict[str, Any]] = []
     for entry in entries:
-        path = _on_boot(entry.kernel, own_boot) if entry.kernel is not None else ""
+        path = _on_boot(guest, entry.kernel, own_boot, above) if entry.kernel is not None else ""
         head = readback_text.head(guest, path, 32768) if path else None
         version = readback_boot.kernel_version(head) if head else None
         if version is None:
             continue
-        initrds = [_on_boot(name, own_boot) for name in entry.initrds]
+        initrds = [_on_boot(guest, name, own_boot, above) for name in entry.initrds]
         wrong += [f"grub.cfg: the initrd {shown(name)} is not there" for name in initrds if not guest.exists(name)]
         wrong += [
-            f"grub.cfg: '{shown(word)}' is not root=UUID={root_uuid}"
+            f"grub.cfg: '{shown(word)}' is not root=UUID={root.uuid}"
             for word in entry.command_line
-            if word.startswith("root=UUID=") and word.lower() != f"root=uuid={root_uuid}".lower()
+            if word.startswith("root=UUID=") and word.lower() != f"root=uuid={root.uuid}".lower()
         ]
         wrong += [
             f"grub.cfg: '{shown(word)}' is found on one kind of machine only"
             for word in entry.command_line
             if initrds and re.fullmatch(r"root=/dev/(sd|vd|xvd|hd)[a-z]+\d*", word)
         ]
+        flags = [word for word in entry.command_line if word.startswith("rootflags=")]
+        if root.subvolume is not None and not any("subvol" in word for word in flags):
+            wrong.append(f"grub.cfg starts {shown(version)} without rootflags=subvol={shown(root.subvolume)}")
         started.append({"path": path, "version": version, "initrds": initrds})
     if not started:
         wrong.append("grub.cfg starts no kernel that is in the image")
@@ -129,9 +159,20 @@ def boots(guest: Guest, root_uuid: str, own_boot: bool) -> tuple[list[str], list
     )
 
 
-def _on_boot(path: str, own_boot: bool) -> str:
+def _on_boot(guest: Guest, path: str, own_boot: bool, above: Iterable[str]) -> str:
+    """Return where the system has what GRUB calls `path`; `above` are subvolumes, which GRUB sees as directories."""
     plain = re.sub(r"^\([^)]*\)|^\$\{?root\}?", "", path)
-    return plain if plain.startswith("/boot/") or not own_boot else f"/boot{plain}"
+    plain = plain if plain.startswith("/boot/") or not own_boot else f"/boot{plain}"
+    shorter = [plain.removeprefix(f"/{name}") for name in above if plain.startswith(f"/{name}/")]
+    return next((one for one in [plain, *shorter] if guest.exists(one)), plain)
+
+
+def _subvolumes(guest: Guest) -> tuple[str, ...]:
+    """Return the paths of all subvolumes of the mounted root."""
+    try:
+        return tuple(str(entry["btrfssubvolume_path"]).strip("/") for entry in guest.call("btrfs_subvolume_list", "/"))
+    except RefusedError:
+        return ()
 
 
 def _kernels(guest: Guest) -> list[str]:

@@ -132,9 +132,12 @@ class Guest:
         return bytes(self.call("pread_device", device, size, offset))
 
     def blkid(self, device: str) -> dict[str, str]:
-        """Return what blkid(8) sees on a device: TYPE, UUID, LABEL, …; nothing when it knows no such content."""
+        """Return what blkid(8) sees on a device: TYPE, UUID, LABEL, …; nothing when it knows no such content.
+
+        A subvolume is seen as the file system that it is in.
+        """
         try:
-            return {str(key): str(value) for key, value in self.call("blkid", device).items()}
+            return {str(key): str(value) for key, value in self.call("blkid", self.split(device)[0]).items()}
         except RefusedError:
             return {}
 
@@ -142,9 +145,19 @@ class Guest:
         """Return the superblock of an ext file system as `tune2fs -l` words it."""
         return {str(key): str(value) for key, value in self.call("tune2fs_l", device).items()}
 
-    def mount_readonly(self, device: str, folder: str = "/", *, journal: bool = False) -> None:
-        """Mount a file system inside of the appliance; a `journal` (ext3, ext4) is left as it is, not replayed."""
-        self.call("mount_options", "ro,noload" if journal else "ro", device, folder)
+    def split(self, mountable: str) -> tuple[str, str | None]:
+        """Return the device of what `filesystems` returns, and the path of the btrfs subvolume if it is one."""
+        if not mountable.startswith("btrfsvol:"):
+            return mountable, None
+        return str(self.call("mountable_device", mountable)), str(self.call("mountable_subvolume", mountable))
+
+    def mount_readonly(self, device: str, folder: str = "/", *, journal: bool = False, options: str = "") -> None:
+        """Mount a file system inside of the appliance; a `journal` (ext3, ext4) is left as it is, not replayed.
+
+        `options` are further ones, such as subvol=NAME.
+        """
+        words = ["ro", *(["noload"] if journal else []), *([options] if options else [])]
+        self.call("mount_options", ",".join(words), device, folder)
 
     def make_mount_point(self, folder: str) -> None:
         """Make a folder in the appliance, where no root of an image is mounted, to mount something on."""

@@ -26,11 +26,15 @@ _LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file system of the image: its device for libguestfs, its type, and where the system mounts it."""
+    """A file system of the image: its device for libguestfs, its type, and where the system mounts it.
+
+    `subvolume` is the option that chooses a part of a btrfs (subvol=NAME, subvolid=NUMBER), None for its default.
+    """
 
     device: str
     type: str
     mount: str
+    subvolume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,56 @@ def find(guest: Guest) -> System:
             hint="is it the disk that the system starts from?",
         )
     if len(roots) > 1:
+        roots = _not_snapshots(guest, roots, candidates)
+    if len(roots) > 1:
         names = ", ".join(shown(device) for device in roots)
         raise ImageError(f"the image has {len(roots)} root file systems ({names})", hint="use one with a single system")
     (root,) = roots
-    _mount(guest, root, "/", candidates[root], readonly=True)
+    device, name = guest.split(root)
+    subvolume = f"subvol={name}" if name is not None else None
+    return _parts(
+        guest, Part(device, candidates[root], "/", subvolume), _lines(guest, root, candidates[root]), candidates
+    )
+
+
+def _lines(guest: Guest, root: str, kind: str) -> list[Line]:
+    """Return the fstab of a root that is not mounted."""
+    _mount(guest, root, "/", kind, readonly=True)
     try:
-        lines = fstab(_read(guest, "/etc/fstab"))
+        return fstab(_read(guest, "/etc/fstab"))
     finally:
         guest.unmount_all()
-    return _parts(guest, Part(root, candidates[root], "/"), lines, candidates)
+
+
+def _not_snapshots(guest: Guest, roots: list[str], kinds: Mapping[str, str]) -> list[str]:
+    """Return the roots that their own fstab calls the root: a snapshot's names the subvolume that it was made of.
+
+    Roots of several file systems are all returned, for they are several systems.
+    """
+    if any(kinds[root] != "btrfs" for root in roots) or len({guest.split(root)[0] for root in roots}) > 1:
+        return roots
+    names = [name for root in kinds if (name := guest.split(root)[1]) is not None]
+    others = {f"subvol={name.strip('/')}" for name in names}
+    own = []
+    for root in roots:
+        lines = [subvolume(line) for line in _lines(guest, root, "btrfs") if line.mount == "/"]
+        named = lines[0] if lines else None
+        name = guest.split(root)[1]
+        # The default subvolume has a name, too, which is not in the list.
+        itself = named not in others if name is None else named == f"subvol={name.strip('/')}"
+        own += [root] if itself else []
+    return own or roots
+
+
+def subvolume(line: Line) -> str | None:
+    """Return the option of a line that chooses a subvolume, in one form: subvol=a/b, subvolid=5; None without one."""
+    for option in line.options:
+        key, _, value = option.partition("=")
+        if key == "subvol":
+            return f"subvol={value.strip('/')}" if value.strip("/") else "subvolid=5"
+        if key == "subvolid" and value.isdecimal():
+            return f"subvolid={value}"
+    return None
 
 
 def _is_root(guest: Guest, device: str, kind: str) -> bool:
@@ -105,7 +150,9 @@ def _is_root(guest: Guest, device: str, kind: str) -> bool:
 
 
 def _parts(guest: Guest, root: Part, lines: list[Line], systems: Mapping[str, str]) -> System:
-    names = {name: device for device in systems for name in _names(guest, device)}
+    # The subvolumes of a btrfs have one UUID: a line's options tell which of them it mounts.
+    whole = [device for device in systems if guest.split(device)[1] is None]
+    names = {name: device for device in whole for name in _names(guest, device)}
     parts, absent = [root], []
     for line in sorted(lines, key=lambda line: line.mount.count("/")):
         if not line.mount.startswith("/") or line.mount == "/" or not _on_a_disk(line):
@@ -118,8 +165,10 @@ def _parts(guest: Guest, root: Part, lines: list[Line], systems: Mapping[str, st
                     f"the system in the image has its {line.mount} on {shown(line.source)}, which is not in the image",
                     hint="use an image that holds the whole system",
                 )
-        elif device != root.device and not any(part.device == device for part in parts):
-            parts.append(Part(device, systems[device], line.mount))
+            continue
+        chosen = subvolume(line) if systems[device] == "btrfs" else None
+        if not any((part.device, part.subvolume) == (device, chosen) for part in parts):
+            parts.append(Part(device, systems[device], line.mount, chosen))
     return System(tuple(parts), tuple(absent))
 
 
@@ -177,7 +226,7 @@ def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
         try:
             if part.mount != "/" and not guest.exists(part.mount):
                 continue
-            _mount(guest, part.device, part.mount, part.type, readonly=readonly)
+            _mount(guest, part.device, part.mount, part.type, readonly=readonly, options=part.subvolume or "")
         except RefusedError as refused:
             unsupported = "unknown filesystem type" in refused.problem.what
             if unsupported:
@@ -189,8 +238,8 @@ def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
             ) from refused
 
 
-def _mount(guest: Guest, device: str, folder: str, kind: str, *, readonly: bool) -> None:
+def _mount(guest: Guest, device: str, folder: str, kind: str, *, readonly: bool, options: str = "") -> None:
     if readonly:
-        guest.mount_readonly(device, folder, journal=kind in JOURNALLED)
+        guest.mount_readonly(device, folder, journal=kind in JOURNALLED, options=options)
     else:
-        guest.mount(device, folder)
+        guest.mount(device, folder, options)

@@ -32,7 +32,7 @@ def grow(guest: Guest, root: Part) -> Iterator[str]:
         guest.call("e2fsck", root.device, correct=True)
         guest.call("resize2fs", root.device)
     elif root.type in {"xfs", "btrfs"}:
-        guest.mount(root.device)
+        guest.mount(root.device, "/", root.subvolume or "")
         if root.type == "xfs":
             guest.call("xfs_growfs", "/")
         else:
