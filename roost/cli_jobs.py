@@ -7,6 +7,7 @@ from pathlib import Path
 from roost import console
 from roost.errors import UsageError
 from roost.recipe.quantities import parse_size
+from roost.recipe.words import shown
 from roost.verb import finish, verb
 
 
@@ -50,14 +51,14 @@ def io(
 @verb(
     rest="words",
     help={
-        "max-files": "at most so many files and folders from one disk",
-        "max-size": "at most so much from one disk, such as 2GiB; default: what the disk has",
+        "max-files": "at most so many files and directories from one disk",
+        "max-size": "at most so much from one disk, log and output, such as 2GiB; default: the disk's size",
     },
 )
 def collect(
     _context: object, words: list[str] | None = None, max_files: int = 100_000, max_size: str = "", json: bool = False
 ) -> None:
-    """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 only if every job is done."""
+    """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
     from roost import jobs as story
 
     try:
@@ -69,8 +70,11 @@ def collect(
     if json:
         console.write_json(result)
     else:
-        lines = [f"{one['verdict']:<14} {one['disk']}  {one['why']}" for one in result["disks"]]
-        notes = [f"               {one['disk']}: {note}" for one in result["disks"] for note in one["notes"]]
+        lines, notes = [], []
+        for one in result["disks"]:
+            name = shown(one["disk"], 500)
+            lines.append(f"{one['verdict']:<14} {name}  {one['why']}")
+            notes += [f"               {name}: {note}" for note in one["notes"]]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["counts"].items()))
         console.write_text("\n".join([*lines, *notes, f"{counts}; in {result['folder']}"]))
-    finish(result["ok"])
+    finish(result["ok"], 3 if result["host_fault"] else 1)

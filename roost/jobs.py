@@ -12,17 +12,19 @@ from typing import Any, TypeVar
 
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import read_jobs
-from roost.errors import RecipeError, UsageError
+from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import namespace, paths
 from roost.iodisk import batch, inputs, make
 from roost.iodisk.batch import Request
-from roost.iodisk.collect import Collected, collect
+from roost.iodisk.collect import Collected, check_target, collect
 from roost.iodisk.make import Made
 from roost.recipe import loader
 
 #: Files and folders that come out of one disk, unless the caller says otherwise.
 FILES = 100_000
+#: In place of a verdict: the host is at fault, and nothing is known of the disk.
+NOT_COLLECTED = "not collected"
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -85,31 +87,45 @@ def io(
 
 
 def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, size: int | None = None) -> dict[str, Any]:
-    """Collect the disks `words[:-1]` into folders of `words[-1]`, each named as its disk; return the verdicts."""
+    """Collect the disks `words[:-1]` into directories of `words[-1]`, each named as its disk; return the verdicts.
+
+    A disk that the host could not collect is `not collected`, and `host_fault` is true; the others have their verdicts.
+    """
     if len(words) < 2:
         raise UsageError("which disks, and where to?", hint="inv collect DISK... DIR")
     disks, target = [Path(word) for word in words[:-1]], Path(words[-1])
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"{target} is no folder", hint="the last word is the folder for the results")
-    missing = [str(disk) for disk in disks if not disk.exists()]
+    if os.path.lexists(target) and not target.is_dir():
+        raise UsageError(f"{target} is not a directory", hint="the last word is the directory for the results")
+    missing = [str(disk) for disk in disks if not os.path.lexists(disk)]
     if missing:
         raise UsageError(f"there is no {', '.join(missing)}")
     folders = _folders(disks, target)
+    for folder in folders:
+        check_target(folder)
     stages = Stages(events)
     with stages.stage("collect", f"{len(disks)} disks"):
         found = _all(
-            lambda pair: collect(pair[0], pair[1], files=files, size=size),
+            lambda pair: _collect(pair[0], pair[1], files, size),
             list(zip(disks, folders, strict=True)),
             "collect",
             events,
         )
-    counts = Counter(one.verdict for one in found)
     return {
-        "ok": all(one.verdict == "done" for one in found),
+        "ok": all(one["verdict"] == "done" and one["complete"] for one in found),
         "folder": str(target),
-        "counts": dict(counts),
-        "disks": [one.to_json() for one in found],
+        "counts": dict(Counter(one["verdict"] for one in found)),
+        "host_fault": any(one["verdict"] == NOT_COLLECTED for one in found),
+        "disks": found,
     }
+
+
+def _collect(disk: Path, folder: Path, files: int, size: int | None) -> dict[str, Any]:
+    """Return the entry of one disk; a fault of the host is one too, so that the other disks keep theirs."""
+    try:
+        return collect(disk, folder, files=files, size=size).to_json()
+    except HostError as error:
+        entry = Collected(str(disk), "unreadable", str(error.problem), {}, None).to_json()
+        return {**entry, "verdict": NOT_COLLECTED}
 
 
 def _folders(disks: Sequence[Path], target: Path) -> list[Path]:

@@ -27,6 +27,8 @@ CONTENT = 1 << 20
 #: Limits for tools that read a guest's file system: bytes of output, bytes of memory, seconds.
 LIMITS = ["prlimit", f"--fsize={2 * CONTENT}", f"--as={1 << 30}", "--core=0", "--"]
 DEADLINE = 30.0
+#: What is said of a partition of a disk that was cut off, or whose table is damaged.
+BEYOND = "it reaches beyond the end of the disk"
 COPY_DEADLINE = 600.0
 #: Types of file systems whose files can be read here.
 READABLE = frozenset({"ext", "vfat"})
@@ -115,6 +117,9 @@ class StoppedDisk:
         partitions = self._partitions(head, size)
         areas = []
         for number, offset, length in partitions:
+            if offset + length > size:
+                areas.append(Area(number, offset, max(0, size - offset), "", None, BEYOND))
+                continue
             with head.open("rb") as file:
                 file.seek(offset)
                 start = file.read(HEAD)
@@ -140,7 +145,7 @@ class StoppedDisk:
         for entry in table.get("partitions", []):
             number = int(re.search(r"\d+$", entry["node"])[0])  # type: ignore[index]
             offset, length = int(entry["start"]) * sector, int(entry["size"]) * sector
-            if entry.get("type", "").lower() not in _EXTENDED and 0 < offset < offset + length <= size:
+            if entry.get("type", "").lower() not in _EXTENDED and 0 < offset < offset + length:
                 found.append((number, offset, length))
         return found
 

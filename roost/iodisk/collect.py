@@ -1,41 +1,45 @@
-"""What a job left on its disk: a verdict, and status, log and output in a folder of the host.
+"""What a job left on its disk: a verdict, and status, log and output in a directory of the host.
 
 done          the job ended with exit code 0
 failed        it ended otherwise: another exit code, a signal, its time over
 never started there is no status: the guest did not come to the job, or the disk never was in one
 killed        it started, and nothing says that it ended: the machine went away, or the job was removed
-unreadable    the disk, its file system or its status cannot be read
+unreadable    the disk, its file system, its status or a part of its output cannot be read
+
+Only a file system that was found sound proves that something is not there. From one that was repaired comes what can
+be had, but it is never `done`, and `lost` names what is known to be missing.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from roost import staging
-from roost.errors import RoostError
-from roost.iodisk.extract import ExtFiles, Extracted, Limits, VfatFiles
-from roost.iodisk.returned import FileSystemCopy, UnreadableError, file_systems
-from roost.recipe.words import shown
+from roost.errors import HostError, RoostError, UsageError
+from roost.iodisk.extracted import NAMES, Limits, check_room
+from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
+from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
+from roost.iodisk.status import Verdict, judge
+from roost.recipe.words import listed, shown
 
-Verdict = Literal["done", "failed", "never started", "killed", "unreadable"]
-
-STATUS, LOG, OUTPUT, INPUT = "status.json", "job.log", "output", "input"
-#: A status is 4 KiB, a log may be long.
-STATUS_LIMIT, LOG_LIMIT = 64 << 10, 256 << 20
-#: Where the job runner keeps these on a root file system, when the machine had no io disk (roost/guest/job).
-ON_ROOT = ("var", "lib", "roost", "io")
+#: Losses that are notes too.
+SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One disk: its verdict and why, what the status said, and the folder with what came out (None: nothing)."""
+    """One disk: its verdict and why, what the status said, and the directory with what came out (None: nothing).
+
+    `lost` names what is on the disk, or was, and did not come out; empty when all of it did. Links and devices do not
+    count: `left_out` has them too.
+    """
 
     disk: str
     verdict: Verdict
@@ -45,6 +49,8 @@ class Collected:
     files: int = 0
     size: int = 0
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the disk's entry of `inv collect --json`."""
@@ -57,122 +63,151 @@ class Collected:
             "files": self.files,
             "bytes": self.size,
             "notes": list(self.notes),
+            "complete": self.folder is not None and not self.lost,
+            "lost": list(self.lost),
+            "left_out": list(self.left_out),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The job's things on one file system."""
-
-    status: bytes | None
-    log: bytes
-    output: Extracted
-    prepared: bool
 
 
 def collect(disk: Path, folder: Path, *, files: int, size: int | None = None) -> Collected:
     """Put what a job left on `disk` into `folder`, which appears whole or not at all; the disk stays as it is.
 
-    At most `files` files and folders and `size` bytes come out; None is as much as the disk has. Raises `HostError`
-    when the host is at fault; whatever is wrong with the disk is a verdict.
+    At most `files` files and directories and `size` bytes come out, the log included; None is as much as the disk has.
+    Raises `HostError` when the host is at fault, `UsageError` when `folder` is somebody else's; whatever is wrong with
+    the disk is a verdict.
     """
-    with tempfile.TemporaryDirectory(prefix="roost-collect-") as name:
-        scratch = Path(name)
-        try:
-            found, copy = _look(disk, scratch, files, size)
-        except UnreadableError as error:
-            return Collected(str(disk), "unreadable", error.problem.what, {}, None)
-        except RoostError as error:
-            if error.exit_code == 3:
-                raise
-            return Collected(str(disk), "unreadable", f"{disk.name}: {error.problem.what}", {}, None)
-        verdict, why, status = _judge(found, copy)
-        notes = list(found.output.notes)
-        if copy.clean is False:
-            notes.append(f"the file system was not unmounted: {copy.seen}")
-        _keep(scratch / "out", folder, found)
-        return Collected(str(disk), verdict, why, status, folder, found.output.files, found.output.size, tuple(notes))
+    check_target(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix="roost-collect-") as name:
+            scratch = Path(name)
+            try:
+                result, found = _collected(disk, folder, scratch, files, size)
+            except RoostError as error:
+                if error.exit_code == 3:
+                    raise
+                # A tool that found no room says so, or cannot even say it.
+                check_room(scratch, 4 << 20)
+                what = error.problem.what
+                why = what if isinstance(error, UnreadableError) else f"{disk.name}: {what}"
+                return Collected(str(disk), "unreadable", shown(why, 500), {}, None)
+            if result.folder is not None:
+                _keep(scratch / "out", folder, found)
+            return result
+    except OSError as error:
+        where = f": {shown(os.fsdecode(error.filename), 200)}" if error.filename else ""
+        raise HostError(
+            f"{disk.name} cannot be collected into {folder}: {error.strerror or error}{where}",
+            hint="free some space, or name another directory; TMPDIR says where copies are made",
+        ) from error
 
 
-def _keep(out: Path, folder: Path, found: _Found) -> None:
-    """Make the collected files the folder that the user sees."""
-    with staging.staged(folder) as target:
-        if out.is_dir():
-            # Perhaps to another file system; there are plain files and folders only.
-            shutil.move(out, target / OUTPUT)
-        if found.status is not None:
-            (target / STATUS).write_bytes(found.status.rstrip(b" \0\n") + b"\n")
-        if found.log:
-            (target / LOG).write_bytes(found.log)
+def check_target(folder: Path) -> None:
+    """Raise `UsageError` when `folder` exists and is no result of `collect`, which may be replaced."""
+    if not os.path.lexists(folder):
+        return
+    hint = "remove it, or name another directory for the results"
+    if folder.is_symlink() or not folder.is_dir():
+        raise UsageError(f"{folder} exists and is not a directory", hint=hint)
+    try:
+        others = {entry.name for entry in folder.iterdir()} - {STATUS, LOG, OUTPUT, FOUND}
+    except OSError as error:
+        raise HostError(f"{folder} cannot be read: {error.strerror}") from error
+    if others:
+        raise UsageError(f"{folder} exists and is not a result of collect: it has {shown(min(others))}", hint=hint)
 
 
-def _look(disk: Path, scratch: Path, files: int, size: int | None) -> tuple[_Found, FileSystemCopy]:
+def _collected(disk: Path, folder: Path, scratch: Path, files: int, size: int | None) -> tuple[Collected, Found]:
+    """Take everything out into `scratch`, and judge."""
+    returned = file_systems(disk, scratch, "disk")
+    found, copy = _look(returned, scratch, (files, size))
+    seen = found.seen
+    damage = [*returned.damage, *(one for other in returned.copies for one in other.damage)]
+    verdict, why, status = _judge(found, returned)
+    notes = [*seen.notes, *found.notes]
+    if copy.clean is False:
+        notes.append(f"the file system was not unmounted: {copy.seen}")
+    if damage:
+        check_room(scratch)
+        notes.append("the file system is damaged and was repaired in a copy: files may be missing or incomplete")
+    if seen.incomplete:
+        notes.append(f"may be incomplete: {listed(seen.incomplete)}")
+    lost = (*damage, *seen.damage, *seen.limited)
+    if damage or seen.damage:
+        first = (damage + seen.damage)[0]
+        if verdict == "done":
+            verdict, why = "unreadable", f"the job ended with exit code 0, but files may be lost: {first}"
+        elif verdict == "never started":
+            verdict, why = "unreadable", f"{why}, but it may be lost: {first}"
+    named = [*damage, *seen.damage]
+    notes += [f"lost: {one}" for one in named[:SHOWN]]
+    if len(named) > SHOWN:
+        notes.append(f"lost: {len(named) - SHOWN} more, in --json")
+    result = Collected(
+        str(disk), verdict, why, status, folder, seen.files, seen.size,
+        notes=tuple(notes), lost=lost[:NAMES], left_out=tuple(seen.left_names),
+    )  # fmt: skip
+    return result, found
+
+
+def _look(returned: Returned, scratch: Path, limits: tuple[int, int | None]) -> tuple[Found, FileSystemCopy]:
     """Return what the first file system with a job's things has; the first of all when none has."""
-    copies = file_systems(disk, scratch, "disk")
-    for copy in copies:
-        limits = Limits(files, copy.size if size is None else size)
-        found = _look_ext(copy, scratch, limits) if copy.type == "ext" else _look_vfat(copy, scratch, limits)
-        if found.status is not None or found.prepared:
-            return found, copy
-    return _Found(None, b"", Extracted(), False), copies[0]
-
-
-def _look_ext(copy: FileSystemCopy, scratch: Path, limits: Limits) -> _Found:
-    files, seen = ExtFiles(copy), Extracted()
-    for place in ((), tuple(part.encode() for part in ON_ROOT)):
-        status = files.entry(*place, STATUS.encode())
-        prepared = files.entry(*place, INPUT.encode())
-        if status is None and prepared is None:
+    damage: list[str] = []
+    unreadable = 0
+    for copy in returned.copies:
+        files, size = limits
+        try:
+            found = look(copy, scratch / "out", Limits(files, copy.size if size is None else size))
+        except UnreadableError as error:
+            unreadable += 1
+            damage.append(error.problem.what)
             continue
-        text = files.read(status, STATUS_LIMIT) if status and status.kind == "file" else None
-        log = files.entry(*place, LOG.encode())
-        kept = files.read(log, LOG_LIMIT) if log and log.kind == "file" else b""
-        output = files.entry(*place, OUTPUT.encode())
-        if output and output.kind == "folder":
-            files.extract(output, scratch / "out", limits, seen)
-        return _Found(text if status is None or text is not None else b"", kept, seen, True)
-    return _Found(None, b"", seen, False)
+        if found.prepared:
+            found.seen.damage += damage
+            return found, copy
+        damage += found.seen.damage
+    if unreadable == len(returned.copies):
+        causes = [*(one for copy in returned.copies for one in copy.damage), *damage]
+        raise UnreadableError("; ".join(causes[:3]))
+    empty = Found()
+    empty.seen.damage += damage
+    return empty, returned.copies[0]
 
 
-def _look_vfat(copy: FileSystemCopy, scratch: Path, limits: Limits) -> _Found:
-    files, seen = VfatFiles(copy), Extracted()
-    status = files.read(STATUS, STATUS_LIMIT)
-    log = files.read(LOG, LOG_LIMIT) or b""
-    files.extract(OUTPUT, scratch / "out", limits, seen)
-    return _Found(status, log, seen, True)
-
-
-def _judge(found: _Found, copy: FileSystemCopy) -> tuple[Verdict, str, dict[str, Any]]:
+def _judge(found: Found, returned: Returned) -> tuple[Verdict, str, dict[str, Any]]:
     if found.status is None:
+        if not found.prepared and returned.unread:
+            return "unreadable", f"nothing of a job is on what can be read; not read: {listed(returned.unread)}", {}
         why = "there is no status on it" if found.prepared else "nothing of a job is on it"
         return "never started", why, {}
+    if not found.status and found.seen.damage:
+        return "unreadable", next((one for one in found.seen.damage if STATUS in one), found.seen.damage[0]), {}
+    return judge(found.status)
+
+
+def _keep(out: Path, folder: Path, found: Found) -> None:
+    """Make the collected files the directory that the user sees."""
+    with staging.staged(folder) as target:
+        if out.is_dir():
+            for entry in sorted(out.iterdir()):
+                _move(entry, target / entry.name)
+        if found.status:
+            (target / STATUS).write_bytes(found.status.rstrip(b" \0\n") + b"\n")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, or copy to another file system; there are plain files and directories only. The first failure ends it."""
     try:
-        status = json.loads(found.status.rstrip(b" \0\n"))
-        state = status["state"]
-        if state == "running":
-            since = shown(str(status.get("start", "?")))
-            return "killed", f"it started at {since}, and nothing says that it ended", _plain(status)
-        code, signal = status["exit_code"], status.get("signal")
-        if state != "finished" or not isinstance(code, int):
-            raise ValueError(state)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "unreadable", "its status.json is none", {}
-    failed = None
-    if status.get("not_ready"):
-        failed = shown(str(status["not_ready"]), 200)
-    elif status.get("timed_out"):
-        failed = "its time was over"
-    elif signal is not None:
-        failed = f"signal {shown(str(signal))}"
-    elif code != 0:
-        failed = f"exit code {code}"
-    return ("failed", failed, _plain(status)) if failed else ("done", "exit code 0", _plain(status))
-
-
-def _plain(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a status says, with texts that are safe to show; it was written by a stranger."""
-    return {
-        re.sub(r"\W", "_", str(key)): shown(value, 200) if isinstance(value, str) else value
-        for key, value in status.items()
-        if value is None or isinstance(value, str | bool | int | float)
-    }
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    if source.is_file():
+        shutil.copy(source, target)
+        return
+    for parent, _, names in os.walk(source):
+        place = target / Path(parent).relative_to(source)
+        place.mkdir()
+        for name in names:
+            shutil.copy(Path(parent, name), place / name)

@@ -1,27 +1,30 @@
 """A disk that came back from a job, opened as what it is: data of a stranger.
 
 It is looked at before any tool opens it: a qcow2 that names other files (a backing file, an external data file) would
-make the tool read those of this host. Then its file system is copied out, and only the copy is worked on.
+make the tool read those of this host. Then its file systems are copied out and checked, and only the copies are worked
+on: a file system that is damaged is repaired there, and says so.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from roost.boot.evidence import StoppedDisk
+from roost.boot.evidence import Area, StoppedDisk
 from roost.errors import ImageError
 from roost.host import process
+from roost.iodisk.ext_check import LIMITS, check
+from roost.iodisk.vfat_files import check_vfat
 
 _QCOW2 = b"QFI\xfb"
 #: A larger one is no disk of a job, but a trap for whoever copies it.
 LARGEST = 16 << 40
 #: incompatible_features of a qcow2 (QEMU, docs/interop/qcow2.txt): the bits that are harmless here.
 _HARMLESS = 0b1 | 0b1000 | 0b10000
-#: Limits for tools that read a stranger's data: bytes of memory, no core files.
-LIMITS = ["prlimit", f"--as={2 << 30}", "--core=0", "--"]
-REPAIR_DEADLINE = 300.0
+CHECK_DEADLINE = 300.0
 
 
 class UnreadableError(ImageError):
@@ -30,13 +33,27 @@ class UnreadableError(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class FileSystemCopy:
-    """A file system of the disk: a raw copy that may be written to, its type, size in bytes, whether it was clean."""
+    """A file system of the disk: a raw copy that may be written to, its type, size in bytes, whether it was clean.
+
+    `damage` says in words why a file may be missing or incomplete in it, `inodes` which ones are named there.
+    """
 
     path: Path
     type: str
     size: int
     clean: bool | None
     seen: str
+    damage: tuple[str, ...] = ()
+    inodes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a disk has: the file systems that can be read, largest first; the kinds of those that cannot; its damage."""
+
+    copies: tuple[FileSystemCopy, ...]
+    unread: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
 
 def disk_format(path: Path) -> tuple[str, int]:
@@ -66,28 +83,80 @@ def disk_format(path: Path) -> tuple[str, int]:
     return "qcow2", virtual
 
 
-def file_systems(path: Path, scratch: Path, prefix: str) -> list[FileSystemCopy]:
-    """Return copies of the disk's file systems that can hold a job's files, largest part first. Writes to `scratch`."""
+def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
+    """Return copies of the disk's file systems that can hold a job's files, checked and repaired. Writes to `scratch`.
+
+    Raises `UnreadableError` when there is none.
+    """
     kind, size = disk_format(path)
-    node = {"driver": kind, "file": {"driver": "file", "filename": str(path.absolute())}}
+    # Whatever the disk is called: a name that JSON and QEMU can say.
+    link = scratch / f"{prefix}.image"
+    link.symlink_to(path.absolute())
+    node: dict[str, Any] = {"driver": kind, "file": {"driver": "file", "filename": str(link)}}
+    damage: tuple[str, ...] = ()
     if kind == "qcow2":
         # Whatever the header says: no other file.
-        node["backing"] = None  # type: ignore[assignment]
+        node["backing"] = None
+        damage = _check_qcow2(path.name, node, scratch)
     disk = StoppedDisk(path.name, node, scratch, prefix)
-    areas = [area for area in disk.areas() if area.type in {"ext", "vfat"}]
-    if not areas:
-        kinds = ", ".join(sorted({area.type for area in disk.areas() if area.type})) or "none"
-        raise UnreadableError(f"{path.name} ({size} bytes) has no ext or vfat file system; found: {kinds}")
-    found = []
+    areas = disk.areas()
+    found, unread = [], []
     for area in sorted(areas, key=lambda one: -one.size):
-        copy = disk.copy(area.number)
-        needed = _needed(copy) if area.type == "ext" else 0
+        what = f"partition {area.number}" if area.number else "the disk"
+        if area.type not in {"ext", "vfat"}:
+            if area.type != "swap":
+                unread.append(f"{what} ({area.type or area.seen or 'no known file system'})")
+            continue
+        needed = _needed(disk.copy(area.number)) if area.type == "ext" else 0
         if needed > area.size:
-            raise UnreadableError(f"{path.name} is cut off: its file system has {needed} bytes, {area.size} are there")
-        if area.type == "ext" and area.clean is not True:
-            _repair(copy)
-        found.append(FileSystemCopy(copy, area.type, area.size, area.clean, area.seen))
-    return found
+            damage += (f"{what} is cut off: its file system has {needed} bytes, {area.size} are there",)
+            continue
+        found.append(_checked(disk.copy(area.number), area))
+    if not found:
+        if damage:
+            raise UnreadableError(f"{path.name}: {'; '.join(damage)}")
+        kinds = ", ".join(sorted({area.type for area in areas if area.type})) or "none"
+        raise UnreadableError(f"{path.name} ({size} bytes) has no ext or vfat file system; found: {kinds}")
+    return Returned(tuple(found), tuple(unread), damage)
+
+
+def _checked(copy: Path, area: Area) -> FileSystemCopy:
+    """Return the file system in `copy` after its check, and its repair if it needed one."""
+    if area.type == "vfat":
+        process.require("fsck.fat", "dosfstools")
+        return FileSystemCopy(copy, area.type, area.size, area.clean, area.seen, check_vfat(copy))
+    process.require("e2fsck", "e2fsprogs")
+    with copy.open("rb") as file:
+        superblock = file.read(2048)[1024:]
+    checked = check(copy, journal=bool(superblock[0x60] & 0x4))
+    damage = checked.damage
+    if superblock[0x3A] & 0x2 or any(superblock[0x194:0x198]):
+        damage = (area.seen, *damage)
+    return FileSystemCopy(copy, area.type, area.size, area.clean, area.seen, damage, checked.inodes)
+
+
+def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, ...]:
+    """Return what is wrong with the tables of a qcow2 that can still be read; raise `UnreadableError` when it cannot.
+
+    A cluster that is used by nothing may be what a damaged table no longer names.
+    """
+    done = process.run(
+        [*LIMITS, "qemu-img", "check", "--output=json", f"json:{json.dumps(node)}"],
+        deadline=CHECK_DEADLINE,
+        capture=True,
+        check=False,
+        cwd=scratch,
+    )
+    if done.returncode == 0:
+        return ()
+    try:
+        told = json.loads(done.text)
+        errors, leaks = int(told.get("corruptions", 0)), int(told.get("leaks", 0))
+    except (ValueError, TypeError, AttributeError):
+        errors, leaks = 0, 0
+    if done.returncode == 3:
+        return (f"{leaks} clusters of the qcow2 belong to nothing: what they held may be missing",)
+    raise UnreadableError(f"{name}: its qcow2 tables are damaged (qemu-img check: {errors or 'unknown'} errors)")
 
 
 def _needed(copy: Path) -> int:
@@ -97,16 +166,6 @@ def _needed(copy: Path) -> int:
     low, exponent = struct.unpack_from("<I", superblock, 0x4)[0], struct.unpack_from("<I", superblock, 0x18)[0]
     high = struct.unpack_from("<I", superblock, 0x150)[0] if struct.unpack_from("<I", superblock, 0x60)[0] & 0x80 else 0
     if exponent > 6:
-        raise UnreadableError("its superblock is damaged")
+        # e2fsck tells what is wrong with it.
+        return 0
     return int((high << 32 | low) << (10 + exponent))
-
-
-def _repair(copy: Path) -> None:
-    """Replay the journal of the copy, and mend what the cut left."""
-    process.run(
-        [*LIMITS, "e2fsck", "-f", "-y", copy.name],
-        deadline=REPAIR_DEADLINE,
-        capture=True,
-        check=False,
-        cwd=copy.parent,
-    )

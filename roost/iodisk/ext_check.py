@@ -1,0 +1,80 @@
+"""Whether an ext file system of a stranger is sound, by e2fsck on a copy, and its repair when it is not.
+
+Only a sound file system proves that a name which is not found is not there: e2fsck verifies the structure and, where
+the file system has them, the checksums of superblock, groups, inodes, directories and extents.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import ToolError
+from roost.host import process
+from roost.recipe.words import shown
+
+#: Limits for tools that read a stranger's data: bytes of memory, no core files.
+LIMITS = ["prlimit", f"--as={2 << 30}", "--core=0", "--"]
+DEADLINE = 300.0
+#: Runs of e2fsck after which a file system that still has errors is given up.
+REPAIRS = 2
+#: Findings that are shown.
+SHOWN = 3
+#: What e2fsck prints about a file system that lost nothing: its own progress, a journal that was replayed, files that
+#: were deleted while open, and sums that the kernel writes at unmount only (e2fsck/problem.c).
+_ROUTINE = re.compile(
+    r"""e2fsck\ \d|Pass\ \d|Fix\?\ |Optimize\?\ |\*+\ |$
+    |(recovering|replaying)\ journal$|Setting\ free\ (inodes|blocks)\ count\ to|Clearing\ orphaned\ inode\ \d+
+    |(Free\ (blocks|inodes)|Directories)\ count\ wrong
+    |Superblock\ last\ (mount|write)\ time|\(by\ less\ than\ a\ day
+    |Inode\ \d+\ extent\ tree\ \(at\ level\ \d+\)\ could\ be
+    |(clean,\ )?\d+/\d+\ files""",
+    re.VERBOSE,
+)
+_INODE = re.compile(r"\binode #?(\d+)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What e2fsck found: damage in words (none: the file system is sound), and the inodes that it named."""
+
+    damage: tuple[str, ...] = ()
+    inodes: frozenset[int] = frozenset()
+
+
+def check(copy: Path, *, journal: bool) -> Checked:
+    """Check the file system in `copy` and repair it there; `journal` says that its journal was not replayed."""
+    found: list[str] = []
+    if journal:
+        found += _findings(copy, "-p")[1]
+    code, findings = _findings(copy, "-f", "-n")
+    if code == 0 and not found:
+        return Checked()
+    found += findings
+    for _ in range(REPAIRS):
+        if _findings(copy, "-f", "-y")[0] == 0:
+            break
+    if not found and code == 4:
+        return Checked()
+    return Checked((_told(found, code),), frozenset(int(number) for line in found for number in _INODE.findall(line)))
+
+
+def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
+    """Run e2fsck; return its exit code (-1: it did not end) and what it found, without what is no loss."""
+    try:
+        done = process.run(
+            [*LIMITS, "e2fsck", *options, copy.name], deadline=DEADLINE, capture=True, check=False, cwd=copy.parent
+        )
+    except ToolError:
+        return -1, [f"e2fsck did not end within {DEADLINE:g} s"]
+    lines = [line.strip().removeprefix(f"{copy.name}: ") for line in done.text.splitlines()]
+    return done.returncode, [line for line in lines if not _ROUTINE.match(line)]
+
+
+def _told(found: list[str], code: int) -> str:
+    """Return the findings in one line."""
+    texts = [shown(re.sub(r"\s*(Clear|Fix|Salvage|Connect to /lost\+found)\? no.*", "", line), 120) for line in found]
+    head = "; ".join(texts[:SHOWN])
+    more = f"; {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"e2fsck: {head}{more}" if head else f"e2fsck cannot read it (status {code})"
