@@ -10,16 +10,20 @@ from collections.abc import Iterator
 
 from roost import inputs
 from roost.errors import Problem
+from roost.foreseen import contents, devices, places, programs, suites
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 from roost.rootfs import cloud_init, passwords, repositories, sealing, templates
 from roost.rootfs.apply import BUILT_IN
+
+FORESEEN = (places.problems, programs.problems, contents.problems, devices.problems, suites.problems)
 
 
 def problems(loaded: Loaded) -> list[Problem]:
     """Return all that can be seen without a tree."""
     checks = (templates.problems, repositories.problems, passwords.problems, cloud_init.problems)
     found = [problem for check in checks for problem in check(loaded)]
+    found += [problem for check in FORESEEN for problem in check(loaded)]
     return [*found, *_sums(loaded), *_sealed(loaded), *_unpacked(loaded)]
 
 

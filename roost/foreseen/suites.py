@@ -1,0 +1,50 @@
+"""A suite that the archive does not have, told without a network: by the list of the package distro-info-data."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost.errors import Problem
+from roost.host import files as host_files
+from roost.recipe.loader import Loaded
+from roost.recipe.words import near, shown
+
+LISTS = (Path("/usr/share/distro-info/debian.csv"), Path("/usr/share/distro-info/ubuntu.csv"))
+#: Names that Debian's archive has beside its code names.
+ALIASES = ("stable", "testing", "unstable", "sid", "oldstable", "oldoldstable", "experimental", "rc-buggy")
+_RECENT = ("bookworm", "trixie", "noble")
+_PARTS = ("-updates", "-backports", "-backports-sloppy", "-security", "-proposed", "-proposed-updates")
+
+
+def known() -> list[str] | None:
+    """Return the code names of Debian's and Ubuntu's suites, the newest first; None where the list is not installed."""
+    found: list[str] = []
+    for path in LISTS:
+        try:
+            rows = list(csv.DictReader(host_files.read_text(path, 1 << 20).splitlines()))
+        except (OSError, ValueError, csv.Error):
+            return None
+        found += [row["series"] for row in reversed(rows) if row.get("series")]
+    return [*found, *ALIASES] if found else None
+
+
+def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each suite that neither Debian nor Ubuntu has; another mirror may know more."""
+    source = loaded.recipe.os.debian
+    names = known()
+    if names is None:
+        return
+    if source is not None and source.mirror is None and source.snapshot is None and not source.repositories:
+        yield from _unknown(loaded, ("os", "debian", "suite"), source.suite, names)
+    if loaded.recipe.kernel.suite is not None:
+        yield from _unknown(loaded, ("kernel", "suite"), loaded.recipe.kernel.suite, names)
+
+
+def _unknown(loaded: Loaded, key: tuple[str, ...], suite: str, names: list[str]) -> Iterator[Problem]:
+    base = next((suite.removesuffix(part) for part in _PARTS if suite.endswith(part)), suite)
+    if base not in names:
+        close = near(base, names)
+        hint = f"did you mean {close}?" if close else f"such as {', '.join(_RECENT)}"
+        yield loaded.problem(key, f"there is no suite '{shown(suite)}'", f"{hint}; another archive needs `mirror`")
