@@ -13,7 +13,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation
+from roost import cli_boot, cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.verb import at_most_one, finish, verb
@@ -85,65 +85,6 @@ def build(_context: object, name: str, force: bool = False, set: list[str] | Non
     with console.events() as events:
         result = pipeline.build(name, events=events, force=force, sets=set or [])
     console.write_json(result.to_json()) if json else console.write_text(show.build(result))
-
-
-@verb(
-    positional=("name",),
-    help={
-        "accel": "auto, kvm or tcg",
-        "hypervisor": "whose machine to boot: kvm",
-        "machine": "pc or q35",
-        "interactive": "the console on this terminal; changes are thrown away, unless --keep",
-        "keep": "with --interactive: the changed disks go into a new folder, NAME.kept; the image stays as it was",
-        "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
-        "no-evict": "do not, whatever the recipe says",
-        "require-kvm": "fail where KVM does not work instead of using TCG",
-    },
-)
-def boot(
-    _context: object,
-    name: str,
-    accel: str = "auto",
-    hypervisor: str = "kvm",
-    machine: str = "pc",
-    interactive: bool = False,
-    keep: bool = False,
-    require_kvm: bool = False,
-    evict: bool = False,
-    no_evict: bool = False,
-    json: bool = False,
-) -> None:
-    """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
-    from roost import pipeline, show
-
-    if keep and not interactive:
-        raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
-    if interactive:
-        # No live progress between the person and the guest's console.
-        pipeline.boot(
-            name,
-            events=console.PlainEvents(sys.stderr),
-            accel=accel,
-            hypervisor=hypervisor,
-            machine=machine,
-            interactive=True,
-            keep=keep,
-            require_kvm=require_kvm,
-        )
-        return
-    with console.events() as events:
-        result = pipeline.boot(
-            name,
-            events=events,
-            accel=accel,
-            hypervisor=hypervisor,
-            machine=machine,
-            require_kvm=require_kvm,
-            evict=True if evict else False if no_evict else None,
-        )
-    assert result is not None
-    console.write_json(result.to_json()) if json else console.write_text(show.boot(result))
-    finish(result.passed)
 
 
 @verb(
@@ -270,7 +211,7 @@ ns = Collection(
     check,
     schema,
     build,
-    boot,
+    cli_boot.boot,
     submit,
     lint,
     explain,

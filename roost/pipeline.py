@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -163,10 +163,12 @@ def boot(
     keep: bool = False,
     require_kvm: bool = False,
     evict: bool | None = None,
+    echo: Callable[[bytes], None] | None = None,
 ) -> BootResult | None:
     """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
 
-    With `interactive` the console is the terminal's, nothing is judged, and None is returned.
+    With `interactive` the console is the terminal's, nothing is judged, and None is returned. `echo` sees each byte of
+    the console as it comes.
     """
     from roost.condor import from_submit
 
@@ -181,7 +183,9 @@ def boot(
             kept = path.with_suffix(".kept") if keep else None
             _interact(vm, path.parent, [path], kept, events, accel, machine, require_kvm)
             return None
-        return _boot(vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, require_kvm, evict)
+        return _boot(
+            vm, path.parent, None, path.with_suffix(".boot"), events, accel, machine, require_kvm, evict, echo=echo
+        )
     loaded = loader.load(name, paths.project_root())
     recipe = loaded.recipe
     folder = folder_of(recipe.name)
@@ -202,7 +206,7 @@ def boot(
         if manifest.read(folder) != record:
             raise ImageError(f"{recipe.name} was built anew meanwhile", hint=f"inv boot {name}")
         bases = sorted({file.backing for file in record.files if file.backing is not None})
-        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict, bases)
+        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict, bases, echo)
         _seal(folder, hypervisor, events)
         return result
 
@@ -273,6 +277,7 @@ def _boot(
     require_kvm: bool,
     evict: bool | None,
     bases: Sequence[str] = (),
+    echo: Callable[[bytes], None] | None = None,
 ) -> BootResult:
     """Boot a machine and judge it."""
     from roost.boot import run
@@ -289,6 +294,7 @@ def _boot(
         bases=bases,
         out=out,
         events=events,
+        echo=echo,
     )
 
 

@@ -106,22 +106,32 @@ def build(built: Built) -> str:
 
 
 def boot(result: BootResult) -> str:
-    """Render a verdict: passed, or the phase, the cause and the console's last lines."""
+    """Render a verdict: passed, or the phase, the cause and the last lines of the job or of the console."""
     answer = result.to_json()
     total = sum(answer["seconds"].values())
     how = f"{answer['hypervisor']} machine {answer['machine']}, accelerator {answer['accelerator']}, {total:.1f} s"
     lines = [f"{'passed' if answer['passed'] else 'FAILED'}: {how}"]
     if not answer["passed"]:
-        lines.append(f"  phase {answer['phase']}, cause {answer['cause']}")
+        lines += [f"  phase {answer['phase']}, cause {answer['cause']}", f"  {answer['detail']}"]
     for expectation in answer["expectations"]:
         mark = "met" if expectation["met"] else "NOT met"
         seen = f": {expectation['seen']}" if expectation["seen"] and not expectation["met"] else ""
         lines.append(f"  {mark}: {expectation['what']}{seen}")
-    if not answer["passed"] and answer["console"]:
-        lines += ["  the console's last lines:", *(f"  | {line}" for line in str(answer["console"]).splitlines()[-15:])]
+    lines += [f"  note: {note}" for note in answer["notes"]]
+    if not answer["passed"]:
+        lines += _last_lines(answer)
+        lines.append(f"  console: {_short(Path(answer['serial_log']))}")
     if answer["report"]:
         lines.append(f"  report: {_short(Path(answer['report']))}")
     return "\n".join(lines)
+
+
+def _last_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a failed job said last; for another failure, or a job that said nothing, the console's last lines."""
+    if answer["cause"] in ("job-failed", "job-timeout") and answer["job_log"]:
+        return ["  the job's last lines:", *(f"  | {line}" for line in answer["job_log"][-15:])]
+    console = str(answer["console"]).splitlines()[-15:]
+    return ["  the console's last lines:", *(f"  | {line}" for line in console)] if console else []
 
 
 def explain(result: Mapping[str, Any]) -> str:

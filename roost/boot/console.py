@@ -12,9 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from roost.boot.waits import Waits
+
 #: Longer lines are cut into pieces of this many bytes.
 LINE = 4096
 TAIL = 400
+#: Lines of a job that are kept.
+JOB_LINES = 40
 
 #: Moves of the cursor start a new line of text (GRUB and full-screen programs draw with them); others vanish.
 _MOVE = re.compile(rb"\x1b\[[0-9;]*[ABHJfd]|\r+")
@@ -154,11 +158,18 @@ def clean(line: bytes) -> str:
     ).rstrip()
 
 
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the lines that have ended, not clean yet, and the rest that has not; a move of the cursor ends one."""
+    *lines, rest = _MOVE.sub(b"\n", data).split(b"\n")
+    return lines, rest
+
+
 class Console:
     """Follows one console. `patterns` are regular expressions that are waited for, line by line, `unwanted` others.
 
     `exits` are the exit statuses of all lines that say that the job finished, `disks` what the kernel calls the
     disks it found, `matched` the line in which each pattern was first seen, `last_byte` when the last byte came.
+    `job` are the last lines that came while the job ran, but for the kernel's; `waits` what init waited for.
     """
 
     def __init__(
@@ -170,6 +181,8 @@ class Console:
         self.last_byte: float | None = None
         self.exits: list[int] = []
         self.disks: set[str] = set()
+        self.job: deque[str] = deque(maxlen=JOB_LINES)
+        self.waits = Waits({})
         self._kinds = tuple(signs.items())
         self._waiting = {pattern: re.compile(pattern) for pattern in (*patterns, *unwanted)}
         self._unwanted = frozenset(unwanted) - frozenset(patterns)
@@ -180,7 +193,7 @@ class Console:
         """Take what came, at `seconds` after the start. A line counts when it has ended, or at `settle`."""
         self.size += len(data)
         self.last_byte = seconds
-        *lines, self._rest = _MOVE.sub(b"\n", self._rest + data).split(b"\n")
+        lines, self._rest = split(self._rest + data)
         for line in lines:
             for start in range(0, len(line), LINE):
                 self._line(clean(line[start : start + LINE]), seconds)
@@ -223,6 +236,9 @@ class Console:
             return
         if whole:
             self._tail.append(text)
+            self.waits.line(text, seconds, in_init="init" in self.signs and "job-started" not in self.signs)
+            if "job-started" in self.signs and not self.exits and not text.startswith(("roost: job ", "[ ")):
+                self.job.append(text)
         for kind, (hints, pattern) in self._kinds:
             if any(hint in text for hint in hints) and (match := pattern.search(text)):
                 self._sign(kind, match, seconds, text, whole=whole)

@@ -17,6 +17,7 @@ from roost.boot.machine import Channels
 from roost.boot.observed import Event
 from roost.boot.session import RefusedError, Session
 from roost.boot.verdict import Evidence
+from roost.boot.waits import LONG, Wait
 from roost.boot.watch import Goal, Phase, Plan, Watch, decide, timeline
 from roost.condor.hardware import AttachedDisk
 from roost.events import Events
@@ -46,7 +47,8 @@ class Screen:
 class Seen:
     """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch.
 
-    `button` is when the power button was pressed, None if it was not.
+    `button` is when the power button was pressed, None if it was not; `job` the job's last lines on the console;
+    `waits` what init waited for longest, `silence` its longest silence.
     """
 
     stop: str
@@ -62,6 +64,9 @@ class Seen:
     button: float | None
     console: str
     screen: Screen
+    job: tuple[str, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    silence: Wait | None = None
 
     def seconds(self) -> dict[str, float]:
         """Return how long each phase took."""
@@ -80,6 +85,7 @@ class Seen:
             exits=self.exits,
             root_disk_seen=self.root_disk_seen,
             button=self.button is not None,
+            waits=self.waits,
             **found,
         )
 
@@ -187,6 +193,9 @@ async def drive(
             filter(None, (serial.tail() or shown.text or firmware.tail(), *(text for _, text in inside.said)))
         ),
         screen=shown,
+        job=tuple(serial.job),
+        waits=serial.waits.longest(),
+        silence=serial.waits.silence,
     )
 
 
@@ -201,6 +210,7 @@ async def _until_stop(
     inside: _Inside,
 ) -> str:
     looked = phase_shown = None
+    said: set[str] = set()
     while True:
         if session.gone:
             return "ended" if session.event("SHUTDOWN") else "gone"
@@ -231,7 +241,16 @@ async def _until_stop(
         if events and phase != phase_shown:
             phase_shown = phase
             events.progress("boot", now, plan.whole)
+        _tell_waits(session, plan, said, events)
         await session.wait(LOOK)
+
+
+def _tell_waits(session: Session, plan: Plan, said: set[str], events: Events | None) -> None:
+    """Say, once each, which units the guest waits for at length while it does; `said` are those that were."""
+    for wait in session.serial.waits.longest():
+        if events and wait.what not in said and wait.seconds >= plan.limit(LONG):
+            said.add(wait.what)
+            events.note(f"the guest has waited {wait.seconds:.0f} s for {wait.what}")
 
 
 async def _look(session: Session, root: AttachedDisk, watch: Watch, now: float) -> None:

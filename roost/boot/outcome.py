@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roost.boot.evidence import READABLE, FoundFile, StoppedDisk, place_of
+from roost.boot.console import clean
+from roost.boot.evidence import CONTENT, READABLE, FoundFile, StoppedDisk, place_of
 from roost.boot.verdict import Evidence
 from roost.errors import RoostError
 from roost.recipe.model import Recipe
 
 #: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
-STATUS = "status.json"
+STATUS, LOG = "status.json", "job.log"
+#: Lines of a job's log that are kept.
+LOG_LINES = 20
 OWN_IO = "/var/lib/roost/io"
 #: A guest's clock (read from the virtual one at its start) may be this many seconds off.
 CLOCK = 5.0
@@ -90,6 +93,30 @@ def job_status(recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: f
         if status and began(status) >= started_at - CLOCK:
             return status
     return None
+
+
+def job_log(places: Sequence[tuple[StoppedDisk, int, str]]) -> tuple[str, ...]:
+    """Return the last lines of the first job.log among (disk, area, path); nothing of one that is too long to read."""
+    for disk, number, path in places:
+        try:
+            found = disk.read(number, path)
+        except (RoostError, OSError, ValueError):
+            continue
+        if found.content is not None and found.size <= CONTENT:
+            lines = [clean(line) for line in found.content.splitlines()]
+            return tuple([line for line in lines if line][-LOG_LINES:])
+    return ()
+
+
+def job_places(recipe: Recipe | None, stopped: Mapping[str, StoppedDisk]) -> Iterator[tuple[StoppedDisk, int, str]]:
+    """Yield where a job's log may be: on the io disk, or in the folder of a machine that has none."""
+    named = disk_named(stopped, recipe.io_disk.name) if recipe and recipe.io_disk else None
+    for disk in [named] if named else stopped.values():
+        with contextlib.suppress(RoostError, OSError, ValueError):
+            for area in disk.areas():
+                if area.type in READABLE:
+                    yield disk, area.number, f"/{LOG}"
+                    yield disk, area.number, f"{OWN_IO}/{LOG}"
 
 
 def any_status(disks: Sequence[StoppedDisk], started_at: float) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:

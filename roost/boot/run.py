@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, trials
+from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, proof, trials, waits
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
 from roost.boot.evidence import StoppedDisk
@@ -107,6 +107,9 @@ class BootResult:
             "eviction": self.trials.eviction.to_json("obeyed"),
             "checkpoint": self.trials.checkpoint.to_json("restored"),
             "job": dict(self.evidence.status) if self.evidence.status else None,
+            "job_log": list(self.evidence.job_log),
+            "not_ready": proof.told((self.evidence.status or {}).get("not_ready")) or None,
+            "waits": [{"what": one.what, "seconds": one.seconds} for one in self.evidence.waits],
             "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
             "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],
             "bases": [{"name": one.name, "sha256": one.sha256} for one in self.bases],
@@ -224,6 +227,10 @@ def boot(
         screen = readable(seen.screen if seen else Screen(), evidence)
         if not verdict.passed and screen.text:
             verdict = replace(verdict, notes=(*verdict.notes, f"on its screen: {screen.text.splitlines()[-1].strip()}"))
+        if seen is not None:
+            limit = run.plan.paced(seen.phases).limit(waits.INIT)
+            slow = waits.slow(seen.waits, seen.silence, seen.seconds().get("init", 0.0), limit)
+            verdict = replace(verdict, notes=(*verdict.notes, *slow))
         sums = {
             name: FileSum(Path(name).name, _sum(future), (folder / name).stat().st_size, run.virtual.get(name))
             for name, future in before.items()
@@ -365,6 +372,7 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Thr
         exit_status=tried.exit_status,
         written=run.written() if writable else None,
         unread=unread,
+        job_log=outcome.job_log(list(outcome.job_places(run.recipe, stopped))) or seen.job,
     )
 
 

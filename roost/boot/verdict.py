@@ -15,6 +15,7 @@ from typing import Any, Literal
 from roost.boot import proof
 from roost.boot.console import Sign
 from roost.boot.observed import Event
+from roost.boot.waits import Wait
 from roost.boot.watch import Goal, Phase
 
 Cause = Literal[
@@ -69,7 +70,8 @@ class Evidence:
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
     statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
     the job is to have; `written` the disks that the guest wrote to; `unread` the disks on which a status was looked for
-    and that could not be read (both None: not looked at).
+    and that could not be read (both None: not looked at);
+    `job_log` the last lines of the job; `waits` what init waited for longest.
     """
 
     goal: Goal
@@ -89,6 +91,8 @@ class Evidence:
     exit_status: int = 0
     written: tuple[str, ...] | None = None
     unread: tuple[str, ...] | None = None
+    job_log: tuple[str, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
     @property
     def phase(self) -> Phase:
@@ -239,6 +243,8 @@ def _unfinished(evidence: Evidence) -> Verdict:
 def _why(evidence: Evidence) -> str:
     """Say why the watch stopped, for people."""
     notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
+    if not evidence.came_to("job"):
+        notes += [f"it waited {one.seconds:.0f} s for {one.what}" for one in evidence.waits[:2]]
     words = {"timeout": "its time is over", "button-ignored": "it did not react to the power button"}
     return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])
 

@@ -1,0 +1,121 @@
+"""What a person reads of a test boot: the failed job's own reason, and the console while it runs."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from roost import show
+from roost.boot import follow, outcome
+from roost.boot.console import Console
+from roost.boot.evidence import StoppedDisk
+from roost.boot.verdict import Verdict
+from roost.boot.waits import Wait
+from tests.unit.test_boot_afterwards import make
+from tests.unit.test_boot_report import result
+from tests.unit.test_boot_verdict import DONE, INIT, JOB, KERNEL
+
+SHUTDOWN = "".join(f"[  OK  ] Stopped target {number}.\n" for number in range(60))
+
+
+def test_a_failed_jobs_reason_is_what_is_printed(tmp_path: Path) -> None:
+    failed = result(tmp_path, Verdict(False, "job", "job-failed", "the job ended with exit status 7"))
+    evidence = replace(failed.evidence, job_log=("reading run.cfg", "error: no such key 'scale'"))
+    text = show.boot(replace(failed, evidence=evidence, console=SHUTDOWN))
+    assert "exit status 7" in text
+    assert "error: no such key 'scale'" in text
+    assert "Stopped target" not in text
+    assert "kvm/serial.log" in text
+
+
+def test_another_failure_shows_the_console_and_notes_are_shown(tmp_path: Path) -> None:
+    verdict = Verdict(False, "kernel", "panic", "Kernel panic - not syncing: x", ("worth knowing",))
+    text = show.boot(result(tmp_path, verdict))
+    assert "Kernel panic" in text
+    assert "said" in text
+    assert "note: worth knowing" in text
+    passed = replace(result(tmp_path, Verdict(True, "power-off", None, "did its job", ("init took 356 s",))))
+    assert "note: init took 356 s" in show.boot(passed)
+
+
+def test_the_verdict_tells_why_the_job_was_not_run_and_what_was_waited_for(tmp_path: Path) -> None:
+    one = result(tmp_path, Verdict(False, "job", "job-failed", "x"))
+    status = {"state": "finished", "exit_code": 1, "not_ready": "cloud-init failed: exit 1\x1b[2J"}
+    answer = replace(one, evidence=replace(one.evidence, status=status, waits=(Wait("a.service", 31.0),))).to_json()
+    assert answer["not_ready"] == "cloud-init failed: exit 1"
+    assert answer["waits"] == [{"what": "a.service", "seconds": 31.0}]
+    assert one.to_json()["not_ready"] is None
+
+
+def test_the_last_lines_of_the_job_on_the_console() -> None:
+    console = Console()
+    console.feed((JOB + "".join(f"line {number}\n" for number in range(100))).encode(), 1.0)
+    console.feed(f"[    9.1] a word of the kernel\nthe end\nroost: job finished: exit 7\n{SHUTDOWN}".encode(), 2.0)
+    assert list(console.job)[-2:] == ["line 99", "the end"]
+    assert len(console.job) == 40
+
+
+def test_the_end_of_the_log_on_the_disk(tmp_path: Path) -> None:
+    image = make("ext4", tmp_path / "io.raw")
+    disk = StoppedDisk("io.raw", {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}, tmp_path, "vda")
+    assert outcome.job_log(list(outcome.job_places(None, {"io.raw": disk}))) == ()
+    import subprocess
+
+    log = tmp_path / "job.log"
+    log.write_bytes(b"".join(b"line %d\n" % number for number in range(1000)) + b"\x1b[31mthe end\x1b[0m\xff\n\n")
+    subprocess.run(["debugfs", "-w", "-R", f"write {log} job.log", str(image)], check=True, capture_output=True)
+    again = StoppedDisk("io.raw", disk.node, tmp_path, "vdb")
+    lines = outcome.job_log(list(outcome.job_places(None, {"io.raw": again})))
+    assert lines[-2:] == ("line 999", "the end\N{REPLACEMENT CHARACTER}")
+    assert len(lines) == outcome.LOG_LINES
+
+
+HOSTILE = b"\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\n\xff\x9b31m\xe2\x80\xae\r\n"
+
+
+def test_the_console_is_followed_line_by_line_and_clean() -> None:
+    stream = io.StringIO()
+    with follow.following(stream) as echo:
+        assert echo is not None
+        for byte in (KERNEL + INIT + DONE).encode() + HOSTILE + b"no end":
+            echo(bytes([byte]))
+    text = stream.getvalue()
+    assert "roost: job finished: exit 0\n" in text
+    assert "red\n" in text
+    assert text.endswith("no end\n")
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_terminal_that_stands_still_holds_up_nothing() -> None:
+    class Stuck(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go = threading.Event()
+
+        def write(self, text: str) -> int:
+            self.go.wait()
+            return super().write(text)
+
+    stream = Stuck()
+    start = time.monotonic()
+    with follow.following(stream) as echo:
+        assert echo is not None
+        echo(b"x\n" * 50_000)
+        assert time.monotonic() - start < 5
+        stream.go.set()
+        time.sleep(0.2)
+        echo(b"last\n")
+    assert "lines left out]" in stream.getvalue()
+
+
+def test_a_reader_that_went_away_ends_the_copy_only() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with follow.following(Gone()) as echo:
+        assert echo is not None
+        echo(b"x\n" * 1000)
