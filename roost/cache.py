@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from roost.host import memory, namespace, paths, process
+from roost.host import files, memory, namespace, paths, process
 
 
 def key(stage: str, given: Mapping[str, Any]) -> str:
@@ -47,7 +47,7 @@ class Cache:
         """
         parent = self.root / stage
         parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(parent / f".{name}.lock"):
+        with FileLock(files.lock_path(parent / f".{name}.lock")):
             found = self.get(stage, name)
             if found is not None:
                 return found

@@ -65,12 +65,12 @@ def check(
 @verb(help={"output": "write to this file instead of standard output"})
 def schema(_context: object, output: str = "", json: bool = False) -> None:
     """Print the JSON schema of recipes, for editors; the shipped one is recipes/schema.json."""
-    from roost import staging
+    from roost.host import output as writing
     from roost.recipe import editor
 
     text = editor.text()
     if output:
-        staging.write_atomically(Path(output), text.encode())
+        writing.write(Path(output), text.encode())
     if json:
         console.write_json({"schema": editor.schema(), "output": output or None})
     elif not output:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from roost import console
 from roost.errors import UsageError
+from roost.host.output import is_standard_output
 from roost.recipe.quantities import parse_size
 from roost.recipe.words import shown
 from roost.verb import finish, verb
@@ -43,6 +44,8 @@ def io(
     if json:
         console.write_json(made.to_json())
         return
+    if output and is_standard_output(Path(output)):
+        return  # the disk itself is there
     shown = [f"{disk.path}" for disk in made.disks[:8]]
     more = [f"... {len(made.disks) - 8} more"] if len(made.disks) > 8 else []
     console.write_text("\n".join([*shown, *more]))

@@ -15,6 +15,7 @@ from roost import inputs, manifest, staging
 from roost.errors import ImageError, RecipeError, RoostError, UsageError
 from roost.events import Events, Stages
 from roost.host import lease, paths
+from roost.host import output as writing
 from roost.manifest import BuiltFile, Manifest
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -339,7 +340,7 @@ def submit(
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else loaded.recipe.hypervisors[0]
     text = submission.describe(loaded, record.files, chosen, folder, transfer=transfer, jobs=jobs, snippet=snippet)
     if output is not None:
-        staging.write_atomically(output, text.encode())
+        writing.write(output, text.encode())
     return text
 
 

@@ -17,6 +17,7 @@ from roost.boot import seal
 from roost.condor import emit
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
+from roost.host import output as writing
 from roost.host import paths
 from roost.manifest import Manifest
 from roost.publish import describe, gate, layout, release, signature, upload
@@ -246,7 +247,7 @@ def published_description(
         templates=emit.template_folders(paths.project_root()),
     )
     if output is not None:
-        staging.write_atomically(output, text.encode())
+        writing.write(output, text.encode())
     return text
 
 

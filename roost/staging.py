@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from roost.host import files
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -27,10 +30,16 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
+def _require_directory(final: Path) -> None:
+    if not final.is_dir():
+        raise files.UnfitFileError(errno.ENOTDIR, f"{files.kind(final.stat().st_mode)}, not a directory", str(final))
+
+
 def _place(staging: Path, final: Path) -> None:
     if not final.exists():
         staging.rename(final)
         return
+    _require_directory(final)
     try:
         _exchange(staging, final)
     except OSError:
@@ -46,7 +55,7 @@ def _place(staging: Path, final: Path) -> None:
 def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of an image's folder; call `waiting` once if somebody else has it now."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder.parent / f".{folder.name}.lock")
+    held = FileLock(files.lock_path(folder.parent / f".{folder.name}.lock"))
     try:
         held.acquire(timeout=0)
     except Timeout:
@@ -62,8 +71,12 @@ def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
 def staged(final: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `final` when the block ends well, and is gone when it does not.
 
-    The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed.
+    The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed. Where `final`
+    is a link, perhaps to a larger disk, it stays and the directory that it names is replaced.
     """
+    final = final.resolve() if final.is_symlink() else final
+    if final.exists():
+        _require_directory(final)
     for stale in final.parent.glob(f".{final.name}.staging-*"):
         shutil.rmtree(stale, ignore_errors=True)
     staging = final.parent / f".{final.name}.staging-{os.getpid()}"
@@ -87,10 +100,15 @@ def _sync(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old or the new content, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file of roost's own so that readers see the old or the new content, never half.
+
+    Raises `files.UnfitFileError` where anything else than a file stands: none of these is roost's to replace or follow.
+    What a user names as output goes through `roost.host.output`.
+    """
+    files.require_replaceable(path)
+    temporary = path.with_name(f".roost-{os.getpid()}-{os.urandom(6).hex()}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

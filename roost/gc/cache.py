@@ -23,7 +23,7 @@ from roost.events import Events
 from roost.gc import entries
 from roost.gc.entries import Entry
 from roost.gc.report import Item, Report
-from roost.host import lease
+from roost.host import files, lease
 from roost.recipe.quantities import format_size
 
 #: Seconds after which what was not used goes, and the bytes that the cache may have.
@@ -114,6 +114,7 @@ def _locked(lock: Path | None) -> Iterator[bool]:
         return
     held = FileLock(lock)
     try:
+        files.lock_path(lock)
         held.acquire(timeout=0)
     except (Timeout, OSError):
         yield False

@@ -8,6 +8,7 @@ in between), the descriptor never blocks, and every reader names the most that i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -68,6 +69,18 @@ def open_regular(path: Path) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise `UnfitFileError` unless a path is a regular file or nothing at all; a link counts as what it is."""
+    with contextlib.suppress(FileNotFoundError):
+        _require_regular(path.lstat().st_mode, path)
+
+
+def lock_path(path: Path) -> Path:
+    """Return the path of a lock file; raise as `require_replaceable` does for what opening it would empty."""
+    require_replaceable(path)
+    return path
 
 
 def size_in_words(size: int) -> str:

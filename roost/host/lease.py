@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from roost.host import paths
+from roost.host import files, paths
 
 FOLDER = "using"
 GATE = ".gate.lock"
@@ -30,7 +30,7 @@ def _folder(root: Path) -> Path:
 @contextmanager
 def gate(root: Path) -> Iterator[None]:
     """Hold off leases that would begin now."""
-    with FileLock(_folder(root) / GATE):
+    with FileLock(files.lock_path(_folder(root) / GATE)):
         yield
 
 

@@ -16,6 +16,7 @@ from roost.disk.ext import DoesNotFitError, Identity, Source
 from roost.disk.fill import IO_FOLDERS
 from roost.disk.layout import Extent
 from roost.errors import HostError, ImageError, UsageError
+from roost.host import output as writing
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
 from roost.iodisk.inputs import Item
@@ -57,10 +58,10 @@ def make(
     disk = disk_of(recipe)
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or inputs.newest(items)
     output = output.absolute()
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent}", hint=f"mkdir -p {output.parent}")
+    # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
+    place = writing.directory(output)
     try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".roost-io-") as name:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".roost-io-") as name:
             scratch = Path(name)
             content = scratch / "content"
             for folder in ("", *IO_FOLDERS):
@@ -78,7 +79,7 @@ def make(
                 finished = raw.with_suffix(".qcow2")
                 qemu_img.convert(raw, finished, compress=disk.compress, log=scratch / "qemu-img.log")
             finished.chmod(0o644)
-            finished.rename(output)
+            writing.place(finished, output)
             return Made(output, size, free)
     except (ImageError, HostError) as error:
         # The folder with the log is gone; its last lines are in the error.

@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
 
-from roost.errors import HostError
+from roost.errors import HostError, ImageError
+from roost.host import files
 from roost.publish.layout import PARTIAL
-from roost.publish.target import CHUNK, Progress, Remote, _silent, checked
+from roost.publish.target import CHUNK, SMALL, Progress, Remote, _silent, checked
 
 #: Seconds until a server that does not answer is given up.
 TIMEOUT = 30.0
@@ -71,9 +72,12 @@ class Sftp(Remote):
         with self._asking(f"read {path}"):
             try:
                 with self._ftp.open(self._path(path), "rb") as file:
-                    return bytes(file.read())
+                    data = bytes(file.read(SMALL + 1))
             except FileNotFoundError:
                 return None
+        if len(data) > SMALL:
+            raise ImageError(f"{self.url}: {path} is larger than {files.size_in_words(SMALL)}")
+        return data
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
         """Copy a local file here; what is wrong never gets the name."""

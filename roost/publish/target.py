@@ -28,9 +28,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roost.errors import HostError, ImageError, RoostError, UsageError
+from roost.host import files
 from roost.publish.layout import PARTIAL
 
 CHUNK = 4 << 20
+#: Bytes of what describes an image: records, bills of materials, reports.
+SMALL = 64 << 20
 
 #: Told of bytes that are behind us.
 Progress = Callable[[int], None]
@@ -43,7 +46,7 @@ def _silent(_bytes: int) -> None:
 def checked(source: Path, sha256: str) -> Iterator[bytes]:
     """Yield the bytes of a local file; raise `ImageError` at its end when they were not those of the sha256."""
     hashed = hashlib.sha256()
-    with source.open("rb") as file:
+    with files.open_regular(source) as file:
         while data := file.read(CHUNK):
             hashed.update(data)
             yield data
@@ -107,7 +110,12 @@ class Target(ABC):
     def read(self, path: str) -> bytes | None:
         """Return the bytes of a small file, or None when there is none."""
         try:
-            return b"".join(self.stream(path))
+            held = bytearray()
+            for chunk in self.stream(path):
+                held += chunk
+                if len(held) > SMALL:
+                    raise ImageError(f"{self.url}: {path} is larger than {files.size_in_words(SMALL)}")
+            return bytes(held)
         except FileNotFoundError:
             return None
 
@@ -143,7 +151,7 @@ class Folder(Target):
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file."""
-        with _failing(f"{self.url}: cannot read {path}"), self._path(path).open("rb") as file:
+        with _failing(f"{self.url}: cannot read {path}"), files.open_regular(self._path(path)) as file:
             while data := file.read(CHUNK):
                 yield data
 
@@ -166,7 +174,7 @@ class Folder(Target):
     def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
         """Copy a local file here, holes kept; what is wrong never gets the name."""
         with _failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
-            with partial.open("wb") as file:
+            with partial.open("xb") as file:
                 for data in checked(source, sha256):
                     # A block of zeros is a hole: images are sparse, and their copies should be.
                     if data.count(0) == len(data):
@@ -178,12 +186,14 @@ class Folder(Target):
                 file.flush()
                 os.fsync(file.fileno())
             partial.chmod(0o644)
+            files.require_replaceable(self._path(path))
             partial.replace(self._path(path))
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
         with _failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
             self._fill(partial, data)
+            files.require_replaceable(self._path(path))
             partial.replace(self._path(path))
 
     def create(self, path: str, data: bytes) -> bool:
@@ -217,6 +227,7 @@ class Folder(Target):
         final = self._path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{final.name}")
+        partial.unlink(missing_ok=True)
         try:
             yield partial
         finally:
@@ -224,7 +235,7 @@ class Folder(Target):
 
     @staticmethod
     def _fill(partial: Path, data: bytes) -> None:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -194,7 +194,7 @@ def test_a_recipe_without_an_io_disk_says_what_to_add() -> None:
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path, given: Path) -> None:
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no directory"):
         made(tmp_path / "none" / "io.raw", recipe(), given, "run")
 
 

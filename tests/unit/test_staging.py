@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -80,3 +81,50 @@ def test_atomic_write_leaves_only_the_file(tmp_path: Path) -> None:
     staging.write_atomically(tmp_path / "a", b"y")
     assert (tmp_path / "a").read_bytes() == b"y"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    """Whoever moved an image's folder to a larger disk left a link."""
+    (tmp_path / "large").mkdir()
+    (tmp_path / "image").symlink_to("large/image")
+    for text in ("one", "two"):
+        _fill(tmp_path / "image", text)
+        assert (tmp_path / "image").is_symlink() and (tmp_path / "large/image/file").read_text() == text
+    assert [path.name for path in (tmp_path / "large").iterdir()] == ["image"]
+
+
+def test_a_folder_does_not_replace_a_file_or_a_fifo(tmp_path: Path) -> None:
+    """What is not ours stays."""
+    os.mkfifo(tmp_path / "image")
+    with pytest.raises(OSError, match="a FIFO, not a directory"), staging.staged(tmp_path / "image"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+@pytest.mark.parametrize("make", ["fifo", "link", "device", "folder"])
+def test_atomic_write_replaces_nothing_but_files(tmp_path: Path, make: str) -> None:
+    """Whatever was planted under the name of a file of roost's own stays, and is told."""
+    path = tmp_path / "a"
+    match make:
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("elsewhere")
+        case "device":
+            path.symlink_to("/dev/null")
+        case _:
+            path.mkdir()
+    before = path.lstat()
+    with pytest.raises(OSError, match="not a file"):
+        staging.write_atomically(path, b"x")
+    assert path.lstat().st_ino == before.st_ino
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_lock_that_is_a_link_is_not_opened(tmp_path: Path) -> None:
+    """Opening it would empty what it names."""
+    (tmp_path / "victim").write_text("content")
+    (tmp_path / ".image.lock").symlink_to("victim")
+    with pytest.raises(OSError, match="a link, not a file"), staging.lock(tmp_path / "image", lambda: None):
+        pass
+    assert (tmp_path / "victim").read_text() == "content"

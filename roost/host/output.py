@@ -1,0 +1,229 @@
+"""Writing to a path that a user names: atomic for files, through devices and FIFOs, never instead of them.
+
+What `rename(2)` puts at a path replaces whatever stands there: a device such as /dev/null for the whole machine, a
+FIFO that somebody reads, a link whose target was meant. So the path is looked at first. A link stays and its target is
+written; a character device or a FIFO gets the bytes; /dev/stdout and /dev/fd/N are this process's own open files. A
+block device, a socket and a directory are refused: nobody names them for a text or an io disk but by mistake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roost.errors import HostError, UsageError
+from roost.host import files
+
+#: Seconds to wait for the reader of a FIFO, and for a reader that takes nothing.
+READER, STALLED = 10.0, 60.0
+_BLOCK = 1 << 20
+_LINKS = 40
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write `data` to the path that a user named.
+
+    Raises `UsageError` for what cannot be written to by its nature, `HostError` for what the host refuses.
+    """
+    with _told(path):
+        stream = _stream(path)
+        if stream is not None:
+            with stream as descriptor:
+                _pour(descriptor, (data[at : at + _BLOCK] for at in range(0, len(data), _BLOCK)))
+            return
+        target = _target(path)
+        with _temporary(target) as (temporary, descriptor):
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+            os.fsync(descriptor)
+            temporary.rename(target)
+
+
+def place(made: Path, path: Path) -> None:
+    """Move a finished file to the path that a user named; `made` is gone afterwards unless it was copied.
+
+    Raises as `write` does. Holes stay holes where the path is a file.
+    """
+    with _told(path):
+        stream = _stream(path)
+        if stream is not None:
+            with stream as descriptor, made.open("rb") as file:
+                _pour(descriptor, iter(lambda: file.read(_BLOCK), b""))
+            return
+        target = _target(path)
+        if target.exists():
+            _take_after(made, target)
+        if made.stat().st_dev == target.parent.stat().st_dev:
+            with contextlib.suppress(OSError):
+                made.rename(target)
+                return
+        with _temporary(target) as (temporary, descriptor):
+            _copy(made, descriptor)
+            temporary.chmod(stat.S_IMODE(made.stat().st_mode))
+            temporary.rename(target)
+
+
+def directory(path: Path) -> Path | None:
+    """Return the directory that a file for `place` is best made in; None where the path is a device or a FIFO.
+
+    Raises as `write` does for a path that cannot be written to, so that nothing is made in vain.
+    """
+    with _told(path):
+        if files.own_descriptor(path) is not None:
+            return None
+        target = _target(path)
+        try:
+            mode = target.stat().st_mode
+        except FileNotFoundError:
+            return target.parent
+        return target.parent if stat.S_ISREG(mode) else None
+
+
+def is_standard_output(path: Path) -> bool:
+    """Return whether a path names this process's standard output, where nothing else may then be written."""
+    return files.own_descriptor(path) == 1
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise HostError(f"{path} cannot be written: {why}", hint="free some space") from error
+        raise HostError(f"{path} cannot be written: {why}") from error
+    except ValueError as error:
+        raise UsageError(f"{path!s:.100} is not a path: {error}") from error
+
+
+def _stream(path: Path) -> contextlib.AbstractContextManager[int] | None:
+    """Return an open descriptor when the path is none of a file in the file system, else None."""
+    own = files.own_descriptor(path)
+    if own is not None:
+        for text in (sys.stdout, sys.stderr):
+            if text is not None:
+                text.flush()
+        os.fstat(own)
+        return contextlib.nullcontext(own)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+        raise UsageError(f"{path} is {files.kind(mode)}, not a file")
+    return _opened(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Yield a device or a FIFO open for writing; a FIFO's reader is waited for, not for ever."""
+    until = time.monotonic() + READER
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not path.is_fifo():
+                raise
+            if time.monotonic() > until:
+                raise UsageError(
+                    f"{path} is a FIFO that nobody reads", hint=f"waited {READER:g} s: start its reader first"
+                ) from error
+            time.sleep(0.05)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+            raise UsageError(f"{path} is {files.kind(mode)}, not what it was")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _pour(descriptor: int, blocks: Iterable[bytes]) -> None:
+    """Write all blocks to a descriptor that may not be ready; give up when it takes nothing for long."""
+    for block in blocks:
+        left = memoryview(block)
+        while left:
+            _readable, ready, _failed = select.select([], [descriptor], [], STALLED)
+            if not ready:
+                raise OSError(errno.ETIMEDOUT, f"nobody took the data for {STALLED:g} s")
+            try:
+                # Not more than a pipe surely takes at once: a blocking one would otherwise wait without a bound.
+                left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+            except BlockingIOError:
+                continue
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path stands for, links followed; raise unless it is, or may become, a regular file."""
+    seen = path.absolute()
+    for _ in range(_LINKS):
+        try:
+            status = seen.lstat()
+        except FileNotFoundError:
+            if not seen.parent.is_dir():
+                raise UsageError(f"there is no directory {seen.parent}", hint=f"mkdir -p {seen.parent}") from None
+            return seen
+        if not stat.S_ISLNK(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) or stat.S_ISBLK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+                raise UsageError(f"{path} is {files.kind(status.st_mode)}, not a file")
+            if stat.S_ISREG(status.st_mode) and not os.access(seen, os.W_OK, effective_ids=True):
+                os.close(os.open(seen, os.O_WRONLY | os.O_CLOEXEC))  # says why
+            return seen
+        _require_followable(seen, status)
+        seen = seen.parent / seen.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _require_followable(link: Path, status: os.stat_result) -> None:
+    """Refuse a stranger's link in a directory for all, as the kernel does (proc(5), protected_symlinks)."""
+    parent = link.parent.stat()
+    sticky = parent.st_mode & stat.S_ISVTX and parent.st_mode & stat.S_IWOTH
+    if sticky and status.st_uid not in {os.geteuid(), parent.st_uid}:
+        raise OSError(errno.EACCES, f"{link} is a link that somebody else made in a directory for all")
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a new file beside the target, which has the target's mode and owner where there is one."""
+    temporary = target.with_name(f".roost-{os.getpid()}-{os.urandom(6).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        if target.exists():
+            _take_after(temporary, target)
+        yield temporary, descriptor
+    finally:
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def _take_after(new: Path, old: Path) -> None:
+    status = old.stat()
+    new.chmod(stat.S_IMODE(status.st_mode) & 0o777)
+    if status.st_uid != os.geteuid():
+        with contextlib.suppress(OSError):
+            os.chown(new, status.st_uid, status.st_gid)
+
+
+def _copy(source: Path, descriptor: int) -> None:
+    with source.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if block.count(0) == len(block):
+                os.lseek(descriptor, len(block), os.SEEK_CUR)
+            else:
+                left = memoryview(block)
+                while left:
+                    left = left[os.write(descriptor, left) :]
+        os.ftruncate(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR))
+    os.fsync(descriptor)
