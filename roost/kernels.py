@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import subprocess
 import tarfile
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from roost import cache, manifest, staging
 from roost.boot import accelerator
 from roost.cache import Cache
+from roost.disk import existing
 from roost.disk import extract as extraction
 from roost.disk.extract import Extracted
 from roost.errors import ImageError, Problem, RoostError, UsageError
@@ -30,7 +30,6 @@ from roost.rootfs.debian import Bootstrap
 
 #: The suites that a package is shown for when its description names none.
 SUITES = ("bookworm", "trixie")
-_QCOW2 = b"QFI\xfb"
 
 
 def listing(names: Sequence[str], events: Events, *, fetch: bool = False) -> dict[str, Any]:
@@ -147,7 +146,8 @@ def extract(image: Path, folder: Path, version: str | None, events: Events) -> E
     """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new folder."""
     if not image.is_file():
         raise UsageError(f"there is no image {image}")
-    kind = _format(image)
+    # A qcow2 that names other files of this host, and what is no disk, is refused before a tool sees it.
+    kind = existing.look(image).format
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not an empty folder", hint="name a new one")
     stages = Stages(events)
@@ -161,28 +161,3 @@ def extract(image: Path, folder: Path, version: str | None, events: Events) -> E
         engine: Literal["kvm", "tcg"] = "kvm" if accelerator.probe().usable else "tcg"
         found = extraction.extract(image, kind, target, version, accelerator=engine, log=log)
     return found.moved(folder)
-
-
-def _format(image: Path) -> str:
-    """Return an image's format by its first bytes; refuse a qcow2 that names other files of this host.
-
-    (QEMU, docs/interop/qcow2.rst: the backing file's offset at byte 8, incompatible features at 72, bit 2 is a data
-    file elsewhere, the method of encryption at 32.)
-    """
-    with image.open("rb") as file:
-        head = file.read(104)
-    if not head.startswith(_QCOW2):
-        return "raw"
-    if len(head) < 72:
-        raise ImageError(f"{image.name} is cut off")
-    version, backing = struct.unpack_from(">IQ", head, 4)
-    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 and len(head) >= 80 else 0
-    if backing or features & 4:
-        what = "lies on a backing file" if backing else "has its data in another file"
-        raise ImageError(
-            f"{image.name} {what}, which is not opened for an image of a stranger",
-            hint="make one file of it: qemu-img convert -f qcow2 -O qcow2 OLD NEW",
-        )
-    if struct.unpack_from(">I", head, 32)[0]:
-        raise ImageError(f"{image.name} is encrypted")
-    return "qcow2"

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from roost import cache, manifest
 from roost.disk import existing
+from roost.disk.existing import Original
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Stages
 from roost.host import download, paths
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.model import ExistingImage
+from roost.recipe.words import shown
 from roost.rootfs import image
 from roost.rootfs.image import Image
 
@@ -37,8 +39,9 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         path = loaded.folder / source.path
         try:
             if path.is_file():
-                size = existing.look(path, source.format).size
-                yield from _smaller(loaded, size)
+                found = existing.look(path, source.format)
+                yield from _smaller(loaded, found.size)
+                yield from _unbootable(loaded, found, (*_WHERE, "path"))
         except ImageError as error:
             yield loaded.problem((*_WHERE, "path"), error.problem.what, error.problem.hint)
     if source.recipe is not None:
@@ -50,6 +53,22 @@ def _smaller(loaded: Loaded, size: int) -> Iterator[Problem]:
         if disk.existing and disk.size is not None and disk.size < size:
             what = f"the image's disk has {size} bytes: it cannot be made smaller"
             yield loaded.problem(("disks", number, "size"), what, "leave size out")
+
+
+def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield what keeps an image that is edited from starting on the machine that HTCondor gives it."""
+    recipe = loaded.recipe
+    if not recipe.edited or "kvm" not in recipe.hypervisors or recipe.kernel.placement == "external":
+        return
+    if existing.starts_on_uefi_only(original, paths.cache_root() / "log" / "originals.log"):
+        what = (
+            f"{shown(original.path.name)} starts on UEFI only: it has an EFI system partition and no BIOS boot loader"
+        )
+        hint = (
+            "HTCondor's kvm machine has a BIOS: use an image for BIOS, install GRUB for it (grub-install"
+            " --target=i386-pc), or give the root disk partitions to have the tree laid out anew"
+        )
+        yield loaded.problem(key, what, hint)
 
 
 def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
@@ -85,6 +104,14 @@ def locate(loaded: Loaded, stages: Stages) -> Image:
     if source.sha256 is not None and source.sha256 != found.sha256:
         what = f"the sha256 of {found.original.path.name} is {found.sha256}"
         raise loaded.error((*_WHERE, "sha256"), what, "is it the right file?")
+    if key == "url":
+        # What has a path was looked at with the recipe.
+        wrong = list(_unbootable(loaded, found.original, (*_WHERE, key)))
+        if wrong:
+            raise RecipeError(wrong)
+    count = existing.snapshots(found.original)
+    if count:
+        stages.note(f"{found.original.path.name} holds {count} snapshots: its present state is taken, without them")
     return found
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost import manifest
-from roost.disk import qcow2_header, qemu_img
+from roost.disk import foreign, qcow2_header, qemu_img
 from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import process
@@ -51,6 +52,10 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
     """
     head = _head(image)
     kind = declared or ("qcow2" if qcow2_header.is_qcow2(head) else "raw")
+    if kind == "raw" or not qcow2_header.is_qcow2(head):
+        refused = foreign.refused(image, head, _tail(image))
+        if refused is not None:
+            raise refused
     if kind == "raw":
         size = image.stat().st_size
         if size < SECTOR:
@@ -59,6 +64,9 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
     try:
         header = qcow2_header.read(head)
     except NotQcow2Error as error:
+        old = foreign.refused(image, head, b"")
+        if old is not None:
+            raise old from error
         hint = "is it complete? For a raw disk write `format: raw`"
         raise ImageError(f"{image.name} cannot be read as qcow2: {error}", hint=hint) from error
     if header.external_data:
@@ -82,6 +90,31 @@ def _head(image: Path) -> bytes:
             return file.read(qcow2_header.HEAD)
     except OSError as error:
         raise ImageError(f"{image} cannot be read: {error.strerror}") from error
+
+
+def _tail(image: Path) -> bytes:
+    """Return the last sector of a file."""
+    with image.open("rb") as file:
+        file.seek(max(0, image.stat().st_size - SECTOR))
+        return file.read(SECTOR)
+
+
+def snapshots(original: Original) -> int:
+    """Return how many snapshots a qcow2 image holds beside its present state."""
+    return 0 if original.format == "raw" else qcow2_header.read(_head(original.path)).snapshots
+
+
+def starts_on_uefi_only(original: Original, log: Path) -> bool:
+    """Return whether a disk starts on UEFI and not on a BIOS, from its first sectors as a guest sees them."""
+    if original.format == "raw":
+        return foreign.uefi_only(_head(original.path))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "head")
+        argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
+        argv += [f"if={original.path.absolute()}", f"of={target}"]
+        done = process.run([*LIMITS, *argv], deadline=60, check=False, log=log)
+        # What qemu-img cannot read, `check` tells.
+        return done.returncode == 0 and foreign.uefi_only(target.read_bytes())
 
 
 def _own_base(image: Path, backing: str, kind: str | None) -> Path:

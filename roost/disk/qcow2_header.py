@@ -37,6 +37,7 @@ class Header:
     encrypted: bool
     external_data: bool
     corrupt: bool
+    snapshots: int = 0
 
 
 def is_qcow2(head: bytes) -> bool:
@@ -49,7 +50,7 @@ def read(head: bytes) -> Header:
     if len(head) < _HEADER.size or not is_qcow2(head):
         raise NotQcow2Error("it is no qcow2 image")
     fields = _HEADER.unpack_from(head)
-    _, version, at, length, cluster_bits, size, crypt, l1_size, _, _, _, _, _ = fields
+    _, version, at, length, cluster_bits, size, crypt, l1_size, _, _, _, snapshots, _ = fields
     if version not in (2, 3):
         raise NotQcow2Error(f"qcow2 has no version {version}")
     if not 9 <= cluster_bits <= 21:
@@ -76,6 +77,7 @@ def read(head: bytes) -> Header:
         crypt != 0,
         bool(incompatible & EXTERNAL_DATA),
         bool(incompatible & CORRUPT),
+        snapshots,
     )
 
 

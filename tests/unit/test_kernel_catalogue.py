@@ -268,8 +268,8 @@ def test_a_package_is_looked_into(project: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-b", "/etc/passwd", "-F", "raw"], "lies on a backing file"),
-        (["-o", "data_file=other.raw"], "has its data in another file"),
+        (["-b", "/etc/passwd", "-F", "raw"], "stands on another file"),
+        (["-o", "data_file=other.raw"], "keeps its data in another file"),
     ],
 )
 def test_an_image_that_names_other_files_is_not_opened(options: list[str], said: str, project: Path) -> None:

@@ -131,7 +131,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"not consistent|belong to nothing|cannot be read"):
         existing.check(existing.look(image), tmp_path / "log")
     image.write_bytes(b"")
-    _refused(image, "it has 0 bytes")
+    _refused(image, "is empty")
     _refused(tmp_path / "absent", "No such file")
     _refused(tmp_path, "no regular file")
 

@@ -1,0 +1,127 @@
+"""What is given as a disk image and is neither raw nor qcow2, or does not start on a BIOS: told from its first bytes.
+
+No tool opens such a file: several of these formats name other files of the host (a vmdk its extents, a vhdx its
+parent), and qemu-img follows them. Whoever trusts the file converts it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import struct
+from pathlib import Path
+from uuid import UUID
+
+from roost.errors import ImageError
+from roost.recipe.words import shown
+
+SECTOR = 512
+#: Bytes from the start of a disk that hold its boot code and partition table: GPT has 128 entries, from sector 2.
+TABLE = 34 * SECTOR
+_SIGNATURE = b"\x55\xaa"
+#: Offset, bytes, name, and qemu-img's name of the format (qemu-img(1), "Supported image file formats").
+_FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"KDMV", "vmdk", "vmdk"),
+    (0, b"COWD", "vmdk", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk", "vmdk"),
+    (0, b"conectix", "vhd", "vpc"),
+    (0, b"vhdxfile", "vhdx", "vhdx"),
+    (64, b"\x7f\x10\xda\xbe", "vdi", "vdi"),
+    (0, b"QED\0", "qed", "qed"),
+    (0, b"WithoutFreeSpace", "Parallels", "parallels"),
+    (0, b"WithouFreSpacExt", "Parallels", "parallels"),
+    (0, b"QFI\xfb\0\0\0\x01", "qcow (version 1)", "qcow"),
+)
+_PACKED: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b", "gzip", "gzip -d"),
+    (b"\xfd7zXZ\0", "xz", "xz -d"),
+    (b"BZh", "bzip2", "bzip2 -d"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
+    (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z", "7z x"),
+)
+_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    (
+        257,
+        b"ustar",
+        "a tar archive",
+        "name a root tree as os.tarball; of an .ova, unpack it and convert the .vmdk in it",
+    ),
+    (0, b"hsqs", "a squashfs image", "unpack it (unsquashfs) and name the directory as os.tree"),
+    (0, b"LUKS\xba\xbe", "encrypted (LUKS)", "an execution point has no key to it: decrypt it, or use another image"),
+    (0, b"<!DOCTYPE", "a web page", "fetch the image itself"),
+    (0, b"<html", "a web page", "fetch the image itself"),
+    (0, b"!<arch>\n", "a Debian package or an ar archive", "use a disk image"),
+)
+_ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+_BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
+_MBR_ESP, _MBR_GPT = 0xEF, 0xEE
+
+
+def refused(image: Path, head: bytes, tail: bytes) -> ImageError | None:
+    """Return why a file is not a raw disk, None if it may be one.
+
+    `head` are its first 64 KiB, `tail` is its last sector.
+    """
+    if not head:
+        return ImageError(f"{shown(image.name)} is empty", hint="fetch or copy it again")
+    found = _iso(image, head) or _format(image, head, tail)
+    if found is not None:
+        return found
+    # A disk that starts on a BIOS has boot code of its own here, and may begin with any bytes.
+    return None if head[510:512] == _SIGNATURE else _packed(image, head) or _other(image, head)
+
+
+def _iso(image: Path, head: bytes) -> ImageError | None:
+    if head[32769:32774] != b"CD001":
+        return None
+    return ImageError(
+        f"{shown(image.name)} is an ISO image, not a disk with an installed system",
+        hint="install from it into a disk, or use the distribution's cloud image",
+    )
+
+
+def _format(image: Path, head: bytes, tail: bytes) -> ImageError | None:
+    found = next((one[2:] for one in _FORMATS if head.startswith(one[1], one[0])), None)
+    if found is None and tail.startswith(b"conectix"):
+        found = ("vhd (fixed size)", "vpc")
+    if found is None:
+        return None
+    new = shlex.quote(image.with_suffix(".qcow2").name)
+    hint = f"convert it: qemu-img convert -f {found[1]} -O qcow2 {shlex.quote(image.name)} {new}"
+    return ImageError(f"{shown(image.name)} is a {found[0]} image; raw and qcow2 are taken", hint=shown(hint, 300))
+
+
+def _packed(image: Path, head: bytes) -> ImageError | None:
+    for magic, kind, tool in _PACKED:
+        if head.startswith(magic):
+            hint = f"unpack it first: {tool} {shlex.quote(image.name)}"
+            return ImageError(f"{shown(image.name)} is packed with {kind}", hint=shown(hint, 300))
+    return None
+
+
+def _other(image: Path, head: bytes) -> ImageError | None:
+    for offset, magic, what, hint in _OTHERS:
+        if head.startswith(magic, offset):
+            return ImageError(f"{shown(image.name)} is {what}, not a disk image", hint=hint)
+    return None
+
+
+def uefi_only(head: bytes) -> bool:
+    """Return whether a disk starts on UEFI and not on a BIOS; `head` are its first `TABLE` bytes as a guest sees them.
+
+    It has an EFI system partition, no boot code in its first sector and, with GPT, no BIOS boot partition.
+    """
+    if len(head) < SECTOR or head[510:512] != _SIGNATURE or any(head[:440]):
+        return False
+    kinds = {head[446 + 16 * number + 4] for number in range(4)}
+    if _MBR_GPT not in kinds:
+        return _MBR_ESP in kinds
+    if len(head) < 2 * SECTOR or head[SECTOR : SECTOR + 8] != b"EFI PART":
+        return False
+    start, count, width = struct.unpack_from("<QII", head, SECTOR + 72)
+    if not 128 <= width <= 4096 or start > TABLE // SECTOR:
+        return False
+    places = (start * SECTOR + number * width for number in range(min(count, 128)))
+    types = {UUID(bytes_le=head[at : at + 16]) for at in places if at + 16 <= len(head)}
+    return _ESP in types and _BIOS_BOOT not in types
