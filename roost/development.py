@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from roost.errors import UsageError
+from roost.errors import HostError, UsageError
 from roost.host.paths import project_root
 
 
 def _run(argv: Sequence[str]) -> bool:
     # Not the product's door: these tools write to the developer's terminal and have no deadline of ours.
+    if importlib.util.find_spec(argv[0]) is None:
+        raise HostError(f"{argv[0]} is not installed", hint="`./inv test` of a checkout installs the developers' tools")
     sys.stderr.write(f"roost: {' '.join(argv)}\n")
     return subprocess.run([sys.executable, "-m", *argv], cwd=_checkout(), check=False).returncode == 0
 

@@ -1,4 +1,4 @@
-"""Further repositories: keys told from what is none, sources for apt, verified by apt's own gpgv; snapshots."""
+"""Further repositories: keys told from what is none, sources for apt, verified by apt's own gpgv or sqv; snapshots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from roost.cache import Cache
 from roost.errors import HostError, ImageError, RoostError, ToolError, UsageError
 from roost.events import Silent
-from roost.host import namespace
+from roost.host import namespace, process
 from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
@@ -84,12 +84,17 @@ def test_armor_goes_both_ways(data: bytes) -> None:
     assert openpgp.dearmored(openpgp.armored(b"\x80" + data).encode()) == b"\x80" + data
 
 
-def test_gpgv_takes_our_armor_and_the_tests_signature(tmp_path: Path) -> None:
+def test_apts_verifier_takes_our_armor_and_the_tests_signature(tmp_path: Path) -> None:
     (tmp_path / "key.asc").write_text(openpgp.armored(KEY.binary))
     (tmp_path / "key.gpg").write_bytes(openpgp.dearmored((tmp_path / "key.asc").read_bytes()))
     package(tmp_path, "hello", {"/opt/hello": "x"})
     publish(tmp_path, KEY)
-    argv = ["gpgv", "--keyring", str(tmp_path / "key.gpg"), str(tmp_path / "InRelease")]
+    if process.which("gpgv") is not None:
+        argv = ["gpgv", "--keyring", str(tmp_path / "key.gpg"), str(tmp_path / "InRelease")]
+    else:
+        # Debian 13's apt brings this one.
+        argv = ["sqv", "--keyring", str(tmp_path / "key.gpg"), f"--output={tmp_path}/out", "--cleartext"]
+        argv.append(str(tmp_path / "InRelease"))
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 

@@ -117,6 +117,8 @@ def test_the_witness_sees_each_thing_that_is_left(name: str, tmp_path: Path) -> 
     sealing.seal([], [], root)
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The sealed one may be read-only.
+    path.unlink(missing_ok=True)
     path.write_text({**IDENTITY, **TRACES}[name])
     found = witness(root, submitting.recipe())
     unimportant = {"home/me/.cache/x/y", "var/cache/apt/pkgcache.bin", "tmp/x", "run/lock/x",

@@ -1,0 +1,125 @@
+"""The wrapper `inv`: what it installs for which task, and what it says meanwhile; with a fake venv, no pip, no apt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+#: Says what it is called with; `-m pip` takes its time, and fails if asked to.
+PYTHON = """\
+#!/bin/sh
+echo "$*" >>"$CALLS"
+[ "$3" != pip ] && [ "$2" != pip ] || { echo "Collecting the moon"; sleep "${TAKES:-0}"; exit "${FAILS:-0}"; }
+"""
+
+
+class Clone:
+    """A clone whose .venv has the base set, as `inv` leaves it."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.stamp = top / ".venv/.roost-ready"
+        self.stamp.mkdir(parents=True)
+        (top / ".venv/bin").mkdir()
+        (top / ".venv/lib" / Path("/usr/bin/python3").resolve().name).mkdir(parents=True)
+        (top / ".venv/bin/python").write_text(PYTHON)
+        (top / ".venv/bin/python").chmod(0o755)
+        for name in ("inv", "pyproject.toml"):
+            shutil.copy(PROJECT / name, top / name)
+            shutil.copy(PROJECT / name, self.stamp / name)
+        (self.stamp / "place").write_text(f"{top}\n")
+
+    def run(self, *argv: str, code: int = 0, **more: str) -> tuple[list[str], str]:
+        """Return the calls of the venv's python, and what was said."""
+        calls = self.top / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            [str(self.top / "inv"), *argv],
+            env={**os.environ, "CALLS": str(calls), **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return calls.read_text().splitlines(), done.stderr
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path.resolve())
+
+
+def test_when_all_is_there_the_task_runs_and_nothing_is_said(clone: Clone) -> None:
+    assert clone.run("build", "smoke") == (["-P -m roost build smoke"], "")
+
+
+@pytest.mark.parametrize("task", ["test", "check-code"])
+def test_the_tools_of_developers_come_with_their_tasks(clone: Clone, task: str) -> None:
+    calls, _ = clone.run("build", "test")
+    assert calls == ["-P -m roost build test"]
+    calls, said = clone.run(task)
+    assert calls[0].startswith("-m pip install") and calls[0].endswith(f"{clone.top}[dev]")
+    assert calls[1] == f"-P -m roost {task}"
+    assert "tools of developers" in said
+    assert clone.run(task) == ([f"-P -m roost {task}"], "")
+    assert clone.run("build", "smoke") == (["-P -m roost build smoke"], "")
+
+
+def test_an_older_inv_left_no_place_and_is_kept(clone: Clone) -> None:
+    (clone.stamp / "place").unlink()
+    (clone.stamp / "inv").unlink()
+    marker = clone.top / ".venv/marker"
+    marker.touch()
+    fake = clone.top / "bin"
+    fake.mkdir()
+    (fake / "dpkg-query").write_text("#!/bin/sh\nprintf installed\n")
+    (fake / "dpkg-query").chmod(0o755)
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt-get here")
+    calls, _ = clone.run("recipes", PATH=f"{fake}:{os.environ['PATH']}")
+    assert calls == ["-P -m roost recipes"]
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("change", ["pyproject", "moved"])
+def test_what_changed_is_installed_over_what_is_there(clone: Clone, change: str) -> None:
+    if change == "pyproject":
+        (clone.top / "pyproject.toml").write_text("# another\n")
+    else:
+        (clone.stamp / "place").write_text("/somewhere/else\n")
+    calls, _ = clone.run("recipes")
+    assert [call.split()[-1] for call in calls] == [str(clone.top), "recipes"]
+    assert clone.run("recipes") == (["-P -m roost recipes"], "")
+
+
+def test_a_failure_says_so_and_is_tried_again(clone: Clone) -> None:
+    (clone.top / "pyproject.toml").write_text("# another\n")
+    calls, said = clone.run("recipes", code=3, FAILS="7")
+    assert len(calls) == 1
+    assert "Collecting the moon" in said and "pip install failed (status 7)" in said
+    calls, _ = clone.run("recipes")
+    assert len(calls) == 2
+
+
+def test_it_is_not_silent_for_long(clone: Clone) -> None:
+    (clone.top / "pyproject.toml").write_text("# another\n")
+    _, said = clone.run("recipes", TAKES="11.5")
+    assert "inv: pip install, 10 s: Collecting the moon\n" in said
+
+
+def test_a_clone_of_somebody_else(clone: Clone) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    (clone.top / "pyproject.toml").write_text("# another\n")
+    clone.top.chmod(0o555)
+    try:
+        _, said = clone.run("recipes", code=3)
+    finally:
+        clone.top.chmod(0o755)
+    assert "cannot write to" in said
