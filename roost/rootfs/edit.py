@@ -24,11 +24,12 @@ from roost.recipe.customise import User
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
-from roost.rootfs import accounts, apply, bootconfig, found, mounts, overlay, passwords, sealing
+from roost.rootfs import accounts, apply, bootconfig, found, mounts, overlay, passwords, sealing, ties
 from roost.rootfs.found import System
 from roost.rootfs.fstab import fstab
 from roost.rootfs.inside import Inside
 from roost.rootfs.overlay import Item
+from roost.rootfs.ties import Machine, Places
 
 #: The host, as libguestfs' appliance sees it (guestfs(3), guestfs_set_network).
 _HOST = "169.254.2.2"
@@ -107,6 +108,7 @@ class Editor:
         self.needed()
         self.console(kernel)
         self.seal(init)
+        self.ties()
         uuid = self.guest.blkid(self.system.root.device).get("UUID")
         for part in self.system.parts:
             try:
@@ -383,6 +385,35 @@ class Editor:
             self.notes.append(
                 f"the kernel had no console on the serial line: console=ttyS0 is in {', '.join(changed)} now"
             )
+
+    def ties(self) -> None:
+        """Take out what ties the image to another machine where that is safe and the image is sealed; note the rest."""
+        kept = [entry.path for entry in self.recipe.files]
+        mac = self.recipe.machine.mac
+        machine = Machine(
+            network=self.recipe.machine.network != "none",
+            mac=mac if mac != "auto" else None,
+            seeded=self.recipe.cloud_init is not None,
+        )
+        places = Places(lambda directory: self.guest.names(self.inside.resolve(directory, last=True)), self._small)
+        if self.recipe.seal:
+            for path, text, note in list(ties.untie(places, machine, kept)):
+                self.write(path, text)
+                self.notes.append(note)
+        self.notes += ties.look(places, machine, kept)
+        config = self._small("/etc/selinux/config") or ""
+        if re.search(r"^\s*SELINUX\s*=\s*enforcing\b", config, re.MULTILINE):
+            self.notes.append(
+                "/etc/selinux/config: SELinux is enforcing, and what roost adds has no labels. Label it in a `run`"
+                " command (setfiles, of policycoreutils), or let SELinux only warn: kernel: {parameters: [enforcing=0]}"
+            )
+
+    def _small(self, path: str) -> str | None:
+        """Return the text of a file of configuration, None when there is none or it is far too large to be one."""
+        seen = self.guest.stat(path)
+        if seen is None or not stat.S_ISREG(seen.mode) or seen.size > ties.MOST_BYTES:
+            return None
+        return self.guest.read(path, seen.size).decode("utf-8", "surrogateescape")
 
     def seal(self, init: str) -> None:
         """Take identity and traces out, unless the recipe says not to; as `sealing.seal` does in a tree."""
