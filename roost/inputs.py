@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from roost.host import namespace, paths, process
+from roost.host import files, jsontext, namespace, paths, process
 from roost.recipe.model import Recipe
 from roost.rootfs import passwords
 from roost.staging import write_atomically
@@ -48,7 +48,7 @@ def digest(value: object) -> str:
 
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file's bytes, as hexadecimal."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -92,7 +92,7 @@ def large_digest(path: Path) -> str:
     state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev]
     note = paths.cache_root() / "digests" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        known = json.loads(note.read_text())
+        known = jsontext.read(note)
         if known["state"] == state:
             return str(known["sha256"])
     found = file_digest(path)
@@ -107,10 +107,10 @@ def _walk(path: Path) -> Iterator[Path]:
     if path.is_symlink() or not path.is_dir():
         yield path
         return
-    for folder, folders, files in os.walk(path):
+    for folder, folders, names in os.walk(path):
         folders.sort()
         yield Path(folder)
-        yield from (Path(folder, name) for name in sorted(files))
+        yield from (Path(folder, name) for name in sorted(names))
 
 
 def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:

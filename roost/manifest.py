@@ -13,11 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 import roost
 from roost.errors import ImageError
+from roost.host import files, jsontext
 
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
+#: Bytes that a manifest has at most: it lists packages, not files of the tree.
+SIZE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: s
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file, as hexadecimal; holes are read as zeros."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -95,7 +100,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 def read(folder: Path) -> Manifest | None:
     """Return the manifest of a build folder, or None when there is none or another roost wrote it."""
     try:
-        return parse((folder / NAME).read_bytes())
+        return parse(files.read_bytes(folder / NAME, SIZE))
     except OSError:
         return None
 
@@ -103,9 +108,9 @@ def read(folder: Path) -> Manifest | None:
 def parse(data: bytes) -> Manifest | None:
     """Return what the bytes of a manifest.json say, or None when this roost did not write them."""
     try:
-        said = json.loads(data)
-        files = tuple(BuiltFile(**file) for file in said.pop("files"))
-        return Manifest(files=files, **said)
+        said = jsontext.loads(data)
+        unknown = said.keys() - Manifest.__dataclass_fields__.keys()
+        return None if unknown else TypeAdapter(Manifest).validate_python(said)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

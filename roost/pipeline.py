@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from roost import inputs, manifest, staging
 from roost.errors import ImageError, RecipeError, RoostError, UsageError
 from roost.events import Events, Stages
-from roost.host import lease, paths
+from roost.host import jsontext, lease, paths
 from roost.host import output as writing
 from roost.manifest import BuiltFile, Manifest
 from roost.recipe import loader
@@ -146,7 +145,7 @@ def _state(name: str) -> str:
 def _booted(folder: Path, record: Manifest) -> bool:
     """Return whether the folder's verdict is a pass of exactly the files that the build left."""
     try:
-        verdict = json.loads((folder / "boot" / "kvm.json").read_text())
+        verdict = jsontext.read(folder / "boot" / "kvm.json")
         built = {file.name: file.sha256 for file in record.files}
         return verdict["passed"] is True and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
     except (OSError, ValueError, KeyError, TypeError):

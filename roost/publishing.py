@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from roost.boot import seal
 from roost.condor import emit
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
+from roost.host import jsontext, paths
 from roost.host import output as writing
-from roost.host import paths
 from roost.manifest import Manifest
 from roost.publish import describe, gate, layout, release, signature, upload
 from roost.publish import verify as verification
@@ -127,7 +126,7 @@ def _boot_what_is_not(name: str, loaded: Loaded, folder: Path, events: Events, *
 
 def _accelerator(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / "boot" / "kvm.json").read_text())["accelerator"])
+        return str(jsontext.read(folder / "boot" / "kvm.json")["accelerator"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -202,7 +201,7 @@ def _manifest_sum(folder: Path) -> str:
 def is_published(folder: Path, record: Manifest) -> bool:
     """Return whether this build, exactly as it stands, was published from here."""
     try:
-        said = json.loads((folder / RECORD).read_text())
+        said = jsontext.read(folder / RECORD)
         return bool(record.files) and said["manifest"] == _manifest_sum(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -235,7 +234,8 @@ def published_description(
     if hypervisor not in {None, "kvm", "xen"}:
         raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else recipe.hypervisors[0]
-    remark = dict(found.raw.get("remarks") or {}).get(chosen)
+    remarks = found.raw.get("remarks")
+    remark = remarks.get(chosen) if isinstance(remarks, dict) else None
     text = describe.submit_description(
         recipe,
         chosen,
@@ -312,7 +312,7 @@ def _recipe(target: Target, found: Release) -> Recipe:
     if entry is None or data is None or layout.sha256(data) != entry.sha256:
         raise ImageError(f"{found.folder}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
     try:
-        return Recipe.model_validate(json.loads(data)["recipe"])
+        return Recipe.model_validate(jsontext.loads(data)["recipe"])
     except (ValueError, KeyError, TypeError) as error:
         raise ImageError(f"{entry.path} has no recipe that this roost reads: {error}") from error
     except RecipeError as error:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from roost.boot.console import Console
 from roost.errors import HostError, UsageError
 from roost.events import Events
-from roost.host import paths, process
+from roost.host import jsontext, paths, process
 from roost.staging import write_atomically
 
 State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kernel", "no-qemu"]
@@ -327,7 +327,7 @@ def _memory(kind: str, program: str, device: Path) -> Path:
 
 def _recall(memory: Path) -> dict[str, Any] | None:
     try:
-        known = json.loads(memory.read_bytes())
+        known = jsontext.read(memory)
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) else None

@@ -17,7 +17,7 @@ from typing import Any
 
 from roost.boot.verdict import FileSystem
 from roost.errors import RoostError
-from roost.host import process
+from roost.host import jsontext, process
 
 SECTOR = 512
 #: Bytes of a disk's or partition's beginning that hold every superblock looked at (btrfs' is at 64 KiB).
@@ -139,7 +139,7 @@ class StoppedDisk:
         )
         if done.returncode != 0:
             return []
-        table = json.loads(done.stdout)["partitiontable"]
+        table = jsontext.loads(done.stdout)["partitiontable"]
         sector = int(table.get("sectorsize", SECTOR))
         found = []
         for entry in table.get("partitions", []):
@@ -157,7 +157,7 @@ class StoppedDisk:
             cwd=self.folder,
             what=f"cannot read {self.name} after the stop",
         )
-        self.virtual = int(json.loads(done.stdout)["virtual-size"])
+        self.virtual = int(jsontext.loads(done.stdout)["virtual-size"])
         return self.virtual
 
     def _extract(self, offset: int, size: int, name: str) -> Path:

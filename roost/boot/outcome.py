@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from roost.boot.console import clean
 from roost.boot.evidence import CONTENT, READABLE, FoundFile, StoppedDisk, place_of
 from roost.boot.verdict import Evidence
 from roost.errors import RoostError
+from roost.host import jsontext
 from roost.recipe.model import Recipe
 
 #: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
@@ -141,7 +141,7 @@ def any_status(disks: Sequence[StoppedDisk], started_at: float) -> tuple[Mapping
 def parse_status(content: bytes) -> Mapping[str, Any] | None:
     """Return status.json as a mapping; None for what is none."""
     try:
-        status = json.loads(content.decode("utf-8", "replace"))
+        status = jsontext.loads(content.decode("utf-8", "replace"))
     except ValueError:
         return None
     return status if isinstance(status, dict) else None

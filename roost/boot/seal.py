@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from roost import inputs
-from roost.host import paths
+from roost.host import files, jsontext, paths
 from roost.staging import write_atomically
 
 KEY = "verdict.key"
@@ -62,7 +62,7 @@ def opened(folder: Path, hypervisor: str) -> Sealed | str:
     """Return what the seal of a verdict says, or what is wrong with it; all it covers is as the boot left it."""
     path = seal_path(folder, hypervisor)
     try:
-        data = json.loads(path.read_text())
+        data = jsontext.read(path)
         said = data.pop("hmac")
         made_here = hmac.compare_digest(str(said), _hmac(_key(create=False), data))
         found = Sealed({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
@@ -98,7 +98,7 @@ def missing(folder: Path, hypervisor: str) -> bool:
     if not all(path.exists() for path in needed):
         return True
     try:
-        return bool(json.loads(seal_path(folder, hypervisor).read_text())["code"] != inputs.code())
+        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != inputs.code())
     except (OSError, ValueError, KeyError, TypeError):
         # One of an older roost has no such word. What else is wrong with it, the gate says.
         return True
@@ -112,7 +112,7 @@ def _user() -> str:
 
 
 def _sum(path: Path) -> str:
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -136,7 +136,7 @@ def _key(*, create: bool) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)
         partial.unlink()
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         status = os.fstat(file.fileno())
         key = file.read()
     if status.st_mode & 0o077 or status.st_uid != os.geteuid():

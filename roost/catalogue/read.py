@@ -15,6 +15,7 @@ from typing import Any
 from roost.boot.console import LINE, clean
 from roost.errors import ImageError, RecipeError
 from roost.events import Events
+from roost.host import jsontext
 from roost.publish import layout, signature, verify
 from roost.publish.layout import Release, ReleaseFile
 from roost.publish.release import IMAGE_ROLES
@@ -297,7 +298,7 @@ def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
 
 def _parsed(data: bytes | None) -> Mapping[str, Any]:
     try:
-        return _mapping(json.loads(data or b""))
+        return _mapping(jsontext.loads(data or b""))
     except (ValueError, RecursionError):
         return {}
 

@@ -6,7 +6,6 @@ the image as what they say only when its header names no other file to open.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from roost.condor.rules.model import Effect, Finding, Severity, shown
 from roost.condor.rules.view import JobView, Transfer
 from roost.condor.vm_disk import Item
 from roost.errors import Location, RoostError
-from roost.host import process
+from roost.host import files, jsontext, process
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -119,7 +118,7 @@ def _path_of(view: JobView, item: Item, home: Path) -> Path | None:
 def inspect(path: Path) -> Image:
     """Return what the file is, from its own bytes and from qemu-img; raises OSError when it cannot be read."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         head = file.read(112)
         file.seek(0)
         signature = file.read(68)[64:68]
@@ -157,7 +156,7 @@ def _asked(path: Path, image: Image) -> Image:
     argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path.absolute())]
     try:
         told = process.run(argv, deadline=_SECONDS, capture=True)
-        info = json.loads(told.text)
+        info = jsontext.loads(told.text)
     except (RoostError, ValueError) as error:
         words = error.tail.strip() if isinstance(error, RoostError) and error.tail else str(error)
         return replace(image, unopened=words.splitlines()[-1][:200] if words else "qemu-img failed")

@@ -15,6 +15,7 @@ from roost.condor.rules.machine import mebibytes
 from roost.condor.rules.view import JobView
 from roost.condor.submit_macros import Expander
 from roost.errors import ImageError, Location, UsageError
+from roost.host import files
 
 _NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user"}
 
@@ -26,13 +27,13 @@ def virtual_machine(path: Path) -> VirtualMachine:
     `inv lint` says all that is wrong with it.
     """
     try:
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = files.read_bytes(path).decode("utf-8", "replace")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
     def included(name: str) -> str | None:
         try:
-            return (path.parent / name).read_text(errors="replace")
+            return files.read_text(path.parent / name, errors="replace")
         except OSError:
             return None
 

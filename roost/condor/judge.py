@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import RoostError
-from roost.host import process
+from roost.host import jsontext, process
 
 SECONDS = 30.0
 
@@ -97,7 +97,7 @@ def _wheel(text: str, folder: Path) -> Verdict:
             check=False,
             cwd=folder,
         )
-        answer = json.loads(done.text.splitlines()[-1])
+        answer = jsontext.loads(done.text.splitlines()[-1])
     except (RoostError, ValueError, IndexError) as error:
         return Verdict(name, None, f"condor_submit's parser gave no answer: {error}")
     line = re.search(r"(?i)line (\d+)", answer["message"])

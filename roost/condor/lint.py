@@ -19,6 +19,7 @@ from roost.condor.rules.model import shown
 from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_UNDEFINED, REMARKS
 from roost.condor.submit_macros import Assignment, Expander
 from roost.errors import Location, UsageError
+from roost.host import files as host_files
 
 #: So many rows of a queue statement are judged; a mistake in the description itself shows in the first.
 MAX_JOBS = 50
@@ -85,7 +86,7 @@ def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
     """
     path = Path(path)
     try:
-        text = decode(path.read_bytes())
+        text = decode(host_files.read_bytes(path))
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="give the path of a submit description"
@@ -155,7 +156,7 @@ def _reader(folder: Path | None) -> Callable[[str], str | None]:
         try:
             path = folder / name
             # Not a device or a pipe, which would block.
-            return decode(path.read_bytes()) if path.is_file() and path.stat().st_size < 1 << 24 else None
+            return decode(host_files.read_bytes(path))
         except (OSError, ValueError):
             return None
 

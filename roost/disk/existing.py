@@ -17,7 +17,7 @@ from roost import manifest
 from roost.disk import foreign, qcow2_header, qemu_img
 from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import process
+from roost.host import files, process
 from roost.recipe.model import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -86,7 +86,7 @@ def _head(image: Path) -> bytes:
     try:
         if not stat.S_ISREG(image.stat().st_mode):
             raise ImageError(f"{image} is no regular file")
-        with image.open("rb") as file:
+        with files.open_regular(image) as file:
             return file.read(qcow2_header.HEAD)
     except OSError as error:
         raise ImageError(f"{image} cannot be read: {error.strerror}") from error

@@ -5,14 +5,13 @@ An untrusted file that is probed can name other files of the host as its backing
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import process
+from roost.host import jsontext, process
 from roost.recipe.model import DiskFormat
 
 DEADLINE = 3600
@@ -76,7 +75,7 @@ def info(image: Path, format: DiskFormat) -> ImageInfo:
     )
     if done.returncode != 0:
         raise ImageError(f"{image.name} cannot be read as {format}", hint="is it complete, and of that format?")
-    return parse_info(json.loads(done.stdout), image.stat())
+    return parse_info(jsontext.loads(done.stdout), image.stat())
 
 
 def parse_info(data: dict[str, Any], status: os.stat_result) -> ImageInfo:

@@ -6,11 +6,11 @@ so are all bases while there is one: it may stand on any of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from roost.errors import ImageError
+from roost.host import jsontext
 from roost.publish import claim, layout, verify
 from roost.publish.layout import Release
 from roost.publish.target import Target
@@ -150,7 +150,7 @@ def look(target: Target, name: str, version: str) -> Listed | None:
 def latest_of(target: Target, name: str) -> str:
     """Return the version that an image's latest.json names, or nothing."""
     try:
-        said = json.loads(target.read(f"{name}/{layout.LATEST}") or b"")
+        said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
         return str(said["version"])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 import sys
@@ -56,7 +57,7 @@ def _require_regular(mode: int, path: Path) -> None:
         raise UnfitFileError(errno.EINVAL, f"{kind(mode)}, not a file", str(path))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Return a regular file opened for reading; links are followed. Never waits.
 
     Raises `OSError`: `UnfitFileError` for a FIFO, a device or a socket, `IsADirectoryError` for a directory.
@@ -65,7 +66,7 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _require_regular(os.fstat(descriptor).st_mode, path)
-        return cast(BinaryIO, os.fdopen(descriptor, "rb"))
+        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
@@ -105,7 +106,7 @@ def read_stream(stream: BinaryIO, limit: int, name: str) -> bytes:
 def read_bytes(path: Path, limit: int = TEXT) -> bytes:
     """Return the content of a regular file of at most `limit` bytes; raise `OSError` (see `open_regular`)."""
     with open_regular(path) as file:
-        return read_stream(file, limit, str(path))
+        return read_stream(cast(BinaryIO, file), limit, str(path))
 
 
 def read_text(path: Path, limit: int = TEXT, *, errors: str = "strict") -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from roost.boot.evidence import Area, StoppedDisk
 from roost.errors import ImageError
-from roost.host import process
+from roost.host import jsontext, process
 from roost.iodisk.ext_check import LIMITS, check
 from roost.iodisk.vfat_files import check_vfat
 
@@ -150,7 +150,7 @@ def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, .
     if done.returncode == 0:
         return ()
     try:
-        told = json.loads(done.text)
+        told = jsontext.loads(done.text)
         errors, leaks = int(told.get("corruptions", 0)), int(told.get("leaks", 0))
     except (ValueError, TypeError, AttributeError):
         errors, leaks = 0, 0

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from roost.errors import Location, Problem, RecipeError
+from roost.host import files
 from roost.recipe.base import Line, Model
 from roost.recipe.loader import display
 from roost.recipe.messages import message
@@ -94,7 +95,7 @@ def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
     """Return a kernel by name; raise `RecipeError` for an unknown one (at `where`) or with all mistakes in it."""
     path = project / "kernels" / f"{name}.yaml"
     try:
-        data = path.read_bytes()
+        data = files.read_bytes(path)
     except FileNotFoundError as error:
         known = names(project)
         close = difflib.get_close_matches(name, known, 1)

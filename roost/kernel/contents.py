@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from roost.host import files
 from roost.host.decompress import CorruptError, compression, unpack
 from roost.kernel import cpio
 from roost.kernel.drivers import module_name
@@ -46,7 +47,7 @@ def read(path: Path) -> Initrd:
     modules, releases = set(), set()
     magic: str | None = None
     count = 0
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         for entry in cpio.entries(file):
             count += 1
             if folder := _RELEASE.match(entry.name):
@@ -60,7 +61,7 @@ def read(path: Path) -> Initrd:
 
 def built_for(path: Path) -> str | None:
     """Return the release of the kernel that the module at `path` was built for."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         return vermagic(file.read(_LIMIT))
 
 

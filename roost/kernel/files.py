@@ -19,7 +19,7 @@ from typing import IO, cast
 from roost.cache import Cache
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import bounded, download, namespace, process, rooted
+from roost.host import bounded, download, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, Source, Unpacked, compression
 from roost.kernel import bzimage, facts, initrd
 from roost.kernel.catalogue import KernelSpec
@@ -193,7 +193,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, epoc
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Yield a tar, plain or packed in any way that kernels are."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         head = file.read(16)
         file.seek(0)
         stream = Source(Unpacked(Source(file))) if compression(head) else Source(file)

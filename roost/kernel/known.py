@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.cache import Cache
+from roost.host import jsontext
 from roost.kernel import contents
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.contents import Initrd
@@ -53,7 +54,7 @@ def remember(cache: Cache, spec: KernelSpec, suite: str | None, facts: Facts, so
 def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Known | None:
     """Return what was noted last, or None."""
     try:
-        record = json.loads(_path(cache, spec, suite).read_text())
+        record = jsontext.read(_path(cache, spec, suite))
         return Known(suite, Facts.from_json(record["facts"]), str(record["source"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -65,7 +66,7 @@ def initrd(cache: Cache, path: Path) -> Initrd:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     record = cache.root / FOLDER / f"initrd-{digest}.json"
     try:
-        return Initrd.from_json(json.loads(record.read_text()))
+        return Initrd.from_json(jsontext.read(record))
     except (OSError, ValueError, KeyError, TypeError):
         found = contents.read(path)
     with contextlib.suppress(OSError):

@@ -8,7 +8,6 @@ lives, and waits or is told to say so (`--take-over`). `inv gc` claims what it r
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from roost.errors import HostError, ImageError
 from roost.events import Events
+from roost.host import jsontext
 from roost.publish import layout
 from roost.publish.target import Target
 
@@ -71,7 +71,7 @@ def _own(release_sha256: str, files: Sequence[str]) -> dict[str, Any]:
 def parsed(claim: bytes) -> Mapping[str, Any]:
     """Return what a claim says; nothing for what nobody wrote: a claim appears whole."""
     try:
-        said = json.loads(claim)
+        said = jsontext.loads(claim)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}

@@ -9,7 +9,6 @@ that were examined are those that go on.
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 from roost import inputs, manifest, submission
 from roost.boot import seal
 from roost.errors import ImageError, RoostError
+from roost.host import files, jsontext
 from roost.manifest import Manifest
 from roost.publish import layout
 from roost.recipe.loader import Loaded
@@ -27,6 +27,9 @@ from roost.recipe.model import Hypervisor
 
 #: Clocks of one host are set by so much without anything being wrong.
 CLOCK = timedelta(minutes=5)
+
+#: Bytes of one file of a boot that are published: a console, a picture, a report.
+_MOST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def examine(
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return files.read_bytes(path, _MOST)
     except OSError:
         return None
 
@@ -170,7 +173,7 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Ite
         try:
             # Rendering judges it too: what the lint calls an error is raised here.
             wanted = submission.describe(loaded, record.files, hypervisor, folder)
-            if (folder / file).read_text() != wanted:
+            if files.read_text(folder / file) != wanted:
                 yield f"{file} is not the description of this image"
         except RoostError as error:
             yield f"{file}: {error.problem.what}"
@@ -203,12 +206,12 @@ def _tested(
     try:
         if sealed.files[manifest.NAME] != written:
             raise _refused(name, f"{manifest.NAME} was changed after the boot", f"inv boot {name}")
-        read = {one: (folder / one).read_bytes() for one in sealed.files if one.startswith("boot/")}
+        read = {one: files.read_bytes(folder / one, _MOST) for one in sealed.files if one.startswith("boot/")}
         for one, data in read.items():
             if layout.sha256(data) != sealed.files[one]:
                 raise _refused(name, f"{one} was changed after the boot", f"inv boot {name}")
         evidence |= read
-        verdict = json.loads(read[f"boot/{hypervisor}.json"])
+        verdict = jsontext.loads(read[f"boot/{hypervisor}.json"])
         for reason in _contradictions(loaded, record, hypervisor, verdict, now):
             raise _refused(name, reason, f"inv boot {name}")
         common: dict[str, Any] = {

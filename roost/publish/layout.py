@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from roost.errors import ImageError, UsageError
+from roost.host import jsontext
 
 RELEASE = "release.json"
 LATEST = "latest.json"
@@ -138,7 +139,7 @@ class Release:
 def parse_release(data: bytes, where: str) -> Release:
     """Return what release.json says; raise `ImageError` when it is none."""
     try:
-        raw = json.loads(data)
+        raw = jsontext.loads(data)
         files = tuple(
             ReleaseFile(
                 str(entry["name"]),

@@ -6,7 +6,6 @@ same bytes again, so a publication that was killed goes on where it was.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 from roost import inputs
 from roost.condor import emit
-from roost.host import paths
+from roost.host import jsontext, paths
 from roost.publish import describe, gate, layout, provenance
 from roost.publish.gate import Passed
 from roost.publish.layout import ReleaseFile
@@ -233,7 +232,7 @@ def _evidence(passed: Passed, prefix: str) -> list[Item]:
         name, console = f"boot/{one.hypervisor}.json", f"boot/{one.hypervisor}/serial.log"
         if name not in passed.evidence:
             continue
-        said = json.loads(passed.evidence[name])
+        said = jsontext.loads(passed.evidence[name])
         # Where things were on the machine that booted is nobody's business, and would not be true here.
         said |= {"serial_log": console, "report": "boot/report.html"}
         said.pop("argv", None)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from roost.errors import UsageError
 from roost.events import Events
-from roost.host import paths
+from roost.host import files, paths
 
 #: What the signature is for; ssh-keygen(1) suggests "file" for files.
 NAMESPACE = "file"
@@ -80,7 +80,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
     secret = os.environ.get("ROOST_SIGNING_PASSPHRASE")
     password = secret.encode() if secret else None
     try:
-        data = path.read_bytes()
+        data = files.read_bytes(path)
         if b"OPENSSH PRIVATE KEY" in data:
             key = serialization.load_ssh_private_key(data, password)
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from roost.errors import ImageError
 from roost.events import Events
+from roost.host import jsontext
 from roost.publish import layout
 from roost.publish.claim import Claim, await_removal, held
 from roost.publish.layout import Release, parse_release
@@ -182,10 +183,9 @@ def _mend_latest(target: Target, there: Release) -> None:
 
 def current(target: Target, name: str) -> Release | None:
     """Return the release that latest.json of an image names, or None when there is none that can be read."""
-    import json
 
     try:
-        said = json.loads(target.read(f"{name}/{layout.LATEST}") or b"")
+        said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
         version = str(said["version"])
         path = f"{name}/{version}/{layout.RELEASE}"
         data = target.read(path) if layout.is_version(version) else None

@@ -7,7 +7,6 @@ two sides are held against a third, so that the answer names the file that is wr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Silent
+from roost.host import files, jsontext
 from roost.publish import layout, signature
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import IMAGE_ROLES, latest
@@ -170,7 +170,7 @@ def versions(target: Target, name: str) -> list[str]:
 
 def _parsed(data: bytes | None) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(data or b"")
+        value = jsontext.loads(data or b"")
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
@@ -179,7 +179,7 @@ def _parsed(data: bytes | None) -> Mapping[str, Any] | None:
 def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
     if given is not None:
         try:
-            keys, _ = signature.read_keys(given.read_bytes())
+            keys, _ = signature.read_keys(files.read_bytes(given))
         except OSError as error:
             raise UsageError(f"the key {given} cannot be read: {error.strerror}") from error
         if not keys:

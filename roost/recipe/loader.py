@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import Location, Problem, RecipeError
+from roost.host import files
 from roost.recipe import checks, localfiles, seed
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
@@ -108,7 +109,7 @@ class _Reader:
         self.files.append(path)
         name = display(path)
         try:
-            data = path.read_bytes()
+            data = files.read_bytes(path)
         except OSError as error:
             self.problems.append(Problem(f"cannot be read: {error.strerror}", Location(name)))
             return None
@@ -160,7 +161,7 @@ class _Reader:
             self.problems.append(Problem(f"'{EXTENDS}' goes in a circle: {circle}", node.where, "take this one out"))
             return None
         try:
-            found = base.is_file()
+            found = base.exists() and not base.is_dir()
         except OSError:
             found = False
         if not found:
@@ -288,10 +289,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     folder = project / "recipes"
     is_path = "/" in given or given.endswith(SUFFIXES)
     start = absolute(Path(given) if is_path else folder / given)
-    candidates = [start, *(start.with_name(start.name + suffix) for suffix in SUFFIXES)]
+    candidates = [start, *(start.parent / (start.name + suffix) for suffix in SUFFIXES)]
     try:
         for path in candidates if is_path else candidates[1:]:
-            if path.is_file():
+            # What is no file, such as a FIFO, is told by its reader.
+            if path.exists() and not path.is_dir():
                 return path, None
         if start.is_dir():
             raise RecipeError([Problem(f"'{shown(given)}' is a folder, not a recipe")])

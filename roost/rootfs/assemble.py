@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import ImageError, ToolError
-from roost.host import bounded, namespace, process
+from roost.host import bounded, files, jsontext, namespace, process
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.rootfs import limits, overlay, passwords
@@ -79,7 +79,10 @@ def _wishes(loaded: Loaded) -> dict[str, Any]:
                 "groups": user.groups,
                 "password": hashes.get(user.name),
                 "keys": [
-                    line for name in user.ssh_keys for line in (loaded.folder / name).read_text().splitlines() if line
+                    line
+                    for name in user.ssh_keys
+                    for line in files.read_text(loaded.folder / name).splitlines()
+                    if line
                 ],
             }
             for user in recipe.users
@@ -117,7 +120,7 @@ def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
 def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
     """Return what `apply` says, at its place in the recipe."""
     try:
-        said = json.loads(report.read_text())
+        said = jsontext.read(report)
         what, key = str(said["what"]), list(said["key"])
     except (OSError, ValueError, KeyError, TypeError):
         last = error.tail.splitlines()[-1] if error.tail else str(error.problem)

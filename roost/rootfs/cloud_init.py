@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from roost.errors import Problem, RecipeError
+from roost.host import files
 from roost.recipe.loader import Loaded
 from roost.recipe.seed import LIMIT
 
@@ -72,7 +73,7 @@ def documents(loaded: Loaded) -> dict[str, bytes]:
 
 def _content(value: str | Mapping[str, Any], folder: Path, header: str) -> bytes:
     if isinstance(value, str):
-        return (folder / value).read_bytes()
+        return files.read_bytes(folder / value)
     return f"{header}{document(value)}".encode()
 
 

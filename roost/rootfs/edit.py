@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from roost.errors import ImageError
-from roost.host import process
+from roost.host import files, process
 from roost.host.guestfs import Guest, RefusedError
 from roost.kernel.cmdline import CONSOLES
 from roost.kernel.facts import Facts
@@ -256,7 +256,9 @@ class Editor:
         items = [Item(added.home, 0o755, owner=number, group=number)]
         skeleton = self.inside.resolve("/etc/skel", last=True)
         items += [self._owned(item, number) for item in self._copies(skeleton, added.home)]
-        keys = [line for file in user.ssh_keys for line in (self.loaded.folder / file).read_text().splitlines() if line]
+        keys = [
+            line for file in user.ssh_keys for line in files.read_text(self.loaded.folder / file).splitlines() if line
+        ]
         if keys:
             text = "".join(f"{line.strip()}\n" for line in keys)
             items.append(Item(f"{added.home}/.ssh", 0o700, owner=number, group=number))

@@ -18,7 +18,7 @@ from roost import inputs
 from roost.cache import Cache, key, work_folder
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import namespace, process
+from roost.host import jsontext, namespace, process
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 from roost.rootfs import attributes, bounds, canonical, compression, layers, normalize, tarball, tree_facts
@@ -148,5 +148,5 @@ def _finish(folder: Path, facts: TreeFacts) -> None:
 
 
 def _base(folder: Path) -> Base:
-    found = json.loads((folder / FACTS).read_text())
+    found = jsontext.read(folder / FACTS)
     return Base(folder / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))

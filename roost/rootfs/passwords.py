@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roost.errors import Problem, RecipeError
-from roost.host import paths
+from roost.host import files, paths
 from roost.recipe.customise import Secret
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
@@ -45,7 +45,7 @@ def read(secret: Secret, folder: Path) -> str:
     else:
         place = f"what '{secret.file}' holds"
         try:
-            with (folder / str(secret.file)).open("rb") as file:
+            with files.open_regular(folder / str(secret.file)) as file:
                 text = file.read(LIMIT).decode("ascii", "replace")
         except OSError as error:
             raise NoPasswordError(f"'{secret.file}' cannot be read: {error.strerror}") from error
@@ -105,7 +105,7 @@ def _state_key() -> bytes:
     """Return the key of this user's digests, made at its first use."""
     path = paths.state_root() / "digest-key"
     with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
+        return files.read_bytes(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -117,4 +117,4 @@ def _state_key() -> bytes:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    return path.read_bytes()
+    return files.read_bytes(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import Problem
+from roost.host import files
 from roost.recipe.debian import Debian, Repository
 from roost.recipe.loader import Loaded
 from roost.rootfs import openpgp
@@ -85,7 +86,7 @@ def read(debian: Debian, folder: Path) -> tuple[Extra, ...]:
     """Return the repositories with their keys, read from `folder`, the recipe's; raise `NoKeyError` or `OSError`."""
     found = []
     for repository, name in zip(debian.repositories, _names(debian.repositories), strict=True):
-        binary = openpgp.dearmored((folder / repository.key).read_bytes())
+        binary = openpgp.dearmored(files.read_bytes(folder / repository.key))
         found.append(Extra(name, repository, openpgp.armored(binary), openpgp.fingerprints(binary)))
     return tuple(found)
 
@@ -95,7 +96,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
     debian = loaded.recipe.os.debian
     for number, repository in enumerate(debian.repositories if debian else ()):
         try:
-            openpgp.fingerprints(openpgp.dearmored((loaded.folder / repository.key).read_bytes()))
+            openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
         except NoKeyError as error:
             where = ("os", "debian", "repositories", number, "key")
             yield loaded.problem(where, f"'{repository.key}' is no key of a repository: {error}")

@@ -7,7 +7,6 @@ Three forms are told apart by what is in them: a root tree (`docker export`, deb
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from roost.errors import ImageError
+from roost.host import jsontext
 from roost.recipe.quantities import format_size
 from roost.recipe.words import listed, shown
 from roost.rootfs import compression
@@ -169,7 +169,7 @@ def _json(opened: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
     file = opened.extractfile(member)
     if file is None or member.size > MOST_JSON:
         raise ValueError(f"{member.name} is not a JSON file")
-    return json.load(file)
+    return jsontext.loads(file.read(MOST_JSON))
 
 
 def _docker(opened: tarfile.TarFile, names: _Names) -> _Found:
@@ -209,10 +209,10 @@ def _oci(opened: tarfile.TarFile, names: _Names) -> _Found:
     for _ in range(4):
         if "layers" in described:
             break
-        described = json.loads(_blob(opened, names, _fitting(described["manifests"])))
+        described = jsontext.loads(_blob(opened, names, _fitting(described["manifests"])))
     config = described.get("config", {}).get("digest")
     if config is not None and _blob_name(config) in names:
-        _fits_machine(json.loads(_blob(opened, names, config)))
+        _fits_machine(jsontext.loads(_blob(opened, names, config)))
     return [(names[_blob_name(layer["digest"])], _hex(layer["digest"])) for layer in described["layers"]]
 
 
