@@ -30,12 +30,12 @@ def doctor(_context: object, json: bool = False) -> None:
     finish(result["ok"], 3)
 
 
-@verb()
-def recipes(_context: object, json: bool = False) -> None:
-    """List the recipes and the state of each image: built, booted, stale."""
+@verb(rest="names")
+def recipes(_context: object, names: list[str] | None = None, json: bool = False) -> None:
+    """List the recipes, or those at a path or in a folder, and the state of each image: built, booted, stale."""
     from roost import pipeline, show
 
-    result = pipeline.recipes()
+    result = pipeline.recipes(names or [])
     console.write_json(result) if json else console.write_text(show.recipes(result))
 
 

@@ -75,19 +75,27 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
     """Yield what is wrong with the recipes that this one stands on."""
     seen = [loaded.recipe.name]
     following: str | None = name
+    standing = loaded
     while following is not None:
         try:
-            parent = loader.load(following, paths.project_root()).recipe
+            found = loader.load(_meant(standing, following), paths.project_root())
         except RecipeError as error:
             first = error.problems[0]
             yield loaded.problem((*_WHERE, "recipe"), f"the recipe {following}: {first}")
             return
+        parent, standing = found.recipe, found
         if parent.name in seen:
             circle = " → ".join([*seen, parent.name])
             yield loaded.problem((*_WHERE, "recipe"), f"recipes stand on each other in a circle: {circle}")
             return
         seen.append(parent.name)
         following = parent.os.image.recipe if parent.os.image is not None else None
+
+
+def _meant(loaded: Loaded, name: str) -> str:
+    """Return the recipe that another one names: a path starts from the folder of the one that names it."""
+    is_path = "/" in name or name.endswith(loader.SUFFIXES)
+    return str(loader.absolute(loaded.folder / name)) if is_path else name
 
 
 def locate(loaded: Loaded, stages: Stages) -> Image:
@@ -126,6 +134,7 @@ def _file(loaded: Loaded, source: ExistingImage, stages: Stages) -> Path:
 def _built(loaded: Loaded, name: str, stages: Stages) -> Image:
     from roost import pipeline
 
+    name = _meant(loaded, name)
     parent = loader.load(name, paths.project_root()).recipe
     with stages.stage("parent", parent.name):
         built = pipeline.build(name, events=stages.events)

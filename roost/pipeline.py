@@ -36,6 +36,8 @@ class Built:
     seconds: Mapping[str, float]
     files: tuple[BuiltFile, ...]
     snippets: Mapping[str, str]
+    #: What a command line calls the image: its name, or the path of its recipe.
+    called: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON contract of `inv build NAME --json`."""
@@ -46,12 +48,8 @@ class Built:
             "seconds": dict(self.seconds),
             "files": [file.public() for file in self.files],
             "submit": dict(self.snippets),
+            "called": self.called,
         }
-
-
-def folder_of(name: str) -> Path:
-    """Return the folder that holds, or will hold, the image `name`."""
-    return paths.project_root() / "build" / name
 
 
 def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str] = ()) -> Built:
@@ -62,7 +60,8 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
     from roost import construction, planning, submission
 
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
-    folder = folder_of(loaded.recipe.name)
+    folder = loaded.build
+    _refuse_foreign(folder)
     stages = Stages(events)
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
     with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
@@ -73,7 +72,21 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
         if record is None:
             record = construction.construct(plan, folder, stages, log_dir)
     snippets = submission.snippets(loaded, record, folder)
-    return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets)
+    return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace what roost did not make: build/ is a name that other tools like too."""
+    try:
+        foreign = (
+            folder.is_symlink()
+            or (folder.exists() and not folder.is_dir())
+            or (folder.is_dir() and not (folder / manifest.NAME).exists() and any(folder.iterdir()))
+        )
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
+    if foreign:
+        raise UsageError(f"{folder} exists, and roost did not make it", hint="move it, or give the recipe another name")
 
 
 def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -95,12 +108,15 @@ def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Check recipes without building; all of each one's mistakes. No names: all recipes of the project."""
+    """Check recipes without building; all of each one's mistakes.
+
+    `names` are names, paths, or folders of recipes; none: all of the project's.
+    """
     from roost import planning
 
     project = paths.project_root()
     results = []
-    for name in names or loader.names(project):
+    for name in loader.expanded(names, project):
         problems: list[str] = []
         try:
             loader.load_all(name, project, sets, planning.problems)
@@ -110,28 +126,39 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     return {"ok": all(result["ok"] for result in results), "recipes": results}
 
 
-def recipes() -> dict[str, Any]:
-    """Return every recipe with the state of its image: broken, unbuilt, built, booted, published, stale."""
+def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return recipes with the state of each image: broken, unbuilt, built, booted, published, stale.
+
+    `names` are names, paths, or folders of recipes; none: all of the project's.
+    """
     project = paths.project_root()
     rows = []
-    for name in loader.names(project):
+    for name in loader.expanded(names, project):
         try:
-            recipe = loader.load(name, project).recipe
+            found = loader.load_all(name, project)
         except RecipeError as error:
             rows.append({"name": name, "state": "broken", "description": str(error.problems[0])})
             continue
-        rows.append({"name": recipe.name, "state": _state(recipe.name), "description": recipe.description})
+        for loaded in found:
+            recipe = loaded.recipe
+            rows.append(
+                {
+                    "name": recipe.name,
+                    "state": _state(loaded),
+                    "description": recipe.description,
+                    "called": loaded.called,
+                }
+            )
     return {"recipes": rows}
 
 
-def _state(name: str) -> str:
+def _state(loaded: Loaded) -> str:
     from roost import publishing
 
-    folder = folder_of(name)
+    folder = loaded.build
     record = manifest.read(folder)
     if record is None:
         return "unbuilt"
-    loaded = loader.load(name, paths.project_root())
     # The archive is not asked here: `build` knows whether it moved on.
     if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
         return "stale"
@@ -188,7 +215,7 @@ def boot(
         )
     loaded = loader.load(name, paths.project_root())
     recipe = loaded.recipe
-    folder = folder_of(recipe.name)
+    folder = loaded.build
     record = manifest.read(folder)
     if record is None:
         raise UsageError(f"{recipe.name} is not built yet", hint=f"inv build {name}")
@@ -329,8 +356,10 @@ def submit(
     """Return the submit description of a built image; with `output` also write it there."""
     from roost import submission
 
+    if "@" in name and "/" not in name.rpartition("@")[2]:
+        raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
     loaded = loader.load(name, paths.project_root())
-    folder = folder_of(loaded.recipe.name)
+    folder = loaded.build
     record = manifest.read(folder)
     if record is None:
         raise UsageError(f"{loaded.recipe.name} is not built yet", hint=f"inv build {name}")

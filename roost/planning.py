@@ -66,7 +66,7 @@ def problems(loaded: Loaded) -> list[Problem]:
     found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
-    found += from_recipe.folder_refusals(recipe, paths.project_root() / "build" / recipe.name, loaded.where)
+    found += from_recipe.folder_refusals(recipe, loaded.build, loaded.where)
     found += originals.problems(loaded)
     # Whether a tree brings an initrd for its own kernel is seen when the tree is.
     added = recipe.os.debian is None and recipe.kernel.use is not None and not recipe.edited

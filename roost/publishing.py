@@ -89,7 +89,7 @@ def publish(
     target = open_target(to)
     private = signature.load_private_key(key, events)
     loaded = loader.load(name, paths.project_root())
-    folder = pipeline.folder_of(loaded.recipe.name)
+    folder = loaded.build
     _refuse_changed(loaded, folder)
     pipeline.build(name, events=events)
     if not allow_untested:
@@ -112,7 +112,7 @@ def _refuse_changed(loaded: Loaded, folder: Path) -> None:
     if changed:
         name = loaded.recipe.name
         what = f"{name} is not published: {', '.join(changed)} changed since the build"
-        raise ImageError(what, hint=f"inv build {name} makes it anew")
+        raise ImageError(what, hint=f"inv build {loaded.called} makes it anew")
 
 
 def _boot_what_is_not(name: str, loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
@@ -228,6 +228,10 @@ def published_description(
     of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
     """
     url, version = _source(source)
+    name, wanted = _named(name)
+    if wanted is not None and version not in {None, wanted}:
+        raise UsageError(f"which version: {wanted} or {version}?", hint="name it once")
+    version = wanted or version
     target = open_target(url)
     found = _release(target, name, version)
     recipe = _recipe(target, found)
@@ -249,6 +253,16 @@ def published_description(
     if output is not None:
         writing.write(output, text.encode())
     return text
+
+
+def _named(name: str) -> tuple[str, str | None]:
+    """Split NAME@VERSION; of the path of a recipe the name is what the recipe says."""
+    head, at, version = name.rpartition("@")
+    if at and head and "/" not in version:
+        return _named(head)[0], layout.checked_version(version)
+    if "/" in name or name.endswith(loader.SUFFIXES):
+        return loader.load(name, paths.project_root()).recipe.name, None
+    return name, None
 
 
 def _source(source: str) -> tuple[str, str | None]:

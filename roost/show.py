@@ -96,7 +96,7 @@ def build(built: Built) -> str:
         indented(
             table(
                 [
-                    [f"inv boot {built.name}", "test boot, as HTCondor would run it"],
+                    [f"inv boot {built.called or built.name}", "test boot, as HTCondor would run it"],
                     [f"cd {folder} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
                 ]
             )

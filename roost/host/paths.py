@@ -25,6 +25,13 @@ def config_root() -> Path:
     return Path(platformdirs.user_config_dir("roost"))
 
 
+def shipped_root() -> Path:
+    """Return the folder with roost's own recipes/ and kernels/: of the installed package, else of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "shipped"
+    return installed if installed.is_dir() else package.parent
+
+
 def project_root() -> Path:
     """Return the folder that holds recipes/ and kernels/: the nearest upwards, else $ROOST_ROOT, else the current."""
     here = Path.cwd()

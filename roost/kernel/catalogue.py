@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from roost.errors import Location, Problem, RecipeError
-from roost.host import files
+from roost.host import files, paths
 from roost.recipe.base import Line, Model
 from roost.recipe.loader import display
 from roost.recipe.messages import message
@@ -87,13 +87,21 @@ class KernelSpec(Model):
 
 
 def names(project: Path) -> list[str]:
-    """Return the names of the kernels in a project's kernels/."""
-    return sorted(path.stem for path in (project / "kernels").glob("*.yaml") if not path.name.startswith("."))
+    """Return the names of the kernels in a project's kernels/; without one, of those that come with roost."""
+    own = project / "kernels"
+    folder = own if own.is_dir() else paths.shipped_root() / "kernels"
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+def _roots(project: Path) -> tuple[Path, ...]:
+    """Return where kernels are looked for: in the project, then among those that come with roost."""
+    return (project, paths.shipped_root())
 
 
 def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
     """Return a kernel by name; raise `RecipeError` for an unknown one (at `where`) or with all mistakes in it."""
-    path = project / "kernels" / f"{name}.yaml"
+    places = [root / "kernels" / f"{name}.yaml" for root in _roots(project)]
+    path = next((place for place in places if os.path.lexists(place)), places[0])
     try:
         data = files.read_bytes(path)
     except FileNotFoundError as error:

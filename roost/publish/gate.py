@@ -93,10 +93,10 @@ def examine(
     written = _bytes(folder / manifest.NAME) or b""
     record = manifest.parse(written)
     if record is None:
-        raise ImageError(f"{name} is not built", hint=f"inv build {name}")
+        raise ImageError(f"{name} is not built", hint=f"inv build {loaded.called}")
     bill = _bytes(folder / layout.SBOM)
     for reason in (*_changed(loaded, record, folder), *_changed_bill(record, bill)):
-        raise _refused(name, reason, f"inv build --force {name} && inv boot {name}")
+        raise _refused(name, reason, f"inv build --force {loaded.called} && inv boot {loaded.called}")
     evidence: dict[str, bytes] = {}
     tested = [
         _tested(loaded, record, layout.sha256(written), folder, one, now or datetime.now(UTC), evidence)

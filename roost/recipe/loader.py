@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import Location, Problem, RecipeError
-from roost.host import files
+from roost.host import files, paths
 from roost.recipe import checks, localfiles, seed
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
@@ -47,11 +47,20 @@ class Loaded:
     positions: Node
     #: What the recipe's variables are, for templates.
     variables: Mapping[str, Scalar] = field(default_factory=dict)
+    #: The folder that holds build/: the project for its own recipes, the recipe's own for any other.
+    home: Path = Path()
+    #: What a command line calls the image: its name, or a path where the recipe is not the project's.
+    called: str = ""
 
     @property
     def folder(self) -> Path:
         """The folder that local names in the recipe start from."""
         return self.path.parent
+
+    @property
+    def build(self) -> Path:
+        """The folder that holds, or will hold, the image: two recipes of one name have two."""
+        return self.home / "build" / self.recipe.name
 
     def where(self, path: Sequence[str | int]) -> Location:
         """Return the place of a value such as ("disks", 0, "size"), or of the nearest part of it that was written."""
@@ -98,6 +107,7 @@ class _Reader:
     """Reads a recipe file and its bases; keeps what was read and what was wrong."""
 
     main: Path
+    project: Path
     files: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -155,7 +165,7 @@ class _Reader:
         if not node.text or "\0" in node.text:
             self.problems.append(Problem(f"expected the name of a recipe file, found {kind(node.value)}", node.where))
             return None
-        base = absolute(path.parent / node.text)
+        base = self.found(path, node.text)
         if base in stack:
             circle = " → ".join(display(file) for file in (*stack[stack.index(base) :], base))
             self.problems.append(Problem(f"'{EXTENDS}' goes in a circle: {circle}", node.where, "take this one out"))
@@ -165,7 +175,10 @@ class _Reader:
         except OSError:
             found = False
         if not found:
-            close = near(base.name, [file.name for file in _recipe_files(base.parent)])
+            shipped = paths.shipped_root() / "recipes" / node.text
+            close = near(
+                base.name, [file.name for file in (*_recipe_files(base.parent), *_recipe_files(shipped.parent))]
+            )
             hint = (
                 f"did you mean {shown(str(Path(node.text).with_name(close)), 400)}?"
                 if close
@@ -174,6 +187,36 @@ class _Reader:
             self.problems.append(Problem(f"the base '{shown(node.text)}' does not exist", node.where, hint))
             return None
         return base
+
+    def found(self, path: Path, name: str) -> Path:
+        """Return the file that `name` in the recipe `path` means: beside it, else of the project, else of roost."""
+        beside = absolute(path.parent / name)
+        if name.startswith("/") or _is_file(beside):
+            return beside
+        further = [absolute(folder / "recipes" / name) for folder in (self.project, paths.shipped_root())]
+        # A recipe that lies where a base would is not its own base.
+        return next((one for one in further if one not in {path, self.main} and _is_file(one)), beside)
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds build/ of the recipe's images."""
+        folder = self.main.parent
+        own = folder == self.project / "recipes" or folder.resolve() == (self.project / "recipes").resolve()
+        return self.project if own else folder
+
+    def called(self, name: str | None, several: bool) -> str:
+        """Return what a command line calls one image of the recipe."""
+        if self.home == self.project and self.main.parent != self.project:
+            return name if several and name is not None else self.main.stem
+        path = display(self.main.with_name(name) if several and name is not None else self.main)
+        return path if "/" in path else f"./{path}"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def absolute(path: Path) -> Path:
@@ -207,9 +250,9 @@ def _in_order(problems: Sequence[Problem], files: Sequence[Path]) -> list[Proble
     return sorted(dict.fromkeys(problems), key=key)
 
 
-def _variants(path: Path, sets: Sequence[str] = ()) -> tuple[list[Variant], _Reader]:
+def _variants(path: Path, project: Path, sets: Sequence[str] = ()) -> tuple[list[Variant], _Reader]:
     """Return the images of a recipe file, and the reader with what was read and what is wrong with its form."""
-    reader = _Reader(path)
+    reader = _Reader(path, project)
     tree = reader.read(path)
     made = variants(tree) if tree is not None else []
     for setting in sets:
@@ -238,7 +281,7 @@ def _finished(variant: Variant) -> Variant:
     )
 
 
-def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
+def _loaded(variant: Variant, reader: _Reader, further: Further, several: bool) -> Loaded:
     """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
     recipe, tree, found = validate(variant.tree)
     semantic = checks.problems(tree, whole=not variant.tree.incomplete)
@@ -256,7 +299,15 @@ def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
         # Two roots, say, are no recipe; with one of them taken out it shows what else is wrong.
         recipe, tree, _ = validate(lacking(tree, {problem.where for problem in semantic}))
     if recipe is not None:
-        loaded = Loaded(recipe, reader.main, tuple(reader.files), tree if problems else variant.tree, variant.variables)
+        loaded = Loaded(
+            recipe,
+            reader.main,
+            tuple(reader.files),
+            tree if problems else variant.tree,
+            variant.variables,
+            reader.home,
+            reader.called(variant.name, several),
+        )
     if loaded is not None:
         # What is left without the mistakes may have more of them; one complaint about a place is enough.
         places = {problem.where for problem in problems}
@@ -266,9 +317,9 @@ def _loaded(variant: Variant, reader: _Reader, further: Further) -> Loaded:
     return loaded
 
 
-def _choose(path: Path, name: str | None, sets: Sequence[str], further: Further) -> Loaded:
+def _choose(path: Path, project: Path, name: str | None, sets: Sequence[str], further: Further) -> Loaded:
     """Return the image `name` of a recipe file; the only one when the name is None."""
-    made, reader = _variants(path, sets)
+    made, reader = _variants(path, project, sets)
     if not made:
         raise RecipeError(_in_order(reader.problems, reader.files))
     chosen = made[0]
@@ -277,8 +328,10 @@ def _choose(path: Path, name: str | None, sets: Sequence[str], further: Further)
     elif len(made) > 1:
         names = [variant.name or "?" for variant in made]
         where = Location(display(path))
-        raise RecipeError([Problem(f"makes {len(made)} images: {listed(names)}", where, "name one of them")])
-    return _loaded(chosen, reader, further)
+        raise RecipeError(
+            [Problem(f"makes {len(made)} images: {listed(names)}", where, f"such as {reader.called(names[0], True)}")]
+        )
+    return _loaded(chosen, reader, further, len(made) > 1)
 
 
 def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
@@ -302,7 +355,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     # The images of a matrix have names, but no file of their own.
     stem = start.name.removesuffix(".yaml").removesuffix(".yml")
     for path in _recipe_files(start.parent):
-        if any(variant.name == stem for variant in _variants(path)[0]):
+        if any(variant.name == stem for variant in _variants(path, project)[0]):
             return path, stem
     beside = [path.stem for path in _recipe_files(start.parent)] if is_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
@@ -320,7 +373,7 @@ def load(
     and its bases, in file order.
     """
     path, name = _find(os.fspath(name_or_path), absolute(project))
-    return _choose(path, name, sets, further)
+    return _choose(path, absolute(project), name, sets, further)
 
 
 def load_all(
@@ -329,13 +382,13 @@ def load_all(
     """Return all images of a recipe: one, or those of its matrix. Raises `RecipeError` as `load`, for all of them."""
     path, name = _find(os.fspath(name_or_path), absolute(project))
     if name is not None:
-        return (_choose(path, name, sets, further),)
-    made, reader = _variants(path, sets)
+        return (_choose(path, absolute(project), name, sets, further),)
+    made, reader = _variants(path, absolute(project), sets)
     problems: list[Problem] = [] if made else list(reader.problems)
     loaded = []
     for variant in made:
         try:
-            loaded.append(_loaded(variant, reader, further))
+            loaded.append(_loaded(variant, reader, further, len(made) > 1))
         except RecipeError as error:
             problems += error.problems
     if problems:
@@ -347,7 +400,26 @@ def names(project: Path) -> list[str]:
     """Return the names that `load` takes: the recipes of `project`/recipes, without base/, a matrix by its images."""
     found = []
     for path in _recipe_files(absolute(project) / "recipes"):
-        made = _variants(path)[0]
+        made = _variants(path, absolute(project))[0]
         several = [variant.name for variant in made if variant.name is not None] if len(made) > 1 else []
         found += several or [path.stem]
     return list(dict.fromkeys(found))
+
+
+def expanded(given: Sequence[str], project: Path) -> list[str]:
+    """Return names and paths of recipes with each folder replaced by the recipes in it; none given: the project's.
+
+    Raises `RecipeError` for a folder without recipes.
+    """
+    own = names(project)
+    found: list[str] = []
+    for one in given:
+        try:
+            folder = one not in own and Path(one).is_dir()
+        except (OSError, ValueError):
+            folder = False
+        inside = [str(path) for path in _recipe_files(Path(one))] if folder else [one]
+        if not inside:
+            raise RecipeError([Problem(f"there are no recipes in the directory '{shown(one)}'")])
+        found += inside
+    return found if given else own

@@ -21,6 +21,7 @@ from roost.events import Silent
 from roost.publish import gate, layout, signature, verify
 from roost.publish.target import Folder, Memory, open_target
 from roost.publish.upload import walk
+from roost.recipe import loader
 from roost.recipe.quantities import format_size
 from tests.publish import cellar, lab
 
@@ -583,13 +584,14 @@ def test_recipes_say_what_was_published(root: Path) -> None:
     folder = lab.ready(root)
     record = manifest.read(folder)
     assert record is not None
+    loaded = loader.load("smoke", root)
     assert not publishing.is_published(folder, record)
-    assert pipeline._state("smoke") == "booted"
+    assert pipeline._state(loaded) == "booted"
     lab.publish(root, str(root / "catalogue"))
     assert publishing.is_published(folder, record)
-    assert pipeline._state("smoke") == "published"
+    assert pipeline._state(loaded) == "published"
     lab.built(root, 1)
-    assert pipeline._state("smoke") == "built"
+    assert pipeline._state(loaded) == "built"
 
 
 def test_every_error_is_roosts_own(root: Path, catalogue: Path) -> None:
