@@ -238,14 +238,17 @@ def published_description(
     if hypervisor not in {None, "kvm", "xen"}:
         raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else recipe.hypervisors[0]
-    remarks = found.raw.get("remarks")
-    remark = remarks.get(chosen) if isinstance(remarks, dict) else None
+    told = found.raw.get("remarks")
+    remark = told.get(chosen) if isinstance(told, dict) else None
+    remarks = [str(remark)] if remark else []
+    if transfer == "shared":
+        remarks.append("Published files never change: each job gets copies of the disks from the shared folder")
     text = describe.submit_description(
         recipe,
         chosen,
         _images(found),
         _root_for(target, transfer),
-        remarks=[str(remark)] if remark else [],
+        remarks=remarks,
         jobs=jobs,
         snippet=snippet,
         templates=emit.template_folders(paths.project_root()),

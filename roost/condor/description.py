@@ -111,7 +111,7 @@ def describe(
     machine = virtual_machine(recipe, hypervisor, files=files)
     shared = transfer == "shared"
     places = transfers.places(recipe, hypervisor, transfer, files, jobs, output_folder)
-    extra = [*transfers.kernel_names(machine.kernel), *transfers.backing_files(places, files)]
+    extra = transfers.backing_files(places, files)
     fetched = () if shared else tuple(transfers.source_of(name, transfer) for name in extra)
     inputs = (*(place.source for place in places if place.source), *fetched, *recipe.submit.inputs)
     returned = [] if shared else [place for name in recipe.submit.returns for place in places if place.name == name]
@@ -132,7 +132,7 @@ def describe(
         request_disk=given.get("request_disk", f"{-(-space // MiB)}M"),
         sizes_known=all(place.disk.file in files.sizes for place in places),
         vm_disk=transfers.vm_disk(places, hypervisor),
-        xen=_xen(machine.kernel, files if shared else None) if hypervisor == "xen" else None,
+        xen=_xen(machine.kernel, recipe, files) if hypervisor == "xen" else None,
         inputs=inputs,
         outputs=None if shared or recipe.submit.no_output else tuple(place.output for place in returned),
         remaps=tuple((place.output, place.returned) for place in returned),
@@ -155,15 +155,13 @@ def describe(
     )
 
 
-def _xen(kernel: KernelFiles | None, shared: BuiltFiles | None) -> XenKernel:
+def _xen(kernel: KernelFiles | None, recipe: Recipe, files: BuiltFiles) -> XenKernel:
     if kernel is None:
         return XenKernel("included")
-
-    def path(name: str) -> str:
-        return transfers.absolute(name, shared) if shared else name
-
-    initrd = path(kernel.initrd) if kernel.initrd else None
-    return XenKernel(path(kernel.kernel), initrd, kernel.root, kernel.parameters)
+    # `transfers.problems` has seen that both have a path.
+    path = transfers.kernel_path(kernel.kernel, recipe, files) or kernel.kernel
+    initrd = transfers.kernel_path(kernel.initrd, recipe, files) if kernel.initrd else None
+    return XenKernel(path, initrd, kernel.root, kernel.parameters)
 
 
 #: 02 marks a locally administered unicast address (IEEE 802); cluster and process make it the job's own.

@@ -134,14 +134,26 @@ def inspect(path: Path) -> Image:
     return image if features & _EXTERNAL else _asked(path, image)
 
 
-#: First bytes of image formats (QEMU, block drivers' probe functions).
+#: First bytes of image formats (QEMU, block drivers' probe functions) and of compressed files (file(1)).
 _MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x5d\x00\x00": "lzma",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
     b"QFI\xfb": "qcow2",
     b"KDMV": "vmdk",
     b"# Disk DescriptorFile": "vmdk",
     b"vhdxfile": "vhdx",
     b"conectix": "vpc",
 }
+
+
+#: Formats that nothing but a program in the guest reads.
+PACKED = frozenset({"gzip", "xz", "zstd", "bzip2", "lz4", "lzma", "zip", "7z"})
 
 
 def _magic(head: bytes, vdi: bytes) -> str:
@@ -174,12 +186,22 @@ def _format(view: JobView, item: Item, image: Image) -> Iterator[Finding]:
     where = view.disk_place(item.fields[3].start if declared else item.fields[0].start)
     unread = Effect.RUNS_FOREVER if item == view.boot_disk else Effect.WRONG_DATA
     if view.hypervisor == "xen":
-        if image.format != "raw":
+        if image.format in PACKED and item != view.boot_disk:
+            found = XEN_FORMAT.but(_W, _OK)
+            yield found.at(
+                where, f"{file} is {image.format}: the guest gets the packed bytes, and must unpack them itself"
+            )
+        elif image.format != "raw":
             yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but it is {image.format}")
     elif declared is None and image.format == "raw":
         yield FMT_MISSING.but(_W, _OK).at(where, f"{file} has no declared format")
+    elif declared is None and image.format in PACKED and item != view.boot_disk:
+        yield FMT_MISSING.but(_W, _OK).at(where, f"{file} has no declared format, and is {image.format}")
     elif declared is None:
         yield FMT_MISSING.but(_E, unread).at(where, f"without a format {file} is read as raw, but it is {image.format}")
+    elif declared == "raw" and image.format in PACKED and item != view.boot_disk:
+        found = FMT_MISMATCH.but(_W, _OK)
+        yield found.at(where, f"{file} is {image.format}: the guest gets the packed bytes, and must unpack them itself")
     elif declared == "raw" and image.format != "raw":
         yield FMT_MISMATCH.but(_E, unread).at(where, f"{file} is declared raw, but it is {image.format}")
     elif declared == "qcow2" and image.format != "qcow2":

@@ -72,12 +72,14 @@ class BuiltFiles:
 
     `folder` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay. `root` is
     what a kernel taken out of an existing image mounts as its root, where the recipe does not say: `root=UUID=…`.
+    `kernels` has the absolute paths of kernel and initrd where they are not in `folder`.
     """
 
     folder: Path | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     backing: Mapping[str, str] = field(default_factory=dict)
     root: str | None = None
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
 
 def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles | None = None) -> VirtualMachine:
@@ -153,6 +155,10 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Wher
     if hypervisor == "kvm" and recipe.kernel.placement == "external":
         what = "HTCondor gives a kvm machine no kernel: the image must boot by itself"
         yield Problem(what, where(("kernel", "placement")), "write `placement: included` or `both`")
+    if hypervisor == "xen" and recipe.submit.kernel_path is not None and kernel_of(recipe, "xen") is None:
+        what = "submit.kernel_path has no effect: the machine starts the kernel that is in the image"
+        hint = "remove it, or write `kernel: {placement: both}` and `submit: {xen_kernel: files}`"
+        yield Problem(what, where(("submit", "kernel_path")), hint)
     yield from _transfer(transfer, where)
     if recipe.submit.checkpoint and transfer != "shared":
         what = "a machine whose disks are transferred cannot be checkpointed: HTCondor would hold the job"

@@ -30,6 +30,9 @@ _MESSAGE = re.compile(r"@?(error|warning)(?=[\s:])[^:=]*:", re.IGNORECASE)
 #: Returns the text of a file named in a description (include, queue from), or None when it cannot be read.
 Reader = Callable[[str], str | None]
 
+#: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
+Matcher = Callable[[str, str], list[str] | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -42,12 +45,13 @@ class Remark:
 
 @dataclass(slots=True)
 class Job:
-    """One row of one queue statement: the definitions that hold for it."""
+    """One row of one queue statement: the definitions that hold for it, and the row as it stands in the list."""
 
     table: Mapping[str, Assignment]
     live: dict[str, Traced | None]
     queue: Queue | None
     count: int | None
+    row: Traced | None = None
 
 
 @dataclass(slots=True)
@@ -70,9 +74,18 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def read(text: str, file: str, read_file: Reader, environment: Mapping[str, str]) -> Description:
-    """Return the description with this text. `read_file` is asked for included files and for queue items."""
-    reader = _Reader(Description(file), read_file, environment)
+def nothing_to_match(_pattern: str, _kind: str) -> None:
+    """Return that nobody can look."""
+
+
+def read(
+    text: str, file: str, read_file: Reader, environment: Mapping[str, str], match: Matcher = nothing_to_match
+) -> Description:
+    """Return the description with this text.
+
+    `read_file` is asked for included files and for queue items, `match` for the names that patterns stand for.
+    """
+    reader = _Reader(Description(file), read_file, environment, match)
     if len(text) > MAX_BYTES:
         reader.remark("too-long", Location(file, 1, 1), f"only the first {MAX_BYTES >> 20} MiB were read")
     if "\0" in text:
@@ -84,8 +97,12 @@ def read(text: str, file: str, read_file: Reader, environment: Mapping[str, str]
 
 
 class _Reader:
-    def __init__(self, description: Description, read_file: Reader, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, description: Description, read_file: Reader, environment: Mapping[str, str], match: Matcher
+    ) -> None:
         self.description = description
+        self.match = match
+        self.process = 0
         self.read_file = read_file
         self.environment = environment
         self.table: dict[str, Assignment] = {}
@@ -258,15 +275,29 @@ class _Reader:
             else:
                 self.remark("queue-items", queue.file.at(), queue.file.text)
         elif queue.keyword == "matching":
-            rows = None
+            rows = self.matching(queue)
         self.add_jobs(queue, rows)
+
+    def matching(self, queue: Queue) -> list[Traced] | None:
+        """Return the items that the patterns stand for, each once; None when they cannot be told."""
+        found: dict[str, Traced] = {}
+        for item in queue.items:
+            names = None if item.unknown else self.match(item.text, queue.kind)
+            if names is None:
+                return None
+            found.update({name: Traced.of(name, item.at(), fixed=True) for name in names})
+        return list(found.values())
 
     def add_jobs(self, queue: Queue, rows: list[Traced] | None) -> None:
         table = dict(self.table)
         count = queue.count
+        first = self.process
+        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(rows or ()))
         if not queue.keyword:
-            self.description.jobs.append(Job(table, {}, queue, count))
+            self.description.jobs.append(Job(table, _numbered(queue, first), queue, count))
             return
+        if queue.sliced:
+            rows = None
         if not rows:
             unknown: dict[str, Traced | None] = {name.lower(): None for name in queue.variables or ("Item",)}
             self.description.jobs.append(Job(table, unknown, queue, None if rows is None else 0))
@@ -274,9 +305,10 @@ class _Reader:
         total = None if count is None else count * len(rows)
         for index, row in enumerate(rows[:MAX_ROWS]):
             live: dict[str, Traced | None] = dict(row_values(queue, row))
-            for name in ("process", "procid", "row", "itemindex"):
+            for name in ("row", "itemindex"):
                 live[name] = Traced.of(str(index), queue.line.at(), fixed=True)
-            self.description.jobs.append(Job(table, live, queue, total))
+            live |= _numbered(queue, first + index * (1 if count is None else count))
+            self.description.jobs.append(Job(table, live, queue, total, row))
 
     def finish(self) -> Description:
         if self.open_queue:
@@ -288,6 +320,11 @@ class _Reader:
             # `condor_submit -queue` and htcondor.Submit take a description without the statement.
             self.description.jobs.append(Job(dict(self.table), {}, None, 1))
         return self.description
+
+
+def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
+    number = Traced.of(str(process), queue.line.at(), fixed=True)
+    return {"process": number, "procid": number}
 
 
 def blank(text: str) -> bool:

@@ -10,19 +10,28 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from roost.condor import files, judge
 from roost.condor.language import Description, decode, read
 from roost.condor.rules import CHECKS, Effect, Finding, JobView, Severity
 from roost.condor.rules.model import shown
-from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_UNDEFINED, REMARKS
+from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
+from roost.condor.rules.returned import collisions
 from roost.condor.submit_macros import Assignment, Expander
 from roost.errors import Location, UsageError
 from roost.host import files as host_files
 
 #: So many rows of a queue statement are judged; a mistake in the description itself shows in the first.
 MAX_JOBS = 50
+
+#: ... and so many characters of values, all jobs together.
+MAX_WORK = 1 << 19
+
+#: Bounds of what a pattern of `queue ... matching` may look for.
+MAX_WILDCARDS = 8
+MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +127,13 @@ def _judge_statically(
     text: str, file: str, folder: Path | None, environment: Mapping[str, str] | None
 ) -> tuple[Description, _Jobs]:
     environment = os.environ if environment is None else environment
-    description = read(text, file, _reader(folder), environment)
+    description = read(text, file, _reader(folder), environment, _matcher(folder))
     general = [
         REMARKS[remark.code][0].at(remark.where, REMARKS[remark.code][1].format(_quoted(remark.code, remark.what)))
         for remark in description.remarks
     ]
     jobs: _Jobs = []
-    for job in description.jobs[:MAX_JOBS]:
+    for job in description.jobs[: _judged(description)]:
         view = JobView(description, job, Expander(job.table, job.live, environment))
         description.used |= _macros_in(job.table.values())
         findings = list(general)
@@ -136,8 +145,21 @@ def _judge_statically(
         for name, where in view.expander.undefined.items():
             if not description.incomplete:
                 findings.append(MACRO_UNDEFINED.at(where, f"$({name}) is defined nowhere, and becomes nothing"))
+        if not description.incomplete:
+            for name, where in view.expander.literal.items():
+                findings.append(MACRO_UNDEFINED.at(where, f"{name} is defined nowhere: the function takes its name"))
+            for name, where in view.expander.aborted.items():
+                findings.append(MACRO_ABORTS.at(where, f"condor_submit ends at {shown(name)}"))
         jobs.append((view, findings))
+    if jobs:
+        jobs[0][1].extend(collisions([view for view, _ in jobs]))
     return description, jobs
+
+
+def _judged(description: Description) -> int:
+    """Return how many jobs are looked at: fewer of a description that is very long, which no person wrote."""
+    size = sum(len(entry.value.text) + 50 for entry in description.assignments)
+    return max(2, min(MAX_JOBS, MAX_WORK // (1 + size)))
 
 
 def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
@@ -161,6 +183,23 @@ def _reader(folder: Path | None) -> Callable[[str], str | None]:
             return None
 
     return read_file
+
+
+def _matcher(folder: Path | None) -> Callable[[str, str], list[str] | None]:
+    def match(pattern: str, kind: str) -> list[str] | None:
+        # Only below the folder: a pattern of a stranger's description could walk the whole machine.
+        if folder is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
+            return None
+        if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:
+            return None
+        wanted = {"files": Path.is_file, "dirs": Path.is_dir}.get(kind, Path.exists)
+        try:
+            found = islice(folder.glob(pattern), MAX_NAMES)
+            return sorted(str(path.relative_to(folder)) for path in found if wanted(path))
+        except (OSError, ValueError, NotImplementedError, re.error):
+            return None
+
+    return match
 
 
 def effect_of(findings: Iterable[Finding]) -> Effect:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 
 from roost.condor.expression import ExpressionError, evaluate
 from roost.condor.source_text import BLANKS, Traced
@@ -25,7 +26,8 @@ class Queue:
     """One queue statement.
 
     `count` is None when it cannot be known. `items` are the rows written in the description, `file` names where
-    else they are read from, and `command` says that the file is a program's output.
+    else they are read from, and `command` says that the file is a program's output. `kind` is what `matching`
+    looks for: files, dirs or any. `sliced`: only some of the items are taken.
     """
 
     line: Traced
@@ -37,6 +39,8 @@ class Queue:
     command: bool = False
     problem: str | None = None
     unfinished: bool = False
+    kind: str = "any"
+    sliced: bool = False
 
 
 def arguments_of(line: Traced) -> Traced | None:
@@ -61,6 +65,8 @@ def parse_queue(arguments: Traced) -> Queue:
         rest = arguments.cut(keyword.end()).strip()
         while match := _QUALIFIER.match(rest.text):
             word = (match[1] or "").lower()
+            queue.kind = word if word in ("files", "dirs") else queue.kind
+            queue.sliced = queue.sliced or not word
             if word and (word == "table") != (queue.keyword == "from"):
                 queue.problem = "Queue keyword conflict"
             rest = rest.cut(match.end()).strip()
@@ -114,12 +120,21 @@ def row_values(queue: Queue, row: Traced) -> dict[str, Traced]:
     names = queue.variables or ("Item",)
     if len(names) == 1 or queue.keyword != "from":
         return {names[0].lower(): row}
-    separator = r"\x1f" if "\x1f" in row.text else r"\s*,\s*" if "," in row.text else r"[ \t]+"
     values: dict[str, Traced] = {}
     start = 0
-    for name in names[:-1]:
-        match = re.compile(separator).search(row.text, start)
-        values[name.lower()] = row.cut(start, match.start() if match else None).strip()
-        start = match.end() if match else len(row.text)
-    values[names[-1].lower()] = row.cut(start).strip()
+    for name, match in zip(names, separators(queue, row), strict=False):
+        values[name.lower()] = row.cut(start, match.start()).strip()
+        start = match.end()
+    for name in names[len(values) :]:
+        values[name.lower()] = row.cut(start).strip()
+        start = len(row.text)
     return values
+
+
+def separators(queue: Queue, row: Traced) -> list[re.Match[str]]:
+    """Return what separates the values of a row: one blank or comma each, and the blanks after it.
+
+    So `a , b` has an empty value in the middle (SubmitForeachArgs::split_item).
+    """
+    separator = r"\x1f[ \t]*" if "\x1f" in row.text else r"[, \t][ \t]*"
+    return list(islice(re.finditer(separator, row.text), len(queue.variables) - 1))

@@ -7,6 +7,7 @@ A file of jobs gives disks of its own to each job; they travel from where the fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from roost.condor.from_recipe import BuiltFiles, base_name, is_url
 from roost.condor.jobs_check import disk_problems, value_problems
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
-from roost.condor.placement import kernel_of, vm_disks
+from roost.condor.placement import INITRD, KERNEL, kernel_of, vm_disks
 from roost.condor.vm_disk import format_disks, problem_of
 from roost.errors import Problem
 from roost.recipe.model import Disk, MiB, Recipe
@@ -96,6 +97,21 @@ def kernel_names(kernel: KernelFiles | None) -> list[str]:
     return [name for name in (kernel.kernel, kernel.initrd) if name] if kernel else []
 
 
+def kernel_path(name: str, recipe: Recipe, files: BuiltFiles) -> str | None:
+    """Return where the execution points have a file of the kernel (KERNEL or INITRD), or None where no path is known.
+
+    Never in the sandbox: HTCondor hands its script the bare name, and libxl finds no kernel (docs/vm-universe.md, 5).
+    """
+    given = recipe.submit.kernel_path
+    if given is None:
+        found = files.kernels.get(name)
+        return found if found or files.folder is None else str(files.folder / name)
+    folder, _, base = given.rpartition("/")
+    if not base.startswith("vmlinuz"):
+        return f"{given.rstrip('/')}/{name}"
+    return given if name == KERNEL else f"{folder}/{INITRD}{base.removeprefix(KERNEL)}"
+
+
 def backing_files(found: Iterable[Place], files: BuiltFiles) -> list[str]:
     """Return the bases that overlays need, each once, and their bases in turn."""
     bases: list[str] = []
@@ -145,7 +161,9 @@ def problems(
     """Yield what forbids these places: paths that HTCondor misreads, jobs that would write one disk together."""
     disks = vm_disks(recipe, hypervisor)
     if transfer == "shared":
-        yield from _shared_problems(disks, hypervisor, files, jobs, kernel_of(recipe, hypervisor))
+        yield from _shared_problems(disks, hypervisor, files, jobs)
+    for name in kernel_names(kernel_of(recipe, hypervisor)):
+        yield from _kernel_problems(name, kernel_path(name, recipe, files))
     if jobs is None:
         return
     yield from disk_problems(recipe, hypervisor, transfer, jobs)
@@ -157,7 +175,6 @@ def _shared_problems(
     hypervisor: Hypervisor,
     files: BuiltFiles,
     jobs: Jobs | None,
-    kernel: KernelFiles | None,
 ) -> Iterator[Problem]:
     if files.folder is None or not files.folder.is_absolute():
         yield Problem("transfer: shared needs the absolute folder of the built image", hint="build the image first")
@@ -169,5 +186,16 @@ def _shared_problems(
         if jobs and len(jobs.rows) > 1 and disk.permission == "w" and not per_job:
             what = f"{len(jobs.rows)} jobs would write the shared disk {disk.file} at once"
             yield Problem(what, hint=f"give each job its own in a column {variable_of(name)}, or transfer files")
-    if kernel and "included" in str(files.folder):
-        yield Problem(f"the folder {files.folder} contains 'included', so xen would load no kernel", hint="rename it")
+
+
+def _kernel_problems(name: str, path: str | None) -> Iterator[Problem]:
+    hint = "write `kernel: {placement: included}`, or `submit: {kernel_path: /DIR}` with its folder on every machine"
+    if path is None or not path.startswith("/"):
+        if name != KERNEL:
+            return
+        what = f"xen does not start a {name} that HTCondor transfers: it needs an absolute path on the execution points"
+        yield Problem(what, hint=hint)
+    elif "included" in path:
+        yield Problem(f"the path {path} contains 'included', so xen would load no kernel", hint="use another name")
+    elif not re.fullmatch(r"[A-Za-z0-9._+/-]+", path):
+        yield Problem(f"the path {path!r} of the kernel may only have the characters A-Z a-z 0-9 . _ + - /", hint=hint)

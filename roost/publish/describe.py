@@ -14,6 +14,7 @@ from roost.condor import emit
 from roost.condor.description import describe
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import read_jobs
+from roost.condor.placement import kernel_of
 from roost.errors import RecipeError, UsageError
 from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Hypervisor, Recipe
@@ -25,6 +26,13 @@ def sources(files: Sequence[ReleaseFile], root: str | None) -> dict[str, str]:
     Without a root the files lie beside the description.
     """
     return {file.name: f"{root.rstrip('/')}/{file.path}" if root is not None else file.name for file in files}
+
+
+def kernel_is_found(recipe: Recipe, hypervisor: Hypervisor, root: str | None) -> bool:
+    """Return whether a machine can start the image from a catalogue at `root`: xen takes kernel files by path only."""
+    if kernel_of(recipe, hypervisor) is None or recipe.submit.kernel_path is not None:
+        return True
+    return root is not None and root.startswith("/")
 
 
 def submit_description(
@@ -61,14 +69,15 @@ def descriptions(
     if hypervisor not in recipe.hypervisors:
         made = ", ".join(recipe.hypervisors)
         raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
+    places: Mapping[str, str] = sources(files, root)
     built = BuiltFiles(
         None,
         {file.name: file.virtual for file in files},
         {file.name: file.backing for file in files if file.backing},
+        kernels={file.name: places[file.name] for file in files if places[file.name].startswith("/")},
     )
     table = read_jobs(jobs) if jobs else None
     values = describe(recipe, hypervisor, transfer="files", files=built, jobs=table)
-    places: Mapping[str, str] = sources(files, root)
     values = replace(values, inputs=tuple(places.get(item, item) for item in values.inputs))
     whole = emit.render(values, "submit.j2", templates)
     emit.judge(whole, f"{hypervisor}.sub")

@@ -193,6 +193,9 @@ def _descriptions(
         if recipe.submit.checkpoint:
             # It would need the disks in place, and published ones never change; release.json says so.
             continue
+        if not describe.kernel_is_found(recipe, hypervisor, root):
+            # release.json says this too: only a copy of the catalogue at an absolute path has what xen can start.
+            continue
         text = describe.submit_description(
             recipe,
             hypervisor,

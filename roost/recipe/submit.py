@@ -30,6 +30,9 @@ class Submit(Model):
     no_output: bool = False
     #: Which kernel a xen machine starts, where the image has it both ways.
     xen_kernel: Literal["included", "files"] = "included"
+    #: Where the execution points have the kernel's files: a folder with vmlinuz and initrd.img, or the path of a kernel
+    #: (vmlinuz, or vmlinuz-VERSION with initrd.img-VERSION beside it). By default where the image is built.
+    kernel_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+/?$")] | None = None
     #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
     margin: Duration = Field(default=1800.0, ge=0)
     #: HTCondor's name of the machine's architecture, None for the one of the source.

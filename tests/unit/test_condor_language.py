@@ -99,7 +99,7 @@ def test_an_attribute_is_kept_under_my() -> None:
         ("x = $Fnx(a)\na = /b/c.d", "c.d"),
         ("x = $Fp(a)\na = /b/c.d", "/b/"),
         ("x = $BASENAME(a)\na = /b/c.d", "c.d"),
-        ("x = $DIRNAME(a)\na = /b/c.d", "/b"),
+        ("x = $DIRNAME(a)\na = /b/c.d", "/b/"),
         ("x = $(Cluster).$(Process)", "1.0"),
     ],
 )

@@ -148,7 +148,9 @@ def test_blanks_may_stand_in_the_short_conditional(oracle: Oracle, text: str) ->
 def test_lint_calls_rejected_what_condor_submit_rejects(oracle: Oracle, text: str) -> None:
     answer = oracle(text)
     report = lint_text(text, environment={})
-    assert (report.effect is Effect.REJECTED) is not answer["accepted"], [text, answer["message"], report.render()]
+    # The parser of the bindings takes a description without a queue statement; condor_submit does not.
+    rejected = any(f.rule.effect is Effect.REJECTED and f.rule.code != "queue-missing" for f in report.findings)
+    assert rejected is not answer["accepted"], [text, answer["message"], report.render()]
 
 
 _TOKENS = """1 2.5 true false undefined error "a" "A" x MY.y TARGET.z ( ) + - * / % == != =?= =!= && || ! ? : { } [ ] ,

@@ -154,7 +154,7 @@ VM_DISK: dict[str, tuple[Change, Effect, str]] = {
     "ISO in upper case is a disk": (disks("root.qcow2:vda:w:qcow2", "seed.ISO:vdb:r:raw"), OK, "iso-case"),
     "a CD on virtio is refused": (disks("root.qcow2:vda:w:qcow2", "seed.iso:vdb:r:raw"), HASVM, "iso-bus"),
     "a CD on IDE works": (disks("root.qcow2:hda:w:qcow2", "seed.iso:hdc:r:raw"), OK, "dev-ide"),
-    "a CD does not boot": (disks("boot.iso:hdc:r:raw"), ENDLESS, "boot-none"),
+    "a CD alone boots": (disks("boot.iso:hdc:r:raw"), OK, "dev-ide"),
     "a partition is refused": (disks("swap.img:sda2:w:raw"), HASVM, "dev-partition"),
     "a virtio partition is refused": (disks("root.img:vda1:w:raw"), HASVM, "dev-partition"),
     "duplicates are refused": (disks("a.raw:vda:w:raw", "b.raw:vda:w:raw"), HASVM, "dev-duplicate"),
@@ -256,7 +256,7 @@ XEN_RULES: dict[str, tuple[Change, Effect, str]] = {
         "xen-kernel-relative"),
     "no xen_initrd gives a blank one": ({**XEN_FILE, "xen_initrd": None}, HASVM, "xen-initrd-blank"),
     "a kernel path that contains included": ({**XEN_FILE, "xen_kernel": "/included/k"}, HASVM, "xen-kernel-included"),
-    "xen_root is not quoted": ({**XEN_FILE, "xen_root": '"/dev/xvda1"'}, OK, "xen-root-quoted"),
+    "xen_root is not quoted": ({**XEN_FILE, "xen_root": '"/dev/xvda1"'}, ENDLESS, "xen-root-quoted"),
     "only the command line reaches the guest": ({**XEN_FILE, "xen_kernel_params": None}, OK, "xen-root-dropped"),
     "qcow2 is read as raw": ({**XEN, **disks("root.qcow2:xvda:w:qcow2")}, ENDLESS, "xen-format-raw"),
     "the format may be omitted": ({**XEN, **disks("root.img:xvda:w")}, OK, ""),
@@ -291,7 +291,7 @@ def test_statement(change: Change, effect: Effect, code: str) -> None:
 
 
 def test_one_vm_macaddr_for_many_jobs_collides() -> None:
-    commands = {**KVM, "vm_networking": "true", "vm_macaddr": "52:54:00:12:34:56"}
+    commands = {**KVM, "vm_networking": "true", "vm_macaddr": "52:54:00:12:34:56", "vm_disk": "root.qcow2:vda:r:qcow2"}
     text = "\n".join(f"{name} = {value}" for name, value in commands.items())
     assert "mac-shared" in {finding.rule.code for finding in lint_text(text + "\nqueue 3\n").findings}
     assert not lint_text(text + "\nqueue 1\n").findings

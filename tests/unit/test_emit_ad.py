@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
+from roost.errors import RecipeError
+from roost.publish import describe
+from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Placement
 from tests.unit.submitting import BUILT, IO, ROOT, CondorSubmit, MiB, condor_submit, recipe
 
@@ -47,8 +51,6 @@ def test_the_vocabulary_of_a_kvm_job(condor: CondorSubmit) -> None:
 def test_request_disk_covers_what_the_disks_can_grow_to(condor: CondorSubmit) -> None:
     ad = condor.ad(submit_description(recipe(), "kvm", files=BUILT))
     assert (1300 + 256) * 1024 < int(ad["RequestDisk"]) < (1300 + 256 + 8) * 1024
-    kernels = condor.ad(submit_description(recipe(kernel={"placement": "external"}), "xen", files=BUILT))
-    assert int(kernels["RequestDisk"]) > (1300 + 256 + 37) * 1024
     shared = condor.ad(submit_description(recipe(), "kvm", files=BUILT, transfer="shared"))
     assert int(shared["RequestDisk"]) <= 8 * 1024
 
@@ -68,6 +70,18 @@ ALLOWED: tuple[tuple[Hypervisor, Placement], ...] = (
 )
 
 
+#: Hypervisor, placement, and what a machine of a published image starts.
+PUBLISHED: tuple[tuple[Hypervisor, Placement, str], ...] = (
+    ("kvm", "included", "included"),
+    ("kvm", "both", "included"),
+    ("kvm", "both", "files"),
+    ("xen", "included", "included"),
+    ("xen", "both", "included"),
+    ("xen", "both", "files"),
+    ("xen", "external", "files"),
+)
+
+
 @pytest.mark.parametrize("transfer", ["files", "shared", "https://h.example/i", "osdf:///pool/i", "file:///images"])
 @pytest.mark.parametrize(("hypervisor", "placement"), ALLOWED)
 def test_each_hypervisor_placement_and_transfer(
@@ -79,8 +93,6 @@ def test_each_hypervisor_placement_and_transfer(
     root = "root.qcow2:vda:w:qcow2" if hypervisor == "kvm" else "root.raw:xvda:w:raw"
     second = "io.raw:vdb:w:raw" if hypervisor == "kvm" else "io.raw:xvdb:w:raw"
     files = [root.partition(":")[0], "io.raw"]
-    if hypervisor == "xen" and placement == "external":
-        files += ["vmlinuz", "initrd.img"]
     if transfer == "shared":
         assert ad["VMPARAM_vm_Disk"] == f"/images/debian-12/{root},/images/debian-12/{second}"
         assert "TransferInput" not in ad or not ad["TransferInput"]
@@ -91,13 +103,12 @@ def test_each_hypervisor_placement_and_transfer(
         assert ad["TransferInput"] == ",".join(f"{prefix}{name}" for name in files)
         assert ad["TransferOutputRemaps"] == "io.raw = io-1.0.raw"
     if hypervisor == "xen" and placement == "external":
-        assert ad["VMPARAM_Xen_Kernel"].endswith("vmlinuz") and ad["VMPARAM_Xen_Initrd"].endswith("initrd.img")
+        assert ad["VMPARAM_Xen_Kernel"] == "/images/debian-12/vmlinuz"
+        assert ad["VMPARAM_Xen_Initrd"] == "/images/debian-12/initrd.img"
         assert ad["VMPARAM_Xen_Root"] == "/dev/xvda1"
         assert "root=UUID=" in ad["VMPARAM_Xen_Kernel_Params"]
         assert ad["VMPARAM_Xen_Kernel_Params"].endswith("ro console=hvc0")
-        # A transferred kernel stays a relative path in the domain: a warning, for HTCondor's own script is at fault.
-        relative = transfer != "shared"
-        assert effect(text) == ("job_requeued_and_machine_HasVM_false" if relative else "ok")
+        assert effect(text) == "ok"
     elif hypervisor == "xen":
         assert ad["VMPARAM_Xen_Kernel"] == "included"
         assert effect(text) == "ok"
@@ -109,8 +120,78 @@ def test_each_hypervisor_placement_and_transfer(
 
 def test_xen_can_start_the_files_of_an_image_that_has_its_kernel_both_ways(condor: CondorSubmit) -> None:
     made = recipe(kernel={"placement": "both"}, submit={"xen_kernel": "files"})
-    assert condor.ad(submit_description(made, "xen", files=BUILT))["VMPARAM_Xen_Kernel"] == "vmlinuz"
+    assert condor.ad(submit_description(made, "xen", files=BUILT))["VMPARAM_Xen_Kernel"] == "/images/debian-12/vmlinuz"
     assert "vmlinuz" not in submit_description(made, "kvm", files=BUILT)
+
+
+KERNELS = [
+    ("/boot/roost", "/boot/roost/vmlinuz", "/boot/roost/initrd.img"),
+    ("/boot/roost/", "/boot/roost/vmlinuz", "/boot/roost/initrd.img"),
+    ("/boot/vmlinuz", "/boot/vmlinuz", "/boot/initrd.img"),
+    ("/boot/vmlinuz-6.1.0-49-amd64", "/boot/vmlinuz-6.1.0-49-amd64", "/boot/initrd.img-6.1.0-49-amd64"),
+]
+
+
+@pytest.mark.parametrize("transfer", ["files", "shared", "osdf:///pool/i"])
+@pytest.mark.parametrize(("path", "kernel", "initrd"), KERNELS)
+def test_kernel_and_initrd_are_where_the_execution_points_have_them(
+    condor: CondorSubmit, path: str, kernel: str, initrd: str, transfer: str
+) -> None:
+    made = recipe(kernel={"placement": "external"}, submit={"kernel_path": path})
+    text = submit_description(made, "xen", files=BUILT, transfer=transfer)
+    ad = condor.ad(text)
+    assert (ad["VMPARAM_Xen_Kernel"], ad["VMPARAM_Xen_Initrd"]) == (kernel, initrd)
+    assert "vmlinuz" not in ad.get("TransferInput", "") and effect(text) == "ok"
+    assert "# Every execution point must have the kernel's files at these paths" in text
+
+
+def test_a_kernel_without_an_absolute_path_is_refused() -> None:
+    made = recipe(kernel={"placement": "external"}, submit={})
+    with pytest.raises(RecipeError, match="needs an absolute path on the execution points"):
+        submit_description(made, "xen")
+    odd = dataclasses.replace(BUILT, folder=Path("/images/a b"))
+    with pytest.raises(RecipeError, match="may only have the characters"):
+        submit_description(made, "xen", files=odd)
+    included = dataclasses.replace(BUILT, folder=Path("/images/included"))
+    with pytest.raises(RecipeError, match="contains 'included'"):
+        submit_description(made, "xen", files=included)
+    with pytest.raises(RecipeError, match="kernel_path has no effect"):
+        submit_description(recipe(submit={"kernel_path": "/boot"}), "xen", files=BUILT)
+    for path in ("boot", "/a b", "/../x y", "", "/"):
+        with pytest.raises(ValueError, match="kernel_path"):
+            recipe(submit={"kernel_path": path})
+
+
+RELEASED = [
+    ReleaseFile(name, f"i/1/{name}", "disk", "raw", 9 * MiB, 9 * MiB, "0" * 64, None)
+    for name in ("root.qcow2", "root.raw", "io.raw", "vmlinuz", "initrd.img")
+]
+
+
+@pytest.mark.parametrize("root", [None, "/srv/images", "https://h.example/i", "osdf:///pool", "file:///srv/images"])
+@pytest.mark.parametrize("kernel_path", [None, "/boot/roost"])
+@pytest.mark.parametrize(("hypervisor", "placement", "start"), PUBLISHED)
+def test_published_images_start_by_path_or_by_themselves(
+    condor: CondorSubmit, hypervisor: Hypervisor, placement: Placement, start: str, kernel_path: str | None, root: str
+) -> None:
+    outside = hypervisor == "xen" and start == "files"
+    submit = {"return": ["io"], "xen_kernel": "files" if placement == "both" and start == "files" else "included"}
+    made = recipe(kernel={"placement": placement}, submit=submit | ({"kernel_path": kernel_path} if outside else {}))
+    if outside and kernel_path is None and (root is None or "://" in root):
+        assert not describe.kernel_is_found(made, hypervisor, root)
+        with pytest.raises(RecipeError, match="needs an absolute path on the execution points"):
+            describe.submit_description(made, hypervisor, RELEASED, root)
+        return
+    assert describe.kernel_is_found(made, hypervisor, root)
+    text = describe.submit_description(made, hypervisor, RELEASED, root)
+    ad = condor.ad(text)
+    assert effect(text) == "ok"
+    assert "vmlinuz" not in ad["TransferInput"]
+    if outside:
+        assert ad["VMPARAM_Xen_Kernel"] == f"{kernel_path or '/srv/images/i/1'}/vmlinuz"
+        assert ad["VMPARAM_Xen_Initrd"] == f"{kernel_path or '/srv/images/i/1'}/initrd.img"
+    else:
+        assert ad.get("VMPARAM_Xen_Kernel") in (None, "included")
 
 
 def test_a_bare_file_system_is_a_partition_of_xen(condor: CondorSubmit) -> None:
@@ -120,7 +201,7 @@ def test_a_bare_file_system_is_a_partition_of_xen(condor: CondorSubmit) -> None:
         {"name": "data", "filesystem": "ext4", "size": "64MiB", "readonly": True},
     ]
     made = recipe(disks=disks, hypervisors=["xen"], kernel={"placement": "external"}, submit={})
-    ad = condor.ad(submit_description(made, "xen"))
+    ad = condor.ad(submit_description(made, "xen", files=BuiltFiles(Path("/images"))))
     assert ad["VMPARAM_vm_Disk"] == "root.raw:xvda1:w:raw,swap.raw:xvda2:w:raw,data.raw:xvdb:r:raw"
     assert ad["VMPARAM_Xen_Root"] == "/dev/xvda1"
 
@@ -131,7 +212,7 @@ def test_root_on_the_second_partition_and_listed_first(condor: CondorSubmit) -> 
         "partitions": [{"filesystem": "ext4", "mount": "/boot", "size": "64MiB"}, {"mount": "/", "free": "9MiB"}],
     }
     made = recipe(disks=[IO, root], hypervisors=["xen"], kernel={"placement": "external"})
-    ad = condor.ad(submit_description(made, "xen"))
+    ad = condor.ad(submit_description(made, "xen", files=BuiltFiles(Path("/images"))))
     assert ad["VMPARAM_vm_Disk"].startswith("system.raw:xvda:w:raw,")
     assert ad["VMPARAM_Xen_Root"] == "/dev/xvda2"
 

@@ -75,6 +75,11 @@ _XEN = re.compile(r"(xvd|sd|hd)([a-z]+)(\d*)")
 _ROOT_NAME = re.compile(
     r"root|boot|system|(?<![a-z])os(?![a-z])|debian|ubuntu|linux|rocky|alma|centos|fedora", re.IGNORECASE
 )
+#: Names that only a root disk has, and those that none has.
+_SURE_NAME = re.compile(r"(?<![a-z])(?:root|rootfs|boot|system)(?![a-z])", re.IGNORECASE)
+_DATA_NAME = re.compile(
+    r"(?<![a-z])(?:io|data|swap|seed|scratch|results?|inputs?|outputs?|home|tmp|cache)(?![a-z])", re.IGNORECASE
+)
 
 
 @check
@@ -146,8 +151,6 @@ def compact_discs(view: JobView) -> Iterator[Finding]:
         if file.text.endswith(".iso") and "iso" not in file.text[:-4]:
             if not ejectable:
                 yield ISO_BUS.at(where, f"{shown(file.text)} becomes a CD-ROM, which {device.text} cannot be")
-            elif alone:
-                yield BOOT_NONE.at(where, "the only disk is a CD, and CDs are not booted")
         else:
             effect = _HASVM if not ejectable else Effect.RUNS_FOREVER if alone else Effect.WRONG_DATA
             yield ISO_SUBSTRING.but(_E, effect).at(
@@ -162,12 +165,13 @@ def boot_order(view: JobView) -> Iterator[Finding]:
     booted = view.boot_disk
     if len(disks) < 2 or booted is None or view.hypervisor != "kvm":
         return
-    root, sure = _meant_to_boot(disks)
+    root, sure = _meant_to_boot(disks, booted)
     where = view.disk_place(root.fields[1].start)
     name, device = shown(booted.fields[0].text), booted.fields[1].text
     if root is not booted:
         message = f"{name} on {device} is what boots, not {shown(root.fields[0].text)} on {root.fields[1].text}"
-        yield (BOOT_ORDER if sure else BOOT_ORDER.but(_W, Effect.RUNS_FOREVER)).at(where, message)
+        hint = None if sure else "the names alone say so: see whether the disk that boots has a boot loader"
+        yield (BOOT_ORDER if sure else BOOT_ORDER.but(_W, _OK)).at(where, message, hint)
     elif len({bus_of(item) for item in disks}) > 1:
         yield BOOT_ORDER.but(_N, _OK).at(
             view.disk_place(booted.fields[1].start),
@@ -175,12 +179,19 @@ def boot_order(view: JobView) -> Iterator[Finding]:
         )
 
 
-def _meant_to_boot(disks: list[Item]) -> tuple[Item, bool]:
-    """Return the disk that its author takes for the root disk, and whether name or format says so."""
-    named = [item for item in disks if _ROOT_NAME.search(item.fields[0].text.rpartition("/")[2])]
-    if len(named) == 1:
-        return named[0], True
-    layered = [item for item in disks if (item.field(3) or item.fields[0]).text == "qcow2"]
-    if len(layered) == 1 and not named:
-        return layered[0], True
-    return (named or disks)[0], bool(named)
+def _meant_to_boot(disks: list[Item], booted: Item) -> tuple[Item, bool]:
+    """Return the disk that its author takes for the root disk, and whether the names leave no doubt.
+
+    The format says nothing: a raw root disk beside a qcow2 io disk is as usual as the reverse.
+    """
+    named = [item for item in disks if _ROOT_NAME.search(_base(item))]
+    if booted in named or len(named) != 1:
+        others = [item for item in disks if not _DATA_NAME.search(_base(item))]
+        if _DATA_NAME.search(_base(booted)) and booted not in named and len(others) == 1:
+            return others[0], False
+        return booted, bool(named)
+    return named[0], bool(_SURE_NAME.search(_base(named[0])) or _DATA_NAME.search(_base(booted)))
+
+
+def _base(item: Item) -> str:
+    return item.fields[0].text.rpartition("/")[2]

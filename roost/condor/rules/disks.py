@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import JobView, is_cd
 from roost.condor.vm_disk import Field, Item, scan
+from roost.errors import Location
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -91,6 +92,8 @@ DEVICE_LIKE = re.compile(r"(?:vd|sd|hd|xvd)[a-z]+\d*", re.IGNORECASE)
 _PERMISSION_LIKE = {"r", "w", "rw"}
 #: Other formats of libvirt 9.0's virStorageFileFormat that a disk can have.
 _LIBVIRT_FORMATS = {"bochs", "cloop", "dmg", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qed", "vmdk"}
+#: Endings of compressed files, which neither libvirt nor QEMU unpacks.
+_PACKED = {"gz", "xz", "zst", "zstd", "bz2", "lz4", "lzma", "zip", "7z", "tgz", "txz"}
 _SAFE = re.compile(r"[A-Za-z0-9._+/-]*")
 
 
@@ -237,13 +240,12 @@ def _format(view: JobView, item: Item) -> Iterator[Finding]:
     extension = file.rpartition(".")[2].lower() if "." in file else ""
     boot = item == view.boot_disk
     unread = Effect.RUNS_FOREVER if boot else Effect.WRONG_DATA
-    if view.hypervisor == "xen":
-        if declared not in (None, "raw"):
-            known = str(declared).lower() in _LIBVIRT_FORMATS | {"qcow2"}
-            found = XEN_FORMAT.but(_E, unread) if known else XEN_FORMAT.but(_W, _OK)
-            yield found.at(where, f"xen reads {shown(file)} as raw, whatever its format {shown(str(declared))} says")
-        elif extension == "qcow2":
-            yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {shown(file)} as raw, but its name says qcow2")
+    if extension in _PACKED and (boot or declared == "qcow2") and declared in (None, "raw", "qcow2"):
+        effect = _HASVM if declared == "qcow2" and view.hypervisor == "kvm" else unread
+        what = f"{shown(file)} is read as {declared or 'raw'}, but its name says {extension}"
+        yield FMT_MISMATCH.but(_E, effect).at(where, what)
+    elif view.hypervisor == "xen":
+        yield from _xen_format(declared, extension, shown(file), where, unread)
     elif declared is None:
         if extension == "qcow2":
             yield FMT_MISSING.but(_E, unread).at(where, f"without a format {shown(file)} is read as raw, not as qcow2")
@@ -260,3 +262,12 @@ def _format(view: JobView, item: Item) -> Iterator[Finding]:
         yield FMT_CASE.at(where, f"libvirt knows no format {shown(declared)}, only {declared.lower()}")
     else:
         yield FMT_UNKNOWN.at(where, f"libvirt knows no format {shown(declared)}")
+
+
+def _xen_format(declared: str | None, extension: str, file: str, where: Location, unread: Effect) -> Iterator[Finding]:
+    if declared not in (None, "raw"):
+        known = str(declared).lower() in _LIBVIRT_FORMATS | {"qcow2"}
+        found = XEN_FORMAT.but(_E, unread) if known else XEN_FORMAT.but(_W, _OK)
+        yield found.at(where, f"xen reads {file} as raw, whatever its format {shown(str(declared))} says")
+    elif extension == "qcow2":
+        yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but its name says qcow2")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from roost.condor.expression import parses
 from roost.condor.rules.model import Effect, Finding, Rule, Severity, check, rule, shown
 from roost.condor.rules.view import JobView
+from roost.condor.source_text import BLANKS
+from roost.condor.submit_queue import row_values, separators
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"
@@ -59,6 +61,10 @@ EXPRESSION = rule(
 MACRO_UNDEFINED = rule(
     "macro-undefined", _W, _OK, hint="define it, or give a default: $(NAME:default)", source=_LANGUAGE
 )
+MACRO_ABORTS = rule(
+    "macro-aborts", _E, _REJECTED, hint="the argument must be a number, and that of $CHOICE one of the list",
+    source="HTCondor manual, Submit File Syntax, functions; condor_utils/config.cpp: it exits where it cannot evaluate",
+)  # fmt: skip
 UNKNOWN_COMMAND = rule(
     "unknown-command", _W, _OK,
     hint="condor_submit takes any name as a macro and says nothing about a misspelt command",
@@ -68,7 +74,22 @@ OBSOLETE = rule(
     "obsolete-command", _W, _OK, hint="remove it; HTCondor no longer reads it",
     source="docs/vm-universe.md, section 1: kvm_disk and xen_disk are no longer read",
 )  # fmt: skip
-NO_QUEUE = rule("queue-missing", _N, _OK, hint="end the description with `queue`", source=_QUEUE)
+NO_QUEUE = rule(
+    "queue-missing", _E, _REJECTED, hint="end the description with `queue`",
+    source="condor_submit: doesn't contain any \"queue\" commands -- no jobs queued",
+)  # fmt: skip
+QUEUE_UNMATCHED = rule(
+    "queue-unmatched", _W, _OK, hint="make the files first, or lint the description where they are", source=_QUEUE
+)
+QUEUE_SPLIT = rule(
+    "queue-split", _E, Effect.WRONG_DATA,
+    hint="put the variable that has blanks or commas last, or in a list of its own: only the last takes the rest",
+    source=f"{_QUEUE}; condor_submit.V6/submit.cpp (set_vars): blanks and commas both separate",
+)  # fmt: skip
+QUEUE_SHORT = rule(
+    "queue-short", _W, _OK, hint="give every variable a value; an empty one needs its comma",
+    source="condor_submit.V6/submit.cpp (set_vars): a variable without a value keeps what it had, or has none",
+)  # fmt: skip
 QUEUE_NOTHING = rule("queue-nothing", _W, _OK, hint="give a count of at least 1, or items", source=_QUEUE)
 JUDGE = rule(
     "condor-submit", _E, _REJECTED, hint="condor_submit's own message says what it wants",
@@ -132,9 +153,42 @@ def names(view: JobView) -> Iterator[Finding]:
 
 
 @check
+def rows(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about rows that condor_submit splits otherwise than they were meant."""
+    queue, row = view.job.queue, view.job.row
+    if queue is None or row is None or queue.keyword != "from" or len(queue.variables) < 2 or "\x1f" in row.text:
+        return
+    found = separators(queue, row)
+    if len(found) < len(queue.variables) - 1:
+        what = f"{shown(row.text)} has {len(found) + 1} values for {len(queue.variables)} variables"
+        yield QUEUE_SHORT.at(row.at(), what)
+        return
+    meant = [part.strip(BLANKS) for part in row.text.split(",")]
+    if len(meant) != len(queue.variables):
+        return
+    read = [value.text for value in row_values(queue, row).values()]
+    wrong = next((index for index, pair in enumerate(zip(meant, read, strict=False)) if pair[0] != pair[1]), None)
+    if wrong is None:
+        return
+    name = queue.variables[wrong]
+    what = f"a blank separates as a comma does: {name} is {shown(read[wrong])}, not {shown(meant[wrong])}"
+    if any("," in match.group() for match in found):
+        yield QUEUE_SPLIT.at(row.at(), what)
+    else:
+        # `one.raw a, b` can also mean a list as the last value: blanks alone separate what stands before it.
+        yield QUEUE_SPLIT.but(_W, _OK).at(row.at(), f"{what}, unless the blanks are meant to separate")
+
+
+@check
 def queued(view: JobView) -> Iterator[Finding]:
     """Apply the rules about jobs that are never queued."""
     if view.job.queue is None:
-        yield NO_QUEUE.at(view.description.end, "there is no queue statement, so condor_submit queues no job")
+        if not view.description.incomplete:
+            yield NO_QUEUE.at(view.description.end, "there is no queue statement, so condor_submit queues no job")
+    elif view.job.queue.keyword == "matching" and view.job.count == 0:
+        patterns = " ".join(item.text for item in view.job.queue.items)
+        yield QUEUE_UNMATCHED.at(
+            view.job.queue.line.at(), f"nothing here matches {shown(patterns)}, so no job would be queued"
+        )
     elif view.job.count == 0:
         yield QUEUE_NOTHING.at(view.job.queue.line.at(), "the queue statement queues no job")

@@ -81,6 +81,14 @@ TOF_OVERWRITES = rule(
     "tof-overwrites", _N, _OK, hint='add transfer_output_remaps = "NAME = out-$(Cluster).$(Process).raw"',
     source="docs/condor-pool.md: without a remap the returned disk overwrites the submitted one",
 )  # fmt: skip
+TOF_MADE = rule(
+    "tof-made", _N, _OK, hint="the job is held (code 12) when the file is not there at its end",
+    source="HTCondor manual, Virtual Machine Applications: +PreCmd, +PostCmd; prepare hooks: they run in the sandbox",
+)  # fmt: skip
+TIF_MADE = rule(
+    "tif-made", _N, _OK, hint="the job is held (code 6) when the file is not there as the machine starts",
+    source="HTCondor manual, Virtual Machine Applications: +PreCmd; prepare hooks: they run in the sandbox",
+)  # fmt: skip
 REMAP_SYNTAX = rule(
     "remap-syntax", _W, _OK, hint='write transfer_output_remaps = "name = new; name = new"',
     source="HTCondor manual, condor_submit, transfer_output_remaps",
@@ -90,8 +98,18 @@ REMAP_UNUSED = rule(
     source="HTCondor manual, condor_submit, transfer_output_remaps",
 )  # fmt: skip
 REMAP_COLLIDES = rule(
-    "remap-collides", _W, _OK, hint="put $(Cluster).$(Process) into the new name",
+    "remap-collides", _E, Effect.WRONG_DATA, stage=Stage.OUTPUT, hint="put $(Cluster).$(Process) into the new name",
     source="HTCondor manual, condor_submit, transfer_output_remaps: each job writes the file anew",
+)  # fmt: skip
+OUTPUT_COLLIDES = rule(
+    "output-collides", _E, Effect.WRONG_DATA, stage=Stage.OUTPUT,
+    hint='name what shall come back: transfer_output_files = NAME, '
+    'transfer_output_remaps = "NAME = out-$(Cluster).$(Process).raw"',
+    source="docs/vm-universe.md, section 3: writable disks always come back; without a remap over the submitted one",
+)  # fmt: skip
+SHARED_WRITTEN = rule(
+    "shared-written", _W, _OK, hint="give each job its own copy, or transfer the disk",
+    source=f"{_SECTION}: a disk on a shared file system changes in place",
 )  # fmt: skip
 
 _SCHEMES = {
@@ -176,7 +194,7 @@ def disk_places(view: JobView) -> Iterator[Finding]:
         if view.transferred(path) and "://" not in path:
             if path.startswith("/"):
                 yield PATH_BASENAME.at(where, f"libvirt opens {shown(path)}, not the transferred copy")
-            elif folder.strip("./"):
+            elif folder.strip("./") and not view.makes_inputs:
                 lost = PATH_BASENAME.but(_E, Effect.HASVM_FALSE)
                 yield lost.at(where, f"the sandbox has no folder {shown(folder)}")
         elif path.startswith("/"):
@@ -185,6 +203,8 @@ def disk_places(view: JobView) -> Iterator[Finding]:
             )
         elif view.transfers_known:
             yield TIF_MISSING.at(where, f"{shown(path)} is not in transfer_input_files")
+        elif view.makes_inputs:
+            yield TIF_MADE.at(where, f"{shown(path)} is not transferred: {view.makes_inputs} has to make it")
 
 
 @check
@@ -219,16 +239,19 @@ def outputs(view: JobView) -> Iterator[Finding]:
         yield NO_OUTPUT_CONFLICT.at(command.where, "vm_no_output_vm deletes the files that transfer_output_files names")
     elif not view.outputs:
         yield NO_OUTPUT.at(command.where, "no file comes back")
-    remapped = _remaps(view)
+    remapped = remaps_of(view)
     for item in view.outputs:
         path = item.text[2:] if item.text.startswith("./") else item.text
-        if not nothing and view.transfers_known and not view.transferred(path):
+        if not nothing and view.makes_outputs and not view.transferred(path):
+            yield TOF_MADE.at(item.where, f"{shown(item.text)} is not transferred: {view.makes_outputs} has to make it")
+        elif not nothing and view.transfers_known and not view.transferred(path):
             yield TOF_MISSING.at(item.where, f"{shown(item.text)} will not be in the sandbox")
         elif not nothing and item.name not in remapped and not view.get("output_destination"):
             yield TOF_OVERWRITES.at(item.where, f"the returned {shown(item.name)} overwrites the submitted one")
 
 
-def _remaps(view: JobView) -> dict[str, str]:
+def remaps_of(view: JobView) -> dict[str, str]:
+    """Return what transfer_output_remaps says: the name in the sandbox, and the one that it comes back under."""
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if command is None:
         return {}
@@ -242,10 +265,7 @@ def remaps(view: JobView) -> Iterator[Finding]:
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if not view.is_vm or command is None or command.unknown:
         return
-    many = (view.job.count or 0) > 1 and view.constant("transfer_output_remaps", "TransferOutputRemaps")
-    for name, new in _remaps(view).items():
-        if many and new:
-            yield REMAP_COLLIDES.at(command.where, f"{view.job.count} jobs bring back {shown(name)} as {shown(new)}")
+    for name, new in remaps_of(view).items():
         if not name or not new:
             yield REMAP_SYNTAX.at(command.where, f"{shown(command.text)} has a part that is not `name = new`")
         elif view.get("transfer_output_files") and not any(name in (item.text, item.name) for item in view.outputs):

@@ -171,7 +171,26 @@ class JobView:
     def transfers_known(self) -> bool:
         """Whether all names in the sandbox can be told from the description."""
         command = self.get("transfer_input_files", "TransferInput")
-        return not (command and command.unknown) and not any(transfer.is_contents for transfer in self.transfers)
+        contents = any(transfer.is_contents for transfer in self.transfers)
+        return not (command and command.unknown) and not contents and self.makes_inputs is None
+
+    @cached_property
+    def makes_inputs(self) -> str | None:
+        """The attribute that names a program which can put files into the sandbox before the machine starts, if any.
+
+        +PreCmd (HTCondor manual, vm universe) and the prepare hooks that +HookKeyword chooses run beside it.
+        """
+        return self._set("MY.PreCmd", "MY.HookKeyword", "hook_keyword")
+
+    @cached_property
+    def makes_outputs(self) -> str | None:
+        """The attribute that names a program which can leave files in the sandbox, before or after the machine."""
+        return self.makes_inputs or self._set("MY.PostCmd")
+
+    def _set(self, *names: str) -> str | None:
+        command = self.get(*names)
+        empty = command is None or command.text.lower() in ("", '""', "undefined")
+        return None if empty or command is None else command.name.replace("MY.", "+")
 
     @cached_property
     def sandbox(self) -> frozenset[str]:

@@ -41,11 +41,11 @@ XEN_INITRD_TRANSFER = rule(
     source="docs/vm-universe.md, section 4, error 4: XEN_INITRD_NOT_FOUND, not readable from the sandbox",
 )  # fmt: skip
 XEN_KERNEL_RELATIVE = rule(
-    "xen-kernel-relative", _W, _HASVM, hint="use included, or an absolute path on the execute machine",
+    "xen-kernel-relative", _E, _HASVM, hint="use included, or an absolute path on the execute machine",
     source=f"{_SECTION}: a transferred kernel or initrd stays a relative path in the domain XML",
 )  # fmt: skip
 XEN_INITRD_BLANK = rule(
-    "xen-initrd-blank", _W, _HASVM, hint="give an initrd",
+    "xen-initrd-blank", _E, _HASVM, hint="give an initrd",
     source=f"{_SECTION}: no xen_initrd gives <initrd> </initrd>",
 )  # fmt: skip
 XEN_KERNEL_INCLUDED = rule(
@@ -61,7 +61,7 @@ XEN_PARAMS_IGNORED = rule(
     source=f"{_SECTION}: with included, xen_root and xen_kernel_params are unused",
 )  # fmt: skip
 XEN_ROOT_QUOTED = rule(
-    "xen-root-quoted", _W, _OK, hint="remove the quotes",
+    "xen-root-quoted", _E, Effect.RUNS_FOREVER, hint="remove the quotes",
     source="docs/vm-universe.md, section 1: do not quote xen_root",
 )  # fmt: skip
 XEN_ROOT_DROPPED = rule(
@@ -131,7 +131,9 @@ def _file(view: JobView, command: Command) -> Iterator[Finding]:
     yield from _reachable(view, command, XEN_KERNEL_TRANSFER.code)
     if initrd is None:
         if not view.description.incomplete:
-            yield XEN_INITRD_BLANK.at(command.where, "without xen_initrd libvirt gets a blank file name as initrd")
+            # A kernel that is not found itself hides it.
+            found = XEN_INITRD_BLANK if command.text.startswith("/") else XEN_INITRD_BLANK.but(_W, _OK)
+            yield found.at(command.where, "without xen_initrd libvirt gets a blank file name as initrd")
     elif not initrd.unknown:
         yield from _reachable(view, initrd, XEN_INITRD_TRANSFER.code)
 

@@ -1,0 +1,137 @@
+"""What comes back of each job under which name, and which jobs write over each other (docs/vm-universe.md, section 3).
+
+Not one job's rule: it needs all of them. Two jobs that differ in nothing but their process number are compared too.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from roost.condor.rules.model import Effect, Finding, Rule, Severity, shown
+from roost.condor.rules.transfer import OUTPUT_COLLIDES, REMAP_COLLIDES, SHARED_WRITTEN, remaps_of
+from roost.condor.rules.view import JobView
+from roost.condor.source_text import Traced
+from roost.condor.submit_macros import Expander
+from roost.errors import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that a job leaves: its name in the sandbox (or the shared path), where it goes, and what says so."""
+
+    name: str
+    path: str
+    where: Location
+    rule: Rule
+
+
+def collisions(views: Sequence[JobView]) -> Iterator[Finding]:
+    """Yield where two jobs of a description leave their files under one name."""
+    taken: dict[tuple[str, str], list[tuple[int, int, Target]]] = {}
+    for number, view in enumerate(views):
+        for instance, target in _instances(view):
+            taken.setdefault((target.rule.code, target.path), []).append((number, instance, target))
+    for (code, path), found in taken.items():
+        jobs = {(number, instance) for number, instance, _ in found}
+        if len(jobs) > 1:
+            target = found[0][2]
+            yield _finding(code, path, target, *_counted([views[number] for number in {one[0] for one in found}]))
+
+
+def _counted(views: Sequence[JobView]) -> tuple[int, bool]:
+    """Return how many jobs these are, and whether that is known."""
+    counts = [view.job.count for view in views]
+    rows = [
+        1 if view.job.queue and view.job.queue.keyword else count for view, count in zip(views, counts, strict=True)
+    ]
+    return max(2, sum(count or 1 for count in rows)), all(count is not None for count in counts)
+
+
+def _finding(code: str, path: str, target: Target, jobs: int, known: bool) -> Finding:
+    many = f"{jobs} jobs" if known else "the jobs, if there are more than one,"
+    rule = target.rule if known else target.rule.but(Severity.WARNING, Effect.OK)
+    if code == SHARED_WRITTEN.code:
+        message = f"{many} write {shown(path)}: what they leave there depends on whether they run at the same time"
+    elif code == REMAP_COLLIDES.code:
+        message = f"{many} bring back {shown(target.name)} as {shown(path)}"
+    else:
+        message = f"{many} bring back {shown(target.name)} under that name, over each other and over a submitted file"
+    return rule.at(target.where, message)
+
+
+def _instances(view: JobView) -> Iterator[tuple[int, Target]]:
+    """Yield what the first job of a row leaves, and what the second one does where the row is queued more than once."""
+    yield from ((0, target) for target in _targets(view))
+    queue, count = view.job.queue, view.job.count
+    each = count if queue is None or view.job.row is None else queue.count
+    if queue is None or (each is not None and each < 2):
+        return
+    live = dict(view.job.live)
+    process = live.get("process")
+    next_number = str(int(process.text) + 1) if process and process.text.isdigit() else "1"
+    for name, text in (("process", next_number), ("procid", next_number), ("step", "1")):
+        live[name] = Traced.of(text, queue.line.at(), fixed=True)
+    other = JobView(
+        view.description, replace(view.job, live=live), Expander(view.job.table, live, view.expander.environment)
+    )
+    yield from ((1, target) for target in _targets(other))
+
+
+def _targets(view: JobView) -> Iterator[Target]:
+    if not view.is_vm or view.job.count == 0 or view.get("vm_disk") is None:
+        return
+    for item in view.usable_disks:
+        path = item.fields[0].text
+        if path.startswith("/") and not view.transferred(path) and item.fields[2].text != "r":
+            yield Target(path, path, view.disk_place(item.fields[0].start), SHARED_WRITTEN)
+    home = _folder(view)
+    if home is None or view.boolean("vm_no_output_vm"):
+        return
+    remaps = remaps_of(view)
+    for name, text, where in _returned(view):
+        new = remaps.get(text) or remaps.get(name)
+        path = new if new is not None else name
+        path = path + name if path.endswith("/") else path
+        rule = OUTPUT_COLLIDES if new is None else REMAP_COLLIDES
+        place = view.get("transfer_output_remaps", "TransferOutputRemaps")
+        spot = place.where if new is not None and place else where
+        yield Target(name, path if "://" in path else _normal(posixpath.join(home, path)), spot, rule)
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath(path) if path else path
+
+
+def _folder(view: JobView) -> str | None:
+    """Return where a job's files go, or None when that cannot be told."""
+    destination = view.get("output_destination", "OutputDestination")
+    command = destination or view.get("initialdir", "initial_dir", "iwd")
+    remaps = view.get("transfer_output_remaps", "TransferOutputRemaps")
+    if (command and command.unknown) or (remaps and remaps.unknown):
+        return None
+    return command.text if command else ""
+
+
+def _returned(view: JobView) -> Iterator[tuple[str, str, Location]]:
+    """Yield the files that come back: their names in the sandbox, as the description has them, and where."""
+    command = view.get("transfer_output_files", "TransferOutput")
+    if command is not None:
+        if not command.unknown:
+            yield from ((item.name, item.text, item.where) for item in view.outputs if not item.is_contents)
+        return
+    vm_disk, inputs = view.get("vm_disk"), view.get("transfer_input_files", "TransferInput")
+    if (vm_disk and vm_disk.unknown) or (inputs and inputs.unknown):
+        return
+    label = view.get("executable", "Cmd")
+    for item in view.usable_disks:
+        name = item.fields[0].text.rpartition("/")[2]
+        # HTCondor never returns a file that is named as the executable.
+        if (
+            item.fields[2].text == "r"
+            or not view.transferred(name)
+            or (label and label.text.rpartition("/")[2] == name)
+        ):
+            continue
+        yield name, name, view.disk_place(item.fields[0].start)
