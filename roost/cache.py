@@ -53,6 +53,7 @@ class Cache:
                 return found
             staging = parent / f".{name}.making"
             shutil.rmtree(staging, ignore_errors=True)
+            _sweep_stage(parent)
             staging.mkdir()
             try:
                 make(staging)
@@ -60,6 +61,18 @@ class Cache:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         return parent / name
+
+
+def _sweep_stage(parent: Path) -> None:
+    """Remove the half-made results of a stage that killed builds left: those whose lock nobody holds."""
+    for staging in parent.glob(".*.making"):
+        lock = FileLock(staging.with_suffix(".lock"))
+        with contextlib.suppress(OSError, TimeoutError):
+            lock.acquire(timeout=0)
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+            finally:
+                lock.release()
 
 
 def default() -> Cache:

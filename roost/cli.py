@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import roost
 from roost import cli_boot, cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
+from roost.host import process, temporary
 from roost.verb import at_most_one, finish, verb
 
 
@@ -200,8 +202,16 @@ class Roost(Program):
             raise Exit(f"{error} (`inv --list` shows the tasks)", code=invocation.USAGE) from error
 
 
+#: The exit status of a task that a signal ended.
+INTERRUPTED = 130
+
+
 def _terminate(_signal: int, _frame: object) -> None:
-    # As Ctrl-C: every `finally` runs, so processes, locks and temporary files go.
+    """End the task: every `finally` of the main thread runs, so that processes, locks and temporary files go."""
+    if process.interrupted():
+        # It is ending already: a second signal must not stop the cleaning up.
+        return
+    process.interrupt()
     raise KeyboardInterrupt
 
 
@@ -230,8 +240,10 @@ ns = Collection(
 
 def main() -> None:
     """Run the tasks named on the command line."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Who is started with a signal ignored (nohup) keeps it so.
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            signal.signal(one, _terminate)
     binary = "./inv" if Path("inv").is_file() else "roost"
     try:
         Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
@@ -240,3 +252,11 @@ def main() -> None:
         # Whoever read it has had enough (`| head`): Python's own last flush must not fail at it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        if process.interrupted():
+            # Threads may still be busy with what nobody wants any more: Python would wait for them.
+            temporary.clear()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(INTERRUPTED)

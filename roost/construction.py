@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from roost.errors import HostError, ImageError
 from roost.events import Stages
 from roost.host import namespace, paths, rooted
 from roost.host.guestfs import Guest
+from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import files as kernel_files
 from roost.kernel import inspect, known
@@ -82,7 +83,7 @@ def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: 
     if isinstance(made.source, Image):
         with image.held(made.source, target) as original:
             return _edited(made, made.source, original, folder, target, stages, log_dir)
-    with ThreadPoolExecutor(max_workers=2) as pool, contextlib.ExitStack() as stack:
+    with Pool(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         probed = pool.submit(_accelerator)
         sizes = _last_sizes(made.loaded.recipe, folder)
@@ -120,7 +121,7 @@ def _stages(
     work: Path,
     stages: Stages,
     log_dir: Path,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     probed: Future[Literal["kvm", "tcg"]],
     early: ahead.Ahead | None,
 ) -> Manifest:
@@ -163,7 +164,7 @@ def _edited(
 ) -> Manifest:
     """Build the image from one that exists: its root disk is edited, the other disks are written."""
     recipe = made.loaded.recipe
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with Pool(max_workers=2) as pool:
         probed = pool.submit(_accelerator)
         layer = edited.root_disk(made.loaded, source, original, target, stages, log_dir, probed.result)
         kernel = layer.edited.kernel

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from roost.condor.jobs_file import read_jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import namespace, paths
+from roost.host.pool import Pool
 from roost.iodisk import batch, inputs, make
 from roost.iodisk.batch import Request
 from roost.iodisk.collect import Collected, check_target, collect
@@ -142,7 +142,7 @@ def _all(work: Callable[[_In], _Out], given: Iterable[_In], what: str, events: E
     """Do `work` for each, as many at a time as there are CPUs; the first failure ends it."""
     todo = list(given)
     done: list[_Out] = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with Pool(max_workers=os.cpu_count() or 1) as pool:
         futures = [pool.submit(work, one) for one in todo]
         try:
             for number, future in enumerate(futures):

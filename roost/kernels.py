@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from roost.disk import extract as extraction
 from roost.disk.extract import Extracted
 from roost.errors import ImageError, Problem, RoostError, UsageError
 from roost.events import Events, Stages
-from roost.host import paths, process
+from roost.host import paths, process, temporary
 from roost.kernel import bzimage, catalogue, facts, files, known
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
@@ -92,7 +91,7 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
         return
     stages = Stages(events)
     for suite in spec.compression or SUITES:
-        with stages.stage("kernel", f"{spec.name} of {suite}"), tempfile.TemporaryDirectory(prefix="roost-") as name:
+        with stages.stage("kernel", f"{spec.name} of {suite}"), temporary.directory("kernels") as name:
             log = Path(name) / "fetch.log"
             source = Debian(suite=suite, variant="unpacked")
             index = archive.index(source, store, log, events)
@@ -110,7 +109,7 @@ def of_package(package: Path) -> Facts | None:
     """Return the facts of the kernel in a Debian package, or None when it has none."""
     names: list[str] = []
     texts: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="roost-") as folder:
+    with temporary.directory("kernels") as folder:
         kernel = Path(folder) / "vmlinuz"
         for member, read in _members(package):
             name = member.name.removeprefix("./")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from roost.boot.machine import DiskPlace
 from roost.condor.hardware import Hardware
 from roost.errors import ImageError, UsageError
-from roost.host import process
+from roost.host import process, temporary
 
 #: Seconds for copying one disk.
 DEADLINE = 3600.0
@@ -35,27 +34,25 @@ def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path
     It appears whole or not at all. Raises `ImageError` when there is no room, or when two files share a name.
     """
     refuse_if_taken(folder)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        for disk in shape.disks:
-            place = places[disk.target]
-            target = partial / Path(disk.file).name
-            if target.exists():
-                raise ImageError(f"two disks are called {target.name}: they cannot be kept in one folder")
-            file = {"driver": "file", "filename": str(place.layer or place.image)}
-            node: dict[str, Any] = {"driver": "qcow2" if place.layer else disk.format, "file": file}
-            process.run(
-                ["qemu-img", "convert", "-O", disk.format, f"json:{json.dumps(node)}", target],
-                deadline=DEADLINE,
-                log=log,
-                what=f"cannot keep {target.name}",
-            )
-            target.chmod(0o644)
-        for path in others:
-            shutil.copyfile(path, partial / path.name)
-        partial.chmod(0o755)
-        partial.rename(folder)
+        with temporary.directory("kept", folder.parent, hidden=True) as partial:
+            for disk in shape.disks:
+                place = places[disk.target]
+                target = partial / Path(disk.file).name
+                if target.exists():
+                    raise ImageError(f"two disks are called {target.name}: they cannot be kept in one folder")
+                file = {"driver": "file", "filename": str(place.layer or place.image)}
+                node: dict[str, Any] = {"driver": "qcow2" if place.layer else disk.format, "file": file}
+                process.run(
+                    ["qemu-img", "convert", "-O", disk.format, f"json:{json.dumps(node)}", target],
+                    deadline=DEADLINE,
+                    log=log,
+                    what=f"cannot keep {target.name}",
+                )
+                target.chmod(0o644)
+            for path in others:
+                shutil.copyfile(path, partial / path.name)
+            partial.chmod(0o755)
+            partial.rename(folder)
     except OSError as error:
         raise ImageError(f"cannot keep the disks in {folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

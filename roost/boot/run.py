@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import ImageError
 from roost.events import Events, Stages
+from roost.host.pool import Pool
 from roost.recipe.boot_test import BootTest
 from roost.recipe.model import Recipe
 
@@ -207,7 +208,7 @@ def boot(
         candidate = folder / vm.kernel.kernel if vm.kernel else None
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
-    with layers.scratch() as scratch, ThreadPoolExecutor(max_workers=4, thread_name_prefix="roost-boot") as pool:
+    with layers.scratch() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict))
         before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
@@ -336,7 +337,7 @@ def _run_machine(
     return seen, None
 
 
-def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: ThreadPoolExecutor) -> Evidence:
+def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Pool) -> Evidence:
     if seen is None:
         return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
     stopped: dict[str, StoppedDisk] = {}

@@ -10,12 +10,11 @@ import importlib.util
 import json
 import re
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import RoostError
-from roost.host import jsontext, process
+from roost.host import jsontext, process, temporary
 
 SECONDS = 30.0
 
@@ -60,7 +59,7 @@ def _someone(text: str, folder: Path) -> Verdict:
 
 
 def _dry_run(text: str, folder: Path) -> Verdict:
-    with tempfile.TemporaryDirectory(prefix="roost-lint-") as scratch:
+    with temporary.directory("lint") as scratch:
         file = Path(scratch) / "description.sub"
         file.write_text(text, "utf-8", "replace", newline="")
         argv = ["condor_submit", "-dry-run", str(Path(scratch) / "ads"), str(file)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from roost import manifest
 from roost.disk import foreign, qcow2_header, qemu_img
 from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import files, process
+from roost.host import files, process, temporary
 from roost.recipe.model import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -108,7 +107,7 @@ def starts_on_uefi_only(original: Original, log: Path) -> bool:
     """Return whether a disk starts on UEFI and not on a BIOS, from its first sectors as a guest sees them."""
     if original.format == "raw":
         return foreign.uefi_only(_head(original.path))
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.directory("head") as folder:
         target = Path(folder, "head")
         argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
         argv += [f"if={original.path.absolute()}", f"of={target}"]

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 import struct
-import tempfile
 from pathlib import Path
 from uuid import UUID
 
 from roost.disk.layout import SECTOR, Layout
 from roost.errors import HostError, ImageError, UsageError
-from roost.host import process
+from roost.host import process, temporary
 from roost.recipe.model import FileSystem, Recipe
 
 #: Modules in the core image: nothing is loaded from the image's file system.
@@ -118,8 +117,7 @@ def core_image(filesystem: FileSystem, early: str, log: Path) -> tuple[bytes, by
     tool = next((name for name in ("grub-mkimage", "grub2-mkimage") if process.which(name)), None)
     if folder is None or tool is None:
         raise HostError("GRUB for BIOS is not installed", hint=INSTALL)
-    with tempfile.TemporaryDirectory(prefix="roost-grub-") as name:
-        scratch = Path(name)
+    with temporary.directory("grub") as scratch:
         (scratch / "early.cfg").write_text(early)
         argv = [tool, "--directory", str(folder), "--format", "i386-pc", "--prefix", "/boot/grub"]
         argv += ["--config", "early.cfg", "--output", "core.img", *MODULES, *FILESYSTEM_MODULES[filesystem]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from roost.condor.placement import kernel_of
 from roost.disk import readback_boot
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import process, rooted
+from roost.host import process, rooted, temporary
 from roost.kernel import facts
 from roost.kernel.cmdline import root_parameter
 from roost.kernel.inspect import KernelFiles, version_order
@@ -78,7 +77,7 @@ def witness(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: P
     pygrub = find()
     if pygrub is None:
         return {"seen": False, "checked": "grub.cfg, by what is known of pygrub: it is not installed here"}
-    with tempfile.TemporaryDirectory(prefix="roost-pygrub-") as name:
+    with temporary.directory("pygrub") as name:
         found = run(pygrub, image, Path(name), log)
         for what, path in (("kernel", kernel.kernel), ("ramdisk", kernel.initrd)):
             given = found.get(what)

@@ -18,13 +18,12 @@ import re
 import shutil
 import struct
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import HostError, ToolError
-from roost.host import paths, process, vmlinux
+from roost.host import paths, process, temporary, vmlinux
 
 #: Changes when the way of building changes.
 _RECIPE = "3"
@@ -275,11 +274,8 @@ def path(log: Path | None = None) -> Path | None:
 
 @contextlib.contextmanager
 def _workspace(cache: Path) -> Iterator[Path]:
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
-    try:
+    with temporary.directory("appliance", cache, hidden=True) as work:
         yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _drop_others(cache: Path, final: Path) -> None:

@@ -17,7 +17,6 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, lease, paths, process
+from roost.host import appliance, lease, paths, process, temporary
 
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
@@ -412,13 +411,13 @@ def _worker(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Ite
     cache = paths.cache_root() / "libguestfs"
     cache.mkdir(parents=True, exist_ok=True)
     _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"roost-{os.getpid()}-", dir=_SHORT) as temporary:
+    with temporary.directory("guestfs", _SHORT) as own:
         env = {
             "LIBGUESTFS_BACKEND": "direct",
             "LIBGUESTFS_BACKEND_SETTINGS": "" if accelerator == "kvm" else "force_tcg",
             "LIBGUESTFS_CACHEDIR": str(cache),
-            "LIBGUESTFS_TMPDIR": temporary,
-            "XDG_RUNTIME_DIR": temporary,
+            "LIBGUESTFS_TMPDIR": str(own),
+            "XDG_RUNTIME_DIR": str(own),
         }
         if fixed is not None:
             env["LIBGUESTFS_PATH"] = str(fixed)
@@ -459,16 +458,18 @@ def _socket_folders(session: int) -> list[Path]:
 
 
 def _sweep() -> None:
-    """Remove what an earlier roost left that was killed by a signal it cannot catch."""
+    """Remove libguestfs' own directories of root's that nobody said whose they are, an hour after the last use.
+
+    Those that roost's workers made go with the worker's directory (`temporary.ELSEWHERE`).
+    """
     with contextlib.suppress(OSError):
         sockets = Path("/proc/net/unix").read_text()
         for folder in _SHORT.iterdir():
-            ours = re.fullmatch(r"roost-(\d+)-\w+", folder.name)
-            theirs = re.fullmatch(r"libguestfs\w{6}", folder.name)
+            if not re.fullmatch(r"libguestfs\w{6}", folder.name):
+                continue
             with contextlib.suppress(OSError):
                 status = folder.lstat()
-                if not (ours or theirs) or status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
+                if status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
                     continue
-                old = time.time() - status.st_mtime > 3600
-                if (ours and not Path(f"/proc/{ours[1]}").exists()) or (theirs and old and str(folder) not in sockets):
+                if time.time() - status.st_mtime > 3600 and str(folder) not in sockets:
                     shutil.rmtree(folder, ignore_errors=True)

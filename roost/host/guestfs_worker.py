@@ -9,11 +9,13 @@ Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"
 """
 
 import base64
+import contextlib
 import datetime
 import json
 import os
 import sys
 import tempfile
+import threading
 from typing import Any
 
 
@@ -58,8 +60,41 @@ def _open(request: Any) -> Any:
     if request.get("clock") is not None:
         base = datetime.datetime.fromtimestamp(int(request["clock"]), datetime.timezone.utc)  # noqa: UP017 - another Python
         handle.config("-rtc", base.strftime("base=%Y-%m-%dT%H:%M:%S"))
-    handle.launch()
+    launched = threading.Event()
+    threading.Thread(target=_remember, args=(launched,), daemon=True).start()
+    try:
+        handle.launch()
+    finally:
+        launched.set()
     return handle
+
+
+def _sockets() -> "set[str]":
+    """Return the directories of the sockets that this process listens on (proc(5), net/unix: inode, path)."""
+    mine = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+            if target.startswith("socket:["):
+                mine.add(target[8:-1])
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:  # noqa: PTH123
+        fields = [line.split() for line in table]
+    return {os.path.dirname(one[7]) for one in fields if len(one) == 8 and one[6] in mine}  # noqa: PTH120
+
+
+def _remember(launched: threading.Event) -> None:
+    """Write down where libguestfs' sockets are, for whoever sweeps up after a kill (roost.host.temporary).
+
+    Root's lie in /tmp, whatever it is told, and it says where to nobody.
+    """
+    folder = os.environ.get("LIBGUESTFS_TMPDIR")
+    while folder is not None and not launched.wait(0.01):
+        with contextlib.suppress(OSError):
+            found = sorted(_sockets())
+            if found:
+                with open(os.path.join(folder, "elsewhere"), "w", encoding="utf-8") as file:  # noqa: PTH118, PTH123
+                    file.write("".join(f"{one}\n" for one in found))
+                return
 
 
 def _names(handle: Any, folder: str) -> Any:

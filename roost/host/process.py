@@ -14,12 +14,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from roost.errors import HostError, ToolError
 
@@ -35,6 +36,35 @@ KEPT = frozenset(
 )
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 TAIL_LINES = 12
+
+#: The tools that run, and whether all is to end. The signal handler takes the lock too, so it is reentrant.
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.RLock()
+_interrupted = threading.Event()
+
+
+def interrupt() -> None:
+    """Kill every tool, whichever thread waits for it, and let no thread but the main one start another."""
+    with _guard:
+        _interrupted.set()
+        for tool in _running:
+            if tool.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(tool.pid, signal.SIGKILL)
+
+
+def interrupted() -> bool:
+    """Return whether the task was told to end."""
+    return _interrupted.is_set()
+
+
+def _start(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    with _guard:
+        if _interrupted.is_set() and threading.current_thread() is not threading.main_thread():
+            raise KeyboardInterrupt
+        tool = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *words], **options)
+        _running.add(tool)
+    return tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +153,8 @@ def spawn(
             sink = subprocess.DEVNULL if stderr is None else stderr
         if which(words[0]) is None:
             raise HostError(f"{words[0]} is not installed", hint="`inv doctor` says which package brings it")
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *words],
+        process = _start(
+            words,
             stdin=stdin,
             stdout=sink if stdout is None else stdout,
             stderr=sink,
@@ -137,6 +167,8 @@ def spawn(
             yield process
         finally:
             _kill_group(process)
+            with _guard:
+                _running.discard(process)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 from roost import staging
 from roost.errors import HostError, RoostError, UsageError
+from roost.host import temporary
 from roost.iodisk.extracted import NAMES, Limits, check_room
 from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
 from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
@@ -78,8 +78,7 @@ def collect(disk: Path, folder: Path, *, files: int, size: int | None = None) ->
     """
     check_target(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix="roost-collect-") as name:
-            scratch = Path(name)
+        with temporary.directory("collect") as scratch:
             try:
                 result, found = _collected(disk, folder, scratch, files, size)
             except RoostError as error:

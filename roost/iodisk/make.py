@@ -6,7 +6,6 @@ The guest finds it by its label and runs the job in its input/ (roost/guest/job)
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from roost.disk.fill import IO_FOLDERS
 from roost.disk.layout import Extent
 from roost.errors import HostError, ImageError, UsageError
 from roost.host import output as writing
+from roost.host import temporary
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
 from roost.iodisk.inputs import Item
@@ -61,8 +61,7 @@ def make(
     # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
     place = writing.directory(output)
     try:
-        with tempfile.TemporaryDirectory(dir=place, prefix=".roost-io-") as name:
-            scratch = Path(name)
+        with temporary.directory("io", place, hidden=True) as scratch:
             content = scratch / "content"
             for folder in ("", *IO_FOLDERS):
                 (content / folder).mkdir(mode=0o755)

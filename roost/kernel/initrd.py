@@ -8,12 +8,11 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from roost.errors import ImageError
-from roost.host import process, rooted
+from roost.host import process, rooted, temporary
 from roost.kernel import inspect
 
 #: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
@@ -118,8 +117,7 @@ def make(
     absent = set(inspect.missing(modules, wanted))
     if "virtio_blk" in absent:
         raise ImageError(f"kernel {version} has no virtio_blk: no root disk can be read", hint="use another kernel")
-    with tempfile.TemporaryDirectory(prefix="roost-initrd-") as name:
-        top = Path(name)
+    with temporary.directory("initrd") as top:
         for folder in ("bin", "dev", "modules", "proc", "sys", "sysroot", "run"):
             (top / folder).mkdir()
         shutil.copyfile(busybox, top / "bin/busybox")

@@ -11,18 +11,17 @@ import email.utils
 import hashlib
 import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost.cache import Cache, key
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
-from roost.host import namespace, process
+from roost.host import namespace, process, temporary
+from roost.host.pool import Pool
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.rootfs import snapshot
 from roost.rootfs.aptsource import Source, parse_sources
@@ -70,7 +69,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
     }
 
     def ask(folder: Path) -> None:
-        with tempfile.TemporaryDirectory() as name:
+        with temporary.directory("sources") as name:
             argv = [
                 "mmdebstrap", "--quiet", "--mode=root", "--variant=custom", "--format=null", *arguments(debian),
                 f"--setup-hook=copy-out /etc/apt/sources.list {name}", "--setup-hook=exit 1",
@@ -80,7 +79,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
             if here.user:
                 namespace.probe(here)
                 argv = here.argv(argv)
-            done = process.run(argv, deadline=60, log=log, check=False)
+            done = process.run(argv, deadline=60, log=log, check=False, env={"TMPDIR": str(name)})
             lists = Path(name, "sources.list")
             if not lists.is_file():
                 said = process.tail(log.read_bytes()) if log.exists() else ""
@@ -187,7 +186,7 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
 
     def fetch(wanted: Sequence[Source]) -> list[bytes]:
-        with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        with Pool(max_workers=len(wanted)) as pool:
             answers = list(pool.map(lambda source: _fetch(source, store, opener), wanted))
         for _, note in answers:
             if note:

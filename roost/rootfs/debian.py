@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 from roost.cache import Cache, key, work_folder
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import memory, namespace, paths, process
+from roost.host import memory, namespace, paths, process, temporary
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.rootfs import archive, keyring, unpacked
@@ -245,8 +244,8 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
         "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
     try:
-        with tempfile.TemporaryDirectory(prefix="roost-") as lists, work_folder() as scratch:
-            words = [*_base_argv(wanted), *_sources_hooks(wanted, Path(lists)), *argv]
+        with temporary.directory("sources") as lists, work_folder() as scratch:
+            words = [*_base_argv(wanted), *_sources_hooks(wanted, lists), *argv]
             what = f"cannot install {wanted.debian.suite}"
             process.run(_inside(words, scratch), deadline=DEADLINE, log=log, env=env, what=what)
     except ToolError as error:

@@ -1,0 +1,37 @@
+"""Threads that nobody waits for when the task is interrupted: their tools are dead, their results are not wanted."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread, current_thread
+from types import TracebackType
+
+from roost.host import process
+
+#: Seconds that interrupted threads have for cleaning up.
+GRACE = 1.0
+
+
+class Pool(ThreadPoolExecutor):
+    """Threads for the block of a `with`; it ends when they have, and soon after an interruption."""
+
+    def __init__(self, max_workers: int, thread_name_prefix: str = "roost") -> None:
+        self._known: list[Thread] = []
+        super().__init__(max_workers, thread_name_prefix, initializer=self._note)
+
+    def _note(self) -> None:
+        self._known.append(current_thread())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the threads; when interrupted, kill their tools and wait no longer than `GRACE`."""
+        if kind is None or issubclass(kind, Exception):
+            super().__exit__(kind, error, trace)
+            return
+        process.interrupt()
+        self.shutdown(wait=False, cancel_futures=True)
+        ends = time.monotonic() + GRACE
+        for thread in self._known:
+            thread.join(max(0.0, ends - time.monotonic()))

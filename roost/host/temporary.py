@@ -1,0 +1,130 @@
+"""Temporary directories: gone when their block ends, and swept by the next command when their process was killed.
+
+Each is locked (flock(2)) as long as its process lives: the kernel gives the lock back however that ends, in every
+process namespace. So a directory of such a name that is this user's and can be locked belongs to nobody any more. A
+name is `roost-PURPOSE-` and 16 hexadecimal digits, after a dot where a user sees the directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NAME = re.compile(r"\.?roost-[a-z]+-[0-9a-f]{16}")
+#: A file in such a directory that names others, one a line, which a tool makes elsewhere and which go with it.
+ELSEWHERE = "elsewhere"
+#: Where libguestfs puts its sockets when root runs it, whatever it is told.
+_LIBGUESTFS = re.compile(r"/tmp/libguestfs\w{6}")
+
+_live: dict[Path, int] = {}
+_guard = threading.RLock()
+
+
+@contextmanager
+def directory(purpose: str, parent: Path | None = None, *, hidden: bool = False) -> Iterator[Path]:
+    """Yield a new directory of mode 0700 in `parent`, by default the one for temporary files; what is left goes first.
+
+    `purpose` is one word of small letters.
+    """
+    top = Path(tempfile.gettempdir()) if parent is None else parent
+    sweep(top)
+    path = _make(top, f"{'.' if hidden else ''}roost-{purpose}-")
+    try:
+        yield path
+    finally:
+        _drop(path)
+
+
+def _make(top: Path, prefix: str) -> Path:
+    while True:
+        path = top / f"{prefix}{os.urandom(8).hex()}"
+        with _guard:
+            path.mkdir(mode=0o700)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            # Where the file system has no locks nobody sweeps either. Who swept it meanwhile has removed it.
+            if _locked(descriptor) is not False and _is(path, descriptor):
+                _live[path] = descriptor
+                return path
+            os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool | None:
+    """Take the lock; return False when somebody has it, None when there are no locks here."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _drop(path: Path) -> None:
+    with _guard:
+        descriptor = _live.pop(path, None)
+    if descriptor is None:
+        return
+    try:
+        _remove(path)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        for line in (path / ELSEWHERE).read_text().splitlines():
+            if _LIBGUESTFS.fullmatch(line) and Path(line).lstat().st_uid == os.geteuid():
+                shutil.rmtree(line, ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def abandoned(top: Path) -> list[Path]:
+    """Return the directories in `top` that killed processes of this user left."""
+    return [path for path, _ in _abandoned(top)]
+
+
+def sweep(top: Path) -> None:
+    """Remove the directories in `top` that killed processes of this user left."""
+    for path, _ in _abandoned(top):
+        _remove(path)
+
+
+def _abandoned(top: Path) -> Iterator[tuple[Path, int]]:
+    """Yield what nobody holds, each with its lock, held meanwhile."""
+    try:
+        found = [Path(entry.path) for entry in os.scandir(top) if NAME.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in found:
+        with contextlib.suppress(OSError):
+            seen = path.lstat()
+            if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _locked(descriptor) is True:
+                    yield path, descriptor
+            finally:
+                os.close(descriptor)
+
+
+def clear() -> None:
+    """Remove all that this process still has: it is about to end, and threads that would do so are not waited for."""
+    for path in list(_live):
+        _drop(path)
