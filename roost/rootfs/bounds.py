@@ -6,6 +6,7 @@ Counted as the headers of an archive are read, before the content of a file is w
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 import time
 from collections.abc import Mapping
@@ -23,8 +24,9 @@ VARIABLE = "ROOST_MAX_SOURCE"
 LEAST, MOST = 4 << 30, 64 << 30
 #: What a source may hold for each byte that it has. Real trees pack to a twentieth at best, zeros by gzip to a 1000th.
 RATIO = 250
-#: Names of one tree; a Debian desktop has some three hundred thousand.
-MOST_NAMES = 2_000_000
+#: The environment variable that allows more names than `MOST_NAMES`; a Debian desktop has some three hundred thousand.
+NAMES = "ROOST_MAX_NAMES"
+MOST_NAMES = 1_000_000
 #: Bytes: the headers of one member (long names, pax records, maps of sparse files), and what is kept of all headers.
 MOST_HEADER, MOST_KEPT = 4 << 20, 1 << 30
 #: Bytes of the extended attributes of one file; Linux has no longer list (xattr(7), XATTR_LIST_MAX, XATTR_SIZE_MAX).
@@ -51,6 +53,16 @@ def limit(stored: int) -> int:
     if chosen <= 0:
         raise UsageError(f"{VARIABLE}: a limit of {chosen} bytes allows nothing")
     return chosen
+
+
+def most_names() -> int:
+    """Return how many names a source may have. Raises `UsageError` for a bad `ROOST_MAX_NAMES`."""
+    given = os.environ.get(NAMES)
+    if not given:
+        return MOST_NAMES
+    if not re.fullmatch(r"[1-9]\d{0,9}", given):
+        raise UsageError(f"{NAMES} is not a number of names")
+    return int(given)
 
 
 class HeaderFile:
@@ -105,6 +117,7 @@ class Bounds:
     name: str
     stored: int
     limit: int = field(init=False)
+    most_names: int = field(init=False)
     ends: float = field(init=False)
     total: int = 0
     names: int = 0
@@ -112,6 +125,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         self.limit = limit(self.stored)
+        self.most_names = most_names()
         self.ends = time.monotonic() + DEADLINE
 
     def too_large(self, what: str) -> ImageError:
@@ -134,11 +148,14 @@ class Bounds:
 
     def member(self, member: tarfile.TarInfo) -> None:
         """Count a member; raise `ImageError` for one that makes no sense or is one too many."""
-        self.in_time()
-        name = shown(member.name, 200)
         self.names += 1
-        if self.names > MOST_NAMES:
-            raise ImageError(f"{self.name} has more than {MOST_NAMES} members", hint="pack large data sets into files")
+        if self.names % 1024 == 0:
+            self.in_time()
+        if self.names > self.most_names:
+            raise ImageError(
+                f"{self.name} has more than {self.most_names} members",
+                hint=f"pack what is many small files into one, or allow more with {NAMES}=NUMBER in the environment",
+            )
         sparse = getattr(member, "sparse", None)
         if sparse is not None:
             _sensible(member, sparse)
@@ -147,15 +164,20 @@ class Bounds:
             if self.total > self.limit:
                 what = "sparse file" if sparse is not None else "file"
                 so_far = "" if member.size > self.limit else f", {format_size(self.total)} with what is before it"
+                name = shown(member.name, 200)
                 raise self.too_large(f"the {what} {name} has {format_size(member.size)}{so_far}")
-        attributes = sum(map(len, attributes_of(member.pax_headers).values()))
+        attributes = sum(map(len, attributes_of(member.pax_headers).values())) if member.pax_headers else 0
         if attributes > MOST_XATTRS:
             raise ImageError(
-                f"{self.name}: {name} has {attributes} bytes of extended attributes: Linux has no such file"
+                f"{self.name}: {shown(member.name, 200)} has {attributes} bytes of extended attributes:"
+                " Linux has no such file"
             )
         self.kept += len(member.name) + len(member.linkname) + attributes + 64 * len(sparse or ())
         if self.kept > MOST_KEPT:
-            raise ImageError(f"{self.name}: names and attributes take more than {format_size(MOST_KEPT)}, up to {name}")
+            raise ImageError(
+                f"{self.name}: names and attributes take more than {format_size(MOST_KEPT)},"
+                f" up to {shown(member.name, 200)}"
+            )
 
     def header(self, records: Mapping[str, str]) -> None:
         """Raise for a global header with more records than any tool writes."""

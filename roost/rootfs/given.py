@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Pa
             facts = canonical.write(found.paths, folder / TAR, whiteouts=found.whiteouts, epoch=_epoch())
             # A container may be a single program.
             if not found.container:
-                _insist(facts, archive.name, "pack it from inside: tar -C {} -cf ARCHIVE .")
+                _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
             _finish(folder, facts)
 
     return _base(cache.put(STAGE, key(STAGE, {"archive": sha256, **_given()}), make))
@@ -78,7 +79,7 @@ def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> Base:
             )  # fmt: skip
             strangers = namespace.current().user
             facts = canonical.write([packed], made / TAR, whiteouts=False, epoch=_epoch(), strangers=strangers)
-            _insist(facts, str(folder), "name that directory: os.tree.path")
+            _insist(facts, shown(str(folder), 200), "name that directory as os.tree")
             _finish(made, facts)
 
     seen = inputs.fingerprint(folder)
@@ -113,7 +114,10 @@ def _insist(facts: TreeFacts, name: str, inside: str) -> None:
         return
     if facts.below is not None:
         below = shown(facts.below)
-        raise ImageError(f"{name} is not a root tree: the tree is below {below}/ in it", hint=inside.format(below))
+        raise ImageError(
+            f"{name} is not a root tree: the tree is below {below}/ in it",
+            hint=inside.replace("{below}", shlex.quote(below)),
+        )
     raise ImageError(
         f"{name} is not a root tree: it has no programs in /bin, /sbin, /usr/bin or /usr/sbin",
         hint="a source is a whole system; put single files into one with `files` of the recipe",

@@ -14,7 +14,7 @@ from typing import IO
 
 from roost.errors import ImageError
 from roost.rootfs import attributes
-from roost.rootfs.bounds import MOST_NAMES, Header
+from roost.rootfs.bounds import Header, most_names
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -52,14 +52,15 @@ class Tree:
         self.root = Node(folder("", 0o755), 0)
         self.count = 0
         self.devices = 0
+        self._most = most_names()
         self._devices: set[tuple[str, ...]] = set()
 
     def lay(self, archive: tarfile.TarFile, layer: int, *, whiteouts: bool) -> None:
         """Lay one layer over the tree: first what it takes away, then what it brings."""
         members: list[tuple[tuple[str, ...], tarfile.TarInfo]] = []
         for member in archive:
-            if len(members) >= MOST_NAMES:
-                raise ImageError(f"the archive has more than {MOST_NAMES} names")
+            if len(members) >= self._most:
+                raise ImageError(f"the archive has more than {self._most} names")
             # The rest of its records, name and size, is in the member itself.
             member.pax_headers = attributes.carried(member.pax_headers)
             members.append((_parts(member.name), member))
@@ -112,8 +113,8 @@ class Tree:
             raise ImageError(f"{shown_name(member.name)} is of a kind that no root tree has")
         if there is None:
             self.count += 1
-            if self.count > MOST_NAMES:
-                raise ImageError(f"the tree has more than {MOST_NAMES} names")
+            if self.count > self._most:
+                raise ImageError(f"the tree has more than {self._most} names")
         parent.below[name] = node
 
     def put(self, path: str, info: tarfile.TarInfo) -> None:

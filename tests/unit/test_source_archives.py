@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import struct
 import subprocess
 import tarfile
@@ -189,9 +190,15 @@ def test_maps_of_sparse_files_that_make_no_sense(
 def test_more_names_than_a_tree_has(
     take: Callable[[Path], Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(bounds.NAMES, raising=False)
     monkeypatch.setattr(bounds, "MOST_NAMES", 50)
     with pytest.raises(ImageError, match="more than 50 members"):
         take(archive(tmp_path / "x.tar", [*ROOT, *(entry(f"n{n}") for n in range(60))]))
+    monkeypatch.setenv(bounds.NAMES, "70")
+    assert take(tmp_path / "x.tar").facts.names > 60
+    monkeypatch.setenv(bounds.NAMES, "all")
+    with pytest.raises(UsageError, match=bounds.NAMES):
+        bounds.most_names()
 
 
 def test_the_limit_of_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +279,7 @@ def test_a_tree_below_one_directory(
         take(archive(tmp_path / "rootfs.tar", [*beside, *inside]))
     name = below.removeprefix(".").removeprefix("/")
     assert f"not a root tree: the tree is below {name}/ in it" in str(caught.value)
-    assert f"tar -C {name} -cf ARCHIVE ." in str(caught.value)
+    assert f"tar -C {shlex.quote(name)} -cf ARCHIVE ." in str(caught.value)
 
 
 def test_a_container_may_be_a_single_program(take: Callable[[Path], Base], tmp_path: Path) -> None:
