@@ -157,7 +157,8 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
     refused = adopted.refusal(base)
     if refused is not None:
         raise refused
-    for note in adopted.notes(base):
+    own_files = [entry.path for entry in recipe.files]
+    for note in adopted.notes(base, network=recipe.machine.network != "none", kept=own_files):
         stages.note(note)
     if base.facts.dropped:
         stages.note(f"left out {base.facts.dropped} device nodes of the source: /dev is made by the guest's kernel")

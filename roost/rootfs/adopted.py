@@ -7,7 +7,7 @@ it elsewhere. A tree without init, as containers are, gets busybox for one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,14 @@ def refusal(base: Base) -> ImageError | None:
     return None
 
 
-def notes(base: Base) -> Iterator[str]:
-    """Yield what the person should know about a tree that can become an image."""
+def notes(base: Base, *, network: bool = False, kept: Collection[str] = ()) -> Iterator[str]:
+    """Yield what the person should know about a tree that can become an image.
+
+    `network` says whether its machine has one, `kept` are the paths of the recipe's own files.
+    """
     facts = base.facts
     yield from facts.notes
+    yield from (tie for tie in facts.ties[network] if not tie.startswith(tuple(f"{path}:" for path in kept)))
     user = namespace.current().user
     if facts.labels and user:
         yield (

@@ -22,7 +22,7 @@ from roost.events import Stages
 from roost.host import jsontext, namespace, process
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
-from roost.rootfs import attributes, bounds, canonical, compression, layers, normalize, tarball, tree_facts
+from roost.rootfs import attributes, bounds, canonical, compression, layers, normalize, tarball, ties, tree_facts
 from roost.rootfs.tree_facts import TreeFacts
 
 STAGE = "trees"
@@ -30,7 +30,7 @@ TAR = "tree.tar"
 FACTS = "facts.json"
 DEADLINE = 3600
 _FULL = "No space left on device"
-_CODE = (attributes, bounds, canonical, compression, layers, normalize, tarball, tree_facts)
+_CODE = (attributes, bounds, canonical, compression, layers, normalize, tarball, ties, tree_facts)
 
 
 @dataclass(frozen=True, slots=True)

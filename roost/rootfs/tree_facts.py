@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from roost.rootfs import attributes
+from roost.rootfs import attributes, ties
 from roost.rootfs.layers import Node, Tree, pieces
 
 Init = Literal["systemd", "busybox", "other", "none"]
@@ -19,7 +19,8 @@ class TreeFacts:
 
     `rooted` says whether it is laid out as a root tree, `below` names the directory in it that is, if one is.
     `machine` is what the programs are for, as ELF numbers it; None when that is not told. `notes` are what the person
-    should know, `labels` counts files with an SELinux label, `highest` is the largest owner's number.
+    should know, `labels` counts files with an SELinux label, `highest` is the largest owner's number. `ties` are what
+    ties the tree to another machine, as notes for a machine without a network and for one with.
     """
 
     epoch: int
@@ -38,6 +39,7 @@ class TreeFacts:
     enforcing: bool = False
     highest: int = 0
     notes: tuple[str, ...] = ()
+    ties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON; `from_json` reads them."""
@@ -47,7 +49,8 @@ class TreeFacts:
     def from_json(cls, value: Mapping[str, Any]) -> TreeFacts:
         """Return the facts of `to_json`."""
         names = {key: tuple(value[key]) for key in ("kernels", "initrds", "notes")}
-        return cls(**{**value, **names})
+        alone, connected = value["ties"]
+        return cls(**{**value, **names, "ties": (tuple(alone), tuple(connected))})
 
 
 SYSTEMD = ("usr/lib/systemd/systemd", "lib/systemd/systemd")
@@ -130,7 +133,24 @@ def facts_of(
         enforcing=_enforcing(tree, read),
         highest=max(max(node.info.uid, node.info.gid) for _, node in tree.walk()),
         notes=notes,
+        ties=(_ties(tree, read, network=False), _ties(tree, read, network=True)),
     )
+
+
+def _ties(tree: Tree, read: Callable[[Node, int], bytes], *, network: bool) -> tuple[str, ...]:
+    """Return what ties a tree to another machine; its fstab is not among it, for an image gets one of its own."""
+
+    def names(directory: str) -> list[str]:
+        node = tree.find(pieces(directory))
+        return list(node.below) if node is not None else []
+
+    def text(path: str) -> str | None:
+        node = _file(tree, path)
+        if node is None or node.info.size > ties.MOST_BYTES:
+            return None
+        return read(node, ties.MOST_BYTES).decode("utf-8", "surrogateescape")
+
+    return tuple(ties.look(ties.Places(names, text), ties.Machine(network=network), ("/etc/fstab",)))
 
 
 def _machine(tree: Tree, read: Callable[[Node, int], bytes]) -> int | None:

@@ -545,3 +545,17 @@ def test_attributes_reach_the_file_system_of_the_image(take: Callable[[Path], Ba
     assert "system_u:object_r:bin_t:s0" in listed.stdout
     assert "security.capability (20)" in listed.stdout
     assert "posix_acl_access" in listed.stdout
+
+
+def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Callable[[Path], Base], tmp_path: Path) -> None:
+    link = "/etc/systemd/network/10.link"
+    entries = [*ROOT, entry(link[1:], data=b"[Match]\nMACAddress=52:54:00:aa:bb:cc\n")]
+    entries += [
+        entry("etc/fstab", data=b"host:/x /x nfs\n"),
+        entry("etc/network/interfaces", data=b"address 10.0.0.5\n"),
+    ]
+    base = take(archive(tmp_path / "x.tar", entries))
+    assert [note.partition(": ")[0] for note in adopted.notes(base)] == [f"{link}:2"]
+    assert len(list(adopted.notes(base, network=True))) == 2
+    assert list(adopted.notes(base, kept=[link])) == []
+    assert given.of_archive(tmp_path / "x.tar", "0" * 64, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path) == base
