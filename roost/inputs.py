@@ -118,20 +118,38 @@ def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(set(_local_names(recipe))):
         for path in _walk(folder / name):
-            status = path.lstat()
-            if path.is_symlink():
-                content = f"link {path.readlink()}"
-            elif path.is_file():
-                content = file_digest(path)
-            else:
-                content = "folder"
-            found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = (
-                f"{status.st_mode & 0o7777:o} {content}"
-            )
+            found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = _state(path)
     for name in _source_names(recipe):
         path = folder / name
         found[name] = f"tree {fingerprint(path)}" if path.is_dir() else f"source {large_digest(path)}"
     return found
+
+
+def _state(path: Path) -> str:
+    """Return the mode of a file, link or folder, with what is in it."""
+    if path.is_symlink():
+        content = f"link {path.readlink()}"
+    elif path.is_file():
+        content = file_digest(path)
+    else:
+        content = "folder"
+    return f"{path.lstat().st_mode & 0o7777:o} {content}"
+
+
+def boot_key(recipe: Recipe, folder: Path) -> str:
+    """Return the key of the test boot: what the recipe says of it, and the job's inputs, links in them followed.
+
+    It changes no byte of the image, so it is no part of the image's key.
+    """
+    found: dict[str, list[str]] = {}
+    for name in recipe.boot_test.inputs:
+        states = []
+        for path in _walk(Path(os.path.realpath(folder / name))):
+            states.append(f"{path} {_state(path)}")
+            if path.is_symlink() and path.is_file():
+                states.append(_state(path.resolve()))
+        found[name] = states
+    return digest({"boot_test": recipe.boot_test.model_dump(mode="json", by_alias=True), "inputs": found})
 
 
 @functools.cache
@@ -158,9 +176,12 @@ def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
 
 
 def recipe_key(recipe: Recipe, folder: Path) -> str:
-    """Return the key of a recipe with its local files: what a person may have changed since a build."""
+    """Return the key of a recipe with its local files: what a person may have changed since a build.
+
+    What is said of the test boot alone is in `boot_key`: with another one the image is booted again, not built again.
+    """
     given: dict[str, Any] = {
-        "recipe": recipe.model_dump(mode="json", by_alias=True),
+        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),
         "files": local_files(recipe, folder),
     }
     secret = passwords.digests(recipe, folder)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from roost.boot.run import BootResult
     from roost.condor.lint import LintReport
     from roost.condor.machine import VirtualMachine
+    from roost.iodisk.inputs import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +165,22 @@ def _state(loaded: Loaded) -> str:
         return "stale"
     if manifest.changed_files(folder, record.files):
         return "changed since the build"
-    if not _booted(folder, record):
+    if not _booted(folder, record, inputs.boot_key(loaded.recipe, loaded.folder)):
         return "built"
     return "published" if publishing.is_published(folder, record) else "booted"
 
 
-def _booted(folder: Path, record: Manifest) -> bool:
-    """Return whether the folder's verdict is a pass of exactly the files that the build left."""
+def _booted(folder: Path, record: Manifest, test: str) -> bool:
+    """Return whether the folder's verdict is a pass, in the test `test`, of exactly the files that the build left."""
     try:
         verdict = jsontext.read(folder / "boot" / "kvm.json")
         built = {file.name: file.sha256 for file in record.files}
-        return verdict["passed"] is True and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+        same = verdict.get("test") in (None, test)
+        return (
+            verdict["passed"] is True
+            and same
+            and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -198,6 +204,7 @@ def boot(
     the console as it comes.
     """
     from roost.condor import from_submit
+    from roost.iodisk import inputs as job_inputs
 
     if hypervisor != "kvm":
         raise UsageError(f"only kvm can be booted yet, not {hypervisor}", hint="--hypervisor kvm")
@@ -233,7 +240,16 @@ def boot(
         if manifest.read(folder) != record:
             raise ImageError(f"{recipe.name} was built anew meanwhile", hint=f"inv boot {name}")
         bases = sorted({file.backing for file in record.files if file.backing is not None})
-        result = _boot(vm, folder, recipe, folder / "boot", events, accel, machine, require_kvm, evict, bases, echo)
+        items, problems = job_inputs.items(
+            recipe.boot_test.inputs, loaded.folder, loaded.where(("boot_test", "inputs"))
+        )
+        if problems:
+            raise RecipeError(problems)
+        test = inputs.boot_key(recipe, loaded.folder)
+        out = folder / "boot"
+        result = _boot(
+            vm, folder, recipe, out, events, accel, machine, require_kvm, evict, bases, echo, items=items, test=test
+        )
         _seal(folder, hypervisor, events)
         return result
 
@@ -305,6 +321,8 @@ def _boot(
     evict: bool | None,
     bases: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
+    items: Sequence[Item] = (),
+    test: str | None = None,
 ) -> BootResult:
     """Boot a machine and judge it."""
     from roost.boot import run
@@ -322,6 +340,8 @@ def _boot(
         out=out,
         events=events,
         echo=echo,
+        inputs=items,
+        test=test,
     )
 
 

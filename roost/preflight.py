@@ -10,13 +10,20 @@ from collections.abc import Iterator
 
 from roost import inputs
 from roost.errors import Problem
-from roost.foreseen import contents, devices, places, programs, suites
+from roost.foreseen import contents, devices, job_inputs, places, programs, suites
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 from roost.rootfs import cloud_init, passwords, repositories, sealing, templates
 from roost.rootfs.apply import BUILT_IN
 
-FORESEEN = (places.problems, programs.problems, contents.problems, devices.problems, suites.problems)
+FORESEEN = (
+    places.problems,
+    programs.problems,
+    contents.problems,
+    devices.problems,
+    suites.problems,
+    job_inputs.problems,
+)
 
 
 def problems(loaded: Loaded) -> list[Problem]:

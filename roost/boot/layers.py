@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,15 +55,19 @@ def sweep() -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def make(shape: Hardware, folder: Path, scratch: Path) -> dict[str, DiskPlace]:
+def make(
+    shape: Hardware, folder: Path, scratch: Path, instead: Mapping[str, Path] | None = None
+) -> dict[str, DiskPlace]:
     """Make a layer in `scratch` over each writable disk, whose files are relative to `folder`; by target.
+
+    `instead` has the files that stand in for a disk's, by target.
 
     Raises `RefusedError` for a file that is not of its declared format, as QEMU would.
     """
     places = {}
     log = scratch / "log" / "qemu-img.log"
     for disk in shape.disks:
-        image = folder.absolute() / disk.file
+        image = (instead or {}).get(disk.target) or folder.absolute() / disk.file
         layer = None if disk.readonly else scratch / f"{disk.target}.qcow2"
         places[disk.target] = DiskPlace(image, layer)
         if layer is None:

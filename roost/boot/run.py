@@ -29,9 +29,12 @@ from roost.boot.verdict import Evidence, Verdict, judge
 from roost.boot.watch import Goal, Plan
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
-from roost.errors import ImageError
+from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
+from roost.host import namespace
 from roost.host.pool import Pool
+from roost.iodisk import make
+from roost.iodisk.inputs import Item
 from roost.recipe.boot_test import BootTest
 from roost.recipe.model import Recipe
 
@@ -73,6 +76,8 @@ class BootResult:
     screen: Screen = field(default_factory=Screen)
     trials: Trials = field(default_factory=Trials)
     bases: tuple[FileSum, ...] = ()
+    test: str | None = None
+    inputs: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -114,6 +119,8 @@ class BootResult:
             "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
             "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],
             "bases": [{"name": one.name, "sha256": one.sha256} for one in self.bases],
+            "test": self.test,
+            "inputs": list(self.inputs),
             "console": self.console,
             "screen": str(self.report.parent / self.hypervisor / "screen.png") if self.screen.picture else None,
             "screen_text": self.screen.text,
@@ -133,6 +140,7 @@ class _Run:
     accelerator: Accelerator
     scratch: Path
     wanted: Wanted = field(default_factory=Wanted)
+    inputs: tuple[Item, ...] = ()
     places: dict[str, DiskPlace] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     shape: Hardware | None = None
@@ -167,6 +175,17 @@ class _Run:
             self.shape, self.accelerator, program, places, channels, kernel=kernel, initrd=initrd, incoming=incoming
         )
 
+    def instead(self) -> dict[str, Path]:
+        """Make the io disk of a job that has inputs; it stands in for the empty one of the image."""
+        if not self.inputs or self.recipe is None:
+            return {}
+        if self.io is None:
+            raise UsageError(f"{self.vm.name} has no io disk for the job's inputs", hint="give a disk `role: io`")
+        path = self.scratch / f"inputs.{make.disk_of(self.recipe).format}"
+        namespace.probe()
+        make.make(self.recipe, self.inputs, path, namespace=namespace.current())
+        return {self.io: path}
+
     @property
     def io(self) -> str | None:
         """The target of the disk that the job writes to."""
@@ -185,6 +204,8 @@ def boot(
     require_kvm: bool = False,
     evict: bool | None = None,
     bases: Sequence[str] = (),
+    inputs: Sequence[Item] = (),
+    test: str | None = None,
     out: Path,
     events: Events | None = None,
     echo: Callable[[bytes], None] | None = None,
@@ -192,7 +213,8 @@ def boot(
     """Boot `vm`, whose file names are relative to `folder`, and judge it by `recipe` (None: nothing is known of it).
 
     `evict` says whether HTCondor's eviction is tried, None what the recipe says; `bases` are the files that disks
-    stand on, which the verdict names too.
+    stand on, which the verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test`
+    is the key of the test (`roost.inputs.boot_key`).
     Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
     a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
@@ -209,7 +231,7 @@ def boot(
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
     with layers.scratch() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
-        run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict))
+        run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict), tuple(inputs))
         before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
         seen, refused = _run_machine(run, machine, log, stages, echo)
@@ -251,6 +273,8 @@ def boot(
             disks=tuple(sums[disk.file] for disk in vm.disks),
             kernel=tuple(sums[name] for name in _kernel_files(vm)),
             bases=tuple(sums[name] for name in bases),
+            test=test,
+            inputs=tuple(item.target for item in inputs),
             console=seen.console if seen else "",
             serial_log=out / "kvm" / "serial.log",
             report=out / "report.html",
@@ -297,7 +321,7 @@ def _run_machine(
     try:
         shape = hardware(run.vm, machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
-            run.places.update(layers.make(shape, run.folder, run.scratch))
+            run.places.update(layers.make(shape, run.folder, run.scratch, run.instead()))
             run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
         if run.wanted.saved:

@@ -24,6 +24,7 @@ from roost.manifest import Manifest
 from roost.publish import layout
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
+from roost.recipe.words import shown
 
 #: Clocks of one host are set by so much without anything being wrong.
 CLOCK = timedelta(minutes=5)
@@ -222,10 +223,15 @@ def _tested(
         }
         if verdict["passed"] is True:
             return Tested(hypervisor, "passed", **common)
-        cause = f"the test boot failed: {verdict['cause']} ({verdict['phase']})"
+        cause = f"the test boot failed: {verdict['cause']} ({verdict['phase']}){_detail(verdict)}"
         return Tested(hypervisor, "untested", cause=cause, **common)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _refused(name, f"boot/{path.name} cannot be read: {error!r}", f"inv boot {name}") from error
+
+
+def _detail(verdict: Mapping[str, Any]) -> str:
+    detail = verdict.get("detail")
+    return f": {shown(detail, 400)}" if isinstance(detail, str) and detail else ""
 
 
 def _contradictions(
@@ -248,6 +254,9 @@ def _contradictions(
     seen = {one["name"]: one["sha256"] for one in [*verdict["disks"], *verdict["kernel"], *verdict.get("bases", ())]}
     yield from (f"{one} was not part of the boot" for one in wanted if one not in seen)
     yield from (f"{one} is not the file that was booted" for one in seen if built.get(one) != seen[one])
+    test = verdict.get("test")
+    if test is not None and test != inputs.boot_key(loaded.recipe, loaded.folder):
+        yield "boot_test or an input of its job changed after the boot"
     if verdict["passed"] is True:
         unmet = [one["what"] for one in verdict["expectations"] if one["met"] is not True]
         dirty = [one["disk"] for one in verdict["filesystems"] if one["clean"] is False]

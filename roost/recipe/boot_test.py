@@ -95,6 +95,9 @@ class BootTest(Model):
 
     timeout: Duration = Field(default=120.0, gt=0)
     expect: tuple[Expectation, ...] = ()
+    #: Files and directories that the job finds in input/, relative to the recipe, as `inv io` takes them: with a slash
+    #: at its end a directory stands for what is in it.
+    inputs: tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...] = ()
     #: Press the power button of a machine whose job runs, as HTCondor's eviction does. True: it must obey; `auto`:
     #: tried, and said when it does not; False: not tried, for guests where it costs more than it tells.
     evict: bool | Literal["auto"] = "auto"

@@ -180,6 +180,18 @@ def expected_of_the_job(tree: Node) -> Iterator[Problem]:
                 )
 
 
+def inputs_of_the_job(tree: Node) -> Iterator[Problem]:
+    """`boot_test.inputs` are for a job, and go on its io disk."""
+    inputs = tree.find(("boot_test", "inputs"))
+    if inputs is None or not inputs.elements:
+        return
+    if "job" not in tree.items:
+        yield Problem("inputs are for a job, and there is none", inputs.where, "add `job: {command: …}`")
+    elif not _io_roles(tree) and not any(disk.incomplete for disk in _disks(tree)):
+        what = "the job gets its inputs on a disk with role io, and there is none"
+        yield Problem(what, inputs.where, "add {name: io, filesystem: ext4, size: 64MiB, role: io} to disks")
+
+
 def expected_once(tree: Node) -> Iterator[Problem]:
     """The job has one exit status."""
     expect = tree.find(("boot_test", "expect"))
@@ -196,7 +208,14 @@ def hypervisors(tree: Node) -> Iterator[Problem]:
 
 _Check = Callable[[Node], Iterator[Problem]]
 _REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, seed_disk, hypervisors, expected_once)
-_ABSENT: tuple[_Check, ...] = (root, job_of_io_disk, returned_disks, expected_disks, expected_of_the_job)
+_ABSENT: tuple[_Check, ...] = (
+    root,
+    job_of_io_disk,
+    returned_disks,
+    expected_disks,
+    expected_of_the_job,
+    inputs_of_the_job,
+)
 
 
 def problems(tree: Node, *, whole: bool = True) -> list[Problem]:

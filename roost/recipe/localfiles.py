@@ -29,6 +29,7 @@ PLACES: Mapping[tuple[str, ...], str] = {
     ("os", "tree", "path"): "folder",
     ("os", "tarball", "path"): "file",
     ("os", "image", "path"): "file",
+    ("boot_test", "inputs", "*"): "file or folder",
 }
 
 
@@ -46,7 +47,9 @@ def _relocated(node: Node, place: tuple[str, ...], held_in: Path, seen_from: Pat
         name = node.text
         if not name or name.startswith("/") or "\0" in name:
             return node
-        return replace(node, value=os.path.relpath(held_in / name, seen_from))
+        # A slash at the end of an input says that what is in the directory is meant.
+        slash = "/" if name.endswith(("/", "/.")) or name in {".", ".."} else ""
+        return replace(node, value=os.path.relpath(held_in / name, seen_from) + slash)
     if place[0] == "*":
         if not isinstance(node.value, tuple):
             return node

@@ -20,6 +20,7 @@ from roost.disk.layout import boot_filesystem
 from roost.disk.tree import TreeInfo
 from roost.errors import HostError, ImageError
 from roost.host import namespace, paths
+from roost.iodisk import inputs
 from roost.recipe import loader
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
@@ -299,6 +300,23 @@ def test_smoke_with_a_root_that_is_on_no_disk(smoke: Path, tmp_path: Path) -> No
     vm, recipe = _smoke(tmp_path, VmDisk("root.raw", "vda", "w", "raw"))
     phase, cause, detail = _failed(_boot(tmp_path, vm, recipe))
     assert (phase, cause) == ("initrd", "no-root"), detail
+
+
+def test_a_job_with_inputs(smoke: Path, tmp_path: Path) -> None:
+    (tmp_path / "numbers.txt").write_text("40\n3\n")
+    vm, recipe = _smoke(smoke, VmDisk("root.qcow2", "vda", "w", "qcow2"), VmDisk("io.raw", "vdb", "w", "raw"))
+    expect = [{"file": "/output/result.txt", "on": "io", "matches": "^43$"}, {"exit": 0}]
+    test = {"boot_test": {"expect": expect, "inputs": ["numbers.txt"], "evict": False}}
+    recipe = Recipe.model_validate({**recipe.model_dump(by_alias=True), **test})
+    items, problems = inputs.items(recipe.boot_test.inputs, tmp_path)
+    assert not problems
+    before = (smoke / "io.raw").read_bytes()
+    result = boot(vm, smoke, recipe, accel="tcg", out=tmp_path / "boot", inputs=items, test="key")
+    assert result.passed, (result.verdict, result.evidence.expectations)
+    assert (smoke / "io.raw").read_bytes() == before
+    answer = json.loads((tmp_path / "boot/kvm.json").read_text())
+    assert (answer["inputs"], answer["test"]) == (["numbers.txt"], "key")
+    assert answer["disks"][1]["sha256"] == hashlib.sha256(before).hexdigest()
 
 
 def test_smoke_on_a_bus_that_its_kernel_cannot_drive(smoke: Path, tmp_path: Path) -> None:

@@ -111,6 +111,10 @@ def _failed_and_edited(folder: Path) -> None:
     path.write_text(path.read_text().replace('"passed": false', '"passed": true').replace('"panic"', "null"))
 
 
+def _other_test(folder: Path) -> None:
+    lab.booted(folder, test="0" * 64)
+
+
 def _seal_gone(folder: Path) -> None:
     seal.seal_path(folder, "kvm").unlink()
 
@@ -313,6 +317,7 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_description_changed_and_sealed_again, "kvm.sub is not the description of this image"),
     (_not_booted, "it was not booted"),
     (_failed, "the test boot failed: panic"),
+    (_other_test, "changed after the boot"),
     (_failed_and_edited, "boot/kvm.json was changed after the boot"),
     (_seal_gone, "no boot of this account"),
     (_seal_made_up, "is not what a boot of this account wrote"),

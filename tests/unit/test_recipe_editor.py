@@ -65,7 +65,9 @@ machine: {cpus: "{{ n }}", memory: 1073741824}
 job: {command: x, timeout: 1.5}
 disks: !replace
   - {name: root, partitions: [{mount: /, free: 64MiB}]}
-boot_test: {timeout: 2min, evict: auto, expect: [{file: /x, size: {min: 1}}, {failed_units: none}, {memory_free: 1MiB}]}
+boot_test:
+  {timeout: 2min, evict: auto, inputs: [a, b/],
+   expect: [{file: /x, size: {min: 1}}, {failed_units: none}, {memory_free: 1MiB}]}
 """
 
 
