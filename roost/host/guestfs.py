@@ -198,6 +198,23 @@ class Guest:
         """Unpack a tar of the host into a mounted folder. No name in it may lead through a link of the image."""
         self.call("tar_in", str(tar), folder, xattrs=True)
 
+    def apparent_size(self) -> int | None:
+        """Return how many bytes all mounted files have, holes included; None where this appliance does not tell."""
+        try:
+            said = str(self.call("debug", "sh", ["du", "-s", "-b", "/sysroot"])).split()
+        except RefusedError:
+            return None
+        return int(said[0]) if said and said[0].isdecimal() else None
+
+    def larger_than(self, size: int) -> str | None:
+        """Return the path of a mounted file of more than `size` bytes; None if there is none, or it is not told."""
+        words = ["find", "/sysroot", "-type", "f", "-size", f"+{size}c", "-print", "-quit"]
+        try:
+            said = str(self.call("debug", "sh", words)).strip()
+        except RefusedError:
+            return None
+        return said.removeprefix("/sysroot") or None
+
     def take(self, folder: str, tar: Path, exclude: Sequence[str] = ()) -> None:
         """Write all below a mounted folder to a tar on the host: owners as numbers, xattrs, device nodes."""
         self.call("tar_out", folder, str(tar), numericowner=True, xattrs=True, excludes=list(exclude))

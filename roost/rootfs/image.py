@@ -20,8 +20,11 @@ from roost.disk import existing
 from roost.disk.existing import Original
 from roost.errors import ImageError
 from roost.host import guestfs
+from roost.host.guestfs import Guest
 from roost.manifest import Manifest
-from roost.rootfs import found
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
+from roost.rootfs import bounds, found
 
 #: The time of what is written into an image whose own time is not known: any, but always the same.
 EPOCH = 1735689600
@@ -145,20 +148,33 @@ def take_tree(image: Image, cache: Cache, accelerator: Literal["kvm", "tcg"], lo
         layer = place / "layer.qcow2"
         existing.layer(image.original, layer, size=None, log=log_dir / "qemu-img.log")
         try:
-            _take(layer, place / TAR, accelerator, log, stock=False)
+            _take(image, layer, place / TAR, accelerator, log, stock=False)
         except found.NeedsLvmError:
-            _take(layer, place / TAR, accelerator, log, stock=True)
+            _take(image, layer, place / TAR, accelerator, log, stock=True)
         finally:
             layer.unlink()
 
-    return cache.put(TREES, key("image tree", {"original": image.sha256, "format": image.original.format}), make) / TAR
+    code = inputs.file_digest(Path(str(found.__file__)))
+    asked = {"original": image.sha256, "format": image.original.format, "code": code}
+    return cache.put(TREES, key("image tree", asked), make) / TAR
 
 
-def _take(layer: Path, tar: Path, accelerator: Literal["kvm", "tcg"], log: Path, *, stock: bool) -> None:
+def _take(image: Image, layer: Path, tar: Path, accelerator: Literal["kvm", "tcg"], log: Path, *, stock: bool) -> None:
     # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
     with guestfs.open_writable(
         [(layer, "qcow2")], accelerator=accelerator, log=log, deadline=DEADLINE, clock=EPOCH, stock=stock
     ) as guest:
         system = found.find(guest)
         found.mount(guest, system)
+        measure(guest, image.original.path)
         guest.take("/", tar, _LEFT_OUT)
+
+
+def measure(guest: Guest, path: Path) -> None:
+    """Raise `ImageError` when the mounted system of an image is more than `bounds` allows: tar writes holes out."""
+    counted = bounds.Bounds(path.name, path.stat().st_blocks * 512)
+    size = guest.apparent_size()
+    if size is not None and size > counted.limit:
+        largest = guest.larger_than(counted.limit)
+        named = f", {shown(largest, 200)} most of it" if largest is not None else ""
+        raise counted.too_large(f"its files have {format_size(size)}{named}")

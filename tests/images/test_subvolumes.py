@@ -10,9 +10,10 @@ import pytest
 
 from roost.boot import accelerator
 from roost.disk import extract, readback_boot, readback_existing, readback_text
+from roost.errors import ImageError
 from roost.host import guestfs
 from roost.host.guestfs import Guest
-from roost.rootfs import found
+from roost.rootfs import found, image
 from roost.rootfs.found import Part
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
@@ -108,3 +109,18 @@ def test_the_root_may_be_the_default_subvolume(guest: tuple[Guest, str]) -> None
 def test_an_extraction_knows_the_file_system_of_a_subvolume(guest: tuple[Guest, str], tmp_path: Path) -> None:
     opened, uuid = guest
     assert {place.uuid for place in extract._places(opened)} == {uuid}
+
+
+def test_holes_of_terabytes_are_seen_before_a_tree_is_taken(guest: tuple[Guest, str], tmp_path: Path) -> None:
+    opened, _ = guest
+    (tmp_path / "disk").write_bytes(b"small")
+    found.mount(opened, found.find(opened))
+    try:
+        image.measure(opened, tmp_path / "disk")
+        opened.call("touch", "/etc/holes")
+        opened.call("truncate_size", "/etc/holes", 1 << 42)
+        with pytest.raises(ImageError, match=r"its files have 4 TiB, /etc/holes most of it; the limit .* is 4 GiB"):
+            image.measure(opened, tmp_path / "disk")
+        opened.remove("/etc/holes")
+    finally:
+        opened.unmount_all()
