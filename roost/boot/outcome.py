@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot.console import clean
-from roost.boot.evidence import CONTENT, READABLE, FoundFile, StoppedDisk, place_of
+from roost.boot.evidence import CONTENT, READABLE, Area, FoundFile, StoppedDisk, place_of
 from roost.boot.verdict import Evidence
 from roost.errors import RoostError
 from roost.host import jsontext
@@ -119,23 +119,37 @@ def job_places(recipe: Recipe | None, stopped: Mapping[str, StoppedDisk]) -> Ite
                     yield disk, area.number, f"{OWN_IO}/{LOG}"
 
 
-def any_status(disks: Sequence[StoppedDisk], started_at: float) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
-    """Return the status.json of this run on any of the disks, and the disks that could not be read."""
+def any_status(
+    disks: Sequence[tuple[StoppedDisk, StoppedDisk]], started_at: float
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """Return the status.json of this run on any of the disks (before the run, after it), and the disks not read.
+
+    The clock of an image that roost did not build may be hours off: a status that the disk did not hold before is of
+    this run, too.
+    """
     unread: list[str] = []
-    for disk in disks:
+    for before, disk in disks:
         try:
-            areas = [area for area in disk.areas() if area.type and area.type != "swap"]
-            for area in areas:
+            for area in disk.areas():
+                if area.type == "swap":
+                    continue
                 if area.type not in READABLE:
                     unread.append(disk.name)
                     continue
                 for path in (f"/{STATUS}", f"{OWN_IO}/{STATUS}"):
-                    status = parse_status(disk.read(area.number, path).content or b"")
-                    if status and began(status) >= started_at - CLOCK:
+                    content = disk.read(area.number, path).content or b""
+                    status = parse_status(content)
+                    if status and (began(status) >= started_at - CLOCK or content != _content(before, area, path)):
                         return status, ()
         except (RoostError, OSError, ValueError):
             unread.append(disk.name)
     return None, tuple(dict.fromkeys(unread))
+
+
+def _content(disk: StoppedDisk, area: Area, path: str) -> bytes:
+    with contextlib.suppress(RoostError, OSError, ValueError):
+        return disk.read(area.number, path).content or b""
+    return b""
 
 
 def parse_status(content: bytes) -> Mapping[str, Any] | None:

@@ -379,7 +379,7 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Poo
     looks = [pool.submit(afterwards.judged, before, after, off=off) for before, after in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
-    status, unread = _status(run, stopped, [after for _before, after in writable], seen.started_at)
+    status, unread = _status(run, stopped, writable, seen.started_at)
     witness = Witness(
         matched=seen.matched,
         status=status,
@@ -402,7 +402,10 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Poo
 
 
 def _status(
-    run: _Run, stopped: Mapping[str, StoppedDisk], writable: Sequence[StoppedDisk], started_at: float
+    run: _Run,
+    stopped: Mapping[str, StoppedDisk],
+    writable: Sequence[tuple[StoppedDisk, StoppedDisk]],
+    started_at: float,
 ) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None]:
     """Return the job's status, and the disks it was looked for on and that could not be read (None: not looked)."""
     if run.recipe is None:

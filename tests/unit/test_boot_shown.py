@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -62,8 +63,6 @@ def test_the_end_of_the_log_on_the_disk(tmp_path: Path) -> None:
     image = make("ext4", tmp_path / "io.raw")
     disk = StoppedDisk("io.raw", {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}, tmp_path, "vda")
     assert outcome.job_log(list(outcome.job_places(None, {"io.raw": disk}))) == ()
-    import subprocess
-
     log = tmp_path / "job.log"
     log.write_bytes(b"".join(b"line %d\n" % number for number in range(1000)) + b"\x1b[31mthe end\x1b[0m\xff\n\n")
     subprocess.run(["debugfs", "-w", "-R", f"write {log} job.log", str(image)], check=True, capture_output=True)
@@ -71,6 +70,37 @@ def test_the_end_of_the_log_on_the_disk(tmp_path: Path) -> None:
     lines = outcome.job_log(list(outcome.job_places(None, {"io.raw": again})))
     assert lines[-2:] == ("line 999", "the end\N{REPLACEMENT CHARACTER}")
     assert len(lines) == outcome.LOG_LINES
+
+
+def test_a_status_that_was_not_there_before_is_of_this_run(tmp_path: Path) -> None:
+    """The clock of an image that roost did not build may be hours off."""
+    old = tmp_path / "old.json"
+    old.write_text('{"state": "finished", "exit_code": 0, "start": "2020-01-01T00:00:00Z"}')
+    new = tmp_path / "new.json"
+    new.write_text('{"state": "finished", "exit_code": 3, "start": "2020-01-01T00:00:00Z"}')
+    disks = []
+    for number, file in enumerate((None, old, new)):
+        image = make("ext4", tmp_path / f"{number}.raw")
+        if file:
+            argv = ["debugfs", "-w", "-R", f"write {file} status.json", str(image)]
+            subprocess.run(argv, check=True, capture_output=True)
+        node = {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}
+        disks.append(StoppedDisk("io.raw", node, tmp_path, f"vd{number}"))
+    empty, before, after = disks
+    now = time.time()
+    assert outcome.any_status([(empty, empty)], now) == (None, ())
+    assert outcome.any_status([(before, before)], now) == (None, ())
+    for was in (empty, before):
+        status, _unread = outcome.any_status([(was, after)], now)
+        assert status is not None
+        assert status["exit_code"] == 3
+
+
+def test_a_disk_whose_files_cannot_be_read_is_named(tmp_path: Path) -> None:
+    image = make("xfs", tmp_path / "data.raw")
+    node = {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}
+    disk = StoppedDisk("data.raw", node, tmp_path, "vda")
+    assert outcome.any_status([(disk, disk)], time.time()) == (None, ("data.raw",))
 
 
 HOSTILE = b"\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\n\xff\x9b31m\xe2\x80\xae\r\n"

@@ -32,6 +32,7 @@ class Guest:
             text = (GUEST / name).read_text().replace("/sys/class/tty/console/active", f"{top}/sys/active")
             for place in ("/dev/console", "/dev/$", "/run/", "/etc/", "/var/lib/", "/usr/lib/roost"):
                 text = text.replace(place, f"{top}{place}")
+            text = text.replace("cloud-init status", f"{top}/cloud-init status")
             (top / "usr/lib/roost" / name).write_text(text)
 
     def active(self, text: str) -> None:
@@ -165,3 +166,19 @@ def test_the_last_words_of_a_job_are_in_its_log(guest: Guest) -> None:
     log, status = guest.job("seq 200000; echo last; sleep 100 & exit 4")
     assert log.endswith("last\n")
     assert status["exit_code"] == 4
+
+
+@pytest.mark.parametrize(("code", "key"), [(1, "not_ready"), (2, "degraded")])
+def test_what_cloud_init_could_not_do_is_in_the_status(code: int, key: str, guest: Guest) -> None:
+    """As on a root of xfs without xfsprogs: 1 is an error, 2 one that it can do without (cloud-init(1))."""
+    said = "status: error\ndetail:\n('resizefs', ProcessExecutionError(\"Unexpected \\e[31m xfs_growfs\"))\n"
+    (guest.top / "cloud-init").write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\nexit {code}\n")
+    (guest.top / "cloud-init").chmod(0o755)
+    (guest.top / "etc/roost/cloud-init").touch()
+    log, status = guest.job("echo ran")
+    assert "resizefs" in status[key]
+    assert "xfs_growfs" in status[key]
+    assert ("ran" in log) is (code == 2)
+    assert status["exit_code"] == (1 if code == 1 else 0)
+    if code == 1:
+        assert "the job was not run: cloud-init failed: exit 1" in log
