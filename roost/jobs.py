@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import read_jobs
-from roost.errors import HostError, RecipeError, UsageError
+from roost.errors import HostError, Problem, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import namespace, paths
 from roost.host.pool import Pool
@@ -69,10 +69,15 @@ def io(
         raise RecipeError(problems)
     if jobs is not None:
         table = read_jobs(jobs)
-        check_jobs(table, recipe)
-        requests = batch.requests(table, disk.name, items)
+        problems = _problems(lambda: check_jobs(table, recipe))
+        found: list[Request] = []
+        problems += _problems(lambda: found.extend(batch.requests(table, disk.name, items)))
+        if problems:
+            raise RecipeError(list(dict.fromkeys(problems)))
+        requests = tuple(found)
     else:
         requests = (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
+    make.check_outputs([one.output for one in requests], [item for one in requests for item in one.items])
     namespace.probe()
     inside = namespace.current()
     stages = Stages(events)
@@ -84,6 +89,15 @@ def io(
             events,
         )
     return IoDisks(recipe.name, tuple(made), stages.seconds["io disks"])
+
+
+def _problems(check: Callable[[], None]) -> list[Problem]:
+    """Return the mistakes that a check raises."""
+    try:
+        check()
+    except RecipeError as error:
+        return list(error.problems)
+    return []
 
 
 def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, size: int | None = None) -> dict[str, Any]:

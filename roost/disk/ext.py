@@ -28,8 +28,8 @@ FIRST_INODE = 11
 DEVICE_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 #: File type bits of an inode's mode (stat(2)).
 TYPE_BITS = {"c": 0o020000, "b": 0o060000, "p": 0o010000}
-#: What mke2fs says when the content does not fit, and when the host's disk is full.
-FULL = "Could not allocate"
+#: What mke2fs says when the content or its inodes do not fit, and when the host's disk is full.
+FULL = ("Could not allocate", "too big for a", "Not enough space to build")
 HOST_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 #: Binds an empty folder over each mount point, in the command's own mount namespace, then becomes mke2fs.
@@ -126,7 +126,7 @@ def write(
             raise HostError(
                 f"no space left for {disk.name} in {disk.parent}", hint="free some space, or build elsewhere"
             ) from error
-        if FULL in error.tail:
+        if any(text in error.tail for text in FULL):
             raise DoesNotFitError(error.problem.what, log=error.log, tail=error.tail) from error
         raise
     space = read_space(disk, at)

@@ -7,6 +7,7 @@ a name has one); what the other columns say reaches the job as input/job.json.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ..
         values = dict(zip(jobs.variables, row, strict=True))
         where = Location(jobs.file, jobs.lines[number])
         output = jobs.folder / values.pop(column)
-        if output == jobs.folder or output.is_dir():
+        if output == jobs.folder or os.path.isdir(output):  # noqa: PTH112
             problems.append(Problem(f"the column {column} names no file", where))
         elif output in taken:
             problems.append(Problem(f"{output.name} is the disk of line {taken[output]} already", where))
@@ -78,9 +79,13 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location) -> tuple[list[I
     try:
         names = shlex.split(value)
     except ValueError as error:
-        return [], [Problem(f"the inputs cannot be read: {error}", where, "close the quotes")]
+        hint = "close the quotes; a name with a quote in it goes in quotes of the other kind"
+        return [], [Problem(f"the inputs cannot be read: {error}", where, hint)]
     found, problems = inputs.items(names, jobs.folder, where)
-    if problems and len(names) > 1 and (jobs.folder / value).exists():
+    # lexists: a cell of many inputs may be longer than any name.
+    if problems and names != [value] and os.path.lexists(jobs.folder / value):
         what = f"'{shown(value)}' is the name of one file, and blanks separate inputs"
-        return [], [Problem(what, where, f"put it in single quotes: '{shown(value)}'")]
+        if len(names) == 1:
+            what = f"'{shown(value)}' has quotes or \\ in its name, which are read as a shell reads them"
+        return [], [Problem(what, where, f"put it in single quotes: {shown(shlex.quote(value))}")]
     return found, problems

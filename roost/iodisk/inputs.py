@@ -1,28 +1,34 @@
-"""What goes into an io disk: files and folders of the host, copied into a folder as the guest will see them.
+"""What goes into an io disk: files and directories of the host, and what of them cannot travel.
 
-A file keeps its name, a folder too; with a slash at its end a folder stands for what is in it (as in rsync). Only
-plain files, folders, and links that stay inside of their folder can travel.
+A file keeps its name, a directory too; with a slash at its end a directory stands for what is in it (as in rsync).
+Only plain files, directories, and links that stay inside of their directory can travel; a link that is named itself is
+followed. Nothing is opened here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import Location, Problem
+from roost.host.files import kind
 from roost.recipe.words import shown
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One name below input/: where it comes from, and its path there, with `/` between its parts."""
+    """One name below input/: where it comes from, and its path there, with `/` between its parts.
+
+    `within` is the directory that its links may not leave, None for what was named itself: a link is followed then.
+    """
 
     source: Path
     target: str
+    within: Path | None = None
 
 
 def items(given: Iterable[str], folder: Path, where: Location | None = None) -> tuple[list[Item], list[Problem]]:
@@ -32,11 +38,16 @@ def items(given: Iterable[str], folder: Path, where: Location | None = None) -> 
     taken: dict[str, str] = {}
     for name in given:
         path = folder / name
-        if not name or "\0" in name or not path.exists():
-            problems.append(Problem(f"there is no file or folder '{shown(name)}'", where, f"looked in {folder}"))
+        wrong = _unusable(name, path, folder)
+        if wrong is not None:
+            problems.append(Problem(wrong[0], where, wrong[1]))
             continue
         if path.is_dir() and (name.endswith(("/", "/.")) or name in {".", ".."}):
-            new = [Item(entry, entry.name) for entry in sorted(path.iterdir())]
+            try:
+                new = [Item(entry, entry.name, path) for entry in sorted(path.iterdir())]
+            except OSError as error:
+                problems.append(Problem(f"{shown(name, 200)} cannot be read: {error.strerror}", where))
+                continue
         else:
             new = [Item(path, path.resolve().name if name.rstrip("/").endswith("..") else Path(name).name)]
         for item in new:
@@ -46,67 +57,79 @@ def items(given: Iterable[str], folder: Path, where: Location | None = None) -> 
             taken[item.target] = name
             found.append(item)
     for item in found:
-        problems += [Problem(what, where, hint) for what, hint in _untransportable(item.source)]
+        problems += [Problem(what, where, hint) for what, hint in _untransportable(item)]
     return found, problems
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir():
-        for parent, folders, files in os.walk(path):
-            yield from (Path(parent, name) for name in (*folders, *files))
+def _unusable(name: str, path: Path, folder: Path) -> tuple[str, str | None] | None:
+    """Return why `name` cannot be looked at, and a hint; None when it can."""
+    if not name or "\0" in name:
+        return f"there is no file or directory '{shown(name)}'", f"looked in {folder}"
+    try:
+        path.stat()
+    except OSError as error:
+        if path.is_symlink() if error.errno != errno.ENAMETOOLONG else False:
+            return f"the link {shown(name, 200)} {_broken(error)}", "remove it, or name what it should point at"
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            return f"there is no file or directory '{shown(name)}'", f"looked in {folder}"
+        return f"{shown(name, 200)} cannot be read: {error.strerror}", None
+    return None
 
 
-def _untransportable(top: Path) -> Iterator[tuple[str, str]]:
-    base = top.resolve()
-    for path in _walk(top):
-        mode = path.lstat().st_mode
-        name = shown(str(path), 200)
-        if stat.S_ISLNK(mode):
-            # The name that the user gave may be a link: it is followed.
-            target = path.parent.resolve() / path.readlink()
-            if path != top and (path.readlink().is_absolute() or not _inside(target, base)):
-                yield f"the link {name} leads out of its folder", "copy what it points to in its place"
-        elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            yield f"{name} is neither a file nor a folder", "leave it out"
-        elif not os.access(path, os.R_OK):
-            yield f"{name} cannot be read", "chmod +r"
+def _broken(error: OSError) -> str:
+    loop = error.errno == errno.ELOOP
+    return "leads in a loop" if loop else "points at nothing" if error.errno == errno.ENOENT else str(error.strerror)
+
+
+def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield `top` and all that is below it with its status, directories first; only `top` may be a link, if `follow`.
+
+    Raises `OSError` for a directory that cannot be listed.
+    """
+    status = top.stat() if follow else top.lstat()
+    yield top, status
+    todo = [top] if stat.S_ISDIR(status.st_mode) else []
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            yield Path(entry.path), entry.stat(follow_symlinks=False)
+        todo += [Path(entry.path) for entry in reversed(found) if entry.is_dir(follow_symlinks=False)]
+
+
+def _untransportable(item: Item) -> Iterator[tuple[str, str]]:
+    within = (item.within or item.source).resolve()
+    try:
+        for path, status in walk(item.source, follow=item.within is None):
+            name, mode = shown(str(path), 200), status.st_mode
+            if stat.S_ISLNK(mode):
+                to = path.readlink()
+                if to.is_absolute() or not _inside(path.parent.resolve() / to, within):
+                    yield f"the link {name} leads out of its directory", "copy what it points to in its place"
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                yield f"{name} is {kind(mode)}, neither a file nor a directory", "leave it out"
+            elif not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+                yield f"{name} cannot be read", "chmod +r"
+    except OSError as error:
+        name = shown(os.fsdecode(error.filename or item.source), 200)
+        yield f"{name} cannot be read: {error.strerror}", "leave it out"
 
 
 def _inside(path: Path, base: Path) -> bool:
     return Path(os.path.normpath(path)).is_relative_to(base)
 
 
-def fill(folder: Path, chosen: Iterable[Item], epoch: int) -> None:
-    """Copy the items below `folder`; no time is later than `epoch`, no mode has more than rwx."""
-    for item in chosen:
-        target = folder / item.target
-        if item.source.is_dir():
-            shutil.copytree(item.source, target, symlinks=True, copy_function=_copy)
-        else:
-            _copy(str(item.source), str(target))
-    for path in sorted(_walk(folder), key=lambda one: len(one.parts), reverse=True):
-        status = path.lstat()
-        if not stat.S_ISLNK(status.st_mode):
-            path.chmod(status.st_mode & 0o777 | (0o700 if stat.S_ISDIR(status.st_mode) else 0o400))
-        when = min(int(status.st_mtime), epoch)
-        os.utime(path, (when, when), follow_symlinks=False)
-
-
-def _copy(source: str, target: str, *, follow_symlinks: bool = True) -> str:
-    path = Path(source)
-    if path.is_symlink() and not follow_symlinks:
-        Path(target).symlink_to(path.readlink())
-        return target
-    # Not the attributes: owners and names of security modules mean nothing in the guest.
-    shutil.copyfile(source, target)
-    status = path.stat()
-    Path(target).chmod(status.st_mode & 0o777)
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
-    return target
-
-
 def newest(chosen: Iterable[Item]) -> int:
     """Return the latest modification time of all that goes in, in seconds since 1970; at least 1."""
-    times = [int(path.lstat().st_mtime) for item in chosen for path in _walk(item.source)]
+    times = [int(status.st_mtime) for item in chosen for _, status in walk(item.source, follow=item.within is None)]
     return max([1, *times])
+
+
+def size(chosen: Iterable[Item]) -> int:
+    """Return the bytes of all files that go in."""
+    return sum(
+        status.st_size
+        for item in chosen
+        for _, status in walk(item.source, follow=item.within is None)
+        if stat.S_ISREG(status.st_mode)
+    )

@@ -5,6 +5,7 @@ The guest finds it by its label and runs the job in its input/ (roost/guest/job)
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +15,27 @@ from roost.disk import ext, geometry, layout, measure, qemu_img, vfat
 from roost.disk.ext import DoesNotFitError, Identity, Source
 from roost.disk.fill import IO_FOLDERS
 from roost.disk.layout import Extent
-from roost.errors import HostError, ImageError, UsageError
+from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.host import output as writing
 from roost.host import temporary
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
+from roost.iodisk.fill import fill
 from roost.iodisk.inputs import Item
 from roost.recipe.identity import filesystem_id, filesystem_uuid
 from roost.recipe.model import Disk, Recipe
 from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
 
 #: Times that a disk of no fixed size is made larger, when names and sizes told too little.
 ATTEMPTS = 4
+#: Bytes of a file's name (NAME_MAX).
+NAME = 255
+_HINTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ENAMETOOLONG: "the inputs have paths that are too long",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +66,16 @@ def make(
     Raises `ImageError` when the inputs do not fit, `HostError` when the host's disk is full.
     """
     disk = disk_of(recipe)
-    epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or inputs.newest(items)
     output = output.absolute()
+    check_outputs([output], items)
     # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
     place = writing.directory(output)
+    try:
+        epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or inputs.newest(items)
+        _check_size(recipe, disk, inputs.size(items))
+    except OSError as error:
+        name = shown(os.fsdecode(error.filename or b"?"), 200)
+        raise ImageError(f"the input {name} cannot be read: {error.strerror}", hint="leave it out") from error
     try:
         with temporary.directory("io", place, hidden=True) as scratch:
             content = scratch / "content"
@@ -67,7 +83,7 @@ def make(
                 (content / folder).mkdir(mode=0o755)
             for target, data in (texts or {}).items():
                 (content / "input" / target).write_bytes(data)
-            inputs.fill(content / "input", items, epoch)
+            fill(content / "input", items, epoch)
             for folder in (*IO_FOLDERS, ""):
                 (content / folder).chmod(0o755)
                 os.utime(content / folder, (epoch, epoch))
@@ -80,12 +96,43 @@ def make(
             finished.chmod(0o644)
             writing.place(finished, output)
             return Made(output, size, free)
-    except (ImageError, HostError) as error:
-        # The folder with the log is gone; its last lines are in the error.
+    except RoostError as error:
+        # The directory with the log is gone; its last lines are in the error.
         error.log = None
         raise
     except OSError as error:
-        raise HostError(f"{output} cannot be written: {error.strerror}", hint="free some space") from error
+        raise HostError(f"{output} cannot be written: {error.strerror}", hint=_HINTS.get(error.errno or 0)) from error
+
+
+def check_outputs(outputs: Sequence[Path], items: Sequence[Item]) -> None:
+    """Raise `UsageError` when a disk has no directory or no possible name, or would be one of the inputs itself."""
+    bases = {(item.within or item.source).resolve() for item in items}
+    for output in outputs:
+        if len(os.fsencode(output.name)) > NAME:
+            raise UsageError(f"the name {shown(output.name)} is longer than {NAME} bytes", hint="choose a shorter one")
+        # Not Path.is_dir: that raises for a path that is too long.
+        if not os.path.isdir(output.parent):  # noqa: PTH112
+            raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
+        # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.
+        place = Path(os.path.realpath(output))
+        inside = next((base for base in (place, *place.parents) if base in bases), None)
+        if inside is not None:
+            what = "is one of the inputs" if place == inside else f"lies in the input {shown(str(inside), 200)}"
+            raise UsageError(f"the disk {output} {what}", hint="write it elsewhere, or name the inputs one by one")
+
+
+def _check_size(recipe: Recipe, disk: Disk, size: int) -> None:
+    """Raise `ImageError` when the inputs are larger than the disk, before they are copied."""
+    room = disk.areas[0].size
+    if room is not None and size > room:
+        raise _too_large(recipe, disk, size, room)
+
+
+def _too_large(recipe: Recipe, disk: Disk, needed: int, room: int) -> ImageError:
+    return ImageError(
+        f"the inputs need {format_size(needed)}; the io disk of {recipe.name} has {format_size(room)}",
+        hint=f"give the disk {disk.name} a larger size in the recipe",
+    )
 
 
 def _write(
@@ -118,10 +165,7 @@ def _write(
         except DoesNotFitError as error:
             if area.size is not None:
                 needed = geometry.for_free(area.filesystem, found, 0).blocks * measure.BLOCK
-                raise ImageError(
-                    f"the inputs need {format_size(needed)}; the io disk of {recipe.name} has {format_size(at.size)}",
-                    hint=f"give the disk {disk.name} a larger size in the recipe",
-                ) from error
+                raise _too_large(recipe, disk, needed, at.size) from error
             extra += found.blocks // 10 + 256
             continue
         free = ext.available(shape, space)

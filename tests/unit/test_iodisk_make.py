@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -15,7 +17,7 @@ from roost.condor.jobs_file import parse_jobs
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
 from roost.host import namespace
-from roost.iodisk import batch, inputs, make
+from roost.iodisk import batch, fill, inputs, make
 from roost.iodisk.collect import collect
 from roost.iodisk.inputs import Item
 from roost.recipe.model import Recipe
@@ -142,7 +144,13 @@ def test_every_input_that_cannot_travel_is_told_at_once(tmp_path: Path, given: P
     os.mkfifo(given / "pipe")
     _, problems = inputs.items(["deep", "pipe", "none", "", "run", "deep/../run"], given)
     text = "\n".join(problem.what for problem in problems)
-    for word in ("up leads out", "root leads out", "pipe is neither", "no file or folder 'none'", "both give run"):
+    for word in (
+        "up leads out",
+        "root leads out",
+        "pipe is a FIFO, neither",
+        "no file or directory 'none'",
+        "both give run",
+    ):
         assert word in text, text
     assert len(problems) == 6
 
@@ -161,7 +169,7 @@ def test_a_row_of_a_file_of_jobs_is_a_disk(tmp_path: Path, given: Path) -> None:
     [
         ("name\nx\n", "jobs.csv:1: there is no column io"),
         ("io\nio.raw\nio.raw\n", "jobs.csv:3: io.raw is the disk of line 2 already"),
-        ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: there is no file or folder 'gone'"),
+        ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: there is no file or directory 'gone'"),
         ("io,inputs\nio.raw,'run\n", "jobs.csv:2: the inputs cannot be read"),
         ('io,inputs\nio.raw,"deep/my file"\n', "'deep/my file' is the name of one file, and blanks separate inputs"),
         ("io,inputs\nio.raw,run deep/../run\n", "both give run"),
@@ -213,3 +221,181 @@ def test_collect_names_its_folders_by_the_disks(tmp_path: Path, given: Path) -> 
         jobs.collect_all([str(tmp_path / "gone"), str(tmp_path / "out")], events=Silent())
     with pytest.raises(UsageError, match="which disks"):
         jobs.collect_all([disks[0]], events=Silent())
+
+
+def problems_of(given: Path, *names: str) -> str:
+    """Return what is wrong with inputs, a line each."""
+    return "\n".join(str(problem) for problem in inputs.items(names, given)[1])
+
+
+def test_links_travel_or_are_told_with_and_without_a_slash(tmp_path: Path, given: Path) -> None:
+    for name in ("data", "loop", "out"):
+        (given / name).mkdir()
+    (given / "data" / "latest").symlink_to("run-17/none")
+    (given / "loop" / "one").symlink_to("two")
+    (given / "loop" / "two").symlink_to("one")
+    (given / "secret.txt").write_text("private")
+    (given / "out" / "secret").symlink_to("../secret.txt")
+    for name in ("data", "data/", "loop", "loop/", "loop/."):
+        result = tmp_path / "io.raw"
+        made(result, recipe(), given, name)
+        place = "/input/" if "/" in name else f"/input/{name}/"
+        link, target = ("latest", "run-17/none") if name.startswith("data") else ("one", "two")
+        assert f'Fast link dest: "{target}"' in debugfs(result, f"stat {place}{link}")
+    for name in ("out", "out/", "out/."):
+        assert "the link" in problems_of(given, name)
+        assert "leads out" in problems_of(given, name)
+    assert "latest points at nothing" in problems_of(given, "data/latest")
+    assert "one leads in a loop" in problems_of(given, "loop/one")
+    assert "one/ leads in a loop" in problems_of(given, "loop/one/")
+    # A link that is named itself is followed.
+    made(tmp_path / "io.raw", recipe(), given, "out/secret")
+    assert debugfs(tmp_path / "io.raw", "cat /input/secret") == "private"
+
+
+def test_what_is_no_plain_file_is_never_opened(tmp_path: Path, given: Path) -> None:
+    place = given / "special"
+    place.mkdir()
+    os.mkfifo(place / "fifo")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(place / "socket"))
+    (given / "to-fifo").symlink_to("special/fifo")
+    (given / "zero").symlink_to("/dev/zero")
+    for names in (["special"], ["special/"], ["special/fifo", "special/socket"]):
+        text = problems_of(given, *names)
+        assert "fifo is a FIFO, neither a file nor a directory" in text
+        assert "socket is a socket" in text
+    assert "is a FIFO" in problems_of(given, "to-fifo")
+    assert "is a device" in problems_of(given, "zero")
+    assert "is a device" in problems_of(given, "/dev/zero")
+    assert "File name too long" in problems_of(given, "x" * 300)
+    assert "no file or directory" in problems_of(given, "run/x")
+
+
+def test_a_file_that_changes_or_has_no_end_is_an_error(
+    tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ImageError, match="changed while it was read, or has no end"):
+        made(tmp_path / "io.raw", recipe(), given, "/proc/self/status")
+    log = given / "log"
+    log.write_bytes(b"x" * 3 * MiB)
+    read = fill._read
+    changes: list[Callable[[Path], object]] = [
+        lambda path: os.truncate(path, 4000),
+        lambda path: path.write_bytes(b"x" * 4 * MiB),
+        lambda path: os.utime(path, (1, 1)),
+    ]
+    for change in changes:
+
+        def meanwhile(source: Path, file: BinaryIO, size: int, change: Callable[[Path], object] = change) -> bytes:
+            change(log)
+            return read(source, file, size)
+
+        log.write_bytes(b"x" * 3 * MiB)
+        monkeypatch.setattr(fill, "_read", meanwhile)
+        with pytest.raises(ImageError, match="changed while"):
+            made(tmp_path / "io.raw", recipe(), given, "log")
+    monkeypatch.setattr(fill, "_read", read)
+    items, _ = inputs.items(["log", "run"], given)
+    (given / "run").unlink()
+    os.mkfifo(given / "run")
+    with pytest.raises(ImageError, match="run cannot be read: a FIFO"):
+        fill.fill(tmp_path, items, 1)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".raw") == []
+
+
+def test_holes_and_odd_names_arrive(tmp_path: Path, given: Path) -> None:
+    with (given / "sparse").open("wb") as file:
+        file.seek(2 * MiB)
+        file.write(b"end")
+        file.truncate(3 * MiB)
+    odd = os.fsdecode(b"\xff\n" + b"n" * 253)
+    (given / odd).write_text("odd")
+    (given / "deep-tree" / "/".join("d" * 500)).mkdir(parents=True)
+    made(tmp_path / "io.raw", recipe(size=16 * MiB), given, "sparse", odd, "deep-tree")
+    subprocess.run(["debugfs", "-R", "dump /input/sparse sparse", "io.raw"], cwd=tmp_path, check=True)
+    assert (tmp_path / "sparse").read_bytes() == (given / "sparse").read_bytes()
+    subprocess.run(["e2fsck", "-fn", tmp_path / "io.raw"], check=True, capture_output=True)
+    assert debugfs(tmp_path / "io.raw", "ls -p /input").count("odd") == 0
+    (given / "huge").touch()
+    os.truncate(given / "huge", 5 << 30)
+    with pytest.raises(ImageError, match="the inputs need 5"):
+        made(tmp_path / "io.raw", recipe(), given, "huge")
+
+
+def test_more_names_than_fit_are_said(tmp_path: Path, given: Path) -> None:
+    many = given / "many"
+    many.mkdir()
+    for number in range(12_000):
+        (many / f"{number}").touch()
+    with pytest.raises(ImageError, match="the inputs need"):
+        made(tmp_path / "io.raw", recipe(size=2 * MiB), given, "many")
+    made(tmp_path / "io.raw", recipe(size=None, free=MiB), given, "many")
+    subprocess.run(["e2fsck", "-fn", tmp_path / "io.raw"], check=True, capture_output=True)
+
+
+def test_a_disk_is_not_written_among_its_inputs(tmp_path: Path, given: Path) -> None:
+    for output, names in (
+        (given / "deep" / "io.raw", ["deep"]), (given / "deep" / "io.raw", ["deep/"]), (given / "run", ["run"]),
+        (given / "io.raw", ["."]), (given / "deep" / "er" / "io.raw", ["deep"]),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"lies in the input|is one of the inputs"):
+            made(output, recipe(), given, *names)
+    (tmp_path / "to-run").symlink_to(given / "run")
+    with pytest.raises(UsageError, match="is one of the inputs"):
+        made(tmp_path / "to-run", recipe(), given, "run")
+    assert (given / "run").read_text() == "#!/bin/sh\n"
+    with pytest.raises(UsageError, match="longer than 255 bytes"):
+        made(given / ("x" * 260), recipe(), given, "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("\ufeffio,inputs,x\r\nio-1.raw,run,3\r\n", [["run"]]),
+        ("inputs,io,scale\ndeep/ run,io-1.raw,0.5\n", [["er", "link", "run"]]),
+        ("io,inputs\n\nio-1.raw,\"'my file' run\"\n,\nio-2.raw,my\\ file\n", [["my file", "run"], ["my file"]]),
+        ('io,inputs\nio-1.raw,"""it\'s"""\n', [["it's"]]),
+        ("io,inputs\nio-1.raw,\n", [[]]),
+    ],
+)
+def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows: list[list[str]]) -> None:
+    for name in ("my file", "it's"):
+        (given / name).write_text("x")
+    data = text.encode().decode("utf-8-sig")
+    requests = batch.requests(parse_jobs(data, "jobs.csv", given), "io", [])
+    assert [[item.target for item in one.items] for one in requests] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("io;inputs;scale\nio-1.raw;run;0,5\n", ["separated by semicolons, not by commas"]),
+        ("io\tinputs\nio-1.raw\trun\n", ["separated by tabs"]),
+        ("io,inputs,x\nio-1.raw,my file.txt,3\n", ["'my file.txt' is the name of one file", "'my file.txt'"]),
+        ("io,inputs,x\nrun 1.raw,gone,3\n", ["the disk 'run 1.raw' may only have", "no file or directory 'gone'"]),
+        ("io,inputs,IO\nio-1.raw,run,x\n", ["two columns are named IO"]),
+        ("io,inputs\nio-1.raw\n", ["1 values for 2 variables"]),
+        ("io,inputs\n,run\n", ["the column io names no file"]),
+        ("io,inputs\none.txt,one.txt\n", ["would overwrite another file"]),
+        ("io,inputs\nx.raw,./run\nrun,\n", ["would overwrite another file"]),
+        ("io,inputs\nx.raw,deep/er/../../run\nrun,\n", ["would overwrite another file"]),
+        ("io,inputs\nx.raw,run deep\ndeep/y.raw,\n", ["lies in the input"]),
+        (f"io,inputs\nio.raw,{'gone ' * 2000}\n", ["no file or directory 'gone'"]),
+    ],
+)
+def test_all_that_is_wrong_with_jobs_is_told_before_disks_are_made(given: Path, text: str, messages: list[str]) -> None:
+    (given / "made.yaml").write_text(
+        "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\ndisks:\n"
+        "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"
+        "  - {name: io, filesystem: ext4, size: 4MiB, role: io}\n"
+    )
+    for name in ("my file.txt", "one.txt"):
+        (given / name).write_text("1")
+    (given / "jobs.csv").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        jobs.io(str(given / "made.yaml"), [], jobs=given / "jobs.csv", events=Silent())
+    for message in messages:
+        assert message in str(raised.value)
+    assert not list(given.glob("*.raw"))
+    assert (given / "one.txt").read_text() == "1"

@@ -1,0 +1,98 @@
+"""Inputs copied from the host into the directory that becomes an io disk, each file as it was at one moment or not.
+
+A file is opened only if it is a plain one, and read to the size that it had then: one that grows, shrinks, changes or
+never ends is an error, not half a file. What is read is named in errors; what is written belongs to the host.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from roost.errors import ImageError, RoostError
+from roost.host.files import open_regular
+from roost.iodisk.inputs import Item, walk
+from roost.recipe.words import shown
+
+_BLOCK = 1 << 20
+
+
+def fill(folder: Path, chosen: Iterable[Item], epoch: int) -> None:
+    """Copy the items below `folder`; no time is later than `epoch`, no mode has more than rwx.
+
+    Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `folder` cannot be
+    written.
+    """
+    for item in chosen:
+        try:
+            found = list(walk(item.source, follow=item.within is None))
+        except OSError as error:
+            raise _unreadable(Path(os.fsdecode(error.filename or item.source)), error) from error
+        for path, status in found:
+            _copy(path, status, folder / item.target / path.relative_to(item.source))
+    for path, status in sorted(walk(folder), key=lambda one: len(one[0].parts), reverse=True):
+        if not stat.S_ISLNK(status.st_mode):
+            path.chmod(status.st_mode & 0o777 | (0o700 if stat.S_ISDIR(status.st_mode) else 0o400))
+        when = min(int(status.st_mtime), epoch)
+        os.utime(path, (when, when), follow_symlinks=False)
+
+
+def _copy(source: Path, status: os.stat_result, target: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        target.mkdir()
+        target.chmod(status.st_mode & 0o777 | 0o700)
+    elif stat.S_ISLNK(status.st_mode):
+        try:
+            to = source.readlink()
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        target.symlink_to(to)
+        return
+    else:
+        try:
+            file = open_regular(source)
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        with file, target.open("xb") as copy:
+            status = _copy_bytes(source, file, copy)
+        # Not the attributes: owners and names of security modules mean nothing in the guest.
+        target.chmod(status.st_mode & 0o777 | 0o400)
+    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
+    """Copy a file, holes as holes; return its status. Raises `ImageError` unless it is the same at the end."""
+    before = os.fstat(file.fileno())
+    left = before.st_size
+    while left > 0:
+        block = _read(source, file, min(_BLOCK, left))
+        if not block:
+            break
+        left -= len(block)
+        if block.count(0) == len(block):
+            copy.seek(len(block), os.SEEK_CUR)
+        else:
+            copy.write(block)
+    copy.truncate(before.st_size)
+    after = os.fstat(file.fileno())
+    if left or _read(source, file, 1) or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(
+            f"{shown(str(source), 200)} changed while it was read, or has no end",
+            hint="rerun when nothing writes to it; a file of /proc or /sys is copied to a plain file first",
+        )
+    return after
+
+
+def _read(source: Path, file: BinaryIO, size: int) -> bytes:
+    try:
+        # None is what a file of /proc that would wait gives.
+        return file.read(size) or b""
+    except OSError as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> RoostError:
+    return ImageError(f"{shown(str(source), 200)} cannot be read: {error.strerror}", hint="leave it out, or chmod +r")
