@@ -8,13 +8,14 @@ on: a file system that is damaged is repaired there, and says so.
 from __future__ import annotations
 
 import json
+import resource
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roost.boot.evidence import Area, StoppedDisk
-from roost.errors import ImageError
+from roost.errors import HostError, ImageError
 from roost.host import jsontext, process
 from roost.iodisk.ext_check import LIMITS, check
 from roost.iodisk.vfat_files import check_vfat
@@ -86,9 +87,14 @@ def disk_format(path: Path) -> tuple[str, int]:
 def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
     """Return copies of the disk's file systems that can hold a job's files, checked and repaired. Writes to `scratch`.
 
-    Raises `UnreadableError` when there is none.
+    Raises `UnreadableError` when there is none, `HostError` when a copy would be larger than a file may be here.
     """
     kind, size = disk_format(path)
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < size:
+        raise HostError(
+            f"{path.name} has {size} bytes, and a file may have {allowed} here", hint="raise the limit: ulimit -f"
+        )
     # Whatever the disk is called: a name that JSON and QEMU can say.
     link = scratch / f"{prefix}.image"
     link.symlink_to(path.absolute())

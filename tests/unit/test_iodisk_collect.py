@@ -574,3 +574,10 @@ def test_a_full_host_is_not_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
         patch.setattr("os.statvfs", lambda _path: os.statvfs_result((4096, 4096, 9, 0, 0, 9, 9, 9, 0, 255)))
         with pytest.raises(HostError, match="no space is left"):
             collect(tmp_path / "other.raw", tmp_path / "out", files=10)
+
+
+def test_a_limit_of_file_size_is_not_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = disk(tmp_path, finished())
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (MiB, MiB))
+    with pytest.raises(HostError, match="a file may have 1048576 here"):
+        collect(image, tmp_path / "out", files=10)
