@@ -386,7 +386,12 @@ def submit(
     if hypervisor not in {None, "kvm", "xen"}:
         raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else loaded.recipe.hypervisors[0]
-    text = submission.describe(loaded, record.files, chosen, folder, transfer=transfer, jobs=jobs, snippet=snippet)
+    at = submission.place_of(output)
+    text = submission.describe(
+        loaded, record.files, chosen, folder, transfer=transfer, jobs=jobs, snippet=snippet, at=at
+    )
+    if at is None:
+        text = submission.told(text, folder, jobs, transfer or loaded.recipe.submit.transfer)
     if output is not None:
         writing.write(output, text.encode())
     return text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roost import inputs, manifest, pipeline, staging
+from roost import inputs, manifest, pipeline, staging, submission
 from roost.boot import seal
 from roost.condor import emit
 from roost.errors import ImageError, RecipeError, UsageError
@@ -261,6 +261,7 @@ def published_description(
         jobs=jobs,
         snippet=snippet,
         templates=emit.template_folders(paths.project_root()),
+        at=submission.place_of(output),
     )
     if output is not None:
         writing.write(output, text.encode())

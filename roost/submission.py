@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from roost.condor import emit, from_recipe
+from roost.condor import emit, from_recipe, origins
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
@@ -39,9 +42,11 @@ def describe(
     transfer: str | None = None,
     jobs: Path | None = None,
     snippet: bool = False,
+    at: Path | None = None,
 ) -> str:
     """Return the submit description of an image; with `snippet` only the lines to paste.
 
+    `at` is the directory that it will lie in, None for that of the image: relative names start from there.
     Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
     """
     recipe = loaded.recipe
@@ -58,7 +63,36 @@ def describe(
         snippet=snippet,
         templates=emit.template_folders(paths.project_root()),
         where=loaded.where,
+        at=at,
     )
+
+
+def place_of(output: Path | None) -> Path | None:
+    """Return the directory that a description is written to, with `output` or by a shell's `>`; None where it is piped.
+
+    A terminal and a pipe do not tell.
+    """
+    if output is not None:
+        return output.parent.resolve()
+    try:
+        descriptor = sys.stdout.fileno()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        return path.parent if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def told(text: str, folder: Path, jobs: Path | None, transfer: str) -> str:
+    """Return a description with a comment that says what its relative names start from, if not from here.
+
+    `folder` is that of the image, `jobs` the file of jobs, whose disks are named from where it is.
+    """
+    folders = [folder.resolve()] if transfer == "files" else []
+    folders += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
+    said = origins.remarks(folders, Path.cwd())
+    return "".join(f"# {''.join(one if one.isprintable() else '?' for one in remark)}\n" for remark in said) + text
 
 
 def snippets(loaded: Loaded, record: Manifest, folder: Path) -> dict[str, str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from roost.condor import transfers
+from roost.condor import origins, transfers
 from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, virtual_machine
 from roost.condor.jobs_file import Jobs
 from roost.condor.machine import Hypervisor, KernelFiles
@@ -93,27 +94,35 @@ def describe(
     jobs: Jobs | None = None,
     output_folder: str = "",
     where: Where = nowhere,
+    at: Path | None = None,
 ) -> Description:
     """Return the values of a submit description; raise `RecipeError` with all that forbids it.
 
     `transfer` is files, shared or a URL of the folder, by default the recipe's. `output_folder` is where returned
-    disks go, relative to the folder of the submission.
+    disks go, relative to the folder of the submission. `at` is the absolute directory that the description will lie
+    in; None is that of the image, and of the file of jobs.
     """
     transfer = recipe.submit.transfer if transfer is None else transfer
     files = files or BuiltFiles()
     forbidden = [*refusals(recipe, hypervisor, transfer, where)]
     if not forbidden:
         forbidden += transfers.problems(recipe, hypervisor, transfer, files, jobs)
+    if transfer != "shared":
+        named = transfer == "files" or recipe.submit.inputs
+        forbidden += origins.problems([files.folder if named else None, jobs.folder if jobs else None], at)
     if output_folder and not re.fullmatch(r"[A-Za-z0-9._+/-]+", output_folder):
         forbidden.append(Problem(f"the folder {output_folder!r} may only have the characters A-Z a-z 0-9 . _ + - /"))
     if forbidden:
         raise RecipeError(forbidden)
     machine = virtual_machine(recipe, hypervisor, files=files)
     shared = transfer == "shared"
+    jobs = origins.placed(jobs, recipe, at) if jobs else None
+    folder = origins.elsewhere(files.folder, at)
     places = transfers.places(recipe, hypervisor, transfer, files, jobs, output_folder)
     extra = transfers.backing_files(places, files)
     fetched = () if shared else tuple(transfers.source_of(name, transfer) for name in extra)
-    inputs = (*(place.source for place in places if place.source), *fetched, *recipe.submit.inputs)
+    listed = (*(place.source for place in places if place.source), *fetched, *recipe.submit.inputs)
+    inputs = tuple(origins.item(name, folder) for name in listed)
     returned = [] if shared else [place for name in recipe.submit.returns for place in places if place.name == name]
     space = transfers.disk_space(places, () if shared else extra, recipe, files, jobs)
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}

@@ -46,6 +46,7 @@ def submit_description(
     output_folder: str = "",
     templates: Sequence[Path] = (),
     where: Where = nowhere,
+    at: Path | None = None,
 ) -> str:
     """Return the submit description of an image, or with `snippet` only its lines about disks.
 
@@ -53,12 +54,14 @@ def submit_description(
     files and, for `shared`, their folder. `jobs` is a file of jobs (see `jobs_file`): one job a row. Returned disks
     are named NAME-CLUSTER.PROCESS.FORMAT and go to `output_folder`, relative to the folder of the submission.
     `templates` are folders of templates that replace roost's (see `template_folders`), `where` locates keys of the
-    recipe. The same arguments give the same text. Raises `RecipeError` with all reasons at once when the recipe does
-    not allow it or the lint finds an error in the result, `UsageError` for a template or file that cannot be read.
+    recipe.
+    `at` is the directory that the text will lie in, None where its files are. The same arguments give the same
+    text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an error
+    in the result, `UsageError` for a template or file that cannot be read.
     """
     table = read_jobs(jobs) if isinstance(jobs, Path) else jobs
     values = describe(
-        recipe, hypervisor, transfer=transfer, files=files, jobs=table, output_folder=output_folder, where=where
+        recipe, hypervisor, transfer=transfer, files=files, jobs=table, output_folder=output_folder, where=where, at=at
     )
     whole = render(values, "submit.j2", templates)
     judge(whole, f"{hypervisor}.sub")

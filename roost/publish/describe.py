@@ -45,13 +45,14 @@ def submit_description(
     jobs: Path | None = None,
     snippet: bool = False,
     templates: Sequence[Path] = (),
+    at: Path | None = None,
 ) -> str:
     """Return the description of a published image, or with `snippet` only the lines about its disks.
 
     `remarks` become comments at its head. Raises `RecipeError` when the recipe does not allow it or the lint calls any
     of it an error, `UsageError` for a hypervisor that the image is not made for.
     """
-    whole, lines = descriptions(recipe, hypervisor, files, root, remarks=remarks, jobs=jobs, templates=templates)
+    whole, lines = descriptions(recipe, hypervisor, files, root, remarks=remarks, jobs=jobs, templates=templates, at=at)
     return lines if snippet else whole
 
 
@@ -64,6 +65,7 @@ def descriptions(
     remarks: Sequence[str] = (),
     jobs: Path | None = None,
     templates: Sequence[Path] = (),
+    at: Path | None = None,
 ) -> tuple[str, str]:
     """Return the description and its lines about disks; see `submit_description`."""
     if hypervisor not in recipe.hypervisors:
@@ -77,7 +79,7 @@ def descriptions(
         kernels={file.name: places[file.name] for file in files if places[file.name].startswith("/")},
     )
     table = read_jobs(jobs) if jobs else None
-    values = describe(recipe, hypervisor, transfer="files", files=built, jobs=table)
+    values = describe(recipe, hypervisor, transfer="files", files=built, jobs=table, at=at)
     values = replace(values, inputs=tuple(places.get(item, item) for item in values.inputs))
     whole = emit.render(values, "submit.j2", templates)
     emit.judge(whole, f"{hypervisor}.sub")

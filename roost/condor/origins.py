@@ -1,0 +1,61 @@
+"""Where the files of a submission come from, told from the directory that its description will lie in. Pure.
+
+condor_submit takes relative names from the directory in which it is run. Beside the images that is where they are;
+anywhere else the names become absolute paths, which a description keeps wherever it is moved to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from roost.condor.from_recipe import is_url
+from roost.condor.jobs_file import Jobs, variable_of
+from roost.errors import Problem
+from roost.recipe.model import Recipe
+
+_CARRIED = re.compile(r"[A-Za-z0-9._+/-]+")
+
+
+def elsewhere(folder: Path | None, at: Path | None) -> Path | None:
+    """Return `folder` where its files must be named by their paths: a description at `at` does not lie in it."""
+    return folder if folder is not None and at is not None and folder != at else None
+
+
+def item(name: str, folder: Path | None) -> str:
+    """Return an item of transfer_input_files: a relative name becomes a path below `folder`, if there is one."""
+    return name if folder is None or is_url(name) or name.startswith(("/", "$(")) else f"{folder}/{name}"
+
+
+def placed(jobs: Jobs, recipe: Recipe, at: Path | None) -> Jobs:
+    """Return the jobs with their disks named by paths, where the description at `at` does not lie beside their file."""
+    folder = elsewhere(jobs.folder, at)
+    columns = {jobs.named(variable_of(disk.name)) for disk in recipe.disks}
+    if folder is None:
+        return jobs
+    rows = tuple(
+        tuple(
+            item(value, folder) if name in columns else value for name, value in zip(jobs.variables, row, strict=True)
+        )
+        for row in jobs.rows
+    )
+    return replace(jobs, rows=rows, sizes={item(name, folder): size for name, size in jobs.sizes.items()})
+
+
+def problems(folders: Iterable[Path | None], at: Path | None) -> Iterator[Problem]:
+    """Yield the directories whose paths a description at `at` must have and HTCondor's lists cannot carry."""
+    for folder in (elsewhere(folder, at) for folder in folders):
+        if folder is not None and not _CARRIED.fullmatch(str(folder)):
+            what = f"the directory {str(folder)!r} has characters that HTCondor's list of files cannot carry"
+            yield Problem(what, hint="run condor_submit in it, with a description that is written there")
+
+
+def remarks(folders: Iterable[Path], here: Path) -> list[str]:
+    """Return what must be said of a description that will lie nobody knows where: what its names start from."""
+    needed = set(folders)
+    if needed <= {here}:
+        return []
+    said = " and ".join(sorted(map(str, needed)))
+    return [f"The names of files start from {said}: submit there, or write this with -o FILE, which gives paths."]
