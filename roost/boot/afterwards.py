@@ -43,7 +43,9 @@ def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileS
     if isinstance(was, str):
         why = f"what it held before the run cannot be told: {was}"
         return (*found, FileSystem(after.name, 0, "disk", None, why))
-    return (*found, *_lost(after.name, was, now))
+    lost = tuple(_lost(after.name, was, now))
+    gone = {one.partition for one in lost}
+    return (*(one for one in found if one.partition not in gone), *lost)
 
 
 def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileSystem]:
