@@ -69,8 +69,8 @@ class Entered:
     dev: int
 
 
-def _user_namespace() -> int:
-    """Return a descriptor of a new user namespace with the ids from `IDS` on, in which no further one can be made."""
+def user_namespace(*, nested: bool = False) -> int:
+    """Return a descriptor of a new user namespace with the ids from `IDS` on; `nested` allows further ones in it."""
     ready_read, ready_write = os.pipe()
     go_read, go_write = os.pipe()
     child = os.fork()
@@ -79,8 +79,9 @@ def _user_namespace() -> int:
         with contextlib.suppress(BaseException):
             os.close(go_write)
             syscalls.unshare(syscalls.CLONE_NEWUSER)
-            with contextlib.suppress(OSError):
-                Path("/proc/sys/user/max_user_namespaces").write_text("0")
+            if not nested:
+                with contextlib.suppress(OSError):
+                    Path("/proc/sys/user/max_user_namespaces").write_text("0")
             os.write(ready_write, b".")
             os.read(go_read, 1)
             status = 0
@@ -109,7 +110,7 @@ def _bind(tree: str) -> int | None:
     """Mount the tree on itself; return the user namespace whose owners it has, or None for that of this process."""
     if _is_initial():
         with contextlib.suppress(OSError):
-            namespace = _user_namespace()
+            namespace = user_namespace()
             try:
                 syscalls.bind_mapped(tree, namespace)
             except OSError:
@@ -200,11 +201,8 @@ def enter(tree: str, memory: int) -> Entered:
     return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not _is_initial(), dev)
 
 
-def lock_down(entered: Entered, limits: Limits, *, network: bool) -> None:
-    """Bind this process, which is about to become a program, and all that it starts. Raises `OSError`.
-
-    Without `network` it has a loopback device only.
-    """
+def bind(limits: Limits) -> None:
+    """Give this process and all that it starts bounds of the kernel, and no keys of the caller."""
     bounds = {
         resource.RLIMIT_NPROC: limits.processes,
         resource.RLIMIT_DATA: limits.memory,
@@ -215,15 +213,23 @@ def lock_down(entered: Entered, limits: Limits, *, network: bool) -> None:
         _, hard = resource.getrlimit(kind)
         most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (most, most))
-    if not network:
-        syscalls.unshare(syscalls.CLONE_NEWNET)
-        syscalls.raise_loopback()
     with contextlib.suppress(OSError):
         # A kernel without keyrings has none to leave.
         syscalls.leave_keyrings()
     with contextlib.suppress(OSError):
         # Where memory runs out, these go first.
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def lock_down(entered: Entered, limits: Limits, *, network: bool) -> None:
+    """Bind this process, which is about to become a program, and all that it starts. Raises `OSError`.
+
+    Without `network` it has a loopback device only.
+    """
+    bind(limits)
+    if not network:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        syscalls.raise_loopback()
     syscalls.gain_nothing()
     if network:
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from typing import Any
 from roost.cache import Cache, key, work_folder
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import memory, namespace, paths, process, temporary
+from roost.host import bounded, mapped, memory, namespace, paths, process, temporary
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.rootfs import archive, keyring, unpacked
@@ -191,7 +191,7 @@ def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
 
 def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
     with _packages(cache, wanted) as (packages, _):
-        _run(wanted, _install_argv(wanted, folder, packages), log)
+        _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
 
 
 def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
@@ -229,12 +229,13 @@ def download(wanted: Bootstrap, cache: Cache, log: Path) -> list[Path]:
             f"--customize-hook=download /chosen {chosen}",
             *_target(wanted, "-"),
         ]
-        _run(wanted, argv, log)
+        _run(wanted, argv, [packages], log)
         names = chosen.read_text().split()
     return [shared / name for name in names]
 
 
-def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
+def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path) -> None:
+    """Run mmdebstrap, which reads and writes `directories`."""
     env = {
         "SOURCE_DATE_EPOCH": str(wanted.epoch),
         # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
@@ -247,7 +248,14 @@ def _run(wanted: Bootstrap, argv: list[str], log: Path) -> None:
         with temporary.directory("sources") as lists, work_folder() as scratch:
             words = [*_base_argv(wanted), *_sources_hooks(wanted, lists), *argv]
             what = f"cannot install {wanted.debian.suite}"
-            process.run(_inside(words, scratch), deadline=DEADLINE, log=log, env=env, what=what)
+            with temporary.directory("mapped", Path("/tmp")) as place:
+                given = [scratch, lists, _hooks(), *directories]
+                argv = _inside(words, scratch)
+                if _can_be_nobody(wanted, place):
+                    argv = namespace.current().argv(
+                        bounded.python("roost.host.mapped", *mapped.words(place, given, _script(words, scratch)))
+                    )
+                process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what)
     except ToolError as error:
         raise _explained(error, wanted) from error
 
@@ -258,10 +266,26 @@ ROOM = 6 << 30
 
 def _inside(argv: list[str], scratch: Path) -> list[str]:
     """Return the command line that installs in memory where there is plenty of it, else in `scratch`."""
+    return namespace.current().argv(_script(argv, scratch))
+
+
+def _script(argv: list[str], scratch: Path) -> list[str]:
     script = 'export TMPDIR="$2" && shift 2 && exec "$@"'
     if memory.available() >= 2 * ROOM:
         script = f'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && {script}'
-    return namespace.current().argv(["sh", "-c", script, "sh", str(ROOM), str(scratch), *argv])
+    return ["sh", "-c", script, "sh", str(ROOM), str(scratch), *argv]
+
+
+def _can_be_nobody(wanted: Bootstrap, place: Path) -> bool:
+    """Return whether root can install as nobody of this host (`roost.host.mapped`); who is not root is so anyway.
+
+    A local archive may be closed to others, and so may what APT_CONFIG names.
+    """
+    here = namespace.current()
+    if here.user or here.chrooted or _sandbox(wanted) or "APT_CONFIG" in process.environment():
+        return False
+    tried = bounded.python("roost.host.mapped", *mapped.words(place, [place], ["true"]))
+    return process.run(here.argv(tried), deadline=60, check=False, env=bounded.SELF).returncode == 0
 
 
 def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
