@@ -45,6 +45,9 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
 
 def kind_of(head: bytes) -> str | None:
     """Return how a file that begins with `head` is packed (gzip, bzip2, xz, lzma, zstd), or None."""
+    if head[257:262] == b"ustar":
+        # A tar begins with the name of its first file, which may be any.
+        return None
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 

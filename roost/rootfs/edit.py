@@ -403,6 +403,13 @@ class Editor:
                 self.write(path, text)
                 self.notes.append(note)
         self.notes += ties.look(places, machine, kept)
+        root = self.guest.stat("/")
+        if root is not None and (root.uid != 0 or stat.S_IMODE(root.mode) & 0o5 != 0o5):
+            self.notes.append(
+                f"the root directory of the image has mode {stat.S_IMODE(root.mode):04o} and belongs to {root.uid}:"
+                f"{root.gid}: services with an account of their own may read nothing. Write `run: [chown 0:0 /,"
+                " chmod 755 /]` if that is not meant"
+            )
         config = self._small("/etc/selinux/config") or ""
         if re.search(r"^\s*SELINUX\s*=\s*enforcing\b", config, re.MULTILINE):
             self.notes.append(

@@ -132,7 +132,7 @@ def _plain(path: Path, name: str, output: Path, bounds: Bounds, log: Path) -> tu
                 bounds.padding(cast(IO[bytes], opened.fileobj))
         return output, names
     except (tarfile.TarError, EOFError, OverflowError, ValueError, IndexError, RecursionError) as error:
-        raise _not_a_tar(path if kind is None else output, name, error) from error
+        raise _not_a_tar(path if kind is None else output, name, error, kind) from error
 
 
 def _counted(opened: tarfile.TarFile, bounds: Bounds) -> _Names:
@@ -147,15 +147,16 @@ def _counted(opened: tarfile.TarFile, bounds: Bounds) -> _Names:
     return names
 
 
-def _not_a_tar(unpacked: Path, name: str, error: Exception) -> ImageError:
-    """Return why a file is not an archive; `unpacked` is its content as far as it was unpacked."""
+def _not_a_tar(unpacked: Path, name: str, error: Exception, kind: str | None = None) -> ImageError:
+    """Return why a file is not an archive; `unpacked` is its content as far as it was unpacked from `kind`."""
     try:
         with unpacked.open("rb") as file:
             head = file.read(HEAD)
     except OSError:
         head = b""
     if not head:
-        return ImageError(f"{name} is empty: it is not a complete tar archive", hint="fetch or pack it again")
+        what = "is empty" if kind is None else f"is empty once unpacked, or not a complete {kind} file"
+        return ImageError(f"{name} {what}: it is not a complete tar archive", hint="fetch or pack it again")
     return compression.foreign(name, head) or ImageError(
         f"{name} is not a complete tar archive: {shown(str(error), 100)}", hint="fetch or pack it again"
     )

@@ -251,6 +251,7 @@ def _disk(path: Path) -> None:
         (lambda path: path.write_bytes(gzip.compress(b"only text\n")), "not a complete tar archive"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(gzip.compress(b"")), "is empty"),
+        (lambda path: path.write_bytes(b"\x28\xb5\x2f\xfdxx"), "not a complete zstd file"),
         (lambda path: archive(path, []), "is empty"),
         (lambda path: archive(path, [entry("notes.txt", data=b"x")]), "has no programs"),
         (lambda path: archive(path, [entry("a-1.0/etc/x"), entry("a-1.0/lib/y.c")]), "has no programs"),
@@ -559,3 +560,8 @@ def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Callable[[Path], Base]
     assert len(list(adopted.notes(base, network=True))) == 2
     assert list(adopted.notes(base, kept=[link])) == []
     assert given.of_archive(tmp_path / "x.tar", "0" * 64, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path) == base
+
+
+@pytest.mark.parametrize("name", ["BZh9", "PK\x03\x04", "QFI", "070701"])
+def test_a_tar_may_begin_with_any_name(name: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
+    assert take(archive(tmp_path / "x.tar", [entry(name), *ROOT])).facts.rooted
