@@ -145,7 +145,7 @@ def _stages(
             accelerator=probed.result,
         )
     formats = placement.image_files(recipe)
-    witness = pool.submit(_read_back, recipe, written, probed, early, stages, log_dir)
+    witness = pool.submit(_read_back, made.loaded, written, probed, early, stages, log_dir)
     with stages.stage("images", "qcow2, sums"):
         files = [file for disk in written for file in _images(recipe, disk, formats[disk.name], target, log_dir)]
         files += _kernel_files(recipe, kernel, tree, target)
@@ -174,7 +174,7 @@ def _edited(
         formats = placement.image_files(recipe)
         disks: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
         disks[recipe.root_disk.name] = (layer.path, "qcow2")
-        witness = pool.submit(_witness, recipe, disks, probed, None, stages, log_dir, stock=layer.stock)
+        witness = pool.submit(_witness, made.loaded, disks, probed, None, stages, log_dir, stock=layer.stock)
         with stages.stage("images", "qcow2, sums"):
             root = recipe.root_disk.name
             files = edited.root_files(recipe, layer, formats[root], target, log_dir)
@@ -309,7 +309,7 @@ def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, t
 
 
 def _read_back(
-    recipe: Recipe,
+    loaded: Loaded,
     written: tuple[WrittenDisk, ...],
     probed: Future[Literal["kvm", "tcg"]],
     early: ahead.Ahead | None,
@@ -318,14 +318,14 @@ def _read_back(
 ) -> dict[str, Any]:
     opened = early.take({disk.name: disk.path for disk in written}) if early else None
     images: dict[str, tuple[Path, DiskFormat]] = {disk.name: (disk.path, "raw") for disk in written}
-    facts = _witness(recipe, images, probed, opened, stages, log_dir)
+    facts = _witness(loaded, images, probed, opened, stages, log_dir)
     if early:
         early.release()
     return facts
 
 
 def _witness(
-    recipe: Recipe,
+    loaded: Loaded,
     images: Mapping[str, tuple[Path, DiskFormat]],
     probed: Future[Literal["kvm", "tcg"]],
     opened: Guest | None,
@@ -337,5 +337,13 @@ def _witness(
     """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
     with stages.stage("read back", "libguestfs"):
         log = log_dir / "readback.log"
-        seen = readback.readback(recipe, images, accelerator=probed.result(), log=log, opened=opened, stock=stock)
+        seen = readback.readback(
+            loaded.recipe,
+            images,
+            accelerator=probed.result(),
+            log=log,
+            opened=opened,
+            stock=stock,
+            where=loaded.where,
+        )
         return dict(seen.facts)

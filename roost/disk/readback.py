@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.disk import readback_boot, readback_existing, readback_packages, readback_table, readback_tree
+from roost.disk import (
+    readback_boot,
+    readback_existing,
+    readback_packages,
+    readback_programs,
+    readback_table,
+    readback_tree,
+)
 from roost.disk.readback_sealing import sealing
 from roost.disk.readback_table import BIOS_BOOT, SWAP_TYPES, TABLE_BYTES, Table
-from roost.disk.readback_text import head, text
-from roost.errors import ImageError, Problem
+from roost.disk.readback_text import Wrong, head, text
+from roost.errors import ImageError, Location, Problem
 from roost.host import guestfs
 from roost.host.guestfs import Guest
 from roost.recipe.identity import filesystem_id
@@ -27,6 +34,8 @@ from roost.recipe.words import shown
 
 _MODULE_FOLDERS = ("/usr/lib/modules", "/lib/modules")
 _JOURNALLED = frozenset({"ext3", "ext4"})
+
+Where = Callable[[Sequence[str | int]], Location | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +352,14 @@ class _Witness:
     def tree(self) -> None:
         """Check the content of the root file system."""
         before = len(self.wrong)
-        for check in (readback_tree.job, readback_tree.first_boot, readback_tree.users, readback_tree.files, sealing):
+        for check in (
+            readback_tree.job,
+            readback_programs.check,
+            readback_tree.first_boot,
+            readback_tree.users,
+            readback_tree.files,
+            sealing,
+        ):
             self.wrong += check(self.guest, self.recipe)
         if len(self.wrong) == before:
             sealed = "sealed: no machine-id, host keys, leases or passwords" if self.recipe.seal else "not sealed"
@@ -351,6 +367,15 @@ class _Witness:
         self.facts["packages"], self.facts["packages_from"] = readback_packages.read(self.guest)
         release = text(self.guest, "/etc/os-release") or ""
         self.facts["os"] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', release, re.MULTILINE))
+
+
+def nowhere(_key: Sequence[str | int]) -> Location | None:
+    """Return no place: the recipe was not read from a file."""
+    return None
+
+
+def _problem(what: str, where: Where) -> Problem:
+    return Problem(f"the finished image: {what}", where(what.key) if isinstance(what, Wrong) else None)
 
 
 def readback(
@@ -362,11 +387,13 @@ def readback(
     deadline: float = 300.0,
     opened: Guest | None = None,
     stock: bool = False,
+    where: Where = nowhere,
 ) -> ReadBack:
     """Hold the finished disks against their recipe.
 
     `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
-    the recipe's order; `stock` asks for an appliance that knows LVM. Raises `ReadBackError` with all
+    the recipe's order; `stock` asks for an appliance that knows LVM; `where` tells the
+    place of a key in the recipe. Raises `ReadBackError` with all
     differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
     """
     missing = [disk.name for disk in recipe.disks if disk.name not in images]
@@ -385,7 +412,7 @@ def readback(
         witness = _Witness(recipe, guest)
         _examine(witness)
     if witness.wrong:
-        raise ReadBackError(tuple(Problem(f"the finished image: {what}") for what in witness.wrong), log)
+        raise ReadBackError(tuple(_problem(what, where) for what in witness.wrong), log)
     return ReadBack(tuple(witness.findings), witness.facts)
 
 

@@ -7,6 +7,18 @@ import stat
 from roost.host.guestfs import Guest
 
 
+class Wrong(str):
+    """A difference between an image and its recipe; `key` is the place in the recipe that it is about."""
+
+    key: tuple[str | int, ...]
+
+    def __new__(cls, what: str, key: tuple[str | int, ...]) -> Wrong:
+        """Make the text, and note the key."""
+        made = super().__new__(cls, what)
+        made.key = key
+        return made
+
+
 def head(guest: Guest, path: str, limit: int) -> bytes | None:
     """Return the first bytes of a regular file, links followed inside of the image, or None when there is none."""
     if not path.startswith("/"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from roost.disk import vfat_limits
 from roost.disk.layout import SECTOR, Extent
 from roost.disk.measure import Entry
 from roost.errors import ImageError, ToolError
 from roost.host import process
 from roost.host.namespace import Namespace
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
 
 
 def write(
@@ -68,11 +71,29 @@ def write(
             raise ImageError(error.problem.what, log=error.log, tail=error.tail) from error
 
 
+def _refuse(entries: Sequence[Entry]) -> None:
+    """Raise `ImageError` for a name or a size that FAT does not have: mtools asks, or leaves the file out."""
+    paths = [entry.path.decode("utf-8", "surrogateescape") for entry in entries if entry.path]
+    for entry in entries:
+        path = entry.path.decode("utf-8", "surrogateescape")
+        bad = vfat_limits.bad_name(path.rpartition("/")[2]) if path else None
+        if bad is not None:
+            raise ImageError(f"{shown(path)}: {bad}", hint="rename it, or use ext4")
+        if entry.type == "f" and entry.size > vfat_limits.FILE:
+            what = f"{shown(path)} has {format_size(entry.size)}: vfat holds no file of 4 GiB or more"
+            raise ImageError(what, hint="use ext4")
+    for again, first in vfat_limits.twins(paths):
+        what = f"{shown(first)} and {shown(again)} differ only in case: vfat takes them for one"
+        raise ImageError(what, hint="rename one of them, or use ext4")
+
+
 def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the folders, parents first, and the names of the files in each folder (`` is the root), sorted."""
+    entries = sorted(entries, key=lambda entry: entry.path)
+    _refuse(entries)
     folders: list[str] = []
     files: dict[str, list[str]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.path):
+    for entry in entries:
         path = entry.path.decode("utf-8", "surrogateescape")
         if entry.type not in "fd":
             raise ImageError(f"{path!r} is no plain file: vfat cannot hold it", hint="use ext4")

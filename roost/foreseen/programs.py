@@ -8,24 +8,16 @@ the finished image is read back (`disk.readback_programs`). execve(2) says what 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from roost.errors import Problem
 from roost.foreseen.placed import Placed, at, head, placed
 from roost.host import rooted
+from roost.recipe.command_words import FIRST_LINE, programs
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 
-#: Bytes of a first line that the kernel reads (BINPRM_BUF_SIZE less its end).
-FIRST_LINE = 255
-SHELLS = frozenset({"sh", "bash", "dash", "ash"})
-#: Words before a program that leave it the program.
-_BEFORE = frozenset({"exec", "command", "nohup", "time", "setsid"})
-#: A command with any of these may be meant to live with a program that does not run.
-_CONDITIONAL = frozenset({"||", "!", "if", "case", "while", "until", "for", "[", "[[", "test", "trap", "function"})
-_SEPARATORS = frozenset({";", "&", "&&", "|", "|&", "(", ")", "\n", "{", "}"})
 #: Commands that change files which they need not name.
 _CHANGES = re.compile(r"\b(?:chmod|install|dos2unix|find|xargs|sed|rsync|tar|make|ansible\w*|setfacl|python\d?|perl)\b")
 #: Interpreters that no busybox stands in for.
@@ -61,33 +53,6 @@ def problems(loaded: Loaded) -> list[Problem]:
     return list(found.values())
 
 
-def programs(command: str) -> list[tuple[str, bool]]:
-    """Return the absolute paths that a shell command surely runs, each with whether it is a shell's script."""
-    if any(mark in command for mark in ("$(", "`", "<<")):
-        return []
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-    lexer.commenters = ""
-    try:
-        words = list(lexer)
-    except ValueError:
-        return []
-    if _CONDITIONAL.intersection(words):
-        return []
-    found = []
-    first = True
-    for index, word in enumerate(words):
-        if word in _SEPARATORS:
-            first = True
-        elif first and not re.match(r"[A-Za-z_]\w*=", word) and word not in _BEFORE:
-            first = False
-            if re.fullmatch(r"/[\w./+-]+", word):
-                found.append((word, False))
-            follows = words[index + 1] if index + 1 < len(words) else ""
-            if word.rpartition("/")[2] in SHELLS and re.fullmatch(r"/[\w./+-]+", follows):
-                found.append((follows, True))
-    return found
-
-
 def _uses(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Use]:
     recipe = loaded.recipe
     run = tuple(one.command for one in recipe.commands)
@@ -113,7 +78,9 @@ def _uses(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Use]:
 
 
 def _may_change(loaded: Loaded, everything: Sequence[Placed], use: Use, one: Placed) -> bool:
-    """Return whether a command that runs before may make the file another one."""
+    """Return whether a command that runs before, or cloud-init, may make the file another one."""
+    if loaded.recipe.cloud_init is not None and "run command" not in use.who:
+        return True
     parents = [one.path.rpartition("/")[0]]
     while parents[-1]:
         parents.append(parents[-1].rpartition("/")[0])

@@ -51,23 +51,38 @@ def unpack(overlay: tarfile.TarFile) -> None:
     """Lay the overlay over the tree; its root is ours, so links of the tree are followed inside of it only."""
     for member in overlay:
         path = Path("/") / member.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if member.isdir():
-            path.mkdir(exist_ok=True)
+        try:
+            _lay(overlay, member, path)
+        except OSError as error:
+            what = f"{path} cannot be put into the tree: {error.filename or path}: {error.strerror}"
+            raise FailedError(what, "files", str(path)) from error
+
+
+def _lay(overlay: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
+        if not path.is_dir() and os.path.lexists(path):
+            raise FailedError(
+                f"{path} is not a directory in the tree: a directory cannot replace it", "files", str(path)
+            )
+        path.mkdir(exist_ok=True)
+    else:
+        # A link may replace a link to a directory (/etc/x -> y); a file in place of /lib would take all behind it away.
+        if path.is_dir() and not (path.is_symlink() and member.issym()):
+            kind = "a link to a directory" if path.is_symlink() else "a directory"
+            raise FailedError(f"{path} is {kind} in the tree: a file cannot replace it", "files", str(path))
+        path.unlink(missing_ok=True)
+        if member.issym():
+            path.symlink_to(member.linkname)
         else:
-            if path.is_dir() and not path.is_symlink():
-                raise FailedError(f"{path} is a folder in the tree: a file cannot replace it")
-            path.unlink(missing_ok=True)
-            if member.issym():
-                path.symlink_to(member.linkname)
-            else:
-                content = overlay.extractfile(member)
-                assert content is not None
-                with content, path.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-        os.chown(path, member.uid, member.gid, follow_symlinks=False)
-        if not member.issym():
-            path.chmod(member.mode)
+            content = overlay.extractfile(member)
+            assert content is not None
+            with content, path.open("wb") as file:
+                shutil.copyfileobj(content, file)
+    # What is meant by a directory is the one behind a link of the tree.
+    os.chown(path, member.uid, member.gid, follow_symlinks=member.isdir())
+    if not member.issym():
+        path.chmod(member.mode)
 
 
 def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:

@@ -117,6 +117,16 @@ def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
     return needed
 
 
+def _of_file(loaded: Loaded, path: str) -> list[str | int]:
+    """Return the key of the last of the recipe's files that lays something at a path; none for roost's own."""
+    numbers = [
+        number
+        for number, entry in enumerate(loaded.recipe.files)
+        if path == entry.path or (entry.source is not None and path.startswith(f"{entry.path.rstrip('/')}/"))
+    ]
+    return ["files", numbers[-1], "path"] if numbers else []
+
+
 def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
     """Return what `apply` says, at its place in the recipe."""
     try:
@@ -125,6 +135,8 @@ def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> Ima
     except (OSError, ValueError, KeyError, TypeError):
         last = error.tail.splitlines()[-1] if error.tail else str(error.problem)
         what, key = last, []
+    if key[:1] == ["files"] and isinstance(key[-1], str):
+        key = _of_file(loaded, key[-1])
     where = loaded.where(key) if key else None
     hint = None if where else "the recipe's files, users, services and run commands"
     return ImageError(what, where=where, hint=hint, log=log, tail=error.tail)

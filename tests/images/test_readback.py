@@ -67,6 +67,7 @@ def plant(tree: Path, wanted: Recipe) -> None:
         "etc/roost/job/command": "/opt/run\n",
         "usr/lib/roost/job": "#!/bin/sh\n",
         "opt/run": "#!/bin/sh\n",
+        "bin/sh": "#! a shell\n",
         "etc/os-release": 'PRETTY_NAME="A test"\nID=test\n',
         "var/lib/dpkg/status": "Package: b\nStatus: install ok installed\nArchitecture: all\nVersion: 2\n\n"
         "Package: a\nStatus: deinstall ok config-files\nVersion: 1\n",
@@ -210,7 +211,7 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
         f"the kernel /boot/vmlinuz-{VERSION} of grub.cfg is not there or is no Linux kernel",
         "the job runner /usr/lib/roost/job is not there, is empty or cannot be executed",
         "nothing starts the job: no unit is enabled, and no line of /etc/inittab names it",
-        "the job's program /opt/run is not there or cannot be executed",
+        "the job runs /opt/run, which is not in the image",
         "/etc/motd has another content",
         "/etc/machine-id is not empty: every machine would be the same one",
         "/etc/ssh holds host keys: ssh_host_rsa_key\\x1b[31m",

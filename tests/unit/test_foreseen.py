@@ -9,8 +9,9 @@ import pytest
 
 from roost import planning
 from roost.errors import RecipeError
-from roost.foreseen import programs, suites
+from roost.foreseen import suites
 from roost.recipe import loader
+from roost.recipe.command_words import programs
 
 PROJECT = Path(__file__).resolve().parents[2]
 OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}"
@@ -125,6 +126,11 @@ def test_others_that_run_files(keys: str, said: str, tmp_path: Path) -> None:
 )
 def test_what_may_well_run_is_not_refused(keys: str, tmp_path: Path) -> None:
     assert refusals(tmp_path, keys) == []
+
+
+def test_cloud_init_may_change_a_program_first(tmp_path: Path) -> None:
+    keys = files(f"{{path: /opt/job.sh, {SCRIPT}}}") + "\ncloud_init: {user_data: {runcmd: [x]}}"
+    assert refusals(tmp_path, keys, os_="{debian: {suite: bookworm, packages: [cloud-init]}}") == []
 
 
 def test_an_interpreter_that_a_given_tree_lacks(tmp_path: Path) -> None:
@@ -324,4 +330,4 @@ def test_a_suite_that_the_archive_does_not_have(debian: str, wrong: bool, tmp_pa
     ],
 )
 def test_the_programs_of_a_command(command: str, expected: list[tuple[str, bool]]) -> None:
-    assert programs.programs(command) == expected
+    assert programs(command) == expected
