@@ -21,7 +21,7 @@ from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor, Recipe
 
 if TYPE_CHECKING:
-    from roost.boot.run import BootResult
+    from roost.boot.result import BootResult
     from roost.condor.lint import LintReport
     from roost.condor.machine import VirtualMachine
     from roost.iodisk.inputs import Item

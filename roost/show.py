@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from roost.recipe.quantities import format_size
 
 if TYPE_CHECKING:
-    from roost.boot.run import BootResult
+    from roost.boot.result import BootResult
     from roost.pipeline import Built
 
 

@@ -19,7 +19,7 @@ from roost.recipe.quantities import format_size
 from roost.staging import write_atomically
 
 if TYPE_CHECKING:
-    from roost.boot.run import BootResult, FileSum
+    from roost.boot.result import BootResult, FileSum
 
 #: Bytes and lines of console in the page: so many from its beginning, and from its end.
 SHOWN = 192 << 10
