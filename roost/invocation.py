@@ -114,7 +114,7 @@ def _suggestion(machine: ParseMachine, message: str) -> str:
     else:
         known = [name for name in machine.contexts if isinstance(name, str)]
         listed = "`inv --list` shows the tasks"
-    close = difflib.get_close_matches(word, known, 1)
+    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
     return f" Did you mean {close[0]}?" if close else f" ({listed})"
 
 

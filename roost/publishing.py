@@ -314,6 +314,13 @@ def _release(target: Target, name: str, version: str | None) -> Release:
         if found is None:
             folders = [one[:-1] for one in target.names("") if one.endswith("/")]
             known = [one for one in folders if verification.versions(target, one)]
+            if name in known:
+                have = verification.versions(target, name)
+                raise ImageError(
+                    f"{target.url} does not say which version of {name} is the latest:"
+                    f" {name}/latest.json is not there or damaged",
+                    hint=f"name one: @{have[-1]}; or publish again",
+                )
             raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
         version = found.version
     layout.checked_version(version)
@@ -328,7 +335,7 @@ def _release(target: Target, name: str, version: str | None) -> Release:
 
 def _close(word: str, known: Sequence[str], target: Target) -> str:
     """Return what somebody may have meant, else where all of it is listed."""
-    close = difflib.get_close_matches(word, known, 1)
+    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
     return f"did you mean {close[0]}?" if close else f"inv catalogue --from {target.url} lists what it has"
 
 

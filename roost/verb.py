@@ -12,6 +12,7 @@ from invoke.exceptions import Exit
 
 from roost import console, invocation
 from roost.errors import RoostError, UsageError
+from roost.host import causes
 
 # The parser that knows what a `Verb` is.
 invocation.install()
@@ -31,16 +32,17 @@ def verb(
         def body(*args: Any, **options: Any) -> None:
             try:
                 function(*args, **options)
-            except RoostError as error:
-                if accepts_json and options.get("json"):
-                    console.write_json(console.error_json(error))
-                console.write_error(error)
-                raise Exit(code=error.exit_code) from None
             except KeyboardInterrupt:
                 sys.stderr.write("roost: interrupted; nothing half-made is left\n")
                 raise Exit(code=130) from None
             except BrokenPipeError:
                 raise Exit(code=141) from None
+            except (RoostError, OSError, MemoryError, RuntimeError) as failure:
+                error = _told(failure)
+                if accepts_json and options.get("json"):
+                    console.write_json(console.error_json(error))
+                console.write_error(error)
+                raise Exit(code=error.exit_code) from None
 
         texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
         lists = [name for name, one in inspect.signature(function).parameters.items() if "list[" in str(one.annotation)]
@@ -52,6 +54,20 @@ def verb(
         return task
 
     return decorate
+
+
+def _told(failure: Exception) -> RoostError:
+    """Return what the user is told of a failure: that the host refused something, if that is behind it.
+
+    Raises what is neither that nor a `RoostError`: a bug of roost, whose traceback is wanted.
+    """
+    if isinstance(failure, RoostError):
+        # What the host itself is missing is told already; so is what a stranger's file did.
+        return failure
+    cause = causes.behind(failure)
+    if cause is None:
+        raise failure
+    return causes.host_error(cause, str(getattr(failure, "filename", None) or ""))
 
 
 def finish(ok: bool, code: int = 1) -> None:

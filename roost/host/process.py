@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from roost.errors import HostError, ToolError
+from roost.host import causes
 
 Argv = Sequence[str | os.PathLike[str]]
 
@@ -187,12 +188,15 @@ def run(
     what: str | None = None,
     hint: str | None = None,
     pass_fds: Sequence[int] = (),
+    foreign: bool = False,
 ) -> Completed:
     """Run a tool to its end.
 
     `deadline` is in seconds of wall time. With `capture` standard output is returned, otherwise it goes
     to `log`. A non-zero exit raises `ToolError` with `what` (default: the tool's name and status), the
     last lines of its output and the log's path, unless `check` is false. A passed deadline always raises.
+    When the tool says that the host refused it something (space, a limit, permission), `HostError` says so instead;
+    `foreign` is for what runs programs of an image, whose words prove nothing about the host.
     """
     words = tuple(os.fspath(arg) for arg in argv)
     name = Path(words[0]).name
@@ -220,12 +224,18 @@ def run(
                 returncode=None,
                 hint=hint,
                 log=log,
-                tail=_last_lines(log, begin, complaints),
+                tail=tail(_words(log, begin, complaints)),
             ) from timeout
         returncode = process.returncode
-        said = _last_lines(log, begin, complaints)
+        words_said = _words(log, begin, complaints)
     seconds = time.monotonic() - start
     if check and returncode != 0:
+        said = tail(words_said) or tail(stdout or b"")
+        cause = None if foreign else causes.behind_words(words_said, returncode)
+        if cause is not None:
+            raise causes.host_error(
+                cause, what or f"{name} failed", hint=hint if cause is causes.DENIED else None, log=log, tail=said
+            )
         status = f"signal {-returncode}" if returncode < 0 else f"status {returncode}"
         raise ToolError(
             f"{what} ({name}: {status})" if what else f"{name} failed ({status})",
@@ -233,20 +243,20 @@ def run(
             returncode=returncode,
             hint=hint,
             log=log,
-            tail=said or tail(stdout or b""),
+            tail=said,
         )
     return Completed(words, returncode, stdout or b"", seconds)
 
 
-def _last_lines(log: Path | None, begin: int, complaints: IO[bytes]) -> str:
-    """Return the last lines of this run: of its part of the log, or of its standard error."""
+def _words(log: Path | None, begin: int, complaints: IO[bytes]) -> str:
+    """Return the last 16 KiB that this run said: of its part of the log, or of its standard error."""
     if log is None:
         complaints.seek(0, os.SEEK_END)
         complaints.seek(max(0, complaints.tell() - 16384))
-        return tail(complaints.read())
+        return complaints.read().decode("utf-8", "replace")
     if not log.exists():
         return ""
     with log.open("rb") as file:
         file.seek(max(begin, log.stat().st_size - 16384))
-        lines = tail(file.read()).splitlines()
+        lines = file.read().decode("utf-8", "replace").split("\n")
     return "\n".join(line for line in lines if not line.startswith("$ "))

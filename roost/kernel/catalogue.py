@@ -106,7 +106,7 @@ def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
         data = files.read_bytes(path)
     except FileNotFoundError as error:
         known = names(project)
-        close = difflib.get_close_matches(name, known, 1)
+        close = difflib.get_close_matches(name, [one for one in known if one != name], 1)
         hint = f"did you mean '{close[0]}'?" if close else f"the catalogue has: {', '.join(known) or 'nothing'}"
         raise RecipeError([Problem(f"unknown kernel '{shown(name)}'", where, hint)]) from error
     except OSError as error:

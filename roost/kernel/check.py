@@ -13,7 +13,7 @@ from pathlib import Path
 from roost.cache import Cache
 from roost.condor.placement import Where, devices, kernel_of
 from roost.errors import ImageError, Problem
-from roost.host import rooted
+from roost.host import causes, rooted
 from roost.kernel import contents, cpio, drivers, facts, known
 from roost.kernel.catalogue import Ability, KernelSpec
 from roost.kernel.contents import Initrd
@@ -127,6 +127,7 @@ def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], I
         try:
             initrd = read(rooted.resolve(tree, kernel.initrd))
         except (cpio.BadInitrdError, OSError) as error:
+            causes.check(error)
             bad = str(error)
     first = next((path for path in found.modules.loadable.values() if has(path)), None)
     built_for = contents.built_for(rooted.resolve(folder, first)) if first else None

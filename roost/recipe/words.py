@@ -34,8 +34,8 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was probably meant to be, or None."""
-    close = difflib.get_close_matches(name[:100].lower(), list(known), 1, 0.6)
+    """Return the known name that `name` was probably meant to be, or None; never the name itself."""
+    close = difflib.get_close_matches(name[:100].lower(), [one for one in known if one != name], 1, 0.6)
     return close[0] if close else None
 
 

@@ -62,6 +62,7 @@ def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, ep
             log=log,
             env=bounded.SELF,
             stdin=json.dumps(plan).encode(),
+            foreign=True,
         )
     except ToolError as error:
         raise _explained(error, loaded, report, log) from error

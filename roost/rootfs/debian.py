@@ -8,7 +8,7 @@ those named, without dpkg, for trees of a few megabytes.
 from __future__ import annotations
 
 import contextlib
-import re
+import filecmp
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from roost.cache import Cache, key, work_folder
-from roost.errors import HostError, ImageError, ToolError
+from roost.errors import ImageError, ToolError
 from roost.events import Stages
-from roost.host import bounded, mapped, memory, namespace, paths, process, temporary
+from roost.host import bounded, mapped, memory, namespace, process, temporary
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.rootfs import archive, keyring, unpacked
 from roost.rootfs.archive import Index
+from roost.rootfs.bootstrap_errors import explained
 from roost.rootfs.repositories import Extra
 
 TAR = "tree.tar"
@@ -174,8 +175,10 @@ def _packages(cache: Cache, wanted: Bootstrap) -> Iterator[tuple[Path, Path]]:
         (mine / "lock").touch()
         yield mine, shared
         for package in mine.glob("*.deb"):
-            if not (shared / package.name).exists():
-                package.rename(shared / package.name)
+            there = shared / package.name
+            # Another than the one that is there was fetched for one that was broken.
+            if not there.exists() or not filecmp.cmp(package, there, shallow=False):
+                package.replace(there)
 
 
 def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
@@ -190,8 +193,28 @@ def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
 
 
 def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
-    with _packages(cache, wanted) as (packages, _):
-        _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
+    try:
+        with _packages(cache, wanted) as (packages, _):
+            _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
+    except ToolError:
+        # apt takes a package that is there by its size, and so dpkg met one that is broken (after a power cut, say).
+        if not _drop_broken(_packages_cache(cache, wanted), log):
+            raise
+        (folder / TAR).unlink(missing_ok=True)
+        with _packages(cache, wanted) as (packages, _):
+            _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
+
+
+def _drop_broken(packages: Path, log: Path) -> bool:
+    """Remove the downloaded packages that are not complete, to be fetched again; return whether there were any."""
+    found = False
+    for package in sorted(packages.glob("*.deb")):
+        argv: list[str | Path] = ["sh", "-c", 'exec dpkg-deb --fsys-tarfile "$1" >/dev/null', "sh", package]
+        read = process.run(argv, deadline=300, log=log, check=False)
+        if read.returncode != 0 and package.is_file():
+            package.unlink(missing_ok=True)
+            found = True
+    return found
 
 
 def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
@@ -255,9 +278,9 @@ def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path)
                     argv = namespace.current().argv(
                         bounded.python("roost.host.mapped", *mapped.words(place, given, _script(words, scratch)))
                     )
-                process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what)
+                process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what, foreign=True)
     except ToolError as error:
-        raise _explained(error, wanted) from error
+        raise explained(error, wanted) from error
 
 
 #: A whole Debian while it is installed, with room to spare; bytes.
@@ -286,55 +309,3 @@ def _can_be_nobody(wanted: Bootstrap, place: Path) -> bool:
         return False
     tried = bounded.python("roost.host.mapped", *mapped.words(place, [place], ["true"]))
     return process.run(here.argv(tried), deadline=60, check=False, env=bounded.SELF).returncode == 0
-
-
-def _explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
-    """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
-    text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
-    unknown = sorted(set(re.findall(r"E: (?:Unable to locate package|Package '?)\s*'?([^\s']+)", text)))
-    if unknown:
-        return ImageError(
-            f"the archive of {wanted.debian.suite} has no package {', '.join(unknown)}",
-            hint="check os.debian.packages, os.debian.components and kernel.use",
-            log=error.log,
-            tail=error.tail,
-        )
-    unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
-    if unsigned:
-        return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
-    if "No space left on device" in text:
-        return HostError(
-            "no space left while installing packages",
-            hint=f"free some space in {paths.cache_root()}, or set ROOST_CACHE elsewhere",
-            log=error.log,
-            tail=error.tail,
-        )
-    if re.search(r"E: Failed to fetch|Could not connect|Connection timed out|Temporary failure resolving", text):
-        return HostError(
-            "the archive does not answer",
-            hint="is the network up, and is os.debian.mirror right?",
-            log=error.log,
-            tail=error.tail,
-        )
-    return error
-
-
-def _unsigned(uri: str, suite: str, text: str, wanted: Bootstrap, error: ToolError) -> ImageError | HostError:
-    """Return the error for an index that no known key signs: of a further repository, or of the archive."""
-    signer = re.findall(r"NO_PUBKEY ([0-9A-F]+)", text)
-    signed = f"it is signed by {signer[-1]}" if signer else "it has no signature that holds"
-    address = re.sub(r"^(?:file|copy):/*", "/", uri).rstrip("/")
-    for extra in wanted.repositories:
-        if re.sub(r"^(?:file|copy):/*", "/", extra.repository.uri).rstrip("/") == address:
-            return ImageError(
-                f"the key {extra.repository.key} is not that of the repository {extra.repository.uri}",
-                hint=f"{signed}; the file holds {', '.join(extra.fingerprints)}",
-                log=error.log,
-                tail=error.tail,
-            )
-    return HostError(
-        f"no key of this host signs {uri} {suite}: {signed}",
-        hint=keyring.hint(wanted.index.origin),
-        log=error.log,
-        tail=error.tail,
-    )

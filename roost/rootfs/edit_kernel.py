@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from roost.host import causes
 from roost.host.guestfs import Guest, RefusedError
 from roost.kernel import check, contents, cpio, facts
 from roost.kernel.facts import Facts
@@ -39,6 +40,7 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
         try:
             initrd = contents.read(tree / kernel.initrd[1:])
         except (cpio.BadInitrdError, OSError) as error:
+            causes.check(error)
             bad = str(error)
     xen = "xen" in loaded.recipe.hypervisors
     seen = check.Seen(

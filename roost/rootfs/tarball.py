@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from roost.errors import ImageError
-from roost.host import jsontext
+from roost.host import causes, jsontext
 from roost.recipe.quantities import format_size
 from roost.recipe.words import listed, shown
 from roost.rootfs import compression
@@ -152,7 +152,8 @@ def _not_a_tar(unpacked: Path, name: str, error: Exception, kind: str | None = N
     try:
         with unpacked.open("rb") as file:
             head = file.read(HEAD)
-    except OSError:
+    except OSError as unread:
+        causes.check(unread)
         head = b""
     if not head:
         what = "is empty" if kind is None else f"is empty once unpacked, or not a complete {kind} file"

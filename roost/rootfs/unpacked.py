@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from roost.cache import work_folder
 from roost.errors import ImageError
-from roost.host import bounded, namespace, process
+from roost.host import bounded, causes, namespace, process
 from roost.kernel import initrd, inspect
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ FILES = {
     "etc/hostname": "roost\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
+
+
+class BrokenPackageError(ImageError):
+    """A downloaded package that is not whole."""
+
+    def __init__(self, package: Path, log: Path, tail: str) -> None:
+        super().__init__(
+            f"{package.name} is not a complete package", hint="does the archive have it whole?", log=log, tail=tail
+        )
+        self.package = package
 
 
 def code() -> str:
@@ -70,12 +80,16 @@ def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, regis
         (tree / name).symlink_to(f"usr/{name}")
     for package in packages:
         content = work / "package.tar"
-        with (
-            content.open("wb") as file,
-            process.spawn(["dpkg-deb", "--fsys-tarfile", package], log=log, stdout=file) as tool,
-        ):
-            if tool.wait(300) != 0:
-                raise ImageError(f"{package.name} is no whole package", hint="remove it and build again", log=log)
+        with content.open("wb") as file:
+            begin = log.stat().st_size if log.exists() else 0
+            with process.spawn(["dpkg-deb", "--fsys-tarfile", package], log=log, stdout=file) as tool:
+                code = tool.wait(300)
+        if code != 0:
+            said = log.read_bytes()[begin:].decode("utf-8", "replace")
+            cause = causes.behind_words(said, code)
+            if cause is not None:
+                raise causes.host_error(cause, f"cannot unpack {package.name}", log=log, tail=process.tail(said))
+            raise BrokenPackageError(package, log, process.tail(said))
         process.run(
             inside.argv(["tar", "-x", "--keep-directory-symlink", "--numeric-owner", "-p", "-C", tree, "-f", content]),
             deadline=300,
@@ -119,6 +133,7 @@ def _applets(tree: Path, log: Path) -> None:
         capture=True,
         log=log,
         env=bounded.SELF,
+        foreign=True,
     ).text
     for applet in listed.split():
         link = tree / "usr" / applet.removeprefix("usr/")

@@ -22,6 +22,7 @@ from roost.rootfs import archive, keyring, openpgp, repositories, snapshot
 from roost.rootfs import debian as source
 from roost.rootfs.aptsource import Source, parse_sources
 from roost.rootfs.archive import Index
+from roost.rootfs.bootstrap_errors import explained
 from roost.rootfs.debian import Bootstrap
 from roost.rootfs.openpgp import NoKeyError
 from tests.apt_repository import Key, package, publish, served
@@ -350,7 +351,7 @@ def test_an_index_that_nobody_signed_is_told_by_whose_it_is(tmp_path: Path) -> N
         log.write_text(
             f"W: GPG error: NO_PUBKEY 0123456789ABCDEF\nE: The repository '{uri} ./ InRelease' is not signed.\n"
         )
-        return source._explained(ToolError("x", argv=["x"], returncode=1, log=log), wanted)
+        return explained(ToolError("x", argv=["x"], returncode=1, log=log), wanted)
 
     theirs = told("http://h/d")
     assert isinstance(theirs, ImageError) and "the key key.asc is not that of the repository" in str(theirs)

@@ -1,0 +1,109 @@
+"""What the host refused, behind an exception or a tool's last words: space, quota, limits, memory, permission.
+
+A full disk, met while a package is unpacked, is no fault of the package. Whoever is about to say that content is bad
+asks here first. The words are strerror(3)'s, which every tool prints in the C locale (roost.host.process).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import HostError
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One refusal: its number (errno(3)), how tools tell of it, what it is called here, what to do."""
+
+    number: int
+    words: str
+    what: str
+    hint: str
+
+
+CAUSES = (
+    Cause(errno.ENOSPC, r"No space left on device", "no space left on the disk", "free some space, or build elsewhere"),
+    Cause(errno.EDQUOT, r"Disk quota exceeded", "the disk quota is used up", "free some of your space, see quota(1)"),
+    Cause(
+        errno.EFBIG,
+        r"File too large|File size limit exceeded",
+        "a file would be larger than the limit of this process or of the file system",
+        "raise `ulimit -f`, or build on another file system",
+    ),
+    Cause(
+        errno.EMFILE, r"Too many open files(?! in system)", "the limit of open files is reached", "raise `ulimit -n`"
+    ),
+    Cause(errno.ENFILE, r"Too many open files in system", "the host has too many files open", "raise fs.file-max"),
+    Cause(
+        errno.ENOMEM,
+        r"Cannot allocate memory|[Oo]ut of memory|memory exhausted|std::bad_alloc|\bMemoryError\b",
+        "no memory left",
+        "raise `ulimit -v`, or free some memory",
+    ),
+    Cause(
+        errno.EAGAIN,
+        r"fork: (?:retry: )?Resource temporarily unavailable|can't start new thread",
+        "no more processes may be started",
+        "raise `ulimit -u`",
+    ),
+    Cause(errno.EROFS, r"Read-only file system", "the file system is read-only", "write elsewhere, or mount it rw"),
+    Cause(errno.EIO, r"Input/output error", "the host's disk has an error", "see the kernel's log: dmesg"),
+)
+#: Named only where nothing else ran than the host's own tools.
+DENIED = Cause(errno.EACCES, r"Permission denied", "permission denied", "see the owner and the mode of what is named")
+_BY_NUMBER = {cause.number: cause for cause in (*CAUSES, DENIED)}
+#: A tool that a limit ends with a signal: by the tool's status, as seen directly and through a shell.
+_SIGNALS = {
+    signal.SIGXFSZ: _BY_NUMBER[errno.EFBIG],
+    signal.SIGXCPU: Cause(0, "", "the limit of processor time is reached", "raise `ulimit -t`"),
+}
+
+
+def behind_words(text: str, returncode: int | None = None) -> Cause | None:
+    """Return what the host refused a tool, by its last words (the last refusal counts) and its status."""
+    for number, cause in _SIGNALS.items():
+        if returncode in {-number, 128 + number}:
+            return cause
+    found = [(match.start(), cause) for cause in (*CAUSES, DENIED) for match in re.finditer(cause.words, text)]
+    # A permission is often denied in passing; what else was refused stopped the tool.
+    others = [one for one in found if one[1] is not DENIED]
+    return max(others or found, key=lambda one: one[0])[1] if found else None
+
+
+def behind(error: BaseException) -> Cause | None:
+    """Return what the host refused, by an exception or by what it was raised from."""
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        if isinstance(step, MemoryError):
+            return _BY_NUMBER[errno.ENOMEM]
+        if isinstance(step, OSError) and step.errno in _BY_NUMBER:
+            return _BY_NUMBER[step.errno]
+        if isinstance(step, RuntimeError) and "can't start new thread" in str(step):
+            return _BY_NUMBER[errno.EAGAIN]
+        step = step.__cause__
+    return None
+
+
+def host_error(
+    cause: Cause, what: str = "", *, hint: str | None = None, log: Path | None = None, tail: str = ""
+) -> HostError:
+    """Return the error (exit code 3) for a cause; `what` is what failed for it, `hint` more than is known here."""
+    text = f"{what}: {cause.what}" if what else cause.what
+    return HostError(text, hint=hint or cause.hint, log=log, tail=tail)
+
+
+def check(error: BaseException, what: str = "") -> None:
+    """Raise `HostError` when the host, not the content, is behind an exception; `what` defaults to the file's name.
+
+    Permission is left to the caller: it may be the call that named the wrong file.
+    """
+    cause = behind(error)
+    if cause is not None and cause is not DENIED:
+        named = getattr(error, "filename", None)
+        raise host_error(cause, what or (str(named) if named else "")) from error
