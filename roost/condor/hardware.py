@@ -119,7 +119,7 @@ class Hardware:
 
     @property
     def boot_disk(self) -> AttachedDisk | None:
-        """The disk that the firmware boots; None when there are only CDs, or a kernel is given."""
+        """The disk that the firmware boots: a CD only where there is nothing else; None when a kernel is given."""
         return next((disk for disk in self.disks if disk.boot_index is not None), None)
 
 
@@ -205,7 +205,8 @@ def in_attach_order(disks: Iterable[AttachedDisk]) -> list[AttachedDisk]:
 
 
 def _with_boot_index(disks: Sequence[AttachedDisk]) -> list[AttachedDisk]:
-    first = next((disk for disk in disks if not disk.cdrom), None)
+    # A machine with CDs alone boots the first of them.
+    first = next((disk for disk in disks if not disk.cdrom), disks[0] if disks else None)
     return [replace(disk, boot_index=1) if disk is first else disk for disk in disks]
 
 

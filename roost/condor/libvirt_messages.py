@@ -122,7 +122,7 @@ LIBVIRT = (
               r"unable to find partition containing kernel|pygrub[^\n]{0,100}(?:error|failed)",
               "pygrub found no kernel in the image: no grub.cfg that it can read, a file system that it cannot read, "
               "or a qcow2", "use ext4 and a raw disk; `inv build` checks the image with pygrub where it is installed",
-              "docs/xen-in-qemu.md: what pygrub reads", "boot-none"),
+              "docs/xen-in-qemu.md: what pygrub reads"),
     requeued("xen-kernel-image", r"xc_dom_\w+[^\n]{0,200}(?:fail|error|not|no loader)|no loader found|"
               r"not a (?:valid )?(?:PV|paravirt\w*|Xen) kernel|unknown compression format",
               "the kernel is none that Xen starts as a PV guest, or is packed in a way that this Xen cannot unpack",

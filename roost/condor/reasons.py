@@ -195,7 +195,7 @@ OTHERS = (
             "end the job with /sbin/poweroff; put the root disk on vda with its true format; add periodic_remove for "
             "jobs that take too long",
             "HTCondor manual, Job Completion in the vm Universe; docs/vm-universe.md, section 6",
-            "boot-order", "fmt-missing", "fmt-mismatch", "boot-none", "xen-root-dropped"),
+            "boot-order", "fmt-missing", "fmt-mismatch", "xen-root-dropped"),
     reason("no-exit-code", r"normal termination \(return value 0\)",
             "the guest is gone; this says nothing about the work it did",
             "a vm job's return value is 0 whenever its machine ends",

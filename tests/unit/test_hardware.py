@@ -72,8 +72,9 @@ def test_a_cd_is_never_booted_though_it_is_first() -> None:
     ]
 
 
-def test_only_a_cd_means_nothing_boots() -> None:
-    assert hardware(machine("live.iso:hdc:r:raw")).boot_disk is None
+def test_a_cd_alone_boots() -> None:
+    alone = hardware(machine("live.iso:hdc:r:raw")).boot_disk
+    assert alone is not None and alone.file == "live.iso"
 
 
 @pytest.mark.parametrize(("permission", "readonly"), [("r", True), ("w", False), ("R", False), ("rw", False)])

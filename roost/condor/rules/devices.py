@@ -65,10 +65,6 @@ BOOT_ORDER = rule(
     "boot-order", _E, Effect.RUNS_FOREVER, hint="give the root disk the lowest letter of its bus and list it first",
     source=f"{_SECTION}: the first disk that is no CD boots, with strict=on and no fallback",
 )  # fmt: skip
-BOOT_NONE = rule(
-    "boot-none", _E, Effect.RUNS_FOREVER, hint="add a disk that boots",
-    source=f"{_SECTION}: the first disk that is no CD boots",
-)  # fmt: skip
 
 _KVM = re.compile(r"(vd|sd|hd)([a-z]+)(\d*)")
 _XEN = re.compile(r"(xvd|sd|hd)([a-z]+)(\d*)")
