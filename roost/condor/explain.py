@@ -141,6 +141,7 @@ def _all(text: str) -> Iterator[tuple[Explanation, Passage]]:
     yield from _unfinished(parts)
 
 
+_NOT_STARTED = re.compile(r"failed to execute|failed to create process|cannot start the job", re.IGNORECASE)
 _HYPERVISOR = re.compile(r"libvirt|storage file|qemu|could not open|monitor", re.IGNORECASE)
 
 
@@ -161,7 +162,10 @@ def _of_passage(passage: Passage) -> Iterator[Explanation]:
         yield _held(_of(one)) if passage.held and one.code in _REQUEUING else _of(one)
     if transfer is not None:
         yield _of_transfer(transfer)
-    for code, subcode in dict.fromkeys(holds.numbers(text)):
+    numbers = dict.fromkeys(holds.numbers(text))
+    if _NOT_STARTED.search(text) and not found and transfer is None and not numbers:
+        yield _of_six(None, text)
+    for code, subcode in numbers:
         yield from _of_number(code, subcode, passage, found, transfer)
     for pattern, rule in reasons.SUBMIT:
         if match := pattern.search(text):

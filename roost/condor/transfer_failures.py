@@ -203,7 +203,12 @@ def _input(failure: Failure) -> list[tuple[bool, str, str]]:
             "name the file, or end the directory's name with a slash",
         ),
         (
-            number in {2, None},
+            number is None,
+            "a file of transfer_input_files could not be sent; most often it is not there",
+            "look whether each file exists where you submit and may be read; separate them with commas, without quotes",
+        ),
+        (
+            number == 2,
             "a file of transfer_input_files could not be sent: it is not there",
             "look whether each file exists where you submit; separate them with commas, without quotes",
         ),

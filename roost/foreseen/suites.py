@@ -46,5 +46,5 @@ def _unknown(loaded: Loaded, key: tuple[str, ...], suite: str, names: list[str])
     base = next((suite.removesuffix(part) for part in _PARTS if suite.endswith(part)), suite)
     if base not in names:
         close = near(base, names)
-        hint = f"did you mean {close}?" if close else f"such as {', '.join(_RECENT)}"
-        yield loaded.problem(key, f"there is no suite '{shown(suite)}'", f"{hint}; another archive needs `mirror`")
+        hint = f"did you mean {close}?" if close else f"Such as {', '.join(_RECENT)}."
+        yield loaded.problem(key, f"there is no suite '{shown(suite)}'", f"{hint} Another archive needs `mirror`")

@@ -184,6 +184,7 @@ def test_the_name_in_the_words_outranks_another_number() -> None:
         ("Spooling input data files", "hold-16"),
         ("The job attribute PeriodicRelease expression 'x' evaluated to UNDEFINED", "hold-5"),
         ("Code 1008 Subcode 0", "vacate-1008"),
+        ("Error from slot1@ep: Failed to execute '/x' (errno=13: 'Permission denied')", "hold-6"),
         ("HoldReasonCode = 32", "hold-32"),
         ("HoldReasonCode = 33", "hold-33"),
         ("022 (1.0.000) 2026-11-26 09:00:12 Job disconnected, attempting to reconnect\n", "disconnected"),
