@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from roost.host import files
+from roost.host import files, temporary
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -79,15 +79,27 @@ def staged(final: Path) -> Iterator[Path]:
         _require_directory(final)
     for stale in final.parent.glob(f".{final.name}.staging-*"):
         shutil.rmtree(stale, ignore_errors=True)
+    _sweep(final.parent)
     staging = final.parent / f".{final.name}.staging-{os.getpid()}"
     staging.mkdir(parents=True)
+    held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        temporary.locked(held)
         yield staging
         _sync(staging)
         _place(staging, final)
     finally:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(staging)
+        os.close(held)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed builds of other images left beside this one: whose process is gone and whose lock is free."""
+    for stale in parent.glob(".*.staging-*"):
+        number = stale.name.rpartition("-")[2]
+        if number.isdigit() and not Path("/proc", number).exists():
+            temporary.remove_if_free(stale)
 
 
 def _sync(folder: Path) -> None:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,13 +51,13 @@ def _make(top: Path, prefix: str) -> Path:
             path.mkdir(mode=0o700)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             # Where the file system has no locks nobody sweeps either. Who swept it meanwhile has removed it.
-            if _locked(descriptor) is not False and _is(path, descriptor):
+            if locked(descriptor) is not False and _is(path, descriptor):
                 _live[path] = descriptor
                 return path
             os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool | None:
+def locked(descriptor: int) -> bool | None:
     """Take the lock; return False when somebody has it, None when there are no locks here."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,6 +99,12 @@ def abandoned(top: Path) -> list[Path]:
     return [path for path, _ in _abandoned(top)]
 
 
+def remove_if_free(path: Path) -> None:
+    """Remove a directory of this user's that has another name, if nobody holds its lock."""
+    for one, _ in _free([path]):
+        shutil.rmtree(one, ignore_errors=True)
+
+
 def sweep(top: Path) -> None:
     """Remove the directories in `top` that killed processes of this user left."""
     for path, _ in _abandoned(top):
@@ -111,6 +117,11 @@ def _abandoned(top: Path) -> Iterator[tuple[Path, int]]:
         found = [Path(entry.path) for entry in os.scandir(top) if NAME.fullmatch(entry.name)]
     except OSError:
         return
+    yield from _free(found)
+
+
+def _free(found: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+    """Yield those that are directories of this user's and not locked, each with its lock, held meanwhile."""
     for path in found:
         with contextlib.suppress(OSError):
             seen = path.lstat()
@@ -118,7 +129,7 @@ def _abandoned(top: Path) -> Iterator[tuple[Path, int]]:
                 continue
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if _locked(descriptor) is True:
+                if locked(descriptor) is True:
                     yield path, descriptor
             finally:
                 os.close(descriptor)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from roost import staging
 from roost.cache import Cache
 from roost.host import temporary
 
@@ -93,6 +94,7 @@ def test_half_made_results_of_killed_builds_are_swept(tmp_path: Path) -> None:
     program = """
 import sys, time
 from pathlib import Path
+from roost import staging
 from roost.cache import Cache
 def make(folder):
     (folder / "half").write_text("x")
@@ -151,3 +153,19 @@ def test_a_signal_ends_a_task_whose_threads_wait_for_tools(number: signal.Signal
     assert time.monotonic() - begun < 2
     assert list(place.iterdir()) == []
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+def test_what_a_killed_build_of_another_image_left_is_swept(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from roost import staging
+with staging.staged(Path(sys.argv[1], "one")) as own:
+    print(own, flush=True)
+    time.sleep(60)
+"""
+    left = Path(_killed(program, tmp_path))
+    assert left.is_dir()
+    with staging.staged(tmp_path / "two") as mine, staging.staged(tmp_path / "three"):
+        assert mine.is_dir() and not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["three", "two"]
