@@ -110,8 +110,11 @@ def _head(archives: Sequence[tarfile.TarFile], node: Node, size: int) -> bytes:
     """Return at most `size` bytes of a regular file."""
     if not node.info.isreg():
         return b""
-    with _opened(archives[node.layer], node.info) as file:
-        return file.read(size)
+    try:
+        with _opened(archives[node.layer], node.info) as file:
+            return file.read(size)
+    except tarfile.TarError as error:
+        raise ImageError(f"{shown_name(node.info.name)} is cut off in the archive") from error
 
 
 def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -145,8 +148,8 @@ def _write(
             try:
                 with _opened(archives[node.layer], given) as file:
                     target.addfile(info, file)
-            except OSError as error:
-                if error.errno is not None:
+            except (OSError, tarfile.TarError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
                     raise
                 raise ImageError(f"{shown_name(path)} is cut off in the archive") from error
             continue

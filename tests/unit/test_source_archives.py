@@ -565,3 +565,20 @@ def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Callable[[Path], Base]
 @pytest.mark.parametrize("name", ["BZh9", "PK\x03\x04", "QFI", "070701"])
 def test_a_tar_may_begin_with_any_name(name: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
     assert take(archive(tmp_path / "x.tar", [entry(name), *ROOT])).facts.rooted
+
+
+def test_a_sparse_file_with_less_data_than_its_map_says(take: Callable[[Path], Base], tmp_path: Path) -> None:
+    data = b"1\n0\n4096\n".ljust(512, b"\0")
+    info, _ = entry("GNUSparseFile.0/x", data=data)
+    info.pax_headers = {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "zzz", "GNU.sparse.realsize": "9000",
+    }  # fmt: skip
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as made:
+        for one, content in [*ROOT, (info, data)]:
+            made.addfile(one, io.BytesIO(content))
+        end = made.offset
+    # tar pads an archive to 10 KiB: in there it would find some data.
+    os.truncate(path, end + 1024)
+    with pytest.raises(ImageError, match="cut off in the archive"):
+        take(path)
