@@ -249,15 +249,12 @@ def published_description(
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else recipe.hypervisors[0]
     told = found.raw.get("remarks")
     remark = told.get(chosen) if isinstance(told, dict) else None
-    remarks = [str(remark)] if remark else []
-    if transfer == "shared":
-        remarks.append("Published files never change: each job gets copies of the disks from the shared folder")
     text = describe.submit_description(
         recipe,
         chosen,
         _images(found),
         _root_for(target, transfer),
-        remarks=remarks,
+        remarks=[str(remark)] if remark else [],
         jobs=jobs,
         snippet=snippet,
         templates=emit.template_folders(paths.project_root()),
