@@ -14,7 +14,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 import roost
-from roost import cli_boot, cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation
+from roost import cli_boot, cli_catalogue, cli_gc, cli_kernels, cli_publish, console, invocation, lastresort
 from roost.cli_jobs import collect, io
 from roost.errors import UsageError
 from roost.host import process, temporary
@@ -240,18 +240,25 @@ ns = Collection(
 
 def main() -> None:
     """Run the tasks named on the command line."""
+    lastresort.open_standard_streams()
     for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # Who is started with a signal ignored (nohup) keeps it so.
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, _terminate)
-    binary = "./inv" if Path("inv").is_file() else "roost"
     try:
+        binary = "./inv" if Path("inv").is_file() else "roost"
         Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read it has had enough (`| head`): Python's own last flush must not fail at it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read it has had enough (`| head`).
+        lastresort.drop_output()
         sys.exit(1)
+    except Exception as error:
+        # Before or after a task: one that fails inside is told by its `verb`.
+        lastresort.drop_output()
+        wrong = lastresort.told(error)
+        console.write_error(wrong)
+        sys.exit(wrong.exit_code)
     finally:
         if process.interrupted():
             # Threads may still be busy with what nobody wants any more: Python would wait for them.

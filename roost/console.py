@@ -5,6 +5,7 @@ Progress always goes to standard error; standard output carries a task's result 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -12,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from roost.errors import RoostError
+from roost import lastresort
+from roost.errors import HostError, RoostError
 from roost.events import Events
+from roost.host.safetext import one_line, safe
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -27,8 +30,8 @@ class PlainEvents:
         self._lock = threading.Lock()
 
     def _say(self, text: str) -> None:
-        with self._lock:
-            self._stream.write(f"{text}\n")
+        with self._lock, contextlib.suppress(OSError):  # progress that nobody takes stops nothing
+            self._stream.write(f"{safe(text)}\n")
             self._stream.flush()
 
     def begin(self, name: str, detail: str) -> None:
@@ -58,7 +61,7 @@ class RichEvents:
         """Start a spinner for a stage."""
         from rich.markup import escape
 
-        text = escape(f"{name} ({detail})" if detail else name)
+        text = escape(one_line(f"{name} ({detail})" if detail else name))
         self._tasks[name] = self._progress.add_task(text, total=None)
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
@@ -69,7 +72,7 @@ class RichEvents:
         if task is not None:
             self._progress.remove_task(task)
         mark = "[green]✓[/]" if ok else "[red]✗[/]"
-        self._progress.console.print(f"{mark} {escape(name)} [dim]{seconds:.1f} s[/]")
+        self._progress.console.print(f"{mark} {escape(one_line(name))} [dim]{seconds:.1f} s[/]")
 
     def progress(self, name: str, done: float, total: float) -> None:
         """Move a stage's bar."""
@@ -80,7 +83,7 @@ class RichEvents:
         """Show a note above the running stages."""
         from rich.markup import escape
 
-        self._progress.console.print(f"[yellow]![/] {escape(text)}")
+        self._progress.console.print(f"[yellow]![/] {escape(safe(text))}")
 
 
 @contextmanager
@@ -99,14 +102,24 @@ def events() -> Iterator[Events]:
 
 def write_json(value: Mapping[str, Any]) -> None:
     """Write the one JSON object of a task to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
-    sys.stdout.flush()
+    # JSON escapes all control characters but one.
+    _write(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
 
 
 def write_text(text: str) -> None:
-    """Write a task's result to standard output."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    """Write a task's result to standard output, with escapes for what a terminal would act on."""
+    _write(safe(text if text.endswith("\n") else text + "\n"))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        lastresort.drop_output()
+        raise HostError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def error_json(error: RoostError) -> dict[str, Any]:
@@ -132,8 +145,7 @@ def error_json(error: RoostError) -> dict[str, Any]:
 
 def write_error(error: RoostError) -> None:
     """Write an error to standard error, red on a terminal, never interpreting what it quotes."""
-    text = str(error)
+    text = safe(str(error))
     if sys.stderr.isatty():
         text = f"\x1b[31m{text}\x1b[0m"
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    lastresort.write_error(f"{text}\n")

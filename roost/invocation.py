@@ -18,6 +18,8 @@ from invoke.parser.argument import Argument
 from invoke.parser.parser import ParseMachine
 from invoke.tasks import Task
 
+from roost.host.safetext import safe
+
 USAGE = 2
 
 #: Flags that have one letter too, as they have everywhere.
@@ -101,7 +103,7 @@ def _handle(machine: ParseMachine, token: str) -> None:
 
 
 def _error(machine: ParseMachine, message: str) -> None:
-    raise Exit(f"{message}{_suggestion(machine, message)}", code=USAGE)
+    raise Exit(safe(f"{message}{_suggestion(machine, message)}"), code=USAGE)
 
 
 def _suggestion(machine: ParseMachine, message: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from invoke.exceptions import Exit
 
-from roost import console, invocation
+from roost import console, invocation, lastresort
 from roost.errors import RoostError, UsageError
-from roost.host import causes
 
 # The parser that knows what a `Verb` is.
 invocation.install()
@@ -32,17 +31,20 @@ def verb(
         def body(*args: Any, **options: Any) -> None:
             try:
                 function(*args, **options)
+            except Exit:
+                raise
             except KeyboardInterrupt:
-                sys.stderr.write("roost: interrupted; nothing half-made is left\n")
+                lastresort.write_error("roost: interrupted; nothing half-made is left\n")
                 raise Exit(code=130) from None
             except BrokenPipeError:
                 raise Exit(code=141) from None
-            except (RoostError, OSError, MemoryError, RuntimeError) as failure:
-                error = _told(failure)
+            except Exception as error:
+                wrong = lastresort.told(error)
                 if accepts_json and options.get("json"):
-                    console.write_json(console.error_json(error))
-                console.write_error(error)
-                raise Exit(code=error.exit_code) from None
+                    with contextlib.suppress(RoostError, BrokenPipeError):
+                        console.write_json(console.error_json(wrong))
+                console.write_error(wrong)
+                raise Exit(code=wrong.exit_code) from None
 
         texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
         lists = [name for name, one in inspect.signature(function).parameters.items() if "list[" in str(one.annotation)]
@@ -54,20 +56,6 @@ def verb(
         return task
 
     return decorate
-
-
-def _told(failure: Exception) -> RoostError:
-    """Return what the user is told of a failure: that the host refused something, if that is behind it.
-
-    Raises what is neither that nor a `RoostError`: a bug of roost, whose traceback is wanted.
-    """
-    if isinstance(failure, RoostError):
-        # What the host itself is missing is told already; so is what a stranger's file did.
-        return failure
-    cause = causes.behind(failure)
-    if cause is None:
-        raise failure
-    return causes.host_error(cause, str(getattr(failure, "filename", None) or ""))
 
 
 def finish(ok: bool, code: int = 1) -> None:

@@ -208,6 +208,9 @@ class _Download:
         except http.client.InvalidURL as error:
             # Its text may hold a password.
             raise self._refused(f"{shown(self.url)} leads to something that is no URL") from error
+        except (ValueError, OverflowError) as error:
+            # A redirect that urllib cannot split, name or number: http://[::1/x, http://h:99999/.
+            raise self._refused(f"{shown(self.url)} leads to something that is no URL") from error
         except http.client.HTTPException as error:
             raise _BrokenError(f"the answer is no whole HTTP ({type(error).__name__})") from error
         except (TimeoutError, ConnectionError, ssl.SSLError) as error:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roost.errors import HostError, UsageError
-from roost.host import files
+from roost.host import causes, files
 
 #: Seconds to wait for the reader of a FIFO, and for a reader that takes nothing.
 READER, STALLED = 10.0, 60.0
@@ -98,9 +98,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise HostError(f"{path} cannot be written: {why}", hint="free some space") from error
-        raise HostError(f"{path} cannot be written: {why}") from error
+        cause = causes.behind(error)
+        raise HostError(f"{path} cannot be written: {why}", hint=cause.hint if cause else None) from error
     except ValueError as error:
         raise UsageError(f"{path!s:.100} is not a path: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
+import http.client
 import os
 import re
 import urllib.error
@@ -157,7 +158,8 @@ def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector)
         if error.code == 404:
             raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
         reason = f"status {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
+        # ValueError and OverflowError: a redirect to what is no URL.
         reason = str(getattr(error, "reason", error)) or type(error).__name__
     if path.exists():
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"

@@ -440,3 +440,23 @@ def test_a_full_disk(server: Server, tmp_path: Path, length: bool) -> None:
     assert said.startswith("3 no space left on the disk of") and "ROOST_CACHE" in said
     assert kept == "[]"
     assert len(server.does.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://[::1/x",
+        "http://127.0.0.1:99999999/x",
+        "http://127.0.0.1:abc/",
+        f"http://{'a' * 300}/",
+        "http://127.0.0.1/\x7f",
+    ],
+)
+def test_a_redirect_to_what_is_no_url_is_told(
+    server: Server, cache: Cache, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PAUSES", ())
+    server.does.redirect = place
+    with pytest.raises((RecipeError, HostError)) as caught:
+        fetch(server, cache, url=f"http://127.0.0.1:{server.server_port}/from")
+    assert str(caught.value).startswith("recipes/a.yaml:3:5: ")

@@ -1,0 +1,109 @@
+"""What no part of roost has an answer for: one line for a refusal of the host, a short report for a mistake of roost.
+
+Also the standard streams, which may be closed, full or of another encoding: what cannot be written is no success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import TextIO, cast
+
+import roost
+from roost.errors import HostError, RoostError
+from roost.host import causes, paths
+
+
+class BugError(RoostError):
+    """A mistake of roost itself (exit code 1); `log` is the traceback."""
+
+
+def told(error: BaseException) -> RoostError:
+    """Return the error to show for one that reached the top; a bug's traceback is written to a file first."""
+    if isinstance(error, RoostError):
+        return error
+    cause = causes.behind(error)
+    if cause is not None:
+        return causes.host_error(cause, str(getattr(error, "filename", None) or ""))
+    if isinstance(error, OSError):
+        return _refused(error)
+    log = _report(error)
+    kind = type(error).__name__
+    what = f"a bug in roost {roost.__version__}: {kind}: {str(error)[:300]}"
+    return BugError(what, hint="please report it with the log" if log else "the log could not be written", log=log)
+
+
+def _refused(error: OSError) -> HostError:
+    if error.errno == errno.ENOENT and error.filename is None and _is_lost():
+        return HostError("the current directory does not exist any more", hint="cd to one that does")
+    why = error.strerror or str(error) or type(error).__name__
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    return HostError(f"{place}: {why}" if place else why)
+
+
+def _is_lost() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
+
+
+def _report(error: BaseException) -> Path | None:
+    """Write a traceback; return its file, or None when there is no place for it."""
+    text = "".join(traceback.format_exception(error))
+    name = f"bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+    with contextlib.suppress(OSError, RoostError):
+        folder = paths.cache_root() / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"roost {roost.__version__}\n{text}", errors="backslashreplace")
+        return folder / name
+    with contextlib.suppress(OSError):
+        descriptor, path = tempfile.mkstemp(prefix="roost-", suffix=f"-{name}")
+        with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
+            file.write(text)
+        return Path(path)
+    return None
+
+
+def open_standard_streams() -> None:
+    """Give closed standard streams a descriptor, and let none fail at a character that its encoding lacks.
+
+    Without it the next file that is opened would be standard output. What is written to a closed one fails.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is this one. Standard output is opened such that a write to it fails.
+            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+    if sys.stdin is None:
+        sys.stdin = cast(TextIO, open(0, closefd=False))  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = cast(TextIO, open(1, "w", closefd=False))  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = cast(TextIO, open(2, "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def drop_output() -> None:
+    """Let what is left in standard output's buffer go nowhere: Python's own last flush must not fail at it again."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+
+def write_error(text: str) -> None:
+    """Write to standard error; when that fails too there is nobody to tell."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
