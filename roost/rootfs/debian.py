@@ -273,7 +273,7 @@ def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path)
             what = f"cannot install {wanted.debian.suite}"
             with temporary.directory("mapped", Path("/tmp")) as place:
                 given = [scratch, lists, _hooks(), *directories]
-                argv = _inside(words, scratch)
+                argv = _inside(words if namespace.current().user else [*WEAKER, *words], scratch)
                 if _can_be_nobody(wanted, place):
                     argv = namespace.current().argv(
                         bounded.python("roost.host.mapped", *mapped.words(place, given, _script(words, scratch)))
@@ -283,6 +283,13 @@ def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path)
         raise explained(error, wanted) from error
 
 
+#: What scripts of packages need not have where they must run as root of the host (capabilities(7), setpriv(1)).
+WEAKER = (
+    "setpriv",
+    "--bounding-set=-sys_module,-sys_rawio,-sys_boot,-sys_time,-sys_ptrace,-syslog,-net_admin,-mac_admin,-mac_override",
+    "--inh-caps=-all",
+    "--",
+)
 #: A whole Debian while it is installed, with room to spare; bytes.
 ROOM = 6 << 30
 
