@@ -16,7 +16,7 @@ import pytest
 from roost.disk import ahead
 from roost.disk.readback import ReadBackError, readback
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, guestfs
+from roost.host import appliance, guestfs, namespace
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
 
@@ -95,10 +95,25 @@ def make(folder: Path, wanted: Recipe, spoil: Callable[[Path], None] | None = No
     subprocess.run(["sfdisk", "-q", root], input=table, check=True)
     ids = [filesystem_id(wanted, disk, 0) for disk in wanted.disks]
     options = f"offset={MiB},root_owner=0:0"
-    subprocess.run(
-        ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-U", ids[0], "-E", options, "-d", tree, root, "16M"],
-        check=True,
-    )
+    argv = [
+        "mke2fs",
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-m",
+        "0",
+        "-U",
+        ids[0],
+        "-E",
+        options,
+        "-d",
+        str(tree),
+        str(root),
+        "16M",
+    ]
+    # There what a user makes is root's.
+    subprocess.run(namespace.current().argv(argv), check=True)
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "io", "-U", ids[1], io, "2M"], check=True)
     patch(root, 0, b"\xeb\x63\x90")
     patch(root, 0x180, b"GRUB \0")
