@@ -29,6 +29,7 @@ _ROUTINE = re.compile(
     |(Free\ (blocks|inodes)|Directories)\ count\ wrong
     |Superblock\ last\ (mount|write)\ time|\(by\ less\ than\ a\ day
     |Inode\ \d+\ extent\ tree\ \(at\ level\ \d+\)\ could\ be
+    |.{1,64}\ was\ not\ cleanly\ unmounted,\ check\ forced
     |(clean,\ )?\d+/\d+\ files""",
     re.VERBOSE,
 )
@@ -68,8 +69,16 @@ def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
         )
     except ToolError:
         return -1, [f"e2fsck did not end within {DEADLINE:g} s"]
-    lines = [line.strip().removeprefix(f"{copy.name}: ") for line in done.text.splitlines()]
+    # Where it has a label, e2fsck calls the file system by it.
+    label = re.escape(_label(copy))
+    lines = [re.sub(f"^({re.escape(copy.name)}|{label}): ", "", line.strip()) for line in done.text.splitlines()]
     return done.returncode, [line for line in lines if not _ROUTINE.match(line)]
+
+
+def _label(copy: Path) -> str:
+    """Return the label of a file system (Documentation/filesystems/ext4/super.rst)."""
+    with copy.open("rb") as file:
+        return file.read(2048)[1024 + 0x78 : 1024 + 0x88].split(b"\0")[0].decode("utf-8", "replace")
 
 
 def _told(found: list[str], code: int) -> str:

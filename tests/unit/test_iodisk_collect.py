@@ -215,6 +215,32 @@ def test_a_file_system_that_was_not_unmounted_is_read_from_a_copy(tmp_path: Path
     result = found(image, tmp_path)
     assert (result.verdict, result.status["exit_code"]) == ("failed", 4)
     assert any("not unmounted" in note for note in result.notes)
+    assert result.lost == ()
+
+
+@pytest.mark.parametrize(("request_", "verdict"), [("ssv state 2", "unreadable"), ("ssv error_count 3", "unreadable")])
+def test_errors_that_the_kernel_found_are_a_loss(tmp_path: Path, request_: str, verdict: str) -> None:
+    image = disk(tmp_path, finished())
+    debugfs(image, request_)
+    result = found(image, tmp_path)
+    assert result.verdict == verdict
+    assert "the kernel found" in result.why
+
+
+def test_a_journal_that_was_not_replayed_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "content" / "output").mkdir(parents=True)
+    (tmp_path / "content" / "output" / "x").write_text("42")
+    image = disk(tmp_path, finished(), size=16 * MiB)
+    at = block_of(image, "/output")
+    (tmp_path / "block").write_bytes(image.read_bytes()[at * 1024 : (at + 1) * 1024])
+    debugfs(image, "jo", f"jw -b {at} {tmp_path}/block", "jc")
+    data = bytearray(image.read_bytes())
+    # Only the journal has the directory now.
+    data[at * 1024 : (at + 1) * 1024] = bytes(1024)
+    image.write_bytes(data)
+    result = found(image, tmp_path)
+    assert (result.verdict, result.lost) == ("done", ())
+    assert (tmp_path / "out/output/x").read_text() == "42"
 
 
 @pytest.mark.parametrize("seed", range(24))
