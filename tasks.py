@@ -1,5 +1,5 @@
 """`invoke TASK` from a checkout: the same tasks as the installed `roost` command."""
 
-from roost.cli import ns
+from roost.cli.main import ns
 
 __all__ = ["ns"]

@@ -25,7 +25,7 @@ from roost.boot.console import Console
 from roost.errors import HostError, UsageError
 from roost.events import Events
 from roost.host import jsontext, paths, process
-from roost.staging import write_atomically
+from roost.store.staging import write_atomically
 
 State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kernel", "no-qemu"]
 Accel = Literal["kvm", "tcg"]

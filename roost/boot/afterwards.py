@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from roost.boot import structure
-from roost.boot.evidence import Area, StoppedDisk
-from roost.boot.verdict import FileSystem
 from roost.errors import RoostError
 from roost.host import process
+from roost.verify import structure
+from roost.verify.evidence import Area, FileSystem, StoppedDisk
 
 #: Types that a guest cannot write to: any change of their bytes is damage.
 READ_ONLY = frozenset({"squashfs", "erofs"})

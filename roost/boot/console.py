@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from roost.boot.waits import Waits
+from roost.host.safetext import clean
 
 #: Longer lines are cut into pieces of this many bytes.
 LINE = 4096
@@ -22,11 +23,6 @@ JOB_LINES = 40
 
 #: Moves of the cursor start a new line of text (GRUB and full-screen programs draw with them); others vanish.
 _MOVE = re.compile(rb"\x1b\[[0-9;]*[ABHJfd]|\r+")
-_ESCAPE = re.compile(
-    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # control sequences
-    rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # strings: titles, links, device control
-    rb"|[ -/]*[0-~]?)"
-)
 
 
 class Kind(NamedTuple):
@@ -144,18 +140,6 @@ class Sign:
     kind: str
     seconds: float
     text: str
-
-
-def clean(line: bytes) -> str:
-    """Return one line as text that is safe to show: no escape sequences, no control characters."""
-    if b"\x1b" in line:
-        line = _ESCAPE.sub(b"", line)
-    text = line.decode("utf-8", "replace")
-    if text.isprintable():
-        return text.rstrip()
-    return "".join(
-        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-    ).rstrip()
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:

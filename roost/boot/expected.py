@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roost.boot.console import clean
-from roost.boot.evidence import FoundFile
 from roost.boot.verdict import Expected
+from roost.host.safetext import clean
 from roost.recipe.boot_test import Expectation, SizeRange
 from roost.recipe.quantities import format_size
+from roost.verify.evidence import FoundFile
 
 #: More names of failed units than this are not shown.
 _NAMES = 5

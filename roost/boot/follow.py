@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from roost.boot.console import LINE, clean, split
+from roost.boot.console import LINE, split
+from roost.host.safetext import clean
 
 #: Lines that wait for the terminal, and seconds that the last of them are waited for at the end.
 WAITING = 20_000

@@ -23,6 +23,7 @@ from roost.condor.hardware import hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
 from roost.events import Events
+from roost.store.scratch import scratch_directory
 
 #: Ctrl-] ends the machine, as in telnet and virsh console.
 ESCAPE = b"\x1d"
@@ -50,7 +51,7 @@ def interact(
         keeping.refuse_if_taken(keep)
     chosen = accelerator.choose(accel, require_kvm=require_kvm, events=events)
     shape = hardware(vm, machine)
-    with layers.scratch() as scratch:
+    with scratch_directory() as scratch:
         places = layers.make(shape, folder, scratch)
         base = folder.absolute()
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roost.boot.console import clean
-from roost.boot.evidence import CONTENT, READABLE, Area, FoundFile, StoppedDisk, place_of
 from roost.boot.verdict import Evidence
 from roost.errors import RoostError
 from roost.host import jsontext
+from roost.host.safetext import clean
 from roost.recipe.model import Recipe
+from roost.verify.evidence import CONTENT, READABLE, Area, FoundFile, StoppedDisk, place_of
 
 #: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
 STATUS, LOG = "status.json", "job.log"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from roost.boot.console import clean
+from roost.host.safetext import clean
 
 if TYPE_CHECKING:
     from roost.boot.verdict import Evidence

@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roost.boot.console import LINE, clean
+from roost.boot.console import LINE
+from roost.host.safetext import clean
 from roost.recipe.quantities import format_size
-from roost.staging import write_atomically
+from roost.store.staging import write_atomically
 
 if TYPE_CHECKING:
     from roost.boot.result import BootResult, FileSum

@@ -19,7 +19,6 @@ from typing import Any, Literal
 from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, trials, waits
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
-from roost.boot.evidence import StoppedDisk
 from roost.boot.expected import Witness
 from roost.boot.machine import Channels, DiskPlace, qemu_argv
 from roost.boot.result import BootResult, FileSum
@@ -38,6 +37,8 @@ from roost.iodisk import make
 from roost.iodisk.inputs import Item
 from roost.recipe.boot_test import BootTest
 from roost.recipe.model import Recipe
+from roost.store.scratch import scratch_directory
+from roost.verify.evidence import StoppedDisk
 
 #: Seconds that an image without a recipe may take under KVM.
 TIMEOUT = 120.0
@@ -130,7 +131,7 @@ def boot(
 
     `evict` says whether HTCondor's eviction is tried, None what the recipe says; `bases` are the files that disks
     stand on, which the verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test`
-    is the key of the test (`roost.inputs.boot_key`).
+    is the key of the test (`roost.store.image_inputs.boot_key`).
     Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
     a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
@@ -146,7 +147,7 @@ def boot(
         candidate = folder / vm.kernel.kernel if vm.kernel else None
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
-    with layers.scratch() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
+    with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict), tuple(inputs))
         before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"

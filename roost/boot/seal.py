@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import inputs
 from roost.host import files, jsontext, paths
-from roost.staging import write_atomically
+from roost.store import keys
+from roost.store.staging import write_atomically
 
 KEY = "verdict.key"
 _KEY_BYTES = 32
@@ -52,7 +52,7 @@ def write(folder: Path, hypervisor: str) -> None:
         "hypervisor": hypervisor,
         "files": {name: _sum(folder / name) for name in names if (folder / name).is_file()},
         "tester": {"user": _user(), "host": socket.gethostname()},
-        "code": inputs.code(),
+        "code": keys.code(),
     }
     data = {**body, "hmac": _hmac(_key(create=True), body)}
     write_atomically(seal_path(folder, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
@@ -72,7 +72,7 @@ def opened(folder: Path, hypervisor: str) -> Sealed | str:
         return f"boot/{path.name} cannot be read: {error}"
     if not made_here or data.get("hypervisor") != hypervisor:
         return f"boot/{path.name} is not what a boot of this account wrote"
-    if data.get("code") != inputs.code():
+    if data.get("code") != keys.code():
         return f"boot/{hypervisor}.json was reached by another version of roost"
     return next(_changes(folder, hypervisor, found.files), None) or found
 
@@ -98,7 +98,7 @@ def missing(folder: Path, hypervisor: str) -> bool:
     if not all(path.exists() for path in needed):
         return True
     try:
-        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != inputs.code())
+        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != keys.code())
     except (OSError, ValueError, KeyError, TypeError):
         # One of an older roost has no such word. What else is wrong with it, the gate says.
         return True

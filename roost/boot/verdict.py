@@ -17,6 +17,7 @@ from roost.boot.console import Sign
 from roost.boot.observed import Event
 from roost.boot.waits import Wait
 from roost.boot.watch import Goal, Phase
+from roost.verify.evidence import FileSystem
 
 Cause = Literal[
     "no-boot-loader",
@@ -35,21 +36,6 @@ Cause = Literal[
 
 #: The kernel's time stamp (CONFIG_PRINTK_TIME).
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
-
-
-@dataclass(frozen=True, slots=True)
-class FileSystem:
-    """A file system after the stop: on which disk (file name) and partition (0: the whole disk), its type.
-
-    `clean` is None when that cannot be told; `seen` says what was seen. `lost`: it was there before the run.
-    """
-
-    disk: str
-    partition: int
-    type: str
-    clean: bool | None
-    seen: str
-    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

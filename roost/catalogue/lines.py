@@ -10,7 +10,7 @@ from roost.condor import emit
 from roost.errors import ImageError, RoostError
 from roost.host import paths
 from roost.publish import describe
-from roost.publish.target import Target
+from roost.publish.targets.target import Target
 
 #: What stands where nobody has said how jobs reach the catalogue.
 UNKNOWN = {"shared": "/path/of/the/catalogue", "url": "https://catalogue.invalid/images"}

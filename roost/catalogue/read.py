@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from roost.boot.console import LINE, clean
+from roost.boot.console import LINE
 from roost.errors import ImageError, RecipeError
 from roost.events import Events
 from roost.host import jsontext
+from roost.host.safetext import clean
 from roost.publish import layout, signature, verify
 from roost.publish.layout import Release, ReleaseFile
 from roost.publish.release import IMAGE_ROLES
-from roost.publish.target import Target
+from roost.publish.targets.target import Target
 from roost.recipe.model import Recipe
 from roost.recipe.quantities import format_size
 

@@ -13,12 +13,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from roost import staging
 from roost.catalogue.lines import roots
 from roost.catalogue.page import Pages
 from roost.catalogue.read import Catalogue
 from roost.errors import HostError, UsageError
 from roost.events import Events
+from roost.store import staging
 
 #: In a folder that is ours to replace.
 MARK = ".roost-catalogue"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from roost.condor.language import read
 from roost.condor.machine import Network, VirtualMachine, VmDisk
 from roost.condor.rules.machine import mebibytes
 from roost.condor.rules.view import JobView
-from roost.condor.submit_macros import Expander
+from roost.condor.submit.language import read
+from roost.condor.submit.macros import Expander
 from roost.errors import ImageError, Location, UsageError
 from roost.host import files
 

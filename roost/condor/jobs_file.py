@@ -16,7 +16,7 @@ from pathlib import Path
 
 from roost.condor.from_recipe import DECIDED, OVERRIDABLE
 from roost.condor.jobs_rows import PREFIX
-from roost.condor.source_text import BLANKS
+from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location, Problem, RecipeError, UsageError
 from roost.host import files
 

@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 
 from roost.condor import files, judge
-from roost.condor.language import Description, decode, read
 from roost.condor.rules import CHECKS, Effect, Finding, JobView, Severity
 from roost.condor.rules.model import shown
 from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
 from roost.condor.rules.returned import collisions
-from roost.condor.submit_macros import Assignment, Expander
+from roost.condor.submit.language import Description, decode, read
+from roost.condor.submit.macros import Assignment, Expander
 from roost.errors import Location, UsageError
 from roost.host import files as host_files
 

@@ -13,7 +13,7 @@ from roost.condor.hardware import attach, in_attach_order
 from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
 from roost.condor.vm_disk import DEVICES, conflict, guest_slots, problem_of
 from roost.errors import Location, Problem
-from roost.kernel.cmdline import command_line
+from roost.recipe.cmdline import command_line
 from roost.recipe.model import Disk, DiskFormat, MiB, Recipe
 
 KERNEL = "vmlinuz"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, lease, paths, process, temporary
+from roost.host import appliance, paths, process, temporary
 
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
@@ -384,8 +384,6 @@ def _disks(images: Sequence[tuple[Path, str]], *, readonly: bool) -> list[dict[s
 def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: float, *, stock: bool) -> Iterator[Guest]:
     ends = time.monotonic() + deadline
     with contextlib.ExitStack() as stack:
-        # The appliance is in the cache.
-        stack.enter_context(lease.held())
         quick = None if stock else appliance.path(log)
         guest = None
         if quick is not None:

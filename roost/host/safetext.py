@@ -6,11 +6,18 @@ recolour or answer for the terminal, or characters that turn the direction of wh
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: Control, format (bidirectional overrides, zero-width), surrogate (bytes that are not UTF-8), line and paragraph
 #: separators: Unicode's general categories, UAX #44.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+_ESCAPE = re.compile(
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # control sequences
+    rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # strings: titles, links, device control
+    rb"|[ -/]*[0-~]?)"
+)
 
 
 def _escaped(char: str) -> str:
@@ -33,3 +40,15 @@ def safe(text: str, keep: str = "\n\t") -> str:
 def one_line(text: str) -> str:
     """Return text that cannot begin a line of its own, or move within one."""
     return safe(text, "")
+
+
+def clean(line: bytes) -> str:
+    """Return one line as text that is safe to show: no escape sequences, no control characters."""
+    if b"\x1b" in line:
+        line = _ESCAPE.sub(b"", line)
+    text = line.decode("utf-8", "replace")
+    if text.isprintable():
+        return text.rstrip()
+    return "".join(
+        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    ).rstrip()

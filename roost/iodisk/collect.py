@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import staging
 from roost.errors import HostError, RoostError, UsageError
 from roost.host import temporary
 from roost.iodisk.extracted import NAMES, Limits, check_room
@@ -28,6 +27,7 @@ from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
 from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
 from roost.iodisk.status import Verdict, judge
 from roost.recipe.words import listed, shown
+from roost.store import staging
 
 #: Losses that are notes too.
 SHOWN = 12

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.boot.evidence import Area, StoppedDisk
 from roost.errors import HostError, ImageError
 from roost.host import jsontext, process
 from roost.iodisk.ext_check import LIMITS, check
 from roost.iodisk.vfat_files import check_vfat
+from roost.verify.evidence import Area, StoppedDisk
 
 _QCOW2 = b"QFI\xfb"
 #: A larger one is no disk of a job, but a trap for whoever copies it.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roost.cache import Cache
 from roost.condor.placement import Where, devices, kernel_of
 from roost.errors import ImageError, Problem
 from roost.host import causes, rooted
@@ -22,6 +21,7 @@ from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Disk, Hypervisor, Recipe
+from roost.store.cache import Cache
 
 _ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]
 #: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).

@@ -16,18 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from roost.cache import Cache
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import bounded, download, files, namespace, process, rooted
+from roost.host import bounded, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, Source, Unpacked, compression
 from roost.kernel import bzimage, facts, initrd
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles
+from roost.store import download
+from roost.store.cache import Cache
 
-#: Where a tree without init has its busybox (roost.rootfs.adopted).
+#: Where a tree without init has its busybox (roost.sources.adopted).
 BUSYBOX = "usr/lib/roost/busybox"
 #: Bytes and names of a kernel's modules: more than any distribution's.
 MAX_UNPACKED = 4 << 30

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.cache import Cache
 from roost.host import jsontext
 from roost.kernel import contents
 from roost.kernel.catalogue import KernelSpec
@@ -21,7 +20,8 @@ from roost.kernel.contents import Initrd
 from roost.kernel.drivers import BUSES, FILESYSTEMS
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import version_order
-from roost.staging import write_atomically
+from roost.store.cache import Cache
+from roost.store.staging import write_atomically
 
 FOLDER = "kernels"
 

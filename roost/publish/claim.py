@@ -20,7 +20,7 @@ from roost.errors import HostError, ImageError
 from roost.events import Events
 from roost.host import jsontext
 from roost.publish import layout
-from roost.publish.target import Target
+from roost.publish.targets.target import Target
 
 #: Seconds between two looks at another's claim, and how long it is waited for.
 INTERVAL = 0.3

@@ -16,15 +16,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from roost import inputs, manifest, submission
 from roost.boot import seal
+from roost.condor import submission
+from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.host import files, jsontext
-from roost.manifest import Manifest
 from roost.publish import layout
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
 from roost.recipe.words import shown
+from roost.store import manifest
+from roost.store.manifest import Manifest
 
 #: Clocks of one host are set by so much without anything being wrong.
 CLOCK = timedelta(minutes=5)

@@ -18,10 +18,10 @@ from typing import Any
 import roost
 from roost.errors import RoostError
 from roost.host import process
-from roost.manifest import Manifest
 from roost.publish import sbom
 from roost.publish.gate import Passed
 from roost.publish.layout import ReleaseFile
+from roost.store.manifest import Manifest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"

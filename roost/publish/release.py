@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from roost import inputs
 from roost.condor import emit
 from roost.host import jsontext, paths
 from roost.publish import describe, gate, layout, provenance
 from roost.publish.gate import Passed
 from roost.publish.layout import ReleaseFile
+from roost.store import keys
 
 #: Roles of the files that a machine is made of.
 IMAGE_ROLES = ("disk", "base", "kernel", "initrd")
@@ -75,7 +75,7 @@ def identity(passed: Passed, public: str | None) -> str:
 
     A second boot of the same image with the same result is the same release.
     """
-    return inputs.digest(
+    return keys.digest(
         {
             "name": passed.record.name,
             "files": sorted((file.name, file.sha256) for file in passed.record.files),

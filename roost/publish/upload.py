@@ -17,7 +17,7 @@ from roost.publish.claim import Claim, await_removal, held
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import Draft, Item, latest
 from roost.publish.signature import Key, read_keys
-from roost.publish.target import Target
+from roost.publish.targets.target import Target
 
 
 @dataclass(frozen=True, slots=True)

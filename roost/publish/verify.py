@@ -19,7 +19,7 @@ from roost.publish import layout, signature
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import IMAGE_ROLES, latest
 from roost.publish.signature import Key
-from roost.publish.target import Target, open_target
+from roost.publish.targets.target import Target, open_target
 from roost.publish.upload import walk
 
 

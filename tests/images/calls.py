@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost import manifest
 from roost.host import paths
+from roost.store import manifest
 
 PROJECT = Path(__file__).resolve().parents[2]
 

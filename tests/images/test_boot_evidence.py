@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot.evidence import CONTENT, StoppedDisk
 from roost.host import paths
+from roost.store.scratch import scratch_directory
+from roost.verify.evidence import CONTENT, StoppedDisk
 from tests.images.calls import PROJECT
 
 pytestmark = pytest.mark.images
@@ -187,11 +188,9 @@ def test_a_boot_that_is_killed_leaves_nothing_running(how: signal.Signals, smoke
     if how == signal.SIGTERM:
         assert list((cache / "boot").iterdir()) == []
     else:
-        from roost.boot import layers
-
         os.environ["ROOST_CACHE"], before = str(cache), os.environ.get("ROOST_CACHE")
         try:
-            with layers.scratch() as scratch:
+            with scratch_directory() as scratch:
                 assert [path for path in (paths.cache_root() / "boot").iterdir() if path != scratch] == []
         finally:
             del os.environ["ROOST_CACHE"]

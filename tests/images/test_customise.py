@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from roost import cache
 from roost.recipe.debian import Debian
-from roost.rootfs import archive
+from roost.sources import archive
+from roost.store import cache
 from tests.apt_repository import Key, package, publish, served
 from tests.images.calls import build, roost
 

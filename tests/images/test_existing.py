@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 
-from roost import cache, manifest
-from roost.disk import existing
 from roost.errors import ImageError
+from roost.existing import image, image_file, inspection
 from roost.host import guestfs
-from roost.rootfs import found, image
+from roost.store import cache, manifest
 from tests.images.calls import roost
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
@@ -116,7 +115,7 @@ def test_variants_share_their_base_boot_and_are_published(project: Path, tmp_pat
     assert (one / root.backing).read_bytes() == (two / root.backing).read_bytes()
     assert root.backing == f"base-{manifest.sha256(one / root.backing)[:12]}.qcow2"
     assert root.size < record.file(root.backing).size / 4
-    assert existing.look(one / "root.qcow2").base == one / root.backing
+    assert image_file.look(one / "root.qcow2").base == one / root.backing
     description = (one / "kvm.sub").read_text()
     assert f"transfer_input_files = root.qcow2,io.raw,data.raw,{root.backing}\n" in description
     assert root.backing not in next(line for line in description.splitlines() if line.startswith("vm_disk"))
@@ -143,9 +142,9 @@ def test_a_disk_is_enlarged_and_its_root_with_it(project: Path, copy: Path) -> N
     assert (folder / "root.raw").stat().st_size == 300 << 20
     log = folder / "log" / "test.log"
     with guestfs.open_readonly([(folder / "root.raw", "raw")], accelerator="tcg", log=log) as guest:
-        system = found.find(guest)
+        system = inspection.find(guest)
         assert guest.device_size(system.root.device) == 299 << 20
-        found.mount(guest, system, readonly=True)
+        inspection.mount(guest, system, readonly=True)
         assert guest.available("/") > 200 << 20
     _boots(project, "large")
 
@@ -312,4 +311,4 @@ def test_a_corrupt_image_is_refused_before_it_is_opened(copy: Path, tmp_path: Pa
         file.seek(3 * 65536)
         file.write((0x80000000FFFF0000).to_bytes(8, "big"))
     with pytest.raises(ImageError, match=r"not consistent|belong to nothing"):
-        existing.check(existing.look(copy), tmp_path / "log")
+        image_file.check(image_file.look(copy), tmp_path / "log")

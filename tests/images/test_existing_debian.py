@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from roost import manifest
 from roost.host import guestfs
+from roost.store import manifest
 from tests.images.calls import roost
 from tests.images.test_existing import RECIPE
 

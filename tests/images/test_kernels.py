@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from roost.disk import pygrub
 from roost.host import paths
 from roost.kernel import bzimage
+from roost.verify import pygrub
 from tests.images.calls import roost
 
 pytestmark = pytest.mark.images

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import roost
-from roost import manifest
 from roost.host import paths
+from roost.store import manifest
 from tests.apt_repository import Key, package, publish
 from tests.images.calls import PROJECT, Ran, build
 from tests.images.test_customise_systemd import HASH

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import pytest
 
-from roost.disk import ahead
-from roost.disk.readback import ReadBackError, readback
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import appliance, guestfs, namespace
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
+from roost.verify import ahead
+from roost.verify.readback import ReadBackError, readback
 
 pytestmark = pytest.mark.images
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from roost import manifest
 from roost.host import namespace, paths
+from roost.store import manifest
 from tests.images.calls import build
 
 FORMAT = "${binary:Package}\\t${Package}\\t${Architecture}\\t${Version}\\t${source:Package}\\t${source:Version}\\n"

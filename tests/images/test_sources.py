@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from roost import manifest
 from roost.host import paths
+from roost.store import manifest
 from tests.images.calls import Ran, build, roost
 from tests.unit.test_layers import container
 

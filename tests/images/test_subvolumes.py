@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from roost.boot import accelerator
-from roost.disk import extract, readback_boot, readback_existing, readback_text
 from roost.errors import ImageError
+from roost.existing import extract, image, inspection
+from roost.existing.inspection import Part
 from roost.host import guestfs
 from roost.host.guestfs import Guest
-from roost.rootfs import found, image
-from roost.rootfs.found import Part
+from roost.verify import booting, existing, texts
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
 
@@ -54,13 +54,13 @@ def _fill(guest: Guest) -> None:
 
 def test_the_edit_finds_the_root_and_its_other_subvolumes(guest: tuple[Guest, str]) -> None:
     opened, _ = guest
-    system = found.find(opened)
+    system = inspection.find(opened)
     assert system.parts == (
         Part("/dev/sda", "btrfs", "/", "subvol=root"),
         Part("/dev/sda", "btrfs", "/home", "subvol=home"),
     )
     try:
-        found.mount(opened, system, readonly=True)
+        inspection.mount(opened, system, readonly=True)
         assert opened.read("/home/somebody", 10) == b"here\n"
     finally:
         opened.unmount_all()
@@ -68,18 +68,18 @@ def test_the_edit_finds_the_root_and_its_other_subvolumes(guest: tuple[Guest, st
 
 def test_the_read_back_finds_the_same(guest: tuple[Guest, str]) -> None:
     opened, uuid = guest
-    seen = readback_existing.look(opened, opened.filesystems())
-    root = readback_existing.root(opened, seen)
+    seen = existing.look(opened, opened.filesystems())
+    root = existing.root(opened, seen)
     assert root is not None
     assert (root.uuid, root.subvolume) == (uuid, "root")
     opened.mount_readonly(root.device)
     try:
-        lines = readback_boot.mounts(readback_text.text(opened, "/etc/fstab") or "")
-        chosen = [readback_existing.chosen(line, seen) for line in lines]
+        lines = booting.mounts(texts.text(opened, "/etc/fstab") or "")
+        chosen = [existing.chosen(line, seen) for line in lines]
         assert [one.subvolume for one in chosen if one is not None] == ["root", "home"]
         path = "/root/etc/passwd"
-        above = readback_existing._subvolumes(opened)
-        assert readback_existing._on_boot(opened, path, False, above) == "/etc/passwd"
+        above = existing._subvolumes(opened)
+        assert existing._on_boot(opened, path, False, above) == "/etc/passwd"
     finally:
         opened.unmount_all()
 
@@ -94,10 +94,10 @@ def test_the_root_may_be_the_default_subvolume(guest: tuple[Guest, str]) -> None
     opened.unmount_all()
     try:
         # The default one is known by its device alone; its fstab still names it.
-        system = found.find(opened)
+        system = inspection.find(opened)
         assert [part.mount for part in system.parts] == ["/", "/home"]
-        seen = readback_existing.look(opened, opened.filesystems())
-        root = readback_existing.root(opened, seen)
+        seen = existing.look(opened, opened.filesystems())
+        root = existing.root(opened, seen)
         assert root is not None
         assert (root.device, root.uuid) == ("/dev/sda", uuid)
     finally:
@@ -114,7 +114,7 @@ def test_an_extraction_knows_the_file_system_of_a_subvolume(guest: tuple[Guest, 
 def test_holes_of_terabytes_are_seen_before_a_tree_is_taken(guest: tuple[Guest, str], tmp_path: Path) -> None:
     opened, _ = guest
     (tmp_path / "disk").write_bytes(b"small")
-    found.mount(opened, found.find(opened))
+    inspection.mount(opened, inspection.find(opened))
     try:
         image.measure(opened, tmp_path / "disk")
         opened.call("touch", "/etc/holes")

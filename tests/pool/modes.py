@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roost import manifest
 from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+from roost.store import manifest
 from tests.images.calls import PROJECT
 from tests.pool.job import Job
 

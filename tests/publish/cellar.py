@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from roost import manifest
+from roost.store import manifest
 from tests.publish import lab
 
 SMALL = {"root.qcow2": 40_000, "io.raw": 20_000}

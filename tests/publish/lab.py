@@ -22,15 +22,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost import inputs, manifest, publishing, staging, submission
 from roost.boot import seal
+from roost.condor import submission
+from roost.customize import inputs
 from roost.events import Silent
-from roost.gc import catalogue as collection
-from roost.manifest import BuiltFile, Manifest
+from roost.pipeline import publish as publishing
 from roost.publish import gate, provenance, sbom, signature
-from roost.publish.target import open_target
+from roost.publish import gc as collection
+from roost.publish.targets.target import open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
+from roost.store import manifest, staging
+from roost.store.manifest import BuiltFile, Manifest
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAME = "smoke"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from roost.events import Silent
-from roost.gc import catalogue as collection
+from roost.publish import gc as collection
 from roost.publish import layout, verify
-from roost.publish.target import open_target
+from roost.publish.targets.target import open_target
 from roost.publish.upload import current, walk
 from tests.publish import cellar, lab
 from tests.publish.conftest import Place

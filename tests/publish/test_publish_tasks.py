@@ -144,8 +144,8 @@ import signal, sys
 # A shell's background job has Ctrl-C switched off, and its children have, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from roost import cli, pipeline
-from roost.publish.target import Folder
+from roost.cli import main as cli; from roost.pipeline import verbs as pipeline
+from roost.publish.targets.target import Folder
 put = Folder.put
 def slow(self, path, source, *rest):
     put(self, path, source, *rest)

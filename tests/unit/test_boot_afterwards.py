@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import afterwards, structure
-from roost.boot.evidence import StoppedDisk
-from roost.boot.verdict import Evidence, FileSystem, judge
+from roost.boot import afterwards
+from roost.boot.verdict import Evidence, judge
 from roost.host import process
+from roost.verify import structure
+from roost.verify.evidence import FileSystem, StoppedDisk
 from tests.unit.test_boot_verdict import DONE, INIT, KERNEL, OFF, recorded
 
 MAKE: dict[str, tuple[str, ...]] = {

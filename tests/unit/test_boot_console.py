@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.boot.console import FIRMWARE, LINE, Console, clean
+from roost.boot.console import FIRMWARE, LINE, Console
+from roost.host.safetext import clean
 
 
 def _fed(data: bytes, piece: int = 0, **options: object) -> Console:

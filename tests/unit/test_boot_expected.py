@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from roost.boot.console import Console
-from roost.boot.evidence import FoundFile
 from roost.boot.expected import Witness, judge
 from roost.recipe.boot_test import BootTest, Expectation
+from roost.verify.evidence import FoundFile
 
 FILES = {
     ("/result.txt", "io"): FoundFile(b"42\n", 3, 0o640, "3 bytes"),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from roost import inputs, planning
 from roost.boot import layers
+from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
 from roost.iodisk.inputs import items
+from roost.pipeline import planning
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 
@@ -100,7 +101,9 @@ def test_an_input_is_of_the_boot_and_not_of_the_image(folder: Path) -> None:
 
     def keys(test: str) -> tuple[str, str]:
         loaded = load(folder, test)
-        return inputs.recipe_key(loaded.recipe, loaded.folder), inputs.boot_key(loaded.recipe, loaded.folder)
+        return image_inputs.recipe_key(loaded.recipe, loaded.folder), image_inputs.boot_key(
+            loaded.recipe, loaded.folder
+        )
 
     image, first = keys("{inputs: [run.cfg, data/]}")
     assert keys("{inputs: [run.cfg, data/]}") == (image, first)

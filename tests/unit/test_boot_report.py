@@ -16,7 +16,8 @@ from roost.boot.drive import Screen
 from roost.boot.run import BootResult, FileSum
 from roost.boot.saved import Trial
 from roost.boot.trials import Trials
-from roost.boot.verdict import Evidence, Expected, FileSystem, Verdict
+from roost.boot.verdict import Evidence, Expected, Verdict
+from roost.verify.evidence import FileSystem
 
 HOSTILE = b"\x1b[31m<script>alert(1)</script>\xff\x1b]0;x\x07<img src=x onerror=alert(1)>\x1b[2J\0\r\n"
 PICTURE = b"\x89PNG\r\n\x1a\n"

@@ -9,12 +9,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from roost import show
 from roost.boot import follow, outcome
 from roost.boot.console import Console
-from roost.boot.evidence import StoppedDisk
 from roost.boot.verdict import Verdict
 from roost.boot.waits import Wait
+from roost.cli import show
+from roost.verify.evidence import StoppedDisk
 from tests.unit.test_boot_afterwards import make
 from tests.unit.test_boot_report import result
 from tests.unit.test_boot_verdict import DONE, INIT, JOB, KERNEL

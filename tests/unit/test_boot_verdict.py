@@ -10,8 +10,9 @@ import pytest
 
 from roost.boot.console import FIRMWARE, Console
 from roost.boot.observed import Event
-from roost.boot.verdict import Cause, Evidence, Expected, FileSystem, judge
+from roost.boot.verdict import Cause, Evidence, Expected, judge
 from roost.boot.watch import Goal, timeline
+from roost.verify.evidence import FileSystem
 
 OFF = (Event(12.0, "SHUTDOWN", {"guest": True, "reason": "guest-shutdown"}),)
 RESET = (Event(12.0, "SHUTDOWN", {"guest": True, "reason": "guest-reset"}),)

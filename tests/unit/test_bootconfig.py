@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.rootfs import bootconfig
+from roost.existing import bootconfig
 
 WORDS = ["console=tty0", "console=ttyS0,115200", "net.ifnames=0"]
 

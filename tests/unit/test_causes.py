@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from roost import verb
+from roost.cli import verb
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import causes, process
 from roost.recipe import words
-from roost.rootfs import unpacked
+from roost.sources import unpacked
 
 FULL = Path("/dev/full")
 
@@ -135,7 +135,7 @@ def package(tmp_path: Path) -> Path:
 def _limited(limit: Callable[[], None], package: Path, work: Path) -> str:
     """Return what unpacking says in a process with a limit."""
     script = (
-        "import sys; from pathlib import Path; from roost.rootfs import unpacked\n"
+        "import sys; from pathlib import Path; from roost.sources import unpacked\n"
         "from roost.errors import RoostError\n"
         "work = Path(sys.argv[2])\n"
         "try: unpacked.unpack([Path(sys.argv[1])], work / 'tree', work, work / 'log')\n"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from roost.condor import placement
+from roost.customize import cloud_init
+from roost.customize.fstab import fstab
 from roost.errors import RecipeError
 from roost.recipe import loader
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
-from roost.rootfs import cloud_init
-from roost.rootfs.fstab import fstab
 
 RECIPE = """\
 name: c

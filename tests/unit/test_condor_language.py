@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.condor.language import Description, decode, read
-from roost.condor.source_text import Traced, logical_lines
-from roost.condor.submit_macros import Expander
+from roost.condor.submit.language import Description, decode, read
+from roost.condor.submit.macros import Expander
+from roost.condor.submit.source_text import Traced, logical_lines
 from roost.errors import Location
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from roost.condor.expression import as_bool, parses
-from roost.condor.expression_values import UNKNOWN
 from roost.condor.lint import lint_text
 from roost.condor.rules import Effect
+from roost.condor.submit.expression import as_bool, parses
+from roost.condor.submit.values import UNKNOWN
 
 Oracle = Callable[[str], dict[str, Any]]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from roost.customize import limits
 from roost.errors import UsageError
 from roost.host import bounded, namespace, process
 from roost.host.confinement import Limits
-from roost.rootfs import limits
 
 PROGRAMS = (
     "sh", "cat", "chmod", "chown", "dd", "env", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod", "mount",

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from roost.cache import Cache
 from roost.errors import HostError, Location, RecipeError
 from roost.events import Silent
-from roost.host import download, namespace
+from roost.host import namespace
+from roost.store import download
+from roost.store.cache import Cache
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -209,8 +210,8 @@ def test_what_always_breaks_is_given_up_and_resumed_by_the_next_call(server: Ser
 def test_killed_in_the_middle_and_resumed(server: Server, cache: Cache) -> None:
     server.does.pause = 0.05
     code = (
-        "import sys; from pathlib import Path; from roost.cache import Cache; from roost.events import Silent\n"
-        "from roost.host import download\n"
+        "import sys; from pathlib import Path; from roost.store.cache import Cache; from roost.events import Silent\n"
+        "from roost.store import download\n"
         "download.fetch(sys.argv[1], sys.argv[2], Cache(Path(sys.argv[3])), Silent())"
     )
     child = subprocess.Popen([sys.executable, "-c", code, server.url, SUM, str(cache.root)])
@@ -424,8 +425,8 @@ def test_a_full_disk(server: Server, tmp_path: Path, length: bool) -> None:
     # A file system of half the size, in a namespace where anybody may mount one.
     server.does.length = length
     code = (
-        "import sys; from pathlib import Path; from roost.cache import Cache; from roost.events import Silent\n"
-        "from roost.host import download; from roost.errors import RoostError\n"
+        "import sys; from pathlib import Path; from roost.store.cache import Cache; from roost.events import Silent\n"
+        "from roost.store import download; from roost.errors import RoostError\n"
         "root = Path(sys.argv[3])\n"
         "try: download.fetch(sys.argv[1], sys.argv[2], Cache(root), Silent())\n"
         "except RoostError as error: print(error.exit_code, error)\n"

@@ -11,20 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost import planning
 from roost.condor import from_recipe
+from roost.condor.submission import built_files
+from roost.customize import overlay, sealing
+from roost.customize.inside import Inside
+from roost.customize.overlay import Item
 from roost.disk import check as disk_check
-from roost.disk import readback_existing
-from roost.disk.readback_boot import Mount
 from roost.errors import ImageError, RecipeError
+from roost.existing import fstab, inspection
 from roost.host.guestfs import Stat
-from roost.manifest import BuiltFile
+from roost.pipeline import planning
 from roost.recipe import loader
 from roost.recipe.model import Recipe
-from roost.rootfs import found, mounts, overlay, sealing
-from roost.rootfs.inside import Inside
-from roost.rootfs.overlay import Item
-from roost.submission import built_files
+from roost.store.manifest import BuiltFile
+from roost.verify import existing
+from roost.verify.booting import Mount
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -121,7 +122,7 @@ proc /proc proc defaults 0 0
 
 
 def test_an_fstab_fits_its_new_machine() -> None:
-    fitted = mounts.fit(
+    fitted = fstab.fit(
         FSTAB, ("LABEL=gone", "LABEL=usb"), {"/dev/sda2": "1234"}, "UUID=5678\t/data\text4\tdefaults\t0\t2\n"
     )
     assert fitted.text.splitlines() == [
@@ -135,13 +136,13 @@ def test_an_fstab_fits_its_new_machine() -> None:
     ]
     assert len(fitted.notes) == 2
     with pytest.raises(ImageError, match="own on /home"):
-        mounts.fit(FSTAB, (), {}, "UUID=5678\t/home\text4\tdefaults\t0\t2\n")
-    assert mounts.fit("", (), {}, "").text == ""
+        fstab.fit(FSTAB, (), {}, "UUID=5678\t/home\text4\tdefaults\t0\t2\n")
+    assert fstab.fit("", (), {}, "").text == ""
 
 
 def test_lines_of_an_fstab() -> None:
-    lines = found.fstab('UUID="AA-BB" /a\\040b ext4 rw,noauto\nshort line\n#UUID=x / ext4\n')
-    assert lines == [found.Line("UUID=aa-bb", "/a b", "ext4", ("rw", "noauto"))]
+    lines = inspection.fstab('UUID="AA-BB" /a\\040b ext4 rw,noauto\nshort line\n#UUID=x / ext4\n')
+    assert lines == [inspection.Line("UUID=aa-bb", "/a b", "ext4", ("rw", "noauto"))]
 
 
 def test_what_the_witness_misses() -> None:
@@ -153,7 +154,7 @@ def test_what_the_witness_misses() -> None:
         Mount("/dev/disk/by-uuid/BB", "/x", "ext4", ("defaults",)),
         Mount("tmpfs", "/tmp", "tmpfs", ()),
     ]
-    assert list(readback_existing.absent(lines, frozenset({"uuid=aa"}))) == [
+    assert list(existing.absent(lines, frozenset({"uuid=aa"}))) == [
         "/etc/fstab mounts LABEL=gone, which is on no disk",
         "/etc/fstab names /dev/sda2, not a UUID: devices change their names",
         "/etc/fstab mounts /dev/disk/by-uuid/BB, which is on no disk",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roost import submission
+from roost.condor import submission
 from roost.condor.emit import submit_description
 from roost.condor.jobs_file import parse_jobs
 from roost.errors import RecipeError
@@ -75,7 +75,7 @@ def test_a_pipe_gets_names_and_what_they_start_from(tmp_path: Path, monkeypatch:
 
 def test_where_a_redirected_description_lies(tmp_path: Path) -> None:
     assert submission.place_of(tmp_path / "x/../job.sub") == tmp_path
-    ask = "from roost import submission; import sys; print(submission.place_of(None), file=sys.stderr)"
+    ask = "from roost.condor import submission; import sys; print(submission.place_of(None), file=sys.stderr)"
     with (tmp_path / "job.sub").open("w") as out:
         ran = subprocess.run([sys.executable, "-c", ask], stdout=out, stderr=subprocess.PIPE, text=True, check=True)
     assert ran.stderr.strip() == str(tmp_path)

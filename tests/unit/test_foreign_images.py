@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from roost import originals
-from roost.disk import existing, foreign
+from roost.disk import foreign
 from roost.errors import ImageError
+from roost.existing import image_file
+from roost.pipeline import originals
 from roost.recipe import loader
 
 ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -55,12 +56,12 @@ def test_other_formats_are_told_with_the_way_out(
     if (kind, declared) == ("qcow", "raw"):
         pytest.skip("a raw disk may begin as a qcow2 does")
     with pytest.raises(ImageError) as caught:
-        existing.look(image, declared)  # type: ignore[arg-type]
+        image_file.look(image, declared)  # type: ignore[arg-type]
     assert f"qemu-img convert -f {name} -O qcow2 'a disk.img' 'a disk.qcow2'" in str(caught.value)
     # The way out is one.
     done = tmp_path / "done.qcow2"
     subprocess.run(["qemu-img", "convert", "-f", name, "-O", "qcow2", str(image), str(done)], check=True)
-    assert existing.look(done).size == 4 << 20 or kind == "vpc"
+    assert image_file.look(done).size == 4 << 20 or kind == "vpc"
 
 
 @pytest.mark.parametrize("tool", ["gzip", "xz", "bzip2", "zstd"])
@@ -69,7 +70,7 @@ def test_a_packed_disk_is_told(tool: str, declared: str | None, tmp_path: Path) 
     packed = subprocess.run([tool, "-c", str(raw(tmp_path / "x"))], capture_output=True, check=True).stdout
     (tmp_path / "disk.img").write_bytes(packed)
     with pytest.raises(ImageError, match=f"is packed with {tool}.*unpack it first: {tool} -d disk.img"):
-        existing.look(tmp_path / "disk.img", declared)  # type: ignore[arg-type]
+        image_file.look(tmp_path / "disk.img", declared)  # type: ignore[arg-type]
 
 
 def _tar(path: Path) -> None:
@@ -102,7 +103,7 @@ def test_what_is_no_disk_at_all(
 ) -> None:
     make(tmp_path / "disk.img")
     with pytest.raises(ImageError, match=what):
-        existing.look(tmp_path / "disk.img", declared)  # type: ignore[arg-type]
+        image_file.look(tmp_path / "disk.img", declared)  # type: ignore[arg-type]
 
 
 def test_a_disk_with_boot_code_may_begin_with_anything(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_disk_with_boot_code_may_begin_with_anything(tmp_path: Path) -> None:
         file.write(b"BZh")
         file.seek(510)
         file.write(b"\x55\xaa")
-    assert existing.look(disk).format == "raw"
+    assert image_file.look(disk).format == "raw"
 
 
 # -- the firmware ----------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_a_disk_for_uefi_only(script: str, code: bytes, only: bool, format_: str
         pack = ["-c"] if format_ == "compressed" else []
         subprocess.run(["qemu-img", "convert", *pack, "-O", "qcow2", str(disk), str(image)], check=True)
         disk = image
-    assert existing.starts_on_uefi_only(existing.look(disk), tmp_path / "log") is only
+    assert image_file.starts_on_uefi_only(image_file.look(disk), tmp_path / "log") is only
 
 
 def test_heads_that_make_no_sense() -> None:
@@ -169,9 +170,9 @@ def test_snapshots_in_an_image_are_counted(tmp_path: Path) -> None:
     image = convert(tmp_path / "a.qcow2", "qcow2")
     for name in ("one", "two"):
         subprocess.run(["qemu-img", "snapshot", "-c", name, str(image)], check=True)
-    looked = existing.look(image)
-    assert existing.snapshots(looked) == 2
-    existing.check(looked, tmp_path / "log")
+    looked = image_file.look(image)
+    assert image_file.snapshots(looked) == 2
+    image_file.check(looked, tmp_path / "log")
 
 
 RECIPE = """\

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from roost import manifest
 from roost.boot import seal
 from roost.errors import ImageError, RecipeError
 from roost.publish import claim, layout, upload
-from roost.publish.target import Folder
+from roost.publish.targets.target import Folder
 from roost.recipe import loader
+from roost.store import manifest
 
 NESTED = ["[" * 100_000, '{"files":' * 100_000, '{"a":[' * 100_000]
 OTHER = ["", "{", "null", "[]", "1e999", '"x"', "NaN", '{"files": 1}', '{"files": [1], "name": []}', "\ufffe", "\0"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from roost import planning
 from roost.errors import RecipeError
-from roost.foreseen import suites
+from roost.pipeline import planning
+from roost.preflight import suites
 from roost.recipe import loader
 from roost.recipe.command_words import programs
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from roost.cache import Cache, work_folder
 from roost.events import Silent
-from roost.gc import cache as collection
-from roost.gc import entries
-from roost.gc.cache import Rules
-from roost.gc.report import Report
-from roost.host import lease, paths
+from roost.host import paths
+from roost.store import entries, lease
+from roost.store import gc as collection
+from roost.store.cache import Cache, work_folder
+from roost.store.gc import Rules
+from roost.store.gc_report import Report
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAY = 86400.0
@@ -118,7 +118,8 @@ def _task(root: Path, script: str) -> Iterator[subprocess.Popen[str]]:
     text = f"import sys\n{script}\nprint('ready', flush=True)\nsys.stdin.read()\n"
     lines = "\n".join(f"    {line}" for line in text.splitlines())
     whole = (
-        "from pathlib import Path\nfrom roost.cache import Cache, work_folder\nfrom roost.host import lease, paths\n"
+        "from pathlib import Path\nfrom roost.host import paths\nfrom roost.store import lease\n"
+        "from roost.store.cache import Cache, work_folder\n"
         f"cache = Cache(paths.cache_root())\nwith lease.held():\n{lines}\n"
     )
     env = {**os.environ, "ROOST_CACHE": str(root), "PYTHONPATH": str(PROJECT)}

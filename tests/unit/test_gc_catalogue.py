@@ -12,12 +12,12 @@ import pytest
 
 from roost.errors import UsageError
 from roost.events import Silent
-from roost.gc import catalogue as collection
-from roost.gc import shelf as shelves
-from roost.gc.catalogue import Rules
-from roost.gc.report import Report
 from roost.publish import claim, layout, verify
-from roost.publish.target import Target, open_target
+from roost.publish import gc as collection
+from roost.publish import shelf as shelves
+from roost.publish.gc import Rules
+from roost.publish.targets.target import Target, open_target
+from roost.store.gc_report import Report
 from tests.publish import cellar, lab
 
 

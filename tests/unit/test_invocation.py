@@ -10,9 +10,9 @@ import pytest
 from invoke.collection import Collection
 from invoke.program import Program
 
+from roost.cli.verb import verb
 from roost.errors import ImageError, Location, Problem, RecipeError
 from roost.host.paths import project_root
-from roost.verb import verb
 
 
 def _program(seen: list[Any]) -> Program:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from roost import jobs
 from roost.errors import HostError, UsageError
 from roost.events import Silent
 from roost.iodisk.collect import Collected, collect
 from roost.iodisk.status import judge
+from roost.pipeline import jobs
 
 MiB = 1 << 20
 

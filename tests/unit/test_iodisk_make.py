@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from roost import jobs
 from roost.condor.jobs_file import parse_jobs
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
@@ -20,6 +19,7 @@ from roost.host import namespace
 from roost.iodisk import batch, fill, inputs, make
 from roost.iodisk.collect import collect
 from roost.iodisk.inputs import Item
+from roost.pipeline import jobs
 from roost.recipe.model import Recipe
 
 MiB = 1 << 20

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from roost import kernels
-from roost.cache import Cache
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
 from roost.kernel import catalogue, files, known
 from roost.kernel.facts import Facts
+from roost.pipeline import kernels
+from roost.store.cache import Cache
 from tests.unit import kernel_lab as lab
 
 PROJECT = Path(__file__).resolve().parents[2]

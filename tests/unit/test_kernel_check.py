@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from roost.cache import Cache
 from roost.condor import from_recipe
 from roost.errors import Location, Problem
 from roost.kernel import check, contents, inspect, known
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.model import Recipe
+from roost.store.cache import Cache
 from tests.unit import kernel_lab as lab
 
 CLOUD = KernelSpec(name="cloud", description="", packages={"amd64": "a"}, can=("virtio", "ide", "nvme"))

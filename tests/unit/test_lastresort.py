@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roost import lastresort
+from roost.cli import lastresort
 from roost.errors import HostError, UsageError
 
 PROJECT = Path(__file__).parents[2]

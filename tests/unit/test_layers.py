@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roost.errors import ImageError
-from roost.rootfs import canonical, tarball
-from roost.rootfs.tree_facts import TreeFacts
+from roost.sources import canonical, tarball
+from roost.sources.tree_facts import TreeFacts
 
 
 def entry(

@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from roost import inputs, manifest, submission
+from roost.condor import submission
+from roost.customize import inputs as image_inputs
 from roost.recipe.model import Recipe
+from roost.store import manifest
 
 
 def _folder(tmp_path: Path) -> manifest.Manifest:
@@ -91,13 +93,17 @@ def test_every_change_changes_the_key(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "run").write_text("one")
     recipe = _recipe(files=[{"path": "/run", "source": "files/run"}])
-    key = inputs.image_key(recipe, tmp_path, {})
-    assert inputs.image_key(recipe, tmp_path, {}) == key
-    keys = {key, inputs.image_key(_recipe(), tmp_path, {}), inputs.image_key(recipe, tmp_path, {"index": "1"})}
+    key = image_inputs.image_key(recipe, tmp_path, {})
+    assert image_inputs.image_key(recipe, tmp_path, {}) == key
+    keys = {
+        key,
+        image_inputs.image_key(_recipe(), tmp_path, {}),
+        image_inputs.image_key(recipe, tmp_path, {"index": "1"}),
+    }
     (tmp_path / "files" / "run").write_text("two")
-    keys.add(inputs.image_key(recipe, tmp_path, {}))
+    keys.add(image_inputs.image_key(recipe, tmp_path, {}))
     (tmp_path / "files" / "run").chmod(0o755)
-    keys.add(inputs.image_key(recipe, tmp_path, {}))
+    keys.add(image_inputs.image_key(recipe, tmp_path, {}))
     assert len(keys) == 5
 
 
@@ -105,10 +111,10 @@ def test_a_changed_folder_changes_the_key(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "etc").mkdir(parents=True)
     recipe = _recipe(files=[{"path": "/opt", "source": "tree"}])
-    keys = [inputs.image_key(recipe, tmp_path, {})]
+    keys = [image_inputs.image_key(recipe, tmp_path, {})]
     (tree / "etc" / "motd").write_text("hello")
-    keys.append(inputs.image_key(recipe, tmp_path, {}))
+    keys.append(image_inputs.image_key(recipe, tmp_path, {}))
     (tree / "etc" / "link").symlink_to("motd")
-    keys.append(inputs.image_key(recipe, tmp_path, {}))
+    keys.append(image_inputs.image_key(recipe, tmp_path, {}))
     assert len(set(keys)) == 3
-    assert json.dumps(inputs.local_files(recipe, tmp_path))
+    assert json.dumps(image_inputs.local_files(recipe, tmp_path))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from roost import cache
 from roost.host import memory
+from roost.store import cache
 
 
 def test_no_room_no_folder(tmp_path: Path) -> None:

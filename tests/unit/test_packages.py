@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from roost.cache import Cache
 from roost.recipe.debian import Debian
-from roost.rootfs import debian
-from roost.rootfs.archive import Index
-from roost.rootfs.debian import Bootstrap
+from roost.sources import debian
+from roost.sources.archive import Index
+from roost.sources.debian import Bootstrap
+from roost.store.cache import Cache
 
 WANTED = Bootstrap(Debian(suite="bookworm"), None, "busybox", (), Index((), (), 1), 1)
 

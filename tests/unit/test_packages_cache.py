@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from roost.cache import Cache
 from roost.errors import HostError, ToolError
-from roost.rootfs import debian as source
-from roost.rootfs.archive import Index
-from roost.rootfs.bootstrap_errors import explained
-from roost.rootfs.debian import Bootstrap
+from roost.sources import debian as source
+from roost.sources.archive import Index
+from roost.sources.bootstrap_errors import explained
+from roost.sources.debian import Bootstrap
+from roost.store.cache import Cache
 from tests.apt_repository import package
 from tests.unit.test_repositories import debian
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from roost import inputs
+from roost.customize import inputs, passwords
+from roost.customize.passwords import NoPasswordError
 from roost.errors import RecipeError
 from roost.recipe import loader
 from roost.recipe.customise import Secret
 from roost.recipe.loader import Loaded
-from roost.rootfs import passwords
-from roost.rootfs.passwords import NoPasswordError
 
 #: All of the word `roost`, as Debian 12's crypt(3) and `openssl passwd -6` make them.
 YESCRYPT = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$XBNCL/2GM.f6tC2iwAcyxMsow9/nxWFNdPCLMqacwz8"

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from roost import inputs, pipeline, publishing, staging
 from roost.boot import seal
+from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
+from roost.pipeline import publish, verbs
 from roost.publish import gate, release, sbom, verify
-from roost.publish.target import Folder, open_target
+from roost.publish.targets.target import Folder, open_target
 from roost.publish.upload import walk
+from roost.store import keys, staging
 from tests.publish import cellar, lab
 
 
@@ -240,7 +242,7 @@ def _older_verdict_without_eviction(folder: Path) -> None:
 def _verdict_of_another_roost(folder: Path) -> None:
     """Sealed by this account, but when its boot code was another."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "code", lambda: "0" * 64)
+        patch.setattr(keys, "code", lambda: "0" * 64)
         seal.write(folder, "kvm")
 
 
@@ -407,16 +409,16 @@ def test_a_verdict_of_another_roost_is_reached_anew(root: Path, monkeypatch: pyt
     _verdict_of_another_roost(folder)
     assert seal.missing(folder, "kvm")
     booted: list[str] = []
-    monkeypatch.setattr(pipeline, "build", lambda *_, **__: None)
+    monkeypatch.setattr(verbs, "build", lambda *_, **__: None)
 
     def boot(name: str, **_: object) -> None:
         booted.append(name)
         lab.booted(folder)
 
-    monkeypatch.setattr(pipeline, "boot", boot)
-    publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
+    monkeypatch.setattr(verbs, "boot", boot)
+    publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
     assert booted == ["smoke"]
-    publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
+    publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
     assert booted == ["smoke"]
 
 
@@ -432,9 +434,9 @@ def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, m
             yield
 
     monkeypatch.setattr(staging, "lock", late)
-    monkeypatch.setattr(pipeline, "_boot", lambda *_: pytest.fail("booted"))
+    monkeypatch.setattr(verbs, "_boot", lambda *_: pytest.fail("booted"))
     with pytest.raises(ImageError, match="built anew meanwhile"):
-        pipeline.boot("smoke", events=Silent())
+        verbs.boot("smoke", events=Silent())
     assert not (folder / "boot").exists()
 
 
@@ -543,6 +545,6 @@ def test_publish_refuses_a_changed_disk_before_it_would_be_built_away(
 ) -> None:
     folder = lab.ready(root)
     _disk_changed(folder)
-    monkeypatch.setattr(pipeline, "build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr(verbs, "build", lambda *_, **__: pytest.fail("built"))
     with pytest.raises(RoostError, match=r"root\.qcow2 changed since the build"):
-        publishing.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
+        publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())

@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
-from roost import cli_publish, manifest, pipeline, publishing
 from roost.catalogue import changes, read, site
+from roost.cli import publish as publish_tasks
 from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.events import Silent
+from roost.pipeline import publish, verbs
 from roost.publish import gate, layout, signature, verify
-from roost.publish.target import Folder, Memory, open_target
+from roost.publish.targets.target import Folder, Memory, open_target
 from roost.publish.upload import walk
 from roost.recipe import loader
 from roost.recipe.quantities import format_size
+from roost.store import manifest
 from tests.publish import cellar, lab
 
 
@@ -238,7 +240,7 @@ def test_an_edited_verdict_is_seen_even_if_everything_is_signed_again(root: Path
     )
     key = signature.load_private_key(None, Silent())
     target = open_target(str(root / "catalogue"))
-    publishing.write(liar, target, private_key=key, events=Silent())
+    publish.write(liar, target, private_key=key, events=Silent())
     problems = verify.verify(str(root / "catalogue"))["problems"]
     assert [problem["file"].rpartition("/")[2] for problem in problems] == ["kvm.json"]
 
@@ -322,7 +324,7 @@ def _described(root: Path, **options: Any) -> str:
         **options,
     }
     source = given.pop("source", str(root / "catalogue"))
-    return publishing.published_description("smoke", source, **given)
+    return publish.published_description("smoke", source, **given)
 
 
 def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> None:
@@ -397,13 +399,13 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
     assert [one.fetched > size for one in sent] == [True, True, False]
     overlay = (root / "build/smoke/root.qcow2").stat().st_size
     assert sent[2].fetched == overlay == sent[2].to_json()["transfer"]["new_to_users"]
-    shown = cli_publish._published(sent[2])
+    shown = publish_tasks._published(sent[2])
     assert f"new to those who have {sent[0].release.version}: {format_size(overlay)}" in shown
-    assert "it is the first version" in cli_publish._published(sent[0])
+    assert "it is the first version" in publish_tasks._published(sent[0])
     assert "shared base" in shown
     assert verify.verify(str(catalogue))["ok"]
     for name in ("smoke", "other"):
-        text = publishing.published_description(
+        text = publish.published_description(
             name,
             str(catalogue),
             hypervisor=None,
@@ -585,13 +587,13 @@ def test_recipes_say_what_was_published(root: Path) -> None:
     record = manifest.read(folder)
     assert record is not None
     loaded = loader.load("smoke", root)
-    assert not publishing.is_published(folder, record)
-    assert pipeline._state(loaded) == "booted"
+    assert not publish.is_published(folder, record)
+    assert verbs._state(loaded) == "booted"
     lab.publish(root, str(root / "catalogue"))
-    assert publishing.is_published(folder, record)
-    assert pipeline._state(loaded) == "published"
+    assert publish.is_published(folder, record)
+    assert verbs._state(loaded) == "published"
     lab.built(root, 1)
-    assert pipeline._state(loaded) == "built"
+    assert verbs._state(loaded) == "built"
 
 
 def test_every_error_is_roosts_own(root: Path, catalogue: Path) -> None:

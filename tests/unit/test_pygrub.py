@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.disk import pygrub
+from roost.verify import pygrub
 
 GOOD = "set default=0\nmenuentry 'a' {\n\tlinux /boot/vmlinuz root=UUID=1 ro\n\tinitrd /boot/initrd.img\n}\n"
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.disk import existing, qcow2_header
+from roost.disk import qcow2_header
 from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import ImageError
+from roost.existing import image_file
 
 
 def _create(path: Path, *options: str, size: str | None = "8M") -> Path:
@@ -33,28 +34,28 @@ def test_what_qemu_img_writes(tmp_path: Path, compat: str) -> None:
     image = _create(tmp_path / "a.qcow2", "-o", f"compat={compat}")
     header = qcow2_header.read(image.read_bytes()[: qcow2_header.HEAD])
     assert header == qcow2_header.Header(2 if compat == "0.10" else 3, 8 << 20, None, None, False, False, False)
-    assert existing.look(image) == existing.Original(image, "qcow2", 8 << 20)
-    existing.check(existing.look(image), tmp_path / "log")
+    assert image_file.look(image) == image_file.Original(image, "qcow2", 8 << 20)
+    image_file.check(image_file.look(image), tmp_path / "log")
 
 
 def test_every_cluster_size(tmp_path: Path) -> None:
     for size in ("512", "64k", "2M"):
         image = _create(tmp_path / f"{size}.qcow2", "-o", f"cluster_size={size}", size="1G")
-        assert existing.look(image).size == 1 << 30
+        assert image_file.look(image).size == 1 << 30
 
 
 def test_a_raw_disk_is_raw_whatever_is_in_it(tmp_path: Path) -> None:
     raw = tmp_path / "disk.raw"
     raw.write_bytes(bytes(1 << 20))
-    assert existing.look(raw) == existing.Original(raw, "raw", 1 << 20)
+    assert image_file.look(raw) == image_file.Original(raw, "raw", 1 << 20)
     raw.write_bytes(_create(tmp_path / "a.qcow2").read_bytes())
-    assert existing.look(raw).format == "qcow2"
-    assert existing.look(raw, "raw") == existing.Original(raw, "raw", -(-raw.stat().st_size // 512) * 512)
+    assert image_file.look(raw).format == "qcow2"
+    assert image_file.look(raw, "raw") == image_file.Original(raw, "raw", -(-raw.stat().st_size // 512) * 512)
 
 
 def _refused(image: Path, words: str) -> None:
     with pytest.raises(ImageError, match=words):
-        existing.look(image)
+        image_file.look(image)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_our_own_base_is_known_by_its_sum(tmp_path: Path) -> None:
     digest = subprocess.run(["sha256sum", base], check=True, capture_output=True, text=True).stdout[:12]
     named = base.rename(tmp_path / f"base-{digest}.qcow2")
     image = _create(tmp_path / "a.qcow2", "-b", named.name, "-F", "qcow2", size=None)
-    assert existing.look(image).base == named
+    assert image_file.look(image).base == named
     _patched(named, 200_000, b"changed")
     _refused(image, "is not what its name says")
     named.unlink()
@@ -129,7 +130,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
     _refused(image, "no qcow2 image")
     image.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"not consistent|belong to nothing|cannot be read"):
-        existing.check(existing.look(image), tmp_path / "log")
+        image_file.check(image_file.look(image), tmp_path / "log")
     image.write_bytes(b"")
     _refused(image, "is empty")
     _refused(tmp_path / "absent", "No such file")

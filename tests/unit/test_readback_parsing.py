@@ -7,8 +7,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.disk import readback_boot, readback_table
-from roost.disk.readback_boot import Entry, Mount
+from roost.verify import booting, tables
+from roost.verify.booting import Entry, Mount
 
 
 def mbr(*entries: tuple[int, int, int], code: bytes = b"") -> bytes:
@@ -20,32 +20,32 @@ def mbr(*entries: tuple[int, int, int], code: bytes = b"") -> bytes:
 
 
 def test_mbr() -> None:
-    table = readback_table.read(mbr((0x83, 2048, 4096), (0x82, 6144, 10), code=b"\xeb\x63GRUB"))
+    table = tables.read(mbr((0x83, 2048, 4096), (0x82, 6144, 10), code=b"\xeb\x63GRUB"))
     assert (table.kind, table.loader, table.mistake) == ("mbr", True, None)
     assert [(seen.number, seen.type, seen.offset, seen.size) for seen in table.partitions] == [
         (1, "83", 1 << 20, 2 << 20),
         (2, "82", 3 << 20, 5120),
     ]
-    assert readback_table.read(mbr((0x83, 8, 8), (0x83, 15, 8))).mistake == "partitions 1 and 2 overlap"
+    assert tables.read(mbr((0x83, 8, 8), (0x83, 15, 8))).mistake == "partitions 1 and 2 overlap"
 
 
 def test_no_table() -> None:
-    assert readback_table.read(bytes(1024)).kind is None
-    assert readback_table.read(b"").kind is None
-    assert readback_table.read(mbr((0x83, 1, 1), code=bytes(82) + b"FAT32   ")).kind is None
+    assert tables.read(bytes(1024)).kind is None
+    assert tables.read(b"").kind is None
+    assert tables.read(mbr((0x83, 1, 1), code=bytes(82) + b"FAT32   ")).kind is None
 
 
 def test_gpt_is_trusted_only_with_right_sums() -> None:
     head = mbr((0xEE, 1, 100))
-    assert readback_table.read(head).mistake == "the protective MBR is not followed by a GPT header"
+    assert tables.read(head).mistake == "the protective MBR is not followed by a GPT header"
     header = b"EFI PART" + struct.pack("<III", 0x10000, 92, 1) + bytes(72)
-    assert readback_table.read(head + header.ljust(512, b"\0")).mistake == "the GPT header's checksum is wrong"
+    assert tables.read(head + header.ljust(512, b"\0")).mistake == "the GPT header's checksum is wrong"
 
 
 @given(st.binary(max_size=2048))
 def test_any_bytes_as_table(data: bytes) -> None:
-    readback_table.read(data)
-    readback_table.read(mbr((0xEE, 1, 1)) + b"EFI PART" + data)
+    tables.read(data)
+    tables.read(mbr((0xEE, 1, 1)) + b"EFI PART" + data)
 
 
 def test_grub_cfg_is_read_as_grub_does() -> None:
@@ -63,7 +63,7 @@ menuentry "two \\"2\\"" {
     chainloader +1
 }
 """
-    assert readback_boot.menu(text) == [
+    assert booting.menu(text) == [
         Entry(
             "one # not a comment",
             "($root)/boot/vm linuz",
@@ -75,7 +75,7 @@ menuentry "two \\"2\\"" {
 
 
 def test_fstab() -> None:
-    assert readback_boot.mounts("# x\nUUID=a / ext4 ro,noatime 0 1\nLABEL=b /a\\040b vfat\nbad\n") == [
+    assert booting.mounts("# x\nUUID=a / ext4 ro,noatime 0 1\nLABEL=b /a\\040b vfat\nbad\n") == [
         Mount("UUID=a", "/", "ext4", ("ro", "noatime")),
         Mount("LABEL=b", "/a b", "vfat", ()),
     ]
@@ -86,12 +86,12 @@ def test_kernel_version() -> None:
     head[0x202:0x206] = b"HdrS"
     struct.pack_into("<H", head, 0x20E, 0x100)
     head[0x300:0x310] = b"6.1.0-1-x (me)\0\0"
-    assert readback_boot.kernel_version(bytes(head)) == "6.1.0-1-x"
-    assert readback_boot.kernel_version(bytes(2048)) is None
+    assert booting.kernel_version(bytes(head)) == "6.1.0-1-x"
+    assert booting.kernel_version(bytes(2048)) is None
 
 
 @given(st.text(), st.binary(max_size=700))
 def test_any_text_is_read_without_raising(text: str, data: bytes) -> None:
-    readback_boot.menu("menuentry x {\n" + text)
-    readback_boot.mounts(text)
-    readback_boot.kernel_version(data)
+    booting.menu("menuentry x {\n" + text)
+    booting.mounts(text)
+    booting.kernel_version(data)

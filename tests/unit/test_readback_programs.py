@@ -11,13 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from roost.disk import readback_programs, readback_tree, vfat
+from roost.customize import apply
+from roost.disk import vfat
 from roost.disk.measure import Entry
-from roost.disk.readback_text import Wrong
 from roost.errors import ImageError
 from roost.host.guestfs import Guest, Stat
 from roost.recipe.model import Recipe
-from roost.rootfs import apply
+from roost.verify import programs, trees
+from roost.verify.texts import Wrong
 
 
 class Dictionary:
@@ -78,11 +79,11 @@ PYTHON = (X, b"\x7fELF")
     ],
 )
 def test_a_program_that_cannot_start(files: dict[str, tuple[int, bytes]], said: str) -> None:
-    (found,) = readback_programs.check(guest(**files), recipe())
+    (found,) = programs.check(guest(**files), recipe())
     assert isinstance(found, Wrong)
     assert said in found
     assert found.key == ("job", "command")
-    (found,) = readback_programs.check(guest(**files), recipe(first_boot=["/opt/run"], job=None))
+    (found,) = programs.check(guest(**files), recipe(first_boot=["/opt/run"], job=None))
     assert isinstance(found, Wrong)
     assert found.key == ("first_boot", 0)
 
@@ -103,15 +104,15 @@ def test_a_program_that_cannot_start(files: dict[str, tuple[int, bytes]], said: 
     ],
 )
 def test_a_program_that_may_start(files: dict[str, tuple[int, bytes]], changes: dict[str, Any]) -> None:
-    assert list(readback_programs.check(guest(**files), recipe(**changes))) == []
+    assert list(programs.check(guest(**files), recipe(**changes))) == []
 
 
 def test_a_directory_behind_a_link_of_the_tree_is_one() -> None:
     wanted = recipe(files=[{"path": "/lib", "directory": True}])
     tree = {"/lib": (stat.S_IFLNK | 0o777, b"/usr/lib"), "/usr/lib": (stat.S_IFDIR | 0o755, b"")}
-    assert list(readback_tree.files(guest(**tree), wanted)) == []
+    assert list(trees.files(guest(**tree), wanted)) == []
     del tree["/usr/lib"]
-    (found,) = readback_tree.files(guest(**tree), wanted)
+    (found,) = trees.files(guest(**tree), wanted)
     assert isinstance(found, Wrong)
     assert found.key == ("files", 0, "path")
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roost import planning
 from roost.errors import RecipeError
+from roost.pipeline import planning
 from roost.recipe import loader, messages
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe

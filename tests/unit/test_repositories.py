@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from roost.cache import Cache
 from roost.errors import HostError, ImageError, RoostError, ToolError, UsageError
 from roost.events import Silent
 from roost.host import namespace, process
 from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
-from roost.rootfs import archive, keyring, openpgp, repositories, snapshot
-from roost.rootfs import debian as source
-from roost.rootfs.aptsource import Source, parse_sources
-from roost.rootfs.archive import Index
-from roost.rootfs.bootstrap_errors import explained
-from roost.rootfs.debian import Bootstrap
-from roost.rootfs.openpgp import NoKeyError
+from roost.sources import archive, keyring, openpgp, repositories, snapshot
+from roost.sources import debian as source
+from roost.sources.aptsource import Source, parse_sources
+from roost.sources.archive import Index
+from roost.sources.bootstrap_errors import explained
+from roost.sources.debian import Bootstrap
+from roost.sources.openpgp import NoKeyError
+from roost.store.cache import Cache
 from tests.apt_repository import Key, package, publish, served
 
 PROJECT = Path(__file__).resolve().parents[2]

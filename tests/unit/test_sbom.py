@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
-from roost.disk import readback_packages
 from roost.publish import sbom
+from roost.verify import packages as readback_packages
 
 STATUS = """\
 Package: bash

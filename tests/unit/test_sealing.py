@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.disk import readback_sealing
+from roost.customize import sealing
 from roost.host.guestfs import Stat
 from roost.recipe.model import Recipe
-from roost.rootfs import sealing
+from roost.verify import sealing as readback_sealing
 from tests.unit import submitting
 
 IDENTITY = {

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from roost.cache import Cache
+from roost.customize import assemble
 from roost.errors import ImageError, RoostError, UsageError
 from roost.events import Silent, Stages
-from roost.rootfs import adopted, assemble, attributes, bounds, given
-from roost.rootfs.given import Base
+from roost.sources import adopted, attributes, bounds, given
+from roost.sources.given import Base
+from roost.store.cache import Cache
 from tests.unit.test_layers import archive, container, entry, layer, seen
 
 ROOT = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roost import staging
+from roost.store import staging
 
 
 def _fill(final: Path, text: str) -> None:

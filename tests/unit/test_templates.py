@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from roost.condor import emit
+from roost.customize import templates
 from roost.errors import UsageError
 from roost.host import template
 from roost.recipe import loader
-from roost.rootfs import templates
 from tests.unit.submitting import BUILT, recipe
 
 VALUES = {"name": "x", "recipe": {"files": [{"path": "/a"}]}, "variables": {}}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from roost import staging
-from roost.cache import Cache
 from roost.host import temporary
+from roost.store import staging
+from roost.store.cache import Cache
 
 
 def _killed(program: str, *arguments: object) -> str:
@@ -94,8 +94,8 @@ def test_half_made_results_of_killed_builds_are_swept(tmp_path: Path) -> None:
     program = """
 import sys, time
 from pathlib import Path
-from roost import staging
-from roost.cache import Cache
+from roost.store import staging
+from roost.store.cache import Cache
 def make(folder):
     (folder / "half").write_text("x")
     print(folder, flush=True)
@@ -111,7 +111,7 @@ Cache(Path(sys.argv[1])).put("stage", "key", make)
 INTERRUPTED = """
 import signal, sys, threading, time
 from pathlib import Path
-from roost import cli
+from roost.cli import main as cli
 from roost.host import process, temporary
 from roost.host.pool import Pool
 def work():
@@ -159,7 +159,7 @@ def test_what_a_killed_build_of_another_image_left_is_swept(tmp_path: Path) -> N
     program = """
 import sys, time
 from pathlib import Path
-from roost import staging
+from roost.store import staging
 with staging.staged(Path(sys.argv[1], "one")) as own:
     print(own, flush=True)
     time.sleep(60)

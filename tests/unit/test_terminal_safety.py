@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import roost
-from roost import console
+from roost.cli import terminal
 from roost.errors import Location, Problem, RecipeError, ToolError, UsageError
 from roost.host.safetext import one_line, safe
 
@@ -27,16 +27,16 @@ def harmless(text: str) -> bool:
     return not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in text if char not in "\n\t")
 
 
-def _rich(say: Callable[[console.RichEvents], None]) -> str:
+def _rich(say: Callable[[terminal.RichEvents], None]) -> str:
     stream = io.StringIO()
     progress = Progress(console=Console(file=stream, force_terminal=False, width=200))
-    say(console.RichEvents(progress))
+    say(terminal.RichEvents(progress))
     return stream.getvalue()
 
 
-def _plain(say: Callable[[console.PlainEvents], None]) -> str:
+def _plain(say: Callable[[terminal.PlainEvents], None]) -> str:
     stream = io.StringIO()
-    say(console.PlainEvents(stream))
+    say(terminal.PlainEvents(stream))
     return stream.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_progress_is_harmless(make: Callable[[Callable[[object], None]], str]) -
     """Names of stages, their details, notes: from recipes, URLs, files."""
 
     def say(events: object) -> None:
-        assert isinstance(events, console.RichEvents | console.PlainEvents)
+        assert isinstance(events, terminal.RichEvents | terminal.PlainEvents)
         events.begin(HOSTILE, HOSTILE)
         events.end(HOSTILE, 1.0, True)
         events.note(f"{HOSTILE} [red]")
@@ -56,16 +56,16 @@ def test_progress_is_harmless(make: Callable[[Callable[[object], None]], str]) -
 
 def test_results_and_errors_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     """Every task ends in one of these."""
-    console.write_text(HOSTILE)
-    console.write_json({HOSTILE.replace("\udcff", ""): HOSTILE})
+    terminal.write_text(HOSTILE)
+    terminal.write_json({HOSTILE.replace("\udcff", ""): HOSTILE})
     where = Location(HOSTILE, 1, 1)
     for error in (
         UsageError(HOSTILE, where=where, hint=HOSTILE, log=Path(HOSTILE.replace("\0", "")), tail=HOSTILE),
         RecipeError([Problem(HOSTILE, where, HOSTILE)]),
         ToolError(HOSTILE, argv=[HOSTILE], returncode=1, tail=HOSTILE),
     ):
-        console.write_error(error)
-        console.write_json(console.error_json(error))
+        terminal.write_error(error)
+        terminal.write_json(terminal.error_json(error))
     said = capsys.readouterr()
     assert "title" in said.out and "title" in said.err
     assert harmless(said.out) and harmless(said.err)
@@ -74,14 +74,14 @@ def test_results_and_errors_are_harmless(capsys: pytest.CaptureFixture[str]) -> 
 def test_json_keeps_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     """Escapes of JSON are read back as what they stand for."""
     text = HOSTILE.replace("\udcff", "")
-    console.write_json({"text": text})
+    terminal.write_json({"text": text})
     assert json.loads(capsys.readouterr().out) == {"text": text}
 
 
 def test_ordinary_text_stays(capsys: pytest.CaptureFixture[str]) -> None:
     """Tabs, lines, letters of every script, wide blanks."""
     text = "a\tb\nÜber → 漢字　\u00a0é 😀\n"
-    console.write_text(text)
+    terminal.write_text(text)
     assert capsys.readouterr().out == text
     assert safe("a\x1b") == "a\\x1b" and one_line("a\nb") == "a\\nb" and safe("\udcff") == "\\xff"
 

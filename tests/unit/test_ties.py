@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from roost.rootfs import ties
-from roost.rootfs.ties import Machine, Places
+from roost.customize import ties
+from roost.customize.ties import Machine, Places
 
 ALONE, CONNECTED = Machine(network=False), Machine(network=True)
 

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 
-from roost.condor.expression import ExpressionError, evaluate
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import JobView
+from roost.condor.submit.expression import ExpressionError, evaluate
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _SECTION = "docs/vm-universe.md, section 1"

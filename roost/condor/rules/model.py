@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from roost.condor.rules.view import JobView
-from roost.condor.source_text import BLANKS
+from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location
 
 

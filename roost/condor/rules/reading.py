@@ -6,11 +6,11 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from roost.condor.expression import parses
 from roost.condor.rules.model import Effect, Finding, Rule, Severity, check, rule, shown
 from roost.condor.rules.view import JobView
-from roost.condor.source_text import BLANKS
-from roost.condor.submit_queue import row_values, separators
+from roost.condor.submit.expression import parses
+from roost.condor.submit.queue import row_values, separators
+from roost.condor.submit.source_text import BLANKS
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"

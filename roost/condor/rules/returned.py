@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from roost.condor.rules.model import Effect, Finding, Rule, Severity, shown
 from roost.condor.rules.transfer import OUTPUT_COLLIDES, REMAP_COLLIDES, SHARED_WRITTEN, remaps_of
 from roost.condor.rules.view import JobView
-from roost.condor.source_text import Traced
-from roost.condor.submit_macros import Expander
+from roost.condor.submit.macros import Expander
+from roost.condor.submit.source_text import Traced
 from roost.errors import Location
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.expression import as_bool, parses
 from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
 from roost.condor.rules.view import JobView
+from roost.condor.submit.expression import as_bool, parses
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _SECTION = "docs/vm-universe.md, section 1"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from roost.condor.expression import as_bool
-from roost.condor.language import Description, Job
-from roost.condor.source_text import Traced
-from roost.condor.submit_macros import Expander
+from roost.condor.submit.expression import as_bool
+from roost.condor.submit.language import Description, Job
+from roost.condor.submit.macros import Expander
+from roost.condor.submit.source_text import Traced
 from roost.condor.vm_disk import Item, scan
 from roost.errors import Location
 

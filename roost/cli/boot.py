@@ -1,0 +1,79 @@
+"""The task `boot`: the test boot, the guest's console while it runs, and the machine for a person to look around in."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+
+from roost.cli import terminal
+from roost.cli.verb import finish, verb
+from roost.errors import UsageError
+
+
+@verb(
+    positional=("name",),
+    help={
+        "accel": "auto, kvm or tcg",
+        "hypervisor": "whose machine to boot: kvm",
+        "machine": "pc or q35",
+        "interactive": "the console on this terminal; changes are thrown away, unless --keep",
+        "console": "show the guest's console while it boots: on standard output, with --json on standard error",
+        "keep": "with --interactive: the changed disks go into a new folder, NAME.kept; the image stays as it was",
+        "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
+        "no-evict": "do not, whatever the recipe says",
+        "require-kvm": "fail where KVM does not work instead of using TCG",
+    },
+)
+def boot(
+    _context: object,
+    name: str,
+    accel: str = "auto",
+    hypervisor: str = "kvm",
+    machine: str = "pc",
+    interactive: bool = False,
+    console: bool = False,
+    keep: bool = False,
+    require_kvm: bool = False,
+    evict: bool = False,
+    no_evict: bool = False,
+    json: bool = False,
+) -> None:
+    """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
+    from roost.boot import follow
+    from roost.cli import show
+    from roost.pipeline import verbs
+
+    if keep and not interactive:
+        raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
+    if console and interactive:
+        raise UsageError("--console and --interactive exclude each other", hint="--interactive shows the console too")
+    if interactive:
+        # No live progress between the person and the guest's console.
+        verbs.boot(
+            name,
+            events=terminal.PlainEvents(sys.stderr),
+            accel=accel,
+            hypervisor=hypervisor,
+            machine=machine,
+            interactive=True,
+            keep=keep,
+            require_kvm=require_kvm,
+        )
+        return
+    # A live progress line and the guest's own lines would overwrite each other.
+    plain = nullcontext(terminal.PlainEvents(sys.stderr))
+    shown = (sys.stderr if json else sys.stdout) if console else None
+    with plain if console else terminal.events() as events, follow.following(shown) as echo:
+        result = verbs.boot(
+            name,
+            events=events,
+            accel=accel,
+            hypervisor=hypervisor,
+            machine=machine,
+            require_kvm=require_kvm,
+            evict=True if evict else False if no_evict else None,
+            echo=echo,
+        )
+    assert result is not None
+    terminal.write_json(result.to_json()) if json else terminal.write_text(show.boot(result))
+    finish(result.passed)

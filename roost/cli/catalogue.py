@@ -1,0 +1,85 @@
+"""The tasks about what is published: the list of it, its web page."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roost.cli import terminal
+from roost.cli.verb import finish, verb
+from roost.errors import UsageError
+
+if TYPE_CHECKING:
+    from roost.catalogue.read import Catalogue
+
+
+@verb(
+    help={
+        "html": "write the web page into this folder: new, empty, or an earlier one",
+        "from_": "the catalogue, or one image of it: a folder or URL; default: where this project has published",
+        "public": "the URL or path under which jobs find the catalogue, if that is not --from",
+    },
+)
+def catalogue(_context: object, html: str = "", from_: str = "", public: str = "", json: bool = False) -> None:
+    """List what is published: images, versions, verdicts; with --html as a static web page."""
+    from roost.catalogue import read, site
+    from roost.events import Stages
+
+    with terminal.events() as events:
+        stages = Stages(events)
+        url = from_ or _published_to()
+        with stages.stage("catalogue", url):
+            found = read.read(url, events)
+        folder = None
+        if html:
+            with stages.stage("page", html):
+                folder = site.write(found, Path(html), public=public or None, events=events)
+    result = {**found.to_json(), "html": str(folder) if folder else None}
+    terminal.write_json(result) if json else terminal.write_text(_listed(found, result))
+    finish(not found.problems)
+
+
+def _published_to() -> str:
+    """Return the one place that this project's builds were published to; raise `UsageError` for none or several."""
+    from roost.host import paths
+    from roost.pipeline.publish import RECORD
+
+    places = set()
+    for record in (paths.project_root() / "build").glob(f"*/{RECORD}"):
+        try:
+            places.add(str(json_.loads(record.read_text())["url"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    if len(places) == 1:
+        return places.pop()
+    if places:
+        raise UsageError(f"which catalogue? {', '.join(sorted(places))}", hint="inv catalogue --from URL")
+    raise UsageError("nothing was published from here", hint="inv catalogue --from URL, or inv publish NAME --to URL")
+
+
+def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
+    from roost.cli.show import indented, table
+    from roost.recipe.quantities import format_size
+
+    lines = [found.target.url, ""]
+    rows = [["image", "version", "", "published", "transfer", "verdict"]]
+    for image in found.images:
+        for number, one in enumerate(image.versions):
+            verdicts = ", ".join(f"{side.hypervisor} {side.verdict}" for side in one.sides)
+            said = f"WRONG: {one.problem}" if one.problem else f"UNTESTED: {verdicts}" if one.untested else verdicts
+            rows.append(
+                [
+                    "" if number else image.name,
+                    one.version,
+                    "latest" if one.version == image.latest else "",
+                    one.created,
+                    format_size(one.transfer),
+                    said,
+                ]
+            )
+    lines.append(indented(table(rows)) if found.images else "  it lists no version of any image")
+    if result["html"]:
+        lines += ["", f"the page: {result['html']}/index.html"]
+    return "\n".join(lines)

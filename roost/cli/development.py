@@ -1,0 +1,64 @@
+"""The project's own checks: ruff, mypy --strict, pytest. For a checkout, not for an installed roost."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.errors import HostError, UsageError
+from roost.host.paths import project_root
+
+#: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
+SHELL = ("inv", ".ci/run", ".ci/fresh", "roost/guest/common", "roost/guest/first-boot", "roost/guest/job",
+         "roost/guest/power-button", "roost/guest/start", "roost/sources/hooks/download", "roost/sources/hooks/finish",
+         "recipes/files/run")  # fmt: skip
+
+
+def _run(argv: Sequence[str]) -> bool:
+    # Not the product's door: these tools write to the developer's terminal and have no deadline of ours.
+    if importlib.util.find_spec(argv[0]) is None:
+        raise HostError(f"{argv[0]} is not installed", hint="`./inv test` of a checkout installs the developers' tools")
+    sys.stderr.write(f"roost: {' '.join(argv)}\n")
+    return subprocess.run([sys.executable, "-m", *argv], cwd=_checkout(), check=False).returncode == 0
+
+
+def _checkout() -> Path:
+    root = project_root()
+    if not (root / "tests").is_dir():
+        raise UsageError("the tests are in a checkout of roost, not in an installed one")
+    return root
+
+
+def check_code() -> bool:
+    """Run ruff, mypy, import-linter, shellcheck and codespell; return whether all are clean."""
+    runs = [
+        _run(["ruff", "check", "."]),
+        _run(["ruff", "format", "--check", "."]),
+        _run(["mypy"]),
+        _script("lint-imports", "--no-logo"),
+        _script("shellcheck", "--severity=warning", *SHELL),
+        _script("codespell"),
+    ]
+    return all(runs)
+
+
+def _script(name: str, *words: str) -> bool:
+    # Beside the interpreter: these have no module to run.
+    sys.stderr.write(f"roost: {' '.join((name, *words))}\n")
+    program = Path(sys.executable).with_name(name)
+    return subprocess.run([program, *words], cwd=_checkout(), check=False).returncode == 0
+
+
+def test(args: Sequence[str], *, unit: bool) -> bool:
+    """Run the checks, the unit tests on all cores, then the real builds and boots, two at a time."""
+    if args:
+        return _run(["pytest", *args])
+    clean = check_code()
+    passed = _run(["pytest", "tests/unit", "-q", "-n", "auto"])
+    if unit:
+        return clean and passed
+    images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", "2", "--durations=10", "--timeout=900"]
+    return clean and passed and _run(images)

@@ -1,0 +1,126 @@
+"""The task that drops what nobody needs, of the cache or of a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from roost.cli import terminal
+from roost.cli.verb import at_most_one, finish, verb
+from roost.errors import UsageError
+
+if TYPE_CHECKING:
+    from roost.publish.gc import Rules
+    from roost.store.gc_report import Report
+
+T = TypeVar("T")
+
+
+@verb(
+    rest="url",
+    help={
+        "url": "a catalogue, or one image of it; without it the cache and build/",
+        "delete": "take it away; without this it is only said what would go",
+        "keep": "of a catalogue: how many versions of each image stay; NAME@VERSION: that one too; may be repeated",
+        "older-than": "such as 30d: what was not used for so long (cache; the default), what is older (catalogue)",
+        "cap": "such as 20GiB (the default): how large the cache may be; what was used longest ago goes first",
+        "take-over": "of a catalogue: also what publications on other hosts left, which must have ended",
+    },
+)
+def gc(
+    _context: object,
+    url: list[str] | None = None,
+    delete: bool = False,
+    keep: list[str] | None = None,
+    older_than: str = "",
+    cap: str = "",
+    take_over: bool = False,
+    json: bool = False,
+) -> None:
+    """Drop what nobody needs: of the cache and of build/, or of the catalogue URL. Says first; --delete does it."""
+    place = at_most_one(url or [])
+    if place is None and (keep or take_over):
+        raise UsageError("--keep and --take-over are about a catalogue", hint="inv gc URL --keep 3")
+    if place is not None and cap:
+        raise UsageError("--cap is about the cache", hint="of a catalogue: inv gc URL --keep 3")
+    with terminal.events() as events:
+        if place is None:
+            from roost.host import paths
+            from roost.store import gc as cache
+
+            rules = cache.Rules(cache.AGE if not older_than else _age(older_than), cache.CAP if not cap else _size(cap))
+            build = paths.project_root() / "build"
+            report = cache.collect(paths.cache_root(), build, rules, events, delete=delete)
+        else:
+            from roost.publish import gc as catalogue
+
+            report = catalogue.collect(
+                place, _rules(keep or [], older_than), events, delete=delete, take_over=take_over
+            )
+    terminal.write_json(report.to_json()) if json else terminal.write_text(_shown(report))
+    finish(report.ok)
+
+
+def _rules(keep: Sequence[str], older_than: str) -> Rules:
+    from roost.publish import layout
+    from roost.publish.gc import Rules
+
+    numbers = [word for word in keep if word.isdecimal()]
+    named = []
+    for word in keep:
+        if word in numbers:
+            continue
+        name, at, version = word.partition("@")
+        if not at or not layout.is_name(name) or not layout.is_version(version):
+            raise UsageError(f"--keep {word} is neither a number nor NAME@VERSION", hint="--keep 3 --keep sim@2026.11")
+        named.append((name, version))
+    if len(numbers) > 1:
+        raise UsageError(f"--keep {' --keep '.join(numbers)}: how many versions stay?", hint="one number")
+    count = int(numbers[0]) if numbers else None
+    if count == 0:
+        raise UsageError("--keep 0: the latest version always stays", hint="--keep 1, or more")
+    return Rules(count, tuple(named), _age(older_than) if older_than else None)
+
+
+def _age(text: str) -> float:
+    from roost.recipe.quantities import parse_duration
+
+    return _parsed("--older-than", text, parse_duration)
+
+
+def _size(text: str) -> int:
+    from roost.recipe.quantities import parse_size
+
+    return _parsed("--cap", text, parse_size)
+
+
+def _parsed(flag: str, text: str, parse: Callable[[object], T]) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from error
+
+
+def _shown(report: Report) -> str:
+    from roost.cli.show import indented, table
+    from roost.recipe.quantities import format_size
+
+    lines = [report.place, ""]
+    if report.items:
+        rows = [[item.state, format_size(item.bytes), item.what, item.problem or item.why] for item in report.items]
+        lines += [indented(table(rows)), ""]
+    if report.kept:
+        rows = [
+            [format_size(one["bytes"]), one["what"], one.get("why", f"{one.get('entries')} entries")]
+            for one in report.kept
+        ]
+        lines += ["what stays:", indented(table(rows)), ""]
+    lines += [f"note: {note}" for note in report.notes]
+    freed = format_size(report.bytes())
+    if not report.items:
+        lines.append("nothing to drop")
+    elif report.deleted:
+        lines.append(f"dropped {freed}" if report.ok else f"dropped {freed}; not all that should go could go")
+    else:
+        lines.append(f"{freed} would go; nothing has gone: --delete does it")
+    return "\n".join(lines)

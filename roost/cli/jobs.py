@@ -1,0 +1,83 @@
+"""The tasks around a job's own disk: `io` before the job, `collect` after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roost.cli import terminal
+from roost.cli.verb import finish, verb
+from roost.errors import UsageError
+from roost.host.output import is_standard_output
+from roost.recipe.quantities import parse_size
+from roost.recipe.words import shown
+
+
+@verb(
+    rest="words",
+    help={
+        "output": "the disk to write; default: the name of the recipe's io disk, here",
+        "jobs": "a CSV file: a disk for each row, in the column of the io disk; `inputs` names what goes in",
+    },
+)
+def io(
+    _context: object,
+    words: list[str] | None = None,
+    output: str = "",
+    jobs: str = "",
+    set: list[str] | None = None,
+    json: bool = False,
+) -> None:
+    """Make a job's io disk: NAME INPUT... puts files and folders into its input/ (FOLDER/ stands for what is in it)."""
+    from roost.pipeline import jobs as story
+
+    if not words:
+        raise UsageError("which recipe?", hint="inv io NAME INPUT... --output io.raw")
+    with terminal.events() as events:
+        made = story.io(
+            words[0],
+            words[1:],
+            events=events,
+            output=Path(output) if output else None,
+            jobs=Path(jobs) if jobs else None,
+            sets=set or [],
+        )
+    if json:
+        terminal.write_json(made.to_json())
+        return
+    if output and is_standard_output(Path(output)):
+        return  # the disk itself is there
+    shown = [f"{disk.path}" for disk in made.disks[:8]]
+    more = [f"... {len(made.disks) - 8} more"] if len(made.disks) > 8 else []
+    terminal.write_text("\n".join([*shown, *more]))
+
+
+@verb(
+    rest="words",
+    help={
+        "max-files": "at most so many files and directories from one disk",
+        "max-size": "at most so much from one disk, log and output, such as 2GiB; default: the disk's size",
+    },
+)
+def collect(
+    _context: object, words: list[str] | None = None, max_files: int = 100_000, max_size: str = "", json: bool = False
+) -> None:
+    """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
+    from roost.pipeline import jobs as story
+
+    try:
+        size = parse_size(max_size) if max_size else None
+    except ValueError as error:
+        raise UsageError(str(error), hint="--max-size 2GiB") from error
+    with terminal.events() as events:
+        result = story.collect_all(words or [], events=events, files=max_files, size=size)
+    if json:
+        terminal.write_json(result)
+    else:
+        lines, notes = [], []
+        for one in result["disks"]:
+            name = shown(one["disk"], 500)
+            lines.append(f"{one['verdict']:<14} {name}  {one['why']}")
+            notes += [f"               {name}: {note}" for note in one["notes"]]
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["counts"].items()))
+        terminal.write_text("\n".join([*lines, *notes, f"{counts}; in {result['folder']}"]))
+    finish(result["ok"], 3 if result["host_fault"] else 1)

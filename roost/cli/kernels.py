@@ -1,0 +1,103 @@
+"""The task about kernels: the catalogue, and a kernel taken out of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.cli import terminal
+from roost.cli.verb import at_most_one, finish, verb
+from roost.errors import UsageError
+
+#: How a driver's state is shown: short, so that a line holds all buses.
+_MARKS = {"builtin": "built in", "module": "module", "claimed": "claimed", "absent": "no", None: "?"}
+
+
+@verb(
+    rest="names",
+    help={
+        "fetch": "download what the catalogue names and look at it",
+        "extract": "IMAGE: take its kernel and initrd out into the folder DIR, which must be new or empty",
+        "version": "with --extract: the release to take instead of the newest",
+    },
+)
+def kernels(
+    _context: object,
+    names: list[str] | None = None,
+    fetch: bool = False,
+    extract: str = "",
+    version: str = "",
+    json: bool = False,
+) -> None:
+    """List the kernels: version, compression, drivers, Xen; or, with --extract IMAGE DIR, take one out of an image."""
+    from roost.pipeline import kernels as story
+
+    if extract:
+        folder = at_most_one(names or [])
+        if folder is None:
+            raise UsageError("which folder?", hint="inv kernels --extract IMAGE DIR")
+        with terminal.events() as events:
+            taken = story.extract(Path(extract), Path(folder), version or None, events)
+        terminal.write_json(taken.to_json()) if json else terminal.write_text(_taken(taken.to_json()))
+        return
+    if version:
+        raise UsageError("--version chooses a kernel of an image", hint="use it with --extract")
+    with terminal.events() as events:
+        result = story.listing(names or [], events, fetch=fetch)
+    terminal.write_json(result) if json else terminal.write_text(_listed(result))
+    finish(not result["problems"], 2)
+
+
+def _listed(result: Mapping[str, Any]) -> str:
+    from roost.cli.show import table
+    from roost.recipe.quantities import format_size
+
+    rows = [["kernel", "suite", "version", "packed", "size", "virtio", "ide", "ahci", "scsi", "nvme", "xen", "xen pv"]]
+    lines = []
+    for kernel in result["kernels"]:
+        for number, one in enumerate(kernel["suites"]):
+            rows.append(
+                [
+                    "" if number else kernel["name"],
+                    one["suite"] or "",
+                    one["version"] or "?",
+                    one["compression"] or "?",
+                    format_size(one["size"]) if one["size"] else "?",
+                    *(_MARKS[one["drivers"][bus]] for bus in rows[0][5:11]),
+                    {True: "yes", False: "no", None: "?"}[one["xen_pv"]],
+                ]
+            )
+            lines.append(f"  {kernel['name']} {one['suite'] or ''}: {_source(one)}".replace(" :", ":"))
+    return "\n".join(
+        [table(rows), "", "file systems and where this is from:", *lines, *result["problems"]]
+        if rows[1:]
+        else ["no kernel"]
+    )
+
+
+def _source(one: Mapping[str, Any]) -> str:
+    if not one["seen"]:
+        return f"claimed by {one['from']}, not seen yet (inv kernels --fetch, or a build)"
+    have = [name for name, state in one["filesystems"].items() if state != "absent"]
+    return f"{', '.join(have)}; seen in {one['from']}"
+
+
+def _taken(taken: Mapping[str, Any]) -> str:
+    from roost.recipe.quantities import format_size
+
+    drivers = ", ".join(f"{bus} {_MARKS[state]}" for bus, state in taken["drivers"].items())
+    pv = {True: "yes", False: "no", None: "unknown"}[taken["xen_pv"]]
+    return "\n".join(
+        [
+            f"{taken['kernel']}  {taken['release']}, {format_size(taken['size'])}, packed with {taken['compression']}",
+            f"{taken['initrd']}" if taken["initrd"] else "the image has no initrd for it",
+            "",
+            f"  in the image  {taken['source']}",
+            f"  root          {taken['root'] or 'unknown'}",
+            f"  parameters    {taken['command_line'] or 'unknown'}",
+            f"  drivers       {drivers}",
+            f"  xen pv        {pv}",
+            f"  releases      {', '.join(taken['releases'])}",
+        ]
+    )

@@ -1,0 +1,120 @@
+"""The tasks that publish images and verify what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roost.cli import terminal
+from roost.cli.verb import finish, verb
+from roost.errors import UsageError
+
+if TYPE_CHECKING:
+    from roost.pipeline.publish import Published
+
+
+@verb(
+    positional=("name",),
+    help={
+        "to": "the catalogue: a folder, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH, or another of fsspec's URLs",
+        "version": "its version; default: the archive's day and a digest of the content",
+        "public": "the URL or path under which jobs find the catalogue, if that is not --to",
+        "key": "the private Ed25519 key to sign with; default: $ROOST_SIGNING_KEY, else your own, made at first use",
+        "allow-untested": "publish without a test boot that passed, and say so in the release for ever",
+        "require-kvm": "insist on a test boot under KVM",
+        "take-over": "go on where a publication ended that was killed on another host",
+    },
+)
+def publish(
+    _context: object,
+    name: str,
+    to: str = "",
+    version: str = "",
+    public: str = "",
+    key: str = "",
+    allow_untested: bool = False,
+    require_kvm: bool = False,
+    take_over: bool = False,
+    json: bool = False,
+) -> None:
+    """Build and boot what is stale of the image NAME, then publish it, signed, if it passed."""
+    from roost.pipeline import publish as publishing
+
+    if not to:
+        raise UsageError("where to?", hint="inv publish NAME --to FOLDER, or a URL")
+    with terminal.events() as events:
+        result = publishing.publish(
+            name,
+            to=to,
+            events=events,
+            version=version or None,
+            public=public or None,
+            key=Path(key) if key else None,
+            allow_untested=allow_untested,
+            require_kvm=require_kvm,
+            take_over=take_over,
+        )
+    terminal.write_json(result.to_json()) if json else terminal.write_text(_published(result))
+
+
+@verb(
+    positional=("url",),
+    help={"key": "the public key (.pub or allowed_signers) to believe instead of the one in the catalogue"},
+)
+def verify(_context: object, url: str, key: str = "", json: bool = False) -> None:
+    """Verify a catalogue, an image of it or one version: sums, signatures, verdicts; says which file is wrong."""
+    from roost.pipeline import publish as publishing
+
+    with terminal.events() as events:
+        result = publishing.verify(url, key=Path(key) if key else None, events=events)
+    terminal.write_json(result) if json else terminal.write_text(_verified(result))
+    finish(result["ok"])
+
+
+def _published(result: Published) -> str:
+    from roost.cli.show import indented, table
+    from roost.recipe.quantities import format_size
+
+    release = result.release
+    state = "published" if result.new else "is published already: nothing to do"
+    lines = [f"{release.name} {release.version} {state}: {result.url}/{release.folder}", ""]
+    for hypervisor, said in release.raw["hypervisors"].items():
+        how = f" ({said['accelerator']}, {said['booted_at']})" if said.get("accelerator") else ""
+        cause = f": {said['cause']}" if said.get("cause") else ""
+        lines.append(f"  {hypervisor}: {said['verdict']}{how}{cause}")
+    rows = [["file", "role", "transfer", "the guest sees", "sha256"]]
+    rows += [
+        [file.path.removeprefix(f"{release.folder}/"), role, format_size(file.size), seen, file.sha256[:16]]
+        for file in release.files
+        for seen in [format_size(file.virtual) if file.role in {"disk", "base"} else ""]
+        for role in ["shared base" if file.role == "base" else file.role]
+    ]
+    lines += ["", indented(table(rows)), ""]
+    lines.append(f"  sent {format_size(result.sent)}, there already {format_size(result.kept)}")
+    since = f"new to those who have {result.before}" if result.before else "to fetch (it is the first version)"
+    lines.append(f"  {since}: {format_size(result.fetched)}")
+    lines.append(f"  signed by {result.signed_by}")
+    steps = [
+        [f"inv verify {result.url}/{release.folder}", "sums, signature, verdict"],
+        [f"inv submit {release.name} --from {result.url}", "the lines for condor_submit"],
+    ]
+    return "\n".join([*lines, "", "next:", indented(table(steps))])
+
+
+def _verified(result: Mapping[str, Any]) -> str:
+    from roost.recipe.quantities import format_size
+
+    lines = []
+    for image in result["images"]:
+        mark = "ok" if image["ok"] else "WRONG"
+        said = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
+        size = f"{image['files']} files, {format_size(image['bytes'])}"
+        lines.append(f"{mark}: {image['name']} {image['version']} ({size}; {said}; signed by {image['signed_by']})")
+        lines += [f"  ! {note}" for note in image["notes"]]
+    lines += [f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"]]
+    if not result["images"]:
+        lines.append(f"{result['url']} lists no version of any image")
+    lines.append("")
+    lines.append("all is as it was published" if result["ok"] else "this is not as it was published")
+    return "\n".join(lines)

@@ -1,0 +1,167 @@
+"""Results as people read them on a terminal: short tables, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roost.recipe.quantities import format_size
+
+if TYPE_CHECKING:
+    from roost.boot.result import BootResult
+    from roost.pipeline.verbs import Built
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned columns, two blanks apart."""
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def indented(text: str) -> str:
+    """Return `text` with each line two blanks in."""
+    return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def doctor(result: Mapping[str, Any]) -> str:
+    """Render the host's checks: a mark, what was seen, how to mend it."""
+    rows = [[("ok" if check["ok"] else "--"), check["name"], check["seen"]] for check in result["checks"]]
+    lines = [table(rows)]
+    mends = [f"  {check['name']}: {check['fix']}" for check in result["checks"] if not check["ok"] and check["fix"]]
+    if mends:
+        lines += ["", "to mend:", *mends]
+    lines += ["", "this host can build and boot images" if result["ok"] else "this host lacks something essential"]
+    return "\n".join(lines)
+
+
+def recipes(result: Mapping[str, Any]) -> str:
+    """Render the recipes and the state of their images."""
+    rows = [["recipe", "state", "description"]]
+    rows += [[recipe["name"], recipe["state"], recipe["description"]] for recipe in result["recipes"]]
+    return table(rows)
+
+
+def check(result: Mapping[str, Any]) -> str:
+    """Render what was checked; mistakes went to standard error with their places."""
+    lines = []
+    for recipe in result["recipes"]:
+        for problem in recipe["problems"]:
+            lines.append(problem)
+        count = len(recipe["problems"])
+        mark = "ok" if recipe["ok"] else f"{count} problem{'s' if count > 1 else ''}"
+        lines.append(f"{recipe['name']}: {mark}")
+    return "\n".join(lines)
+
+
+def resolved(result: Mapping[str, Any]) -> str:
+    """Render the final recipe: key, value as JSON, origin."""
+    rows = [
+        [
+            row["key"],
+            json.dumps(row["value"], ensure_ascii=False, default=str),
+            ", with ".join([row["from"] or "default", *row["through"]]),
+        ]
+        for row in result["values"]
+    ]
+    return table(rows)
+
+
+def build(built: Built) -> str:
+    """Render a finished build: files, sizes, the lines for a submit description, what to do next."""
+    folder = _short(built.folder)
+    state = "nothing has changed" if built.cached else f"built in {sum(built.seconds.values()):.1f} s"
+    rows = [["file", "format", "the guest sees", "on disk", "sha256"]]
+    rows += [
+        [file.name, file.format, format_size(file.virtual), format_size(file.allocated), file.sha256[:16]]
+        for file in built.files
+    ]
+    lines = [f"{built.name}: {state}, in {folder}", "", indented(table(rows))]
+    for name, snippet in built.snippets.items():
+        lines += ["", f"  {name}:", indented(indented(snippet.strip()))]
+    lines += [
+        "",
+        "next:",
+        indented(
+            table(
+                [
+                    [f"inv boot {built.called or built.name}", "test boot, as HTCondor would run it"],
+                    [f"cd {folder} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
+                ]
+            )
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def boot(result: BootResult) -> str:
+    """Render a verdict: passed, or the phase, the cause and the last lines of the job or of the console."""
+    answer = result.to_json()
+    total = sum(answer["seconds"].values())
+    how = f"{answer['hypervisor']} machine {answer['machine']}, accelerator {answer['accelerator']}, {total:.1f} s"
+    lines = [f"{'passed' if answer['passed'] else 'FAILED'}: {how}"]
+    if not answer["passed"]:
+        lines += [f"  phase {answer['phase']}, cause {answer['cause']}", f"  {answer['detail']}"]
+    for expectation in answer["expectations"]:
+        mark = "met" if expectation["met"] else "NOT met"
+        seen = f": {expectation['seen']}" if expectation["seen"] and not expectation["met"] else ""
+        lines.append(f"  {mark}: {expectation['what']}{seen}")
+    lines += [f"  note: {note}" for note in answer["notes"]]
+    if not answer["passed"]:
+        lines += _last_lines(answer)
+        lines.append(f"  console: {_short(Path(answer['serial_log']))}")
+    if answer["report"]:
+        lines.append(f"  report: {_short(Path(answer['report']))}")
+    return "\n".join(lines)
+
+
+def _last_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a failed job said last; for another failure, or a job that said nothing, the console's last lines."""
+    if answer["cause"] in ("job-failed", "job-timeout") and answer["job_log"]:
+        return ["  the job's last lines:", *(f"  | {line}" for line in answer["job_log"][-15:])]
+    console = str(answer["console"]).splitlines()[-15:]
+    return ["  the console's last lines:", *(f"  | {line}" for line in console)] if console else []
+
+
+def explain(result: Mapping[str, Any]) -> str:
+    """Render explanations: meaning, cause, fix, source."""
+    if not result["matches"]:
+        return "nothing here that roost knows; `inv lint FILE.sub` judges the submit description itself"
+    parts = []
+    for match in result["matches"]:
+        parts.append(
+            "\n".join(
+                [
+                    match["code"] + (f" (job {_jobs(match['jobs'])})" if match.get("jobs") else ""),
+                    f"  what it means: {match['meaning']}",
+                    f"  cause:         {match['cause']}",
+                    f"  fix:           {match['fix']}",
+                    f"  source:        {match['source']}",
+                ]
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _jobs(jobs: Sequence[str]) -> str:
+    more = f" and {len(jobs) - 8} more" if len(jobs) > 8 else ""
+    return ", ".join(jobs[:8]) + more
+
+
+def bench(result: Mapping[str, Any]) -> str:
+    """Render what was measured, and the one ratio that is claimed."""
+    rows = [["", "wall", "CPU"]]
+    rows += [[what, f"{cost['wall']:.2f} s", f"{cost['cpu']:.2f} s"] for what, cost in result["costs"].items()]
+    ratio = f"cold build / mmdebstrap alone, CPU: {result['cold_cpu_ratio']:.2f}"
+    return f"{table(rows)}\n\n{ratio}\na test boot of smoke adds {result['boot_adds_seconds']:.2f} s to bare QEMU"

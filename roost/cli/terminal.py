@@ -1,0 +1,151 @@
+"""How progress and results are shown: rich on a terminal, plain lines elsewhere, JSON when asked for.
+
+Progress always goes to standard error; standard output carries a task's result and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from roost.cli import lastresort
+from roost.errors import HostError, RoostError
+from roost.events import Events
+from roost.host.safetext import one_line, safe
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class PlainEvents:
+    """One line when a stage ends, one for each note: for logs and CI."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def _say(self, text: str) -> None:
+        with self._lock, contextlib.suppress(OSError):  # progress that nobody takes stops nothing
+            self._stream.write(f"{safe(text)}\n")
+            self._stream.flush()
+
+    def begin(self, name: str, detail: str) -> None:
+        """Say that a stage starts."""
+        self._say(f"roost: {name}{f' ({detail})' if detail else ''} ...")
+
+    def end(self, name: str, seconds: float, ok: bool) -> None:
+        """Say how long a stage took."""
+        self._say(f"roost: {name}: {'done' if ok else 'failed'} after {seconds:.1f} s")
+
+    def progress(self, name: str, done: float, total: float) -> None:
+        """Say nothing: lines that only count make logs unreadable."""
+
+    def note(self, text: str) -> None:
+        """Say a note."""
+        self._say(f"roost: note: {text}")
+
+
+class RichEvents:
+    """A live line per running stage on a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def begin(self, name: str, detail: str) -> None:
+        """Start a spinner for a stage."""
+        from rich.markup import escape
+
+        text = escape(one_line(f"{name} ({detail})" if detail else name))
+        self._tasks[name] = self._progress.add_task(text, total=None)
+
+    def end(self, name: str, seconds: float, ok: bool) -> None:
+        """Turn the spinner into a line."""
+        from rich.markup import escape
+
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        mark = "[green]✓[/]" if ok else "[red]✗[/]"
+        self._progress.console.print(f"{mark} {escape(one_line(name))} [dim]{seconds:.1f} s[/]")
+
+    def progress(self, name: str, done: float, total: float) -> None:
+        """Move a stage's bar."""
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def note(self, text: str) -> None:
+        """Show a note above the running stages."""
+        from rich.markup import escape
+
+        self._progress.console.print(f"[yellow]![/] {escape(safe(text))}")
+
+
+@contextmanager
+def events() -> Iterator[Events]:
+    """Yield the sink that fits standard error: live on a terminal, else lines."""
+    if not sys.stderr.isatty():
+        yield PlainEvents(sys.stderr)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield RichEvents(progress)
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """Write the one JSON object of a task to standard output."""
+    # JSON escapes all control characters but one.
+    _write(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
+
+
+def write_text(text: str) -> None:
+    """Write a task's result to standard output, with escapes for what a terminal would act on."""
+    _write(safe(text if text.endswith("\n") else text + "\n"))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        lastresort.drop_output()
+        raise HostError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def error_json(error: RoostError) -> dict[str, Any]:
+    """Return an error as `--json` reports it."""
+    return {
+        "ok": False,
+        "error": {
+            "problems": [
+                {
+                    "what": problem.what,
+                    "file": problem.where.file if problem.where else None,
+                    "line": problem.where.line if problem.where else None,
+                    "column": problem.where.column if problem.where else None,
+                    "hint": problem.hint,
+                }
+                for problem in error.problems
+            ],
+            "log": str(error.log) if error.log else None,
+            "tail": error.tail,
+        },
+    }
+
+
+def write_error(error: RoostError) -> None:
+    """Write an error to standard error, red on a terminal, never interpreting what it quotes."""
+    text = safe(str(error))
+    if sys.stderr.isatty():
+        text = f"\x1b[31m{text}\x1b[0m"
+    lastresort.write_error(f"{text}\n")

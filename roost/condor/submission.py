@@ -1,0 +1,106 @@
+"""From a built image to what HTCondor is asked for: the machine, and the submit descriptions beside the image."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.condor import emit, from_recipe, origins
+from roost.condor.from_recipe import BuiltFiles
+from roost.condor.machine import VirtualMachine
+from roost.errors import UsageError
+from roost.host import paths
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Hypervisor
+from roost.store.manifest import BuiltFile, Manifest
+
+
+def built_files(files: Sequence[BuiltFile], folder: Path | None) -> BuiltFiles:
+    """Return what the emitter must know of a build: where it is, sizes as the guest sees them, overlays and bases."""
+    return BuiltFiles(
+        folder.absolute() if folder else None,
+        {file.name: file.virtual for file in files},
+        {file.name: file.backing for file in files if file.backing is not None},
+        next((file.root for file in files if file.root is not None), None),
+    )
+
+
+def machine(loaded: Loaded, hypervisor: Hypervisor, record: Manifest, folder: Path) -> VirtualMachine:
+    """Return the machine of a built image."""
+    return from_recipe.virtual_machine(loaded.recipe, hypervisor, files=built_files(record.files, folder))
+
+
+def describe(
+    loaded: Loaded,
+    files: Sequence[BuiltFile],
+    hypervisor: Hypervisor,
+    folder: Path,
+    *,
+    transfer: str | None = None,
+    jobs: Path | None = None,
+    snippet: bool = False,
+    at: Path | None = None,
+) -> str:
+    """Return the submit description of an image; with `snippet` only the lines to paste.
+
+    `at` is the directory that it will lie in, None for that of the image: relative names start from there.
+    Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
+    """
+    recipe = loaded.recipe
+    if hypervisor not in recipe.hypervisors:
+        raise UsageError(
+            f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
+        )
+    return emit.submit_description(
+        recipe,
+        hypervisor,
+        transfer=transfer,
+        files=built_files(files, folder),
+        jobs=jobs,
+        snippet=snippet,
+        templates=emit.template_folders(paths.project_root()),
+        where=loaded.where,
+        at=at,
+    )
+
+
+def place_of(output: Path | None) -> Path | None:
+    """Return the directory that a description is written to, with `output` or by a shell's `>`; None where it is piped.
+
+    A terminal and a pipe do not tell.
+    """
+    if output is not None:
+        return output.parent.resolve()
+    try:
+        descriptor = sys.stdout.fileno()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        return path.parent if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def told(text: str, folder: Path, jobs: Path | None, transfer: str) -> str:
+    """Return a description with a comment that says what its relative names start from, if not from here.
+
+    `folder` is that of the image, `jobs` the file of jobs, whose disks are named from where it is.
+    """
+    folders = [folder.resolve()] if transfer == "files" else []
+    folders += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
+    said = origins.remarks(folders, Path.cwd())
+    return "".join(f"# {''.join(one if one.isprintable() else '?' for one in remark)}\n" for remark in said) + text
+
+
+def snippets(loaded: Loaded, record: Manifest, folder: Path) -> dict[str, str]:
+    """Return the lines to paste, by hypervisor."""
+    return {name: describe(loaded, record.files, name, folder, snippet=True) for name in loaded.recipe.hypervisors}
+
+
+def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, folder: Path) -> None:
+    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `folder`."""
+    for name in loaded.recipe.hypervisors:
+        (target / f"{name}.sub").write_text(describe(loaded, files, name, folder))

@@ -1,0 +1,1 @@
+"""The submit language: logical lines, macros, expressions, queue statements."""

@@ -1,0 +1,332 @@
+"""HTCondor's submit language: a description as statements, definitions and jobs, each with its place.
+
+The reader follows condor_submit's own (condor_utils/config.cpp, Parse_macros): names without case, `+Attribute`,
+`@=` values, if/else, include, queue statements between assignments. It runs nothing and never raises; what
+condor_submit would refuse is collected as `Remark`s, and reading goes on, so that all mistakes show at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from roost.condor.submit.conditions import ConditionError, Conditions
+from roost.condor.submit.macros import Assignment, Expander
+from roost.condor.submit.queue import Queue, arguments_of, parse_queue, row_values, split_items
+from roost.condor.submit.source_text import BLANKS, Traced, logical_lines
+from roost.errors import Location
+
+MAX_BYTES = 1 << 20
+MAX_INCLUDES = 16
+MAX_ROWS = 200
+MAX_VALUE = 1 << 16
+
+_NAME = re.compile(r"[A-Za-z0-9_./]+")
+_INCLUDE = re.compile(r"@?include(?=[\s:])", re.IGNORECASE)
+_USE = re.compile(r"@?use(?=[\s:])", re.IGNORECASE)
+_MESSAGE = re.compile(r"@?(error|warning)(?=[\s:])[^:=]*:", re.IGNORECASE)
+
+#: Returns the text of a file named in a description (include, queue from), or None when it cannot be read.
+Reader = Callable[[str], str | None]
+
+#: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
+Matcher = Callable[[str, str], list[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What the reader met: the code of a rule of `roost.condor.rules.reading`, where, and what in particular."""
+
+    code: str
+    where: Location
+    what: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One row of one queue statement: the definitions that hold for it, and the row as it stands in the list."""
+
+    table: Mapping[str, Assignment]
+    live: dict[str, Traced | None]
+    queue: Queue | None
+    count: int | None
+    row: Traced | None = None
+
+
+@dataclass(slots=True)
+class Description:
+    """A submit description that was read. `incomplete`: it includes something whose text is not known."""
+
+    file: str
+    jobs: list[Job] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
+    queues: list[Queue] = field(default_factory=list)
+    incomplete: bool = False
+    runs_commands: bool = False
+    end: Location = field(default_factory=lambda: Location("", 1, 1))
+    used: set[str] = field(default_factory=set)
+
+
+def decode(data: bytes) -> str:
+    """Return the text of a description; bytes that are no UTF-8 become replacement characters."""
+    return data.decode("utf-8", "replace")
+
+
+def nothing_to_match(_pattern: str, _kind: str) -> None:
+    """Return that nobody can look."""
+
+
+def read(
+    text: str, file: str, read_file: Reader, environment: Mapping[str, str], match: Matcher = nothing_to_match
+) -> Description:
+    """Return the description with this text.
+
+    `read_file` is asked for included files and for queue items, `match` for the names that patterns stand for.
+    """
+    reader = _Reader(Description(file), read_file, environment, match)
+    if len(text) > MAX_BYTES:
+        reader.remark("too-long", Location(file, 1, 1), f"only the first {MAX_BYTES >> 20} MiB were read")
+    if "\0" in text:
+        before = text[: text.index("\0")]
+        where = Location(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        reader.remark("nul-byte", where, "a NUL byte")
+    reader.read(text[:MAX_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}"), file, 0)
+    return reader.finish()
+
+
+class _Reader:
+    def __init__(
+        self, description: Description, read_file: Reader, environment: Mapping[str, str], match: Matcher
+    ) -> None:
+        self.description = description
+        self.match = match
+        self.process = 0
+        self.read_file = read_file
+        self.environment = environment
+        self.table: dict[str, Assignment] = {}
+        self.open_queue: Queue | None = None
+
+    def remark(self, code: str, where: Location, what: str) -> None:
+        self.description.remarks.append(Remark(code, where, what))
+
+    def expand(self, value: Traced) -> Traced:
+        expander = Expander(self.table, {}, self.environment)
+        result = expander.expand(value)
+        self.description.used |= expander.used
+        for name, where in expander.endless.items():
+            self.remark("macro-loop", where, f"$({name})")
+        return result
+
+    def read(self, text: str, file: str, depth: int) -> None:
+        conditions = Conditions()
+        heredoc: tuple[str, str, list[Traced], Traced] | None = None
+        line = Traced.of("", Location(file, 1, 1))
+        queues = len(self.description.queues)
+        for line in logical_lines(text, file):
+            if self.open_queue:
+                self.collect_items(line)
+            elif line.text.startswith("#"):
+                continue
+            elif heredoc:
+                name, tag, body, head = heredoc
+                if line.text == f"@{tag}":
+                    self.assign(name, Traced.join(body[:-1]) if body else head.cut(0, 0), head.at())
+                    heredoc = None
+                else:
+                    heredoc[2].extend([line, Traced.of("\n", line.at(len(line.text)), fixed=True)])
+            elif not self.condition(conditions, line) and conditions.enabled:
+                body_line = line.cut(1) if line.text.startswith(":") and conditions.stack else line
+                heredoc = self.statement(body_line.strip(), depth)
+                if len(self.description.queues) > queues:
+                    # condor_submit reads on from here as if anew: an `if` around a queue statement is forgotten.
+                    conditions.stack.clear()
+                    queues = len(self.description.queues)
+        self.description.end = line.at(len(line.text)) if depth == 0 else self.description.end
+        if heredoc:
+            self.remark("heredoc-open", heredoc[3].at(), f"@{heredoc[1]}")
+        if conditions.stack:
+            self.remark("if-open", line.at(), "endif(s) not found before end-of-file")
+
+    def condition(self, conditions: Conditions, line: Traced) -> bool:
+        try:
+            return conditions.feed(
+                line.text,
+                lambda text: self.expand(Traced.of(text, line.at())).text,
+                lambda name: bool(self.table[name.lower()].value.text) if name.lower() in self.table else False,
+            )
+        except ConditionError as error:
+            self.remark("if-condition", line.at(), str(error))
+            return True
+
+    def statement(self, line: Traced, depth: int) -> tuple[str, str, list[Traced], Traced] | None:
+        arguments = arguments_of(line)
+        if arguments is not None and not re.match(r"\s*=", arguments.text):
+            self.queue(arguments)
+        elif (
+            _INCLUDE.match(line.text) and ":" in line.text and not re.match(r"@?include\s*=", line.text, re.IGNORECASE)
+        ):
+            self.include(line, depth)
+        elif _USE.match(line.text) and ":" in line.text and "=" not in line.text.partition(":")[0]:
+            self.description.incomplete = True
+            self.remark("use-template", line.at(), line.text)
+        elif match := _MESSAGE.match(line.text):
+            code = "error-statement" if match[1].lower() == "error" else "warning-statement"
+            self.remark(code, line.at(), self.expand(line.cut(match.end()).strip()).text)
+        else:
+            return self.assignment(line)
+        return None
+
+    def assignment(self, line: Traced) -> tuple[str, str, list[Traced], Traced] | None:
+        match = re.match(r"([^\s=:]*)\s*(@=|\+[^\s=]{0,2}=|=)", line.text)
+        if not match:
+            self.remark("syntax", line.at(), line.text)
+            return None
+        operator = match[2]
+        name = self.expand(line.cut(0, match.end(1))).text
+        value = line.cut(match.end()).strip()
+        if operator == "=" and name[:1] in ("+", "-"):
+            self.store("MY." + name[1:], value if name[0] == "+" else value.cut(0, 0), line.at())
+            return None
+        if not _NAME.fullmatch(name):
+            self.remark("identifier", line.at(), name)
+            return None
+        if operator == "@=":
+            return name, value.text, [], value
+        if operator != "=":
+            self.remark("append-operator", line.at(match.start(2)), operator)
+            old = self.table.get(name.lower())
+            if old and old.value.text:
+                separator = operator[1:-1]
+                glue = f" {separator} " if len(separator) > 1 else separator or " "
+                value = Traced.join([old.value, Traced.of(glue, line.at(match.start(2)), fixed=True), value])
+        self.assign(name, value, line.at())
+        return None
+
+    def assign(self, name: str, value: Traced, where: Location) -> None:
+        """Store a value; what it says of itself is replaced by what it was (`path = $(path)/x`)."""
+        reference = re.compile(rf"\$\({re.escape(name)}(?::([^()$]*))?\)", re.IGNORECASE)
+        old = self.table.get(name.lower())
+        parts: list[Traced] = []
+        done = 0
+        for match in reference.finditer(value.text):
+            default = value.cut(match.start(1), match.end(1)) if match[1] is not None else value.cut(0, 0)
+            parts += [value.cut(done, match.start()), old.value if old and old.value.text else default]
+            done = match.end()
+            if sum(len(part.text) for part in parts) > MAX_VALUE:
+                self.remark("macro-loop", where, f"$({name})")
+                return
+        self.store(name, Traced.join([*parts, value.cut(done)]) if parts else value, where)
+
+    def store(self, name: str, value: Traced, where: Location) -> None:
+        entry = Assignment(name, value, where)
+        self.table[name.lower()] = entry
+        self.description.assignments.append(entry)
+
+    def include(self, line: Traced, depth: int) -> None:
+        head, _, _ = line.text.partition(":")
+        target = self.expand(line.cut(len(head) + 1).strip()).strip()
+        options = re.sub(r"(?i)^@?include", "", head).lower().split()
+        if options and options[0] not in ("ifexist", "ifexists", "command", "output", "into"):
+            self.remark("syntax", line.at(), line.text)
+        elif {"command", "output", "into"} & set(options) or target.text.endswith("|"):
+            self.description.incomplete = self.description.runs_commands = True
+            self.remark("include-command", line.at(), target.text)
+        elif depth >= MAX_INCLUDES:
+            self.remark("include-depth", line.at(), target.text)
+        else:
+            text = self.read_file(target.text)
+            if text is not None:
+                self.read(text[:MAX_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}"), target.text, depth + 1)
+            elif not options:
+                self.description.incomplete = True
+                self.remark("include-missing", target.at(), target.text)
+
+    def queue(self, arguments: Traced) -> None:
+        queue = parse_queue(self.expand(arguments))
+        self.description.queues.append(queue)
+        if queue.unfinished:
+            self.open_queue = queue
+        else:
+            self.close(queue)
+
+    def collect_items(self, line: Traced) -> None:
+        queue = self.open_queue
+        assert queue is not None
+        if line.text.startswith(")"):
+            self.open_queue = None
+            queue.unfinished = False
+            self.close(queue)
+        elif not line.text.startswith("#"):
+            queue.items += [line] if queue.keyword == "from" else split_items(line)
+
+    def close(self, queue: Queue) -> None:
+        if queue.problem:
+            self.remark("queue", queue.line.at(), queue.problem)
+        rows: list[Traced] | None = queue.items
+        if queue.file and queue.file.text and not queue.problem:
+            rows = None
+            if queue.command:
+                self.description.runs_commands = True
+                self.remark("queue-command", queue.file.at(), queue.file.text)
+            elif (text := self.read_file(queue.file.text)) is not None:
+                rows = [row.strip() for row in logical_lines(text, queue.file.text) if not row.text.startswith("#")]
+            else:
+                self.remark("queue-items", queue.file.at(), queue.file.text)
+        elif queue.keyword == "matching":
+            rows = self.matching(queue)
+        self.add_jobs(queue, rows)
+
+    def matching(self, queue: Queue) -> list[Traced] | None:
+        """Return the items that the patterns stand for, each once; None when they cannot be told."""
+        found: dict[str, Traced] = {}
+        for item in queue.items:
+            names = None if item.unknown else self.match(item.text, queue.kind)
+            if names is None:
+                return None
+            found.update({name: Traced.of(name, item.at(), fixed=True) for name in names})
+        return list(found.values())
+
+    def add_jobs(self, queue: Queue, rows: list[Traced] | None) -> None:
+        table = dict(self.table)
+        count = queue.count
+        first = self.process
+        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(rows or ()))
+        if not queue.keyword:
+            self.description.jobs.append(Job(table, _numbered(queue, first), queue, count))
+            return
+        if queue.sliced:
+            rows = None
+        if not rows:
+            unknown: dict[str, Traced | None] = {name.lower(): None for name in queue.variables or ("Item",)}
+            self.description.jobs.append(Job(table, unknown, queue, None if rows is None else 0))
+            return
+        total = None if count is None else count * len(rows)
+        for index, row in enumerate(rows[:MAX_ROWS]):
+            live: dict[str, Traced | None] = dict(row_values(queue, row))
+            for name in ("row", "itemindex"):
+                live[name] = Traced.of(str(index), queue.line.at(), fixed=True)
+            live |= _numbered(queue, first + index * (1 if count is None else count))
+            self.description.jobs.append(Job(table, live, queue, total, row))
+
+    def finish(self) -> Description:
+        if self.open_queue:
+            self.remark(
+                "queue", self.open_queue.line.at(), "the item list is never closed by a line that begins with )"
+            )
+            self.close(self.open_queue)
+        if not self.description.queues:
+            # `condor_submit -queue` and htcondor.Submit take a description without the statement.
+            self.description.jobs.append(Job(dict(self.table), {}, None, 1))
+        return self.description
+
+
+def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
+    number = Traced.of(str(process), queue.line.at(), fixed=True)
+    return {"process": number, "procid": number}
+
+
+def blank(text: str) -> bool:
+    """Return whether a text has only C's blanks."""
+    return not text.strip(BLANKS)

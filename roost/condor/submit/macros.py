@@ -1,0 +1,214 @@
+"""Macro expansion in submit descriptions: $(X), $(X:default), $ENV(X), $F..(X), $CHOICE and their like.
+
+Expansion is lazy, as in condor_submit: a value is stored as written and expanded when it is asked for, with the
+definitions that then hold. `$$(X)` is for the machine that the job matches and stays. What depends on the
+moment of submission (random choices, the host, queue items from a file that is not there) is marked unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from roost.condor.submit import functions
+from roost.condor.submit.source_text import BLANKS, Traced
+from roost.errors import Location
+
+#: Bounds of one expansion. condor_submit has none and hangs on a circle; a description never comes near these.
+MAX_DEPTH = 24
+MAX_NESTING = 100
+MAX_LENGTH = 1 << 18
+MAX_REFERENCES = 5000
+
+_NAME = re.compile(r"[A-Za-z0-9_./]*")
+_FUNCTION = re.compile(r"\$([A-Za-z_]+)\(")
+_RANDOM = frozenset({"RANDOM_CHOICE", "RANDOM_INTEGER"})
+_FUNCTIONS = functions.NAMES | _RANDOM | {"ENV"}
+#: Names that condor_submit defines itself; those that differ from host to host are unknown here.
+CONSTANTS = {"dollar": "$", "islinux": "true", "iswindows": "false"}
+OF_THE_HOST = frozenset(
+    {"arch", "opsys", "opsysver", "opsysandver", "opsysmajorver", "opsysname", "opsyslongname"}
+    | {"spool", "submit_time", "year", "month", "day", "submit_file", "condor_version", "condor_config"}
+    | {"release_dir", "local_dir", "hostname", "full_hostname", "username"}
+)
+LIVE = {
+    "cluster": "1",
+    "clusterid": "1",
+    "process": "0",
+    "procid": "0",
+    "step": "0",
+    "row": "0",
+    "itemindex": "0",
+    "item": "",
+    "node": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name = value` as it stands in the description: the name as written and the value before expansion."""
+
+    name: str
+    value: Traced
+    where: Location
+
+
+@dataclass(slots=True)
+class Expander:
+    """Expands values against one table of definitions (lower-case names); collects what it met on the way."""
+
+    table: Mapping[str, Assignment]
+    live: Mapping[str, Traced | None]
+    environment: Mapping[str, str]
+    undefined: dict[str, Location] = field(default_factory=dict)
+    endless: dict[str, Location] = field(default_factory=dict)
+    aborted: dict[str, Location] = field(default_factory=dict)
+    literal: dict[str, Location] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    _references: int = 0
+    _stack: list[str] = field(default_factory=list)
+    _nesting: int = 0
+
+    def expand(self, value: Traced) -> Traced:
+        """Return `value` with every macro replaced; circles and explosions end up in `endless`, unknown."""
+        if "$" not in value.text:
+            return value
+        if len(value.text) > MAX_LENGTH:
+            return self._give_up(value, "")
+        closing = _closing(value.text)
+        parts: list[Traced] = []
+        done = grown = 0
+        position = value.text.find("$")
+        while position >= 0:
+            found = self._reference(value, position, closing)
+            if found is None:
+                position = value.text.find("$", position + self._literal(value.text, position))
+                continue
+            replacement, end = found
+            parts += [value.cut(done, position), replacement]
+            done = end
+            position = value.text.find("$", end)
+            grown += len(replacement.text)
+            if grown + len(value.text) > MAX_LENGTH or self._references > MAX_REFERENCES:
+                return self._give_up(value, "")
+        return Traced.join([*parts, value.cut(done)]) if parts else value
+
+    @staticmethod
+    def _literal(text: str, position: int) -> int:
+        # "$$(" is left for the matched machine; only what stands inside its parentheses is expanded now.
+        return 2 if text.startswith("$$", position) else 1
+
+    def _reference(self, value: Traced, position: int, closing: Mapping[int, int]) -> tuple[Traced, int] | None:
+        text = value.text
+        if text.startswith("$$", position):
+            return None
+        function = _FUNCTION.match(text, position)
+        name = function[1] if function else ""
+        if function and name not in _FUNCTIONS and not functions.is_path_function(name):
+            return None
+        opening = function.end() - 1 if function else position + 1
+        if not text.startswith("(", opening) or opening not in closing:
+            return None
+        end = closing[opening]
+        where = value.at(position)
+        body = self._inner(value.cut(opening + 1, end))
+        if function:
+            return self._function(name, body, where), end + 1
+        split = _NAME.match(body.text)
+        assert split is not None
+        if split.end() < len(body.text) and body.text[split.end()] != ":":
+            # No macro; what stands inside has been expanded already, and twice at each level would never end.
+            return Traced.join([value.cut(position, opening + 1), body, value.cut(end, end + 1)]), end + 1
+        default = body.cut(split.end() + 1) if split.end() < len(body.text) else None
+        return self._variable(split.group(), default, where), end + 1
+
+    def _inner(self, body: Traced) -> Traced:
+        if "$" not in body.text:
+            return body
+        if self._nesting >= MAX_NESTING:
+            return self._give_up(body, "")
+        self._nesting += 1
+        try:
+            return self.expand(body)
+        finally:
+            self._nesting -= 1
+
+    def _variable(  # noqa: PLR0911 - one return per place where a name can be defined
+        self, name: str, default: Traced | None, where: Location
+    ) -> Traced:
+        key = name.lower()
+        self.used.add(key)
+        self._references += 1
+        if key in self._stack or len(self._stack) >= MAX_DEPTH or self._references > MAX_REFERENCES:
+            return self._give_up(Traced.of("", where), name)
+        if key in self.live:
+            item = self.live[key]
+            return Traced.of("", where, fixed=True, unknown=True) if item is None else item
+        if key in self.table:
+            if not self.table[key].value.text and default is not None:
+                return default
+            self._stack.append(key)
+            try:
+                return self.expand(self.table[key].value)
+            finally:
+                self._stack.pop()
+        if key in CONSTANTS:
+            return Traced.of(CONSTANTS[key], where, fixed=True)
+        if key in OF_THE_HOST:
+            return Traced.of(f"{name}", where, fixed=True, unknown=True)
+        if default is not None:
+            return default
+        if key not in LIVE and name:
+            self.undefined.setdefault(name, where)
+        return Traced.of(LIVE.get(key, ""), where, fixed=True)
+
+    def _give_up(self, value: Traced, name: str) -> Traced:
+        self.endless.setdefault(name or value.text[:40], value.at())
+        return Traced.of("", value.at(), fixed=True, unknown=True)
+
+    def _function(self, name: str, body: Traced, where: Location) -> Traced:
+        words = [word.strip(BLANKS) for word in body.text.split(",")]
+        if name == "ENV":
+            variable, colon, default = body.text.partition(":")
+            found = self.environment.get(variable)
+            text: str | None = found if found is not None else default if colon else "UNDEFINED"
+            return Traced.of(text or "", where, fixed=True, unknown=body.unknown)
+        if name in _RANDOM:
+            return Traced.of("", where, fixed=True, unknown=True)
+        first = words[0]
+        subject = self._subject(first, where)
+        known = not (subject.unknown or body.unknown)
+        text = None
+        try:
+            text = functions.result(name, words, subject.text, lambda word: self._text_of(word, where))
+        except functions.AbortError:
+            if known and "$" not in body.text and first not in self.literal:
+                self.aborted.setdefault(f"${name}({body.text})", where)
+        return Traced.of(text or "", where, fixed=True, unknown=text is None or not known)
+
+    def _subject(self, word: str, where: Location) -> Traced:
+        """Return what a function's first argument stands for: a macro's value, else itself."""
+        key = word.lower()
+        if key in self.live or key in self.table or key in CONSTANTS or key in OF_THE_HOST or key in LIVE:
+            return self._variable(word, None, where)
+        if re.fullmatch(r"[A-Za-z_]\w*", word):
+            self.literal.setdefault(word, where)
+        return Traced.of(word, where, fixed=True)
+
+    def _text_of(self, word: str, where: Location) -> str | None:
+        if word.lower() in self.live or word.lower() in self.table or word.lower() in LIVE:
+            return self._variable(word, None, where).text
+        return None
+
+
+def _closing(text: str) -> dict[int, int]:
+    """Return for each opening parenthesis where its partner stands."""
+    pairs: dict[int, int] = {}
+    opened: list[int] = []
+    for index, char in enumerate(text):
+        if char == "(":
+            opened.append(index)
+        elif char == ")" and opened:
+            pairs[opened.pop()] = index
+    return pairs

@@ -1,0 +1,1 @@
+"""What is laid over a root tree or an existing image."""

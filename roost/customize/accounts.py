@@ -1,0 +1,76 @@
+"""Accounts, as text: passwd(5), group(5) and shadow(5) in, the same with one more account out.
+
+Pure, and the standard library only: `roost.customize.apply` uses it in a chroot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: Ids of people's accounts (login.defs(5), UID_MIN and UID_MAX).
+FIRST, LAST = 1000, 59999
+
+
+class AccountError(ValueError):
+    """There is such an account already, or no such group; `field` is the field of the account that says so."""
+
+    def __init__(self, what: str, field: str = "name") -> None:
+        super().__init__(what)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The three files with the new account, its number (of user and group) and its home."""
+
+    passwd: str
+    group: str
+    shadow: str
+    number: int
+    home: str
+
+
+def add(
+    passwd: str,
+    group: str,
+    shadow: str,
+    name: str,
+    *,
+    shell: str,
+    groups: Iterable[str] = (),
+    password: str | None = None,
+    days: int,
+) -> Added:
+    """Add an account with a group of its own, as useradd(8) would.
+
+    `password` is a crypt(5) hash; without one no password opens it. `days` since 1970 is when it was last changed.
+    """
+    accounts = [line.split(":") for line in passwd.split("\n")]
+    if any(account[0] == name for account in accounts):
+        raise AccountError(f"the tree has a user {name} already")
+    known = [line.split(":") for line in group.split("\n") if line]
+    if any(entry[0] == name for entry in known):
+        raise AccountError(f"the tree has a group {name} already, but no such user")
+    taken = [int(entry[2]) for entry in (*accounts, *known) if len(entry) > 2 and entry[2].isdigit()]
+    number = max([FIRST - 1, *(one for one in taken if FIRST <= one <= LAST)]) + 1
+    for wanted in groups:
+        found = next((entry for entry in known if entry[0] == wanted and len(entry) > 3), None)
+        if found is None:
+            raise AccountError(f"the tree has no group {wanted} for user {name}", "groups")
+        found[3] = ",".join([*filter(None, found[3].split(",")), name])
+    known.append([name, "x", str(number), ""])
+    home = f"/home/{name}"
+    return Added(
+        _ended(passwd) + f"{name}:x:{number}:{number}::{home}:{shell}\n",
+        "".join(":".join(entry) + "\n" for entry in known),
+        # `*` is no password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
+        _ended(shadow) + f"{name}:{password or '*'}:{days}:0:99999:7:::\n",
+        number,
+        home,
+    )
+
+
+def _ended(text: str) -> str:
+    """Return a text whose last line has its end: what is appended must not become part of it."""
+    return text if text.endswith("\n") or not text else f"{text}\n"

@@ -1,0 +1,143 @@
+"""From the cached tar to the finished tree of one image: `unpack`, then `furnish` lays the recipe's things over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from roost.customize import limits, overlay, passwords
+from roost.customize.overlay import Item
+from roost.errors import ImageError, ToolError
+from roost.host import bounded, files, jsontext, namespace, process
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Recipe
+
+#: Seconds for all but the `run` commands, each of which has a bound of its own.
+DEADLINE = 3600
+
+
+def unpack(tar: Path, tree: Path, log: Path) -> None:
+    """Unpack a canonical tar into a new folder, without device nodes: mknod(2) fails in a user namespace.
+
+    Without SELinux labels there, too: only root of the host may set attributes of that kind (xattr(7)).
+    """
+    tree.mkdir(mode=0o755)
+    labels = ["--xattrs-exclude=security.selinux"] if namespace.current().user else []
+    process.run(
+        namespace.current().argv(
+            [
+                "tar", "-x", "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", *labels, "--exclude=./dev/*",
+                "-C", tree, "-f", tar,
+            ]
+        ),
+        deadline=1200,
+        log=log,
+        what="cannot unpack the root tree",
+    )  # fmt: skip
+
+
+def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, epoch: int, log_dir: Path) -> None:
+    """Lay `items` and the recipe's users, services and commands over an unpacked tree, and seal it.
+
+    Raises `ImageError` when a `run` command fails or the tree lacks what the recipe asks for.
+    """
+    recipe = loaded.recipe
+    overlay.write(items, work / "overlay.tar", epoch)
+    report = work / "customise.json"
+    report.touch()
+    plan = {"tree": str(tree), "overlay": str(work / "overlay.tar"), "epoch": epoch, "report": str(report)}
+    plan |= _wishes(loaded)
+    # Without a network of its own, each command leaves the host's unless it asks for it.
+    inside = replace(namespace.current(), network=any(command.network for command in recipe.commands))
+    log = log_dir / "customise.log"
+    bounds = limits.of_run_commands()
+    plan["limits"] = asdict(bounds)
+    try:
+        process.run(
+            inside.argv(bounded.python("roost.customize.apply")),
+            deadline=DEADLINE + bounds.seconds * len(recipe.commands),
+            log=log,
+            env=bounded.SELF,
+            stdin=json.dumps(plan).encode(),
+            foreign=True,
+        )
+    except ToolError as error:
+        raise _explained(error, loaded, report, log) from error
+
+
+def _wishes(loaded: Loaded) -> dict[str, Any]:
+    """Return what `apply` is told of the recipe; it reaches it by standard input only, for it has the passwords."""
+    recipe = loaded.recipe
+    hashes = passwords.hashes(loaded)
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "shell": user.shell,
+                "groups": user.groups,
+                "password": hashes.get(user.name),
+                "keys": [
+                    line
+                    for name in user.ssh_keys
+                    for line in files.read_text(loaded.folder / name).splitlines()
+                    if line
+                ],
+            }
+            for user in recipe.users
+        ],
+        "enable": recipe.services.enable,
+        "disable": recipe.services.disable,
+        "locale": recipe.locale,
+        "run": [command.model_dump() for command in recipe.commands],
+        "name_servers": _name_servers(),
+        "proxies": {name: value for name, value in process.environment().items() if name.lower().endswith("_proxy")},
+        "needed": _needed(recipe),
+        "files": [entry.path for entry in recipe.files],
+        "seal": recipe.seal,
+    }
+
+
+def _name_servers() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
+
+
+def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
+    """Return what the tree must have, with a hint and the key of the recipe that needs it."""
+    needed: dict[str, list[str | int]] = {}
+    if recipe.timezone != "UTC":
+        hint = "add tzdata to os.debian.packages (tzdata-legacy for old names), or check timezone"
+        needed[f"/usr/share/zoneinfo/{recipe.timezone}"] = [hint, "timezone"]
+    if recipe.cloud_init is not None:
+        needed["/usr/bin/cloud-init"] = ["nothing would read the seed: add cloud-init to its packages", "cloud_init"]
+    return needed
+
+
+def _of_file(loaded: Loaded, path: str) -> list[str | int]:
+    """Return the key of the last of the recipe's files that lays something at a path; none for roost's own."""
+    numbers = [
+        number
+        for number, entry in enumerate(loaded.recipe.files)
+        if path == entry.path or (entry.source is not None and path.startswith(f"{entry.path.rstrip('/')}/"))
+    ]
+    return ["files", numbers[-1], "path"] if numbers else []
+
+
+def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
+    """Return what `apply` says, at its place in the recipe."""
+    try:
+        said = jsontext.read(report)
+        what, key = str(said["what"]), list(said["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        last = error.tail.splitlines()[-1] if error.tail else str(error.problem)
+        what, key = last, []
+    if key[:1] == ["files"] and isinstance(key[-1], str):
+        key = _of_file(loaded, key[-1])
+    where = loaded.where(key) if key else None
+    hint = None if where else "the recipe's files, users, services and run commands"
+    return ImageError(what, where=where, hint=hint, log=log, tail=error.tail)

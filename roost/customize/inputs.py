@@ -1,0 +1,98 @@
+"""What an image depends on: its recipe, the local files that the recipe names, its secrets.
+
+Everything that can change a byte of an image is in the key under which it is built, so that nothing stale is ever
+taken for fresh and nothing is built twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.customize import passwords
+from roost.recipe.model import Recipe
+from roost.store import keys
+
+
+def _local_names(recipe: Recipe) -> Iterator[str]:
+    for entry in recipe.files:
+        yield from (name for name in (entry.source, entry.template) if name is not None)
+    for user in recipe.users:
+        yield from user.ssh_keys
+    if recipe.os.debian is not None:
+        yield from (repository.key for repository in recipe.os.debian.repositories)
+    if recipe.cloud_init is not None:
+        named = (recipe.cloud_init.user_data, recipe.cloud_init.network_config)
+        yield from (name for name in named if isinstance(name, str))
+
+
+def _source_names(recipe: Recipe) -> Iterator[str]:
+    for source in (recipe.os.tree, recipe.os.tarball, recipe.os.image):
+        if source is not None and source.path is not None:
+            yield source.path
+
+
+def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return name → digest of content and mode for every local file that the recipe in `folder` puts in."""
+    found: dict[str, str] = {}
+    for name in sorted(set(_local_names(recipe))):
+        for path in keys.walk(folder / name):
+            found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = _state(path)
+    for name in _source_names(recipe):
+        path = folder / name
+        found[name] = f"tree {keys.fingerprint(path)}" if path.is_dir() else f"source {keys.large_digest(path)}"
+    return found
+
+
+def _state(path: Path) -> str:
+    """Return the mode of a file, link or folder, with what is in it."""
+    if path.is_symlink():
+        content = f"link {path.readlink()}"
+    elif path.is_file():
+        content = keys.file_digest(path)
+    else:
+        content = "folder"
+    return f"{path.lstat().st_mode & 0o7777:o} {content}"
+
+
+def boot_key(recipe: Recipe, folder: Path) -> str:
+    """Return the key of the test boot: what the recipe says of it, and the job's inputs, links in them followed.
+
+    It changes no byte of the image, so it is no part of the image's key.
+    """
+    found: dict[str, list[str]] = {}
+    for name in recipe.boot_test.inputs:
+        states = []
+        for path in keys.walk(Path(os.path.realpath(folder / name))):
+            states.append(f"{path} {_state(path)}")
+            if path.is_symlink() and path.is_file():
+                states.append(_state(path.resolve()))
+        found[name] = states
+    return keys.digest({"boot_test": recipe.boot_test.model_dump(mode="json", by_alias=True), "inputs": found})
+
+
+def recipe_key(recipe: Recipe, folder: Path) -> str:
+    """Return the key of a recipe with its local files: what a person may have changed since a build.
+
+    What is said of the test boot alone is in `boot_key`: with another one the image is booted again, not built again.
+    """
+    given: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),
+        "files": local_files(recipe, folder),
+    }
+    secret = passwords.digests(recipe, folder)
+    return keys.digest({**given, "passwords": secret} if secret else given)
+
+
+def image_key(recipe: Recipe, folder: Path, rootfs: Mapping[str, Any]) -> str:
+    """Return the key of a whole image; `rootfs` are the inputs of its root tree."""
+    return keys.digest(
+        {
+            "recipe": recipe_key(recipe, folder),
+            "rootfs": rootfs,
+            "code": keys.code(),
+            "tools": keys.tools(),
+        }
+    )

@@ -1,0 +1,112 @@
+"""Where a path of an image really is: links followed inside of the image, without asking anything that would leave it.
+
+libguestfs follows links inside of the image in calls that read; its tar does not. So names are resolved here, before
+they go into a tar, also through links that the same tar brings.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from roost.customize.overlay import Item
+from roost.errors import ImageError
+from roost.host.guestfs import Stat
+from roost.recipe.words import shown
+
+#: How many links one name may lead through (path_resolution(7)).
+LINKS = 40
+
+
+class Looking(Protocol):
+    """What is asked of an image; `roost.host.guestfs.Guest` is one."""
+
+    def lstat(self, path: str) -> Stat | None:
+        """Return what is at a path, links not followed, or None."""
+
+    def readlink(self, path: str) -> str:
+        """Return where a symbolic link points."""
+
+
+@dataclass(slots=True)
+class Inside:
+    """A view of an image and of what is about to be laid over it."""
+
+    image: Looking
+    #: What is known of paths that lead through no link: "folder", "file", a link's target after "link ", or "".
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def kind(self, real: str) -> str:
+        """Return what is at a resolved path: `folder`, `file`, `link TARGET`, or nothing."""
+        if real not in self._known:
+            seen = self.image.lstat(real)
+            if seen is None:
+                self._known[real] = ""
+            elif stat.S_ISLNK(seen.mode):
+                self._known[real] = f"link {self.image.readlink(real)}"
+            else:
+                self._known[real] = "folder" if stat.S_ISDIR(seen.mode) else "file"
+        return self._known[real]
+
+    def resolve(self, path: str, *, last: bool) -> str:
+        """Return where a path is, links on the way followed; the `last` name too if asked.
+
+        What is not there is where it would be made. Raises `ImageError` for links in a circle, and for a way through a
+        file.
+        """
+        left = [part for part in path.split("/") if part not in {"", "."}][::-1]
+        real: list[str] = []
+        links = 0
+        while left:
+            part = left.pop()
+            if part == "..":
+                real = real[:-1]
+                continue
+            here = "/" + "/".join([*real, part])
+            kind = self.kind(here)
+            if kind.startswith("link ") and (left or last):
+                links += 1
+                if links > LINKS:
+                    raise ImageError(f"{shown(path)} leads through too many links in the image")
+                target = kind.removeprefix("link ")
+                real = [] if target.startswith("/") else real
+                left += [name for name in target.split("/") if name not in {"", "."}][::-1]
+            elif kind == "file" and left:
+                raise ImageError(f"{shown(path)}: {shown(here)} is no folder in the image")
+            else:
+                real.append(part)
+        return "/" + "/".join(real)
+
+    def place(self, items: Iterable[Item]) -> list[Item]:
+        """Return items at the paths where they really go, with the folders that lack on the way."""
+        placed: list[Item] = []
+        for item in items:
+            folder, _, name = item.path.rstrip("/").rpartition("/")
+            is_folder = item.link is None and item.data is None and item.source is None
+            real = self.resolve(item.path, last=True) if is_folder else _joined(self.resolve(folder, last=True), name)
+            for parent in [str(one) for one in reversed(PurePosixPath(real).parents)][1:]:
+                kind = self.kind(parent)
+                if kind not in {"", "folder"}:
+                    raise ImageError(f"{shown(item.path)}: {shown(parent)} is no folder in the image")
+                if kind == "":
+                    self._known[parent] = "folder"
+                    placed.append(Item(parent, 0o755))
+            kind = self.kind(real)
+            if kind == "folder" and not is_folder:
+                raise ImageError(f"{item.path} is a folder in the image: a file cannot replace it")
+            if kind == "file" and is_folder:
+                raise ImageError(f"{item.path} is a file in the image: a folder cannot replace it")
+            self._known[real] = "folder" if is_folder else "file" if item.link is None else f"link {item.link}"
+            placed.append(replace(item, path=real))
+        return placed
+
+    def forget(self) -> None:
+        """Look anew: something changed the image."""
+        self._known.clear()
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"

@@ -1,0 +1,1 @@
+"""Images that exist: inspected, overlaid, edited, grown, extracted from."""

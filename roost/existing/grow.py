@@ -1,0 +1,66 @@
+"""A larger disk for an existing image: the root's partition and file system grow into the new room, where they can."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from roost.existing.inspection import Part
+from roost.host.guestfs import Guest, RefusedError
+from roost.recipe.words import shown
+
+SECTOR = 512
+#: Partitions end where a MiB does, as they begin; GPT keeps a copy of itself in the last 33 sectors.
+ALIGNMENT = 2048
+GPT_TAIL = 34
+MBR_LIMIT = (1 << 32) - 1
+_DISK = "/dev/sda"
+
+
+def grow(guest: Guest, root: Part) -> Iterator[str]:
+    """Enlarge the root's partition and file system, neither of them mounted; yield what is to be known about it."""
+    found = re.fullmatch(r"/dev/sda(\d*)", root.device)
+    if found is None:
+        yield f"the disk is larger now, its root {shown(root.device)} is not: enlarge the volume in a `run` command"
+        return
+    if found[1]:
+        problem = _partition(guest, int(found[1]))
+        if problem is not None:
+            yield problem
+            return
+    if root.type in {"ext2", "ext3", "ext4"}:
+        guest.call("e2fsck", root.device, correct=True)
+        guest.call("resize2fs", root.device)
+    elif root.type in {"xfs", "btrfs"}:
+        guest.mount(root.device, "/", root.subvolume or "")
+        if root.type == "xfs":
+            guest.call("xfs_growfs", "/")
+        else:
+            guest.call("btrfs_filesystem_resize", "/")
+        guest.unmount_all()
+    else:
+        yield f"the disk is larger now, its root is not: {shown(root.type)} does not grow"
+
+
+def _partition(guest: Guest, number: int) -> str | None:
+    """Enlarge a partition to the end of the disk; return why not."""
+    table = str(guest.call("part_get_parttype", _DISK))
+    if table not in {"gpt", "msdos"}:
+        return f"the disk is larger now, its root is not: a table of kind {shown(table)} is left alone"
+    sectors = guest.device_size(_DISK) // SECTOR
+    if table == "gpt":
+        guest.call("part_expand_gpt", _DISK)
+    parts = guest.call("part_list", _DISK)
+    mine = next(part for part in parts if int(part["part_num"]) == number)
+    if any(int(part["part_start"]) > int(mine["part_start"]) for part in parts) or (table == "msdos" and number > 4):
+        return "the disk is larger now, its root is not: other partitions follow it"
+    limit = sectors - GPT_TAIL if table == "gpt" else min(sectors, MBR_LIMIT)
+    end = limit // ALIGNMENT * ALIGNMENT - 1
+    if end * SECTOR <= int(mine["part_end"]):
+        return None
+    try:
+        guest.call("part_resize", _DISK, number, end)
+    except RefusedError as refused:
+        return f"the disk is larger now, its root is not: {refused.problem.what}"
+    guest.reread_partitions(_DISK)
+    return None

@@ -1,0 +1,180 @@
+"""Source `image`: a disk that exists, from a file, a URL, or another recipe's build; edited on a layer, or taken apart.
+
+The original is only ever opened for reading. The files of another recipe's build are held by links of their own, so
+that a build of it that goes on meanwhile takes nothing away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from roost.errors import ImageError
+from roost.existing import image_file, inspection
+from roost.existing.image_file import Original
+from roost.host import guestfs
+from roost.host.guestfs import Guest
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
+from roost.sources import bounds
+from roost.store import keys, manifest
+from roost.store.cache import Cache, key
+from roost.store.manifest import Manifest
+
+#: The time of what is written into an image whose own time is not known: any, but always the same.
+EPOCH = 1735689600
+#: The clock of reading: nothing is written.
+DEADLINE = 1800.0
+BASES = "bases"
+TREES = "trees"
+TAR = "image.tar"
+#: What the guest's kernel fills, and what is not of the tree.
+_LEFT_OUT = ("./proc/*", "./sys/*", "./dev/*", "./run/*", "./lost+found")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An original that was looked at: its sha256, and of which recipe's build it is, if it is of one."""
+
+    original: Original
+    sha256: str
+    parent: Manifest | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The time of what is written into it: $SOURCE_DATE_EPOCH, else that of the other recipe's build, else one."""
+        given = os.environ.get("SOURCE_DATE_EPOCH", "")
+        told = self.parent.inputs.get("epoch") if self.parent is not None else None
+        return int(given) if given.isdigit() else told if isinstance(told, int) else EPOCH
+
+    @property
+    def key(self) -> str:
+        """The key of the original."""
+        return key("image", self.inputs())
+
+    def inputs(self) -> dict[str, Any]:
+        """Return all that the image depends on, as JSON: the parts of its key."""
+        parent = {"recipe": self.parent.name, "recipe_key": self.parent.key} if self.parent is not None else {}
+        return {
+            "source": "image",
+            "sha256": self.sha256,
+            "format": self.original.format,
+            "virtual": self.original.size,
+            "epoch": self.epoch,
+            **parent,
+        }
+
+
+def of_file(path: Path, declared: Literal["raw", "qcow2"] | None) -> Image:
+    """Return the image in a file, looked at; raise `ImageError` for one that roost does not take."""
+    return Image(image_file.look(path, declared), keys.large_digest(path))
+
+
+def of_build(folder: Path, disk: str, record: Manifest) -> Image:
+    """Return the root disk of another recipe's build."""
+    names = {file.name: file for file in record.files}
+    file = names.get(f"{disk}.qcow2") or names.get(f"{disk}.raw")
+    if file is None:
+        raise ImageError(f"the build of {record.name} has no disk {disk}", hint=f"inv build --force {record.name}")
+    kind: Literal["raw", "qcow2"] = "qcow2" if file.name.endswith(".qcow2") else "raw"
+    return Image(image_file.look(folder / file.name, kind), file.sha256, record)
+
+
+@contextmanager
+def held(image: Image, folder: Path) -> Iterator[Original]:
+    """Yield the original, where nothing takes it away while the block runs. `folder` gets links, gone afterwards."""
+    if image.parent is None:
+        yield image.original
+        return
+    place = folder / ".original"
+    place.mkdir()
+    try:
+        original = image.original
+        linked = _linked(original.path, place)
+        base = _linked(original.base, place) if original.base is not None else None
+        if manifest.changed_files(place, [file for file in image.parent.files if file.name == linked.name]):
+            raise ImageError(f"{linked.name} of {image.parent.name} changed meanwhile", hint="build again")
+        yield replace(original, path=linked, base=base)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _linked(path: Path, folder: Path) -> Path:
+    target = folder / path.name
+    try:
+        os.link(path, target)
+    except OSError:
+        # Another file system, or one without links.
+        shutil.copy2(path, target)
+    return target
+
+
+def base(original: Original, sha256: str, cache: Cache, folder: Path, compress: str, log: Path) -> Path:
+    """Put the base of overlays into `folder`, named after its own sha256: the original as qcow2, made once.
+
+    Of one original it is the same file for whatever recipe, so that what is published or transferred is shared.
+    """
+
+    def make(place: Path) -> None:
+        layer = place / "layer.qcow2"
+        image_file.layer(original, layer, size=None, log=log)
+        image_file.flatten(layer, place / "base", "qcow2", compress=compress, log=log)
+        layer.unlink()
+        made = place / "base"
+        made.rename(place / f"base-{manifest.sha256(made)[:12]}.qcow2")
+
+    asked = {"original": sha256, "format": original.format, "compress": compress, "tool": keys.tools(["qemu-img"])}
+    (kept,) = cache.put(BASES, key(BASES, asked), make).iterdir()
+    target = folder / kept.name
+    shutil.copyfile(kept, target)
+    target.chmod(0o644)
+    return target
+
+
+def take_tree(image: Image, cache: Cache, accelerator: Literal["kvm", "tcg"], log_dir: Path) -> Path:
+    """Return a tar of the root tree in an image, its other file systems where it mounts them; made once.
+
+    Owners are numbers; xattrs and device nodes are there. Nothing in the image runs.
+    """
+
+    def make(place: Path) -> None:
+        log = log_dir / "take-tree.log"
+        image_file.check(image.original, log_dir / "qemu-img.log")
+        layer = place / "layer.qcow2"
+        image_file.layer(image.original, layer, size=None, log=log_dir / "qemu-img.log")
+        try:
+            _take(image, layer, place / TAR, accelerator, log, stock=False)
+        except inspection.NeedsLvmError:
+            _take(image, layer, place / TAR, accelerator, log, stock=True)
+        finally:
+            layer.unlink()
+
+    code = keys.file_digest(Path(str(inspection.__file__)))
+    asked = {"original": image.sha256, "format": image.original.format, "code": code}
+    return cache.put(TREES, key("image tree", asked), make) / TAR
+
+
+def _take(image: Image, layer: Path, tar: Path, accelerator: Literal["kvm", "tcg"], log: Path, *, stock: bool) -> None:
+    # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
+    with guestfs.open_writable(
+        [(layer, "qcow2")], accelerator=accelerator, log=log, deadline=DEADLINE, clock=EPOCH, stock=stock
+    ) as guest:
+        system = inspection.find(guest)
+        inspection.mount(guest, system)
+        measure(guest, image.original.path)
+        guest.take("/", tar, _LEFT_OUT)
+
+
+def measure(guest: Guest, path: Path) -> None:
+    """Raise `ImageError` when the mounted system of an image is more than `bounds` allows: tar writes holes out."""
+    counted = bounds.Bounds(path.name, path.stat().st_blocks * 512)
+    size = guest.apparent_size()
+    if size is not None and size > counted.limit:
+        largest = guest.larger_than(counted.limit)
+        named = f", {shown(largest, 200)} most of it" if largest is not None else ""
+        raise counted.too_large(f"its files have {format_size(size)}{named}")

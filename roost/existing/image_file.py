@@ -1,0 +1,220 @@
+"""Images that exist already: looked at before any tool is, opened for reading only, laid under a layer of our own.
+
+A qcow2 image of a stranger can name files of this host: as its backing file, as its data file. So its header is read
+here first, qemu-img is told the format (a raw disk that is probed can turn itself into a qcow2), and it runs with
+limits on time and memory.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.disk import foreign, qcow2_header, qemu_img
+from roost.disk.qcow2_header import NotQcow2Error
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import files, process, temporary
+from roost.recipe.model import DiskFormat
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
+from roost.store import manifest
+
+#: Limits of qemu-img on an image of a stranger: bytes of memory, and seconds to check it.
+LIMITS = ("prlimit", f"--as={4 << 30}", "--core=0", "--")
+DEADLINE = 900.0
+#: The name of a base that roost made: the beginning of its sha256.
+BASE = re.compile(r"base-([0-9a-f]{12})\.qcow2")
+SECTOR = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An existing image that was looked at: `size` is what a guest sees, `base` what roost laid it on, if it did."""
+
+    path: Path
+    format: DiskFormat
+    size: int
+    base: Path | None = None
+
+
+def format_of(image: Path, declared: DiskFormat | None = None) -> DiskFormat:
+    """Return the format of an image: as declared, else qcow2 if it begins as one, else raw."""
+    return declared or ("qcow2" if qcow2_header.is_qcow2(_head(image)) else "raw")
+
+
+def look(image: Path, declared: DiskFormat | None = None) -> Original:
+    """Return what an image is, from its first bytes alone; raise `ImageError` for one that roost does not take.
+
+    Nothing but these bytes is read: neither a tool nor another file is involved.
+    """
+    head = _head(image)
+    kind = declared or ("qcow2" if qcow2_header.is_qcow2(head) else "raw")
+    if kind == "raw" or not qcow2_header.is_qcow2(head):
+        refused = foreign.refused(image, head, _tail(image))
+        if refused is not None:
+            raise refused
+    if kind == "raw":
+        size = image.stat().st_size
+        if size < SECTOR:
+            raise ImageError(f"{image.name} is no disk: it has {size} bytes", hint="is it complete?")
+        return Original(image, "raw", -(-size // SECTOR) * SECTOR)
+    try:
+        header = qcow2_header.read(head)
+    except NotQcow2Error as error:
+        old = foreign.refused(image, head, b"")
+        if old is not None:
+            raise old from error
+        hint = "is it complete? For a raw disk write `format: raw`"
+        raise ImageError(f"{image.name} cannot be read as qcow2: {error}", hint=hint) from error
+    if header.external_data:
+        raise ImageError(f"{image.name} keeps its data in another file: it is not taken", hint=_FLATTEN)
+    if header.encrypted:
+        raise ImageError(f"{image.name} is encrypted: roost has no key to it", hint="decrypt it with qemu-img convert")
+    if header.corrupt:
+        raise ImageError(f"{image.name} is marked as corrupt", hint="`qemu-img check -r all` on a copy, or another one")
+    base = _own_base(image, header.backing, header.backing_format) if header.backing is not None else None
+    return Original(image, "qcow2", header.size, base)
+
+
+_FLATTEN = "who made it can make it one file: qemu-img convert -O qcow2 OLD NEW"
+
+
+def _head(image: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(image.stat().st_mode):
+            raise ImageError(f"{image} is no regular file")
+        with files.open_regular(image) as file:
+            return file.read(qcow2_header.HEAD)
+    except OSError as error:
+        raise ImageError(f"{image} cannot be read: {error.strerror}") from error
+
+
+def _tail(image: Path) -> bytes:
+    """Return the last sector of a file."""
+    with image.open("rb") as file:
+        file.seek(max(0, image.stat().st_size - SECTOR))
+        return file.read(SECTOR)
+
+
+def snapshots(original: Original) -> int:
+    """Return how many snapshots a qcow2 image holds beside its present state."""
+    return 0 if original.format == "raw" else qcow2_header.read(_head(original.path)).snapshots
+
+
+def starts_on_uefi_only(original: Original, log: Path) -> bool:
+    """Return whether a disk starts on UEFI and not on a BIOS, from its first sectors as a guest sees them."""
+    if original.format == "raw":
+        return foreign.uefi_only(_head(original.path))
+    if process.which("qemu-img") is None:
+        # A recipe can be checked where nothing can be built.
+        return False
+    with temporary.directory("head") as folder:
+        target = Path(folder, "head")
+        argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
+        argv += [f"if={original.path.absolute()}", f"of={target}"]
+        done = process.run([*LIMITS, *argv], deadline=60, check=False, log=log)
+        # What qemu-img cannot read, `check` tells.
+        return done.returncode == 0 and foreign.uefi_only(target.read_bytes())
+
+
+def _own_base(image: Path, backing: str, kind: str | None) -> Path:
+    """Return the base that roost laid an image on; raise `ImageError` for any other backing file.
+
+    Ours lies beside the image, is a plain file, is named after its own sha256 and stands on nothing itself.
+    """
+    refused = ImageError(f"{image.name} stands on another file, {shown(backing)}: it is not taken", hint=_FLATTEN)
+    named = BASE.fullmatch(backing)
+    if named is None or kind not in {None, "qcow2"}:
+        raise refused
+    base = image.parent / backing
+    if base.is_symlink() or not base.is_file():
+        raise ImageError(f"{image.name} stands on {backing}, which is not beside it", hint="copy both, or flatten it")
+    try:
+        header = qcow2_header.read(_head(base))
+    except NotQcow2Error as error:
+        raise refused from error
+    if header.backing is not None or header.external_data or header.encrypted:
+        raise refused
+    if not manifest.sha256(base).startswith(named[1]):
+        raise ImageError(f"{backing} is not what its name says", hint="build the image again")
+    return base
+
+
+def check(original: Original, log: Path) -> None:
+    """Let qemu-img go through all of an image's tables; raise `ImageError` unless each cluster is in its place."""
+    if original.format == "raw":
+        return
+    for image in filter(None, (original.base, original.path)):
+        try:
+            done = process.run(
+                [*LIMITS, "qemu-img", "check", "--force-share", "-f", "qcow2", str(image.absolute())],
+                deadline=DEADLINE,
+                check=False,
+                log=log,
+                capture=True,
+            )
+        except ToolError as error:
+            raise ImageError(f"{image.name}: {error.problem.what}", hint="its tables make no sense", log=log) from error
+        if done.returncode != 0:
+            kind = "has clusters that belong to nothing" if done.returncode == 3 else "is not consistent"
+            raise ImageError(
+                f"{image.name} {kind}",
+                hint="is it complete? `qemu-img check -r all` may mend a copy",
+                log=log,
+                tail=process.tail(done.stdout, 4),
+            )
+
+
+def layer(original: Original, path: Path, *, size: int | None, log: Path) -> None:
+    """Make a qcow2 layer at `path` over an image, which stays as it is; `size` enlarges the disk. Bytes."""
+    if size is not None and size < original.size:
+        raise ImageError(
+            f"the image's disk has {format_size(original.size)}: it cannot be made smaller ({format_size(size)})",
+            hint="leave `size` out, or give the disk partitions to have it laid out anew",
+        )
+    _run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(original.path.absolute()), "-F", original.format,
+         str(path.absolute()), *([str(-(-size // SECTOR) * SECTOR)] if size is not None else [])],
+        path,
+        log,
+        f"cannot lay a layer over {original.path.name}",
+    )  # fmt: skip
+
+
+def flatten(image: Path, target: Path, format: DiskFormat, *, compress: str = "none", log: Path) -> None:
+    """Write a layer with all below it as one image of `format`; it appears whole or not at all."""
+    options = ["compat=1.1"] if format == "qcow2" else []
+    if format == "qcow2" and compress != "none":
+        options.append(f"compression_type={compress}")
+    argv = ["qemu-img", "convert", "-f", "qcow2", "-O", format, "-t", "unsafe"]
+    argv += ["-o", ",".join(options)] if options else []
+    argv += ["-c"] if format == "qcow2" and compress != "none" else []
+    _whole(argv, image, target, log)
+
+
+def overlay(image: Path, base: Path, target: Path, *, log: Path) -> None:
+    """Write what a layer holds beyond `base`, a qcow2 beside `target`, which names it by its bare name."""
+    argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-o", "compat=1.1", "-t", "unsafe"]
+    _whole([*argv, "-B", base.name, "-F", "qcow2"], image, target, log)
+
+
+def _whole(argv: list[str], image: Path, target: Path, log: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        # In the target's folder: there a base is found by its bare name.
+        _run([*argv, str(image.absolute()), str(partial.absolute())], target, log, f"cannot write {target.name}")
+        partial.chmod(0o644)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _run(argv: list[str], target: Path, log: Path, what: str) -> None:
+    try:
+        process.run([*LIMITS, *argv], deadline=qemu_img.DEADLINE, log=log, cwd=target.parent, what=what)
+    except ToolError as error:
+        if "No space left on device" in error.tail:
+            raise HostError(f"no space left for {target.name} in {target.parent}", hint="free some space") from error
+        raise

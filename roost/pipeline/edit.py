@@ -1,0 +1,213 @@
+"""Building an image from one that exists: a layer over it, edited; the recipe's other disks; one image, or a pair.
+
+The layout, the file systems and the boot loader of the root disk are the original's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from roost.condor import placement
+from roost.customize import assemble, cloud_init, overlay
+from roost.customize.overlay import Item
+from roost.disk import qemu_img, write
+from roost.disk.tree import TreeInfo
+from roost.disk.write import WrittenDisk
+from roost.errors import ImageError
+from roost.events import Stages
+from roost.existing import grow, image, image_file, inspection, kernels
+from roost.existing.edit import Edited, Editor
+from roost.existing.image import Image
+from roost.existing.image_file import Original
+from roost.host import guestfs, namespace
+from roost.recipe.loader import Loaded
+from roost.recipe.model import DiskFormat, Recipe
+from roost.recipe.words import shown
+from roost.store import cache, manifest
+from roost.store.manifest import BuiltFile
+
+#: Seconds for all of the editing, commands included.
+DEADLINE = 2 * 3600.0
+Accelerator = Callable[[], Literal["kvm", "tcg"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The edited root disk, before it becomes files: `path` is a qcow2 over the original, or over `base`."""
+
+    path: Path
+    size: int
+    base: Path | None
+    edited: Edited
+    #: Whether it took libguestfs' whole appliance to open it.
+    stock: bool = False
+
+
+def root_disk(
+    loaded: Loaded,
+    source: Image,
+    original: Original,
+    target: Path,
+    stages: Stages,
+    log_dir: Path,
+    accelerator: Accelerator,
+) -> Layer:
+    """Lay a layer over the original in `target` and edit it."""
+    disk = loaded.recipe.root_disk
+    log = log_dir / "qemu-img.log"
+    with stages.stage("original", original.path.name):
+        image_file.check(original, log)
+        base = None
+        under = original
+        if disk.overlay:
+            base = image.base(original, source.sha256, cache.default(), target, disk.compress, log)
+            under = Original(base, "qcow2", original.size)
+        path = target / f".{disk.name}.layer"
+        image_file.layer(under, path, size=disk.size, log=log)
+    with stages.stage("edit", "libguestfs"):
+        stock = False
+        try:
+            edited = _edit(loaded, path, target, source.epoch, log_dir, accelerator(), stock=False)
+        except inspection.NeedsLvmError:
+            stock = True
+            edited = _edit(loaded, path, target, source.epoch, log_dir, accelerator(), stock=True)
+    for note in edited.notes:
+        stages.note(note)
+    return Layer(path, max(original.size, disk.size or 0), base, edited, stock)
+
+
+def _edit(
+    loaded: Loaded,
+    layer: Path,
+    target: Path,
+    epoch: int,
+    log_dir: Path,
+    accelerator: Literal["kvm", "tcg"],
+    *,
+    stock: bool,
+) -> Edited:
+    recipe = loaded.recipe
+    network = any(command.network for command in recipe.commands)
+    with (
+        cache.work_folder() as work,
+        guestfs.open_writable(
+            [(layer, "qcow2")],
+            accelerator=accelerator,
+            log=log_dir / "edit.log",
+            deadline=DEADLINE,
+            # Certificates are of the present.
+            clock=None if network else epoch,
+            stock=stock,
+            network=network,
+        ) as guest,
+    ):
+        system = inspection.find(guest)
+        notes = list(grow.grow(guest, system.root)) if recipe.root_disk.size is not None else []
+        inspection.mount(guest, system)
+        editor = Editor(loaded, guest, system, epoch, work, log_dir / "customise.log", notes=notes)
+        edited = editor.edit()
+        if edited.kernel is not None:
+            known, told = kernels.judge(loaded, guest, edited.kernel, work)
+            edited = replace(edited, facts=known, notes=(*edited.notes, *told))
+        _pygrub(recipe, system)
+        if recipe.kernel.placement != "included":
+            if edited.kernel is None:
+                raise ImageError("the image has no kernel in /boot", hint="write `kernel: {placement: included}`")
+            for name, path in (("vmlinuz", edited.kernel.kernel), ("initrd.img", edited.kernel.initrd)):
+                if path is not None:
+                    guest.call("download", path, str(target / name))
+                    (target / name).chmod(0o644)
+        return edited
+
+
+def _pygrub(recipe: Recipe, system: inspection.System) -> None:
+    """Raise unless xen, where it starts the kernel in the image, can read the file system that it is on."""
+    if "xen" not in recipe.hypervisors or placement.kernel_of(recipe, "xen") is not None:
+        return
+    mounts = {part.mount: part.type for part in system.parts}
+    boot = mounts.get("/boot", system.root.type)
+    if boot not in placement.PYGRUB_READS:
+        raise ImageError(
+            f"pygrub reads no {boot}, so xen would find no kernel in the image",
+            hint="write `kernel: {placement: external}`",
+        )
+
+
+def other_disks(
+    loaded: Loaded, kernel: str, target: Path, epoch: int, log_dir: Path, accelerator: Accelerator
+) -> tuple[WrittenDisk, ...]:
+    """Write the recipe's other disks: what the recipe's files put below a mount point of theirs is on them."""
+    recipe = loaded.recipe
+    with cache.work_folder() as work:
+        return write.write_disks(
+            recipe,
+            _tree(loaded, kernel, work, epoch, log_dir),
+            target,
+            namespace=namespace.current(),
+            epoch=epoch,
+            log_dir=log_dir,
+            accelerator=accelerator,
+        )
+
+
+def _tree(loaded: Loaded, kernel: str, work: Path, epoch: int, log_dir: Path) -> TreeInfo | None:
+    mounts = overlay.mounted_elsewhere(loaded.recipe)
+    seed = cloud_init.write(loaded, work / "seed", epoch)
+    if not mounts and seed is None:
+        return None
+    items = [item for item in overlay.file_items(loaded, kernel) if overlay.below(item.path, mounts)]
+    folders = [Item(mount, 0o755) for mount in sorted(mounts)]
+    overlay.write([*folders, *items], work / "disks.tar", epoch)
+    assemble.unpack(work / "disks.tar", work / "tree", log_dir / "unpack.log")
+    return TreeInfo(work / "tree", seed=seed)
+
+
+def root_files(
+    recipe: Recipe, layer: Layer, formats: frozenset[DiskFormat], target: Path, log_dir: Path
+) -> list[BuiltFile]:
+    """Write the root disk in the formats that its hypervisors need, or as overlay and base; return the records."""
+    disk = recipe.root_disk
+    log = log_dir / "qemu-img.log"
+    files = []
+    for format in sorted(formats):
+        path = target / f"{disk.name}.{format}"
+        if layer.base is not None:
+            image_file.overlay(layer.path, layer.base, path, log=log)
+        else:
+            image_file.flatten(layer.path, path, format, compress=disk.compress, log=log)
+        if not qemu_img.same_content(layer.path, "qcow2", path, format):
+            raise ImageError(f"{path.name} does not hold what was edited", log=log)
+        backing = layer.base.name if layer.base is not None else None
+        files.append(manifest.describe(path, format, layer.size, manifest.sha256(path), backing))
+    if layer.base is not None:
+        size = qemu_img.info(layer.base, "qcow2").virtual
+        files.append(manifest.describe(layer.base, "qcow2", size, manifest.sha256(layer.base)))
+    return files
+
+
+def kernel_files(layer: Layer, target: Path) -> list[BuiltFile]:
+    """Return the records of the kernel and initrd that were taken out of the image."""
+    files = []
+    for name, kind in (("vmlinuz", "kernel"), ("initrd.img", "initrd")):
+        path = target / name
+        if path.exists():
+            record = manifest.describe(path, kind, path.stat().st_size, manifest.sha256(path))
+            words = root_parameters(layer.edited)
+            files.append(replace(record, root=words) if words is not None and kind == "kernel" else record)
+    return files
+
+
+def root_parameters(edited: Edited) -> str | None:
+    """Return the kernel parameters that name the root of an edited image: root=, and for a subvolume rootflags=."""
+    subvolume = edited.system.root.subvolume
+    if edited.root_uuid is None:
+        return None
+    if subvolume is None:
+        return f"root=UUID={edited.root_uuid}"
+    if not re.fullmatch(r"subvol(id)?=[\w@./+-]+", subvolume):
+        raise ImageError(f"the root is in a subvolume that kernel parameters cannot name: {shown(subvolume)}")
+    return f"root=UUID={edited.root_uuid} rootflags={subvolume}"

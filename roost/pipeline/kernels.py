@@ -1,0 +1,163 @@
+"""The story of `inv kernels`: the catalogue with what is known of each kernel, and kernels taken out of images."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from roost.boot import accelerator
+from roost.errors import ImageError, Problem, RoostError, UsageError
+from roost.events import Events, Stages
+from roost.existing import extract as extraction
+from roost.existing import image_file
+from roost.existing.extract import Extracted
+from roost.host import paths, process, temporary
+from roost.kernel import bzimage, catalogue, facts, files, known
+from roost.kernel.catalogue import KernelSpec
+from roost.kernel.drivers import Modules
+from roost.kernel.facts import Facts
+from roost.kernel.known import Known
+from roost.recipe.debian import Debian
+from roost.sources import archive, debian
+from roost.sources.debian import Bootstrap
+from roost.store import cache, lease, manifest, staging
+from roost.store.cache import Cache
+
+#: The suites that a package is shown for when its description names none.
+SUITES = ("bookworm", "trixie")
+
+
+def listing(names: Sequence[str], events: Events, *, fetch: bool = False) -> dict[str, Any]:
+    """Return the kernels of the catalogue (all, or those named) by suite, seen or as claimed.
+
+    Nothing is asked of a network, unless with `fetch`: then each is downloaded and looked at.
+    """
+    project, store = paths.project_root(), cache.default()
+    problems: list[Problem] = []
+    if names:
+        chosen = [catalogue.load(name, project) for name in dict.fromkeys(names)]
+    else:
+        chosen, problems = catalogue.load_all(project)
+    if fetch:
+        for spec in chosen:
+            _fetch(spec, store, events)
+    built = [found for folder in sorted((project / "build").glob("*")) if (found := _manifest(folder)) is not None]
+    rows = [
+        {"name": spec.name, "description": spec.description, "suites": _suites(spec, store, built)} for spec in chosen
+    ]
+    return {"kernels": rows, "problems": [str(problem) for problem in problems]}
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    record = manifest.read(folder)
+    return {"name": record.name, "inputs": dict(record.inputs), "facts": dict(record.facts)} if record else None
+
+
+def _suites(spec: KernelSpec, store: Cache, built: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    if spec.files is not None:
+        found = _of_files(spec, store) or known.recall(store, spec, None)
+        return [known.seen(found) if found else known.claimed(spec, None)]
+    of_images = [found for record in built if (found := known.of_manifest(record, spec)) is not None]
+    rows = []
+    for suite in sorted(
+        {*known.suites(store, spec), *(spec.compression or SUITES), *(one.suite for one in of_images)} - {None}
+    ):
+        noted = known.recall(store, spec, suite)
+        best = known.newest([*([noted] if noted else []), *(one for one in of_images if one.suite == suite)])
+        rows.append(known.seen(best) if best else known.claimed(spec, suite))
+    return rows
+
+
+def _of_files(spec: KernelSpec, store: Cache) -> Known | None:
+    """Return what the files of a kernel say, if they are on this machine."""
+    for part in spec.parts.values():
+        if part.url is not None and store.get("downloads", part.sha256 or "") is None:
+            return None
+    with contextlib.suppress(RoostError, OSError):
+        return Known(
+            None, files.look(files.fetch(spec, store, Stages().events)), f"the files of kernels/{spec.name}.yaml"
+        )
+    return None
+
+
+def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
+    """Download a kernel and note what it is: its files, or its package of each suite that is claimed."""
+    if spec.files is not None:
+        files.fetch(spec, store, events)
+        return
+    stages = Stages(events)
+    for suite in spec.compression or SUITES:
+        with stages.stage("kernel", f"{spec.name} of {suite}"), temporary.directory("kernels") as name:
+            log = Path(name) / "fetch.log"
+            source = Debian(suite=suite, variant="unpacked")
+            index = archive.index(source, store, log, events)
+            wanted = Bootstrap(source, spec, "busybox", (), index, archive.epoch(index))
+            for package in debian.download(wanted, store, log):
+                found = of_package(package)
+                if found is not None:
+                    known.remember(store, spec, suite, found, f"the package {package.name}")
+                    break
+            else:
+                raise ImageError(f"no package of {', '.join(wanted.packages)} in {suite} holds a kernel")
+
+
+def of_package(package: Path) -> Facts | None:
+    """Return the facts of the kernel in a Debian package, or None when it has none."""
+    names: list[str] = []
+    texts: dict[str, str] = {}
+    with temporary.directory("kernels") as folder:
+        kernel = Path(folder) / "vmlinuz"
+        for member, read in _members(package):
+            name = member.name.removeprefix("./")
+            if member.isfile() and name.startswith("boot/vmlinuz-"):
+                kernel.write_bytes(read(bzimage.MAX_PACKED))
+            elif member.isfile() and (name.startswith("boot/config-") or name.endswith("/modules.builtin")):
+                texts[name.rpartition("/")[2].partition("-")[0]] = read(facts.LIMIT).decode("utf-8", "replace")
+            elif ".ko" in name:
+                names.append(name)
+        image = bzimage.read(kernel) if kernel.is_file() else None
+        if image is None:
+            return None
+        pv = facts.xen_pv(texts.get("config"), lambda: bzimage.starts_under_xen(kernel))
+        modules = Modules.listed(texts.get("modules.builtin", ""), names)
+        return facts.of(image, kernel.stat().st_size, modules, pv)
+
+
+def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], bytes]]]:
+    """Yield what a package installs, each with a function that reads its first bytes."""
+    with process.spawn(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as tool:
+        assert tool.stdout is not None
+        with tarfile.open(fileobj=tool.stdout, mode="r|") as content:
+            for member in content:
+
+                def read(limit: int, member: tarfile.TarInfo = member) -> bytes:
+                    file = content.extractfile(member)
+                    return file.read(limit) if file is not None else b""
+
+                yield member, read
+
+
+def extract(image: Path, folder: Path, version: str | None, events: Events) -> Extracted:
+    """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new folder."""
+    if not image.is_file():
+        raise UsageError(f"there is no image {image}")
+    # A qcow2 that names other files of this host, and what is no disk, is refused before a tool sees it.
+    kind = image_file.look(image).format
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not an empty folder", hint="name a new one")
+    stages = Stages(events)
+    log = paths.cache_root() / "log" / "extract.log"
+    log.unlink(missing_ok=True)
+    with (
+        lease.held(),
+        staging.lock(folder, lambda: events.note(f"waiting for {folder}")),
+        staging.staged(folder) as target,
+        stages.stage("extract", f"{image.name}, {kind}"),
+    ):
+        engine: Literal["kvm", "tcg"] = "kvm" if accelerator.probe().usable else "tcg"
+        found = extraction.extract(image, kind, target, version, accelerator=engine, log=log)
+    return found.moved(folder)

@@ -1,0 +1,71 @@
+"""Devices by their names, in an own fstab or on the kernel's command line: each hypervisor calls them otherwise.
+
+docs/xen-in-qemu.md, devices a PV guest sees: xvda and so on, never sda, hda or vda; under kvm never xvda.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from roost.condor.placement import devices
+from roost.errors import Problem
+from roost.preflight.placed import head, placed
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Hypervisor
+from roost.recipe.words import shown
+
+_DEVICE = re.compile(r"/dev/(xvd|vd|sd|hd|nvme|mmcblk)[a-z0-9]+")
+_PARAMETER = re.compile(r"(?:root|resume|real_root)=(/dev/\S+)")
+_FSTAB = "/etc/fstab"
+
+
+def problems(loaded: Loaded) -> list[Problem]:
+    """Return every device that a machine of the recipe does not have under this name."""
+    return [*_parameters(loaded), *_fstab(loaded)]
+
+
+def _parameters(loaded: Loaded) -> Iterator[Problem]:
+    for number, parameter in enumerate(loaded.recipe.kernel.parameters):
+        named = _PARAMETER.fullmatch(parameter)
+        wrong = _wrong(loaded, named[1]) if named else None
+        if wrong:
+            hint = "leave it out: roost names the root by its UUID" if parameter.startswith("root") else "use UUID="
+            yield loaded.problem(("kernel", "parameters", number), f"{shown(parameter)}: {wrong}", hint)
+
+
+def _fstab(loaded: Loaded) -> Iterator[Problem]:
+    for one in placed(loaded):
+        if one.path != _FSTAB or one.kind != "file":
+            continue
+        entry = loaded.recipe.files[one.number]
+        key = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
+        for number, line in enumerate((head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace").splitlines(), 1):
+            source = line.split("#")[0].split()[:1]
+            wrong = _wrong(loaded, source[0]) if source else None
+            if wrong:
+                what = f"line {number} of {_FSTAB} mounts {shown(source[0])}: {wrong}"
+                yield loaded.problem(("files", one.number, key), what, "write UUID= or LABEL=")
+
+
+def _wrong(loaded: Loaded, path: str) -> str | None:
+    """Return why a device is not there, or None if it is under every hypervisor of the recipe."""
+    found = _DEVICE.fullmatch(path)
+    if found is None:
+        return None
+    for hypervisor in loaded.recipe.hypervisors:
+        seen = _prefixes(loaded, hypervisor)
+        if found[1] not in seen:
+            return (
+                f"under {hypervisor} the guest has no {shown(path)}, but {' and '.join(f'/dev/{one}a' for one in seen)}"
+            )
+    return None
+
+
+def _prefixes(loaded: Loaded, hypervisor: Hypervisor) -> list[str]:
+    """Return how the guest's disks are called; IDE and SCSI disks are both sdX to Linux."""
+    if hypervisor == "xen":
+        return ["xvd"]
+    prefixes = [re.match(r"[a-z]{2}", device) for device in devices(loaded.recipe, hypervisor).values()]
+    seen = {"sd" if found[0] == "hd" else found[0] for found in prefixes if found and found[0] in {"vd", "sd", "hd"}}
+    return sorted(seen) or ["vd"]

@@ -1,0 +1,125 @@
+"""Where each of a recipe's files comes to lie in the image, and what it is there, from local files alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from roost.customize import templates
+from roost.errors import RecipeError
+from roost.host import files as host_files
+from roost.recipe.customise import File
+from roost.recipe.loader import Loaded
+
+Kind = Literal["file", "directory", "link"]
+#: So many names of a local directory are looked at; what is beyond is judged when the image is made.
+MOST = 200_000
+#: A chain of links longer than this ends nowhere (path_resolution(7) has 40).
+LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One name in the image: `number` is the entry of `files` it comes from; `size` and `allocated` are bytes."""
+
+    number: int
+    path: str
+    kind: Kind
+    mode: int = 0o755
+    size: int = 0
+    allocated: int = 0
+    link: str | None = None
+    source: Path | None = None
+    text: str | None = None
+    template: str | None = None
+
+    @property
+    def executable(self) -> bool:
+        """Whether anybody may execute it."""
+        return bool(self.mode & 0o111)
+
+
+def placed(loaded: Loaded) -> tuple[Placed, ...]:
+    """Return every name that the recipe's files make, in their order; local files that cannot be seen are left out."""
+    found: list[Placed] = []
+    for number, entry in enumerate(loaded.recipe.files):
+        for one in _of_entry(number, entry, loaded.folder):
+            found.append(one)
+            if len(found) >= MOST:
+                return tuple(found)
+    return tuple(found)
+
+
+def _of_entry(number: int, entry: File, folder: Path) -> Iterator[Placed]:
+    mode = int(entry.mode, 8) if entry.mode else None
+    if entry.link is not None:
+        yield Placed(number, entry.path, "link", 0o777, link=entry.link)
+    elif entry.directory:
+        yield Placed(number, entry.path, "directory", mode or 0o755)
+    elif entry.content is not None:
+        size = len(entry.content.encode("utf-8", "replace"))
+        yield Placed(number, entry.path, "file", mode or 0o644, size, size, text=entry.content)
+    elif entry.template is not None:
+        yield Placed(number, entry.path, "file", mode or 0o644, template=entry.template)
+    elif entry.source is not None:
+        yield from _copied(number, entry.path, folder / entry.source, mode)
+
+
+def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[Placed]:
+    try:
+        status = source.stat()
+    except OSError:
+        return  # the loader says what is wrong with it
+    if not stat.S_ISDIR(status.st_mode):
+        yield _file(number, path, source, status, mode)
+        return
+    for folder, folders, names in os.walk(source):
+        folders.sort()
+        below = Path(folder).relative_to(source).as_posix()
+        here = path.rstrip("/") if below == "." else f"{path.rstrip('/')}/{below}"
+        yield Placed(number, here or "/", "directory")
+        for name in sorted([*names, *(one for one in folders if Path(folder, one).is_symlink())]):
+            one = Path(folder, name)
+            try:
+                seen = one.lstat()
+                if stat.S_ISLNK(seen.st_mode):
+                    yield Placed(number, f"{here}/{name}", "link", 0o777, link=os.fspath(one.readlink()))
+                else:
+                    yield _file(number, f"{here}/{name}", one, seen, mode)
+            except OSError:
+                continue
+
+
+def _file(number: int, path: str, source: Path, status: os.stat_result, mode: int | None) -> Placed:
+    chosen = mode if mode is not None else 0o755 if status.st_mode & 0o111 else 0o644
+    return Placed(number, path, "file", chosen, status.st_size, status.st_blocks * 512, source=source)
+
+
+def at(everything: Sequence[Placed], path: str) -> Placed | None:
+    """Return what the recipe puts at a path, its own links followed; None: nothing, or it leads out of its files."""
+    last = {one.path: one for one in everything}
+    for _ in range(LINKS):
+        found = last.get(path)
+        if found is None or found.link is None:
+            return found
+        path = os.path.normpath(os.path.join(os.path.dirname(path), found.link))  # noqa: PTH118, PTH120
+    return None
+
+
+def head(loaded: Loaded, one: Placed, size: int = 4096) -> bytes | None:
+    """Return how a file begins; None when that cannot be seen."""
+    if one.text is not None:
+        return one.text.encode("utf-8", "replace")[:size]
+    try:
+        if one.template is not None:
+            return templates.rendered(loaded)[one.template].encode("utf-8", "replace")[:size]
+        if one.source is not None:
+            with host_files.open_regular(one.source) as file:
+                return file.read(size)
+    except (OSError, RecipeError, KeyError):
+        pass
+    return None

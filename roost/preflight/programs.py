@@ -1,0 +1,144 @@
+"""Files of the recipe that something in the image runs: a mode without x, lines that end in CR, no interpreter.
+
+What runs them: the job, first_boot and run commands, systemd units, cron and init scripts among the files. Only what
+the recipe itself decides is judged here: what a command may change first, or a package may bring, is looked at when
+the finished image is read back (`disk.readback_programs`). execve(2) says what the kernel makes of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from roost.errors import Problem
+from roost.host import rooted
+from roost.preflight.placed import Placed, at, head, placed
+from roost.recipe.command_words import FIRST_LINE, programs
+from roost.recipe.loader import Loaded
+from roost.recipe.words import shown
+
+#: Commands that change files which they need not name.
+_CHANGES = re.compile(r"\b(?:chmod|install|dos2unix|find|xargs|sed|rsync|tar|make|ansible\w*|setfacl|python\d?|perl)\b")
+#: Interpreters that no busybox stands in for.
+_NAMED = re.compile(r"(?:python|perl|ruby|node|lua|php|tclsh|Rscript|bash|zsh|ksh|fish)[\d.]*")
+_UNITS = re.compile(r"/(?:etc|usr/lib|lib|usr/local/lib)/systemd/system/[^/]+\.service(?:\.d/[^/]+\.conf)?")
+_UNIT_LINE = re.compile(r"^Exec\w+[ \t]*=[ \t]*[-@:+!|]*[ \t]*(/[^\s\"';]+)", re.MULTILINE)
+_CRONTABS = re.compile(r"/etc/crontab|/etc/cron\.d/[\w-]+")
+_CRON_LINE = re.compile(r"^(?:@\w+|(?:[\w*/,-]+[ \t]+){5})[ \t]*[a-z_][\w-]*[ \t]+(/[^\s\"';&|<>]+)", re.MULTILINE)
+#: Scripts that are run by their place; run-parts(8) takes names of letters, digits, _ and - only.
+_RUN_BY_PLACE = re.compile(r"/etc/(?:cron\.(?:hourly|daily|weekly|monthly)|init\.d|rc\.local$)(?:/[A-Za-z0-9_-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A program that something runs: `who` in words; `script` says that a shell reads it, so that it needs no x."""
+
+    path: str
+    who: str
+    before: tuple[str, ...] = ()
+    script: bool = False
+
+
+def problems(loaded: Loaded) -> list[Problem]:
+    """Return what keeps files of the recipe from being run, each thing once."""
+    everything = placed(loaded)
+    found: dict[tuple[int, str], Problem] = {}
+    for use in _uses(loaded, everything):
+        one = at(everything, use.path)
+        if one is None or _may_change(loaded, everything, use, one):
+            continue
+        for kind, problem in _wrong(loaded, everything, one, use):
+            found.setdefault((one.number, kind), problem)
+    return list(found.values())
+
+
+def _uses(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Use]:
+    recipe = loaded.recipe
+    run = tuple(one.command for one in recipe.commands)
+    for number, command in enumerate(run):
+        for path, script in programs(command):
+            yield Use(path, f"run command {number + 1}", run[:number], script)
+    for number, command in enumerate(recipe.first_boot):
+        for path, script in programs(command):
+            yield Use(path, f"first_boot command {number + 1}", (*run, *recipe.first_boot[:number]), script)
+    if recipe.job is not None:
+        for path, script in programs(recipe.job.command):
+            yield Use(path, "the job", (*run, *recipe.first_boot), script)
+    for one in everything:
+        if one.kind != "file":
+            continue
+        pattern = _UNIT_LINE if _UNITS.fullmatch(one.path) else _CRON_LINE if _CRONTABS.fullmatch(one.path) else None
+        if pattern is not None:
+            text = (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")
+            for path in pattern.findall(text):
+                yield Use(path, one.path, run)
+        elif _RUN_BY_PLACE.fullmatch(one.path) and (head(loaded, one, 2) or b"") == b"#!":
+            yield Use(one.path, "the system, because of its place,", run)
+
+
+def _may_change(loaded: Loaded, everything: Sequence[Placed], use: Use, one: Placed) -> bool:
+    """Return whether a command that runs before, or cloud-init, may make the file another one."""
+    if loaded.recipe.cloud_init is not None and "run command" not in use.who:
+        return True
+    parents = [one.path.rpartition("/")[0]]
+    while parents[-1]:
+        parents.append(parents[-1].rpartition("/")[0])
+    names = {one.path, use.path, one.path.rpartition("/")[2], *(parent for parent in parents if parent)}
+    own = {other.path for other in everything if other.kind == "file"}
+    for command in use.before:
+        if _CHANGES.search(command) or any(name in command for name in names):
+            return True
+        if any(path in command for path in own):
+            return True
+    return False
+
+
+def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) -> Iterator[tuple[str, Problem]]:
+    path, who = shown(one.path), shown(use.who)
+    entry = loaded.recipe.files[one.number]
+    content = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
+    if one.kind == "directory":
+        if not use.script:
+            yield "kind", loaded.problem(("files", one.number, "path"), f"{path} is a directory, and {who} runs it")
+        return
+    if not use.script and not one.executable:
+        copied = one.source is not None and entry.mode is None
+        what = f"{path} is not executable (mode {one.mode:04o}), and {who} runs it"
+        place = "mode" if entry.mode is not None else "path"
+        hint = f'write mode: "0755"{f", or chmod +x {shown(str(one.source))}" if copied else ""}'
+        yield "mode", loaded.problem(("files", one.number, place), what, hint)
+    begin = head(loaded, one)
+    if begin is None or b"\0" in begin:
+        return
+    line = begin.partition(b"\n")[0]
+    where = ("files", one.number, content)
+    if begin.startswith(b"\xef\xbb\xbf"):
+        what = f"{path} begins with a byte order mark: the kernel sees no #! in it, and {who} runs it"
+        yield "mark", loaded.problem(where, what, "save it as UTF-8 without a byte order mark")
+    elif line.endswith(b"\r"):
+        what = f"the first line of {path} ends in CR, which becomes part of a name there, and {who} runs it"
+        yield "cr", loaded.problem(where, what, "convert it to Unix line ends: sed -i 's/\\r$//'")
+    elif line.startswith(b"#!") and not use.script:
+        if len(line) > FIRST_LINE:
+            yield "length", loaded.problem(where, f"the first line of {path} is longer than {FIRST_LINE} bytes")
+        elif absent := _absent(loaded, everything, line[2:].decode("utf-8", "replace").split()):
+            what = f"{path} needs {shown(absent)}, which is not in the tree, and {who} runs it"
+            yield "interpreter", loaded.problem(where, what, "add it to the tree, or write another first line")
+
+
+def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) -> str | None:
+    """Return the interpreter of a first line that the image surely has not; None: it has, or nobody knows yet."""
+    if not words:
+        return None
+    provided = at(everything, words[0])
+    if provided is not None:
+        return words[0] if provided.kind == "directory" or not provided.executable else None
+    tree = loaded.recipe.os.tree
+    if tree is None or loaded.recipe.run or not _NAMED.fullmatch(words[0].rpartition("/")[2]):
+        return None
+    try:
+        there = rooted.resolve(loaded.folder / tree.path, words[0].lstrip("/")).exists()
+    except OSError:
+        return None
+    return None if there else words[0]

@@ -1,1 +1,0 @@
-"""Root trees: one module per source, and customising."""

@@ -1,0 +1,1 @@
+"""Where root trees come from: one module per key of `os:`."""

@@ -1,0 +1,229 @@
+"""The archive's signed index: which sources a suite has, and what they hold today.
+
+mmdebstrap knows the sources of a suite (the archive, its updates, its security archive), so it is asked. Each
+source's InRelease file names, under signature, the digest of every index; its own digest is therefore the state
+of the source, and part of the key of whatever is installed from it. apt verifies the signature when it installs.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import HostError, ImageError, ToolError
+from roost.events import Events
+from roost.host import namespace, process, temporary
+from roost.host.pool import Pool
+from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
+from roost.sources import snapshot
+from roost.sources.aptsource import Source, parse_sources
+from roost.store.cache import Cache, key
+from roost.store.staging import write_atomically
+
+#: Seconds for one InRelease (some 150 kB): an archive that is slower than this cannot be installed from either.
+TIMEOUT = 15
+LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The state of all sources: sha256 of each InRelease, and the archive's newest date in seconds since 1970.
+
+    `sources` are the archive's own, `digests` theirs and those of the recipe's further ones. `origin` is who made the
+    archive: Debian, Ubuntu.
+    """
+
+    sources: tuple[Source, ...]
+    digests: tuple[str, ...]
+    date: int
+    origin: str = ""
+
+
+def arguments(debian: Debian) -> list[str]:
+    """Return mmdebstrap's arguments that choose the archive: components, suite and mirror come from here only."""
+    return [f"--components={','.join(debian.components)}", f"--architectures={debian.architecture}"]
+
+
+def mirror(debian: Debian) -> list[str]:
+    """Return the mirror as mmdebstrap's argument, the time of a snapshot in its place; nothing for the default."""
+    if debian.mirror is None:
+        return []
+    return [debian.mirror.replace(SNAPSHOT_ID, debian.snapshot or "")]
+
+
+def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
+    """Return the sources that mmdebstrap uses for a suite; asked once for each mmdebstrap."""
+    tool = Path(process.require("mmdebstrap", "mmdebstrap")).stat()
+    given = {
+        "tool": f"{tool.st_size}-{tool.st_mtime_ns}",
+        "suite": debian.suite,
+        "mirror": mirror(debian),
+        "components": debian.components,
+    }
+
+    def ask(folder: Path) -> None:
+        with temporary.directory("sources") as name:
+            argv = [
+                "mmdebstrap", "--quiet", "--mode=root", "--variant=custom", "--format=null", *arguments(debian),
+                f"--setup-hook=copy-out /etc/apt/sources.list {name}", "--setup-hook=exit 1",
+                debian.suite, "-", *mirror(debian),
+            ]  # fmt: skip
+            here = namespace.current()
+            if here.user:
+                namespace.probe(here)
+                argv = here.argv(argv)
+            done = process.run(argv, deadline=60, log=log, check=False, env={"TMPDIR": str(name)})
+            lists = Path(name, "sources.list")
+            if not lists.is_file():
+                said = process.tail(log.read_bytes()) if log.exists() else ""
+                raise ToolError(
+                    f"mmdebstrap does not know the sources of {debian.suite}",
+                    argv=argv,
+                    returncode=done.returncode,
+                    hint="is os.debian.suite a suite of Debian or Ubuntu? Else name os.debian.mirror",
+                    log=log,
+                    tail=said,
+                )
+            (folder / "sources.list").write_bytes(lists.read_bytes())
+
+    folder = cache.put("sources", key("sources", given), ask)
+    found = parse_sources((folder / "sources.list").read_text())
+    if not found:
+        raise ImageError(f"mmdebstrap has no sources for {debian.suite}", log=log)
+    return found
+
+
+def _proxies() -> dict[str, str]:
+    """Return the proxies of the environment, else apt's: what reaches the archive for apt reaches it for us."""
+    proxies = urllib.request.getproxies()
+    if "http" not in proxies and process.which("apt-config"):
+        shown = process.run(["apt-config", "dump", "Acquire::http::Proxy"], deadline=10, capture=True, check=False)
+        found = re.search(r'^Acquire::http::Proxy "([^"]+)";', shown.text, re.MULTILINE)
+        if found and found[1] != "DIRECT":
+            proxies["http"] = found[1]
+    return proxies
+
+
+class _Store:
+    """InRelease files as last seen, so that an unchanged one costs an empty answer, and none costs nothing."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.folder = cache.root / "inrelease"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, url: str) -> Path:
+        return self.folder / hashlib.sha256(url.encode()).hexdigest()
+
+
+def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
+    """Return an InRelease, and what is to be said when it is the stored one because the archive does not answer."""
+    url = source.index
+    path = store.path(url)
+    mirror_hint = "check os.debian.repositories" if source.further else "check os.debian.mirror"
+    suite_hint = f"{mirror_hint}: uri and suite" if source.further else f"{mirror_hint} and os.debian.suite"
+    local = re.match(r"(?:file|copy):(?://)?(/.*)", url)
+    if local:
+        try:
+            return Path(local[1]).read_bytes(), None
+        except OSError as error:
+            raise ImageError(f"no index at {url}: {error.strerror}", hint=mirror_hint) from error
+    request = urllib.request.Request(url, headers={"User-Agent": "roost"})
+    if path.exists():
+        request.add_header("If-Modified-Since", email.utils.formatdate(path.stat().st_mtime, usegmt=True))
+    try:
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            data: bytes = answer.read(LIMIT)
+            stamp = (
+                email.utils.parsedate_to_datetime(answer.headers["Last-Modified"])
+                if "Last-Modified" in answer.headers
+                else None
+            )
+        if b"\nDate: " not in data:
+            raise ImageError(f"{url} is not the index of an archive", hint=suite_hint)
+        write_atomically(path, data)
+        if stamp is not None:
+            os.utime(path, (stamp.timestamp(), stamp.timestamp()))
+        return data, None
+    except urllib.error.HTTPError as error:
+        if error.code == 304:
+            return path.read_bytes(), None
+        if error.code == 404:
+            raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
+        reason = f"status {error.code}"
+    except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
+        # ValueError and OverflowError: a redirect to what is no URL.
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+    if path.exists():
+        return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"
+    raise HostError(
+        f"the archive does not answer: {url} ({reason})",
+        hint=f"is the network up? {mirror_hint}. A proxy comes from http_proxy or from apt's settings",
+    )
+
+
+def date_of(text: str) -> int:
+    """Return the Date: field of an InRelease in seconds since 1970; raise `ImageError` without one."""
+    found = re.search(r"^Date: (.+)$", text, re.MULTILINE)
+    try:
+        return int(email.utils.parsedate_to_datetime(found[1]).timestamp()) if found else 0
+    except ValueError as error:
+        raise ImageError("the archive's index has no readable date") from error
+
+
+def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[Source] = ()) -> Index:
+    """Return the state of a suite's sources and of `further` ones, fetched at once.
+
+    Raises `HostError` when an archive does not answer, `UsageError` when nobody knows where its snapshots are.
+    """
+    found = sources(debian, cache, log)
+    store = _Store(cache)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
+
+    def fetch(wanted: Sequence[Source]) -> list[bytes]:
+        with Pool(max_workers=len(wanted)) as pool:
+            answers = list(pool.map(lambda source: _fetch(source, store, opener), wanted))
+        for _, note in answers:
+            if note:
+                events.note(note)
+        return [data for data, _ in answers]
+
+    if debian.snapshot is not None:
+        found = _at(debian, debian.snapshot, found, fetch)
+    indexes = fetch((*found, *further))
+    texts = [data.decode("utf-8", "replace") for data in indexes[: len(found)]]
+    date = max(date_of(text) for text in texts) if debian.snapshot is None else snapshot_time(debian.snapshot)
+    origin = re.search(r"^Origin: *(.+?) *$", texts[0], re.MULTILINE)
+    return Index(found, tuple(hashlib.sha256(data).hexdigest() for data in indexes), date, origin[1] if origin else "")
+
+
+def _at(
+    debian: Debian, time: str, found: Sequence[Source], fetch: Callable[[Sequence[Source]], list[bytes]]
+) -> tuple[Source, ...]:
+    """Return the sources as of a time; the archive is asked where that is only if nobody else says it."""
+    service = snapshot.given()
+    if debian.mirror is not None:
+        return tuple(snapshot.at(source, source.uri, time) for source in found)
+    if service is not None:
+        return tuple(snapshot.at(source, snapshot.from_service(service, source), time) for source in found)
+    texts = [data.decode("utf-8", "replace") for data in fetch(found)]
+    settings = snapshot.apt_settings()
+    return tuple(
+        snapshot.at(source, snapshot.from_index(text, settings), time)
+        for source, text in zip(found, texts, strict=True)
+    )
+
+
+def epoch(found: Index, environment: Sequence[str] = ()) -> int:
+    """Return the time of all files that have none of their own: SOURCE_DATE_EPOCH, else the index's date."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is not None and given.isdigit():
+        return int(given)
+    return found.date

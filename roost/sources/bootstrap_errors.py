@@ -1,0 +1,74 @@
+"""Why mmdebstrap failed, found in its log, as an error that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import causes, paths
+from roost.sources import keyring
+
+if TYPE_CHECKING:
+    from roost.sources.debian import Bootstrap
+
+#: What stops apt and dpkg. Other refusals they, and packages' scripts, tell of in passing.
+_STOPPING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENOMEM})
+
+#: What apt says without gpgv: its script apt-key (until Debian 12), its method (since).
+_NO_VERIFIER = (
+    r"required for verification, but neither seems|Could not execute '[^']*' to verify signature|Cannot find gpgv"
+)
+
+
+def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
+    """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
+    text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
+    refused = causes.behind_words(text)
+    if refused is not None and refused.number in _STOPPING:
+        hint = f"{refused.hint}; it was in {paths.cache_root()} (ROOST_CACHE) or in memory"
+        return causes.host_error(refused, error.problem.what, hint=hint, log=error.log, tail=error.tail)
+    if re.search(_NO_VERIFIER, text):
+        what = "apt of this host has nothing to verify signatures with"
+        return HostError(what, hint="apt-get install gpgv", log=error.log, tail=error.tail)
+    unknown = sorted(set(re.findall(r"E: (?:Unable to locate package|Package '?)\s*'?([^\s']+)", text)))
+    if unknown:
+        return ImageError(
+            f"the archive of {wanted.debian.suite} has no package {', '.join(unknown)}",
+            hint="check os.debian.packages, os.debian.components and kernel.use",
+            log=error.log,
+            tail=error.tail,
+        )
+    unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
+    if unsigned:
+        return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
+    if re.search(r"E: Failed to fetch|Could not connect|Connection timed out|Temporary failure resolving", text):
+        return HostError(
+            "the archive does not answer",
+            hint="is the network up, and is os.debian.mirror right?",
+            log=error.log,
+            tail=error.tail,
+        )
+    return error
+
+
+def _unsigned(uri: str, suite: str, text: str, wanted: Bootstrap, error: ToolError) -> ImageError | HostError:
+    """Return the error for an index that no known key signs: of a further repository, or of the archive."""
+    signer = re.findall(r"NO_PUBKEY ([0-9A-F]+)", text)
+    signed = f"it is signed by {signer[-1]}" if signer else "it has no signature that holds"
+    address = re.sub(r"^(?:file|copy):/*", "/", uri).rstrip("/")
+    for extra in wanted.repositories:
+        if re.sub(r"^(?:file|copy):/*", "/", extra.repository.uri).rstrip("/") == address:
+            return ImageError(
+                f"the key {extra.repository.key} is not that of the repository {extra.repository.uri}",
+                hint=f"{signed}; the file holds {', '.join(extra.fingerprints)}",
+                log=error.log,
+                tail=error.tail,
+            )
+    return HostError(
+        f"no key of this host signs {uri} {suite}: {signed}",
+        hint=keyring.hint(wanted.index.origin),
+        log=error.log,
+        tail=error.tail,
+    )

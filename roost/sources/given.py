@@ -1,0 +1,157 @@
+"""Root trees that exist already, a folder or an archive, as canonical tars in the cache, with what is in them.
+
+A folder is taken as the build's namespace sees it. For a normal user that is: his own files are root's in the image,
+those of his subordinate ids are the users they were made for, and those of anybody else become root's.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.customize import ties
+from roost.errors import HostError, ImageError, ToolError
+from roost.events import Stages
+from roost.host import jsontext, namespace, process
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
+from roost.sources import attributes, bounds, canonical, compression, normalize, oci, tarball, tree_facts
+from roost.sources.tree_facts import TreeFacts
+from roost.store import keys
+from roost.store.cache import Cache, key, work_folder
+
+STAGE = "trees"
+TAR = "tree.tar"
+FACTS = "facts.json"
+DEADLINE = 3600
+_FULL = "No space left on device"
+_CODE = (attributes, bounds, canonical, compression, oci, normalize, tarball, ties, tree_facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A canonical tar, its sha256, and what is in the tree."""
+
+    tar: Path
+    sha256: str
+    facts: TreeFacts
+
+
+def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Path) -> Base:
+    """Return the tree of a tar archive or container image; `sha256` is the archive's."""
+
+    def make(folder: Path) -> None:
+        with stages.stage("source", archive.name), _room(folder), work_folder() as work:
+            found = tarball.layers_of(archive, work, log)
+            facts = canonical.write(found.paths, folder / TAR, whiteouts=found.whiteouts, epoch=_epoch())
+            # A container may be a single program.
+            if not found.container:
+                _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
+            _finish(folder, facts)
+
+    return _base(cache.put(STAGE, key(STAGE, {"archive": sha256, **_given()}), make))
+
+
+def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> Base:
+    """Return the tree in a folder, which is read in the build's namespace and stays as it is."""
+
+    def make(made: Path) -> None:
+        with stages.stage("source", str(folder)), _room(made), work_folder() as work:
+            _measure(folder)
+            packed = work / "folder.tar"
+            process.run(
+                namespace.current().argv(
+                    [
+                        "tar", "-c", "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
+                        "--xattrs", "--xattrs-include=*", "--one-file-system", "--sort=name",
+                        "--warning=no-file-ignored", "-C", folder, "-f", packed, ".",
+                    ]
+                ),
+                deadline=DEADLINE,
+                log=log,
+                what=f"cannot read the tree {folder}",
+                hint="did something change it meanwhile? What you may not read must belong to your subordinate ids",
+            )  # fmt: skip
+            strangers = namespace.current().user
+            facts = canonical.write([packed], made / TAR, whiteouts=False, epoch=_epoch(), strangers=strangers)
+            _insist(facts, shown(str(folder), 200), "name that directory as os.tree")
+            _finish(made, facts)
+
+    seen = keys.fingerprint(folder)
+    return _base(cache.put(STAGE, key(STAGE, {"folder": seen, "user": namespace.current().user, **_given()}), make))
+
+
+def _given() -> dict[str, str]:
+    code = [keys.file_digest(Path(str(module.__file__))) for module in _CODE]
+    return {"epoch": str(_epoch()), "code": ".".join(code)}
+
+
+def _epoch() -> int | None:
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    return int(given) if given is not None and given.isdigit() else None
+
+
+@contextmanager
+def _room(place: Path) -> Iterator[None]:
+    """Say of a full disk that it is full."""
+    try:
+        yield
+    except (OSError, ToolError) as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT} if isinstance(error, OSError) else _FULL in error.tail
+        if not full:
+            raise
+        raise HostError(f"no space left to unpack the source in {place.parents[1]}", hint="free some space") from error
+
+
+def _insist(facts: TreeFacts, name: str, inside: str) -> None:
+    """Raise `ImageError` for what is not laid out as a root tree; `inside` is the way out where one is in it."""
+    if facts.rooted or facts.names == 0:
+        return
+    if facts.below is not None:
+        below = shown(facts.below)
+        raise ImageError(
+            f"{name} is not a root tree: the tree is below {below}/ in it",
+            hint=inside.replace("{below}", shlex.quote(below)),
+        )
+    raise ImageError(
+        f"{name} is not a root tree: it has no programs in /bin, /sbin, /usr/bin or /usr/sbin",
+        hint="a source is a whole system; put single files into one with `files` of the recipe",
+    )
+
+
+def _measure(folder: Path) -> None:
+    """Raise `ImageError` for a tree that holds more than `bounds` allows: tar writes the holes of sparse files out."""
+    argv: list[str | Path] = ["find", folder, "-xdev", "-type", "f", "-printf", r"%s %b %n %D:%i %P\0"]
+    found = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {folder}")
+    total, stored, largest = 0, 0, (0, "")
+    seen = set()
+    for line in found.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        size, blocks, links, inode, name = line.split(" ", 4)
+        if links != "1":
+            if inode in seen:
+                continue
+            seen.add(inode)
+        total, stored = total + int(size), stored + int(blocks) * 512
+        largest = max(largest, (int(size), name))
+    counted = bounds.Bounds(str(folder), stored)
+    if total > counted.limit:
+        size_of = f"its files have {format_size(total)}, {shown(largest[1], 200)} {format_size(largest[0])} of them"
+        raise counted.too_large(size_of)
+
+
+def _finish(folder: Path, facts: TreeFacts) -> None:
+    if facts.names == 0:
+        raise ImageError("the archive is empty: there is no root tree in it")
+    text = json.dumps({"sha256": keys.file_digest(folder / TAR), "facts": facts.to_json()})
+    (folder / FACTS).write_text(text)
+
+
+def _base(folder: Path) -> Base:
+    found = jsontext.read(folder / FACTS)
+    return Base(folder / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))

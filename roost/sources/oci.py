@@ -1,0 +1,206 @@
+"""The names of a root tree as the layers of an archive are laid over each other; archives may come from a stranger.
+
+No name leads out of the tree: `..` is refused, links on the way to a name are followed inside. What layers take away
+is marked as the OCI image specification says (image-spec, layer.md: whiteouts).
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from roost.errors import ImageError
+from roost.sources import attributes
+from roost.sources.bounds import Header, most_names
+
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+DEEPEST = 200
+#: Bytes of a whole name and of the goal of a link: PATH_MAX of Linux, with room for where the tree is unpacked.
+LONGEST = 3800
+#: The largest id of a user or group; one more says "no id" (chown(2)).
+MOST_ID = 0xFFFFFFFE
+LINKS = 40
+
+
+def open_layer(file: IO[bytes]) -> tarfile.TarFile:
+    """Open an uncompressed tar."""
+    return tarfile.open(fileobj=file, mode="r:", errors="surrogateescape", tarinfo=Header)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One name of the tree: its header, the layer that its content is in, what lies below it."""
+
+    info: tarfile.TarInfo
+    layer: int
+    below: dict[str, Node] = field(default_factory=dict)
+
+    @property
+    def content(self) -> tuple[int, int]:
+        """What tells one file's bytes from another's: hard links share it."""
+        return self.layer, self.info.offset_data
+
+
+class Tree:
+    """The names of a root tree as layers are laid over it."""
+
+    def __init__(self) -> None:
+        self.root = Node(folder("", 0o755), 0)
+        self.count = 0
+        self.devices = 0
+        self._most = most_names()
+        self._devices: set[tuple[str, ...]] = set()
+
+    def lay(self, archive: tarfile.TarFile, layer: int, *, whiteouts: bool) -> None:
+        """Lay one layer over the tree: first what it takes away, then what it brings."""
+        members: list[tuple[tuple[str, ...], tarfile.TarInfo]] = []
+        for member in archive:
+            if len(members) >= self._most:
+                raise ImageError(f"the archive has more than {self._most} names")
+            # The rest of its records, name and size, is in the member itself.
+            member.pax_headers = attributes.carried(member.pax_headers)
+            members.append((_parts(member.name), member))
+        _ended(archive)
+        if whiteouts:
+            for parts, _ in members:
+                if parts and parts[-1].startswith(WHITEOUT):
+                    self._take_away(parts)
+            members = [(parts, member) for parts, member in members if not (parts and parts[-1].startswith(WHITEOUT))]
+        for parts, member in members:
+            self._add(parts, member, layer)
+
+    def _take_away(self, parts: tuple[str, ...]) -> None:
+        parent = self.find(parts[:-1])
+        if parent is None:
+            return
+        if parts[-1] == OPAQUE:
+            parent.below.clear()
+        else:
+            parent.below.pop(parts[-1].removeprefix(WHITEOUT), None)
+
+    def _add(self, parts: tuple[str, ...], member: tarfile.TarInfo, layer: int) -> None:
+        if not parts:
+            if member.isdir():
+                self.root.info = member
+            return
+        if member.ischr() or member.isblk() or (member.islnk() and _parts(member.linkname) in self._devices):
+            self.devices += 1
+            self._devices.add(parts)
+            return
+        self._devices.discard(parts)
+        if not (0 <= member.uid <= MOST_ID and 0 <= member.gid <= MOST_ID):
+            raise ImageError(f"{shown_name(member.name)} belongs to {member.uid}:{member.gid}: Linux has no such ids")
+        parent = self._parent(parts[:-1])
+        name = parts[-1]
+        there = parent.below.get(name)
+        node = Node(member, layer)
+        if member.islnk():
+            target = self.find(_parts(member.linkname), last=False)
+            if target is None or target.info.isdir():
+                raise ImageError(
+                    f"{shown_name(member.name)} is a hard link to {shown_name(member.linkname)}, which is no file"
+                )
+            node = Node(target.info, target.layer)
+        elif member.isdir() and there is not None and there.info.isdir():
+            node.below = there.below
+        elif member.issym() and (not 0 < len(os.fsencode(member.linkname)) <= LONGEST or "\0" in member.linkname):
+            raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system takes")
+        elif not (member.isreg() or member.isdir() or member.issym() or member.isfifo()):
+            raise ImageError(f"{shown_name(member.name)} is of a kind that no root tree has")
+        if there is None:
+            self.count += 1
+            if self.count > self._most:
+                raise ImageError(f"the tree has more than {self._most} names")
+        parent.below[name] = node
+
+    def put(self, path: str, info: tarfile.TarInfo) -> None:
+        """Add a name that is in no layer, without content."""
+        self._add(_parts(path), info, 0)
+
+    def find(self, parts: Sequence[str], *, last: bool = True) -> Node | None:
+        """Return what is at a path, links followed inside; the last one only if `last`. A loop leads to nothing."""
+        return self._follow(parts, last=last, make=False)
+
+    def _parent(self, parts: tuple[str, ...]) -> Node:
+        """Return the folder that a name is put into; links on the way are followed inside, what is absent is made."""
+        found = self._follow(parts, last=True, make=True)
+        if found is None:
+            raise ImageError(f"/{shown_name('/'.join(parts))} is behind links that go in a circle")
+        return found
+
+    def _follow(self, parts: Sequence[str], *, last: bool, make: bool) -> Node | None:
+        todo, node, links = list(parts), self.root, 0
+        trail: list[Node] = []
+        while todo:
+            part = todo.pop(0)
+            if part == "..":
+                node = trail.pop() if trail else self.root
+                continue
+            child = node.below.get(part)
+            if child is None or (make and not (child.info.isdir() or child.info.issym())):
+                if not make:
+                    return None
+                child = Node(folder(part, 0o755), 0)
+                node.below[part] = child
+                self.count += 1
+            if child.info.issym() and (todo or last):
+                links += 1
+                if links > LINKS:
+                    return None
+                if child.info.linkname.startswith("/"):
+                    node, trail = self.root, []
+                todo = [*pieces(child.info.linkname), *todo]
+                continue
+            trail.append(node)
+            node = child
+        return node
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """Yield every name with its node, a folder before what is in it, sorted."""
+        stack = [("", self.root)]
+        while stack:
+            path, node = stack.pop()
+            yield path, node
+            stack += [(f"{path}/{name}", node.below[name]) for name in sorted(node.below, reverse=True)]
+
+
+def _ended(archive: tarfile.TarFile) -> None:
+    """Raise unless the archive ends where its end is marked: the module takes a broken header for the end."""
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise tarfile.ReadError("it breaks off")
+
+
+def folder(name: str, mode: int) -> tarfile.TarInfo:
+    """Return the header of a folder that no layer has."""
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, mode
+    return info
+
+
+def pieces(path: str) -> list[str]:
+    """Return the parts of a path that say something."""
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    parts = tuple(pieces(name))
+    if ".." in parts:
+        raise ImageError(f"the archive has a name that leads out of it: {shown_name(name)}")
+    sizes = [len(os.fsencode(part)) for part in parts]
+    if len(parts) > DEEPEST or "\0" in name or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > LONGEST:
+        raise ImageError(f"the archive has a name that no file system takes: {shown_name(name)}")
+    return parts
+
+
+def shown_name(name: str) -> str:
+    """Return a name as one harmless line."""
+    text = name if len(name) <= 200 else f"{name[:200]}…"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,0 +1,117 @@
+"""Further repositories of the source `debian`: their keys, and how apt is told of them, outside and in the image.
+
+While the tree is installed apt runs on the host, where a key is no file of the tree: it stands in the source itself.
+In the image it is a file of /etc/apt/keyrings, which the source names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.customize.overlay import Item
+from roost.errors import Problem
+from roost.host import files
+from roost.recipe.debian import Debian, Repository
+from roost.recipe.loader import Loaded
+from roost.sources import openpgp
+from roost.sources.aptsource import Source
+from roost.sources.openpgp import NoKeyError
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A repository with its key: `name` is that of its files, `key` armored, `fingerprints` of its primary keys."""
+
+    name: str
+    repository: Repository
+    key: str
+    fingerprints: tuple[str, ...]
+
+    @property
+    def source(self) -> Source:
+        """The repository as one of the archive's sources."""
+        return Source(self.repository.uri, self.repository.suite, self.repository.parts, further=True)
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the tree depends on."""
+        return {
+            "uri": self.repository.uri,
+            "suite": self.repository.suite,
+            "components": self.repository.parts,
+            "key": self.key,
+        }
+
+    def outside(self, architecture: str) -> str:
+        """Return the source for apt on the host, its key in it; apt copies packages that are files of the host."""
+        lines = [" ." if not line else f" {line}" for line in self.key.rstrip("\n").split("\n")]
+        uri = re.sub(r"^file:", "copy:", self.repository.uri)
+        return self._source(uri, architecture, "\n" + "\n".join(lines))
+
+    def inside(self, architecture: str) -> str:
+        """Return the source for apt in the image."""
+        return self._source(self.repository.uri, architecture, f" {self.keyring}")
+
+    @property
+    def keyring(self) -> str:
+        """Where the key is in the image."""
+        return f"/etc/apt/keyrings/{self.name}.asc"
+
+    def _source(self, uri: str, architecture: str, signed_by: str) -> str:
+        components = f"Components: {' '.join(self.repository.parts)}\n" if self.repository.parts else ""
+        return (
+            f"Types: deb\nURIs: {uri}\nSuites: {self.repository.suite}\n{components}"
+            f"Architectures: {architecture}\nSigned-By:{signed_by}\n"
+        )
+
+
+def _names(repositories: Sequence[Repository]) -> Iterator[str]:
+    """Yield a file name for each repository, of its address."""
+    taken: set[str] = set()
+    for repository in repositories:
+        address = re.sub(r"^[a-z]+:/*", "", repository.uri)
+        stem = re.sub(r"[^a-z0-9]+", "-", address.lower()).strip("-")[:60] or "repository"
+        name = next(
+            found for number in range(len(repositories) + 1)
+            if (found := stem if not number else f"{stem}-{number + 1}") not in taken
+        )  # fmt: skip
+        taken.add(name)
+        yield name
+
+
+def read(debian: Debian, folder: Path) -> tuple[Extra, ...]:
+    """Return the repositories with their keys, read from `folder`, the recipe's; raise `NoKeyError` or `OSError`."""
+    found = []
+    for repository, name in zip(debian.repositories, _names(debian.repositories), strict=True):
+        binary = openpgp.dearmored(files.read_bytes(folder / repository.key))
+        found.append(Extra(name, repository, openpgp.armored(binary), openpgp.fingerprints(binary)))
+    return tuple(found)
+
+
+def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each key file that is no public key."""
+    debian = loaded.recipe.os.debian
+    for number, repository in enumerate(debian.repositories if debian else ()):
+        try:
+            openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
+        except NoKeyError as error:
+            where = ("os", "debian", "repositories", number, "key")
+            yield loaded.problem(where, f"'{repository.key}' is no key of a repository: {error}")
+        except OSError:
+            # The loader says what is wrong with the file.
+            continue
+
+
+def items(loaded: Loaded) -> Iterator[Item]:
+    """Yield the sources and keys that stay in the image; a tree that is only unpacked has no apt to read them."""
+    debian = loaded.recipe.os.debian
+    if debian is None or debian.variant == "unpacked":
+        return
+    for extra in read(debian, loaded.folder):
+        if extra.repository.keep:
+            yield Item(extra.keyring, 0o644, extra.key.encode())
+            source = extra.inside(debian.architecture)
+            yield Item(f"/etc/apt/sources.list.d/{extra.name}.sources", 0o644, source.encode())

@@ -1,0 +1,67 @@
+"""The archive as it was: the addresses of a suite's sources at a time. Pure, but for what apt of this host knows.
+
+A service that keeps old states of an archive has an address with the time in it. Which one, is said by, in this order:
+`os.debian.mirror` with @SNAPSHOTID@ in it; ROOST_SNAPSHOT, the same or the root of a service that is laid out as
+Debian's, ROOT/archive/NAME/TIME/; the archive's own index, field Snapshots; apt's settings, Acquire::Snapshots.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from roost.errors import UsageError
+from roost.host import process
+from roost.recipe.debian import SNAPSHOT_ID
+from roost.sources.aptsource import Source
+
+VARIABLE = "ROOST_SNAPSHOT"
+#: The index of an old state has long expired.
+OPTION = "check-valid-until=no"
+
+
+def given() -> str | None:
+    """Return what ROOST_SNAPSHOT says, or None."""
+    return os.environ.get(VARIABLE) or None
+
+
+def from_service(service: str, source: Source) -> str:
+    """Return the template of a source's address, given ROOST_SNAPSHOT."""
+    if SNAPSHOT_ID in service:
+        return service
+    name = source.uri.rstrip("/").rpartition("/")[2]
+    return f"{service.rstrip('/')}/archive/{name}/{SNAPSHOT_ID}/"
+
+
+def from_index(text: str, settings: Mapping[str, str]) -> str | None:
+    """Return the template that an index and apt's settings know, as apt chooses it (apt.conf(5)), or None."""
+    fields = {key: (re.findall(rf"^{key}: *(.+?) *$", text, re.MULTILINE) or [""])[0] for key in _FIELDS}
+    named = [
+        settings.get(f"{kind}{field}::{fields[field]}") for kind in ("Override::", "") for field in ("Label", "Origin")
+    ]
+    candidates = [*named[:2], fields["Snapshots"], *named[2:]]
+    return next((one for one in candidates if one and one != "no" and SNAPSHOT_ID in one), None)
+
+
+_FIELDS = ("Label", "Origin", "Snapshots")
+
+
+def apt_settings() -> dict[str, str]:
+    """Return what apt of this host knows of snapshots: `Override::Origin::Debian` → template and the like."""
+    if process.which("apt-config") is None:
+        return {}
+    shown = process.run(["apt-config", "dump", "Acquire::Snapshots"], deadline=10, capture=True, check=False)
+    return dict(re.findall(r'^Acquire::Snapshots::URI::(\S+) "([^"]*)";', shown.text, re.MULTILINE))
+
+
+def at(source: Source, template: str | None, snapshot: str) -> Source:
+    """Return a source as of a time; raise `UsageError` when nobody knows where that is."""
+    if template is None:
+        raise UsageError(
+            f"nobody says where {source.uri} keeps its state of {snapshot}",
+            hint=f"set {VARIABLE} to a snapshot service, or os.debian.mirror to an address with {SNAPSHOT_ID} in it",
+        )
+    options = f"{source.options} {OPTION}".strip()
+    return replace(source, uri=template.replace(SNAPSHOT_ID, snapshot), options=options)

@@ -1,0 +1,1 @@
+"""What is kept between builds: the cache, leases, staging, manifests, garbage collection."""

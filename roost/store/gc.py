@@ -1,0 +1,228 @@
+"""`inv gc`: the cache and the leftovers in build/. What is old, what killed builds left, what is too much.
+
+What goes is set aside by a rename while no task can begin to use the cache, and removed after that; so nothing is ever
+half there for anybody, and a collection that was killed has left something that the next one knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from roost.events import Events
+from roost.host import files
+from roost.recipe.quantities import format_size
+from roost.store import cache as caches
+from roost.store import entries, lease, scratch
+from roost.store.entries import Entry
+from roost.store.gc_report import Item, Report
+
+#: Seconds after which what was not used goes, and the bytes that the cache may have.
+AGE = 30 * 86400.0
+CAP = 20 << 30
+#: Clocks of a file system and of its users differ by so much.
+SLACK = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What goes: by age in seconds, by the size of the whole in bytes."""
+
+    age: float = AGE
+    cap: int = CAP
+
+
+def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bool, now: float | None = None) -> Report:
+    """Return what goes out of the cache `root` and of `build`, and with `delete` take it away.
+
+    Whatever a running task uses stays, and whatever roost did not make.
+    """
+    report = Report(str(root), delete)
+    moment = time.time() if now is None else now
+    _scratch(root, build, report, delete=delete)
+    if not root.is_dir():
+        return report
+    aside: list[tuple[Item, Path]] = []
+    with lease.gate(root):
+        since = lease.oldest(root)
+        found, strangers = entries.read(root)
+        report.total = sum(entry.bytes for entry in found)
+        free = [entry for entry in found if not _in_use(entry, since)]
+        for entry, why in _chosen(free, report.total, rules, moment):
+            item = Item(str(entry.path.relative_to(root)), why, entry.bytes)
+            report.items.append(item)
+            if delete:
+                aside += _set_aside(entry, item)
+        if delete and since is None:
+            _drop_locks(root)
+    for item, path in aside:
+        events.progress("gc", 0, 1)
+        _remove(path, item)
+    _explain(report, found, strangers, since, rules)
+    return report
+
+
+def _in_use(entry: Entry, since: float | None) -> bool:
+    """Return whether a task that runs may be using an entry."""
+    if since is None:
+        return False
+    return entry.shared or entry.used >= since - SLACK
+
+
+def _chosen(free: Iterable[Entry], total: int, rules: Rules, now: float) -> Iterator[tuple[Entry, str]]:
+    """Yield what goes and why: leftovers, the old, then the least recently used until the rest is small enough."""
+    rest = []
+    for entry in sorted(free, key=lambda one: (one.used, str(one.path))):
+        idle = now - entry.used
+        if entry.left:
+            yield entry, f"left by {entry.left}"
+        elif idle > rules.age:
+            yield entry, f"not used for {_long(idle)}"
+        else:
+            rest.append(entry)
+            continue
+        total -= entry.bytes
+    for entry in rest:
+        if total <= rules.cap:
+            return
+        if entry.capped:
+            yield entry, f"used longest ago ({_long(now - entry.used)}), and the cache is over {format_size(rules.cap)}"
+            total -= entry.bytes
+
+
+def _long(seconds: float) -> str:
+    for unit, length in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    return f"{max(0.0, seconds):.0f} seconds"
+
+
+@contextmanager
+def _locked(lock: Path | None) -> Iterator[bool]:
+    """Hold a lock if it is free; yield whether it was."""
+    if lock is None:
+        yield True
+        return
+    held = FileLock(lock)
+    try:
+        files.lock_path(lock)
+        held.acquire(timeout=0)
+    except (Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
+
+
+def _set_aside(entry: Entry, item: Item) -> list[tuple[Item, Path]]:
+    """Take an entry's name away, so that nobody finds it from now on; return what is to be removed."""
+    with _locked(entry.lock) as free:
+        now = _used(entry.path)
+        if now is None:
+            item.state = "gone"
+        elif not free or (entry.lock is not None and not entry.left and now > entry.used):
+            item.state, item.why = "stays", f"{item.why}; but a task uses it just now"
+        else:
+            try:
+                return [(item, _renamed(entry.path))]
+            except OSError as error:
+                _failed(item, error)
+        return []
+
+
+def _renamed(path: Path) -> Path:
+    if entries.GONE.fullmatch(path.name):
+        return path
+    return path.rename(path.with_name(f".gone-{os.getpid()}-{os.urandom(4).hex()}"))
+
+
+def _used(path: Path) -> float | None:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return None
+
+
+def _remove(path: Path, item: Item) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        item.state = "gone"
+    except FileNotFoundError:
+        # Another collection took it.
+        item.state = "gone"
+    except OSError as error:
+        _failed(item, error)
+
+
+def _failed(item: Item, error: OSError) -> None:
+    item.state, item.problem = "stays", error.strerror or str(error)
+
+
+def _drop_locks(root: Path) -> None:
+    """Remove the locks of entries that are gone; nobody waits for one, since nobody uses the cache."""
+    for kind in entries.KINDS:
+        if kind.locked and not (root / kind.name).is_symlink():
+            for lock in (root / kind.name).glob(".*.lock"):
+                name = lock.name[1:-5]
+                part = lock.with_name(f".{name}.part")
+                if entries.LOCKS.fullmatch(lock.name) and not (lock.with_name(name).exists() or part.exists()):
+                    with contextlib.suppress(OSError):
+                        lock.unlink()
+
+
+def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
+    """Find what killed tasks left outside of the results: work folders, layers of boots, half an image."""
+    for folder in [*caches.abandoned(), *scratch.abandoned()]:
+        item = Item(_shown(folder, root), "left by a task that was killed", entries.size(folder))
+        report.items.append(item)
+        report.total += item.bytes
+    if delete:
+        caches.sweep()
+        scratch.sweep()
+        for item in report.items:
+            item.state = "gone"
+    for path, lock, name in entries.staged(build):
+        with _locked(lock) as free:
+            if not free:
+                continue
+            why = f"half an image, left by a build of {name} that was killed"
+            item = Item(_shown(path, build.parent), why, entries.size(path))
+            report.items.append(item)
+            if delete:
+                _remove(path, item)
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _explain(report: Report, found: list[Entry], strangers: list[str], since: float | None, rules: Rules) -> None:
+    kinds: dict[str, list[Entry]] = {}
+    for entry in found:
+        kinds.setdefault(entry.kind, []).append(entry)
+    gone = {item.what for item in report.items if item.state != "stays"}
+    root = Path(report.place)
+    for kind, members in kinds.items():
+        rest = [one for one in members if str(one.path.relative_to(root)) not in gone]
+        report.kept.append({"what": kind, "entries": len(rest), "bytes": sum(one.bytes for one in rest)})
+    if since is not None:
+        report.note("a task is running: what it uses or may use stays")
+    left = report.total - report.bytes()
+    if left > rules.cap:
+        report.note(f"{format_size(left)} stay, more than {format_size(rules.cap)}: the rest is in use or small")
+    if strangers:
+        shown = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
+        report.note(f"not roost's, and left alone: {shown}")

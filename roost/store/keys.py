@@ -1,0 +1,116 @@
+"""Digests that keys are made of: values, files, directories, roost's own code, the host's tools.
+
+Everything that can change a byte of an image is in the key under which it is built, so that nothing stale
+is ever taken for fresh and nothing is built twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from roost.host import files, jsontext, namespace, paths, process
+from roost.store.staging import write_atomically
+
+#: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
+TOOLS = (
+    "mke2fs",
+    "mkswap",
+    "mkfs.vfat",
+    "sfdisk",
+    "qemu-img",
+    "grub-mkimage",
+    "grub2-mkimage",
+    "debugfs",
+    "mkfs.xfs",
+    "mkfs.btrfs",
+    "mksquashfs",
+    "mkfs.erofs",
+    "cpio",
+    "zstd",
+)
+
+
+def digest(value: object) -> str:
+    """Return the sha256 of a JSON value, keys sorted: the form of every key."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, as hexadecimal."""
+    with files.open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of all names below a folder with their kind, mode, owner, size and times: no file is read.
+
+    It also changes where nothing in the folder did, in another copy of it. What belongs to the user's subordinate ids
+    is seen in the namespace only.
+    """
+    argv = ["find", str(folder), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
+            "-printf", r"%P\0%y %m %U %G %T@ %C@ %s %l\0"]  # fmt: skip
+    done = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {folder}")
+    fields = done.stdout.split(b"\0")
+    hashed = hashlib.sha256()
+    for name, facts in sorted(zip(fields[::2], fields[1::2], strict=False)):
+        hashed.update(name + b"\0" + facts + b"\0")
+    return hashed.hexdigest()
+
+
+def large_digest(path: Path) -> str:
+    """Return the sha256 of a file, read again only when its size or times have changed."""
+    seen = path.stat()
+    state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev]
+    note = paths.cache_root() / "digests" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        known = jsontext.read(note)
+        if known["state"] == state:
+            return str(known["sha256"])
+    found = file_digest(path)
+    # What was written a moment ago could be written again within the clock's tick.
+    if time.time_ns() - seen.st_mtime_ns > 2_000_000_000 and path.stat() == seen:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps({"state": state, "sha256": found}).encode())
+    return found
+
+
+def walk(path: Path) -> Iterator[Path]:
+    """Yield a file, or a directory with all below it, sorted; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        yield Path(folder)
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+@functools.cache
+def code() -> str:
+    """Return a digest of roost's own code and templates: another roost may write other bytes."""
+    package = Path(__file__).parents[1]
+    hashed = hashlib.sha256()
+    for path in walk(package):
+        if path.suffix in {".py", ".j2", ".sh", ".service", ".conf"} or path.parent.name == "guest":
+            hashed.update(str(path.relative_to(package)).encode() + b"\0")
+            hashed.update(path.read_bytes() if path.is_file() else b"")
+    return hashed.hexdigest()
+
+
+def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
+    """Return tool → identity of its file, for those that are installed."""
+    found = {}
+    for name in names:
+        path = process.which(name)
+        if path is not None:
+            status = Path(path).stat()
+            found[name] = f"{status.st_size}-{status.st_mtime_ns}"
+    return found

@@ -1,0 +1,1 @@
+"""The independent readers of finished disks: libguestfs, pygrub, e2fsck and its like."""

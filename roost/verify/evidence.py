@@ -1,0 +1,319 @@
+"""What the guest left on its disks, read after the stop without mounting anything and without a virtual machine.
+
+Just the parts that matter are taken out of the throw-away layer: the partition table and the superblocks, which
+tell whether a file system was left clean; and, for a file, the one file system that holds it, read by debugfs or
+mtools in user space, with limits on time, memory and output, because a guest's file system may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from roost.errors import RoostError
+from roost.host import jsontext, process
+
+SECTOR = 512
+#: Bytes of a disk's or partition's beginning that hold every superblock looked at (btrfs' is at 64 KiB).
+HEAD = 128 << 10
+#: More of a file than this is not looked at.
+CONTENT = 1 << 20
+#: Limits for tools that read a guest's file system: bytes of output, bytes of memory, seconds.
+LIMITS = ["prlimit", f"--fsize={2 * CONTENT}", f"--as={1 << 30}", "--core=0", "--"]
+DEADLINE = 30.0
+#: What is said of a partition of a disk that was cut off, or whose table is damaged.
+BEYOND = "it reaches beyond the end of the disk"
+COPY_DEADLINE = 600.0
+#: Types of file systems whose files can be read here.
+READABLE = frozenset({"ext", "vfat"})
+_LINKS = 8
+_EXTENDED = {"5", "f", "85"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A file system after the stop: on which disk (file name) and partition (0: the whole disk), its type.
+
+    `clean` is None when that cannot be told; `seen` says what was seen. `lost`: it was there before the run.
+    """
+
+    disk: str
+    partition: int
+    type: str
+    clean: bool | None
+    seen: str
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A partition of a disk, or (number 0) all of it: offset and size in bytes, and the file system in it."""
+
+    number: int
+    offset: int
+    size: int
+    type: str
+    clean: bool | None
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """What is at a path: None for `content` when there is no regular file, and then `seen` says why.
+
+    `exists` tells a name that is something else, or that could not be looked for, from one that is not there.
+    """
+
+    content: bytes | None
+    size: int
+    mode: int
+    seen: str
+    exists: bool = True
+
+
+@dataclass
+class StoppedDisk:
+    """A disk after the stop. `node` is QEMU's block node of it with file names relative to `folder` or absolute."""
+
+    name: str
+    node: dict[str, Any]
+    folder: Path
+    prefix: str
+    virtual: int = 0
+    _areas: tuple[Area, ...] | None = None
+    _copies: dict[int, Path] = field(default_factory=dict)
+
+    def areas(self) -> tuple[Area, ...]:
+        """Return the disk's partitions, or the disk itself when it has no table. Raises `RoostError`."""
+        if self._areas is None:
+            self._areas = tuple(self._look())
+        return self._areas
+
+    def filesystems(self) -> tuple[FileSystem, ...]:
+        """Return the state of each file system that is known; a disk that cannot be read says so."""
+        try:
+            return tuple(
+                FileSystem(self.name, area.number, area.type, area.clean, area.seen)
+                for area in self.areas()
+                if area.type
+            )
+        except (RoostError, OSError, ValueError) as error:
+            return (FileSystem(self.name, 0, "disk", None, f"cannot be read: {error}"),)
+
+    def read(self, number: int, path: str) -> FoundFile:
+        """Return the file at absolute `path` of the file system in area `number`. Raises `RoostError`."""
+        area = next((one for one in self.areas() if one.number == number), None)
+        if area is None:
+            return FoundFile(None, 0, 0, f"{self.name} has no partition {number}")
+        if area.type not in READABLE:
+            return FoundFile(None, 0, 0, f"files of {area.type or 'no known file system'} cannot be read here")
+        copy = self.copy(number)
+        return _read_ext(copy, path) if area.type == "ext" else _read_vfat(copy, path)
+
+    def copy(self, number: int) -> Path:
+        """Return a sparse copy of area `number` in `folder`, made once. Raises `RoostError`."""
+        area = next(one for one in self.areas() if one.number == number)
+        if number not in self._copies:
+            self._copies[number] = self._extract(area.offset, area.size, f"{self.prefix}-{number}.raw")
+        return self._copies[number]
+
+    def _look(self) -> list[Area]:
+        size = self._size()
+        head = self._extract(0, min(size, 9 * HEAD), f"{self.prefix}-head.raw")
+        whole = _area(0, 0, size, head.read_bytes()[:HEAD])
+        if whole.type:
+            return [whole]
+        partitions = self._partitions(head, size)
+        areas = []
+        for number, offset, length in partitions:
+            if offset + length > size:
+                areas.append(Area(number, offset, max(0, size - offset), "", None, BEYOND))
+                continue
+            with head.open("rb") as file:
+                file.seek(offset)
+                start = file.read(HEAD)
+            if offset + HEAD > 9 * HEAD:
+                start = self._extract(offset, min(length, HEAD), f"{self.prefix}-part.raw").read_bytes()
+            areas.append(_area(number, offset, length, start))
+        return areas or [whole]
+
+    def _partitions(self, head: Path, size: int) -> list[tuple[int, int, int]]:
+        if head.read_bytes()[SECTOR - 2 : SECTOR] != b"\x55\xaa":
+            return []
+        # sfdisk wants the disk's size to believe the table; a hole costs nothing.
+        with head.open("r+b") as file:
+            file.truncate(size)
+        done = process.run(
+            ["sfdisk", "--json", head.name], deadline=DEADLINE, capture=True, check=False, cwd=self.folder
+        )
+        if done.returncode != 0:
+            return []
+        table = jsontext.loads(done.stdout)["partitiontable"]
+        sector = int(table.get("sectorsize", SECTOR))
+        found = []
+        for entry in table.get("partitions", []):
+            number = int(re.search(r"\d+$", entry["node"])[0])  # type: ignore[index]
+            offset, length = int(entry["start"]) * sector, int(entry["size"]) * sector
+            if entry.get("type", "").lower() not in _EXTENDED and 0 < offset < offset + length:
+                found.append((number, offset, length))
+        return found
+
+    def _size(self) -> int:
+        done = process.run(
+            ["qemu-img", "info", "--output=json", f"json:{json.dumps(self.node)}"],
+            deadline=DEADLINE,
+            capture=True,
+            cwd=self.folder,
+            what=f"cannot read {self.name} after the stop",
+        )
+        self.virtual = int(jsontext.loads(done.stdout)["virtual-size"])
+        return self.virtual
+
+    def _extract(self, offset: int, size: int, name: str) -> Path:
+        """Copy a range of the disk into a sparse file of `folder`."""
+        part = {"driver": "raw", "offset": offset, "size": size - size % SECTOR, "file": self.node}
+        process.run(
+            ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(part)}", name],
+            deadline=COPY_DEADLINE,
+            cwd=self.folder,
+            what=f"cannot read {self.name} after the stop",
+        )
+        return self.folder / name
+
+
+def _area(number: int, offset: int, size: int, head: bytes) -> Area:
+    kind, clean, seen = filesystem_state(head)
+    return Area(number, offset, size, kind, clean, seen)
+
+
+def filesystem_state(head: bytes) -> tuple[str, bool | None, str]:
+    """Return type, whether it is clean, and why, from the first 128 KiB of a file system; type "" when unknown.
+
+    Offsets: ext (Documentation/filesystems/ext4/super.rst), FAT (fs/fat/fatent.c, the dirty bit of the boot sector
+    since Linux 3.10), btrfs (btrfs_super_block), xfs and others by their magic only.
+    """
+    padded = head.ljust(HEAD, b"\0")
+    for kind, offset, magic in _MAGIC:
+        if padded[offset : offset + len(magic)] == magic:
+            judge = _JUDGES.get(kind)
+            return (kind, *judge(padded)) if judge else (kind, True, "nothing to unmount")
+    return "", None, ""
+
+
+def _xfs_state(_head: bytes) -> tuple[bool | None, str]:
+    return None, "whether its log is empty is not looked at"
+
+
+def _btrfs_state(head: bytes) -> tuple[bool | None, str]:
+    if struct.unpack_from("<Q", head, 0x10000 + 0x60)[0]:
+        return False, "its log tree was not replayed"
+    return True, "no log to replay"
+
+
+def _fat_state(head: bytes) -> tuple[bool | None, str]:
+    dirty = head[0x41 if head[82:87] == b"FAT32" else 0x25] & 1
+    return (False, "its dirty bit is set") if dirty else (True, "unmounted")
+
+
+def _ext_state(head: bytes) -> tuple[bool | None, str]:
+    superblock = head[1024:2048]
+    state = struct.unpack_from("<H", superblock, 0x3A)[0]
+    incompatible = struct.unpack_from("<I", superblock, 0x60)[0]
+    errors = struct.unpack_from("<I", superblock, 0x194)[0]
+    if state & 0x2 or errors:
+        return False, f"the kernel found {errors or 'some'} errors in it"
+    if incompatible & 0x4:
+        return False, "its journal was not replayed: it was cut off while mounted"
+    if not state & 0x1:
+        return False, "it was cut off while mounted"
+    return True, "unmounted"
+
+
+#: Type, offset and magic of what a guest may have on a disk, and who tells whether it is clean.
+_MAGIC = (
+    ("ext", 1080, b"\x53\xef"),
+    ("xfs", 0, b"XFSB"),
+    ("btrfs", 0x10040, b"_BHRfS_M"),
+    ("squashfs", 0, b"hsqs"),
+    ("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
+    ("swap", 4086, b"SWAPSPACE2"),
+    ("vfat", 54, b"FAT12"),
+    ("vfat", 54, b"FAT16"),
+    ("vfat", 82, b"FAT32"),
+)
+_JUDGES: Mapping[str, Callable[[bytes], tuple[bool | None, str]]] = {
+    "ext": _ext_state,
+    "xfs": _xfs_state,
+    "btrfs": _btrfs_state,
+    "vfat": _fat_state,
+}
+
+
+def _quoted(text: str) -> str:
+    """Return an argument as debugfs' request parser (libss) takes it: in quotes, quotes doubled."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _debugfs(image: Path, request: str) -> str:
+    done = process.run(
+        [*LIMITS, "debugfs", "-c", "-R", request, image.name],
+        deadline=DEADLINE,
+        capture=True,
+        check=False,
+        cwd=image.parent,
+    )
+    return done.text
+
+
+def _read_ext(image: Path, path: str) -> FoundFile:
+    kind, mode, size = "symlink", 0, 0
+    for _ in range(_LINKS):
+        text = _debugfs(image, f"stat {_quoted(path)}")
+        match = re.search(r"Inode: \d+ +Type: (\w+(?: \w+)*) +Mode: +(\d+)", text)
+        length = re.search(r"\bSize: (\d+)", text)
+        if not match or not length:
+            return FoundFile(None, 0, 0, "there is no such file", False)
+        kind, mode, size = match[1], int(match[2], 8), int(length[1])
+        target = re.search(r'Fast link dest: "(.*)"', text)
+        if kind != "symlink" or not target:
+            break
+        path = str(PurePosixPath(path).parent / target[1])
+    if kind != "regular":
+        return FoundFile(None, size, mode, f"it is no regular file but a {kind}")
+    output = image.with_name(f"{image.stem}.file")
+    output.unlink(missing_ok=True)
+    _debugfs(image, f"dump {_quoted(path)} {output.name}")
+    content = output.read_bytes()[:CONTENT] if output.exists() else b""
+    output.unlink(missing_ok=True)
+    return FoundFile(content, size, mode, f"{size} bytes")
+
+
+def _read_vfat(image: Path, path: str) -> FoundFile:
+    output = image.with_name(f"{image.stem}.file")
+    output.unlink(missing_ok=True)
+    done = process.run(
+        [*LIMITS, "mcopy", "-n", "-i", image.name, f"::{path}", output.name],
+        deadline=DEADLINE,
+        check=False,
+        cwd=image.parent,
+    )
+    if not output.exists():
+        why = "there is no such file" if done.returncode else "it cannot be read"
+        return FoundFile(None, 0, 0, why, done.returncode == 0)
+    content = output.read_bytes()
+    output.unlink(missing_ok=True)
+    return FoundFile(content[:CONTENT], len(content), 0o755, f"{len(content)} bytes")
+
+
+def place_of(mounts: Mapping[str, tuple[str, int]], path: str) -> tuple[str, int, str] | None:
+    """Return (disk, area, path there) of an absolute path of the guest, by its mount points; None if none fits."""
+    best = max((mount for mount in mounts if PurePosixPath(path).is_relative_to(mount)), key=len, default=None)
+    if best is None:
+        return None
+    disk, number = mounts[best]
+    return disk, number, "/" + str(PurePosixPath(path).relative_to(best))

@@ -1,0 +1,79 @@
+"""Whether the finished image can run what the recipe has it run: the program, its first line, its interpreter.
+
+Here is known what a package or a run command brought; what a command, first_boot or cloud-init makes only when the
+machine runs is not, and not judged. execve(2) says what the kernel makes of each.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+
+from roost.host.guestfs import Guest
+from roost.recipe.command_words import programs
+from roost.recipe.model import Recipe
+from roost.recipe.words import shown
+from roost.verify.texts import Wrong, head
+
+#: Where env(1) looks, in the order of the runner's PATH (roost/guest).
+PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def check(guest: Guest, recipe: Recipe) -> Iterator[str]:
+    """Yield what keeps the job's program, or the first first_boot command's, from starting."""
+    if recipe.cloud_init is not None:
+        return
+    if recipe.first_boot:
+        # What it makes of the job's program is seen at the first boot.
+        yield from _command(guest, recipe.first_boot[0], "the first_boot command", ("first_boot", 0))
+    elif recipe.job is not None:
+        yield from _command(guest, recipe.job.command, "the job", ("job", "command"))
+
+
+def _command(guest: Guest, command: str, who: str, key: tuple[str | int, ...]) -> Iterator[str]:
+    found = programs(command)
+    # What comes later in a line may be made by what comes first.
+    if not found or not command.lstrip().startswith((found[0][0], f"exec {found[0][0]}")):
+        return
+    path = found[0][0]
+    wrong = _program(guest, path)
+    if wrong:
+        yield Wrong(f"{who} runs {shown(path)}, which {wrong}", key)
+
+
+def _program(guest: Guest, path: str) -> str | None:
+    return _runs(guest, path) or _first_line(guest, head(guest, path, 4096) or b"")
+
+
+def _first_line(guest: Guest, begin: bytes) -> str | None:
+    """Return why the kernel does not start a script that begins so, or None."""
+    line = begin.partition(b"\n")[0]
+    if b"\0" in line or b"\0" in begin[:4]:
+        return None
+    if begin.startswith(b"\xef\xbb\xbf#!"):
+        return "begins with a byte order mark: the kernel sees no #! in it"
+    if line.endswith(b"\r"):
+        return "has a first line that ends in CR"
+    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
+    return _interpreter(guest, words) if words and words[0].startswith("/") else None
+
+
+def _interpreter(guest: Guest, words: Sequence[str]) -> str | None:
+    wrong = _runs(guest, words[0])
+    if wrong is not None:
+        return f"needs {shown(words[0])}, which {wrong}"
+    if words[0].endswith("/env"):
+        named = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
+        if named and "/" not in named and not any(_runs(guest, f"{folder}/{named}") is None for folder in PATH):
+            return f"needs {shown(named)}, which is not in the image"
+    return None
+
+
+def _runs(guest: Guest, path: str) -> str | None:
+    """Return why a file is none that runs, or None."""
+    seen = guest.stat(path)
+    if seen is None:
+        return "is not in the image"
+    if not stat.S_ISREG(seen.mode):
+        return "is not a file"
+    return None if seen.mode & 0o111 else "cannot be executed"

@@ -1,0 +1,161 @@
+"""`xen_kernel = included`: what Xen's pygrub finds in a finished image, asked of pygrub itself where it is installed.
+
+pygrub reads the disk without mounting it, on the Xen host, before the guest exists. It knows less than GRUB
+(docs/xen-in-qemu.md): some of what it does not know it misreads in silence, so what it extracts is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.condor.placement import kernel_of
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import process, rooted, temporary
+from roost.kernel import facts
+from roost.kernel.inspect import KernelFiles, version_order
+from roost.recipe.cmdline import root_parameter
+from roost.recipe.model import Recipe
+from roost.verify import booting
+
+#: Where its package puts it (Debian: xen-utils-VERSION), and the variable that names another place.
+INSTALLED = "/usr/lib/xen-*/bin/pygrub"
+VARIABLE = "ROOST_PYGRUB"
+_PYTHON = "/usr/bin/python3"
+
+
+@dataclass(frozen=True, slots=True)
+class Pygrub:
+    """The program, and the version of Xen that it is of."""
+
+    program: Path
+    version: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets it find its own libraries where the package was only unpacked."""
+        folder = self.program.parent.parent / "lib"
+        found = sorted(folder.glob("*/xenfsimage")) + sorted(folder.glob("xenfsimage"))
+        if not found:
+            return {}
+        return {"XEN_FSIMAGE_FSDIR": str(found[0]), "LD_LIBRARY_PATH": str(found[0].parent)}
+
+
+def find() -> Pygrub | None:
+    """Return the newest pygrub of this host, or the one in the folder that $ROOST_PYGRUB names; None without one."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        folder = Path(named).absolute()
+        found = [folder / "bin/pygrub", folder / "pygrub", *folder.glob("usr/lib/xen-*/bin/pygrub")]
+    else:
+        found = list(Path("/").glob(INSTALLED[1:]))
+    programs = [Pygrub(path, _version(path)) for path in found if path.is_file()]
+    return max(programs, key=lambda one: version_order(one.version), default=None)
+
+
+def _version(program: Path) -> str:
+    name = re.fullmatch(r"xen-(\d[\w.]*)", program.parent.parent.name)
+    return name[1] if name else "0"
+
+
+def witness(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Path) -> dict[str, Any] | None:
+    """Return what pygrub finds in the raw `image`, for the manifest; None when nothing is started by it.
+
+    Raises `ImageError` when it would start nothing, or something else than the kernel and initrd of the tree. Without
+    a pygrub the configuration is judged by what is known of it, and the answer says so.
+    """
+    if "xen" not in recipe.hypervisors or kernel_of(recipe, "xen") is not None:
+        return None
+    wrong = list(mistakes(_configuration(tree)))
+    if wrong:
+        raise ImageError(f"pygrub would not start this image: {'; '.join(wrong)}", hint="look at /boot/grub/grub.cfg")
+    pygrub = find()
+    if pygrub is None:
+        return {"seen": False, "checked": "grub.cfg, by what is known of pygrub: it is not installed here"}
+    with temporary.directory("pygrub") as name:
+        found = run(pygrub, image, Path(name), log)
+        for what, path in (("kernel", kernel.kernel), ("ramdisk", kernel.initrd)):
+            given = found.get(what)
+            if path is None:
+                continue
+            if given is None or _sum(Path(given)) != _sum(rooted.resolve(tree, path)):
+                seen = "no" if given is None else "another"
+                raise ImageError(f"pygrub {pygrub.version} finds {seen} {what} than {path} in the image", log=log)
+        arguments = found.get("args", "")
+        if root_parameter(recipe) not in arguments.split():
+            raise ImageError(f"pygrub {pygrub.version} starts the kernel without {root_parameter(recipe)}", log=log)
+        return {
+            "seen": True,
+            "checked": f"pygrub of Xen {pygrub.version}",
+            "kernel": _sum(Path(found["kernel"])),
+            "initrd": _sum(Path(found["ramdisk"])) if "ramdisk" in found else None,
+            "arguments": arguments,
+        }
+
+
+def run(pygrub: Pygrub, image: Path, folder: Path, log: Path) -> dict[str, str]:
+    """Return what pygrub prints for a raw image: `kernel` and `ramdisk` (files in `folder`), `args`."""
+    python = _PYTHON if Path(_PYTHON).exists() else "python3"
+    try:
+        done = process.run(
+            [python, pygrub.program, "-q", "--output-format=simple", f"--output-directory={folder}", image.absolute()],
+            deadline=120,
+            env=pygrub.environment,
+            log=log,
+            capture=True,
+            what="pygrub cannot start this image",
+            hint="it reads ext2, ext3, ext4 and vfat, and a grub.cfg with a menuentry",
+        )
+    except ToolError as error:
+        if "ImportError" not in error.tail and "ModuleNotFoundError" not in error.tail:
+            raise
+        raise HostError(
+            f"pygrub of Xen {pygrub.version} does not start",
+            hint="it needs libxenmisc of the same version, and the Python that it was built for",
+            log=log,
+            tail=error.tail,
+        ) from error
+    found = {}
+    for line in done.text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word in {"kernel", "ramdisk", "args"}:
+            found[word] = rest
+    # It names the files itself: they are ours only in the folder that it was given.
+    return {
+        word: value
+        for word, value in found.items()
+        if word == "args" or Path(value).parent.resolve() == folder.resolve()
+    }
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _configuration(tree: Path) -> str:
+    return facts.text(tree, "boot/grub/grub.cfg") or ""
+
+
+def mistakes(text: str) -> Iterator[str]:
+    """Yield what is known to keep pygrub from starting the first entry of a grub.cfg as GRUB would."""
+    entries = booting.menu(text)
+    if not entries:
+        yield "grub.cfg has no menuentry"
+        return
+    first = entries[0]
+    if first.kernel is None:
+        yield "its first menuentry names no kernel"
+        return
+    for path in (first.kernel, *first.initrds):
+        if ".." in path.split("/") or "$" in path:
+            yield f"the path {path} is not plain"
+    if len(first.initrds) > 1:
+        yield "it reads one initrd only"
+    if re.search(r'^\s*set\s+default="?[^"$\n]*>', text, re.MULTILINE):
+        yield "a default that is not a number means its first entry to it"

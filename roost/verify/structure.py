@@ -1,0 +1,123 @@
+"""Whether a file system that a guest left is sound: its own checker reads a copy of it, and repairs nothing.
+
+A superblock says that a file system was unmounted, not that what lies behind it is one: a job can write anything over
+a disk that is mounted. Checkers read a stranger's data, so they run with limits on time and memory. A file system
+whose checker is not installed, or that it cannot read, is not judged, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from roost.host import process
+from roost.host.safetext import clean
+
+#: Seconds for one check, and bytes of memory.
+DEADLINE = 300.0
+_LIMITS = ["prlimit", f"--as={4 << 30}", "--core=0", "--"]
+#: s_last_orphan of an ext superblock, and the feature of an orphan file that is in use (fs/ext4/ext4.h).
+_LAST_ORPHAN, _RO_COMPATIBLE, _ORPHAN_PRESENT = 0xE8, 0x64, 0x10000
+
+Judged = tuple[bool | None, str]
+
+
+def check(kind: str, copy: Path) -> Judged:
+    """Return whether the file system of type `kind` in the file `copy` is sound (None: not known), and what was seen.
+
+    `kind` is a type of `roost.verify.evidence`. Raises `ToolError` when the checker does not end in time.
+    """
+    judge = _JUDGES.get(kind)
+    return judge(copy) if judge else (None, f"roost cannot check the structure of {kind}")
+
+
+def _run(copy: Path, *argv: str) -> tuple[int, list[str]] | None:
+    """Return a checker's status and its lines, safe to show; None where it is not installed."""
+    if process.which(argv[0]) is None:
+        return None
+    done = process.run([*_LIMITS, *argv, copy.name], deadline=DEADLINE, capture=True, check=False, cwd=copy.parent)
+    lines = [clean(line) for line in done.stdout[: 1 << 20].splitlines()]
+    return done.returncode, [line for line in lines if line.strip()]
+
+
+def _absent(tool: str, package: str) -> Judged:
+    return None, f"its structure was not checked: {tool} is not installed (apt-get install {package})"
+
+
+def _killed(tool: str, status: int) -> Judged:
+    return None, f"its structure was not checked: {tool} ended with status {status}"
+
+
+def _ext(copy: Path) -> Judged:
+    with copy.open("rb") as file:
+        superblock = file.read(2048)[1024:]
+    orphans = struct.unpack_from("<I", superblock, _LAST_ORPHAN)[0]
+    features = struct.unpack_from("<I", superblock, _RO_COMPATIBLE)[0]
+    # Files that were deleted while open are removed by the next mount, and by -p: on the copy, as a mount would.
+    how = "-p" if orphans or features & _ORPHAN_PRESENT else "-n"
+    found = _run(copy, "e2fsck", "-f", how)
+    if found is None:
+        return _absent("e2fsck", "e2fsprogs")
+    status, lines = found
+    if status in (0, 1) and (status == 0 or how == "-p"):
+        return True, "unmounted, and its structure is sound"
+    text = "\n".join(lines)
+    if status & 8 and "unsupported feature" in text:
+        return None, "its structure was not checked: this host's e2fsck does not know all of its features"
+    if status < 0 or status > 15:
+        return _killed("e2fsck", status)
+    wrong = [line for line in lines if not re.match(r"e2fsck \d|Pass \d|.*\? (?:no|yes)$|.*: \*+ WARNING", line)]
+    if status & 8 and not wrong:
+        return _killed("e2fsck", status)
+    return False, f"its structure is damaged: {(wrong or ['e2fsck finds errors'])[0]}"
+
+
+def _vfat(copy: Path) -> Judged:
+    found = _run(copy, "fsck.vfat", "-n")
+    if found is None:
+        return _absent("fsck.vfat", "dosfstools")
+    status, lines = found
+    if status == 0:
+        return True, "unmounted, and its structure is sound"
+    if status != 1:
+        return _killed("fsck.vfat", status)
+    wrong = [line for line in lines if not line.startswith(("fsck.fat ", copy.name))]
+    return False, f"its structure is damaged: {(wrong or ['fsck.vfat finds errors'])[0]}"
+
+
+def _xfs(copy: Path) -> Judged:
+    found = _run(copy, "xfs_repair", "-n", "-f")
+    if found is None:
+        return _absent("xfs_repair", "xfsprogs")
+    status, lines = found
+    text = "\n".join(lines)
+    if "valuable metadata changes in a log" in text or status == 2:
+        return False, "its log was not replayed: it was cut off while mounted"
+    if status == 0:
+        return True, "unmounted, and its structure is sound"
+    if status != 1 or "Cannot allocate" in text or "malloc" in text:
+        return _killed("xfs_repair", status)
+    wrong = [
+        line for line in lines if not re.match(r"\s*- |Phase \d|No modify|Cannot get host|Repair may|the image", line)
+    ]
+    return False, f"its structure is damaged: {(wrong or ['xfs_repair finds errors'])[0]}"
+
+
+def _btrfs(copy: Path) -> Judged:
+    found = _run(copy, "btrfs", "check", "--readonly")
+    if found is None:
+        return _absent("btrfs check", "btrfs-progs")
+    status, lines = found
+    if status == 0:
+        return True, "unmounted, and its structure is sound"
+    if status != 1:
+        return _killed("btrfs check", status)
+    wrong = [line for line in lines if not re.match(r"Opening filesystem|Checking filesystem|UUID:|\[\d/\d\]", line)]
+    return False, f"its structure is damaged: {(wrong or ['btrfs check finds errors'])[0]}"
+
+
+_JUDGES: Mapping[str, Callable[[Path], Judged]] = {"ext": _ext, "vfat": _vfat, "xfs": _xfs, "btrfs": _btrfs}
+#: The types whose structure can be checked.
+CHECKED = frozenset(_JUDGES)
