@@ -8,7 +8,6 @@ to bytes that were the same throughout.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,7 @@ from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
-from roost.host import namespace
+from roost.host import checksum, namespace
 from roost.host.pool import Pool
 from roost.iodisk import make
 from roost.iodisk.inputs import Item
@@ -42,7 +41,6 @@ from roost.verify.evidence import StoppedDisk
 
 #: Seconds that an image without a recipe may take under KVM.
 TIMEOUT = 120.0
-_CHUNK = 4 << 20
 
 __all__ = ["BootResult", "FileSum", "boot", "readable"]
 
@@ -149,11 +147,11 @@ def boot(
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict), tuple(inputs))
-        before = {name: pool.submit(_digest, folder / name) for name in dict.fromkeys(files)}
+        before = {name: pool.submit(checksum.sha256, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
         seen, refused = _run_machine(run, machine, log, stages, echo)
         with stages.stage("disks", "what the guest left on them"):
-            after = {name: pool.submit(_digest, folder / name) for name in before}
+            after = {name: pool.submit(checksum.sha256, folder / name) for name in before}
             evidence = _evidence(run, seen, refused, pool)
             changed = tuple(name for name in before if _sum(before[name]) != _sum(after[name]))
         evidence = outcome.with_changed(evidence, changed)
@@ -212,14 +210,6 @@ def _kernel_files(vm: VirtualMachine) -> list[str]:
 
 def _sum(future: Future[str]) -> str:
     return future.result()
-
-
-def _digest(path: Path) -> str:
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            sha256.update(data)
-    return sha256.hexdigest()
 
 
 def readable(screen: Screen, evidence: Evidence) -> Screen:

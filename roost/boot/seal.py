@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.host import files, jsontext, paths
+from roost.host import checksum, files, jsontext, paths
 from roost.store import keys
 from roost.store.staging import write_atomically
 
@@ -50,7 +50,7 @@ def write(folder: Path, hypervisor: str) -> None:
     body = {
         "schema": 1,
         "hypervisor": hypervisor,
-        "files": {name: _sum(folder / name) for name in names if (folder / name).is_file()},
+        "files": {name: checksum.sha256(folder / name) for name in names if (folder / name).is_file()},
         "tester": {"user": _user(), "host": socket.gethostname()},
         "code": keys.code(),
     }
@@ -80,7 +80,7 @@ def opened(folder: Path, hypervisor: str) -> Sealed | str:
 def _changes(folder: Path, hypervisor: str, files: Mapping[str, str]) -> Iterator[str]:
     for name, digest in files.items():
         try:
-            now = _sum(folder / name)
+            now = checksum.sha256(folder / name)
         except OSError:
             yield f"{name} is gone since the boot"
             continue
@@ -109,11 +109,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def _sum(path: Path) -> str:
-    with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hmac(key: bytes, body: dict[str, Any]) -> str:

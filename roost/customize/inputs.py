@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.customize import passwords
+from roost.host import checksum
 from roost.recipe.model import Recipe
 from roost.store import keys
 
@@ -51,7 +52,7 @@ def _state(path: Path) -> str:
     if path.is_symlink():
         content = f"link {path.readlink()}"
     elif path.is_file():
-        content = keys.file_digest(path)
+        content = checksum.sha256(path)
     else:
         content = "folder"
     return f"{path.lstat().st_mode & 0o7777:o} {content}"

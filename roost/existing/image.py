@@ -17,7 +17,7 @@ from typing import Any, Literal
 from roost.errors import ImageError
 from roost.existing import image_file, inspection
 from roost.existing.image_file import Original
-from roost.host import guestfs
+from roost.host import checksum, guestfs
 from roost.host.guestfs import Guest
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -126,7 +126,7 @@ def base(original: Original, sha256: str, cache: Cache, folder: Path, compress: 
         image_file.flatten(layer, place / "base", "qcow2", compress=compress, log=log)
         layer.unlink()
         made = place / "base"
-        made.rename(place / f"base-{manifest.sha256(made)[:12]}.qcow2")
+        made.rename(place / f"base-{checksum.sha256(made)[:12]}.qcow2")
 
     asked = {"original": sha256, "format": original.format, "compress": compress, "tool": keys.tools(["qemu-img"])}
     (kept,) = cache.put(BASES, key(BASES, asked), make).iterdir()
@@ -154,7 +154,7 @@ def take_tree(image: Image, cache: Cache, accelerator: Literal["kvm", "tcg"], lo
         finally:
             layer.unlink()
 
-    code = keys.file_digest(Path(str(inspection.__file__)))
+    code = checksum.sha256(Path(str(inspection.__file__)))
     asked = {"original": image.sha256, "format": image.original.format, "code": code}
     return cache.put(TREES, key("image tree", asked), make) / TAR
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from roost.disk import foreign, qcow2_header, qemu_img
 from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import files, process, temporary
+from roost.host import checksum, files, process, temporary
 from roost.recipe.model import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
-from roost.store import manifest
 
 #: Limits of qemu-img on an image of a stranger: bytes of memory, and seconds to check it.
 LIMITS = ("prlimit", f"--as={4 << 30}", "--core=0", "--")
@@ -137,7 +136,7 @@ def _own_base(image: Path, backing: str, kind: str | None) -> Path:
         raise refused from error
     if header.backing is not None or header.external_data or header.encrypted:
         raise refused
-    if not manifest.sha256(base).startswith(named[1]):
+    if not checksum.sha256(base).startswith(named[1]):
         raise ImageError(f"{backing} is not what its name says", hint="build the image again")
     return base
 

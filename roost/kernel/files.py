@@ -7,7 +7,6 @@ files and folders, and each by its name: no link of it, and no name, leads anywh
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from typing import IO, cast
 
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import bounded, files, namespace, process, rooted
+from roost.host import bounded, checksum, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, Source, Unpacked, compression
 from roost.kernel import bzimage, facts, initrd
 from roost.kernel.catalogue import KernelSpec
@@ -64,8 +63,7 @@ def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
                 sums[name] = part.sha256 or ""
                 continue
             files[name] = Path(spec.path).parent / (part.path or "")
-            with files[name].open("rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            sums[name] = checksum.sha256(files[name])
             if part.sha256 not in {None, sums[name]}:
                 problems.append(Problem(f"{part.path} has sha256 {sums[name]}, not {part.sha256}", where))
         except RecipeError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.host import jsontext
+from roost.host import checksum, jsontext
 from roost.kernel import contents
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.contents import Initrd
@@ -62,9 +62,7 @@ def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Known | None:
 
 def initrd(cache: Cache, path: Path) -> Initrd:
     """Return what an initrd brings: it is unpacked once, as long as its bytes stay the same."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    record = cache.root / FOLDER / f"initrd-{digest}.json"
+    record = cache.root / FOLDER / f"initrd-{checksum.sha256(path)}.json"
     try:
         return Initrd.from_json(jsontext.read(record))
     except (OSError, ValueError, KeyError, TypeError):

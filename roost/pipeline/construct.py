@@ -30,7 +30,7 @@ from roost.events import Stages
 from roost.existing import image
 from roost.existing.image import Image
 from roost.existing.image_file import Original
-from roost.host import namespace, paths, rooted
+from roost.host import checksum, namespace, paths, rooted
 from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
@@ -289,9 +289,9 @@ def _images(
         qcow2.chmod(0o644)
         if not qemu_img.same_content(disk.path, "raw", qcow2, "qcow2"):
             raise ImageError(f"{qcow2.name} does not hold what {disk.path.name} does", log=log_dir / "qemu-img.log")
-        files.append(manifest.describe(target / qcow2.name, "qcow2", disk.layout.size, manifest.sha256(qcow2)))
+        files.append(manifest.describe(target / qcow2.name, "qcow2", disk.layout.size, checksum.sha256(qcow2)))
     if "raw" in formats:
-        files.append(manifest.describe(disk.path, "raw", disk.layout.size, manifest.sha256(disk.path)))
+        files.append(manifest.describe(disk.path, "raw", disk.layout.size, checksum.sha256(disk.path)))
     return files
 
 
@@ -307,7 +307,7 @@ def _kernel_files(recipe: Recipe, kernel: inspect.KernelFiles, tree: TreeInfo, t
             size = (target / name).stat().st_size
             files.append(
                 manifest.describe(
-                    target / name, "kernel" if name == "vmlinuz" else "initrd", size, manifest.sha256(target / name)
+                    target / name, "kernel" if name == "vmlinuz" else "initrd", size, checksum.sha256(target / name)
                 )
             )
     return files

@@ -23,7 +23,7 @@ from roost.existing import grow, image, image_file, inspection, kernels
 from roost.existing.edit import Edited, Editor
 from roost.existing.image import Image
 from roost.existing.image_file import Original
-from roost.host import guestfs, namespace
+from roost.host import checksum, guestfs, namespace
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
 from roost.recipe.words import shown
@@ -182,10 +182,10 @@ def root_files(
         if not qemu_img.same_content(layer.path, "qcow2", path, format):
             raise ImageError(f"{path.name} does not hold what was edited", log=log)
         backing = layer.base.name if layer.base is not None else None
-        files.append(manifest.describe(path, format, layer.size, manifest.sha256(path), backing))
+        files.append(manifest.describe(path, format, layer.size, checksum.sha256(path), backing))
     if layer.base is not None:
         size = qemu_img.info(layer.base, "qcow2").virtual
-        files.append(manifest.describe(layer.base, "qcow2", size, manifest.sha256(layer.base)))
+        files.append(manifest.describe(layer.base, "qcow2", size, checksum.sha256(layer.base)))
     return files
 
 
@@ -195,7 +195,7 @@ def kernel_files(layer: Layer, target: Path) -> list[BuiltFile]:
     for name, kind in (("vmlinuz", "kernel"), ("initrd.img", "initrd")):
         path = target / name
         if path.exists():
-            record = manifest.describe(path, kind, path.stat().st_size, manifest.sha256(path))
+            record = manifest.describe(path, kind, path.stat().st_size, checksum.sha256(path))
             words = root_parameters(layer.edited)
             files.append(replace(record, root=words) if words is not None and kind == "kernel" else record)
     return files

@@ -16,7 +16,7 @@ from roost.condor import emit, submission
 from roost.customize import inputs
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
-from roost.host import jsontext, paths
+from roost.host import checksum, jsontext, paths
 from roost.host import output as writing
 from roost.pipeline import verbs
 from roost.publish import describe, gate, layout, release, signature, upload
@@ -206,7 +206,7 @@ def _new_bytes(before: Release | None, now: Release) -> int:
 
 
 def _manifest_sum(folder: Path) -> str:
-    return manifest.sha256(folder / manifest.NAME)
+    return checksum.sha256(folder / manifest.NAME)
 
 
 def is_published(folder: Path, record: Manifest) -> bool:

@@ -20,7 +20,7 @@ from roost.boot import seal
 from roost.condor import submission
 from roost.customize import inputs
 from roost.errors import ImageError, RoostError
-from roost.host import files, jsontext
+from roost.host import checksum, files, jsontext
 from roost.publish import layout
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
@@ -153,7 +153,7 @@ def _changed_bytes(record: Manifest, folder: Path) -> Iterator[str]:
             plain = path.parent == folder and stat.S_ISREG(path.lstat().st_mode)
             if not plain:
                 yield f"{file.name} is not a plain file of the build folder"
-            elif manifest.sha256(path) != file.sha256:
+            elif checksum.sha256(path) != file.sha256:
                 yield f"{file.name} changed since the build"
         except OSError as error:
             yield f"{file.name} cannot be read: {error.strerror}"

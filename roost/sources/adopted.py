@@ -15,12 +15,11 @@ from typing import Any
 from roost.customize import assemble
 from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import namespace, process
+from roost.host import checksum, namespace, process
 from roost.kernel import initrd, inspect
 from roost.sources import canonical, debian, oci, unpacked
 from roost.sources.debian import Bootstrap
 from roost.sources.given import Base
-from roost.store import keys
 from roost.store.cache import Cache, key, work_folder
 
 TAR = "tree.tar"
@@ -63,14 +62,14 @@ class Adopted:
         """Return all that the tree depends on, as JSON."""
         found: dict[str, Any] = {**self.origin, "tree": self.base.sha256, "epoch": self.epoch}
         if self.archive is not None:
-            code = [keys.file_digest(Path(str(module.__file__))) for module in (inspect, initrd, canonical, oci)]
+            code = [checksum.sha256(Path(str(module.__file__))) for module in (inspect, initrd, canonical, oci)]
             found |= {
                 "packages": self.archive.packages,
                 "index": self.archive.index.digests,
                 "suite": self.archive.debian.suite,
                 "initrd": self.initrd,
                 "drivers": self.drivers,
-                "code": ".".join([*code, keys.file_digest(Path(__file__))]),
+                "code": ".".join([*code, checksum.sha256(Path(__file__))]),
             }
         return found
 

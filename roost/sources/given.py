@@ -18,7 +18,7 @@ from pathlib import Path
 from roost.customize import ties
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import jsontext, namespace, process
+from roost.host import checksum, jsontext, namespace, process
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 from roost.sources import attributes, bounds, canonical, compression, normalize, oci, tarball, tree_facts
@@ -88,7 +88,7 @@ def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> Base:
 
 
 def _given() -> dict[str, str]:
-    code = [keys.file_digest(Path(str(module.__file__))) for module in _CODE]
+    code = [checksum.sha256(Path(str(module.__file__))) for module in _CODE]
     return {"epoch": str(_epoch()), "code": ".".join(code)}
 
 
@@ -148,7 +148,7 @@ def _measure(folder: Path) -> None:
 def _finish(folder: Path, facts: TreeFacts) -> None:
     if facts.names == 0:
         raise ImageError("the archive is empty: there is no root tree in it")
-    text = json.dumps({"sha256": keys.file_digest(folder / TAR), "facts": facts.to_json()})
+    text = json.dumps({"sha256": checksum.sha256(folder / TAR), "facts": facts.to_json()})
     (folder / FACTS).write_text(text)
 
 

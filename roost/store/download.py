@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import os
 import re
@@ -27,6 +26,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import roost
 from roost.errors import HostError, Location, Problem, RecipeError, RoostError
 from roost.events import Events, Stages
+from roost.host import checksum
 from roost.store.cache import Cache
 
 STAGE = "downloads"
@@ -146,7 +146,7 @@ class _Download:
         while True:
             try:
                 self._request(ends)
-                return self._sum()
+                return checksum.sha256(self.part)
             except _BrokenError as broken:
                 failures = 1 if self._size() > most else failures + 1
                 most = max(most, self._size())
@@ -173,7 +173,7 @@ class _Download:
                 self._pump(source.read, file, 0, size, time.monotonic() + DEADLINE)
             except _BrokenError as broken:
                 raise HostError(f"cannot read {path}: {broken}", where=self.where) from broken
-        return self._sum()
+        return checksum.sha256(self.part)
 
     def _request(self, ends: float) -> None:
         """Ask once, for what lacks. Raises `_BrokenError` when it is worth another attempt."""
@@ -301,10 +301,6 @@ class _Download:
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
-
-    def _sum(self) -> str:
-        with self.part.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _drop(self) -> None:
         self.part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from roost.host import files, jsontext, namespace, paths, process
+from roost.host import checksum, jsontext, namespace, paths, process
 from roost.store.staging import write_atomically
 
 #: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
@@ -43,12 +43,6 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's bytes, as hexadecimal."""
-    with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(folder: Path) -> str:
     """Return a digest of all names below a folder with their kind, mode, owner, size and times: no file is read.
 
@@ -74,7 +68,7 @@ def large_digest(path: Path) -> str:
         known = jsontext.read(note)
         if known["state"] == state:
             return str(known["sha256"])
-    found = file_digest(path)
+    found = checksum.sha256(path)
     # What was written a moment ago could be written again within the clock's tick.
     if time.time_ns() - seen.st_mtime_ns > 2_000_000_000 and path.stat() == seen:
         note.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ all inputs, and each file's size and time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -82,12 +81,6 @@ def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: s
     status = path.stat()
     allocated = status.st_blocks * 512
     return BuiltFile(path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns, backing)
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file, as hexadecimal; holes are read as zeros."""
-    with files.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(folder: Path, manifest: Manifest) -> None:

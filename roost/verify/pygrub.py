@@ -6,7 +6,6 @@ pygrub reads the disk without mounting it, on the Xen host, before the guest exi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from roost.condor.placement import kernel_of
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import process, rooted, temporary
+from roost.host import checksum, process, rooted, temporary
 from roost.kernel import facts
 from roost.kernel.inspect import KernelFiles, version_order
 from roost.recipe.cmdline import root_parameter
@@ -83,7 +82,7 @@ def witness(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: P
             given = found.get(what)
             if path is None:
                 continue
-            if given is None or _sum(Path(given)) != _sum(rooted.resolve(tree, path)):
+            if given is None or checksum.sha256(Path(given)) != checksum.sha256(rooted.resolve(tree, path)):
                 seen = "no" if given is None else "another"
                 raise ImageError(f"pygrub {pygrub.version} finds {seen} {what} than {path} in the image", log=log)
         arguments = found.get("args", "")
@@ -92,8 +91,8 @@ def witness(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: P
         return {
             "seen": True,
             "checked": f"pygrub of Xen {pygrub.version}",
-            "kernel": _sum(Path(found["kernel"])),
-            "initrd": _sum(Path(found["ramdisk"])) if "ramdisk" in found else None,
+            "kernel": checksum.sha256(Path(found["kernel"])),
+            "initrd": checksum.sha256(Path(found["ramdisk"])) if "ramdisk" in found else None,
             "arguments": arguments,
         }
 
@@ -131,11 +130,6 @@ def run(pygrub: Pygrub, image: Path, folder: Path, log: Path) -> dict[str, str]:
         for word, value in found.items()
         if word == "args" or Path(value).parent.resolve() == folder.resolve()
     }
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _configuration(tree: Path) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from roost.errors import ImageError
 from roost.existing import image, image_file, inspection
-from roost.host import guestfs
+from roost.host import checksum, guestfs
 from roost.store import cache, manifest
 from tests.images.calls import roost
 
@@ -113,7 +113,7 @@ def test_variants_share_their_base_boot_and_are_published(project: Path, tmp_pat
     root = record.file("root.qcow2")
     assert root.backing is not None
     assert (one / root.backing).read_bytes() == (two / root.backing).read_bytes()
-    assert root.backing == f"base-{manifest.sha256(one / root.backing)[:12]}.qcow2"
+    assert root.backing == f"base-{checksum.sha256(one / root.backing)[:12]}.qcow2"
     assert root.size < record.file(root.backing).size / 4
     assert image_file.look(one / "root.qcow2").base == one / root.backing
     description = (one / "kvm.sub").read_text()

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import roost
-from roost.host import paths
+from roost.host import checksum, paths
 from roost.store import manifest
 from tests.apt_repository import Key, package, publish
 from tests.images.calls import PROJECT, Ran, build
@@ -99,7 +99,7 @@ def user() -> Iterator[User]:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {path.name: manifest.sha256(path) for path in folder.iterdir() if path.suffix in {".raw", ".qcow2"}}
+    return {path.name: checksum.sha256(path) for path in folder.iterdir() if path.suffix in {".raw", ".qcow2"}}
 
 
 @pytest.mark.parametrize("name", ["smoke", "debian-12"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.host import paths
+from roost.host import checksum, paths
 from roost.store import manifest
 from tests.images.calls import Ran, build, roost
 from tests.unit.test_layers import container
@@ -101,7 +101,7 @@ def test_a_tarball_by_url_keeps_its_own_kernel(smoke_tar: Path, project: Path, t
     path = _without(smoke_tar, tmp_path / "www/tree.tar", lambda name: False)
     subprocess.run(["zstd", "-q", "--rm", str(path)], check=True)
     packed = tmp_path / "www/tree.tar.zst"
-    digest = manifest.sha256(packed)
+    digest = checksum.sha256(packed)
     with Served(tmp_path / "www") as url:
         _recipe(project, f"{{tarball: {{url: '{url}/tree.tar.zst', sha256: {digest}}}}}")
         ran = roost("build", "given", "--json", cwd=project)
@@ -118,7 +118,7 @@ def test_a_wrong_sum_is_said_with_its_place(smoke_tar: Path, project: Path) -> N
     ran = roost("build", "given", cwd=project)
     assert ran.code == 2
     assert "recipes/given.yaml:2:" in ran.err
-    assert manifest.sha256(smoke_tar) in ran.err
+    assert checksum.sha256(smoke_tar) in ran.err
 
 
 @pytest.mark.slow
@@ -131,11 +131,11 @@ def test_a_folder_is_read_and_stays_as_it_is(container_tar: Path, project: Path,
     folder = build("given", cwd=project)
     assert {"vmlinuz", "initrd.img"} <= {path.name for path in folder.iterdir()}
     assert sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in tree.rglob("*")) == before
-    first = {name: manifest.sha256(folder / name) for name in ("root.qcow2", "io.raw", "vmlinuz", "initrd.img")}
+    first = {name: checksum.sha256(folder / name) for name in ("root.qcow2", "io.raw", "vmlinuz", "initrd.img")}
     _boots(project)
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is True
     assert roost("build", "given", "--force", "--json", cwd=project).code == 0
-    assert first == {name: manifest.sha256(folder / name) for name in first}
+    assert first == {name: checksum.sha256(folder / name) for name in first}
     (tree / "etc/marked").write_text("changed\n")
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is False
 

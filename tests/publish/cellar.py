@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from roost.store import manifest
+from roost.host import checksum
 from tests.publish import lab
 
 SMALL = {"root.qcow2": 40_000, "io.raw": 20_000}
@@ -53,4 +53,4 @@ def overlay(root: Path, base: Path, seed: int, *, name: str = lab.NAME, booted: 
 
 def sha(path: Path) -> str:
     """Return a file's sha256."""
-    return manifest.sha256(path)
+    return checksum.sha256(path)

@@ -26,6 +26,7 @@ from roost.boot import seal
 from roost.condor import submission
 from roost.customize import inputs
 from roost.events import Silent
+from roost.host import checksum
 from roost.pipeline import publish as publishing
 from roost.publish import gate, provenance, sbom, signature
 from roost.publish import gc as collection
@@ -79,7 +80,7 @@ def built(
         path = folder / one
         path.write_bytes(data)
         kind = path.suffix[1:] if path.suffix in {".qcow2", ".raw"} else "kernel"
-        records.append(manifest.describe(path, kind, len(data), manifest.sha256(path), (backing or {}).get(one)))
+        records.append(manifest.describe(path, kind, len(data), checksum.sha256(path), (backing or {}).get(one)))
     submission.write(loaded, records, folder, folder)
     known = dict(facts or DEFAULT)
     if facts is not None:

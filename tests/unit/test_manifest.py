@@ -8,13 +8,14 @@ from pathlib import Path
 
 from roost.condor import submission
 from roost.customize import inputs as image_inputs
+from roost.host import checksum
 from roost.recipe.model import Recipe
 from roost.store import manifest
 
 
 def _folder(tmp_path: Path) -> manifest.Manifest:
     (tmp_path / "root.raw").write_bytes(b"\0" * 4096)
-    file = manifest.describe(tmp_path / "root.raw", "raw", 4096, manifest.sha256(tmp_path / "root.raw"))
+    file = manifest.describe(tmp_path / "root.raw", "raw", 4096, checksum.sha256(tmp_path / "root.raw"))
     record = manifest.Manifest("x", "key", {"rootfs": "k"}, {"suite": "bookworm"}, (file,), {}, {"disks": 1.5})
     manifest.write(tmp_path, record)
     return record

@@ -18,6 +18,7 @@ from roost.cli import publish as publish_tasks
 from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.events import Silent
+from roost.host import checksum
 from roost.pipeline import publish, verbs
 from roost.publish import gate, layout, signature, verify
 from roost.publish.targets.target import Folder, Memory, open_target
@@ -98,7 +99,7 @@ def test_the_stock_tools_verify_it(catalogue: Path) -> None:
     good = {name: (version / name).read_bytes() for name in ("SHA256SUMS", "root.qcow2")}
     (version / "root.qcow2").write_bytes(b"x" + good["root.qcow2"][1:])
     assert codes() == [0, 1]
-    digest = manifest.sha256(version / "root.qcow2")
+    digest = checksum.sha256(version / "root.qcow2")
     lines = good["SHA256SUMS"].decode().splitlines(keepends=True)
     lines = [f"{digest}  root.qcow2\n" if line.endswith("  root.qcow2\n") else line for line in lines]
     (version / "SHA256SUMS").write_text("".join(lines))
@@ -390,7 +391,7 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
     for seed, name in ((1, "smoke"), (2, "other"), (3, "smoke")):
         cellar.overlay(root, base, seed, name=name)
         sent.append(lab.publish(root, str(catalogue), name=name))
-    sha = manifest.sha256(base)
+    sha = checksum.sha256(base)
     assert [str(path.relative_to(catalogue)) for path in catalogue.rglob("base.qcow2")] == [f"_base/{sha}/base.qcow2"]
     assert (catalogue / "_base" / sha / "base.qcow2").read_bytes() == base.read_bytes()
     assert [one.sent > size for one in sent] == [True, False, False]
@@ -576,9 +577,9 @@ def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
         file.truncate(64 << 20)
         file.seek(32 << 20)
         file.write(b"in the middle")
-    Folder(tmp_path / "c").put("a/disk.raw", source, manifest.sha256(source))
+    Folder(tmp_path / "c").put("a/disk.raw", source, checksum.sha256(source))
     copy = tmp_path / "c/a/disk.raw"
-    assert manifest.sha256(copy) == manifest.sha256(source)
+    assert checksum.sha256(copy) == checksum.sha256(source)
     assert copy.stat().st_blocks * 512 < 16 << 20
 
 
