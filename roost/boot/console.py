@@ -32,15 +32,16 @@ class Kind(NamedTuple):
     pattern: re.Pattern[str]
 
 
-def _kind(pattern: str, *hints: str) -> Kind:
+def kind(pattern: str, *hints: str) -> Kind:
+    """Return a kind of sign by its pattern, and its hints."""
     return Kind(hints, re.compile(pattern))
 
 
 #: Signs on the serial console; texts are the kernel's (kernel/panic.c, init/do_mounts.c, init/main.c,
 #: kernel/reboot.c), initramfs-tools', dracut's, systemd's, GRUB's and SYSLINUX', and roost's own.
 SERIAL: Mapping[str, Kind] = {
-    "panic": _kind(r"Kernel panic - not syncing", "Kernel panic - not syncing"),
-    "no-root": _kind(
+    "panic": kind(r"Kernel panic - not syncing", "Kernel panic - not syncing"),
+    "no-root": kind(
         r"VFS: (?:Cannot open root device|Unable to mount root fs)|ALERT! +\S+ does not exist"
         r"|Gave up waiting for root|Unable to find a medium containing a live|mount: mounting \S+ on /root failed"
         r"|Target filesystem doesn't have requested|dracut\S*: Warning: .*does not exist|roost: no root file system",
@@ -50,7 +51,7 @@ SERIAL: Mapping[str, Kind] = {
         "requested",
         "dracut",
     ),
-    "no-init": _kind(
+    "no-init": kind(
         r"No init found\. Try passing init=|switch_root: .*(?:failed|can't)|run-init: "
         r"|roost: no root file system: \S+ has no ",
         "No init found",
@@ -58,19 +59,19 @@ SERIAL: Mapping[str, Kind] = {
         "run-init",
         "roost: no root",
     ),
-    "initrd-shell": _kind(
+    "initrd-shell": kind(
         r"\(initramfs\)|Entering emergency mode|[Dd]ropping to (?:a )?shell",
         "(initramfs)",
         "Entering emergency mode",
         "ropping to",
     ),
-    "halted": _kind(r"reboot: System halted|^System halted", "System halted"),
-    "power-down": _kind(r"reboot: Power down|acpi_power_off called", "Power down", "acpi_power_off"),
-    "restarting": _kind(r"reboot: Restarting system", "Restarting system"),
-    "job-started": _kind(r"roost: job started", "roost: job started"),
-    "job-finished": _kind(r"roost: job finished: exit (?P<exit>-?\d{1,9})", "roost: job finished"),
-    "job-timed-out": _kind(r"roost: job timed out", "roost: job timed out"),
-    "loader-error": _kind(
+    "halted": kind(r"reboot: System halted|^System halted", "System halted"),
+    "power-down": kind(r"reboot: Power down|acpi_power_off called", "Power down", "acpi_power_off"),
+    "restarting": kind(r"reboot: Restarting system", "Restarting system"),
+    "job-started": kind(r"roost: job started", "roost: job started"),
+    "job-finished": kind(r"roost: job finished: exit (?P<exit>-?\d{1,9})", "roost: job finished"),
+    "job-timed-out": kind(r"roost: job timed out", "roost: job timed out"),
+    "loader-error": kind(
         r"^error: |grub rescue>|^grub> *$|Missing operating system|Operating system not found"
         r"|(?:Could not|cannot) (?:find|open|load) (?:kernel|ramdisk|vmlinuz)|No DEFAULT or UI",
         "error: ",
@@ -81,22 +82,25 @@ SERIAL: Mapping[str, Kind] = {
         "vmlinuz",
         "No DEFAULT",
     ),
-    "emergency": _kind(r"You are in (?:emergency|rescue) mode", "You are in"),
-    "out-of-memory": _kind(r"Out of memory: Killed process|invoked oom-killer", "Out of memory", "oom-killer"),
-    "unit-failed": _kind(r"\[FAILED\] ", "[FAILED] "),
-    "disk-seen": _kind(
-        r"(?:\b|\[)(?P<disk>(?:[vsh]|xv)d[a-z])(?:: (?:[vsh]|xv)d[a-z]\d|\] [\d,]+ 512-byte logical blocks)",
+    "emergency": kind(r"You are in (?:emergency|rescue) mode", "You are in"),
+    "out-of-memory": kind(r"Out of memory: Killed process|invoked oom-killer", "Out of memory", "oom-killer"),
+    "unit-failed": kind(r"\[FAILED\] ", "[FAILED] "),
+    "disk-seen": kind(
+        r"(?:\b|\[)(?P<disk>(?:[vsh]|xv)d[a-z])(?:: (?:[vsh]|xv)d[a-z]\d|\] [\d,]+ 512-byte logical blocks"
+        # Xen's disks need not have a table: xvda1 can be one.
+        r"|(?<=blkfront: xvd[a-z])\d*: )",
+        "blkfront: ",
         "512-byte",
         "da: ",
         "db: ",
         "dc: ",
         "dd: ",
     ),
-    "kernel": _kind(r"Linux version \d|Decompressing Linux", "Linux version", "Decompressing Linux"),
-    "initrd": _kind(
+    "kernel": kind(r"Linux version \d|Decompressing Linux", "Linux version", "Decompressing Linux"),
+    "initrd": kind(
         r"Run /init as init process|Loading, please wait|^Begin: ", "Run /init", "Loading, please", "Begin: "
     ),
-    "init": _kind(
+    "init": kind(
         r"Run /(?:sbin|usr|lib|etc|bin)\S* as init process|systemd \S+ running in system mode|INIT: version "
         r"|Welcome to .*!|init started: BusyBox|^OpenRC ",
         "as init process",
@@ -106,8 +110,8 @@ SERIAL: Mapping[str, Kind] = {
         "init started",
         "OpenRC",
     ),
-    "login": _kind(r"(?<!Last )\blogin: ?$", "login:"),
-    "shutting-down": _kind(
+    "login": kind(r"(?<!Last )\blogin: ?$", "login:"),
+    "shutting-down": kind(
         r"Reached target (?:poweroff|shutdown|halt|reboot)|Reached target .*(?:Power.Off|Reboot|Halt)"
         # An initrd of dracut stops targets too, but none for people. The last is roost's own guest.
         r"|The system is going down|Stopped target .*(?:[Mm]ulti-[Uu]ser|[Gg]raphical|getty|Login Prompts)"
@@ -117,7 +121,7 @@ SERIAL: Mapping[str, Kind] = {
         "Stopped target",
         "roost: power",
     ),
-    "kernel-line": _kind(r"^\[ {0,4}\d+\.\d{6}\] ", "] "),
+    "kernel-line": kind(r"^\[ {0,4}\d+\.\d{6}\] ", "] "),
 }
 
 #: Signs that stand in a line without an end.
@@ -125,11 +129,11 @@ PROMPTS = frozenset({"login", "initrd-shell", "loader-error"})
 
 #: Signs of SeaBIOS on its debug port (boot.c).
 FIRMWARE: Mapping[str, Kind] = {
-    "firmware": _kind(r"SeaBIOS \(version ", "SeaBIOS"),
-    "boot-sector": _kind(r"Booting from (?:0000:7c00|07c0:0000)", "7c0"),
-    "direct-kernel": _kind(r"Booting from ROM", "Booting from ROM"),
-    "boot-disk": _kind(r"Booting from (?:Hard Disk|DVD/CD|Floppy)", "Booting from"),
-    "not-bootable": _kind(r"No bootable device|Boot failed: ", "No bootable", "Boot failed"),
+    "firmware": kind(r"SeaBIOS \(version ", "SeaBIOS"),
+    "boot-sector": kind(r"Booting from (?:0000:7c00|07c0:0000)", "7c0"),
+    "direct-kernel": kind(r"Booting from ROM", "Booting from ROM"),
+    "boot-disk": kind(r"Booting from (?:Hard Disk|DVD/CD|Floppy)", "Booting from"),
+    "not-bootable": kind(r"No bootable device|Boot failed: ", "No bootable", "Boot failed"),
 }
 
 

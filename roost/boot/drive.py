@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.boot import session as sessions
 from roost.boot import silent
 from roost.boot.console import Console, Sign
-from roost.boot.machine import Channels
+from roost.boot.machine import Start
 from roost.boot.observed import Event
 from roost.boot.session import RefusedError, Session
 from roost.boot.verdict import Evidence
@@ -135,7 +134,7 @@ async def _screen(session: Session, folder: Path) -> Screen:
 
 
 async def drive(
-    argv: Callable[[Channels], Sequence[str]],
+    start: Start,
     plan: Plan,
     root: AttachedDisk,
     *,
@@ -149,20 +148,22 @@ async def drive(
     memory: int = 0,
     screen: bool = False,
 ) -> Seen:
-    """Run a machine until `decide` says stop, and return what was seen; `at_job` is called once, when its job runs.
+    """Start a machine, run it until `decide` says stop, and return what was seen.
+
+    `at_job` is called once, when its job runs.
 
     QEMU runs in the folder `cwd`; a machine of `memory` bytes whose console is silent is looked into, `screen` says
     that it has one.
 
-    Raises `RefusedError` when QEMU does not start it.
+    Raises `RefusedError` when the hypervisor does not start it.
     """
     watch = Watch()
     shown = Screen()
     inside = _Inside(cwd or log.parent, min(memory, MEMORY) if cwd else 0)
     reads: dict[str, int | None] = {"kernel": None, "end": None}
     started_at = time.time()
-    async with sessions.start(
-        argv, serial_log=log.with_name("serial.log"), log=log, cwd=cwd, patterns=patterns, unwanted=unwanted, echo=echo
+    async with start(
+        serial_log=log.with_name("serial.log"), log=log, cwd=cwd, patterns=patterns, unwanted=unwanted, echo=echo
     ) as session:
         await session.resume()
         started_at = time.time()
@@ -212,6 +213,8 @@ async def _until_stop(
     looked = phase_shown = None
     said: set[str] = set()
     while True:
+        if session.refused:
+            raise RefusedError("the machine is not started", tail=session.refused)
         if session.gone:
             return "ended" if session.event("SHUTDOWN") else "gone"
         if at_job and session.serial.has("job-started"):

@@ -18,7 +18,8 @@ from typing import Literal
 from roost.boot import accelerator, layers
 from roost.boot import keep as keeping
 from roost.boot import session as sessions
-from roost.boot.machine import Channels, qemu_argv
+from roost.boot.given import Channels
+from roost.boot.kvm import qemu_argv
 from roost.condor.hardware import hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError

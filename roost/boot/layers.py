@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from roost.boot.machine import DiskPlace
+from roost.boot.given import DiskPlace
 from roost.boot.session import RefusedError
 from roost.condor.hardware import Hardware
 from roost.host import process

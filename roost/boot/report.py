@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,17 +28,22 @@ SHOWN = 192 << 10
 LINES = 2000
 #: Phases of the guest, in order, as the timeline shows them.
 PHASES = (
-    "probe", "prepare", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off", "disks", "eviction",
-    "checkpoint",
+    "probe", "dom0", "prepare", "xen", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off",
+    "disks", "eviction", "checkpoint",
 )  # fmt: skip
-_HOST = ("probe", "prepare", "disks", "eviction", "checkpoint")
+_HOST = ("probe", "dom0", "prepare", "xen", "disks", "eviction", "checkpoint")
+
+
+def place(hypervisor: str) -> str:
+    """Return where the report of a boot is, below boot/: each hypervisor has its own, kvm's is the image's first."""
+    return "report.html" if hypervisor == "kvm" else f"{hypervisor}/report.html"
 
 
 def write(result: BootResult, logs: Path, out: Path) -> None:
-    """Write HYPERVISOR.json, its logs and report.html into `out`, each file whole or not at all."""
+    """Write HYPERVISOR.json, its logs and its report into `out`, each file whole or not at all."""
     folder = out / result.hypervisor
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("serial.log", "qemu.log"):
+    for name in ("serial.log", "qemu.log", *(("dom0.log",) if result.hypervisor == "xen" else ())):
         source = logs / name
         partial = folder / f".{name}.partial"
         try:
@@ -55,7 +61,7 @@ def write(result: BootResult, logs: Path, out: Path) -> None:
     else:
         screen.unlink(missing_ok=True)
     answer = result.to_json()
-    write_atomically(out / "report.html", page(result, answer, folder / "serial.log").encode())
+    write_atomically(result.report, page(result, answer, folder / "serial.log").encode())
     # The verdict comes last: where it stands, the rest does too.
     text = json.dumps({**answer, "argv": list(result.argv)}, indent=1) + "\n"
     write_atomically(out / f"{result.hypervisor}.json", text.encode())
@@ -81,6 +87,7 @@ def page(result: BootResult, answer: Mapping[str, Any], serial_log: Path) -> str
         lines=lines,
         left_out=left_out,
         argv=result.argv,
+        serial_log=os.path.relpath(result.serial_log, result.report.parent),
         screen=base64.b64encode(result.screen.picture).decode(),
     )
 

@@ -8,6 +8,7 @@ to bytes that were the same throughout.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, trials, waits
+from roost.boot import session as sessions
+from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
 from roost.boot.expected import Witness
-from roost.boot.machine import Channels, DiskPlace, qemu_argv
+from roost.boot.given import Channels, DiskPlace
+from roost.boot.kvm import qemu_argv
+from roost.boot.machine import Start
 from roost.boot.result import BootResult, FileSum
 from roost.boot.saved import Saved
 from roost.boot.session import Session
@@ -62,6 +67,7 @@ class _Run:
     virtual: dict[str, int] = field(default_factory=dict)
     saved: Saved | None = None
     empty: dict[str, int] = field(default_factory=dict)
+    first: xens.FirstDomain | None = None
 
     def written(self) -> tuple[str, ...]:
         """Return the names of the disks that the guest wrote to: their layers have grown."""
@@ -89,6 +95,17 @@ class _Run:
         return qemu_argv(
             self.shape, self.accelerator, program, places, channels, kernel=kernel, initrd=initrd, incoming=incoming
         )
+
+    def domain(self, shape: Hardware, stages: Stages) -> Start:
+        """Return what starts the machine as a domain of Xen."""
+        assert self.first is not None
+
+        def seen(argv: Sequence[str]) -> None:
+            self.argv = tuple(argv)
+
+        files = {"kernel": self.path(shape.kernel), "initrd": self.path(shape.initrd)}
+        xen = xens.Xen(self.first, shape, self.accelerator, accelerator.qemu(), self.places, stages, seen=seen, **files)
+        return xen.start
 
     def instead(self) -> dict[str, Path]:
         """Make the io disk of a job that has inputs; it stands in for the empty one of the image."""
@@ -121,6 +138,7 @@ def boot(
     bases: Sequence[str] = (),
     inputs: Sequence[Item] = (),
     test: str | None = None,
+    first: xens.FirstDomain | None = None,
     out: Path,
     events: Events | None = None,
     echo: Callable[[bytes], None] | None = None,
@@ -129,8 +147,8 @@ def boot(
 
     `evict` says whether HTCondor's eviction is tried, None what the recipe says; `bases` are the files that disks
     stand on, which the verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test`
-    is the key of the test (`roost.store.image_inputs.boot_key`).
-    Writes `kvm.json`, `kvm/serial.log`, `kvm/qemu.log` and `report.html` into `out`, each whole or not at all.
+    is the key of the test (`roost.store.image_inputs.boot_key`); `first` is Xen and its first domain, for xen.
+    Writes HYPERVISOR.json, the logs in HYPERVISOR/ and a report into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
     a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
     """
@@ -144,9 +162,14 @@ def boot(
     with stages.stage("probe", "does a kernel boot under KVM"):
         candidate = folder / vm.kernel.kernel if vm.kernel else None
         usable = candidate if candidate and accelerator.is_kernel(candidate) else None
+        if first and accel == "auto" and not require_kvm:
+            # Of Xen under KVM nothing is known yet.
+            accel = "tcg"
         chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
+        chosen = xens.paced(chosen) if first else chosen
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
-        run = _Run(vm, folder, recipe, chosen, scratch, trials.wanted(recipe, evict), tuple(inputs))
+        wanted = Wanted() if first else trials.wanted(recipe, evict)
+        run = _Run(vm, folder, recipe, chosen, scratch, wanted, tuple(inputs), first=first)
         before = {name: pool.submit(checksum.sha256, folder / name) for name in dict.fromkeys(files)}
         log = scratch / "log" / "qemu.log"
         seen, refused = _run_machine(run, machine, log, stages, echo)
@@ -182,7 +205,7 @@ def boot(
             verdict=verdict,
             evidence=evidence,
             accelerator=chosen,
-            machine=machine,
+            machine="xenpv" if first else machine,
             hypervisor=vm.hypervisor,
             seconds={**seconds, **last},
             disks=tuple(sums[disk.file] for disk in vm.disks),
@@ -191,8 +214,8 @@ def boot(
             test=test,
             inputs=tuple(item.target for item in inputs),
             console=seen.console if seen else "",
-            serial_log=out / "kvm" / "serial.log",
-            report=out / "report.html",
+            serial_log=out / vm.hypervisor / "serial.log",
+            report=out / report.place(vm.hypervisor),
             argv=run.argv,
             memory=vm.memory,
             cpus=vm.vcpus,
@@ -243,10 +266,11 @@ def _run_machine(
             assert run.saved is not None
             await run.saved.take(session, run.places)
 
-        stages.events.begin("boot", f"{machine}, {run.accelerator.name}")
+        start = run.domain(shape, stages) if run.first else functools.partial(sessions.start, argv)
+        stages.events.begin("boot", f"{shape.machine}, {run.accelerator.name}")
         seen = asyncio.run(
             drive.drive(
-                argv,
+                start,
                 run.plan,
                 shape.boot_disk or shape.disks[0],
                 log=log,

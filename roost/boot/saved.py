@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot import session as sessions
-from roost.boot.machine import Channels, DiskPlace
+from roost.boot.given import Channels, DiskPlace
 from roost.boot.session import RefusedError, Session
 from roost.boot.watch import BUTTON, Plan
 from roost.condor.hardware import Hardware

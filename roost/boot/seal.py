@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roost.boot import report
 from roost.host import checksum, files, jsontext, paths
 from roost.store import keys
 from roost.store.staging import write_atomically
@@ -45,7 +46,8 @@ def seal_path(folder: Path, hypervisor: str) -> Path:
 
 def write(folder: Path, hypervisor: str) -> None:
     """Seal the verdict that a test boot has just left in an image's folder; the caller holds the folder's lock."""
-    names = ["manifest.json", f"boot/{hypervisor}.json", "boot/report.html", f"boot/{hypervisor}/serial.log"]
+    names = ["manifest.json", f"boot/{hypervisor}.json", f"boot/{hypervisor}/serial.log"]
+    names.append(f"boot/{report.place(hypervisor)}")
     names += sorted(path.name for path in folder.glob("*.sub"))
     body = {
         "schema": 1,

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import Any
 
 from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
-from roost.boot.console import FIRMWARE, SERIAL, Console
-from roost.boot.machine import Channels
+from roost.boot.console import FIRMWARE, SERIAL, Console, Kind
+from roost.boot.given import Channels
 from roost.boot.observed import Event, Processors, parse_registers
 from roost.errors import ImageError
 from roost.host import process
@@ -41,7 +41,7 @@ QUIET = 0.25
 
 
 class RefusedError(ImageError):
-    """QEMU does not start this machine; `tail` has its own words."""
+    """The hypervisor does not start this machine; `tail` has its own words."""
 
 
 class SerialLog:
@@ -87,11 +87,14 @@ class Session:
     firmware: Console
     events: list[Event] = field(default_factory=list)
     echo: Callable[[bytes], None] | None = None
+    #: In whose words the machine was refused after QEMU had started; None while it was not.
+    refused: str | None = None
     _start: float = field(default_factory=time.monotonic)
     _saving: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _client: QMPClient | None = None
     _writer: asyncio.StreamWriter | None = None
+    _aside: asyncio.StreamWriter | None = None
 
     @property
     def now(self) -> float:
@@ -107,10 +110,22 @@ class Session:
         """Return the first event of this name, or None."""
         return next((event for event in self.events if event.name == name), None)
 
+    def heard(self, data: bytes) -> None:
+        """Take what came on the channel beside the serial port: the firmware's debug port."""
+        self.firmware.feed(data, self.now)
+
+    def happened(self, event: Event) -> None:
+        """Take an event of QEMU's."""
+        self.events.append(event)
+
     async def resume(self) -> None:
         """Let the virtual CPUs run; time starts now."""
-        self._start = time.monotonic()
+        self.start_over()
         await self._ask("cont")
+
+    def start_over(self) -> None:
+        """Let time start now."""
+        self._start = time.monotonic()
 
     async def wait(self, seconds: float) -> None:
         """Wait until the console, an event or QEMU's end brings something new, or `seconds` are over."""
@@ -126,6 +141,13 @@ class Session:
             with contextlib.suppress(OSError):
                 self._writer.write(text.encode("utf-8", "surrogateescape"))
                 await self._writer.drain()
+
+    async def send_aside(self, data: bytes) -> None:
+        """Send bytes on the channel beside the serial port."""
+        if self._aside is not None:
+            with contextlib.suppress(OSError):
+                self._aside.write(data)
+                await self._aside.drain()
 
     async def power_button(self) -> None:
         """Press the ACPI power button: all that HTCondor does on eviction."""
@@ -221,8 +243,12 @@ async def start(
     patterns: Sequence[str] = (),
     unwanted: Sequence[str] = (),
     echo: Callable[[bytes], None] | None = None,
+    make: Callable[..., Session] = Session,
+    aside: Mapping[str, Kind] = FIRMWARE,
 ) -> AsyncIterator[Session]:
     """Start QEMU in folder `cwd`, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
+
+    `make` is the session's class, `aside` the signs of what comes beside the serial port.
 
     Raises `RefusedError`, with QEMU's own words, when it does not start.
     """
@@ -240,7 +266,7 @@ async def start(
         for end in theirs:
             end.close()
         serial_file = stack.enter_context(contextlib.closing(SerialLog(serial_log)))
-        session = Session(machine, Console(SERIAL, patterns, unwanted), Console(FIRMWARE), echo=echo)
+        session = make(machine, Console(SERIAL, patterns, unwanted), Console(aside), echo=echo)
         async with _listening(session, ours, serial_file, lambda: _said(log, begin)):
             yield session
 
@@ -260,14 +286,12 @@ async def _listening(
         raise RefusedError("QEMU does not start this machine", tail=said() or str(error)) from error
     session._client = client
     serial_reader, session._writer = await asyncio.open_connection(sock=sockets[1])
-    firmware_reader, firmware_writer = await asyncio.open_connection(sock=sockets[2])
+    firmware_reader, session._aside = await asyncio.open_connection(sock=sockets[2])
 
-    async def follow(reader: asyncio.StreamReader, console: Console, sink: Callable[[bytes], None] | None) -> None:
+    async def follow(reader: asyncio.StreamReader, console: Console, sink: Callable[[bytes], None]) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                console.feed(data, session.now)
-                if sink:
-                    sink(data)
+                sink(data)
                 session._changed.set()
                 if len(data) < FULL:
                     await asyncio.sleep(PAUSE)
@@ -275,6 +299,7 @@ async def _listening(
         session._changed.set()
 
     def serial(data: bytes) -> None:
+        session.serial.feed(data, session.now)
         serial_log.write(data)
         if session.echo:
             session.echo(data)
@@ -282,14 +307,12 @@ async def _listening(
     async def events() -> None:
         async for message in listener:
             data = message.get("data")
-            session.events.append(
-                Event(session.now, str(message["event"]), dict(data) if isinstance(data, dict) else {})
-            )
+            session.happened(Event(session.now, str(message["event"]), dict(data) if isinstance(data, dict) else {}))
             session._changed.set()
 
     readers = [
         asyncio.create_task(follow(serial_reader, session.serial, serial)),
-        asyncio.create_task(follow(firmware_reader, session.firmware, None)),
+        asyncio.create_task(follow(firmware_reader, session.firmware, session.heard)),
     ]
     events_task = asyncio.create_task(events())
     try:
@@ -305,7 +328,7 @@ async def _listening(
         for task in (*readers, events_task):
             task.cancel()
         await asyncio.gather(*readers, events_task, return_exceptions=True)
-        for writer in (session._writer, firmware_writer):
+        for writer in (session._writer, session._aside):
             writer.close()
         with contextlib.suppress(Exception):
             session.qemu.kill()

@@ -143,7 +143,9 @@ def _text(evidence: Evidence, kind: str) -> str:
 
 def _hypervisor(evidence: Evidence) -> Verdict | None:
     if evidence.refused is not None:
-        return _failed(evidence, "hypervisor", f"QEMU does not start this machine: {evidence.refused}", "start")
+        return _failed(
+            evidence, "hypervisor", f"the hypervisor does not start this machine: {evidence.refused}", "start"
+        )
     if evidence.changed:
         return _failed(evidence, "hypervisor", f"{', '.join(evidence.changed)} changed while it was booted", "disks")
     if evidence.stop == "gone" and not evidence.reason:
@@ -160,7 +162,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
         return None
     said = _text(evidence, "loader-error")
     if "not-bootable" in evidence.firmware:
-        detail = f"the firmware found nothing to boot: {_text(evidence, 'not-bootable')}"
+        detail = f"nothing to boot was found: {_text(evidence, 'not-bootable')}"
     elif said:
         detail = f"the boot loader started no kernel: {said}"
     elif evidence.came_to("boot-loader"):

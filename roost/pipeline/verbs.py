@@ -23,6 +23,7 @@ from roost.store.manifest import BuiltFile, Manifest
 
 if TYPE_CHECKING:
     from roost.boot.result import BootResult
+    from roost.boot.xen import FirstDomain
     from roost.condor.lint import LintReport
     from roost.condor.machine import VirtualMachine
     from roost.iodisk.inputs import Item
@@ -192,7 +193,7 @@ def boot(
     *,
     events: Events,
     accel: str = "auto",
-    hypervisor: str = "kvm",
+    hypervisor: str | None = None,
     machine: str = "pc",
     interactive: bool = False,
     keep: bool = False,
@@ -203,18 +204,20 @@ def boot(
     """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
 
     With `interactive` the console is the terminal's, nothing is judged, and None is returned. `echo` sees each byte of
-    the console as it comes.
+    the console as it comes. `hypervisor` is kvm or xen; None is the one of the description, or of the recipe.
     """
     from roost.condor import from_submit
     from roost.iodisk import inputs as job_inputs
 
-    if hypervisor != "kvm":
-        raise UsageError(f"only kvm can be booted yet, not {hypervisor}", hint="--hypervisor kvm")
+    if hypervisor not in {None, "kvm", "xen"}:
+        raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     if machine not in {"pc", "q35"}:
         raise UsageError(f"there is no machine '{machine}'", hint="pc or q35")
     if name.endswith(".sub") or (Path(name).is_file() and not name.endswith(loader.SUFFIXES)):
         path = Path(name)
         vm = from_submit.virtual_machine(path)
+        if hypervisor not in {None, vm.hypervisor}:
+            raise UsageError(f"{path} is for {vm.hypervisor}, not for {hypervisor}", hint="leave --hypervisor out")
         if interactive:
             kept = path.with_suffix(".kept") if keep else None
             _interact(vm, path.parent, [path], kept, events, accel, machine, require_kvm)
@@ -233,7 +236,7 @@ def boot(
         raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {name}")
     if image_inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
         events.note(f"the recipe of {recipe.name} changed since the build: this boots what was built")
-    vm = _bootable(loaded, record, folder, events)
+    vm = _bootable(loaded, hypervisor, record, folder, events)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
         if interactive:
             kept = folder.with_name(f"{folder.name}.kept") if keep else None
@@ -252,22 +255,27 @@ def boot(
         result = _boot(
             vm, folder, recipe, out, events, accel, machine, require_kvm, evict, bases, echo, items=items, test=test
         )
-        _seal(folder, hypervisor, events)
+        _seal(folder, vm.hypervisor, events)
         return result
 
 
-def _bootable(loaded: Loaded, record: Manifest, folder: Path, events: Events) -> VirtualMachine:
-    """Return the kvm machine of an image; for one that is made for xen alone, one that stands in where it can."""
+def _bootable(loaded: Loaded, hypervisor: str | None, record: Manifest, folder: Path, events: Events) -> VirtualMachine:
+    """Return the machine of an image; where kvm is asked of one that is made for xen alone, one that stands in."""
     from roost.condor import submission
 
-    if "kvm" in loaded.recipe.hypervisors:
+    made = loaded.recipe.hypervisors
+    if hypervisor == "xen" and "xen" not in made:
+        raise UsageError(f"{loaded.recipe.name} is not made for xen", hint="add xen to hypervisors, and build it")
+    if hypervisor == "xen" or (hypervisor is None and "kvm" not in made):
+        return submission.machine(loaded, "xen", record, folder)
+    if "kvm" in made:
         return submission.machine(loaded, "kvm", record, folder)
     try:
         machine = submission.machine(loaded, "kvm", record, folder)
     except RecipeError as error:
         reasons = "; ".join(problem.what for problem in error.problems)
         what = f"{loaded.recipe.name} is made for xen, and no kvm machine can stand in for it: {reasons}"
-        raise UsageError(what, hint="only kvm can be booted yet") from error
+        raise UsageError(what, hint="--hypervisor xen") from error
     events.note(f"{loaded.recipe.name} is made for xen: a kvm machine with its disks and kernel stands in")
     return machine
 
@@ -329,6 +337,7 @@ def _boot(
     """Boot a machine and judge it."""
     from roost.boot import run
 
+    first = _first_domain(vm, events)
     kind = _kind(machine)
     return run.boot(
         vm,
@@ -344,7 +353,18 @@ def _boot(
         echo=echo,
         inputs=items,
         test=test,
+        first=first,
     )
+
+
+def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
+    """Return Xen and its first domain for a xen machine, building them if need be; None for another."""
+    if vm.hypervisor != "xen":
+        return None
+    from roost.pipeline import xen_dom0
+
+    with lease.held():
+        return xen_dom0.provide(Stages(events))
 
 
 def doctor(events: Events) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from roost.boot import report
 from roost.condor import emit
 from roost.host import jsontext, paths
 from roost.publish import describe, gate, layout, provenance
@@ -233,17 +234,18 @@ def _evidence(passed: Passed, prefix: str) -> list[Item]:
     items = []
     for one in passed.tested:
         name, console = f"boot/{one.hypervisor}.json", f"boot/{one.hypervisor}/serial.log"
+        page = f"boot/{report.place(one.hypervisor)}"
         if name not in passed.evidence:
             continue
         said = jsontext.loads(passed.evidence[name])
         # Where things were on the machine that booted is nobody's business, and would not be true here.
-        said |= {"serial_log": console, "report": "boot/report.html"}
+        said |= {"serial_log": console, "report": page}
         said.pop("argv", None)
         items.append(_made(prefix, name, "verdict", layout.json_bytes(said)))
         if console in passed.evidence:
             items.append(_made(prefix, console, "console", passed.evidence[console]))
-    if items and "boot/report.html" in passed.evidence:
-        items.append(_made(prefix, "boot/report.html", "report", passed.evidence["boot/report.html"]))
+        if page in passed.evidence:
+            items.append(_made(prefix, page, "report", passed.evidence[page]))
     return items
 
 

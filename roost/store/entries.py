@@ -34,6 +34,7 @@ KINDS = (
     Kind("rootfs", SHA, folder=True, locked=True),
     Kind("trees", SHA, folder=True, locked=True),
     Kind("bases", SHA, folder=True, locked=True),
+    Kind("xen-dom0", SHA, folder=True, locked=True),
     Kind("downloads", SHA, folder=True, locked=True),
     Kind("sources", SHA, folder=True, locked=True, capped=False),
     Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), folder=False, depth=1),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from roost.boot.accelerator import Accelerator
-from roost.boot.machine import Channels, DiskPlace, qemu_argv
+from roost.boot.given import Channels, DiskPlace
+from roost.boot.kvm import qemu_argv
 from roost.condor.hardware import hardware
 from roost.condor.machine import KernelFiles, Network, VirtualMachine, VmDisk
 from roost.errors import UsageError

@@ -53,7 +53,7 @@ def test_a_url_is_its_copy_beside_the_description(tmp_path: Path) -> None:
     ("old", "new", "error"),
     [
         ("universe = vm", "universe = vanilla", UsageError),
-        ("vm_type = KVM", "vm_type = xen", UsageError),
+        ("vm_type = KVM", "vm_type = xen", ImageError),
         ("vm_type = KVM", "vm_type = qemu", ImageError),
         ("vm_memory = 1G", "vm_memory = much", ImageError),
         (":vda:w:qcow2", "", ImageError),

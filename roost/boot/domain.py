@@ -1,0 +1,108 @@
+"""The domain that libvirt's xen driver makes of HTCondor's job, as xl reads it (xl.cfg(5)), and what ends it. Pure.
+
+HTCondor's script gives each disk its target and nothing else: a raw file, whatever its fourth field says. libvirt hands
+the target on as it is, and where the guest sees it follows from Xen's own table (docs/xen-in-qemu.md): sda1 is xvda1.
+xen_root is dropped on the way: the guest's command line is xen_kernel_params and no more. With `xen_kernel = included`
+pygrub reads the first disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from roost.condor.hardware import Hardware
+
+#: Xen's reasons for the end of a domain (xen/include/public/sched.h) in QMP's words, which the verdict reads; 4 is a
+#: watchdog's.
+REASONS: Mapping[int, str] = {
+    0: "guest-shutdown",
+    1: "guest-reset",
+    2: "guest-suspend",
+    3: "guest-panic",
+    4: "guest-panic",
+    5: "guest-reset",
+}
+#: Where the domain's console and its end are told of, by the name of the port; docs/xen-in-qemu.md.
+CONSOLE, CONTROL = "roost.console", "roost.control"
+#: Names of the files that the first domain is given.
+CONFIGURATION, KERNEL, INITRD = "domain.cfg", "vmlinuz", "initrd.img"
+#: Where the first domain unpacks them, and the letter of the first disk that is handed on: its own root is vda, the
+#: files are vdb.
+FOLDER, FIRST = "/run/domain", "c"
+#: Bytes of the words of a tool that are kept.
+_MOST = 400
+
+
+def nodes(hardware: Hardware) -> dict[str, str]:
+    """Return where the first domain sees each disk, by its target: /dev/vdc and so on, in their order."""
+    letters = [chr(ord(FIRST) + number) for number in range(len(hardware.disks))]
+    return {disk.target: f"/dev/vd{letter}" for disk, letter in zip(hardware.disks, letters, strict=True)}
+
+
+def configuration(hardware: Hardware) -> str:
+    """Return the configuration of the domain for `xl create`."""
+    lines = ['type = "pv"', 'name = "guest"', f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
+    if hardware.kernel is None:
+        # Without -q pygrub draws a menu on a terminal that is not there.
+        lines += ['bootloader = "pygrub"', 'bootloader_args = [ "-q" ]']
+    else:
+        lines.append(f'kernel = "{FOLDER}/{KERNEL}"')
+        lines += [f'ramdisk = "{FOLDER}/{INITRD}"'] if hardware.initrd is not None else []
+        lines.append(f"cmdline = {quoted(hardware.cmdline or '')}")
+    places = nodes(hardware)
+    disks = [
+        f"format=raw, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, target={places[disk.target]}"
+        for disk in hardware.disks
+    ]
+    lines += ["disk = [", *(f"    {quoted(disk)}," for disk in disks), "]"]
+    # Nothing is done at its end: its reason and its console are read first.
+    lines += [f'on_{how} = "preserve"' for how in ("poweroff", "reboot", "crash", "watchdog")]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string of xl's configuration language (tools/libs/util/libxlu_cfg.c)."""
+    return '"' + "".join(_escaped(byte) for byte in text.encode("utf-8", "surrogateescape")) + '"'
+
+
+def _escaped(byte: int) -> str:
+    if chr(byte) in '"\\':
+        return "\\" + chr(byte)
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+
+
+def reason(message: Mapping[str, Any]) -> str:
+    """Return how a domain ended, in QMP's words: only guest-shutdown is a power-off of its own."""
+    code = message.get("reason")
+    return REASONS.get(code, f"guest-reason-{code}") if isinstance(code, int) else "guest-gone"
+
+
+def not_started(message: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return whether the image is at fault for a domain that was not made (else Xen refused it), and why.
+
+    The words are xl's and pygrub's, as the first domain passes them on.
+    """
+    said, loader = _lines(message.get("said")), _lines(message.get("loader"))
+    if any("bootloader" in line for line in said):
+        # A traceback of pygrub ends with what was wrong.
+        return True, f"pygrub: {loader[-1] if loader else 'it does not say why'}"
+    invalid = [line for line in said if "no loader found" in line or "Invalid kernel" in line or "not a Xen" in line]
+    if invalid:
+        return True, f"Xen cannot start this kernel: {_message(invalid[-1])}"
+    errors = [line for line in said if "error" in line.lower()]
+    told = _message((errors or said or ["it does not say why"])[0])
+    return False, f"xl create: {told}"
+
+
+def _message(line: str) -> str:
+    """Return what a line of libxl or libxc says without where in the source it comes from."""
+    for mark in ("error: ", "panic: "):
+        line = line.rpartition(mark)[2] or line
+    head, _, rest = line.partition(": ")
+    return (rest if head.startswith(("lib", "xc_")) and ".c:" in head else line).strip()[:_MOST]
+
+
+def _lines(text: object) -> list[str]:
+    lines = text.splitlines() if isinstance(text, str) else []
+    return ["".join(char if char.isprintable() else " " for char in line).strip()[:_MOST] for line in lines if line]

@@ -1,0 +1,125 @@
+"""QEMU's command line for the hardware that libvirt gives to an HTCondor job. Pure.
+
+What differs from libvirt's own, and why: QEMU is driven through sockets that it inherits, not by libvirtd; a
+writable disk is a throw-away qcow2 layer, so that the image is only ever opened for reading; the serial port is
+listened to; SeaBIOS' debug port, which no guest looks at, tells whether it found something to boot; a reset ends
+the run like a shutdown, because HTCondor would let it reboot for ever; every network is QEMU's user-mode one; and
+TCG, which has no host CPU to pass through, emulates the most it can (`-cpu max`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.boot.accelerator import Accelerator
+from roost.boot.given import Channels, DiskPlace, blockdev
+from roost.condor.hardware import AttachedDisk, Hardware
+from roost.errors import UsageError
+
+#: q35: libvirt gives each device a root port of its own; eight functions a slot, from slot 2 on.
+_PORT_SLOT = 2
+
+
+def qemu_argv(
+    hardware: Hardware,
+    accelerator: Accelerator,
+    program: str,
+    places: Mapping[str, DiskPlace],
+    channels: Channels,
+    *,
+    kernel: Path | None = None,
+    initrd: Path | None = None,
+    incoming: str | None = None,
+) -> list[str]:
+    """Return the argument list; `places` is keyed by the disks' targets (vda ...), `kernel` and `initrd` absolute.
+
+    QEMU starts stopped; with `incoming` (a migration URI) in the state that is read from there.
+
+    Raises `UsageError` for a xen machine, which QEMU does not run by itself.
+    """
+    if hardware.machine == "xenpv":
+        raise UsageError("a xen machine is not booted by QEMU alone", hint="--hypervisor kvm")
+    argv = [program, "-name", f"guest={_escaped(hardware.name)}", "-S", "-nodefaults", "-no-user-config"]
+    argv += ["-machine", f"{hardware.machine},usb=off,dump-guest-core=off", "-accel", accelerator.name]
+    argv += ["-cpu", accelerator.cpu, "-m", str(hardware.memory)]
+    argv += ["-smp", f"{hardware.vcpus},sockets={hardware.vcpus},cores=1,threads=1"]
+    argv += ["-rtc", "base=utc", "-no-reboot", "-no-shutdown", "-boot", "strict=on", "-display", "none"]
+    argv += ["-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
+    argv += ["-chardev", f"socket,id=serial,fd={channels.serial}"]
+    argv += ["-device", "isa-serial,chardev=serial,id=serial0,index=0"]
+    argv += ["-chardev", f"socket,id=firmware,fd={channels.firmware}"]
+    argv += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
+    if hardware.bootloader == "kernel":
+        if kernel is None:
+            raise UsageError("this machine starts a kernel from outside of its image, and none is given")
+        argv += ["-kernel", str(kernel), "-append", hardware.cmdline or ""]
+        if initrd is not None:
+            argv += ["-initrd", str(initrd)]
+    for word, options in _devices(hardware, places):
+        argv += [word, json.dumps(options) if isinstance(options, dict) else options]
+    return [*argv, "-incoming", incoming] if incoming else argv
+
+
+def _escaped(text: str) -> str:
+    # QemuOpts: a comma in a value is written twice.
+    return text.replace(",", ",,")
+
+
+def _devices(hardware: Hardware, places: Mapping[str, DiskPlace]) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    q35 = hardware.machine == "q35"
+    if q35:
+        for number in range(len(hardware.pci)):
+            yield "-device", _root_port(number)
+    else:
+        yield "-device", "piix3-usb-uhci,id=usb,bus=pci.0,addr=0x1.0x2"
+    if hardware.vnc:
+        # libvirt's choice where the domain names no model; QEMU's own default is another.
+        place = {"bus": "pcie.0", "addr": "0x1"} if q35 else {"bus": "pci.0", "addr": "0x2"}
+        yield "-device", {"driver": "cirrus-vga", "id": "video0", **place}
+    for name in ("usb", *(member for member in hardware.pci if member.startswith("scsi"))):
+        if name == "usb" and q35:
+            yield "-device", {"driver": "qemu-xhci", "id": "usb", **_slot(hardware, "usb")}
+        elif name != "usb":
+            yield "-device", {"driver": "lsi53c895a", "id": name, **_slot(hardware, name)}
+    for disk in hardware.disks:
+        yield "-blockdev", blockdev(disk, places[disk.target])
+        yield "-device", _disk_device(hardware, disk)
+    if hardware.network:
+        yield "-netdev", "user,id=net0"
+        model = {"virtio": "virtio-net-pci", "e1000": "e1000"}[hardware.network.model]
+        card = {"driver": model, "id": "card0", "netdev": "net0", **_slot(hardware, "network")}
+        yield "-device", {**card, "mac": hardware.network.mac} if hardware.network.mac else card
+    yield "-device", {"driver": "virtio-balloon-pci", "id": "balloon0", **_slot(hardware, "balloon")}
+
+
+def _root_port(number: int) -> dict[str, Any]:
+    slot, function = _PORT_SLOT + number // 8, number % 8
+    port: dict[str, Any] = {"driver": "pcie-root-port", "id": f"pci.{number + 1}", "bus": "pcie.0"}
+    port |= {"chassis": number + 1, "port": slot * 8 + function, "addr": f"{slot:#x}.{function:#x}"}
+    if function == 0:
+        port["multifunction"] = True
+    return port
+
+
+def _slot(hardware: Hardware, member: str) -> dict[str, Any]:
+    """Return where a member of `hardware.pci` is plugged in."""
+    place = hardware.pci.index(member)
+    if hardware.machine == "q35":
+        return {"bus": f"pci.{place + 1}", "addr": "0x0"}
+    return {"bus": "pci.0", "addr": f"{hardware.first_slot + place:#x}"}
+
+
+def _disk_device(hardware: Hardware, disk: AttachedDisk) -> dict[str, Any]:
+    device: dict[str, Any] = {"id": f"disk-{disk.target}", "drive": disk.target}
+    if disk.boot_index is not None:
+        device["bootindex"] = disk.boot_index
+    kind = "cd" if disk.cdrom else "hd"
+    if disk.bus == "virtio":
+        return {"driver": "virtio-blk-pci", **_slot(hardware, disk.target), **device}
+    if disk.bus == "ide":
+        return {"driver": f"ide-{kind}", "bus": f"ide.{disk.controller}", "unit": disk.unit, **device}
+    place = {"bus": f"scsi{disk.controller}.0", "channel": 0, "scsi-id": disk.unit, "lun": 0}
+    return {"driver": f"scsi-{kind}", **place, **device}

@@ -1,0 +1,67 @@
+"""Xen and its first domain, for test boots on hosts without Xen: built out of a recipe of roost's own, once.
+
+The key of the result in the cache is the recipe with its files; the archive is not asked again. It is made anew when
+the recipe changes, or after `inv gc` has dropped it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from roost.boot.xen import FirstDomain
+from roost.customize import inputs as image_inputs
+from roost.errors import ImageError
+from roost.events import Stages
+from roost.host import decompress, paths, process
+from roost.pipeline import construct, planning
+from roost.recipe import loader
+from roost.store import cache
+
+RECIPE = Path("recipes/base/xen-dom0.yaml")
+#: The stage's name in the cache, and the files of a result.
+STAGE = "xen-dom0"
+HYPERVISOR, KERNEL, INITRD, ROOT = "xen", "vmlinuz", "initrd.img", "root.raw"
+#: Where the root's file system begins on its disk, in bytes, and what a hypervisor may have, unpacked.
+_BEGIN, _MOST = 1 << 20, 64 << 20
+
+
+def provide(stages: Stages) -> FirstDomain:
+    """Return the files of Xen and its first domain; builds them if they are not in the cache.
+
+    Raises what a build raises.
+    """
+    loaded = loader.load(paths.shipped_root() / RECIPE, paths.shipped_root(), (), planning.problems)
+    key = image_inputs.recipe_key(loaded.recipe, loaded.folder)
+
+    def make(folder: Path) -> None:
+        stages.note("building Xen's first domain: this is done once, and takes some minutes")
+        log_dir = construct.log_folder(Path(STAGE))
+        image = folder / "image"
+        construct.construct(planning.plan(loaded, stages, log_dir), image, stages, log_dir)
+        for name in (KERNEL, INITRD, ROOT):
+            (image / name).rename(folder / name)
+        (folder / HYPERVISOR).write_bytes(_hypervisor(folder, log_dir / "hypervisor.log"))
+
+    folder = cache.default().put(STAGE, key, make)
+    return FirstDomain(folder / HYPERVISOR, folder / KERNEL, folder / INITRD, folder / ROOT)
+
+
+def _hypervisor(folder: Path, log: Path) -> bytes:
+    """Return the hypervisor out of the root of the first domain, unpacked: QEMU starts no packed one."""
+    disk = f"{ROOT}?offset={_BEGIN}"
+
+    def debugfs(request: str) -> bytes:
+        return process.run(
+            ["debugfs", "-R", request, disk], deadline=60, capture=True, cwd=folder, log=log, what="cannot read Xen"
+        ).stdout
+
+    names = re.findall(r"/(xen-[\w.-]+\.gz)/", debugfs("ls -p /boot").decode("utf-8", "replace"))
+    if len(names) != 1:
+        raise ImageError("the first domain has no hypervisor in /boot", log=log)
+    debugfs(f"dump /boot/{names[0]} packed")
+    packed = folder / "packed"
+    with packed.open("rb") as file:
+        unpacked = decompress.unpack(file, _MOST)
+    packed.unlink()
+    return unpacked

@@ -1,0 +1,254 @@
+"""A machine of Xen's: the domain's configuration, QEMU's arguments, what the first domain tells, the verdict of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost.boot import domain, xen
+from roost.boot.accelerator import Accelerator
+from roost.boot.console import SERIAL, Console
+from roost.boot.given import Channels, DiskPlace
+from roost.boot.observed import Event
+from roost.boot.verdict import Evidence, judge
+from roost.boot.watch import Plan, Watch, decide, timeline
+from roost.condor.from_submit import virtual_machine
+from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
+from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
+from roost.errors import ImageError, UsageError
+
+INCLUDED = VirtualMachine(
+    "smoke", "xen", 256, 2, (VmDisk("root.raw", "xvda", "w", "raw"), VmDisk("io.raw", "xvdb", "r", "raw"))
+)
+FILES = replace(
+    INCLUDED, kernel=KernelFiles("/k/vmlinuz", "/k/initrd.img", "/dev/xvda1", 'root=LABEL=a ro quoted="x\\y"')
+)
+TCG = Accelerator("tcg", "max", 4.0, True, None, 2.0)
+
+
+def places(shape: Hardware) -> dict[str, DiskPlace]:
+    return {disk.target: DiskPlace(Path("/i") / disk.file, Path("/s") / f"{disk.target}.qcow2") for disk in shape.disks}
+
+
+def test_pygrub_reads_the_first_disk_and_the_targets_are_passed_on() -> None:
+    text = domain.configuration(hardware(INCLUDED))
+    assert 'bootloader = "pygrub"' in text
+    assert "kernel" not in text
+    assert "memory = 256\nvcpus = 2\n" in text
+    assert '"format=raw, vdev=xvda, access=rw, target=/dev/vdc"' in text
+    assert '"format=raw, vdev=xvdb, access=ro, target=/dev/vdd"' in text
+
+
+def test_a_kernel_beside_the_image_gets_its_parameters_and_no_root_of_its_own() -> None:
+    text = domain.configuration(hardware(FILES))
+    assert "bootloader" not in text
+    assert 'kernel = "/run/domain/vmlinuz"\nramdisk = "/run/domain/initrd.img"\n' in text
+    assert 'cmdline = "root=LABEL=a ro quoted=\\"x\\\\y\\""' in text
+    assert "xvda1" not in text
+
+
+def test_partitions_as_targets_are_the_manuals_example() -> None:
+    disks = (VmDisk("swap.img", "sda2", "w", "raw"), VmDisk("diskfile.img", "sda1", "w", "raw"))
+    text = domain.configuration(hardware(replace(INCLUDED, disks=disks)))
+    assert "vdev=sda1" in text
+    assert "vdev=sda2" in text
+
+
+def test_a_device_of_kvm_is_refused_as_libvirt_does() -> None:
+    with pytest.raises(HypervisorRefusalError):
+        hardware(replace(INCLUDED, disks=(VmDisk("root.raw", "vda", "w", "raw"),)))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [('a"b', '"a\\"b"'), ("a\\b", '"a\\\\b"'), ("a\nb", '"a\\x0ab"'), ("ä", '"\\xc3\\xa4"'), ("\udcff", '"\\xff"')],
+)
+def test_strings_cannot_leave_their_quotes(text: str, written: str) -> None:
+    assert domain.quoted(text) == written
+
+
+def test_qemu_has_the_first_domain_the_files_and_the_disks_in_this_order() -> None:
+    shape = hardware(INCLUDED)
+    argv = xen.qemu_argv(shape, xen.paced(TCG), "qemu", places(shape), Channels(3, 4, 5))
+    devices = [json.loads(after) for word, after in pairwise(argv) if word == "-device"]
+    disks = [one for one in devices if one["driver"] == "virtio-blk-pci"]
+    assert [one["drive"] for one in disks] == ["dom0-root", "domain-files", "xvda", "xvdb"]
+    assert [int(one["addr"], 16) for one in disks] == sorted(int(one["addr"], 16) for one in disks)
+    nodes = [json.loads(after) for word, after in pairwise(argv) if word == "-blockdev"]
+    assert nodes[0]["read-only"] is True
+    assert nodes[2]["backing"]["read-only"] is True
+    assert argv[argv.index("-cpu") + 1] == "Westmere"
+    assert {one["name"] for one in devices if "name" in one} == {"roost.console", "roost.control"}
+
+
+def test_more_disks_than_slots_are_refused() -> None:
+    many = tuple(VmDisk(f"{chr(97 + number)}.raw", f"xvd{chr(97 + number)}", "w", "raw") for number in range(26))
+    shape = hardware(replace(INCLUDED, disks=many))
+    with pytest.raises(UsageError):
+        xen.qemu_argv(shape, TCG, "qemu", places(shape), Channels(3, 4, 5))
+
+
+class Sleeper:
+    """A process that runs."""
+
+    def poll(self) -> None:
+        return None
+
+
+def told(*messages: dict[str, Any] | bytes) -> xen.Domain:
+    """Return a domain of which the first domain has told."""
+    machine: Any = Sleeper()
+    session = xen.Domain(machine, Console(SERIAL), Console(xen.TOOLS))
+    session.firmware.feed(b"xl create: pygrub reads the first disk\n", 0.0)
+    for one in messages:
+        session.heard(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n")
+    return session
+
+
+def evidence(session: xen.Domain, console: bytes = b"") -> Evidence:
+    session.serial.feed(console, 1.0)
+    phases = timeline(session.serial.signs, session.firmware.signs, 0.5 if session.running else None)
+    return Evidence(
+        goal="job",
+        stop="ended",
+        phases=phases,
+        serial=session.serial.signs,
+        firmware=session.firmware.signs,
+        events=tuple(session.events),
+        exits=tuple(session.serial.exits),
+        root_disk_seen=None,
+    )
+
+
+CREATED = {"event": "created", "domain": 1}
+DONE = b"[    0.0] Linux version 6.1\nRun /init as init process\nroost: job started\nroost: job finished: exit 0\n"
+
+
+def test_reason_0_and_the_guests_own_result_pass() -> None:
+    session = told({"event": "ready", "xen": "4.17.7"}, CREATED, {"event": "shutdown", "reason": 0})
+    assert session.version == "4.17.7"
+    assert judge(evidence(session, DONE)).passed
+
+
+def test_a_domain_that_is_gone_is_no_success() -> None:
+    without = judge(evidence(told(CREATED, {"event": "shutdown", "reason": 0}), b"[    0.0] Linux version 6.1\n"))
+    assert (without.passed, without.cause) == (False, "job-failed")
+    vanished = judge(evidence(told(CREATED, {"event": "shutdown", "reason": None}), DONE))
+    assert not vanished.passed
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [(1, "rebooted"), (2, "job-timeout"), (3, "panic"), (4, "panic"), (5, "rebooted"), (99, "job-timeout")],
+)
+def test_every_other_reason_fails(reason: int, cause: str) -> None:
+    session = told(CREATED, {"event": "shutdown", "reason": reason})
+    verdict = judge(evidence(session, b"[    0.0] Linux version 6.1\nRun /init as init process\nroost: job started\n"))
+    assert (verdict.passed, verdict.cause) == (False, cause)
+
+
+PYGRUB = """Traceback (most recent call last):
+  File "/usr/lib/xen-4.17/bin/pygrub", line 1096, in <module>
+    raise RuntimeError("Unable to find partition containing kernel")
+RuntimeError: Unable to find partition containing kernel
+"""
+XL_PYGRUB = """Parsing config from /run/domain/domain.cfg
+libxl: error: libxl_bootloader.c:767:bootloader_finished: Domain 1:bootloader failed - consult logfile
+libxl: error: libxl_create.c:1640:domcreate_rebuild_done: Domain 1:cannot (re-)build domain: -3
+"""
+XL_LOADER = """Parsing config from /run/domain/domain.cfg
+xc: error: panic: xc_dom_core.c:691: xc_dom_find_loader: no loader found: Invalid kernel
+libxl: error: libxl_dom.c:571:libxl__build_dom: xc_dom_parse_image failed
+"""
+XL_MEMORY = """Parsing config from /run/domain/domain.cfg
+libxl: error: libxl_create.c:1207:initiate_domain_create: Domain 1:Unable to allocate memory
+"""
+
+
+def test_an_image_without_a_kernel_is_known_at_once() -> None:
+    session = told({"event": "failed", "status": 3, "said": XL_PYGRUB, "loader": PYGRUB})
+    plan = Plan("job", 60.0, 10.0)
+    assert (
+        decide(plan, session.serial, session.firmware, session.events, Watch(), session.now + 5.0).why == "not-bootable"
+    )
+    verdict = judge(replace(evidence(session), stop="not-bootable"))
+    assert verdict.cause == "no-boot-loader"
+    assert "Unable to find partition containing kernel" in verdict.detail
+    assert "firmware" not in verdict.detail
+
+
+def test_a_kernel_that_xen_cannot_start_is_no_boot_loader() -> None:
+    session = told({"event": "failed", "status": 3, "said": XL_LOADER, "loader": ""})
+    verdict = judge(replace(evidence(session), stop="not-bootable"))
+    assert verdict.cause == "no-boot-loader"
+    assert "no loader found" in verdict.detail
+
+
+def test_what_xen_refuses_is_the_hypervisors() -> None:
+    session = told({"event": "failed", "status": 3, "said": XL_MEMORY, "loader": ""})
+    assert session.refused is not None
+    assert "Unable to allocate memory" in session.refused
+    verdict = judge(Evidence(goal="job", stop="refused", refused=session.refused))
+    assert verdict.cause == "hypervisor"
+
+
+def test_the_end_of_the_first_domain_is_no_end_of_the_guest() -> None:
+    session = told(CREATED)
+    session.happened(Event(3.0, "SHUTDOWN", {"reason": "guest-shutdown"}))
+    assert session.events == []
+    assert session.refused is not None
+
+
+def test_what_is_no_message_is_left_out() -> None:
+    junk = [b"\xff\xfe\n", b"[1]\n", b'"x"\n', b"{\n", b'{"event": "shutdown"', b"\n", b"x" * (1 << 20)]
+    session = told(*junk, {"event": "other"})
+    assert session.events == []
+    broken = told({"event": "failed", "said": 5, "loader": None})
+    assert broken.refused == "xl create: it does not say why"
+
+
+HEAD = "universe = vm\nexecutable = x\nvm_type = xen\nvm_memory = 256\nvm_disk = root.raw:xvda:w:qcow2\n"
+
+
+def described(folder: Path, text: str) -> VirtualMachine:
+    path = folder / "x.sub"
+    path.write_text(f"{HEAD}{text}\nqueue\n")
+    return virtual_machine(path)
+
+
+def test_a_description_for_xen_is_a_xen_machine_with_raw_disks(tmp_path: Path) -> None:
+    vm = described(tmp_path, "xen_kernel = included")
+    assert (vm.hypervisor, vm.kernel) == ("xen", None)
+    assert vm.disks == (VmDisk("root.raw", "xvda", "w", "raw"),)
+
+
+def test_kernel_files_of_a_description_are_absolute(tmp_path: Path) -> None:
+    words = "xen_initrd = /k/i\nxen_root = /dev/xvda1\nxen_kernel_params = root=LABEL=x ro"
+    vm = described(tmp_path, f"xen_kernel = /k/v\n{words}")
+    assert vm.kernel == KernelFiles("/k/v", "/k/i", "/dev/xvda1", "root=LABEL=x ro")
+    for kernel in ("vmlinuz", "vmx", "./vmlinuz"):
+        with pytest.raises(ImageError, match="no absolute path"):
+            described(tmp_path, f"xen_kernel = {kernel}\n{words}")
+
+
+def test_a_description_without_kernel_or_root_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no xen_kernel"):
+        described(tmp_path, "")
+    with pytest.raises(ImageError, match="no xen_root"):
+        described(tmp_path, "xen_kernel = /k/v")
+
+
+def test_the_scripts_of_the_first_domain_are_sound() -> None:
+    folder = Path(__file__).parents[2] / "recipes/base/xen-dom0"
+    for name in ("start", "block"):
+        subprocess.run(["sh", "-n", folder / name], check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"compile(open({str(folder / 'domain')!r}).read(), 'domain', 'exec')"], check=True
+    )
