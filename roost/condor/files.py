@@ -6,7 +6,6 @@ the image as what they say only when its header names no other file to open.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,19 +32,20 @@ from roost.condor.rules.model import Effect, Finding, Severity, shown
 from roost.condor.rules.view import JobView, Transfer
 from roost.condor.vm_disk import Item
 from roost.errors import Location, RoostError
-from roost.host import files, jsontext, process
+from roost.host import files, jsontext, process, qcow2
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
 
-#: Incompatible features of a qcow2 header (QEMU, docs/interop/qcow2).
-_DIRTY, _CORRUPT, _EXTERNAL = 1, 2, 4
 _SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a disk's file is: real format, sizes in bytes, and what its qcow2 header says."""
+    """What a disk's file is: real format, sizes in bytes, and what its qcow2 header says.
+
+    `unopened` is why it cannot be opened as qcow2; `unchecked` says that qemu-img is not installed.
+    """
 
     format: str
     size: int
@@ -55,6 +55,7 @@ class Image:
     backing: str | None = None
     backing_format: str | None = None
     unopened: str | None = None
+    unchecked: bool = False
 
 
 def check_files(view: JobView, folder: Path, findings: Iterable[Finding]) -> list[Finding]:
@@ -119,19 +120,18 @@ def inspect(path: Path) -> Image:
     """Return what the file is, from its own bytes and from qemu-img; raises OSError when it cannot be read."""
     size = path.stat().st_size
     with files.open_regular(path) as file:
-        head = file.read(112)
-        file.seek(0)
-        signature = file.read(68)[64:68]
-    found = _magic(head, signature)
+        head = file.read(qcow2.HEAD)
+    found = _magic(head)
     if found != "qcow2":
         return Image(found, size, size)
-    if len(head) < 72:
-        return Image(found, size, size, unopened="its header is cut short")
-    virtual, crypt = struct.unpack_from(">QI", head, 24)
-    version = struct.unpack_from(">I", head, 4)[0]
-    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 and len(head) >= 80 else 0
-    image = Image(found, size, virtual, features, bool(crypt))
-    return image if features & _EXTERNAL else _asked(path, image)
+    try:
+        header = qcow2.read(head)
+    except qcow2.NotQcow2Error as error:
+        return Image(found, size, size, unopened=str(error))
+    image = Image(
+        found, size, header.size, header.incompatible, header.encrypted, header.backing, header.backing_format
+    )
+    return image if header.external_data else _asked(path, image)
 
 
 #: First bytes of image formats (QEMU, block drivers' probe functions) and of compressed files (file(1)).
@@ -144,7 +144,7 @@ _MAGIC = {
     b"\x5d\x00\x00": "lzma",
     b"PK\x03\x04": "zip",
     b"7z\xbc\xaf\x27\x1c": "7z",
-    b"QFI\xfb": "qcow2",
+    qcow2.MAGIC: "qcow2",
     b"KDMV": "vmdk",
     b"# Disk DescriptorFile": "vmdk",
     b"vhdxfile": "vhdx",
@@ -156,15 +156,17 @@ _MAGIC = {
 PACKED = frozenset({"gzip", "xz", "zstd", "bzip2", "lz4", "lzma", "zip", "7z"})
 
 
-def _magic(head: bytes, vdi: bytes) -> str:
+def _magic(head: bytes) -> str:
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name
-    return "vdi" if vdi == b"\x7f\x10\xda\xbe" else "raw"
+    return "vdi" if head[64:68] == b"\x7f\x10\xda\xbe" else "raw"
 
 
 def _asked(path: Path, image: Image) -> Image:
     """Return `image` with what qemu-img reads from it, opened as qcow2 and nothing else."""
+    if process.which("qemu-img") is None:
+        return replace(image, unchecked=True)
     argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path.absolute())]
     try:
         told = process.run(argv, deadline=_SECONDS, capture=True)
@@ -218,9 +220,9 @@ def _state(view: JobView, item: Item, image: Image, path: Path, where: Location)
     if image.format != "qcow2":
         return
     for bit, broken, words in (
-        (_CORRUPT, CORRUPT, "is marked corrupt"),
-        (_DIRTY, DIRTY, "was not closed cleanly"),
-        (_EXTERNAL, DATA_FILE, "keeps its data in another file"),
+        (qcow2.CORRUPT, CORRUPT, "is marked corrupt"),
+        (qcow2.DIRTY, DIRTY, "was not closed cleanly"),
+        (qcow2.EXTERNAL_DATA, DATA_FILE, "keeps its data in another file"),
     ):
         if image.features & bit:
             yield broken.at(where, f"{file} {words}")
@@ -228,11 +230,11 @@ def _state(view: JobView, item: Item, image: Image, path: Path, where: Location)
         yield ENCRYPTED.at(where, f"{file} is encrypted")
     if image.backing is not None:
         yield from _backing(view, item, image, where)
-    if image.unopened and process.which("qemu-img") is None:
+    if image.unchecked:
         yield NOT_CHECKED.at(where, f"{file} was not checked, for there is no qemu-img")
     elif image.unopened:
-        yield CORRUPT.at(where, f"qemu-img cannot open {file}: {image.unopened}")
-    elif not image.features & (_EXTERNAL | _CORRUPT):
+        yield CORRUPT.at(where, f"{file} cannot be opened as qcow2: {image.unopened}")
+    elif not image.features & (qcow2.EXTERNAL_DATA | qcow2.CORRUPT):
         yield from _checked(path, file, where)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from roost.errors import ImageError
+from roost.host import qcow2
 from roost.recipe.words import shown
 
 SECTOR = 512
@@ -29,7 +30,7 @@ _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"QED\0", "qed", "qed"),
     (0, b"WithoutFreeSpace", "Parallels", "parallels"),
     (0, b"WithouFreSpacExt", "Parallels", "parallels"),
-    (0, b"QFI\xfb\0\0\0\x01", "qcow (version 1)", "qcow"),
+    (0, qcow2.MAGIC + b"\0\0\0\x01", "qcow (version 1)", "qcow"),
 )
 _PACKED: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "gzip", "gzip -d"),

@@ -12,10 +12,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from roost.disk import foreign, qcow2_header, qemu_img
-from roost.disk.qcow2_header import NotQcow2Error
+from roost.disk import foreign, qemu_img
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import checksum, files, process, temporary
+from roost.host import checksum, files, process, qcow2, temporary
+from roost.host.qcow2 import NotQcow2Error
 from roost.recipe.model import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -40,7 +40,7 @@ class Original:
 
 def format_of(image: Path, declared: DiskFormat | None = None) -> DiskFormat:
     """Return the format of an image: as declared, else qcow2 if it begins as one, else raw."""
-    return declared or ("qcow2" if qcow2_header.is_qcow2(_head(image)) else "raw")
+    return declared or ("qcow2" if qcow2.is_qcow2(_head(image)) else "raw")
 
 
 def look(image: Path, declared: DiskFormat | None = None) -> Original:
@@ -49,8 +49,8 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
     Nothing but these bytes is read: neither a tool nor another file is involved.
     """
     head = _head(image)
-    kind = declared or ("qcow2" if qcow2_header.is_qcow2(head) else "raw")
-    if kind == "raw" or not qcow2_header.is_qcow2(head):
+    kind = declared or ("qcow2" if qcow2.is_qcow2(head) else "raw")
+    if kind == "raw" or not qcow2.is_qcow2(head):
         refused = foreign.refused(image, head, _tail(image))
         if refused is not None:
             raise refused
@@ -60,7 +60,7 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
             raise ImageError(f"{image.name} is no disk: it has {size} bytes", hint="is it complete?")
         return Original(image, "raw", -(-size // SECTOR) * SECTOR)
     try:
-        header = qcow2_header.read(head)
+        header = qcow2.read(head)
     except NotQcow2Error as error:
         old = foreign.refused(image, head, b"")
         if old is not None:
@@ -85,7 +85,7 @@ def _head(image: Path) -> bytes:
         if not stat.S_ISREG(image.stat().st_mode):
             raise ImageError(f"{image} is no regular file")
         with files.open_regular(image) as file:
-            return file.read(qcow2_header.HEAD)
+            return file.read(qcow2.HEAD)
     except OSError as error:
         raise ImageError(f"{image} cannot be read: {error.strerror}") from error
 
@@ -99,7 +99,7 @@ def _tail(image: Path) -> bytes:
 
 def snapshots(original: Original) -> int:
     """Return how many snapshots a qcow2 image holds beside its present state."""
-    return 0 if original.format == "raw" else qcow2_header.read(_head(original.path)).snapshots
+    return 0 if original.format == "raw" else qcow2.read(_head(original.path)).snapshots
 
 
 def starts_on_uefi_only(original: Original, log: Path) -> bool:
@@ -131,7 +131,7 @@ def _own_base(image: Path, backing: str, kind: str | None) -> Path:
     if base.is_symlink() or not base.is_file():
         raise ImageError(f"{image.name} stands on {backing}, which is not beside it", hint="copy both, or flatten it")
     try:
-        header = qcow2_header.read(_head(base))
+        header = qcow2.read(_head(base))
     except NotQcow2Error as error:
         raise refused from error
     if header.backing is not None or header.external_data or header.encrypted:

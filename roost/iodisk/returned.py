@@ -8,6 +8,7 @@ on: a file system that is damaged is repaired there, and says so.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import struct
 from dataclasses import dataclass
@@ -15,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, ImageError
-from roost.host import jsontext, process
+from roost.host import files, jsontext, process, qcow2
 from roost.iodisk.ext_check import LIMITS, check
 from roost.iodisk.vfat_files import check_vfat
 from roost.verify.evidence import Area, StoppedDisk
 
-_QCOW2 = b"QFI\xfb"
 #: A larger one is no disk of a job, but a trap for whoever copies it.
 LARGEST = 16 << 40
-#: incompatible_features of a qcow2 (QEMU, docs/interop/qcow2.txt): the bits that are harmless here.
-_HARMLESS = 0b1 | 0b1000 | 0b10000
+#: Incompatible features of a qcow2 that are harmless here.
+_HARMLESS = qcow2.DIRTY | qcow2.COMPRESSION | qcow2.EXTENDED_L2
 CHECK_DEADLINE = 300.0
 
 
@@ -60,28 +60,26 @@ class Returned:
 def disk_format(path: Path) -> tuple[str, int]:
     """Return `raw` or `qcow2`, and the virtual size in bytes; raise `UnreadableError` for what must not be opened."""
     try:
-        if not path.is_file():
-            raise UnreadableError(f"{path.name} is no file")
-        with path.open("rb") as file:
-            head = file.read(112)
-        size = path.stat().st_size
+        with files.open_regular(path) as file:
+            head = file.read(qcow2.HEAD)
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise UnreadableError(f"{path.name} cannot be read: {error.strerror}") from error
     if size == 0:
         raise UnreadableError(f"{path.name} is empty")
-    if head[:4] != _QCOW2:
+    if not qcow2.is_qcow2(head):
         return "raw", size
-    if len(head) < 72:
-        raise UnreadableError(f"{path.name} is cut off in its header")
-    version, backing, backing_size, _bits, virtual, encryption = struct.unpack_from(">IQIIQI", head, 4)
-    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 and len(head) >= 80 else 0
-    if backing or backing_size:
+    try:
+        header = qcow2.read(head)
+    except qcow2.NotQcow2Error as error:
+        raise UnreadableError(f"{path.name} cannot be read as qcow2: {error}") from error
+    if header.backing is not None:
         raise UnreadableError(f"{path.name} is an overlay of another file, which is not opened")
-    if encryption or features & ~_HARMLESS:
+    if header.encrypted or header.incompatible & ~_HARMLESS:
         raise UnreadableError(f"{path.name} is encrypted, corrupt, or keeps its data in another file")
-    if not 0 < virtual <= LARGEST:
-        raise UnreadableError(f"{path.name} claims to have {virtual} bytes")
-    return "qcow2", virtual
+    if header.size > LARGEST:
+        raise UnreadableError(f"{path.name} claims to have {header.size} bytes")
+    return "qcow2", header.size
 
 
 def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from roost.errors import ImageError
-from roost.host import process
+from roost.host import process, qcow2
 
 _MAGIC: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip",
@@ -35,7 +35,7 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"\x04\x22\x4d\x18", "an lz4 file", "unpack it first: lz4 -d"),
     (b"LZIP", "an lzip file", "unpack it first: lzip -d"),
     (b"\x1f\x9d", "a file of compress(1)", "unpack it first: gzip -d"),
-    (b"QFI\xfb", "a qcow2 disk image", "name it as os.image"),
+    (qcow2.MAGIC, "a qcow2 disk image", "name it as os.image"),
     (b"KDMV", "a vmdk disk image", "name it as os.image"),
     (b"<!DOCTYPE", "a web page", "fetch the archive itself"),
     (b"<html", "a web page", "fetch the archive itself"),

@@ -240,3 +240,16 @@ def test_a_local_condor_submit_without_configuration_is_no_judge(
     verdict = judge.ask("universe = vm\n", tmp_path)
     assert verdict.accepted is False
     assert "htcondor" in verdict.judge
+
+
+def test_a_header_that_qemu_refuses_is_seen_before_any_tool_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = create(tmp_path / "root.qcow2", "-f", "qcow2")
+    data = bytearray(image.read_bytes())
+    struct.pack_into(">I", data, 36, (64 << 20) // 8)
+    image.write_bytes(data)
+    monkeypatch.setattr(process, "which", lambda _tool: None)
+    found = report(tmp_path, "root.qcow2:vda:w:qcow2")
+    assert codes(found) == ["image-corrupt"]
+    assert "table of 8388608 entries" in found.findings[0].message

@@ -13,7 +13,8 @@ MAGIC = b"QFI\xfb"
 #: Bytes that hold all that is looked at: the header, its extensions and the name of the backing file lie in the
 #: first cluster, and QEMU takes no name longer than 1023.
 HEAD = 64 << 10
-EXTERNAL_DATA, DIRTY, CORRUPT = 1 << 2, 1 << 0, 1 << 1
+#: Incompatible features (bits of the field of that name).
+DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4
 #: QEMU's own bound on the table of tables (block/qcow2.h, QCOW_MAX_L1_SIZE), in bytes.
 L1_LIMIT = 32 << 20
 #: The largest disk that is taken: what ext4 and xfs on x86 reach in practice is far below.
@@ -35,9 +36,18 @@ class Header:
     backing: str | None
     backing_format: str | None
     encrypted: bool
-    external_data: bool
-    corrupt: bool
+    incompatible: int = 0
     snapshots: int = 0
+
+    @property
+    def external_data(self) -> bool:
+        """Whether the data is in another file."""
+        return bool(self.incompatible & EXTERNAL_DATA)
+
+    @property
+    def corrupt(self) -> bool:
+        """Whether QEMU marked the image as corrupt."""
+        return bool(self.incompatible & CORRUPT)
 
 
 def is_qcow2(head: bytes) -> bool:
@@ -75,8 +85,7 @@ def read(head: bytes) -> Header:
         backing,
         kind.decode("utf-8", "replace") if kind is not None else None,
         crypt != 0,
-        bool(incompatible & EXTERNAL_DATA),
-        bool(incompatible & CORRUPT),
+        incompatible,
         snapshots,
     )
 

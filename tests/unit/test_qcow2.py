@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.disk import qcow2_header
-from roost.disk.qcow2_header import NotQcow2Error
 from roost.errors import ImageError
 from roost.existing import image_file
+from roost.host import qcow2
+from roost.host.qcow2 import NotQcow2Error
+from roost.iodisk import returned
 
 
 def _create(path: Path, *options: str, size: str | None = "8M") -> Path:
@@ -32,8 +33,8 @@ def _patched(path: Path, offset: int, data: bytes) -> Path:
 @pytest.mark.parametrize("compat", ["0.10", "1.1"])
 def test_what_qemu_img_writes(tmp_path: Path, compat: str) -> None:
     image = _create(tmp_path / "a.qcow2", "-o", f"compat={compat}")
-    header = qcow2_header.read(image.read_bytes()[: qcow2_header.HEAD])
-    assert header == qcow2_header.Header(2 if compat == "0.10" else 3, 8 << 20, None, None, False, False, False)
+    header = qcow2.read(image.read_bytes()[: qcow2.HEAD])
+    assert header == qcow2.Header(2 if compat == "0.10" else 3, 8 << 20, None, None, encrypted=False)
     assert image_file.look(image) == image_file.Original(image, "qcow2", 8 << 20)
     image_file.check(image_file.look(image), tmp_path / "log")
 
@@ -139,9 +140,17 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_header_or_none(data: bytes) -> None:
-    for head in (data, qcow2_header.MAGIC + data, qcow2_header.MAGIC + struct.pack(">I", 3) + data):
+    for head in (data, qcow2.MAGIC + data, qcow2.MAGIC + struct.pack(">I", 3) + data):
         try:
-            header = qcow2_header.read(head)
+            header = qcow2.read(head)
         except NotQcow2Error:
             continue
-        assert 0 < header.size <= qcow2_header.LARGEST
+        assert 0 < header.size <= qcow2.LARGEST
+
+
+def test_a_disk_that_came_back_is_held_to_the_same_bounds(tmp_path: Path) -> None:
+    image = _create(tmp_path / "io.qcow2")
+    assert returned.disk_format(image) == ("qcow2", 8 << 20)
+    _patched(image, 36, struct.pack(">I", (64 << 20) // 8))
+    with pytest.raises(ImageError, match=r"io\.qcow2 cannot be read as qcow2: its table of"):
+        returned.disk_format(image)
