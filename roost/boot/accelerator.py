@@ -24,7 +24,7 @@ from typing import Any, Literal
 from roost.boot.console import Console
 from roost.errors import HostError, UsageError
 from roost.events import Events
-from roost.host import jsontext, paths, process
+from roost.host import bzimage, jsontext, paths, process
 from roost.store.staging import write_atomically
 
 State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kernel", "no-qemu"]
@@ -44,8 +44,6 @@ UNMEASURED_FACTOR = 10.0
 CPU: dict[Accel, str] = {"kvm": "host", "tcg": "max"}
 
 QEMU = ("qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm")
-#: Offset and text that every x86 Linux kernel image has (Documentation/arch/x86/boot.rst).
-BZIMAGE = (0x202, b"HdrS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +256,11 @@ def _modified(path: Path) -> float:
 
 def is_kernel(path: Path) -> bool:
     """Return whether `path` is a readable x86 Linux kernel that root or this user wrote."""
-    offset, magic = BZIMAGE
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
                 return False
-            file.seek(offset)
-            return file.read(len(magic)) == magic
+            return bzimage.is_bzimage(file.read(1024))
     except OSError:
         return False
 

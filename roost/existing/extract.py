@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.errors import ImageError, UsageError
+from roost.host import bzimage
 from roost.host.guestfs import Guest, RefusedError, open_readonly
-from roost.kernel import bzimage, facts
+from roost.kernel import facts
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import CONFIGS, Facts
 from roost.kernel.inspect import version_order

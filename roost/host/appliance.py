@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import HostError, ToolError
-from roost.host import paths, process, temporary, vmlinux
+from roost.host import bzimage, paths, process, temporary
 
 #: Changes when the way of building changes.
 _RECIPE = "3"
@@ -232,7 +232,7 @@ def _build(kernel: HostKernel, folder: Path, work: Path, log: Path | None) -> No
         },
         what="building libguestfs' appliance",
     )
-    unpacked = vmlinux.unpack(kernel.image.read_bytes())
+    unpacked = bzimage.for_qemu(kernel.image)
     if unpacked is not None:
         (work / "appliance" / "kernel").write_bytes(unpacked)
     (work / "appliance" / "README.fixed").write_text(

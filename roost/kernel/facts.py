@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.host import rooted
-from roost.kernel import bzimage, drivers
+from roost.host import bzimage, rooted
+from roost.kernel import drivers
 from roost.kernel.drivers import Modules, State
 
 #: Where a kernel's configuration is: Debian and most others; Fedora and EL.

@@ -17,9 +17,9 @@ from typing import IO, cast
 
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import bounded, checksum, files, namespace, process, rooted
+from roost.host import bounded, bzimage, checksum, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, Source, Unpacked, compression
-from roost.kernel import bzimage, facts, initrd
+from roost.kernel import facts, initrd
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts

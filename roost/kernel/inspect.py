@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from roost.errors import ImageError
-from roost.host import rooted
+from roost.host import bzimage, rooted
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -36,11 +36,10 @@ def newest(tree: Path) -> KernelFiles:
     found = []
     for name in rooted.names(tree, "boot"):
         if name.startswith("vmlinuz") and rooted.is_file(tree, f"boot/{name}"):
-            with rooted.resolve(tree, f"boot/{name}").open("rb") as file:
-                version = release(file.read(HEADER))
-            if version is not None:
+            image = bzimage.read(rooted.resolve(tree, f"boot/{name}"))
+            if image is not None:
                 # Of vmlinuz and vmlinuz-VERSION, which often are one, the second says more.
-                found.append((version_order(version), len(name), version, name))
+                found.append((version_order(image.release), len(name), image.release, name))
     if not found:
         raise ImageError("the root tree has no kernel in /boot", hint="name one in kernel.use, or add its package")
     _, _, version, name = max(found)
@@ -54,22 +53,6 @@ def _initrd(tree: Path, suffix: str, version: str) -> str | None:
             if rooted.is_file(tree, f"boot/{name}"):
                 return f"/boot/{name}"
     return None
-
-
-#: Bytes of a kernel in which its header and, in practice, its release are.
-HEADER = 65536
-
-
-def release(head: bytes) -> str | None:
-    """Return the release in the first bytes of a bzImage, or None if this is no x86 kernel.
-
-    (Linux, Documentation/arch/x86/boot.rst: "HdrS" at 0x202; at 0x20e the offset of the version string, less 0x200.)
-    """
-    if len(head) < 0x210 or head[0x202:0x206] != b"HdrS":
-        return None
-    start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
-    text = head[start : start + 256].split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
-    return text or None
 
 
 def _listed(modules: Path, name: str) -> str:

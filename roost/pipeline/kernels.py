@@ -15,8 +15,8 @@ from roost.events import Events, Stages
 from roost.existing import extract as extraction
 from roost.existing import image_file
 from roost.existing.extract import Extracted
-from roost.host import paths, process, temporary
-from roost.kernel import bzimage, catalogue, facts, files, known
+from roost.host import bzimage, paths, process, temporary
+from roost.kernel import catalogue, facts, files, known
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.host import paths
-from roost.kernel import bzimage
+from roost.host import bzimage, paths
 from roost.verify import pygrub
 from tests.images.calls import roost
 
