@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ _SAVE, _LOAD = f"exec:cat >{STATE}", f"exec:cat {STATE}"
 DEADLINE = 120.0
 #: How long the job's disk stays slow: scaled seconds and seconds by the clock, in which a guest reacts to the button.
 HOLD = (3.0, 7.0)
+#: Signs on the console of a guest that goes off.
+GOING = ("shutting-down", "power-down")
 
 Argv = Callable[[Channels, Mapping[str, DiskPlace], str], Sequence[str]]
 
@@ -136,18 +138,26 @@ async def _evicted(session: Session, plan: Plan, io: str | None) -> Trial:
     held, limit = plan.limit(HOLD), plan.limit(BUTTON)
     slow = io is not None
     while not _over(session) and session.now < limit:
-        going = session.serial.has("shutting-down") or session.serial.has("power-down")
-        if io and slow and (session.now >= held or going):
+        if io and slow and (session.now >= held or any(map(session.serial.has, GOING))):
             await session.throttle(io, slow=False)
             slow = False
         await session.wait(0.2)
     seconds = round(session.now, 2)
-    ended = session.serial.has("job-finished")
     if not _off(session):
         return Trial(True, False, seconds, f"it did not go off within {limit:.0f} s")
-    if not ended:
+    return went_off(session.serial.signs, seconds, held if io else None)
+
+
+def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
+    """Judge a guest that went off `seconds` after the button, by the signs of its console in their order.
+
+    Its job's disk was slow for `held` seconds, or until it said that it goes off; None: there was none to slow down.
+    A job that ends after that word ends because it may write again: the guest has obeyed all the same.
+    """
+    first = next((sign for sign in signs if sign in (*GOING, "job-finished")), None)
+    if first != "job-finished":
         return Trial(True, True, seconds, "it went off")
-    if io and seconds >= held:
+    if held is not None and seconds >= held:
         return Trial(True, False, seconds, "it went on until its job had ended")
     return Trial(True, None, seconds, "its job had ended before it could react")
 
