@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from roost.condor.from_recipe import BuiltFiles
 from roost.recipe import loader
 from roost.recipe.model import Recipe
 from roost.store import manifest
-from tests.images.calls import PROJECT
+from tests.images.calls import PROJECT, roost
 from tests.pool.job import Job
 
 #: What each job of the file of jobs gets as input; the example job adds it up.
@@ -97,6 +98,48 @@ def jobs_file(built: Path, folder: Path) -> Job:
     return _job(folder, submit_description(recipe(), "kvm", files=files, jobs=folder / "jobs.csv"))
 
 
+#: Values that condor_submit would split, cut or expand if they stood in the rows of its queue statement.
+VALUES: Mapping[str, tuple[str, str]] = {
+    "1": ("common/ one.txt", "two words, a comma"),
+    "2": ("'my numbers.txt' common/", 'she said "yes", $(Cluster) and #'),
+}
+
+
+def jobs_values(built: Path, folder: Path) -> Job:
+    """A file of jobs with blanks, commas, quotes and dollars in its values, and inputs whose names have a blank."""
+    files = image(built, folder)
+    (folder / "common").mkdir()
+    (folder / "common" / "note").write_text("for all\n")
+    for name, numbers in (("one.txt", (1, 2, 3)), ("my numbers.txt", (10, 20))):
+        (folder / name).write_text("".join(f"{number}\n" for number in numbers))
+    with (folder / "jobs.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        # The disk is not the first column, and the value that is the hardest to carry is not the last.
+        rows.writerow(["note", "inputs", "io"])
+        rows.writerows([note, inputs, f"io-{name}.raw"] for name, (inputs, note) in VALUES.items())
+    made = roost("io", "smoke", "--jobs", "jobs.csv", cwd=folder, env={"ROOST_ROOT": str(PROJECT)})
+    assert made.code == 0, made.err
+    return _job(folder, submit_description(recipe(), "kvm", files=files, jobs=folder / "jobs.csv"))
+
+
+def raw_root(built: Path, folder: Path) -> Job:
+    """A raw root disk under another name beside a qcow2 io disk: the layout of the largest known user."""
+    image(built, folder)
+    pairs = (("root.qcow2", "qcow2", "system.img", "raw"), ("io.raw", "raw", "data.qcow2", "qcow2"))
+    for source, old, target, new in pairs:
+        argv = ["qemu-img", "convert", "-q", "-f", old, "-O", new, source, target]
+        subprocess.run(argv, cwd=folder, check=True, timeout=60)
+        (folder / source).unlink()
+    lines = [
+        "universe = vm", "executable = smoke", "vm_type = kvm", "vm_memory = 256", "request_memory = 256",
+        "vm_disk = system.img:vda:w:raw,data.qcow2:vdb:w:qcow2",
+        "transfer_input_files = system.img,data.qcow2", "transfer_output_files = data.qcow2",
+        'transfer_output_remaps = "data.qcow2=data-$(Cluster).$(Process).qcow2"',
+        "should_transfer_files = YES", "when_to_transfer_output = ON_EXIT", "log = job.log", "queue",
+    ]  # fmt: skip
+    return _job(folder, "".join(f"{line}\n" for line in lines))
+
+
 ALL = {
     "all-returned": all_returned,
     "to-folder": to_folder,
@@ -105,4 +148,6 @@ ALL = {
     "overlay": overlay,
     "shared": shared,
     "jobs-file": jobs_file,
+    "jobs-values": jobs_values,
+    "raw-root": raw_root,
 }

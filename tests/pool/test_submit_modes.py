@@ -96,3 +96,24 @@ def test_each_job_of_a_file_gets_its_own_disk(pools: Pools, pool_modes: Future[P
     sums = [str(sum(numbers)) for numbers in modes.NUMBERS.values()]
     assert [_result(jobs[0].folder / name) for name in names] == sums
     _untouched(jobs[0], pools, "root.qcow2", "io.raw", *(f"io-{name}.raw" for name in modes.NUMBERS))
+
+
+def test_values_with_blanks_and_quotes_reach_their_jobs(pools: Pools, pool_modes: Future[PoolResult]) -> None:
+    jobs = _completed(pool_modes, "jobs-values")
+    assert len(jobs) == len(modes.VALUES)
+    assert _new_files(jobs[0], pools) == {
+        f"io-{name}-{job.id}.raw" for name, job in zip(modes.VALUES, jobs, strict=True)
+    }
+    for (name, (_, note)), job, own in zip(modes.VALUES.items(), jobs, ("one.txt", "my numbers.txt"), strict=True):
+        disk = jobs[0].folder / f"io-{name}-{job.id}.raw"
+        assert json.loads(disks.cat(disk, "/input/job.json") or b"{}")["note"] == note
+        assert disks.cat(disk, "/input/note") == b"for all\n"
+        # The example job adds up numbers.txt, which neither has: each got the files of its own row.
+        assert _result(disk) == "42"
+        assert disks.cat(disk, f"/input/{own}") is not None
+
+
+def test_a_raw_root_beside_a_qcow2_io_disk(pools: Pools, pool_modes: Future[PoolResult]) -> None:
+    (job,) = _completed(pool_modes, "raw-root")
+    assert _new_files(job, pools) == {f"data-{job.id}.qcow2"}
+    assert _result(job.folder / f"data-{job.id}.qcow2") == "42"
