@@ -100,13 +100,19 @@ def test_no_task_ends_with_a_traceback_for_it(failure: BaseException, capsys: py
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_a_bug_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     @verb.verb()
     def task(_context: object) -> None:
         raise RuntimeError("a bug")
 
-    with pytest.raises(RuntimeError, match="a bug"):
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path))
+    with pytest.raises(Exit) as ended:
         task.body(None)
+    assert ended.value.code == 1
+    (log,) = (tmp_path / "log").glob("bug-*.log")
+    assert "RuntimeError: a bug" in log.read_text() and log.name in capsys.readouterr().err
 
 
 def test_whoever_blames_content_asks_first() -> None:
