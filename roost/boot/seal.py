@@ -10,12 +10,12 @@ mistakes and other accounts, not against the account's own owner.
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import hashlib
 import hmac
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot import report
-from roost.host import checksum, files, jsontext, paths
+from roost.host import checksum, files, jsontext, paths, secretfile
 from roost.store import keys
 from roost.store.staging import write_atomically
 
@@ -120,19 +120,8 @@ def _hmac(key: bytes, body: dict[str, Any]) -> str:
 
 def _key(*, create: bool) -> bytes:
     path = paths.state_root() / KEY
-    if create and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = path.with_name(f".{KEY}.{os.getpid()}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(descriptor, os.urandom(_KEY_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        # A link fails where a name exists: of two first boots at once, both use the one key.
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)
-        partial.unlink()
+    if create:
+        secretfile.create_once(path, lambda: secrets.token_bytes(_KEY_BYTES))
     with files.open_regular(path) as file:
         status = os.fstat(file.fileno())
         key = file.read()

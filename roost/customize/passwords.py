@@ -6,7 +6,6 @@ state folder: nobody can try passwords against what is published.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roost.errors import Problem, RecipeError
-from roost.host import files, paths
+from roost.host import files, paths, secretfile
 from roost.recipe.customise import Secret
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
@@ -104,17 +103,5 @@ def digests(recipe: Recipe, folder: Path) -> dict[str, str]:
 def _state_key() -> bytes:
     """Return the key of this user's digests, made at its first use."""
     path = paths.state_root() / "digest-key"
-    with contextlib.suppress(FileNotFoundError):
-        return files.read_bytes(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        # Of two that make it at once, the first is everybody's.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    secretfile.create_once(path, lambda: secrets.token_bytes(32))
     return files.read_bytes(path)

@@ -20,8 +20,8 @@ from roost.recipe.model import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 
-#: Limits of qemu-img on an image of a stranger: bytes of memory, and seconds to check it.
-LIMITS = ("prlimit", f"--as={4 << 30}", "--core=0", "--")
+#: Limits of qemu-img on an untrusted image: bytes of memory, and seconds to check it.
+MEMORY = 4 << 30
 DEADLINE = 900.0
 #: The name of a base that roost made: the beginning of its sha256.
 BASE = re.compile(r"base-([0-9a-f]{12})\.qcow2")
@@ -113,7 +113,7 @@ def starts_on_uefi_only(original: Original, log: Path) -> bool:
         target = Path(folder, "head")
         argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
         argv += [f"if={original.path.absolute()}", f"of={target}"]
-        done = process.run([*LIMITS, *argv], deadline=60, check=False, log=log)
+        done = process.run(process.bounded(argv, memory=MEMORY), deadline=60, check=False, log=log)
         # What qemu-img cannot read, `check` tells.
         return done.returncode == 0 and foreign.uefi_only(target.read_bytes())
 
@@ -146,9 +146,10 @@ def check(original: Original, log: Path) -> None:
     if original.format == "raw":
         return
     for image in filter(None, (original.base, original.path)):
+        argv = ["qemu-img", "check", "--force-share", "-f", "qcow2", str(image.absolute())]
         try:
             done = process.run(
-                [*LIMITS, "qemu-img", "check", "--force-share", "-f", "qcow2", str(image.absolute())],
+                process.bounded(argv, memory=MEMORY),
                 deadline=DEADLINE,
                 check=False,
                 log=log,
@@ -212,7 +213,9 @@ def _whole(argv: list[str], image: Path, target: Path, log: Path) -> None:
 
 def _run(argv: list[str], target: Path, log: Path, what: str) -> None:
     try:
-        process.run([*LIMITS, *argv], deadline=qemu_img.DEADLINE, log=log, cwd=target.parent, what=what)
+        process.run(
+            process.bounded(argv, memory=MEMORY), deadline=qemu_img.DEADLINE, log=log, cwd=target.parent, what=what
+        )
     except ToolError as error:
         if "No space left on device" in error.tail:
             raise HostError(f"no space left for {target.name} in {target.parent}", hint="free some space") from error

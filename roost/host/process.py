@@ -114,6 +114,15 @@ def tail(text: bytes | str, lines: int = TAIL_LINES) -> str:
     return "\n".join([line[:400] for line in clean.splitlines() if line.strip()][-lines:])
 
 
+def bounded(argv: Argv, *, memory: int, output: int | None = None) -> list[str]:
+    """Return `argv` so that the tool has at most `memory` bytes of address space and writes files of `output` bytes.
+
+    For tools that read untrusted data: they may be made to take all there is. No core file is left either.
+    """
+    files = [] if output is None else [f"--fsize={output}"]
+    return ["prlimit", f"--as={memory}", *files, "--core=0", "--", *(os.fspath(arg) for arg in argv)]
+
+
 def quoted(argv: Argv) -> str:
     """Return `argv` as a person would paste it into a shell; for logs only."""
     return shlex.join(os.fspath(arg) for arg in argv)

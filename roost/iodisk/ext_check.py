@@ -14,9 +14,8 @@ from roost.errors import ToolError
 from roost.host import process
 from roost.recipe.words import shown
 
-#: Limits for tools that read a stranger's data: bytes of memory, no core files.
-LIMITS = ["prlimit", f"--as={2 << 30}", "--core=0", "--"]
-DEADLINE = 300.0
+#: Limits of tools that read an untrusted disk: bytes of memory, and seconds.
+MEMORY, DEADLINE = 2 << 30, 300.0
 #: Runs of e2fsck after which a file system that still has errors is given up.
 REPAIRS = 2
 #: Findings that are shown.
@@ -65,7 +64,11 @@ def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
     """Run e2fsck; return its exit code (-1: it did not end) and what it found, without what is no loss."""
     try:
         done = process.run(
-            [*LIMITS, "e2fsck", *options, copy.name], deadline=DEADLINE, capture=True, check=False, cwd=copy.parent
+            process.bounded(["e2fsck", *options, copy.name], memory=MEMORY),
+            deadline=DEADLINE,
+            capture=True,
+            check=False,
+            cwd=copy.parent,
         )
     except ToolError:
         return -1, [f"e2fsck did not end within {DEADLINE:g} s"]

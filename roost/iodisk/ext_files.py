@@ -18,7 +18,7 @@ from pathlib import Path
 from roost.errors import ToolError
 from roost.host import process
 from roost.iodisk import dirents
-from roost.iodisk.ext_check import LIMITS
+from roost.iodisk.ext_check import MEMORY
 from roost.iodisk.extracted import Extracted, Limits, check_room
 
 #: Directories in directories; more is a trap for programs that go through a tree.
@@ -67,7 +67,9 @@ class ExtFiles:
         try:
             # -c: no bitmaps are read, so damaged ones do not matter.
             return process.run(
-                [*LIMITS[:-1], f"--fsize={max(MESSAGES, size)}", "--", "debugfs", "-c", "-f", "-", self._image.name],
+                process.bounded(
+                    ["debugfs", "-c", "-f", "-", self._image.name], memory=MEMORY, output=max(MESSAGES, size)
+                ),
                 deadline=DEADLINE,
                 stdin="".join(f"{request}\n" for request in requests).encode(),
                 capture=True,

@@ -17,7 +17,7 @@ from typing import Any
 
 from roost.errors import HostError, ImageError
 from roost.host import files, jsontext, process, qcow2
-from roost.iodisk.ext_check import LIMITS, check
+from roost.iodisk.ext_check import MEMORY, check
 from roost.iodisk.vfat_files import check_vfat
 from roost.verify.evidence import Area, StoppedDisk
 
@@ -145,7 +145,7 @@ def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, .
     A cluster that is used by nothing may be what a damaged table no longer names.
     """
     done = process.run(
-        [*LIMITS, "qemu-img", "check", "--output=json", f"json:{json.dumps(node)}"],
+        process.bounded(["qemu-img", "check", "--output=json", f"json:{json.dumps(node)}"], memory=MEMORY),
         deadline=CHECK_DEADLINE,
         capture=True,
         check=False,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roost.host import process
-from roost.iodisk.ext_check import LIMITS
+from roost.iodisk.ext_check import MEMORY
 from roost.iodisk.extracted import Extracted, Limits, check_room
 from roost.recipe.words import shown
 
@@ -31,7 +31,11 @@ _ODD = re.compile(r"[\\*?\[\]\x00-\x1f\x7f\ufffd]")
 def check_vfat(copy: Path) -> tuple[str, ...]:
     """Return the damage that fsck.fat finds in a copy, in words; nothing when it is sound."""
     done = process.run(
-        [*LIMITS, "fsck.fat", "-n", copy.name], deadline=DEADLINE, capture=True, check=False, cwd=copy.parent
+        process.bounded(["fsck.fat", "-n", copy.name], memory=MEMORY),
+        deadline=DEADLINE,
+        capture=True,
+        check=False,
+        cwd=copy.parent,
     )
     if done.returncode == 0:
         return ()
@@ -47,7 +51,7 @@ class VfatFiles:
 
     def _mtools(self, argv: Sequence[str], size: int = 1 << 30) -> process.Completed:
         return process.run(
-            [*LIMITS[:-1], f"--fsize={max(MESSAGES, size)}", "--", *argv],
+            process.bounded(argv, memory=MEMORY, output=max(MESSAGES, size)),
             deadline=DEADLINE,
             capture=True,
             check=False,

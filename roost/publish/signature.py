@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import os
 import struct
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from roost.errors import UsageError
 from roost.events import Events
-from roost.host import files, paths
+from roost.host import files, paths, secretfile
 
 #: What the signature is for; ssh-keygen(1) suggests "file" for files.
 NAMESPACE = "file"
@@ -69,8 +68,7 @@ def load_private_key(given: Path | None, events: Events) -> Ed25519PrivateKey:
     """
     named = given or (Path(os.environ["ROOST_SIGNING_KEY"]) if os.environ.get("ROOST_SIGNING_KEY") else None)
     path = named or paths.config_root() / "signing-key"
-    if named is None and not path.exists():
-        _make(path)
+    if named is None and secretfile.create_once(path, _new_key):
         made = public_key(_read(path))
         events.note(f"made a signing key, {path} ({made.fingerprint}): keep a copy of it; --key FILE uses another")
     return _read(path)
@@ -96,22 +94,10 @@ def _read(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    data = Ed25519PrivateKey.generate().private_bytes(
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    # Two first publications at once use the one key.
-    with contextlib.suppress(FileExistsError):
-        os.link(partial, path)
-    partial.unlink()
 
 
 def sign(private: Ed25519PrivateKey, data: bytes) -> bytes:

@@ -24,8 +24,7 @@ HEAD = 128 << 10
 #: More of a file than this is not looked at.
 CONTENT = 1 << 20
 #: Limits for tools that read a guest's file system: bytes of output, bytes of memory, seconds.
-LIMITS = ["prlimit", f"--fsize={2 * CONTENT}", f"--as={1 << 30}", "--core=0", "--"]
-DEADLINE = 30.0
+OUTPUT, MEMORY, DEADLINE = 2 * CONTENT, 1 << 30, 30.0
 #: What is said of a partition of a disk that was cut off, or whose table is damaged.
 BEYOND = "it reaches beyond the end of the disk"
 COPY_DEADLINE = 600.0
@@ -261,7 +260,7 @@ def _quoted(text: str) -> str:
 
 def _debugfs(image: Path, request: str) -> str:
     done = process.run(
-        [*LIMITS, "debugfs", "-c", "-R", request, image.name],
+        process.bounded(["debugfs", "-c", "-R", request, image.name], memory=MEMORY, output=OUTPUT),
         deadline=DEADLINE,
         capture=True,
         check=False,
@@ -297,7 +296,7 @@ def _read_vfat(image: Path, path: str) -> FoundFile:
     output = image.with_name(f"{image.stem}.file")
     output.unlink(missing_ok=True)
     done = process.run(
-        [*LIMITS, "mcopy", "-n", "-i", image.name, f"::{path}", output.name],
+        process.bounded(["mcopy", "-n", "-i", image.name, f"::{path}", output.name], memory=MEMORY, output=OUTPUT),
         deadline=DEADLINE,
         check=False,
         cwd=image.parent,

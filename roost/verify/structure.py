@@ -17,7 +17,7 @@ from roost.host.safetext import clean
 
 #: Seconds for one check, and bytes of memory.
 DEADLINE = 300.0
-_LIMITS = ["prlimit", f"--as={4 << 30}", "--core=0", "--"]
+MEMORY = 4 << 30
 #: s_last_orphan of an ext superblock, and the feature of an orphan file that is in use (fs/ext4/ext4.h).
 _LAST_ORPHAN, _RO_COMPATIBLE, _ORPHAN_PRESENT = 0xE8, 0x64, 0x10000
 
@@ -37,7 +37,8 @@ def _run(copy: Path, *argv: str) -> tuple[int, list[str]] | None:
     """Return a checker's status and its lines, safe to show; None where it is not installed."""
     if process.which(argv[0]) is None:
         return None
-    done = process.run([*_LIMITS, *argv, copy.name], deadline=DEADLINE, capture=True, check=False, cwd=copy.parent)
+    words = process.bounded([*argv, copy.name], memory=MEMORY)
+    done = process.run(words, deadline=DEADLINE, capture=True, check=False, cwd=copy.parent)
     lines = [clean(line) for line in done.stdout[: 1 << 20].splitlines()]
     return done.returncode, [line for line in lines if line.strip()]
 

@@ -126,3 +126,12 @@ def test_file_descriptors_are_not_inherited(tmp_path: Path) -> None:
         os.set_inheritable(file.fileno(), True)
         listed = process.run(["ls", "-l", "/proc/self/fd"], deadline=5, capture=True).text
     assert "secret" not in listed
+
+
+def test_a_bounded_tool_gets_no_more_memory_than_it_may(tmp_path: Path) -> None:
+    def run(size: int) -> int:
+        words = process.bounded([sys.executable, "-c", f"bytearray({size})"], memory=1 << 30)
+        return process.run(words, deadline=60, check=False, log=tmp_path / "log").returncode
+
+    assert run(1 << 20) == 0
+    assert run(2 << 30) != 0

@@ -1,0 +1,34 @@
+"""Secrets that roost makes at their first use, such as a signing key: created once, for this user only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def create_once(path: Path, make: Callable[[], bytes]) -> bool:
+    """Create the file `path` (mode 0600) with what `make` returns, unless there is one; return whether it was created.
+
+    Of two processes that create it at once, the first wins and both find the whole file. A link at `path` is never
+    followed or replaced. Missing directories are created with mode 0700. Raises `OSError`.
+    """
+    if os.path.lexists(path):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        # link(2) fails where a name exists, and does not follow it.
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+    return True
