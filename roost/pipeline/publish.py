@@ -22,7 +22,8 @@ from roost.pipeline import verbs
 from roost.publish import describe, gate, layout, release, signature, upload
 from roost.publish import verify as verification
 from roost.publish.layout import Release, ReleaseFile
-from roost.publish.targets.target import Target, open_target
+from roost.publish.targets.kinds import open_target
+from roost.publish.targets.target import Target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor, Recipe

@@ -19,7 +19,8 @@ from roost.publish import layout, signature
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import IMAGE_ROLES, latest
 from roost.publish.signature import Key
-from roost.publish.targets.target import Target, open_target
+from roost.publish.targets.kinds import open_target
+from roost.publish.targets.target import Target
 from roost.publish.upload import walk
 
 

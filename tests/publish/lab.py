@@ -30,7 +30,7 @@ from roost.host import checksum
 from roost.pipeline import publish as publishing
 from roost.publish import gate, provenance, sbom, signature
 from roost.publish import gc as collection
-from roost.publish.targets.target import open_target
+from roost.publish.targets.kinds import open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.store import manifest, staging

@@ -11,7 +11,7 @@ import pytest
 from roost.events import Silent
 from roost.publish import gc as collection
 from roost.publish import layout, verify
-from roost.publish.targets.target import open_target
+from roost.publish.targets.kinds import open_target
 from roost.publish.upload import current, walk
 from tests.publish import cellar, lab
 from tests.publish.conftest import Place

@@ -10,7 +10,7 @@ import pytest
 
 from roost.errors import HostError, ImageError
 from roost.publish import claim, layout, verify
-from roost.publish.targets.target import open_target
+from roost.publish.targets.kinds import open_target
 from roost.publish.upload import current, walk
 from tests.publish import lab
 from tests.publish.conftest import Place

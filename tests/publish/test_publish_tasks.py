@@ -145,7 +145,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from roost.cli import main as cli; from roost.pipeline import verbs as pipeline
-from roost.publish.targets.target import Folder
+from roost.publish.targets.folder import Folder
 put = Folder.put
 def slow(self, path, source, *rest):
     put(self, path, source, *rest)

@@ -15,7 +15,7 @@ from roost.catalogue.read import Catalogue, Package, Version
 from roost.condor.lint import lint_text
 from roost.errors import UsageError
 from roost.events import Silent
-from roost.publish.targets.target import open_target
+from roost.publish.targets.kinds import open_target
 from tests.publish import lab, shelf
 
 

@@ -11,7 +11,7 @@ import pytest
 from roost.boot import seal
 from roost.errors import ImageError, RecipeError
 from roost.publish import claim, layout, upload
-from roost.publish.targets.target import Folder
+from roost.publish.targets.folder import Folder
 from roost.recipe import loader
 from roost.store import manifest
 

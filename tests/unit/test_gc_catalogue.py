@@ -16,7 +16,8 @@ from roost.publish import claim, layout, verify
 from roost.publish import gc as collection
 from roost.publish import shelf as shelves
 from roost.publish.gc import Rules
-from roost.publish.targets.target import Target, open_target
+from roost.publish.targets.kinds import open_target
+from roost.publish.targets.target import Target
 from roost.store.gc_report import Report
 from tests.publish import cellar, lab
 

@@ -11,7 +11,7 @@ from roost.errors import ImageError
 from roost.events import Silent
 from roost.publish import claim, layout
 from roost.publish.claim import TakenError
-from roost.publish.targets.target import open_target
+from roost.publish.targets.kinds import open_target
 
 PATH = "smoke/.publishing/v1.json"
 

@@ -20,7 +20,8 @@ from roost.errors import ImageError, RoostError
 from roost.events import Silent
 from roost.pipeline import publish, verbs
 from roost.publish import gate, release, sbom, verify
-from roost.publish.targets.target import Folder, open_target
+from roost.publish.targets.folder import Folder
+from roost.publish.targets.kinds import open_target
 from roost.publish.upload import walk
 from roost.store import keys, staging
 from tests.publish import cellar, lab

@@ -21,7 +21,9 @@ from roost.events import Silent
 from roost.host import checksum
 from roost.pipeline import publish, verbs
 from roost.publish import gate, layout, signature, verify
-from roost.publish.targets.target import Folder, Memory, open_target
+from roost.publish.targets.folder import Folder
+from roost.publish.targets.kinds import open_target
+from roost.publish.targets.memory import Memory
 from roost.publish.upload import walk
 from roost.recipe import loader
 from roost.recipe.quantities import format_size

@@ -21,7 +21,8 @@ from fsspec.implementations.sftp import SFTPFileSystem
 from roost.errors import HostError, ImageError
 from roost.host import files
 from roost.publish.layout import PARTIAL
-from roost.publish.targets.target import CHUNK, SMALL, Progress, Remote, _silent, checked
+from roost.publish.targets.remote import Remote
+from roost.publish.targets.target import CHUNK, SMALL, Progress, checked, unwatched
 
 #: Seconds until a server that does not answer is given up.
 TIMEOUT = 30.0
@@ -79,7 +80,7 @@ class Sftp(Remote):
             raise ImageError(f"{self.url}: {path} is larger than {files.size_in_words(SMALL)}")
         return data
 
-    def put(self, path: str, source: Path, sha256: str, progress: Progress = _silent) -> None:
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
         """Copy a local file here; what is wrong never gets the name."""
         with self._asking(f"write {path}"), self._partial(path) as partial:
             with self._ftp.open(partial, "wb") as file:

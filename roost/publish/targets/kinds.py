@@ -1,0 +1,62 @@
+"""The table of the kinds of places: from a URL, or the path of a directory, to the target that it names.
+
+A new kind is a module with its class, and a line here. Modules of kinds are imported when a URL asks for them: their
+libraries take long to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from roost.errors import UsageError
+from roost.publish.targets.folder import Folder
+from roost.publish.targets.target import Target
+
+
+def _sftp(url: str) -> Target:
+    from roost.publish.targets.sftp import Sftp
+
+    return Sftp(url)
+
+
+def _s3(url: str) -> Target:
+    from roost.publish.targets.s3 import ObjectStore
+
+    return ObjectStore.open(url)
+
+
+def _memory(url: str) -> Target:
+    from roost.publish.targets.memory import Memory
+
+    return Memory.open(url)
+
+
+def _remote(url: str) -> Target:
+    from roost.publish.targets.remote import Remote
+
+    return Remote.open(url)
+
+
+#: By the URL's scheme; `_remote` opens every other.
+_KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
+
+
+def open_target(url: str) -> Target:
+    """Return the place that a URL or a folder's path names; nothing is written yet.
+
+    Raises `UsageError` for a URL that nobody opens or that has a password in it, `HostError` for one that fails.
+    """
+    parts = urlsplit(url) if "://" in url else None
+    if parts is None or parts.scheme in {"file", "local"}:
+        path = url if parts is None else url.split("://", 1)[1]
+        if not path:
+            raise UsageError("there is no place to publish to", hint="--to FOLDER, or a URL")
+        return Folder(Path(path).expanduser())
+    if parts.password is not None:
+        raise UsageError(
+            f"the URL of {parts.hostname} has a password in it",
+            hint="use the environment, an agent or a key file; see Publish in the README",
+        )
+    return _KINDS.get(parts.scheme, _remote)(url)

@@ -1,0 +1,146 @@
+"""A catalogue at whatever place fsspec opens by its URL; kinds that need more than it does are classes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import fsspec
+from fsspec.callbacks import Callback
+
+from roost.errors import HostError, UsageError
+from roost.publish.targets.target import CHUNK, Progress, Target, checked, failing, unwatched
+
+
+class Remote(Target):
+    """A place that fsspec opens. An upload there shows whole or not at all, as S3 and object stores have it."""
+
+    grace = 0.5
+    #: What fsspec is told beside the URL.
+    options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True}
+
+    def __init__(self, url: str, filesystem: Any, root: str) -> None:
+        super().__init__(url)
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Return the place that a URL names.
+
+        Raises `UsageError` for a URL that fsspec does not know, `HostError` when the place cannot be reached.
+        """
+        try:
+            filesystem, root = fsspec.url_to_fs(url, **cls.options)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"{url.partition(':')[0]}:// cannot be opened: {error}") from error
+        except Exception as error:
+            raise HostError(f"{url} cannot be opened: {error}") from error
+        return cls(url, filesystem, str(root))
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        with failing(f"{self.url}: cannot {what}"):
+            # A listing of a moment ago says nothing of what another publisher has written since.
+            self._fs.invalidate_cache()
+            yield
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes of a file."""
+        with (
+            self._asking(f"read {path}"),
+            self._fs.open(self._path(path), "rb", block_size=CHUNK, cache_type="none") as file,
+        ):
+            while data := file.read(CHUNK):
+                yield data
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes of a small file: in one request, where `stream` asks for the size first."""
+        with self._asking(f"read {path}"):
+            try:
+                return bytes(self._fs.cat_file(self._path(path)))
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder."""
+        with self._asking(f"list {path}"):
+            try:
+                entries = self._fs.ls(self._path(path), detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        found = set()
+        for entry in entries:
+            name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+            if str(entry["name"]).strip("/") != self._path(path).strip("/") and name:
+                found.add(f"{name}/" if entry["type"] == "directory" else name)
+        return sorted(found)
+
+    def size(self, path: str) -> int | None:
+        """Return the size of a file."""
+        with self._asking(f"read {path}"):
+            try:
+                found = self._fs.info(self._path(path))
+            except FileNotFoundError:
+                return None
+            return int(found["size"]) if found["type"] == "file" and found["size"] is not None else None
+
+    def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
+        """Copy a local file here; it is summed before, and read back after."""
+        with self._asking(f"write {path}"):
+            for _ in checked(source, sha256):
+                pass
+            self._parent(path)
+            with self._there():
+                self._fs.put_file(str(source), self._path(path), callback=_callback(progress))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file."""
+        with self._asking(f"write {path}"):
+            self._parent(path)
+            with self._there():
+                self._fs.pipe_file(self._path(path), data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a small file unless it exists; S3 decides who is first."""
+        with self._asking(f"write {path}"):
+            self._parent(path)
+            try:
+                with self._there():
+                    self._fs.pipe_file(self._path(path), data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                # s3fs has no class of its own for a refused condition.
+                if any(word in str(error) for word in ("PreconditionFailed", "pre-conditions", "ConditionalRequest")):
+                    return False
+                raise
+            return True
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        with self._asking(f"remove {path}"), suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(path))
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Turn what says that there is no such bucket, where one writes, into another error than for a missing file."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise OSError(str(error) or "there is no such place") from error
+
+    def _parent(self, path: str) -> None:
+        # Object stores have no folders; those that do need them first.
+        self._fs.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
+
+
+def _callback(progress: Progress) -> Callback:
+    told = Callback()
+    told.relative_update = progress
+    return told
