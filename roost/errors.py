@@ -86,17 +86,21 @@ class UsageError(RoostError):
     exit_code = 2
 
 
-class RecipeError(UsageError):
-    """One or more mistakes in recipes, all reported at once (exit code 2)."""
+class SeveralProblemsError(RoostError):
+    """Base of the errors that report all mistakes at once, in the order of what they are about."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(problem.what for problem in problems))
+    def __init__(self, problems: Sequence[Problem], *, log: Path | None = None) -> None:
+        super().__init__("; ".join(problem.what for problem in problems), log=log)
         self._problems = tuple(problems)
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """All mistakes found, in the order of the file."""
+        """All mistakes found."""
         return self._problems
+
+
+class RecipeError(SeveralProblemsError, UsageError):
+    """One or more mistakes in recipes (exit code 2)."""
 
 
 class HostError(RoostError):

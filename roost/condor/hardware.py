@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from roost.condor.machine import Hypervisor, Network, VirtualMachine, VmDisk
-from roost.errors import ImageError, Problem
+from roost.errors import ImageError, Problem, SeveralProblemsError
 
 MachineType = Literal["pc", "q35", "xenpv"]
 Bus = Literal["ide", "scsi", "virtio", "xen"]
@@ -40,17 +40,8 @@ _LSI_TARGETS = 7
 _IDE_DISKS = 4
 
 
-class HypervisorRefusalError(ImageError):
+class HypervisorRefusalError(SeveralProblemsError, ImageError):
     """libvirt would refuse this machine at start; `problems` has every reason (exit code 1)."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(problem.what for problem in problems))
-        self._problems = tuple(problems)
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """All reasons, in the order of vm_disk."""
-        return self._problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.condor.placement import Where, devices, kernel_of
-from roost.errors import ImageError, Problem
+from roost.errors import ImageError, Problem, SeveralProblemsError
 from roost.host import causes, rooted
 from roost.kernel import contents, cpio, drivers, facts, known
 from roost.kernel.catalogue import Ability, KernelSpec
@@ -29,17 +29,8 @@ XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
 XEN_ZSTD = "4.15"
 
 
-class KernelRefusalError(ImageError):
+class KernelRefusalError(SeveralProblemsError, ImageError):
     """This kernel would not start this image; `problems` has every reason (exit code 1)."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(problem.what for problem in problems))
-        self._problems = tuple(problems)
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """All reasons, in the order of the recipe's disks."""
-        return self._problems
 
 
 @dataclass(frozen=True, slots=True)

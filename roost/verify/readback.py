@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.errors import ImageError, Location, Problem
+from roost.errors import ImageError, Location, Problem, SeveralProblemsError
 from roost.host import guestfs
 from roost.host.guestfs import Guest
 from roost.recipe.identity import filesystem_id
@@ -39,17 +39,8 @@ class ReadBack:
     facts: Mapping[str, Any]
 
 
-class ReadBackError(ImageError):
+class ReadBackError(SeveralProblemsError, ImageError):
     """The image is not what the recipe promises; `problems` are all differences."""
-
-    def __init__(self, problems: tuple[Problem, ...], log: Path) -> None:
-        super().__init__(problems[0].what, log=log)
-        self._all = problems
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """All differences found."""
-        return self._all
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +394,7 @@ def readback(
         witness = _Witness(recipe, guest)
         _examine(witness)
     if witness.wrong:
-        raise ReadBackError(tuple(_problem(what, where) for what in witness.wrong), log)
+        raise ReadBackError(tuple(_problem(what, where) for what in witness.wrong), log=log)
     return ReadBack(tuple(witness.findings), witness.facts)
 
 
