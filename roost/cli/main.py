@@ -209,6 +209,17 @@ class Roost(Program):
 
 #: The exit status of a task that a signal ended.
 INTERRUPTED = 130
+#: Signals that end a process unless it handles them: those of terminals, of batch systems and of the limit of CPU time.
+ENDING = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGXCPU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+)
 
 
 def _terminate(_signal: int, _frame: object) -> None:
@@ -246,7 +257,7 @@ ns = Collection(
 def main() -> None:
     """Run the tasks named on the command line."""
     lastresort.open_standard_streams()
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for one in ENDING:
         # Who is started with a signal ignored (nohup) keeps it so.
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, _terminate)

@@ -68,6 +68,24 @@ def _start(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
     return tool
 
 
+def leave(argv: Argv, *, wait: float) -> None:
+    """Start a tool that may outlive roost, for cleaning up when the task is to end now; wait at most `wait` seconds.
+
+    It says nothing. A tool that does not exist or fails is passed over: the next command cleans up.
+    """
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        tool = subprocess.Popen(
+            [os.fspath(arg) for arg in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+        tool.wait(wait)
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """What a tool left: its exit status, output (bytes, empty unless captured) and wall seconds."""

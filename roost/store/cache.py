@@ -18,6 +18,9 @@ from filelock import FileLock
 
 from roost.host import files, memory, namespace, paths, process
 
+#: Seconds that an interrupted task waits for a work folder to go; a large one goes after its end.
+GRACE = 0.5
+
 
 def key(stage: str, given: Mapping[str, Any]) -> str:
     """Return the key of a stage: sha256 over its name and its inputs as canonical JSON."""
@@ -94,13 +97,29 @@ def work_folder(room: int | None = None) -> Iterator[Path]:
     name = f"{f'roost-{os.geteuid()}-' if parent else ''}{os.getpid()}-{os.urandom(4).hex()}"
     folder = (parent or on_disk) / name
     lock = folder.with_name(f"{name}.lock")
-    with FileLock(lock, mode=0o600):
-        folder.mkdir(mode=0o700 if parent else 0o755)
-        try:
-            yield folder
-        finally:
-            remove_tree(folder)
-            lock.unlink(missing_ok=True)
+    try:
+        with FileLock(lock, mode=0o600):
+            folder.mkdir(mode=0o700 if parent else 0o755)
+            try:
+                yield folder
+            finally:
+                if not process.interrupted():
+                    remove_tree(folder)
+                    lock.unlink(missing_ok=True)
+    finally:
+        if process.interrupted():
+            _leave(folder, lock)
+
+
+def _leave(folder: Path, lock: Path) -> None:
+    """Have a folder removed by a tool that outlives this process, which was told to end; wait `GRACE` for it.
+
+    The tool holds the folder's lock. What it does not remove, the next command sweeps.
+    """
+    if not lock.exists():
+        return
+    remove = namespace.current().argv(["rm", "-rf", "--one-file-system", "--", folder, lock])
+    process.leave(["flock", lock, *remove], wait=GRACE)
 
 
 def sweep() -> None:

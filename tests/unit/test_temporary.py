@@ -108,6 +108,7 @@ Cache(Path(sys.argv[1])).put("stage", "key", make)
     assert not left.exists()
 
 
+ENDING = [getattr(signal, f"SIG{name}") for name in ("TERM", "INT", "HUP", "QUIT", "XCPU", "USR1", "USR2", "ALRM")]
 INTERRUPTED = """
 import signal, sys, threading, time
 from pathlib import Path
@@ -135,7 +136,7 @@ cli.main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_a_task_whose_threads_wait_for_tools(number: signal.Signals, tmp_path: Path) -> None:
     place, pid = tmp_path / "place", tmp_path / "pid"
     place.mkdir()
@@ -169,3 +170,40 @@ with staging.staged(Path(sys.argv[1], "one")) as own:
     with staging.staged(tmp_path / "two") as mine, staging.staged(tmp_path / "three"):
         assert mine.is_dir() and not left.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["three", "two"]
+
+
+def test_a_tree_that_goes_slowly_does_not_hold_up_a_task_that_is_to_end(tmp_path: Path) -> None:
+    """A slow disk stands behind rm; the tree goes after the task, and nobody takes it for abandoned meanwhile."""
+    tools, place = tmp_path / "tools", tmp_path / "cache"
+    tools.mkdir()
+    (tools / "rm").write_text('#!/bin/sh\nsleep 4\nexec /bin/rm "$@"\n')
+    (tools / "rm").chmod(0o755)
+    program = """
+import sys, time
+from roost.cli import main as cli
+from roost.store import cache
+class Fake:
+    def __init__(self, **_): pass
+    def run(self):
+        try:
+            with cache.work_folder() as work:
+                (work / "tree").mkdir()
+                print(work, flush=True)
+                time.sleep(60)
+        except KeyboardInterrupt:
+            sys.exit(130)
+cli.Roost = Fake
+cli.main()
+"""
+    env = {**os.environ, "ROOST_CACHE": str(place), "PATH": f"{tools}:{os.environ['PATH']}"}
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=env)
+    assert child.stdout is not None
+    work = Path(child.stdout.readline().decode().strip())
+    begun = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    assert child.wait(20) == 130
+    child.stdout.close()
+    assert time.monotonic() - begun < 3
+    while list(work.parent.iterdir()):
+        assert time.monotonic() - begun < 60
+        time.sleep(0.1)
