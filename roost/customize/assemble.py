@@ -1,4 +1,4 @@
-"""From the cached tar to the finished tree of one image: `unpack`, then `furnish` lays the recipe's things over it."""
+"""An unpacked root tree becomes that of one image: what the recipe says is laid over it, and its commands run in it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,7 @@ from roost.recipe.model import Recipe
 DEADLINE = 3600
 
 
-def unpack(tar: Path, tree: Path, log: Path) -> None:
-    """Unpack a canonical tar into a new folder, without device nodes: mknod(2) fails in a user namespace.
-
-    Without SELinux labels there, too: only root of the host may set attributes of that kind (xattr(7)).
-    """
-    tree.mkdir(mode=0o755)
-    labels = ["--xattrs-exclude=security.selinux"] if namespace.current().user else []
-    process.run(
-        namespace.current().argv(
-            [
-                "tar", "-x", "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", *labels, "--exclude=./dev/*",
-                "-C", tree, "-f", tar,
-            ]
-        ),
-        deadline=1200,
-        log=log,
-        what="cannot unpack the root tree",
-    )  # fmt: skip
-
-
-def furnish(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, epoch: int, log_dir: Path) -> None:
+def customize(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, epoch: int, log_dir: Path) -> None:
     """Lay `items` and the recipe's users, services and commands over an unpacked tree, and seal it.
 
     Raises `ImageError` when a `run` command fails or the tree lacks what the recipe asks for.

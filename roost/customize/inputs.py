@@ -7,7 +7,7 @@ taken for fresh and nothing is built twice.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,3 @@ def recipe_key(recipe: Recipe, folder: Path) -> str:
     }
     secret = passwords.digests(recipe, folder)
     return keys.digest({**given, "passwords": secret} if secret else given)
-
-
-def image_key(recipe: Recipe, folder: Path, rootfs: Mapping[str, Any]) -> str:
-    """Return the key of a whole image; `rootfs` are the inputs of its root tree."""
-    return keys.digest(
-        {
-            "recipe": recipe_key(recipe, folder),
-            "rootfs": rootfs,
-            "code": keys.code(),
-            "tools": keys.tools(),
-        }
-    )

@@ -1,4 +1,4 @@
-"""Source `image`: a disk that exists, from a file, a URL, or another recipe's build; edited on a layer, or taken apart.
+"""Source `image`: a disk that exists, from a file, a URL, or another recipe's build; edited on a layer.
 
 The original is only ever opened for reading. The files of another recipe's build are held by links of their own, so
 that a build of it that goes on meanwhile takes nothing away.
@@ -15,26 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roost.errors import ImageError
-from roost.existing import image_file, inspection
+from roost.existing import image_file
 from roost.existing.image_file import Original
-from roost.host import checksum, guestfs
-from roost.host.guestfs import Guest
-from roost.recipe.quantities import format_size
-from roost.recipe.words import shown
-from roost.sources import bounds
+from roost.host import checksum
 from roost.store import keys, manifest
-from roost.store.cache import Cache, key
+from roost.store.cache import Cache
 from roost.store.manifest import Manifest
+from roost.store.stage import Stage
 
 #: The time of what is written into an image whose own time is not known: any, but always the same.
 EPOCH = 1735689600
-#: The clock of reading: nothing is written.
-DEADLINE = 1800.0
-BASES = "bases"
-TREES = "trees"
-TAR = "image.tar"
-#: What the guest's kernel fills, and what is not of the tree.
-_LEFT_OUT = ("./proc/*", "./sys/*", "./dev/*", "./run/*", "./lost+found")
+BASES = Stage("bases", (__name__,), ("qemu-img",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,7 @@ class Image:
     @property
     def key(self) -> str:
         """The key of the original."""
-        return key("image", self.inputs())
+        return keys.digest(self.inputs())
 
     def inputs(self) -> dict[str, Any]:
         """Return all that the image depends on, as JSON: the parts of its key."""
@@ -128,53 +119,9 @@ def base(original: Original, sha256: str, cache: Cache, folder: Path, compress: 
         made = place / "base"
         made.rename(place / f"base-{checksum.sha256(made)[:12]}.qcow2")
 
-    asked = {"original": sha256, "format": original.format, "compress": compress, "tool": keys.tools(["qemu-img"])}
-    (kept,) = cache.put(BASES, key(BASES, asked), make).iterdir()
+    asked = {"original": sha256, "format": original.format, "compress": compress}
+    (kept,) = BASES.stored(cache, asked, make).iterdir()
     target = folder / kept.name
     shutil.copyfile(kept, target)
     target.chmod(0o644)
     return target
-
-
-def take_tree(image: Image, cache: Cache, accelerator: Literal["kvm", "tcg"], log_dir: Path) -> Path:
-    """Return a tar of the root tree in an image, its other file systems where it mounts them; made once.
-
-    Owners are numbers; xattrs and device nodes are there. Nothing in the image runs.
-    """
-
-    def make(place: Path) -> None:
-        log = log_dir / "take-tree.log"
-        image_file.check(image.original, log_dir / "qemu-img.log")
-        layer = place / "layer.qcow2"
-        image_file.layer(image.original, layer, size=None, log=log_dir / "qemu-img.log")
-        try:
-            _take(image, layer, place / TAR, accelerator, log, stock=False)
-        except inspection.NeedsLvmError:
-            _take(image, layer, place / TAR, accelerator, log, stock=True)
-        finally:
-            layer.unlink()
-
-    code = checksum.sha256(Path(str(inspection.__file__)))
-    asked = {"original": image.sha256, "format": image.original.format, "code": code}
-    return cache.put(TREES, key("image tree", asked), make) / TAR
-
-
-def _take(image: Image, layer: Path, tar: Path, accelerator: Literal["kvm", "tcg"], log: Path, *, stock: bool) -> None:
-    # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
-    with guestfs.open_writable(
-        [(layer, "qcow2")], accelerator=accelerator, log=log, deadline=DEADLINE, clock=EPOCH, stock=stock
-    ) as guest:
-        system = inspection.find(guest)
-        inspection.mount(guest, system)
-        measure(guest, image.original.path)
-        guest.take("/", tar, _LEFT_OUT)
-
-
-def measure(guest: Guest, path: Path) -> None:
-    """Raise `ImageError` when the mounted system of an image is more than `bounds` allows: tar writes holes out."""
-    counted = bounds.Bounds(path.name, path.stat().st_blocks * 512)
-    size = guest.apparent_size()
-    if size is not None and size > counted.limit:
-        largest = guest.larger_than(counted.limit)
-        named = f", {shown(largest, 200)} most of it" if largest is not None else ""
-        raise counted.too_large(f"its files have {format_size(size)}{named}")

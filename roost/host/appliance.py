@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import HostError, ToolError
-from roost.host import bzimage, paths, process, temporary
+from roost.host import bzimage, declared, paths, process, temporary
 
 #: Changes when the way of building changes.
 _RECIPE = "3"
@@ -262,7 +262,9 @@ def path(log: Path | None = None) -> Path | None:
     cache.mkdir(parents=True, exist_ok=True)
     with _workspace(cache) as work:
         try:
-            _build(kernel, folder, work, log)
+            # Made once for the host, by no stage.
+            with declared.only(None):
+                _build(kernel, folder, work, log)
         except (ToolError, HostError, OSError, KeyError, struct.error):
             return None
         # Another process may have been first: then its result stands.

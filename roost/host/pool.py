@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Thread, current_thread
 from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 from roost.host import process
 
 #: Seconds that interrupted threads have for cleaning up.
 GRACE = 1.0
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Pool(ThreadPoolExecutor):
@@ -22,6 +28,11 @@ class Pool(ThreadPoolExecutor):
 
     def _note(self) -> None:
         self._known.append(current_thread())
+
+    def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Let a thread make the call, in the context of the caller: it is part of the same stage."""
+        context = copy_context()
+        return super().submit(lambda: context.run(call, *args, **kwargs))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from roost.errors import HostError, ToolError
-from roost.host import causes
+from roost.host import causes, declared
 
 Argv = Sequence[str | os.PathLike[str]]
 
@@ -171,6 +171,7 @@ def spawn(
     does standard output unless `stdout` says otherwise. Raises `HostError` when the tool does not exist.
     """
     words = [os.fspath(arg) for arg in argv]
+    declared.check(words, environment()["PATH"])
     sink: int | IO[bytes]
     with contextlib.ExitStack() as stack:
         if log is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from roost.errors import Location, Problem, RecipeError
+from roost.errors import ImageError, Location, Problem, RecipeError
 from roost.host import files, paths
 from roost.recipe.base import Line, Model
 from roost.recipe.loader import display
@@ -80,6 +80,12 @@ class KernelSpec(Model):
             return {}
         named = {"kernel": self.files.kernel, "modules": self.files.modules, "initrd": self.files.initrd}
         return {name: part for name, part in named.items() if part is not None}
+
+    def package(self, architecture: str) -> str | None:
+        """Return its package, None where it is files; raise `ImageError` for an architecture that it has none for."""
+        if self.files is None and architecture not in self.packages:
+            raise ImageError(f"kernel {self.name} has no package for {architecture}")
+        return self.packages.get(architecture)
 
     def where(self, part: str) -> Location | None:
         """Return where a part stands in the description."""

@@ -27,7 +27,7 @@ from roost.kernel.inspect import KernelFiles
 from roost.store import download
 from roost.store.cache import Cache
 
-#: Where a tree without init has its busybox (roost.sources.adopted).
+#: Where a tree without init has its busybox (roost.sources.bootable).
 BUSYBOX = "usr/lib/roost/busybox"
 #: Bytes and names of a kernel's modules: more than any distribution's.
 MAX_UNPACKED = 4 << 30

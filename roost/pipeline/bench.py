@@ -23,7 +23,7 @@ from roost.events import Events, Stages
 from roost.host import paths, process
 from roost.pipeline import planning
 from roost.recipe import loader
-from roost.sources.debian import Bootstrap
+from roost.sources.mmdebstrap import Installed
 
 RECIPE = "debian-12"
 
@@ -60,9 +60,9 @@ def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
     """Return mmdebstrap's command line for the same packages, nothing else asked of it."""
     loaded = loader.load(RECIPE, project)
     made = planning.plan(loaded, Stages(events), scratch)
-    assert isinstance(made.source, Bootstrap)
-    source = made.source.debian
-    packages = ",".join(made.source.packages)
+    assert isinstance(made.source, Installed)
+    source = made.source.wanted.debian
+    packages = ",".join(made.source.wanted.packages)
     mirror = [source.mirror] if source.mirror else []
     return [
         "mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", source.suite,

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from roost.boot import accelerator
 from roost.condor import placement, submission
-from roost.customize import assemble, cloud_init, overlay
+from roost.customize import assemble, cloud_init, overlay, unpack
 from roost.customize import inputs as image_inputs
 from roost.customize.overlay import Item
 from roost.disk import grub, qemu_img, write
@@ -30,20 +30,21 @@ from roost.events import Stages
 from roost.existing import image
 from roost.existing.image import Image
 from roost.existing.image_file import Original
-from roost.host import checksum, namespace, paths, rooted
+from roost.host import checksum, declared, namespace, paths, rooted
 from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import files as kernel_files
 from roost.kernel import inspect, known
 from roost.pipeline import edit, planning
+from roost.pipeline import image as image_stage
 from roost.pipeline.planning import Plan
 from roost.publish import sbom
 from roost.recipe.cmdline import command_line
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import DiskFormat, Recipe
-from roost.sources import repositories
+from roost.sources import debian
 from roost.store import cache, manifest, staging
 from roost.store.manifest import BuiltFile, Manifest
 from roost.verify import ahead, pygrub, readback
@@ -75,7 +76,7 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
     """Build the image into `folder`, which appears whole at the end; return its manifest."""
     namespace.probe()
     try:
-        with staging.staged(folder) as target:
+        with staging.staged(folder) as target, image_stage.STAGE.running():
             return _construct(made, folder, target, stages, log_dir)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -102,7 +103,9 @@ def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: 
 
 
 def _accelerator() -> Literal["kvm", "tcg"]:
-    return "kvm" if accelerator.probe().usable else "tcg"
+    # It is remembered for the host, and belongs to no stage.
+    with declared.only(None):
+        return "kvm" if accelerator.probe().usable else "tcg"
 
 
 def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:
@@ -233,17 +236,17 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     """Unpack the root tree and lay over it what the recipe says."""
     recipe = made.loaded.recipe
     tree = work / "tree"
-    assemble.unpack(tar, tree, log_dir / "unpack.log")
+    unpack.unpack(tar, tree, log_dir / "unpack.log")
     kernel = _kernel(made, tree, log_dir / "kernel.log")
     systemd = rooted.resolve(tree, "sbin/init").name == "systemd"
     items = [
         *overlay.system_items(recipe),
-        *repositories.items(made.loaded),
+        *debian.items(made.loaded),
         *overlay.job_items(recipe, systemd=systemd),
         *_grub_items(made.loaded, kernel),
         *overlay.file_items(made.loaded, kernel.version),
     ]
-    assemble.furnish(made.loaded, tree, items, work, epoch=made.source.epoch, log_dir=log_dir)
+    assemble.customize(made.loaded, tree, items, work, epoch=made.source.epoch, log_dir=log_dir)
     seed = cloud_init.write(made.loaded, work / "seed", made.source.epoch)
     return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd, seed), kernel
 

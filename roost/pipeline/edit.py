@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from roost.condor import placement
-from roost.customize import assemble, cloud_init, overlay
+from roost.customize import cloud_init, overlay, unpack
 from roost.customize.overlay import Item
 from roost.disk import qemu_img, write
 from roost.disk.tree import TreeInfo
@@ -162,7 +162,7 @@ def _tree(loaded: Loaded, kernel: str, work: Path, epoch: int, log_dir: Path) ->
     items = [item for item in overlay.file_items(loaded, kernel) if overlay.below(item.path, mounts)]
     folders = [Item(mount, 0o755) for mount in sorted(mounts)]
     overlay.write([*folders, *items], work / "disks.tar", epoch)
-    assemble.unpack(work / "disks.tar", work / "tree", log_dir / "unpack.log")
+    unpack.unpack(work / "disks.tar", work / "tree", log_dir / "unpack.log")
     return TreeInfo(work / "tree", seed=seed)
 
 

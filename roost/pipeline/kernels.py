@@ -22,8 +22,8 @@ from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
 from roost.kernel.known import Known
 from roost.recipe.debian import Debian
-from roost.sources import archive, debian
-from roost.sources.debian import Bootstrap
+from roost.sources import archive, mmdebstrap
+from roost.sources.bootstrap import Bootstrap
 from roost.store import cache, lease, manifest, staging
 from roost.store.cache import Cache
 
@@ -95,8 +95,8 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
             log = Path(name) / "fetch.log"
             source = Debian(suite=suite, variant="unpacked")
             index = archive.index(source, store, log, events)
-            wanted = Bootstrap(source, spec, "busybox", (), index, archive.epoch(index))
-            for package in debian.download(wanted, store, log):
+            wanted = Bootstrap(source, spec.package(source.architecture), "busybox", (), index, archive.epoch(index))
+            for package in mmdebstrap.download(wanted, store, log):
                 found = of_package(package)
                 if found is not None:
                     known.remember(store, spec, suite, found, f"the package {package.name}")

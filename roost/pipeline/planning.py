@@ -13,24 +13,24 @@ from typing import Any
 
 from roost.boot import accelerator
 from roost.condor import from_recipe
-from roost.customize import inputs as image_inputs
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
 from roost.events import Stages
-from roost.existing import image
 from roost.existing.image import Image
 from roost.host import paths
 from roost.kernel import catalogue, files, initrd
 from roost.kernel import check as kernel_check
+from roost.pipeline import image as image_stage
 from roost.pipeline import originals
 from roost.preflight import local
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe, Tarball
-from roost.sources import adopted, archive, given, repositories
-from roost.sources.adopted import Adopted
-from roost.sources.debian import Bootstrap
-from roost.sources.given import Base
+from roost.sources import archive, bootable, given_tree, image_tree, repositories
+from roost.sources.bootable import BootableTree
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.given_tree import GivenTree
+from roost.sources.mmdebstrap import Installed
 from roost.sources.repositories import Extra
 from roost.sources.source import Source
 from roost.store import cache, download, keys
@@ -52,8 +52,8 @@ class Plan:
     @property
     def suite(self) -> str | None:
         """The suite that the kernel's package is of, None when it is no package."""
-        archive = self.source if isinstance(self.source, Bootstrap) else getattr(self.source, "archive", None)
-        return archive.debian.suite if isinstance(archive, Bootstrap) and archive.kernel is not None else None
+        wanted = self.source.wanted if isinstance(self.source, Installed) else getattr(self.source, "archive", None)
+        return wanted.debian.suite if isinstance(wanted, Bootstrap) and wanted.kernel is not None else None
 
 
 def checked(loaded: Loaded) -> catalogue.KernelSpec:
@@ -108,17 +108,17 @@ def plan(loaded: Loaded, stages: Stages, log_dir: Path) -> Plan:
     recipe = loaded.recipe
     if recipe.edited:
         original = originals.locate(loaded, stages)
-        return Plan(loaded, original, image_inputs.image_key(recipe, loaded.folder, original.inputs()))
+        return Plan(loaded, original, image_stage.key(loaded, original.key))
     source = (
         _debian(loaded, spec, stages, log_dir)
         if recipe.os.debian is not None
         else _given(loaded, spec, stages, log_dir)
     )
-    if isinstance(source, Adopted) and recipe.kernel.use is None and source.base.facts.kernels:
-        return Plan(loaded, source, image_inputs.image_key(recipe, loaded.folder, source.inputs()))
+    if isinstance(source, BootableTree) and recipe.kernel.use is None and source.base.facts.kernels:
+        return Plan(loaded, source, image_stage.key(loaded, source.key))
     kernel = files.fetch(spec, cache.default(), stages.events) if spec.files is not None else None
-    everything = {**source.inputs(), **({"kernel": kernel.sums} if kernel is not None else {})}
-    return Plan(loaded, source, image_inputs.image_key(recipe, loaded.folder, everything), spec, kernel)
+    key = image_stage.key(loaded, source.key, kernel.sums if kernel is not None else None)
+    return Plan(loaded, source, key, spec, kernel)
 
 
 def initrd_kind(recipe: Recipe) -> str:
@@ -135,7 +135,7 @@ def _debian(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir:
     recipe = loaded.recipe
     assert recipe.os.debian is not None
     extra = repositories.read(recipe.os.debian, loaded.folder)
-    return _bootstrap(recipe, recipe.os.debian, spec, initrd_kind(recipe), stages, log_dir, extra)
+    return Installed(_bootstrap(recipe, recipe.os.debian, spec, initrd_kind(recipe), stages, log_dir, extra))
 
 
 def _bootstrap(
@@ -150,7 +150,7 @@ def _bootstrap(
     further = [one.source for one in extra]
     index = archive.index(wanted, cache.default(), log_dir / "archive.log", stages.events, further)
     # A kernel that is no package is put into the tree of each image.
-    package = spec if spec is not None and spec.files is None else None
+    package = spec.package(wanted.architecture) if spec is not None else None
     return Bootstrap(wanted, package, kind, drivers(recipe, kind), index, archive.epoch(index), tuple(extra))
 
 
@@ -158,11 +158,11 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
     """Return the tree or archive that the recipe names, and what it gets to become bootable."""
     recipe = loaded.recipe
     origin, base = _base(loaded, stages, log_dir / "source.log")
-    refused = adopted.refusal(base)
+    refused = bootable.refusal(base)
     if refused is not None:
         raise refused
     own_files = [entry.path for entry in recipe.files]
-    for note in adopted.notes(base, network=recipe.machine.network != "none", kept=own_files):
+    for note in bootable.notes(base, network=recipe.machine.network != "none", kept=own_files):
         stages.note(note)
     if base.facts.dropped:
         stages.note(f"left out {base.facts.dropped} device nodes of the source: /dev is made by the guest's kernel")
@@ -177,25 +177,25 @@ def _given(loaded: Loaded, spec: catalogue.KernelSpec, stages: Stages, log_dir: 
     if initrd_made or base.facts.init == "none":
         system = base.facts.os
         codename = system.get("VERSION_CODENAME", "") if system.get("ID") == "debian" else ""
-        suite = recipe.kernel.suite or codename or adopted.SUITE
-        packages = Debian(suite=suite, variant="unpacked", packages=(adopted.BUSYBOX_PACKAGE,))
+        suite = recipe.kernel.suite or codename or bootable.SUITE
+        packages = Debian(suite=suite, variant="unpacked", packages=(bootable.BUSYBOX_PACKAGE,))
         wanted = _bootstrap(recipe, packages, None if own else spec, "busybox", stages, log_dir)
-    return Adopted(origin, base, wanted, initrd_made, drivers(recipe, "busybox"))
+    return BootableTree(origin, base, wanted, initrd_made, drivers(recipe, "busybox"))
 
 
-def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Base]:
+def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], GivenTree]:
     """Return where a given tree comes from, for the manifest, and the tree."""
     source = loaded.recipe.os
     if source.tree is not None:
-        return {"source": "tree"}, given.of_folder(loaded.folder / source.tree.path, cache.default(), stages, log)
+        return {"source": "tree"}, given_tree.of_folder(loaded.folder / source.tree.path, cache.default(), stages, log)
     if source.image is not None:
         original = originals.locate(loaded, stages)
         with stages.stage("take the tree", original.original.path.name):
-            tar = image.take_tree(original, cache.default(), "kvm" if accelerator.probe().usable else "tcg", log.parent)
-        return original.inputs(), given.of_archive(tar, keys.large_digest(tar), cache.default(), stages, log)
+            tar = image_tree.take(original, cache.default(), "kvm" if accelerator.probe().usable else "tcg", log.parent)
+        return original.inputs(), given_tree.of_archive(tar, keys.large_digest(tar), cache.default(), stages, log)
     assert source.tarball is not None
     path, digest = fetched(loaded, "tarball", source.tarball, stages)
-    return {"source": "tarball", "sha256": digest}, given.of_archive(path, digest, cache.default(), stages, log)
+    return {"source": "tarball", "sha256": digest}, given_tree.of_archive(path, digest, cache.default(), stages, log)
 
 
 def fetched(loaded: Loaded, key: str, source: Tarball, stages: Stages) -> tuple[Path, str]:

@@ -14,7 +14,7 @@ from roost.errors import Problem
 from roost.preflight import contents, devices, job_inputs, places, programs, suites
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources import repositories
+from roost.sources import debian
 from roost.store import keys
 
 FORESEEN = (
@@ -29,7 +29,7 @@ FORESEEN = (
 
 def problems(loaded: Loaded) -> list[Problem]:
     """Return all that can be seen without a tree."""
-    checks = (templates.problems, repositories.problems, passwords.problems, cloud_init.problems)
+    checks = (templates.problems, debian.problems, passwords.problems, cloud_init.problems)
     found = [problem for check in checks for problem in check(loaded)]
     found += [problem for check in FORESEEN for problem in check(loaded)]
     return [*found, *_sums(loaded), *_sealed(loaded), *_unpacked(loaded)]

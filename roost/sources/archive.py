@@ -25,12 +25,14 @@ from roost.host.pool import Pool
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.sources import snapshot
 from roost.sources.aptsource import Source, parse_sources
-from roost.store.cache import Cache, key
+from roost.store.cache import Cache
+from roost.store.stage import Stage
 from roost.store.staging import write_atomically
 
 #: Seconds for one InRelease (some 150 kB): an archive that is slower than this cannot be installed from either.
 TIMEOUT = 15
 LIMIT = 16 << 20
+STAGE = Stage("sources", (__name__,), ("mmdebstrap",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,8 @@ def mirror(debian: Debian) -> list[str]:
 
 def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
     """Return the sources that mmdebstrap uses for a suite; asked once for each mmdebstrap."""
-    tool = Path(process.require("mmdebstrap", "mmdebstrap")).stat()
-    given = {
-        "tool": f"{tool.st_size}-{tool.st_mtime_ns}",
-        "suite": debian.suite,
-        "mirror": mirror(debian),
-        "components": debian.components,
-    }
+    process.require("mmdebstrap", "mmdebstrap")
+    asked = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
 
     def ask(folder: Path) -> None:
         with temporary.directory("sources") as name:
@@ -94,7 +91,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
                 )
             (folder / "sources.list").write_bytes(lists.read_bytes())
 
-    folder = cache.put("sources", key("sources", given), ask)
+    folder = STAGE.stored(cache, asked, ask)
     found = parse_sources((folder / "sources.list").read_text())
     if not found:
         raise ImageError(f"mmdebstrap has no sources for {debian.suite}", log=log)

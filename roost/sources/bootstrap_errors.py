@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import causes, paths
 from roost.sources import keyring
-
-if TYPE_CHECKING:
-    from roost.sources.debian import Bootstrap
+from roost.sources.bootstrap import Bootstrap
 
 #: What stops apt and dpkg. Other refusals they, and packages' scripts, tell of in passing.
 _STOPPING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENOMEM})

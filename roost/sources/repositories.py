@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.customize.overlay import Item
-from roost.errors import Problem
 from roost.host import files
 from roost.recipe.debian import Debian, Repository
-from roost.recipe.loader import Loaded
 from roost.sources import openpgp
 from roost.sources.aptsource import Source
-from roost.sources.openpgp import NoKeyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +79,12 @@ def _names(repositories: Sequence[Repository]) -> Iterator[str]:
 
 
 def read(debian: Debian, folder: Path) -> tuple[Extra, ...]:
-    """Return the repositories with their keys, read from `folder`, the recipe's; raise `NoKeyError` or `OSError`."""
+    """Return the repositories with their keys, which lie beside the recipe, in `folder`.
+
+    Raises `openpgp.NoKeyError` and `OSError`.
+    """
     found = []
     for repository, name in zip(debian.repositories, _names(debian.repositories), strict=True):
         binary = openpgp.dearmored(files.read_bytes(folder / repository.key))
         found.append(Extra(name, repository, openpgp.armored(binary), openpgp.fingerprints(binary)))
     return tuple(found)
-
-
-def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each key file that is no public key."""
-    debian = loaded.recipe.os.debian
-    for number, repository in enumerate(debian.repositories if debian else ()):
-        try:
-            openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
-        except NoKeyError as error:
-            where = ("os", "debian", "repositories", number, "key")
-            yield loaded.problem(where, f"'{repository.key}' is no key of a repository: {error}")
-        except OSError:
-            # The loader says what is wrong with the file.
-            continue
-
-
-def items(loaded: Loaded) -> Iterator[Item]:
-    """Yield the sources and keys that stay in the image; a tree that is only unpacked has no apt to read them."""
-    debian = loaded.recipe.os.debian
-    if debian is None or debian.variant == "unpacked":
-        return
-    for extra in read(debian, loaded.folder):
-        if extra.repository.keep:
-            yield Item(extra.keyring, 0o644, extra.key.encode())
-            source = extra.inside(debian.architecture)
-            yield Item(f"/etc/apt/sources.list.d/{extra.name}.sources", 0o644, source.encode())

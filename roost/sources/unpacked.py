@@ -6,20 +6,16 @@ seconds. Everything in it belongs to root.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from roost.errors import ImageError
 from roost.host import bounded, causes, namespace, process
 from roost.kernel import initrd, inspect
+from roost.sources.bootstrap import Bootstrap
 from roost.store.cache import work_folder
-
-if TYPE_CHECKING:
-    from roost.sources.debian import Bootstrap
 
 #: Since Debian 12 these are links into usr; packages of either layout unpack through them.
 MERGED = ("bin", "sbin", "lib", "lib64")
@@ -47,21 +43,13 @@ class BrokenPackageError(ImageError):
         self.package = package
 
 
-def code() -> str:
-    """Return a digest of what makes such a tree: part of its key."""
-    hashed = hashlib.sha256()
-    for module in (__file__, initrd.__file__, inspect.__file__):
-        hashed.update(Path(str(module)).read_bytes())
-    return hashed.hexdigest()
-
-
 def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) -> None:
     """Write the canonical tar of a tree made of `packages` to `tar`."""
     log = log_dir / "unpack.log"
     with work_folder() as work:
         tree = work / "tree"
         unpack(packages, tree, work, log)
-        _furnish(tree)
+        _base_files(tree)
         _applets(tree, log)
         if wanted.kernel is not None:
             _kernel(wanted, tree, log)
@@ -113,7 +101,7 @@ def _register(tree: Path, package: Path, log: Path) -> None:
     (folder / name).write_text(f"{control.rstrip()}\nStatus: install ok unpacked\n")
 
 
-def _furnish(tree: Path) -> None:
+def _base_files(tree: Path) -> None:
     for name, mode in FOLDERS.items():
         (tree / name).mkdir(exist_ok=True)
         (tree / name).chmod(mode)

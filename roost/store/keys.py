@@ -1,4 +1,4 @@
-"""Digests that keys are made of: values, files, directories, roost's own code, the host's tools.
+"""Digests that keys are made of: values, files, directories, the host's tools.
 
 Everything that can change a byte of an image is in the key under which it is built, so that nothing stale
 is ever taken for fresh and nothing is built twice.
@@ -17,24 +17,6 @@ from pathlib import Path
 
 from roost.host import checksum, jsontext, namespace, paths, process
 from roost.store.staging import write_atomically
-
-#: Tools whose version shows in the bytes of an image; their size and time stand for the version, at no cost.
-TOOLS = (
-    "mke2fs",
-    "mkswap",
-    "mkfs.vfat",
-    "sfdisk",
-    "qemu-img",
-    "grub-mkimage",
-    "grub2-mkimage",
-    "debugfs",
-    "mkfs.xfs",
-    "mkfs.btrfs",
-    "mksquashfs",
-    "mkfs.erofs",
-    "cpio",
-    "zstd",
-)
 
 
 def digest(value: object) -> str:
@@ -99,12 +81,16 @@ def code() -> str:
     return hashed.hexdigest()
 
 
-def tools(names: Iterable[str] = TOOLS) -> dict[str, str]:
-    """Return tool → identity of its file, for those that are installed."""
+def tools(names: Iterable[str]) -> dict[str, str]:
+    """Return tool → identity of its file, for those that are installed; a name with / is any file.
+
+    Size and time stand for the version, at no cost.
+    """
     found = {}
     for name in names:
-        path = process.which(name)
-        if path is not None:
-            status = Path(path).stat()
-            found[name] = f"{status.st_size}-{status.st_mtime_ns}"
+        path = name if "/" in name else process.which(name)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if path is not None:
+                status = Path(path).stat()
+                found[name] = f"{status.st_size}-{status.st_mtime_ns}"
     return found

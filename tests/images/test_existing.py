@@ -21,6 +21,7 @@ import pytest
 from roost.errors import ImageError
 from roost.existing import image, image_file, inspection
 from roost.host import checksum, guestfs
+from roost.sources import image_tree
 from roost.store import cache, manifest
 from tests.images.calls import roost
 
@@ -287,14 +288,14 @@ def _children(project: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_tree_is_taken_out_of_an_image(copy: Path, tmp_path: Path) -> None:
     mine = cache.Cache(tmp_path / "cache")
-    tar = image.take_tree(image.of_file(copy, None), mine, "tcg", tmp_path)
+    tar = image_tree.take(image.of_file(copy, None), mine, "tcg", tmp_path)
     listed = subprocess.run(["tar", "-tvf", tar, "--numeric-owner"], capture_output=True, text=True, check=True).stdout
     names = {line.split()[-1] for line in listed.splitlines() if " -> " not in line}
     assert {"./etc/passwd", "./usr/bin/busybox", "./opt/job/run"} <= names
     assert "./proc/" in names
     assert not any(name.startswith(("./proc/", "./dev/", "./sys/", "./lost+found")) for name in names - _FILLED)
     assert "-rw-r----- 0/0" in next(line for line in listed.splitlines() if line.endswith("./etc/shadow"))
-    assert image.take_tree(image.of_file(copy, None), mine, "tcg", tmp_path) == tar
+    assert image_tree.take(image.of_file(copy, None), mine, "tcg", tmp_path) == tar
 
 
 @pytest.mark.slow

@@ -10,10 +10,11 @@ import pytest
 
 from roost.boot import accelerator
 from roost.errors import ImageError
-from roost.existing import extract, image, inspection
+from roost.existing import extract, inspection
 from roost.existing.inspection import Part
 from roost.host import guestfs
 from roost.host.guestfs import Guest
+from roost.sources import image_tree
 from roost.verify import booting, existing, texts
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
@@ -116,11 +117,11 @@ def test_holes_of_terabytes_are_seen_before_a_tree_is_taken(guest: tuple[Guest, 
     (tmp_path / "disk").write_bytes(b"small")
     inspection.mount(opened, inspection.find(opened))
     try:
-        image.measure(opened, tmp_path / "disk")
+        image_tree.measure(opened, tmp_path / "disk")
         opened.call("touch", "/etc/holes")
         opened.call("truncate_size", "/etc/holes", 1 << 42)
         with pytest.raises(ImageError, match=r"its files have 4 TiB, /etc/holes most of it; the limit .* is 4 GiB"):
-            image.measure(opened, tmp_path / "disk")
+            image_tree.measure(opened, tmp_path / "disk")
         opened.remove("/etc/holes")
     finally:
         opened.unmount_all()

@@ -304,8 +304,10 @@ def test_all_that_roost_keeps_in_the_cache_is_known() -> None:
         for word in (word for match in names for word in match if word):
             constant = re.search(rf'^{word} = "(\w+)"$', text, re.MULTILINE)
             found |= {word.strip('"')} if word.startswith('"') else {constant[1]} if constant else set()
+        if ".stored(" in text:
+            found |= set(re.findall(r'Stage\(\s*"(\w+)"', text))
     known = {kind.name for kind in entries.KINDS} | entries.OTHERS
-    assert {"rootfs", "packages", "work", "boot"} <= found
+    assert {"rootfs", "trees", "bases", "packages", "work", "boot"} <= found
     assert found <= known
 
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roost.errors import ImageError
-from roost.sources import canonical, tarball
+from roost.sources import canonical, layers
 from roost.sources.tree_facts import TreeFacts
 
 
@@ -299,12 +299,12 @@ def test_a_container_image(oci: bool, tmp_path: Path) -> None:
     lower = gzip.compress(layer(tmp_path, entry("etc/a", data=b"1"), entry("etc/b", data=b"2")))
     upper = layer(tmp_path, entry("etc/.wh.a"), entry("etc/c", data=b"3"))
     path = container(tmp_path / "image.tar", [lower, upper], oci=oci)
-    found = tarball.layers_of(path, tmp_path, tmp_path / "log")
+    found = layers.layers_of(path, tmp_path, tmp_path / "log")
     assert found.whiteouts
     canonical.write(found.paths, tmp_path / "out.tar", whiteouts=True, epoch=None)
     assert seen(tmp_path / "out.tar") == {"./etc/b": "2", "./etc/c": "3"}
     with pytest.raises(ImageError, match="not what its digest says"):
-        tarball.layers_of(container(path, [lower, upper], oci=oci, wrong=True), tmp_path, tmp_path / "log")
+        layers.layers_of(container(path, [lower, upper], oci=oci, wrong=True), tmp_path, tmp_path / "log")
 
 
 def test_old_docker_images_name_a_layer_twice_by_a_link(tmp_path: Path) -> None:
@@ -318,14 +318,14 @@ def test_old_docker_images_name_a_layer_twice_by_a_link(tmp_path: Path) -> None:
             entry("manifest.json", data=manifest),
         ],
     )
-    assert len(tarball.layers_of(path, tmp_path, tmp_path / "log").paths) == 2
+    assert len(layers.layers_of(path, tmp_path, tmp_path / "log").paths) == 2
 
 
 def test_several_images_are_not_one(tmp_path: Path) -> None:
     manifest = json.dumps([{"RepoTags": ["a:1"], "Layers": []}, {"RepoTags": None, "Layers": []}]).encode()
     path = archive(tmp_path / "image.tar", [entry("manifest.json", data=manifest)])
     with pytest.raises(ImageError, match="2 images: a:1, untagged"):
-        tarball.layers_of(path, tmp_path, tmp_path / "log")
+        layers.layers_of(path, tmp_path, tmp_path / "log")
 
 
 @pytest.mark.parametrize("kind", ["plain", "gz", "bz2", "xz", "zst"])
@@ -340,12 +340,12 @@ def test_compressions(kind: str, tmp_path: Path) -> None:
     }[kind]()
     path = tmp_path / "packed"
     path.write_bytes(packed)
-    found = tarball.layers_of(path, tmp_path, tmp_path / "log")
+    found = layers.layers_of(path, tmp_path, tmp_path / "log")
     assert [one.read_bytes() for one in found.paths] == [data]
     # tar pads its archives: half of a plain one would be all of it.
     path.write_bytes(packed[: min(len(packed) // 2, 700)])
     with pytest.raises(ImageError, match="not a complete"):
-        cut = tarball.layers_of(path, tmp_path, tmp_path / "log")
+        cut = layers.layers_of(path, tmp_path, tmp_path / "log")
         canonical.write(cut.paths, tmp_path / "out.tar", whiteouts=False, epoch=None)
 
 
@@ -354,7 +354,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     for data in (b"", b"hello", b"\x1f\x8bhello"):
         path.write_bytes(data)
         with pytest.raises(ImageError, match="not a complete"):
-            found = tarball.layers_of(path, tmp_path, tmp_path / "log")
+            found = layers.layers_of(path, tmp_path, tmp_path / "log")
             canonical.write(found.paths, tmp_path / "out.tar", whiteouts=False, epoch=None)
 
 
@@ -380,7 +380,7 @@ def test_a_damaged_archive_is_an_error_or_a_tree(tmp_path: Path, at: int, value:
     path = tmp_path / "bad.tar"
     path.write_bytes(data)
     try:
-        found = tarball.layers_of(path, tmp_path, tmp_path / "log")
+        found = layers.layers_of(path, tmp_path, tmp_path / "log")
         canonical.write(found.paths, tmp_path / "out.tar", whiteouts=False, epoch=None)
     except ImageError:
         pass

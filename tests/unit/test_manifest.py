@@ -8,8 +8,12 @@ from pathlib import Path
 
 from roost.condor import submission
 from roost.customize import inputs as image_inputs
+from roost.errors import Location
 from roost.host import checksum
+from roost.pipeline import image
+from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
+from roost.recipe.nodes import Node
 from roost.store import manifest
 
 
@@ -90,21 +94,25 @@ def _recipe(**more: object) -> Recipe:
     )
 
 
+def _key(recipe: Recipe, folder: Path, source: str = "a tree") -> str:
+    return image.key(Loaded(recipe, folder / "x.yaml", (), Node({}, Location("x.yaml"))), source)
+
+
 def test_every_change_changes_the_key(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "run").write_text("one")
     recipe = _recipe(files=[{"path": "/run", "source": "files/run"}])
-    key = image_inputs.image_key(recipe, tmp_path, {})
-    assert image_inputs.image_key(recipe, tmp_path, {}) == key
+    key = _key(recipe, tmp_path)
+    assert _key(recipe, tmp_path) == key
     keys = {
         key,
-        image_inputs.image_key(_recipe(), tmp_path, {}),
-        image_inputs.image_key(recipe, tmp_path, {"index": "1"}),
+        _key(_recipe(), tmp_path),
+        _key(recipe, tmp_path, "another tree"),
     }
     (tmp_path / "files" / "run").write_text("two")
-    keys.add(image_inputs.image_key(recipe, tmp_path, {}))
+    keys.add(_key(recipe, tmp_path))
     (tmp_path / "files" / "run").chmod(0o755)
-    keys.add(image_inputs.image_key(recipe, tmp_path, {}))
+    keys.add(_key(recipe, tmp_path))
     assert len(keys) == 5
 
 
@@ -112,10 +120,10 @@ def test_a_changed_folder_changes_the_key(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "etc").mkdir(parents=True)
     recipe = _recipe(files=[{"path": "/opt", "source": "tree"}])
-    keys = [image_inputs.image_key(recipe, tmp_path, {})]
+    keys = [_key(recipe, tmp_path)]
     (tree / "etc" / "motd").write_text("hello")
-    keys.append(image_inputs.image_key(recipe, tmp_path, {}))
+    keys.append(_key(recipe, tmp_path))
     (tree / "etc" / "link").symlink_to("motd")
-    keys.append(image_inputs.image_key(recipe, tmp_path, {}))
+    keys.append(_key(recipe, tmp_path))
     assert len(set(keys)) == 3
     assert json.dumps(image_inputs.local_files(recipe, tmp_path))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from roost.recipe.debian import Debian
-from roost.sources import debian
+from roost.sources import mmdebstrap
 from roost.sources.archive import Index
-from roost.sources.debian import Bootstrap
+from roost.sources.bootstrap import Bootstrap
 from roost.store.cache import Cache
 
 WANTED = Bootstrap(Debian(suite="bookworm"), None, "busybox", (), Index((), (), 1), 1)
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 
 
 def test_two_bootstraps_at_once_do_not_see_each_other(cache: Cache) -> None:
-    with debian._packages(cache, WANTED) as (one, shared), debian._packages(cache, WANTED) as (other, _):
+    with mmdebstrap._packages(cache, WANTED) as (one, shared), mmdebstrap._packages(cache, WANTED) as (other, _):
         before = shared.stat().st_mtime_ns
         (one / "b_1_all.deb").write_bytes(b"b")
         (other / "a_1_all.deb").write_bytes(b"written again")
@@ -37,7 +37,7 @@ def test_two_bootstraps_at_once_do_not_see_each_other(cache: Cache) -> None:
 
 
 def test_a_bootstrap_that_failed_leaves_nothing(cache: Cache) -> None:
-    with contextlib.suppress(KeyError), debian._packages(cache, WANTED) as (mine, shared):
+    with contextlib.suppress(KeyError), mmdebstrap._packages(cache, WANTED) as (mine, shared):
         (mine / "half_1_all.deb").write_bytes(b"h")
         raise KeyError
     assert [path.name for path in shared.iterdir()] == ["a_1_all.deb"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from roost.errors import HostError, ToolError
-from roost.sources import debian as source
+from roost.sources import mmdebstrap as source
 from roost.sources.archive import Index
+from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
-from roost.sources.debian import Bootstrap
 from roost.store.cache import Cache
 from tests.apt_repository import package
 from tests.unit.test_repositories import debian

@@ -18,11 +18,11 @@ from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
 from roost.sources import archive, keyring, openpgp, repositories, snapshot
-from roost.sources import debian as source
+from roost.sources import mmdebstrap as source
 from roost.sources.aptsource import Source, parse_sources
 from roost.sources.archive import Index
+from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
-from roost.sources.debian import Bootstrap
 from roost.sources.openpgp import NoKeyError
 from roost.store.cache import Cache
 from tests.apt_repository import Key, package, publish, served
@@ -276,7 +276,8 @@ def _bootstrap(tmp_path: Path, wanted: Debian, origin: str, kernel: str = "ubunt
     sources = tuple(snapshot.at(one, snapshot.from_service("http://s", one), "20261101T000000Z") for one in lines)
     index = Index(sources if wanted.snapshot else lines, ("0" * 64,), 1, origin)
     extra = repositories.read(wanted, tmp_path)
-    return Bootstrap(wanted, catalogue.load(kernel, PROJECT), "distribution", (), index, 1, extra)
+    package = catalogue.load(kernel, PROJECT).package("amd64")
+    return Bootstrap(wanted, package, "distribution", (), index, 1, extra)
 
 
 def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +330,7 @@ def test_what_a_tree_depends_on(tmp_path: Path) -> None:
     one = _bootstrap(tmp_path, debian(repositories=[entry]), "")
     kept = _bootstrap(tmp_path, debian(repositories=[{**entry, "keep": False}]), "")
     cache = Cache(tmp_path / "cache")
-    assert plain.key != one.key
+    assert source.Installed(plain).key != source.Installed(one).key
     # Another key file of the same name is another tree; what stays in the image is laid over it.
     global_key = one.inputs()["repositories"]
     (tmp_path / "other").mkdir()

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from roost.customize import assemble
+from roost.customize.unpack import unpack
 from roost.errors import ImageError, RoostError, UsageError
 from roost.events import Silent, Stages
-from roost.sources import adopted, attributes, bounds, given
-from roost.sources.given import Base
+from roost.sources import attributes, bootable, bounds, given_tree
+from roost.sources.given_tree import GivenTree
 from roost.store.cache import Cache
 from tests.unit.test_layers import archive, container, entry, layer, seen
 
@@ -35,16 +35,18 @@ ROOT = [
     entry("bin/sh", "link", link="busybox"),
 ]
 
+Take = Callable[[Path], GivenTree]
+
 
 @pytest.fixture
-def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Base]:
+def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Take:
     """Return what makes the tree of an archive, in a cache of its own."""
     monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(bounds.VARIABLE, raising=False)
 
-    def taken(path: Path) -> Base:
+    def taken(path: Path) -> GivenTree:
         stages = Stages(Silent())
-        return given.of_archive(path, "0" * 64, Cache(tmp_path / "cache"), stages, tmp_path / "source.log")
+        return given_tree.of_archive(path, "0" * 64, Cache(tmp_path / "cache"), stages, tmp_path / "source.log")
 
     return taken
 
@@ -81,9 +83,7 @@ def tar(*words: str | Path, cwd: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("packed", [[], ["--gzip"], ["--zstd"]])
-def test_a_sparse_file_of_terabytes(
-    form: list[str], packed: list[str], take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_a_sparse_file_of_terabytes(form: list[str], packed: list[str], take: Take, tmp_path: Path) -> None:
     holes(tmp_path / "sp", 4 << 40)
     tar(*form, *packed, "-S", "-c", "-f", "sparse.tar", "sp", cwd=tmp_path)
     with pytest.raises(ImageError) as caught:
@@ -102,7 +102,7 @@ def huge(name: str, size: int) -> bytes:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("tool", ["cat", "gzip", "bzip2", "xz", "zstd", "lzma"])
-def test_a_member_that_says_it_is_huge(tool: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_member_that_says_it_is_huge(tool: str, take: Take, tmp_path: Path) -> None:
     data = huge("var/huge", 1 << 40) + bytes(1 << 20)
     argv = [tool] if tool == "cat" else ["xz", "--format=lzma"] if tool == "lzma" else [tool, "-c"]
     packed = subprocess.run(argv, input=data, capture_output=True, check=True).stdout
@@ -113,7 +113,7 @@ def test_a_member_that_says_it_is_huge(tool: str, take: Callable[[Path], Base], 
 
 @pytest.mark.parametrize("tool", ["gzip", "bzip2", "xz", "zstd"])
 def test_a_bomb_stops_where_the_limit_is(
-    tool: str, take: Callable[[Path], Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tool: str, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(bounds.VARIABLE, "8MiB")
     plain = archive(tmp_path / "plain", [*ROOT, *(entry(f"zeros{n}", data=bytes(1 << 20)) for n in range(10))])
@@ -126,7 +126,7 @@ def test_a_bomb_stops_where_the_limit_is(
 
 
 @pytest.mark.usefixtures("quick")
-def test_zeros_for_ever_after_the_end(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_zeros_for_ever_after_the_end(take: Take, tmp_path: Path) -> None:
     path = archive(tmp_path / "x.tar", ROOT)
     os.truncate(path, 1 << 40)
     with pytest.raises(ImageError, match="of zeros follow the archive"):
@@ -134,7 +134,7 @@ def test_zeros_for_ever_after_the_end(take: Callable[[Path], Base], tmp_path: Pa
 
 
 @pytest.mark.usefixtures("quick")
-def test_layers_that_are_named_again_and_again(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_layers_that_are_named_again_and_again(take: Take, tmp_path: Path) -> None:
     name = "blobs/sha256/" + "0" * 64
     described = json.dumps([{"Layers": [name] * 100_000}]).encode()
     path = archive(tmp_path / "x.tar", [entry(name, data=bytes(1 << 20)), entry("manifest.json", data=described)])
@@ -142,7 +142,7 @@ def test_layers_that_are_named_again_and_again(take: Callable[[Path], Base], tmp
         take(path)
 
 
-def test_layers_count_together(take: Callable[[Path], Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_count_together(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(bounds.VARIABLE, "4MiB")
     layers = [gzip.compress(layer(tmp_path, entry(f"zeros{n}", data=bytes(1 << 20)))) for n in range(6)]
     with pytest.raises(ImageError, match="the file zeros3 has 1 MiB"):
@@ -151,7 +151,7 @@ def test_layers_count_together(take: Callable[[Path], Base], tmp_path: Path, mon
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
-def test_headers_of_gigabytes_are_not_read(kind: bytes, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_headers_of_gigabytes_are_not_read(kind: bytes, take: Take, tmp_path: Path) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = kind, 6 << 30
     path = tmp_path / "x.tar"
@@ -162,7 +162,7 @@ def test_headers_of_gigabytes_are_not_read(kind: bytes, take: Callable[[Path], B
 
 
 @pytest.mark.usefixtures("quick")
-def test_headers_before_headers(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_headers_before_headers(take: Take, tmp_path: Path) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4
     (tmp_path / "x.tar").write_bytes((info.tobuf(tarfile.GNU_FORMAT) + b"abc".ljust(512, b"\0")) * 5000)
@@ -176,7 +176,7 @@ def test_headers_before_headers(take: Callable[[Path], Base], tmp_path: Path) ->
     [([(0, 512), (0, 512)], 4096), ([(2048, 512), (0, 512)], 4096), ([(0, 512), (8192, 512)], 4096)],
 )
 def test_maps_of_sparse_files_that_make_no_sense(
-    sizes: list[tuple[int, int]], size: int, take: Callable[[Path], Base], tmp_path: Path
+    sizes: list[tuple[int, int]], size: int, take: Take, tmp_path: Path
 ) -> None:
     text = f"{len(sizes)}\n" + "".join(f"{at}\n{length}\n" for at, length in sizes)
     data = text.encode().ljust(512, b"\0") + bytes(512 * len(sizes))
@@ -188,9 +188,7 @@ def test_maps_of_sparse_files_that_make_no_sense(
         take(archive(tmp_path / "x.tar", [*ROOT, (info, data)]))
 
 
-def test_more_names_than_a_tree_has(
-    take: Callable[[Path], Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_names_than_a_tree_has(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(bounds.NAMES, raising=False)
     monkeypatch.setattr(bounds, "MOST_NAMES", 50)
     with pytest.raises(ImageError, match="more than 50 members"):
@@ -220,7 +218,7 @@ def test_a_directory_with_a_sparse_file_of_terabytes(tmp_path: Path, monkeypatch
     (tree / "var").mkdir(parents=True)
     holes(tree / "var/sp", 4 << 40)
     with pytest.raises(ImageError, match=r"var/sp 4 TiB of them.*4 GiB"):
-        given.of_folder(tree, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path / "log")
+        given_tree.of_folder(tree, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path / "log")
 
 
 # -- what is not a root tree -----------------------------------------------------------------------------------------
@@ -259,9 +257,7 @@ def _disk(path: Path) -> None:
         (lambda path: archive(path, [entry("etc/x"), entry("bin/readme", data=b"x")]), "has no programs"),
     ],
 )
-def test_what_is_not_a_root_tree(
-    make: Callable[[Path], object], what: str, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_what_is_not_a_root_tree(make: Callable[[Path], object], what: str, take: Take, tmp_path: Path) -> None:
     make(tmp_path / "source")
     with pytest.raises(ImageError, match=what):
         take(tmp_path / "source")
@@ -270,7 +266,7 @@ def test_what_is_not_a_root_tree(
 @pytest.mark.parametrize("below", ["rootfs", "home/me/rootfs", "./rootfs", "/srv/images/a b"])
 @pytest.mark.parametrize("beside", [[], [entry("metadata.yaml", data=b"architecture: x86_64\n")]])
 def test_a_tree_below_one_directory(
-    below: str, beside: list[tuple[tarfile.TarInfo, bytes]], take: Callable[[Path], Base], tmp_path: Path
+    below: str, beside: list[tuple[tarfile.TarInfo, bytes]], take: Take, tmp_path: Path
 ) -> None:
     inside = []
     for info, data in ROOT:
@@ -284,12 +280,12 @@ def test_a_tree_below_one_directory(
     assert f"tar -C {shlex.quote(name)} -cf ARCHIVE ." in str(caught.value)
 
 
-def test_a_container_may_be_a_single_program(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_container_may_be_a_single_program(take: Take, tmp_path: Path) -> None:
     program = layer(tmp_path, entry("app", data=b"\x7fELF", mode=0o755))
     assert take(container(tmp_path / "x.tar", [program], oci=False)).facts.names > 0
 
 
-def test_two_archives_in_one_file(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_two_archives_in_one_file(take: Take, tmp_path: Path) -> None:
     one = archive(tmp_path / "one", ROOT).read_bytes()
     (tmp_path / "both.tar").write_bytes(one + archive(tmp_path / "two", [entry("opt/lost")]).read_bytes())
     with pytest.raises(ImageError, match="something follows the end of the archive"):
@@ -297,10 +293,10 @@ def test_two_archives_in_one_file(take: Callable[[Path], Base], tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("machine", "fits"), [(62, True), (3, True), (183, False), (243, False)])
-def test_programs_for_another_machine(machine: int, fits: bool, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_programs_for_another_machine(machine: int, fits: bool, take: Take, tmp_path: Path) -> None:
     program = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine) + bytes(100)
     entries = [*ROOT[:4], entry("bin/sh", data=program, mode=0o755)]
-    refused = adopted.refusal(take(archive(tmp_path / "x.tar", entries)))
+    refused = bootable.refusal(take(archive(tmp_path / "x.tar", entries)))
     assert (refused is None) is fits
     assert fits or "not for x86-64" in str(refused)
 
@@ -335,7 +331,7 @@ def _image(tmp_path: Path, *platforms: tuple[str, str, str]) -> Path:
     ],
 )
 def test_the_platform_is_looked_for(
-    platforms: list[tuple[str, str, str]], which: int, take: Callable[[Path], Base], tmp_path: Path
+    platforms: list[tuple[str, str, str]], which: int, take: Take, tmp_path: Path
 ) -> None:
     base = take(_image(tmp_path, *platforms))
     assert seen(base.tar)["./etc/which"] == str(which)
@@ -349,14 +345,12 @@ def test_the_platform_is_looked_for(
         ([("linux", "arm64", ""), ("linux", "386", "")], "holds 0 images for linux/amd64.*linux/386, linux/arm64"),
     ],
 )
-def test_another_platform_alone(
-    platforms: list[tuple[str, str, str]], what: str, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_another_platform_alone(platforms: list[tuple[str, str, str]], what: str, take: Take, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=what):
         take(_image(tmp_path, *platforms))
 
 
-def test_a_container_image_without_one_of_its_layers(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_container_image_without_one_of_its_layers(take: Take, tmp_path: Path) -> None:
     manifest = json.dumps([{"Layers": ["blobs/sha256/" + "1" * 64]}]).encode()
     with pytest.raises(ImageError, match=r"1111.*is not in it"):
         take(archive(tmp_path / "x.tar", [entry("manifest.json", data=manifest)]))
@@ -368,9 +362,7 @@ def test_a_container_image_without_one_of_its_layers(take: Callable[[Path], Base
 @pytest.mark.parametrize(
     ("mode", "owner", "becomes"), [(0o700, 1000, 0o755), (0o777, 0, 0o755), (0o555, 7, 0o555), (0o2750, 0, 0o755)]
 )
-def test_the_root_directory_is_roots(
-    mode: int, owner: int, becomes: int, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_the_root_directory_is_roots(mode: int, owner: int, becomes: int, take: Take, tmp_path: Path) -> None:
     root, _ = entry("./", "folder", mode=mode, uid=owner, gid=owner)
     root.pax_headers = {"SCHILY.acl.default": "user::rwx,group::---,other::---"}
     base = take(archive(tmp_path / "x.tar", [(root, b""), *ROOT]))
@@ -385,14 +377,12 @@ def test_the_root_directory_is_roots(
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o555])
-def test_a_root_directory_as_it_should_be_is_not_worth_a_word(
-    mode: int, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_a_root_directory_as_it_should_be_is_not_worth_a_word(mode: int, take: Take, tmp_path: Path) -> None:
     base = take(archive(tmp_path / "x.tar", [entry("./", "folder", mode=mode), *ROOT]))
     assert base.facts.notes == ()
 
 
-def test_a_tree_that_is_nobody_elses(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_tree_that_is_nobody_elses(take: Take, tmp_path: Path) -> None:
     (tmp_path / "tree/bin").mkdir(parents=True)
     (tmp_path / "tree/etc").mkdir()
     (tmp_path / "tree/bin/sh").symlink_to("busybox")
@@ -402,7 +392,7 @@ def test_a_tree_that_is_nobody_elses(take: Callable[[Path], Base], tmp_path: Pat
     assert any("root directory of the source has mode 0700" in note for note in notes)
 
 
-def test_one_layer_of_a_container_alone(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_one_layer_of_a_container_alone(take: Take, tmp_path: Path) -> None:
     notes = take(archive(tmp_path / "x.tar", [*ROOT, entry("etc/.wh.motd")])).facts.notes
     assert any("1 names of the source begin with .wh." in note for note in notes)
 
@@ -433,9 +423,7 @@ ACL = struct.pack("<I", 2) + b"".join(
         ),
     ],
 )
-def test_attributes_of_every_tool_are_kept(
-    records: dict[str, str], kept: str, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_attributes_of_every_tool_are_kept(records: dict[str, str], kept: str, take: Take, tmp_path: Path) -> None:
     base = take(archive(tmp_path / "x.tar", [*ROOT, _attribute(records)]))
     with tarfile.open(base.tar, errors="surrogateescape") as made:
         found = made.getmember("./bin/ping").pax_headers
@@ -446,7 +434,7 @@ def test_attributes_of_every_tool_are_kept(
     assert base.facts.labels == (kept == attributes.LABEL)
 
 
-def test_attributes_that_are_left_out_are_told(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_attributes_that_are_left_out_are_told(take: Take, tmp_path: Path) -> None:
     records = {
         "SCHILY.xattr.security.ima": "x",
         "SCHILY.xattr.trusted.overlay.opaque": "y",
@@ -459,22 +447,20 @@ def test_attributes_that_are_left_out_are_told(take: Callable[[Path], Base], tmp
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_an_enforcing_system_is_told_what_has_no_label(
-    labelled: bool, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_an_enforcing_system_is_told_what_has_no_label(labelled: bool, take: Take, tmp_path: Path) -> None:
     entries = [
         *ROOT,
         entry("etc/selinux/config", data=b"# x\nSELINUX=enforcing\nSELINUXTYPE=targeted\n"),
         entry("etc/selinux/targeted/policy/policy.33", data=b"p"),
     ]
     entries += [_attribute({"RHT.security.selinux": "system_u:object_r:bin_t:s0"})] if labelled else []
-    notes = list(adopted.notes(take(archive(tmp_path / "x.tar", entries))))
+    notes = list(bootable.notes(take(archive(tmp_path / "x.tar", entries))))
     assert any("SELinux is enforcing in the source" in note and "setfiles" in note for note in notes)
     assert any("what roost adds has no labels" in note for note in notes) is (labelled and os.geteuid() == 0)
 
 
 @pytest.mark.parametrize("time_", ["inf", "-5", "nan", "1e300", "99999999999999"])
-def test_times_that_there_are_not(time_: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_times_that_there_are_not(time_: str, take: Take, tmp_path: Path) -> None:
     info, data = entry("opt", data=b"x")
     info.pax_headers = {"mtime": time_}
     base = take(archive(tmp_path / "x.tar", [*ROOT, (info, data)]))
@@ -492,15 +478,13 @@ def test_times_that_there_are_not(time_: str, take: Callable[[Path], Base], tmp_
         (entry("f", gid=-2), "Linux has no such ids"),
     ],
 )
-def test_what_no_file_system_takes(
-    bad: tuple[tarfile.TarInfo, bytes], what: str, take: Callable[[Path], Base], tmp_path: Path
-) -> None:
+def test_what_no_file_system_takes(bad: tuple[tarfile.TarInfo, bytes], what: str, take: Take, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=what):
         take(archive(tmp_path / "x.tar", [*ROOT, bad]))
 
 
 @pytest.mark.parametrize("form", ["gnu", "pax", "ustar", "v7", "oldgnu"])
-def test_real_tars_of_every_form(form: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_real_tars_of_every_form(form: str, take: Take, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "bin").mkdir(parents=True)
     (tree / "etc").mkdir()
@@ -518,7 +502,7 @@ def test_real_tars_of_every_form(form: str, take: Callable[[Path], Base], tmp_pa
     assert made["./etc/holes"] == "begin" + "\0" * (1 << 20) + "end"
 
 
-def test_nothing_but_errors_of_roost_for_whatever_bytes(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_nothing_but_errors_of_roost_for_whatever_bytes(take: Take, tmp_path: Path) -> None:
     for data in (b"\x1f\x8b", b"\xfd7zXZ\0" + b"x" * 600, b"\x28\xb5\x2f\xfdx", b"BZh9x", b"070701" + b"0" * 600):
         (tmp_path / "x").write_bytes(data)
         with pytest.raises(RoostError):
@@ -532,14 +516,14 @@ def test_nothing_but_errors_of_roost_for_whatever_bytes(take: Callable[[Path], B
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may set SELinux labels")
-def test_attributes_reach_the_file_system_of_the_image(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_attributes_reach_the_file_system_of_the_image(take: Take, tmp_path: Path) -> None:
     records = {
         "RHT.security.selinux": "system_u:object_r:bin_t:s0",
         "SCHILY.xattr.security.capability": (b"\1\0\0\2" + b"\0\x20" + bytes(14)).decode("utf-8", "surrogateescape"),
         "SCHILY.acl.access": "user::rwx,user:ann:r-x,group::r-x,group:staff:r--,mask::r-x,other::---",
     }
     base = take(archive(tmp_path / "x.tar", [*ROOT, _attribute(records)]))
-    assemble.unpack(base.tar, tmp_path / "tree", tmp_path / "unpack.log")
+    unpack(base.tar, tmp_path / "tree", tmp_path / "unpack.log")
     disk = tmp_path / "disk"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "tree", disk, "8M"], check=True)
     listed = subprocess.run(["debugfs", "-R", "ea_list /bin/ping", disk], capture_output=True, text=True, check=True)
@@ -549,7 +533,7 @@ def test_attributes_reach_the_file_system_of_the_image(take: Callable[[Path], Ba
     assert "posix_acl_access" in listed.stdout
 
 
-def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Take, tmp_path: Path) -> None:
     link = "/etc/systemd/network/10.link"
     entries = [*ROOT, entry(link[1:], data=b"[Match]\nMACAddress=52:54:00:aa:bb:cc\n")]
     entries += [
@@ -557,18 +541,21 @@ def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Callable[[Path], Base]
         entry("etc/network/interfaces", data=b"address 10.0.0.5\n"),
     ]
     base = take(archive(tmp_path / "x.tar", entries))
-    assert [note.partition(": ")[0] for note in adopted.notes(base)] == [f"{link}:2"]
-    assert len(list(adopted.notes(base, network=True))) == 2
-    assert list(adopted.notes(base, kept=[link])) == []
-    assert given.of_archive(tmp_path / "x.tar", "0" * 64, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path) == base
+    assert [note.partition(": ")[0] for note in bootable.notes(base)] == [f"{link}:2"]
+    assert len(list(bootable.notes(base, network=True))) == 2
+    assert list(bootable.notes(base, kept=[link])) == []
+    assert (
+        given_tree.of_archive(tmp_path / "x.tar", "0" * 64, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path)
+        == base
+    )
 
 
 @pytest.mark.parametrize("name", ["BZh9", "PK\x03\x04", "QFI", "070701"])
-def test_a_tar_may_begin_with_any_name(name: str, take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_tar_may_begin_with_any_name(name: str, take: Take, tmp_path: Path) -> None:
     assert take(archive(tmp_path / "x.tar", [entry(name), *ROOT])).facts.rooted
 
 
-def test_a_sparse_file_with_less_data_than_its_map_says(take: Callable[[Path], Base], tmp_path: Path) -> None:
+def test_a_sparse_file_with_less_data_than_its_map_says(take: Take, tmp_path: Path) -> None:
     data = b"1\n0\n4096\n".ljust(512, b"\0")
     info, _ = entry("GNUSparseFile.0/x", data=data)
     info.pax_headers = {

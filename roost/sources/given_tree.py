@@ -1,6 +1,6 @@
-"""Root trees that exist already, a folder or an archive, as canonical tars in the cache, with what is in them.
+"""A given tree: a root tree that exists already, a directory or an archive, as a canonical tar in the cache.
 
-A folder is taken as the build's namespace sees it. For a normal user that is: his own files are root's in the image,
+A directory is taken as the build's namespace sees it. For a normal user that is: his own files are root's in the image,
 those of his subordinate ids are the users they were made for, and those of anybody else become root's.
 """
 
@@ -15,27 +15,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roost.customize import ties
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
 from roost.host import checksum, jsontext, namespace, process
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
-from roost.sources import attributes, bounds, canonical, compression, normalize, oci, tarball, tree_facts
+from roost.sources import bounds, canonical, layers
 from roost.sources.tree_facts import TreeFacts
 from roost.store import keys
-from roost.store.cache import Cache, key, work_folder
+from roost.store.cache import Cache, work_folder
+from roost.store.stage import Stage
 
-STAGE = "trees"
+STAGE = Stage("trees", (__name__,), ("tar", "find", "zstd"))
 TAR = "tree.tar"
 FACTS = "facts.json"
 DEADLINE = 3600
 _FULL = "No space left on device"
-_CODE = (attributes, bounds, canonical, compression, oci, normalize, tarball, ties, tree_facts)
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class GivenTree:
     """A canonical tar, its sha256, and what is in the tree."""
 
     tar: Path
@@ -43,22 +42,22 @@ class Base:
     facts: TreeFacts
 
 
-def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Path) -> Base:
+def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Path) -> GivenTree:
     """Return the tree of a tar archive or container image; `sha256` is the archive's."""
 
     def make(folder: Path) -> None:
         with stages.stage("source", archive.name), _room(folder), work_folder() as work:
-            found = tarball.layers_of(archive, work, log)
+            found = layers.layers_of(archive, work, log)
             facts = canonical.write(found.paths, folder / TAR, whiteouts=found.whiteouts, epoch=_epoch())
             # A container may be a single program.
             if not found.container:
                 _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
             _finish(folder, facts)
 
-    return _base(cache.put(STAGE, key(STAGE, {"archive": sha256, **_given()}), make))
+    return _read(STAGE.stored(cache, {"archive": sha256, "epoch": _epoch()}, make))
 
 
-def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> Base:
+def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
     """Return the tree in a folder, which is read in the build's namespace and stays as it is."""
 
     def make(made: Path) -> None:
@@ -84,12 +83,8 @@ def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> Base:
             _finish(made, facts)
 
     seen = keys.fingerprint(folder)
-    return _base(cache.put(STAGE, key(STAGE, {"folder": seen, "user": namespace.current().user, **_given()}), make))
-
-
-def _given() -> dict[str, str]:
-    code = [checksum.sha256(Path(str(module.__file__))) for module in _CODE]
-    return {"epoch": str(_epoch()), "code": ".".join(code)}
+    inputs = {"folder": seen, "user": namespace.current().user, "epoch": _epoch()}
+    return _read(STAGE.stored(cache, inputs, make))
 
 
 def _epoch() -> int | None:
@@ -152,6 +147,6 @@ def _finish(folder: Path, facts: TreeFacts) -> None:
     (folder / FACTS).write_text(text)
 
 
-def _base(folder: Path) -> Base:
+def _read(folder: Path) -> GivenTree:
     found = jsontext.read(folder / FACTS)
-    return Base(folder / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))
+    return GivenTree(folder / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))

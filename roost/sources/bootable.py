@@ -1,4 +1,4 @@
-"""A root tree that exists already, made bootable: with a kernel, an initrd and an init, where it has none of its own.
+"""A given tree made bootable: with a kernel, an initrd and an init, where it has none of its own.
 
 What is added comes from Debian's archive and lies over the tree as one more layer, so that no link of the tree leads
 it elsewhere. A tree without init, as containers are, gets busybox for one.
@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.customize import assemble
+from roost.customize.unpack import unpack
 from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import checksum, namespace, process
+from roost.host import namespace, process
 from roost.kernel import initrd, inspect
-from roost.sources import canonical, debian, oci, unpacked
-from roost.sources.debian import Bootstrap
-from roost.sources.given import Base
-from roost.store.cache import Cache, key, work_folder
+from roost.sources import canonical, mmdebstrap, unpacked
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.given_tree import GivenTree
+from roost.store.cache import Cache, work_folder
+from roost.store.stage import Stage
 
 TAR = "tree.tar"
+STAGE = Stage("rootfs", (__name__,), mmdebstrap.STAGE.tools)
 #: Where trees that are no Debian take kernel and busybox from, unless the recipe says.
 SUITE = "bookworm"
 BUSYBOX_PACKAGE = "busybox-static"
@@ -35,7 +37,7 @@ _OTHER_MACHINES = {183: "arm64", 40: "arm", 243: "riscv", 21: "ppc64", 22: "s390
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class BootableTree:
     """A tree and what is added to it.
 
     `archive` is the download of kernel and busybox, None when nothing is added; its kernel is None where the tree
@@ -43,7 +45,7 @@ class Adopted:
     """
 
     origin: Mapping[str, Any]
-    base: Base
+    base: GivenTree
     archive: Bootstrap | None
     initrd: bool
     drivers: tuple[str, ...]
@@ -56,20 +58,18 @@ class Adopted:
     @property
     def key(self) -> str:
         """The key of the tree."""
-        return key("rootfs", self.inputs())
+        return STAGE.key(self.inputs())
 
     def inputs(self) -> dict[str, Any]:
         """Return all that the tree depends on, as JSON."""
         found: dict[str, Any] = {**self.origin, "tree": self.base.sha256, "epoch": self.epoch}
         if self.archive is not None:
-            code = [checksum.sha256(Path(str(module.__file__))) for module in (inspect, initrd, canonical, oci)]
             found |= {
                 "packages": self.archive.packages,
                 "index": self.archive.index.digests,
                 "suite": self.archive.debian.suite,
                 "initrd": self.initrd,
                 "drivers": self.drivers,
-                "code": ".".join([*code, checksum.sha256(Path(__file__))]),
             }
         return found
 
@@ -81,10 +81,10 @@ class Adopted:
 
         def fill(folder: Path) -> None:
             with stages.stage("adopt", f"adding {', '.join(archive.packages)}"), work_folder() as work:
-                packages = debian.download(archive, cache, log_dir / "mmdebstrap.log")
+                packages = mmdebstrap.download(archive, cache, log_dir / "mmdebstrap.log")
                 self._add(packages, work, folder / TAR, log_dir / "adopt.log")
 
-        return cache.put("rootfs", self.key, fill) / TAR
+        return STAGE.stored(cache, self.inputs(), fill) / TAR
 
     def _add(self, packages: list[Path], work: Path, output: Path, log: Path) -> None:
         extra = work / "extra"
@@ -101,7 +101,7 @@ class Adopted:
             names += ["boot", "lib/modules"]
         else:
             holder = work / "tree"
-            assemble.unpack(self.base.tar, holder, log)
+            unpack(self.base.tar, holder, log)
             version = inspect.newest(holder).version if self.initrd else ""
             (extra / "boot").mkdir(exist_ok=True)
             names += ["boot"] if self.initrd else []
@@ -123,7 +123,7 @@ class Adopted:
         canonical.write([self.base.tar, work / "extra.tar"], output, whiteouts=False, epoch=self.epoch, links=links)
 
 
-def refusal(base: Base) -> ImageError | None:
+def refusal(base: GivenTree) -> ImageError | None:
     """Return why a tree cannot become an image, or None."""
     facts = base.facts
     if facts.machine is not None and facts.machine not in MACHINES:
@@ -139,7 +139,7 @@ def refusal(base: Base) -> ImageError | None:
     return None
 
 
-def notes(base: Base, *, network: bool = False, kept: Collection[str] = ()) -> Iterator[str]:
+def notes(base: GivenTree, *, network: bool = False, kept: Collection[str] = ()) -> Iterator[str]:
     """Yield what the person should know about a tree that can become an image.
 
     `network` says whether its machine has one, `kept` are the paths of the recipe's own files.

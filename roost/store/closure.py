@@ -1,0 +1,113 @@
+"""The code that makes something: modules with all that they import inside roost, and the data files that these read.
+
+It is read, not run: the import statements of each file, wherever they stand, those for types alone too (what a value
+can do is part of what is made with it). A string that is the name of a module (a program that is run with `python -m`)
+counts as an import of it. The data files of a package (hooks, templates, scripts of the guest) count where a module
+names the package so, or finds its own files by `__file__`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+#: They carry out what the other modules decide, or show it: what is made is the same.
+LEFT_OUT = ("roost.host", "roost.errors", "roost.events", "roost.cli")
+
+_MODULE = r"(roost(?:\.[\w.]+)?)(?!\w)"
+_IMPORT = re.compile(rf"^[ \t]*(?:from {_MODULE} import (\([^)]*\)|.*)|import {_MODULE})", re.MULTILINE)
+_NAMED = re.compile(r"""["'](roost(?:\.\w+)+)["']""")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What a module's file says: its sha256, what it imports (modules and names in them), the modules that it names.
+
+    `own` says whether it looks for files beside it.
+    """
+
+    sha256: str
+    imports: tuple[str, ...]
+    named: tuple[str, ...]
+    own: bool
+
+
+@functools.cache
+def _read(path: Path, size: int, mtime_ns: int) -> _File:
+    """Return what a module's file says; its size and time tell another content."""
+    data = path.read_bytes()
+    text = data.decode()
+    imports: dict[str, None] = {}
+    for package, names, module in _IMPORT.findall(text):
+        if module:
+            imports[module] = None
+        for line in names.strip("()").splitlines():
+            for name in re.findall(r"(\w+)(?: as \w+)?", line.partition("#")[0]):
+                imports[f"{package}.{name}"] = None
+    named = tuple(dict.fromkeys(_NAMED.findall(text)))
+    return _File(hashlib.sha256(data).hexdigest(), tuple(imports), named, own="__file__" in text)
+
+
+def _modules(package: Path) -> dict[str, Path]:
+    """Return module or package → its file, for all below the directory of roost."""
+    found = {}
+    for folder, folders, names in os.walk(package):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        place = ".".join((package.name, *Path(folder).relative_to(package).parts))
+        for name in names:
+            if name.endswith(".py"):
+                found[place if name == "__init__.py" else f"{place}.{name[:-3]}"] = Path(folder, name)
+    return found
+
+
+def _data(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package that are no modules, those of packages in it left out."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not (path / "__init__.py").exists() and path.name != "__pycache__":
+            yield from _data(path)
+        elif path.is_file() and path.suffix != ".py":
+            yield path
+
+
+def _below(module: str, packages: Sequence[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in packages)
+
+
+def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> dict[Path, str]:
+    """Return the files that the modules `makers` consist of, each with its sha256.
+
+    `left_out` are modules and packages that are not followed; `package` is the directory of roost.
+    """
+    modules = _modules(package)
+    found: dict[Path, str] = {}
+    waiting, seen = list(makers), set()
+    while waiting:
+        module = waiting.pop()
+        # What is imported is a module, or a name in the module before the last dot.
+        path = modules.get(module) or modules.get(module := module.rpartition(".")[0])
+        if path is None or module in seen or _below(module, left_out):
+            continue
+        seen.add(module)
+        status = path.stat()
+        read = _read(path, status.st_size, status.st_mtime_ns)
+        found[path] = read.sha256
+        # Importing a module runs the packages that it is in.
+        waiting += [*read.imports, *read.named, *([module.rpartition(".")[0]] if module.count(".") else [])]
+        named = (modules[name] for name in read.named if name in modules and not _below(name, left_out))
+        packages = [one.parent for one in named if one.name == "__init__.py"]
+        for folder in [*packages, path.parent] if read.own else packages:
+            found |= {one: hashlib.sha256(one.read_bytes()).hexdigest() for one in _data(folder)}
+    return found
+
+
+def digest(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> str:
+    """Return a digest of the names and contents of all files of `files`."""
+    found = files(makers, left_out, package)
+    lines = sorted(f"{path.relative_to(package)} {sha256}\n" for path, sha256 in found.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

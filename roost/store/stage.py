@@ -1,0 +1,58 @@
+"""A stage of a build: what declared modules make of declared inputs, with declared tools, is kept under its key.
+
+The key is the name of the stage, its inputs, a digest of the code that makes it (`roost.store.closure`), and the
+identity of the tools: nothing stale is ever taken for fresh. While the stage runs it may use these tools only
+(`roost.host.declared`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.host import declared
+from roost.store import closure, keys
+from roost.store.cache import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The name of a stage, which is its directory in the cache; the modules that make it; the tools that these run.
+
+    `tools` may name any file of the host by its path. `left_out` are modules that the makers import and that change
+    nothing in what is made.
+    """
+
+    name: str
+    makers: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def key(self, inputs: Mapping[str, Any]) -> str:
+        """Return the key of what the stage makes of `inputs`, which are JSON."""
+        made_by = {"code": _code(self.makers, self.left_out), "tools": keys.tools(self.tools)}
+        return keys.digest({"stage": self.name, "inputs": inputs, **made_by})
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold what runs in the block to the tools that the stage declares."""
+        with declared.only(self.tools):
+            yield
+
+    def stored(self, cache: Cache, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+        """Return the directory of the result; `make` fills an empty one unless the cache has it already."""
+
+        def made(folder: Path) -> None:
+            with self.running():
+                make(folder)
+
+        return cache.put(self.name, self.key(inputs), made)
+
+
+@functools.cache
+def _code(makers: tuple[str, ...], left_out: tuple[str, ...]) -> str:
+    return closure.digest(makers, (*closure.LEFT_OUT, *left_out))
