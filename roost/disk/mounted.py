@@ -233,7 +233,7 @@ def _fill(wanted: Wanted, path: Path, carrier: Path, accelerator: Literal["kvm",
                     return None
                 raise
         # What is written late takes its room late.
-        guest.call("sync")
+        guest.sync()
         return guest.available(TARGET)
 
 

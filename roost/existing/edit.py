@@ -114,7 +114,7 @@ class Editor:
         uuid = self.guest.blkid(self.system.root.device).get("UUID")
         for part in self.system.parts:
             try:
-                self.guest.call("fstrim", part.mount)
+                self.guest.trim(part.mount)
             except RefusedError:
                 # vfat and others have nothing to say to the disk.
                 continue
@@ -470,7 +470,7 @@ class Editor:
             real = self.inside.resolve(folder, last=True)
             for name in self.guest.names(real):
                 if fnmatch.fnmatchcase(name, names) and not sealing.is_kept(f"{folder}/{name}", kept):
-                    self.guest.call("rm_rf", f"{real}/{name}")
+                    self.guest.remove_tree(f"{real}/{name}")
         self.inside.forget()
 
     def _empty(self, folder: str, depth: int = 0) -> None:

@@ -126,17 +126,16 @@ def extract(
 
 def _places(guest: Guest) -> Iterator[_Place]:
     """Yield the file systems, those on logical volumes and in btrfs subvolumes too."""
-    for device, kind in guest.call("list_filesystems").items():
-        if str(kind) not in _NO_FILESYSTEM:
-            name = str(device)
-            yield _Place(name, str(kind), guest.blkid(name).get("UUID"))
+    for device, kind in guest.filesystems().items():
+        if kind not in _NO_FILESYSTEM:
+            yield _Place(device, kind, guest.blkid(device).get("UUID"))
 
 
 def _mounted(guest: Guest, place: _Place) -> bool:
     """Mount a file system so that nothing is replayed; False when it cannot be."""
     options = {"ext3": "ro,noload", "ext4": "ro,noload", "xfs": "ro,norecovery"}.get(place.kind, "ro")
     try:
-        guest.call("mount_options", options, place.device, "/")
+        guest.mount(place.device, "/", options)
     except RefusedError:
         return False
     return True

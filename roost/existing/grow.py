@@ -29,14 +29,10 @@ def grow(guest: Guest, root: Part) -> Iterator[str]:
             yield problem
             return
     if root.type in {"ext2", "ext3", "ext4"}:
-        guest.call("e2fsck", root.device, correct=True)
-        guest.call("resize2fs", root.device)
+        guest.grow_ext(root.device)
     elif root.type in {"xfs", "btrfs"}:
         guest.mount(root.device, "/", root.subvolume or "")
-        if root.type == "xfs":
-            guest.call("xfs_growfs", "/")
-        else:
-            guest.call("btrfs_filesystem_resize", "/")
+        guest.grow_mounted("xfs" if root.type == "xfs" else "btrfs", "/")
         guest.unmount_all()
     else:
         yield f"the disk is larger now, its root is not: {shown(root.type)} does not grow"
@@ -44,22 +40,22 @@ def grow(guest: Guest, root: Part) -> Iterator[str]:
 
 def _partition(guest: Guest, number: int) -> str | None:
     """Enlarge a partition to the end of the disk; return why not."""
-    table = str(guest.call("part_get_parttype", _DISK))
+    table = guest.partition_table(_DISK)
     if table not in {"gpt", "msdos"}:
         return f"the disk is larger now, its root is not: a table of kind {shown(table)} is left alone"
     sectors = guest.device_size(_DISK) // SECTOR
     if table == "gpt":
-        guest.call("part_expand_gpt", _DISK)
-    parts = guest.call("part_list", _DISK)
-    mine = next(part for part in parts if int(part["part_num"]) == number)
-    if any(int(part["part_start"]) > int(mine["part_start"]) for part in parts) or (table == "msdos" and number > 4):
+        guest.extend_gpt(_DISK)
+    parts = guest.partition_entries(_DISK)
+    mine = next(part for part in parts if part.number == number)
+    if any(part.start > mine.start for part in parts) or (table == "msdos" and number > 4):
         return "the disk is larger now, its root is not: other partitions follow it"
     limit = sectors - GPT_TAIL if table == "gpt" else min(sectors, MBR_LIMIT)
     end = limit // ALIGNMENT * ALIGNMENT - 1
-    if end * SECTOR <= int(mine["part_end"]):
+    if end * SECTOR <= mine.end:
         return None
     try:
-        guest.call("part_resize", _DISK, number, end)
+        guest.resize_partition(_DISK, number, end)
     except RefusedError as refused:
         return f"the disk is larger now, its root is not: {refused.problem.what}"
     guest.reread_partitions(_DISK)

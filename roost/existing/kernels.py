@@ -61,6 +61,6 @@ def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:
     target = tree / (to or path)[1:]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        guest.call("download", path, str(target))
+        guest.download(path, target)
     except RefusedError:
         target.unlink(missing_ok=True)

@@ -119,7 +119,7 @@ def _edit(
                 raise ImageError("the image has no kernel in /boot", hint="write `kernel: {placement: included}`")
             for name, path in (("vmlinuz", edited.kernel.kernel), ("initrd.img", edited.kernel.initrd)):
                 if path is not None:
-                    guest.call("download", path, str(target / name))
+                    guest.download(path, target / name)
                     (target / name).chmod(0o644)
         return edited
 

@@ -126,7 +126,7 @@ def boots(guest: Guest, root: Seen, own_boot: bool) -> tuple[list[str], list[dic
         other = next((path for path in _OTHERS if guest.exists(path)), "no configuration of GRUB or syslinux")
         return [], kernels, f"boot: {other}; {len(kernels)} kernels in /boot"
     wrong: list[str] = []
-    above = _subvolumes(guest) if root.type == "btrfs" else ()
+    above = guest.subvolumes() if root.type == "btrfs" else ()
     started: list[dict[str, Any]] = []
     for entry in entries:
         path = _on_boot(guest, entry.kernel, own_boot, above) if entry.kernel is not None else ""
@@ -165,14 +165,6 @@ def _on_boot(guest: Guest, path: str, own_boot: bool, above: Iterable[str]) -> s
     plain = plain if plain.startswith("/boot/") or not own_boot else f"/boot{plain}"
     shorter = [plain.removeprefix(f"/{name}") for name in above if plain.startswith(f"/{name}/")]
     return next((one for one in [plain, *shorter] if guest.exists(one)), plain)
-
-
-def _subvolumes(guest: Guest) -> tuple[str, ...]:
-    """Return the paths of all subvolumes of the mounted root."""
-    try:
-        return tuple(str(entry["btrfssubvolume_path"]).strip("/") for entry in guest.call("btrfs_subvolume_list", "/"))
-    except RefusedError:
-        return ()
 
 
 def _kernels(guest: Guest) -> list[str]:

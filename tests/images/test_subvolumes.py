@@ -79,7 +79,7 @@ def test_the_read_back_finds_the_same(guest: tuple[Guest, str]) -> None:
         chosen = [existing.chosen(line, seen) for line in lines]
         assert [one.subvolume for one in chosen if one is not None] == ["root", "home"]
         path = "/root/etc/passwd"
-        above = existing._subvolumes(opened)
+        above = opened.subvolumes()
         assert existing._on_boot(opened, path, False, above) == "/etc/passwd"
     finally:
         opened.unmount_all()

@@ -1,0 +1,172 @@
+"""The process that runs libguestfs: started, asked one call at a time, and gone with all it made.
+
+This process never loads libguestfs. A hang, a crash or a kill ends the worker and its QEMU with it, and what they
+left in temporary directories is removed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import paths, process, temporary
+
+_WORKER = Path(__file__).with_name("guestfs_worker.py")
+#: Where libguestfs' sockets lie: a path must stay under 108 bytes (unix(7)), whatever TMPDIR says.
+_SHORT = Path("/tmp")
+_SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+
+
+class RefusedError(ImageError):
+    """libguestfs refused a call: there is no such file, this is no file system, and so on."""
+
+
+class Worker:
+    """A running worker process. Its deadline is the end of all it does.
+
+    `ask` raises `RefusedError` when libguestfs says no, `ToolError` when it hangs or dies.
+    """
+
+    def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float) -> None:
+        self._worker = worker
+        self._log = log
+        self._ends = ends
+        self._pending = b""
+
+    def _line(self, ends: float) -> bytes:
+        assert self._worker.stdout is not None
+        descriptor = self._worker.stdout.fileno()
+        while b"\n" not in self._pending:
+            left = ends - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                raise self._failed("libguestfs did not answer in time", None)
+            data = os.read(descriptor, 1 << 20)
+            if not data:
+                raise self._failed("libguestfs' process ended", self._worker.wait())
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def _failed(self, what: str, returncode: int | None) -> ToolError:
+        tail = ""
+        with contextlib.suppress(OSError):
+            tail = process.tail(self._log.read_bytes()[-16384:])
+        return ToolError(what, argv=["libguestfs"], returncode=returncode, log=self._log, tail=tail)
+
+    def ask(self, request: dict[str, Any], within: float | None = None) -> Any:
+        """Send one request to the worker and return its result; `within` is in seconds."""
+        assert self._worker.stdin is not None
+        ends = self._ends if within is None else min(self._ends, time.monotonic() + within)
+        try:
+            self._worker.stdin.write(json.dumps(request).encode() + b"\n")
+            self._worker.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._failed("libguestfs' process ended", self._worker.wait()) from error
+        answer = json.loads(self._line(ends))
+        if "error" in answer:
+            raise RefusedError(f"libguestfs: {process.tail(str(answer['error']), 3)}", log=self._log)
+        return _decoded(answer["result"])
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"base64"}:
+            return base64.b64decode(value["base64"])
+        return {key: _decoded(entry) for key, entry in value.items()}
+    return [_decoded(entry) for entry in value] if isinstance(value, list) else value
+
+
+def interpreter() -> str:
+    """Return the Python that has libguestfs' module: this one, or the system's. Raises `HostError`."""
+    if importlib.util.find_spec("guestfs") is not None:
+        return sys.executable
+    for python in _SYSTEM_PYTHONS:
+        if Path(python).exists():
+            found = process.run([python, "-c", "import guestfs"], deadline=20, check=False)
+            if found.returncode == 0:
+                return python
+    raise HostError("libguestfs' Python module is not installed", hint="apt-get install python3-guestfs")
+
+
+@contextmanager
+def started(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Iterator[Worker]:
+    """Yield a worker that has not opened anything yet; it, its QEMU and their temporary files are gone afterwards."""
+    cache = paths.cache_root() / "libguestfs"
+    cache.mkdir(parents=True, exist_ok=True)
+    _sweep()
+    with temporary.directory("guestfs", _SHORT) as own:
+        env = {
+            "LIBGUESTFS_BACKEND": "direct",
+            "LIBGUESTFS_BACKEND_SETTINGS": "" if accelerator == "kvm" else "force_tcg",
+            "LIBGUESTFS_CACHEDIR": str(cache),
+            "LIBGUESTFS_TMPDIR": str(own),
+            "XDG_RUNTIME_DIR": str(own),
+        }
+        if fixed is not None:
+            env["LIBGUESTFS_PATH"] = str(fixed)
+        left: list[Path] = []
+        try:
+            with process.spawn(
+                [interpreter(), "-I", _WORKER], log=log, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ) as worker:
+                try:
+                    yield Worker(worker, log, ends)
+                    _end(worker, ends)
+                finally:
+                    left = _socket_folders(worker.pid)
+        finally:
+            for folder in left:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
+    """Let the worker shut libguestfs down; what does not end in time is killed by its caller."""
+    if worker.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        worker.wait(min(30.0, max(0.0, ends - time.monotonic())))
+
+
+def _socket_folders(session: int) -> list[Path]:
+    """Return the socket folders of a worker's QEMU. For root they lie in /tmp, and only a clean end removes them."""
+    folders = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.getsid(int(entry.name)) == session:
+                    words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+                    folders.update(re.findall(rf"path=({_SHORT}/libguestfs\w{{6}})/", words))
+    return [Path(folder) for folder in folders]
+
+
+def _sweep() -> None:
+    """Remove libguestfs' own directories of root's that nobody said whose they are, an hour after the last use.
+
+    Those that roost's workers made go with the worker's directory (`temporary.ELSEWHERE`).
+    """
+    with contextlib.suppress(OSError):
+        sockets = Path("/proc/net/unix").read_text()
+        for folder in _SHORT.iterdir():
+            if not re.fullmatch(r"libguestfs\w{6}", folder.name):
+                continue
+            with contextlib.suppress(OSError):
+                status = folder.lstat()
+                if status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
+                    continue
+                if time.time() - status.st_mtime > 3600 and str(folder) not in sockets:
+                    shutil.rmtree(folder, ignore_errors=True)
