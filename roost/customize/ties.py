@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from roost.customize import fstab_reader
 from roost.recipe.words import listed, shown
 
 #: Files looked at in one directory, and bytes of one of them.
@@ -187,15 +188,11 @@ def _sources(text: str) -> Iterator[tuple[int, list[str]]]:
 def _mounts(places: Places, kept: Collection[str]) -> Iterator[str]:
     """Yield a note for what is mounted over a network, in a machine without one."""
     text = places.read("/etc/fstab") if "/etc/fstab" not in kept else None
-    for number, line in enumerate((text or "").splitlines(), 1):
-        fields = line.split()
-        if len(fields) < 3 or fields[0].startswith("#"):
-            continue
-        options = fields[3].split(",") if len(fields) > 3 else []
-        if "noauto" not in options and (_remote(fields[0], fields[2]) or "_netdev" in options):
+    for entry in fstab_reader.read(text or ""):
+        if "noauto" not in entry.options and (_remote(entry.source, entry.type) or "_netdev" in entry.options):
             yield (
-                f"/etc/fstab:{number}: {shown(fields[0])} ({shown(fields[1])}, {shown(fields[2])}) needs a network, and"
-                " machine.network is none: the boot waits for it. Set `network`, or take the line out"
+                f"/etc/fstab:{entry.number}: {shown(entry.source)} ({shown(entry.mount)}, {shown(entry.type)}) needs a"
+                " network, and machine.network is none: the boot waits for it. Set `network`, or take the line out"
             )
     for path, unit in places.files("/etc/systemd/system/*.mount"):
         for number, line in enumerate(unit.splitlines() if path not in kept else (), 1):

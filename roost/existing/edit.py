@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from roost.customize import accounts, apply, overlay, passwords, sealing, ties
+from roost.customize import accounts, apply, fstab_reader, overlay, passwords, sealing, ties
 from roost.customize.fstab import fstab
 from roost.customize.inside import Inside
 from roost.customize.overlay import Item
 from roost.customize.ties import Machine, Places
 from roost.errors import ImageError
-from roost.existing import bootconfig, inspection
+from roost.existing import bootconfig
 from roost.existing import fstab as mounts
 from roost.existing.inspection import System
 from roost.host import files, process
@@ -191,7 +191,7 @@ class Editor:
         """Return the image's fstab with the recipe's disks."""
         uuids = {}
         text = self.read("/etc/fstab") or ""
-        for line in inspection.fstab(text):
+        for line in fstab_reader.read(text):
             number = re.fullmatch(r"/dev/(?:sd|vd|xvd|hd)a(\d*)", line.source)
             if number:
                 uuid = self.guest.blkid(f"/dev/sda{number[1]}").get("UUID")

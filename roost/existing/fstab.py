@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from roost.customize.fstab_reader import read
 from roost.errors import ImageError
-from roost.existing.inspection import fstab as read
 from roost.recipe.words import shown
 
 #: Options of lines whose file system may be absent.

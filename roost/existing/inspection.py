@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from roost.customize import fstab_reader
 from roost.errors import HostError, ImageError
 from roost.host.guestfs import Guest, RefusedError
 from roost.recipe.words import listed, shown
@@ -35,16 +36,6 @@ class Part:
     type: str
     mount: str
     subvolume: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the image's fstab(5)."""
-
-    source: str
-    mount: str
-    type: str
-    options: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +87,11 @@ def find(guest: Guest) -> System:
     )
 
 
-def _lines(guest: Guest, root: str, kind: str) -> list[Line]:
+def _lines(guest: Guest, root: str, kind: str) -> list[fstab_reader.Line]:
     """Return the fstab of a root that is not mounted."""
     _mount(guest, root, "/", kind, readonly=True)
     try:
-        return fstab(_read(guest, "/etc/fstab"))
+        return fstab_reader.read(_read(guest, "/etc/fstab"))
     finally:
         guest.unmount_all()
 
@@ -125,7 +116,7 @@ def _not_snapshots(guest: Guest, roots: list[str], kinds: Mapping[str, str]) -> 
     return own or roots
 
 
-def subvolume(line: Line) -> str | None:
+def subvolume(line: fstab_reader.Line) -> str | None:
     """Return the option of a line that chooses a subvolume, in one form: subvol=a/b, subvolid=5; None without one."""
     for option in line.options:
         key, _, value = option.partition("=")
@@ -149,7 +140,7 @@ def _is_root(guest: Guest, device: str, kind: str) -> bool:
         guest.unmount_all()
 
 
-def _parts(guest: Guest, root: Part, lines: list[Line], systems: Mapping[str, str]) -> System:
+def _parts(guest: Guest, root: Part, lines: list[fstab_reader.Line], systems: Mapping[str, str]) -> System:
     # The subvolumes of a btrfs have one UUID: a line's options tell which of them it mounts.
     whole = [device for device in systems if guest.split(device)[1] is None]
     names = {name: device for device in whole for name in _names(guest, device)}
@@ -172,7 +163,7 @@ def _parts(guest: Guest, root: Part, lines: list[Line], systems: Mapping[str, st
     return System(tuple(parts), tuple(absent))
 
 
-def _on_a_disk(line: Line) -> bool:
+def _on_a_disk(line: fstab_reader.Line) -> bool:
     """Return whether a line names a file system of a disk, and no other machine, no folder, no pseudo file system."""
     return "=" in line.source or line.source.startswith("/dev/")
 
@@ -192,25 +183,6 @@ def _names(guest: Guest, device: str) -> Iterator[str]:
     if volume:
         # device-mapper doubles a dash in a name.
         yield f"/dev/mapper/{volume[1].replace('-', '--')}-{volume[2].replace('-', '--')}"
-
-
-def fstab(text: str) -> list[Line]:
-    """Return the lines of an fstab, octal escapes and quotes resolved."""
-    lines = []
-    for line in text.split("\n"):
-        fields = line.split()
-        if len(fields) >= 3 and not fields[0].startswith("#"):
-            source, mount, kind = (_unescaped(field) for field in fields[:3])
-            options = tuple(fields[3].split(",")) if len(fields) > 3 else ()
-            key, equals, value = source.partition("=")
-            if key in {"UUID", "PARTUUID"}:
-                value = value.lower()
-            lines.append(Line(f"{key}{equals}{value.strip(chr(34))}", mount.rstrip("/") or "/", kind, options))
-    return lines
-
-
-def _unescaped(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def _read(guest: Guest, path: str) -> str:

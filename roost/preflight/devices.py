@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from roost.condor.placement import devices
+from roost.customize import fstab_reader
 from roost.errors import Problem
 from roost.preflight.placed import head, placed
 from roost.recipe.loader import Loaded
@@ -40,11 +41,10 @@ def _fstab(loaded: Loaded) -> Iterator[Problem]:
             continue
         entry = loaded.recipe.files[one.number]
         key = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
-        for number, line in enumerate((head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace").splitlines(), 1):
-            source = line.split("#")[0].split()[:1]
-            wrong = _wrong(loaded, source[0]) if source else None
+        for line in fstab_reader.read((head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")):
+            wrong = _wrong(loaded, line.source)
             if wrong:
-                what = f"line {number} of {_FSTAB} mounts {shown(source[0])}: {wrong}"
+                what = f"line {line.number} of {_FSTAB} mounts {shown(line.source)}: {wrong}"
                 yield loaded.problem(("files", one.number, key), what, "write UUID= or LABEL=")
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from roost.condor import from_recipe
 from roost.condor.submission import built_files
-from roost.customize import overlay, sealing
+from roost.customize import fstab_reader, overlay, sealing
 from roost.customize.inside import Inside
 from roost.customize.overlay import Item
 from roost.disk import check as disk_check
 from roost.errors import ImageError, RecipeError
-from roost.existing import fstab, inspection
+from roost.existing import fstab
 from roost.host.guestfs import Stat
 from roost.pipeline import planning
 from roost.recipe import loader
@@ -141,8 +141,8 @@ def test_an_fstab_fits_its_new_machine() -> None:
 
 
 def test_lines_of_an_fstab() -> None:
-    lines = inspection.fstab('UUID="AA-BB" /a\\040b ext4 rw,noauto\nshort line\n#UUID=x / ext4\n')
-    assert lines == [inspection.Line("UUID=aa-bb", "/a b", "ext4", ("rw", "noauto"))]
+    lines = fstab_reader.read('UUID="AA-BB" /a\\040b ext4 rw,noauto\nshort line\n#UUID=x / ext4\n')
+    assert lines == [fstab_reader.Line("UUID=aa-bb", "/a b", "ext4", ("rw", "noauto"))]
 
 
 def test_what_the_witness_misses() -> None:
