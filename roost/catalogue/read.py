@@ -15,7 +15,7 @@ from typing import Any
 from roost.boot.console import LINE
 from roost.errors import ImageError, RecipeError
 from roost.events import Events
-from roost.host import jsontext
+from roost.host import jsontext, safetext
 from roost.host.safetext import clean
 from roost.publish import layout, signature, verify
 from roost.publish.layout import Release, ReleaseFile
@@ -315,5 +315,5 @@ def _sequence(value: object) -> Sequence[Mapping[str, Any]]:
 def _text(value: object) -> str:
     """Return a value as one line of harmless length."""
     text = "" if value is None else str(value)
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: LONGEST + 1])
+    shown = safetext.printable(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -17,6 +17,7 @@ from roost.condor.jobs_file import Jobs
 from roost.condor.machine import Hypervisor, KernelFiles
 from roost.condor.placement import Where, nowhere
 from roost.errors import Problem, RecipeError
+from roost.host import safetext
 from roost.recipe.model import MiB, Recipe
 
 #: HTCondor's Arch of Debian's architectures.
@@ -129,7 +130,7 @@ def describe(
     bound = _bound(recipe) if "periodic_remove" not in given else None
     return Description(
         name=recipe.name,
-        description="".join(letter if letter.isprintable() else " " for letter in recipe.description).strip(" \\"),
+        description=safetext.printable(recipe.description, " ").strip(" \\"),
         hypervisor=hypervisor,
         transfer_mode="url" if is_url(transfer) else "shared" if shared else "files",
         executable=given.get("executable", transfers.label(recipe.name, places, inputs, jobs)),

@@ -12,7 +12,7 @@ from roost.condor import emit, from_recipe, origins
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
-from roost.host import paths
+from roost.host import paths, safetext
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
 from roost.store.manifest import BuiltFile, Manifest
@@ -92,7 +92,7 @@ def told(text: str, folder: Path, jobs: Path | None, transfer: str) -> str:
     folders = [folder.resolve()] if transfer == "files" else []
     folders += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
     said = origins.remarks(folders, Path.cwd())
-    return "".join(f"# {''.join(one if one.isprintable() else '?' for one in remark)}\n" for remark in said) + text
+    return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in said) + text
 
 
 def snippets(loaded: Loaded, record: Manifest, folder: Path) -> dict[str, str]:

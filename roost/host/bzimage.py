@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.host import safetext
 from roost.host.decompress import Compression, CorruptError, compression, unpack
 
 #: Bytes in which the header and, in practice, the release are.
@@ -53,7 +54,7 @@ def parse(head: bytes) -> BzImage | None:
         return None
     protocol, version = struct.unpack_from("<H", head, 0x206)[0], struct.unpack_from("<H", head, 0x20E)[0] + 0x200
     text = head[version : version + 512].split(b"\0")[0].decode("ascii", "replace")
-    banner = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    banner = safetext.printable(text)
     release = banner.split(" ")[0]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}", release):
         return None

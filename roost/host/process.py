@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from roost.errors import HostError, ToolError
-from roost.host import causes, declared
+from roost.host import causes, declared, safetext
 
 Argv = Sequence[str | os.PathLike[str]]
 
@@ -128,8 +128,8 @@ def tail(text: bytes | str, lines: int = TAIL_LINES) -> str:
     """Return the last `lines` non-blank lines of a tool's output, safe to print: no control characters."""
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     decoded = decoded.replace("\r\n", "\n").replace("\r", "\n")
-    clean = "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in decoded)
-    return "\n".join([line[:400] for line in clean.splitlines() if line.strip()][-lines:])
+    readable = safetext.printable(decoded, keep="\n\t")
+    return "\n".join([line[:400] for line in readable.splitlines() if line.strip()][-lines:])
 
 
 def bounded(argv: Argv, *, memory: int, output: int | None = None) -> list[str]:

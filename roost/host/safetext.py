@@ -1,7 +1,9 @@
-"""Text that strangers may have written, made safe for a terminal.
+"""Untrusted text, made safe for a terminal and for what is written line by line.
 
 A file's name, a recipe's value, a guest's console, a field of a package: each may hold escape sequences that retitle,
-recolour or answer for the terminal, or characters that turn the direction of what follows. Those are shown as escapes.
+recolour or answer for the terminal, or characters that turn the direction of what follows. One function a purpose:
+`safe` for whole texts, `one_line` and `escaped` for a part of a line that stays recognizable, `printable` where only
+what can be read counts, `clean` for a line of a console.
 """
 
 from __future__ import annotations
@@ -42,13 +44,20 @@ def one_line(text: str) -> str:
     return safe(text, "")
 
 
+def escaped(text: str) -> str:
+    """Return text on one line with all that is not plainly visible as an escape, blanks other than a space too."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def printable(text: str, instead: str = "\N{REPLACEMENT CHARACTER}", keep: str = "") -> str:
+    """Return text with `instead` for each character that cannot be printed, but for those of `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else instead for char in text)
+
+
 def clean(line: bytes) -> str:
     """Return one line as text that is safe to show: no escape sequences, no control characters."""
     if b"\x1b" in line:
         line = _ESCAPE.sub(b"", line)
-    text = line.decode("utf-8", "replace")
-    if text.isprintable():
-        return text.rstrip()
-    return "".join(
-        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-    ).rstrip()
+    return printable(line.decode("utf-8", "replace").replace("\t", " ")).rstrip()

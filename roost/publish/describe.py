@@ -16,6 +16,7 @@ from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import read_jobs
 from roost.condor.placement import kernel_of
 from roost.errors import RecipeError, UsageError
+from roost.host import safetext
 from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Hypervisor, Recipe
 
@@ -89,7 +90,7 @@ def descriptions(
 
 def _comment(remark: str) -> str:
     # A backslash at its end would make the next line a part of the comment.
-    return "".join(letter if letter.isprintable() else " " for letter in remark).rstrip(" \\")
+    return safetext.printable(remark, " ").rstrip(" \\")
 
 
 def by_transfer(

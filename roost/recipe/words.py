@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+from roost.host import safetext
+
 
 def shown(text: str, length: int = 60) -> str:
     """Return `text` safe to print on one line: control characters escaped, long text cut."""
-    safe = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: length + 1]
-    )
+    safe = safetext.escaped(text[: length + 1])
     return safe if len(safe) <= length else safe[: length - 1] + "…"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from roost.errors import ImageError
+from roost.recipe.words import shown
 from roost.sources import attributes
 from roost.sources.bounds import Header, most_names
 
@@ -201,6 +202,5 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def shown_name(name: str) -> str:
-    """Return a name as one harmless line."""
-    text = name if len(name) <= 200 else f"{name[:200]}…"
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """Return the name of an archive's member as messages show it."""
+    return shown(name, 200)

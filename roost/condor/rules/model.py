@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from roost.condor.rules.view import JobView
 from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location
+from roost.host import safetext
 
 
 class Severity(StrEnum):
@@ -117,5 +118,5 @@ def check(function: Callable[[JobView], Iterable[Finding]]) -> Callable[[JobView
 
 def shown(text: str) -> str:
     """Return a value as messages quote it: short, printable, on one line."""
-    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text.strip(BLANKS))
+    clean = safetext.printable(text.strip(BLANKS))
     return f"'{clean[:77]}...'" if len(clean) > 80 else f"'{clean}'"
