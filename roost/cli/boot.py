@@ -41,39 +41,23 @@ def boot(
     """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
     from roost.boot import follow
     from roost.cli import show
-    from roost.pipeline import verbs
+    from roost.pipeline import boot as story
 
     if keep and not interactive:
         raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
     if console and interactive:
         raise UsageError("--console and --interactive exclude each other", hint="--interactive shows the console too")
+    options = story.Options(
+        accel, hypervisor or None, machine, require_kvm, evict=True if evict else False if no_evict else None
+    )
     if interactive:
         # No live progress between the person and the guest's console.
-        verbs.boot(
-            name,
-            events=terminal.PlainEvents(sys.stderr),
-            accel=accel,
-            hypervisor=hypervisor or None,
-            machine=machine,
-            interactive=True,
-            keep=keep,
-            require_kvm=require_kvm,
-        )
+        story.interact(name, events=terminal.PlainEvents(sys.stderr), options=options, keep=keep)
         return
     # A live progress line and the guest's own lines would overwrite each other.
     plain = nullcontext(terminal.PlainEvents(sys.stderr))
     shown = (sys.stderr if json else sys.stdout) if console else None
     with plain if console else terminal.events() as events, follow.following(shown) as echo:
-        result = verbs.boot(
-            name,
-            events=events,
-            accel=accel,
-            hypervisor=hypervisor or None,
-            machine=machine,
-            require_kvm=require_kvm,
-            evict=True if evict else False if no_evict else None,
-            echo=echo,
-        )
-    assert result is not None
+        result = story.boot(name, events=events, options=options, echo=echo)
     terminal.write_json(result.to_json()) if json else terminal.write_text(show.boot(result))
     finish(result.passed)

@@ -11,7 +11,7 @@ from roost.recipe.quantities import format_size
 
 if TYPE_CHECKING:
     from roost.boot.result import BootResult
-    from roost.pipeline.verbs import Built
+    from roost.pipeline.build import Built
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

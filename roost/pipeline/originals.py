@@ -131,12 +131,12 @@ def _file(loaded: Loaded, source: ExistingImage, stages: Stages) -> Path:
 
 
 def _built(loaded: Loaded, name: str, stages: Stages) -> Image:
-    from roost.pipeline import verbs
+    from roost.pipeline import build
 
     name = _meant(loaded, name)
     parent = loader.load(name, paths.project_root()).recipe
     with stages.stage("parent", parent.name):
-        built = verbs.build(name, events=stages.events)
+        built = build.build(name, events=stages.events)
     record = manifest.read(built.folder)
     if record is None:
         raise ImageError(f"the build of {parent.name} is gone", hint=f"inv build {name}")

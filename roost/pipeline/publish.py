@@ -18,7 +18,8 @@ from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import checksum, jsontext, paths
 from roost.host import output as writing
-from roost.pipeline import verbs
+from roost.pipeline import boot as booting
+from roost.pipeline import build as building
 from roost.publish import describe, gate, layout, release, signature, upload
 from roost.publish import verify as verification
 from roost.publish.layout import Release, ReleaseFile
@@ -94,7 +95,7 @@ def publish(
     loaded = loader.load(name, paths.project_root())
     folder = loaded.build
     _refuse_changed(loaded, folder)
-    verbs.build(name, events=events)
+    building.build(name, events=events)
     if not allow_untested:
         _boot_what_is_not(name, loaded, folder, events, require_kvm=require_kvm)
     stages = Stages(events)
@@ -124,7 +125,7 @@ def _boot_what_is_not(name: str, loaded: Loaded, folder: Path, events: Events, *
         return
     other = require_kvm and _accelerator(folder) != "kvm"
     if seal.missing(folder, "kvm") or other or _other_test(loaded, folder):
-        verbs.boot(name, events=events, require_kvm=require_kvm)
+        booting.boot(name, events=events, options=booting.Options(require_kvm=require_kvm))
 
 
 def _other_test(loaded: Loaded, folder: Path) -> bool:

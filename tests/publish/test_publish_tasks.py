@@ -144,7 +144,7 @@ import signal, sys
 # A shell's background job has Ctrl-C switched off, and its children have, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from roost.cli import main as cli; from roost.pipeline import verbs as pipeline
+from roost.cli import main as cli; from roost.pipeline import build as building
 from roost.publish.targets.folder import Folder
 put = Folder.put
 def slow(self, path, source, *rest):
@@ -152,7 +152,7 @@ def slow(self, path, source, *rest):
     print("sent", flush=True)
     sys.stdin.readline()
 Folder.put = slow
-pipeline.build = lambda *_, **__: None
+building.build = lambda *_, **__: None
 sys.argv = ["roost", "publish", "smoke", "--to", sys.argv[1], "--version", "half"]
 cli.main()
 """

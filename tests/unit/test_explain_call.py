@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from roost.errors import UsageError
-from roost.pipeline import verbs
+from roost.pipeline import explain, lint, stdin
 
 
 def codes(result: dict[str, Any]) -> list[str]:
@@ -25,17 +25,17 @@ def feed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 def test_words_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert codes(verbs.explain(["held", "with", "code", "13"])) == ["hold-13"]
-    assert codes(verbs.explain(["VMGAHP_ERR_CRITICAL"])) == ["VMGAHP_ERR_CRITICAL"]
-    assert codes(verbs.explain(["fmt-case"])) == ["fmt-case"]
+    assert codes(explain.explain(["held", "with", "code", "13"])) == ["hold-13"]
+    assert codes(explain.explain(["VMGAHP_ERR_CRITICAL"])) == ["VMGAHP_ERR_CRITICAL"]
+    assert codes(explain.explain(["fmt-case"])) == ["fmt-case"]
 
 
 def test_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("job").write_text("HoldReasonCode = 13\n")
     for name in ("job", "./job", str(tmp_path / "job")):
-        assert codes(verbs.explain([name])) == ["hold-13"]
-    assert codes(verbs.explain(["job"], named=True)) == ["hold-13"]
+        assert codes(explain.explain([name])) == ["hold-13"]
+    assert codes(explain.explain(["job"], named=True)) == ["hold-13"]
 
 
 def test_the_end_of_a_long_log_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,21 +44,21 @@ def test_the_end_of_a_long_log_tells(tmp_path: Path, monkeypatch: pytest.MonkeyP
         file.truncate(1 << 30)
         file.seek(0, os.SEEK_END)
         file.write(b"\nHoldReasonCode = 13\n")
-    assert codes(verbs.explain(["long"])) == ["hold-13"]
+    assert codes(explain.explain(["long"])) == ["hold-13"]
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, b"HoldReasonCode = 13\n")
-    assert codes(verbs.explain(["-"])) == ["hold-13"]
+    assert codes(explain.explain(["-"])) == ["hold-13"]
     feed(monkeypatch, b"universe = vm\n")
-    assert verbs.lint("-").file == "standard input"
+    assert lint.lint("-").file == "standard input"
 
 
 def test_endless_standard_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "INPUT_BYTES", 1000)
+    monkeypatch.setattr(stdin, "INPUT_BYTES", 1000)
     feed(monkeypatch, b"y\n" * 1000)
     with pytest.raises(UsageError, match="larger"):
-        verbs.explain(["-"])
+        explain.explain(["-"])
 
 
 @pytest.mark.parametrize("word", ["gone.log", "./gone", "/tmp/x/gone", "logs/gone.txt", "pipe", "."])
@@ -66,10 +66,10 @@ def test_a_file_that_cannot_be_read_is_said(word: str, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     with pytest.raises(UsageError, match=r"does not exist|is not a file"):
-        verbs.explain([word])
+        explain.explain([word])
 
 
 @pytest.mark.parametrize("words", [[], [""], ["  "]])
 def test_nothing_is_no_text(words: list[str]) -> None:
     with pytest.raises(UsageError, match="nothing to explain"):
-        verbs.explain(words)
+        explain.explain(words)

@@ -18,7 +18,9 @@ from roost.boot import seal
 from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
-from roost.pipeline import publish, verbs
+from roost.pipeline import boot as booting
+from roost.pipeline import build as building
+from roost.pipeline import publish
 from roost.publish import gate, release, sbom, verify
 from roost.publish.targets.folder import Folder
 from roost.publish.targets.kinds import open_target
@@ -410,13 +412,13 @@ def test_a_verdict_of_another_roost_is_reached_anew(root: Path, monkeypatch: pyt
     _verdict_of_another_roost(folder)
     assert seal.missing(folder, "kvm")
     booted: list[str] = []
-    monkeypatch.setattr(verbs, "build", lambda *_, **__: None)
+    monkeypatch.setattr(building, "build", lambda *_, **__: None)
 
     def boot(name: str, **_: object) -> None:
         booted.append(name)
         lab.booted(folder)
 
-    monkeypatch.setattr(verbs, "boot", boot)
+    monkeypatch.setattr(booting, "boot", boot)
     publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
     assert booted == ["smoke"]
     publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
@@ -435,9 +437,9 @@ def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, m
             yield
 
     monkeypatch.setattr(staging, "lock", late)
-    monkeypatch.setattr(verbs, "_boot", lambda *_: pytest.fail("booted"))
+    monkeypatch.setattr(booting, "_run", lambda *_: pytest.fail("booted"))
     with pytest.raises(ImageError, match="built anew meanwhile"):
-        verbs.boot("smoke", events=Silent())
+        booting.boot("smoke", events=Silent())
     assert not (folder / "boot").exists()
 
 
@@ -546,6 +548,6 @@ def test_publish_refuses_a_changed_disk_before_it_would_be_built_away(
 ) -> None:
     folder = lab.ready(root)
     _disk_changed(folder)
-    monkeypatch.setattr(verbs, "build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr(building, "build", lambda *_, **__: pytest.fail("built"))
     with pytest.raises(RoostError, match=r"root\.qcow2 changed since the build"):
         publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())

@@ -19,7 +19,7 @@ from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.events import Silent
 from roost.host import checksum
-from roost.pipeline import publish, verbs
+from roost.pipeline import publish, recipes
 from roost.publish import gate, layout, signature, verify
 from roost.publish.targets.folder import Folder
 from roost.publish.targets.kinds import open_target
@@ -591,12 +591,12 @@ def test_recipes_say_what_was_published(root: Path) -> None:
     assert record is not None
     loaded = loader.load("smoke", root)
     assert not publish.is_published(folder, record)
-    assert verbs._state(loaded) == "booted"
+    assert recipes._state(loaded) == "booted"
     lab.publish(root, str(root / "catalogue"))
     assert publish.is_published(folder, record)
-    assert verbs._state(loaded) == "published"
+    assert recipes._state(loaded) == "published"
     lab.built(root, 1)
-    assert verbs._state(loaded) == "built"
+    assert recipes._state(loaded) == "built"
 
 
 def test_every_error_is_roosts_own(root: Path, catalogue: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from roost.cli.terminal import PlainEvents
 from roost.errors import RecipeError, UsageError
 from roost.host import paths
-from roost.pipeline import publish, verbs
+from roost.pipeline import boot, build, check, publish, recipes, submit
 from roost.recipe import loader
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def test_a_shipped_base_is_found_from_anywhere(given: str, elsewhere: Path) -> N
 def test_without_a_project_too(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROOST_ROOT")
     assert paths.project_root() == elsewhere
-    assert verbs.check(["my/sim.yaml"])["ok"]
+    assert check.check(["my/sim.yaml"])["ok"]
 
 
 def test_what_lies_beside_comes_first(elsewhere: Path) -> None:
@@ -92,19 +92,19 @@ def test_a_matrix_is_called_by_its_images(elsewhere: Path) -> None:
 def test_hints_name_the_path_that_works(task: str, elsewhere: Path) -> None:
     with pytest.raises(UsageError) as caught:
         if task == "boot":
-            verbs.boot("./my/sim.yaml", events=PlainEvents(sys.stderr))
+            boot.boot("./my/sim.yaml", events=PlainEvents(sys.stderr))
         else:
-            verbs.submit("./my/sim.yaml", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
+            submit.submit("./my/sim.yaml", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
     assert caught.value.problem.hint == "inv build ./my/sim.yaml"
 
 
 def test_folders_of_recipes_are_checked_and_listed(elsewhere: Path) -> None:
-    assert [one["name"] for one in verbs.check(["my", "./other"])["recipes"]] == ["my/sim.yaml", "other/sim.yaml"]
-    (row,) = verbs.recipes(["my"])["recipes"]
+    assert [one["name"] for one in check.check(["my", "./other"])["recipes"]] == ["my/sim.yaml", "other/sim.yaml"]
+    (row,) = recipes.recipes(["my"])["recipes"]
     assert (row["name"], row["state"], row["called"]) == ("sim", "unbuilt", "my/sim.yaml")
     (elsewhere / "empty").mkdir()
     with pytest.raises(RecipeError, match="no recipes in the directory"):
-        verbs.check(["empty"])
+        check.check(["empty"])
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
@@ -119,7 +119,7 @@ def test_what_roost_did_not_make_is_not_replaced(kind: str, elsewhere: Path) -> 
     else:
         there.symlink_to(elsewhere / "other")
     with pytest.raises(UsageError, match="roost did not make it"):
-        verbs.build("my/sim.yaml", events=PlainEvents(sys.stderr))
+        build.build("my/sim.yaml", events=PlainEvents(sys.stderr))
     assert os.path.lexists(there)
     assert kind != "folder" or (there / "mine").read_text() == "precious"
 
@@ -128,7 +128,7 @@ def test_a_minimal_base_has_no_job_and_no_io_disk(elsewhere: Path) -> None:
     (elsewhere / "my/bare.yaml").write_text(
         "extends: [base/debian-minimal.yaml]\nname: bare\nos: {debian: {suite: bookworm}}\n"
     )
-    assert verbs.check(["my/bare.yaml"])["ok"]
+    assert check.check(["my/bare.yaml"])["ok"]
     recipe = loader.load("my/bare.yaml", PROJECT).recipe
     assert ([disk.name for disk in recipe.disks], recipe.job, recipe.submit.returns) == (["root"], None, ())
 
@@ -137,7 +137,7 @@ def test_an_image_of_another_recipe_by_its_path(elsewhere: Path) -> None:
     (elsewhere / "my/variant.yaml").write_text(
         "name: variant\nos: {image: {recipe: ./sim.yaml}}\ndisks: [{name: root, format: qcow2, overlay: true}]\n"
     )
-    assert verbs.check(["my/variant.yaml"])["recipes"][0]["problems"] == []
+    assert check.check(["my/variant.yaml"])["recipes"][0]["problems"] == []
 
 
 def test_a_published_version_is_named_with_the_image(tmp_path: Path, elsewhere: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_published_version_is_named_with_the_image(tmp_path: Path, elsewhere: 
     assert publish._named("sim") == ("sim", None)
     assert publish._named("my/sim.yaml") == ("sim", None)
     with pytest.raises(UsageError, match="names a published version"):
-        verbs.submit("sim@2026.11", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
+        submit.submit("sim@2026.11", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
 
 
 def test_the_installed_package_brings_bases_and_kernels(tmp_path: Path) -> None:

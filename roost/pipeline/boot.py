@@ -1,0 +1,218 @@
+"""The story of `inv boot`: a built image, or the disks of a submit description, boots and is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from roost.boot import interactive, run, seal
+from roost.boot.result import BootResult
+from roost.boot.xen import FirstDomain
+from roost.condor import from_submit, submission
+from roost.condor.machine import VirtualMachine
+from roost.customize import inputs as image_inputs
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.events import Events, Stages
+from roost.host import paths
+from roost.iodisk import inputs as job_inputs
+from roost.iodisk.inputs import Item
+from roost.pipeline import xen_dom0
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Recipe
+from roost.store import lease, manifest, staging
+from roost.store.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to boot: `hypervisor` is kvm or xen, None that of the description or of the recipe.
+
+    `evict` says whether HTCondor's eviction is tried, None what the recipe says.
+    """
+
+    accel: str = "auto"
+    hypervisor: str | None = None
+    machine: str = "pc"
+    require_kvm: bool = False
+    evict: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.hypervisor not in {None, "kvm", "xen"}:
+            raise UsageError(f"there is no hypervisor '{self.hypervisor}'", hint="kvm or xen")
+        if self.machine not in {"pc", "q35"}:
+            raise UsageError(f"there is no machine '{self.machine}'", hint="pc or q35")
+
+    @property
+    def kind(self) -> Literal["pc", "q35"]:
+        """QEMU's machine."""
+        return "q35" if self.machine == "q35" else "pc"
+
+
+DEFAULTS = Options()
+Echo = Callable[[bytes], None]
+
+
+def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
+    """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
+
+    `echo` sees each byte of the console as it comes.
+    """
+    if _is_description(name):
+        path = Path(name)
+        return _run(_Subject(_described(path, options), path.parent, path.with_suffix(".boot")), options, events, echo)
+    return image(_load(name), events=events, options=options, echo=echo)
+
+
+def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
+    """Test boot the built image of a recipe, and bind the verdict to its files."""
+    folder, recipe = loaded.build, loaded.recipe
+    record = _built(loaded, events)
+    vm = _machine(loaded, options.hypervisor, record, events)
+    with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
+        if manifest.read(folder) != record:
+            raise ImageError(f"{recipe.name} was built anew meanwhile", hint=f"inv boot {loaded.called}")
+        items, problems = job_inputs.items(
+            recipe.boot_test.inputs, loaded.folder, loaded.where(("boot_test", "inputs"))
+        )
+        if problems:
+            raise RecipeError(problems)
+        bases = sorted({file.backing for file in record.files if file.backing is not None})
+        test = image_inputs.boot_key(recipe, loaded.folder)
+        result = _run(_Subject(vm, folder, folder / "boot", recipe, bases, items, test), options, events, echo)
+        _seal(folder, vm.hypervisor, events)
+        return result
+
+
+def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bool = False) -> None:
+    """Hand the machine's console to the person at the terminal; nothing is judged.
+
+    With `keep` the changed disks go into the new directory NAME.kept.
+    """
+    if _is_description(name):
+        path = Path(name)
+        vm = _described(path, options)
+        _interact(vm, path.parent, options, events, keep=path.with_suffix(".kept") if keep else None, also=[path])
+        return
+    loaded = _load(name)
+    folder = loaded.build
+    vm = _machine(loaded, options.hypervisor, _built(loaded, events), events)
+    with staging.lock(folder, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
+        kept = folder.with_name(f"{folder.name}.kept") if keep else None
+        _interact(vm, folder, options, events, keep=kept, also=sorted(folder.glob("*.sub")))
+
+
+def _is_description(name: str) -> bool:
+    return name.endswith(".sub") or (Path(name).is_file() and not name.endswith(loader.SUFFIXES))
+
+
+def _described(path: Path, options: Options) -> VirtualMachine:
+    """Return the machine of a submit description."""
+    vm = from_submit.virtual_machine(path)
+    if options.hypervisor not in {None, vm.hypervisor}:
+        raise UsageError(f"{path} is for {vm.hypervisor}, not for {options.hypervisor}", hint="leave --hypervisor out")
+    return vm
+
+
+def _load(name: str) -> Loaded:
+    # Hints repeat what the user typed.
+    return replace(loader.load(name, paths.project_root()), called=name)
+
+
+def _built(loaded: Loaded, events: Events) -> Manifest:
+    """Return the record of an image whose files are as the build left them."""
+    name = loaded.recipe.name
+    record = manifest.read(loaded.build)
+    if record is None:
+        raise UsageError(f"{name} is not built yet", hint=f"inv build {loaded.called}")
+    changed = manifest.changed_files(loaded.build, record.files)
+    if changed:
+        raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {loaded.called}")
+    if image_inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+        events.note(f"the recipe of {name} changed since the build: this boots what was built")
+    return record
+
+
+def _machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Events) -> VirtualMachine:
+    """Return the machine of an image; where kvm is asked of one that is made for xen alone, one that stands in."""
+    made = loaded.recipe.hypervisors
+    if hypervisor == "xen" and "xen" not in made:
+        raise UsageError(f"{loaded.recipe.name} is not made for xen", hint="add xen to hypervisors, and build it")
+    if hypervisor == "xen" or (hypervisor is None and "kvm" not in made):
+        return submission.machine(loaded, "xen", record, loaded.build)
+    if "kvm" in made:
+        return submission.machine(loaded, "kvm", record, loaded.build)
+    try:
+        machine = submission.machine(loaded, "kvm", record, loaded.build)
+    except RecipeError as error:
+        reasons = "; ".join(problem.what for problem in error.problems)
+        what = f"{loaded.recipe.name} is made for xen, and no kvm machine can stand in for it: {reasons}"
+        raise UsageError(what, hint="--hypervisor xen") from error
+    events.note(f"{loaded.recipe.name} is made for xen: a kvm machine with its disks and kernel stands in")
+    return machine
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What boots: a machine whose files are in `folder`; what a recipe says of it; `out` is where the verdict goes."""
+
+    vm: VirtualMachine
+    folder: Path
+    out: Path
+    recipe: Recipe | None = None
+    bases: Sequence[str] = ()
+    items: Sequence[Item] = ()
+    test: str | None = None
+
+
+def _run(subject: _Subject, options: Options, events: Events, echo: Echo | None) -> BootResult:
+    """Boot a machine and judge it."""
+    return run.boot(
+        subject.vm,
+        subject.folder,
+        subject.recipe,
+        accel=options.accel,
+        machine=options.kind,
+        require_kvm=options.require_kvm,
+        evict=options.evict,
+        bases=subject.bases,
+        inputs=subject.items,
+        test=subject.test,
+        first=_first_domain(subject.vm, events),
+        out=subject.out,
+        events=events,
+        echo=echo,
+    )
+
+
+def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
+    """Return Xen and its first domain for a xen machine, building them if need be; None for another."""
+    if vm.hypervisor != "xen":
+        return None
+    with lease.held():
+        return xen_dom0.provide(Stages(events))
+
+
+def _interact(
+    vm: VirtualMachine, folder: Path, options: Options, events: Events, *, keep: Path | None, also: Sequence[Path]
+) -> None:
+    interactive.interact(
+        vm,
+        folder,
+        accel=options.accel,
+        machine=options.kind,
+        require_kvm=options.require_kvm,
+        keep=keep,
+        also=also,
+        events=events,
+    )
+
+
+def _seal(folder: Path, hypervisor: str, events: Events) -> None:
+    """Bind the verdict to the bytes it was reached on, so that `publish` can tell."""
+    try:
+        seal.write(folder, hypervisor)
+    except (OSError, ValueError) as error:
+        events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")

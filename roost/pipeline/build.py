@@ -1,0 +1,78 @@
+"""The story of `inv build`: the image and its submit files; with nothing changed, nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.condor import submission
+from roost.errors import UsageError
+from roost.events import Events, Stages
+from roost.host import paths
+from roost.pipeline import construct, planning
+from roost.recipe import loader
+from roost.store import lease, manifest, staging
+from roost.store.manifest import BuiltFile
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What `build` leaves: the folder, its files, and the lines for a submit description by hypervisor."""
+
+    name: str
+    folder: Path
+    cached: bool
+    seconds: Mapping[str, float]
+    files: tuple[BuiltFile, ...]
+    snippets: Mapping[str, str]
+    #: What a command line calls the image: its name, or the path of its recipe.
+    called: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv build NAME --json`."""
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "cached": self.cached,
+            "seconds": dict(self.seconds),
+            "files": [file.public() for file in self.files],
+            "submit": dict(self.snippets),
+            "called": self.called,
+        }
+
+
+def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str] = ()) -> Built:
+    """Build an image and its submit files; with nothing changed, say so and touch nothing.
+
+    `sets` are `key=value` laid over the recipe.
+    """
+    loaded = loader.load(name, paths.project_root(), sets, planning.problems)
+    folder = loaded.build
+    _refuse_foreign(folder)
+    stages = Stages(events)
+    waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
+    with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
+        log_dir = construct.log_folder(folder)
+        plan = planning.plan(loaded, stages, log_dir)
+        record = None if force else manifest.is_fresh(folder, plan.key)
+        cached = record is not None
+        if record is None:
+            record = construct.construct(plan, folder, stages, log_dir)
+    snippets = submission.snippets(loaded, record, folder)
+    return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace what roost did not make: build/ is a name that other tools like too."""
+    try:
+        foreign = (
+            folder.is_symlink()
+            or (folder.exists() and not folder.is_dir())
+            or (folder.is_dir() and not (folder / manifest.NAME).exists() and any(folder.iterdir()))
+        )
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
+    if foreign:
+        raise UsageError(f"{folder} exists, and roost did not make it", hint="move it, or give the recipe another name")

@@ -1,0 +1,46 @@
+"""The story of `inv check`: all of a recipe's mistakes, or all of its values; nothing is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from roost.errors import RoostError
+from roost.host import paths
+from roost.pipeline import planning
+from roost.recipe import loader
+
+
+def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
+    """Check recipes without building; all of each one's mistakes.
+
+    `names` are names, paths, or folders of recipes; none: all of the project's.
+    """
+    project = paths.project_root()
+    results = []
+    for name in loader.expanded(names, project):
+        problems: list[str] = []
+        try:
+            loader.load_all(name, project, sets, planning.problems)
+        except RoostError as error:
+            problems = [str(problem) for problem in error.problems]
+        results.append({"name": name, "ok": not problems, "problems": problems})
+    return {"ok": all(result["ok"] for result in results), "recipes": results}
+
+
+def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
+    """Return every value of the final recipe with where it came from, and the places of the variables in it.
+
+    None is the model's default.
+    """
+    found = loader.load(name, paths.project_root(), sets).resolved()
+    rows = [
+        {
+            "key": ".".join(map(str, value.path)),
+            "value": value.value,
+            "from": str(value.where) if value.where else None,
+            "through": [str(where) for where in value.through],
+        }
+        for value in found
+    ]
+    return {"name": name, "values": rows}

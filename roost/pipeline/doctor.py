@@ -1,0 +1,27 @@
+"""The story of `inv doctor`: what this host can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roost.boot import accelerator
+from roost.events import Events
+from roost.host import doctor as host
+from roost.host import paths
+from roost.host.doctor import Check
+
+
+def doctor(events: Events) -> dict[str, Any]:
+    """Return what this host can do: every check, and whether anything essential is missing."""
+
+    def kvm() -> Check:
+        events.begin("kvm", "does a real kernel boot under it")
+        found = accelerator.probe()
+        events.end("kvm", found.seconds, found.usable)
+        return Check("kvm", found.usable, found.seen, found.fix, essential=False)
+
+    checks = host.checks(paths.project_root(), kvm=kvm)
+    return {
+        "ok": host.ok(checks),
+        "checks": [check.to_json() for check in checks],
+    }

@@ -1,0 +1,24 @@
+"""The story of `inv lint`: a submit description, judged by HTCondor's rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roost.condor import lint as judging
+from roost.condor.lint import LintReport
+from roost.condor.submit.language import decode
+from roost.errors import UsageError
+from roost.pipeline.stdin import standard_input
+
+
+def lint(file: str) -> LintReport:
+    """Judge a submit description by HTCondor's rules, with the files it names at hand; `-` is standard input.
+
+    What comes on standard input names files of the current directory.
+    """
+    if file == "-":
+        text = decode(standard_input("a submit description"))
+        return judging.lint(text, file="standard input", folder=Path.cwd())
+    if not Path(file).is_file():
+        raise UsageError(f"there is no file {file}", hint="inv lint FILE.sub, or - for standard input")
+    return judging.lint_file(Path(file))

@@ -1,0 +1,72 @@
+"""The story of `inv recipes`: the recipes, and how far the image of each has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roost.customize import inputs as image_inputs
+from roost.errors import RecipeError
+from roost.host import jsontext, paths
+from roost.pipeline import publish
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.store import manifest
+from roost.store.manifest import Manifest
+
+
+def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return recipes with the state of each image: broken, unbuilt, built, booted, published, stale.
+
+    `names` are names, paths, or folders of recipes; none: all of the project's.
+    """
+    project = paths.project_root()
+    rows = []
+    for name in loader.expanded(names, project):
+        try:
+            found = loader.load_all(name, project)
+        except RecipeError as error:
+            rows.append({"name": name, "state": "broken", "description": str(error.problems[0])})
+            continue
+        for loaded in found:
+            recipe = loaded.recipe
+            rows.append(
+                {
+                    "name": recipe.name,
+                    "state": _state(loaded),
+                    "description": recipe.description,
+                    "called": loaded.called,
+                }
+            )
+    return {"recipes": rows}
+
+
+def _state(loaded: Loaded) -> str:
+    folder = loaded.build
+    record = manifest.read(folder)
+    if record is None:
+        return "unbuilt"
+    # The archive is not asked here: `build` knows whether it moved on.
+    if image_inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+        return "stale"
+    if manifest.changed_files(folder, record.files):
+        return "changed since the build"
+    if not _booted(folder, record, image_inputs.boot_key(loaded.recipe, loaded.folder)):
+        return "built"
+    return "published" if publish.is_published(folder, record) else "booted"
+
+
+def _booted(folder: Path, record: Manifest, test: str) -> bool:
+    """Return whether the folder's verdict is a pass, in the test `test`, of exactly the files that the build left."""
+    try:
+        verdict = jsontext.read(folder / "boot" / "kvm.json")
+        built = {file.name: file.sha256 for file in record.files}
+        same = verdict.get("test") in (None, test)
+        return (
+            verdict["passed"] is True
+            and same
+            and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

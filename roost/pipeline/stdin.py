@@ -1,0 +1,18 @@
+"""Standard input as a task reads it: whole, within a bound."""
+
+from __future__ import annotations
+
+import sys
+
+from roost.errors import UsageError
+
+#: Bytes of standard input that are waited for.
+INPUT_BYTES = 64 << 20
+
+
+def standard_input(what: str) -> bytes:
+    """Return standard input; more than any log or description has is refused."""
+    data = sys.stdin.buffer.read(INPUT_BYTES + 1)
+    if len(data) > INPUT_BYTES:
+        raise UsageError(f"standard input is larger than {what} is (over {INPUT_BYTES >> 20} MiB)")
+    return data
