@@ -105,8 +105,11 @@ def main() -> None:
             signal.signal(one, _terminate)
     try:
         binary = "./inv" if Path("inv").is_file() else "roost"
-        Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
-        sys.stdout.flush()
+        try:
+            Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
+        finally:
+            # Also before an exit: what Python cannot write after it, it says in words of its own.
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read it has had enough (`| head`).
         lastresort.drop_output()

@@ -37,6 +37,7 @@ def verb(
                 lastresort.write_error("roost: interrupted; nothing half-made is left\n")
                 raise Exit(code=130) from None
             except BrokenPipeError:
+                lastresort.drop_output()
                 raise Exit(code=141) from None
             except Exception as error:
                 wrong = lastresort.told(error)

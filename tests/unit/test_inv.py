@@ -23,6 +23,7 @@ class Clone:
 
     def __init__(self, top: Path) -> None:
         self.top = top
+        self.calls = top.with_name(f"{top.name}.calls")
         self.stamp = top / ".venv/.roost-ready"
         self.stamp.mkdir(parents=True)
         (top / ".venv/bin").mkdir()
@@ -36,7 +37,7 @@ class Clone:
 
     def run(self, *argv: str, code: int = 0, **more: str) -> tuple[list[str], str]:
         """Return the calls of the venv's python, and what was said."""
-        calls = self.top / "calls"
+        calls = self.calls
         calls.write_text("")
         done = subprocess.run(
             [str(self.top / "inv"), *argv],
@@ -52,7 +53,9 @@ class Clone:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    return Clone(tmp_path.resolve())
+    top = tmp_path.resolve() / "clone"
+    top.mkdir()
+    return Clone(top)
 
 
 def test_when_all_is_there_the_task_runs_and_nothing_is_said(clone: Clone) -> None:
