@@ -19,12 +19,14 @@ from roost.recipe import checks, localfiles, seed
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import EXTENDS, assign, merge, read_set, without
 from roost.recipe.model import Recipe
-from roost.recipe.nodes import Node, Scalar, parse
+from roost.recipe.nodes import MAX_NODES, MAX_TEXT, Node, Scalar, parse
 from roost.recipe.validation import lacking, validate
-from roost.recipe.variables import substituted
+from roost.recipe.variables import Room, substituted
 from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
 SUFFIXES = (".yaml", ".yml")
+#: Recipe files of one image: more are no work of a person.
+MAX_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,9 @@ class _Reader:
                 whole = False
             elif base in self.files:
                 continue
+            elif len(self.files) >= MAX_FILES:
+                self.problems.append(Problem(f"the recipe has more than {MAX_FILES} files", node.where))
+                return merged, False
             else:
                 tree = self.read(base, stack)
                 whole = whole and tree is not None
@@ -260,7 +265,8 @@ def _variants(path: Path, project: Path, sets: Sequence[str] = ()) -> tuple[list
         reader.problems += problems
         if value is not None:
             made = [_with(variant, key, value) for variant in made]
-    return [_finished(variant) for variant in made], reader
+    room = Room()
+    return [_finished(variant, room) for variant in made], reader
 
 
 def _with(variant: Variant, key: str, value: Node) -> Variant:
@@ -268,9 +274,14 @@ def _with(variant: Variant, key: str, value: Node) -> Variant:
     return replace(variant, tree=tree, problems=(*variant.problems, *([problem] if problem else [])))
 
 
-def _finished(variant: Variant) -> Variant:
+def _finished(variant: Variant, room: Room) -> Variant:
     """Return an image with its variables in place, and with the disks that follow from other keys."""
-    tree, variables, problems = substituted(variant.tree)
+    tree, variables, problems = substituted(variant.tree, room)
+    count, characters = tree.extent()
+    if count > MAX_NODES or characters > MAX_TEXT:
+        what = f"the recipe and its bases have more than {MAX_NODES} values or {MAX_TEXT >> 20} MiB"
+        problems.append(Problem(what, tree.where, "name large content by `source:`"))
+        tree = replace(tree, value={key: tree.items[key] for key in tree.items if key == "name"}, incomplete=True)
     name = tree.items["name"].text if "name" in tree.items else None
     return replace(
         variant,

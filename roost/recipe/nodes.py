@@ -27,6 +27,8 @@ Path = Sequence[str | int]
 MAX_DEPTH = 40
 MAX_NODES = 50_000
 MAX_BYTES = 1 << 20
+#: Characters of all values of a recipe: with its bases, its aliases and its variables in place.
+MAX_TEXT = 16 << 20
 
 REPLACE = "!replace"
 _CORE = "tag:yaml.org,2002:"
@@ -105,6 +107,14 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
+    def extent(self) -> tuple[int, int]:
+        """Return how many values there are from here on, and how many characters their texts and keys have."""
+        if isinstance(self.value, str):
+            return 1, len(self.value)
+        parts = [child.extent() for child in (*self.items.values(), *self.elements)]
+        characters = sum(map(len, self.items)) + sum(length for _, length in parts)
+        return 1 + sum(count for count, _ in parts), characters
+
     def leaves(self, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Node]]:
         """Yield path and node of every scalar, and of every empty list or mapping."""
         if isinstance(self.value, Mapping) and self.value:
@@ -145,6 +155,7 @@ class _Builder:
         self.open: list[_Open] = []
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.count = 0
+        self.text = 0
 
     def at(self, mark: Any) -> Location:
         return Location(self.file, mark.line + 1, mark.column + 1)
@@ -220,6 +231,11 @@ class _Builder:
             known = (Node(None, where), 1)
         node, size = known
         self.grow(size, where)
+        # Only an alias makes more text than the file has.
+        self.text += node.extent()[1]
+        if self.text > MAX_TEXT:
+            self.problem(f"the recipe grows to more than {MAX_TEXT >> 20} MiB", where, "use fewer aliases")
+            raise _TooMuchError
         parent = self.open[-1] if self.open else None
         if parent is not None and parent.mapping and parent.key is None:
             self.start_entry(parent, node.text if node.text is not None else str(node.plain())[:40], where)

@@ -5,29 +5,48 @@
 
 `{{ name }}` in a value is replaced after `extends`, `matrix` and `--set`, so that each of them may set
 `variables.suite`. A value that is one variable and nothing else takes its type. `\\{{ name }}` stays, without its
-backslash; so does everything in a recipe that declares no variables.
+backslash; so does everything in a recipe that declares no variables. What values grow to is bounded (`Room`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from roost.errors import Problem
 from roost.recipe.merge import VARIABLES, without
-from roost.recipe.nodes import Node, Scalar
+from roost.recipe.nodes import MAX_BYTES, MAX_TEXT, Node, Scalar
 from roost.recipe.words import did_you_mean, kind, near, shown
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _USE = re.compile(rf"(?P<kept>\\)?\{{\{{[ \t]*(?P<name>{_NAME})[ \t]*\}}\}}")
+#: Uses of unknown variables that are told.
+_UNKNOWN = 100
 
 
-def substituted(tree: Node) -> tuple[Node, Mapping[str, Scalar], list[Problem]]:
+@dataclass(slots=True)
+class Room:
+    """How many characters the values of a recipe's images may still grow to, all of them together."""
+
+    left: int = MAX_TEXT
+
+
+class _TooLargeError(Exception):
+    """What the variables make is more than the bound."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.what)
+        self.problem = problem
+
+
+def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str, Scalar], list[Problem]]:
     """Return the tree with its variables in place, without their declaration; their values; and what is wrong.
 
-    Every value keeps its place. What cannot be replaced stays as it is written.
+    Every value keeps its place. What cannot be replaced stays as it is written. Where the values grow to more than
+    `room` has, or one of them to more than a recipe may have, the tree is left without them.
     """
+    room = Room() if room is None else room
     declared = tree.items.get(VARIABLES)
     if declared is None:
         return tree, {}, []
@@ -51,7 +70,11 @@ def substituted(tree: Node) -> tuple[Node, Mapping[str, Scalar], list[Problem]]:
             known[name] = replace(node, value=None)
         else:
             known[name] = node
-    changed = _replaced(rest, known, problems)
+    try:
+        changed = _replaced(rest, known, problems, room)
+    except _TooLargeError as error:
+        problems.append(error.problem)
+        changed = replace(rest, value={key: rest.items[key] for key in rest.items if key == "name"}, incomplete=True)
     return changed, {name: scalar for name, node in known.items() if (scalar := _scalar(node)) is not None}, problems
 
 
@@ -59,13 +82,29 @@ def _scalar(node: Node) -> Scalar:
     return None if isinstance(node.value, Mapping | tuple) else node.value
 
 
-def _replaced(node: Node, known: Mapping[str, Node], problems: list[Problem]) -> Node:
+def _replaced(node: Node, known: Mapping[str, Node], problems: list[Problem], room: Room) -> Node:
     value = node.value
     if isinstance(value, Mapping):
-        return replace(node, value={key: _replaced(child, known, problems) for key, child in value.items()})
+        return replace(node, value={key: _replaced(child, known, problems, room) for key, child in value.items()})
     if isinstance(value, tuple):
-        return replace(node, value=tuple(_replaced(child, known, problems) for child in value))
-    return _text(node, value, known, problems) if isinstance(value, str) and "{{" in value else node
+        return replace(node, value=tuple(_replaced(child, known, problems, room) for child in value))
+    if not isinstance(value, str) or "{{" not in value:
+        return node
+    _grow(node, value, known, room)
+    return _text(node, value, known, problems)
+
+
+def _grow(node: Node, text: str, known: Mapping[str, Node], room: Room) -> None:
+    """Take the length of a value with its variables in place from `room`; raise `_TooLargeError` before it is made."""
+    grown = len(text) + sum(len(_shown_in_text(found, known)) - len(found[0]) for found in _USE.finditer(text))
+    hint = "name large content by `source:`"
+    if grown > max(MAX_BYTES, len(text)):
+        what = f"with its variables in place the value is larger than {MAX_BYTES >> 20} MiB"
+        raise _TooLargeError(Problem(what, node.where, hint))
+    room.left -= grown
+    if room.left < 0:
+        what = f"with its variables in place the recipe is larger than {MAX_TEXT >> 20} MiB"
+        raise _TooLargeError(Problem(what, node.where, hint))
 
 
 def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Problem]) -> Node:
@@ -76,6 +115,8 @@ def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Probl
             continue
         variable = known.get(found["name"])
         if variable is None:
+            if len(problems) >= _UNKNOWN:
+                continue
             hint = did_you_mean(found["name"], known) or "variables is empty"
             if near(found["name"], known) is None:
                 hint += f"; if it is to stay as it is, write \\{found[0]}"
@@ -84,7 +125,7 @@ def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Probl
                 problems.append(problem)
         else:
             used.append(variable)
-    through = tuple(variable.place for variable in used)
+    through = tuple(dict.fromkeys(variable.place for variable in used))
     whole = _USE.fullmatch(text)
     if whole and not whole["kept"] and used:
         return replace(node, value=_scalar(used[0]), through=through)

@@ -174,3 +174,59 @@ def test_the_tree_of_a_whole_file_keeps_its_places() -> None:
     for path, leaf in changed.leaves():
         before = tree.find(path)
         assert before is not None and leaf.where == before.where
+
+
+BIG = "x" * 400_000
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ('description: "{{ a }}{{ a }}{{ a }}"', "3:14: with its variables in place the value is larger than 1 MiB"),
+        (f'run: ["{"{{a}}" * 90_000}"]', "3:7: with its variables in place the value is larger than 1 MiB"),
+        (
+            "run:\n" + '  - "{{ a }}"\n' * 5000,
+            "45:5: with its variables in place the recipe is larger than 16 MiB",
+        ),
+        (
+            "files:\n" + "".join(f'  - {{path: /x{n}, content: "{{{{ a }}}} "}}\n' for n in range(100)),
+            "45:27: with its variables in place the recipe is larger than 16 MiB",
+        ),
+        (
+            'users: [{name: job, ssh_keys: ["{{ a }}", "{{ a }}{{ a }}{{ a }}"]}]',
+            "3:43: with its variables in place the value",
+        ),
+    ],
+)
+def test_what_variables_make_is_bounded(project: Path, rest: str, place: str) -> None:
+    found = problems(project, f'name: v\nvariables: {{a: "{BIG}"}}\n{rest}\nos: {{debian: {{suite: bookworm}}}}\n')
+    assert len(found) == 1
+    assert found[0].startswith(place)
+
+
+def test_the_images_of_a_matrix_share_the_bound(project: Path) -> None:
+    text = f'name: "v-{{{{ n }}}}"\nvariables: {{a: "{BIG}", n: 1}}\ndescription: "{{{{ a }}}}"\n'
+    text += f"matrix: {{variables.n: {list(range(100))}}}\nos: {{debian: {{suite: bookworm}}}}\n"
+    write(project, text)
+    with pytest.raises(RecipeError) as caught:
+        loader.load_all("v", project)
+    assert "with its variables in place the recipe is larger than 16 MiB" in str(caught.value)
+
+
+def test_aliases_and_bases_are_bounded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = "name: v\nos: {debian: {suite: bookworm}}\n"
+    found = problems(project, f'{head}run: [&a "{BIG}", {", ".join(["*a"] * 80)}]\n')
+    assert len(found) == 1 and "the recipe grows to more than 16 MiB" in found[0]
+    for number in range(9):
+        (project / f"recipes/b{number}.yaml").write_text(f'run: ["{BIG[:1000]}"]\n')
+    text = f"{head}extends: [{', '.join(f'b{number}.yaml' for number in range(9))}]\n"
+    monkeypatch.setattr(loader, "MAX_TEXT", 5000)
+    found = problems(project, text)
+    assert len(found) == 1 and "the recipe and its bases have more than 50000 values or " in found[0]
+    monkeypatch.setattr(loader, "MAX_FILES", 5)
+    assert any("the recipe has more than 5 files" in one for one in problems(project, text))
+
+
+def test_many_unknown_variables_take_no_time(project: Path) -> None:
+    uses = " ".join(f"{{{{ n{number} }}}}" for number in range(50_000))
+    assert len(problems(project, f'name: v\nvariables: {{a: 1}}\nrun: ["{uses}"]\n')) <= 110
