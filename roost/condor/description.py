@@ -192,8 +192,7 @@ def _requirements(recipe: Recipe, further: str | None) -> str | None:
 
     condor_submit asks for the architecture of the access point unless requirements name Arch.
     """
-    source = recipe.os.debian
-    arch = recipe.submit.architecture or (ARCHITECTURES.get(source.architecture) if source else None)
+    arch = recipe.submit.architecture or ARCHITECTURES.get(recipe.os.source.processor or "")
     if further is not None and re.search(r"\barch\b", further, re.IGNORECASE):
         return further
     own = f'(TARGET.Arch == "{arch}")' if arch else None

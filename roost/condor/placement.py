@@ -13,8 +13,9 @@ from roost.condor.hardware import attach, in_attach_order
 from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
 from roost.condor.vm_disk import DEVICES, conflict, guest_slots, problem_of
 from roost.errors import Location, Problem
+from roost.recipe.base import DiskFormat
 from roost.recipe.cmdline import command_line
-from roost.recipe.model import Disk, DiskFormat, MiB, Recipe
+from roost.recipe.model import Disk, MiB, Recipe
 
 KERNEL = "vmlinuz"
 INITRD = "initrd.img"

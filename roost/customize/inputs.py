@@ -22,17 +22,10 @@ def _local_names(recipe: Recipe) -> Iterator[str]:
         yield from (name for name in (entry.source, entry.template) if name is not None)
     for user in recipe.users:
         yield from user.ssh_keys
-    if recipe.os.debian is not None:
-        yield from (repository.key for repository in recipe.os.debian.repositories)
+    yield from recipe.os.source.local_files
     if recipe.cloud_init is not None:
         named = (recipe.cloud_init.user_data, recipe.cloud_init.network_config)
         yield from (name for name in named if isinstance(name, str))
-
-
-def _source_names(recipe: Recipe) -> Iterator[str]:
-    for source in (recipe.os.tree, recipe.os.tarball, recipe.os.image):
-        if source is not None and source.path is not None:
-            yield source.path
 
 
 def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
@@ -41,9 +34,10 @@ def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
     for name in sorted(set(_local_names(recipe))):
         for path in keys.walk(folder / name):
             found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = _state(path)
-    for name in _source_names(recipe):
-        path = folder / name
-        found[name] = f"tree {keys.fingerprint(path)}" if path.is_dir() else f"source {keys.large_digest(path)}"
+    origin = recipe.os.source.origin
+    if origin is not None:
+        path = folder / origin
+        found[origin] = f"tree {keys.fingerprint(path)}" if path.is_dir() else f"source {keys.large_digest(path)}"
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import jsontext, process
-from roost.recipe.model import DiskFormat
+from roost.recipe.base import DiskFormat
 
 DEADLINE = 3600
 

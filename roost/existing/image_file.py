@@ -16,7 +16,7 @@ from roost.disk import foreign, qemu_img
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import checksum, files, process, qcow2, temporary
 from roost.host.qcow2 import NotQcow2Error
-from roost.recipe.model import DiskFormat
+from roost.recipe.base import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 

@@ -40,10 +40,11 @@ from roost.pipeline import edit, planning
 from roost.pipeline import image as image_stage
 from roost.pipeline.planning import Plan
 from roost.publish import sbom
+from roost.recipe.base import DiskFormat
 from roost.recipe.cmdline import command_line
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
-from roost.recipe.model import DiskFormat, Recipe
+from roost.recipe.model import Recipe
 from roost.sources import debian
 from roost.store import cache, manifest, staging
 from roost.store.manifest import BuiltFile, Manifest

@@ -24,8 +24,9 @@ from roost.existing.edit import Edited, Editor
 from roost.existing.image import Image
 from roost.existing.image_file import Original
 from roost.host import checksum, guestfs, namespace
+from roost.recipe.base import DiskFormat
 from roost.recipe.loader import Loaded
-from roost.recipe.model import DiskFormat, Recipe
+from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.store import cache, manifest
 from roost.store.manifest import BuiltFile

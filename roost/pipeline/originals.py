@@ -16,7 +16,7 @@ from roost.existing.image_file import Original
 from roost.host import paths
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.recipe.model import ExistingImage
+from roost.recipe.os import ExistingImage
 from roost.recipe.words import shown
 from roost.store import cache, download, manifest
 

@@ -25,7 +25,8 @@ from roost.pipeline import originals
 from roost.preflight import local
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Recipe, Tarball
+from roost.recipe.model import Recipe
+from roost.recipe.os import Tarball
 from roost.sources import archive, bootable, given_tree, image_tree, repositories
 from roost.sources.bootable import BootableTree
 from roost.sources.bootstrap import Bootstrap

@@ -134,11 +134,11 @@ def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) 
     provided = at(everything, words[0])
     if provided is not None:
         return words[0] if provided.kind == "directory" or not provided.executable else None
-    tree = loaded.recipe.os.tree
+    tree = loaded.recipe.os.source.directory
     if tree is None or loaded.recipe.run or not _NAMED.fullmatch(words[0].rpartition("/")[2]):
         return None
     try:
-        there = rooted.resolve(loaded.folder / tree.path, words[0].lstrip("/")).exists()
+        there = rooted.resolve(loaded.folder / tree, words[0].lstrip("/")).exists()
     except OSError:
         return None
     return None if there else words[0]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from roost.errors import Problem
 from roost.recipe.boot_test import OF_THE_JOB
 from roost.recipe.nodes import Node
+from roost.recipe.os import SOURCES
 from roost.recipe.words import did_you_mean, shown
 
 _NOTHING = "there is no disk"
@@ -68,10 +69,11 @@ def _bare(disk: Node) -> bool:
     return not any(key in disk.items for key in ("partitions", "filesystem", "mount", "free", "label", "role"))
 
 
-def _source(tree: Node) -> str | None:
-    """Return the kind of the root tree's source: image, debian and so on."""
+def _may_be_bare(tree: Node) -> bool:
+    """Return whether the source is a disk, as far as it is known."""
     source = tree.items.get("os")
-    return next(iter(source.items), None) if source is not None and len(source.items) == 1 else None
+    key = next(iter(source.items)) if source is not None and len(source.items) == 1 else None
+    return key is None or (key in SOURCES and SOURCES[key].is_disk)
 
 
 def root(tree: Node) -> Iterator[Problem]:
@@ -80,7 +82,7 @@ def root(tree: Node) -> Iterator[Problem]:
     if disks is None or disks.incomplete or not disks.elements:
         return
     bare = [disk for disk in disks.elements if _bare(disk) and not disk.incomplete]
-    if bare and _source(tree) not in {"image", None}:
+    if bare and not _may_be_bare(tree):
         for disk in bare:
             yield Problem("a disk needs partitions, or a filesystem of its own", disk.place)
         return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from roost.recipe.base import AbsolutePath, Model, Name
+from roost.recipe.source import Source
 
 Url = Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$")]
 #: What a mirror's address has in place of a time, as apt writes it (apt.conf(5), Acquire::Snapshots).
@@ -54,8 +55,12 @@ class Repository(Model):
         return () if self.flat else self.components or ("main",)
 
 
-class Debian(Model):
+class Debian(Source):
     """Source `debian`: a tree installed by mmdebstrap from a signed archive, Debian's or Ubuntu's."""
+
+    installs: ClassVar = True
+    default_kernel: ClassVar = "debian"
+    places: ClassVar = {("repositories", "*", "key"): "file"}
 
     #: bookworm, trixie, noble …
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")]
@@ -94,6 +99,21 @@ class Debian(Model):
                 else f"the mirror has {SNAPSHOT_ID} in its address: add snapshot, the time that belongs there"
             )
         return self
+
+    @property
+    def local_files(self) -> tuple[str, ...]:
+        """The keys of its further repositories."""
+        return tuple(repository.key for repository in self.repositories)
+
+    @property
+    def processor(self) -> str:
+        """The architecture."""
+        return self.architecture
+
+    @property
+    def busybox_mount(self) -> bool:
+        """A tree that is only unpacked has no other mount(8)."""
+        return self.variant == "unpacked"
 
 
 def snapshot_time(snapshot: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from roost.errors import Problem
 from roost.host import files
 from roost.recipe.nodes import Node
+from roost.recipe.os import SOURCES
 from roost.recipe.words import near, shown
 
 #: Where names of local files stand, and what each must be. `*` is every element of a list.
@@ -25,19 +26,23 @@ PLACES: Mapping[tuple[str, ...], str] = {
     ("users", "*", "password", "file"): "file",
     ("cloud_init", "user_data"): "file",
     ("cloud_init", "network_config"): "file",
-    ("os", "debian", "repositories", "*", "key"): "file",
-    ("os", "tree", "path"): "folder",
-    ("os", "tarball", "path"): "file",
-    ("os", "image", "path"): "file",
     ("boot_test", "inputs", "*"): "file or folder",
 }
+
+
+def places() -> dict[tuple[str, ...], str]:
+    """Return PLACES with those of the sources that `os` may name."""
+    found = dict(PLACES)
+    for key, source in SOURCES.items():
+        found |= {("os", key, *place): kind for place, kind in source.places.items()}
+    return found
 
 
 def relocated(tree: Node, held_in: Path, seen_from: Path) -> Node:
     """Return a base's tree with its local names written as seen from another folder."""
     if held_in == seen_from:
         return tree
-    for place in PLACES:
+    for place in places():
         tree = _relocated(tree, place, held_in, seen_from)
     return tree
 
@@ -72,7 +77,7 @@ def _named(node: Node, place: tuple[str, ...]) -> Iterator[Node]:
 
 def problems(tree: Node, folder: Path) -> Iterator[Problem]:
     """Yield a problem for each named file that is absent, of the wrong kind or not readable."""
-    for place, kind in PLACES.items():
+    for place, kind in places().items():
         for node in _named(tree, place):
             if node.text is not None:
                 what, hint = _trouble(node.text, folder, kind)

@@ -7,16 +7,18 @@ The loader turns a validation error here into `file:line:column: what (hint)`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
-from roost.recipe.base import AbsolutePath, Line, Model, Name
+from roost.recipe.base import AbsolutePath, DiskFormat, Line, Model, Name
 from roost.recipe.boot_test import BootTest
 from roost.recipe.customise import CloudInit, Command, File, Job, Run, Services, User
-from roost.recipe.debian import Debian
+from roost.recipe.os import SOURCES, Os
 from roost.recipe.quantities import Size
+from roost.recipe.source import Source
 from roost.recipe.submit import Submit
 
 MiB = 1 << 20
@@ -26,77 +28,7 @@ NAMESPACE = UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
 
 Hypervisor = Literal["kvm", "xen"]
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
-DiskFormat = Literal["raw", "qcow2"]
 Placement = Literal["included", "external", "both"]
-
-
-class Tree(Model):
-    """Source `tree`: a folder that becomes the root file system."""
-
-    path: str
-
-
-class Tarball(Model):
-    """Source `tarball`: a tar archive of a root tree, plain or packed, or a container image (docker save, OCI)."""
-
-    path: str | None = None
-    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _no_secret(cls, value: str | None) -> str | None:
-        if value is not None and "@" in value.split("://", 1)[1].split("/", 1)[0]:
-            raise ValueError("a recipe holds no passwords: fetch the file yourself and name its path")
-        return value
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        named = [key for key in ("path", "url") if getattr(self, key) is not None]
-        if len(named) != 1:
-            raise ValueError(f"a source has exactly one of path, url; here: {', '.join(named) or 'none'}")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("what comes by url needs its sha256: add it")
-        return self
-
-
-class ExistingImage(Model):
-    """Source `image`: a disk that exists already, of a file, a URL or another recipe; edited on a layer of its own."""
-
-    path: str | None = None
-    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    #: Another recipe, whose root disk it is; that image is built first when it is stale.
-    recipe: Line | None = None
-    #: None: qcow2 if it begins as one, else raw. A raw disk that a stranger wrote is better named so.
-    format: DiskFormat | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        named = [key for key in ("path", "url", "recipe") if getattr(self, key) is not None]
-        if len(named) != 1:
-            raise ValueError(f"an image is exactly one of path, url, recipe; here: {', '.join(named) or 'none'}")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("an image from a URL needs its sha256")
-        if self.recipe is not None and (self.sha256 or self.format):
-            raise ValueError("sha256 and format are those of a file: another recipe's image is known")
-        return self
-
-
-class Os(Model):
-    """Where the root tree comes from: exactly one of the sources."""
-
-    debian: Debian | None = None
-    tree: Tree | None = None
-    tarball: Tarball | None = None
-    image: ExistingImage | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        named = [key for key in ("debian", "tree", "tarball", "image") if getattr(self, key) is not None]
-        if len(named) != 1:
-            raise ValueError(f"os is exactly one of debian, tree, tarball, image; here: {', '.join(named) or 'none'}")
-        return self
 
 
 class Kernel(Model):
@@ -281,7 +213,7 @@ class Recipe(Model):
     def _one_root(self) -> Self:
         roots = [disk.name for disk in self.disks for area in disk.areas if area.mount == "/"]
         existing = [disk.name for disk in self.disks if disk.existing]
-        if existing and self.os.image is None:
+        if existing and not self.os.source.is_disk:
             raise ValueError(f"disk {existing[0]} needs partitions, or a filesystem of its own")
         if len(roots) + len(existing) != 1:
             listed = ", ".join([*roots, *existing]) or "none"
@@ -291,12 +223,12 @@ class Recipe(Model):
     @property
     def busybox_initrd(self) -> bool:
         """Whether the initrd is, or may turn out to be, roost's own of busybox."""
-        return self.kernel.initrd == "busybox" or (self.kernel.initrd is None and self.os.debian is None)
+        return self.kernel.initrd == "busybox" or (self.kernel.initrd is None and not self.os.source.installs)
 
     @property
     def busybox_mount(self) -> bool:
         """Whether the guest's mount(8) is, or may be, busybox', which finds no file system by its partition's UUID."""
-        return self.os.debian is None or self.os.debian.variant == "unpacked"
+        return self.os.source.busybox_mount
 
     @property
     def root_disk(self) -> Disk:
@@ -321,3 +253,13 @@ class Recipe(Model):
     def uuid_of(self, *parts: str) -> UUID:
         """Return the UUID that belongs to a part of this image, always the same for the same names."""
         return uuid5(NAMESPACE, "/".join((self.name, *parts)))
+
+
+def add_source(key: str, source: type[Source]) -> None:
+    """Let `os` of a recipe name a further source: `key`, with the keys of its model."""
+    if key not in SOURCES:
+        SOURCES[key] = source
+        optional: Any = source | None
+        Os.model_fields[key] = FieldInfo(annotation=optional, default=None)
+        Os.model_rebuild(force=True)
+        Recipe.model_rebuild(force=True)

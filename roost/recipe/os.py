@@ -1,0 +1,120 @@
+"""Key `os` of a recipe: where the root tree comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import StringConstraints, field_validator, model_validator
+
+from roost.recipe.base import DiskFormat, Line, Model
+from roost.recipe.debian import Debian
+from roost.recipe.source import Source
+
+
+class Tree(Source):
+    """Source `tree`: a folder that becomes the root file system."""
+
+    places: ClassVar = {("path",): "folder"}
+    path: str
+
+    @property
+    def origin(self) -> str:
+        """The directory."""
+        return self.path
+
+    @property
+    def directory(self) -> str:
+        """The directory."""
+        return self.path
+
+
+class Tarball(Source):
+    """Source `tarball`: a tar archive of a root tree, plain or packed, or a container image (docker save, OCI)."""
+
+    places: ClassVar = {("path",): "file"}
+    path: str | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value.split("://", 1)[1].split("/", 1)[0]:
+            raise ValueError("a recipe holds no passwords: fetch the file yourself and name its path")
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [key for key in ("path", "url") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"a source has exactly one of path, url; here: {', '.join(named) or 'none'}")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("what comes by url needs its sha256: add it")
+        return self
+
+    @property
+    def origin(self) -> str | None:
+        """The file, where it is a local one."""
+        return self.path
+
+
+class ExistingImage(Source):
+    """Source `image`: a disk that exists already, of a file, a URL or another recipe; edited on a layer of its own."""
+
+    is_disk: ClassVar = True
+    places: ClassVar = {("path",): "file"}
+    path: str | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    #: Another recipe, whose root disk it is; that image is built first when it is stale.
+    recipe: Line | None = None
+    #: None: qcow2 if it begins as one, else raw. A raw disk that a stranger wrote is better named so.
+    format: DiskFormat | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [key for key in ("path", "url", "recipe") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"an image is exactly one of path, url, recipe; here: {', '.join(named) or 'none'}")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("an image from a URL needs its sha256")
+        if self.recipe is not None and (self.sha256 or self.format):
+            raise ValueError("sha256 and format are those of a file: another recipe's image is known")
+        return self
+
+    @property
+    def origin(self) -> str | None:
+        """The file, where it is a local one."""
+        return self.path
+
+
+class Os(Model):
+    """Where the root tree comes from: exactly one of the sources."""
+
+    debian: Debian | None = None
+    tree: Tree | None = None
+    tarball: Tarball | None = None
+    image: ExistingImage | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        keys = type(self).model_fields
+        named = [key for key in keys if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"os is exactly one of {', '.join(keys)}; here: {', '.join(named) or 'none'}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The key of the source that the recipe names."""
+        return next(key for key in type(self).model_fields if getattr(self, key) is not None)
+
+    @property
+    def source(self) -> Source:
+        """What the recipe says of it."""
+        found: Source = getattr(self, self.key)
+        return found
+
+
+#: The sources by their key; `roost.recipe.model.add_source` adds one.
+SOURCES: dict[str, type[Source]] = {"debian": Debian, "tree": Tree, "tarball": Tarball, "image": ExistingImage}
