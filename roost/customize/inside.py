@@ -14,11 +14,10 @@ from typing import Protocol
 
 from roost.customize.overlay import Item
 from roost.errors import ImageError
+from roost.host import rooted
 from roost.host.guestfs import Stat
+from roost.host.rooted import Entry, Link
 from roost.recipe.words import shown
-
-#: How many links one name may lead through (path_resolution(7)).
-LINKS = 40
 
 
 class Looking(Protocol):
@@ -36,17 +35,17 @@ class Inside:
     """A view of an image and of what is about to be laid over it."""
 
     image: Looking
-    #: What is known of paths that lead through no link: "folder", "file", a link's target after "link ", or "".
-    _known: dict[str, str] = field(default_factory=dict)
+    #: What is known of paths that lead through no link.
+    _known: dict[str, Entry] = field(default_factory=dict)
 
-    def kind(self, real: str) -> str:
-        """Return what is at a resolved path: `folder`, `file`, `link TARGET`, or nothing."""
+    def kind(self, real: str) -> Entry:
+        """Return what is at a resolved path."""
         if real not in self._known:
             seen = self.image.lstat(real)
             if seen is None:
                 self._known[real] = ""
             elif stat.S_ISLNK(seen.mode):
-                self._known[real] = f"link {self.image.readlink(real)}"
+                self._known[real] = Link(self.image.readlink(real))
             else:
                 self._known[real] = "folder" if stat.S_ISDIR(seen.mode) else "file"
         return self._known[real]
@@ -57,28 +56,12 @@ class Inside:
         What is not there is where it would be made. Raises `ImageError` for links in a circle, and for a way through a
         file.
         """
-        left = [part for part in path.split("/") if part not in {"", "."}][::-1]
-        real: list[str] = []
-        links = 0
-        while left:
-            part = left.pop()
-            if part == "..":
-                real = real[:-1]
-                continue
-            here = "/" + "/".join([*real, part])
-            kind = self.kind(here)
-            if kind.startswith("link ") and (left or last):
-                links += 1
-                if links > LINKS:
-                    raise ImageError(f"{shown(path)} leads through too many links in the image")
-                target = kind.removeprefix("link ")
-                real = [] if target.startswith("/") else real
-                left += [name for name in target.split("/") if name not in {"", "."}][::-1]
-            elif kind == "file" and left:
-                raise ImageError(f"{shown(path)}: {shown(here)} is no folder in the image")
-            else:
-                real.append(part)
-        return "/" + "/".join(real)
+        try:
+            return rooted.follow(path, self.kind, last=last)
+        except NotADirectoryError as error:
+            raise ImageError(f"{shown(path)}: {shown(str(error.filename))} is no folder in the image") from error
+        except OSError as error:
+            raise ImageError(f"{shown(path)} leads through too many links in the image") from error
 
     def place(self, items: Iterable[Item]) -> list[Item]:
         """Return items at the paths where they really go, with the folders that lack on the way."""
@@ -99,7 +82,7 @@ class Inside:
                 raise ImageError(f"{item.path} is a folder in the image: a file cannot replace it")
             if kind == "file" and is_folder:
                 raise ImageError(f"{item.path} is a file in the image: a folder cannot replace it")
-            self._known[real] = "folder" if is_folder else "file" if item.link is None else f"link {item.link}"
+            self._known[real] = "folder" if is_folder else "file" if item.link is None else Link(item.link)
             placed.append(replace(item, path=real))
         return placed
 

@@ -8,10 +8,57 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 #: How many links are followed before it is a loop (path_resolution(7): 40).
 LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link, and where it points."""
+
+    target: str
+
+
+#: What is at a path: a link, a directory, anything else, or nothing.
+Entry = Link | Literal["folder", "file", ""]
+
+
+def follow(path: str, look: Callable[[str], Entry], *, last: bool = True) -> str:
+    """Return the absolute path where `path` is in a tree, links on the way followed; the `last` name too if asked.
+
+    `look` says what is at an absolute path that leads through no link. What does not exist is returned as it would be
+    called. Raises OSError for a loop (ELOOP) and for a way through what is no directory (ENOTDIR), which it names.
+    """
+    todo = _parts(path)[::-1]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            done = done[:-1]
+            continue
+        here = "/" + "/".join([*done, part])
+        entry = look(here)
+        if isinstance(entry, Link) and (todo or last):
+            links += 1
+            if links > LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            done = [] if entry.target.startswith("/") else done
+            todo += _parts(entry.target)[::-1]
+        elif entry == "file" and todo:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), here)
+        else:
+            done.append(part)
+    return "/" + "/".join(done)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in {"", "."}]
 
 
 def resolve(root: Path, path: str | os.PathLike[str]) -> Path:
@@ -19,35 +66,18 @@ def resolve(root: Path, path: str | os.PathLike[str]) -> Path:
 
     What does not exist is returned as it would be called. Raises OSError for a loop or a part that is no folder.
     """
-    todo = [part for part in os.fspath(path).split("/") if part not in ("", ".")]
-    done: list[str] = []
-    links = 0
-    while todo:
-        part = todo.pop(0)
-        if part == ".":
-            continue
-        if part == "..":
-            done = done[:-1]
-            continue
-        here = root.joinpath(*done, part)
+
+    def look(inside: str) -> Entry:
+        here = root / inside[1:]
         try:
             mode = here.lstat().st_mode
         except FileNotFoundError:
-            done.append(part)
-            continue
+            return ""
         if stat.S_ISLNK(mode):
-            links += 1
-            if links > LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
-            target = os.fspath(here.readlink())
-            if target.startswith("/"):
-                done = []
-            todo = [piece for piece in target.split("/") if piece not in ("", ".")] + todo
-        elif todo and not stat.S_ISDIR(mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
-        else:
-            done.append(part)
-    return root.joinpath(*done)
+            return Link(os.fspath(here.readlink()))
+        return "folder" if stat.S_ISDIR(mode) else "file"
+
+    return root / follow(os.fspath(path), look)[1:]
 
 
 def is_file(root: Path, path: str | os.PathLike[str]) -> bool:

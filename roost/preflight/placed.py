@@ -12,14 +12,13 @@ from typing import Literal
 from roost.customize import templates
 from roost.errors import RecipeError
 from roost.host import files as host_files
+from roost.host import rooted
 from roost.recipe.customise import File
 from roost.recipe.loader import Loaded
 
 Kind = Literal["file", "directory", "link"]
 #: So many names of a local directory are looked at; what is beyond is judged when the image is made.
 MOST = 200_000
-#: A chain of links longer than this ends nowhere (path_resolution(7) has 40).
-LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,17 @@ def _file(number: int, path: str, source: Path, status: os.stat_result, mode: in
 def at(everything: Sequence[Placed], path: str) -> Placed | None:
     """Return what the recipe puts at a path, its own links followed; None: nothing, or it leads out of its files."""
     last = {one.path: one for one in everything}
-    for _ in range(LINKS):
+
+    def look(path: str) -> rooted.Entry:
         found = last.get(path)
-        if found is None or found.link is None:
-            return found
-        path = os.path.normpath(os.path.join(os.path.dirname(path), found.link))  # noqa: PTH118, PTH120
-    return None
+        if found is None:
+            return ""
+        return rooted.Link(found.link) if found.link is not None else "folder" if found.kind == "directory" else "file"
+
+    try:
+        return last.get(rooted.follow(path, look))
+    except OSError:
+        return None
 
 
 def head(loaded: Loaded, one: Placed, size: int = 4096) -> bytes | None:

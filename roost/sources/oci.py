@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from roost.errors import ImageError
+from roost.host.rooted import LINKS
 from roost.recipe.words import shown
 from roost.sources import attributes
 from roost.sources.bounds import Header, most_names
@@ -24,7 +25,6 @@ DEEPEST = 200
 LONGEST = 3800
 #: The largest id of a user or group; one more says "no id" (chown(2)).
 MOST_ID = 0xFFFFFFFE
-LINKS = 40
 
 
 def open_layer(file: IO[bytes]) -> tarfile.TarFile:
