@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 
 from invoke.collection import Collection
-from invoke.exceptions import Exit, ParseError
-from invoke.parser.context import ParserContext
-from invoke.program import Program
 
 import roost
 from roost.cli import (
@@ -24,30 +21,14 @@ from roost.cli import (
     jobs,
     kernels,
     lastresort,
-    parser,
     publish,
     recipes,
     submit,
     terminal,
 )
+from roost.cli.program import Roost, wants_json
+from roost.errors import RoostError
 from roost.host import process, temporary
-
-
-class Roost(Program):
-    """Invoke's program with roost's tasks, and with invoke's own --list."""
-
-    @property
-    def initial_context(self) -> ParserContext:
-        """Core and task flags: a bundled namespace would lose --list without this."""
-        return ParserContext(args=[*self.core_args(), *self.task_args()])
-
-    def parse_cleanup(self) -> None:
-        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
-        try:
-            super().parse_cleanup()
-        except ParseError as error:
-            raise Exit(f"{error} (`inv --list` shows the tasks)", code=parser.USAGE) from error
-
 
 #: The exit status of a task that a signal ended.
 INTERRUPTED = 130
@@ -116,8 +97,11 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         # Before or after a task: one that fails inside is told by its `verb`.
-        lastresort.drop_output()
         wrong = lastresort.told(error)
+        if wants_json():
+            with contextlib.suppress(RoostError, OSError):
+                terminal.write_json(terminal.error_json(wrong))
+        lastresort.drop_output()
         terminal.write_error(wrong)
         sys.exit(wrong.exit_code)
     finally:

@@ -10,10 +10,11 @@ invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import invoke.parser.parser
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.parser.parser import ParseMachine
 from invoke.tasks import Task
@@ -24,6 +25,13 @@ USAGE = 2
 
 #: Flags that have one letter too, as they have everywhere.
 SHORT = {"output": "o"}
+
+
+#: How invoke names a flag in its messages, and what is said instead.
+_FLAG = re.compile(
+    r"Flag <\w+: (?P<name>[^\s>]+)[^>]*> (?P<what>needed value and was not given one!|doesn't take any value!)"
+)
+_FLAG_WORDS = {"needed value and was not given one!": "needs a value", "doesn't take any value!": "takes no value"}
 
 
 class Rest(Argument):
@@ -64,6 +72,20 @@ def _rest(machine: ParseMachine) -> Rest | None:
     return next((value for value in machine.context.args.values() if isinstance(value, Rest)), None)
 
 
+def _is_unknown_flag(machine: ParseMachine, token: str) -> bool:
+    """Return whether a word is a flag of nothing: invoke would take it for the name that a task still wants."""
+    context = machine.context
+    if not token.startswith("-") or token == "-" or machine.ignore_unknown or machine.waiting_for_flag_value:
+        return False
+    return context is not None and not any(
+        token in one for one in (context.flags, context.inverse_flags, _core(machine))
+    )
+
+
+def _core(machine: ParseMachine) -> Any:
+    return machine.initial.flags if machine.initial else ()
+
+
 def _asks_for_help(machine: ParseMachine, token: str) -> bool:
     context = machine.context
     if context is None or context is machine.initial or machine.current_state == "unknown":
@@ -72,7 +94,18 @@ def _asks_for_help(machine: ParseMachine, token: str) -> bool:
 
 
 def _handle(machine: ParseMachine, token: str) -> None:
+    try:
+        _take(machine, token)
+    except ValueError:
+        # What invoke cannot turn into the kind of the flag: all kinds but text are numbers.
+        assert machine.flag is not None
+        machine.error(f"--{machine.flag.names[0]} takes a whole number, not {token!r}")
+
+
+def _take(machine: ParseMachine, token: str) -> None:
     context = machine.context
+    if _is_unknown_flag(machine, token):
+        machine.error(f"No idea what {token!r} is!")
     first = context is machine.initial and machine.current_state != "unknown" and machine.flag is None
     if token == "help" and first and token not in machine.contexts:
         # As git and others have it: `help`, `help TASK`.
@@ -102,17 +135,39 @@ def _handle(machine: ParseMachine, token: str) -> None:
         rest.value = token  # invoke's setter appends to a list argument
 
 
+class WrongCallError(ParseError, Exit):
+    """A command line that cannot be read: `Exit` for its status, `ParseError` because completion goes on after one."""
+
+    def __init__(self, words: str, context: Any) -> None:
+        ParseError.__init__(self, words, context)
+        self.message = None  # invoke prints what a ParseError says already
+        self._code = USAGE
+
+    def __str__(self) -> str:
+        """Give the words alone."""
+        return str(self.args[0])
+
+
 def _error(machine: ParseMachine, message: str) -> None:
-    raise Exit(safe(f"{message}{_suggestion(machine, message)}"), code=USAGE)
+    words = _FLAG.sub(lambda found: f"--{found['name']} {_FLAG_WORDS[found['what']]}", message)
+    raise WrongCallError(safe(f"{words}{_suggestion(machine, message)}"), machine.context)
+
+
+def _complete_flag(machine: ParseMachine) -> None:
+    flag = machine.flag
+    if flag is not None and flag.kind is list and not isinstance(flag, Rest) and not machine.flag_got_value:
+        # invoke lets a repeatable flag go by without a value.
+        machine.error(f"--{flag.names[0]} needs a value")
+    _original_complete_flag(machine)
 
 
 def _suggestion(machine: ParseMachine, message: str) -> str:
     word = message.removeprefix("No idea what ").removesuffix(" is!").strip("'\"")
-    if word == message:
+    if not message.startswith("No idea what "):
         return ""
     if word.startswith("-"):
         known = list(machine.context.flags) if machine.context else []
-        listed = "see --help TASK"
+        listed = "see --help TASK" if machine.context is not None and machine.context.name else "see --help"
     else:
         known = [name for name in machine.contexts if isinstance(name, str)]
         listed = "`inv --list` shows the tasks"
@@ -121,9 +176,11 @@ def _suggestion(machine: ParseMachine, message: str) -> str:
 
 
 _original_handle = ParseMachine.handle
+_original_complete_flag = ParseMachine.complete_flag
 
 
 def install() -> None:
     """Teach invoke's parse machine; safe to call twice."""
     setattr(invoke.parser.parser.ParseMachine, "handle", _handle)  # noqa: B010
+    setattr(invoke.parser.parser.ParseMachine, "complete_flag", _complete_flag)  # noqa: B010
     setattr(invoke.parser.parser.ParseMachine, "error", _error)  # noqa: B010

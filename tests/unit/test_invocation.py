@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 from invoke.collection import Collection
 from invoke.program import Program
 
+from roost.cli import lastresort
+from roost.cli.main import main, ns
+from roost.cli.program import Roost
 from roost.cli.verb import verb
 from roost.errors import ImageError, Location, Problem, RecipeError
 from roost.host.paths import project_root
@@ -17,7 +22,13 @@ from roost.host.paths import project_root
 
 def _program(seen: list[Any]) -> Program:
     @verb(rest="names")
-    def check(_context: object, names: list[str] | None = None, depth: int = 1, json: bool = False) -> None:
+    def check(
+        _context: object,
+        names: list[str] | None = None,
+        depth: int = 1,
+        many: list[str] | None = None,
+        json: bool = False,
+    ) -> None:
         seen.append((names, depth, json))
 
     @verb(positional=("name",))
@@ -71,12 +82,66 @@ def test_words_and_flags(argv: str, expected: list[Any], capsys: pytest.CaptureF
         ("check --jsno", "Did you mean --json?"),
         ("build", "did not receive required positional arguments: 'name'"),
         ("build x --depth", "No idea what '--depth' is!"),
+        ("build --nope x", "No idea what '--nope' is!"),
+        ("check --depth x", "--depth takes a whole number, not 'x'\n"),
+        ("check --depth", "--depth needs a value\n"),
+        ("check --many", "--many needs a value\n"),
+        ("check a --many --json", "--many needs a value\n"),
     ],
 )
 def test_a_wrong_call_ends_with_2(argv: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, seen, out, err = _run(argv, capsys)
     assert (code, seen, out) == (2, [], "")
     assert said in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "-f /nope check",
+        "-T banana check",
+        "-D x -l",
+        "-F banana -l",
+        "-l nope",
+        "-e check",
+        "check -e",
+        "--print-completion-script nope",
+        "--help nope",
+        "chekc --json",
+        "--json",
+        "build --json",
+        "build --nope --json x",
+        "check --set --json",
+        "collect --json --max-files x",
+    ],
+)
+def test_a_wrong_call_is_no_bug_and_has_its_json_object(
+    argv: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """invoke's options for shell commands ended in its own exceptions, and --json in an empty standard output."""
+    monkeypatch.setattr(sys, "argv", ["roost", *argv.split()])
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(lastresort, "drop_output", lambda: None)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert (stop.value.code, "a bug in roost" in err, "Argument" in err) == (2, False, False), err
+    assert ("--json" in argv) == bool(out)
+    if out:
+        assert json.loads(out)["error"]["problems"][0]["what"] in err
+
+
+def test_settings_of_invoke_are_not_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".invoke.yaml").write_text("{ broken")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("INVOKE_RUNTIME_CONFIG", "/nope")
+    with pytest.raises(SystemExit) as stop:
+        Roost(name="roost", version="0", namespace=ns, binary="roost").run(["roost", "--list"])
+    assert stop.value.code in {0, None}
+    assert "doctor" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

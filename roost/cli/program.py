@@ -1,0 +1,82 @@
+"""Invoke's program as roost uses it: few options before the task, wrong calls as roost's own errors, no settings files.
+
+What invoke has for tasks that run shell commands (--echo, --pty, --config, ~/.invoke.yaml ...) does nothing here, so it
+is not offered and not read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from invoke.exceptions import ParseError
+from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
+from invoke.program import Program
+
+from roost.errors import UsageError
+from roost.host.safetext import safe
+
+#: The options that stand before a task. The other ones of invoke keep their defaults.
+OFFERED = ("complete", "help", "list", "print-completion-script", "version")
+
+
+class Roost(Program):
+    """Invoke's program with roost's tasks, and with invoke's own --list."""
+
+    @property
+    def initial_context(self) -> ParserContext:
+        """The options before a task: those that are offered as flags, all of them as values that invoke reads."""
+        every = [*self.core_args(), *self.task_args()]
+        context = ParserContext(args=[_plain(one) for one in every if one.names[0] in OFFERED])
+        for one in every:
+            if one.names[0] not in OFFERED:
+                context.args[one.names[0]] = one
+        return context
+
+    def create_config(self) -> None:
+        """Take invoke's defaults: its settings files could only break the tasks."""
+        self.config = self.config_class(lazy=True)
+
+    def update_config(self, merge: bool = True) -> None:
+        """Read no settings file that an environment variable names either."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Read the options before the first task."""
+        with _wrong_calls():
+            super().parse_core(argv)
+
+    def parse_tasks(self) -> None:
+        """Read the tasks and their options."""
+        with _wrong_calls():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
+        with _wrong_calls():
+            super().parse_cleanup()
+
+
+def _plain(argument: Argument) -> Argument:
+    """Return an option; --list without its value, since roost's tasks have no groups."""
+    if argument.names[0] != "list":
+        return argument
+    return Argument(names=argument.names, kind=bool, default=False, help="List the tasks.")
+
+
+@contextmanager
+def _wrong_calls() -> Iterator[None]:
+    """Raise `UsageError` for what invoke cannot parse."""
+    try:
+        yield
+    except ParseError as error:
+        what = safe(str(error))
+        known = "`inv --list` shows the tasks" if "No idea" in what and "(" not in what and "?" not in what else None
+        raise UsageError(what, hint=known) from error
+
+
+def wants_json(argv: Sequence[str] | None = None) -> bool:
+    """Return whether a command line asks for JSON: what failed before its task began is told so too."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return "--json" in words[: words.index("--")] if "--" in words else "--json" in words
