@@ -17,7 +17,7 @@ from roost.errors import ImageError, RecipeError
 from roost.events import Events
 from roost.host import jsontext, safetext
 from roost.host.safetext import clean
-from roost.publish import layout, signature, verify
+from roost.publish import layout, listing, signature
 from roost.publish.layout import Release, ReleaseFile
 from roost.publish.release import IMAGE_ROLES
 from roost.publish.targets.target import Target
@@ -147,7 +147,7 @@ def _json(version: Version) -> dict[str, Any]:
 
 def read(url: str, events: Events) -> Catalogue:
     """Read a catalogue, or one image or version of it; raise `UsageError` when there is none."""
-    scope = verify.find(url)
+    scope = listing.find(url)
     target = scope.target
     names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     images = []
@@ -155,7 +155,7 @@ def read(url: str, events: Events) -> Catalogue:
         events.progress("catalogue", number, len(names))
         if not layout.is_name(name):
             continue
-        listed = [scope.version] if scope.version else verify.versions(target, name)
+        listed = [scope.version] if scope.version else listing.versions(target, name)
         found = [read_version(target, name, one) for one in listed]
         # What a collection removes just now is listed no more: its release.json went first.
         found = [one for one in found if not one.problem or target.size(f"{name}/{one.version}/{layout.RELEASE}")]
@@ -177,7 +177,7 @@ def read_version(target: Target, name: str, version: str) -> Version:
         data = target.read(path)
         if data is None:
             raise ImageError(f"{path} is missing")
-        verify.check_release(target, name, version, data)
+        listing.check_release(target, name, version, data)
         release = layout.parse_release(data, path)
         if (release.name, release.version) != (name, version):
             raise ImageError(f"{path} is of {release.name} {release.version}")

@@ -10,7 +10,7 @@ from roost.cli.verb import at_most_one, finish, verb
 from roost.errors import UsageError
 
 if TYPE_CHECKING:
-    from roost.publish.gc import Rules
+    from roost.publish.retention import Rules
     from roost.store.gc_report import Report
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def gc(
 
 def _rules(keep: Sequence[str], older_than: str) -> Rules:
     from roost.publish import layout
-    from roost.publish.gc import Rules
+    from roost.publish.retention import Rules
 
     numbers = [word for word in keep if word.isdecimal()]
     named = []

@@ -20,7 +20,7 @@ from roost.host import checksum, jsontext, paths
 from roost.host import output as writing
 from roost.pipeline import boot as booting
 from roost.pipeline import build as building
-from roost.publish import describe, gate, layout, release, signature, upload
+from roost.publish import describe, gate, layout, listing, release, signature, upload
 from roost.publish import verify as verification
 from roost.publish.layout import Release, ReleaseFile
 from roost.publish.targets.kinds import open_target
@@ -314,9 +314,9 @@ def _release(target: Target, name: str, version: str | None) -> Release:
         found = upload.current(target, name)
         if found is None:
             folders = [one[:-1] for one in target.names("") if one.endswith("/")]
-            known = [one for one in folders if verification.versions(target, one)]
+            known = [one for one in folders if listing.versions(target, one)]
             if name in known:
-                have = verification.versions(target, name)
+                have = listing.versions(target, name)
                 raise ImageError(
                     f"{target.url} does not say which version of {name} is the latest:"
                     f" {name}/latest.json is not there or damaged",
@@ -328,9 +328,9 @@ def _release(target: Target, name: str, version: str | None) -> Release:
     path = f"{name}/{version}/{layout.RELEASE}"
     data = target.read(path)
     if data is None:
-        hint = _close(version, verification.versions(target, name), target)
+        hint = _close(version, listing.versions(target, name), target)
         raise UsageError(f"{target.url} has no {name} {version}", hint=hint)
-    verification.check_release(target, name, version, data)
+    listing.check_release(target, name, version, data)
     return layout.parse_release(data, path)
 
 

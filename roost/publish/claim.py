@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,50 +128,39 @@ def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
         target.remove(ticket)
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a claim is asked for: the `files` that its holder writes or removes, and what of another's claim.
+
+    `take_over` says that another's publisher, which may be on another host, has ended; `patience` is in seconds, None
+    the usual. `events` is told of what is waited for.
+    """
+
+    events: Events
+    files: Sequence[str] = ()
+    take_over: bool = False
+    patience: float | None = None
+
+
 @contextmanager
-def held(
-    target: Target,
-    name: str,
-    version: str,
-    release_sha256: str,
-    events: Events,
-    *,
-    files: Sequence[str] = (),
-    take_over: bool = False,
-    patience: float | None = None,
-) -> Iterator[Claim]:
+def held(target: Target, name: str, version: str, release_sha256: str, wish: Wish) -> Iterator[Claim]:
     """Hold the claim to a version while the block runs; wait for a living publisher, take over from a dead one.
 
-    `files` are what the block writes or removes. Raises `TakenError` when another holds it longer than `patience`.
+    Raises `TakenError` when another holds it longer than the patience.
     """
-    with _held(
-        target,
-        path_of(name, version),
-        _own(release_sha256, files),
-        f"{name} {version}",
-        events,
-        take_over=take_over,
-        patience=PATIENCE if patience is None else patience,
-        listed=f"{name}/{version}/{layout.RELEASE}",
-    ) as claim:
+    path, listed = path_of(name, version), f"{name}/{version}/{layout.RELEASE}"
+    said = _own(release_sha256, wish.files)
+    _take(target, path, said, f"{name} {version}", wish)
+    with _until_ended(target, path, said, listed) as claim:
         yield claim
 
 
 @contextmanager
-def removing(
-    target: Target, bases: Sequence[str], events: Events, *, take_over: bool = False, patience: float | None = None
-) -> Iterator[Claim]:
+def removing(target: Target, wish: Wish) -> Iterator[Claim]:
     """Hold the right to remove shared bases, which no publisher sends or finds meanwhile."""
-    with _held(
-        target,
-        f"{layout.BASES}/{layout.REMOVING}",
-        _own("", bases),
-        "a shared base",
-        events,
-        take_over=take_over,
-        patience=PATIENCE if patience is None else patience,
-        listed=None,
-    ) as claim:
+    path, said = f"{layout.BASES}/{layout.REMOVING}", _own("", wish.files)
+    _take(target, path, said, "a shared base", wish)
+    with _until_ended(target, path, said, None) as claim:
         yield claim
 
 
@@ -195,19 +185,11 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
         time.sleep(INTERVAL)
 
 
-@contextmanager
-def _held(
-    target: Target,
-    path: str,
-    said: Mapping[str, Any],
-    what: str,
-    events: Events,
-    *,
-    take_over: bool,
-    patience: float,
-    listed: str | None,
-) -> Iterator[Claim]:
+def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: Wish) -> None:
+    """Make the claim ours; `what` is what it is to, in words."""
     own = layout.json_bytes(said)
+    patience = PATIENCE if wish.patience is None else wish.patience
+    take_over = wish.take_over
     end = time.monotonic() + patience
     told = False
     while not target.create(path, own):
@@ -216,21 +198,26 @@ def _held(
             continue
         if take_over or dead(there):
             if _take_over(target, path, there, own):
-                events.note(f"{what}: going on where another ended")
+                wish.events.note(f"{what}: going on where another ended")
                 time.sleep(target.grace)
                 break
             take_over = False
         elif not told and patience:
-            events.note(f"{what} is being published or removed by another: waiting")
+            wish.events.note(f"{what} is being published or removed by another: waiting")
             told = True
         if time.monotonic() >= end:
             hint = "if it was killed on another host: --take-over"
             raise TakenError(f"{what} is still being published by another, or removed", hint=hint)
         time.sleep(min(INTERVAL, patience))
-    claim = Claim(target, path, own)
+
+
+@contextmanager
+def _until_ended(target: Target, path: str, said: Mapping[str, Any], listed: str | None) -> Iterator[Claim]:
+    """Yield a claim that is ours, and give it up when the block ends; `listed` is the file that ends a publication."""
+    own = layout.json_bytes(said)
     ended = False
     try:
-        yield claim
+        yield Claim(target, path, own)
         ended = True
     finally:
         # A place that cannot be reached any more has said so already.

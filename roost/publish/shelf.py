@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from roost.errors import ImageError
 from roost.host import jsontext
-from roost.publish import claim, layout, verify
+from roost.publish import claim, layout, listing
 from roost.publish.layout import Release
 from roost.publish.targets.target import Target
 
@@ -111,7 +111,7 @@ def read(target: Target) -> Shelf:
     names = [name for name in names if layout.is_name(name)]
     shelf.claims = [one for name in names for one in claims(target, name)]
     for name in names:
-        for version in verify.versions(target, name):
+        for version in listing.versions(target, name):
             found = look(target, name, version)
             if found is not None:
                 shelf.listed.append(found)
@@ -138,7 +138,7 @@ def look(target: Target, name: str, version: str) -> Listed | None:
     if data is None:
         return None
     try:
-        verify.check_release(target, name, version, data)
+        listing.check_release(target, name, version, data)
         release = layout.parse_release(data, path)
         if (release.name, release.version) != (name, version):
             raise ImageError(f"{path} is of {release.name} {release.version}")

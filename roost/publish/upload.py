@@ -13,7 +13,7 @@ from roost.errors import ImageError
 from roost.events import Events
 from roost.host import jsontext
 from roost.publish import layout
-from roost.publish.claim import Claim, await_removal, held
+from roost.publish.claim import Claim, Wish, await_removal, held
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import Draft, Item, latest
 from roost.publish.signature import Key, read_keys
@@ -40,7 +40,7 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
     if there is None or not _is_latest(target, there):
         digest = layout.sha256(draft.release)
         files = [item.file.path for item in draft.items]
-        with held(target, draft.name, draft.version, digest, events, files=files, take_over=take_over) as claim:
+        with held(target, draft.name, draft.version, digest, Wish(events, files, take_over)) as claim:
             # Whoever held the claim before may have finished, or removed the version.
             there = _published(target, draft)
             if there is None:

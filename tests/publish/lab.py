@@ -30,6 +30,7 @@ from roost.host import checksum
 from roost.pipeline import publish as publishing
 from roost.publish import gate, provenance, sbom, signature
 from roost.publish import gc as collection
+from roost.publish.retention import Rules
 from roost.publish.targets.kinds import open_target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -234,9 +235,7 @@ def _child(request: Mapping[str, Any], pipe: int) -> None:
         os.chdir(request["root"])
         begin = time.monotonic()
         if "keep" in request["options"]:
-            report = collection.collect(
-                request["url"], collection.Rules(request["options"]["keep"]), Silent(), delete=True
-            )
+            report = collection.collect(request["url"], Rules(request["options"]["keep"]), Silent(), delete=True)
             answer = report.to_json()
         else:
             done = publish(Path(request["root"]), request["url"], **request["options"])

@@ -11,6 +11,7 @@ import pytest
 from roost.events import Silent
 from roost.publish import gc as collection
 from roost.publish import layout, verify
+from roost.publish.retention import Rules
 from roost.publish.targets.kinds import open_target
 from roost.publish.upload import current, walk
 from tests.publish import cellar, lab
@@ -74,7 +75,7 @@ def test_a_collection_that_is_killed_leaves_a_valid_catalogue_and_is_ended_by_th
                 "smoke/latest.json",
             ]
             tomorrow = time.time() + 2 * 86400
-            collection.collect(url, collection.Rules(1), Silent(), delete=True, now=tomorrow)
+            collection.collect(url, Rules(1), Silent(), delete=True, now=tomorrow)
             assert not [path for path in walk(open_target(url), "") if layout.is_partial(path.rpartition("/")[2])]
     assert killed > rounds // 2
     print(f"{killed} collections killed")

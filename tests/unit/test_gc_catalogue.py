@@ -15,7 +15,7 @@ from roost.events import Silent
 from roost.publish import claim, layout, verify
 from roost.publish import gc as collection
 from roost.publish import shelf as shelves
-from roost.publish.gc import Rules
+from roost.publish.retention import Rules
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
 from roost.store.gc_report import Report
@@ -221,7 +221,7 @@ def test_a_base_that_a_publication_under_way_may_use_stays(root: Path) -> None:
     cellar.versions(root, str(catalogue), 1, first=70)
     target = open_target(str(catalogue))
     path = f"_base/{cellar.sha(base)}/base.qcow2"
-    with claim.held(target, "smoke", "next", "", Silent(), files=[path]):
+    with claim.held(target, "smoke", "next", "", claim.Wish(Silent(), files=[path])):
         assert "may use it" in _collect(catalogue, delete=False, keep=1).notes[-1]
         _collect(catalogue, keep=1)
         assert target.size(path)
@@ -249,7 +249,7 @@ def test_a_publisher_waits_for_a_base_that_is_being_removed(root: Path, monkeypa
 
     monkeypatch.setattr(claim, "INTERVAL", 0.01)
     monkeypatch.setattr(claim, "PATIENCE", 0.1)
-    with claim.removing(target, [path], Silent()):
+    with claim.removing(target, claim.Wish(Silent(), [path])):
         with pytest.raises(claim.TakenError, match="still being removed"):
             claim.await_removal(target, path, Told())
         claim.await_removal(target, "_base/another", Told())
@@ -355,7 +355,7 @@ def test_a_version_that_is_being_published_again_stays(root: Path) -> None:
     catalogue = root / "catalogue"
     cellar.versions(root, str(catalogue), 3)
     target = open_target(str(catalogue))
-    with claim.held(target, "smoke", "v00", "", Silent(), files=[]):
+    with claim.held(target, "smoke", "v00", "", claim.Wish(Silent(), files=[])):
         done = _collect(catalogue, keep=1)
     assert {item.what: item.state for item in done.items} == {"smoke/v00": "stays", "smoke/v01": "gone"}
     assert _listed(catalogue) == ["v00", "v02"]

@@ -48,19 +48,19 @@ def test_a_taker_that_was_killed_stands_in_nobodys_way(tmp_path: Path) -> None:
     target.create(PATH, dead)
     ticket = f"smoke/.publishing/v1.{layout.sha256(dead)[:16]}.taken"
     target.create(ticket, _dead())
-    with claim.held(target, "smoke", "v1", "", Silent(), patience=5) as ours:
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=5)) as ours:
         ours.check()
     assert target.names("smoke/.publishing") == []
 
 
 def test_a_living_claim_is_not_taken_over(tmp_path: Path) -> None:
     target = open_target(str(tmp_path))
-    with claim.held(target, "smoke", "v1", "", Silent()) as first:
-        with pytest.raises(TakenError), claim.held(target, "smoke", "v1", "", Silent(), patience=0):
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent())) as first:
+        with pytest.raises(TakenError), claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=0)):
             pytest.fail("held twice")
         first.check()
         with (
-            claim.held(target, "smoke", "v1", "", Silent(), take_over=True),
+            claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), take_over=True)),
             pytest.raises(ImageError, match="took this version over"),
         ):
             first.check()
@@ -69,17 +69,20 @@ def test_a_living_claim_is_not_taken_over(tmp_path: Path) -> None:
 
 def test_a_claim_that_failed_says_so_and_what_it_wrote(tmp_path: Path) -> None:
     target = open_target(str(tmp_path))
-    with pytest.raises(KeyboardInterrupt), claim.held(target, "smoke", "v1", "", Silent(), files=["smoke/v1/a"]):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), files=["smoke/v1/a"])),
+    ):
         raise KeyboardInterrupt
     data = target.read(PATH)
     assert data is not None
     assert claim.dead(data)
     assert claim.files_of(data) == ["smoke/v1/a"]
-    with claim.held(target, "smoke", "v1", "", Silent(), patience=0):
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=0)):
         assert not claim.dead(target.read(PATH) or b"")
     # Where the version is listed, a failure leaves nothing half.
     target.write("smoke/v1/release.json", b"{}")
-    with pytest.raises(KeyboardInterrupt), claim.held(target, "smoke", "v1", "", Silent()):
+    with pytest.raises(KeyboardInterrupt), claim.held(target, "smoke", "v1", "", claim.Wish(Silent())):
         raise KeyboardInterrupt
     assert target.read(PATH) is None
 

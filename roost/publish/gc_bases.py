@@ -1,0 +1,97 @@
+"""The part of a collection that is about shared bases: those that no version stands on and nobody is about to use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from roost.errors import HostError
+from roost.publish import claim, layout
+from roost.publish import shelf as shelves
+from roost.publish.removal import Removal
+from roost.publish.shelf import Claimed, Listed, Shelf
+from roost.store.gc_report import Item, Report
+
+_SHA = re.compile(r"[0-9a-f]{64}")
+
+
+def collect(removal: Removal, shelf: Shelf, going: Sequence[Listed], report: Report) -> None:
+    """Remove the bases that no version stands on any more and that nobody is about to use."""
+    candidates = _candidates(removal, shelf.used(going))
+    if not candidates:
+        left = removal.target.read(f"{layout.BASES}/{layout.REMOVING}")
+        if removal.delete and left is not None and claim.dead(left):
+            # A collection was killed when it had nothing left to do.
+            with claim.removing(removal.target, claim.Wish(removal.events, patience=0)):
+                return
+        return
+    if shelf.wrong:
+        report.note("no shared base goes: what stands on it cannot be told while a version is not as it was signed")
+        return
+    if not removal.delete:
+        taken, used = _claimed(shelf.claims), shelf.used(going)
+        for path in candidates:
+            _base(removal, path, taken, used, report, known=path in shelf.used())
+        return
+    known = shelf.used()
+    try:
+        wish = claim.Wish(removal.events, candidates, removal.take_over, patience=0)
+        with claim.removing(removal.target, wish) as held:
+            # From here on publishers wait; those that were quicker hold a claim, or have listed what they wrote.
+            fresh = shelves.read(removal.target)
+            taken, used = _claimed(fresh.claims), fresh.used()
+            if fresh.wrong:
+                report.note("no shared base goes: a version is not as it was signed")
+                return
+            for path in candidates:
+                held.check()
+                _base(removal, path, taken, used, report, known=path in known)
+    except claim.TakenError:
+        report.note("another collection is removing bases: they are left to it")
+    except HostError as error:
+        report.items.append(Item(layout.BASES, "nobody stands on them", 0, "stays", error.problem.what))
+
+
+def _candidates(removal: Removal, used: set[str]) -> list[str]:
+    found = []
+    for sha in removal.target.names(layout.BASES):
+        if not (sha.endswith("/") and _SHA.fullmatch(sha[:-1])):
+            continue
+        for name in removal.target.names(f"{layout.BASES}/{sha[:-1]}"):
+            path = layout.base_path(sha[:-1], name)
+            if not name.endswith("/") and path not in used and not removal.through_a_link(path):
+                found.append(path)
+    return found
+
+
+def _claimed(claims: Sequence[Claimed]) -> set[str] | None:
+    """Return the bases that publishers under way may use; None: any of them."""
+    taken: set[str] = set()
+    for one in claims:
+        files = claim.files_of(one.data)
+        if one.dead:
+            # It was killed: run again, it looks at each base again.
+            continue
+        if files is None:
+            return None
+        taken |= {path for path in files if path.startswith(f"{layout.BASES}/")}
+    return taken
+
+
+def _base(removal: Removal, path: str, taken: set[str] | None, used: set[str], report: Report, *, known: bool) -> None:
+    folder, _, name = path.rpartition("/")
+    if path in used:
+        return
+    item = Item(path, "no version stands on it", removal.target.size(path) or 0)
+    if taken is None or any(one.startswith(f"{folder}/") for one in taken):
+        report.note(f"{path} stays: a publication under way may use it")
+        return
+    partial = layout.is_partial(name)
+    if not known and not partial and removal.target.digest(path) != folder.rpartition("/")[2]:
+        report.note(f"not roost's, and left alone: {path}")
+        return
+    report.items.append(item)
+    if removal.delete:
+        removal.target.remove(path)
+        removal.target.prune(folder)
+        item.state = "gone"

@@ -1,0 +1,52 @@
+"""How files are taken out of a catalogue: under a claim, none through a link, directories after their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from roost.events import Events
+from roost.publish import claim, layout
+from roost.publish.targets.target import Target
+from roost.store.gc_report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Where from, who watches, and how: without `delete` nothing goes, `take_over` also takes others' dead claims."""
+
+    target: Target
+    events: Events
+    delete: bool
+    take_over: bool
+
+    @contextmanager
+    def claimed(self, name: str, version: str, files: Sequence[str]) -> Iterator[None]:
+        """Hold the claim to a version while its files go; raise `claim.TakenError` when another holds it."""
+        wish = claim.Wish(self.events, files, self.take_over, patience=0)
+        with claim.held(self.target, name, version, "", wish):
+            yield
+
+    def remove(self, paths: Sequence[str], report: Report) -> None:
+        """Remove files in their order, what is left of their upload, and then their folders if nothing else is in."""
+        for path in paths:
+            self.target.remove(path)
+        folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents if len(folder.parts) > 1}
+        for folder in sorted(folders, key=len, reverse=True):
+            for name in self.target.names(folder):
+                if layout.is_partial(name):
+                    self.target.remove(f"{folder}/{name}")
+            rest = self.target.names(folder)
+            if rest:
+                report.note(f"not roost's, and left alone: {folder}/{rest[0]}")
+            else:
+                self.target.prune(folder)
+
+    def through_a_link(self, path: str) -> bool:
+        """Return whether a folder on the way to a file is a link: what it leads to is not the catalogue's."""
+        root = self.target.local
+        if root is None:
+            return False
+        return any((root / parent).is_symlink() for parent in PurePosixPath(path).parents)

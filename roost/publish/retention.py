@@ -1,0 +1,72 @@
+"""Which versions of an image a collection takes: those that are too many or too old. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from roost.errors import UsageError
+from roost.publish.shelf import Listed, Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How many versions of an image stay, which stay in any case, from what age in seconds the others go.
+
+    Neither a number nor an age: no version goes, only what killed publications left.
+    """
+
+    keep: int | None = None
+    named: tuple[tuple[str, str], ...] = ()
+    age: float | None = None
+
+
+def check_named(rules: Rules, shelf: Shelf) -> None:
+    """Raise `UsageError` for a version that is to stay and is not there."""
+    have = [f"{one.name}@{one.version}" for one in shelf.listed]
+    for name, version in rules.named:
+        wanted = f"{name}@{version}"
+        if wanted not in have:
+            close = difflib.get_close_matches(wanted, have, 1)
+            hint = f"did you mean {close[0]}?" if close else f"inv catalogue --from {shelf.target.url}"
+            raise UsageError(f"--keep {wanted}: {shelf.target.url} has no such version", hint=hint)
+
+
+def choose(rules: Rules, shelf: Shelf, name: str, now: float) -> Iterator[tuple[Listed, bool, str]]:
+    """Yield each version of an image that can be believed: whether it goes, and why it goes or stays."""
+    versions = shelf.of(name)
+    for one in versions:
+        # An untested version must not push out one that passed.
+        alike = [other for other in versions if other.untested == one.untested]
+        newer = alike.index(one)
+        why = ""
+        if one.version == shelf.latest.get(name):
+            why = "the latest"
+        elif one is versions[0]:
+            why = "the newest"
+        elif (name, one.version) in rules.named:
+            why = "named by --keep"
+        elif rules.keep is None and rules.age is None:
+            why = "no --keep N and no --older-than"
+        elif rules.keep is not None and newer < rules.keep:
+            why = f"one of the newest {rules.keep}{' untested' if one.untested else ''}"
+        elif newer == 0:
+            why = f"the newest {'untested' if one.untested else 'that passed'}"
+        elif rules.age is not None and _age(one, now) <= rules.age:
+            why = "not old enough"
+        if why:
+            yield one, False, why
+            continue
+        kind = "untested" if one.untested else "that passed"
+        old = f", {_age(one, now) / 86400:.0f} days old" if rules.age is not None else ""
+        yield one, True, f"{newer} newer {kind}{old}"
+
+
+def _age(one: Listed, now: float) -> float:
+    try:
+        assert one.release is not None
+        return now - datetime.fromisoformat(one.release.created).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,216 @@
+"""Is one version there, unchanged, signed, and tested as it says? See `publish.verify` for the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from roost.errors import ImageError
+from roost.publish import layout, signature
+from roost.publish.layout import Release, parse_release
+from roost.publish.listing import parsed, read_sums
+from roost.publish.release import IMAGE_ROLES
+from roost.publish.signature import Key
+from roost.publish.targets.target import Target
+from roost.publish.upload import walk
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is wrong: the file, relative to the catalogue, and what about it."""
+
+    file: str
+    what: str
+
+
+@dataclass
+class Verified:
+    """What was found of one version."""
+
+    name: str
+    version: str
+    problems: list[Wrong] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    signed_by: str | None = None
+    hypervisors: Mapping[str, Any] = field(default_factory=dict)
+    untested: bool = False
+    created: str = ""
+    files: int = 0
+    bytes: int = 0
+
+    def wrong(self, file: str, what: str) -> None:
+        """Note a problem, once."""
+        entry = Wrong(file, what)
+        if entry not in self.problems:
+            self.problems.append(entry)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this version's entry of `inv verify --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "ok": not self.problems,
+            "untested": self.untested,
+            "hypervisors": dict(self.hypervisors),
+            "signed_by": self.signed_by,
+            "files": self.files,
+            "bytes": self.bytes,
+            "problems": [{"file": one.file, "what": one.what} for one in self.problems],
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys to believe, and the catalogue's file that they are from ("": the caller's own)."""
+
+    keys: tuple[Key, ...]
+    file: str
+
+
+def verify_version(
+    target: Target, name: str, version: str, keys: Keys, bases: dict[str, tuple[str | None, int]]
+) -> Verified:
+    """Return what is found of one version. `bases` remembers the sums and sizes of the shared bases."""
+    seen = Verified(name, version)
+    folder = f"{name}/{version}"
+    parts = {one: target.read(f"{folder}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
+    for part, data in parts.items():
+        if data is None:
+            seen.wrong(f"{folder}/{part}", "is missing")
+    release_bytes, sums = parts[layout.RELEASE] or b"", parts[layout.SUMS] or b""
+    try:
+        release: Release | None = parse_release(release_bytes, layout.RELEASE)
+    except ImageError as error:
+        release = None
+        if parts[layout.RELEASE] is not None:
+            seen.wrong(f"{folder}/{layout.RELEASE}", error.problem.what)
+    listed = read_sums(sums)
+    whole = listed.get(layout.RELEASE) == layout.sha256(release_bytes)
+    if release is not None and (release.name, release.version) != (name, version):
+        seen.wrong(f"{folder}/{layout.RELEASE}", f"is of {release.name} {release.version}")
+    intact = release is not None and sums == layout.sums(release.files, folder, layout.sha256(release_bytes))
+    signed = _signature(seen, folder, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
+    sums_wrong = any(problem.file == f"{folder}/{layout.SUMS}" for problem in seen.problems)
+    if not whole and parts[layout.RELEASE] is not None and (signed or not sums_wrong):
+        seen.wrong(f"{folder}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
+    digests = _files(target, seen, folder, release, listed, bases)
+    if release is not None:
+        seen.hypervisors = release.raw.get("hypervisors") or {}
+        seen.untested, seen.created = release.untested, release.created
+        _verdicts(target, seen, release, digests)
+        if release.untested:
+            seen.notes.append("published WITHOUT a test boot that passed (--allow-untested)")
+    return seen
+
+
+def _signature(
+    seen: Verified, folder: str, armoured: bytes | None, sums: bytes | None, keys: Keys, intact: bool
+) -> bool:
+    """Judge the signature; `intact`: SHA256SUMS says exactly what follows from release.json."""
+    if armoured is None or sums is None:
+        return False
+    path = f"{folder}/{layout.SIGNATURE}"
+    found = signature.signer(armoured)
+    if found is None:
+        seen.wrong(path, "is no signature as OpenSSH writes it")
+        return False
+    key, raw = found
+    if signature.verifies(key, raw, sums):
+        if key in keys.keys:
+            seen.signed_by = key.fingerprint
+            return True
+        seen.wrong(keys.file or path, f"the key that signed, {key.fingerprint}, is not one to believe")
+        return True
+    if any(signature.verifies(one, raw, sums) for one in keys.keys):
+        seen.wrong(path, "names another key than the one that signed")
+        return True
+    seen.wrong(
+        path if intact else f"{folder}/{layout.SUMS}",
+        f"is not the signature of {layout.SUMS}" if intact else "is not what was signed",
+    )
+    return False
+
+
+def _files(
+    target: Target,
+    seen: Verified,
+    folder: str,
+    release: Release | None,
+    listed: Mapping[str, str],
+    bases: dict[str, tuple[str | None, int]],
+) -> dict[str, str | None]:
+    """Sum every file; return path → sha256 as read. Without a release.json that can be read, SHA256SUMS tells."""
+    if release is not None:
+        wanted = {file.path: file.sha256 for file in release.files}
+    else:
+        wanted = {
+            one.removeprefix("../../") if one.startswith("../../") else f"{folder}/{one}": digest
+            for one, digest in listed.items()
+            if one != layout.RELEASE
+        }
+    digests: dict[str, str | None] = {}
+    for path, digest in wanted.items():
+        if path not in bases:
+            sizes: list[int] = []
+            bases[path] = (target.digest(path, sizes.append), sum(sizes))
+        found, size = bases[path]
+        digests[path] = found
+        seen.files += 1
+        seen.bytes += size
+        inside = path.removeprefix(f"{folder}/")
+        in_sums = listed.get(inside if inside != path else f"../../{path}")
+        if found is None:
+            seen.wrong(path, "is missing")
+        elif found not in {digest, in_sums}:
+            seen.wrong(path, f"changed: sha256 {found} instead of {digest}")
+        elif found != digest:
+            seen.wrong(f"{folder}/{layout.RELEASE}", f"lists {path} with another sum")
+        elif in_sums != digest:
+            seen.wrong(f"{folder}/{layout.SUMS}", f"lists {path} with another sum, or not at all")
+    _strangers(target, seen, folder, wanted)
+    return digests
+
+
+def _strangers(target: Target, seen: Verified, folder: str, wanted: Mapping[str, str]) -> None:
+    """Find files that are in a version's folder and not in its release."""
+    known = {*wanted, *(f"{folder}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
+    for path in walk(target, folder):
+        if path in known:
+            continue
+        if path.rpartition("/")[2].startswith(layout.PARTIAL):
+            seen.notes.append(f"{path} was left by a publication that ended")
+        else:
+            seen.wrong(path, "is no file of this release")
+
+
+def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping[str, str | None]) -> None:
+    """Hold each hypervisor's verdict against the disks that it is about."""
+    disks = {file.name: digests.get(file.path) for file in release.files if file.role in IMAGE_ROLES}
+    where = f"{release.folder}/{layout.RELEASE}"
+    for hypervisor, said in seen.hypervisors.items():
+        if not isinstance(said, dict) or said.get("verdict") != "passed":
+            continue
+        path = f"{release.folder}/boot/{hypervisor}.json"
+        verdict = parsed(target.read(path))
+        if verdict is None:
+            seen.wrong(path, "is missing or no JSON, and the release says that it passed")
+            continue
+        if verdict.get("passed") is not True:
+            seen.wrong(where, f"says that {hypervisor} passed, and its verdict does not")
+        booted = [one for part in ("disks", "kernel", "bases") for one in verdict.get(part) or ()]
+        if not booted:
+            seen.wrong(path, "names no disk that was booted")
+        for one in booted:
+            name = str(one.get("name"))
+            if disks.get(name) != one.get("sha256") and not _reported(seen, name):
+                seen.wrong(path, f"was reached on another {name}")
+    if not seen.untested and not any(
+        isinstance(said, dict) and said.get("verdict") == "passed" for said in seen.hypervisors.values()
+    ):
+        seen.wrong(where, "has no test boot that passed, and does not say so")
+
+
+def _reported(seen: Verified, name: str) -> bool:
+    return any(problem.file.rpartition("/")[2] == name for problem in seen.problems)
