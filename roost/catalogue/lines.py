@@ -10,6 +10,7 @@ from roost.condor import emit
 from roost.errors import ImageError, RoostError
 from roost.host import paths
 from roost.publish import describe
+from roost.publish.describe import ReleasedImage
 from roost.publish.targets.target import Target
 
 #: What stands where nobody has said how jobs reach the catalogue.
@@ -73,10 +74,8 @@ def _choices(version: Version, where: Roots) -> Iterator[Lines]:
                     yield Lines(hypervisor, transfer, "", True, (whole,), (snippet,))
                     continue
                 whole, snippet = describe.descriptions(
-                    version.recipe,
+                    ReleasedImage(version.recipe, version.images, root),
                     "xen" if hypervisor == "xen" else "kvm",
-                    version.images,
-                    root,
                     remarks=remarks[hypervisor],
                     templates=emit.template_folders(paths.project_root()),
                 )

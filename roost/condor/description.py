@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -86,26 +86,29 @@ class Description:
     rows: tuple[tuple[str, ...], ...]
 
 
-def describe(
-    recipe: Recipe,
-    hypervisor: Hypervisor,
-    *,
-    transfer: str | None = None,
-    files: BuiltFiles | None = None,
-    jobs: Jobs | None = None,
-    output_folder: str = "",
-    where: Where = nowhere,
-    at: Path | None = None,
-) -> Description:
-    """Return the values of a submit description; raise `RecipeError` with all that forbids it.
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How jobs get an image, beside what its recipe says.
 
-    `transfer` is files, shared or a URL of the folder, by default the recipe's. `output_folder` is where returned
-    disks go, relative to the folder of the submission. `at` is the absolute directory that the description will lie
-    in; None is that of the image, and of the file of jobs.
+    `transfer` is files, shared, or a URL of the folder; None is the recipe's own. `files` has the sizes of the built
+    files and, for `shared`, their folder. `jobs`: one job a row. Returned disks are named NAME-CLUSTER.PROCESS.FORMAT
+    and go to `output_folder`, relative to the folder of the submission. `where` locates keys of the recipe. `at` is the
+    absolute directory that the description will lie in; None is that of the image, and of the file of jobs.
     """
-    transfer = recipe.submit.transfer if transfer is None else transfer
-    files = files or BuiltFiles()
-    forbidden = [*refusals(recipe, hypervisor, transfer, where)]
+
+    transfer: str | None = None
+    files: BuiltFiles = field(default_factory=BuiltFiles)
+    jobs: Jobs | None = None
+    output_folder: str = ""
+    where: Where = nowhere
+    at: Path | None = None
+
+
+def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Description:
+    """Return the values of a submit description; raise `RecipeError` with all that forbids it."""
+    transfer = recipe.submit.transfer if delivery.transfer is None else delivery.transfer
+    files, jobs, at, output_folder = delivery.files, delivery.jobs, delivery.at, delivery.output_folder
+    forbidden = [*refusals(recipe, hypervisor, transfer, delivery.where)]
     if not forbidden:
         forbidden += transfers.problems(recipe, hypervisor, transfer, files, jobs)
     if transfer != "shared":

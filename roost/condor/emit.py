@@ -14,12 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from roost.condor import jobs_rows, site
-from roost.condor.description import Description, describe
-from roost.condor.from_recipe import BuiltFiles
-from roost.condor.jobs_file import Jobs, read_jobs
+from roost.condor.description import Delivery, Description, describe
 from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
-from roost.condor.placement import Where, nowhere
 from roost.condor.rules import Severity
 from roost.errors import Problem, RecipeError
 from roost.recipe.model import Recipe
@@ -38,31 +35,18 @@ def template_folders(project: Path | None) -> tuple[Path, ...]:
 def submit_description(
     recipe: Recipe,
     hypervisor: Hypervisor,
+    delivery: Delivery,
     *,
-    transfer: str | None = None,
-    files: BuiltFiles | None = None,
-    jobs: Path | Jobs | None = None,
     snippet: bool = False,
-    output_folder: str = "",
     templates: Sequence[Path] = (),
-    where: Where = nowhere,
-    at: Path | None = None,
 ) -> str:
     """Return the submit description of an image, or with `snippet` only its lines about disks.
 
-    `transfer` is files, shared, or a URL of the folder; None is the recipe's own. `files` has the sizes of the built
-    files and, for `shared`, their folder. `jobs` is a file of jobs (see `jobs_file`): one job a row. Returned disks
-    are named NAME-CLUSTER.PROCESS.FORMAT and go to `output_folder`, relative to the folder of the submission.
-    `templates` are folders of templates that replace roost's (see `template_folders`), `where` locates keys of the
-    recipe.
-    `at` is the directory that the text will lie in, None where its files are. The same arguments give the same
+    `templates` are folders of templates that replace roost's (see `template_folders`). The same arguments give the same
     text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an error
     in the result, `UsageError` for a template or file that cannot be read.
     """
-    table = read_jobs(jobs) if isinstance(jobs, Path) else jobs
-    values = describe(
-        recipe, hypervisor, transfer=transfer, files=files, jobs=table, output_folder=output_folder, where=where, at=at
-    )
+    values = describe(recipe, hypervisor, delivery)
     whole = render(values, "submit.j2", templates)
     judge(whole, f"{hypervisor}.sub")
     return render(values, "snippet.j2", templates) if snippet else whole

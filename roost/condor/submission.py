@@ -6,9 +6,11 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from roost.condor import emit, from_recipe, origins
+from roost.condor.description import Delivery
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
@@ -38,15 +40,13 @@ def describe(
     files: Sequence[BuiltFile],
     hypervisor: Hypervisor,
     folder: Path,
+    delivery: Delivery | None = None,
     *,
-    transfer: str | None = None,
-    jobs: Path | None = None,
     snippet: bool = False,
-    at: Path | None = None,
 ) -> str:
     """Return the submit description of an image; with `snippet` only the lines to paste.
 
-    `at` is the directory that it will lie in, None for that of the image: relative names start from there.
+    `delivery` says how jobs get it, but for its files and the places of the recipe's keys, which are known here.
     Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
     """
     recipe = loaded.recipe
@@ -54,17 +54,9 @@ def describe(
         raise UsageError(
             f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
         )
-    return emit.submit_description(
-        recipe,
-        hypervisor,
-        transfer=transfer,
-        files=built_files(files, folder),
-        jobs=jobs,
-        snippet=snippet,
-        templates=emit.template_folders(paths.project_root()),
-        where=loaded.where,
-        at=at,
-    )
+    delivery = replace(delivery or Delivery(), files=built_files(files, folder), where=loaded.where)
+    templates = emit.template_folders(paths.project_root())
+    return emit.submit_description(recipe, hypervisor, delivery, snippet=snippet, templates=templates)
 
 
 def place_of(output: Path | None) -> Path | None:

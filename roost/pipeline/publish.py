@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from roost.boot import seal
 from roost.condor import emit, submission
+from roost.condor.jobs_file import read_jobs
 from roost.customize import inputs
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
@@ -22,6 +23,7 @@ from roost.pipeline import boot as booting
 from roost.pipeline import build as building
 from roost.publish import describe, gate, layout, listing, release, signature, upload
 from roost.publish import verify as verification
+from roost.publish.describe import ReleasedImage
 from roost.publish.layout import Release, ReleaseFile
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
@@ -253,17 +255,15 @@ def published_description(
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else recipe.hypervisors[0]
     told = found.raw.get("remarks")
     remark = told.get(chosen) if isinstance(told, dict) else None
-    text = describe.submit_description(
-        recipe,
+    texts = describe.descriptions(
+        ReleasedImage(recipe, _images(found), _root_for(target, transfer)),
         chosen,
-        _images(found),
-        _root_for(target, transfer),
         remarks=[str(remark)] if remark else [],
-        jobs=jobs,
-        snippet=snippet,
+        jobs=read_jobs(jobs) if jobs else None,
         templates=emit.template_folders(paths.project_root()),
         at=submission.place_of(output),
     )
+    text = texts.snippet if snippet else texts.description
     if output is not None:
         writing.write(output, text.encode())
     return text

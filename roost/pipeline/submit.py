@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from roost.condor import submission
+from roost.condor.description import Delivery
+from roost.condor.jobs_file import read_jobs
 from roost.errors import UsageError
 from roost.host import output as writing
 from roost.host import paths
@@ -34,9 +36,8 @@ def submit(
         raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
     chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else loaded.recipe.hypervisors[0]
     at = submission.place_of(output)
-    text = submission.describe(
-        loaded, record.files, chosen, folder, transfer=transfer, jobs=jobs, snippet=snippet, at=at
-    )
+    delivery = Delivery(transfer, jobs=read_jobs(jobs) if jobs else None, at=at)
+    text = submission.describe(loaded, record.files, chosen, folder, delivery, snippet=snippet)
     if at is None:
         text = submission.told(text, folder, jobs, transfer or loaded.recipe.submit.transfer)
     if output is not None:

@@ -7,18 +7,35 @@ Published files never change, so no job may write into them: whatever the transf
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from roost.condor import emit
-from roost.condor.description import describe
+from roost.condor.description import Delivery, describe
 from roost.condor.from_recipe import BuiltFiles
-from roost.condor.jobs_file import read_jobs
+from roost.condor.jobs_file import Jobs
 from roost.condor.placement import kernel_of
 from roost.errors import RecipeError, UsageError
 from roost.host import safetext
 from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Hypervisor, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedImage:
+    """A published image; `root` is the catalogue's URL or path, None: its files lie beside the description."""
+
+    recipe: Recipe
+    files: Sequence[ReleaseFile]
+    root: str | None = None
+
+
+class Texts(NamedTuple):
+    """A submit description, and its lines about disks alone."""
+
+    description: str
+    snippet: str
 
 
 def sources(files: Sequence[ReleaseFile], root: str | None) -> dict[str, str]:
@@ -36,56 +53,38 @@ def kernel_is_found(recipe: Recipe, hypervisor: Hypervisor, root: str | None) ->
     return root is not None and root.startswith("/")
 
 
-def submit_description(
-    recipe: Recipe,
-    hypervisor: Hypervisor,
-    files: Sequence[ReleaseFile],
-    root: str | None,
-    *,
-    remarks: Sequence[str] = (),
-    jobs: Path | None = None,
-    snippet: bool = False,
-    templates: Sequence[Path] = (),
-    at: Path | None = None,
-) -> str:
-    """Return the description of a published image, or with `snippet` only the lines about its disks.
-
-    `remarks` become comments at its head. Raises `RecipeError` when the recipe does not allow it or the lint calls any
-    of it an error, `UsageError` for a hypervisor that the image is not made for.
-    """
-    whole, lines = descriptions(recipe, hypervisor, files, root, remarks=remarks, jobs=jobs, templates=templates, at=at)
-    return lines if snippet else whole
-
-
 def descriptions(
-    recipe: Recipe,
+    published: ReleasedImage,
     hypervisor: Hypervisor,
-    files: Sequence[ReleaseFile],
-    root: str | None,
     *,
     remarks: Sequence[str] = (),
-    jobs: Path | None = None,
+    jobs: Jobs | None = None,
     templates: Sequence[Path] = (),
     at: Path | None = None,
-) -> tuple[str, str]:
-    """Return the description and its lines about disks; see `submit_description`."""
+) -> Texts:
+    """Return the description of a published image, whole and as the lines about its disks.
+
+    `remarks` become comments at its head, `at` is the directory that it will lie in. Raises `RecipeError` when the
+    recipe does not allow it or the lint calls any of it an error, `UsageError` for a hypervisor that the image is not
+    made for.
+    """
+    recipe = published.recipe
     if hypervisor not in recipe.hypervisors:
         made = ", ".join(recipe.hypervisors)
         raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
-    places: Mapping[str, str] = sources(files, root)
+    places: Mapping[str, str] = sources(published.files, published.root)
     built = BuiltFiles(
         None,
-        {file.name: file.virtual for file in files},
-        {file.name: file.backing for file in files if file.backing},
-        kernels={file.name: places[file.name] for file in files if places[file.name].startswith("/")},
+        {file.name: file.virtual for file in published.files},
+        {file.name: file.backing for file in published.files if file.backing},
+        kernels={file.name: places[file.name] for file in published.files if places[file.name].startswith("/")},
     )
-    table = read_jobs(jobs) if jobs else None
-    values = describe(recipe, hypervisor, transfer="files", files=built, jobs=table, at=at)
+    values = describe(recipe, hypervisor, Delivery("files", built, jobs, at=at))
     values = replace(values, inputs=tuple(places.get(item, item) for item in values.inputs))
     whole = emit.render(values, "submit.j2", templates)
     emit.judge(whole, f"{hypervisor}.sub")
     head = "".join(f"# {_comment(remark)}\n" for remark in remarks)
-    return head + whole, head + emit.render(values, "snippet.j2", templates)
+    return Texts(head + whole, head + emit.render(values, "snippet.j2", templates))
 
 
 def _comment(remark: str) -> str:
@@ -94,9 +93,8 @@ def _comment(remark: str) -> str:
 
 
 def by_transfer(
-    recipe: Recipe,
+    published: ReleasedImage,
     hypervisor: Hypervisor,
-    files: Sequence[ReleaseFile],
     roots: Mapping[str, str | None],
     remarks: Sequence[str],
     templates: Sequence[Path],
@@ -105,8 +103,8 @@ def by_transfer(
     found = {}
     for transfer, root in roots.items():
         try:
-            whole, snippet = descriptions(recipe, hypervisor, files, root, remarks=remarks, templates=templates)
-            found[transfer] = {"description": whole, "snippet": snippet}
+            texts = descriptions(replace(published, root=root), hypervisor, remarks=remarks, templates=templates)
+            found[transfer] = texts._asdict()
         except RecipeError as error:
             found[transfer] = {"refused": "; ".join(problem.what for problem in error.problems)}
     return found

@@ -17,6 +17,7 @@ from roost.boot import report
 from roost.condor import emit
 from roost.host import jsontext, paths
 from roost.publish import describe, gate, layout, provenance
+from roost.publish.describe import ReleasedImage
 from roost.publish.gate import Passed
 from roost.publish.layout import ReleaseFile
 from roost.store import keys
@@ -197,15 +198,13 @@ def _descriptions(
         if not describe.kernel_is_found(recipe, hypervisor, root):
             # release.json says this too: only a copy of the catalogue at an absolute path has what xen can start.
             continue
-        text = describe.submit_description(
-            recipe,
+        texts = describe.descriptions(
+            ReleasedImage(recipe, images, root),
             hypervisor,
-            images,
-            root,
             remarks=[remarks[hypervisor]] if hypervisor in remarks else [],
             templates=emit.template_folders(paths.project_root()),
         )
-        items.append(_made(prefix, f"{hypervisor}.sub", "submit", text.encode()))
+        items.append(_made(prefix, f"{hypervisor}.sub", "submit", texts.description.encode()))
     return items
 
 
@@ -219,9 +218,8 @@ def _submit(
     recipe = passed.loaded.recipe
     return {
         hypervisor: describe.by_transfer(
-            recipe,
+            ReleasedImage(recipe, images),
             hypervisor,
-            images,
             roots,
             [remarks[hypervisor]] if hypervisor in remarks else [],
             emit.template_folders(paths.project_root()),

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles
 from roost.recipe import loader
 from roost.recipe.model import Recipe
 from roost.store import manifest
 from tests.images.calls import PROJECT, roost
 from tests.pool.job import Job
+from tests.unit.submitting import submit_description
 
 #: What each job of the file of jobs gets as input; the example job adds it up.
 NUMBERS: Mapping[str, Sequence[int]] = {"one": (1, 2, 3), "two": (10, 20), "three": (7,)}

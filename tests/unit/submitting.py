@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roost.condor import emit
+from roost.condor.description import Delivery
 from roost.condor.from_recipe import BuiltFiles
-from roost.recipe.model import Recipe
+from roost.condor.jobs_file import read_jobs
+from roost.recipe.model import Hypervisor, Recipe
 
 MiB = 1 << 20
 ROOT = {"name": "root", "format": "qcow2", "partitions": [{"mount": "/", "free": "512MiB"}]}
@@ -28,6 +31,15 @@ BUILT = BuiltFiles(
         "initrd.img": 30 * MiB,
     },
 )
+
+
+def submit_description(
+    recipe: Recipe, hypervisor: Hypervisor, *, snippet: bool = False, templates: Sequence[Path] = (), **how: Any
+) -> str:
+    """Return the submit description of a recipe; `how` are fields of its `Delivery`, `jobs` a file or its content."""
+    jobs = how.pop("jobs", None)
+    delivery = Delivery(**how, jobs=read_jobs(jobs) if isinstance(jobs, Path) else jobs)
+    return emit.submit_description(recipe, hypervisor, delivery, snippet=snippet, templates=templates)
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
 from roost.errors import RecipeError
 from roost.publish import describe
+from roost.publish.describe import ReleasedImage
 from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Placement
-from tests.unit.submitting import BUILT, IO, ROOT, CondorSubmit, MiB, condor_submit, recipe
+from tests.unit.submitting import BUILT, IO, ROOT, CondorSubmit, MiB, condor_submit, recipe, submit_description
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +180,10 @@ def test_published_images_start_by_path_or_by_themselves(
     if outside and kernel_path is None and (root is None or "://" in root):
         assert not describe.kernel_is_found(made, hypervisor, root)
         with pytest.raises(RecipeError, match="needs an absolute path on the execution points"):
-            describe.submit_description(made, hypervisor, RELEASED, root)
+            describe.descriptions(ReleasedImage(made, RELEASED, root), hypervisor)
         return
     assert describe.kernel_is_found(made, hypervisor, root)
-    text = describe.submit_description(made, hypervisor, RELEASED, root)
+    text = describe.descriptions(ReleasedImage(made, RELEASED, root), hypervisor).description
     ad = condor.ad(text)
     assert effect(text) == "ok"
     assert "vmlinuz" not in ad["TransferInput"]

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.emit import submit_description
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import Jobs, parse_jobs, read_jobs, variable_of
 from roost.condor.lint import lint_text
 from roost.errors import RecipeError, UsageError
-from tests.unit.submitting import BUILT, IO, ROOT, MiB, jobs_of, recipe
+from tests.unit.submitting import BUILT, IO, ROOT, MiB, jobs_of, recipe, submit_description
 
 
 def parsed(text: str) -> Jobs:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from roost.condor import submission
-from roost.condor.emit import submit_description
 from roost.condor.jobs_file import parse_jobs
 from roost.errors import RecipeError
 from roost.publish import describe
+from roost.publish.describe import ReleasedImage
 from roost.publish.layout import ReleaseFile
-from tests.unit.submitting import BUILT, MiB, jobs_of, recipe
+from tests.unit.submitting import BUILT, MiB, jobs_of, recipe, submit_description
 
 ELSEWHERE = Path("/home/me/runs")
 
@@ -47,9 +47,8 @@ def test_the_disks_of_jobs_of_a_published_image() -> None:
         ReleaseFile(name, f"i/1/{name}", "disk", "raw", MiB, MiB, "0" * 64) for name in ("root.qcow2", "io.raw")
     ]
     jobs = parse_jobs("io\none.raw\n", "jobs.csv", Path("/data/jobs"))
-    values = {"files": released, "root": "/srv/images", "at": ELSEWHERE}
     assert jobs.folder == Path("/data/jobs")
-    text = describe.submit_description(recipe(), "kvm", **values)  # type: ignore[arg-type]
+    text = describe.descriptions(ReleasedImage(recipe(), released, "/srv/images"), "kvm", at=ELSEWHERE).description
     assert jobs_of(text)[0]["TransferInput"] == "/srv/images/i/1/root.qcow2,/srv/images/i/1/io.raw"
 
 

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles, image_files
 from roost.condor.jobs_file import parse_jobs, variable_of
 from roost.condor.lint import lint_text
@@ -20,7 +19,7 @@ from roost.condor.machine import Hypervisor
 from roost.condor.vm_disk import parse
 from roost.errors import RecipeError, RoostError, UsageError
 from roost.recipe.model import Recipe
-from tests.unit.submitting import CondorSubmit, MiB, condor_submit
+from tests.unit.submitting import CondorSubmit, MiB, condor_submit, submit_description
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from roost.condor.emit import submit_description
 from roost.condor.from_recipe import BuiltFiles, image_files, machine_refusals, refusals, virtual_machine
 from roost.condor.machine import Hypervisor
 from roost.errors import Location, RecipeError
-from tests.unit.submitting import BUILT, IO, ROOT, recipe
+from tests.unit.submitting import BUILT, IO, ROOT, recipe, submit_description
 
 
 def reasons(hypervisor: Hypervisor, transfer: str | None = None, **changes: Any) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.emit import submit_description, template_folders
+from roost.condor.emit import template_folders
 from roost.condor.layout import UnsafeValueError, listed, one_line, remapped, seconds
 from roost.errors import RecipeError, UsageError
-from tests.unit.submitting import BUILT, recipe
+from tests.unit.submitting import BUILT, recipe, submit_description
 
 
 def test_a_site_changes_one_block_and_keeps_the_rest(tmp_path: Path) -> None:

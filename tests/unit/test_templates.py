@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.condor import emit
+from roost.condor.description import Delivery
 from roost.customize import templates
 from roost.errors import UsageError
 from roost.host import template
@@ -141,7 +142,7 @@ def test_a_sites_template_is_as_bounded(source: str, what: str, tmp_path: Path) 
     """`templates/` of a project comes from whoever made the project."""
     (tmp_path / "submit.j2").write_text(source)
     with pytest.raises(UsageError, match=what) as caught:
-        emit.submit_description(recipe(), "kvm", files=BUILT, templates=(tmp_path,))
+        emit.submit_description(recipe(), "kvm", Delivery(files=BUILT), templates=(tmp_path,))
     assert "submit.j2" in str(caught.value)
 
 
@@ -149,4 +150,4 @@ def test_a_fifo_among_a_sites_templates_is_told(tmp_path: Path) -> None:
     """It was opened and waited for."""
     os.mkfifo(tmp_path / "submit.j2")
     with pytest.raises(UsageError, match="a FIFO, not a file"):
-        emit.submit_description(recipe(), "kvm", files=BUILT, templates=(tmp_path,))
+        emit.submit_description(recipe(), "kvm", Delivery(files=BUILT), templates=(tmp_path,))
