@@ -122,18 +122,19 @@ def _refuse_changed(loaded: Loaded, folder: Path) -> None:
 
 
 def _boot_what_is_not(name: str, loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
-    """Boot the kvm side unless a boot of this account has left a verdict; what that says is the gate's business."""
-    if "kvm" not in loaded.recipe.hypervisors:
-        return
-    other = require_kvm and _accelerator(folder) != "kvm"
-    if seal.missing(folder, "kvm") or other or _other_test(loaded, folder):
-        booting.boot(name, events=events, options=booting.Options(require_kvm=require_kvm))
+    """Boot each side unless a boot of this account has left a verdict; what that says is the gate's business."""
+    for hypervisor in loaded.recipe.hypervisors:
+        insists = require_kvm and hypervisor == "kvm"
+        other = insists and _accelerator(folder) != "kvm"
+        if seal.missing(folder, hypervisor) or other or _other_test(loaded, folder, hypervisor):
+            options = booting.Options(hypervisor=hypervisor, require_kvm=insists)
+            booting.boot(name, events=events, options=options)
 
 
-def _other_test(loaded: Loaded, folder: Path) -> bool:
+def _other_test(loaded: Loaded, folder: Path, hypervisor: Hypervisor) -> bool:
     """Return whether the verdict is of another test than the recipe asks for now."""
     try:
-        test = jsontext.read(folder / "boot" / "kvm.json").get("test")
+        test = jsontext.read(folder / "boot" / f"{hypervisor}.json").get("test")
     except (OSError, ValueError, AttributeError):
         return False
     return test is not None and test != inputs.boot_key(loaded.recipe, loaded.folder)

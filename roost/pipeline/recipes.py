@@ -12,6 +12,7 @@ from roost.host import jsontext, paths
 from roost.pipeline import publish
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
+from roost.recipe.model import Hypervisor
 from roost.store import manifest
 from roost.store.manifest import Manifest
 
@@ -52,15 +53,19 @@ def _state(loaded: Loaded) -> str:
         return "stale"
     if manifest.changed_files(folder, record.files):
         return "changed since the build"
-    if not _booted(folder, record, image_inputs.boot_key(loaded.recipe, loaded.folder)):
+    if not _booted(folder, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.folder)):
         return "built"
     return "published" if publish.is_published(folder, record) else "booted"
 
 
-def _booted(folder: Path, record: Manifest, test: str) -> bool:
-    """Return whether the folder's verdict is a pass, in the test `test`, of exactly the files that the build left."""
+def _booted(folder: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
+    """Return whether each of `hypervisors` has a verdict that passed, in the test `test`, of the files of the build."""
+    return all(_passed(folder, one, record, test) for one in hypervisors)
+
+
+def _passed(folder: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
     try:
-        verdict = jsontext.read(folder / "boot" / "kvm.json")
+        verdict = jsontext.read(folder / "boot" / f"{hypervisor}.json")
         built = {file.name: file.sha256 for file in record.files}
         same = verdict.get("test") in (None, test)
         return (

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost.boot import seal
+from roost.boot import report, seal
 from roost.condor import submission
 from roost.customize import inputs
 from roost.events import Silent
@@ -136,15 +136,16 @@ def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
     return {**found, **changes}
 
 
-def booted(folder: Path, *, sealed: bool = True, **changes: Any) -> None:
+def booted(folder: Path, *, sealed: bool = True, under: str = "kvm", **changes: Any) -> None:
     """Leave a verdict, a console and a report in a build folder, sealed as a boot does."""
     boot = folder / "boot"
-    (boot / "kvm").mkdir(parents=True, exist_ok=True)
-    (boot / "kvm/serial.log").write_bytes(b"\x1b[0mroost: job finished: exit 0\r\n")
-    (boot / "report.html").write_text("<!doctype html><title>smoke</title><p>passed")
-    (boot / "kvm.json").write_text(json.dumps(verdict(folder, **changes), indent=1))
+    (boot / under).mkdir(parents=True, exist_ok=True)
+    (boot / under / "serial.log").write_bytes(b"\x1b[0mroost: job finished: exit 0\r\n")
+    (boot / report.place(under)).write_text("<!doctype html><title>smoke</title><p>passed")
+    told = verdict(folder, **{"hypervisor": under, **changes})
+    (boot / f"{under}.json").write_text(json.dumps(told, indent=1))
     if sealed:
-        seal.write(folder, "kvm")
+        seal.write(folder, under)
 
 
 def ready(root: Path, seed: int = 0) -> Path:

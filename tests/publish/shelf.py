@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from roost.publish import gate
 from tests.publish import lab
 
 #: What must never be more than text on a page.
@@ -75,7 +77,19 @@ def publish(
             {"what": "/output/result.txt", "met": True, "seen": seen},
         ]
         lab.booted(folder, seconds=SECONDS, console=console, finished=finished, expectations=expectations)
-    lab.publish(root, url, name=name, version=version, allow_untested=not tested)
+    with patch.object(gate, "_tested", _as_once(gate._tested)):
+        lab.publish(root, url, name=name, version=version, allow_untested=not tested)
+
+
+def _as_once(now: Callable[..., gate.Tested]) -> Callable[..., gate.Tested]:
+    """Return the judge of a side as it was before roost booted xen machines: catalogues are full of its verdicts."""
+
+    def judge(loaded: Any, record: Any, written: str, folder: Path, hypervisor: str, *more: Any) -> gate.Tested:
+        if hypervisor == "xen":
+            return gate.Tested("xen", "checked, not booted", cause="roost has not booted it under Xen")
+        return now(loaded, record, written, folder, hypervisor, *more)
+
+    return judge
 
 
 def fill(root: Path, url: str) -> None:

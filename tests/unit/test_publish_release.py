@@ -295,26 +295,76 @@ def test_untested_is_in_the_release_for_ever(root: Path) -> None:
     assert json.loads((version / "release.json").read_text())["untested"] is True
 
 
-def test_the_xen_side_is_checked_not_booted(root: Path) -> None:
+def _for_both(root: Path) -> Path:
+    """Make a build folder of an image for both hypervisors: the root as qcow2 for kvm, raw for xen."""
     recipe = root / "recipes/smoke.yaml"
     recipe.write_text(recipe.read_text().replace("hypervisors: [kvm]", "hypervisors: [kvm, xen]"))
-    content = {"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000}
-    folder = lab.built(root, files=content)
-    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.raw"]
-    lab.booted(folder, disks=disks)
+    return lab.built(root, files={"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
+
+
+def _boots(folder: Path, under: str, **changes: Any) -> None:
+    other = {"kvm": "root.raw", "xen": "root.qcow2"}[under]
+    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != other]
+    lab.booted(folder, under=under, **{"disks": disks, **changes})
+
+
+def test_the_xen_side_is_published_by_a_boot_of_its_own(root: Path) -> None:
+    folder = _for_both(root)
+    _boots(folder, "kvm")
+    with pytest.raises(ImageError, match="xen: it was not booted") as refused:
+        lab.publish(root, str(root / "catalogue"))
+    assert "--hypervisor xen" in (refused.value.problem.hint or "")
+    # The report of one side is not that of the other: both seals hold.
+    _boots(folder, "xen", machine="xenpv")
     lab.publish(root, str(root / "catalogue"))
     version = _version(root / "catalogue")
     said = json.loads((version / "release.json").read_text())
-    assert said["hypervisors"]["xen"]["verdict"] == "checked, not booted"
-    assert said["hypervisors"]["kvm"]["verdict"] == "passed"
-    assert said["untested"] is False
-    assert json.loads((version / "manifest.json").read_text())["hypervisors"]["xen"]["verdict"] == "checked, not booted"
-    assert (version / "xen.sub").read_text().startswith("# xen: checked, not booted")
-    assert not (version / "kvm.sub").read_text().startswith("# xen")
+    assert {name: one["verdict"] for name, one in said["hypervisors"].items()} == {"kvm": "passed", "xen": "passed"}
+    assert said["hypervisors"]["xen"]["machine"] == "xenpv"
+    assert json.loads((version / "manifest.json").read_text())["hypervisors"]["xen"]["verdict"] == "passed"
+    assert json.loads((version / "boot/xen.json").read_text())["report"] == "boot/xen/report.html"
+    assert (version / "boot/xen/report.html").is_file()
+    assert (version / "boot/report.html").is_file()
+    assert not (version / "xen.sub").read_text().startswith("# xen")
     assert verify.verify(str(version))["ok"]
-    text = _described(root, hypervisor="xen")
-    assert text.startswith("# xen: checked, not booted")
-    assert "root.raw:xvda" in text
+    assert "root.raw:xvda" in _described(root, hypervisor="xen")
+
+
+def test_an_image_for_xen_alone_is_published_by_its_boot(root: Path) -> None:
+    recipe = root / "recipes/smoke.yaml"
+    recipe.write_text(recipe.read_text().replace("[kvm]", "[xen]").replace("format: qcow2", "format: raw"))
+    folder = lab.built(root, files={"root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
+    _boots(folder, "xen", machine="xenpv", eviction={"tried": False, "obeyed": None, "seconds": None, "seen": ""})
+    lab.publish(root, str(root / "catalogue"))
+    said = json.loads((_version(root / "catalogue") / "release.json").read_text())
+    assert said["hypervisors"]["xen"]["verdict"] == "passed"
+    assert said["untested"] is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"passed": False, "cause": "no-boot-loader"}, "no-boot-loader"),
+        ({"disks": [{"name": "root.raw", "sha256": "0" * 64}]}, "was not part of the boot|is not the file"),
+        ({"expectations": []}, "did not try all"),
+        ({"hypervisor": "kvm"}, "is of kvm"),
+    ],
+)
+def test_the_xen_side_is_held_to_what_the_kvm_side_is(root: Path, changes: dict[str, Any], why: str) -> None:
+    folder = _for_both(root)
+    _boots(folder, "kvm")
+    _boots(folder, "xen", **changes)
+    with pytest.raises(ImageError, match=why):
+        lab.publish(root, str(root / "catalogue"))
+
+
+def test_a_xen_verdict_whose_report_changed_is_refused(root: Path) -> None:
+    folder = _for_both(root)
+    _boots(folder, "kvm")
+    _boots(folder, "xen")
+    (folder / "boot/xen/report.html").write_text("better")
+    with pytest.raises(ImageError, match="was changed after the boot"):
+        lab.publish(root, str(root / "catalogue"))
 
 
 def _described(root: Path, **options: Any) -> str:
