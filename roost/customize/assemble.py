@@ -73,7 +73,7 @@ def _wishes(loaded: Loaded) -> dict[str, Any]:
         "locale": recipe.locale,
         "run": [command.model_dump() for command in recipe.commands],
         "name_servers": _name_servers(),
-        "proxies": {name: value for name, value in process.environment().items() if name.lower().endswith("_proxy")},
+        "proxies": process.proxies(),
         "needed": _needed(recipe),
         "files": [entry.path for entry in recipe.files],
         "seal": recipe.seal,

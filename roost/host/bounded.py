@@ -20,6 +20,7 @@ from pathlib import Path
 from roost.host import confinement
 from roost.host.confinement import Entered, Limits
 
+#: The environment of a tree's programs.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -31,6 +32,8 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "SYSTEMD_OFFLINE": "1",
 }
+#: What keeps packages that commands install from starting services (policy-rc.d(8)).
+POLICY, NO_SERVICES = "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"
 #: What roost's own Python needs to find its modules, wherever they lie.
 SELF = {"PYTHONPATH": str(Path(__file__).parents[2])}
 #: Bytes of output that are kept of all programs; what is more is read and thrown away.

@@ -111,6 +111,11 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
+def proxies() -> dict[str, str]:
+    """Return the variables of the environment that name proxies."""
+    return {name: value for name, value in environment().items() if name.lower().endswith("_proxy")}
+
+
 def which(tool: str) -> str | None:
     """Return the path of `tool` on the tools' PATH, or None."""
     return shutil.which(tool, path=environment()["PATH"])

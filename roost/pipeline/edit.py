@@ -20,7 +20,8 @@ from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
 from roost.events import Stages
 from roost.existing import grow, image, image_file, inspection, kernels
-from roost.existing.edit import Edited, Editor
+from roost.existing.edit import Edited, edit
+from roost.existing.editor import Editor
 from roost.existing.image import Image
 from roost.existing.image_file import Original
 from roost.host import checksum, guestfs, namespace
@@ -110,7 +111,7 @@ def _edit(
         notes = list(grow.grow(guest, system.root)) if recipe.root_disk.size is not None else []
         inspection.mount(guest, system)
         editor = Editor(loaded, guest, system, epoch, work, log_dir / "customise.log", notes=notes)
-        edited = editor.edit()
+        edited = edit(editor)
         if edited.kernel is not None:
             known, told = kernels.judge(loaded, guest, edited.kernel, work)
             edited = replace(edited, facts=known, notes=(*edited.notes, *told))
