@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from roost.errors import RoostError
 from roost.host import jsontext, process
+from roost.verify import superblocks
+from roost.verify.superblocks import HEAD
 
 SECTOR = 512
-#: Bytes of a disk's or partition's beginning that hold every superblock looked at (btrfs' is at 64 KiB).
-HEAD = 128 << 10
 #: More of a file than this is not looked at.
 CONTENT = 1 << 20
 #: Limits for tools that read a guest's file system: bytes of output, bytes of memory, seconds.
@@ -186,71 +185,8 @@ class StoppedDisk:
 
 
 def _area(number: int, offset: int, size: int, head: bytes) -> Area:
-    kind, clean, seen = filesystem_state(head)
+    kind, clean, seen = superblocks.state(head)
     return Area(number, offset, size, kind, clean, seen)
-
-
-def filesystem_state(head: bytes) -> tuple[str, bool | None, str]:
-    """Return type, whether it is clean, and why, from the first 128 KiB of a file system; type "" when unknown.
-
-    Offsets: ext (Documentation/filesystems/ext4/super.rst), FAT (fs/fat/fatent.c, the dirty bit of the boot sector
-    since Linux 3.10), btrfs (btrfs_super_block), xfs and others by their magic only.
-    """
-    padded = head.ljust(HEAD, b"\0")
-    for kind, offset, magic in _MAGIC:
-        if padded[offset : offset + len(magic)] == magic:
-            judge = _JUDGES.get(kind)
-            return (kind, *judge(padded)) if judge else (kind, True, "nothing to unmount")
-    return "", None, ""
-
-
-def _xfs_state(_head: bytes) -> tuple[bool | None, str]:
-    return None, "whether its log is empty is not looked at"
-
-
-def _btrfs_state(head: bytes) -> tuple[bool | None, str]:
-    if struct.unpack_from("<Q", head, 0x10000 + 0x60)[0]:
-        return False, "its log tree was not replayed"
-    return True, "no log to replay"
-
-
-def _fat_state(head: bytes) -> tuple[bool | None, str]:
-    dirty = head[0x41 if head[82:87] == b"FAT32" else 0x25] & 1
-    return (False, "its dirty bit is set") if dirty else (True, "unmounted")
-
-
-def _ext_state(head: bytes) -> tuple[bool | None, str]:
-    superblock = head[1024:2048]
-    state = struct.unpack_from("<H", superblock, 0x3A)[0]
-    incompatible = struct.unpack_from("<I", superblock, 0x60)[0]
-    errors = struct.unpack_from("<I", superblock, 0x194)[0]
-    if state & 0x2 or errors:
-        return False, f"the kernel found {errors or 'some'} errors in it"
-    if incompatible & 0x4:
-        return False, "its journal was not replayed: it was cut off while mounted"
-    if not state & 0x1:
-        return False, "it was cut off while mounted"
-    return True, "unmounted"
-
-
-#: Type, offset and magic of what a guest may have on a disk, and who tells whether it is clean.
-_MAGIC = (
-    ("ext", 1080, b"\x53\xef"),
-    ("xfs", 0, b"XFSB"),
-    ("btrfs", 0x10040, b"_BHRfS_M"),
-    ("squashfs", 0, b"hsqs"),
-    ("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
-    ("swap", 4086, b"SWAPSPACE2"),
-    ("vfat", 54, b"FAT12"),
-    ("vfat", 54, b"FAT16"),
-    ("vfat", 82, b"FAT32"),
-)
-_JUDGES: Mapping[str, Callable[[bytes], tuple[bool | None, str]]] = {
-    "ext": _ext_state,
-    "xfs": _xfs_state,
-    "btrfs": _btrfs_state,
-    "vfat": _fat_state,
-}
 
 
 def _quoted(text: str) -> str:
