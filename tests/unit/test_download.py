@@ -19,7 +19,7 @@ import pytest
 from roost.errors import HostError, Location, RecipeError
 from roost.events import Silent
 from roost.host import namespace
-from roost.store import download
+from roost.store import download, http
 from roost.store.cache import Cache
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -326,7 +326,7 @@ def test_nobody_listens(server: Server, cache: Cache) -> None:
 
 
 def test_a_server_that_falls_silent_is_given_up(server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "STALLED", 0.2)
+    monkeypatch.setattr(http, "STALLED", 0.2)
     server.does.silence = 0.5
     with pytest.raises(HostError, match=r"no answer within 0\.2 s"):
         fetch(server, cache)
