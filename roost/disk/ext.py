@@ -17,10 +17,10 @@ from roost.disk.ext_space import Space, read_space, target
 from roost.disk.geometry import Geometry, kernel_reserve
 from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
+from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode
 from roost.errors import HostError, ImageError, RoostError, ToolError
 from roost.host import process
-from roost.host.namespace import Namespace
 
 CONFIGURATION = Path(__file__).with_name("mke2fs.conf")
 ROOT_INODE = 2
@@ -99,9 +99,7 @@ def write(
     shape: Geometry,
     identity: Identity,
     source: Source | None,
-    *,
-    namespace: Namespace,
-    log_dir: Path,
+    tools: Tools,
 ) -> Space:
     """Write a file system into the disk file and return what space it has.
 
@@ -114,11 +112,11 @@ def write(
         argv = ["sh", "-c", HIDE, "sh", str(source.empty), str(len(hidden)), *hidden, *argv]
     try:
         process.run(
-            namespace.argv(argv),
+            tools.namespace.argv(argv),
             deadline=3600,
             env=environment,
             cwd=disk.parent,
-            log=log_dir / "mke2fs.log",
+            log=tools.log("mke2fs"),
             what=f"cannot make the {shape.filesystem} file system of disk {disk.name}",
         )
     except ToolError as error:
@@ -131,12 +129,12 @@ def write(
         raise
     space = read_space(disk, at)
     devices = source.devices if source else ()
-    _settle(disk, at, settle_script(space, identity.epoch, source), environment, log_dir)
+    _settle(disk, at, settle_script(space, identity.epoch, source), environment, tools.log_dir)
     settled = read_space(disk, at)
     if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + len(devices):
         raise ImageError(
             f"not all device nodes were written to {disk.name}",
-            log=log_dir / "debugfs.log",
+            log=tools.log("debugfs"),
         )
     return settled
 
@@ -192,19 +190,19 @@ def available(filesystem: Geometry, space: Space) -> int:
     return (space.free_blocks - kernel_reserve(filesystem.filesystem, space.blocks)) * BLOCK
 
 
-def check(disk: Path, areas: Sequence[Extent], epoch: int, log_dir: Path) -> None:
+def check(disk: Path, areas: Sequence[Extent], tools: Tools) -> None:
     """Raise `ImageError` unless e2fsck finds each of the file systems clean; writes nothing.
 
-    `epoch` is the present for e2fsck: the host's clock may be behind the archive's.
+    `tools.epoch` is the present for e2fsck: the host's clock may be behind the archive's.
     """
     for at in areas:
         try:
             process.run(
                 ["e2fsck", "-f", "-n", target(disk, at)],
                 deadline=1800,
-                env={"E2FSCK_TIME": str(epoch)},
+                env={"E2FSCK_TIME": str(tools.epoch)},
                 cwd=disk.parent,
-                log=log_dir / "e2fsck.log",
+                log=tools.log("e2fsck"),
                 what=f"the file system at byte {at.offset} of {disk.name} is not clean",
             )
         except ToolError as error:

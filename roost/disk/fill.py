@@ -9,10 +9,10 @@ from pathlib import Path
 from roost.disk import measure
 from roost.disk.ext import Source
 from roost.disk.measure import Entry
+from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.errors import ImageError
 from roost.host import process
-from roost.host.namespace import Namespace
 from roost.recipe.model import Disk, Recipe
 
 #: The folders of an io disk (job contract): what the job is given, and what it leaves.
@@ -48,13 +48,12 @@ class Fillings:
         return {"io": self.io, "seed": self.seed}.get(disk.role or "", NOTHING)
 
 
-def prepare(
-    recipe: Recipe, tree: TreeInfo | None, scratch: Path, *, namespace: Namespace, epoch: int, log_dir: Path
-) -> Fillings:
+def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) -> Fillings:
     """Measure the tree and divide it among the mount points; mount points it lacks are made.
 
-    No time in the tree is later than `epoch` afterwards. Raises `ImageError` for a mount point behind a link.
+    No time in the tree is later than the epoch afterwards. Raises `ImageError` for a mount point behind a link.
     """
+    epoch, namespace = tools.epoch, tools.namespace
     io = _io(scratch / "io", epoch)
     empty = _folder(scratch / "empty", epoch)
     nothing = Source(empty, io.entries[0])
@@ -62,7 +61,7 @@ def prepare(
         return Fillings({}, io, nothing)
     # The tools run in the disk's folder.
     top = tree.path.absolute()
-    log = log_dir / "measure.log"
+    log = tools.log("measure")
     mounts = [area.mount for disk in recipe.disks for area in disk.areas if area.mount]
     entries = measure.listing(top, namespace, log)
     missing = [mount for mount in mounts if mount != "/" and not measure.mount_point(entries, mount)]

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 import shutil
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-from uuid import UUID
 
 from roost.disk.ext import Source
 from roost.disk.layout import MiB
-from roost.disk.measure import BLOCK, Content, Entry
+from roost.disk.measure import BLOCK, Entry
+from roost.disk.own_file import Made, Wanted
+from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import guestfs, process
 from roost.host.guestfs import RefusedError
@@ -42,30 +42,6 @@ TARGET, SOURCE, TAR = "/target", "/source", "tree.tar"
 FULL = "No space left on device"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One such file system: what it is, what goes in, and its size, or else the bytes that must be free in the end."""
-
-    filesystem: FileSystem
-    uuid: UUID
-    label: str | None
-    size: int | None
-    free: int
-    source: Source | None
-    entries: tuple[Entry, ...]
-    content: Content
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file system in a file of its own: a multiple of MiB; `free` bytes for a normal user, None when not asked."""
-
-    path: Path
-    size: int
-    free: int | None
-
-
 def estimate(wanted: Wanted) -> int:
     """Return the bytes that a file system needs for its content and the free space promised, on the safe side."""
     data = wanted.content.blocks * BLOCK
@@ -81,9 +57,7 @@ def estimate(wanted: Wanted) -> int:
     return max(LEAST[wanted.filesystem], _whole(needed))
 
 
-def make(
-    wanted: Wanted, path: Path, *, accelerator: Literal["kvm", "tcg"], namespace: Namespace, log_dir: Path
-) -> Made:
+def make(wanted: Wanted, path: Path, tools: Tools) -> Made:
     """Make and fill the file system in the new file `path`.
 
     Raises `ImageError` when the content does not fit its size, `HostError` when a tool is missing.
@@ -93,15 +67,15 @@ def make(
     try:
         if wanted.source is not None:
             carrier.mkdir()
-            pack(wanted.source, wanted.entries, carrier / TAR, namespace, log_dir / "pack.log")
-            _carry(carrier, log_dir)
+            pack(wanted.source, wanted.entries, carrier / TAR, tools.namespace, tools.log("pack"))
+            _carry(carrier, tools.log_dir)
         for _ in range(ATTEMPTS):
-            _mkfs(wanted, path, size, log_dir)
+            _mkfs(wanted, path, size, tools.log_dir)
             if wanted.source is None and wanted.size is not None:
                 return Made(path, size, None)
-            free = _fill(wanted, path, carrier, accelerator, log_dir)
+            free = _fill(wanted, path, carrier, tools)
             if free is not None:
-                _check(wanted, path, log_dir)
+                _check(wanted, path, tools.log_dir)
                 if wanted.size is not None or free >= wanted.free:
                     return Made(path, size, free)
             elif wanted.size is not None:
@@ -114,7 +88,7 @@ def make(
     raise ImageError(
         f"the content does not fit into {wanted.filesystem} of {format_size(size)}",
         hint=f"make size at least {needed}, or write free instead" if wanted.size else "write size instead of free",
-        log=log_dir / "libguestfs-fill.log",
+        log=tools.log("libguestfs-fill"),
     )
 
 
@@ -210,12 +184,12 @@ def btrfs_argv(wanted: Wanted, path: Path, size: int) -> list[str]:
     return [*argv, str(path)]
 
 
-def _fill(wanted: Wanted, path: Path, carrier: Path, accelerator: Literal["kvm", "tcg"], log_dir: Path) -> int | None:
+def _fill(wanted: Wanted, path: Path, carrier: Path, tools: Tools) -> int | None:
     """Unpack the content; return the bytes that are free then, or None when it does not fit."""
     with guestfs.open_writable(
         [(path, "raw")],
-        accelerator=accelerator,
-        log=log_dir / "libguestfs-fill.log",
+        accelerator=tools.accelerator.kind,
+        log=tools.log("libguestfs-fill"),
         deadline=DEADLINE,
         readonly=[(_image_of(carrier), "raw")] if wanted.source is not None else [],
         clock=wanted.epoch,

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from roost.disk.ext import HIDE, Source
 from roost.disk.layout import MiB
+from roost.disk.own_file import Made, Wanted
+from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import process
-from roost.host.namespace import Namespace
 from roost.recipe.model import FileSystem
 
 FILESYSTEMS: frozenset[FileSystem] = frozenset({"squashfs", "erofs"})
@@ -35,51 +36,42 @@ def erofs_argv(source: Path, output: Path, uuid: UUID, label: str | None, epoch:
     return [*argv, str(output), str(source)]
 
 
-def make(
-    filesystem: FileSystem,
-    output: Path,
-    *,
-    uuid: UUID,
-    label: str | None,
-    source: Source,
-    size: int | None,
-    epoch: int,
-    namespace: Namespace,
-    log_dir: Path,
-) -> int:
-    """Pack a source into the new file `output`, filled up to whole MiB; return its size in bytes.
+def make(wanted: Wanted, path: Path, source: Source, tools: Tools) -> Made:
+    """Pack a source into the new file `path`, filled up to whole MiB.
 
-    Raises `ImageError` when it is larger than `size`, `HostError` when the tool is missing or the host's disk is full.
+    Raises `ImageError` when it is larger than the size wanted, `HostError` when the tool is missing or the host's disk
+    is full.
     """
+    filesystem, label, size = wanted.filesystem, wanted.label, wanted.size
     if filesystem == "squashfs":
         process.require("mksquashfs", "squashfs-tools")
-        argv = squashfs_argv(source.folder, output, epoch)
+        argv = squashfs_argv(source.folder, path, tools.epoch)
     else:
         process.require("mkfs.erofs", "erofs-utils")
-        argv = erofs_argv(source.folder, output, uuid, label, epoch)
+        argv = erofs_argv(source.folder, path, wanted.uuid, label, tools.epoch)
     if source.hidden:
         argv = ["sh", "-c", HIDE, "sh", str(source.empty), str(len(source.hidden)), *map(str, source.hidden), *argv]
     try:
         process.run(
-            namespace.argv(argv),
+            tools.namespace.argv(argv),
             deadline=3600,
-            log=log_dir / f"{argv[0] if not source.hidden else filesystem}.log",
+            log=tools.log(argv[0] if not source.hidden else filesystem),
             what=f"cannot make the {filesystem} file system",
         )
     except ToolError as error:
         if any(text in error.tail for text in HOST_FULL):
-            raise HostError(f"no space left in {output.parent}", hint="free some space", log=error.log) from error
+            raise HostError(f"no space left in {path.parent}", hint="free some space", log=error.log) from error
         if label and re.search(r"invalid option.*'?L", error.tail):
             raise HostError(
                 "this mkfs.erofs sets no label", hint="leave label out, or install erofs-utils 1.7", log=error.log
             ) from error
         raise
-    packed = output.stat().st_size
+    packed = path.stat().st_size
     whole = -(-max(packed, size or 0) // MiB) * MiB
     if size is not None and whole > -(-size // MiB) * MiB:
         raise ImageError(
             f"the packed content needs {packed} bytes; its size is {size}", hint="leave size out: it fits by itself"
         )
-    with output.open("r+b") as file:
+    with path.open("r+b") as file:
         file.truncate(whole)
-    return whole
+    return Made(path, whole, None)

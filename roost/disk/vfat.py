@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from roost.disk import vfat_limits
 from roost.disk.layout import SECTOR, Extent
 from roost.disk.measure import Entry
+from roost.disk.tools import Tools
 from roost.errors import ImageError, ToolError
 from roost.host import process
-from roost.host.namespace import Namespace
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 
 
-def write(
-    disk: Path,
-    at: Extent,
-    *,
-    volume_id: str,
-    label: str | None,
-    folder: Path | None,
-    entries: Iterable[Entry],
-    epoch: int,
-    namespace: Namespace,
-    log_dir: Path,
-) -> None:
-    """Write a FAT file system into the range `at` of the disk file, with what `folder` holds.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one FAT file system from another: `volume_id` is `XXXX-XXXX` in hexadecimal."""
 
-    `volume_id` is `XXXX-XXXX` in hexadecimal. Raises `ImageError` for what FAT cannot hold: links and devices,
-    or more than fits.
+    volume_id: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What goes in: the directory (None: nothing) and all names in it."""
+
+    folder: Path | None
+    entries: tuple[Entry, ...]
+
+
+def write(disk: Path, at: Extent, identity: Identity, content: Content, tools: Tools) -> None:
+    """Write a FAT file system into the range `at` of the disk file.
+
+    Raises `ImageError` for what FAT cannot hold: links and devices, or more than fits.
     """
-    argv = ["mkfs.vfat", "--invariant", "-i", volume_id.replace("-", "")]
-    if label:
-        argv += ["-n", label.upper()]
+    argv = ["mkfs.vfat", "--invariant", "-i", identity.volume_id.replace("-", "")]
+    if identity.label:
+        argv += ["-n", identity.label.upper()]
     if at.offset:
         argv += ["--offset", str(at.offset // SECTOR)]
     # The size counts blocks of 1 KiB.
@@ -43,28 +48,33 @@ def write(
         [*argv, disk.name, str(at.size // 1024)],
         deadline=60,
         cwd=disk.parent,
-        log=log_dir / "mkfs.vfat.log",
+        log=tools.log("mkfs.vfat"),
         what=f"cannot make the vfat file system of {disk.name}",
     )
-    if folder is None:
+    if content.folder is None:
         return
-    folders, files = _contents(entries)
+    folders, files = _contents(content.entries)
     image = f"{disk}@@{at.offset}"
     # Folder by folder and sorted: mtools' own recursion takes names in the order of the host's file system.
     commands = [["mmd", "-i", image, *(f"::/{path}" for path in folders)]] if folders else []
     for parent, names in sorted(files.items()):
-        sources = [str(folder / parent / name) for name in names]
+        sources = [str(content.folder / parent / name) for name in names]
         commands.append(["mcopy", "-i", image, "-m", "-Q", *sources, f"::/{parent}"])
     if commands:
         process.require("mcopy", "mtools")
     for command in commands:
         try:
             process.run(
-                namespace.argv(command),
+                tools.namespace.argv(command),
                 deadline=600,
                 # FAT has local times: with a fixed zone they are the same everywhere.
-                env={"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1", "MTOOLSRC": os.devnull},
-                log=log_dir / "mtools.log",
+                env={
+                    "SOURCE_DATE_EPOCH": str(tools.epoch),
+                    "TZ": "UTC",
+                    "MTOOLS_SKIP_CHECK": "1",
+                    "MTOOLSRC": os.devnull,
+                },
+                log=tools.log("mtools"),
                 what=f"cannot fill the vfat file system of {disk.name}",
             )
         except ToolError as error:

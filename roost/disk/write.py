@@ -7,10 +7,9 @@ larger and written again; when it was far too large (sparse files), smaller.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from roost.disk import ext, fill, geometry, grub, measure, mounted, packed, place, qemu_img, swap, table, vfat
 from roost.disk.ext import DoesNotFitError, Identity
@@ -18,10 +17,10 @@ from roost.disk.fill import Filling, Fillings
 from roost.disk.geometry import Geometry
 from roost.disk.layout import Extent, Layout, MiB, boot_filesystem, plan
 from roost.disk.measure import BLOCK, Content
-from roost.disk.mounted import Made
+from roost.disk.own_file import Made, Wanted
+from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.errors import ImageError
-from roost.host.namespace import Namespace
 from roost.recipe.identity import filesystem_id, filesystem_uuid
 from roost.recipe.model import Disk, FileSystem, Partition, Recipe
 from roost.recipe.quantities import format_size
@@ -95,42 +94,34 @@ def write_disks(
     recipe: Recipe,
     tree: TreeInfo | None,
     folder: Path,
+    tools: Tools,
     *,
-    namespace: Namespace,
-    epoch: int,
-    log_dir: Path,
-    wrote: Callable[[WrittenDisk], None] = lambda disk: None,
     reserved: Mapping[str, Path] | None = None,
-    accelerator: Callable[[], Literal["kvm", "tcg"]] = lambda: "tcg",
 ) -> tuple[WrittenDisk, ...]:
     """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
 
     That of an existing image is left out: it is not written but edited.
 
-    `tree` is divided among the mount points (None: nothing is mounted); its times are clamped to `epoch`, in
-    seconds since 1970. `wrote` is told of each disk. `reserved` are empty files of `folder`
-    that become the disks, by name, if they have the right size. `accelerator` is what libguestfs' appliance runs
-    under, asked only where it is needed: for xfs and btrfs. Each file appears whole or not at all. Raises
+    `tree` is divided among the mount points (None: nothing is mounted). `reserved` are empty files of `folder`
+    that become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises
     `ImageError` when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
     """
     # E2FSPROGS_FAKE_TIME=0 means the present.
-    epoch = max(1, epoch)
+    tools = replace(tools, epoch=max(1, tools.epoch))
     folder = folder.absolute()
     written = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".disks-") as name:
         scratch = Path(name)
-        fillings = fill.prepare(recipe, tree, scratch, namespace=namespace, epoch=epoch, log_dir=log_dir)
+        fillings = fill.prepare(recipe, tree, scratch, tools)
         for disk in recipe.disks:
             if disk.existing:
                 continue
             path = (reserved or {}).get(disk.name, scratch / f"{disk.name}.raw")
-            tools = _Tools(namespace, epoch, log_dir, accelerator)
             areas = [_prepared(recipe, disk, index, fillings, scratch, tools) for index in range(len(disk.areas))]
-            done = _write_disk(recipe, disk, areas, path, namespace=namespace, epoch=epoch, log_dir=log_dir)
+            done = _write_disk(recipe, disk, areas, path, tools)
             final = folder / f"{disk.name}.raw"
             done.path.rename(final)
             written.append(WrittenDisk(done.name, final, done.layout, done.allocated, done.free))
-            wrote(written[-1])
     return tuple(written)
 
 
@@ -141,63 +132,35 @@ def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = No
     return qcow2
 
 
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    """What all writers need: where commands run, the time of everything, where logs go, how the appliance runs."""
-
-    namespace: Namespace
-    epoch: int
-    log_dir: Path
-    accelerator: Callable[[], Literal["kvm", "tcg"]]
-
-
-def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratch: Path, tools: _Tools) -> _Area:
+def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratch: Path, tools: Tools) -> _Area:
     """Return the area; what is not written in its place, but in a file of its own, is made."""
     area = _area(recipe, disk, index, fillings.of(disk, index))
     spec, source = area.spec, area.filling.source
     uuid = filesystem_uuid(recipe, disk, index)
     path = scratch / f"{disk.name}-{index}.{spec.filesystem}"
+    wanted = Wanted(
+        spec.filesystem,
+        uuid,
+        spec.label,
+        spec.size,
+        area.promised,
+        source,
+        area.filling.entries,
+        area.content,
+        tools.epoch,
+    )
     if spec.filesystem in mounted.FILESYSTEMS:
-        wanted = mounted.Wanted(
-            spec.filesystem,
-            uuid,
-            spec.label,
-            spec.size,
-            area.promised,
-            source,
-            area.filling.entries,
-            area.content,
-            tools.epoch,
-        )
-        return replace(
-            area,
-            made=mounted.make(
-                wanted, path, accelerator=tools.accelerator(), namespace=tools.namespace, log_dir=tools.log_dir
-            ),
-        )
+        return replace(area, made=mounted.make(wanted, path, tools))
     if spec.filesystem in packed.FILESYSTEMS:
-        size = packed.make(
-            spec.filesystem,
-            path,
-            uuid=uuid,
-            label=spec.label,
-            source=source or fillings.nothing,
-            size=spec.size,
-            epoch=tools.epoch,
-            namespace=tools.namespace,
-            log_dir=tools.log_dir,
-        )
-        return replace(area, made=Made(path, size, None))
+        return replace(area, made=packed.make(wanted, path, source or fillings.nothing, tools))
     return area
 
 
-def _write_disk(
-    recipe: Recipe, disk: Disk, areas: list[_Area], path: Path, *, namespace: Namespace, epoch: int, log_dir: Path
-) -> WrittenDisk:
+def _write_disk(recipe: Recipe, disk: Disk, areas: list[_Area], path: Path, tools: Tools) -> WrittenDisk:
     for _ in range(ATTEMPTS):
         layout = plan(recipe, disk, [area.size for area in areas])
         try:
-            free = _attempt(path, layout, areas, namespace=namespace, epoch=epoch, log_dir=log_dir)
+            free = _attempt(path, layout, areas, tools)
         except _WriteAgainError as again:
             index = again.index
             areas[index] = _area(recipe, disk, index, areas[index].filling, again.extra, again.shrunk)
@@ -206,7 +169,7 @@ def _write_disk(
     raise ImageError(
         f"disk {disk.name} cannot be made large enough for its content and the free space promised",
         hint="give the file system a `size` instead of `free`",
-        log=log_dir / "mke2fs.log",
+        log=tools.log("mke2fs"),
     )
 
 
@@ -216,9 +179,7 @@ def _area(recipe: Recipe, disk: Disk, index: int, filling: Filling, extra: int =
     return _Area(recipe, disk, index, spec, filling, content, extra, shrunk)
 
 
-def _attempt(
-    path: Path, layout: Layout, areas: list[_Area], *, namespace: Namespace, epoch: int, log_dir: Path
-) -> tuple[int | None, ...]:
+def _attempt(path: Path, layout: Layout, areas: list[_Area], tools: Tools) -> tuple[int | None, ...]:
     """Write the whole disk; return the bytes free on each area."""
     if not _is_empty(path, layout.size):
         path.unlink(missing_ok=True)
@@ -226,11 +187,8 @@ def _attempt(
             file.truncate(layout.size)
     # HTCondor hands disks to another user on the execution point.
     path.chmod(0o644)
-    table.write(path, layout, log_dir / "sfdisk.log")
-    free = [
-        _write_area(path, at, area, namespace=namespace, epoch=epoch, log_dir=log_dir)
-        for at, area in zip(layout.areas, areas, strict=True)
-    ]
+    table.write(path, layout, tools.log("sfdisk"))
+    free = [_write_area(path, at, area, tools) for at, area in zip(layout.areas, areas, strict=True)]
     if layout.core is not None:
         recipe = areas[0].recipe
         disk, index, mount = boot_filesystem(recipe)
@@ -240,9 +198,9 @@ def _attempt(
             boot_uuid=filesystem_id(recipe, disk, index),
             filesystem=disk.areas[index].filesystem,
             folder="/boot/grub" if mount == "/" else "/grub",
-            log=log_dir / "grub.log",
+            log=tools.log("grub"),
         )
-    ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], epoch, log_dir)
+    ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], tools)
     return tuple(free)
 
 
@@ -255,7 +213,7 @@ def _is_empty(path: Path, size: int) -> bool:
     return status.st_size == size and status.st_blocks == 0
 
 
-def _write_area(path: Path, at: Extent, area: _Area, *, namespace: Namespace, epoch: int, log_dir: Path) -> int | None:
+def _write_area(path: Path, at: Extent, area: _Area, tools: Tools) -> int | None:
     spec = area.spec
     if area.made is not None:
         place.put(area.made.path, path, at)
@@ -263,34 +221,25 @@ def _write_area(path: Path, at: Extent, area: _Area, *, namespace: Namespace, ep
     uuid = filesystem_uuid(area.recipe, area.disk, area.index)
     if area.shape is not None:
         seed = area.recipe.uuid_of("hash-seed", area.disk.name, str(area.index))
-        return _write_ext(path, at, area, area.shape, Identity(uuid, seed, spec.label, epoch), namespace, log_dir)
+        return _write_ext(path, at, area, area.shape, Identity(uuid, seed, spec.label, tools.epoch), tools)
     if spec.filesystem == "swap":
-        swap.write(path, at, uuid=uuid, label=spec.label, log_dir=log_dir)
+        swap.write(path, at, uuid=uuid, label=spec.label, log_dir=tools.log_dir)
         return None
     if spec.filesystem == "vfat":
         source = area.filling.source
+        content = vfat.Content(source.folder if source else None, area.filling.entries)
         vfat.write(
-            path,
-            at,
-            volume_id=filesystem_id(area.recipe, area.disk, area.index),
-            label=spec.label,
-            folder=source.folder if source else None,
-            entries=area.filling.entries,
-            epoch=epoch,
-            namespace=namespace,
-            log_dir=log_dir,
+            path, at, vfat.Identity(filesystem_id(area.recipe, area.disk, area.index), spec.label), content, tools
         )
         return None
     raise ImageError(f"{spec.filesystem} cannot be written on the host", hint="use ext4")
 
 
-def _write_ext(
-    path: Path, at: Extent, area: _Area, shape: Geometry, identity: Identity, namespace: Namespace, log_dir: Path
-) -> int:
+def _write_ext(path: Path, at: Extent, area: _Area, shape: Geometry, identity: Identity, tools: Tools) -> int:
     """Write an ext file system; raise `_WriteAgainError` when it is not as large as it should be."""
     fixed = area.spec.size is not None
     try:
-        space = ext.write(path, at, shape, identity, area.filling.source, namespace=namespace, log_dir=log_dir)
+        space = ext.write(path, at, shape, identity, area.filling.source, tools)
     except DoesNotFitError as error:
         if fixed:
             needed = geometry.for_free(shape.filesystem, area.content, 0).blocks * BLOCK

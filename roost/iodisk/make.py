@@ -15,6 +15,7 @@ from roost.disk import ext, geometry, layout, measure, qemu_img, vfat
 from roost.disk.ext import DoesNotFitError, Identity, Source
 from roost.disk.fill import IO_FOLDERS
 from roost.disk.layout import Extent
+from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.host import output as writing
 from roost.host import temporary
@@ -161,7 +162,7 @@ def _write(
             file.truncate(at.size)
         try:
             source = Source(folder, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
-            space = ext.write(raw, at, shape, identity, source, namespace=namespace, log_dir=scratch)
+            space = ext.write(raw, at, shape, identity, source, Tools(namespace, epoch, scratch))
         except DoesNotFitError as error:
             if area.size is not None:
                 needed = geometry.for_free(area.filesystem, found, 0).blocks * measure.BLOCK
@@ -191,15 +192,6 @@ def _write_vfat(
     at = Extent(0, -(-size // layout.MiB) * layout.MiB)
     with raw.open("xb") as file:
         file.truncate(at.size)
-    vfat.write(
-        raw,
-        at,
-        volume_id=filesystem_id(recipe, disk, 0),
-        label=disk.areas[0].label,
-        folder=folder,
-        entries=entries,
-        epoch=epoch,
-        namespace=namespace,
-        log_dir=raw.parent,
-    )
+    identity = vfat.Identity(filesystem_id(recipe, disk, 0), disk.areas[0].label)
+    vfat.write(raw, at, identity, vfat.Content(folder, entries), Tools(namespace, epoch, raw.parent))
     return raw

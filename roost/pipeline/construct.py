@@ -23,6 +23,7 @@ from roost.customize import inputs as image_inputs
 from roost.customize.overlay import Item
 from roost.disk import grub, qemu_img, write
 from roost.disk.layout import boot_filesystem
+from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import HostError, ImageError
@@ -31,6 +32,7 @@ from roost.existing import image
 from roost.existing.image import Image
 from roost.existing.image_file import Original
 from roost.host import checksum, declared, namespace, paths, rooted
+from roost.host.accelerator import Accelerator
 from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
@@ -147,11 +149,8 @@ def _stages(
             recipe,
             tree,
             target,
-            namespace=namespace.current(),
-            epoch=made.source.epoch,
-            log_dir=log_dir,
+            Tools(namespace.current(), made.source.epoch, log_dir, Accelerator(probed.result)),
             reserved=early.files if early else None,
-            accelerator=probed.result,
         )
     formats = placement.image_files(recipe)
     witness = pool.submit(_read_back, made.loaded, written, probed, early, stages, log_dir)

@@ -15,6 +15,7 @@ from roost.condor import placement
 from roost.customize import cloud_init, overlay, unpack
 from roost.customize.overlay import Item
 from roost.disk import qemu_img, write
+from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
@@ -25,6 +26,7 @@ from roost.existing.editor import Editor
 from roost.existing.image import Image
 from roost.existing.image_file import Original
 from roost.host import checksum, guestfs, namespace
+from roost.host.accelerator import Accelerator as Probed
 from roost.recipe.base import DiskFormat
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
@@ -149,10 +151,7 @@ def other_disks(
             recipe,
             _tree(loaded, kernel, work, epoch, log_dir),
             target,
-            namespace=namespace.current(),
-            epoch=epoch,
-            log_dir=log_dir,
-            accelerator=accelerator,
+            Tools(namespace.current(), epoch, log_dir, Probed(accelerator)),
         )
 
 

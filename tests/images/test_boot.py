@@ -17,6 +17,7 @@ from roost.boot.run import BootResult, boot
 from roost.condor.machine import VirtualMachine, VmDisk
 from roost.disk import grub, write
 from roost.disk.layout import boot_filesystem
+from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.errors import HostError, ImageError
 from roost.host import namespace, paths
@@ -258,7 +259,7 @@ def grub_image(tmp_path: Path) -> Any:
             grub.grub_cfg(recipe, f"/boot/{kernel_name}", "/boot/initrd-test", "console=ttyS0,115200", identity)
         )
         (written,) = write.write_disks(
-            recipe, TreeInfo(tree), tmp_path, namespace=namespace.current(), epoch=1_700_000_000, log_dir=tmp_path / "l"
+            recipe, TreeInfo(tree), tmp_path, Tools(namespace.current(), 1_700_000_000, tmp_path / "l")
         )
         image = tmp_path / "root.qcow2"
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", str(written.path), str(image)], check=True)

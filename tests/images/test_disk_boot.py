@@ -9,6 +9,7 @@ import pytest
 
 from roost.disk import grub, write
 from roost.disk.layout import boot_filesystem
+from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.host import namespace
 from roost.recipe.identity import filesystem_id
@@ -79,7 +80,7 @@ def test_grub_boots(table: str, mounts: list[str], boot_files: tuple[Path, Path]
         )
     )
     (written,) = write.write_disks(
-        recipe, TreeInfo(tree), tmp_path, namespace=namespace.current(), epoch=1_700_000_000, log_dir=tmp_path / "log"
+        recipe, TreeInfo(tree), tmp_path, Tools(namespace.current(), 1_700_000_000, tmp_path / "log")
     )
     before = written.path.read_bytes()
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "512", "-nographic", "-no-reboot", "-nic", "none"]
@@ -105,9 +106,7 @@ def test_a_disk_without_grub_cfg_says_so_on_the_serial_console(tmp_path: Path) -
         recipe,
         TreeInfo(tmp_path / "tree"),
         tmp_path,
-        namespace=namespace.current(),
-        epoch=1_700_000_000,
-        log_dir=tmp_path / "log",
+        Tools(namespace.current(), 1_700_000_000, tmp_path / "log"),
     )
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-display", "none", "-serial", "stdio", "-nic", "none"]
     argv += ["-drive", f"file={written.path},format=raw,if=virtio,snapshot=on"]

@@ -14,6 +14,7 @@ import pytest
 
 from roost.disk import ext, ext_space, fill, geometry, measure, qemu_img, write
 from roost.disk.layout import Extent, MiB
+from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
@@ -41,9 +42,7 @@ def written(
 ) -> tuple[WrittenDisk, ...]:
     folder.mkdir(exist_ok=True)
     info = None if tree is None else TreeInfo(tree, DEVICES)
-    disks = write.write_disks(
-        recipe, info, folder, namespace=chosen or namespace.current(), epoch=EPOCH, log_dir=folder.parent / "log"
-    )
+    disks = write.write_disks(recipe, info, folder, Tools(chosen or namespace.current(), EPOCH, folder.parent / "log"))
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{disk.name}.raw" for disk in disks)
     return disks
 
@@ -243,8 +242,9 @@ def test_the_geometry_has_room_for_the_promise_at_once(filesystem: Any, free: in
     recipe = recipe_of(ROOT)
     identity = ext.Identity(recipe.uuid_of("a"), recipe.uuid_of("b"), "label", EPOCH)
     at = Extent(0, shape.blocks * measure.BLOCK)
-    space = ext.write(disk, at, shape, identity, None, namespace=namespace.current(), log_dir=tmp_path)
-    ext.check(disk, [at], EPOCH, tmp_path)
+    tools = Tools(namespace.current(), EPOCH, tmp_path)
+    space = ext.write(disk, at, shape, identity, None, tools)
+    ext.check(disk, [at], tools)
     available = ext.available(shape, space)
     assert available >= free
     # No waste either: the rounding to MiB, what a small last group may cost, and half a per cent of metadata;

@@ -1,0 +1,28 @@
+"""What every writer of a disk is given beside the disk: one value, the same for all disks of a build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.host import accelerator
+from roost.host.accelerator import Accelerator
+from roost.host.namespace import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Where commands run, the time of everything, and where logs go.
+
+    No time on a disk is later than `epoch`, in seconds since 1970. `accelerator` is asked only where libguestfs'
+    appliance is needed: for xfs and btrfs.
+    """
+
+    namespace: Namespace
+    epoch: int
+    log_dir: Path
+    accelerator: Accelerator = field(default_factory=lambda: accelerator.known("tcg"))
+
+    def log(self, name: str) -> Path:
+        """Return the log of a tool."""
+        return self.log_dir / f"{name}.log"

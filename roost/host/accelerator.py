@@ -1,0 +1,31 @@
+"""What libguestfs' appliance runs under: KVM where a real kernel boots under it, else TCG; probed once, when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Literal
+
+Kind = Literal["kvm", "tcg"]
+
+
+class Accelerator:
+    """An answer that may take seconds: threads share it, and the first that asks waits for the probe."""
+
+    def __init__(self, probe: Callable[[], Kind]) -> None:
+        self._probe = probe
+        self._lock = Lock()
+        self._kind: Kind | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The answer; raises what the probe raises."""
+        with self._lock:
+            if self._kind is None:
+                self._kind = self._probe()
+            return self._kind
+
+
+def known(kind: Kind) -> Accelerator:
+    """Return an accelerator that needs no probe."""
+    return Accelerator(lambda: kind)
