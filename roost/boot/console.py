@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from roost.boot.waits import Waits
 from roost.host.safetext import clean
+from roost.recipe.patterns import Searches, TooSlowError, compiled
 
 #: Longer lines are cut into pieces of this many bytes.
 LINE = 4096
@@ -157,6 +158,7 @@ class Console:
 
     `exits` are the exit statuses of all lines that say that the job finished, `disks` what the kernel calls the
     disks it found, `matched` the line in which each pattern was first seen, `last_byte` when the last byte came.
+    `slow` are the patterns that were given up, for they took too long; nothing is known of them.
     `job` are the last lines that came while the job ran, but for the kernel's; `waits` what init waited for.
     """
 
@@ -172,7 +174,9 @@ class Console:
         self.job: deque[str] = deque(maxlen=JOB_LINES)
         self.waits = Waits({})
         self._kinds = tuple(signs.items())
-        self._waiting = {pattern: re.compile(pattern) for pattern in (*patterns, *unwanted)}
+        self.slow: set[str] = set()
+        self._searches = Searches()
+        self._waiting = {pattern: compiled(pattern) for pattern in (*patterns, *unwanted)}
         self._unwanted = frozenset(unwanted) - frozenset(patterns)
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._rest = b""
@@ -230,8 +234,13 @@ class Console:
         for kind, (hints, pattern) in self._kinds:
             if any(hint in text for hint in hints) and (match := pattern.search(text)):
                 self._sign(kind, match, seconds, text, whole=whole)
-        for wanted in [name for name, compiled in self._waiting.items() if compiled.search(text)]:
-            self.matched[wanted] = text[:400]
+        for wanted, pattern in list(self._waiting.items()):
+            try:
+                if not self._searches.search(pattern, text):
+                    continue
+                self.matched[wanted] = text[:400]
+            except TooSlowError:
+                self.slow.add(wanted)
             del self._waiting[wanted]
 
     def _sign(self, kind: str, match: re.Match[str], seconds: float, text: str, *, whole: bool) -> None:

@@ -66,6 +66,7 @@ class Seen:
     job: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
     silence: Wait | None = None
+    slow: frozenset[str] = frozenset()
 
     def seconds(self) -> dict[str, float]:
         """Return how long each phase took."""
@@ -188,6 +189,7 @@ async def drive(
         events=tuple(session.events),
         exits=tuple(serial.exits),
         matched=dict(serial.matched),
+        slow=frozenset(serial.slow),
         root_disk_seen=_root_disk_seen(serial, root, reads),
         button=watch.button_at,
         console="\n".join(

@@ -5,17 +5,20 @@ Each expectation has a judge of its own, which says what was there instead, or w
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from roost.boot.verdict import Expected
 from roost.host.safetext import clean
 from roost.recipe.boot_test import Expectation, SizeRange
+from roost.recipe.patterns import Searches, TooSlowError, compiled
 from roost.recipe.quantities import format_size
 from roost.verify.evidence import FoundFile
 
+_TOO_SLOW = (
+    "not known: the search for this regular expression takes too long; write it without repetitions of repetitions"
+)
 #: More names of failed units than this are not shown.
 _NAMES = 5
 
@@ -27,6 +30,7 @@ class Witness:
     `matched` has the line of the console in which each pattern was first seen, `status` is the job's status.json (None:
     there is none), `exits` are the exit statuses on the console, `seconds` how long each phase took, `factor` by which
     the accelerator is slower than what the recipe's times are written for, `find` returns a file by (path, disk).
+    `slow` are the patterns whose search on the console was given up, `searches` the time that those in files have.
     """
 
     matched: Mapping[str, str]
@@ -35,6 +39,8 @@ class Witness:
     seconds: Mapping[str, float]
     factor: float
     find: Callable[[str, str | None], FoundFile]
+    slow: Collection[str] = ()
+    searches: Searches = field(default_factory=Searches)
 
 
 def judge(wanted: Sequence[Expectation], witness: Witness) -> tuple[Expected, ...]:
@@ -45,6 +51,8 @@ def judge(wanted: Sequence[Expectation], witness: Witness) -> tuple[Expected, ..
 def _serial(wanted: Expectation, witness: Witness) -> Expected:
     assert wanted.serial is not None
     line = witness.matched.get(wanted.serial)
+    if wanted.serial in witness.slow:
+        return Expected(f"console{', not' if wanted.absent else ''}: {wanted.serial}", False, _TOO_SLOW)
     if wanted.absent:
         return Expected(f"console, not: {wanted.serial}", line is None, line or "not on the console")
     return Expected(f"console: {wanted.serial}", line is not None, line if line is not None else "not on the console")
@@ -73,7 +81,10 @@ def _file(wanted: Expectation, witness: Witness) -> Expected:
         return Expected(what, False, f"{found.size} bytes", True)
     if wanted.mode is not None and found.mode != int(wanted.mode, 8):
         return Expected(what, False, f"mode {found.mode:04o}", True)
-    met = wanted.matches is None or re.search(wanted.matches, text, re.MULTILINE) is not None
+    try:
+        met = wanted.matches is None or witness.searches.search(compiled(wanted.matches, lines=True), text)
+    except TooSlowError:
+        return Expected(what, False, _TOO_SLOW, True)
     return Expected(what, met, clean(found.content[:200].replace(b"\n", b" ")) or "(empty)", True)
 
 

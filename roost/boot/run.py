@@ -313,6 +313,7 @@ def _evidence(run: _Run, seen: drive.Seen | None, refused: str | None, pool: Poo
     status, unread = _status(run, stopped, writable, seen.started_at)
     witness = Witness(
         matched=seen.matched,
+        slow=seen.slow,
         status=status,
         exits=seen.exits,
         seconds=seen.seconds(),

@@ -6,13 +6,14 @@ status, a time, no failed unit, memory left. Times are those of a quick machine 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from roost.recipe.base import AbsolutePath, Mode, Model, Name
+from roost.recipe.patterns import PatternError, compiled
 from roost.recipe.quantities import Duration, Size
+from roost.recipe.words import shown
 
 #: The keys that name an expectation, each with the keys that say more about it.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -84,9 +85,9 @@ class Expectation(Model):
         for pattern in (self.serial, self.matches):
             if pattern is not None:
                 try:
-                    re.compile(pattern)
-                except re.error as error:
-                    raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
+                    compiled(pattern)
+                except PatternError as error:
+                    raise ValueError(f"'{shown(pattern, 100)}' is not a regular expression: {error}") from error
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_the_exit_status_is_on_the_console_too() -> None:
         ({"file": "/x", "absent": True, "size": 1}, "has no content"),
         ({"file": "/x", "mode": 644}, "in quotes"),
         ({"file": "/x", "size": {"min": 2, "max": 1}}, "max is less than min"),
-        ({"serial": "("}, "no regular expression"),
+        ({"serial": "("}, "is not a regular expression"),
         ({"exit": 256}, "less than or equal to 255"),
         ({"within": 0}, "greater than 0"),
         ({"within": 1, "phase": "probe"}, "firmware"),
@@ -143,3 +144,65 @@ def test_nobody_waits_for_what_must_not_come() -> None:
     assert not console.missing
     console.feed(b"oh no\n", 2.0)
     assert console.matched == {"yes": "yes", "no": "oh no"}
+
+
+#: Each takes years over a line of some thousand letters with an engine that backtracks without end.
+SLOW = ("(a+)+$", "(x+x+)+y", r"^(([a-z])+.)+[A-Z]([a-z])+$")
+
+
+def test_slow_expressions_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.recipe.patterns.ONE", 0.05)
+    console = Console({}, SLOW[:2], (SLOW[2], "done"))
+    begin = time.process_time()
+    for letter in "ax":
+        console.feed(letter.encode() * 4000 + b"!\n", 1.0)
+    console.feed(b"done\n", 2.0)
+    assert time.process_time() - begin < 5
+    assert console.slow == set(SLOW[:3]) and not console.missing
+    assert console.matched == {"done": "done"}
+    witness = Witness(
+        matched=console.matched,
+        status=None,
+        exits=(),
+        seconds={},
+        factor=1.0,
+        find=lambda path, on: FoundFile(b"a" * 4000 + b"!", 4001, 0o644, ""),
+        slow=console.slow,
+    )
+    # Neither there nor absent: nothing is known.
+    for wanted in (
+        {"serial": SLOW[0]},
+        {"serial": SLOW[0], "absent": True},
+        {"file": "/x", "matches": SLOW[0]},
+    ):
+        ((one),) = judge([Expectation.model_validate(wanted)], witness)
+        assert not one.met and "takes too long" in one.seen
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("(>x<" * 100 + ")" * 100, None),
+        ("(>x<" * 500 + ")" * 500, "it has 2500 characters"),
+        ("(?:" * 240 + "a|b" + ")*" * 240, "it has "),
+        ("(" * 490 + ")*" * 250, ""),
+        ("(" * 480 + ")" * 480, "it is nested too deep"),
+        ("x{0,99999999999999999999}", "too large"),
+        ("(?i)[[a-z]--[b]]", "Possible nested set"),
+        ("[a||b]", "Possible set union"),
+        ("a(?i)b", "global flags not at the start"),
+        ("(", "missing ), unterminated subpattern"),
+        (r"\N{nothing}", "undefined character name"),
+    ],
+)
+def test_bad_expressions_are_mistakes_of_the_recipe(
+    pattern: str, why: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    for wanted in ({"serial": pattern}, {"file": "/x", "matches": pattern}):
+        if why is None:
+            Expectation.model_validate(wanted)
+            continue
+        with pytest.raises(ValidationError, match="is not a regular expression: ") as caught:
+            Expectation.model_validate(wanted)
+        assert why in str(caught.value)
+    assert not recwarn.list
