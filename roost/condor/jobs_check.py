@@ -18,6 +18,11 @@ from roost.condor.vm_disk import problem_of
 from roost.errors import Location, Problem, RecipeError
 from roost.recipe.model import Recipe
 
+#: Endings that say what a file is; `inv lint` believes them.
+_ENDINGS = frozenset(
+    {"raw", "qcow2", "vmdk", "vdi", "vhd", "gz", "xz", "zst", "zstd", "bz2", "lz4", "lzma", "zip", "7z"}
+)
+
 
 def check_jobs(jobs: Jobs, recipe: Recipe, transfer: str | None = None) -> None:
     """Raise `RecipeError` with everything in `jobs` that no submit description of the recipe can carry.
@@ -62,7 +67,9 @@ def _per_job(
     others = {base_name(value) for variable in jobs.variables for value in jobs.column(variable) if variable != column}
     for number, value in enumerate(jobs.column(column)):
         path = value if transfer == "shared" else base_name(value)
-        if transfer == "shared" and not value.startswith("/"):
+        if not value:
+            yield jobs.problem(number, f"the column {column} names no file")
+        elif transfer == "shared" and not value.startswith("/"):
             yield jobs.problem(number, f"{value!r} is not absolute, and the jobs' machines start elsewhere")
         elif is_url(value) or not re.fullmatch(r"[A-Za-z0-9._+/-]+", value):
             yield jobs.problem(number, f"the disk {value!r} may only have the characters A-Z a-z 0-9 . _ + - /")
@@ -70,6 +77,9 @@ def _per_job(
             yield jobs.problem(number, problem)
         elif base_name(value) in taken or (base_name(value) in others and transfer != "shared"):
             yield jobs.problem(number, f"{value!r} would overwrite another file of the sandbox, which is flat")
+        elif (ending := value.rpartition(".")[2].lower()) in _ENDINGS and ending != disk.format and "." in value:
+            name = f"{base_name(value).rpartition('.')[0]}.{disk.format}"
+            yield jobs.problem(number, f"the disk {value!r} is {disk.format}: name it {name}")
         elif transfer == "shared" and disk.permission == "w" and value in seen:
             first = jobs.lines[seen[value]]
             yield jobs.problem(number, f"{value!r} is the disk of line {first} too, and both jobs would write it")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Location, Problem, RecipeError
-from roost.iodisk import inputs
+from roost.iodisk import inputs, replaceable
 from roost.iodisk.inputs import Item
 from roost.recipe.words import shown
 
@@ -56,6 +56,9 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ..
             problems.append(Problem(f"the column {column} names no file", where))
         elif output in taken:
             problems.append(Problem(f"{output.name} is the disk of line {taken[output]} already", where))
+        elif wrong_place := replaceable.problem_of(output):
+            hint = f"the column {column} names the disk to write, such as io-1.raw; what goes in is named by {INPUTS}"
+            problems.append(Problem(f"{shown(str(output), 200)} {wrong_place}", where, hint))
         taken[output] = jobs.lines[number]
         chosen, wrong = _inputs(jobs, values, where)
         problems += wrong

@@ -134,7 +134,11 @@ def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> No
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ("", "characters"),
+        ("", "the column io names no file"),
+        ("a.qcow2", "the disk 'a.qcow2' is raw: name it a.raw"),
+        ("x/a.QCOW2", "name it a.raw"),
+        ("a.vmdk", "name it a.raw"),
+        ("a.raw.gz", "the disk 'a.raw.gz' is raw: name it a.raw.raw"),
         ("a b.raw", "characters"),
         ("https://h.example/a.raw", "characters"),
         ("isolated.raw", "iso"),

@@ -376,6 +376,16 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io,inputs,x\nrun 1.raw,gone,3\n", ["the disk 'run 1.raw' may only have", "no file or directory 'gone'"]),
         ("io,inputs,IO\nio-1.raw,run,x\n", ["two columns are named IO"]),
         ("io,inputs\nio-1.raw\n", ["1 values for 2 variables"]),
+        (
+            "io,inputs\none.txt,\n",
+            ["jobs.csv:2: ", "one.txt is there already, and it is not a disk", "column io names"],
+        ),
+        ("io,inputs\nlinked.raw,\n", ["linked.raw is there already, and it is not a disk"]),
+        ("io,inputs\njobs.csv,\n", ["jobs.csv is there already, and it is not a disk"]),
+        ("io,inputs\n/etc/passwd,\n", ["/etc/passwd is there already, and it is not a disk"]),
+        ("io,inputs\n/dev/null,\n", ["/dev/null cannot be replaced: a device, not a file"]),
+        ("io,inputs\nqueue,\n", ["queue cannot be replaced: a FIFO, not a file"]),
+        ("io,x\na.qcow2,1\n", ["jobs.csv:2: the disk 'a.qcow2' is raw: name it a.raw"]),
         ("io,inputs\n,run\n", ["the column io names no file"]),
         ("io,inputs\none.txt,one.txt\n", ["would overwrite another file"]),
         ("io,inputs\nx.raw,./run\nrun,\n", ["would overwrite another file"]),
@@ -393,9 +403,28 @@ def test_all_that_is_wrong_with_jobs_is_told_before_disks_are_made(given: Path, 
     for name in ("my file.txt", "one.txt"):
         (given / name).write_text("1")
     (given / "jobs.csv").write_text(text)
+    (given / "linked.raw").symlink_to("one.txt")
+    os.mkfifo(given / "queue")
     with pytest.raises(UsageError) as raised:
         jobs.io(str(given / "made.yaml"), [], jobs=given / "jobs.csv", events=Silent())
     for message in messages:
         assert message in str(raised.value)
-    assert not list(given.glob("*.raw"))
+    assert [path.name for path in given.glob("*.raw")] == ["linked.raw"]
+    assert str(raised.value).count("names no file") <= 1
     assert (given / "one.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "vfat"])
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_the_disks_of_jobs_are_made_again_over_themselves(tmp_path: Path, filesystem: str, disk_format: str) -> None:
+    """A second call with the same file of jobs replaces disks, and a file that is empty."""
+    (tmp_path / "made.yaml").write_text(
+        "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\nhypervisors: [kvm]\ndisks:\n"
+        "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"
+        f"  - {{name: io, filesystem: {filesystem}, size: 4MiB, role: io, format: {disk_format}}}\n"
+    )
+    (tmp_path / "jobs.csv").write_text(f"io,x\na.{disk_format},1\nb.{disk_format},2\n")
+    (tmp_path / f"b.{disk_format}").touch()
+    for _ in range(2):
+        made = jobs.io(str(tmp_path / "made.yaml"), [], jobs=tmp_path / "jobs.csv", events=Silent())
+        assert len(made.disks) == 2 and all(disk.path.stat().st_size for disk in made.disks)
