@@ -12,10 +12,10 @@ from typing import Any
 
 from roost.boot import silent
 from roost.boot.console import Console, Sign
+from roost.boot.evidence import Evidence
 from roost.boot.machine import Start
 from roost.boot.observed import Event
 from roost.boot.session import RefusedError, Session
-from roost.boot.verdict import Evidence
 from roost.boot.waits import LONG, Wait
 from roost.boot.watch import Goal, Phase, Plan, Watch, decide, timeline
 from roost.condor.hardware import AttachedDisk

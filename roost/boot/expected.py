@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from roost.boot.verdict import Expected
+from roost.boot.evidence import Expected
 from roost.host.safetext import clean
 from roost.recipe.boot_test import Expectation, SizeRange
 from roost.recipe.patterns import Searches, TooSlowError, compiled

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from roost.boot import accelerator, layers
+from roost.boot import accelerator, layers, qemu
 from roost.boot import keep as keeping
 from roost.boot import session as sessions
 from roost.boot.given import Channels
@@ -59,7 +59,7 @@ def interact(
         def argv(channels: Channels) -> Sequence[str]:
             kernel = base / shape.kernel if shape.kernel else None
             initrd = base / shape.initrd if shape.initrd else None
-            return qemu_argv(shape, chosen, accelerator.qemu(), places, channels, kernel=kernel, initrd=initrd)
+            return qemu_argv(shape, chosen, qemu.program(), places, channels, kernel=kernel, initrd=initrd)
 
         if events:
             events.note(f"Ctrl-] ends the machine; what it wrote is {f'kept in {keep}' if keep else 'thrown away'}")

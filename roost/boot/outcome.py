@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roost.boot.verdict import Evidence
+from roost.boot.evidence import Evidence
 from roost.errors import RoostError
 from roost.host import jsontext
 from roost.host.safetext import clean

@@ -8,12 +8,10 @@ job's status on one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from roost.boot.evidence import Evidence
 from roost.host.safetext import clean
-
-if TYPE_CHECKING:
-    from roost.boot.verdict import Evidence
 
 #: Names of failed units that are shown, and characters of a guest's own words.
 _NAMES, _WORDS = 5, 300

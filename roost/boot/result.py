@@ -10,8 +10,9 @@ from typing import Any
 from roost.boot import proof
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
+from roost.boot.evidence import Evidence
 from roost.boot.trials import Trials
-from roost.boot.verdict import Evidence, Verdict
+from roost.boot.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, afterwards, drive, expected, layers, outcome, trials, waits
+from roost.boot import accelerator, afterwards, drive, expected, host_kernels, layers, outcome, qemu, trials, waits
 from roost.boot import session as sessions
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
+from roost.boot.evidence import Evidence
 from roost.boot.expected import Witness
 from roost.boot.given import Channels, DiskPlace
 from roost.boot.kvm import qemu_argv
@@ -29,7 +30,7 @@ from roost.boot.result import BootResult, FileSum
 from roost.boot.saved import Saved
 from roost.boot.session import Session
 from roost.boot.trials import Trials, Wanted
-from roost.boot.verdict import Evidence, judge
+from roost.boot.verdict import judge
 from roost.boot.watch import Goal, Plan
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.machine import VirtualMachine
@@ -91,7 +92,7 @@ class _Run:
         """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
         assert self.shape is not None
         kernel, initrd = self.path(self.shape.kernel), self.path(self.shape.initrd)
-        program = accelerator.qemu()
+        program = qemu.program()
         return qemu_argv(
             self.shape, self.accelerator, program, places, channels, kernel=kernel, initrd=initrd, incoming=incoming
         )
@@ -104,7 +105,7 @@ class _Run:
             self.argv = tuple(argv)
 
         files = {"kernel": self.path(shape.kernel), "initrd": self.path(shape.initrd)}
-        xen = xens.Xen(self.first, shape, self.accelerator, accelerator.qemu(), self.places, stages, seen=seen, **files)
+        xen = xens.Xen(self.first, shape, self.accelerator, qemu.program(), self.places, stages, seen=seen, **files)
         return xen.start
 
     def instead(self) -> dict[str, Path]:
@@ -161,7 +162,7 @@ def boot(
             raise ImageError(f"there is no {name} in {folder}", hint="build the image first")
     with stages.stage("probe", "does a kernel boot under KVM"):
         candidate = folder / vm.kernel.kernel if vm.kernel else None
-        usable = candidate if candidate and accelerator.is_kernel(candidate) else None
+        usable = candidate if candidate and host_kernels.is_kernel(candidate) else None
         if first and accel == "auto" and not require_kvm:
             # Of Xen under KVM nothing is known yet.
             accel = "tcg"

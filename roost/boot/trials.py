@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from roost.boot.drive import Seen
+from roost.boot.evidence import Expected
 from roost.boot.saved import Argv, Saved, Trial
-from roost.boot.verdict import Expected
 from roost.boot.watch import Plan
 from roost.events import Stages
 from roost.recipe.model import Recipe

@@ -8,16 +8,12 @@ hypervisor or a disk knows better (QMP's SHUTDOWN, the job's status.json), they 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from roost.boot import proof
-from roost.boot.console import Sign
-from roost.boot.observed import Event
-from roost.boot.waits import Wait
-from roost.boot.watch import Goal, Phase
-from roost.verify.evidence import FileSystem
+from roost.boot.evidence import Evidence
+from roost.boot.watch import Phase
 
 Cause = Literal[
     "no-boot-loader",
@@ -36,81 +32,6 @@ Cause = Literal[
 
 #: The kernel's time stamp (CONFIG_PRINTK_TIME).
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """One expectation: what, whether it was met, and what was there instead (or the line that met it)."""
-
-    what: str
-    met: bool
-    seen: str
-    on_disk: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that a test boot has to show for itself. Times in seconds after the start.
-
-    `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
-    guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
-    statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
-    the job is to have; `written` the disks that the guest wrote to; `unread` the disks on which a status was looked for
-    and that could not be read (both None: not looked at);
-    `job_log` the last lines of the job; `waits` what init waited for longest.
-    """
-
-    goal: Goal
-    stop: str
-    phases: tuple[tuple[Phase, float], ...] = ()
-    serial: Mapping[str, Sign] = field(default_factory=dict)
-    firmware: Mapping[str, Sign] = field(default_factory=dict)
-    events: tuple[Event, ...] = ()
-    exits: tuple[int, ...] = ()
-    status: Mapping[str, Any] | None = None
-    refused: str | None = None
-    root_disk_seen: bool | None = None
-    button: bool = False
-    filesystems: tuple[FileSystem, ...] = ()
-    expectations: tuple[Expected, ...] = ()
-    changed: tuple[str, ...] = ()
-    exit_status: int = 0
-    written: tuple[str, ...] | None = None
-    unread: tuple[str, ...] | None = None
-    job_log: tuple[str, ...] = ()
-    waits: tuple[Wait, ...] = ()
-
-    @property
-    def phase(self) -> Phase:
-        """The last phase that the guest came to."""
-        return self.phases[-1][0] if self.phases else "start"
-
-    def phase_of(self, *kinds: str) -> Phase:
-        """Return the phase in which the first of these signs stood; without one, the last before the power-off.
-
-        A busy host reads sign and power-off in one piece, at one time: what failed stood before the power-off.
-        """
-        first = min((self.serial[kind].seconds for kind in kinds if kind in self.serial), default=None)
-        before = [
-            name
-            for name, begin in self.phases
-            if (name != "power-off" if first is None or begin == first else begin < first)
-        ]
-        return before[-1] if before else self.phase
-
-    @property
-    def reason(self) -> str:
-        """QMP's reason of the SHUTDOWN: guest-shutdown, guest-reset ...; empty when there was none."""
-        return next((event.reason for event in self.events if event.name == "SHUTDOWN"), "")
-
-    @property
-    def powered_off(self) -> bool:
-        """Whether the guest switched itself off."""
-        return self.reason == "guest-shutdown"
-
-    def came_to(self, *phases: Phase) -> bool:
-        """Return whether the guest came to one of `phases`."""
-        return any(name in phases for name, _begin in self.phases)
 
 
 @dataclass(frozen=True, slots=True)

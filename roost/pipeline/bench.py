@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.boot import accelerator
+from roost.boot import qemu
 from roost.errors import ToolError
 from roost.events import Events, Stages
 from roost.host import paths, process
@@ -76,7 +76,7 @@ BOOTS = 3
 
 def _bare(image: Path) -> list[str | Path]:
     """Return the command line of a QEMU that boots `smoke` as its test boot does, with nothing around it."""
-    argv: list[str | Path] = [accelerator.qemu(), "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults"]
+    argv: list[str | Path] = [qemu.program(), "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults"]
     argv += ["-display", "none", "-no-reboot", "-serial", "stdio"]
     for name, kind in (("root.qcow2", "qcow2"), ("io.raw", "raw")):
         argv += ["-drive", f"file={image / name},if=virtio,format={kind},snapshot=on"]

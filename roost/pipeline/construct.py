@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.condor import placement, submission
 from roost.customize import assemble, cloud_init, overlay, unpack
 from roost.customize import inputs as image_inputs
@@ -108,7 +108,7 @@ def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: 
 def _accelerator() -> Literal["kvm", "tcg"]:
     # It is remembered for the host, and belongs to no stage.
     with declared.only(None):
-        return "kvm" if accelerator.probe().usable else "tcg"
+        return "kvm" if probe.probe().usable else "tcg"
 
 
 def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:

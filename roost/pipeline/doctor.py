@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.events import Events
 from roost.host import doctor as host
 from roost.host import paths
@@ -16,7 +16,7 @@ def doctor(events: Events) -> dict[str, Any]:
 
     def kvm() -> Check:
         events.begin("kvm", "does a real kernel boot under it")
-        found = accelerator.probe()
+        found = probe.probe()
         events.end("kvm", found.seconds, found.usable)
         return Check("kvm", found.usable, found.seen, found.fix, essential=False)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.errors import ImageError, Problem, RoostError, UsageError
 from roost.events import Events, Stages
 from roost.existing import extract as extraction
@@ -158,6 +158,6 @@ def extract(image: Path, folder: Path, version: str | None, events: Events) -> E
         staging.staged(folder) as target,
         stages.stage("extract", f"{image.name}, {kind}"),
     ):
-        engine: Literal["kvm", "tcg"] = "kvm" if accelerator.probe().usable else "tcg"
+        engine: Literal["kvm", "tcg"] = "kvm" if probe.probe().usable else "tcg"
         found = extraction.extract(image, kind, target, version, accelerator=engine, log=log)
     return found.moved(folder)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
@@ -192,7 +192,7 @@ def _base(loaded: Loaded, stages: Stages, log: Path) -> tuple[dict[str, Any], Gi
     if source.image is not None:
         original = originals.locate(loaded, stages)
         with stages.stage("take the tree", original.original.path.name):
-            tar = image_tree.take(original, cache.default(), "kvm" if accelerator.probe().usable else "tcg", log.parent)
+            tar = image_tree.take(original, cache.default(), "kvm" if probe.probe().usable else "tcg", log.parent)
         return original.inputs(), given_tree.of_archive(tar, keys.large_digest(tar), cache.default(), stages, log)
     assert source.tarball is not None
     path, digest = fetched(loaded, "tarball", source.tarball, stages)

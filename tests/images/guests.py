@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from roost.boot import accelerator
+from roost.boot import host_kernels
 from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
 from tests.images.calls import busybox
 
@@ -28,7 +28,7 @@ while read -r module; do insmod "/modules/$module"; done </modules/order
 
 def kernel() -> Path:
     """Return a kernel of the host whose modules are there too."""
-    found = [path for path in accelerator.kernels() if (Path("/lib/modules") / _version(path)).is_dir()]
+    found = [path for path in host_kernels.kernels() if (Path("/lib/modules") / _version(path)).is_dir()]
     assert found, "this test needs a kernel with its modules (apt-get install linux-image-amd64)"
     return found[0]
 

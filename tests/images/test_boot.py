@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.boot.run import BootResult, boot
 from roost.condor.machine import VirtualMachine, VmDisk
 from roost.disk import grub, write
@@ -329,7 +329,7 @@ def test_smoke_on_a_bus_that_its_kernel_cannot_drive(smoke: Path, tmp_path: Path
 
 
 def test_kvm_that_is_required_and_does_not_work_is_the_hosts_fault(tmp_path: Path) -> None:
-    if accelerator.probe().usable:
+    if probe.probe().usable:
         assert _boot(tmp_path, guests.machine(tmp_path, "reboot -f"), require_kvm=False).verdict.cause == "rebooted"
         return
     vm = guests.machine(tmp_path, "")

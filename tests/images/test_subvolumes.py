@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import accelerator
+from roost.boot import probe
 from roost.errors import ImageError
 from roost.existing import extract, inspection
 from roost.existing.inspection import Part
@@ -30,7 +30,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guest, str
     disk.touch()
     with disk.open("r+b") as file:
         file.truncate(SIZE)
-    kvm = accelerator.probe().usable
+    kvm = probe.probe().usable
     log = folder / "guestfs.log"
     with guestfs.open_writable([(disk, "raw")], accelerator="kvm" if kvm else "tcg", log=log) as opened:
         _fill(opened)

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from roost.boot import accelerator
-from roost.boot.accelerator import choose, probe
+from roost.boot import accelerator, host_kernels
+from roost.boot import probe as probes
+from roost.boot.accelerator import choose
+from roost.boot.probe import probe
 from roost.errors import HostError, UsageError
 
 RUNS = """\
@@ -33,7 +35,7 @@ Fake = Callable[[str, str], Path]
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Return a function that puts a fake QEMU on PATH: what it does under kvm, what under tcg; it counts its starts."""
     monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(accelerator, "DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(probes, "DEVICE", tmp_path / "kvm")
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -114,7 +116,7 @@ def test_kvm_not_permitted(fake: Fake, device: Path, kernel: Path, monkeypatch: 
     def refuse(path: object, flags: int) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("roost.boot.accelerator.os.open", refuse)
+    monkeypatch.setattr("roost.boot.probe.os.open", refuse)
     result = probe(kernel, device=device)
     assert (result.state, result.usable) == ("not-permitted", False)
     assert "group" in str(result.fix)
@@ -122,7 +124,7 @@ def test_kvm_not_permitted(fake: Fake, device: Path, kernel: Path, monkeypatch: 
 
 def test_no_kernel_to_try(fake: Fake, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = fake(RUNS, RUNS)
-    monkeypatch.setattr(accelerator, "kernels", lambda: iter(()))
+    monkeypatch.setattr(host_kernels, "kernels", lambda: iter(()))
     result = probe(device=device)
     assert (result.state, result.usable) == ("no-kernel", False)
     assert _starts(starts) == 0
@@ -185,8 +187,8 @@ def test_who_insists_on_kvm_gets_the_reason(fake: Fake, device: Path, kernel: Pa
 def test_a_kernel_that_boots_nowhere_proves_nothing(
     fake: Fake, device: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accelerator, "DEADLINE", 0.3)
-    monkeypatch.setattr(accelerator, "TCG_DEADLINE", 0.3)
+    monkeypatch.setattr(probes, "DEADLINE", 0.3)
+    monkeypatch.setattr(probes, "TCG_DEADLINE", 0.3)
     starts = fake(SILENT, SILENT)
     chosen = choose("auto", kernel=kernel)
     assert chosen.probe is not None
@@ -203,7 +205,7 @@ def test_calls_that_make_no_sense(options: dict[str, Any]) -> None:
 
 
 def test_only_kernels_are_tried(tmp_path: Path, kernel: Path) -> None:
-    assert accelerator.is_kernel(kernel)
+    assert host_kernels.is_kernel(kernel)
     (tmp_path / "text").write_text("no kernel" * 200)
-    assert not accelerator.is_kernel(tmp_path / "text")
-    assert not accelerator.is_kernel(tmp_path / "absent")
+    assert not host_kernels.is_kernel(tmp_path / "text")
+    assert not host_kernels.is_kernel(tmp_path / "absent")

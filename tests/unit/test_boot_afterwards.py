@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from roost.boot import afterwards
-from roost.boot.verdict import Evidence, judge
+from roost.boot.evidence import Evidence
+from roost.boot.verdict import judge
 from roost.host import process
 from roost.verify import structure
 from roost.verify.evidence import FileSystem, StoppedDisk

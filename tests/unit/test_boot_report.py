@@ -13,10 +13,11 @@ import pytest
 from roost.boot import report
 from roost.boot.accelerator import Accelerator
 from roost.boot.drive import Screen
+from roost.boot.evidence import Evidence, Expected
 from roost.boot.run import BootResult, FileSum
 from roost.boot.saved import Trial
 from roost.boot.trials import Trials
-from roost.boot.verdict import Evidence, Expected, Verdict
+from roost.boot.verdict import Verdict
 from roost.verify.evidence import FileSystem
 
 HOSTILE = b"\x1b[31m<script>alert(1)</script>\xff\x1b]0;x\x07<img src=x onerror=alert(1)>\x1b[2J\0\r\n"

@@ -15,9 +15,10 @@ import pytest
 from roost.boot import domain, xen
 from roost.boot.accelerator import Accelerator
 from roost.boot.console import SERIAL, Console
+from roost.boot.evidence import Evidence
 from roost.boot.given import Channels, DiskPlace
 from roost.boot.observed import Event
-from roost.boot.verdict import Evidence, judge
+from roost.boot.verdict import judge
 from roost.boot.watch import Plan, Watch, decide, timeline
 from roost.condor.from_submit import virtual_machine
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware

@@ -1,0 +1,23 @@
+"""QEMU's program for x86, and what it is told of the two accelerators."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from roost.errors import HostError
+from roost.host import process
+
+Accel = Literal["kvm", "tcg"]
+
+#: HTCondor's guests get the host's CPU. TCG has none to pass through: `max` is the most it can emulate.
+CPU: dict[Accel, str] = {"kvm": "host", "tcg": "max"}
+
+QEMU = ("qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm")
+
+
+def program() -> str:
+    """Return QEMU's program for x86. Raises `HostError` where there is none."""
+    for name in QEMU:
+        if found := process.which(name):
+            return found
+    raise HostError("qemu-system-x86_64 is not installed", hint="apt-get install qemu-system-x86")
