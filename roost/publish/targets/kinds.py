@@ -57,6 +57,6 @@ def open_target(url: str) -> Target:
     if parts.password is not None:
         raise UsageError(
             f"the URL of {parts.hostname} has a password in it",
-            hint="use the environment, an agent or a key file; see Publish in the README",
+            hint="use the environment, an agent or a key file; see docs/publishing.md",
         )
     return _KINDS.get(parts.scheme, _remote)(url)
