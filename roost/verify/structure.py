@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from roost.host import process
@@ -22,6 +22,7 @@ MEMORY = 4 << 30
 _LAST_ORPHAN, _RO_COMPATIBLE, _ORPHAN_PRESENT = 0xE8, 0x64, 0x10000
 
 Judged = tuple[bool | None, str]
+_SOUND: Judged = (True, "unmounted, and its structure is sound")
 
 
 def check(kind: str, copy: Path) -> Judged:
@@ -47,6 +48,10 @@ def _absent(tool: str, package: str) -> Judged:
     return None, f"its structure was not checked: {tool} is not installed (apt-get install {package})"
 
 
+def _damaged(tool: str, lines: Iterable[str]) -> Judged:
+    return False, f"its structure is damaged: {next(iter(lines), f'{tool} finds errors')}"
+
+
 def _killed(tool: str, status: int) -> Judged:
     return None, f"its structure was not checked: {tool} ended with status {status}"
 
@@ -63,7 +68,7 @@ def _ext(copy: Path) -> Judged:
         return _absent("e2fsck", "e2fsprogs")
     status, lines = found
     if status in (0, 1) and (status == 0 or how == "-p"):
-        return True, "unmounted, and its structure is sound"
+        return _SOUND
     text = "\n".join(lines)
     if status & 8 and "unsupported feature" in text:
         return None, "its structure was not checked: this host's e2fsck does not know all of its features"
@@ -72,20 +77,32 @@ def _ext(copy: Path) -> Judged:
     wrong = [line for line in lines if not re.match(r"e2fsck \d|Pass \d|.*\? (?:no|yes)$|.*: \*+ WARNING", line)]
     if status & 8 and not wrong:
         return _killed("e2fsck", status)
-    return False, f"its structure is damaged: {(wrong or ['e2fsck finds errors'])[0]}"
+    return _damaged("e2fsck", wrong)
 
 
 def _vfat(copy: Path) -> Judged:
-    found = _run(copy, "fsck.vfat", "-n")
+    return _by_status(copy, ["fsck.vfat", "-n"], "dosfstools", rf"fsck\.fat |{re.escape(copy.name)}")
+
+
+def _btrfs(copy: Path) -> Judged:
+    routine = r"Opening filesystem|Checking filesystem|UUID:|\[\d/\d\]"
+    return _by_status(copy, ["btrfs", "check", "--readonly"], "btrfs-progs", routine)
+
+
+def _by_status(copy: Path, argv: list[str], package: str, routine: str) -> Judged:
+    """Judge by a checker that exits with 0 for a sound file system and 1 for a damaged one.
+
+    `routine` matches the lines that it prints in any case.
+    """
+    found = _run(copy, *argv)
     if found is None:
-        return _absent("fsck.vfat", "dosfstools")
+        return _absent(argv[0], package)
     status, lines = found
     if status == 0:
-        return True, "unmounted, and its structure is sound"
+        return _SOUND
     if status != 1:
-        return _killed("fsck.vfat", status)
-    wrong = [line for line in lines if not line.startswith(("fsck.fat ", copy.name))]
-    return False, f"its structure is damaged: {(wrong or ['fsck.vfat finds errors'])[0]}"
+        return _killed(argv[0], status)
+    return _damaged(argv[0], (line for line in lines if not re.match(routine, line)))
 
 
 def _xfs(copy: Path) -> Judged:
@@ -97,26 +114,11 @@ def _xfs(copy: Path) -> Judged:
     if "valuable metadata changes in a log" in text or status == 2:
         return False, "its log was not replayed: it was cut off while mounted"
     if status == 0:
-        return True, "unmounted, and its structure is sound"
+        return _SOUND
     if status != 1 or "Cannot allocate" in text or "malloc" in text:
         return _killed("xfs_repair", status)
-    wrong = [
-        line for line in lines if not re.match(r"\s*- |Phase \d|No modify|Cannot get host|Repair may|the image", line)
-    ]
-    return False, f"its structure is damaged: {(wrong or ['xfs_repair finds errors'])[0]}"
-
-
-def _btrfs(copy: Path) -> Judged:
-    found = _run(copy, "btrfs", "check", "--readonly")
-    if found is None:
-        return _absent("btrfs check", "btrfs-progs")
-    status, lines = found
-    if status == 0:
-        return True, "unmounted, and its structure is sound"
-    if status != 1:
-        return _killed("btrfs check", status)
-    wrong = [line for line in lines if not re.match(r"Opening filesystem|Checking filesystem|UUID:|\[\d/\d\]", line)]
-    return False, f"its structure is damaged: {(wrong or ['btrfs check finds errors'])[0]}"
+    routine = r"\s*- |Phase \d|No modify|Cannot get host|Repair may|the image"
+    return _damaged("xfs_repair", (line for line in lines if not re.match(routine, line)))
 
 
 _JUDGES: Mapping[str, Callable[[Path], Judged]] = {"ext": _ext, "vfat": _vfat, "xfs": _xfs, "btrfs": _btrfs}
