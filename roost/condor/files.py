@@ -32,7 +32,7 @@ from roost.condor.rules.model import Effect, Finding, Severity, shown
 from roost.condor.rules.view import JobView, Transfer
 from roost.condor.vm_disk import Item
 from roost.errors import Location, RoostError
-from roost.host import files, jsontext, process, qcow2
+from roost.host import files, jsontext, magic, process, qcow2
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -121,7 +121,7 @@ def inspect(path: Path) -> Image:
     size = path.stat().st_size
     with files.open_regular(path) as file:
         head = file.read(qcow2.HEAD)
-    found = _magic(head)
+    found = _format_of(head)
     if found != "qcow2":
         return Image(found, size, size)
     try:
@@ -134,33 +134,15 @@ def inspect(path: Path) -> Image:
     return image if header.external_data else _asked(path, image)
 
 
-#: First bytes of image formats (QEMU, block drivers' probe functions) and of compressed files (file(1)).
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"\x5d\x00\x00": "lzma",
-    b"PK\x03\x04": "zip",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    qcow2.MAGIC: "qcow2",
-    b"KDMV": "vmdk",
-    b"# Disk DescriptorFile": "vmdk",
-    b"vhdxfile": "vhdx",
-    b"conectix": "vpc",
-}
-
-
 #: Formats that nothing but a program in the guest reads.
 PACKED = frozenset({"gzip", "xz", "zstd", "bzip2", "lz4", "lzma", "zip", "7z"})
+#: Images of other programs, as qemu-img calls them.
+_IMAGES = {"qcow2": "qcow2", "vmdk": "vmdk", "vhdx": "vhdx", "vhd": "vpc", "vdi": "vdi"}
 
 
-def _magic(head: bytes) -> str:
-    for magic, name in _MAGIC.items():
-        if head.startswith(magic):
-            return name
-    return "vdi" if head[64:68] == b"\x7f\x10\xda\xbe" else "raw"
+def _format_of(head: bytes) -> str:
+    found = magic.kind(head, (*sorted(PACKED), *_IMAGES))
+    return "raw" if found is None else _IMAGES.get(found, found)
 
 
 def _asked(path: Path, image: Image) -> Image:

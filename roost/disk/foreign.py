@@ -12,48 +12,43 @@ from pathlib import Path
 from uuid import UUID
 
 from roost.errors import ImageError
-from roost.host import qcow2
+from roost.host import magic
 from roost.recipe.words import shown
 
 SECTOR = 512
 #: Bytes from the start of a disk that hold its boot code and partition table: GPT has 128 entries, from sector 2.
 TABLE = 34 * SECTOR
 _SIGNATURE = b"\x55\xaa"
-#: Offset, bytes, name, and qemu-img's name of the format (qemu-img(1), "Supported image file formats").
-_FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"KDMV", "vmdk", "vmdk"),
-    (0, b"COWD", "vmdk", "vmdk"),
-    (0, b"# Disk DescriptorFile", "vmdk", "vmdk"),
-    (0, b"conectix", "vhd", "vpc"),
-    (0, b"vhdxfile", "vhdx", "vhdx"),
-    (64, b"\x7f\x10\xda\xbe", "vdi", "vdi"),
-    (0, b"QED\0", "qed", "qed"),
-    (0, b"WithoutFreeSpace", "Parallels", "parallels"),
-    (0, b"WithouFreSpacExt", "Parallels", "parallels"),
-    (0, qcow2.MAGIC + b"\0\0\0\x01", "qcow (version 1)", "qcow"),
-)
-_PACKED: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b", "gzip", "gzip -d"),
-    (b"\xfd7zXZ\0", "xz", "xz -d"),
-    (b"BZh", "bzip2", "bzip2 -d"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
-    (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
-    (b"PK\x03\x04", "zip", "unzip"),
-    (b"7z\xbc\xaf\x27\x1c", "7z", "7z x"),
-)
-_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
-    (
-        257,
-        b"ustar",
+#: Kind → name, and qemu-img's name of the format (qemu-img(1), "Supported image file formats").
+_FORMATS = {
+    "vmdk": ("vmdk", "vmdk"),
+    "vhd": ("vhd", "vpc"),
+    "vhdx": ("vhdx", "vhdx"),
+    "vdi": ("vdi", "vdi"),
+    "qed": ("qed", "qed"),
+    "parallels": ("Parallels", "parallels"),
+    "qcow": ("qcow (version 1)", "qcow"),
+}
+_PACKED = {
+    "gzip": "gzip -d",
+    "xz": "xz -d",
+    "bzip2": "bzip2 -d",
+    "zstd": "zstd -d",
+    "lz4": "lz4 -d",
+    "zip": "unzip",
+    "7z": "7z x",
+}
+#: Kind → what it is, and the way out.
+_OTHERS = {
+    "tar": (
         "a tar archive",
         "name a root tree as os.tarball; of an .ova, unpack it and convert the .vmdk in it",
     ),
-    (0, b"hsqs", "a squashfs image", "unpack it (unsquashfs) and name the directory as os.tree"),
-    (0, b"LUKS\xba\xbe", "encrypted (LUKS)", "an execution point has no key to it: decrypt it, or use another image"),
-    (0, b"<!DOCTYPE", "a web page", "fetch the image itself"),
-    (0, b"<html", "a web page", "fetch the image itself"),
-    (0, b"!<arch>\n", "a Debian package or an ar archive", "use a disk image"),
-)
+    "squashfs": ("a squashfs image", "unpack it (unsquashfs) and name the directory as os.tree"),
+    "luks": ("encrypted (LUKS)", "an execution point has no key to it: decrypt it, or use another image"),
+    "html": ("a web page", "fetch the image itself"),
+    "ar": ("a Debian package or an ar archive", "use a disk image"),
+}
 _ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 _BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
 _MBR_ESP, _MBR_GPT = 0xEF, 0xEE
@@ -74,7 +69,7 @@ def refused(image: Path, head: bytes, tail: bytes) -> ImageError | None:
 
 
 def _iso(image: Path, head: bytes) -> ImageError | None:
-    if head[32769:32774] != b"CD001":
+    if not magic.begins(head, "iso"):
         return None
     return ImageError(
         f"{shown(image.name)} is an ISO image, not a disk with an installed system",
@@ -83,29 +78,29 @@ def _iso(image: Path, head: bytes) -> ImageError | None:
 
 
 def _format(image: Path, head: bytes, tail: bytes) -> ImageError | None:
-    found = next((one[2:] for one in _FORMATS if head.startswith(one[1], one[0])), None)
-    if found is None and tail.startswith(b"conectix"):
-        found = ("vhd (fixed size)", "vpc")
-    if found is None:
+    kind = magic.kind(head, _FORMATS)
+    if kind is None and not magic.begins(tail, "vhd"):
         return None
+    name, format = ("vhd (fixed size)", "vpc") if kind is None else _FORMATS[kind]
     new = shlex.quote(image.with_suffix(".qcow2").name)
-    hint = f"convert it: qemu-img convert -f {found[1]} -O qcow2 {shlex.quote(image.name)} {new}"
-    return ImageError(f"{shown(image.name)} is a {found[0]} image; raw and qcow2 are taken", hint=shown(hint, 300))
+    hint = f"convert it: qemu-img convert -f {format} -O qcow2 {shlex.quote(image.name)} {new}"
+    return ImageError(f"{shown(image.name)} is a {name} image; raw and qcow2 are taken", hint=shown(hint, 300))
 
 
 def _packed(image: Path, head: bytes) -> ImageError | None:
-    for magic, kind, tool in _PACKED:
-        if head.startswith(magic):
-            hint = f"unpack it first: {tool} {shlex.quote(image.name)}"
-            return ImageError(f"{shown(image.name)} is packed with {kind}", hint=shown(hint, 300))
-    return None
+    kind = magic.kind(head, _PACKED)
+    if kind is None:
+        return None
+    hint = f"unpack it first: {_PACKED[kind]} {shlex.quote(image.name)}"
+    return ImageError(f"{shown(image.name)} is packed with {kind}", hint=shown(hint, 300))
 
 
 def _other(image: Path, head: bytes) -> ImageError | None:
-    for offset, magic, what, hint in _OTHERS:
-        if head.startswith(magic, offset):
-            return ImageError(f"{shown(image.name)} is {what}, not a disk image", hint=hint)
-    return None
+    kind = magic.kind(head, _OTHERS)
+    if kind is None:
+        return None
+    what, hint = _OTHERS[kind]
+    return ImageError(f"{shown(image.name)} is {what}, not a disk image", hint=hint)
 
 
 def uefi_only(head: bytes) -> bool:

@@ -10,23 +10,20 @@ import bz2
 import lzma
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, Literal, Protocol
 
 import lz4.block
 import zstandard
 
+from roost.host import magic
+
 Compression = Literal["gzip", "xz", "lzma", "bzip2", "lz4", "zstd", "lzo"]
 
-MAGIC: tuple[tuple[bytes, Compression], ...] = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"BZh", "bzip2"),
-    (b"\x5d\0\0", "lzma"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x02\x21\x4c\x18", "lz4"),
-    (b"\x89LZO\0\r\n\x1a\n", "lzo"),
-)
+#: What the kernel's own lz4 makes is the legacy form.
+_KINDS: Mapping[str, Compression] = {
+    "gzip": "gzip", "xz": "xz", "bzip2": "bzip2", "lzma": "lzma", "zstd": "zstd", "lz4-legacy": "lz4", "lzo": "lzo",
+}  # fmt: skip
 #: Bytes that a decoder may take for its own tables: xz -9 and zstd --ultra need 64 and 128 MiB.
 _TABLES = 256 << 20
 _PIECE = 1 << 20
@@ -43,7 +40,8 @@ class CorruptError(ValueError):
 
 def compression(head: bytes) -> Compression | None:
     """Return the compression that data begins with, or None."""
-    return next((name for magic, name in MAGIC if head.startswith(magic)), None)
+    found = magic.kind(head, _KINDS)
+    return None if found is None else _KINDS[found]
 
 
 class Readable(Protocol):

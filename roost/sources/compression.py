@@ -7,58 +7,48 @@ import gzip
 import lzma
 import subprocess
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 from roost.errors import ImageError
-from roost.host import process, qcow2
+from roost.host import magic, process
 
-_MAGIC: Mapping[bytes, str] = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x5d\0\0": "lzma",
-    b"\x28\xb5\x2f\xfd": "zstd",
+KINDS = ("gzip", "bzip2", "xz", "lzma", "zstd")
+#: What else comes by mistake: what it is, and the way out.
+_FOREIGN = {
+    "ar": ("a Debian package or an ar archive", "unpack it (dpkg-deb -x) into the tree and pack that"),
+    "zip": ("a zip archive", "unpack it and pack the tree with tar: zip keeps no owners"),
+    "empty-zip": ("an empty zip archive", "pack the tree with tar"),
+    "rpm": ("an RPM package", "install it into a tree (dnf --installroot) and pack that"),
+    "squashfs": ("a squashfs image", "unpack it (unsquashfs) and pack the tree with tar"),
+    "cpio": ("a cpio archive", "unpack it (cpio -idm) and pack the tree with tar"),
+    "7z": ("a 7z archive", "unpack it and pack the tree with tar"),
+    "lz4": ("an lz4 file", "unpack it first: lz4 -d"),
+    "lzip": ("an lzip file", "unpack it first: lzip -d"),
+    "compress": ("a file of compress(1)", "unpack it first: gzip -d"),
+    "qcow2": ("a qcow2 disk image", "name it as os.image"),
+    "vmdk": ("a vmdk disk image", "name it as os.image"),
+    "html": ("a web page", "fetch the archive itself"),
+    "elf": ("a program", "put it into a tree, or into `files` of the recipe"),
+    "iso": ("an ISO image", "install from it, and use the disk"),
 }
-#: What else comes by mistake: first bytes, what it is, the way out.
-_FOREIGN: tuple[tuple[bytes, str, str], ...] = (
-    (b"!<arch>\n", "a Debian package or an ar archive", "unpack it (dpkg-deb -x) into the tree and pack that"),
-    (b"PK\x03\x04", "a zip archive", "unpack it and pack the tree with tar: zip keeps no owners"),
-    (b"PK\x05\x06", "an empty zip archive", "pack the tree with tar"),
-    (b"\xed\xab\xee\xdb", "an RPM package", "install it into a tree (dnf --installroot) and pack that"),
-    (b"hsqs", "a squashfs image", "unpack it (unsquashfs) and pack the tree with tar"),
-    (b"070701", "a cpio archive", "unpack it (cpio -idm) and pack the tree with tar"),
-    (b"070702", "a cpio archive", "unpack it (cpio -idm) and pack the tree with tar"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and pack the tree with tar"),
-    (b"\x04\x22\x4d\x18", "an lz4 file", "unpack it first: lz4 -d"),
-    (b"LZIP", "an lzip file", "unpack it first: lzip -d"),
-    (b"\x1f\x9d", "a file of compress(1)", "unpack it first: gzip -d"),
-    (qcow2.MAGIC, "a qcow2 disk image", "name it as os.image"),
-    (b"KDMV", "a vmdk disk image", "name it as os.image"),
-    (b"<!DOCTYPE", "a web page", "fetch the archive itself"),
-    (b"<html", "a web page", "fetch the archive itself"),
-    (b"\x7fELF", "a program", "put it into a tree, or into `files` of the recipe"),
-)
 
 
 def kind_of(head: bytes) -> str | None:
     """Return how a file that begins with `head` is packed (gzip, bzip2, xz, lzma, zstd), or None."""
-    if head[257:262] == b"ustar":
-        # A tar begins with the name of its first file, which may be any.
-        return None
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    # A tar begins with the name of its first file, which may be any.
+    return None if magic.begins(head, "tar") else magic.kind(head, KINDS)
 
 
 def foreign(name: str, head: bytes) -> ImageError | None:
     """Return why a file that begins with `head` (some 64 KiB) is not a tar archive, where its kind is known."""
-    for magic, what, hint in _FOREIGN:
-        if head.startswith(magic):
-            return ImageError(f"{name} is {what}, not a tar archive", hint=hint)
-    if head[32769:32774] == b"CD001":
-        return ImageError(f"{name} is an ISO image, not a tar archive", hint="install from it, and use the disk")
-    if head[510:512] == b"\x55\xaa" and head[257:262] != b"ustar":
+    kind = magic.kind(head, _FOREIGN)
+    if kind is not None:
+        what, hint = _FOREIGN[kind]
+        return ImageError(f"{name} is {what}, not a tar archive", hint=hint)
+    if magic.begins(head, "boot-sector") and not magic.begins(head, "tar"):
         return ImageError(f"{name} looks like a disk image, not a tar archive", hint="name it as os.image")
     return None
 
