@@ -137,7 +137,8 @@ def _last_lines(answer: Mapping[str, Any]) -> list[str]:
 def explain(result: Mapping[str, Any]) -> str:
     """Render explanations: meaning, cause, fix, source."""
     if not result["matches"]:
-        return "nothing here that roost knows; `inv lint FILE.sub` judges the submit description itself"
+        note = f"{result['note']}\n" if result.get("note") else ""
+        return f"{note}nothing here that roost knows; `inv lint FILE.sub` judges the submit description itself"
     parts = []
     for match in result["matches"]:
         parts.append(

@@ -80,6 +80,7 @@ LIBVIRT = (
               _LIBVIRT),
     requeued("no-kvm", r"could not access KVM kernel module|could not find capabilities for [^\n]{0,300}kvm|"
               r"failed to initialize kvm|does not support virt(?:ualization)? type 'kvm'|KVM (?:is )?not available|"
+              r"CPU mode '(?:host-\w+|custom|maximum)'|"
               r"host-passthrough'[^\n]{0,100} not supported|ioctl\(KVM_|/dev/kvm[^\n]{0,80}(?:denied|no such)",
               "the execute machine has no working KVM", "tell the pool's administrator", _LIBVIRT),
     requeued("no-libvirt", r"failed to connect (?:socket )?to [^\n]{0,80}(?:libvirt|hypervisor|virtqemud|/run/)|"

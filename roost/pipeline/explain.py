@@ -28,7 +28,20 @@ def explain(words: Sequence[str], *, named: bool = False) -> dict[str, Any]:
         text = f"{text if named else ''}\n{data.decode('utf-8', 'replace')}"
     if not text.strip():
         raise UsageError("nothing to explain", hint="inv explain TEXT, or inv explain FILE, or - for standard input")
-    return {"matches": [match.to_json() for match in explanation.explain(text)]}
+    matches = [match.to_json() for match in explanation.explain(text)]
+    if (
+        not matches
+        and len(words) == 1
+        and not re.search(r"\s", words[0])
+        and words[0] != "-"
+        and not _is_there(words[0])
+    ):
+        return {"matches": [], "note": f"there is no file {words[0]}, and the word itself says nothing"}
+    return {"matches": matches}
+
+
+def _is_there(word: str) -> bool:
+    return "\0" not in word and os.path.lexists(word)
 
 
 def _means_file(word: str) -> bool:

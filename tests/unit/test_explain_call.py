@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from roost.cli import show
 from roost.errors import UsageError
 from roost.pipeline import explain, lint, stdin
 
@@ -28,6 +29,14 @@ def test_words_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert codes(explain.explain(["held", "with", "code", "13"])) == ["hold-13"]
     assert codes(explain.explain(["VMGAHP_ERR_CRITICAL"])) == ["VMGAHP_ERR_CRITICAL"]
     assert codes(explain.explain(["fmt-case"])) == ["fmt-case"]
+
+
+def test_a_word_that_says_nothing_may_have_meant_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = explain.explain(["nope"])
+    assert (result["matches"], result["note"]) == ([], "there is no file nope, and the word itself says nothing")
+    assert "there is no file nope" in show.explain(result)
+    assert "note" not in explain.explain(["two words"]) and "note" not in explain.explain(["VMGAHP_ERR_CRITICAL"])
 
 
 def test_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
