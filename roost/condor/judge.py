@@ -1,22 +1,30 @@
 """Ask condor_submit itself: the local one with -dry-run where there is one, else its parser from the htcondor wheel.
 
 Neither is asked about a description that runs commands (`include command`, `queue from COMMAND |`): parsing it
-would run them, and lint runs nothing that a description says.
+would run them, and lint runs nothing that a description says. Nor about one that names a device or a FIFO, which may
+be opened, or more jobs than its first where that one is not known. Both have a few seconds; what was not told by then
+is not known, and no refusal.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.condor.rules.model import shown
+from roost.condor.submit import first_job
+from roost.condor.submit.language import Description
 from roost.errors import RoostError
 from roost.host import jsontext, process, temporary
 
-SECONDS = 30.0
+SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +41,38 @@ class Verdict:
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
 
-def ask(text: str, folder: Path, *, runs_commands: bool = False, incomplete: bool = False) -> Verdict:
-    """Return what condor_submit says of a description whose files are in `folder`.
-
-    `incomplete`: the description includes files that are not at hand, or templates of a site.
-    """
-    if runs_commands:
+def ask(text: str, folder: Path, description: Description) -> Verdict:
+    """Return what condor_submit says of this text, which was read as `description`; its files are in `folder`."""
+    if description.runs_commands:
         return Verdict("", None, "condor_submit was not asked, for it would run the commands of the description")
-    if incomplete:
+    if description.incomplete:
         return Verdict("", None, "condor_submit was not asked, for a part of the description is not here")
-    verdict = _someone(text, folder)
+    special = next((name for name in _names(description) if _is_special(folder / name)), None)
+    if special is not None:
+        return Verdict("", None, f"condor_submit was not asked, for it would open {shown(special)}, which is no file")
+    short = first_job.short(text, description)
+    if short is None:
+        return Verdict("", None, "condor_submit was not asked, for it would make all of the jobs")
+    verdict = _someone(short, folder)
     if verdict.accepted is False and _ABSENT.search(verdict.message):
         return Verdict(verdict.judge, None, f"condor_submit cannot tell: {verdict.message}")
     return verdict
+
+
+def _names(description: Description) -> Iterator[str]:
+    """Yield what may be the name of a file that condor_submit opens."""
+    yield from description.opened
+    yield from (queue.file.text for queue in description.queues if queue.file is not None)
+    yield from (entry.value.text.strip('"') for entry in description.assignments)
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether something is there that must not be opened: a device, a FIFO, a socket; not /dev/null."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and os.fspath(path) != os.devnull
 
 
 def _someone(text: str, folder: Path) -> Verdict:
@@ -99,5 +126,7 @@ def _wheel(text: str, folder: Path) -> Verdict:
         answer = jsontext.loads(done.text.splitlines()[-1])
     except (RoostError, ValueError, IndexError) as error:
         return Verdict(name, None, f"condor_submit's parser gave no answer: {error}")
+    if answer["accepted"] is None:
+        return Verdict(name, None, f"condor_submit's parser could not be asked: {answer['message']}")
     line = re.search(r"(?i)line (\d+)", answer["message"])
     return Verdict(name, bool(answer["accepted"]), " ".join(answer["message"].split()), int(line[1]) if line else 0)

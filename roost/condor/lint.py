@@ -110,7 +110,7 @@ def lint(text: str, *, file: str, folder: Path, ask: bool = True) -> LintReport:
     report = _report(file, jobs)
     if not ask or report.effect is Effect.REJECTED:
         return report
-    verdict = judge.ask(text, folder, runs_commands=description.runs_commands, incomplete=description.incomplete)
+    verdict = judge.ask(text, folder, description)
     if verdict.accepted is None:
         extra = JUDGE_ABSENT.at(Location(file, 1, 1), verdict.message)
     elif verdict.accepted:

@@ -1,21 +1,25 @@
 """condor_submit's own parser, in a process of its own: `python -m roost.condor.oracle` (used by `judge`).
 
 Reads one JSON string (a submit description) per line from standard input and answers each with one line of
-JSON: {"accepted": bool, "message": str, "ad": {name: text}}. The extension module can crash, exit and block on
+JSON: {"accepted": bool or null, "message": str, "ad": {name: text}}. The extension module can crash, exit and block on
 odd input, so whoever asks does so from outside, with a deadline. Each description is answered by a fork, so that
-one that kills the process costs only its own answer; a description that hangs is killed after `SECONDS`.
+one that kills the process costs only its own answer; one that takes more than `SECONDS` or `MEMORY` is killed, and
+that is no verdict: `accepted` is null then.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import warnings
 from typing import Any
 
-SECONDS = 5
+SECONDS, MEMORY = 5, 2 << 30
+#: Bytes of an answer.
+ANSWER = 16 << 20
 
 
 def answer(text: str) -> dict[str, Any]:
@@ -37,22 +41,33 @@ def _forked(text: str) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # condor_submit's diagnostics go to standard output as well; only answers may.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.write(writing, json.dumps(answer(text)).encode()[: 1 << 16])
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(json.dumps(answer(text)).encode())
         os._exit(0)
     os.close(writing)
-    chunks = []
-    while chunk := os.read(reading, 1 << 16):
-        chunks.append(chunk)
-    os.close(reading)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read(ANSWER)
     _, status = os.waitpid(child, 0)
     try:
-        result: dict[str, Any] = json.loads(b"".join(chunks))
+        result: dict[str, Any] = json.loads(data)
     except ValueError:
-        result = {"accepted": False, "message": f"the parser died or hung (status {status})", "ad": {}}
+        result = {"accepted": None if os.WIFSIGNALED(status) else False, "message": _death(status), "ad": {}}
     return result
+
+
+def _death(status: int) -> str:
+    """Return in words how the parser ended without an answer."""
+    if not os.WIFSIGNALED(status):
+        return f"the parser ended itself with status {os.waitstatus_to_exitcode(status)}"
+    if os.WTERMSIG(status) == signal.SIGALRM:
+        return f"it did not come to an end within {SECONDS} s"
+    return f"it died of signal {os.WTERMSIG(status)}"
 
 
 def main() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import struct
 from pathlib import Path
 
 import pytest
 
-from roost.condor import judge
+from roost.condor import judge, oracle
 from roost.condor.lint import LintReport, lint, lint_file
 from roost.condor.rules import Effect, Severity
+from roost.condor.submit.language import Description, read
 from roost.host import process
 
 
@@ -217,6 +221,77 @@ def test_a_list_of_jobs_that_is_absent_is_no_refusal(tmp_path: Path) -> None:
     assert found.ok
 
 
+HEAD = "universe = vm\nexecutable = x\nvm_type = kvm\nvm_memory = 512\nvm_disk = root.raw:vda:w:raw\n"
+HEAD += "transfer_input_files = root.raw\ntransfer_output_files =\n"
+ROWS = "".join(f"a{number}\n" for number in range(20_000))
+
+
+@pytest.mark.parametrize(
+    ("lines", "asked"),
+    [
+        ("queue 1000000", True),
+        ("many = 500000\nqueue $(many)", True),
+        (f"queue 1 x from (\n{ROWS})\n+Foo = 1", True),
+        (f"queue x in (\n{ROWS})", True),
+        ("queue 20000 x, y from (\na b\n# c\nc d\n)", True),
+        ("queue x from rows.txt", True),
+        ("queue x matching files *.raw", True),
+        ("queue x from /dev/zero", False),
+        ("queue x from fifo", False),
+        ("x509userproxy = fifo\nqueue", False),
+        ("include ifexist : fifo\nqueue", False),
+        ("queue x matching files /proc/*/*/*", False),
+        ("include : queue.inc", False),
+    ],
+)
+def test_condor_submit_is_asked_about_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, asked: bool
+) -> None:
+    create(tmp_path / "root.raw", "-f", "raw")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "rows.txt").write_text(ROWS)
+    (tmp_path / "queue.inc").write_text("queue 1000000\n")
+    told = []
+
+    def someone(text: str, _folder: Path) -> judge.Verdict:
+        told.append(text)
+        return judge.Verdict("", True, "")
+
+    monkeypatch.setattr(judge, "_someone", someone)
+    found = lint(f"{HEAD}{lines}\n", file="job.sub", folder=tmp_path)
+    assert found.effect is not Effect.REJECTED
+    assert ("judge" in codes(found)) is not asked
+    assert len(told) == asked
+    for text in told:
+        assert len(text) < 21_000 and text.startswith(HEAD)
+        assert read(text, "job.sub", lambda _: None, {}).jobs[0].count == 1
+
+
+def test_what_the_parser_has_no_time_for_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracle, "SECONDS", 1)
+    monkeypatch.setattr(oracle, "answer", lambda _: signal.pause())
+    assert oracle._forked("queue") == {
+        "accepted": None,
+        "message": "it did not come to an end within 1 s",
+        "ad": {},
+    }
+    create(tmp_path / "root.raw", "-f", "raw")
+    said = json.dumps({"accepted": None, "message": "it did not come to an end within 5 s", "ad": {}}).encode()
+    monkeypatch.setattr(process, "which", lambda _: None)
+    monkeypatch.setattr(process, "run", lambda *_, **__: process.Completed((), 0, said, 0.0))
+    found = lint(f"{HEAD}queue\n", file="job.sub", folder=tmp_path)
+    assert found.ok and codes(found) == ["judge"]
+
+
+def test_an_answer_may_be_long() -> None:
+    text = f'{HEAD}+Foo = "{"x" * 200_000}"\nqueue\n'
+    assert oracle._forked(text)["accepted"] is True
+
+
+def described(text: str, folder: Path) -> tuple[str, Path, Description]:
+    return text, folder, read(text, "job.sub", lambda _: None, {})
+
+
 def fake_condor_submit(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     tools = folder / "tools"
     tools.mkdir()
@@ -229,7 +304,7 @@ def fake_condor_submit(folder: Path, monkeypatch: pytest.MonkeyPatch, script: st
 
 def test_a_local_condor_submit_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_condor_submit(tmp_path, monkeypatch, 'test "$1" = -dry-run || exit 9; echo "ERROR: on Line 3: no" >&2; exit 1')
-    verdict = judge.ask("universe = vm\n", tmp_path)
+    verdict = judge.ask(*described("universe = vm\n", tmp_path))
     assert (verdict.judge, verdict.accepted, verdict.line) == ("condor_submit -dry-run", False, 3)
 
 
@@ -237,7 +312,7 @@ def test_a_local_condor_submit_without_configuration_is_no_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_condor_submit(tmp_path, monkeypatch, 'echo "Neither CONDOR_CONFIG nor a config file" >&2; exit 1')
-    verdict = judge.ask("universe = vm\n", tmp_path)
+    verdict = judge.ask(*described("universe = vm\n", tmp_path))
     assert verdict.accepted is False
     assert "htcondor" in verdict.judge
 

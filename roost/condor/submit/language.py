@@ -67,6 +67,8 @@ class Description:
     runs_commands: bool = False
     end: Location = field(default_factory=lambda: Location("", 1, 1))
     used: set[str] = field(default_factory=set)
+    #: Names of the files that condor_submit opens as parts of the description.
+    opened: list[str] = field(default_factory=list)
 
 
 def decode(data: bytes) -> str:
@@ -236,6 +238,7 @@ class _Reader:
         elif depth >= MAX_INCLUDES:
             self.remark("include-depth", line.at(), target.text)
         else:
+            self.description.opened.append(target.text)
             text = self.read_file(target.text)
             if text is not None:
                 self.read(text[:MAX_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}"), target.text, depth + 1)
@@ -245,6 +248,7 @@ class _Reader:
 
     def queue(self, arguments: Traced) -> None:
         queue = parse_queue(self.expand(arguments))
+        queue.place = arguments.at()
         self.description.queues.append(queue)
         if queue.unfinished:
             self.open_queue = queue

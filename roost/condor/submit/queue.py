@@ -12,6 +12,7 @@ from itertools import islice
 
 from roost.condor.submit.expression import ExpressionError, evaluate
 from roost.condor.submit.source_text import BLANKS, Traced
+from roost.errors import Location
 
 MAX_COUNT = 2**31 - 1
 
@@ -41,6 +42,8 @@ class Queue:
     unfinished: bool = False
     kind: str = "any"
     sliced: bool = False
+    #: Where the statement's arguments stand as they were written.
+    place: Location | None = None
 
 
 def arguments_of(line: Traced) -> Traced | None:
