@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.boot import accelerator, afterwards, drive, expected, host_kernels, layers, outcome, qemu, trials, waits
+from roost.boot import afterwards, drive, expected, host_kernels, layers, outcome, qemu, trials, waits
 from roost.boot import session as sessions
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
@@ -163,11 +163,7 @@ def boot(
     with stages.stage("probe", "does a kernel boot under KVM"):
         candidate = folder / vm.kernel.kernel if vm.kernel else None
         usable = candidate if candidate and host_kernels.is_kernel(candidate) else None
-        if first and accel == "auto" and not require_kvm:
-            # Of Xen under KVM nothing is known yet.
-            accel = "tcg"
-        chosen = accelerator.choose(accel, require_kvm=require_kvm, kernel=usable, events=events)
-        chosen = xens.paced(chosen) if first else chosen
+        chosen = xens.choose(accel, first, require_kvm=require_kvm, kernel=usable, events=events)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         wanted = Wanted() if first else trials.wanted(recipe, evict)
         run = _Run(vm, folder, recipe, chosen, scratch, wanted, tuple(inputs), first=first)

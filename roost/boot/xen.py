@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from roost.boot import accelerator as accelerators
 from roost.boot import domain
 from roost.boot import session as sessions
 from roost.boot.accelerator import Accelerator
@@ -203,6 +204,18 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(data), 0o644
     tar.addfile(entry, io.BytesIO(data))
+
+
+def choose(accel: str, first: FirstDomain | None, *, require_kvm: bool, **more: Any) -> Accelerator:
+    """Return the accelerator for a machine, as `accelerator.choose` does; with `first` for a domain of Xen.
+
+    Of Xen under KVM nothing is known yet: it must be asked for.
+    """
+    if first is None:
+        return accelerators.choose(accel, require_kvm=require_kvm, **more)
+    return paced(
+        accelerators.choose("tcg" if accel == "auto" and not require_kvm else accel, require_kvm=require_kvm, **more)
+    )
 
 
 def paced(accelerator: Accelerator) -> Accelerator:

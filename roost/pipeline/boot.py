@@ -206,6 +206,7 @@ def _interact(
         require_kvm=options.require_kvm,
         keep=keep,
         also=also,
+        first=_first_domain(vm, events),
         events=events,
     )
 
