@@ -188,7 +188,7 @@ def boot(
         if seen is not None:
             limit = run.plan.paced(seen.phases).limit(waits.INIT)
             slow = waits.slow(seen.waits, seen.silence, seen.seconds().get("init", 0.0), limit)
-            verdict = replace(verdict, notes=(*verdict.notes, *slow))
+            verdict = replace(verdict, notes=(*verdict.notes, *slow, *xens.untried(vm)))
         sums = {
             name: FileSum(Path(name).name, _sum(future), (folder / name).stat().st_size, run.virtual.get(name))
             for name, future in before.items()

@@ -28,6 +28,7 @@ from roost.boot.machine import Start
 from roost.boot.observed import Event, Processors
 from roost.boot.session import RefusedError, Session
 from roost.condor.hardware import AttachedDisk, Hardware
+from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
 from roost.events import Stages
 from roost.host import jsontext
@@ -206,6 +207,15 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
+def untried(vm: VirtualMachine) -> tuple[str, ...]:
+    """Return what of a xen machine no test boot tries; nothing of another."""
+    if vm.hypervisor != "xen":
+        return ()
+    card = ("the network card was not tried: the test boot under Xen has none",) if vm.network != "none" else ()
+    screen = ("the screen was not tried: the test boot under Xen has none",) if vm.vnc else ()
+    return card + screen
+
+
 def choose(accel: str, first: FirstDomain | None, *, require_kvm: bool, **more: Any) -> Accelerator:
     """Return the accelerator for a machine, as `accelerator.choose` does; with `first` for a domain of Xen.
 
@@ -243,10 +253,10 @@ def qemu_argv(
     argv += ["-m", str(memory), "-smp", "2", "-rtc", "base=utc", "-no-reboot", "-no-shutdown"]
     argv += ["-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
     argv += ["-chardev", "file,id=dom0,path=log/dom0.log", "-serial", "chardev:dom0"]
-    xen = f"spec-ctrl=no xpti=0 dom0_mem={FIRST_DOMAIN}M,max:{FIRST_DOMAIN}M dom0_max_vcpus=1 console=com1 com1=115200"
+    xen = f"spec-ctrl=no xpti=0 bootscrub=0 dom0_mem={FIRST_DOMAIN}M,max:{FIRST_DOMAIN}M dom0_max_vcpus=1"
     # The first domain's root is named by its place: a disk of the image may have any label and UUID.
     linux = "root=/dev/vda1 ro console=hvc0 quiet init=/usr/lib/roost-dom0/start"
-    argv += ["-kernel", "xen", "-append", f"{xen} loglvl=warning"]
+    argv += ["-kernel", "xen", "-append", f"{xen} console=com1 com1=115200 loglvl=warning"]
     argv += ["-initrd", f"dom0-kernel {linux},dom0-initrd"]
     for number, (name, node) in enumerate(_disks(hardware.disks, places)):
         disk = {"driver": "virtio-blk-pci", "id": f"disk-{name}", "drive": name, "addr": f"{_SLOTS[number]:#x}"}

@@ -57,6 +57,9 @@ for word in $(cat /proc/cmdline); do
 	esac
 done
 
+# The kernel's log reaches every console, /dev/console is but one of them; 2 is critical: quiet does not hide it.
+lost() { echo "<2>roost: no root file system: $1" >/dev/kmsg; }
+
 # Ten seconds: disks of slow buses come late.
 device=
 tries=0
@@ -70,11 +73,11 @@ while [ $tries -lt 100 ]; do
 	tries=$((tries + 1))
 done
 if [ -z "$device" ]; then
-	echo "roost: no root file system: root=$root is on no disk" >/dev/console
+	lost "root=$root is on no disk"
 elif ! mount -o "$mode$flags" "$device" /sysroot; then
-	echo "roost: no root file system: $device cannot be mounted" >/dev/console
+	lost "$device cannot be mounted"
 elif [ ! -x "/sysroot$init" ] && [ ! -L "/sysroot$init" ]; then
-	echo "roost: no root file system: $device has no $init" >/dev/console
+	lost "$device has no $init"
 else
 	umount /sys
 	mount -o move /dev /sysroot/dev

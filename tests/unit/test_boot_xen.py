@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -94,6 +96,12 @@ def test_more_disks_than_slots_are_refused() -> None:
     shape = hardware(replace(INCLUDED, disks=many))
     with pytest.raises(UsageError):
         xen.qemu_argv(shape, TCG, "qemu", places(shape), Channels(3, 4, 5))
+
+
+def test_what_is_not_tried_is_said() -> None:
+    assert xen.untried(INCLUDED) == ()
+    assert len(xen.untried(replace(INCLUDED, network="nat", vnc=True))) == 2
+    assert xen.untried(replace(INCLUDED, hypervisor="kvm", network="nat")) == ()
 
 
 class Sleeper:
@@ -253,3 +261,53 @@ def test_the_scripts_of_the_first_domain_are_sound() -> None:
     subprocess.run(
         [sys.executable, "-c", f"compile(open({str(folder / 'domain')!r}).read(), 'domain', 'exec')"], check=True
     )
+
+
+#: Stands in for Xen's binding: there is no domain before one was made, and looking for one raises.
+BINDING = """
+class Error(Exception):
+    pass
+
+
+class xc:
+    def xeninfo(self):
+        return {"xen_major": 4, "xen_minor": 17, "xen_extra": ".7"}
+
+    def domain_getinfo(self, *numbers):
+        raise Error(3, "No such process")
+"""
+
+
+def test_an_image_without_a_kernel_is_told_by_the_first_domain(tmp_path: Path) -> None:
+    """Run the program of the first domain with pipes for ports, and an xl that fails as xl does."""
+    source = (Path(__file__).parents[2] / "recipes/base/xen-dom0/domain").read_text()
+    (tmp_path / "xen/lowlevel").mkdir(parents=True)
+    (tmp_path / "xen/lowlevel/xc.py").write_text(BINDING)
+    (tmp_path / "xl").write_text("#!/bin/sh\necho 'libxl: error: x: Domain 1:bootloader failed' >&2\nexit 3\n")
+    (tmp_path / "xl").chmod(0o755)
+    (tmp_path / "log").write_text(PYGRUB)
+    near, far = socket.socketpair()
+    changed = source.replace("/usr/lib/xen-4.17/lib/python", str(tmp_path)).replace(
+        "/var/log/xen/bootloader.1.log", str(tmp_path / "log")
+    )
+    changed = changed.replace('port("roost.control"), port("roost.console")', f"{far.fileno()}, {far.fileno()}")
+    (tmp_path / "domain").write_text(changed)
+    with (
+        near,
+        subprocess.Popen(
+            [sys.executable, tmp_path / "domain", "domain.cfg"],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            pass_fds=[far.fileno()],
+        ) as process,
+    ):
+        far.close()
+        near.settimeout(60)
+        lines = near.makefile("r")
+        assert json.loads(lines.readline()) == {"event": "ready", "xen": "4.17.7"}
+        near.sendall(b'{"do": "start"}\n')
+        message = json.loads(lines.readline())
+        process.kill()
+    assert message["event"] == "failed"
+    of_image, why = domain.not_started(message)
+    assert of_image
+    assert "Unable to find partition containing kernel" in why
