@@ -40,6 +40,8 @@ CPU = "Westmere"
 #: How much slower a guest is with a hypervisor below it, and how long Xen's start may take: scaled, and by the clock.
 SLOWER = 2.5
 START = (30.0, 60.0)
+#: Disks of a domain: the first domain's names for them end with /dev/vdz.
+MOST_DISKS = ord("z") - ord(domain.FIRST) + 1
 #: PCI slots of q35 that disks can have, from the first on, and that of the ports.
 _SLOTS, _PORTS = range(2, 0x1D), 0x1D
 #: Files of the scratch directory, which is QEMU's working directory: their names have no character of a user's.
@@ -245,7 +247,7 @@ def qemu_argv(
     File names are relative to QEMU's directory, where `Xen` lays them out. Raises `UsageError` for more disks than
     there are slots.
     """
-    if len(hardware.disks) > len(_SLOTS) - 2:
+    if len(hardware.disks) > MOST_DISKS:
         raise UsageError(f"{len(hardware.disks)} disks are more than the test boot under Xen takes")
     memory = FIRST_DOMAIN + hardware.memory + HYPERVISOR
     argv = [program, "-name", "guest=xen", "-S", "-nodefaults", "-no-user-config", "-display", "none"]

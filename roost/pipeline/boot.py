@@ -169,6 +169,14 @@ class _Subject:
 
 def _run(subject: _Subject, options: Options, events: Events, echo: Echo | None) -> BootResult:
     """Boot a machine and judge it."""
+    if options.evict and subject.vm.hypervisor == "xen":
+        raise UsageError("eviction is not tried under Xen", hint="leave --evict out")
+    # What the machine is started from stays in the cache meanwhile.
+    with lease.held():
+        return _judged(subject, options, events, echo)
+
+
+def _judged(subject: _Subject, options: Options, events: Events, echo: Echo | None) -> BootResult:
     return run.boot(
         subject.vm,
         subject.folder,
@@ -189,26 +197,24 @@ def _run(subject: _Subject, options: Options, events: Events, echo: Echo | None)
 
 def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
     """Return Xen and its first domain for a xen machine, building them if need be; None for another."""
-    if vm.hypervisor != "xen":
-        return None
-    with lease.held():
-        return xen_dom0.provide(Stages(events))
+    return xen_dom0.provide(Stages(events)) if vm.hypervisor == "xen" else None
 
 
 def _interact(
     vm: VirtualMachine, folder: Path, options: Options, events: Events, *, keep: Path | None, also: Sequence[Path]
 ) -> None:
-    interactive.interact(
-        vm,
-        folder,
-        accel=options.accel,
-        machine=options.kind,
-        require_kvm=options.require_kvm,
-        keep=keep,
-        also=also,
-        first=_first_domain(vm, events),
-        events=events,
-    )
+    with lease.held():
+        interactive.interact(
+            vm,
+            folder,
+            accel=options.accel,
+            machine=options.kind,
+            require_kvm=options.require_kvm,
+            keep=keep,
+            also=also,
+            first=_first_domain(vm, events),
+            events=events,
+        )
 
 
 def _seal(folder: Path, hypervisor: str, events: Events) -> None:

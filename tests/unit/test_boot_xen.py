@@ -92,7 +92,7 @@ def test_qemu_has_the_first_domain_the_files_and_the_disks_in_this_order() -> No
 
 
 def test_more_disks_than_slots_are_refused() -> None:
-    many = tuple(VmDisk(f"{chr(97 + number)}.raw", f"xvd{chr(97 + number)}", "w", "raw") for number in range(26))
+    many = tuple(VmDisk(f"{chr(97 + number)}.raw", f"xvd{chr(97 + number)}", "w", "raw") for number in range(25))
     shape = hardware(replace(INCLUDED, disks=many))
     with pytest.raises(UsageError):
         xen.qemu_argv(shape, TCG, "qemu", places(shape), Channels(3, 4, 5))
