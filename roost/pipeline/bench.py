@@ -21,7 +21,7 @@ from roost.boot import qemu
 from roost.errors import ToolError
 from roost.events import Events, Stages
 from roost.host import paths, process
-from roost.pipeline import planning
+from roost.pipeline import build, planning
 from roost.recipe import loader
 from roost.sources.mmdebstrap import Installed
 
@@ -59,7 +59,7 @@ def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | 
 def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
     """Return mmdebstrap's command line for the same packages, nothing else asked of it."""
     loaded = loader.load(RECIPE, project)
-    made = planning.plan(loaded, Stages(events), scratch)
+    made = planning.plan(loaded, Stages(events), scratch, build.other)
     assert isinstance(made.source, Installed)
     source = made.source.wanted.debian
     packages = ",".join(made.source.wanted.packages)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from roost.condor import submission
-from roost.errors import UsageError
+from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
 from roost.host import paths
 from roost.pipeline import construct, planning
 from roost.recipe import loader
 from roost.store import lease, manifest, staging
-from roost.store.manifest import BuiltFile
+from roost.store.manifest import BuiltFile, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,22 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
     with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
         log_dir = construct.log_folder(folder)
-        plan = planning.plan(loaded, stages, log_dir)
+        plan = planning.plan(loaded, stages, log_dir, other)
         record = None if force else manifest.is_fresh(folder, plan.key)
         cached = record is not None
         if record is None:
             record = construct.construct(plan, folder, stages, log_dir)
     snippets = submission.snippets(loaded, record, folder)
     return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
+
+
+def other(name: str, stages: Stages) -> tuple[Path, Manifest]:
+    """Build the image that another one stands on; return its directory and record."""
+    built = build(name, events=stages.events)
+    record = manifest.read(built.folder)
+    if record is None:
+        raise ImageError(f"the build of {built.name} is gone", hint=f"inv build {name}")
+    return built.folder, record
 
 
 def _refuse_foreign(folder: Path) -> None:

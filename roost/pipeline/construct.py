@@ -37,7 +37,7 @@ from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import files as kernel_files
-from roost.kernel import inspect, known
+from roost.kernel import initrd_choice, inspect, known
 from roost.pipeline import edit, planning
 from roost.pipeline import image as image_stage
 from roost.pipeline.planning import Plan
@@ -47,7 +47,7 @@ from roost.recipe.cmdline import command_line
 from roost.recipe.identity import filesystem_id
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
-from roost.sources import debian
+from roost.sources import registry
 from roost.store import cache, manifest, staging
 from roost.store.manifest import BuiltFile, Manifest
 from roost.verify import ahead, pygrub, readback
@@ -89,16 +89,17 @@ def construct(made: Plan, folder: Path, stages: Stages, log_dir: Path) -> Manife
 
 
 def _construct(made: Plan, folder: Path, target: Path, stages: Stages, log_dir: Path) -> Manifest:
-    if isinstance(made.source, Image):
-        with image.held(made.source, target) as original:
-            return _edited(made, made.source, original, folder, target, stages, log_dir)
+    if made.original is not None:
+        with image.held(made.original, target) as original:
+            return _edited(made, made.original, original, folder, target, stages, log_dir)
+    assert made.tree is not None
     with Pool(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         probed = pool.submit(_accelerator)
         sizes = _last_sizes(made.loaded.recipe, folder)
         log = log_dir / "readback.log"
         early = stack.enter_context(ahead.start(sizes, target, probed, log)) if sizes else None
-        tar = made.source.make(cache.default(), stages, log_dir)
+        tar = made.tree.make(cache.default(), stages, log_dir)
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if made.loaded.recipe.run else 2 * tar.stat().st_size
         work = stack.enter_context(cache.work_folder(room))
@@ -241,7 +242,7 @@ def _tree(made: Plan, tar: Path, work: Path, log_dir: Path) -> tuple[TreeInfo, i
     systemd = rooted.resolve(tree, "sbin/init").name == "systemd"
     items = [
         *overlay.system_items(recipe),
-        *debian.items(made.loaded),
+        *registry.of(recipe).items(made.loaded),
         *overlay.job_items(recipe, systemd=systemd),
         *_grub_items(made.loaded, kernel),
         *overlay.file_items(made.loaded, kernel.version),
@@ -256,8 +257,8 @@ def _kernel(made: Plan, tree: Path, log: Path) -> inspect.KernelFiles:
     if made.kernel is None:
         return inspect.newest(tree)
     recipe = made.loaded.recipe
-    kind = planning.initrd_kind(recipe)
-    wanted = planning.drivers(recipe, kind)
+    kind = initrd_choice.kind(recipe)
+    wanted = initrd_choice.drivers(recipe, kind)
     return kernel_files.install(made.kernel, tree, kind=kind, wanted=wanted, epoch=made.source.epoch, log=log)
 
 

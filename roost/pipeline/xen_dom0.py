@@ -14,7 +14,7 @@ from roost.customize import inputs as image_inputs
 from roost.errors import ImageError
 from roost.events import Stages
 from roost.host import decompress, paths, process
-from roost.pipeline import construct, planning
+from roost.pipeline import build, construct, planning
 from roost.recipe import loader
 from roost.store import cache
 
@@ -38,7 +38,7 @@ def provide(stages: Stages) -> FirstDomain:
         stages.note("building Xen's first domain: this is done once, and takes some minutes")
         log_dir = construct.log_folder(Path(STAGE))
         image = folder / "image"
-        construct.construct(planning.plan(loaded, stages, log_dir), image, stages, log_dir)
+        construct.construct(planning.plan(loaded, stages, log_dir, build.other), image, stages, log_dir)
         for name in (KERNEL, INITRD, ROOT):
             (image / name).rename(folder / name)
         (folder / HYPERVISOR).write_bytes(_hypervisor(folder, log_dir / "hypervisor.log"))

@@ -7,15 +7,14 @@ it elsewhere. A tree without init, as containers are, gets busybox for one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roost.customize.unpack import unpack
-from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import namespace, process
+from roost.host import process
 from roost.kernel import initrd, inspect
 from roost.sources import canonical, mmdebstrap, unpacked
 from roost.sources.bootstrap import Bootstrap
@@ -25,15 +24,7 @@ from roost.store.stage import Stage
 
 TAR = "tree.tar"
 STAGE = Stage("rootfs", (__name__,), mmdebstrap.STAGE.tools)
-#: Where trees that are no Debian take kernel and busybox from, unless the recipe says.
-SUITE = "bookworm"
-BUSYBOX_PACKAGE = "busybox-static"
 BUSYBOX = "usr/lib/roost/busybox"
-#: The largest id that a user with the usual 65536 subordinate ids can give to a file.
-LARGEST_SUBORDINATE = 65535
-#: What an x86-64 kernel runs, as ELF numbers it (elf.h): EM_X86_64, EM_386.
-MACHINES = frozenset({62, 3})
-_OTHER_MACHINES = {183: "arm64", 40: "arm", 243: "riscv", 21: "ppc64", 22: "s390x", 8: "mips", 258: "loongarch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +40,18 @@ class BootableTree:
     archive: Bootstrap | None
     initrd: bool
     drivers: tuple[str, ...]
+    #: Whether the tree has a kernel of its own, and keeps it.
+    own_kernel: bool = False
 
     @property
     def epoch(self) -> int:
         """The newest time in the tree, or SOURCE_DATE_EPOCH."""
         return self.base.facts.epoch
+
+    @property
+    def suite(self) -> str | None:
+        """The suite that the kernel's package is of, None where no kernel is added."""
+        return self.archive.debian.suite if self.archive is not None and self.archive.kernel is not None else None
 
     @property
     def key(self) -> str:
@@ -121,46 +119,3 @@ class BootableTree:
             links = {"/sbin/init": "/lib/systemd/systemd"}
         unpacked.pack(extra, names, self.epoch, work / "extra.tar", log)
         canonical.write([self.base.tar, work / "extra.tar"], output, whiteouts=False, epoch=self.epoch, links=links)
-
-
-def refusal(base: GivenTree) -> ImageError | None:
-    """Return why a tree cannot become an image, or None."""
-    facts = base.facts
-    if facts.machine is not None and facts.machine not in MACHINES:
-        name = _OTHER_MACHINES.get(facts.machine, f"ELF machine {facts.machine}")
-        return ImageError(f"the programs of the tree are for {name}, not for x86-64", hint="use a tree for amd64")
-    if facts.init == "other":
-        return ImageError(
-            "the tree's init is neither systemd nor busybox: roost does not know how to start a job with it",
-            hint="install systemd-sysv in it, or take its init out to get busybox",
-        )
-    if not facts.shell and facts.init != "none":
-        return ImageError("the tree has no /bin/sh, which the job's runner needs", hint="add a shell to it")
-    return None
-
-
-def notes(base: GivenTree, *, network: bool = False, kept: Collection[str] = ()) -> Iterator[str]:
-    """Yield what the person should know about a tree that can become an image.
-
-    `network` says whether its machine has one, `kept` are the paths of the recipe's own files.
-    """
-    facts = base.facts
-    yield from facts.notes
-    yield from (tie for tie in facts.ties[network] if not tie.startswith(tuple(f"{path}:" for path in kept)))
-    user = namespace.current().user
-    if facts.labels and user:
-        yield (
-            f"{facts.labels} files of the source have SELinux labels, which only root can set: they are left out."
-            " Build as root to keep them"
-        )
-    if facts.enforcing:
-        which = "what roost adds has" if facts.labels and not user else "the files have"
-        yield (
-            f"SELinux is enforcing in the source, and {which} no labels. Label all of it in a `run` command (setfiles,"
-            " of policycoreutils), or let it only warn: kernel: {parameters: [enforcing=0]}"
-        )
-    if facts.highest > LARGEST_SUBORDINATE and user:
-        yield (
-            f"files of the source belong to ids up to {facts.highest}: a user with 65536 subordinate ids cannot lay"
-            " them out. Build as root, or give yourself more (/etc/subuid, /etc/subgid)"
-        )

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from roost.customize.apply import BUILT_IN
 from roost.customize.overlay import Item
 from roost.errors import Problem
 from roost.host import files
+from roost.kernel import initrd_choice
+from roost.kernel.catalogue import KernelSpec
+from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
-from roost.sources import openpgp, repositories
+from roost.recipe.words import shown
+from roost.sources import archive, openpgp, repositories, suites
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.mmdebstrap import Installed
 from roost.sources.openpgp import NoKeyError
+from roost.sources.repositories import Extra
+from roost.sources.source import Request, RootTree
+from roost.store import cache
+
+MODEL = Debian
+
+
+def _source(loaded: Loaded) -> Debian:
+    source = loaded.recipe.os.debian
+    assert source is not None
+    return source
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield what is wrong with the suite and the keys, and what the variant `unpacked` cannot do."""
+    debian = _source(loaded)
+    yield from _keys(loaded, debian)
+    # Another archive may know more suites.
+    if debian.mirror is None and debian.snapshot is None and not debian.repositories:
+        yield from suites.problems(loaded, ("os", "debian", "suite"), debian.suite)
+    if debian.variant == "unpacked":
+        yield from _unpacked(loaded)
+
+
+def plan(request: Request) -> RootTree:
+    """Return the tree to be installed; reads the archive's signed index."""
+    loaded = request.loaded
+    source = _source(loaded)
+    extra = repositories.read(source, loaded.folder)
+    return Installed(bootstrap(request, source, request.kernel, initrd_choice.kind(loaded.recipe), extra))
+
+
+def bootstrap(
+    request: Request, wanted: Debian, kernel: KernelSpec | None, initrd: str, extra: Sequence[Extra] = ()
+) -> Bootstrap:
+    """Return what mmdebstrap is to install or download: packages of `wanted`, a kernel, further repositories."""
+    further = [one.source for one in extra]
+    index = archive.index(wanted, cache.default(), request.log_dir / "archive.log", request.stages.events, further)
+    # A kernel that is no package is put into the tree of each image.
+    package = kernel.package(wanted.architecture) if kernel is not None else None
+    drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
+    return Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
+
+
+def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:
     """Yield a problem for each key file that is no public key."""
-    debian = loaded.recipe.os.debian
-    for number, repository in enumerate(debian.repositories if debian else ()):
+    for number, repository in enumerate(debian.repositories):
         try:
             openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
         except NoKeyError as error:
@@ -28,11 +76,22 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
 
 def items(loaded: Loaded) -> Iterator[Item]:
     """Yield the sources and keys that stay in the image; a tree that is only unpacked has no apt to read them."""
-    debian = loaded.recipe.os.debian
-    if debian is None or debian.variant == "unpacked":
+    debian = _source(loaded)
+    if debian.variant == "unpacked":
         return
     for extra in repositories.read(debian, loaded.folder):
         if extra.repository.keep:
             yield Item(extra.keyring, 0o644, extra.key.encode())
             source = extra.inside(debian.architecture)
             yield Item(f"/etc/apt/sources.list.d/{extra.name}.sources", 0o644, source.encode())
+
+
+def _unpacked(loaded: Loaded) -> Iterator[Problem]:
+    """Yield what a tree that is only unpacked cannot do."""
+    recipe = loaded.recipe
+    if recipe.locale not in BUILT_IN:
+        what = f"the variant unpacked has no locale {shown(recipe.locale)}: nothing in it would make one"
+        yield loaded.problem(("locale",), what, "leave it out, or use `variant: full` with the package locales")
+    if recipe.cloud_init is not None:
+        what = "the variant unpacked has no cloud-init: nothing would read the seed"
+        yield loaded.problem(("cloud_init",), what, "use `first_boot`, or `variant: full` with the package cloud-init")

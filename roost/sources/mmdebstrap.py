@@ -43,6 +43,13 @@ class Installed:
     """A root tree that mmdebstrap makes."""
 
     wanted: Bootstrap
+    #: Its kernel is a package, or files that are added to it.
+    own_kernel: bool = False
+
+    @property
+    def suite(self) -> str | None:
+        """The suite that the kernel's package is of, None where no package of a kernel is installed."""
+        return self.wanted.debian.suite if self.wanted.kernel is not None else None
 
     @property
     def epoch(self) -> int:

@@ -1,18 +1,26 @@
-"""What every source of a root tree is to the rest: a key, a time, and a canonical tar.
+"""What every source, a key of `os`, is to the rest: a module that checks a recipe and plans a root tree.
 
-A source knows its inputs before anything is made; its key is theirs, so that what was made before is used again.
+A tree knows its inputs before anything is made; its key is theirs, so that what was made before is used again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from roost.customize.overlay import Item
+from roost.errors import Problem
 from roost.events import Stages
+from roost.kernel.catalogue import KernelSpec
+from roost.recipe.loader import Loaded
+from roost.recipe.source import Source as Model
 from roost.store.cache import Cache
+from roost.store.manifest import Manifest
 
 
-class Source(Protocol):
+class RootTree(Protocol):
     """A root tree that can be made."""
 
     @property
@@ -23,8 +31,49 @@ class Source(Protocol):
     def key(self) -> str:
         """The key of the tree."""
 
+    @property
+    def suite(self) -> str | None:
+        """The suite that the kernel's package is of, None where no package of a kernel is installed."""
+
+    @property
+    def own_kernel(self) -> bool:
+        """Whether the tree has a kernel of its own, and keeps it."""
+
     def inputs(self) -> dict[str, Any]:
         """Return all that the tree depends on, as JSON: the parts of its key."""
 
     def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
         """Return the tar of the tree, from the cache or freshly made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a source plans a tree with.
+
+    `kernel` is the one that the tree gets, unless it keeps its own. `accelerator` says how a machine can run here;
+    `build` builds another recipe's image, and returns its directory and record.
+    """
+
+    loaded: Loaded
+    kernel: KernelSpec
+    stages: Stages
+    log_dir: Path
+    accelerator: Callable[[], Literal["kvm", "tcg"]]
+    build: Callable[[str, Stages], tuple[Path, Manifest]]
+
+
+class Source(Protocol):
+    """A source: a module of this package, named by the registry."""
+
+    @property
+    def MODEL(self) -> type[Model]:  # noqa: N802
+        """The keys of a recipe that it reads."""
+
+    def problems(self, loaded: Loaded) -> Iterable[Problem]:
+        """Return what is wrong with a recipe of this source and can be seen before anything is fetched or made."""
+
+    def plan(self, request: Request) -> RootTree:
+        """Return the root tree of a recipe; reads what says what is in it, and fetches what has a URL."""
+
+    def items(self, loaded: Loaded) -> Iterable[Item]:
+        """Return what the source itself lays over the tree."""

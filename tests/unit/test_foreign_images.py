@@ -13,8 +13,8 @@ import pytest
 from roost.disk import foreign
 from roost.errors import ImageError
 from roost.existing import image_file
-from roost.pipeline import originals
 from roost.recipe import loader
+from roost.sources import image
 
 ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
@@ -198,9 +198,9 @@ def test_a_recipe_learns_it_before_anything_is_built(
     disk = partitioned(tmp_path / "cloud.raw", GPT_UEFI)
     (tmp_path / "x.yaml").write_text(RECIPE.format(path=disk, disks=disks))
     loaded = loader.load(str(tmp_path / "x.yaml"), tmp_path)
-    problems = [str(problem) for problem in originals.problems(loaded)]
+    problems = [str(problem) for problem in image.problems(loaded)]
     assert len(problems) == told
     assert not told or ("x.yaml:2:" in problems[0] and "starts on UEFI only" in problems[0])
     (tmp_path / "x.yaml").write_text(RECIPE.format(path=convert(tmp_path / "d.vmdk", "vmdk"), disks=disks))
-    (problem,) = originals.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))
+    (problem,) = image.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))
     assert "qemu-img convert -f vmdk" in str(problem)

@@ -9,9 +9,9 @@ import pytest
 
 from roost.errors import RecipeError
 from roost.pipeline import planning
-from roost.preflight import suites
 from roost.recipe import loader
 from roost.recipe.command_words import programs
+from roost.sources import suites
 
 PROJECT = Path(__file__).resolve().parents[2]
 OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}"
@@ -294,7 +294,7 @@ def test_a_device_that_the_guest_has(keys: str, tmp_path: Path) -> None:
     assert not [found for found in refusals(tmp_path, keys) if "the guest has no" in found]
 
 
-@pytest.mark.skipif(suites.known() is None, reason="distro-info-data is not installed")
+@pytest.mark.skipif(suites.code_names() is None, reason="distro-info-data is not installed")
 @pytest.mark.parametrize(
     ("debian", "wrong"),
     [

@@ -21,7 +21,7 @@ import pytest
 from roost.customize.unpack import unpack
 from roost.errors import ImageError, RoostError, UsageError
 from roost.events import Silent, Stages
-from roost.sources import attributes, bootable, bounds, given_tree
+from roost.sources import addition, attributes, bounds, given_tree
 from roost.sources.given_tree import GivenTree
 from roost.store.cache import Cache
 from tests.unit.test_layers import archive, container, entry, layer, seen
@@ -296,7 +296,7 @@ def test_two_archives_in_one_file(take: Take, tmp_path: Path) -> None:
 def test_programs_for_another_machine(machine: int, fits: bool, take: Take, tmp_path: Path) -> None:
     program = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine) + bytes(100)
     entries = [*ROOT[:4], entry("bin/sh", data=program, mode=0o755)]
-    refused = bootable.refusal(take(archive(tmp_path / "x.tar", entries)))
+    refused = addition.refusal(take(archive(tmp_path / "x.tar", entries)))
     assert (refused is None) is fits
     assert fits or "not for x86-64" in str(refused)
 
@@ -454,7 +454,7 @@ def test_an_enforcing_system_is_told_what_has_no_label(labelled: bool, take: Tak
         entry("etc/selinux/targeted/policy/policy.33", data=b"p"),
     ]
     entries += [_attribute({"RHT.security.selinux": "system_u:object_r:bin_t:s0"})] if labelled else []
-    notes = list(bootable.notes(take(archive(tmp_path / "x.tar", entries))))
+    notes = list(addition.notes(take(archive(tmp_path / "x.tar", entries))))
     assert any("SELinux is enforcing in the source" in note and "setfiles" in note for note in notes)
     assert any("what roost adds has no labels" in note for note in notes) is (labelled and os.geteuid() == 0)
 
@@ -541,9 +541,9 @@ def test_a_tree_is_tied_to_a_machine_as_an_image_is(take: Take, tmp_path: Path) 
         entry("etc/network/interfaces", data=b"address 10.0.0.5\n"),
     ]
     base = take(archive(tmp_path / "x.tar", entries))
-    assert [note.partition(": ")[0] for note in bootable.notes(base)] == [f"{link}:2"]
-    assert len(list(bootable.notes(base, network=True))) == 2
-    assert list(bootable.notes(base, kept=[link])) == []
+    assert [note.partition(": ")[0] for note in addition.notes(base)] == [f"{link}:2"]
+    assert len(list(addition.notes(base, network=True))) == 2
+    assert list(addition.notes(base, kept=[link])) == []
     assert (
         given_tree.of_archive(tmp_path / "x.tar", "0" * 64, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path)
         == base

@@ -1,15 +1,14 @@
-"""The original of an image that is edited: where the recipe says it is, and what is wrong with that.
+"""Source `image`: an existing image, from a file, a URL, or another recipe's build; edited, or its tree laid out anew.
 
 Another recipe's image is built first when it is stale; what it is made of is then part of what is made from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
+from roost.customize.overlay import Item
 from roost.errors import ImageError, Problem, RecipeError
-from roost.events import Stages
 from roost.existing import image, image_file
 from roost.existing.image import Image
 from roost.existing.image_file import Original
@@ -18,16 +17,24 @@ from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.os import ExistingImage
 from roost.recipe.words import shown
-from roost.store import cache, download, manifest
+from roost.sources import addition, given_file, given_tree, image_tree
+from roost.sources.source import Request, RootTree
+from roost.store import cache, keys
 
+MODEL = ExistingImage
 _WHERE = ("os", "image")
+
+
+def _source(loaded: Loaded) -> ExistingImage:
+    source = loaded.recipe.os.image
+    assert source is not None
+    return source
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
     """Yield what is wrong with a recipe's original and can be seen without building or fetching anything."""
-    source = loaded.recipe.os.image
-    if source is None:
-        return
+    source = _source(loaded)
+    yield from given_file.problems(loaded, source)
     if loaded.recipe.edited and loaded.recipe.kernel.use is not None:
         what = "an existing image starts its own kernel: none is added to it"
         yield loaded.problem(("kernel", "use"), what, "leave `use` out, or give the root disk partitions")
@@ -97,15 +104,30 @@ def _meant(loaded: Loaded, name: str) -> str:
     return str(loader.absolute(loaded.folder / name)) if is_path else name
 
 
-def locate(loaded: Loaded, stages: Stages) -> Image:
+def items(_loaded: Loaded) -> Iterable[Item]:
+    """Return nothing: all of the tree is in the image."""
+    return ()
+
+
+def plan(request: Request) -> RootTree:
+    """Return the tree in the image with what it gets to become bootable."""
+    original = locate(request)
+    with request.stages.stage("take the tree", original.original.path.name):
+        tar = image_tree.take(original, cache.default(), request.accelerator(), request.log_dir)
+    log = request.log_dir / "source.log"
+    given = given_tree.of_archive(tar, keys.large_digest(tar), cache.default(), request.stages, log)
+    return addition.plan(request, original.inputs(), given)
+
+
+def locate(request: Request) -> Image:
     """Return the original of an image, fetched or built if need be, and looked at."""
-    source = loaded.recipe.os.image
-    assert source is not None
+    loaded, stages = request.loaded, request.stages
+    source = _source(loaded)
     if source.recipe is not None:
-        return _built(loaded, source.recipe, stages)
+        return _built(request, source.recipe)
     key = "path" if source.path is not None else "url"
     try:
-        found = image.of_file(_file(loaded, source, stages), source.format)
+        found = image.of_file(given_file.fetch(loaded, source, stages), source.format)
     except ImageError as error:
         raise loaded.error((*_WHERE, key), error.problem.what, error.problem.hint) from error
     if source.sha256 is not None and source.sha256 != found.sha256:
@@ -122,22 +144,9 @@ def locate(loaded: Loaded, stages: Stages) -> Image:
     return found
 
 
-def _file(loaded: Loaded, source: ExistingImage, stages: Stages) -> Path:
-    if source.path is not None:
-        return loaded.folder / source.path
-    assert source.url is not None and source.sha256 is not None
-    where = loaded.where((*_WHERE, "url"))
-    return download.fetch(source.url, source.sha256, cache.default(), stages.events, where=where)
-
-
-def _built(loaded: Loaded, name: str, stages: Stages) -> Image:
-    from roost.pipeline import build
-
-    name = _meant(loaded, name)
+def _built(request: Request, name: str) -> Image:
+    name = _meant(request.loaded, name)
     parent = loader.load(name, paths.project_root()).recipe
-    with stages.stage("parent", parent.name):
-        built = build.build(name, events=stages.events)
-    record = manifest.read(built.folder)
-    if record is None:
-        raise ImageError(f"the build of {parent.name} is gone", hint=f"inv build {name}")
-    return image.of_build(built.folder, parent.root_disk.name, record)
+    with request.stages.stage("parent", parent.name):
+        folder, record = request.build(name, request.stages)
+    return image.of_build(folder, parent.root_disk.name, record)

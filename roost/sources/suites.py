@@ -18,7 +18,7 @@ _RECENT = ("bookworm", "trixie", "noble")
 _PARTS = ("-updates", "-backports", "-backports-sloppy", "-security", "-proposed", "-proposed-updates")
 
 
-def known() -> list[str] | None:
+def code_names() -> list[str] | None:
     """Return the code names of Debian's and Ubuntu's suites, the newest first; None where the list is not installed."""
     found: list[str] = []
     for path in LISTS:
@@ -30,19 +30,11 @@ def known() -> list[str] | None:
     return [*found, *ALIASES] if found else None
 
 
-def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each suite that neither Debian nor Ubuntu has; another mirror may know more."""
-    source = loaded.recipe.os.debian
-    names = known()
+def problems(loaded: Loaded, key: tuple[str, ...], suite: str) -> Iterator[Problem]:
+    """Yield a problem for a suite, said at `key`, that neither Debian nor Ubuntu has, as far as this host knows."""
+    names = code_names()
     if names is None:
         return
-    if source is not None and source.mirror is None and source.snapshot is None and not source.repositories:
-        yield from _unknown(loaded, ("os", "debian", "suite"), source.suite, names)
-    if loaded.recipe.kernel.suite is not None:
-        yield from _unknown(loaded, ("kernel", "suite"), loaded.recipe.kernel.suite, names)
-
-
-def _unknown(loaded: Loaded, key: tuple[str, ...], suite: str, names: list[str]) -> Iterator[Problem]:
     base = next((suite.removesuffix(part) for part in _PARTS if suite.endswith(part)), suite)
     if base not in names:
         close = near(base, names)

@@ -1,0 +1,46 @@
+"""Source `tarball`: a tar archive of a root tree, or a container image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from roost.customize.overlay import Item
+from roost.errors import Problem
+from roost.recipe.loader import Loaded
+from roost.recipe.os import Tarball
+from roost.sources import addition, given_file, given_tree
+from roost.sources.source import Request, RootTree
+from roost.store import cache, keys
+
+MODEL = Tarball
+
+
+def _source(loaded: Loaded) -> Tarball:
+    source = loaded.recipe.os.tarball
+    assert source is not None
+    return source
+
+
+def problems(loaded: Loaded) -> Iterable[Problem]:
+    """Return a problem for a local file that is not the one its sum says."""
+    return given_file.problems(loaded, _source(loaded))
+
+
+def items(_loaded: Loaded) -> Iterable[Item]:
+    """Return nothing: all of the tree is in the archive."""
+    return ()
+
+
+def plan(request: Request) -> RootTree:
+    """Return the tree in the archive with what it gets to become bootable.
+
+    Raises `RecipeError` where the sum of the archive is another than the recipe's.
+    """
+    loaded, source = request.loaded, _source(request.loaded)
+    path = given_file.fetch(loaded, source, request.stages)
+    digest = source.sha256 if source.path is None and source.sha256 is not None else keys.large_digest(path)
+    if source.sha256 not in (None, digest):
+        what = f"the sha256 of {path.name} is {digest}"
+        raise loaded.error(("os", "tarball", "sha256"), what, "is it the right file, and the right sum?")
+    given = given_tree.of_archive(path, digest, cache.default(), request.stages, request.log_dir / "source.log")
+    return addition.plan(request, {"source": "tarball", "sha256": digest}, given)
