@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from roost.recipe.model import Recipe
+from roost.recipe.os import SOURCES
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -39,9 +40,13 @@ def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]
     return [key for model in current for key in _fields(model)]
 
 
-@functools.cache
 def homes() -> dict[str, str]:
     """Return key → the one dotted path it belongs at (`cpus` → `machine.cpus`), for keys that have only one."""
+    return _homes(tuple(SOURCES))
+
+
+@functools.cache
+def _homes(_sources: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
 
     def walk(model: type[BaseModel], prefix: str, depth: int) -> None:
