@@ -127,7 +127,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (files / "good.j2").write_text("{{ variables.word }} {{ kernel }} {{ recipe.os.debian.suite }}\n")
     (files / "key.gpg").write_bytes(Key().binary)
     (files / "tree.tar").write_bytes(b"a tar")
-    (folder / "recipes/loop.yaml").write_text("extends: wrong.yaml\n")
     return folder
 
 
@@ -138,18 +137,32 @@ def check(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def _file(name: str) -> str:
+    return f"wrong{list(CASES).index(name)}.yaml"
+
+
+@pytest.fixture(scope="module")
+def said(project: Path) -> tuple[dict[str, list[str]], str]:
+    """Return the problems of each wrong recipe by its file, and what the same call says in words, for people."""
+    (project / "recipes/loop.yaml").write_text(f"extends: {_file('an extends loop')}\n")
+    for name, (text, _) in CASES.items():
+        file = _file(name)
+        (project / "recipes" / file).write_text(text.replace("name: wrong\n", f"name: {file.removesuffix('.yaml')}\n"))
+    names = [_file(name).removesuffix(".yaml") for name in CASES]
+    done, words = check(project, *names, "--json"), check(project, *names)
+    assert (done.returncode, words.returncode) == (2, 2), done.stdout + done.stderr
+    found = {f"{one['name']}.yaml": one["problems"] for one in json.loads(done.stdout)["recipes"]}
+    return found, words.stdout
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_refused_with_its_place(name: str, project: Path) -> None:
-    text, said = CASES[name]
-    (project / "recipes/wrong.yaml").write_text(text)
-    done = check(project, "wrong", "--json")
-    assert done.returncode == 2, done.stdout + done.stderr
-    answer = json.loads(done.stdout)
-    problems = answer["recipes"][0]["problems"]
-    place = said if ".yaml:" in said.partition(" ")[0] else f"wrong.yaml:{said}"
-    assert any(f"recipes/{place}" in problem for problem in problems), problems
-    # The same in words, for people.
-    assert f"recipes/{place}" in check(project, "wrong").stdout
+def test_it_is_refused_with_its_place(name: str, said: tuple[dict[str, list[str]], str]) -> None:
+    problems, words = said
+    file, place = _file(name), CASES[name][1].replace("wrong.yaml", _file(name))
+    if ".yaml:" not in place.partition(" ")[0]:
+        place = f"{file}:{place}"
+    assert any(f"recipes/{place}" in problem for problem in problems[file]), problems[file]
+    assert f"recipes/{place}" in words
 
 
 def test_what_is_right_passes(project: Path) -> None:
