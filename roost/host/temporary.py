@@ -49,8 +49,12 @@ def _make(top: Path, prefix: str) -> Path:
         path = top / f"{prefix}{os.urandom(8).hex()}"
         with _guard:
             path.mkdir(mode=0o700)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            # Where the file system has no locks nobody sweeps either. Who swept it meanwhile has removed it.
+            # Until it is locked another thread or process may take it for left behind, and remove it.
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            # Where the file system has no locks nobody sweeps either.
             if locked(descriptor) is not False and _is(path, descriptor):
                 _live[path] = descriptor
                 return path

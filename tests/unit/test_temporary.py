@@ -54,6 +54,20 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == [own]
 
 
+def test_one_that_is_swept_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, swept = Path.mkdir, []
+
+    def make(path: Path, mode: int) -> None:
+        mkdir(path, mode)
+        if not swept:
+            temporary.sweep(tmp_path)
+            swept.append(path)
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with temporary.directory("test", tmp_path) as own:
+        assert list(tmp_path.iterdir()) == [own] != swept
+
+
 def test_what_is_in_use_and_what_is_not_roosts_stays(tmp_path: Path) -> None:
     for name in ("roost-", "roost-mine", ".roost-io-0123", "roost-test-0123456789abcdeX", "libguestfsabcdef"):
         (tmp_path / name).mkdir()
