@@ -60,5 +60,5 @@ def test(args: Sequence[str], *, unit: bool) -> bool:
     passed = _run(["pytest", "tests/unit", "-q", "-n", "auto"])
     if unit:
         return clean and passed
-    images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", "2", "--durations=10", "--timeout=900"]
-    return clean and passed and _run(images)
+    images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", "2", "--dist", "worksteal"]
+    return clean and passed and _run([*images, "--durations=10", "--timeout=900"])

@@ -55,7 +55,8 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
 
 
 def test_one_that_is_swept_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mkdir, swept = Path.mkdir, []
+    mkdir = Path.mkdir
+    swept: list[Path] = []
 
     def make(path: Path, mode: int) -> None:
         mkdir(path, mode)
