@@ -52,7 +52,7 @@ _LINE = 1 << 16
 TOOLS: Mapping[str, Kind] = {
     "boot-sector": kind(r"^xl create: pygrub", "pygrub"),
     "direct-kernel": kind(r"^xl create: a kernel", "a kernel"),
-    "not-bootable": kind(r"^not started: ", "not started"),
+    "not-bootable": kind(r"^pygrub: |^Xen cannot start", "pygrub: ", "Xen cannot start"),
 }
 
 
@@ -103,7 +103,7 @@ class Domain(Session):
             case "failed":
                 of_image, why = domain.not_started(message)
                 if of_image:
-                    self.firmware.feed(f"not started: {why}\n".encode(), self.now)
+                    self.firmware.feed(f"{why}\n".encode(), self.now)
                 else:
                     self.refused = why
             case "shutdown":
