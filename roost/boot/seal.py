@@ -2,14 +2,15 @@
 
 A verdict is a text file beside the image, and a publisher must be able to tell that nobody changed either since. The
 boot therefore leaves HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and
-of the submit descriptions as they were, and of roost's own code, with an HMAC-SHA256 over all of it. Times play no part
-in it. The key is made at the first boot and stays in the user's state folder, readable for nobody else; a verdict from
-another host or account, or of another roost, is not believed, there the image is booted again. It guards against
-mistakes and other accounts, not against the account's own owner.
+of the submit descriptions as they were, and of the code that boots and judges, with an HMAC-SHA256 over all of it.
+Times play no part in it. The key is made at the first boot and stays in the user's state folder, readable for nobody
+else; a verdict from another host or account, or of another roost, is not believed, there the image is booted again. It
+guards against mistakes and other accounts, not against the account's own owner.
 """
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
 import hmac
@@ -24,11 +25,14 @@ from typing import Any
 
 from roost.boot import report
 from roost.host import checksum, files, jsontext, paths, secretfile
-from roost.store import keys
+from roost.store import closure
 from roost.store.staging import write_atomically
 
 KEY = "verdict.key"
 _KEY_BYTES = 32
+#: What boots and judges, with all that it imports; how it is called and shown is no part of it.
+JUDGES = ("roost.boot.run", "roost.boot.seal")
+NO_PART = ("roost.cli",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,12 @@ class Sealed:
 
     files: Mapping[str, str]
     tester: Mapping[str, Any]
+
+
+@functools.cache
+def code() -> str:
+    """Return a digest of the code that boots and judges: another one may judge otherwise."""
+    return closure.digest(JUDGES, NO_PART)
 
 
 def seal_path(folder: Path, hypervisor: str) -> Path:
@@ -54,7 +64,7 @@ def write(folder: Path, hypervisor: str) -> None:
         "hypervisor": hypervisor,
         "files": {name: checksum.sha256(folder / name) for name in names if (folder / name).is_file()},
         "tester": {"user": _user(), "host": socket.gethostname()},
-        "code": keys.code(),
+        "code": code(),
     }
     data = {**body, "hmac": _hmac(_key(create=True), body)}
     write_atomically(seal_path(folder, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
@@ -74,7 +84,7 @@ def opened(folder: Path, hypervisor: str) -> Sealed | str:
         return f"boot/{path.name} cannot be read: {error}"
     if not made_here or data.get("hypervisor") != hypervisor:
         return f"boot/{path.name} is not what a boot of this account wrote"
-    if data.get("code") != keys.code():
+    if data.get("code") != code():
         return f"boot/{hypervisor}.json was reached by another version of roost"
     return next(_changes(folder, hypervisor, found.files), None) or found
 
@@ -100,7 +110,7 @@ def missing(folder: Path, hypervisor: str) -> bool:
     if not all(path.exists() for path in needed):
         return True
     try:
-        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != keys.code())
+        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != code())
     except (OSError, ValueError, KeyError, TypeError):
         # One of an older roost has no such word. What else is wrong with it, the gate says.
         return True

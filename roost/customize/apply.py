@@ -221,7 +221,7 @@ def run(runner: Runner, commands: list[Mapping[str, Any]], name_servers: str, pr
                 raise FailedError(f"run command {number + 1} {how}: {command}", "run", number)
 
 
-def furnish_devices(dev: int) -> None:
+def make_devices(dev: int) -> None:
     """Make what a guest finds in /dev before anything is mounted there; `dev` is a descriptor of that directory."""
     os.fchdir(dev)
     for name, target in LINKS.items():
@@ -246,7 +246,7 @@ def renew_host_keys() -> None:
     (wants / unit.name).symlink_to(f"../{unit.name}")
 
 
-def furnish(plan: Mapping[str, Any]) -> None:
+def customize(plan: Mapping[str, Any]) -> None:
     """Do what the plan says."""
     limits = Limits(**plan["limits"])
     with tarfile.open(plan["overlay"]) as overlay:
@@ -269,7 +269,7 @@ def furnish(plan: Mapping[str, Any]) -> None:
     if plan["seal"]:
         sealing.seal(plan["files"], [user["name"] for user in plan["users"] if user["password"]])
         renew_host_keys()
-    furnish_devices(entered.dev)
+    make_devices(entered.dev)
 
 
 def main() -> int:
@@ -278,7 +278,7 @@ def main() -> int:
     os.umask(0o022)
     with Path(plan["report"]).open("w") as report:
         try:
-            furnish(plan)
+            customize(plan)
         except FailedError as error:
             what, key = str(error), list(error.key)
         except OSError as error:

@@ -7,7 +7,6 @@ is ever taken for fresh and nothing is built twice.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -47,9 +46,9 @@ def large_digest(path: Path) -> str:
     state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev]
     note = paths.cache_root() / "digests" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        known = jsontext.read(note)
-        if known["state"] == state:
-            return str(known["sha256"])
+        earlier = jsontext.read(note)
+        if earlier["state"] == state:
+            return str(earlier["sha256"])
     found = checksum.sha256(path)
     # What was written a moment ago could be written again within the clock's tick.
     if time.time_ns() - seen.st_mtime_ns > 2_000_000_000 and path.stat() == seen:
@@ -67,18 +66,6 @@ def walk(path: Path) -> Iterator[Path]:
         folders.sort()
         yield Path(folder)
         yield from (Path(folder, name) for name in sorted(names))
-
-
-@functools.cache
-def code() -> str:
-    """Return a digest of roost's own code and templates: another roost may write other bytes."""
-    package = Path(__file__).parents[1]
-    hashed = hashlib.sha256()
-    for path in walk(package):
-        if path.suffix in {".py", ".j2", ".sh", ".service", ".conf"} or path.parent.name == "guest":
-            hashed.update(str(path.relative_to(package)).encode() + b"\0")
-            hashed.update(path.read_bytes() if path.is_file() else b"")
-    return hashed.hexdigest()
 
 
 def tools(names: Iterable[str]) -> dict[str, str]:

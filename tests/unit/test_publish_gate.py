@@ -25,7 +25,7 @@ from roost.publish import gate, release, sbom, verify
 from roost.publish.targets.folder import Folder
 from roost.publish.targets.kinds import open_target
 from roost.publish.upload import walk
-from roost.store import keys, staging
+from roost.store import staging
 from tests.publish import cellar, lab
 
 
@@ -245,7 +245,7 @@ def _older_verdict_without_eviction(folder: Path) -> None:
 def _verdict_of_another_roost(folder: Path) -> None:
     """Sealed by this account, but when its boot code was another."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "code", lambda: "0" * 64)
+        patch.setattr(seal, "code", lambda: "0" * 64)
         seal.write(folder, "kvm")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from roost.boot import seal
 from roost.errors import HostError
 from roost.existing import image as existing_image
 from roost.host import declared, mapped, process
@@ -94,6 +95,15 @@ def test_a_changed_line_in_what_does_not_make_it_leaves_the_key(name: str, packa
 def test_a_tree_from_the_archive_does_not_depend_on_how_images_are_laid_out(package: Path) -> None:
     for other in ("disk/write", "condor/emit", "customize/overlay", "customize/apply", "recipe/loader"):
         assert not _changes(mmdebstrap.STAGE, package, f"{other}.py"), other
+
+
+def test_a_verdict_is_that_of_the_code_that_judged(package: Path) -> None:
+    before = closure.digest(seal.JUDGES, seal.NO_PART, package)
+    for name, other in (("boot/verdict.py", True), ("host/process.py", True), ("cli/show.py", False)):
+        text = (package / name).read_bytes()
+        (package / name).write_bytes(text + b"# Another line.\n")
+        assert (closure.digest(seal.JUDGES, seal.NO_PART, package) != before) is other, name
+        (package / name).write_bytes(text)
 
 
 def test_inputs_tools_and_name_are_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
