@@ -16,7 +16,7 @@ from pathlib import Path
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Location, Problem, RecipeError
 from roost.iodisk import inputs, replaceable
-from roost.iodisk.inputs import Item
+from roost.iodisk.inputs import Item, Room
 from roost.recipe.words import shown
 
 INPUTS = "inputs"
@@ -32,8 +32,11 @@ class Request:
     texts: dict[str, bytes]
 
 
-def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ...]:
-    """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk."""
+def requests(jobs: Jobs, disk: str, common: Sequence[Item], size: int | None = None) -> tuple[Request, ...]:
+    """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk.
+
+    `size` is that of the disks in bytes, if it is fixed: raises `inputs.TooMuchError` for a row with more.
+    """
     column = next((name for name in jobs.variables if name.lower() == variable_of(disk).lower()), None)
     if column is None:
         raise RecipeError(
@@ -60,7 +63,7 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ..
             hint = f"the column {column} names the disk to write, such as io-1.raw; what goes in is named by {INPUTS}"
             problems.append(Problem(f"{shown(str(output), 200)} {wrong_place}", where, hint))
         taken[output] = jobs.lines[number]
-        chosen, wrong = _inputs(jobs, values, where)
+        chosen, wrong = _inputs(jobs, values, where, size)
         problems += wrong
         texts = {PARAMETERS: (json.dumps(values, indent=2) + "\n").encode()} if values else {}
         every = (*common, *chosen)
@@ -74,7 +77,7 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item]) -> tuple[Request, ..
     return tuple(found)
 
 
-def _inputs(jobs: Jobs, values: dict[str, str], where: Location) -> tuple[list[Item], list[Problem]]:
+def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | None) -> tuple[list[Item], list[Problem]]:
     name = next((name for name in values if name.lower() == INPUTS), None)
     if name is None:
         return [], []
@@ -84,7 +87,7 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location) -> tuple[list[I
     except ValueError as error:
         hint = "close the quotes; a name with a quote in it goes in quotes of the other kind"
         return [], [Problem(f"the inputs cannot be read: {error}", where, hint)]
-    found, problems = inputs.items(names, jobs.folder, where)
+    found, problems = inputs.items(names, jobs.folder, where, None if size is None else Room.of(size))
     # lexists: a cell of many inputs may be longer than any name.
     if problems and names != [value] and os.path.lexists(jobs.folder / value):
         what = f"'{shown(value)}' is the name of one file, and blanks separate inputs"

@@ -12,11 +12,17 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from roost.errors import Location, Problem
 from roost.host.files import kind
 from roost.recipe.words import shown
+
+#: Mistakes that are told of one call; a whole root directory has thousands.
+PROBLEMS = 100
+#: The least bytes that a name takes on any file system of an io disk: a directory entry of vfat.
+_ENTRY = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,37 @@ class Item:
     within: Path | None = None
 
 
-def items(given: Iterable[str], folder: Path, where: Location | None = None) -> tuple[list[Item], list[Problem]]:
-    """Return what the names in `given` (relative ones start from `folder`) put below input/, and what is wrong."""
+class TooMuchError(Exception):
+    """The inputs are larger than the disk, or have more names than it has room for."""
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left on a disk for inputs: bytes, and names (each needs an entry)."""
+
+    size: int
+    names: int
+
+    @classmethod
+    def of(cls, size: int) -> Room:
+        """Return the room of a disk of `size` bytes."""
+        return cls(size, size // _ENTRY)
+
+    def take(self, status: os.stat_result) -> None:
+        """Count one file or directory; raise `TooMuchError` when it has no room."""
+        self.names -= 1
+        self.size -= status.st_size if stat.S_ISREG(status.st_mode) else 0
+        if self.names < 0 or self.size < 0:
+            raise TooMuchError
+
+
+def items(
+    given: Iterable[str], folder: Path, where: Location | None = None, room: Room | None = None
+) -> tuple[list[Item], list[Problem]]:
+    """Return what the names in `given` (relative ones start from `folder`) put below input/, and what is wrong.
+
+    Raises `TooMuchError` as soon as they are known to exceed `room`. After `PROBLEMS` no more are looked for.
+    """
     found: list[Item] = []
     problems: list[Problem] = []
     taken: dict[str, str] = {}
@@ -56,8 +91,8 @@ def items(given: Iterable[str], folder: Path, where: Location | None = None) -> 
                 problems.append(Problem(what, where, "two inputs cannot have one name: rename one"))
             taken[item.target] = name
             found.append(item)
-    for item in found:
-        problems += [Problem(what, where, hint) for what, hint in _untransportable(item)]
+    wrong_ones = (one for item in found for one in _untransportable(item, room))
+    problems += [Problem(what, where, hint) for what, hint in islice(wrong_ones, PROBLEMS)]
     return found, problems
 
 
@@ -97,11 +132,13 @@ def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_resu
         todo += [Path(entry.path) for entry in reversed(found) if entry.is_dir(follow_symlinks=False)]
 
 
-def _untransportable(item: Item) -> Iterator[tuple[str, str]]:
+def _untransportable(item: Item, room: Room | None) -> Iterator[tuple[str, str]]:
     within = (item.within or item.source).resolve()
     try:
         for path, status in walk(item.source, follow=item.within is None):
             name, mode = shown(str(path), 200), status.st_mode
+            if room is not None:
+                room.take(status)
             if stat.S_ISLNK(mode):
                 to = path.readlink()
                 if to.is_absolute() or not _inside(path.parent.resolve() / to, within):

@@ -126,12 +126,13 @@ def _check_size(recipe: Recipe, disk: Disk, size: int) -> None:
     """Raise `ImageError` when the inputs are larger than the disk, before they are copied."""
     room = disk.areas[0].size
     if room is not None and size > room:
-        raise _too_large(recipe, disk, size, room)
+        raise too_large(recipe, disk, format_size(size), room)
 
 
-def _too_large(recipe: Recipe, disk: Disk, needed: int, room: int) -> ImageError:
+def too_large(recipe: Recipe, disk: Disk, needed: str, room: int) -> ImageError:
+    """Return the error for inputs that need more than the disk has; `needed` is what they need, in words."""
     return ImageError(
-        f"the inputs need {format_size(needed)}; the io disk of {recipe.name} has {format_size(room)}",
+        f"the inputs need {needed}; the io disk of {recipe.name} has {format_size(room)}",
         hint=f"give the disk {disk.name} a larger size in the recipe",
     )
 
@@ -166,7 +167,7 @@ def _write(
         except DoesNotFitError as error:
             if area.size is not None:
                 needed = geometry.for_free(area.filesystem, found, 0).blocks * measure.BLOCK
-                raise _too_large(recipe, disk, needed, at.size) from error
+                raise too_large(recipe, disk, format_size(needed), at.size) from error
             extra += found.blocks // 10 + 256
             continue
         free = ext.available(shape, space)

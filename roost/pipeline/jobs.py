@@ -20,6 +20,8 @@ from roost.iodisk.batch import Request
 from roost.iodisk.collect import Collected, check_target, collect
 from roost.iodisk.make import Made
 from roost.recipe import loader
+from roost.recipe.model import Disk, Recipe
+from roost.recipe.quantities import format_size
 
 #: Files and folders that come out of one disk, unless the caller says otherwise.
 FILES = 100_000
@@ -64,19 +66,13 @@ def io(
     disk = make.disk_of(recipe)
     if jobs is not None and output is not None:
         raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
-    items, problems = inputs.items(given, Path.cwd())
-    if problems:
-        raise RecipeError(problems)
-    if jobs is not None:
-        table = read_jobs(jobs)
-        problems = _problems(lambda: check_jobs(table, recipe))
-        found: list[Request] = []
-        problems += _problems(lambda: found.extend(batch.requests(table, disk.name, items)))
-        if problems:
-            raise RecipeError(list(dict.fromkeys(problems)))
-        requests = tuple(found)
-    else:
-        requests = (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
+    size = disk.areas[0].size
+    try:
+        requests = _requests(given, recipe, disk, output, jobs)
+    except inputs.TooMuchError as error:
+        raise make.too_large(
+            recipe, disk, f"more than {format_size(size or 0)}, or too many names", size or 0
+        ) from error
     make.check_outputs([one.output for one in requests], [item for one in requests for item in one.items])
     namespace.probe()
     inside = namespace.current()
@@ -89,6 +85,25 @@ def io(
             events,
         )
     return IoDisks(recipe.name, tuple(made), stages.seconds["io disks"])
+
+
+def _requests(
+    given: Sequence[str], recipe: Recipe, disk: Disk, output: Path | None, jobs: Path | None
+) -> tuple[Request, ...]:
+    """Return the disks to make; raise `RecipeError`, or `inputs.TooMuchError` once the inputs are known not to fit."""
+    size = disk.areas[0].size
+    items, problems = inputs.items(given, Path.cwd(), room=None if size is None else inputs.Room.of(size))
+    if problems:
+        raise RecipeError(problems)
+    if jobs is None:
+        return (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
+    table = read_jobs(jobs)
+    problems = _problems(lambda: check_jobs(table, recipe))
+    found: list[Request] = []
+    problems += _problems(lambda: found.extend(batch.requests(table, disk.name, items, size)))
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+    return tuple(found)
 
 
 def _problems(check: Callable[[], None]) -> list[Problem]:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -428,3 +428,41 @@ def test_the_disks_of_jobs_are_made_again_over_themselves(tmp_path: Path, filesy
     for _ in range(2):
         made = jobs.io(str(tmp_path / "made.yaml"), [], jobs=tmp_path / "jobs.csv", events=Silent())
         assert len(made.disks) == 2 and all(disk.path.stat().st_size for disk in made.disks)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_inputs_that_cannot_fit_are_not_walked_to_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: bool
+) -> None:
+    """`inv io NAME /` walked the whole machine without a word, and then named thousands of files."""
+    (tmp_path / "made.yaml").write_text(
+        "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\ndisks:\n"
+        "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"
+        "  - {name: io, filesystem: ext4, size: 4MiB, role: io}\n"
+    )
+    (tmp_path / "jobs.csv").write_text(f"io,inputs\nio-1.raw,{tmp_path / 'many'}\n")
+    seen: list[Path] = []
+
+    def endless(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+        for number in range(1_000_000):
+            seen.append(top / str(number))
+            yield top / str(number), (tmp_path / "made.yaml").stat()
+
+    (tmp_path / "many").mkdir()
+    monkeypatch.setattr(inputs, "walk", endless)
+    monkeypatch.setattr(os, "access", lambda *_args: True)
+    with pytest.raises(ImageError, match=r"the inputs need more than 4 MiB.*; the io disk of made has 4 MiB"):
+        jobs.io(
+            str(tmp_path / "made.yaml"),
+            [] if table else [str(tmp_path / "many")],
+            jobs=tmp_path / "jobs.csv" if table else None,
+            output=None if table else tmp_path / "io.raw",
+            events=Silent(),
+        )
+    assert len(seen) < 200_000
+
+
+def test_mistakes_in_inputs_are_counted(given: Path) -> None:
+    for number in range(150):
+        os.mkfifo(given / "deep" / f"pipe-{number}")
+    assert len(inputs.items(["deep"], given)[1]) == inputs.PROBLEMS
