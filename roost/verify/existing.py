@@ -1,4 +1,4 @@
-"""What the witness sees of an edited image: the recipe promises nothing of its layout, so it is looked for.
+"""What the read-back sees of an edited image: the recipe promises nothing of its layout, so it is looked for.
 
 Finds the root in its own way, not in that of the editor; what it cannot find, a machine would not find either.
 """

@@ -1,6 +1,6 @@
 """Whether a finished image is sealed: nothing in it makes two machines one, tells of the builder, or lets somebody in.
 
-The witness' own list, apart from the one that sealing works by (`roost.customize.sealing`).
+The read-back's own list, apart from the one that sealing works by (`roost.customize.sealing`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the witness reads files of an image: whole, bounded, and nothing but regular files."""
+"""How the read-back reads files of an image: whole, bounded, and nothing but regular files."""
 
 from __future__ import annotations
 
