@@ -8,6 +8,7 @@ pygrub reads the first disk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ CONFIGURATION, KERNEL, INITRD = "domain.cfg", "vmlinuz", "initrd.img"
 #: Where the first domain unpacks them, and the letter of the first disk that is handed on: its own root is vda, the
 #: files are vdb.
 FOLDER, FIRST = "/run/domain", "c"
+#: Where in their source libxl and libxc are when they say something.
+_SOURCE = re.compile(r"^\w+\.c:\d+: ?\w+: ")
 #: Bytes of the words of a tool that are kept.
 _MOST = 400
 
@@ -99,8 +102,7 @@ def _message(line: str) -> str:
     """Return what a line of libxl or libxc says without where in the source it comes from."""
     for mark in ("error: ", "panic: "):
         line = line.rpartition(mark)[2] or line
-    head, _, rest = line.partition(": ")
-    return (rest if head.startswith(("lib", "xc_")) and ".c:" in head else line).strip()[:_MOST]
+    return _SOURCE.sub("", line).strip()[:_MOST]
 
 
 def _lines(text: object) -> list[str]:
