@@ -31,30 +31,32 @@ class Added:
     home: str
 
 
-def add(
-    passwd: str,
-    group: str,
-    shadow: str,
-    name: str,
-    *,
-    shell: str,
-    groups: Iterable[str] = (),
-    password: str | None = None,
-    days: int,
-) -> Added:
-    """Add an account with a group of its own, as useradd(8) would.
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account to be: `groups` are further ones.
 
     `password` is a crypt(5) hash; without one no password opens it. `days` since 1970 is when it was last changed.
     """
+
+    name: str
+    shell: str
+    days: int
+    groups: Iterable[str] = ()
+    password: str | None = None
+
+
+def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
+    """Add an account with a group of its own, as useradd(8) would."""
+    name = account.name
     accounts = [line.split(":") for line in passwd.split("\n")]
-    if any(account[0] == name for account in accounts):
+    if any(fields[0] == name for fields in accounts):
         raise AccountError(f"the tree has a user {name} already")
     known = [line.split(":") for line in group.split("\n") if line]
     if any(entry[0] == name for entry in known):
         raise AccountError(f"the tree has a group {name} already, but no such user")
     taken = [int(entry[2]) for entry in (*accounts, *known) if len(entry) > 2 and entry[2].isdigit()]
     number = max([FIRST - 1, *(one for one in taken if FIRST <= one <= LAST)]) + 1
-    for wanted in groups:
+    for wanted in account.groups:
         found = next((entry for entry in known if entry[0] == wanted and len(entry) > 3), None)
         if found is None:
             raise AccountError(f"the tree has no group {wanted} for user {name}", "groups")
@@ -62,10 +64,10 @@ def add(
     known.append([name, "x", str(number), ""])
     home = f"/home/{name}"
     return Added(
-        _ended(passwd) + f"{name}:x:{number}:{number}::{home}:{shell}\n",
+        _ended(passwd) + f"{name}:x:{number}:{number}::{home}:{account.shell}\n",
         "".join(":".join(entry) + "\n" for entry in known),
         # `*` is no password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
-        _ended(shadow) + f"{name}:{password or '*'}:{days}:0:99999:7:::\n",
+        _ended(shadow) + f"{name}:{account.password or '*'}:{account.days}:0:99999:7:::\n",
         number,
         home,
     )

@@ -89,16 +89,8 @@ def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
     """Add an account with its keys, and with a password only if the plan has its hash; as useradd(8) would."""
     passwd, group, shadow = Path("/etc/passwd"), Path("/etc/group"), Path("/etc/shadow")
     try:
-        added = accounts.add(
-            passwd.read_text(),
-            group.read_text(),
-            shadow.read_text(),
-            user["name"],
-            shell=user["shell"],
-            groups=user["groups"],
-            password=user["password"],
-            days=days,
-        )
+        account = accounts.Account(user["name"], user["shell"], days, user["groups"], user["password"])
+        added = accounts.add(passwd.read_text(), group.read_text(), shadow.read_text(), account)
     except accounts.AccountError as error:
         raise FailedError(str(error), "users", number_in_recipe, error.field) from error
     passwd.write_text(added.passwd)

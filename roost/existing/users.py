@@ -29,16 +29,9 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
         raise ImageError(f"the image has no {missing[0]}, and the recipe has users")
     passwd, group, shadow = (text or "" for text in texts.values())
     try:
-        added = accounts.add(
-            passwd,
-            group,
-            shadow,
-            user.name,
-            shell=user.shell,
-            groups=user.groups,
-            password=password,
-            days=max(1, editor.epoch // 86400),
-        )
+        days = max(1, editor.epoch // 86400)
+        account = accounts.Account(user.name, user.shell, days, user.groups, password)
+        added = accounts.add(passwd, group, shadow, account)
     except accounts.AccountError as error:
         where = editor.loaded.where(("users", index, error.field))
         raise ImageError(str(error).replace("the tree", "the image"), where=where) from error

@@ -14,7 +14,8 @@ SHADOW = "root:*::0:99999:7:::\n"
 
 
 def _add(name: str = "job", passwd: str = PASSWD, group: str = GROUP, **options: object) -> accounts.Added:
-    return accounts.add(passwd, group, SHADOW, name, **{"shell": "/bin/sh", "days": 20000, **options})  # type: ignore[arg-type]
+    account = accounts.Account(name, "/bin/sh", 20000, **options)  # type: ignore[arg-type]
+    return accounts.add(passwd, group, SHADOW, account)
 
 
 def test_an_account_has_a_group_of_its_own_and_no_password() -> None:
@@ -48,7 +49,7 @@ def test_what_is_there_or_is_not() -> None:
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_lines_of_strangers_are_kept_as_they_are(passwd: str, group: str) -> None:
     try:
-        added = accounts.add(passwd, group, "", "job", shell="/bin/sh", days=1)
+        added = accounts.add(passwd, group, "", accounts.Account("job", "/bin/sh", 1))
     except accounts.AccountError:
         return
     assert added.passwd.startswith(passwd)
