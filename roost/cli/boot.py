@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from roost.cli import terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `boot`."""
+
+    accel: str = "auto"
+    hypervisor: str = ""
+    machine: str = "pc"
+    interactive: bool = False
+    console: bool = False
+    keep: bool = False
+    require_kvm: bool = False
+    evict: bool = False
+    no_evict: bool = False
 
 
 @verb(
@@ -24,40 +40,26 @@ from roost.errors import UsageError
         "require-kvm": "fail where KVM does not work instead of using TCG",
     },
 )
-def boot(
-    _context: object,
-    name: str,
-    accel: str = "auto",
-    hypervisor: str = "",
-    machine: str = "pc",
-    interactive: bool = False,
-    console: bool = False,
-    keep: bool = False,
-    require_kvm: bool = False,
-    evict: bool = False,
-    no_evict: bool = False,
-    json: bool = False,
-) -> None:
+def boot(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     """Test boot NAME, or the disks of a submit description FILE.sub, as HTCondor would run it."""
     from roost.boot import follow
     from roost.cli import show
     from roost.pipeline import boot as story
 
-    if keep and not interactive:
+    if flags.keep and not flags.interactive:
         raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
-    if console and interactive:
+    if flags.console and flags.interactive:
         raise UsageError("--console and --interactive exclude each other", hint="--interactive shows the console too")
-    options = story.Options(
-        accel, hypervisor or None, machine, require_kvm, evict=True if evict else False if no_evict else None
-    )
-    if interactive:
+    evict = True if flags.evict else False if flags.no_evict else None
+    options = story.Options(flags.accel, flags.hypervisor or None, flags.machine, flags.require_kvm, evict)
+    if flags.interactive:
         # No live progress between the person and the guest's console.
-        story.interact(name, events=terminal.PlainEvents(sys.stderr), options=options, keep=keep)
+        story.interact(name, events=terminal.PlainEvents(sys.stderr), options=options, keep=flags.keep)
         return
     # A live progress line and the guest's own lines would overwrite each other.
     plain = nullcontext(terminal.PlainEvents(sys.stderr))
-    shown = (sys.stderr if json else sys.stdout) if console else None
-    with plain if console else terminal.events() as events, follow.following(shown) as echo:
+    shown = (sys.stderr if json else sys.stdout) if flags.console else None
+    with plain if flags.console else terminal.events() as events, follow.following(shown) as echo:
         result = story.boot(name, events=events, options=options, echo=echo)
     terminal.write_json(result.to_json()) if json else terminal.write_text(show.boot(result))
     finish(result.passed)

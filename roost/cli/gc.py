@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from roost.cli import terminal
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `gc`."""
+
+    delete: bool = False
+    keep: list[str] | None = None
+    older_than: str = ""
+    cap: str = ""
+    take_over: bool = False
+
+
 @verb(
     rest="url",
     help={
@@ -27,36 +39,27 @@ T = TypeVar("T")
         "take-over": "of a catalogue: also what publications on other hosts left, which must have ended",
     },
 )
-def gc(
-    _context: object,
-    url: list[str] | None = None,
-    delete: bool = False,
-    keep: list[str] | None = None,
-    older_than: str = "",
-    cap: str = "",
-    take_over: bool = False,
-    json: bool = False,
-) -> None:
+def gc(_context: object, flags: Flags, url: list[str] | None = None, json: bool = False) -> None:
     """Drop what nobody needs: of the cache and of build/, or of the catalogue URL. Says first; --delete does it."""
     place = at_most_one(url or [])
-    if place is None and (keep or take_over):
+    if place is None and (flags.keep or flags.take_over):
         raise UsageError("--keep and --take-over are about a catalogue", hint="inv gc URL --keep 3")
-    if place is not None and cap:
+    if place is not None and flags.cap:
         raise UsageError("--cap is about the cache", hint="of a catalogue: inv gc URL --keep 3")
     with terminal.events() as events:
         if place is None:
             from roost.host import paths
             from roost.store import gc as cache
 
-            rules = cache.Rules(cache.AGE if not older_than else _age(older_than), cache.CAP if not cap else _size(cap))
+            age = _age(flags.older_than) if flags.older_than else cache.AGE
+            rules = cache.Rules(age, _size(flags.cap) if flags.cap else cache.CAP)
             build = paths.project_root() / "build"
-            report = cache.collect(paths.cache_root(), build, rules, events, delete=delete)
+            report = cache.collect(paths.cache_root(), build, rules, events, delete=flags.delete)
         else:
             from roost.publish import gc as catalogue
 
-            report = catalogue.collect(
-                place, _rules(keep or [], older_than), events, delete=delete, take_over=take_over
-            )
+            kept = _rules(flags.keep or [], flags.older_than)
+            report = catalogue.collect(place, kept, events, delete=flags.delete, take_over=flags.take_over)
     terminal.write_json(report.to_json()) if json else terminal.write_text(_shown(report))
     finish(report.ok)
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from invoke.exceptions import Exit
@@ -22,15 +23,19 @@ JSON_HELP = "one JSON object on standard output; progress goes to standard error
 def verb(
     *, rest: str | None = None, positional: tuple[str, ...] = (), help: dict[str, str] | None = None
 ) -> Callable[[Callable[..., None]], parser.Verb]:
-    """Make a task of a function: errors become exit codes, `--json` gets its error object too."""
+    """Make a task of a function: errors become exit codes, `--json` gets its error object too.
+
+    A parameter that is a dataclass stands for its fields: each is a flag.
+    """
 
     def decorate(function: Callable[..., None]) -> parser.Verb:
-        accepts_json = "json" in inspect.signature(function).parameters
+        signature, gathered = _flags(function)
+        accepts_json = "json" in signature.parameters
 
         @functools.wraps(function)
         def body(*args: Any, **options: Any) -> None:
             try:
-                function(*args, **options)
+                function(*args, **gathered(options))
             except Exit:
                 raise
             except KeyboardInterrupt:
@@ -48,15 +53,36 @@ def verb(
                 raise Exit(code=wrong.exit_code) from None
 
         texts = {**({"json": JSON_HELP} if accepts_json else {}), **(help or {})}
-        lists = [name for name, one in inspect.signature(function).parameters.items() if "list[" in str(one.annotation)]
+        lists = [name for name, one in signature.parameters.items() if "list[" in str(one.annotation)]
         repeated = tuple(name for name in lists if name != rest)
         if "set" in repeated:
             texts["set"] = "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated"
+        setattr(body, "__signature__", signature)  # noqa: B010 - invoke reads the flags off it
         task = parser.Verb(body, positional=positional, help=texts, iterable=repeated, auto_shortflags=False)
         task.rest = rest
         return task
 
     return decorate
+
+
+def _flags(function: Callable[..., None]) -> tuple[inspect.Signature, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Return a function's signature with the fields of its dataclasses in their place, and what gathers them again."""
+    signature = inspect.signature(function, eval_str=True)
+    annotated = {name: one.annotation for name, one in signature.parameters.items()}
+    kinds = {name: kind for name, kind in annotated.items() if isinstance(kind, type) and is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for name, one in signature.parameters.items():
+        parameters += inspect.signature(kinds[name], eval_str=True).parameters.values() if name in kinds else [one]
+
+    def gathered(options: dict[str, Any]) -> dict[str, Any]:
+        own = dict(options)
+        values = {
+            name: kind(**{field.name: own.pop(field.name) for field in fields(kind) if field.name in own})
+            for name, kind in kinds.items()
+        }
+        return {**own, **values}
+
+    return signature.replace(parameters=parameters), gathered
 
 
 def finish(ok: bool, code: int = 1) -> None:
