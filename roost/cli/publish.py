@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,19 @@ from roost.errors import UsageError
 
 if TYPE_CHECKING:
     from roost.pipeline.publish import Published
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `publish`."""
+
+    to: str = ""
+    version: str = ""
+    public: str = ""
+    key: str = ""
+    allow_untested: bool = False
+    require_kvm: bool = False
+    take_over: bool = False
 
 
 @verb(
@@ -26,35 +40,18 @@ if TYPE_CHECKING:
         "take-over": "go on where a publication ended that was killed on another host",
     },
 )
-def publish(
-    _context: object,
-    name: str,
-    to: str = "",
-    version: str = "",
-    public: str = "",
-    key: str = "",
-    allow_untested: bool = False,
-    require_kvm: bool = False,
-    take_over: bool = False,
-    json: bool = False,
-) -> None:
+def publish(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     """Build and boot what is stale of the image NAME, then publish it, signed, if it passed."""
     from roost.pipeline import publish as publishing
 
-    if not to:
+    if not flags.to:
         raise UsageError("where to?", hint="inv publish NAME --to FOLDER, or a URL")
+    options = publishing.Options(
+        flags.version or None, flags.public or None, flags.allow_untested, flags.require_kvm, flags.take_over
+    )
+    key = Path(flags.key) if flags.key else None
     with terminal.events() as events:
-        result = publishing.publish(
-            name,
-            to=to,
-            events=events,
-            version=version or None,
-            public=public or None,
-            key=Path(key) if key else None,
-            allow_untested=allow_untested,
-            require_kvm=require_kvm,
-            take_over=take_over,
-        )
+        result = publishing.publish(name, to=flags.to, events=events, options=options, key=key)
     terminal.write_json(result.to_json()) if json else terminal.write_text(_published(result))
 
 

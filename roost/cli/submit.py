@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from roost.cli import terminal
 from roost.cli.verb import finish, verb
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `submit`."""
+
+    hypervisor: str = ""
+    transfer: str = ""
+    jobs: str = ""
+    snippet: bool = False
+    output: str = ""
+    from_: str = ""
 
 
 @verb(
@@ -19,40 +32,21 @@ from roost.cli.verb import finish, verb
         "from_": "CATALOGUE or CATALOGUE@VERSION: the lines for a published image, without a build",
     },
 )
-def submit(
-    _context: object,
-    name: str,
-    hypervisor: str = "",
-    transfer: str = "",
-    jobs: str = "",
-    snippet: bool = False,
-    output: str = "",
-    from_: str = "",
-    json: bool = False,
-) -> None:
+def submit(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     """Print the submit description of the built image NAME, or of the published one."""
-    from roost.pipeline import publish
     from roost.pipeline import submit as story
 
-    hypervisor_, transfer_ = hypervisor or None, transfer or None
-    jobs_, output_ = Path(jobs) if jobs else None, Path(output) if output else None
-    if from_:
-        text = publish.published_description(
-            name,
-            from_,
-            hypervisor=hypervisor_,
-            transfer=transfer_,
-            jobs=jobs_,
-            snippet=snippet,
-            output=output_,
-        )
-    else:
-        text = story.submit(
-            name, hypervisor=hypervisor_, transfer=transfer_, jobs=jobs_, snippet=snippet, output=output_
-        )
+    options = story.Options(
+        flags.hypervisor or None,
+        flags.transfer or None,
+        Path(flags.jobs) if flags.jobs else None,
+        flags.snippet,
+        Path(flags.output) if flags.output else None,
+    )
+    text = story.published(name, flags.from_, options) if flags.from_ else story.submit(name, options)
     if json:
-        terminal.write_json({"name": name, "submit": text, "output": output or None})
-    elif not output:
+        terminal.write_json({"name": name, "submit": text, "output": flags.output or None})
+    elif not flags.output:
         terminal.write_text(text)
 
 

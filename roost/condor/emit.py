@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roost.condor import jobs_rows, site
@@ -32,15 +32,23 @@ def template_folders(project: Path | None) -> tuple[Path, ...]:
     return (*((project / "templates",) if project else ()), Path(config) / "roost" / "templates")
 
 
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A submit description that passed the lint: its `text`, and what it was rendered from."""
+
+    text: str
+    values: Description
+    templates: Sequence[Path]
+
+    def snippet(self) -> str:
+        """Return its lines about disks alone."""
+        return render(self.values, "snippet.j2", self.templates)
+
+
 def submit_description(
-    recipe: Recipe,
-    hypervisor: Hypervisor,
-    delivery: Delivery,
-    *,
-    snippet: bool = False,
-    templates: Sequence[Path] = (),
-) -> str:
-    """Return the submit description of an image, or with `snippet` only its lines about disks.
+    recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery, *, templates: Sequence[Path] = ()
+) -> Emitted:
+    """Return the submit description of an image.
 
     `templates` are folders of templates that replace roost's (see `template_folders`). The same arguments give the same
     text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an error
@@ -49,7 +57,7 @@ def submit_description(
     values = describe(recipe, hypervisor, delivery)
     whole = render(values, "submit.j2", templates)
     judge(whole, f"{hypervisor}.sub")
-    return render(values, "snippet.j2", templates) if snippet else whole
+    return Emitted(whole, values, templates)
 
 
 def render(values: Description, template: str, folders: Sequence[Path] = ()) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from roost.condor import emit, from_recipe, origins
 from roost.condor.description import Delivery
+from roost.condor.emit import Emitted
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
@@ -41,10 +42,8 @@ def describe(
     hypervisor: Hypervisor,
     folder: Path,
     delivery: Delivery | None = None,
-    *,
-    snippet: bool = False,
-) -> str:
-    """Return the submit description of an image; with `snippet` only the lines to paste.
+) -> Emitted:
+    """Return the submit description of an image.
 
     `delivery` says how jobs get it, but for its files and the places of the recipe's keys, which are known here.
     Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
@@ -56,7 +55,7 @@ def describe(
         )
     delivery = replace(delivery or Delivery(), files=built_files(files, folder), where=loaded.where)
     templates = emit.template_folders(paths.project_root())
-    return emit.submit_description(recipe, hypervisor, delivery, snippet=snippet, templates=templates)
+    return emit.submit_description(recipe, hypervisor, delivery, templates=templates)
 
 
 def place_of(output: Path | None) -> Path | None:
@@ -89,10 +88,17 @@ def told(text: str, folder: Path, jobs: Path | None, transfer: str) -> str:
 
 def snippets(loaded: Loaded, record: Manifest, folder: Path) -> dict[str, str]:
     """Return the lines to paste, by hypervisor."""
-    return {name: describe(loaded, record.files, name, folder, snippet=True) for name in loaded.recipe.hypervisors}
+    return {name: describe(loaded, record.files, name, folder).snippet() for name in loaded.recipe.hypervisors}
 
 
-def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, folder: Path) -> None:
-    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `folder`."""
+def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, folder: Path) -> dict[str, str]:
+    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `folder`.
+
+    Return the lines to paste, by hypervisor.
+    """
+    found: dict[str, str] = {}
     for name in loaded.recipe.hypervisors:
-        (target / f"{name}.sub").write_text(describe(loaded, files, name, folder))
+        emitted = describe(loaded, files, name, folder)
+        (target / f"{name}.sub").write_text(emitted.text)
+        found[name] = emitted.snippet()
+    return found

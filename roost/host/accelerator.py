@@ -20,6 +20,10 @@ class Accelerator:
     @property
     def kind(self) -> Kind:
         """The answer; raises what the probe raises."""
+        return self.find()
+
+    def find(self) -> Kind:
+        """Return the answer. What takes seconds can be done in a thread, before it is asked for."""
         with self._lock:
             if self._kind is None:
                 self._kind = self._probe()

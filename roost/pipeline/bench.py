@@ -21,7 +21,8 @@ from roost.boot import qemu
 from roost.errors import ToolError
 from roost.events import Events, Stages
 from roost.host import paths, process
-from roost.pipeline import build, planning
+from roost.pipeline import planning
+from roost.pipeline.context import Context
 from roost.recipe import loader
 from roost.sources.mmdebstrap import Installed
 
@@ -58,8 +59,8 @@ def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | 
 
 def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
     """Return mmdebstrap's command line for the same packages, nothing else asked of it."""
-    loaded = loader.load(RECIPE, project)
-    made = planning.plan(loaded, Stages(events), scratch, build.other)
+    loaded = loader.load(RECIPE, project, (), planning.problems)
+    made = planning.plan(Context(loaded, loaded.build, Stages(events), scratch))
     assert isinstance(made.source, Installed)
     source = made.source.wanted.debian
     packages = ",".join(made.source.wanted.packages)

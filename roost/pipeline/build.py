@@ -10,11 +10,16 @@ from typing import Any
 from roost.condor import submission
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
+from roost.existing import image as existing
+from roost.existing.image import Image
 from roost.host import paths
 from roost.pipeline import construct, planning
+from roost.pipeline.context import Context, log_folder
 from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.sources import image as sources
 from roost.store import lease, manifest, staging
-from roost.store.manifest import BuiltFile, Manifest
+from roost.store.manifest import BuiltFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +53,25 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
 
     `sets` are `key=value` laid over the recipe.
     """
-    loaded = loader.load(name, paths.project_root(), sets, planning.problems)
+    return image(loader.load(name, paths.project_root(), sets, planning.problems), events=events, force=force)
+
+
+def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
+    """Build the image of a recipe that was checked, and before it the image that it is made from."""
     folder = loaded.build
     _refuse_foreign(folder)
     stages = Stages(events)
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
     with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
-        log_dir = construct.log_folder(folder)
-        plan = planning.plan(loaded, stages, log_dir, other)
-        record = None if force else manifest.is_fresh(folder, plan.key)
-        cached = record is not None
-        if record is None:
-            record = construct.construct(plan, folder, stages, log_dir)
-    snippets = submission.snippets(loaded, record, folder)
-    return Built(loaded.recipe.name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
-
-
-def other(name: str, stages: Stages) -> tuple[Path, Manifest]:
-    """Build the image that another one stands on; return its directory and record."""
-    built = build(name, events=stages.events)
-    record = manifest.read(built.folder)
-    if record is None:
-        raise ImageError(f"the build of {built.name} is gone", hint=f"inv build {name}")
-    return built.folder, record
+        context = Context(loaded, folder, stages, log_folder(folder), parent=_parent(loaded, stages))
+        plan = planning.plan(context)
+        fresh = None if force else manifest.is_fresh(folder, plan.key)
+        if fresh is None:
+            record, snippets = construct.construct(context, plan)
+        else:
+            record, snippets = fresh, submission.snippets(loaded, fresh, folder)
+    name, cached = loaded.recipe.name, fresh is not None
+    return Built(name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -85,3 +86,17 @@ def _refuse_foreign(folder: Path) -> None:
         raise UsageError(f"{folder}: {error.strerror}") from error
     if foreign:
         raise UsageError(f"{folder} exists, and roost did not make it", hint="move it, or give the recipe another name")
+
+
+def _parent(loaded: Loaded, stages: Stages) -> Image | None:
+    """Build the image that another one is made from, if that is another recipe's."""
+    name = sources.parent(loaded)
+    if name is None:
+        return None
+    parent = loader.load(name, paths.project_root(), (), planning.problems)
+    with stages.stage("parent", parent.recipe.name):
+        built = image(parent, events=stages.events)
+    record = manifest.read(built.folder)
+    if record is None:
+        raise ImageError(f"the build of {parent.recipe.name} is gone", hint=f"inv build {name}")
+    return existing.of_build(built.folder, parent.recipe.root_disk.name, record)

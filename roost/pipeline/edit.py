@@ -6,29 +6,23 @@ The layout, the file systems and the boot loader of the root disk are the origin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from roost.condor import placement
 from roost.customize import cloud_init, overlay, unpack
 from roost.customize.overlay import Item
 from roost.disk import qemu_img, write
-from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
-from roost.events import Stages
 from roost.existing import grow, image, image_file, inspection, kernels
 from roost.existing.edit import Edited, edit
 from roost.existing.editor import Editor
 from roost.existing.image import Image
 from roost.existing.image_file import Original
-from roost.host import checksum, guestfs, namespace
-from roost.host.accelerator import Accelerator as Probed
-from roost.recipe.base import DiskFormat
-from roost.recipe.loader import Loaded
+from roost.host import checksum, guestfs
+from roost.pipeline.context import Context
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.store import cache, manifest
@@ -36,7 +30,6 @@ from roost.store.manifest import BuiltFile
 
 #: Seconds for all of the editing, commands included.
 DEADLINE = 2 * 3600.0
-Accelerator = Callable[[], Literal["kvm", "tcg"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +44,10 @@ class Layer:
     stock: bool = False
 
 
-def root_disk(
-    loaded: Loaded,
-    source: Image,
-    original: Original,
-    target: Path,
-    stages: Stages,
-    log_dir: Path,
-    accelerator: Accelerator,
-) -> Layer:
-    """Lay a layer over the original in `target` and edit it."""
-    disk = loaded.recipe.root_disk
-    log = log_dir / "qemu-img.log"
+def root_disk(context: Context, source: Image, original: Original) -> Layer:
+    """Lay a layer over the original and edit it."""
+    disk, stages, target = context.recipe.root_disk, context.stages, context.target
+    log = context.log("qemu-img")
     with stages.stage("original", original.path.name):
         image_file.check(original, log)
         base = None
@@ -75,33 +60,24 @@ def root_disk(
     with stages.stage("edit", "libguestfs"):
         stock = False
         try:
-            edited = _edit(loaded, path, target, source.epoch, log_dir, accelerator(), stock=False)
+            edited = _edit(context, path, source.epoch, stock=False)
         except inspection.NeedsLvmError:
             stock = True
-            edited = _edit(loaded, path, target, source.epoch, log_dir, accelerator(), stock=True)
+            edited = _edit(context, path, source.epoch, stock=True)
     for note in edited.notes:
         stages.note(note)
     return Layer(path, max(original.size, disk.size or 0), base, edited, stock)
 
 
-def _edit(
-    loaded: Loaded,
-    layer: Path,
-    target: Path,
-    epoch: int,
-    log_dir: Path,
-    accelerator: Literal["kvm", "tcg"],
-    *,
-    stock: bool,
-) -> Edited:
-    recipe = loaded.recipe
+def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
+    loaded, recipe, target = context.loaded, context.recipe, context.target
     network = any(command.network for command in recipe.commands)
     with (
         cache.work_folder() as work,
         guestfs.open_writable(
             [(layer, "qcow2")],
-            accelerator=accelerator,
-            log=log_dir / "edit.log",
+            accelerator=context.accelerator.kind,
+            log=context.log("edit"),
             deadline=DEADLINE,
             # Certificates are of the present.
             clock=None if network else epoch,
@@ -112,7 +88,7 @@ def _edit(
         system = inspection.find(guest)
         notes = list(grow.grow(guest, system.root)) if recipe.root_disk.size is not None else []
         inspection.mount(guest, system)
-        editor = Editor(loaded, guest, system, epoch, work, log_dir / "customise.log", notes=notes)
+        editor = Editor(loaded, guest, system, epoch, work, context.log("customise"), notes=notes)
         edited = edit(editor)
         if edited.kernel is not None:
             known, told = kernels.judge(loaded, guest, edited.kernel, work)
@@ -141,21 +117,15 @@ def _pygrub(recipe: Recipe, system: inspection.System) -> None:
         )
 
 
-def other_disks(
-    loaded: Loaded, kernel: str, target: Path, epoch: int, log_dir: Path, accelerator: Accelerator
-) -> tuple[WrittenDisk, ...]:
+def other_disks(context: Context, kernel: str, epoch: int) -> tuple[WrittenDisk, ...]:
     """Write the recipe's other disks: what the recipe's files put below a mount point of theirs is on them."""
-    recipe = loaded.recipe
     with cache.work_folder() as work:
-        return write.write_disks(
-            recipe,
-            _tree(loaded, kernel, work, epoch, log_dir),
-            target,
-            Tools(namespace.current(), epoch, log_dir, Probed(accelerator)),
-        )
+        tree = _tree(context, kernel, work, epoch)
+        return write.write_disks(context.recipe, tree, context.target, context.tools(epoch))
 
 
-def _tree(loaded: Loaded, kernel: str, work: Path, epoch: int, log_dir: Path) -> TreeInfo | None:
+def _tree(context: Context, kernel: str, work: Path, epoch: int) -> TreeInfo | None:
+    loaded = context.loaded
     mounts = overlay.mounted_elsewhere(loaded.recipe)
     seed = cloud_init.write(loaded, work / "seed", epoch)
     if not mounts and seed is None:
@@ -163,19 +133,17 @@ def _tree(loaded: Loaded, kernel: str, work: Path, epoch: int, log_dir: Path) ->
     items = [item for item in overlay.file_items(loaded, kernel) if overlay.below(item.path, mounts)]
     folders = [Item(mount, 0o755) for mount in sorted(mounts)]
     overlay.write([*folders, *items], work / "disks.tar", epoch)
-    unpack.unpack(work / "disks.tar", work / "tree", log_dir / "unpack.log")
+    unpack.unpack(work / "disks.tar", work / "tree", context.log("unpack"))
     return TreeInfo(work / "tree", seed=seed)
 
 
-def root_files(
-    recipe: Recipe, layer: Layer, formats: frozenset[DiskFormat], target: Path, log_dir: Path
-) -> list[BuiltFile]:
+def root_files(context: Context, layer: Layer) -> list[BuiltFile]:
     """Write the root disk in the formats that its hypervisors need, or as overlay and base; return the records."""
-    disk = recipe.root_disk
-    log = log_dir / "qemu-img.log"
+    disk = context.recipe.root_disk
+    log = context.log("qemu-img")
     files = []
-    for format in sorted(formats):
-        path = target / f"{disk.name}.{format}"
+    for format in sorted(placement.image_files(context.recipe)[disk.name]):
+        path = context.target / f"{disk.name}.{format}"
         if layer.base is not None:
             image_file.overlay(layer.path, layer.base, path, log=log)
         else:

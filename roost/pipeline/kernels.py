@@ -7,9 +7,8 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from roost.boot import probe
 from roost.errors import ImageError, Problem, RoostError, UsageError
 from roost.events import Events, Stages
 from roost.existing import extract as extraction
@@ -21,6 +20,7 @@ from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
 from roost.kernel.known import Known
+from roost.pipeline.context import accelerator
 from roost.recipe.debian import Debian
 from roost.sources import archive, mmdebstrap
 from roost.sources.bootstrap import Bootstrap
@@ -158,6 +158,5 @@ def extract(image: Path, folder: Path, version: str | None, events: Events) -> E
         staging.staged(folder) as target,
         stages.stage("extract", f"{image.name}, {kind}"),
     ):
-        engine: Literal["kvm", "tcg"] = "kvm" if probe.probe().usable else "tcg"
-        found = extraction.extract(image, kind, target, version, accelerator=engine, log=log)
+        found = extraction.extract(image, kind, target, version, accelerator=accelerator().kind, log=log)
     return found.moved(folder)

@@ -6,37 +6,31 @@ archive's signed index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from roost.boot import probe
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
-from roost.events import Stages
 from roost.existing.image import Image
 from roost.host import paths
 from roost.kernel import catalogue, files
 from roost.kernel import check as kernel_check
 from roost.pipeline import image as image_stage
+from roost.pipeline.context import Context
 from roost.preflight import local
 from roost.recipe.loader import Loaded
 from roost.sources import image, registry
 from roost.sources.source import Request, RootTree
 from roost.store import cache
-from roost.store.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be built: the recipe, where its root tree comes from or which image is edited, the image's key.
+    """What is to be built: where the root tree comes from or which image is edited, and the image's key.
 
     `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is no package.
     """
 
-    loaded: Loaded
     source: RootTree | Image
     key: str
     spec: catalogue.KernelSpec | None = None
@@ -46,17 +40,14 @@ class Plan:
     original: Image | None = None
 
     @property
+    def epoch(self) -> int:
+        """The time that no file of the image is later than, in seconds since 1970."""
+        return self.source.epoch
+
+    @property
     def suite(self) -> str | None:
         """The suite that the kernel's package is of, None when it is no package."""
         return self.tree.suite if self.tree is not None else None
-
-
-def checked(loaded: Loaded) -> catalogue.KernelSpec:
-    """Return the recipe's kernel; raise `RecipeError` with everything that is wrong before anything is built."""
-    found = problems(loaded)
-    if found:
-        raise RecipeError(found)
-    return _kernel(loaded)
 
 
 def problems(loaded: Loaded) -> list[Problem]:
@@ -93,25 +84,20 @@ def others() -> tuple[catalogue.KernelSpec, ...]:
     return tuple(catalogue.load_all(paths.project_root())[0])
 
 
-def plan(loaded: Loaded, stages: Stages, log_dir: Path, build: Callable[[str, Stages], tuple[Path, Manifest]]) -> Plan:
+def plan(context: Context) -> Plan:
     """Return the plan of an image: reads local files and the archive's signed index, fetches what has a URL.
 
-    A tree or archive that was not seen before is read whole, to know what it is. `build` builds the image of another
-    recipe, and returns its directory and record.
+    The recipe was loaded with `problems`, and has none. A tree or archive that was not seen before is read whole, to
+    know what it is.
     """
-    spec = checked(loaded)
-    recipe = loaded.recipe
-    request = Request(loaded, spec, stages, log_dir, _accelerator, build)
-    if recipe.edited:
+    loaded, spec = context.loaded, _kernel(context.loaded)
+    request = Request(loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent)
+    if context.recipe.edited:
         original = image.locate(request)
-        return Plan(loaded, original, image_stage.key(loaded, original.key), original=original)
-    tree = registry.of(recipe).plan(request)
+        return Plan(original, image_stage.key(loaded, original.key), original=original)
+    tree = registry.of(context.recipe).plan(request)
     if tree.own_kernel:
-        return Plan(loaded, tree, image_stage.key(loaded, tree.key), tree=tree)
-    kernel = files.fetch(spec, cache.default(), stages.events) if spec.files is not None else None
+        return Plan(tree, image_stage.key(loaded, tree.key), tree=tree)
+    kernel = files.fetch(spec, cache.default(), context.stages.events) if spec.files is not None else None
     key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None)
-    return Plan(loaded, tree, key, spec, kernel, tree=tree)
-
-
-def _accelerator() -> Literal["kvm", "tcg"]:
-    return "kvm" if probe.probe().usable else "tcg"
+    return Plan(tree, key, spec, kernel, tree=tree)

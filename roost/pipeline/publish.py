@@ -1,35 +1,31 @@
 """The story of publication: what is stale is built and booted, the gate looks at it, the catalogue gets it; and back.
 
-`publish` and `verify` are the tasks' functions, `published_description` is `inv submit NAME --from`.
+`publish` and `verify` are the tasks' functions.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roost.boot import seal
-from roost.condor import emit, submission
-from roost.condor.jobs_file import read_jobs
 from roost.customize import inputs
-from roost.errors import ImageError, RecipeError, UsageError
+from roost.errors import ImageError
 from roost.events import Events, Stages
 from roost.host import checksum, jsontext, paths
-from roost.host import output as writing
 from roost.pipeline import boot as booting
 from roost.pipeline import build as building
-from roost.publish import describe, gate, layout, listing, release, signature, upload
+from roost.pipeline import planning, released
+from roost.publish import gate, layout, release, signature, upload
 from roost.publish import verify as verification
-from roost.publish.describe import ReleasedImage
-from roost.publish.layout import Release, ReleaseFile
+from roost.publish.layout import Release
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.model import Hypervisor
 from roost.store import manifest, staging
 from roost.store.manifest import Manifest
 
@@ -73,40 +69,47 @@ class Published:
         }
 
 
-def publish(
-    name: str,
-    *,
-    to: str,
-    events: Events,
-    version: str | None = None,
-    public: str | None = None,
-    key: Path | None = None,
-    allow_untested: bool = False,
-    require_kvm: bool = False,
-    take_over: bool = False,
-) -> Published:
-    """Build and boot what is stale of an image, and publish it to a catalogue if it passed.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to publish: `version` is named by the image's content unless it is given.
 
-    `to` is a folder or URL, `public` the URL or path under which jobs find the catalogue if that is another. Raises
-    `ImageError` for what the gate refuses, and before anything is built when files of a finished build were changed.
+    `public` is the URL or path under which jobs find the catalogue if that is another than where it is written.
     """
-    if version is not None:
-        layout.checked_version(version)
+
+    version: str | None = None
+    public: str | None = None
+    allow_untested: bool = False
+    require_kvm: bool = False
+    take_over: bool = False
+
+    def __post_init__(self) -> None:
+        if self.version is not None:
+            layout.checked_version(self.version)
+
+
+DEFAULTS = Options()
+
+
+def publish(name: str, *, to: str, events: Events, options: Options = DEFAULTS, key: Path | None = None) -> Published:
+    """Build and boot what is stale of an image, and publish it to the directory or URL `to` if it passed.
+
+    Raises `ImageError` for what the gate refuses, and before anything is built when files of a finished build were
+    changed.
+    """
     target = open_target(to)
     private = signature.load_private_key(key, events)
-    loaded = loader.load(name, paths.project_root())
+    loaded = loader.load(name, paths.project_root(), (), planning.problems)
     folder = loaded.build
     _refuse_changed(loaded, folder)
-    building.build(name, events=events)
-    if not allow_untested:
-        _boot_what_is_not(name, loaded, folder, events, require_kvm=require_kvm)
+    building.image(loaded, events=events)
+    if not options.allow_untested:
+        _boot_what_is_not(loaded, folder, events, require_kvm=options.require_kvm)
     stages = Stages(events)
     with staging.lock(folder, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
         with stages.stage("gate", "is this, byte for byte, what passed"):
-            passed = gate.examine(loaded, folder, allow_untested=allow_untested, require_kvm=require_kvm)
-        return write(
-            passed, target, private_key=private, events=events, version=version, public=public, take_over=take_over
-        )
+            untested, kvm = options.allow_untested, options.require_kvm
+            passed = gate.examine(loaded, folder, allow_untested=untested, require_kvm=kvm)
+        return write(passed, target, private_key=private, events=events, options=options)
 
 
 def _refuse_changed(loaded: Loaded, folder: Path) -> None:
@@ -121,14 +124,14 @@ def _refuse_changed(loaded: Loaded, folder: Path) -> None:
         raise ImageError(what, hint=f"inv build {loaded.called} makes it anew")
 
 
-def _boot_what_is_not(name: str, loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
+def _boot_what_is_not(loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
     """Boot each side unless a boot of this account has left a verdict; what that says is the gate's business."""
     for hypervisor in loaded.recipe.hypervisors:
         insists = require_kvm and hypervisor == "kvm"
         other = insists and _accelerator(folder) != "kvm"
         if seal.missing(folder, hypervisor) or other or _other_test(loaded, folder, hypervisor):
             options = booting.Options(hypervisor=hypervisor, require_kvm=insists)
-            booting.boot(name, events=events, options=options)
+            booting.image(loaded, events=events, options=options)
 
 
 def _other_test(loaded: Loaded, folder: Path, hypervisor: Hypervisor) -> bool:
@@ -153,9 +156,7 @@ def write(
     *,
     private_key: Ed25519PrivateKey,
     events: Events,
-    version: str | None = None,
-    public: str | None = None,
-    take_over: bool = False,
+    options: Options = DEFAULTS,
 ) -> Published:
     """Write what came through the gate into a catalogue; the caller holds the build folder's lock."""
     key = signature.public_key(private_key)
@@ -163,13 +164,13 @@ def write(
     with stages.stage("publish", f"{passed.record.name} to {target.url}"):
         draft = release.draft(
             passed,
-            version=version,
-            root=_root(target, public),
-            public=public,
+            version=options.version,
+            root=released.root(target, options.public),
+            public=options.public,
             signer=lambda data: signature.sign(private_key, data),
         )
         before = upload.current(target, passed.record.name)
-        written = upload.write(target, draft, key, events, take_over=take_over)
+        written = upload.write(target, draft, key, events, take_over=options.take_over)
     remarks = {str(name): str(text) for name, text in dict(written.release.raw.get("remarks") or {}).items()}
     for remark in remarks.values():
         events.note(f"{passed.record.name}: {remark}")
@@ -186,21 +187,6 @@ def write(
         before=before.version if before else None,
         remarks=remarks,
     )
-
-
-def _root(target: Target, public: str | None) -> str | None:
-    """Return where jobs find the catalogue: as said, else the folder, or the URL if HTCondor fetches it without keys.
-
-    None: the files are carried from beside the description.
-    """
-    if public is not None:
-        if "://" not in public and not public.startswith("/"):
-            raise UsageError(f"--public {public} is neither a URL nor an absolute path")
-        return public.rstrip("/")
-    if target.local is not None:
-        return str(target.local)
-    scheme = target.url.partition("://")[0]
-    return target.url if scheme in {"http", "https", "osdf"} else None
 
 
 def _new_bytes(before: Release | None, now: Release) -> int:
@@ -226,130 +212,3 @@ def is_published(folder: Path, record: Manifest) -> bool:
 def verify(url: str, *, key: Path | None, events: Events) -> dict[str, Any]:
     """Verify a catalogue, one image of it, or one version; see `publish.verify`."""
     return verification.verify(url, key=key, events=events)
-
-
-def published_description(
-    name: str,
-    source: str,
-    *,
-    hypervisor: str | None,
-    transfer: str | None,
-    jobs: Path | None,
-    snippet: bool,
-    output: Path | None,
-) -> str:
-    """Return the submit description of a published image: `source` is CATALOGUE or CATALOGUE@VERSION.
-
-    `transfer` is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy
-    of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
-    """
-    url, version = _source(source)
-    name, wanted = _named(name)
-    if wanted is not None and version not in {None, wanted}:
-        raise UsageError(f"which version: {wanted} or {version}?", hint="name it once")
-    version = wanted or version
-    target = open_target(url)
-    found = _release(target, name, version)
-    recipe = _recipe(target, found)
-    if hypervisor not in {None, "kvm", "xen"}:
-        raise UsageError(f"there is no hypervisor '{hypervisor}'", hint="kvm or xen")
-    chosen: Hypervisor = "xen" if hypervisor == "xen" else "kvm" if hypervisor else recipe.hypervisors[0]
-    told = found.raw.get("remarks")
-    remark = told.get(chosen) if isinstance(told, dict) else None
-    texts = describe.descriptions(
-        ReleasedImage(recipe, _images(found), _root_for(target, transfer)),
-        chosen,
-        remarks=[str(remark)] if remark else [],
-        jobs=read_jobs(jobs) if jobs else None,
-        templates=emit.template_folders(paths.project_root()),
-        at=submission.place_of(output),
-    )
-    text = texts.snippet if snippet else texts.description
-    if output is not None:
-        writing.write(output, text.encode())
-    return text
-
-
-def _named(name: str) -> tuple[str, str | None]:
-    """Split NAME@VERSION; of the path of a recipe the name is what the recipe says."""
-    head, at, version = name.rpartition("@")
-    if at and head and "/" not in version:
-        return _named(head)[0], layout.checked_version(version)
-    if "/" in name or name.endswith(loader.SUFFIXES):
-        return loader.load(name, paths.project_root()).recipe.name, None
-    return name, None
-
-
-def _source(source: str) -> tuple[str, str | None]:
-    """Split CATALOGUE@VERSION; an @ of a URL's user stands before its path."""
-    head, at, tail = source.rpartition("@")
-    if at and head and "/" not in tail and layout.is_version(tail):
-        return head, tail
-    return source, None
-
-
-def _root_for(target: Target, transfer: str | None) -> str | None:
-    if transfer == "files":
-        return None
-    if transfer is None:
-        return _root(target, None)
-    if transfer == "shared":
-        if target.local is None:
-            raise UsageError(f"{target.url} is no folder that machines share", hint="--transfer files, or a URL")
-        return str(target.local)
-    if "://" not in transfer and not transfer.startswith("/"):
-        hint = "files, shared, or the URL or absolute path of the catalogue"
-        raise UsageError(f"there is no transfer '{transfer}'", hint=hint)
-    return transfer.rstrip("/")
-
-
-def _images(found: Release) -> list[ReleaseFile]:
-    return [file for file in found.files if file.role in release.IMAGE_ROLES]
-
-
-def _release(target: Target, name: str, version: str | None) -> Release:
-    """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
-    if not layout.is_name(name):
-        raise UsageError(f"{name!r} is no name of an image")
-    if version is None:
-        found = upload.current(target, name)
-        if found is None:
-            folders = [one[:-1] for one in target.names("") if one.endswith("/")]
-            known = [one for one in folders if listing.versions(target, one)]
-            if name in known:
-                have = listing.versions(target, name)
-                raise ImageError(
-                    f"{target.url} does not say which version of {name} is the latest:"
-                    f" {name}/latest.json is not there or damaged",
-                    hint=f"name one: @{have[-1]}; or publish again",
-                )
-            raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
-        version = found.version
-    layout.checked_version(version)
-    path = f"{name}/{version}/{layout.RELEASE}"
-    data = target.read(path)
-    if data is None:
-        hint = _close(version, listing.versions(target, name), target)
-        raise UsageError(f"{target.url} has no {name} {version}", hint=hint)
-    listing.check_release(target, name, version, data)
-    return layout.parse_release(data, path)
-
-
-def _close(word: str, known: Sequence[str], target: Target) -> str:
-    """Return what somebody may have meant, else where all of it is listed."""
-    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
-    return f"did you mean {close[0]}?" if close else f"inv catalogue --from {target.url} lists what it has"
-
-
-def _recipe(target: Target, found: Release) -> Recipe:
-    """Return the recipe that is in a release's manifest, its bytes being those of the release."""
-    entry = next((file for file in found.files if file.role == "manifest"), None)
-    data = target.read(entry.path) if entry else None
-    if entry is None or data is None or layout.sha256(data) != entry.sha256:
-        raise ImageError(f"{found.folder}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
-    try:
-        return Recipe.model_validate(jsontext.loads(data)["recipe"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"{entry.path} has no recipe that this roost reads: {error}") from error
-    except RecipeError as error:
-        raise ImageError(f"{entry.path} has no recipe that this roost reads") from error

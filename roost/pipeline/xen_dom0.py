@@ -14,7 +14,8 @@ from roost.customize import inputs as image_inputs
 from roost.errors import ImageError
 from roost.events import Stages
 from roost.host import decompress, paths, process
-from roost.pipeline import build, construct, planning
+from roost.pipeline import construct, planning
+from roost.pipeline.context import Context, log_folder
 from roost.recipe import loader
 from roost.store import cache
 
@@ -36,12 +37,12 @@ def provide(stages: Stages) -> FirstDomain:
 
     def make(folder: Path) -> None:
         stages.note("building Xen's first domain: this is done once, and takes some minutes")
-        log_dir = construct.log_folder(Path(STAGE))
         image = folder / "image"
-        construct.construct(planning.plan(loaded, stages, log_dir, build.other), image, stages, log_dir)
+        context = Context(loaded, image, stages, log_folder(Path(STAGE)))
+        construct.construct(context, planning.plan(context))
         for name in (KERNEL, INITRD, ROOT):
             (image / name).rename(folder / name)
-        (folder / HYPERVISOR).write_bytes(_hypervisor(folder, log_dir / "hypervisor.log"))
+        (folder / HYPERVISOR).write_bytes(_hypervisor(folder, context.log("hypervisor")))
 
     folder = cache.default().put(STAGE, key, make)
     return FirstDomain(folder / HYPERVISOR, folder / KERNEL, folder / INITRD, folder / ROOT)

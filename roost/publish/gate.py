@@ -168,7 +168,7 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Ite
         file = f"{hypervisor}.sub"
         try:
             # Rendering judges it too: what the lint calls an error is raised here.
-            wanted = submission.describe(loaded, record.files, hypervisor, folder)
+            wanted = submission.describe(loaded, record.files, hypervisor, folder).text
             if files.read_text(folder / file) != wanted:
                 yield f"{file} is not the description of this image"
         except RoostError as error:

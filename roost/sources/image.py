@@ -1,6 +1,6 @@
 """Source `image`: an existing image, from a file, a URL, or another recipe's build; edited, or its tree laid out anew.
 
-Another recipe's image is built first when it is stale; what it is made of is then part of what is made from it.
+Another recipe's image was built before; what it is made of is then part of what is made from it.
 """
 
 from __future__ import annotations
@@ -98,6 +98,12 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
         following = parent.os.image.recipe if parent.os.image is not None else None
 
 
+def parent(loaded: Loaded) -> str | None:
+    """Return the recipe whose image a recipe is made from, by a name or path that can be loaded; None for no such."""
+    source = loaded.recipe.os.image
+    return _meant(loaded, source.recipe) if source is not None and source.recipe is not None else None
+
+
 def _meant(loaded: Loaded, name: str) -> str:
     """Return the recipe that another one names: a path starts from the folder of the one that names it."""
     is_path = "/" in name or name.endswith(loader.SUFFIXES)
@@ -113,18 +119,19 @@ def plan(request: Request) -> RootTree:
     """Return the tree in the image with what it gets to become bootable."""
     original = locate(request)
     with request.stages.stage("take the tree", original.original.path.name):
-        tar = image_tree.take(original, cache.default(), request.accelerator(), request.log_dir)
+        tar = image_tree.take(original, cache.default(), request.accelerator.kind, request.log_dir)
     log = request.log_dir / "source.log"
     given = given_tree.of_archive(tar, keys.large_digest(tar), cache.default(), request.stages, log)
     return addition.plan(request, original.inputs(), given)
 
 
 def locate(request: Request) -> Image:
-    """Return the original of an image, fetched or built if need be, and looked at."""
+    """Return the original of an image, fetched if need be, and looked at; another recipe's is built already."""
     loaded, stages = request.loaded, request.stages
     source = _source(loaded)
     if source.recipe is not None:
-        return _built(request, source.recipe)
+        assert request.parent is not None, "the build of an image builds its parent first"
+        return request.parent
     key = "path" if source.path is not None else "url"
     try:
         found = image.of_file(given_file.fetch(loaded, source, stages), source.format)
@@ -142,11 +149,3 @@ def locate(request: Request) -> Image:
     if count:
         stages.note(f"{found.original.path.name} holds {count} snapshots: its present state is taken, without them")
     return found
-
-
-def _built(request: Request, name: str) -> Image:
-    name = _meant(request.loaded, name)
-    parent = loader.load(name, paths.project_root()).recipe
-    with request.stages.stage("parent", parent.name):
-        folder, record = request.build(name, request.stages)
-    return image.of_build(folder, parent.root_disk.name, record)

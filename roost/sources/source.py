@@ -5,19 +5,20 @@ A tree knows its inputs before anything is made; its key is theirs, so that what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from roost.customize.overlay import Item
 from roost.errors import Problem
 from roost.events import Stages
+from roost.existing.image import Image
+from roost.host.accelerator import Accelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
 from roost.store.cache import Cache
-from roost.store.manifest import Manifest
 
 
 class RootTree(Protocol):
@@ -50,16 +51,16 @@ class RootTree(Protocol):
 class Request:
     """What a source plans a tree with.
 
-    `kernel` is the one that the tree gets, unless it keeps its own. `accelerator` says how a machine can run here;
-    `build` builds another recipe's image, and returns its directory and record.
+    `kernel` is the one that the tree gets, unless it keeps its own. `parent` is the image of another recipe that this
+    one is made from, built by now.
     """
 
     loaded: Loaded
     kernel: KernelSpec
     stages: Stages
     log_dir: Path
-    accelerator: Callable[[], Literal["kvm", "tcg"]]
-    build: Callable[[str, Stages], tuple[Path, Manifest]]
+    accelerator: Accelerator
+    parent: Image | None = None
 
 
 class Source(Protocol):

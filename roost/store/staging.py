@@ -67,6 +67,16 @@ def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         held.release()
 
 
+def place(final: Path) -> Path:
+    """Return the hidden directory of this process that becomes `final`: there while `staged` lasts."""
+    final = _followed(final)
+    return final.parent / f".{final.name}.staging-{os.getpid()}"
+
+
+def _followed(final: Path) -> Path:
+    return final.resolve() if final.is_symlink() else final
+
+
 @contextmanager
 def staged(final: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `final` when the block ends well, and is gone when it does not.
@@ -74,13 +84,13 @@ def staged(final: Path) -> Iterator[Path]:
     The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed. Where `final`
     is a link, perhaps to a larger disk, it stays and the directory that it names is replaced.
     """
-    final = final.resolve() if final.is_symlink() else final
+    final = _followed(final)
     if final.exists():
         _require_directory(final)
     for stale in final.parent.glob(f".{final.name}.staging-*"):
         shutil.rmtree(stale, ignore_errors=True)
     _sweep(final.parent)
-    staging = final.parent / f".{final.name}.staging-{os.getpid()}"
+    staging = place(final)
     staging.mkdir(parents=True)
     held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
     try:

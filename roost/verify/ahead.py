@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
-from typing import Literal
 
 from roost.errors import RoostError
 from roost.host import guestfs
+from roost.host.accelerator import Accelerator
 from roost.host.guestfs import Guest
 
 #: Seconds for starting and for all of the build that goes on beside it.
@@ -51,10 +51,10 @@ class Ahead:
         """Let the appliance end."""
         self._over.set()
 
-    def run(self, images: list[tuple[Path, str]], accelerator: Future[Literal["kvm", "tcg"]], log: Path) -> None:
+    def run(self, images: list[tuple[Path, str]], accelerator: Accelerator, log: Path) -> None:
         """Start the appliance, and hold it until it is released."""
         try:
-            with guestfs.open_readonly(images, accelerator=accelerator.result(), log=log, deadline=DEADLINE) as guest:
+            with guestfs.open_readonly(images, accelerator=accelerator.kind, log=log, deadline=DEADLINE) as guest:
                 self._started.set_result(guest)
                 self._over.wait()
         except BaseException as error:
@@ -68,9 +68,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
-def start(
-    sizes: Mapping[str, int], folder: Path, accelerator: Future[Literal["kvm", "tcg"]], log: Path
-) -> Iterator[Ahead]:
+def start(sizes: Mapping[str, int], folder: Path, accelerator: Accelerator, log: Path) -> Iterator[Ahead]:
     """Yield an appliance on empty files in `folder` of these sizes, in bytes by the disk's name; gone afterwards."""
     files = {name: folder / f".{name}.raw.ahead" for name in sizes}
     for name, path in files.items():

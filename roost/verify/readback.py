@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from roost.errors import ImageError, Location, Problem, SeveralProblemsError
 from roost.host import guestfs
+from roost.host.accelerator import Accelerator
 from roost.host.guestfs import Guest
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
@@ -47,22 +48,28 @@ def _problem(what: str, where: Where) -> Problem:
     return Problem(f"the finished image: {what}", where(what.key) if isinstance(what, Wrong) else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Appliance:
+    """How libguestfs' appliance runs: `deadline` is in seconds, `stock` asks for one that knows LVM."""
+
+    accelerator: Accelerator
+    log: Path
+    deadline: float = 300.0
+    stock: bool = False
+
+
 def readback(
     recipe: Recipe,
     images: Mapping[str, tuple[Path, str]],
+    appliance: Appliance,
     *,
-    accelerator: Literal["kvm", "tcg"],
-    log: Path,
-    deadline: float = 300.0,
     opened: Guest | None = None,
-    stock: bool = False,
     where: Where = nowhere,
 ) -> ReadBack:
     """Hold the finished disks against their recipe.
 
     `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
-    the recipe's order; `stock` asks for an appliance that knows LVM; `where` tells the
-    place of a key in the recipe. Raises `ReadBackError` with all
+    the recipe's order; `where` tells the place of a key in the recipe. Raises `ReadBackError` with all
     differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
     """
     missing = [disk.name for disk in recipe.disks if disk.name not in images]
@@ -72,16 +79,16 @@ def readback(
         guest = opened or stack.enter_context(
             guestfs.open_readonly(
                 [images[disk.name] for disk in recipe.disks],
-                accelerator=accelerator,
-                log=log,
-                deadline=deadline,
-                stock=stock,
+                accelerator=appliance.accelerator.kind,
+                log=appliance.log,
+                deadline=appliance.deadline,
+                stock=appliance.stock,
             )
         )
         exam = Examination(recipe, guest)
         _examine(exam)
     if exam.wrong:
-        raise ReadBackError(tuple(_problem(what, where) for what in exam.wrong), log=log)
+        raise ReadBackError(tuple(_problem(what, where) for what in exam.wrong), log=appliance.log)
     return ReadBack(tuple(exam.findings), exam.facts)
 
 

@@ -7,18 +7,17 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, guestfs, namespace
+from roost.host import accelerator, appliance, guestfs, namespace
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
 from roost.verify import ahead
-from roost.verify.readback import ReadBackError, readback
+from roost.verify.readback import Appliance, ReadBackError, readback
 
 pytestmark = pytest.mark.images
 
@@ -135,7 +134,7 @@ def log(tmp_path: Path) -> Path:
 
 def problems(wanted: Recipe, images: dict[str, tuple[Path, str]], log: Path) -> list[str]:
     with pytest.raises(ReadBackError) as caught:
-        readback(wanted, images, accelerator="tcg", log=log)
+        readback(wanted, images, Appliance(accelerator.known("tcg"), log))
     assert caught.value.exit_code == 1
     return [problem.what.removeprefix("the finished image: ") for problem in caught.value.problems]
 
@@ -144,7 +143,7 @@ def test_right_image_is_confirmed_and_untouched(tmp_path: Path, log: Path) -> No
     wanted = recipe()
     images = make(tmp_path, wanted)
     before = [path.read_bytes() for path, _ in images.values()]
-    seen = readback(wanted, images, accelerator="tcg", log=log)
+    seen = readback(wanted, images, Appliance(accelerator.known("tcg"), log))
     assert [path.read_bytes() for path, _ in images.values()] == before
     assert seen.facts["kernels"] == [
         {"path": f"/boot/vmlinuz-{VERSION}", "version": VERSION, "initrds": ["/boot/initrd.img"]}
@@ -163,8 +162,7 @@ def test_disks_that_are_written_after_the_appliance_has_started(tmp_path: Path, 
     """The appliance's kernel has read empty disks: it must see what is on them now, right or wrong."""
     wanted = recipe()
     good = make(tmp_path, wanted)
-    chosen: Future[Literal["kvm", "tcg"]] = Future()
-    chosen.set_result("tcg")
+    chosen = accelerator.known("tcg")
     sizes = {disk.name: good[disk.name][0].stat().st_size for disk in wanted.disks}
     before = _left_behind()
     with ahead.start(sizes, tmp_path, chosen, log) as early:
@@ -176,13 +174,13 @@ def test_disks_that_are_written_after_the_appliance_has_started(tmp_path: Path, 
                 file.write(good[name][0].read_bytes())
         images = {name: (path, "raw") for name, path in early.files.items()}
         assert early.take(early.files) is opened
-        seen = readback(wanted, images, accelerator="tcg", log=log, opened=opened)
+        seen = readback(wanted, images, Appliance(accelerator.known("tcg"), log), opened=opened)
         assert "disk root: mbr, 1 partitions" in seen.findings
         opened.unmount_all()
         patch(early.files["root"], 446, bytes(66))
         assert early.take(early.files) is opened
         with pytest.raises(ReadBackError):
-            readback(wanted, images, accelerator="tcg", log=log, opened=opened)
+            readback(wanted, images, Appliance(accelerator.known("tcg"), log), opened=opened)
         other = {**early.files, "io": good["io"][0]}
         assert early.take(other) is None
     _assert_nothing_new(before)
@@ -193,7 +191,9 @@ def test_qcow2_is_read_alike(tmp_path: Path, log: Path) -> None:
     wanted = recipe()
     images = make(tmp_path, wanted)
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "root.raw", tmp_path / "root.qcow2"], check=True)
-    assert readback(wanted, {**images, "root": (tmp_path / "root.qcow2", "qcow2")}, accelerator="tcg", log=log).findings
+    assert readback(
+        wanted, {**images, "root": (tmp_path / "root.qcow2", "qcow2")}, Appliance(accelerator.known("tcg"), log)
+    ).findings
 
 
 def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path) -> None:
@@ -276,9 +276,9 @@ def test_exchanged_and_empty_disks(tmp_path: Path, log: Path) -> None:
 def test_a_disk_that_is_not_there_is_named(tmp_path: Path, log: Path) -> None:
     absent = {"root": (tmp_path / "none.raw", "raw"), "io": (tmp_path / "io.raw", "raw")}
     with pytest.raises(ImageError, match=r"none\.raw does not exist"):
-        readback(recipe(), absent, accelerator="tcg", log=log)
+        readback(recipe(), absent, Appliance(accelerator.known("tcg"), log))
     with pytest.raises(ImageError, match="no image of disk io"):
-        readback(recipe(), {"root": (tmp_path / "none.raw", "raw")}, accelerator="tcg", log=log)
+        readback(recipe(), {"root": (tmp_path / "none.raw", "raw")}, Appliance(accelerator.known("tcg"), log))
 
 
 def _left_behind() -> set[str]:
@@ -316,7 +316,7 @@ def test_the_deadline_ends_everything(tmp_path: Path, log: Path) -> None:
     before = _left_behind()
     start = time.monotonic()
     with pytest.raises(ToolError, match="did not answer in time"):
-        readback(recipe(), images, accelerator="tcg", log=log, deadline=2)
+        readback(recipe(), images, Appliance(accelerator.known("tcg"), log, deadline=2))
     assert time.monotonic() - start < 5
     assert not _processes(tmp_path)
     _assert_nothing_new(before)
@@ -330,7 +330,7 @@ def test_an_appliance_that_does_not_start_gives_way_to_the_stock_one(
     assert quick is not None
     (quick / "kernel").write_bytes(b"no kernel")
     images = make(tmp_path, recipe())
-    assert readback(recipe(), images, accelerator="tcg", log=log).findings
+    assert readback(recipe(), images, Appliance(accelerator.known("tcg"), log)).findings
     assert appliance.path(log) is None
 
 
@@ -338,7 +338,7 @@ def test_without_libguestfs_the_host_is_at_fault(log: Path, tmp_path: Path, monk
     monkeypatch.setattr(appliance, "supermin_folder", lambda: None)
     images = make(tmp_path, recipe())
     with pytest.raises(HostError, match="libguestfs is not installed"):
-        readback(recipe(), images, accelerator="tcg", log=log)
+        readback(recipe(), images, Appliance(accelerator.known("tcg"), log))
 
 
 def test_calls_that_libguestfs_refuses_and_odd_names(tmp_path: Path, log: Path) -> None:

@@ -173,7 +173,8 @@ def publish(root: Path, url: str, **options: Any) -> publishing.Published:
     with staging.lock(folder, lambda: None):
         passed = gate.examine(load(root, name), folder, allow_untested=allow)
         key = signature.load_private_key(None, Silent())
-        return publishing.write(passed, target, private_key=key, events=Silent(), **options)
+        wanted = publishing.Options(**options)
+        return publishing.write(passed, target, private_key=key, events=Silent(), options=wanted)
 
 
 class Nursery:

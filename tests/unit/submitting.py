@@ -39,7 +39,8 @@ def submit_description(
     """Return the submit description of a recipe; `how` are fields of its `Delivery`, `jobs` a file or its content."""
     jobs = how.pop("jobs", None)
     delivery = Delivery(**how, jobs=read_jobs(jobs) if isinstance(jobs, Path) else jobs)
-    return emit.submit_description(recipe, hypervisor, delivery, snippet=snippet, templates=templates)
+    emitted = emit.submit_description(recipe, hypervisor, delivery, templates=templates)
+    return emitted.snippet() if snippet else emitted.text
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -25,6 +25,7 @@ from roost.publish import gate, release, sbom, verify
 from roost.publish.targets.folder import Folder
 from roost.publish.targets.kinds import open_target
 from roost.publish.upload import walk
+from roost.recipe.loader import Loaded
 from roost.store import staging
 from tests.publish import cellar, lab
 
@@ -412,13 +413,13 @@ def test_a_verdict_of_another_roost_is_reached_anew(root: Path, monkeypatch: pyt
     _verdict_of_another_roost(folder)
     assert seal.missing(folder, "kvm")
     booted: list[str] = []
-    monkeypatch.setattr(building, "build", lambda *_, **__: None)
+    monkeypatch.setattr(building, "image", lambda *_, **__: None)
 
-    def boot(name: str, **_: object) -> None:
-        booted.append(name)
+    def boot(loaded: Loaded, **_: object) -> None:
+        booted.append(loaded.recipe.name)
         lab.booted(folder)
 
-    monkeypatch.setattr(booting, "boot", boot)
+    monkeypatch.setattr(booting, "image", boot)
     publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
     assert booted == ["smoke"]
     publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())
@@ -548,6 +549,6 @@ def test_publish_refuses_a_changed_disk_before_it_would_be_built_away(
 ) -> None:
     folder = lab.ready(root)
     _disk_changed(folder)
-    monkeypatch.setattr(building, "build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr(building, "image", lambda *_, **__: pytest.fail("built"))
     with pytest.raises(RoostError, match=r"root\.qcow2 changed since the build"):
         publish.publish(lab.NAME, to=str(root / "catalogue"), events=Silent())

@@ -19,7 +19,7 @@ from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.events import Silent
 from roost.host import checksum
-from roost.pipeline import publish, recipes
+from roost.pipeline import publish, recipes, submit
 from roost.publish import gate, layout, signature, verify
 from roost.publish.targets.folder import Folder
 from roost.publish.targets.kinds import open_target
@@ -368,16 +368,8 @@ def test_a_xen_verdict_whose_report_changed_is_refused(root: Path) -> None:
 
 
 def _described(root: Path, **options: Any) -> str:
-    given: dict[str, Any] = {
-        "hypervisor": None,
-        "transfer": None,
-        "jobs": None,
-        "snippet": False,
-        "output": None,
-        **options,
-    }
-    source = given.pop("source", str(root / "catalogue"))
-    return publish.published_description("smoke", source, **given)
+    source = options.pop("source", str(root / "catalogue"))
+    return submit.published("smoke", source, submit.Options(**options))
 
 
 def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> None:
@@ -458,15 +450,7 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
     assert "shared base" in shown
     assert verify.verify(str(catalogue))["ok"]
     for name in ("smoke", "other"):
-        text = publish.published_description(
-            name,
-            str(catalogue),
-            hypervisor=None,
-            transfer="https://example.org/c",
-            jobs=None,
-            snippet=False,
-            output=None,
-        )
+        text = submit.published(name, str(catalogue), submit.Options(transfer="https://example.org/c"))
         assert f"https://example.org/c/_base/{sha}/base.qcow2" in text
         # It travels with the overlay, and is no disk of the machine.
         assert "base.qcow2:" not in text

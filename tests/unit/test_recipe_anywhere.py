@@ -13,7 +13,7 @@ import pytest
 from roost.cli.terminal import PlainEvents
 from roost.errors import RecipeError, UsageError
 from roost.host import paths
-from roost.pipeline import boot, build, check, publish, recipes, submit
+from roost.pipeline import boot, build, check, recipes, released, submit
 from roost.recipe import loader
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,7 @@ def test_hints_name_the_path_that_works(task: str, elsewhere: Path) -> None:
         if task == "boot":
             boot.boot("./my/sim.yaml", events=PlainEvents(sys.stderr))
         else:
-            submit.submit("./my/sim.yaml", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
+            submit.submit("./my/sim.yaml")
     assert caught.value.problem.hint == "inv build ./my/sim.yaml"
 
 
@@ -141,11 +141,11 @@ def test_an_image_of_another_recipe_by_its_path(elsewhere: Path) -> None:
 
 
 def test_a_published_version_is_named_with_the_image(tmp_path: Path, elsewhere: Path) -> None:
-    assert publish._named("sim@2026.11") == ("sim", "2026.11")
-    assert publish._named("sim") == ("sim", None)
-    assert publish._named("my/sim.yaml") == ("sim", None)
+    assert released.named("sim@2026.11") == ("sim", "2026.11")
+    assert released.named("sim") == ("sim", None)
+    assert released.named("my/sim.yaml") == ("sim", None)
     with pytest.raises(UsageError, match="names a published version"):
-        submit.submit("sim@2026.11", hypervisor=None, transfer=None, jobs=None, snippet=False, output=None)
+        submit.submit("sim@2026.11")
 
 
 def test_the_installed_package_brings_bases_and_kernels(tmp_path: Path) -> None:

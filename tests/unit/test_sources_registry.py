@@ -14,6 +14,7 @@ from roost.customize.overlay import Item
 from roost.errors import Problem, RecipeError
 from roost.events import Silent, Stages
 from roost.pipeline import planning
+from roost.pipeline.context import Context
 from roost.recipe import loader, os, schema
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe, add_source
@@ -22,7 +23,6 @@ from roost.sources import registry
 from roost.sources.source import Request, RootTree
 from roost.store import stage
 from roost.store.cache import Cache
-from roost.store.manifest import Manifest
 
 STAGE = stage.Stage("rootfs", ("roost.sources.canonical",))
 
@@ -110,21 +110,18 @@ def _recipe(tmp_path: Path, greeting: str = "hello", file: str = "name") -> Path
     return path
 
 
-def _no_parent(_name: str, _stages: Stages) -> tuple[Path, Manifest]:
-    raise AssertionError
-
-
 def test_a_new_source_is_planned(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
     loaded = loader.load(_recipe(tmp_path), tmp_path, (), planning.problems)
-    made = planning.plan(loaded, Stages(Silent()), tmp_path / "log", _no_parent)
+    context = Context(loaded, tmp_path / "build", Stages(Silent()), tmp_path / "log")
+    made = planning.plan(context)
     assert made.tree is not None and made.original is None
     assert made.spec is not None and made.spec.name == "debian-cloud" and made.suite == "toy"
     assert made.tree.make(Cache(tmp_path / "cache"), Stages(Silent()), tmp_path / "log").read_text() == "hello world"
     assert [item.path for item in registry.of(loaded.recipe).items(loaded)] == ["/etc/toy"]
 
     (tmp_path / "name").write_text("all")
-    assert planning.plan(loaded, Stages(Silent()), tmp_path / "log", _no_parent).key != made.key
+    assert planning.plan(context).key != made.key
 
 
 def test_its_mistakes_are_told_with_all_others(toy: None, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What every step of one build knows, in one value: the recipe, the directories, the stages, the accelerator."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.boot import probe
+from roost.disk.tools import Tools
+from roost.events import Stages
+from roost.existing.image import Image
+from roost.host import declared, namespace, paths
+from roost.host.accelerator import Accelerator, Kind
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Recipe
+from roost.store import staging
+
+
+def log_folder(image: Path) -> Path:
+    """Return an empty directory for the logs of building `image`: not in build/, so that a failed build leaves them."""
+    # Two checkouts may build images of one name.
+    place = hashlib.sha256(os.fsencode(image.absolute().parent)).hexdigest()[:8]
+    folder = paths.cache_root() / "log" / f"{image.name}-{place}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def accelerator() -> Accelerator:
+    """Return what libguestfs' appliance runs under on this host, not probed yet."""
+    return Accelerator(_probe)
+
+
+def _probe() -> Kind:
+    # It is remembered for the host, and belongs to no stage.
+    with declared.only(None):
+        return "kvm" if probe.probe().usable else "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One build of a recipe that was checked.
+
+    `folder` appears whole at the end. `parent` is the image of another recipe that this one is made from, built by now.
+    """
+
+    loaded: Loaded
+    folder: Path
+    stages: Stages
+    log_dir: Path
+    accelerator: Accelerator = field(default_factory=accelerator)
+    parent: Image | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.loaded.recipe
+
+    @property
+    def target(self) -> Path:
+        """The hidden directory that the image is made in, and that becomes `folder`."""
+        return staging.place(self.folder)
+
+    def log(self, name: str) -> Path:
+        """Return the log of a tool or a step."""
+        return self.log_dir / f"{name}.log"
+
+    def tools(self, epoch: int) -> Tools:
+        """Return what the writers of disks are given; no time on a disk is later than `epoch`."""
+        return Tools(namespace.current(), epoch, self.log_dir, self.accelerator)

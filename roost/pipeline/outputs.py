@@ -1,0 +1,100 @@
+"""The step of a build that makes the image's files of its raw disks and its tree, and what goes beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from roost.condor import placement, submission
+from roost.customize import inputs as image_inputs
+from roost.disk import qemu_img, write
+from roost.disk.tree import TreeInfo
+from roost.disk.write import WrittenDisk
+from roost.errors import ImageError
+from roost.host import checksum, rooted
+from roost.kernel.inspect import KernelFiles
+from roost.pipeline.context import Context
+from roost.pipeline.planning import Plan
+from roost.publish import sbom
+from roost.recipe.base import DiskFormat
+from roost.store import manifest
+from roost.store.manifest import BuiltFile, Manifest
+
+#: What was seen in the image, for its manifest.
+Facts = Mapping[str, Any]
+
+
+def disks(context: Context, written: Sequence[WrittenDisk]) -> list[BuiltFile]:
+    """Write each disk in the formats that its hypervisors need; return the records."""
+    formats = placement.image_files(context.recipe)
+    return [file for disk in written for file in _disk(context, disk, formats[disk.name])]
+
+
+def _disk(context: Context, disk: WrittenDisk, formats: frozenset[DiskFormat]) -> list[BuiltFile]:
+    files = []
+    if "qcow2" in formats:
+        log = context.log("qemu-img")
+        compress = next(entry.compress for entry in context.recipe.disks if entry.name == disk.name)
+        qcow2 = write.to_qcow2(disk, compress=compress, log=log)
+        qcow2.chmod(0o644)
+        if not qemu_img.same_content(disk.path, "raw", qcow2, "qcow2"):
+            raise ImageError(f"{qcow2.name} does not hold what {disk.path.name} does", log=log)
+        files.append(manifest.describe(qcow2, "qcow2", disk.layout.size, checksum.sha256(qcow2)))
+    if "raw" in formats:
+        files.append(manifest.describe(disk.path, "raw", disk.layout.size, checksum.sha256(disk.path)))
+    return files
+
+
+def kernel(context: Context, kernel: KernelFiles, tree: TreeInfo) -> list[BuiltFile]:
+    """Copy kernel and initrd beside the image when the recipe places them there; return the records."""
+    if context.recipe.kernel.placement == "included":
+        return []
+    files = []
+    for name, kind, path in (("vmlinuz", "kernel", kernel.kernel), ("initrd.img", "initrd", kernel.initrd)):
+        if path is not None:
+            target = context.target / name
+            shutil.copyfile(rooted.resolve(tree.path, path), target)
+            target.chmod(0o644)
+            files.append(manifest.describe(target, kind, target.stat().st_size, checksum.sha256(target)))
+    return files
+
+
+def drop_raw(context: Context, written: Sequence[WrittenDisk]) -> None:
+    """Remove the raw disks that no hypervisor needs."""
+    formats = placement.image_files(context.recipe)
+    for disk in written:
+        if "raw" not in formats[disk.name]:
+            disk.path.unlink()
+
+
+class Finished(NamedTuple):
+    """A built image: its manifest, and the lines for a submit description by hypervisor."""
+
+    record: Manifest
+    snippets: Mapping[str, str]
+
+
+def finish(context: Context, plan: Plan, files: Sequence[BuiltFile], kernel: str | None, facts: Facts) -> Finished:
+    """Write what goes beside the disks: bill of materials, submit descriptions, logs, and last the manifest.
+
+    `kernel` is the release of the image's kernel, None where it has none.
+    """
+    loaded, recipe, target = context.loaded, context.recipe, context.target
+    told = {**facts, **({"kernel": kernel} if kernel else {})}
+    bill = sbom.document(recipe.name, recipe.description, told, epoch=plan.epoch)
+    (target / sbom.NAME).write_bytes(bill)
+    snippets = submission.write(loaded, files, target, context.folder)
+    record = Manifest(
+        recipe.name,
+        plan.key,
+        {"rootfs": plan.source.key, "image": plan.key, "recipe": image_inputs.recipe_key(recipe, loaded.folder)},
+        {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.folder)},
+        tuple(files),
+        {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
+        context.stages.seconds,
+    )
+    shutil.copytree(context.log_dir, target / "log")
+    manifest.write(target, record)
+    return Finished(record, snippets)

@@ -1,0 +1,95 @@
+"""What a catalogue has of an image: its releases by name and version, their recipes, where jobs find their files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.host import jsontext, paths
+from roost.publish import layout, listing, upload
+from roost.publish.layout import Release
+from roost.publish.targets.target import Target
+from roost.recipe import loader
+from roost.recipe.model import Recipe
+
+
+def named(name: str) -> tuple[str, str | None]:
+    """Split NAME@VERSION; of the path of a recipe the name is what the recipe says."""
+    head, at, version = name.rpartition("@")
+    if at and head and "/" not in version:
+        return named(head)[0], layout.checked_version(version)
+    if "/" in name or name.endswith(loader.SUFFIXES):
+        return loader.load(name, paths.project_root()).recipe.name, None
+    return name, None
+
+
+def source_of(source: str) -> tuple[str, str | None]:
+    """Split CATALOGUE@VERSION; an @ of a URL's user stands before its path."""
+    head, at, tail = source.rpartition("@")
+    if at and head and "/" not in tail and layout.is_version(tail):
+        return head, tail
+    return source, None
+
+
+def root(target: Target, public: str | None) -> str | None:
+    """Return where jobs find the catalogue: as said, else the folder, or the URL if HTCondor fetches it without keys.
+
+    None: the files are carried from beside the description.
+    """
+    if public is not None:
+        if "://" not in public and not public.startswith("/"):
+            raise UsageError(f"--public {public} is neither a URL nor an absolute path")
+        return public.rstrip("/")
+    if target.local is not None:
+        return str(target.local)
+    scheme = target.url.partition("://")[0]
+    return target.url if scheme in {"http", "https", "osdf"} else None
+
+
+def find(target: Target, name: str, version: str | None) -> Release:
+    """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
+    if not layout.is_name(name):
+        raise UsageError(f"{name!r} is no name of an image")
+    if version is None:
+        found = upload.current(target, name)
+        if found is None:
+            folders = [one[:-1] for one in target.names("") if one.endswith("/")]
+            known = [one for one in folders if listing.versions(target, one)]
+            if name in known:
+                have = listing.versions(target, name)
+                raise ImageError(
+                    f"{target.url} does not say which version of {name} is the latest:"
+                    f" {name}/latest.json is not there or damaged",
+                    hint=f"name one: @{have[-1]}; or publish again",
+                )
+            raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
+        version = found.version
+    layout.checked_version(version)
+    path = f"{name}/{version}/{layout.RELEASE}"
+    data = target.read(path)
+    if data is None:
+        hint = _close(version, listing.versions(target, name), target)
+        raise UsageError(f"{target.url} has no {name} {version}", hint=hint)
+    listing.check_release(target, name, version, data)
+    return layout.parse_release(data, path)
+
+
+def _close(word: str, known: Sequence[str], target: Target) -> str:
+    """Return what somebody may have meant, else where all of it is listed."""
+    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
+    return f"did you mean {close[0]}?" if close else f"inv catalogue --from {target.url} lists what it has"
+
+
+def recipe(target: Target, found: Release) -> Recipe:
+    """Return the recipe that is in a release's manifest, its bytes being those of the release."""
+    entry = next((file for file in found.files if file.role == "manifest"), None)
+    data = target.read(entry.path) if entry else None
+    if entry is None or data is None or layout.sha256(data) != entry.sha256:
+        raise ImageError(f"{found.folder}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
+    try:
+        return Recipe.model_validate(jsontext.loads(data)["recipe"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImageError(f"{entry.path} has no recipe that this roost reads: {error}") from error
+    except RecipeError as error:
+        raise ImageError(f"{entry.path} has no recipe that this roost reads") from error
