@@ -56,6 +56,10 @@ CAUSES = (
 #: Named only where nothing else ran than the host's own tools.
 DENIED = Cause(errno.EACCES, r"Permission denied", "permission denied", "see the owner and the mode of what is named")
 _BY_NUMBER = {cause.number: cause for cause in (*CAUSES, DENIED)}
+MEMORY = _BY_NUMBER[errno.ENOMEM]
+#: How programs end that have no memory: words of the dynamic linker, and signals.
+_STARVED = re.compile(rf"{MEMORY.words}|failed to map segment|cannot create shared object|[Nn]ot enough memory")
+_STARVED_BY = (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGBUS, signal.SIGTRAP)
 #: A tool that a limit ends with a signal: by the tool's status, as seen directly and through a shell.
 _SIGNALS = {
     signal.SIGXFSZ: _BY_NUMBER[errno.EFBIG],
@@ -72,6 +76,11 @@ def behind_words(text: str, returncode: int | None = None) -> Cause | None:
     # A permission is often denied in passing; what else was refused stopped the tool.
     others = [one for one in found if one[1] is not DENIED]
     return max(others or found, key=lambda one: one[0])[1] if found else None
+
+
+def is_memory(text: str, returncode: int) -> bool:
+    """Return whether a tool that may have little memory failed for want of it, by its words or its end."""
+    return _STARVED.search(text) is not None or any(returncode in {-one, 128 + one} for one in _STARVED_BY)
 
 
 def behind(error: BaseException) -> Cause | None:

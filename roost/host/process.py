@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -141,9 +142,30 @@ def bounded(argv: Argv, *, memory: int, output: int | None = None) -> list[str]:
     """Return `argv` so that the tool has at most `memory` bytes of address space and writes files of `output` bytes.
 
     For tools that read untrusted data: they may be made to take all there is. No core file is left either.
+    Where this process may have less, so may the tool; when it fails for that, `run` says so (`_starved`).
     """
-    files = [] if output is None else [f"--fsize={output}"]
-    return ["prlimit", f"--as={memory}", *files, "--core=0", "--", *(os.fspath(arg) for arg in argv)]
+    files = [] if output is None else [f"--fsize={_allowed(resource.RLIMIT_FSIZE, output)}"]
+    return [
+        "prlimit",
+        f"--as={_allowed(resource.RLIMIT_AS, memory)}",
+        *files,
+        "--core=0",
+        "--",
+        *(os.fspath(arg) for arg in argv),
+    ]
+
+
+def _allowed(limit: int, wanted: int) -> int:
+    """Return how much of what is wanted this process may give: nobody but root raises a hard limit."""
+    hard = resource.getrlimit(limit)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _starved(words: Sequence[str], said: str, returncode: int) -> bool:
+    """Return whether a tool failed for want of memory under this process's own limit, not one of `bounded`."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    own = hard != resource.RLIM_INFINITY and (words[0] != "prlimit" or f"--as={hard}" in words)
+    return own and causes.is_memory(said, returncode)
 
 
 def quoted(argv: Argv) -> str:
@@ -229,7 +251,8 @@ def run(
     to `log`. A non-zero exit raises `ToolError` with `what` (default: the tool's name and status), the
     last lines of its output and the log's path, unless `check` is false. A passed deadline always raises.
     When the tool says that the host refused it something (space, a limit, permission), `HostError` says so instead;
-    `foreign` is for what runs programs of an image, whose words prove nothing about the host.
+    `foreign` is for what runs programs of an image, whose words prove nothing about the host. A tool that fails for
+    want of memory under a limit of this process (ulimit -v) raises that error whatever `check` is.
     """
     words = tuple(os.fspath(arg) for arg in argv)
     name = Path(words[0]).name
@@ -262,6 +285,8 @@ def run(
         returncode = process.returncode
         words_said = _words(log, begin, complaints)
     seconds = time.monotonic() - start
+    if returncode != 0 and not foreign and _starved(words, words_said, returncode):
+        raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(words_said))
     if check and returncode != 0:
         said = tail(words_said) or tail(stdout or b"")
         cause = None if foreign else causes.behind_words(words_said, returncode)

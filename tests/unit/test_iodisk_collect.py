@@ -8,6 +8,7 @@ import os
 import random
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -607,3 +608,25 @@ def test_a_limit_of_file_size_is_not_the_disk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("resource.getrlimit", lambda _which: (MiB, MiB))
     with pytest.raises(HostError, match="a file may have 1048576 here"):
         collect(image, tmp_path / "out", files=10)
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from roost.errors import HostError
+from roost.iodisk.collect import collect
+
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    print(collect(Path(sys.argv[1]), Path(sys.argv[2]), files=10).verdict)
+except HostError:
+    print("not collected")
+"""
+
+
+@pytest.mark.parametrize("limit", [100_000 << 10, 150_000 << 10, 1 << 30])
+def test_a_limit_of_memory_is_not_the_disk(tmp_path: Path, limit: int) -> None:
+    image = disk(tmp_path, finished())
+    argv = [sys.executable, "-c", _LIMITED, str(image), str(tmp_path / "out"), str(limit)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    assert said in ({"done"} if limit == 1 << 30 else {"done", "not collected"})

@@ -135,3 +135,33 @@ def test_a_bounded_tool_gets_no_more_memory_than_it_may(tmp_path: Path) -> None:
 
     assert run(1 << 20) == 0
     assert run(2 << 30) != 0
+
+
+_LIMITED = """
+import resource
+from roost.errors import HostError
+from roost.host import process
+
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+process.run(process.bounded(["true"], memory=2 << 30), deadline=60)
+failing = ["sh", "-c", "echo e2fsck: Cannot allocate memory >&2; exit 8"]
+killed = ["sh", "-c", "kill -ABRT $$"]
+for argv in (process.bounded(failing, memory=2 << 30), failing, process.bounded(killed, memory=2 << 30), killed):
+    try:
+        process.run(argv, deadline=60, check=False)
+    except HostError as error:
+        print(error.problem.what)
+# The bound that roost sets is the fault of what was read.
+print(process.run(process.bounded(failing, memory=1 << 29), deadline=60, check=False).returncode)
+"""
+
+
+def test_a_tool_without_memory_under_this_process_own_limit_is_the_hosts_fault() -> None:
+    said = subprocess.run([sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [
+        "prlimit failed: no memory left",
+        "sh failed: no memory left",
+        "prlimit failed: no memory left",
+        "sh failed: no memory left",
+        "8",
+    ]
