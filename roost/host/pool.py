@@ -38,7 +38,9 @@ class Pool(ThreadPoolExecutor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the threads; when interrupted, kill their tools and wait no longer than `GRACE`."""
-        if kind is None or issubclass(kind, Exception):
+        # An interruption can come out as another error: of a lock that it took from its holder's hands.
+        ordinary = kind is None or issubclass(kind, Exception)
+        if ordinary and not process.interrupted():
             super().__exit__(kind, error, trace)
             return
         process.interrupt()

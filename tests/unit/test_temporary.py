@@ -138,9 +138,13 @@ def busy():
         time.sleep(0.1)
 def task():
     with temporary.directory("main", Path(sys.argv[1])), Pool(max_workers=3) as pool:
-        futures = [pool.submit(one) for one in (work, busy, busy, work)]
-        print("ready", flush=True)
-        futures[0].result()
+        try:
+            futures = [pool.submit(one) for one in (work, busy, busy, work)]
+            print("ready", flush=True)
+            futures[0].result()
+        except KeyboardInterrupt:
+            if sys.argv[3:]: raise RuntimeError(sys.argv[3])
+            raise
 class Fake:
     def __init__(self, **_): pass
     def run(self):
@@ -151,11 +155,17 @@ cli.main()
 """
 
 
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_ends_a_task_whose_threads_wait_for_tools(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "error"),
+    # The last is what threading says when it is interrupted between two steps.
+    [*((number, ()) for number in ENDING), (signal.SIGINT, ("cannot release un-acquired lock",))],
+)
+def test_a_signal_ends_a_task_whose_threads_wait_for_tools(
+    number: signal.Signals, error: tuple[str, ...], tmp_path: Path
+) -> None:
     place, pid = tmp_path / "place", tmp_path / "pid"
     place.mkdir()
-    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(place), str(pid)], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(place), str(pid), *error], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
     while not pid.exists() or not pid.read_text().strip():
