@@ -82,9 +82,13 @@ def _below(module: str, packages: Sequence[str]) -> bool:
 def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> dict[Path, str]:
     """Return the files that the modules `makers` consist of, each with its sha256.
 
-    `left_out` are modules and packages that are not followed; `package` is the directory of roost.
+    `left_out` are modules and packages that are not followed; `package` is the directory of roost. Raises `ValueError`
+    for a maker that is not a module.
     """
     modules = _modules(package)
+    absent = [maker for maker in makers if maker not in modules]
+    if absent:
+        raise ValueError(f"no such module: {', '.join(absent)}")
     found: dict[Path, str] = {}
     waiting, seen = list(makers), set()
     while waiting:

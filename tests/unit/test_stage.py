@@ -168,6 +168,11 @@ def test_circles_and_absent_modules(tmp_path: Path) -> None:
     assert {path.name for path in closure.files(["roost.a"], (), package)} == {"__init__.py", "a.py", "b.py"}
 
 
+def test_a_maker_that_is_renamed_is_missed() -> None:
+    with pytest.raises(ValueError, match=r"no such module: roost\.pipeline\.no_such"):
+        closure.digest(["roost.pipeline.construct", "roost.pipeline.no_such"])
+
+
 def test_it_takes_no_time() -> None:
     closure.digest(image.STAGE.makers)
     begin = time.process_time()
