@@ -64,6 +64,8 @@ def collect(
     """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
     from roost.pipeline import jobs as story
 
+    if max_files < 0:
+        raise UsageError(f"--max-files takes a number from 0, not {max_files}")
     try:
         size = parse_size(max_size) if max_size else None
     except ValueError as error:

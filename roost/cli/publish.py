@@ -106,8 +106,9 @@ def _verified(result: Mapping[str, Any]) -> str:
     for image in result["images"]:
         mark = "ok" if image["ok"] else "WRONG"
         said = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
+        signed = f"signed by {image['signed_by']}" if image["signed_by"] else "not signed"
         size = f"{image['files']} files, {format_size(image['bytes'])}"
-        lines.append(f"{mark}: {image['name']} {image['version']} ({size}; {said}; signed by {image['signed_by']})")
+        lines.append(f"{mark}: {image['name']} {image['version']} ({size}; {said}; {signed})")
         lines += [f"  ! {note}" for note in image["notes"]]
     lines += [f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"]]
     if not result["images"]:

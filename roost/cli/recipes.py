@@ -17,6 +17,8 @@ def recipes(_context: object, names: list[str] | None = None, json: bool = False
 
     result = story.recipes(names or [])
     terminal.write_json(result) if json else terminal.write_text(show.recipes(result))
+    # Among all of the project's a broken one is a state; one that was asked for is a wrong call.
+    finish(not names or not any(one["state"] == "broken" for one in result["recipes"]), 2)
 
 
 @verb(rest="names", help={"resolved": "print the final recipe of NAME, each value with where it came from"})

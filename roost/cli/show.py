@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roost.host.safetext import one_line
 from roost.recipe.quantities import format_size
 
 if TYPE_CHECKING:
@@ -61,8 +62,14 @@ def check(result: Mapping[str, Any]) -> str:
             lines.append(problem)
         count = len(recipe["problems"])
         mark = "ok" if recipe["ok"] else f"{count} problem{'s' if count > 1 else ''}"
-        lines.append(f"{recipe['name']}: {mark}")
+        lines.append(f"{_named(recipe['name'])}: {mark}")
     return "\n".join(lines)
+
+
+def _named(name: str) -> str:
+    """Return a name that the caller gave, on one line and of a readable length."""
+    name = one_line(name)
+    return name if len(name) <= 200 else f"{name[:197]}..."
 
 
 def resolved(result: Mapping[str, Any]) -> str:

@@ -105,7 +105,8 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
             if any(values):
                 read.append((reader.line_num, values))
     except csv.Error as error:
-        raise RecipeError([Problem(f"no comma-separated values: {error}", Location(file, reader.line_num))]) from error
+        what, hint = _unreadable(str(error))
+        raise RecipeError([Problem(what, Location(file, reader.line_num), hint)]) from error
     if not read:
         raise RecipeError(
             [Problem("there are no jobs", Location(file), "the first row names the variables, such as io")]
@@ -130,6 +131,22 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
         tuple(number for number, _ in rows),
         folder,
     )
+
+
+def _unreadable(error: str) -> tuple[str, str | None]:
+    """Return what Python's csv says of a file, in words of the file, and what to do."""
+    if "field larger" in error:
+        return (
+            f"a value is longer than {csv.field_size_limit()} characters",
+            "name a file in inputs instead",
+        )
+    if "unexpected end" in error:
+        hint = "close it; a double quote in a value is written twice"
+        return "no comma-separated values: a double quote is opened here or before, and never closed", hint
+    if "expected after" in error:
+        hint = 'a value in double quotes ends at the next one: write "" for a double quote in it'
+        return "no comma-separated values: there is something between a closing double quote and the comma", hint
+    return f"no comma-separated values: {error}", None
 
 
 def _separator(header: list[str]) -> str | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, RoostError, UsageError
-from roost.host import temporary
+from roost.host import causes, temporary
 from roost.iodisk.extracted import NAMES, Limits, check_room
 from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
 from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
@@ -96,8 +96,16 @@ def collect(disk: Path, folder: Path, *, files: int, size: int | None = None) ->
         where = f": {shown(os.fsdecode(error.filename), 200)}" if error.filename else ""
         raise HostError(
             f"{disk.name} cannot be collected into {folder}: {error.strerror or error}{where}",
-            hint="free some space, or name another directory; TMPDIR says where copies are made",
+            hint=_fix(error),
         ) from error
+
+
+def _fix(error: OSError) -> str:
+    elsewhere = "name another directory; TMPDIR says where copies are made"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"free some space, or {elsewhere}"
+    cause = causes.behind(error)
+    return f"{cause.hint}; or {elsewhere}" if cause and cause is not causes.DENIED else elsewhere
 
 
 def check_target(folder: Path) -> None:

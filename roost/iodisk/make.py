@@ -17,8 +17,8 @@ from roost.disk.fill import IO_FOLDERS
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, RoostError, UsageError
+from roost.host import causes, temporary
 from roost.host import output as writing
-from roost.host import temporary
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
 from roost.iodisk.fill import fill
@@ -32,11 +32,6 @@ from roost.recipe.words import shown
 ATTEMPTS = 4
 #: Bytes of a file's name (NAME_MAX).
 NAME = 255
-_HINTS = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.ENAMETOOLONG: "the inputs have paths that are too long",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +97,17 @@ def make(
         error.log = None
         raise
     except OSError as error:
-        raise HostError(f"{output} cannot be written: {error.strerror}", hint=_HINTS.get(error.errno or 0)) from error
+        raise HostError(f"{output} cannot be written: {error.strerror}", hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str | None:
+    """Return what to do about a disk that the host did not let be written."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "the inputs have paths that are too long"
+    cause = causes.behind(error)
+    return (
+        "free some space, or name another directory" if error.errno == errno.ENOSPC else cause.hint if cause else None
+    )
 
 
 def check_outputs(outputs: Sequence[Path], items: Sequence[Item]) -> None:
@@ -112,6 +117,8 @@ def check_outputs(outputs: Sequence[Path], items: Sequence[Item]) -> None:
         if len(os.fsencode(output.name)) > NAME:
             raise UsageError(f"the name {shown(output.name)} is longer than {NAME} bytes", hint="choose a shorter one")
         # Not Path.is_dir: that raises for a path that is too long.
+        if os.path.lexists(output.parent) and not os.path.isdir(output.parent):  # noqa: PTH112
+            raise UsageError(f"{output.parent} is not a directory", hint="name a file in a directory")
         if not os.path.isdir(output.parent):  # noqa: PTH112
             raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
         # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.

@@ -8,6 +8,7 @@ from roost.condor import lint as judging
 from roost.condor.lint import LintReport
 from roost.condor.submit.language import decode
 from roost.errors import UsageError
+from roost.host import files
 from roost.pipeline.stdin import standard_input
 
 
@@ -19,6 +20,12 @@ def lint(file: str) -> LintReport:
     if file == "-":
         text = decode(standard_input("a submit description"))
         return judging.lint(text, file="standard input", folder=Path.cwd())
-    if not Path(file).is_file():
-        raise UsageError(f"there is no file {file}", hint="inv lint FILE.sub, or - for standard input")
+    hint = "inv lint FILE.sub, or - for standard input"
+    try:
+        if (what := files.unfit(Path(file))) is not None:
+            raise UsageError(f"{file} is {what}", hint=hint)
+    except (FileNotFoundError, ValueError):
+        raise UsageError(f"there is no file {file}", hint=hint) from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", hint=hint) from error
     return judging.lint_file(Path(file))

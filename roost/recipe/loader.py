@@ -181,9 +181,10 @@ class _Reader:
             found = False
         if not found:
             shipped = paths.shipped_root() / "recipes" / node.text
-            close = near(
-                base.name, [file.name for file in (*_recipe_files(base.parent), *_recipe_files(shipped.parent))]
-            )
+            # A recipe that extends itself is no answer.
+            own = {one.resolve() for one in (*stack, path)}
+            others = (*_recipe_files(base.parent), *_recipe_files(shipped.parent))
+            close = near(base.name, [one.name for one in others if one.resolve() not in own])
             hint = (
                 f"did you mean {shown(str(Path(node.text).with_name(close)), 400)}?"
                 if close

@@ -16,6 +16,7 @@ from invoke.exceptions import Exit
 from roost.cli import verb
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import causes, process
+from roost.iodisk import collect, make
 from roost.recipe import words
 from roost.sources import unpacked
 
@@ -181,3 +182,19 @@ def test_a_name_is_never_its_own_suggestion() -> None:
     assert words.near("smoke", ["smoke"]) is None
     assert words.near("smoke", ["smoke", "smokes"]) == "smokes"
     assert words.did_you_mean("smoke", ["smoke"]) == "known: smoke"
+
+
+@pytest.mark.parametrize(
+    ("number", "hint", "collecting"),
+    [
+        (errno.EFBIG, "raise `ulimit -f`", "raise `ulimit -f`"),
+        (errno.EMFILE, "raise `ulimit -n`", "raise `ulimit -n`"),
+        (errno.EROFS, "write elsewhere", "write elsewhere"),
+        (errno.ENOSPC, "free some space, or name another directory", "free some space"),
+        (errno.EPERM, "None", "name another directory"),
+    ],
+)
+def test_an_io_disk_that_the_host_refuses_has_its_fix(number: int, hint: str, collecting: str) -> None:
+    """A read-only directory was said to be full, and a limit had no way out."""
+    assert str(make._hint(OSError(number, "x"))).startswith(hint)
+    assert collect._fix(OSError(number, "x")).startswith(collecting)

@@ -122,7 +122,9 @@ def test_automatic_addresses_differ_from_job_to_job() -> None:
         ("io,my name\na,b\n", "column 2 is named 'my name', which is not a name of a variable"),
         ("io,\na,b\n", "column 2 has no name"),
         ("io,roost_row\na,b\n", "would be taken for"),
-        ('io,n\na,"b\n', "no comma-separated values"),
+        ('io,n\na,"b\n', "a double quote is opened here or before, and never closed (close it"),
+        ('io,n\na,"b"c\n', "something between a closing double quote and the comma"),
+        (f"io,n\na,{'x' * 200_000}\n", "a value is longer than 131072 characters (name a file"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> None:
