@@ -97,8 +97,9 @@ def publish(name: str, *, to: str, events: Events, options: Options = DEFAULTS, 
     changed.
     """
     target = open_target(to)
-    private = signature.load_private_key(key, events)
     loaded = loader.load(name, paths.project_root(), (), planning.problems)
+    # A key is made at its first use: not for a call that names no recipe.
+    private = signature.load_private_key(key, events)
     folder = loaded.build
     _refuse_changed(loaded, folder)
     building.image(loaded, events=events)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
-from roost.host import namespace, process, temporary
+from roost.host import causes, namespace, process, temporary
 from roost.host.pool import Pool
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.sources import snapshot
@@ -156,6 +156,8 @@ def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector)
             raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
         reason = f"status {error.code}"
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
+        # A full disk or a limit of file size, met while the answer is stored, is none of the archive's.
+        causes.check(error, str(path))
         # ValueError and OverflowError: a redirect to what is no URL.
         reason = str(getattr(error, "reason", error)) or type(error).__name__
     if path.exists():

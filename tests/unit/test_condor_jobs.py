@@ -80,6 +80,22 @@ def test_jobs_that_do_not(text: str) -> None:
     assert report.ok and report.effect is Effect.OK, report.render()
 
 
+@pytest.mark.parametrize(
+    ("remap", "over"),
+    [
+        ("io.raw = root.raw", True),
+        ("io.raw = io.raw", True),
+        ("io.raw = ./io.raw", True),
+        ("io.raw = ./", True),
+        ("io.raw = out/io.raw", False),
+        ("io.raw = new.raw", False),
+    ],
+)
+def test_a_remap_over_a_submitted_file_is_told(remap: str, over: bool) -> None:
+    report = lint_text(f'{OUT}transfer_output_remaps = "{remap}"\nqueue\n', environment={})
+    assert ("tof-overwrites" in codes(report, Severity.NOTE)) is over, report.render()
+
+
 def test_what_lint_cannot_see_is_a_warning_that_says_so() -> None:
     report = lint_text(TWO + "queue x from absent.csv\n")
     assert report.ok and codes(report, Severity.WARNING).count("output-collides") == 2

@@ -16,7 +16,7 @@ import pytest
 from roost.catalogue import changes, read, site
 from roost.cli import publish as publish_tasks
 from roost.condor.lint import lint_file
-from roost.errors import HostError, ImageError, RoostError, UsageError
+from roost.errors import HostError, ImageError, RecipeError, RoostError, UsageError
 from roost.events import Silent
 from roost.host import checksum
 from roost.pipeline import publish, recipes, submit
@@ -590,6 +590,16 @@ def test_a_key_of_ssh_keygen_signs_as_ssh_keygen_does(tmp_path: Path, monkeypatc
     assert signature.sign(private, b"some bytes\n") == (tmp_path / "data.sig").read_bytes()
     keys, wrong = signature.read_keys((tmp_path / "key.pub").read_bytes())
     assert (keys, wrong) == ([signature.public_key(private)], [1])
+
+
+def test_no_key_is_made_for_what_is_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roost.pipeline import publish
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("ROOST_SIGNING_KEY", raising=False)
+    with pytest.raises(RecipeError, match="no recipe"):
+        publish.publish("no-such-recipe", to=str(tmp_path / "site"), events=Silent())
+    assert not list(tmp_path.rglob("signing-key*"))
 
 
 def test_a_release_that_names_files_outside_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -240,6 +242,14 @@ def test_the_index_of_a_snapshot_and_of_a_repository(tmp_path: Path, monkeypatch
         changed = archive.index(wanted, Cache(tmp_path / "other"), log, Silent(), extra)
         assert changed.digests[:3] == found.digests[:3] and changed.digests[3] != found.digests[3]
         assert changed.date == found.date
+        with monkeypatch.context() as patch:
+
+            def too_large(path: Path, _data: bytes) -> None:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+
+            patch.setattr(archive, "write_atomically", too_large)
+            with pytest.raises(HostError, match="larger than the limit"):
+                archive.index(wanted, Cache(tmp_path / "third"), log, Silent(), extra)
         gone = debian(repositories=[{**entry, "uri": f"{address}/nowhere"}])
         with pytest.raises(ImageError, match=r"no such suite.*nowhere/InRelease"):
             archive.index(

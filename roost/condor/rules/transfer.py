@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
@@ -248,6 +249,21 @@ def outputs(view: JobView) -> Iterator[Finding]:
             yield TOF_MISSING.at(item.where, f"{shown(item.text)} will not be in the sandbox")
         elif not nothing and item.name not in remapped and not view.get("output_destination"):
             yield TOF_OVERWRITES.at(item.where, f"the returned {shown(item.name)} overwrites the submitted one")
+    if not nothing and not view.get("output_destination"):
+        yield from _over_submitted(view)
+
+
+def _over_submitted(view: JobView) -> Iterator[Finding]:
+    """Yield the new names of transfer_output_remaps that are those of submitted files."""
+    command = view.get("transfer_output_remaps", "TransferOutputRemaps")
+    if command is None or command.unknown:
+        return
+    submitted = {posixpath.normpath(item.text) for item in view.transfers if not item.is_url and not item.is_contents}
+    returned = {name for item in view.outputs for name in (item.name, item.text)}
+    for name, new in remaps_of(view).items():
+        path = new + name if new.endswith("/") else new
+        if name in returned and new and "://" not in new and posixpath.normpath(path) in submitted:
+            yield TOF_OVERWRITES.at(command.where, f"the returned {shown(name)} overwrites the submitted {shown(path)}")
 
 
 def remaps_of(view: JobView) -> dict[str, str]:
