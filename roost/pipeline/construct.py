@@ -31,8 +31,8 @@ from roost.recipe.base import DiskFormat
 from roost.recipe.model import Recipe
 from roost.sources.source import RootTree
 from roost.store import cache, manifest, staging
-from roost.verify import ahead, pygrub, readback
-from roost.verify.ahead import Ahead
+from roost.verify import prestart, pygrub, readback
+from roost.verify.prestart import Prestarted
 
 
 def construct(context: Context, plan: Plan) -> Finished:
@@ -60,7 +60,9 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         pool.submit(context.accelerator.find)
         sizes = _last_sizes(recipe, context.folder)
-        early = stack.enter_context(ahead.start(sizes, target, context.accelerator, _log(context))) if sizes else None
+        early = (
+            stack.enter_context(prestart.start(sizes, target, context.accelerator, _log(context))) if sizes else None
+        )
         tar = source.make(cache.default(), stages, context.log_dir)
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if recipe.run else 2 * tar.stat().st_size
@@ -79,7 +81,7 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
         with stages.stage("images", "qcow2, sums"):
             files = [*outputs.disks(context, written), *outputs.kernel(context, kernel, made)]
             root = next(disk.path for disk in written if disk.name == recipe.root_disk.name)
-            started = pygrub.witness(recipe, root, made.path, kernel, context.log("pygrub"))
+            started = pygrub.verify(recipe, root, made.path, kernel, context.log("pygrub"))
         # Nothing reads the tree any more: it goes while libguestfs reads.
         pool.submit(cache.remove_tree, made.path)
         facts = reading.result()
@@ -126,7 +128,7 @@ def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:
     return sizes
 
 
-def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Ahead | None) -> dict[str, Any]:
+def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Prestarted | None) -> dict[str, Any]:
     """Let libguestfs confirm the disks, in the appliance that was started ahead if it has the very files."""
     opened = early.take({disk.name: disk.path for disk in written}) if early else None
     facts = _verify(context, {disk.name: (disk.path, "raw") for disk in written}, opened)

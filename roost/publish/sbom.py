@@ -1,6 +1,6 @@
 """The bill of materials of an image: CycloneDX 1.6 of the packages that its own database lists. Pure.
 
-It names what the witness read from the finished disks, not what the builder meant to install, and is the same bytes for
+It names what the read-back saw on the finished disks, not what the builder meant to install, and is the same bytes for
 the same packages: its time is the image's epoch, its serial number follows from its content.
 """
 

@@ -62,7 +62,7 @@ def _version(program: Path) -> str:
     return name[1] if name else "0"
 
 
-def witness(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Path) -> dict[str, Any] | None:
+def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Path) -> dict[str, Any] | None:
     """Return what pygrub finds in the raw `image`, for the manifest; None when nothing is started by it.
 
     Raises `ImageError` when it would start nothing, or something else than the kernel and initrd of the tree. Without

@@ -1,4 +1,4 @@
-"""The witness against small images made by sfdisk and mke2fs alone: right ones, and every way of being wrong."""
+"""The read-back against small images made by sfdisk and mke2fs alone: right ones, and every way of being wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roost.errors import HostError, ImageError, ToolError
 from roost.host import accelerator, appliance, guestfs, namespace
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
-from roost.verify import ahead
+from roost.verify import prestart
 from roost.verify.readback import Appliance, ReadBackError, readback
 
 pytestmark = pytest.mark.images
@@ -165,7 +165,7 @@ def test_disks_that_are_written_after_the_appliance_has_started(tmp_path: Path, 
     chosen = accelerator.known("tcg")
     sizes = {disk.name: good[disk.name][0].stat().st_size for disk in wanted.disks}
     before = _left_behind()
-    with ahead.start(sizes, tmp_path, chosen, log) as early:
+    with prestart.start(sizes, tmp_path, chosen, log) as early:
         opened = early.take(early.files)
         assert opened is not None
         assert not any(opened.read_device("/dev/sda", 4096, 0))
@@ -184,7 +184,7 @@ def test_disks_that_are_written_after_the_appliance_has_started(tmp_path: Path, 
         other = {**early.files, "io": good["io"][0]}
         assert early.take(other) is None
     _assert_nothing_new(before)
-    assert not list(tmp_path.glob(".*.ahead"))
+    assert not list(tmp_path.glob(".*.prestart"))
 
 
 def test_qcow2_is_read_alike(tmp_path: Path, log: Path) -> None:

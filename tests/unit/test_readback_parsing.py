@@ -1,4 +1,4 @@
-"""The witness's own readers: partition tables, grub.cfg, fstab, kernels, dpkg's status. No input makes them raise."""
+"""The read-back's own readers: partition tables, grub.cfg, fstab, kernels, dpkg's status. No input makes them raise."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The witness's appliance, started while the disks that it will read are still being written.
+"""The appliance of the read-back, started while the disks that it will read are still being written.
 
 Booting it takes longer than reading. How large the disks become is known from the last build, and is most often the
 same after a change to one file: so empty files of that size are opened, and the writer fills these very files. A
-disk that becomes larger or smaller is another file, and the witness then opens the finished ones as ever.
+disk that becomes larger or smaller is another file, and the read-back then opens the finished ones as ever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEADLINE = 900.0
 
 
 @dataclass(slots=True)
-class Ahead:
+class Prestarted:
     """An appliance that is starting: `files` are the empty files, by the disk's name."""
 
     files: Mapping[str, Path]
@@ -68,20 +68,20 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
-def start(sizes: Mapping[str, int], folder: Path, accelerator: Accelerator, log: Path) -> Iterator[Ahead]:
+def start(sizes: Mapping[str, int], folder: Path, accelerator: Accelerator, log: Path) -> Iterator[Prestarted]:
     """Yield an appliance on empty files in `folder` of these sizes, in bytes by the disk's name; gone afterwards."""
-    files = {name: folder / f".{name}.raw.ahead" for name in sizes}
+    files = {name: folder / f".{name}.raw.prestart" for name in sizes}
     for name, path in files.items():
         with path.open("xb") as file:
             file.truncate(sizes[name])
-    ahead = Ahead(files, {name: _identity(path) for name, path in files.items()})
+    prestarted = Prestarted(files, {name: _identity(path) for name, path in files.items()})
     images = [(path, "raw") for path in files.values()]
-    thread = Thread(target=ahead.run, args=(images, accelerator, log), name="ahead", daemon=True)
+    thread = Thread(target=prestarted.run, args=(images, accelerator, log), name="prestart", daemon=True)
     thread.start()
     try:
-        yield ahead
+        yield prestarted
     finally:
-        ahead.release()
+        prestarted.release()
         thread.join()
         for path in files.values():
             path.unlink(missing_ok=True)
