@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,12 @@ from roost.host import declared
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
+
+# A shell ignores SIGINT and SIGQUIT for what it starts in the background, nohup(1) SIGHUP; children inherit that, and
+# roost keeps it so. A handler that does nothing ignores them here as well, but what a test starts has the default.
+for one in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(one) is signal.SIG_IGN:
+        signal.signal(one, lambda _number, _frame: None)
 
 
 @pytest.fixture(autouse=True)

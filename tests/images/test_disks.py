@@ -313,7 +313,7 @@ def test_a_full_host_disk_is_one_clear_error(tmp_path: Path) -> None:
     here = Path(__file__).parent
     argv: list[str | Path] = ["sh", "-c", script, "sh", sys.executable, program, here, tree, small]
     done = process.run(namespace.current().argv(argv), deadline=60, capture=True)
-    assert "refused: no space left for root.raw in" in done.text
+    assert "refused: cannot make the ext4 file system of disk root.raw: no space left on the disk" in done.text
     assert "left: []" in done.text
 
 
