@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from roost.boot.evidence import Evidence
 from roost.boot.machine import Start
 from roost.boot.observed import Event
 from roost.boot.session import RefusedError, Session
+from roost.boot.start import Listening
 from roost.boot.waits import LONG, Wait
 from roost.boot.watch import Goal, Phase, Plan, Watch, decide, timeline
-from roost.condor.hardware import AttachedDisk
+from roost.condor.hardware import AttachedDisk, Hardware
 from roost.events import Events
 
 #: Seconds between two looks at the virtual CPUs and the disk's counters.
@@ -134,47 +135,112 @@ async def _screen(session: Session, folder: Path) -> Screen:
     return Screen(data, silent.screen_text(text.read_bytes()) if in_text_mode and text.exists() else "")
 
 
+@dataclass
+class _Drive:
+    """One session under way: what is awaited of it, and what has been seen beside its console."""
+
+    session: Session
+    plan: Plan
+    root: AttachedDisk
+    inside: _Inside
+    events: Events | None
+    watch: Watch = field(default_factory=Watch)
+    reads: dict[str, int | None] = field(default_factory=lambda: {"kernel": None, "end": None})
+
+    async def until_stop(self, at_job: Callable[[Session], Awaitable[None]] | None) -> str:
+        """Look at the machine until `decide` says stop; return why."""
+        session, watch, plan = self.session, self.watch, self.plan
+        looked = phase_shown = None
+        said: set[str] = set()
+        while True:
+            if session.refused:
+                raise RefusedError("the machine is not started", tail=session.refused)
+            if session.gone:
+                return "ended" if session.event("SHUTDOWN") else "gone"
+            if at_job and session.serial.has("job-started"):
+                await at_job(session)
+                at_job = None
+            now = session.now
+            action = decide(plan, session.serial, session.firmware, session.events, watch, now)
+            if action.kind == "stop":
+                return action.why
+            if action.kind == "button":
+                watch.button_at = now
+                await session.power_button()
+            elif action.kind == "ask":
+                watch.asked_at = now
+                await session.type("cat /proc/partitions\n")
+            if self.reads["kernel"] is None and (session.serial.has("kernel") or session.serial.has("kernel-line")):
+                self.reads["kernel"] = await session.reads(self.root.target)
+            if looked is None or now - looked >= LOOK:
+                looked = now
+                await self._look(now)
+                paced = plan.limit(SPEECHLESS)
+                if not self.inside.looked and watch.paging_at is not None and now - watch.paging_at >= paced:
+                    await self.inside.look(session, watch)
+                    if any(kind == "panic" for kind, _ in self.inside.said):
+                        return "panic"
+            phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
+            if self.events and phase != phase_shown:
+                phase_shown = phase
+                self.events.progress("boot", now, plan.whole)
+            self._tell_waits(said)
+            await session.wait(LOOK)
+
+    def _tell_waits(self, said: set[str]) -> None:
+        """Say, once each, which units the guest waits for at length while it does; `said` are those that were."""
+        for wait in self.session.serial.waits.longest():
+            if self.events and wait.what not in said and wait.seconds >= self.plan.limit(LONG):
+                said.add(wait.what)
+                self.events.note(f"the guest has waited {wait.seconds:.0f} s for {wait.what}")
+
+    async def _look(self, now: float) -> None:
+        """Look at CPUs and counters while the console does not tell what goes on."""
+        session, watch = self.session, self.watch
+        kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
+        silent = now - (session.serial.last_byte or 0.0) >= SILENT
+        if (not kernel and watch.paging_at is None) or silent:
+            processors = await session.processors()
+            if processors is not None:
+                if processors.paging and watch.paging_at is None and not kernel:
+                    watch.paging_at = now
+                watch.dead_since = (watch.dead_since or now) if processors.dead else None
+        if not kernel and watch.paging_at is None:
+            before = watch.reads
+            watch.reads = await session.reads(self.root.target) or 0
+            if watch.reads != before:
+                watch.read_at = now
+
+
 async def drive(
     start: Start,
     plan: Plan,
-    root: AttachedDisk,
+    hardware: Hardware,
+    listening: Listening,
     *,
-    log: Path,
-    cwd: Path | None = None,
-    patterns: Sequence[str] = (),
-    unwanted: Sequence[str] = (),
-    echo: Callable[[bytes], None] | None = None,
     events: Events | None = None,
     at_job: Callable[[Session], Awaitable[None]] | None = None,
-    memory: int = 0,
-    screen: bool = False,
 ) -> Seen:
     """Start a machine, run it until `decide` says stop, and return what was seen.
 
-    `at_job` is called once, when its job runs.
-
-    QEMU runs in the folder `cwd`; a machine of `memory` bytes whose console is silent is looked into, `screen` says
-    that it has one.
+    `at_job` is called once, when its job runs. A machine whose console is silent is looked into.
 
     Raises `RefusedError` when the hypervisor does not start it.
     """
-    watch = Watch()
+    cwd, root = listening.cwd, hardware.boot_disk or hardware.disks[0]
     shown = Screen()
-    inside = _Inside(cwd or log.parent, min(memory, MEMORY) if cwd else 0)
-    reads: dict[str, int | None] = {"kernel": None, "end": None}
-    started_at = time.time()
-    async with start(
-        serial_log=log.with_name("serial.log"), log=log, cwd=cwd, patterns=patterns, unwanted=unwanted, echo=echo
-    ) as session:
+    inside = _Inside(cwd or listening.log.parent, min(hardware.memory << 20, MEMORY) if cwd else 0)
+    async with start(listening) as session:
+        driven = _Drive(session, plan, root, inside, events)
         await session.resume()
         started_at = time.time()
-        stop = await _until_stop(session, plan, root, watch, reads, events, at_job, inside)
+        stop = await driven.until_stop(at_job)
         ended = session.now
         if not session.gone:
             if stop != "ended":
-                await inside.look(session, watch)
-            shown = await _screen(session, cwd) if screen and cwd else shown
-            reads["end"] = await session.reads(root.target)
+                await inside.look(session, driven.watch)
+            shown = await _screen(session, cwd) if hardware.vnc and cwd else shown
+            driven.reads["end"] = await session.reads(root.target)
             await session.quit()
     serial, firmware = session.serial, session.firmware
     for kind, text in inside.said:
@@ -183,15 +249,15 @@ async def drive(
         stop=stop,
         ended=ended,
         started_at=started_at,
-        phases=timeline(serial.signs, firmware.signs, watch.paging_at),
+        phases=timeline(serial.signs, firmware.signs, driven.watch.paging_at),
         serial=dict(serial.signs),
         firmware=dict(firmware.signs),
         events=tuple(session.events),
         exits=tuple(serial.exits),
         matched=dict(serial.matched),
         slow=frozenset(serial.slow),
-        root_disk_seen=_root_disk_seen(serial, root, reads),
-        button=watch.button_at,
+        root_disk_seen=_root_disk_seen(serial, root, driven.reads),
+        button=driven.watch.button_at,
         console="\n".join(
             filter(None, (serial.tail() or shown.text or firmware.tail(), *(text for _, text in inside.said)))
         ),
@@ -200,79 +266,6 @@ async def drive(
         waits=serial.waits.longest(),
         silence=serial.waits.silence,
     )
-
-
-async def _until_stop(
-    session: Session,
-    plan: Plan,
-    root: AttachedDisk,
-    watch: Watch,
-    reads: dict[str, int | None],
-    events: Events | None,
-    at_job: Callable[[Session], Awaitable[None]] | None,
-    inside: _Inside,
-) -> str:
-    looked = phase_shown = None
-    said: set[str] = set()
-    while True:
-        if session.refused:
-            raise RefusedError("the machine is not started", tail=session.refused)
-        if session.gone:
-            return "ended" if session.event("SHUTDOWN") else "gone"
-        if at_job and session.serial.has("job-started"):
-            await at_job(session)
-            at_job = None
-        now = session.now
-        action = decide(plan, session.serial, session.firmware, session.events, watch, now)
-        if action.kind == "stop":
-            return action.why
-        if action.kind == "button":
-            watch.button_at = now
-            await session.power_button()
-        elif action.kind == "ask":
-            watch.asked_at = now
-            await session.type("cat /proc/partitions\n")
-        if reads["kernel"] is None and (session.serial.has("kernel") or session.serial.has("kernel-line")):
-            reads["kernel"] = await session.reads(root.target)
-        if looked is None or now - looked >= LOOK:
-            looked = now
-            await _look(session, root, watch, now)
-            paced = plan.limit(SPEECHLESS)
-            if not inside.looked and watch.paging_at is not None and now - watch.paging_at >= paced:
-                await inside.look(session, watch)
-                if any(kind == "panic" for kind, _ in inside.said):
-                    return "panic"
-        phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
-        if events and phase != phase_shown:
-            phase_shown = phase
-            events.progress("boot", now, plan.whole)
-        _tell_waits(session, plan, said, events)
-        await session.wait(LOOK)
-
-
-def _tell_waits(session: Session, plan: Plan, said: set[str], events: Events | None) -> None:
-    """Say, once each, which units the guest waits for at length while it does; `said` are those that were."""
-    for wait in session.serial.waits.longest():
-        if events and wait.what not in said and wait.seconds >= plan.limit(LONG):
-            said.add(wait.what)
-            events.note(f"the guest has waited {wait.seconds:.0f} s for {wait.what}")
-
-
-async def _look(session: Session, root: AttachedDisk, watch: Watch, now: float) -> None:
-    """Look at CPUs and counters while the console does not tell what goes on."""
-    kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
-    silent = now - (session.serial.last_byte or 0.0) >= SILENT
-    if (not kernel and watch.paging_at is None) or silent:
-        processors = await session.processors()
-        if processors is not None:
-            if processors.paging and watch.paging_at is None and not kernel:
-                watch.paging_at = now
-            watch.dead_since = (watch.dead_since or now) if processors.dead else None
-    if not kernel and watch.paging_at is None:
-        before = watch.reads
-        watch.reads = await session.reads(root.target) or 0
-        if watch.reads != before:
-            watch.read_at = now
 
 
 def _root_disk_seen(serial: Console, root: AttachedDisk, reads: Mapping[str, int | None]) -> bool | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.condor.hardware import AttachedDisk
+from roost.condor.hardware import AttachedDisk, Hardware
 
 #: libvirt's names of formats that QEMU calls otherwise.
 _DRIVERS = {"vhd": "vpc", "ploop": "parallels"}
@@ -18,6 +18,22 @@ class DiskPlace:
 
     image: Path
     layer: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectKernel:
+    """The files of a kernel that the hypervisor starts, absolute."""
+
+    kernel: Path
+    initrd: Path | None = None
+
+
+def direct_kernel(folder: Path, hardware: Hardware) -> DirectKernel | None:
+    """Return the kernel that a machine names, whose files are in `folder`; None when its image has it."""
+    if hardware.kernel is None:
+        return None
+    folder = folder.absolute()
+    return DirectKernel(folder / hardware.kernel, folder / hardware.initrd if hardware.initrd else None)
 
 
 @dataclass(frozen=True, slots=True)

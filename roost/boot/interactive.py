@@ -14,68 +14,55 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from roost.boot import keep as keeping
 from roost.boot import layers, qemu
-from roost.boot import session as sessions
+from roost.boot import start as starting
 from roost.boot import xen as xens
-from roost.boot.given import Channels
+from roost.boot.context import Context
+from roost.boot.given import Channels, direct_kernel
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
 from roost.boot.session import RefusedError, Session
+from roost.boot.start import Listening
 from roost.condor.hardware import hardware
-from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
-from roost.events import Events, Stages
+from roost.events import Stages
 from roost.store.scratch import scratch_directory
 
 #: Ctrl-] ends the machine, as in telnet and virsh console.
 ESCAPE = b"\x1d"
 
 
-def interact(
-    vm: VirtualMachine,
-    folder: Path,
-    *,
-    accel: str = "auto",
-    machine: Literal["pc", "q35"] = "pc",
-    require_kvm: bool = False,
-    keep: Path | None = None,
-    also: Sequence[Path] = (),
-    first: xens.FirstDomain | None = None,
-    events: Events | None = None,
-) -> None:
-    """Run `vm`, whose files are relative to `folder`, until it goes off or the user types Ctrl-].
+def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path] = ()) -> None:
+    """Run the machine of a context until it goes off or the user types Ctrl-].
 
-    `keep` is a new folder for its disks as they are then, and for the files `also`; `first` is Xen and its first
-    domain, for a xen machine. Raises `UsageError` when there is no terminal or the folder exists,
-    `HypervisorRefusalError` and `RefusedError` for a machine that does not start.
+    `keep` is a new folder for its disks as they are then, and for the files `also`. Raises `UsageError` when there is
+    no terminal or the folder exists, `HypervisorRefusalError` and `RefusedError` for a machine that does not start.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--interactive needs a terminal", hint="leave it out for the test boot")
     if keep is not None:
         keeping.refuse_if_taken(keep)
-    chosen = xens.choose(accel, first, require_kvm=require_kvm, events=events)
-    shape = hardware(vm, machine)
+    how, first, events = context.how, context.first, context.events
+    chosen = xens.choose(how.accel, first, require_kvm=how.require_kvm, events=events)
+    shape = hardware(context.vm, how.machine)
     with scratch_directory() as scratch:
-        places = layers.make(shape, folder, scratch)
-        base, program = folder.absolute(), qemu.program()
-        kernel = base / shape.kernel if shape.kernel else None
-        initrd = base / shape.initrd if shape.initrd else None
+        places = layers.make(shape, context.folder, scratch)
+        program, direct = qemu.program(), direct_kernel(context.folder, shape)
 
         def argv(channels: Channels) -> Sequence[str]:
-            return qemu_argv(shape, chosen, program, places, channels, kernel=kernel, initrd=initrd)
+            return qemu_argv(shape, chosen, program, places, channels, direct)
 
         if first is None:
-            start: Start = functools.partial(sessions.start, argv)
+            start: Start = functools.partial(starting.start, argv)
         else:
-            start = xens.Xen(first, shape, chosen, program, places, Stages(events), kernel, initrd).start
+            start = xens.Xen(first, shape, chosen, program, places, Stages(events), direct).start
         if events:
             events.note(f"Ctrl-] ends the machine; what it wrote is {f'kept in {keep}' if keep else 'thrown away'}")
         off = asyncio.run(_talk(start, scratch))
         if keep is not None:
-            kernel_files = [base / name for name in (shape.kernel, shape.initrd) if name]
+            kernel_files = [file for file in (direct.kernel, direct.initrd) if file] if direct else []
             keeping.keep(shape, places, [*kernel_files, *also], keep, scratch / "log/keep.log")
             if events:
                 events.note(
@@ -86,11 +73,9 @@ def interact(
 async def _talk(start: Start, scratch: Path) -> bool:
     """Run until the end; return whether the guest switched itself off."""
     typed, out, logs = sys.stdin.fileno(), sys.stdout.fileno(), scratch / "log"
-    listening = start(
-        serial_log=logs / "serial.log", log=logs / "qemu.log", cwd=scratch, echo=lambda data: _write(out, data)
-    )
+    listening = Listening(logs / "serial.log", logs / "qemu.log", scratch, echo=lambda data: _write(out, data))
     # The terminal is the guest's from its start on: until then Ctrl-C ends this.
-    async with listening as session:
+    async with start(listening) as session:
         with _raw(typed):
             off = await _until_off(session, typed)
         if session.refused or (session.firmware.has("not-bootable") and not session.serial.size):

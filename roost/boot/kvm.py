@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from roost.boot.accelerator import Accelerator
-from roost.boot.given import Channels, DiskPlace, blockdev
+from roost.boot.given import Channels, DirectKernel, DiskPlace, blockdev
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import UsageError
 
@@ -29,14 +28,11 @@ def qemu_argv(
     program: str,
     places: Mapping[str, DiskPlace],
     channels: Channels,
-    *,
-    kernel: Path | None = None,
-    initrd: Path | None = None,
-    incoming: str | None = None,
+    direct: DirectKernel | None = None,
 ) -> list[str]:
-    """Return the argument list; `places` is keyed by the disks' targets (vda ...), `kernel` and `initrd` absolute.
+    """Return the argument list; `places` is keyed by the disks' targets (vda ...), paths are absolute.
 
-    QEMU starts stopped; with `incoming` (a migration URI) in the state that is read from there.
+    QEMU starts stopped. `direct` is the kernel of a machine that takes one from outside of its image.
 
     Raises `UsageError` for a xen machine, which QEMU does not run by itself.
     """
@@ -53,14 +49,14 @@ def qemu_argv(
     argv += ["-chardev", f"socket,id=firmware,fd={channels.firmware}"]
     argv += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
     if hardware.bootloader == "kernel":
-        if kernel is None:
+        if direct is None:
             raise UsageError("this machine starts a kernel from outside of its image, and none is given")
-        argv += ["-kernel", str(kernel), "-append", hardware.cmdline or ""]
-        if initrd is not None:
-            argv += ["-initrd", str(initrd)]
+        argv += ["-kernel", str(direct.kernel), "-append", hardware.cmdline or ""]
+        if direct.initrd is not None:
+            argv += ["-initrd", str(direct.initrd)]
     for word, options in _devices(hardware, places):
         argv += [word, json.dumps(options) if isinstance(options, dict) else options]
-    return [*argv, "-incoming", incoming] if incoming else argv
+    return argv
 
 
 def _escaped(text: str) -> str:

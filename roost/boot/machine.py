@@ -6,12 +6,11 @@ know neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Protocol
 
 from roost.boot.session import Session
+from roost.boot.start import Listening
 
 
 class Start(Protocol):
@@ -19,13 +18,8 @@ class Start(Protocol):
 
     def __call__(
         self,
-        *,
-        serial_log: Path,
-        log: Path,
-        cwd: Path | None = None,
-        patterns: Sequence[str] = (),
-        unwanted: Sequence[str] = (),
-        echo: Callable[[bytes], None] | None = None,
+        listening: Listening,
+        /,
     ) -> AbstractAsyncContextManager[Session]:
-        """Start it in folder `cwd`. Raises `RefusedError`, in its own words, when the hypervisor does not start it."""
+        """Start it. Raises `RefusedError`, in its own words, when the hypervisor does not start it."""
         ...

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roost.boot import session as sessions
 from roost.boot.given import Channels, DiskPlace
 from roost.boot.session import RefusedError, Session
+from roost.boot.start import Listening, start
 from roost.boot.watch import BUTTON, Plan
 from roost.condor.hardware import Hardware
 
@@ -105,9 +105,7 @@ class Saved:
         self, name: str, follow: Callable[[Session], Any], argv: Callable[[Channels], Sequence[str]]
     ) -> Trial:
         logs = self.scratch / "log"
-        async with sessions.start(
-            argv, serial_log=logs / f"{name}.log", log=logs / "qemu.log", cwd=self.scratch
-        ) as session:
+        async with start(argv, Listening(logs / f"{name}.log", logs / "qemu.log", self.scratch)) as session:
             for _ in range(int(DEADLINE / 0.05)):
                 status = await session.status()
                 if session.gone or (status and status != "inmigrate"):

@@ -1,81 +1,29 @@
-"""One running QEMU: started stopped, driven by QMP, its console and events taken down, gone when the block is left.
-
-QMP, the serial port and the firmware's debug port are socket pairs that QEMU inherits: no path in the file system,
-nothing to clean up, and the far end is closed the moment QEMU dies.
-"""
+"""One running QEMU: driven by QMP, its console and its events taken down. `roost.boot.start` starts it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
+from qemu.qmp import QMPClient, QMPError
 
-from roost.boot.console import FIRMWARE, SERIAL, Console, Kind
-from roost.boot.given import Channels
+from roost.boot.console import Console
 from roost.boot.observed import Event, Processors, parse_registers
 from roost.errors import ImageError
-from roost.host import process
 
-#: Bytes of the serial log that are kept: its beginning and its end.
-LOG_HEAD = 4 << 20
-LOG_TAIL = 1 << 20
-#: Seconds in which QEMU must open its sockets, and answer a question.
-START = 20.0
+#: Seconds in which QEMU must answer a question.
 ANSWER = 10.0
-#: A serial port gives its bytes one by one: collecting them for a moment (seconds) spares the guest a wake-up of this
-#: process for each, unless there are many anyway.
-PAUSE = 0.02
-FULL = 4096
 #: A console that says nothing for so long stands at a prompt.
 QUIET = 0.25
 
 
 class RefusedError(ImageError):
     """The hypervisor does not start this machine; `tail` has its own words."""
-
-
-class SerialLog:
-    """Writes a console's bytes to a file: the first LOG_HEAD and the last LOG_TAIL, however many there are."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
-        self._room = LOG_HEAD
-        self._last: deque[bytes] = deque()
-        self._kept = 0
-        self._left_out = 0
-
-    def write(self, data: bytes) -> None:
-        """Take what came."""
-        head, rest = data[: self._room], data[self._room :]
-        self._file.write(head)
-        self._room -= len(head)
-        if rest:
-            self._last.append(rest)
-            self._kept += len(rest)
-            while self._kept - len(self._last[0]) >= LOG_TAIL:
-                gone = len(self._last.popleft())
-                self._kept -= gone
-                self._left_out += gone
-
-    def close(self) -> None:
-        """Write the end, and how much is missing before it."""
-        if self._left_out:
-            self._file.write(f"\n[roost: {self._left_out} bytes left out]\n".encode())
-        for data in self._last:
-            self._file.write(data)
-        self._last.clear()
-        self._file.close()
 
 
 @dataclass
@@ -95,6 +43,14 @@ class Session:
     _client: QMPClient | None = None
     _writer: asyncio.StreamWriter | None = None
     _aside: asyncio.StreamWriter | None = None
+
+    def attach(self, client: QMPClient, serial: asyncio.StreamWriter, aside: asyncio.StreamWriter) -> None:
+        """Take the near ends of QEMU's channels."""
+        self._client, self._writer, self._aside = client, serial, aside
+
+    def changed(self) -> None:
+        """Wake whoever waits: something new has come."""
+        self._changed.set()
 
     @property
     def now(self) -> float:
@@ -231,112 +187,3 @@ class Session:
         except (QMPError, TimeoutError, OSError):
             # The machine is going, or gone: the events say so.
             return None
-
-
-@asynccontextmanager
-async def start(
-    argv: Callable[[Channels], Sequence[str]],
-    *,
-    serial_log: Path,
-    log: Path,
-    cwd: Path | None = None,
-    patterns: Sequence[str] = (),
-    unwanted: Sequence[str] = (),
-    echo: Callable[[bytes], None] | None = None,
-    make: Callable[..., Session] = Session,
-    aside: Mapping[str, Kind] = FIRMWARE,
-) -> AsyncIterator[Session]:
-    """Start QEMU in folder `cwd`, stopped, and yield its session; `echo` sees each byte of the serial port as it comes.
-
-    `make` is the session's class, `aside` the signs of what comes beside the serial port.
-
-    Raises `RefusedError`, with QEMU's own words, when it does not start.
-    """
-    with contextlib.ExitStack() as stack:
-        ours, theirs = [], []
-        for _ in range(3):
-            near, far = socket.socketpair()
-            near.setblocking(False)
-            ours.append(stack.enter_context(contextlib.closing(near)))
-            theirs.append(stack.enter_context(contextlib.closing(far)))
-        channels = Channels(*(end.fileno() for end in theirs))
-        words = argv(channels)
-        begin = log.stat().st_size if log.exists() else 0
-        machine = stack.enter_context(process.spawn(words, log=log, cwd=cwd, pass_fds=[end.fileno() for end in theirs]))
-        for end in theirs:
-            end.close()
-        serial_file = stack.enter_context(contextlib.closing(SerialLog(serial_log)))
-        session = make(machine, Console(SERIAL, patterns, unwanted), Console(aside), echo=echo)
-        async with _listening(session, ours, serial_file, lambda: _said(log, begin)):
-            yield session
-
-
-@asynccontextmanager
-async def _listening(
-    session: Session, sockets: Sequence[socket.socket], serial_log: SerialLog, said: Callable[[], str]
-) -> AsyncIterator[None]:
-    client = QMPClient("roost")
-    listener = EventListener()
-    client.register_listener(listener)
-    try:
-        await asyncio.wait_for(client.connect(sockets[0]), START)
-    except (QMPError, TimeoutError, OSError) as error:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            session.qemu.wait(1)
-        raise RefusedError("QEMU does not start this machine", tail=said() or str(error)) from error
-    session._client = client
-    serial_reader, session._writer = await asyncio.open_connection(sock=sockets[1])
-    firmware_reader, session._aside = await asyncio.open_connection(sock=sockets[2])
-
-    async def follow(reader: asyncio.StreamReader, console: Console, sink: Callable[[bytes], None]) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                sink(data)
-                session._changed.set()
-                if len(data) < FULL:
-                    await asyncio.sleep(PAUSE)
-        console.close(session.now)
-        session._changed.set()
-
-    def serial(data: bytes) -> None:
-        session.serial.feed(data, session.now)
-        serial_log.write(data)
-        if session.echo:
-            session.echo(data)
-
-    async def events() -> None:
-        async for message in listener:
-            data = message.get("data")
-            session.happened(Event(session.now, str(message["event"]), dict(data) if isinstance(data, dict) else {}))
-            session._changed.set()
-
-    readers = [
-        asyncio.create_task(follow(serial_reader, session.serial, serial)),
-        asyncio.create_task(follow(firmware_reader, session.firmware, session.heard)),
-    ]
-    events_task = asyncio.create_task(events())
-    try:
-        yield
-        if session.gone:
-            # What QEMU wrote before its end is still in the sockets.
-            await asyncio.wait(readers, timeout=5)
-            for _ in range(100):
-                if client.runstate != Runstate.RUNNING and listener.empty():
-                    break
-                await asyncio.sleep(0.01)
-    finally:
-        for task in (*readers, events_task):
-            task.cancel()
-        await asyncio.gather(*readers, events_task, return_exceptions=True)
-        for writer in (session._writer, session._aside):
-            writer.close()
-        with contextlib.suppress(Exception):
-            session.qemu.kill()
-            await asyncio.wait_for(client.disconnect(), 2)
-
-
-def _said(log: Path, begin: int) -> str:
-    with log.open("rb") as file:
-        file.seek(begin)
-        lines = process.tail(file.read(65536)).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("$ "))

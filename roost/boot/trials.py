@@ -67,25 +67,27 @@ def at_the_end(seen: Seen, powered_off: bool) -> Trial:
     return Trial(True, powered_off, seconds, "it went off" if powered_off else "it did not go off")
 
 
-def run(
-    asked: Wanted,
-    seen: Seen,
-    powered_off: bool,
-    saved: Saved | None,
-    argv: Argv,
-    plan: Plan,
-    io: str | None,
-    stages: Stages,
-) -> Trials:
-    """Try what is wanted with a machine that has passed, going on from its saved state; `io`: the job's disk."""
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A saved machine, how QEMU is told to go on with it, what is awaited, and the target of the job's disk."""
+
+    saved: Saved
+    argv: Argv
+    plan: Plan
+    io: str | None
+
+
+def run(asked: Wanted, seen: Seen, powered_off: bool, resumption: Resumption | None, stages: Stages) -> Trials:
+    """Try what is wanted with a machine that has passed, going on from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
-    plan = plan.paced(seen.phases)
-    if saved is not None and asked.evict:
-        with stages.stage("eviction", "the power button while the job runs"):
-            eviction = saved.evict(argv, plan, io)
-    if saved is not None and asked.checkpoint:
-        with stages.stage("checkpoint", "saved and restored while the job runs"):
-            checkpoint = saved.restore(argv, plan)
+    if resumption is not None:
+        saved, plan = resumption.saved, resumption.plan.paced(seen.phases)
+        if asked.evict:
+            with stages.stage("eviction", "the power button while the job runs"):
+                eviction = saved.evict(resumption.argv, plan, resumption.io)
+        if asked.checkpoint:
+            with stages.stage("checkpoint", "saved and restored while the job runs"):
+                checkpoint = saved.restore(resumption.argv, plan)
     expected = []
     if asked.must_obey:
         expected.append(Expected(EVICTION, eviction.ok is True, eviction.seen))

@@ -20,13 +20,14 @@ from typing import Any
 
 from roost.boot import accelerator as accelerators
 from roost.boot import domain
-from roost.boot import session as sessions
+from roost.boot import start as starting
 from roost.boot.accelerator import Accelerator
 from roost.boot.console import Kind, kind
-from roost.boot.given import Channels, DiskPlace, blockdev
+from roost.boot.given import Channels, DirectKernel, DiskPlace, blockdev
 from roost.boot.machine import Start
 from roost.boot.observed import Event, Processors
 from roost.boot.session import RefusedError, Session
+from roost.boot.start import Listening
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.condor.machine import VirtualMachine
 from roost.errors import UsageError
@@ -162,8 +163,7 @@ class Xen:
     program: str
     places: Mapping[str, DiskPlace]
     stages: Stages
-    kernel: Path | None = None
-    initrd: Path | None = None
+    direct: DirectKernel | None = None
     seen: Callable[[Sequence[str]], None] = field(default=lambda argv: None)
 
     @property
@@ -172,9 +172,9 @@ class Xen:
         return self._start
 
     @asynccontextmanager
-    async def _start(self, *, cwd: Path | None = None, **listening: Any) -> AsyncIterator[Session]:
-        assert cwd is not None, "the files of the domain lie in QEMU's directory"
-        self._lay_out(cwd)
+    async def _start(self, listening: Listening) -> AsyncIterator[Session]:
+        assert listening.cwd is not None, "the files of the domain lie in QEMU's directory"
+        self._lay_out(listening.cwd)
 
         def argv(channels: Channels) -> list[str]:
             words = qemu_argv(self.hardware, self.accelerator, self.program, self.places, channels)
@@ -183,7 +183,7 @@ class Xen:
 
         starts = "a kernel beside the image" if self.hardware.kernel else "pygrub reads the first disk"
         make = functools.partial(Domain, starts=starts)
-        async with sessions.start(argv, cwd=cwd, make=make, aside=TOOLS, **listening) as session:
+        async with starting.start(argv, listening, make=make, aside=TOOLS) as session:
             assert isinstance(session, Domain)
             with self.stages.stage("xen", "the hypervisor and its first domain, in QEMU"):
                 await session.bring_up(START[0] * self.accelerator.factor + START[1])
@@ -198,7 +198,8 @@ class Xen:
             (scratch / name).symlink_to(path)
         with tarfile.open(scratch / _FILES, "w", format=tarfile.USTAR_FORMAT) as tar:
             _add(tar, domain.CONFIGURATION, domain.configuration(self.hardware).encode())
-            for name, file in ((domain.KERNEL, self.kernel), (domain.INITRD, self.initrd)):
+            kernel, initrd = (self.direct.kernel, self.direct.initrd) if self.direct else (None, None)
+            for name, file in ((domain.KERNEL, kernel), (domain.INITRD, initrd)):
                 if file is not None:
                     _add(tar, name, file.read_bytes())
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from roost.boot import interactive, run, seal
+from roost.boot.context import Context, Echo, How
 from roost.boot.result import BootResult
 from roost.boot.xen import FirstDomain
 from roost.condor import from_submit, submission
@@ -17,11 +16,9 @@ from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import paths
 from roost.iodisk import inputs as job_inputs
-from roost.iodisk.inputs import Item
 from roost.pipeline import xen_dom0
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Recipe
 from roost.store import lease, manifest, staging
 from roost.store.manifest import Manifest
 
@@ -46,13 +43,12 @@ class Options:
             raise UsageError(f"there is no machine '{self.machine}'", hint="pc or q35")
 
     @property
-    def kind(self) -> Literal["pc", "q35"]:
-        """QEMU's machine."""
-        return "q35" if self.machine == "q35" else "pc"
+    def how(self) -> How:
+        """What of it is the boot's own."""
+        return How(self.accel, "q35" if self.machine == "q35" else "pc", self.require_kvm, self.evict)
 
 
 DEFAULTS = Options()
-Echo = Callable[[bytes], None]
 
 
 def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
@@ -62,7 +58,8 @@ def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo |
     """
     if _is_description(name):
         path = Path(name)
-        return _run(_Subject(_described(path, options), path.parent, path.with_suffix(".boot")), options, events, echo)
+        context = Context(_described(path, options), path.parent, events=events, echo=echo)
+        return _run(context, path.with_suffix(".boot"), options)
     return image(_load(name), events=events, options=options, echo=echo)
 
 
@@ -81,7 +78,9 @@ def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: 
             raise RecipeError(problems)
         bases = sorted({file.backing for file in record.files if file.backing is not None})
         test = image_inputs.boot_key(recipe, loaded.folder)
-        result = _run(_Subject(vm, folder, folder / "boot", recipe, bases, items, test), options, events, echo)
+        result = _run(
+            Context(vm, folder, recipe, bases, items, test, events=events, echo=echo), folder / "boot", options
+        )
         _seal(folder, vm.hypervisor, events)
         return result
 
@@ -94,14 +93,18 @@ def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bo
     if _is_description(name):
         path = Path(name)
         vm = _described(path, options)
-        _interact(vm, path.parent, options, events, keep=path.with_suffix(".kept") if keep else None, also=[path])
+        kept = path.with_suffix(".kept") if keep else None
+        with lease.held():
+            interactive.interact(_started(Context(vm, path.parent, events=events), options), keep=kept, also=[path])
         return
     loaded = _load(name)
     folder = loaded.build
     vm = _machine(loaded, options.hypervisor, _built(loaded, events), events)
     with staging.lock(folder, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
         kept = folder.with_name(f"{folder.name}.kept") if keep else None
-        _interact(vm, folder, options, events, keep=kept, also=sorted(folder.glob("*.sub")))
+        with lease.held():
+            context = _started(Context(vm, folder, events=events), options)
+            interactive.interact(context, keep=kept, also=sorted(folder.glob("*.sub")))
 
 
 def _is_description(name: str) -> bool:
@@ -154,67 +157,24 @@ def _machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: E
     return machine
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What boots: a machine whose files are in `folder`; what a recipe says of it; `out` is where the verdict goes."""
-
-    vm: VirtualMachine
-    folder: Path
-    out: Path
-    recipe: Recipe | None = None
-    bases: Sequence[str] = ()
-    items: Sequence[Item] = ()
-    test: str | None = None
-
-
-def _run(subject: _Subject, options: Options, events: Events, echo: Echo | None) -> BootResult:
-    """Boot a machine and judge it."""
-    if options.evict and subject.vm.hypervisor == "xen":
+def _run(context: Context, out: Path, options: Options) -> BootResult:
+    """Boot a machine and judge it; the verdict goes into `out`."""
+    if options.evict and context.vm.hypervisor == "xen":
         raise UsageError("eviction is not tried under Xen", hint="leave --evict out")
     # What the machine is started from stays in the cache meanwhile.
     with lease.held():
-        return _judged(subject, options, events, echo)
+        return run.boot(_started(context, options), out)
 
 
-def _judged(subject: _Subject, options: Options, events: Events, echo: Echo | None) -> BootResult:
-    return run.boot(
-        subject.vm,
-        subject.folder,
-        subject.recipe,
-        accel=options.accel,
-        machine=options.kind,
-        require_kvm=options.require_kvm,
-        evict=options.evict,
-        bases=subject.bases,
-        inputs=subject.items,
-        test=subject.test,
-        first=_first_domain(subject.vm, events),
-        out=subject.out,
-        events=events,
-        echo=echo,
-    )
+def _started(context: Context, options: Options) -> Context:
+    """Return the context with what the machine is started with."""
+    assert context.events is not None
+    return replace(context, first=_first_domain(context.vm, context.events), how=options.how)
 
 
 def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
     """Return Xen and its first domain for a xen machine, building them if need be; None for another."""
     return xen_dom0.provide(Stages(events)) if vm.hypervisor == "xen" else None
-
-
-def _interact(
-    vm: VirtualMachine, folder: Path, options: Options, events: Events, *, keep: Path | None, also: Sequence[Path]
-) -> None:
-    with lease.held():
-        interactive.interact(
-            vm,
-            folder,
-            accel=options.accel,
-            machine=options.kind,
-            require_kvm=options.require_kvm,
-            keep=keep,
-            also=also,
-            first=_first_domain(vm, events),
-            events=events,
-        )
 
 
 def _seal(folder: Path, hypervisor: str, events: Events) -> None:

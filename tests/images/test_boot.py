@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from roost.boot import probe
+from roost.boot.context import Context, How
 from roost.boot.run import BootResult, boot
 from roost.condor.machine import VirtualMachine, VmDisk
 from roost.disk import grub, write
@@ -50,7 +51,7 @@ def _recipe(**boot_test: Any) -> Recipe:
 def _boot(folder: Path, vm: VirtualMachine, recipe: Recipe | None = None, **options: Any) -> BootResult:
     scratch = paths.cache_root() / "boot"
     scratch.mkdir(parents=True, exist_ok=True)
-    result = boot(vm, folder, recipe, accel="tcg", out=folder / "boot", **options)
+    result = boot(Context(vm, folder, recipe, how=How("tcg", **options)), folder / "boot")
     assert not list(scratch.glob(f"*-{os.getpid()}-*")), "layers stay behind"
     return result
 
@@ -194,7 +195,7 @@ def test_what_libvirt_or_qemu_refuses_is_the_hypervisors(tmp_path: Path) -> None
 def test_a_file_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     vm = VirtualMachine("x", "kvm", 64, 1, (VmDisk("absent.raw", "vda", "w", "raw"),))
     with pytest.raises(ImageError, match=r"absent\.raw"):
-        boot(vm, tmp_path, None, accel="tcg", out=tmp_path / "boot")
+        boot(Context(vm, tmp_path, how=How("tcg")), tmp_path / "boot")
     assert not (tmp_path / "boot").exists()
 
 
@@ -313,7 +314,7 @@ def test_a_job_with_inputs(smoke: Path, tmp_path: Path) -> None:
     items, problems = inputs.items(recipe.boot_test.inputs, tmp_path)
     assert not problems
     before = (smoke / "io.raw").read_bytes()
-    result = boot(vm, smoke, recipe, accel="tcg", out=tmp_path / "boot", inputs=items, test="key")
+    result = boot(Context(vm, smoke, recipe, inputs=items, test="key", how=How("tcg")), tmp_path / "boot")
     assert result.passed, (result.verdict, result.evidence.expectations)
     assert (smoke / "io.raw").read_bytes() == before
     answer = json.loads((tmp_path / "boot/kvm.json").read_text())
@@ -324,7 +325,7 @@ def test_a_job_with_inputs(smoke: Path, tmp_path: Path) -> None:
 def test_smoke_on_a_bus_that_its_kernel_cannot_drive(smoke: Path, tmp_path: Path) -> None:
     """The cloud kernel has no driver for libvirt's SCSI controller (docs/condor-pool.md: the job completes!)."""
     vm, recipe = _smoke(smoke, VmDisk("root.qcow2", "sda", "w", "qcow2"), VmDisk("io.raw", "vda", "w", "raw"))
-    result = boot(vm, smoke, recipe, accel="tcg", out=tmp_path / "boot")
+    result = boot(Context(vm, smoke, recipe, how=How("tcg")), tmp_path / "boot")
     phase, cause, detail = _failed(result)
     assert (phase, cause) == ("initrd", "no-root-driver"), detail
 
@@ -335,4 +336,4 @@ def test_kvm_that_is_required_and_does_not_work_is_the_hosts_fault(tmp_path: Pat
         return
     vm = guests.machine(tmp_path, "")
     with pytest.raises(HostError, match="KVM"):
-        boot(vm, tmp_path, None, require_kvm=True, out=tmp_path / "boot")
+        boot(Context(vm, tmp_path, how=How(require_kvm=True)), tmp_path / "boot")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from roost.boot.context import Context, How
 from roost.boot.run import BootResult, boot
 from tests.images.broken import Edit, replaced, smoke_disk
 
@@ -91,7 +92,8 @@ def _boot_edited(smoke: Path, folder: Path, edit: Edit, timeout: float = 12.0) -
     vm, recipe = smoke_disk(smoke, folder, edit)
     # A short time for what only time can end: seconds under KVM.
     tried = recipe.boot_test.model_copy(update={"timeout": timeout})
-    return boot(vm, folder, recipe.model_copy(update={"boot_test": tried}), accel="tcg", out=folder / "boot")
+    wanted = recipe.model_copy(update={"boot_test": tried})
+    return boot(Context(vm, folder, wanted, how=How("tcg")), folder / "boot")
 
 
 @pytest.mark.parametrize("case", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CASES)])

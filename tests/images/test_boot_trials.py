@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from roost.boot.context import Context, How
 from roost.boot.run import BootResult, boot
 from tests.images.broken import Edit, replaced, smoke_disk
 
@@ -17,7 +18,7 @@ def _boot(smoke: Path, folder: Path, edit: Edit, *, evict: bool | None = None, c
     vm, recipe = smoke_disk(smoke, folder, edit)
     submit = recipe.submit.model_copy(update={"checkpoint": checkpoint})
     wanted: Any = recipe.model_copy(update={"submit": submit})
-    return boot(vm, folder, wanted, accel="tcg", evict=evict, out=folder / "boot")
+    return boot(Context(vm, folder, wanted, how=How("tcg", evict=evict)), folder / "boot")
 
 
 def test_smoke_obeys_the_power_button_and_survives_a_checkpoint(smoke: Path, tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_a_guest_that_ignores_the_power_button(evict: bool | None, smoke: Path, 
     vm, recipe = smoke_disk(smoke, tmp_path, edit)
     tried = recipe.boot_test.model_copy(update={"evict": "auto"})
     wanted = recipe.model_copy(update={"boot_test": tried})
-    result = boot(vm, tmp_path, wanted, accel="tcg", evict=evict, out=tmp_path / "boot")
+    result = boot(Context(vm, tmp_path, wanted, how=How("tcg", evict=evict)), tmp_path / "boot")
     eviction = result.to_json()["eviction"]
     assert (eviction["tried"], eviction["obeyed"]) == (True, False), eviction
     assert result.verdict.cause == ("expectation" if evict else None)

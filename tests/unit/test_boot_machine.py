@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from roost.boot.accelerator import Accelerator
-from roost.boot.given import Channels, DiskPlace
+from roost.boot.given import Channels, DirectKernel, DiskPlace
 from roost.boot.kvm import qemu_argv
 from roost.condor.hardware import hardware
 from roost.condor.machine import KernelFiles, Network, VirtualMachine, VmDisk
@@ -32,8 +32,8 @@ def _argv(
         disk.target: DiskPlace(Path("/images") / disk.file, None if disk.readonly else Path(f"/scratch/{disk.target}"))
         for disk in shape.disks
     }
-    files = (Path("/images/vmlinuz"), Path("/images/initrd,img")) if kernel else (None, None)
-    return qemu_argv(shape, TCG, "qemu-system-x86_64", places, Channels(3, 4, 5), kernel=files[0], initrd=files[1])
+    direct = DirectKernel(Path("/images/vmlinuz"), Path("/images/initrd,img")) if kernel else None
+    return qemu_argv(shape, TCG, "qemu-system-x86_64", places, Channels(3, 4, 5), direct)
 
 
 def _options(argv: list[str], word: str) -> list[Any]:

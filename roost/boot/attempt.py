@@ -1,0 +1,142 @@
+"""One run of a machine on throw-away layers: what it is started with, and its start."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.boot import drive, layers, qemu
+from roost.boot import start as starting
+from roost.boot import xen as xens
+from roost.boot.accelerator import Accelerator
+from roost.boot.context import Context
+from roost.boot.given import Channels, DiskPlace, direct_kernel
+from roost.boot.kvm import qemu_argv
+from roost.boot.machine import Start
+from roost.boot.saved import Saved
+from roost.boot.session import Session
+from roost.boot.start import Listening
+from roost.boot.trials import Wanted
+from roost.boot.watch import Goal, Plan
+from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
+from roost.errors import UsageError
+from roost.events import Stages
+from roost.host import namespace
+from roost.iodisk import make
+
+#: Seconds that an image without a recipe may take under KVM.
+TIMEOUT = 120.0
+
+
+@dataclass
+class Attempt:
+    """One run of the machine of a context: its accelerator, its throw-away layers, and what came of them."""
+
+    context: Context
+    accelerator: Accelerator
+    scratch: Path
+    wanted: Wanted = field(default_factory=Wanted)
+    places: dict[str, DiskPlace] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    shape: Hardware | None = None
+    virtual: dict[str, int] = field(default_factory=dict)
+    saved: Saved | None = None
+    empty: dict[str, int] = field(default_factory=dict)
+
+    def written(self) -> tuple[str, ...]:
+        """Return the names of the disks that the guest wrote to: their layers have grown."""
+        layers = {disk: self.places[disk.device].layer for disk in self.context.vm.disks}
+        grown = [disk for disk, layer in layers.items() if layer and layer.stat().st_size > self.empty[disk.device]]
+        return tuple(Path(disk.file).name for disk in grown)
+
+    @property
+    def plan(self) -> Plan:
+        """What is awaited, and for how long."""
+        recipe = self.context.recipe
+        goal: Goal = "any" if recipe is None else "job" if recipe.job else "login"
+        stays = bool(recipe and recipe.job and recipe.job.then == "stay")
+        timeout = recipe.boot_test.timeout if recipe else TIMEOUT
+        return Plan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
+
+    def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
+        """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
+        assert self.shape is not None
+        direct = direct_kernel(self.context.folder, self.shape)
+        words = qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels, direct)
+        return [*words, "-incoming", incoming] if incoming else words
+
+    def domain(self, shape: Hardware, stages: Stages) -> Start:
+        """Return what starts the machine as a domain of Xen."""
+        first = self.context.first
+        assert first is not None
+
+        def seen(argv: Sequence[str]) -> None:
+            self.argv = tuple(argv)
+
+        direct = direct_kernel(self.context.folder, shape)
+        xen = xens.Xen(first, shape, self.accelerator, qemu.program(), self.places, stages, direct, seen=seen)
+        return xen.start
+
+    def instead(self) -> dict[str, Path]:
+        """Make the io disk of a job that has inputs; it stands in for the empty one of the image."""
+        if not self.context.inputs or self.context.recipe is None:
+            return {}
+        if self.io is None:
+            raise UsageError(
+                f"{self.context.vm.name} has no io disk for the job's inputs", hint="give a disk `role: io`"
+            )
+        path = self.scratch / f"inputs.{make.disk_of(self.context.recipe).format}"
+        namespace.probe()
+        make.make(self.context.recipe, tuple(self.context.inputs), path, namespace=namespace.current())
+        return {self.io: path}
+
+    @property
+    def io(self) -> str | None:
+        """The target of the disk that the job writes to."""
+        disk = self.context.recipe.io_disk if self.context.recipe else None
+        names = (disk.name,) if disk else ()
+        return next((one.device for one in self.context.vm.disks if Path(one.file).stem in names), None)
+
+
+def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Seen | None, str | None]:
+    """Run the machine to its end; return what was seen, or in whose words it was refused."""
+    context, log = run.context, run.scratch / "log"
+    try:
+        shape = hardware(context.vm, context.how.machine)
+        with stages.stage("prepare", "throw-away layers over the disks"):
+            run.places.update(layers.make(shape, context.folder, run.scratch, run.instead()))
+            run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
+        run.shape = shape
+        if run.wanted.saved:
+            run.saved = Saved(run.scratch, shape)
+        lines = [one for one in (context.recipe.boot_test.expect if context.recipe else ()) if one.serial is not None]
+
+        def argv(channels: Channels) -> Sequence[str]:
+            run.argv = tuple(run.command(channels, run.places))
+            return run.argv
+
+        async def save(session: Session) -> None:
+            assert run.saved is not None
+            await run.saved.take(session, run.places)
+
+        start = run.domain(shape, stages) if context.first else functools.partial(starting.start, argv)
+        stages.events.begin("boot", f"{shape.machine}, {run.accelerator.name}")
+        listening = Listening(
+            log / "serial.log",
+            log / "qemu.log",
+            run.scratch,
+            patterns=[one.serial for one in lines if one.serial and not one.absent],
+            unwanted=[one.serial for one in lines if one.serial and one.absent],
+            echo=context.echo,
+        )
+        at_job = save if run.saved else None
+        seen = asyncio.run(drive.drive(start, run.plan, shape, listening, events=stages.events, at_job=at_job))
+        stages.events.end("boot", seen.ended, True)
+    except HypervisorRefusalError as refusal:
+        return None, "; ".join(str(problem) for problem in refusal.problems)
+    except drive.RefusedError as error:
+        return None, error.tail or str(error)
+    return seen, None

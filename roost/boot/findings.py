@@ -1,0 +1,71 @@
+"""What a machine that has stopped leaves: the evidence, from what was seen of it and from its disks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from roost.boot import afterwards, drive, expected, outcome
+from roost.boot.attempt import Attempt
+from roost.boot.evidence import Evidence
+from roost.boot.expected import Witness
+from roost.host.pool import Pool
+from roost.recipe.boot_test import BootTest
+from roost.verify.evidence import StoppedDisk
+
+
+def evidence(run: Attempt, seen: drive.Seen | None, refused: str | None, pool: Pool) -> Evidence:
+    """Return the evidence of a run that has ended; without `seen` it was `refused`, in these words."""
+    if seen is None:
+        return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
+    stopped: dict[str, StoppedDisk] = {}
+    writable: list[tuple[StoppedDisk, StoppedDisk]] = []
+    for disk in run.context.vm.disks:
+        place, name = run.places[disk.device], Path(disk.file).name
+        image = {"driver": disk.format or "raw", "file": {"driver": "file", "filename": str(place.image)}}
+        stopped[disk.file] = before = StoppedDisk(name, image, run.scratch, disk.device)
+        if place.layer:
+            layer = {"driver": "qcow2", "file": {"driver": "file", "filename": place.layer.name}}
+            stopped[disk.file] = StoppedDisk(name, layer, run.scratch, disk.device)
+            before.prefix = f"{disk.device}-before"
+            writable.append((before, stopped[disk.file]))
+    off = any(event.name == "SHUTDOWN" and event.reason == "guest-shutdown" for event in seen.events)
+    looks = [pool.submit(afterwards.judged, before, after, off=off) for before, after in writable]
+    filesystems = tuple(one for look in looks for one in look.result())
+    run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
+    status, unread = _status(run, stopped, writable, seen.started_at)
+    witness = Witness(
+        matched=seen.matched,
+        slow=seen.slow,
+        status=status,
+        exits=seen.exits,
+        seconds=seen.seconds(),
+        factor=run.plan.paced(seen.phases).factor,
+        find=lambda path, on: (
+            outcome.find(run.context.recipe, stopped, path, on) if run.context.recipe else outcome.NO_FILE
+        ),
+    )
+    tried = run.context.recipe.boot_test if run.context.recipe else BootTest()
+    return seen.evidence(
+        run.plan.goal,
+        filesystems=filesystems,
+        status=status,
+        expectations=expected.judge(tried.expect, witness),
+        exit_status=tried.exit_status,
+        written=run.written() if writable else None,
+        unread=unread,
+        job_log=outcome.job_log(list(outcome.job_places(run.context.recipe, stopped))) or seen.job,
+    )
+
+
+def _status(
+    run: Attempt,
+    stopped: Mapping[str, StoppedDisk],
+    writable: Sequence[tuple[StoppedDisk, StoppedDisk]],
+    started_at: float,
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None]:
+    """Return the job's status, and the disks it was looked for on and that could not be read (None: not looked)."""
+    if run.context.recipe is None:
+        return outcome.any_status(writable, started_at)
+    return (outcome.job_status(run.context.recipe, stopped, started_at) if run.context.recipe.job else None), None
