@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict, Unpack
 
 from roost.errors import HostError, ToolError
 from roost.host import causes, declared, safetext
@@ -180,17 +180,36 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+class Surroundings(TypedDict, total=False):
+    """What a tool is started in: variables added to its environment, its directory, descriptors that it inherits."""
+
+    env: Mapping[str, str] | None
+    cwd: Path | None
+    pass_fds: Sequence[int]
+
+
+class Judgement(Surroundings, total=False):
+    """How the end of a tool is judged, beside what it is started in.
+
+    A non-zero exit raises `ToolError` with `what` (default: the tool's name and status) and `hint`, unless `check` is
+    false. `foreign` is for what runs programs of an image, whose words prove nothing about the host.
+    """
+
+    check: bool
+    what: str | None
+    hint: str | None
+    foreign: bool
+
+
 @contextmanager
 def spawn(
     argv: Argv,
     *,
     log: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
-    pass_fds: Sequence[int] = (),
+    **around: Unpack[Surroundings],
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool and yield it; its process group is gone when the block is left, however it is left.
 
@@ -214,10 +233,10 @@ def spawn(
             stdin=stdin,
             stdout=sink if stdout is None else stdout,
             stderr=sink,
-            env=environment(env),
-            cwd=cwd,
+            env=environment(around.get("env")),
+            cwd=around.get("cwd"),
             start_new_session=True,
-            pass_fds=tuple(pass_fds),
+            pass_fds=tuple(around.get("pass_fds", ())),
         )
         try:
             yield process
@@ -235,15 +254,9 @@ def run(
     *,
     deadline: float,
     log: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
     stdin: bytes | None = None,
     capture: bool = False,
-    check: bool = True,
-    what: str | None = None,
-    hint: str | None = None,
-    pass_fds: Sequence[int] = (),
-    foreign: bool = False,
+    **judgement: Unpack[Judgement],
 ) -> Completed:
     """Run a tool to its end.
 
@@ -255,6 +268,8 @@ def run(
     want of memory under a limit of this process (ulimit -v) raises that error whatever `check` is.
     """
     words = tuple(os.fspath(arg) for arg in argv)
+    what, hint = judgement.get("what"), judgement.get("hint")
+    around = Surroundings(env=judgement.get("env"), cwd=judgement.get("cwd"), pass_fds=judgement.get("pass_fds", ()))
     name = Path(words[0]).name
     start = time.monotonic()
     begin = log.stat().st_size if log is not None and log.exists() else 0
@@ -263,12 +278,10 @@ def run(
         spawn(
             words,
             log=log,
-            env=env,
-            cwd=cwd,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE if capture else None,
             stderr=complaints,
-            pass_fds=pass_fds,
+            **around,
         ) as process,
     ):
         try:
@@ -285,9 +298,10 @@ def run(
         returncode = process.returncode
         words_said = _words(log, begin, complaints)
     seconds = time.monotonic() - start
+    foreign = judgement.get("foreign", False)
     if returncode != 0 and not foreign and _starved(words, words_said, returncode):
         raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(words_said))
-    if check and returncode != 0:
+    if judgement.get("check", True) and returncode != 0:
         said = tail(words_said) or tail(stdout or b"")
         cause = None if foreign else causes.behind_words(words_said, returncode)
         if cause is not None:

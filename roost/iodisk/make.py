@@ -83,7 +83,7 @@ def make(
             for folder in (*IO_FOLDERS, ""):
                 (content / folder).chmod(0o755)
                 os.utime(content / folder, (epoch, epoch))
-            raw, free = _write(recipe, disk, content, scratch, epoch, namespace)
+            raw, free = _write(_Content(recipe, disk, content, epoch), scratch, namespace)
             size = raw.stat().st_size
             finished = raw
             if disk.format == "qcow2":
@@ -144,14 +144,23 @@ def too_large(recipe: Recipe, disk: Disk, needed: str, room: int) -> ImageError:
     )
 
 
-def _write(
-    recipe: Recipe, disk: Disk, folder: Path, scratch: Path, epoch: int, namespace: Namespace
-) -> tuple[Path, int | None]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What an io disk gets: the directory `folder`, with all times `epoch`."""
+
+    recipe: Recipe
+    disk: Disk
+    folder: Path
+    epoch: int
+
+
+def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path, int | None]:
+    recipe, disk, folder, epoch = content.recipe, content.disk, content.folder, content.epoch
     area = disk.areas[0]
     raw = scratch / "disk.raw"
     entries = measure.listing(folder, namespace, scratch / "measure.log")
     if area.filesystem == "vfat":
-        return _write_vfat(recipe, disk, folder, raw, entries, epoch, namespace), None
+        return _write_vfat(content, raw, entries, namespace), None
     found = measure.content(entries, extents=geometry.uses_extents(area.filesystem))
     root = next(entry for entry in entries if not entry.path)
     identity = Identity(
@@ -185,21 +194,14 @@ def _write(
     raise ImageError("the io disk cannot be made large enough", hint="give it a size instead of free")
 
 
-def _write_vfat(
-    recipe: Recipe,
-    disk: Disk,
-    folder: Path,
-    raw: Path,
-    entries: tuple[measure.Entry, ...],
-    epoch: int,
-    namespace: Namespace,
-) -> Path:
+def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...], namespace: Namespace) -> Path:
+    disk = content.disk
     size = disk.areas[0].size
     if size is None:
         raise UsageError(f"the vfat disk {disk.name} has no size", hint="give it one in the recipe")
     at = Extent(0, -(-size // layout.MiB) * layout.MiB)
     with raw.open("xb") as file:
         file.truncate(at.size)
-    identity = vfat.Identity(filesystem_id(recipe, disk, 0), disk.areas[0].label)
-    vfat.write(raw, at, identity, vfat.Content(folder, entries), Tools(namespace, epoch, raw.parent))
+    identity = vfat.Identity(filesystem_id(content.recipe, disk, 0), disk.areas[0].label)
+    vfat.write(raw, at, identity, vfat.Content(content.folder, entries), Tools(namespace, content.epoch, raw.parent))
     return raw

@@ -47,6 +47,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Specs:
+    """The kernel of the catalogue that a recipe takes, None for the tree's own, and those that it might take."""
+
+    chosen: KernelSpec | None
+    others: Sequence[KernelSpec]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What `check` found: problems that stop a build, notes that do not."""
 
@@ -129,16 +137,16 @@ def enforce(
     loaded: Loaded,
     tree: Path,
     kernel: KernelFiles,
-    spec: KernelSpec | None,
-    others: Sequence[KernelSpec],
+    specs: Specs,
     note: Callable[[str], None],
     store: Cache,
 ) -> Facts:
     """Return the facts of a finished tree's kernel; raise `KernelRefusalError` with all that keeps it from starting."""
     recipe = loaded.recipe
     seen = look(tree, kernel, xen="xen" in recipe.hypervisors, read=lambda path: known.initrd(store, path))
+    spec = specs.chosen
     alone = spec is not None and spec.files is not None and spec.files.modules is None
-    found = check(recipe, seen, loaded.where, others, alone=alone)
+    found = check(recipe, seen, loaded.where, specs.others, alone=alone)
     for text in found.notes:
         note(text)
     if found.problems:
@@ -195,38 +203,34 @@ def _drivers(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSp
                 hint = _instead(others, {_ABILITIES[bus]}, _device_hint(recipe, disk) if bus != "xen" else None)
                 yield Problem(_no_driver(release, disk, device, missing), place, hint)
             else:
-                yield from _at_hand(recipe, seen, disk, f"disk {disk.name} on {device}", BUSES[bus], (), where)
+                needed = seen.modules.files(BUSES[bus])
+                early = disk is recipe.root_disk
+                yield from _at_hand(seen, f"disk {disk.name} on {device}", needed, where, number, early=early)
             for area in disk.areas:
                 if area.filesystem == "swap" or (area.mount is None and disk.role != "io"):
                     continue
-                needed = FILESYSTEMS[area.filesystem]
-                if seen.modules.missing(needed):
+                names = FILESYSTEMS[area.filesystem]
+                if seen.modules.missing(names):
                     what = f"kernel {release} has no driver for {area.filesystem}, which is on disk {disk.name}"
                     yield Problem(what, where(("disks", number)), "use another kernel, or another file system")
                     continue
                 early = area.mount == "/"
                 beside = [name for name in BESIDE.get(area.filesystem, ()) if name in seen.modules.loadable]
-                yield from _at_hand(
-                    recipe, seen, disk, f"{area.filesystem} on disk {disk.name}", needed, beside, where, early=early
-                )
+                needed = seen.modules.files([*names, *beside])
+                yield from _at_hand(seen, f"{area.filesystem} on disk {disk.name}", needed, where, number, early=early)
 
 
 def _at_hand(
-    recipe: Recipe,
-    seen: Seen,
-    disk: Disk,
-    what: str,
-    names: Sequence[str],
-    beside: Sequence[str],
-    where: Where,
-    *,
-    early: bool | None = None,
+    seen: Seen, what: str, needed: Mapping[str, str], where: Where, number: int, *, early: bool
 ) -> Iterator[Problem]:
-    """Yield a problem if the modules for something that the kernel can do are not where they are looked for."""
-    needed = seen.modules.files([*names, *beside])
+    """Yield a problem if the modules for something that the kernel can do are not where they are looked for.
+
+    `needed` are the modules with their files; those that are needed `early` must be in the initrd. `number` is the
+    disk's place in the recipe.
+    """
     packed = seen.initrd.modules if seen.initrd is not None else frozenset()
     absent = [name for name in needed if name not in packed]
-    if early if early is not None else disk is recipe.root_disk:
+    if early:
         if absent and seen.bad_initrd is None:
             lacks = "the initrd lacks" if seen.initrd is not None else "there is no initrd with"
             yield Problem(
@@ -239,7 +243,7 @@ def _at_hand(
     if gone:
         yield Problem(
             f"neither the initrd nor the image has {', '.join(sorted(gone))}, without which {what} is not found",
-            where(("disks", recipe.disks.index(disk))),
+            where(("disks", number)),
             "check what os.debian.exclude leaves out",
         )
 

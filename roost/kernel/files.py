@@ -121,7 +121,7 @@ def install(parts: Parts, tree: Path, *, kind: str | None, wanted: Sequence[str]
         _copy(parts.files["initrd"], target)
     elif "modules" in parts.files and kind == "busybox":
         own = rooted.resolve(tree, BUSYBOX) if rooted.is_file(tree, BUSYBOX) else None
-        initrd.make(tree, release, wanted, epoch, target, log, busybox=own)
+        initrd.make(tree, release, initrd.Payload(wanted, epoch, own), target, log)
     elif "modules" in parts.files:
         _by_distribution(tree, release, log)
     return KernelFiles(release, f"/boot/vmlinuz-{release}", f"/boot/{target.name}" if target.exists() else None)

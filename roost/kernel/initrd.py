@@ -9,6 +9,7 @@ import lzma
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import ImageError
@@ -97,15 +98,23 @@ def drivers(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*wanted, *BUTTON]))
 
 
-def make(
-    tree: Path, version: str, wanted: Sequence[str], epoch: int, output: Path, log: Path, *, busybox: Path | None = None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What an initrd gets: modules by their names, the time of its files, a static busybox (None: the tree's own)."""
+
+    modules: Sequence[str]
+    epoch: int
+    busybox: Path | None = None
+
+
+def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) -> None:
     """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), packed with zstd.
 
-    `busybox` is a static one, None the tree's own. The tree may be a stranger's: no link leads out of it. Raises
-    `ImageError` when there is no busybox, or when the kernel has no driver for any virtual disk.
+    The tree may be a stranger's: no link leads out of it. Raises `ImageError` when there is no busybox, or when the
+    kernel has no driver for any virtual disk.
     """
     modules = rooted.resolve(tree, f"lib/modules/{version}")
+    busybox = payload.busybox
     if busybox is None:
         own = [rooted.resolve(tree, path) for path in BUSYBOX if rooted.is_file(tree, path)]
         if not own:
@@ -117,7 +126,7 @@ def make(
         raise ImageError(
             f"the tree has no modules of its kernel {version}", hint="are /boot and /lib/modules of one kernel?"
         )
-    absent = set(inspect.missing(modules, wanted))
+    absent = set(inspect.missing(modules, payload.modules))
     if "virtio_blk" in absent:
         raise ImageError(f"kernel {version} has no virtio_blk: no root disk can be read", hint="use another kernel")
     with temporary.directory("initrd") as top:
@@ -128,14 +137,14 @@ def make(
         for applet in APPLETS:
             (top / "bin" / applet).symlink_to("busybox")
         order = []
-        for number, relative in enumerate(inspect.closure(modules, wanted)):
+        for number, relative in enumerate(inspect.closure(modules, payload.modules)):
             target = f"{number:03d}-{Path(relative).name.split('.ko')[0]}.ko"
             (top / "modules" / target).write_bytes(_unpacked(rooted.resolve(modules, relative)))
             order.append(target)
         (top / "modules/order").write_text("".join(f"{line}\n" for line in order))
         (top / "init").write_text(INIT)
         (top / "init").chmod(0o755)
-        _pack(top, epoch, output, log)
+        _pack(top, payload.epoch, output, log)
 
 
 def _unpacked(module: Path) -> bytes:

@@ -69,9 +69,8 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
         work = stack.enter_context(cache.work_folder(room))
         with stages.stage("tree", "unpack and customise"):
             made, kernel = tree.make(context, plan, tar, work)
-            seen = kernel_check.enforce(
-                context.loaded, made.path, kernel, plan.spec, planning.others(), stages.note, cache.default()
-            )
+            specs = kernel_check.Specs(plan.spec, planning.others())
+            seen = kernel_check.enforce(context.loaded, made.path, kernel, specs, stages.note, cache.default())
             if plan.spec is not None:
                 known.remember(cache.default(), plan.spec, plan.suite, seen, f"the image {recipe.name}")
         with stages.stage("disks"):

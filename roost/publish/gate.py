@@ -101,10 +101,9 @@ def examine(
     for reason in (*_changed(loaded, record, folder), *_changed_bill(record, bill)):
         raise _refused(name, reason, f"inv build --force {loaded.called} && inv boot {loaded.called}")
     evidence: dict[str, bytes] = {}
-    tested = [
-        _tested(loaded, record, layout.sha256(written), folder, one, now or datetime.now(UTC), evidence)
-        for one in loaded.recipe.hypervisors
-    ]
+    build = _Build(loaded, record, layout.sha256(written), folder)
+    at = now or datetime.now(UTC)
+    tested = [_tested(build, one, at, evidence) for one in loaded.recipe.hypervisors]
     for one in tested:
         if one.verdict == "untested" and not allow_untested:
             boot = f"inv boot {name} --hypervisor {one.hypervisor}"
@@ -177,19 +176,22 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Ite
             yield f"{file} cannot be read: {error}"
 
 
-def _tested(
-    loaded: Loaded,
-    record: Manifest,
-    written: str,
-    folder: Path,
-    hypervisor: Hypervisor,
-    now: datetime,
-    evidence: dict[str, bytes],
-) -> Tested:
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """A build as it was found: its record, and the sha256 of the manifest that it was read from."""
+
+    loaded: Loaded
+    record: Manifest
+    written: str
+    folder: Path
+
+
+def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict[str, bytes]) -> Tested:
     """Return what a hypervisor's verdict says; raise `ImageError` for one that was tampered with.
 
-    `written` is the sha256 of the manifest as it was read. What the verdict rests on is added to `evidence`.
+    What the verdict rests on is added to `evidence`.
     """
+    loaded, record, folder = build.loaded, build.record, build.folder
     path = folder / "boot" / f"{hypervisor}.json"
     if not path.exists():
         return Tested(hypervisor, "untested", cause="it was not booted")
@@ -198,7 +200,7 @@ def _tested(
     if isinstance(sealed, str):
         raise _refused(name, sealed, f"inv boot {name}")
     try:
-        if sealed.files[manifest.NAME] != written:
+        if sealed.files[manifest.NAME] != build.written:
             raise _refused(name, f"{manifest.NAME} was changed after the boot", f"inv boot {name}")
         read = {one: files.read_bytes(folder / one, _MOST) for one in sealed.files if one.startswith("boot/")}
         for one, data in read.items():

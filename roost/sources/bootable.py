@@ -106,7 +106,7 @@ class BootableTree:
         busybox = extra / "usr/bin/busybox"
         if self.initrd:
             made = extra / f"boot/initrd.img-{version}"
-            initrd.make(holder, version, self.drivers, self.epoch, made, log, busybox=busybox)
+            initrd.make(holder, version, initrd.Payload(self.drivers, self.epoch, busybox), made, log)
         links: dict[str, str] = {}
         if not self.base.facts.systemd and self.base.facts.init == "none":
             (extra / BUSYBOX).parent.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,8 @@ def _kernel(wanted: Bootstrap, tree: Path, log: Path) -> None:
     found = inspect.newest(tree)
     process.run(["depmod", "-b", tree / "usr", found.version], deadline=60, log=log, what="cannot index the modules")
     if wanted.initrd == "busybox":
-        initrd.make(tree, found.version, wanted.drivers, wanted.epoch, tree / f"boot/initrd.img-{found.version}", log)
+        payload = initrd.Payload(wanted.drivers, wanted.epoch)
+        initrd.make(tree, found.version, payload, tree / f"boot/initrd.img-{found.version}", log)
 
 
 def pack(tree: Path, names: Sequence[str], epoch: int, tar: Path, log: Path) -> None:

@@ -84,10 +84,10 @@ def publish(
 def _as_once(now: Callable[..., gate.Tested]) -> Callable[..., gate.Tested]:
     """Return the judge of a side as it was before roost booted xen machines: catalogues are full of its verdicts."""
 
-    def judge(loaded: Any, record: Any, written: str, folder: Path, hypervisor: str, *more: Any) -> gate.Tested:
+    def judge(build: Any, hypervisor: str, *more: Any) -> gate.Tested:
         if hypervisor == "xen":
             return gate.Tested("xen", "checked, not booted", cause="roost has not booted it under Xen")
-        return now(loaded, record, written, folder, hypervisor, *more)
+        return now(build, hypervisor, *more)
 
     return judge
 
