@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from roost.catalogue.read import Version
+from roost.catalogue.model import Version
 from roost.recipe.quantities import format_size
 
 Kind = Literal["kernel", "package", "file", "recipe"]

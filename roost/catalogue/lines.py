@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from roost.catalogue.read import Version
+from roost.catalogue.model import Version
 from roost.condor import emit
 from roost.errors import ImageError, RoostError
 from roost.host import paths

@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from roost.boot.report import timeline
 from roost.catalogue.changes import KINDS, Changes, between
 from roost.catalogue.lines import Lines, Roots, choices
-from roost.catalogue.read import Catalogue, Image, Version
+from roost.catalogue.model import Catalogue, Image, Version
 from roost.recipe.quantities import format_size
 
 TEMPLATES = Path(__file__).parent / "templates"

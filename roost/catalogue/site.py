@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roost.catalogue.lines import roots
+from roost.catalogue.model import Catalogue
 from roost.catalogue.page import Pages
-from roost.catalogue.read import Catalogue
 from roost.errors import HostError, UsageError
 from roost.events import Events
 from roost.store import staging

@@ -12,7 +12,7 @@ from roost.cli.verb import finish, verb
 from roost.errors import UsageError
 
 if TYPE_CHECKING:
-    from roost.catalogue.read import Catalogue
+    from roost.catalogue.model import Catalogue
 
 
 @verb(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from roost.condor.rules.model import shown
 from roost.condor.submit import first_job
-from roost.condor.submit.language import Description
+from roost.condor.submit.description import Description
 from roost.errors import RoostError
 from roost.host import jsontext, process, temporary
 

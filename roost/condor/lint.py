@@ -18,7 +18,8 @@ from roost.condor.rules import CHECKS, Effect, Finding, JobView, Severity
 from roost.condor.rules.model import shown
 from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
 from roost.condor.rules.returned import collisions
-from roost.condor.submit.language import Description, decode, read
+from roost.condor.submit.description import Description
+from roost.condor.submit.language import decode, read
 from roost.condor.submit.macros import Assignment, Expander
 from roost.errors import Location, UsageError
 from roost.host import files as host_files

@@ -16,7 +16,8 @@ from roost.host import files, paths
 from roost.recipe.base import Line, Model
 from roost.recipe.loader import display
 from roost.recipe.messages import message
-from roost.recipe.nodes import Node, parse
+from roost.recipe.nodes import Node
+from roost.recipe.parse import parse
 from roost.recipe.schema import keys
 from roost.recipe.words import did_you_mean, kind, near, shown
 

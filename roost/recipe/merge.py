@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from roost.errors import Location, Problem
-from roost.recipe.nodes import Node, parse
+from roost.recipe.nodes import Node
+from roost.recipe.parse import parse
 from roost.recipe.words import did_you_mean, shown
 
 #: Keys that the loader itself uses up; they are no part of the model.

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 from roost.errors import Problem
 from roost.recipe.merge import VARIABLES, without
-from roost.recipe.nodes import MAX_BYTES, MAX_TEXT, Node, Scalar
+from roost.recipe.nodes import Node, Scalar
+from roost.recipe.parse import MAX_BYTES, MAX_TEXT
 from roost.recipe.words import did_you_mean, kind, near, shown
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from roost.catalogue import changes, lines, read, site
+from roost.catalogue.model import Catalogue, Image, Package, Version
 from roost.catalogue.page import POLICY
-from roost.catalogue.read import Catalogue, Package, Version
 from roost.condor.lint import lint_text
 from roost.errors import UsageError
 from roost.events import Silent
@@ -204,7 +204,7 @@ def test_a_closing_script_tag_in_a_package_stays_data(filled: Path, tmp_path: Pa
         Version(**{**{key: getattr(one, key) for key in one.__slots__}, "kernel": f"{number}{shelf.HOSTILE}"})
         for number, one in enumerate(image.versions)
     ]
-    changed = Catalogue(catalogue.target, (read.Image(image.name, image.latest, tuple(evil)),))
+    changed = Catalogue(catalogue.target, (Image(image.name, image.latest, tuple(evil)),))
     page = _site(changed, tmp_path / "site")["images/analysis.html"]
     data = re.search(r'<script type="application/json" id="steps">(.*?)</script>', page, re.DOTALL)
     assert data

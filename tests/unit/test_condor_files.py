@@ -14,7 +14,8 @@ import pytest
 from roost.condor import judge, oracle
 from roost.condor.lint import LintReport, lint, lint_file
 from roost.condor.rules import Effect, Severity
-from roost.condor.submit.language import Description, read
+from roost.condor.submit.description import Description
+from roost.condor.submit.language import read
 from roost.host import process
 
 

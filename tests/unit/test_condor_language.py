@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.condor.submit.language import Description, decode, read
+from roost.condor.submit.description import Description
+from roost.condor.submit.language import decode, read
 from roost.condor.submit.macros import Expander
 from roost.condor.submit.source_text import Traced, logical_lines
 from roost.errors import Location

@@ -12,7 +12,7 @@ import pytest
 
 from roost.recipe import editor
 from roost.recipe.merge import EXTENDS, MATRIX, VARIABLES
-from roost.recipe.nodes import parse
+from roost.recipe.parse import parse
 from roost.recipe.schema import homes, keys
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roost.errors import Location, RecipeError
-from roost.recipe import loader
-from roost.recipe.nodes import Node, Scalar, parse
+from roost.recipe import loader, reader
+from roost.recipe.nodes import Node, Scalar
+from roost.recipe.parse import parse
 from roost.recipe.variables import substituted
 
 RECIPE = """\
@@ -223,7 +224,7 @@ def test_aliases_and_bases_are_bounded(project: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(loader, "MAX_TEXT", 5000)
     found = problems(project, text)
     assert len(found) == 1 and "the recipe and its bases have more than 50000 values or " in found[0]
-    monkeypatch.setattr(loader, "MAX_FILES", 5)
+    monkeypatch.setattr(reader, "MAX_FILES", 5)
     assert any("the recipe has more than 5 files" in one for one in problems(project, text))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from roost.condor.submit.description import Description, Job
 from roost.condor.submit.expression import as_bool
-from roost.condor.submit.language import Description, Job
 from roost.condor.submit.macros import Expander
 from roost.condor.submit.source_text import Traced
 from roost.condor.vm_disk import Item, scan

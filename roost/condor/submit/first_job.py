@@ -6,7 +6,7 @@ condor_submit's parser counts to a million, reads `/dev/zero` as a list of items
 
 from __future__ import annotations
 
-from roost.condor.submit.language import Description
+from roost.condor.submit.description import Description
 from roost.condor.submit.queue import Queue, arguments_of, parse_queue
 from roost.condor.submit.source_text import Traced, logical_lines
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from roost.condor.submit.conditions import ConditionError, Conditions
+from roost.condor.submit.description import Description, Job, Remark
 from roost.condor.submit.macros import Assignment, Expander
 from roost.condor.submit.queue import Queue, arguments_of, parse_queue, row_values, split_items
 from roost.condor.submit.source_text import BLANKS, Traced, logical_lines
@@ -32,43 +32,6 @@ Reader = Callable[[str], str | None]
 
 #: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
 Matcher = Callable[[str, str], list[str] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """What the reader met: the code of a rule of `roost.condor.rules.reading`, where, and what in particular."""
-
-    code: str
-    where: Location
-    what: str
-
-
-@dataclass(slots=True)
-class Job:
-    """One row of one queue statement: the definitions that hold for it, and the row as it stands in the list."""
-
-    table: Mapping[str, Assignment]
-    live: dict[str, Traced | None]
-    queue: Queue | None
-    count: int | None
-    row: Traced | None = None
-
-
-@dataclass(slots=True)
-class Description:
-    """A submit description that was read. `incomplete`: it includes something whose text is not known."""
-
-    file: str
-    jobs: list[Job] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-    assignments: list[Assignment] = field(default_factory=list)
-    queues: list[Queue] = field(default_factory=list)
-    incomplete: bool = False
-    runs_commands: bool = False
-    end: Location = field(default_factory=lambda: Location("", 1, 1))
-    used: set[str] = field(default_factory=set)
-    #: Names of the files that condor_submit opens as parts of the description.
-    opened: list[str] = field(default_factory=list)
 
 
 def decode(data: bytes) -> str:

@@ -1,0 +1,128 @@
+"""What a catalogue holds, as its pages and its JSON show it: images, their versions, how each was tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from roost.publish.layout import Release, ReleaseFile
+from roost.publish.release import IMAGE_ROLES
+from roost.publish.targets.target import Target
+from roost.recipe.model import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How an image was tested for one hypervisor; `seconds` are the phases of its boot, `console` its last lines."""
+
+    hypervisor: str
+    verdict: str
+    accelerator: str = ""
+    booted_at: str = ""
+    cause: str = ""
+    machine: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    expectations: tuple[tuple[bool, str, str], ...] = ()
+    console: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of the guest's own database."""
+
+    name: str
+    version: str
+    architecture: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version; `problem` says why nothing of it is believed. Sizes are in bytes."""
+
+    name: str
+    version: str
+    created: str = ""
+    description: str = ""
+    untested: bool = False
+    sides: tuple[Side, ...] = ()
+    files: tuple[ReleaseFile, ...] = ()
+    packages: tuple[Package, ...] = ()
+    kernel: str = ""
+    system: str = ""
+    signed_by: str = ""
+    recipe: Recipe | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    release: Release | None = None
+    problem: str = ""
+
+    @property
+    def images(self) -> tuple[ReleaseFile, ...]:
+        """The disks and kernels, which is what a job needs."""
+        return tuple(file for file in self.files if file.role in IMAGE_ROLES)
+
+    @property
+    def transfer(self) -> int:
+        """Bytes of disks and kernels as transferred."""
+        return sum(file.size for file in self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its versions, the newest first; `latest` is what latest.json names."""
+
+    name: str
+    latest: str
+    versions: tuple[Version, ...]
+
+    @property
+    def current(self) -> Version:
+        """The version to take: the latest if it can be believed, else the newest that can."""
+        good = [one for one in self.versions if not one.problem]
+        return next((one for one in good if one.version == self.latest), (good or self.versions)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that a catalogue lists, by name."""
+
+    target: Target
+    images: tuple[Image, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with what it lists, a line each."""
+        return [one.problem for image in self.images for one in image.versions if one.problem]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv catalogue --json`."""
+        return {
+            "url": self.target.url,
+            "ok": not self.problems,
+            "images": [
+                {
+                    "name": image.name,
+                    "description": image.current.description,
+                    "latest": image.latest or None,
+                    "versions": [_json(one) for one in image.versions],
+                }
+                for image in self.images
+            ],
+        }
+
+
+def _json(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "created": version.created,
+        "untested": version.untested,
+        "hypervisors": {side.hypervisor: side.verdict for side in version.sides},
+        "transfer": version.transfer,
+        "files": [file.to_json() for file in version.images],
+        "packages": len(version.packages),
+        "kernel": version.kernel,
+        "signed_by": version.signed_by or None,
+        "problem": version.problem or None,
+    }
