@@ -24,6 +24,7 @@ from roost.boot.verdict import judge
 from roost.boot.watch import Plan, Watch, decide, timeline
 from roost.condor.from_submit import virtual_machine
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
+from roost.condor.lint import lint_text
 from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
 from roost.errors import ImageError, UsageError
 
@@ -245,6 +246,16 @@ def test_kernel_files_of_a_description_are_absolute(tmp_path: Path) -> None:
     for kernel in ("vmlinuz", "vmx", "./vmlinuz"):
         with pytest.raises(ImageError, match="no absolute path"):
             described(tmp_path, f"xen_kernel = {kernel}\n{words}")
+
+
+def test_an_io_disk_beside_a_kernel_in_the_image_is_no_warning() -> None:
+    text = HEAD.replace("root.raw:xvda:w:qcow2", "root.raw:xvda:w:raw,io.raw:xvdb:w:raw") + "xen_kernel = included\n"
+    inputs = "transfer_input_files = root.raw,io.raw\n"
+    found = {one.rule.code for one in lint_text(f"{text}{inputs}queue\n", "x.sub", environment={}).findings}
+    assert "xen-included-multi" in found
+    returned = f"{text}{inputs}transfer_output_files = io.raw\nqueue\n"
+    found = {one.rule.code for one in lint_text(returned, "x.sub", environment={}).findings}
+    assert "xen-included-multi" not in found
 
 
 def test_a_description_without_kernel_or_root_is_refused(tmp_path: Path) -> None:
