@@ -14,6 +14,7 @@ STAGE = Stage(
     ("roost.pipeline.construct",),
     (
         *("mke2fs", "mkfs.vfat", "mkfs.xfs", "mkfs.btrfs", "mksquashfs", "mkfs.erofs", "mkswap", "debugfs", "e2fsck"),
+        *("btrfs", "xfs_repair", "fsck.vfat"),
         *("sfdisk", "qemu-img", "grub-mkimage", "grub2-mkimage", "mcopy", "mmd", "tar", "find", "touch"),
         *("cpio", "zstd", "depmod"),
         # GRUB's modules come from these directories, all from one package.
