@@ -28,7 +28,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: what it is, where it stands, and how to mend it."""
+    """One mistake: what it is, where it stands, and how to fix it."""
 
     what: str
     where: Location | None = None

@@ -144,7 +144,7 @@ def publish(folder: Path, key: Key, suite: str = "./", component: str = "", **fi
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on loopback and yield its address."""
+    """Serve a directory on loopback and yield its address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:

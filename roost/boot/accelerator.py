@@ -24,7 +24,7 @@ UNMEASURED_FACTOR = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """What a machine is run with. Deadlines are multiplied by `factor`; `measured` says that it is no guess.
+    """What a machine is run with. Deadlines are multiplied by `factor`; `measured` says that it is not a guess.
 
     `kernel_seconds` is how long the kernel's own start took in that measurement, from its first line to its last:
     a guest whose kernel takes longer shares the host with others.
@@ -47,7 +47,7 @@ def choose(
     (`kvm`, or `require_kvm`) and does not work, `UsageError` for any other word.
     """
     if accel not in ("auto", "kvm", "tcg"):
-        raise UsageError(f"there is no accelerator '{accel}'", hint="auto, kvm or tcg")
+        raise UsageError(f"no such accelerator: '{accel}'", hint="auto, kvm or tcg")
     if accel == "tcg" and require_kvm:
         raise UsageError("--accel tcg and --require-kvm exclude each other")
     known = None if accel == "tcg" else probes.probe(kernel)

@@ -51,7 +51,7 @@ def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileS
     """Yield what was there before and is not now."""
     held = {area.number: area.type for area in now if area.type}
     for area in was:
-        # A disk that was given a partition table with a file system in it was set up anew, not overwritten.
+        # A disk that was given a partition table with a file system in it was set up again, not overwritten.
         if area.type and area.number not in held and not (area.number == 0 and held):
             seen = f"it held {area.type} before the run and holds no file system now"
             yield FileSystem(name, area.number, area.type, False, seen, lost=True)

@@ -1,6 +1,7 @@
 """The machine of the test boot with its serial console on this terminal: for a person who wants to look around.
 
-Nothing is judged, nothing has a deadline, and what was changed is thrown away unless a folder is named to keep it in.
+Nothing is judged, nothing has a deadline, and what was changed is thrown away unless a directory is named to keep it
+in.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ ESCAPE = b"\x1d"
 def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path] = ()) -> None:
     """Run the machine of a context until it goes off or the user types Ctrl-].
 
-    `keep` is a new folder for its disks as they are then, and for the files `also`. Raises `UsageError` when there is
-    no terminal or the folder exists, `HypervisorRefusalError` and `RefusedError` for a machine that does not start.
+    `keep` is a new directory for its disks as they are then, and for the files `also`. Raises `UsageError` when there
+    is no terminal or the directory exists, `HypervisorRefusalError` and `RefusedError` for a machine that does not
+    start.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--interactive needs a terminal", hint="leave it out for the test boot")

@@ -1,6 +1,6 @@
-"""Keeps what a person changed in an interactive boot: whole disks in a folder of their own, the image as it was.
+"""Keeps what a person changed in an interactive boot: whole disks in a directory of their own, the image as it was.
 
-The built image and its manifest, sums and verdict are not touched: they still tell of the same bytes. The folder has
+The built image and its manifest, sums and verdict are not touched: they still tell of the same bytes. The directory has
 all that the machine needs under the same names, so that its submit description boots (`inv boot FOLDER/kvm.sub`) and
 can be submitted.
 """
@@ -23,7 +23,7 @@ DEADLINE = 3600.0
 
 
 def refuse_if_taken(folder: Path) -> None:
-    """Raise `UsageError` where the folder exists: what was kept before is not written over."""
+    """Raise `UsageError` where the directory exists: what was kept before is not written over."""
     if folder.exists():
         raise UsageError(f"{folder} exists: what was kept in it stays", hint="move it away, or boot it instead")
 
@@ -40,7 +40,7 @@ def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path
                 place = places[disk.target]
                 target = partial / Path(disk.file).name
                 if target.exists():
-                    raise ImageError(f"two disks are called {target.name}: they cannot be kept in one folder")
+                    raise ImageError(f"two disks are called {target.name}: they cannot be kept in one directory")
                 file = {"driver": "file", "filename": str(place.layer or place.image)}
                 node: dict[str, Any] = {"driver": "qcow2" if place.layer else disk.format, "file": file}
                 process.run(

@@ -16,7 +16,7 @@ from roost.host.safetext import clean
 from roost.recipe.model import Recipe
 from roost.verify.evidence import CONTENT, READABLE, Area, FoundFile, StoppedDisk, place_of
 
-#: Where the guest's runner keeps status.json: on the io disk, or without one in a folder of the root.
+#: Where the guest's runner keeps status.json: on the io disk, or without one in a directory of the root.
 STATUS, LOG = "status.json", "job.log"
 #: Lines of a job's log that are kept.
 LOG_LINES = 20
@@ -109,7 +109,7 @@ def job_log(places: Sequence[tuple[StoppedDisk, int, str]]) -> tuple[str, ...]:
 
 
 def job_places(recipe: Recipe | None, stopped: Mapping[str, StoppedDisk]) -> Iterator[tuple[StoppedDisk, int, str]]:
-    """Yield where a job's log may be: on the io disk, or in the folder of a machine that has none."""
+    """Yield where a job's log may be: on the io disk, or in the directory of a machine that has none."""
     named = disk_named(stopped, recipe.io_disk.name) if recipe and recipe.io_disk else None
     for disk in [named] if named else stopped.values():
         with contextlib.suppress(RoostError, OSError, ValueError):

@@ -38,12 +38,12 @@ _ABSENT = (
 )
 _NOT_PERMITTED = "join the group that owns it (usermod -aG kvm USER) and log in again"
 _REFUSED = "load kvm_intel or kvm_amd; in a virtual machine ask for nested virtualisation with its host's CPU"
-_HUNG = "nested virtualisation of this host is broken: its own host must mend it; roost uses TCG meanwhile"
+_HUNG = "nested virtualisation of this host is broken: its own host must fix it; roost uses TCG meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What KVM does here. `seen` says it in words, `fix` how to mend it; `seconds` of the boot, or of the wait."""
+    """What KVM does here. `seen` says it in words, `fix` how to fix it; `seconds` of the boot, or of the wait."""
 
     state: State
     seen: str
@@ -132,7 +132,7 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
         why = re.sub(r"^\S*qemu\S*: (?:error: )?", "", why)
         return Probe("refused", f"QEMU refuses KVM: {why}", _REFUSED, seconds, str(kernel))
     last = outcome.console.splitlines()[-1:] or [""]
-    far = f"it came as far as '{last[0]}'" if outcome.started else "it never said a word"
+    far = f"it came as far as '{last[0]}'" if outcome.started else "no output"
     return Probe(
         "hung",
         f"{DEVICE} answers, but {kernel.name} did not boot within {deadline:g} s: {far}",

@@ -1,7 +1,7 @@
 """What a guest has shown for itself beside how it ended, and what has to be said of one that passed. Pure.
 
-An image that comes with a submit description alone has no expectations: that it powered itself off is no proof that it
-did anything. It must have written to one of its disks, and a guest whose console tells of a job must have left the
+An image that comes with a submit description alone has no expectations: that it powered itself off is not a proof that
+it did anything. It must have written to one of its disks, and a guest whose console tells of a job must have left the
 job's status on one.
 """
 
@@ -18,7 +18,7 @@ _NAMES, _WORDS = 5, 300
 
 
 def told(value: Any) -> str:
-    """Return a guest's own words, from its status, as a text that is safe to show; empty for what is no text."""
+    """Return a guest's own words, from its status, as a text that is safe to show; empty for what is not a text."""
     return clean(value.encode("utf-8", "replace"))[:_WORDS] if isinstance(value, str) else ""
 
 

@@ -137,7 +137,7 @@ def console_lines(serial_log: Path) -> tuple[list[str], int]:
         lines = _lines(head)
         if len(lines) <= 2 * LINES:
             return lines, 0
-        # Many short lines: a page with a hundred thousand of them is no page.
+        # Many short lines: a page with a hundred thousand of them is not a page.
         half = sum(len(line.encode()) for line in lines[LINES:-LINES])
         return [*lines[:LINES], f"[{len(lines) - 2 * LINES} lines left out]", *lines[-LINES:]], half
     left_out = size - 2 * SHOWN

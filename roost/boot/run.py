@@ -36,7 +36,7 @@ def boot(context: Context, out: Path) -> BootResult:
 
     Writes HYPERVISOR.json, the logs in HYPERVISOR/ and a report into `out`, each whole or not at all.
     Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
-    a tool, `UsageError` for a word it does not know. A guest that fails is no exception: `passed` is false.
+    a tool, `UsageError` for a word it does not know. A guest that fails is not an exception: `passed` is false.
     """
     from roost.boot import report
 

@@ -23,7 +23,7 @@ from roost.boot.start import Listening, start
 from roost.boot.watch import BUTTON, Plan
 from roost.condor.hardware import Hardware
 
-#: A file of the scratch folder, which is QEMU's working folder: nothing in these words is anybody's input.
+#: A file of the scratch directory, which is QEMU's working directory: nothing in these words is anybody's input.
 STATE = "state"
 _SAVE, _LOAD = f"exec:cat >{STATE}", f"exec:cat {STATE}"
 #: Seconds for writing and for reading the state: memory, at the speed of the host's disk.

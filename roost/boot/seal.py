@@ -3,7 +3,7 @@
 A verdict is a text file beside the image, and a publisher must be able to tell that nobody changed either since. The
 boot therefore leaves HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and
 of the submit descriptions as they were, and of the code that boots and judges, with an HMAC-SHA256 over all of it.
-Times play no part in it. The key is made at the first boot and stays in the user's state folder, readable for nobody
+Times play no part in it. The key is made at the first boot and stays in the user's state directory, readable for nobody
 else; a verdict from another host or account, or of another roost, is not believed, there the image is booted again. It
 guards against mistakes and other accounts, not against the account's own owner.
 """
@@ -30,14 +30,14 @@ from roost.store.staging import write_atomically
 
 KEY = "verdict.key"
 _KEY_BYTES = 32
-#: What boots and judges, with all that it imports; how it is called and shown is no part of it.
+#: What boots and judges, with all that it imports; how it is called and shown is not a part of it.
 JUDGES = ("roost.boot.run", "roost.boot.seal")
 NO_PART = ("roost.cli",)
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a good seal says: the sha256 of each file by its name in the image's folder, and who booted it."""
+    """What a good seal says: the sha256 of each file by its name in the image's directory, and who booted it."""
 
     files: Mapping[str, str]
     tester: Mapping[str, Any]
@@ -50,12 +50,15 @@ def code() -> str:
 
 
 def seal_path(folder: Path, hypervisor: str) -> Path:
-    """Return where the seal of a verdict is in an image's folder."""
+    """Return where the seal of a verdict is in an image's directory."""
     return folder / "boot" / f"{hypervisor}.seal.json"
 
 
 def write(folder: Path, hypervisor: str) -> None:
-    """Seal the verdict that a test boot has just left in an image's folder; the caller holds the folder's lock."""
+    """Seal the verdict that a test boot has just left in an image's directory.
+
+    The caller holds the directory's lock.
+    """
     names = ["manifest.json", f"boot/{hypervisor}.json", f"boot/{hypervisor}/serial.log"]
     names.append(f"boot/{report.place(hypervisor)}")
     names += sorted(path.name for path in folder.glob("*.sub"))

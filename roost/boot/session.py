@@ -150,11 +150,11 @@ class Session:
         self._start += time.monotonic() - self._saving
 
     async def screenshot(self, file: str) -> bool:
-        """Write the screen to a PPM file of QEMU's working folder; return whether there is one."""
+        """Write the screen to a PPM file of QEMU's working directory; return whether there is one."""
         return await self._ask("screendump", {"filename": file}) is not None
 
     async def memory(self, file: str, begin: int, size: int) -> bool:
-        """Write `size` bytes of the guest's memory from physical address `begin` to a file of QEMU's folder."""
+        """Write `size` bytes of the guest's memory from physical address `begin` to a file of QEMU's directory."""
         return await self._ask("pmemsave", {"val": begin, "size": size, "filename": file}) is not None
 
     async def quit(self) -> None:

@@ -173,7 +173,9 @@ def _job(evidence: Evidence) -> Verdict | None:
     if code == evidence.exit_status and not isinstance(code, bool):
         return None
     signal = status.get("signal")
-    known = f"ended with exit status {code}" if isinstance(code, int) else "ended with an exit status that is no number"
+    known = (
+        f"ended with exit status {code}" if isinstance(code, int) else "ended with an exit status that is not a number"
+    )
     how = f"was killed by signal {signal}" if signal and isinstance(signal, int) else known
     if evidence.exit_status:
         how += f" instead of {evidence.exit_status}"

@@ -20,7 +20,7 @@ TRANSFERS = ("files", "shared", "url")
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where jobs find the catalogue: as a shared folder, by URL; None: nobody knows."""
+    """Where jobs find the catalogue: as a shared directory, by URL; None: nobody knows."""
 
     shared: str | None
     url: str | None

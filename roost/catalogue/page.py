@@ -43,8 +43,14 @@ POLICY = (
 
 #: How the transfers are told to people: the name of the choice, what it means.
 TRANSFERS = {
-    "files": ("Files", "Download the files into the folder of the submit description; each job gets copies of them."),
-    "shared": ("Shared folder", "The access point reads the catalogue as a folder; each job gets copies of the files."),
+    "files": (
+        "Files",
+        "Download the files into the directory of the submit description; each job gets copies of them.",
+    ),
+    "shared": (
+        "Shared directory",
+        "The access point reads the catalogue as a directory; each job gets copies of the files.",
+    ),
     "url": ("URL", "The execution point fetches the files itself; nothing passes through the access point."),
 }
 

@@ -1,4 +1,4 @@
-"""Writes the pages into a folder, which is the new site or still the old one, whenever the writer is killed.
+"""Writes the pages into a directory, which is the new site or still the old one, whenever the writer is killed.
 
     DIR/index.html                       all images
     DIR/images/NAME.html                 an image: its current version, and what changed from version to version
@@ -20,14 +20,14 @@ from roost.errors import HostError, UsageError
 from roost.events import Events
 from roost.store import staging
 
-#: In a folder that is ours to replace.
+#: In a directory that is ours to replace.
 MARK = ".roost-catalogue"
 
 
 def write(catalogue: Catalogue, folder: Path, *, public: str | None, events: Events) -> Path:
-    """Write the site; return the folder. `public` is the URL or path under which jobs find the catalogue.
+    """Write the site; return the directory. `public` is the URL or path under which jobs find the catalogue.
 
-    Raises `UsageError` for a folder that holds anything else than an earlier site.
+    Raises `UsageError` for a directory that holds anything else than an earlier site.
     """
     if public is not None and "://" not in public and not public.startswith("/"):
         raise UsageError(f"--public {public} is neither a URL nor an absolute path")
@@ -43,7 +43,7 @@ def write(catalogue: Catalogue, folder: Path, *, public: str | None, events: Eve
                     file = new / path
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(data)
-                (new / MARK).write_text("written by inv catalogue, which replaces this folder\n")
+                (new / MARK).write_text("written by inv catalogue, which replaces this directory\n")
     except OSError as error:
         raise HostError(f"{final} cannot be written: {error.strerror or error}") from error
     return final
@@ -63,16 +63,16 @@ def _check(catalogue: Catalogue, final: Path) -> None:
     if not final.exists():
         return
     if not final.is_dir():
-        raise UsageError(f"{final} is no folder")
+        raise UsageError(f"{final} is not a directory")
     if any(final.iterdir()) and not (final / MARK).is_file():
         raise UsageError(
             f"{final} holds something else, and writing the catalogue would replace it",
-            hint="name a folder that does not exist, or is empty",
+            hint="name a directory that does not exist, or is empty",
         )
 
 
 def _files(catalogue: Catalogue, url: str | None, final: Path) -> str | None:
-    """Return how the site's root page reaches published files: by URL, or by the way to a folder that it lies in."""
+    """Return how the site's root page reaches published files: by URL, or by the way to a directory that it lies in."""
     if url is not None and url.partition("://")[0] in {"http", "https"}:
         return url
     local = catalogue.target.local

@@ -34,7 +34,7 @@ class Flags:
         "machine": "pc or q35",
         "interactive": "the console on this terminal; changes are thrown away, unless --keep",
         "console": "show the guest's console while it boots: on standard output, with --json on standard error",
-        "keep": "with --interactive: the changed disks go into a new folder, NAME.kept; the image stays as it was",
+        "keep": "with --interactive: the changed disks go into a new directory, NAME.kept; the image stays as it was",
         "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
         "no-evict": "do not, whatever the recipe says",
         "require-kvm": "fail where KVM does not work instead of using TCG",

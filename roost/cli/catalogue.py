@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @verb(
     help={
-        "html": "write the web page into this folder: new, empty, or an earlier one",
-        "from_": "the catalogue, or one image of it: a folder or URL; default: where this project has published",
+        "html": "write the web page into this directory: new, empty, or an earlier one",
+        "from_": "the catalogue, or one image of it: a directory or URL; default: where this project has published",
         "public": "the URL or path under which jobs find the catalogue, if that is not --from",
     },
 )

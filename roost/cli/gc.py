@@ -32,7 +32,7 @@ class Flags:
     rest="url",
     help={
         "url": "a catalogue, or one image of it; without it the cache and build/",
-        "delete": "take it away; without this it is only said what would go",
+        "delete": "remove it; without this: a dry run",
         "keep": "of a catalogue: how many versions of each image stay; NAME@VERSION: that one too; may be repeated",
         "older-than": "such as 30d: what was not used for so long (cache; the default), what is older (catalogue)",
         "cap": "such as 20GiB (the default): how large the cache may be; what was used longest ago goes first",
@@ -40,7 +40,7 @@ class Flags:
     },
 )
 def gc(_context: object, flags: Flags, url: list[str] | None = None, json: bool = False) -> None:
-    """Drop what nobody needs: of the cache and of build/, or of the catalogue URL. Says first; --delete does it."""
+    """Remove what nothing needs: from the cache and build/, or from the catalogue URL. Dry run unless --delete."""
     place = at_most_one(url or [])
     if place is None and (flags.keep or flags.take_over):
         raise UsageError("--keep and --take-over are about a catalogue", hint="inv gc URL --keep 3")
@@ -125,5 +125,5 @@ def _shown(report: Report) -> str:
     elif report.deleted:
         lines.append(f"dropped {freed}" if report.ok else f"dropped {freed}; not all that should go could go")
     else:
-        lines.append(f"{freed} would go; nothing has gone: --delete does it")
+        lines.append(f"{freed} would be removed; dry run: --delete removes it")
     return "\n".join(lines)

@@ -27,7 +27,10 @@ def io(
     set: list[str] | None = None,
     json: bool = False,
 ) -> None:
-    """Make a job's io disk: NAME INPUT... puts files and folders into its input/ (FOLDER/ stands for what is in it)."""
+    """Make a job's io disk: NAME INPUT...
+
+    Puts files and directories into its input/ (FOLDER/ stands for what is in it).
+    """
     from roost.pipeline import jobs as story
 
     if not words:

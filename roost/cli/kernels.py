@@ -18,7 +18,7 @@ _MARKS = {"builtin": "built in", "module": "module", "claimed": "claimed", "abse
     rest="names",
     help={
         "fetch": "download what the catalogue names and look at it",
-        "extract": "IMAGE: take its kernel and initrd out into the folder DIR, which must be new or empty",
+        "extract": "IMAGE: take its kernel and initrd out into the directory DIR, which must be new or empty",
         "version": "with --extract: the release to take instead of the newest",
     },
 )
@@ -36,7 +36,7 @@ def kernels(
     if extract:
         folder = at_most_one(names or [])
         if folder is None:
-            raise UsageError("which folder?", hint="inv kernels --extract IMAGE DIR")
+            raise UsageError("which directory?", hint="inv kernels --extract IMAGE DIR")
         with terminal.events() as events:
             taken = story.extract(Path(extract), Path(folder), version or None, events)
         terminal.write_json(taken.to_json()) if json else terminal.write_text(_taken(taken.to_json()))

@@ -1,6 +1,6 @@
 """What no part of roost has an answer for: one line for a refusal of the host, a short report for a mistake of roost.
 
-Also the standard streams, which may be closed, full or of another encoding: what cannot be written is no success.
+Also the standard streams, which may be closed, full or of another encoding: what cannot be written is not a success.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def _take(machine: ParseMachine, token: str) -> None:
         return
     if _asks_for_help(machine, token):
         assert context is not None
-        # invoke does so too, but not where a name is still to come: `build --help` is no build of `--help`.
+        # invoke does so too, but not where a name is still to come: `build --help` is not a build of `--help`.
         machine.initial.flags["--help"].value = context.name
         for argument in context.positional_args:
             if argument.value is None:

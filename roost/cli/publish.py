@@ -31,7 +31,7 @@ class Flags:
 @verb(
     positional=("name",),
     help={
-        "to": "the catalogue: a folder, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH, or another of fsspec's URLs",
+        "to": "the catalogue: a directory, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH, or another of fsspec's URLs",
         "version": "its version; default: the archive's day and a digest of the content",
         "public": "the URL or path under which jobs find the catalogue, if that is not --to",
         "key": "the private Ed25519 key to sign with; default: $ROOST_SIGNING_KEY, else your own, made at first use",
@@ -114,5 +114,5 @@ def _verified(result: Mapping[str, Any]) -> str:
     if not result["images"]:
         lines.append(f"{result['url']} lists no version of any image")
     lines.append("")
-    lines.append("all is as it was published" if result["ok"] else "this is not as it was published")
+    lines.append("verification passed" if result["ok"] else "verification failed")
     return "\n".join(lines)

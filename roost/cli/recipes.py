@@ -11,7 +11,7 @@ from roost.errors import UsageError
 
 @verb(rest="names")
 def recipes(_context: object, names: list[str] | None = None, json: bool = False) -> None:
-    """List the recipes, or those at a path or in a folder, and the state of each image: built, booted, stale."""
+    """List the recipes, or those at a path or in a directory, and the state of each image: built, booted, stale."""
     from roost.cli import show
     from roost.pipeline import recipes as story
 

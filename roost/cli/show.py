@@ -37,12 +37,12 @@ def _short(path: Path) -> str:
 
 
 def doctor(result: Mapping[str, Any]) -> str:
-    """Render the host's checks: a mark, what was seen, how to mend it."""
+    """Render the host's checks: a mark, what was seen, how to fix it."""
     rows = [[("ok" if check["ok"] else "--"), check["name"], check["seen"]] for check in result["checks"]]
     lines = [table(rows)]
     mends = [f"  {check['name']}: {check['fix']}" for check in result["checks"] if not check["ok"] and check["fix"]]
     if mends:
-        lines += ["", "to mend:", *mends]
+        lines += ["", "to fix:", *mends]
     lines += ["", "this host can build and boot images" if result["ok"] else "this host lacks something essential"]
     return "\n".join(lines)
 
@@ -145,7 +145,7 @@ def explain(result: Mapping[str, Any]) -> str:
     """Render explanations: meaning, cause, fix, source."""
     if not result["matches"]:
         note = f"{result['note']}\n" if result.get("note") else ""
-        return f"{note}nothing here that roost knows; `inv lint FILE.sub` judges the submit description itself"
+        return f"{note}no known message found; `inv lint FILE.sub` judges the submit description itself"
     parts = []
     for match in result["matches"]:
         parts.append(

@@ -90,10 +90,11 @@ class Description:
 class Delivery:
     """How jobs get an image, beside what its recipe says.
 
-    `transfer` is files, shared, or a URL of the folder; None is the recipe's own. `files` has the sizes of the built
-    files and, for `shared`, their folder. `jobs`: one job a row. Returned disks are named NAME-CLUSTER.PROCESS.FORMAT
-    and go to `output_folder`, relative to the folder of the submission. `where` locates keys of the recipe. `at` is the
-    absolute directory that the description will lie in; None is that of the image, and of the file of jobs.
+    `transfer` is files, shared, or a URL of the directory; None is the recipe's own. `files` has the sizes of the built
+    files and, for `shared`, their directory. `jobs`: one job a row. Returned disks are named
+    NAME-CLUSTER.PROCESS.FORMAT and go to `output_folder`, relative to the directory of the submission. `where` locates
+    keys of the recipe. `at` is the absolute directory that the description will lie in; None is that of the image, and
+    of the file of jobs.
     """
 
     transfer: str | None = None
@@ -115,7 +116,7 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Desc
         named = transfer == "files" or recipe.submit.inputs
         forbidden += origins.problems([files.folder if named else None, jobs.folder if jobs else None], at)
     if output_folder and not re.fullmatch(r"[A-Za-z0-9._+/-]+", output_folder):
-        forbidden.append(Problem(f"the folder {output_folder!r} may only have the characters A-Z a-z 0-9 . _ + - /"))
+        forbidden.append(Problem(f"the directory {output_folder!r} may only have the characters A-Z a-z 0-9 . _ + - /"))
     if forbidden:
         raise RecipeError(forbidden)
     machine = virtual_machine(recipe, hypervisor, files=files)

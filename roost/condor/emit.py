@@ -1,8 +1,8 @@
 """Submit descriptions: the values of `description`, laid out by templates that a site can override, then linted.
 
 `submit.j2` is the whole description in named blocks, `snippet.j2` only the lines about disks. A template of the same
-name in one of the folders of `template_folders` is used instead; it can `{% extends "roost/submit.j2" %}` to change one
-block and keep the rest. What a template writes must pass roost's lint like any other description.
+name in one of the directories of `template_folders` is used instead; it can `{% extends "roost/submit.j2" %}` to change
+one block and keep the rest. What a template writes must pass roost's lint like any other description.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def submit_description(
 ) -> Emitted:
     """Return the submit description of an image.
 
-    `templates` are folders of templates that replace roost's (see `template_folders`). The same arguments give the same
-    text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an error
-    in the result, `UsageError` for a template or file that cannot be read.
+    `templates` are directories of templates that replace roost's (see `template_folders`). The same arguments give the
+    same text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an
+    error in the result, `UsageError` for a template or file that cannot be read.
     """
     values = describe(recipe, hypervisor, delivery)
     whole = render(values, "submit.j2", templates)
@@ -90,7 +90,7 @@ def _tidied(text: str) -> list[str]:
 
 
 def _aligned(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the lines with the `=` of each paragraph in one column; what is no plain command stays as it is."""
+    """Yield the lines with the `=` of each paragraph in one column; what is not a plain command stays as it is."""
     paragraph: list[str] = []
     for line in [*lines, ""]:
         if line:

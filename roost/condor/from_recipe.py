@@ -134,7 +134,7 @@ def refusals(
 def folder_refusals(recipe: Recipe, folder: Path, where: Where = nowhere) -> tuple[Problem, ...]:
     """Return why jobs cannot use the image where it is built: HTCondor's script reads meaning into parts of a path.
 
-    Only a shared folder is in the path that the script sees (docs/vm-universe.md, sections 2 and 5).
+    Only a shared directory is in the path that the script sees (docs/vm-universe.md, sections 2 and 5).
     """
     if recipe.submit.transfer != "shared":
         return ()
@@ -173,12 +173,12 @@ def _transfer(transfer: str, where: Where) -> Iterator[Problem]:
         return
     key = where(("submit", "transfer"))
     if not is_url(transfer):
-        yield Problem(f"{transfer!r} is no way to transfer", key, "write files, shared, or a URL of the folder")
+        yield Problem(f"{transfer!r} is no way to transfer", key, "write files, shared, or a URL of the directory")
     elif not _URL.fullmatch(transfer) or _BAD_PERCENT.search(transfer):
         what = f"the URL {transfer!r} has characters that HTCondor's list of files cannot carry"
         yield Problem(what, key, "write them as %XX: a blank is %20, a comma %2C; no query, no fragment")
     elif transfer.lower().startswith("file://") and not transfer.lower().startswith("file:///"):
-        yield Problem(f"{transfer!r} names a host", key, "a file URL has three slashes: file:///folder")
+        yield Problem(f"{transfer!r} names a host", key, "a file URL has three slashes: file:///directory")
 
 
 def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Problem]:
@@ -239,7 +239,7 @@ def _attributes(recipe: Recipe, where: Where) -> Iterator[Problem]:
                 f"the value of {name} has a backslash before a quote or at its end", key, "put a blank between"
             )
         if isinstance(value, float) and not math.isfinite(value):
-            yield Problem(f"the value of {name} is no number that ClassAds have", key)
+            yield Problem(f"the value of {name} is not a number that ClassAds have", key)
         seen.add(name.lower())
 
 

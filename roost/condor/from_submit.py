@@ -22,9 +22,9 @@ _NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user
 
 
 def virtual_machine(path: Path) -> VirtualMachine:
-    """Return the machine of a description's first job, its files absolute or relative to the description's folder.
+    """Return the machine of a description's first job, its files absolute or relative to the description's directory.
 
-    Raises `UsageError` for what is no description of a vm-universe job, `ImageError` for one that makes no machine;
+    Raises `UsageError` for what is not a description of a vm-universe job, `ImageError` for one that makes no machine;
     `inv lint` says all that is wrong with it.
     """
     try:
@@ -53,7 +53,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     memory = view.get("vm_memory") or view.get("request_memory", "RequestMemory")
     amount = mebibytes(memory.text) if memory else None
     if amount is None:
-        raise ImageError("vm_memory is no amount of memory", where=view.place_of("vm_memory"), hint=hint)
+        raise ImageError("vm_memory is not an amount of memory", where=view.place_of("vm_memory"), hint=hint)
     if not view.usable_disks or len(view.usable_disks) != len(view.disks):
         raise ImageError("vm_disk is not understood", where=view.place_of("vm_disk"), hint=hint)
     sources = {transfer.name: transfer for transfer in view.transfers}
@@ -104,7 +104,7 @@ def _kernel(view: JobView, hint: str) -> KernelFiles | None:
     for file in (kernel, initrd):
         if file is not None and not file.text.startswith("/"):
             # The script hands the name on as it is, and libvirt is not in the sandbox (docs/vm-universe.md, section 8).
-            what = f"{file.name} = {shown(file.text)} is no absolute path: libvirt would not find it"
+            what = f"{file.name} = {shown(file.text)} is not an absolute path: libvirt would not find it"
             raise ImageError(what, where=file.where, hint=hint)
     if root is None:
         raise ImageError("there is no xen_root: condor_submit refuses the description", where=place, hint=hint)

@@ -263,5 +263,5 @@ def _ide_refusals(disk: VmDisk, kind: MachineType) -> Iterator[tuple[str, str]]:
 def _matched(device: str) -> re.Match[str]:
     match = _TARGET.fullmatch(device)
     if match is None:
-        raise ImageError(f"{device!r} is no device of a virtual machine", hint="use vda, vdb ..., or xvda under xen")
+        raise ImageError(f"{device!r} is not a device of a virtual machine", hint="use vda, vdb ..., or xvda under xen")
     return match

@@ -96,7 +96,7 @@ def _addresses(recipe: Recipe, jobs: Jobs) -> Iterator[Problem]:
     seen: set[str] = set()
     for number, value in enumerate(jobs.column(column)):
         if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value) or int(value[:2], 16) & 1:
-            yield jobs.problem(number, f"{value!r} is no address of one machine", "such as 52:54:00:12:34:56")
+            yield jobs.problem(number, f"{value!r} is not an address of one machine", "such as 52:54:00:12:34:56")
         elif value.lower() in seen:
             yield jobs.problem(number, f"the address {value} is another job's too")
         seen.add(value.lower())

@@ -150,7 +150,7 @@ def _unreadable(error: str) -> tuple[str, str | None]:
 
 
 def _separator(header: list[str]) -> str | None:
-    """Return what separates the names of the first row where it is no comma, or None."""
+    """Return what separates the names of the first row where it is not a comma, or None."""
     names = {"semicolons": ";", "tabs": "\t", "vertical bars": "|"}
     return next((word for word, letter in names.items() if len(header) == 1 and letter in header[0]), None)
 

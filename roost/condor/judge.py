@@ -49,7 +49,9 @@ def ask(text: str, folder: Path, description: Description) -> Verdict:
         return Verdict("", None, "condor_submit was not asked, for a part of the description is not here")
     special = next((name for name in _names(description) if _is_special(folder / name)), None)
     if special is not None:
-        return Verdict("", None, f"condor_submit was not asked, for it would open {shown(special)}, which is no file")
+        return Verdict(
+            "", None, f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
+        )
     short = first_job.short(text, description)
     if short is None:
         return Verdict("", None, "condor_submit was not asked, for it would make all of the jobs")

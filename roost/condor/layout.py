@@ -54,7 +54,7 @@ def environment(folders: Sequence[Path], own: Path) -> ImmutableSandboxedEnviron
     made = ImmutableSandboxedEnvironment(
         loader=_loader(folders, own),
         undefined=jinja2.StrictUndefined,
-        # A submit description is no HTML: `finalize` guards it.
+        # A submit description is not an HTML: `finalize` guards it.
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,

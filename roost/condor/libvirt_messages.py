@@ -13,7 +13,7 @@ _LIBVIRT = "libvirt 9.0, seen; docs/vm-universe.md, section 2"
 
 LIBVIRT = (
     requeued("unknown-driver-format", r"unknown driver format value",
-              "the fourth field of vm_disk is no format that libvirt knows",
+              "the fourth field of vm_disk is not a format that libvirt knows",
               "", _LIBVIRT, "fmt-unknown", "fmt-case", "disk-inline-comment"),
     requeued("duplicate-target", r"duplicated for disk sources|\btarget\b[^\n]{0,300}\bduplicated\b",
               "two disks of vm_disk have the same device", "", _LIBVIRT, "dev-duplicate"),
@@ -34,7 +34,7 @@ LIBVIRT = (
               "a file name in vm_disk has a character that breaks libvirt's XML: & < or a quote",
               "", _LIBVIRT, "disk-name-chars"),
     requeued("mac", r"unable to parse mac address|expected unicast mac",
-              "vm_macaddr is no address, or a multicast one", "", _LIBVIRT, "mac"),
+              "vm_macaddr is not an address, or a multicast one", "", _LIBVIRT, "mac"),
     requeued("not-qcow2", r"[Ii]mage is not in qcow2 format",
               "a disk is declared qcow2 and is not", "declare the format that `qemu-img info` shows",
               f"{_REFERENCE}, error 12: current QEMU writes it in another case, so it falls to INTERNAL",

@@ -188,7 +188,7 @@ def _reader(folder: Path | None) -> Callable[[str], str | None]:
 
 def _matcher(folder: Path | None) -> Callable[[str, str], list[str] | None]:
     def match(pattern: str, kind: str) -> list[str] | None:
-        # Only below the folder: a pattern of a stranger's description could walk the whole machine.
+        # Only below the directory: a pattern of a stranger's description could walk the whole machine.
         if folder is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
             return None
         if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:

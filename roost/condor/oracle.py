@@ -4,7 +4,7 @@ Reads one JSON string (a submit description) per line from standard input and an
 JSON: {"accepted": bool or null, "message": str, "ad": {name: text}}. The extension module can crash, exit and block on
 odd input, so whoever asks does so from outside, with a deadline. Each description is answered by a fork, so that
 one that kills the process costs only its own answer; one that takes more than `SECONDS` or `MEMORY` is killed, and
-that is no verdict: `accepted` is null then.
+that is not a verdict: `accepted` is null then.
 """
 
 from __future__ import annotations

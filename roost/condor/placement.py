@@ -133,7 +133,7 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[
         if item is None:
             yield Problem(f"no device is left for disk {disk.name}: {hypervisor} has 26", where(key))
         elif disk.device and not DEVICES[hypervisor].fullmatch(disk.device):
-            what = f"disk {disk.name}: {disk.device} is no device of a {hypervisor} machine"
+            what = f"disk {disk.name}: {disk.device} is not a device of a {hypervisor} machine"
             yield Problem(what, where((*key, "device")), f"leave device out, or use {example}")
         elif problem := problem_of(item, hypervisor):
             yield Problem(f"disk {disk.name} under {hypervisor}: {problem}", where(key))

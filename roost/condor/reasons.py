@@ -64,10 +64,10 @@ HOLDING = (
     _held(2, "MISMATCHED_HARDWARE_VT", "xen_kernel is vmx, which asks for hardware virtualisation",
           "write xen_kernel = included; name no kernel file vmx", "xen-vmx"),
     _held(3, "XEN_KERNEL_NOT_FOUND", "the kernel file cannot be read from the sandbox",
-          "list it in transfer_input_files and name it without a folder; on a shared file system check path and mode",
+          "list it in transfer_input_files and name it without a directory; on a shared file system check its mode",
           "xen-kernel-transfer"),
     _held(4, "XEN_INITRD_NOT_FOUND", "the initrd file cannot be read from the sandbox",
-          "list it in transfer_input_files and name it without a folder; on a shared file system check path and mode",
+          "list it in transfer_input_files and name it without a directory; on a shared file system check its mode",
           "xen-initrd-transfer"),
     _held(5, "XEN_NO_ROOT_DEVICE_PARAM", "xen_kernel names a file and there is no xen_root",
           "write xen_root = /dev/xvda1, and root= in xen_kernel_params", "xen-root"),
@@ -77,7 +77,7 @@ HOLDING = (
     _held(9, "KVM_NO_DISK_PARAM", _NO_DISK, "write vm_type = kvm and vm_disk", "type-attribute", "disk-missing"),
     _held(10, "KVM_INVALID_DISK_PARAM", _DISK, _DISK_FIX, *_DISK_LINT),
     _held(11, "KVM_MISMATCHED_CHECKPOINT", _CHECKPOINT, _CHECKPOINT_FIX, "ckpt-transfer"),
-    _held(12, "BAD_IMAGE", "libvirt says that a disk is no qcow2 image, although it is declared as one",
+    _held(12, "BAD_IMAGE", "libvirt says that a disk is not a qcow2 image, although it is declared as one",
           "declare the format that `qemu-img info` shows, or convert the image", "fmt-mismatch", "image-corrupt"),
 )  # fmt: skip
 
@@ -112,7 +112,7 @@ REQUEUING = (
               "condor_vm-gahp failed on the execute machine", _LOOK, "condor_vm-gahp/vmgahp_error_codes.h"),
     requeued("HasVM", r"\bHasVM\s*=+\s*False\b|HasVM is (?:now )?false",
               "a virtual machine failed to start there, and the machine stopped offering the vm universe",
-              "find the job that failed (event 021 in its log), mend it, then condor_restart -startd on the machine",
+              "find the job that failed (event 021 in its log), fix it, then condor_restart -startd on the machine",
               _REFERENCE),
 )  # fmt: skip
 

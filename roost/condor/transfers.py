@@ -1,7 +1,7 @@
 """Where each disk of a submission is, what travels with it, and what comes back under which name. Pure.
 
 Three modes: `files` (HTCondor carries them; vm_disk has basenames, for the sandbox is flat), `shared` (absolute paths
-that every machine sees; nothing travels), and a URL of the folder (plugins fetch them; vm_disk has basenames).
+that every machine sees; nothing travels), and a URL of the directory (plugins fetch them; vm_disk has basenames).
 A file of jobs gives disks of its own to each job; they travel from where the file of jobs says.
 """
 
@@ -177,7 +177,7 @@ def _shared_problems(
     jobs: Jobs | None,
 ) -> Iterator[Problem]:
     if files.folder is None or not files.folder.is_absolute():
-        yield Problem("transfer: shared needs the absolute folder of the built image", hint="build the image first")
+        yield Problem("transfer: shared needs the absolute directory of the built image", hint="build the image first")
         return
     for name, disk in disks.items():
         if problem := problem_of(replace(disk, file=absolute(disk.file, files)), hypervisor):
@@ -189,7 +189,7 @@ def _shared_problems(
 
 
 def _kernel_problems(name: str, path: str | None) -> Iterator[Problem]:
-    hint = "write `kernel: {placement: included}`, or `submit: {kernel_path: /DIR}` with its folder on every machine"
+    hint = "write `kernel: {placement: included}`, or `submit: {kernel_path: /DIR}` with its directory on every machine"
     if path is None or not path.startswith("/"):
         if name != KERNEL:
             return

@@ -148,7 +148,7 @@ def problem_of(disk: VmDisk, hypervisor: Hypervisor | None = None) -> str | None
         ),
         (
             not any(DEVICES[one].fullmatch(disk.device) for one in hypervisors),
-            f"{disk.device!r} is no device of a {' or '.join(hypervisors)} machine",
+            f"{disk.device!r} is not a device of a {' or '.join(hypervisors)} machine",
         ),
         (disk.permission not in PERMISSIONS, f"the permission {disk.permission!r} is neither r nor w"),
         (

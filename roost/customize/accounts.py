@@ -66,7 +66,7 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
     return Added(
         _ended(passwd) + f"{name}:x:{number}:{number}::{home}:{account.shell}\n",
         "".join(":".join(entry) + "\n" for entry in known),
-        # `*` is no password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
+        # `*` is not a password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
         _ended(shadow) + f"{name}:{account.password or '*'}:{account.days}:0:99999:7:::\n",
         number,
         home,

@@ -26,13 +26,13 @@ def customize(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, 
     """
     recipe = loaded.recipe
     overlay.write(items, work / "overlay.tar", epoch)
-    report = work / "customise.json"
+    report = work / "customize.json"
     report.touch()
     plan = {"tree": str(tree), "overlay": str(work / "overlay.tar"), "epoch": epoch, "report": str(report)}
     plan |= _wishes(loaded)
     # Without a network of its own, each command leaves the host's unless it asks for it.
     inside = replace(namespace.current(), network=any(command.network for command in recipe.commands))
-    log = log_dir / "customise.log"
+    log = log_dir / "customize.log"
     bounds = limits.of_run_commands()
     plan["limits"] = asdict(bounds)
     try:

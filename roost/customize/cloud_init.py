@@ -93,7 +93,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
 
 
 def write(loaded: Loaded, folder: Path, epoch: int) -> Path | None:
-    """Write the seed's files into a new folder and return it; None without `cloud_init`."""
+    """Write the seed's files into a new directory and return it; None without `cloud_init`."""
     try:
         files = documents(loaded)
     except OSError as error:

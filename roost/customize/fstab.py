@@ -52,7 +52,7 @@ def by_partition(recipe: Recipe, disk: Disk) -> bool:
 
 
 def guest_device(recipe: Recipe, disk: Disk) -> str:
-    """Return what Linux calls a disk: by its place among those of its bus, whose letters it gives anew.
+    """Return what Linux calls a disk: by its place among those of its bus, whose letters it gives again.
 
     (docs/vm-universe.md, section 2: libvirt attaches disks in the order of their letters.)
     """

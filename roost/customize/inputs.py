@@ -42,7 +42,7 @@ def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
 
 
 def _state(path: Path) -> str:
-    """Return the mode of a file, link or folder, with what is in it."""
+    """Return the mode of a file, link or directory, with what is in it."""
     if path.is_symlink():
         content = f"link {path.readlink()}"
     elif path.is_file():
@@ -55,7 +55,7 @@ def _state(path: Path) -> str:
 def boot_key(recipe: Recipe, folder: Path) -> str:
     """Return the key of the test boot: what the recipe says of it, and the job's inputs, links in them followed.
 
-    It changes no byte of the image, so it is no part of the image's key.
+    It changes no byte of the image, so it is not a part of the image's key.
     """
     found: dict[str, list[str]] = {}
     for name in recipe.boot_test.inputs:

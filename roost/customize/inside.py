@@ -59,12 +59,12 @@ class Inside:
         try:
             return rooted.follow(path, self.kind, last=last)
         except NotADirectoryError as error:
-            raise ImageError(f"{shown(path)}: {shown(str(error.filename))} is no folder in the image") from error
+            raise ImageError(f"{shown(path)}: {shown(str(error.filename))} is not a directory in the image") from error
         except OSError as error:
             raise ImageError(f"{shown(path)} leads through too many links in the image") from error
 
     def place(self, items: Iterable[Item]) -> list[Item]:
-        """Return items at the paths where they really go, with the folders that lack on the way."""
+        """Return items at the paths where they really go, with the directories that lack on the way."""
         placed: list[Item] = []
         for item in items:
             folder, _, name = item.path.rstrip("/").rpartition("/")
@@ -73,21 +73,21 @@ class Inside:
             for parent in [str(one) for one in reversed(PurePosixPath(real).parents)][1:]:
                 kind = self.kind(parent)
                 if kind not in {"", "folder"}:
-                    raise ImageError(f"{shown(item.path)}: {shown(parent)} is no folder in the image")
+                    raise ImageError(f"{shown(item.path)}: {shown(parent)} is not a directory in the image")
                 if kind == "":
                     self._known[parent] = "folder"
                     placed.append(Item(parent, 0o755))
             kind = self.kind(real)
             if kind == "folder" and not is_folder:
-                raise ImageError(f"{item.path} is a folder in the image: a file cannot replace it")
+                raise ImageError(f"{item.path} is a directory in the image: a file cannot replace it")
             if kind == "file" and is_folder:
-                raise ImageError(f"{item.path} is a file in the image: a folder cannot replace it")
+                raise ImageError(f"{item.path} is a file in the image: a directory cannot replace it")
             self._known[real] = "folder" if is_folder else "file" if item.link is None else Link(item.link)
             placed.append(replace(item, path=real))
         return placed
 
     def forget(self) -> None:
-        """Look anew: something changed the image."""
+        """Look again: something changed the image."""
         self._known.clear()
 
 

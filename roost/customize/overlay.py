@@ -18,14 +18,14 @@ from roost.customize import templates
 from roost.customize.fstab import fstab
 from roost.errors import ImageError
 from roost.host import files as host_files
-from roost.recipe.customise import File
+from roost.recipe.customize import File
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One name in the image: a file's bytes, a link's target, or a folder."""
+    """One name in the image: a file's bytes, a link's target, or a directory."""
 
     path: str
     mode: int
@@ -135,7 +135,7 @@ def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
 
 
 def mounted_elsewhere(recipe: Recipe) -> list[str]:
-    """Return the folders on which disks other than the root's are mounted, where the root is an existing image's."""
+    """Return where disks other than the root's are mounted, where the root is an existing image's."""
     return [area.mount for disk in recipe.disks for area in disk.areas if area.mount is not None]
 
 
@@ -149,7 +149,7 @@ def _item(entry: File, mode: int, data: bytes) -> Item:
 
 
 def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
-    """Yield a local file, or a folder with all in it; modes are the sources' unless the recipe says one."""
+    """Yield a local file, or a directory with all in it; modes are the sources' unless the recipe says one."""
     if not source.is_dir():
         chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
         yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
@@ -168,7 +168,9 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
                 chosen = mode if mode is not None else executable
                 yield Item(str(here / name), chosen, source=path, owner=entry.owner, group=entry.group)
             else:
-                raise ImageError(f"{path} is neither a file, a folder nor a link", hint="take it out of the folder")
+                raise ImageError(
+                    f"{path} is neither a file, a directory nor a link", hint="take it out of the directory"
+                )
 
 
 def write(items: Sequence[Item], output: Path, epoch: int) -> None:

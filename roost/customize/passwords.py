@@ -1,7 +1,7 @@
 """Passwords of accounts: crypt(3) hashes that are read when an image is built, and are written nowhere else.
 
 A hash is in no log, plan, manifest or key. Whether it changed is told by a keyed digest, whose key stays in the user's
-state folder: nobody can try passwords against what is published.
+state directory: nobody can try passwords against what is published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from roost.errors import Problem, RecipeError
 from roost.host import files, paths, secretfile
-from roost.recipe.customise import Secret
+from roost.recipe.customize import Secret
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 
@@ -50,12 +50,12 @@ def read(secret: Secret, folder: Path) -> str:
             raise NoPasswordError(f"'{secret.file}' cannot be read: {error.strerror}") from error
     text = text.strip()
     if not HASH.fullmatch(text):
-        raise NoPasswordError(f"{place} is no crypt(3) hash of a password ({HOW})")
+        raise NoPasswordError(f"{place} is not a crypt(3) hash of a password ({HOW})")
     return text
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each secret that is there and is no hash; a variable may be set only for builds."""
+    """Yield a problem for each secret that is there and is not a hash; a variable may be set only for builds."""
     for number, user in enumerate(loaded.recipe.users):
         secret = user.password
         if secret is None or (secret.env is not None and secret.env not in os.environ):

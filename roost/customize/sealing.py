@@ -15,7 +15,7 @@ from pathlib import Path
 #: installation, resets what is enabled, and asks questions on the console (machine-id(5), systemd-firstboot(1)).
 MACHINE_ID = "/etc/machine-id"
 
-#: Who the machine is. Patterns of pathlib; folders go whole.
+#: Who the machine is. Patterns of pathlib; directories go whole.
 ALWAYS = (
     "/etc/ssh/ssh_host_*_key",
     "/etc/ssh/ssh_host_*_key.pub",
@@ -120,5 +120,5 @@ def _locked(line: str, accounts: Collection[str], shadowed: bool) -> str:
         return line
     if fields[1].startswith(("*", "!")):
         return line
-    # Without a shadow file, `x` in passwd is no password that anybody could enter.
+    # Without a shadow file, `x` in passwd is not a password that anybody could enter.
     return ":".join([fields[0], "x" if shadowed else "*", *fields[2:]])

@@ -8,7 +8,7 @@ from roost.host import namespace, process
 
 
 def unpack(tar: Path, tree: Path, log: Path) -> None:
-    """Unpack a canonical tar into a new folder, without device nodes: mknod(2) fails in a user namespace.
+    """Unpack a canonical tar into a new directory, without device nodes: mknod(2) fails in a user namespace.
 
     Without SELinux labels there, too: only root of the host may set attributes of that kind (xattr(7)).
     """

@@ -120,7 +120,9 @@ def _area(area: Partition, key: Key) -> Iterator[Mistake]:
 
 def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
     if mount != "/" and (mount.endswith("/") or any(part in {"", ".", ".."} for part in mount[1:].split("/"))):
-        yield Mistake((*key, "mount"), f"{mount} is no plain path", "write it without //, . or .. and no / at the end")
+        yield Mistake(
+            (*key, "mount"), f"{mount} is not a plain path", "write it without //, . or .. and no / at the end"
+        )
     if any(mount == top or mount.startswith(f"{top}/") for top in KERNEL_MOUNTS):
         yield Mistake((*key, "mount"), f"{mount} belongs to the kernel of the guest: nothing on a disk is seen there")
     if mount in ("/", "/boot") and kind in READ_ONLY:

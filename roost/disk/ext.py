@@ -32,8 +32,8 @@ TYPE_BITS = {"c": 0o020000, "b": 0o060000, "p": 0o010000}
 FULL = ("Could not allocate", "too big for a", "Not enough space to build")
 HOST_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
-#: Binds an empty folder over each mount point, in the command's own mount namespace, then becomes mke2fs.
-#: Arguments: the empty folder, how many mount points, these, the command.
+#: Binds an empty directory over each mount point, in the command's own mount namespace, then becomes mke2fs.
+#: Arguments: the empty directory, how many mount points, these, the command.
 HIDE = (
     'empty=$1; count=$2; shift 2; while [ "$count" -gt 0 ]; do mount --bind -- "$empty" "$1" || exit 1;'
     ' shift; count=$((count - 1)); done; exec "$@"'
@@ -56,10 +56,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What goes into a file system: a folder, the root folder's own facts, device nodes.
+    """What goes into a file system: a directory, the root directory's own facts, device nodes.
 
     `hidden` are mount points of other file systems below `folder` (absolute on the host), which stay empty;
-    `empty` is the folder that is seen there instead.
+    `empty` is the directory that is seen there instead.
     """
 
     folder: Path
@@ -140,11 +140,11 @@ def write(
 
 
 def settle_script(space: Space, epoch: int, source: Source | None) -> str:
-    """Return the debugfs script that sets times, the root folder's owner and mode, and makes the device nodes."""
+    """Return the debugfs script that sets times, the root directory's owner and mode, and makes the device nodes."""
     lines: list[str] = []
     for device in source.devices if source else ():
         if not DEVICE_PATH.fullmatch(device.path) or "/../" in device.path or "/./" in device.path:
-            raise ImageError(f"{device.path!r} is no plain path for a device node", hint="letters, digits and ._+-")
+            raise ImageError(f"{device.path!r} is not a plain path for a device node", hint="letters, digits and ._+-")
         folder, _, name = device.path.rpartition("/")
         numbers = "" if device.type == "p" else f" {device.major} {device.minor}"
         lines += [f"cd {folder or '/'}", f"mknod {name} {device.type}{numbers}"]
@@ -161,7 +161,7 @@ def settle_script(space: Space, epoch: int, source: Source | None) -> str:
 
 
 def _used(space: Space) -> Iterator[int]:
-    """Yield the root folder's inode and all that hold files."""
+    """Yield the root directory's inode and all that hold files."""
     yield ROOT_INODE
     start = FIRST_INODE
     for first, last in (*space.free_inode_ranges, (space.inodes + 1, space.inodes + 1)):

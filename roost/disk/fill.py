@@ -15,7 +15,7 @@ from roost.errors import ImageError
 from roost.host import process
 from roost.recipe.model import Disk, Recipe
 
-#: The folders of an io disk (job contract): what the job is given, and what it leaves.
+#: The directories of an io disk (job contract): what the job is given, and what it leaves.
 IO_FOLDERS = ("input", "output")
 
 
@@ -36,7 +36,7 @@ class Fillings:
 
     mounted: dict[str, Filling]
     io: Filling
-    #: An empty folder, for file systems that cannot be made without one.
+    #: An empty directory, for file systems that cannot be made without one.
     nothing: Source
     seed: Filling = NOTHING
 
@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
     nothing = Source(empty, io.entries[0])
     if tree is None:
         return Fillings({}, io, nothing)
-    # The tools run in the disk's folder.
+    # The tools run in the disk's directory.
     top = tree.path.absolute()
     log = tools.log("measure")
     mounts = [area.mount for disk in recipe.disks for area in disk.areas if area.mount]
@@ -107,12 +107,12 @@ def _devices(devices: tuple[DeviceNode, ...], mount: str, mounts: list[str]) -> 
 
 
 def _places(devices: tuple[DeviceNode, ...], entries: tuple[Entry, ...]) -> None:
-    """Raise `ImageError` unless each device node's folder is in the tree, and it itself is not."""
+    """Raise `ImageError` unless each device node's directory is in the tree, and it itself is not."""
     kinds = {entry.path: entry.type for entry in entries}
     for device in devices:
         folder, _, _ = device.path.rpartition("/")
         if kinds.get(folder[1:].encode()) != "d":
-            raise ImageError(f"the device node {device.path} has no folder {folder or '/'} in the tree")
+            raise ImageError(f"the device node {device.path} has no directory {folder or '/'} in the tree")
         if device.path[1:].encode() in kinds:
             raise ImageError(f"{device.path} is in the tree and is to be a device node as well")
 

@@ -96,7 +96,7 @@ def overhead(shape: Geometry) -> int:
     group = 2 + tables + per_copy
     unused = rest if groups > 1 and 0 < rest < group + LEAST_GROUP else 0
     journal = shape.journal * BLOCKS_PER_MIB
-    # The root folder, 16 KiB of lost+found, the resize inode's and the journal's indirect blocks.
+    # The root directory, 16 KiB of lost+found, the resize inode's and the journal's indirect blocks.
     fixed = 1 + 4 + 1 + 1 + journal // 1024
     return _copies(groups) * per_copy + groups * (2 + tables) + journal + fixed + unused
 

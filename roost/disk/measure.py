@@ -98,7 +98,7 @@ def _entry(record: bytes) -> Entry:
 def below(entries: Iterable[Entry], mount: str, others: Sequence[str]) -> tuple[Entry, ...]:
     """Return the entries of the file system mounted on `mount`, without what lies on the `others`.
 
-    The mount point of another file system stays, as an empty folder. Paths are below `mount` then.
+    The mount point of another file system stays, as an empty directory. Paths are below `mount` then.
     """
     prefix = b"" if mount == "/" else mount[1:].encode() + b"/"
     cuts = tuple(other[1:].encode() + b"/" for other in others if other not in ("/", mount))
@@ -146,9 +146,9 @@ def _file_blocks(size: int, extents: bool) -> int:
 
 
 def mount_point(entries: Iterable[Entry], mount: str) -> bool:
-    """Return whether the folder `mount` exists in a tree.
+    """Return whether the directory `mount` exists in a tree.
 
-    Raises `ImageError` when a part of it is a link or no folder: what is mounted there would hide elsewhere.
+    Raises `ImageError` when a part of it is a link or no directory: what is mounted there would hide elsewhere.
     """
     parts = mount.encode().strip(b"/").split(b"/")
     parents = {b"/".join(parts[: count + 1]) for count in range(len(parts))}
@@ -156,7 +156,7 @@ def mount_point(entries: Iterable[Entry], mount: str) -> bool:
     for path, kind in sorted(kinds.items()):
         if kind != "d":
             raise ImageError(
-                f"{mount} cannot be a mount point: /{path.decode('utf-8', 'replace')} in the tree is no folder",
+                f"{mount} cannot be a mount point: /{path.decode('utf-8', 'replace')} in the tree is not a directory",
                 hint="mount it elsewhere",
             )
     return len(kinds) == len(parents)

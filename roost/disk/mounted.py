@@ -124,7 +124,7 @@ def _image_of(carrier: Path) -> Path:
 
 
 def _carry(carrier: Path, log_dir: Path) -> None:
-    """Write the folder `carrier`, which holds the tar, as an ext4: then the appliance can read it as a disk."""
+    """Write the directory `carrier`, which holds the tar, as an ext4: then the appliance can read it as a disk."""
     size = _whole((carrier / TAR).stat().st_size) // MiB
     process.run(
         ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "16", "-d", carrier,

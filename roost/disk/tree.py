@@ -28,8 +28,8 @@ class DeviceNode:
 class TreeInfo:
     """An unpacked tree at `path`, owned as in the image when seen from the build's namespace.
 
-    `kernel` and `initrd` are absolute paths in the image, None when it has none. `seed` is a folder with the files of
-    the disk with role seed, if the recipe has one.
+    `kernel` and `initrd` are absolute paths in the image, None when it has none. `seed` is a directory with the files
+    of the disk with role seed, if the recipe has one.
     """
 
     path: Path

@@ -55,7 +55,7 @@ def write(disk: Path, at: Extent, identity: Identity, content: Content, tools: T
         return
     folders, files = _contents(content.entries)
     image = f"{disk}@@{at.offset}"
-    # Folder by folder and sorted: mtools' own recursion takes names in the order of the host's file system.
+    # Directory by directory and sorted: mtools' own recursion takes names in the order of the host's file system.
     commands = [["mmd", "-i", image, *(f"::/{path}" for path in folders)]] if folders else []
     for parent, names in sorted(files.items()):
         sources = [str(content.folder / parent / name) for name in names]
@@ -98,7 +98,7 @@ def _refuse(entries: Sequence[Entry]) -> None:
 
 
 def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the folders, parents first, and the names of the files in each folder (`` is the root), sorted."""
+    """Return the directories, parents first, and the names of the files in each directory (`` is the root), sorted."""
     entries = sorted(entries, key=lambda entry: entry.path)
     _refuse(entries)
     folders: list[str] = []
@@ -106,7 +106,7 @@ def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]
     for entry in entries:
         path = entry.path.decode("utf-8", "surrogateescape")
         if entry.type not in "fd":
-            raise ImageError(f"{path!r} is no plain file: vfat cannot hold it", hint="use ext4")
+            raise ImageError(f"{path!r} is not a plain file: vfat cannot hold it", hint="use ext4")
         if not path:
             continue
         parent, _, name = path.rpartition("/")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: Where boot loaders keep their configuration, by what edits it; `*` is any name in a folder.
+#: Where boot loaders keep their configuration, by what edits it; `*` is any name in a directory.
 GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 GRUB_DEFAULTS = "/etc/default/grub"
 BLS = "/boot/loader/entries"
@@ -109,7 +109,7 @@ def _logical(text: str) -> list[str]:
 
 
 def grub_defaults(text: str, words: Sequence[str]) -> str:
-    """Return an /etc/default/grub that gives the words to every kernel when grub.cfg is made anew."""
+    """Return an /etc/default/grub that gives the words to every kernel when grub.cfg is made again."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
         found = _DEFAULT.match(line)

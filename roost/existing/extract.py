@@ -53,7 +53,7 @@ class Extracted:
     releases: tuple[str, ...]
 
     def moved(self, folder: Path) -> Extracted:
-        """Return the same with its files in another folder."""
+        """Return the same with its files in another directory."""
         initrd = folder / self.initrd.name if self.initrd else None
         return replace(self, kernel=folder / self.kernel.name, initrd=initrd)
 
@@ -101,7 +101,7 @@ def extract(
     accelerator: Literal["kvm", "tcg"],
     log: Path,
 ) -> Extracted:
-    """Write vmlinuz, initrd.img and kernel.json of an image into the empty folder `out`; return what they are.
+    """Write vmlinuz, initrd.img and kernel.json of an image into the empty directory `out`; return what they are.
 
     The newest kernel is taken, or the one of `version` (a release, or the end of its file's name). The caller has
     made sure that the image names no other file. Raises `ImageError` when it has no kernel, `UsageError` for a

@@ -30,7 +30,7 @@ def fit(text: str, absent: tuple[str, ...], uuids: Mapping[str, str], added: str
 
     Lines of file systems that are `absent` are commented out: a machine would wait for them. Disks are named by UUID
     (`uuids`: as the fstab names them → UUID), for their devices have other names under each hypervisor. `added` are
-    the lines of the recipe's own disks. Raises `ImageError` when both mount something on one folder.
+    the lines of the recipe's own disks. Raises `ImageError` when both mount something on one directory.
     """
     lines, notes = [], []
     kept = set()

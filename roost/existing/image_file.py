@@ -57,7 +57,7 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
     if kind == "raw":
         size = image.stat().st_size
         if size < SECTOR:
-            raise ImageError(f"{image.name} is no disk: it has {size} bytes", hint="is it complete?")
+            raise ImageError(f"{image.name} is not a disk: it has {size} bytes", hint="is it complete?")
         return Original(image, "raw", -(-size // SECTOR) * SECTOR)
     try:
         header = qcow2.read(head)
@@ -83,7 +83,7 @@ _FLATTEN = "who made it can make it one file: qemu-img convert -O qcow2 OLD NEW"
 def _head(image: Path) -> bytes:
     try:
         if not stat.S_ISREG(image.stat().st_mode):
-            raise ImageError(f"{image} is no regular file")
+            raise ImageError(f"{image} is not a regular file")
         with files.open_regular(image) as file:
             return file.read(qcow2.HEAD)
     except OSError as error:
@@ -161,7 +161,7 @@ def check(original: Original, log: Path) -> None:
             kind = "has clusters that belong to nothing" if done.returncode == 3 else "is not consistent"
             raise ImageError(
                 f"{image.name} {kind}",
-                hint="is it complete? `qemu-img check -r all` may mend a copy",
+                hint="is it complete? `qemu-img check -r all` may fix a copy",
                 log=log,
                 tail=process.tail(done.stdout, 4),
             )
@@ -172,7 +172,7 @@ def layer(original: Original, path: Path, *, size: int | None, log: Path) -> Non
     if size is not None and size < original.size:
         raise ImageError(
             f"the image's disk has {format_size(original.size)}: it cannot be made smaller ({format_size(size)})",
-            hint="leave `size` out, or give the disk partitions to have it laid out anew",
+            hint="leave `size` out, or give the disk partitions to have it laid out again",
         )
     _run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(original.path.absolute()), "-F", original.format,
@@ -203,7 +203,7 @@ def overlay(image: Path, base: Path, target: Path, *, log: Path) -> None:
 def _whole(argv: list[str], image: Path, target: Path, log: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
-        # In the target's folder: there a base is found by its bare name.
+        # In the target's directory: there a base is found by its bare name.
         _run([*argv, str(image.absolute()), str(partial.absolute())], target, log, f"cannot write {target.name}")
         partial.chmod(0o644)
         partial.rename(target)

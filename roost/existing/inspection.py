@@ -164,7 +164,7 @@ def _parts(guest: Guest, root: Part, lines: list[fstab_reader.Line], systems: Ma
 
 
 def _on_a_disk(line: fstab_reader.Line) -> bool:
-    """Return whether a line names a file system of a disk, and no other machine, no folder, no pseudo file system."""
+    """Return whether a line names a file system of a disk, and no other machine, directory or pseudo file system."""
     return "=" in line.source or line.source.startswith("/dev/")
 
 

@@ -57,7 +57,7 @@ def _lists(guest: Guest, folder: str, kernel: KernelFiles) -> bool:
 
 
 def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:
-    """Copy a file of the image, links followed inside of it, to the same place in a folder; none is no error."""
+    """Copy a file of the image, links followed inside of it, to the same place in a directory; none is not an error."""
     target = tree / (to or path)[1:]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

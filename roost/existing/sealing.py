@@ -63,7 +63,7 @@ def _remove(editor: Editor, patterns: Iterable[str], kept: Sequence[str]) -> Non
 
 
 def _empty(editor: Editor, folder: str, depth: int = 0) -> None:
-    """Remove the files below a folder, not the folders."""
+    """Remove the files below a directory, not the directories."""
     for name in editor.guest.names(folder) if depth < 16 else ():
         path = f"{folder}/{name}"
         seen = editor.guest.lstat(path)

@@ -11,7 +11,7 @@ from roost.customize.overlay import Item
 from roost.errors import ImageError
 from roost.existing.editor import LIMIT, Editor
 from roost.host import files
-from roost.recipe.customise import User
+from roost.recipe.customize import User
 
 
 def add(editor: Editor) -> None:
@@ -54,7 +54,7 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
 
 
 def _copies(editor: Editor, folder: str, target: str) -> Iterator[Item]:
-    """Yield all below a folder of the image as items below another."""
+    """Yield all below a directory of the image as items below another."""
     for name in sorted(editor.guest.names(folder)):
         path, copy = f"{folder}/{name}", f"{target}/{name}"
         seen = editor.guest.lstat(path)

@@ -96,7 +96,7 @@ run /run tmpfs mode=755 0 0
 
 @dataclass(frozen=True, slots=True)
 class HostKernel:
-    """A kernel of this host and the folder of its modules."""
+    """A kernel of this host and the directory of its modules."""
 
     version: str
     image: Path
@@ -241,7 +241,7 @@ def _build(kernel: HostKernel, folder: Path, work: Path, log: Path | None) -> No
 
 
 def path(log: Path | None = None) -> Path | None:
-    """Return the folder of the quick appliance for LIBGUESTFS_PATH, built now if it is not in the cache.
+    """Return the directory of the quick appliance for LIBGUESTFS_PATH, built now if it is not in the cache.
 
     None means that the stock appliance must do: this one could not be built, or did not start before (`give_up`).
     Raises `HostError` when libguestfs cannot work at all: not installed, or no kernel that it can read.

@@ -66,7 +66,7 @@ def parse(head: bytes) -> BzImage | None:
 
 
 def read(path: Path) -> BzImage | None:
-    """Return what the kernel at `path` says, or None when it is no x86 kernel."""
+    """Return what the kernel at `path` says, or None when it is not an x86 kernel."""
     with path.open("rb") as file:
         found = parse(file.read(HEAD))
         if found is None or not found.payload:

@@ -1,6 +1,6 @@
 """What the host refused, behind an exception or a tool's last words: space, quota, limits, memory, permission.
 
-A full disk, met while a package is unpacked, is no fault of the package. Whoever is about to say that content is bad
+A full disk, met while a package is unpacked, is not a fault of the package. Whoever is about to say that content is bad
 asks here first. The words are strerror(3)'s, which every tool prints in the C locale (roost.host.process).
 """
 

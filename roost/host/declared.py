@@ -2,7 +2,7 @@
 
 A stage sets what it declares while it runs (`only`). With ROOST_UNDECLARED=refuse in the environment, as the tests set
 it, the door to subprocesses then raises `UndeclaredToolError` for any other tool. A wrapper counts as what it runs, and
-what a tree brings itself is no tool of the host.
+what a tree brings itself is not a tool of the host.
 """
 
 from __future__ import annotations

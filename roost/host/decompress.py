@@ -172,7 +172,7 @@ class _Zstd:
 
 
 class _Lz4:
-    """The legacy format, the only one that Linux unpacks: blocks until something that is no block."""
+    """The legacy format, the only one that Linux unpacks: blocks until something that is not a block."""
 
     def __init__(self) -> None:
         self._begun = False

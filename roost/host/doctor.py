@@ -211,10 +211,10 @@ def _keyrings() -> Check:
 
 
 def _room(name: str, folder: Path) -> Check:
-    """Say how much room a folder has, or the nearest above it that exists."""
+    """Say how much room a directory has, or the nearest above it that exists."""
     place = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
     if not os.access(place, os.W_OK):
-        return Check(name, False, f"{place} cannot be written", "set ROOST_CACHE to a folder of yours")
+        return Check(name, False, f"{place} cannot be written", "set ROOST_CACHE to a directory of yours")
     free = shutil.disk_usage(place).free
     fix = None if free >= ROOM else f"free {(ROOM - free) / GiB:.1f} GiB in {place}, or set ROOST_CACHE elsewhere"
     return Check(name, free >= ROOM, f"{free / GiB:.1f} GiB free in {folder}", fix)
@@ -228,7 +228,7 @@ def _python() -> Check:
 
 
 def checks(project: Path, *, kvm: Callable[[], Check] | None = None) -> list[Check]:
-    """Return all checks of this host for a project folder.
+    """Return all checks of this host for a project directory.
 
     `kvm` is the functional probe of the accelerator, which lives above this layer; its check is named `kvm`.
     """

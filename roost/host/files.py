@@ -33,7 +33,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 class UnfitFileError(OSError):
-    """What a path names is no regular file, or is larger than its reader takes; `strerror` says which."""
+    """What a path names is not a regular file, or is larger than its reader takes; `strerror` says which."""
 
 
 def kind(mode: int) -> str:
@@ -42,7 +42,7 @@ def kind(mode: int) -> str:
 
 
 def unfit(path: Path) -> str | None:
-    """Return why `path` (links are followed) is no regular file, such as "a FIFO, not a file"; None if it is one.
+    """Return why `path` (links are followed) is not a regular file, such as "a FIFO, not a file"; None if it is one.
 
     Raises `OSError` when it cannot be looked at.
     """

@@ -105,7 +105,7 @@ class Guest:
         self.call("mount_options", ",".join(words), device, folder)
 
     def make_mount_point(self, folder: str) -> None:
-        """Make a folder in the appliance, where no root of an image is mounted, to mount something on."""
+        """Make a directory in the appliance, where no root of an image is mounted, to mount something on."""
         self.call("mkmountpoint", folder)
 
     def mount(self, device: str, folder: str = "/", options: str = "") -> None:
@@ -113,7 +113,7 @@ class Guest:
         self.call("mount_options", options, device, folder)
 
     def unpack(self, inside: str, outside: Path, target: str) -> None:
-        """Unpack a tar into a mounted folder: owners as numbers, modes, times, xattrs, device nodes.
+        """Unpack a tar into a mounted directory: owners as numbers, modes, times, xattrs, device nodes.
 
         The tar is the file `inside` of another mounted file system, and `outside` on the host: the appliance's own
         tar needs 40 % of the time of libguestfs' upload under TCG, but only `debug sh` starts it, and who builds
@@ -149,7 +149,7 @@ class Guest:
         return bool(self.call("feature_available", [feature]))
 
     def lay(self, tar: Path, folder: str = "/") -> None:
-        """Unpack a tar of the host into a mounted folder. No name in it may lead through a link of the image."""
+        """Unpack a tar of the host into a mounted directory. No name in it may lead through a link of the image."""
         self.call("tar_in", str(tar), folder, xattrs=True)
 
     def apparent_size(self) -> int | None:
@@ -170,7 +170,7 @@ class Guest:
         return said.removeprefix("/sysroot") or None
 
     def take(self, folder: str, tar: Path, exclude: Sequence[str] = ()) -> None:
-        """Write all below a mounted folder to a tar on the host: owners as numbers, xattrs, device nodes."""
+        """Write all below a mounted directory to a tar on the host: owners as numbers, xattrs, device nodes."""
         self.call("tar_out", folder, str(tar), numericowner=True, xattrs=True, excludes=list(exclude))
 
     def write(self, path: str, content: bytes) -> None:
@@ -178,11 +178,11 @@ class Guest:
         self.call("write", path, {"base64": base64.b64encode(content).decode("ascii")})
 
     def remove(self, path: str) -> None:
-        """Remove a file or link; it is no error if there is none."""
+        """Remove a file or link; it is not an error if there is none."""
         self.call("rm_f", path)
 
     def remove_tree(self, path: str) -> None:
-        """Remove a file, a link, or a folder with all below it; it is no error if there is none."""
+        """Remove a file, a link, or a directory with all below it; it is not an error if there is none."""
         self.call("rm_rf", path)
 
     def run(self, script: str, within: float) -> tuple[int, str]:
@@ -257,7 +257,7 @@ class Guest:
         return bool(self.call("exists", path))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names in a folder; nothing when it is not there."""
+        """Return the names in a directory; nothing when it is not there."""
         try:
             return [str(name) for name in self.call("names", folder)]
         except RefusedError:

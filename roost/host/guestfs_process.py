@@ -32,7 +32,7 @@ _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
 class RefusedError(ImageError):
-    """libguestfs refused a call: there is no such file, this is no file system, and so on."""
+    """libguestfs refused a call: there is no such file, this is not a file system, and so on."""
 
 
 class Worker:
@@ -143,7 +143,10 @@ def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
 
 
 def _socket_folders(session: int) -> list[Path]:
-    """Return the socket folders of a worker's QEMU. For root they lie in /tmp, and only a clean end removes them."""
+    """Return the socket directories of a worker's QEMU.
+
+    For root they lie in /tmp, and only a clean end removes them.
+    """
     folders = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

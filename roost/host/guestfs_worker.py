@@ -98,7 +98,7 @@ def _remember(launched: threading.Event) -> None:
 
 
 def _names(handle: Any, folder: str) -> Any:
-    """Return the names in a folder; the bindings' own `ls` crashes on names that are not UTF-8."""
+    """Return the names in a directory; the bindings' own `ls` crashes on names that are not UTF-8."""
     with tempfile.NamedTemporaryFile(dir=os.environ.get("LIBGUESTFS_TMPDIR")) as listing:
         handle.ls0(folder, listing.name)
         names = listing.read().split(b"\0")

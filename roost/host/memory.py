@@ -1,4 +1,4 @@
-"""How much memory there is to spare, and a folder in it for what is written once, read once and thrown away.
+"""How much memory there is to spare, and a directory in it for what is written once, read once and thrown away.
 
 Some forty thousand small files cost a file system on a disk seconds that a tmpfs does not take.
 """
@@ -26,7 +26,7 @@ def available() -> int:
 
 
 def place(room: int, shared: Path = SHARED) -> Path | None:
-    """Return the folder in memory that all users share, if `room` bytes and more fit there, programs can be run from
+    """Return the directory in memory that all users share, if `room` bytes and more fit there, programs can be run from
     it, and files keep their extended attributes; else None.
     """
     try:

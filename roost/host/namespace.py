@@ -22,8 +22,8 @@ USER = ("--user", "--map-root-user", "--map-auto")
 COMMON = ("--mount", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child")
 PRIVATE = ("--propagation", "private", "--mount-proc")
 
-#: In a chroot `/` is no mount point: it cannot be made private, and what is mounted below it would show outside.
-#: /proc is one; so `/` is bound there, privately, and becomes the root. Arguments: the folder to be in, the command.
+#: In a chroot `/` is not a mount point: it cannot be made private, and what is mounted below it would show outside.
+#: /proc is one; so `/` is bound there, privately, and becomes the root. Arguments: the directory to be in, the command.
 CHROOTED = """\
 mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /proc &&
 exec chroot /proc sh -c 'mount -t proc proc /proc && cd -- "$1" && shift && exec "$@"' roost "$PWD" "$@"

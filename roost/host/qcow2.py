@@ -1,6 +1,6 @@
 """The header of a qcow2 image, read before any tool is: it can name other files of the host. Pure.
 
-(QEMU, docs/interop/qcow2.rst: all numbers are big-endian; the backing file's name is no C string.)
+(QEMU, docs/interop/qcow2.rst: all numbers are big-endian; the backing file's name is not a C string.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BACKING_FORMAT = 0xE2792ACA
 
 
 class NotQcow2Error(ValueError):
-    """It is no qcow2 image that QEMU would open; the text says why."""
+    """It is not a qcow2 image that QEMU would open; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def is_qcow2(head: bytes) -> bool:
 def read(head: bytes) -> Header:
     """Return the header in the first bytes of an image (`HEAD` of them); raise `NotQcow2Error` for what is none."""
     if len(head) < _HEADER.size or not is_qcow2(head):
-        raise NotQcow2Error("it is no qcow2 image")
+        raise NotQcow2Error("it is not a qcow2 image")
     fields = _HEADER.unpack_from(head)
     _, version, at, length, cluster_bits, size, crypt, l1_size, _, _, _, snapshots, _ = fields
     if version not in (2, 3):
@@ -66,7 +66,7 @@ def read(head: bytes) -> Header:
     if not 9 <= cluster_bits <= 21:
         raise NotQcow2Error(f"qcow2 has no clusters of 2^{cluster_bits} bytes")
     if not 0 < size <= LARGEST:
-        raise NotQcow2Error(f"a disk of {size} bytes is not to be had")
+        raise NotQcow2Error(f"a disk of {size} bytes is not possible")
     # An entry of the table stands for a cluster full of 8-byte entries, each of them for a cluster.
     needed = -(-size // (1 << (2 * cluster_bits - 3)))
     if l1_size * 8 > L1_LIMIT or l1_size < needed:

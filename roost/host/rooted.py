@@ -32,7 +32,7 @@ def follow(path: str, look: Callable[[str], Entry], *, last: bool = True) -> str
     """Return the absolute path where `path` is in a tree, links on the way followed; the `last` name too if asked.
 
     `look` says what is at an absolute path that leads through no link. What does not exist is returned as it would be
-    called. Raises OSError for a loop (ELOOP) and for a way through what is no directory (ENOTDIR), which it names.
+    called. Raises OSError for a loop (ELOOP) and for a way through what is not a directory (ENOTDIR), which it names.
     """
     todo = _parts(path)[::-1]
     done: list[str] = []
@@ -64,7 +64,7 @@ def _parts(path: str) -> list[str]:
 def resolve(root: Path, path: str | os.PathLike[str]) -> Path:
     """Return where `path` (as the guest names it) lies below `root`: every link followed inside, none left in it.
 
-    What does not exist is returned as it would be called. Raises OSError for a loop or a part that is no folder.
+    What does not exist is returned as it would be called. Raises OSError for a loop or a part that is not a directory.
     """
 
     def look(inside: str) -> Entry:
@@ -98,7 +98,7 @@ def exists(root: Path, path: str | os.PathLike[str]) -> bool:
 
 
 def names(root: Path, path: str | os.PathLike[str]) -> list[str]:
-    """Return the names in a folder, sorted; nothing when it is no folder."""
+    """Return the names in a directory, sorted; nothing when it is not a directory."""
     try:
         folder = resolve(root, path)
         return sorted(entry.name for entry in folder.iterdir()) if stat.S_ISDIR(folder.lstat().st_mode) else []

@@ -24,7 +24,7 @@ _ESCAPE = re.compile(
 
 def _escaped(char: str) -> str:
     code = ord(char)
-    # surrogateescape: the byte of a file's name that is no UTF-8.
+    # surrogateescape: the byte of a file's name that is not a UTF-8.
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")

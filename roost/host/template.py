@@ -52,5 +52,5 @@ def answers(worker: str, request: Mapping[str, Any], wanted: int) -> list[str | 
 
 
 def read(path: Path) -> str:
-    """Return a template's source; raise `OSError` when it is no regular file of at most `SOURCE` bytes."""
+    """Return a template's source; raise `OSError` when it is not a regular file of at most `SOURCE` bytes."""
     return files.read_text(path, SOURCE)

@@ -109,7 +109,7 @@ def _fix(error: OSError) -> str:
 
 
 def check_target(folder: Path) -> None:
-    """Raise `UsageError` when `folder` exists and is no result of `collect`, which may be replaced."""
+    """Raise `UsageError` when `folder` exists and is not a result of `collect`, which may be replaced."""
     if not os.path.lexists(folder):
         return
     hint = "remove it, or name another directory for the results"

@@ -61,7 +61,7 @@ def check(copy: Path, *, journal: bool) -> Checked:
 
 
 def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
-    """Run e2fsck; return its exit code (-1: it did not end) and what it found, without what is no loss."""
+    """Run e2fsck; return its exit code (-1: it did not end) and what it found, without what is not a loss."""
     try:
         done = process.run(
             process.bounded(["e2fsck", *options, copy.name], memory=MEMORY),

@@ -21,7 +21,7 @@ from roost.iodisk.ext_check import MEMORY, check
 from roost.iodisk.vfat_files import check_vfat
 from roost.verify.evidence import Area, StoppedDisk
 
-#: A larger one is no disk of a job, but a trap for whoever copies it.
+#: A larger one is not a disk of a job, but a trap for whoever copies it.
 LARGEST = 16 << 40
 #: Incompatible features of a qcow2 that are harmless here.
 _HARMLESS = qcow2.DIRTY | qcow2.COMPRESSION | qcow2.EXTENDED_L2

@@ -26,7 +26,7 @@ Packed = Literal["gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"]
 
 
 class Part(Model):
-    """A file: by its path, from the folder of the description, or by URL; `sha256` is what it must be."""
+    """A file: by its path, from the directory of the description, or by URL; `sha256` is what it must be."""
 
     path: Annotated[str, StringConstraints(pattern=r"^[^\x00\n]+$")] | None = None
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
@@ -42,7 +42,7 @@ class Part(Model):
 
 
 class Files(Model):
-    """A kernel that is no package: its bzImage, its modules as a tar, and an initrd that was made for it."""
+    """A kernel that is not a package: its bzImage, its modules as a tar, and an initrd that was made for it."""
 
     kernel: Part
     modules: Part | None = None
@@ -76,7 +76,7 @@ class KernelSpec(Model):
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The files of a kernel that is no package, by what they are; empty for a package."""
+        """The files of a kernel that is not a package, by what they are; empty for a package."""
         if self.files is None:
             return {}
         named = {"kernel": self.files.kernel, "modules": self.files.modules, "initrd": self.files.initrd}
@@ -168,7 +168,7 @@ def _absent(spec: KernelSpec, folder: Path, tree: Node) -> Iterator[Problem]:
     for name, part in spec.parts.items():
         if part.path is not None and not (folder / part.path).is_file():
             yield Problem(
-                f"there is no file '{shown(part.path)}'",
+                f"no such file: '{shown(part.path)}'",
                 tree.locate(("files", name, "path")),
                 f"looked for {shown(os.fspath(folder / part.path), 400)}",
             )

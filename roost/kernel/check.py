@@ -109,13 +109,13 @@ def _device_hint(recipe: Recipe, disk: Disk) -> str:
 
 
 def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Seen:
-    """Read a kernel of a tree with its modules and its initrd. Raises `ImageError` when it is no kernel.
+    """Read a kernel of a tree with its modules and its initrd. Raises `ImageError` when it is not a kernel.
 
     `xen` says that it matters whether Xen can start it; `read` is how an initrd is read.
     """
     found = facts.in_tree(tree, kernel.kernel)
     if found is None:
-        raise ImageError(f"{kernel.kernel} is no x86 kernel that a boot loader starts")
+        raise ImageError(f"{kernel.kernel} is not an x86 kernel that a boot loader starts")
     folder = found.folder
 
     def has(path: str) -> bool:

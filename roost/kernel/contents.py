@@ -24,7 +24,7 @@ _LIMIT = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Initrd:
-    """The names of the modules in it, the releases of their folders, the kernel that the first was built for."""
+    """The names of the modules in it, the releases of their directories, the kernel that the first was built for."""
 
     modules: frozenset[str]
     releases: frozenset[str]

@@ -24,12 +24,12 @@ MAX_UNPACKED = 2 << 30
 
 
 class BadInitrdError(ImageError):
-    """This is no initrd that Linux would unpack."""
+    """This is not an initrd that Linux would unpack."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A file, folder or link; `read` gives its content, until the next entry is asked for."""
+    """A file, directory or link; `read` gives its content, until the next entry is asked for."""
 
     name: str
     mode: int
@@ -93,7 +93,7 @@ class _Stream:
         if head in _MAGIC:
             return True
         if self.current is not self.raw:
-            raise BadInitrdError("the initrd unpacks to something that is no newc cpio")
+            raise BadInitrdError("the initrd unpacks to something that is not a newc cpio")
         self.current = Source(_Part(self.raw))
         return self.next_archive()
 

@@ -89,7 +89,7 @@ class InTree:
 
 
 def in_tree(tree: Path, path: str) -> InTree | None:
-    """Return the kernel at `path` of a tree, or None when that is no x86 kernel."""
+    """Return the kernel at `path` of a tree, or None when that is not an x86 kernel."""
     if not rooted.is_file(tree, path):
         return None
     file = rooted.resolve(tree, path)

@@ -1,7 +1,7 @@
-"""A kernel that is no package: its files fetched and summed, then put where a tree has its kernel.
+"""A kernel that is not a package: its files fetched and summed, then put where a tree has its kernel.
 
-Modules come as a tar of anybody's making. Of it only what lies in the folder of this kernel's release is taken, only
-files and folders, and each by its name: no link of it, and no name, leads anywhere else.
+Modules come as a tar of anybody's making. Of it only what lies in the directory of this kernel's release is taken, only
+files and directories, and each by its name: no link of it, and no name, leads anywhere else.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
         except OSError as error:
             problems.append(Problem(f"{part.path} cannot be read: {error.strerror}", where))
     if not problems and bzimage.read(files["kernel"]) is None:
-        problems.append(Problem("this is no x86 kernel that a boot loader starts (bzImage)", spec.where("kernel")))
+        problems.append(Problem("this is not an x86 kernel that a boot loader starts (bzImage)", spec.where("kernel")))
     if problems:
         raise RecipeError(problems)
     return Parts(spec, files, sums)
@@ -162,14 +162,14 @@ def _unpack(parts: Parts, folder: Path, release: str, epoch: int) -> None:
                     raise RecipeError([Problem("this unpacks to more than any kernel's modules", where)])
                 _place(archive, member, folder / relative, epoch)
     except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        raise RecipeError([Problem(f"this is no whole tar of modules: {error}", where)]) from error
+        raise RecipeError([Problem(f"this is not a whole tar of modules: {error}", where)]) from error
     if not names:
         what = f"this has no modules of the kernel's release {release}"
-        raise RecipeError([Problem(what, where, f"they are looked for in a folder {release}")])
+        raise RecipeError([Problem(what, where, f"they are looked for in a directory {release}")])
 
 
 def _below(name: str, release: str) -> PurePosixPath | None:
-    """Return a name of the tar from the folder of the release on; None outside of it."""
+    """Return a name of the tar from the directory of the release on; None outside of it."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or release not in parts or "\0" in name:
         return None

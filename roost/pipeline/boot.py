@@ -38,9 +38,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.hypervisor not in {None, "kvm", "xen"}:
-            raise UsageError(f"there is no hypervisor '{self.hypervisor}'", hint="kvm or xen")
+            raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         if self.machine not in {"pc", "q35"}:
-            raise UsageError(f"there is no machine '{self.machine}'", hint="pc or q35")
+            raise UsageError(f"no such machine: '{self.machine}'", hint="pc or q35")
 
     @property
     def how(self) -> How:
@@ -70,7 +70,7 @@ def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: 
     vm = _machine(loaded, options.hypervisor, record, events)
     with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
         if manifest.read(folder) != record:
-            raise ImageError(f"{recipe.name} was built anew meanwhile", hint=f"inv boot {loaded.called}")
+            raise ImageError(f"{recipe.name} was rebuilt meanwhile", hint=f"inv boot {loaded.called}")
         items, problems = job_inputs.items(
             recipe.boot_test.inputs, loaded.folder, loaded.where(("boot_test", "inputs"))
         )

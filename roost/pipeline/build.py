@@ -24,7 +24,7 @@ from roost.store.manifest import BuiltFile
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` leaves: the folder, its files, and the lines for a submit description by hypervisor."""
+    """What `build` leaves: the directory, its files, and the lines for a submit description by hypervisor."""
 
     name: str
     folder: Path

@@ -14,7 +14,7 @@ from roost.recipe import loader
 def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     """Check recipes without building; all of each one's mistakes.
 
-    `names` are names, paths, or folders of recipes; none: all of the project's.
+    `names` are names, paths, or directories of recipes; none: all of the project's.
     """
     project = paths.project_root()
     results = []

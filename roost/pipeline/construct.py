@@ -67,7 +67,7 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if recipe.run else 2 * tar.stat().st_size
         work = stack.enter_context(cache.work_folder(room))
-        with stages.stage("tree", "unpack and customise"):
+        with stages.stage("tree", "unpack and customize"):
             made, kernel = tree.make(context, plan, tar, work)
             specs = kernel_check.Specs(plan.spec, planning.others())
             seen = kernel_check.enforce(context.loaded, made.path, kernel, specs, stages.note, cache.default())

@@ -88,7 +88,7 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
         system = inspection.find(guest)
         notes = list(grow.grow(guest, system.root)) if recipe.root_disk.size is not None else []
         inspection.mount(guest, system)
-        editor = Editor(loaded, guest, system, epoch, work, context.log("customise"), notes=notes)
+        editor = Editor(loaded, guest, system, epoch, work, context.log("customize"), notes=notes)
         edited = edit(editor)
         if edited.kernel is not None:
             known, told = kernels.judge(loaded, guest, edited.kernel, work)

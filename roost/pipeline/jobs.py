@@ -23,7 +23,7 @@ from roost.recipe import loader
 from roost.recipe.model import Disk, Recipe
 from roost.recipe.quantities import format_size
 
-#: Files and folders that come out of one disk, unless the caller says otherwise.
+#: Files and directories that come out of one disk, unless the caller says otherwise.
 FILES = 100_000
 #: In place of a verdict: the host is at fault, and nothing is known of the disk.
 NOT_COLLECTED = "not collected"
@@ -58,7 +58,8 @@ def io(
     jobs: Path | None = None,
     sets: Sequence[str] = (),
 ) -> IoDisks:
-    """Make the io disk of the recipe `name` with the files and folders `given` in input/; with `jobs` one for each row.
+    """Make the io disk of the recipe `name` with the files and directories `given` in input/; with `jobs` one for each
+    row.
 
     Raises `RecipeError` with every input that is wrong, before anything is written.
     """
@@ -158,12 +159,12 @@ def _collect(disk: Path, folder: Path, files: int, size: int | None) -> dict[str
 
 
 def _folders(disks: Sequence[Path], target: Path) -> list[Path]:
-    """Return the folder of each disk: its name without the ending, or all of it where two would be alike."""
+    """Return the directory of each disk: its name without the ending, or all of it where two would be alike."""
     stems = Counter(disk.stem for disk in disks)
     names = [disk.name if stems[disk.stem] > 1 or disk.stem.startswith(".") else disk.stem for disk in disks]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UsageError(f"two disks are named {twice[0]}", hint="collect them into two folders")
+        raise UsageError(f"two disks are named {twice[0]}", hint="collect them into two directories")
     return [target / name for name in names]
 
 

@@ -142,13 +142,13 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], b
 
 
 def extract(image: Path, folder: Path, version: str | None, events: Events) -> Extracted:
-    """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new folder."""
+    """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new directory."""
     if not image.is_file():
         raise UsageError(f"there is no image {image}")
-    # A qcow2 that names other files of this host, and what is no disk, is refused before a tool sees it.
+    # A qcow2 that names other files of this host, and what is not a disk, is refused before a tool sees it.
     kind = image_file.look(image).format
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not an empty folder", hint="name a new one")
+        raise UsageError(f"{folder} exists and is not an empty directory", hint="name a new one")
     stages = Stages(events)
     log = paths.cache_root() / "log" / "extract.log"
     log.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from roost.store import cache
 class Plan:
     """What is to be built: where the root tree comes from or which image is edited, and the image's key.
 
-    `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is no package.
+    `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is not a package.
     """
 
     source: RootTree | Image
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def suite(self) -> str | None:
-        """The suite that the kernel's package is of, None when it is no package."""
+        """The suite that the kernel's package is of, None when it is not a package."""
         return self.tree.suite if self.tree is not None else None
 
 

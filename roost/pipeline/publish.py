@@ -32,7 +32,7 @@ from roost.store.manifest import Manifest
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-#: In the build folder: where this very build was published last.
+#: In the build directory: where this very build was published last.
 RECORD = "published.json"
 
 
@@ -122,7 +122,7 @@ def _refuse_changed(loaded: Loaded, folder: Path) -> None:
     if changed:
         name = loaded.recipe.name
         what = f"{name} is not published: {', '.join(changed)} changed since the build"
-        raise ImageError(what, hint=f"inv build {loaded.called} makes it anew")
+        raise ImageError(what, hint=f"inv build {loaded.called} makes it again")
 
 
 def _boot_what_is_not(loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
@@ -159,7 +159,7 @@ def write(
     events: Events,
     options: Options = DEFAULTS,
 ) -> Published:
-    """Write what came through the gate into a catalogue; the caller holds the build folder's lock."""
+    """Write what came through the gate into a catalogue; the caller holds the build directory's lock."""
     key = signature.public_key(private_key)
     stages = Stages(events)
     with stages.stage("publish", f"{passed.record.name} to {target.url}"):

@@ -20,7 +20,7 @@ from roost.store.manifest import Manifest
 def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
     """Return recipes with the state of each image: broken, unbuilt, built, booted, published, stale.
 
-    `names` are names, paths, or folders of recipes; none: all of the project's.
+    `names` are names, paths, or directories of recipes; none: all of the project's.
     """
     project = paths.project_root()
     rows = []

@@ -33,7 +33,8 @@ def source_of(source: str) -> tuple[str, str | None]:
 
 
 def root(target: Target, public: str | None) -> str | None:
-    """Return where jobs find the catalogue: as said, else the folder, or the URL if HTCondor fetches it without keys.
+    """Return where jobs find the catalogue: as said, else the directory, or the URL if HTCondor fetches it without
+    keys.
 
     None: the files are carried from beside the description.
     """
@@ -50,7 +51,7 @@ def root(target: Target, public: str | None) -> str | None:
 def find(target: Target, name: str, version: str | None) -> Release:
     """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
     if not layout.is_name(name):
-        raise UsageError(f"{name!r} is no name of an image")
+        raise UsageError(f"{name!r} is not a name of an image")
     if version is None:
         found = upload.current(target, name)
         if found is None:

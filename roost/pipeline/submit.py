@@ -37,7 +37,7 @@ class Options:
     def chosen(self, recipe: Recipe) -> Hypervisor:
         """Return the hypervisor; raise `UsageError` for a word that is not one."""
         if self.hypervisor not in {None, "kvm", "xen"}:
-            raise UsageError(f"there is no hypervisor '{self.hypervisor}'", hint="kvm or xen")
+            raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         return "xen" if self.hypervisor == "xen" else "kvm" if self.hypervisor else recipe.hypervisors[0]
 
     @property
@@ -103,11 +103,11 @@ def _root(target: Target, transfer: str | None) -> str | None:
         return released.root(target, None)
     if transfer == "shared":
         if target.local is None:
-            raise UsageError(f"{target.url} is no folder that machines share", hint="--transfer files, or a URL")
+            raise UsageError(f"{target.url} is not a directory that machines share", hint="--transfer files, or a URL")
         return str(target.local)
     if "://" not in transfer and not transfer.startswith("/"):
         hint = "files, shared, or the URL or absolute path of the catalogue"
-        raise UsageError(f"there is no transfer '{transfer}'", hint=hint)
+        raise UsageError(f"no such transfer: '{transfer}'", hint=hint)
     return transfer.rstrip("/")
 
 

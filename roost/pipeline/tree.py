@@ -53,7 +53,7 @@ def make(context: Context, plan: Plan, tar: Path, work: Path) -> tuple[TreeInfo,
 
 
 def _kernel(context: Context, plan: Plan, tree: Path) -> KernelFiles:
-    """Return the kernel of a tree, after putting it there if it is no package of the tree's."""
+    """Return the kernel of a tree, after putting it there if it is not a package of the tree's."""
     if plan.kernel is None:
         return inspect.newest(tree)
     kind = initrd_choice.kind(context.recipe)

@@ -1,6 +1,6 @@
 """Xen and its first domain, for test boots on hosts without Xen: built out of a recipe of roost's own, once.
 
-The key of the result in the cache is the recipe with its files; the archive is not asked again. It is made anew when
+The key of the result in the cache is the recipe with its files; the archive is not asked again. It is made again when
 the recipe changes, or after `inv gc` has dropped it.
 """
 

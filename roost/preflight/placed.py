@@ -13,7 +13,7 @@ from roost.customize import templates
 from roost.errors import RecipeError
 from roost.host import files as host_files
 from roost.host import rooted
-from roost.recipe.customise import File
+from roost.recipe.customize import File
 from roost.recipe.loader import Loaded
 
 Kind = Literal["file", "directory", "link"]

@@ -3,7 +3,7 @@
 It says which process writes what. A publisher that was killed leaves its claim behind; one that failed leaves it with
 the word that it ended. Another on the same host sees that and takes over; one elsewhere cannot see whether a process
 lives, and waits or is told to say so (`--take-over`). `inv gc` claims what it removes in the same way, and says in
-`_base/.removing.json` which shared bases it takes away, so that a publisher waits for it and sends them anew.
+`_base/.removing.json` which shared bases it takes away, so that a publisher waits for it and sends them again.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Claim:
     def check(self) -> None:
         """Raise `ImageError` unless the claim is still ours."""
         if self._target.read(self._path) != self._data:
-            raise ImageError("another publisher took this version over", hint="run it again: nothing was listed")
+            raise ImageError("another publisher took this version over", hint="rerun the command: nothing was listed")
 
 
 def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:

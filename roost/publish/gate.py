@@ -87,10 +87,10 @@ def examine(
     require_kvm: bool = False,
     now: datetime | None = None,
 ) -> Passed:
-    """Return what may be published of a build folder; raise `ImageError` with the reason for what may not.
+    """Return what may be published of a build directory; raise `ImageError` with the reason for what may not.
 
-    The caller holds the folder's lock. `allow_untested` lets an image through that was not booted or did not pass; one
-    that was changed never comes through.
+    The caller holds the directory's lock. `allow_untested` lets an image through that was not booted or did not pass;
+    one that was changed never comes through.
     """
     name = loaded.recipe.name
     written = _bytes(folder / manifest.NAME) or b""
@@ -127,7 +127,7 @@ def _refused(name: str, reason: str, hint: str) -> ImageError:
 
 
 def _changed(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
-    """Yield why the folder is not, byte for byte, what the recipe of today built."""
+    """Yield why the directory is not, byte for byte, what the recipe of today built."""
     if record.name != loaded.recipe.name:
         yield f"the build is of {record.name}"
     if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
@@ -144,7 +144,7 @@ def _changed_bytes(record: Manifest, folder: Path) -> Iterator[str]:
         try:
             plain = path.parent == folder and stat.S_ISREG(path.lstat().st_mode)
             if not plain:
-                yield f"{file.name} is not a plain file of the build folder"
+                yield f"{file.name} is not a plain file of the build directory"
             elif checksum.sha256(path) != file.sha256:
                 yield f"{file.name} changed since the build"
         except OSError as error:

@@ -2,7 +2,7 @@
 
 The order makes it safe. A version's release.json goes first, so what is listed is whole at every moment; latest.json
 names no version that goes. Each version is removed under the claim that publishers take, each base under a word that
-they wait for, and what they hold or list meanwhile is looked at anew before it goes. A collection that was killed is
+they wait for, and what they hold or list meanwhile is looked at again before it goes. A collection that was killed is
 ended by the next.
 """
 
@@ -30,7 +30,7 @@ def collect(
     """Return what goes out of a catalogue or one image of it, and with `delete` take it away.
 
     `take_over` also takes what publications on other hosts left, of which nobody can see that they ended. Raises
-    `UsageError` for what is no catalogue, or for a version to keep that is not there.
+    `UsageError` for what is not a catalogue, or for a version to keep that is not there.
     """
     scope = listing.find(url)
     if scope.version is not None:

@@ -5,7 +5,7 @@
     URL/_base/SHA256/     disks that the overlays of several images stand on, each published once
     URL/allowed_signers   who signs, in the form that `ssh-keygen -Y verify` reads
 
-A folder without release.json is not published: an upload that is under way, or one that was killed.
+A directory without release.json is not published: an upload that is under way, or one that was killed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sha256(data: bytes) -> str:
 
 
 def checked_version(version: str) -> str:
-    """Return a version that may be the name of a folder; raise `UsageError` for another."""
+    """Return a version that may be the name of a directory; raise `UsageError` for another."""
     if not _VERSION.fullmatch(version) or version.endswith(".json"):
         raise UsageError(f"{version!r} cannot be a version", hint="letters, digits and . _ + - only, such as 2026.11")
     return version
@@ -67,7 +67,7 @@ def is_name(name: str) -> bool:
 
 
 def is_version(name: str) -> bool:
-    """Return whether an entry of an image's folder can be a version."""
+    """Return whether an entry of an image's directory can be a version."""
     return _VERSION.fullmatch(name) is not None and not name.endswith(".json")
 
 
@@ -132,7 +132,7 @@ class Release:
 
     @property
     def folder(self) -> str:
-        """The version's folder, relative to the catalogue's root."""
+        """The version's directory, relative to the catalogue's root."""
         return f"{self.name}/{self.version}"
 
 
@@ -180,7 +180,7 @@ def _inside(path: str, release: Release) -> bool:
 def sums(files: Sequence[ReleaseFile], folder: str, release_sha256: str) -> bytes:
     """Return SHA256SUMS: every file of a release and release.json, in the form that `sha256sum -c` reads.
 
-    A shared base stands there by its way from the version's folder, so that the check covers it too.
+    A shared base stands there by its way from the version's directory, so that the check covers it too.
     """
     lines = [f"{release_sha256}  {RELEASE}\n"]
     for file in sorted(files, key=lambda one: one.path):

@@ -23,7 +23,7 @@ class Scope:
 
 
 def find(url: str) -> Scope:
-    """Return the catalogue that a URL or folder is, or is a part of; raise `UsageError` when it is none of these."""
+    """Return the catalogue that a URL or directory is, or is a part of; raise `UsageError` when it is none of these."""
     here = open_target(url)
     names = here.names("")
     if layout.RELEASE in names or here.size(layout.RELEASE) is not None:
@@ -35,7 +35,7 @@ def find(url: str) -> Scope:
         root, name, _ = _above(url, 1)
         return Scope(root, name, None)
     if not any(versions(here, name.rstrip("/")) for name in names if name.endswith("/")) and layout.KEYS not in names:
-        raise UsageError(f"{url} is no catalogue, and no image or version of one", hint="inv publish NAME --to URL")
+        raise UsageError(f"{url} is not a catalogue, and no image or version of one", hint="inv publish NAME --to URL")
     return Scope(here, None, None)
 
 
@@ -57,7 +57,7 @@ def versions(target: Target, name: str) -> list[str]:
     listed = [one for one in entries if layout.is_version(one)]
     found = [one for one in listed if target.size(f"{name}/{one}/{layout.RELEASE}") is not None]
     if not found and not entries:
-        # A plain web server lists no folders; it has latest.json.
+        # A plain web server lists no directories; it has latest.json.
         said = parsed(target.read(f"{name}/{layout.LATEST}"))
         version = str(said.get("version", "")) if said else ""
         found = [version] if layout.is_version(version) else []

@@ -127,7 +127,7 @@ def _sources(passed: Passed) -> list[dict[str, Any]]:
         if re.fullmatch(r"[0-9a-f]{64}", digest):
             entry["digest"] = {"sha256": digest}
         else:
-            # A link or a folder: what it is, in the words of the build's key.
+            # A link or a directory: what it is, in the words of the build's key.
             entry |= {"mediaType": "text/plain", "content": base64.b64encode(digest.encode()).decode()}
         found.append(entry)
     return found

@@ -1,7 +1,7 @@
-"""What a release consists of: every file of the version's folder, worked out before the first byte is sent.
+"""What a release consists of: every file of the version's directory, worked out before the first byte is sent.
 
-All of it follows from the build folder as the gate found it, the signing key and the place: the same folder gives the
-same bytes again, so a publication that was killed goes on where it was.
+All of it follows from the build directory as the gate found it, the signing key and the place: the same directory gives
+the same bytes again, so a publication that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Draft:
 
     @property
     def folder(self) -> str:
-        """The version's folder, relative to the catalogue's root."""
+        """The version's directory, relative to the catalogue's root."""
         return f"{self.name}/{self.version}"
 
     @property

@@ -30,7 +30,7 @@ class Removal:
             yield
 
     def remove(self, paths: Sequence[str], report: Report) -> None:
-        """Remove files in their order, what is left of their upload, and then their folders if nothing else is in."""
+        """Remove files in their order, what is left of their upload, and then their directories if they are empty."""
         for path in paths:
             self.target.remove(path)
         folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents if len(folder.parts) > 1}
@@ -45,7 +45,7 @@ class Removal:
                 self.target.prune(folder)
 
     def through_a_link(self, path: str) -> bool:
-        """Return whether a folder on the way to a file is a link: what it leads to is not the catalogue's."""
+        """Return whether a directory on the way to a file is a link: what it leads to is not the catalogue's."""
         root = self.target.local
         if root is None:
             return False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
 
-#: The file's name, in a build's folder and in a catalogue.
+#: The file's name, in a build's directory and in a catalogue.
 NAME = "sbom.cdx.json"
 #: Serial numbers are UUIDs of this name space (RFC 9562, version 5).
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/roost")

@@ -38,7 +38,7 @@ class Listed:
 
     @property
     def own(self) -> list[str]:
-        """The files in its own folder, those first without which it is listed no more."""
+        """The files in its own directory, those first without which it is listed no more."""
         folder = f"{self.name}/{self.version}"
         closing = [f"{folder}/{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
         inside = (
@@ -54,7 +54,7 @@ class Listed:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the files in its own folder, as release.json has them."""
+        """Bytes of the files in its own directory, as release.json has them."""
         folder = f"{self.name}/{self.version}/"
         found = self.release.files if self.release else ()
         return sum(file.size for file in found if file.path.startswith(folder))

@@ -88,9 +88,9 @@ def _read(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # What the library says may quote the file: it stays out.
         hint = "a private Ed25519 key: ssh-keygen -t ed25519; its passphrase in ROOST_SIGNING_PASSPHRASE"
-        raise UsageError(f"{path} is no key that can be used", hint=hint) from error
+        raise UsageError(f"{path} is not a key that can be used", hint=hint) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"{path} is no Ed25519 key", hint="ssh-keygen -t ed25519")
+        raise UsageError(f"{path} is not an Ed25519 key", hint="ssh-keygen -t ed25519")
     return key
 
 

@@ -1,7 +1,7 @@
 """Writing a release into a catalogue, so that it is valid at every moment and whoever is killed when.
 
 The order makes it so: files, SHA256SUMS and its signature, release.json, latest.json. Before release.json nobody lists
-the version; after it nothing in the folder changes. What a killed publisher sent is kept if its bytes are right.
+the version; after it nothing in the directory changes. What a killed publisher sent is kept if its bytes are right.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _same(target: Target, path: str, sha256: str, counted: _Count | None = None)
 
 
 def _tidy(target: Target, draft: Draft) -> None:
-    """Remove what a killed publisher left in the version's folder and what this release does not have.
+    """Remove what a killed publisher left in the version's directory and what this release does not have.
 
     Not among the shared bases: another image's publisher may be sending one.
     """
@@ -145,7 +145,7 @@ def _tidy(target: Target, draft: Draft) -> None:
 
 
 def walk(target: Target, folder: str) -> list[str]:
-    """Return the paths of all files below a folder of the catalogue."""
+    """Return the paths of all files below a directory of the catalogue."""
     found = []
     for name in target.names(folder):
         path = f"{folder}/{name}" if folder else name

@@ -88,7 +88,7 @@ def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
         return []
     said = parsed(data)
     if said is None:
-        return [Wrong(path, "is no JSON")]
+        return [Wrong(path, "is not a JSON")]
     version = said.get("version")
     if version not in versions:
         return [Wrong(path, f"names the version {version!r}, which is not published")]

@@ -114,7 +114,7 @@ def _signature(
     path = f"{folder}/{layout.SIGNATURE}"
     found = signature.signer(armoured)
     if found is None:
-        seen.wrong(path, "is no signature as OpenSSH writes it")
+        seen.wrong(path, "is not a signature as OpenSSH writes it")
         return False
     key, raw = found
     if signature.verifies(key, raw, sums):
@@ -174,7 +174,7 @@ def _files(
 
 
 def _strangers(target: Target, seen: Verified, folder: str, wanted: Mapping[str, str]) -> None:
-    """Find files that are in a version's folder and not in its release."""
+    """Find files that are in a version's directory and not in its release."""
     known = {*wanted, *(f"{folder}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
     for path in walk(target, folder):
         if path in known:
@@ -182,7 +182,7 @@ def _strangers(target: Target, seen: Verified, folder: str, wanted: Mapping[str,
         if path.rpartition("/")[2].startswith(layout.PARTIAL):
             seen.notes.append(f"{path} was left by a publication that ended")
         else:
-            seen.wrong(path, "is no file of this release")
+            seen.wrong(path, "is not a file of this release")
 
 
 def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping[str, str | None]) -> None:

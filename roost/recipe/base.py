@@ -26,7 +26,7 @@ def octal_mode(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError('a mode is octal digits in quotes, such as "0755"')
     if not re.fullmatch(r"[0-7]{3,4}", value):
-        raise ValueError(f"'{value}' is no mode: write octal digits in quotes, such as \"0755\"")
+        raise ValueError(f"'{value}' is not a mode: write octal digits in quotes, such as \"0755\"")
     return value
 
 

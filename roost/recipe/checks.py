@@ -58,7 +58,7 @@ def user_names(tree: Node) -> Iterator[Problem]:
 
 
 def mounts(tree: Node) -> Iterator[Problem]:
-    """At most one file system is mounted on each folder."""
+    """At most one file system is mounted on each directory."""
     areas = tuple(area for disk in _disks(tree) for area in _areas(disk))
     found = _named(areas, "mount")
     yield from _repeated([(mount.rstrip("/") or "/", node) for mount, node in found], "a second file system mounted on")

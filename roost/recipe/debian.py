@@ -20,7 +20,7 @@ class Repository(Model):
     """A further apt repository, and the key that signs it."""
 
     uri: Url
-    #: A suite such as `stable`; a folder that ends with / for a repository without dists/, such as `./`.
+    #: A suite such as `stable`; a directory that ends with / for a repository without dists/, such as `./`.
     suite: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")]
     #: Default: main; none for a suite that ends with /.
     components: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")], ...] | None = None
@@ -33,7 +33,7 @@ class Repository(Model):
     @classmethod
     def _no_password(cls, value: str) -> str:
         if re.match(r"[a-z]+://[^/]*@", value):
-            raise ValueError("no name or password belongs into an address: the image and its manifest would hold it")
+            raise ValueError("credentials are not allowed in the URI: the image and its manifest would hold them")
         return value
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class Debian(Source):
             try:
                 snapshot_time(value)
             except ValueError as error:
-                raise ValueError(f"'{value}' is no time: {error}") from error
+                raise ValueError(f"'{value}' is not a time: {error}") from error
         return value
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ def schema() -> dict[str, Any]:
     models = {model.__name__: model for model in _models(Recipe)}
     elements = set(_elements(made))
     definitions = {
-        # What is no model of ours (JSON inside of a recipe) may be anything.
+        # What is not a model of ours (JSON inside of a recipe) may be anything.
         name: _model(body, models[name], whole=name in elements) if name in models else {}
         for name, body in made.pop("$defs").items()
     }
@@ -121,7 +121,7 @@ def _unit(model: type[BaseModel], field: str) -> dict[str, Any] | None:
 
 
 def _value(value: Mapping[str, Any], unit: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the schema of a value, which may be a variable wherever it is no free text."""
+    """Return the schema of a value, which may be a variable wherever it is not a free text."""
     rest = {key: child for key, child in value.items() if key not in {"title", "default", "description"}}
     if unit is not None:
         others = [one for one in rest.get("anyOf", ()) if one.get("type") not in {"integer", "number"}]

@@ -48,19 +48,19 @@ class Loaded:
     positions: Node
     #: What the recipe's variables are, for templates.
     variables: Mapping[str, Scalar] = field(default_factory=dict)
-    #: The folder that holds build/: the project for its own recipes, the recipe's own for any other.
+    #: The directory that holds build/: the project for its own recipes, the recipe's own for any other.
     home: Path = Path()
     #: What a command line calls the image: its name, or a path where the recipe is not the project's.
     called: str = ""
 
     @property
     def folder(self) -> Path:
-        """The folder that local names in the recipe start from."""
+        """The directory that local names in the recipe start from."""
         return self.path.parent
 
     @property
     def build(self) -> Path:
-        """The folder that holds, or will hold, the image: two recipes of one name have two."""
+        """The directory that holds, or will hold, the image: two recipes of one name have two."""
         return self.home / "build" / self.recipe.name
 
     def where(self, path: Sequence[str | int]) -> Location:
@@ -215,11 +215,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     candidates = [start, *(start.parent / (start.name + suffix) for suffix in SUFFIXES)]
     try:
         for path in candidates if is_path else candidates[1:]:
-            # What is no file, such as a FIFO, is told by its reader.
+            # What is not a file, such as a FIFO, is told by its reader.
             if path.exists() and not path.is_dir():
                 return path, None
         if start.is_dir():
-            raise RecipeError([Problem(f"'{shown(given)}' is a folder, not a recipe")])
+            raise RecipeError([Problem(f"'{shown(given)}' is a directory, not a recipe")])
     except OSError as error:
         raise RecipeError([Problem(f"'{shown(given)}': {error.strerror}")]) from error
     # The images of a matrix have names, but no file of their own.
@@ -230,7 +230,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     beside = [path.stem for path in recipe_files(start.parent)] if is_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
     hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(folder)}"
-    raise RecipeError([Problem(f"there is no recipe '{shown(given)}'", None, hint)])
+    raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])
 
 
 def load(
@@ -277,9 +277,9 @@ def names(project: Path) -> list[str]:
 
 
 def expanded(given: Sequence[str], project: Path) -> list[str]:
-    """Return names and paths of recipes with each folder replaced by the recipes in it; none given: the project's.
+    """Return names and paths of recipes with each directory replaced by the recipes in it; none given: the project's.
 
-    Raises `RecipeError` for a folder without recipes.
+    Raises `RecipeError` for a directory without recipes.
     """
     own = names(project)
     found: list[str] = []

@@ -1,7 +1,7 @@
 """The local files that a recipe names: where each is looked for, and whether it is there.
 
 A relative name is relative to the recipe file that it stands in. In a base it is rewritten as seen from the recipe
-that extends it, so that one folder, the recipe's own, is the start of all names in the merged recipe.
+that extends it, so that one directory, the recipe's own, is the start of all names in the merged recipe.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from roost.recipe.words import near, shown
 
 #: Where names of local files stand, and what each must be. `*` is every element of a list.
 PLACES: Mapping[tuple[str, ...], str] = {
-    ("files", "*", "source"): "file or folder",
+    ("files", "*", "source"): "file or directory",
     ("files", "*", "template"): "file",
     ("users", "*", "ssh_keys", "*"): "file",
     ("users", "*", "password", "file"): "file",
     ("cloud_init", "user_data"): "file",
     ("cloud_init", "network_config"): "file",
-    ("boot_test", "inputs", "*"): "file or folder",
+    ("boot_test", "inputs", "*"): "file or directory",
 }
 
 
@@ -39,7 +39,7 @@ def places() -> dict[tuple[str, ...], str]:
 
 
 def relocated(tree: Node, held_in: Path, seen_from: Path) -> Node:
-    """Return a base's tree with its local names written as seen from another folder."""
+    """Return a base's tree with its local names written as seen from another directory."""
     if held_in == seen_from:
         return tree
     for place in places():
@@ -100,7 +100,7 @@ def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None
             return f"the {kind} '{shown(name)}' does not exist", hint
         mode = path.stat().st_mode
         if not (stat.S_ISDIR(mode) if kind == "folder" else stat.S_ISREG(mode)) and not (
-            kind == "file or folder" and stat.S_ISDIR(mode)
+            kind == "file or directory" and stat.S_ISDIR(mode)
         ):
             return f"'{shown(name)}' is {files.kind(mode)}, not a {kind}", None
         if not os.access(path, os.R_OK):

@@ -71,7 +71,7 @@ def _assign(node: Node, steps: list[str], value: Node, dotted: str) -> tuple[Nod
             step, rest = ".".join(steps[:length]), steps[length:]
             break
     if not step:
-        return node, Problem(f"'{shown(dotted)}' is no key", value.where, "write keys with dots: machine.memory")
+        return node, Problem(f"'{shown(dotted)}' is not a key", value.where, "write keys with dots: machine.memory")
     if isinstance(node.value, tuple):
         names = {child.items["name"].text: index for index, child in enumerate(node.value) if "name" in child.items}
         index = int(step) if step.isascii() and step.isdigit() and len(step) < 6 else names.get(step)

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from roost.recipe.base import AbsolutePath, DiskFormat, Line, Model, Name
 from roost.recipe.boot_test import BootTest
-from roost.recipe.customise import CloudInit, Command, File, Job, Run, Services, User
+from roost.recipe.customize import CloudInit, Command, File, Job, Run, Services, User
 from roost.recipe.os import SOURCES, Os
 from roost.recipe.quantities import Size
 from roost.recipe.source import Source
@@ -153,7 +153,7 @@ class Machine(Model):
         if value is None or value == "auto":
             return value
         if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value):
-            raise ValueError(f"'{value}' is no address: write auto, or six pairs such as 52:54:00:12:34:56")
+            raise ValueError(f"'{value}' is not an address: write auto, or six pairs such as 52:54:00:12:34:56")
         if int(value[:2], 16) & 1:
             raise ValueError(f"'{value}' is a multicast address, which libvirt refuses: make the first pair even")
         return value.lower()
@@ -168,7 +168,7 @@ class Machine(Model):
 class Recipe(Model):
     """A whole recipe, merged and resolved."""
 
-    #: The image's name: of its folder, its release, its submit descriptions.
+    #: The image's name: of its directory, its release, its submit descriptions.
     name: Name
     #: One line for lists and catalogues.
     description: Line = ""
@@ -182,7 +182,7 @@ class Recipe(Model):
     timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
     #: Such as de_DE.UTF-8; all but C.UTF-8 need the package locales.
     locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]+$")] = "C.UTF-8"
-    #: Files, folders and links that are laid over the tree, in this order.
+    #: Files, directories and links that are laid over the tree, in this order.
     files: tuple[File, ...] = ()
     #: Accounts beside those of the tree.
     users: tuple[User, ...] = ()

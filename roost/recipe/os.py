@@ -12,7 +12,7 @@ from roost.recipe.source import Source
 
 
 class Tree(Source):
-    """Source `tree`: a folder that becomes the root file system."""
+    """Source `tree`: a directory that becomes the root file system."""
 
     places: ClassVar = {("path",): "folder"}
     path: str

@@ -119,7 +119,7 @@ class _Builder:
         if mistake:
             self.problem(mistake, where)
         if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            self.problem("half a surrogate pair is no character", where)
+            self.problem("half a surrogate pair is not a character", where)
             value = ""
         parent = self.open[-1] if self.open else None
         if parent is not None and parent.mapping and parent.key is None:

@@ -39,7 +39,7 @@ def compiled(pattern: str, *, lines: bool = False) -> regex.Pattern[str]:
         with warnings.catch_warnings():
             # What Python warns of means something else in the next version, and in other engines.
             warnings.simplefilter("error")
-            # Python's own messages and its grammar: what it refuses is no expression.
+            # Python's own messages and its grammar: what it refuses is not an expression.
             re.compile(pattern)
             return regex.compile(pattern, regex.MULTILINE if lines else 0)
     except (re.error, regex.error, Warning, ValueError) as error:

@@ -21,7 +21,7 @@ def parse_size(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value.strip())
     if not match:
-        raise ValueError(f"'{value}' is no size: write a number and a unit, such as 512MiB or 10GiB")
+        raise ValueError(f"'{value}' is not a size: write a number and a unit, such as 512MiB or 10GiB")
     size = float(match[1]) * _UNIT[(match[2] or "")[:1].lower()]
     if size != int(size):
         raise ValueError(f"'{value}' is not a whole number of bytes")
@@ -44,7 +44,7 @@ def parse_duration(value: object) -> float:
         return float(value)
     match = _TIME.fullmatch(value.strip())
     if not match:
-        raise ValueError(f"'{value}' is no time: write a number and a unit, such as 90s, 2min or 4h")
+        raise ValueError(f"'{value}' is not a time: write a number and a unit, such as 90s, 2min or 4h")
     return float(match[1]) * _SECONDS[(match[2] or "").lower()]
 
 

@@ -96,7 +96,7 @@ class Reader:
             found = False
         if not found:
             shipped = paths.shipped_root() / "recipes" / node.text
-            # A recipe that extends itself is no answer.
+            # A recipe that extends itself is not an answer.
             own = {one.resolve() for one in (*stack, path)}
             others = (*recipe_files(base.parent), *recipe_files(shipped.parent))
             close = near(base.name, [one.name for one in others if one.resolve() not in own])
@@ -120,7 +120,7 @@ class Reader:
 
     @property
     def home(self) -> Path:
-        """The folder that holds build/ of the recipe's images."""
+        """The directory that holds build/ of the recipe's images."""
         folder = self.main.parent
         own = folder == self.project / "recipes" or folder.resolve() == (self.project / "recipes").resolve()
         return self.project if own else folder
@@ -146,7 +146,7 @@ def absolute(path: Path) -> Path:
 
 
 def display(path: Path) -> str:
-    """Return a path as problems show it: relative to the current folder where it is below that."""
+    """Return a path as problems show it: relative to the current directory where it is below that."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

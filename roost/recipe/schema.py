@@ -33,7 +33,7 @@ def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]
         if isinstance(step, int):
             continue
         if current and not any(step in _fields(model) for model in current):
-            # The name of a union's member, which pydantic puts between: it is no key.
+            # The name of a union's member, which pydantic puts between: it is not a key.
             continue
         annotations = [_fields(model).get(step) for model in current]
         current = [found for annotation in annotations for found in models_in(annotation)]

@@ -14,7 +14,7 @@ from roost.recipe.quantities import Duration
 class Submit(Model):
     """What the submit description says beyond what follows from the image."""
 
-    #: `files`: HTCondor transfers them from the folder; `shared`: every machine sees the folder; or a URL of it.
+    #: `files`: HTCondor transfers them from the directory; `shared`: every machine sees the directory; or a URL of it.
     transfer: str = "files"
     #: Names of the disks that come back.
     returns: tuple[Name, ...] = Field(default=(), alias="return")
@@ -22,7 +22,7 @@ class Submit(Model):
     commands: dict[str, str] = Field(default_factory=dict)
     #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans stay what they are.
     attributes: dict[str, str | bool | int | float] = Field(default_factory=dict)
-    #: Further files that the job needs beside its disks: names in the folder, absolute paths, URLs.
+    #: Further files that the job needs beside its disks: names in the directory, absolute paths, URLs.
     inputs: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\x00]+$")], ...] = ()
     #: Let HTCondor checkpoint the machine; every disk must then be on a shared file system.
     checkpoint: bool = False
@@ -30,8 +30,8 @@ class Submit(Model):
     no_output: bool = False
     #: Which kernel a xen machine starts, where the image has it both ways.
     xen_kernel: Literal["included", "files"] = "included"
-    #: Where the execution points have the kernel's files: a folder with vmlinuz and initrd.img, or the path of a kernel
-    #: (vmlinuz, or vmlinuz-VERSION with initrd.img-VERSION beside it). By default where the image is built.
+    #: Where the execution points have the kernel's files: a directory with vmlinuz and initrd.img, or the path of a
+    #: kernel (vmlinuz, or vmlinuz-VERSION with initrd.img-VERSION beside it). By default where the image is built.
     kernel_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+/?$")] | None = None
     #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
     margin: Duration = Field(default=1800.0, ge=0)
@@ -59,7 +59,7 @@ class Submit(Model):
     def _one_line(cls, value: dict[str, str]) -> dict[str, str]:
         for name, command in value.items():
             if not re.fullmatch(r"(\+|[Mm][Yy]\.)?[A-Za-z0-9_]+", name):
-                raise ValueError(f"{name!r} is no name of a submit command")
+                raise ValueError(f"{name!r} is not a name of a submit command")
             if not command.isprintable() or command.rstrip().endswith("\\"):
                 raise ValueError(f"the value of {name} must be one line of printable characters, without \\ at its end")
         return value
@@ -69,7 +69,7 @@ class Submit(Model):
     def _attribute_names(cls, value: dict[str, str | bool | int | float]) -> dict[str, str | bool | int | float]:
         for name, content in value.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is no name of an attribute: letters, digits and _ only")
+                raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
             if isinstance(content, str) and not content.isprintable():
                 raise ValueError(f"the value of {name} must be one line of printable characters")
         return value

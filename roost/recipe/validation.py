@@ -28,7 +28,7 @@ _ROUNDS = 6
 def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
     """Return the recipe, the tree with the mistakes taken out, and the mistakes; the recipe is that of this tree.
 
-    It is None when what is left is no recipe.
+    It is None when what is left is not a recipe.
 
     Values are taken as they are written: no text becomes a number, no number text.
     """

@@ -59,7 +59,7 @@ def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str
     known: dict[str, Node] = {}
     for name, node in declared.value.items():
         if not re.fullmatch(_NAME, name):
-            what = f"'{shown(name)}' is no name of a variable"
+            what = f"'{shown(name)}' is not a name of a variable"
             problems.append(Problem(what, node.key, "letters, digits and _, no digit first"))
         elif isinstance(node.value, Mapping | tuple) or node.value is None:
             what = f"a variable is a single value, found {kind(node.value)}"
@@ -121,7 +121,7 @@ def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Probl
             hint = did_you_mean(found["name"], known) or "variables is empty"
             if near(found["name"], known) is None:
                 hint += f"; if it is to stay as it is, write \\{found[0]}"
-            problem = Problem(f"there is no variable '{found['name']}'", node.where, hint)
+            problem = Problem(f"no such variable: '{found['name']}'", node.where, hint)
             if problem not in problems:
                 problems.append(problem)
         else:

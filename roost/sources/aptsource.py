@@ -23,7 +23,7 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The address of the folder that its index is in: below dists/, or beside the packages (sources.list(5))."""
+        """The address of the directory that its index is in: below dists/, or beside the packages (sources.list(5))."""
         base = self.uri.rstrip("/")
         if not self.suite.endswith("/"):
             return f"{base}/dists/{self.suite}"

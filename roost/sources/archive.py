@@ -158,7 +158,7 @@ def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector)
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
         # A full disk or a limit of file size, met while the answer is stored, is none of the archive's.
         causes.check(error, str(path))
-        # ValueError and OverflowError: a redirect to what is no URL.
+        # ValueError and OverflowError: a redirect to what is not a URL.
         reason = str(getattr(error, "reason", error)) or type(error).__name__
     if path.exists():
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"

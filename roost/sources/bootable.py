@@ -92,7 +92,7 @@ class BootableTree:
             version = inspect.newest(extra).version
             process.run(["depmod", "-b", extra / "usr", version], deadline=60, log=log, what="cannot index the modules")
             holder = extra
-            # Packages of either layout unpack here; in the tree `lib` may be a link or a folder.
+            # Packages of either layout unpack here; in the tree `lib` may be a link or a directory.
             (extra / "lib").unlink()
             (extra / "lib").mkdir()
             (extra / "usr/lib/modules").rename(extra / "lib/modules")
@@ -115,7 +115,7 @@ class BootableTree:
             listed = process.run([busybox, "--list-full"], deadline=20, capture=True, log=log).text
             links = {f"/{applet}": f"/{BUSYBOX}" for applet in listed.split()}
         elif self.base.facts.init == "none":
-            # True in both layouts: `lib` is a folder, or a link into usr.
+            # True in both layouts: `lib` is a directory, or a link into usr.
             links = {"/sbin/init": "/lib/systemd/systemd"}
         unpacked.pack(extra, names, self.epoch, work / "extra.tar", log)
         canonical.write([self.base.tar, work / "extra.tar"], output, whiteouts=False, epoch=self.epoch, links=links)

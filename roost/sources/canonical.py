@@ -39,7 +39,8 @@ def write(
 
     `epoch` is the latest time of any file, None the tree's own. With `strangers` the owner 65534 stands for users
     that the build's namespace does not know, and becomes root. `links` are commands, such as /sbin/init, and what
-    each is to point at if no folder of commands has one of its name. Raises `ImageError` for what is no root tree.
+    each is to point at if no directory of commands has one of its name. Raises `ImageError` for what is not a root
+    tree.
     """
     tree = Tree()
     with ExitStack() as stack:

@@ -55,20 +55,20 @@ def bootstrap(
     """Return what mmdebstrap is to install or download: packages of `wanted`, a kernel, further repositories."""
     further = [one.source for one in extra]
     index = archive.index(wanted, cache.default(), request.log_dir / "archive.log", request.stages.events, further)
-    # A kernel that is no package is put into the tree of each image.
+    # A kernel that is not a package is put into the tree of each image.
     package = kernel.package(wanted.architecture) if kernel is not None else None
     drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
     return Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
 
 
 def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:
-    """Yield a problem for each key file that is no public key."""
+    """Yield a problem for each key file that is not a public key."""
     for number, repository in enumerate(debian.repositories):
         try:
             openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
         except NoKeyError as error:
             where = ("os", "debian", "repositories", number, "key")
-            yield loaded.problem(where, f"'{repository.key}' is no key of a repository: {error}")
+            yield loaded.problem(where, f"'{repository.key}' is not a key of a repository: {error}")
         except OSError:
             # The loader says what is wrong with the file.
             continue

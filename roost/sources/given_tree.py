@@ -58,7 +58,7 @@ def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Pa
 
 
 def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
-    """Return the tree in a folder, which is read in the build's namespace and stays as it is."""
+    """Return the tree in a directory, which is read in the build's namespace and stays as it is."""
 
     def make(made: Path) -> None:
         with stages.stage("source", str(folder)), _room(made), work_folder() as work:

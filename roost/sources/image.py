@@ -1,4 +1,4 @@
-"""Source `image`: an existing image, from a file, a URL, or another recipe's build; edited, or its tree laid out anew.
+"""Source `image`: an existing image, from a file, a URL, or another recipe's build; edited, or its tree laid out again.
 
 Another recipe's image was built before; what it is made of is then part of what is made from it.
 """
@@ -72,7 +72,7 @@ def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Ite
         )
         hint = (
             "HTCondor's kvm machine has a BIOS: use an image for BIOS, install GRUB for it (grub-install"
-            " --target=i386-pc), or give the root disk partitions to have the tree laid out anew"
+            " --target=i386-pc), or give the root disk partitions to have the tree laid out again"
         )
         yield loaded.problem(key, what, hint)
 
@@ -105,7 +105,7 @@ def parent(loaded: Loaded) -> str | None:
 
 
 def _meant(loaded: Loaded, name: str) -> str:
-    """Return the recipe that another one names: a path starts from the folder of the one that names it."""
+    """Return the recipe that another one names: a path starts from the directory of the one that names it."""
     is_path = "/" in name or name.endswith(loader.SUFFIXES)
     return str(loader.absolute(loaded.folder / name)) if is_path else name
 

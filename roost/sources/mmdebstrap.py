@@ -122,7 +122,7 @@ def _target(wanted: Bootstrap, output: Path | str) -> list[str]:
 
 
 def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
-    """Return the folder of downloaded packages that all recipes with the same repositories share.
+    """Return the directory of downloaded packages that all recipes with the same repositories share.
 
     apt takes a package that is there already by its name and size: what another repository calls by the name of one of
     the archive's must not come into an image of the archive alone.
@@ -137,9 +137,10 @@ def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
 
 @contextmanager
 def _packages(cache: Cache, wanted: Bootstrap) -> Iterator[tuple[Path, Path]]:
-    """Yield a copy of the folder of downloaded packages, for this bootstrap alone, and the folder; keep what is new.
+    """Yield a copy of the directory of downloaded packages, for this bootstrap alone, and the directory; keep what is
+    new.
 
-    mmdebstrap reads the whole folder as a tar, which fails when another build puts something there meanwhile, and
+    mmdebstrap reads the whole directory as a tar, which fails when another build puts something there meanwhile, and
     writes all of it back, file by file. So what all share only ever gets whole files, by their last name.
     """
     shared = _packages_cache(cache, wanted)
@@ -205,7 +206,7 @@ def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
         "--skip=download/empty",
         "--skip=essential/unlink",
-        # Its way of emptying apt's folders is another apt-get update; hooks/finish removes them.
+        # Its way of emptying apt's directories is another apt-get update; hooks/finish removes them.
         "--skip=cleanup/apt",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
         f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
@@ -242,7 +243,7 @@ def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path)
         # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
         "INITRD": "No",
         "ROOST_PACKAGES": " ".join(wanted.packages),
-        # A kernel that is no package comes into the tree later, and its initrd with it.
+        # A kernel that is not a package comes into the tree later, and its initrd with it.
         "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
     try:

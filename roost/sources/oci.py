@@ -103,7 +103,7 @@ class Tree:
             target = self.find(_parts(member.linkname), last=False)
             if target is None or target.info.isdir():
                 raise ImageError(
-                    f"{shown_name(member.name)} is a hard link to {shown_name(member.linkname)}, which is no file"
+                    f"{shown_name(member.name)} is a hard link to {shown_name(member.linkname)}, which is not a file"
                 )
             node = Node(target.info, target.layer)
         elif member.isdir() and there is not None and there.info.isdir():
@@ -111,7 +111,7 @@ class Tree:
         elif member.issym() and (not 0 < len(os.fsencode(member.linkname)) <= LONGEST or "\0" in member.linkname):
             raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system takes")
         elif not (member.isreg() or member.isdir() or member.issym() or member.isfifo()):
-            raise ImageError(f"{shown_name(member.name)} is of a kind that no root tree has")
+            raise ImageError(f"{shown_name(member.name)} has an unsupported tar entry type")
         if there is None:
             self.count += 1
             if self.count > self._most:
@@ -127,7 +127,10 @@ class Tree:
         return self._follow(parts, last=last, make=False)
 
     def _parent(self, parts: tuple[str, ...]) -> Node:
-        """Return the folder that a name is put into; links on the way are followed inside, what is absent is made."""
+        """Return the directory that a name is put into.
+
+        Links on the way are followed inside, what is absent is made.
+        """
         found = self._follow(parts, last=True, make=True)
         if found is None:
             raise ImageError(f"/{shown_name('/'.join(parts))} is behind links that go in a circle")
@@ -161,7 +164,7 @@ class Tree:
         return node
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """Yield every name with its node, a folder before what is in it, sorted."""
+        """Yield every name with its node, a directory before what is in it, sorted."""
         stack = [("", self.root)]
         while stack:
             path, node = stack.pop()
@@ -180,7 +183,7 @@ def _ended(archive: tarfile.TarFile) -> None:
 
 
 def folder(name: str, mode: int) -> tarfile.TarInfo:
-    """Return the header of a folder that no layer has."""
+    """Return the header of a directory that no layer has."""
     info = tarfile.TarInfo(name)
     info.type, info.mode = tarfile.DIRTYPE, mode
     return info

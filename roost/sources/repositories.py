@@ -1,6 +1,6 @@
 """Further repositories of the source `debian`: their keys, and how apt is told of them, outside and in the image.
 
-While the tree is installed apt runs on the host, where a key is no file of the tree: it stands in the source itself.
+While the tree is installed apt runs on the host, where a key is not a file of the tree: it stands in the source itself.
 In the image it is a file of /etc/apt/keyrings, which the source names.
 """
 

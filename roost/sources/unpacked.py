@@ -60,7 +60,7 @@ def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) 
 
 
 def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, register: bool = True) -> None:
-    """Unpack packages of the archive into the new folder `tree`; with `register` say in it what they are."""
+    """Unpack packages of the archive into the new directory `tree`; with `register` say in it what they are."""
     inside = namespace.current()
     tree.mkdir()
     for name in MERGED:

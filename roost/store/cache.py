@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from roost.host import files, memory, namespace, paths, process
 
-#: Seconds that an interrupted task waits for a work folder to go; a large one goes after its end.
+#: Seconds that an interrupted task waits for a work directory to go; a large one goes after its end.
 GRACE = 0.5
 
 
@@ -30,12 +30,12 @@ def key(stage: str, given: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of results: STAGE/KEY is a folder, finished once it has its name."""
+    """A directory of results: STAGE/KEY is a directory, finished once it has its name."""
 
     root: Path
 
     def get(self, stage: str, name: str) -> Path | None:
-        """Return the folder of a finished result and mark it as used, or None."""
+        """Return the directory of a finished result and mark it as used, or None."""
         folder = self.root / stage / name
         if not folder.is_dir():
             return None
@@ -44,7 +44,7 @@ class Cache:
         return folder
 
     def put(self, stage: str, name: str, make: Callable[[Path], None]) -> Path:
-        """Return the folder of a result; `make` fills an empty folder with it if nobody has yet.
+        """Return the directory of a result; `make` fills an empty directory with it if nobody has yet.
 
         Two that want the same result wait for each other. What `make` leaves when it fails is removed.
         """
@@ -85,10 +85,10 @@ def default() -> Cache:
 
 @contextmanager
 def work_folder(room: int | None = None) -> Iterator[Path]:
-    """Yield a folder for trees whose files may belong to subordinate ids; gone afterwards.
+    """Yield a directory for trees whose files may belong to subordinate ids; gone afterwards.
 
     `room` is how many bytes will be in it: then it is in memory if there is plenty. What killed builds left is
-    removed first: a work folder whose lock nobody holds belongs to nobody.
+    removed first: a work directory whose lock nobody holds belongs to nobody.
     """
     on_disk = paths.cache_root() / "work"
     on_disk.mkdir(parents=True, exist_ok=True)
@@ -112,9 +112,9 @@ def work_folder(room: int | None = None) -> Iterator[Path]:
 
 
 def _leave(folder: Path, lock: Path) -> None:
-    """Have a folder removed by a tool that outlives this process, which was told to end; wait `GRACE` for it.
+    """Have a directory removed by a tool that outlives this process, which was told to end; wait `GRACE` for it.
 
-    The tool holds the folder's lock. What it does not remove, the next command sweeps.
+    The tool holds the directory's lock. What it does not remove, the next command sweeps.
     """
     if not lock.exists():
         return
@@ -123,19 +123,22 @@ def _leave(folder: Path, lock: Path) -> None:
 
 
 def sweep() -> None:
-    """Remove the work folders that killed builds left."""
+    """Remove the work directories that killed builds left."""
     for held, folder in _nobodys():
         remove_tree(folder)
         Path(held.lock_file).unlink(missing_ok=True)
 
 
 def abandoned() -> list[Path]:
-    """Return the work folders that killed builds left."""
+    """Return the work directories that killed builds left."""
     return [folder for _, folder in _nobodys() if folder.exists()]
 
 
 def _nobodys() -> Iterator[tuple[FileLock, Path]]:
-    """Yield the work folders whose lock nobody holds, each with that lock, held. In shared folders, only ours count."""
+    """Yield the work directories whose lock nobody holds, each with that lock, held.
+
+    In shared directories, only ours count.
+    """
     mine = f"roost-{os.geteuid()}-*.lock"
     for lock in [*(paths.cache_root() / "work").glob("*.lock"), *memory.SHARED.glob(mine)]:
         with contextlib.suppress(OSError, TimeoutError):
@@ -151,7 +154,7 @@ def _nobodys() -> Iterator[tuple[FileLock, Path]]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder whoever its files belong to: in the namespace that they were made in."""
+    """Remove a directory whoever its files belong to: in the namespace that they were made in."""
     if not folder.exists():
         return
     process.run(

@@ -59,13 +59,13 @@ def _mistake(url: str, sha256: str) -> str | None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "this is no URL"
+        return "this is not a URL"
     if parts.scheme not in SCHEMES:
         return f"{shown(url)} cannot be fetched: only {', '.join(SCHEMES)} can"
     if not re.fullmatch(r"[!-~]+", url) or (parts.scheme != "file" and not parts.hostname) or port == 0:
-        return f"{shown(url) if url.isprintable() else 'this'} is no URL"
+        return f"{shown(url) if url.isprintable() else 'this'} is not a URL"
     if parts.scheme == "file" and (parts.netloc not in {"", "localhost"} or not parts.path.startswith("/")):
-        return f"{shown(url)} is no file of this machine: write file:///PATH"
+        return f"{shown(url)} is not a file of this machine: write file:///PATH"
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return "a sha256 is 64 hexadecimal digits in small letters"
     return None

@@ -16,10 +16,11 @@ SHA = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A folder of the cache: how its entries are called and what they are.
+    """A directory of the cache: how its entries are called and what they are.
 
     `locked` entries have a lock each and are marked as used under it; the others stay while anybody uses the cache.
-    `depth` is how many folders stand between. `capped` entries go when the cache is too large; the others only by age.
+    `depth` is how many directories stand between. `capped` entries go when the cache is too large; the others only by
+    age.
     """
 
     name: str
@@ -47,7 +48,7 @@ KINDS = (
     Kind("libguestfs", re.compile(r"\.guestfs-\d+"), folder=True),
 )
 
-#: What builds leave when they are killed, by the folder that it is in. Their locks tell whose they are.
+#: What builds leave when they are killed, by the directory that it is in. Their locks tell whose they are.
 LEFT = {
     **{kind.name: re.compile(r"\.[0-9a-f]{64}\.making") for kind in KINDS if kind.locked},
     "packages": re.compile(r"\.chosen-[0-9a-f]{64}"),
@@ -58,9 +59,10 @@ PARTS = re.compile(r"\.[0-9a-f]{64}\.(?:part|version)")
 LOCKS = re.compile(r"\.[0-9a-f]{64}\.lock")
 #: What a collection that was killed had set aside.
 GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")
-#: What tools leave among the entries and is worth no word: the locks, apt's lock and its folder of partial downloads.
+#: What tools leave among the entries and is worth no word: the locks, apt's lock and its directory of partial
+#: downloads.
 QUIET = frozenset({"lock", "partial"})
-#: Folders that are looked after elsewhere (their tasks sweep them), or are nothing but locks.
+#: Directories that are looked after elsewhere (their tasks sweep them), or are nothing but locks.
 OTHERS = frozenset({"work", "boot", "using"})
 
 
@@ -158,7 +160,7 @@ def _entry(kind: Kind, path: Path) -> Entry | None:
 
 
 def staged(build: Path) -> Iterator[tuple[Path, Path, str]]:
-    """Yield, of a folder of images, what killed builds left: the path, the lock of its image, the image's name."""
+    """Yield, of a directory of images, what killed builds left: the path, the lock of its image, the image's name."""
     for path in _listed(build):
         found = re.fullmatch(r"\.(.+)\.staging-\d+(?:\.old)?", path.name)
         if found and path.is_dir() and not path.is_symlink():

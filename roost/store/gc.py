@@ -184,7 +184,7 @@ def _drop_locks(root: Path) -> None:
 
 
 def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
-    """Find what killed tasks left outside of the results: work folders, layers of boots, half an image."""
+    """Find what killed tasks left outside of the results: work directories, layers of boots, half an image."""
     for folder in [*caches.abandoned(), *scratch.abandoned()]:
         item = Item(_shown(folder, root), "left by a task that was killed", entries.size(folder))
         report.items.append(item)

@@ -25,10 +25,10 @@ def digest(value: object) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a digest of all names below a folder with their kind, mode, owner, size and times: no file is read.
+    """Return a digest of all names below a directory with their kind, mode, owner, size and times: no file is read.
 
-    It also changes where nothing in the folder did, in another copy of it. What belongs to the user's subordinate ids
-    is seen in the namespace only.
+    It also changes where nothing in the directory did, in another copy of it. What belongs to the user's subordinate
+    ids is seen in the namespace only.
     """
     argv = ["find", str(folder), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
             "-printf", r"%P\0%y %m %U %G %T@ %C@ %s %l\0"]  # fmt: skip

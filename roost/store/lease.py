@@ -1,6 +1,6 @@
 """Who is using the cache: one locked file for each task that does, so that `inv gc` takes nothing from under it.
 
-A lease is a file in the cache's folder `using`, locked as long as its task runs: a task that was killed has lost it.
+A lease is a file in the cache's directory `using`, locked as long as its task runs: a task that was killed has lost it.
 All that a task takes out of the cache it marks as used, after its lease began; so what was used since the oldest lease
 that is held stays. `gate` is short: no lease begins while things are taken away.
 """

@@ -1,6 +1,6 @@
 """manifest.json: what a build was made from, and for each of its files sum and sizes.
 
-It is written last, so a folder with a manifest is whole. `is_fresh` compares without reading images: the key of
+It is written last, so a directory with a manifest is whole. `is_fresh` compares without reading images: the key of
 all inputs, and each file's size and time.
 """
 
@@ -84,14 +84,14 @@ def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: s
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json and SHA256SUMS into a folder that nobody reads yet."""
+    """Write manifest.json and SHA256SUMS into a directory that nobody reads yet."""
     lines = [f"{file.sha256}  {file.name}\n" for file in manifest.files]
     (folder / SUMS).write_text("".join(lines))
     (folder / NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return the manifest of a build folder, or None when there is none or another roost wrote it."""
+    """Return the manifest of a build directory, or None when there is none or another roost wrote it."""
     try:
         return parse(files.read_bytes(folder / NAME, SIZE))
     except OSError:
@@ -123,7 +123,7 @@ def changed_files(folder: Path, files: Sequence[BuiltFile]) -> list[str]:
 
 
 def is_fresh(folder: Path, key: str) -> Manifest | None:
-    """Return the manifest if the folder holds exactly what `key` would build again."""
+    """Return the manifest if the directory holds exactly what `key` would build again."""
     manifest = read(folder)
     if manifest is None or manifest.key != key or changed_files(folder, manifest.files):
         return None

@@ -16,12 +16,14 @@ from roost.host import paths
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a folder of the cache that is gone afterwards; what killed runs of this host left goes first."""
+    """Yield a directory of the cache that is gone afterwards; what killed runs of this host left goes first."""
     root = paths.cache_root() / "boot"
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HostError(f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a folder of yours") from error
+        raise HostError(
+            f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a directory of yours"
+        ) from error
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=root))
     try:

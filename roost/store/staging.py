@@ -1,7 +1,7 @@
-"""An image's folder appears whole or not at all, and two builds of one image wait for each other.
+"""An image's directory appears whole or not at all, and two builds of one image wait for each other.
 
-A build writes into a hidden folder beside the final one, on the same file system, and renames it at the
-end. An earlier result is exchanged, not removed first, so that a reader always finds a whole folder.
+A build writes into a hidden directory beside the final one, on the same file system, and renames it at the
+end. An earlier result is exchanged, not removed first, so that a reader always finds a whole directory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _place(staging: Path, final: Path) -> None:
         _exchange(staging, final)
     except OSError:
         # Not every file system can exchange (some network and overlay ones): then there is a moment without a
-        # folder, but never one with half of it.
+        # directory, but never one with half of it.
         old = staging.with_name(f"{staging.name}.old")
         final.rename(old)
         staging.rename(final)
@@ -53,7 +53,7 @@ def _place(staging: Path, final: Path) -> None:
 
 @contextmanager
 def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of an image's folder; call `waiting` once if somebody else has it now."""
+    """Hold the lock of an image's directory; call `waiting` once if somebody else has it now."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(files.lock_path(folder.parent / f".{folder.name}.lock"))
     try:
@@ -79,7 +79,7 @@ def _followed(final: Path) -> Path:
 
 @contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `final` when the block ends well, and is gone when it does not.
+    """Yield an empty directory that becomes `final` when the block ends well, and is gone when it does not.
 
     The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed. Where `final`
     is a link, perhaps to a larger disk, it stays and the directory that it names is replaced.

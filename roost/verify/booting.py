@@ -100,7 +100,7 @@ def _unescaped(field: str) -> str:
 
 
 def kernel_version(head: bytes) -> str | None:
-    """Return the release in the first 32 KiB of a bzImage, or None if this is no x86 kernel.
+    """Return the release in the first 32 KiB of a bzImage, or None if this is not an x86 kernel.
 
     Documentation/arch/x86/boot.rst: "HdrS" at 0x202, the offset of the version string, less 0x200, at 0x20e.
     """

@@ -219,7 +219,7 @@ def _read_ext(image: Path, path: str) -> FoundFile:
             break
         path = str(PurePosixPath(path).parent / target[1])
     if kind != "regular":
-        return FoundFile(None, size, mode, f"it is no regular file but a {kind}")
+        return FoundFile(None, size, mode, f"it is not a regular file but a {kind}")
     output = image.with_name(f"{image.stem}.file")
     output.unlink(missing_ok=True)
     _debugfs(image, f"dump {_quoted(path)} {output.name}")

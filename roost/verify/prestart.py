@@ -42,7 +42,7 @@ class Prestarted:
             for device in guest.devices():
                 guest.forget(device)
         except RoostError:
-            # Whatever it was, it is told by the one that is started anew.
+            # Whatever it was, it is told by the one that is started again.
             self.release()
             return None
         return guest

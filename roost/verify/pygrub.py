@@ -46,7 +46,7 @@ class Pygrub:
 
 
 def find() -> Pygrub | None:
-    """Return the newest pygrub of this host, or the one in the folder that $ROOST_PYGRUB names; None without one."""
+    """Return the newest pygrub of this host, or the one in the directory that $ROOST_PYGRUB names; None without one."""
     named = os.environ.get(VARIABLE)
     if named:
         folder = Path(named).absolute()
@@ -124,7 +124,7 @@ def run(pygrub: Pygrub, image: Path, folder: Path, log: Path) -> dict[str, str]:
         word, _, rest = line.partition(" ")
         if word in {"kernel", "ramdisk", "args"}:
             found[word] = rest
-    # It names the files itself: they are ours only in the folder that it was given.
+    # It names the files itself: they are ours only in the directory that it was given.
     return {
         word: value
         for word, value in found.items()

@@ -23,7 +23,7 @@ ABSENT = {
     "/etc/shadow-": "it may hold passwords that were taken away",
     "/etc/gshadow-": "it may hold passwords that were taken away",
 }
-#: Folders that must be empty, but for what the recipe puts there; a lock and a folder for parts are apt's own.
+#: Directories that must be empty, but for what the recipe puts there; a lock and a directory for parts are apt's own.
 EMPTY = {
     "/var/lib/apt/lists": ("package lists", ("lock", "partial", "auxfiles")),
     "/var/lib/dhcp": ("leases", ()),

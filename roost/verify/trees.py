@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 
 from roost.host.guestfs import Guest, Stat
-from roost.recipe.customise import File
+from roost.recipe.customize import File
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.verify.texts import Wrong, text
@@ -72,7 +72,7 @@ def _file(guest: Guest, entry: File, *, exact: bool) -> str | None:
         behind = guest.stat(entry.path)
         seen = behind if behind is not None and stat.S_ISDIR(behind.mode) else seen
     if not _right_kind(guest, entry, seen):
-        return f"is no link to {shown(entry.link)}" if entry.link is not None else "is of another kind"
+        return f"is not a link to {shown(entry.link)}" if entry.link is not None else "is of another type"
     if (seen.uid, seen.gid) != (entry.owner, entry.group):
         return f"belongs to {seen.uid}:{seen.gid}, not to {entry.owner}:{entry.group}"
     if entry.mode is not None and stat.S_ISREG(seen.mode) and stat.S_IMODE(seen.mode) != int(entry.mode, 8):

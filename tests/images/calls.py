@@ -49,7 +49,7 @@ def roost(*argv: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None,
 
 
 def build(name: str, cwd: Path = PROJECT) -> Path:
-    """Build an image and return its folder."""
+    """Build an image and return its directory."""
     ran = roost("build", name, "--json", cwd=cwd)
     assert ran.code == 0, ran.err
     return Path(ran.answer["folder"])

@@ -14,13 +14,13 @@ from tests.images.calls import PROJECT, build
 
 @pytest.fixture(scope="session")
 def smoke() -> Path:
-    """Return the folder of the image `smoke`."""
+    """Return the directory of the image `smoke`."""
     return build("smoke")
 
 
 @pytest.fixture(scope="session")
 def debian_12() -> Path:
-    """Return the folder of the image `debian-12`."""
+    """Return the directory of the image `debian-12`."""
     return build("debian-12")
 
 

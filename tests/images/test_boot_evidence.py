@@ -26,7 +26,7 @@ def _run(*argv: str, stdin: str = "") -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a folder with what a guest might leave."""
+    """Return a directory with what a guest might leave."""
     tree = tmp_path / "tree"
     (tree / "sub dir").mkdir(parents=True)
     (tree / "result.txt").write_text("42\n")

@@ -96,7 +96,7 @@ def test_what_was_changed_is_kept_beside_the_image(smoke: Path, tmp_path: Path) 
     assert debugfs(kept / "io.raw", "cat /output/result.txt").strip().endswith(b"42")
     assert _sums(tmp_path) == before, "the image stays as it was"
     again = roost("boot", str(description), "--accel", "tcg", "--interactive", "--keep")
-    assert again.code == 2, "there is no terminal, or the folder is taken"
+    assert again.code == 2, "there is no terminal, or the directory is taken"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["io.raw", "kvm.kept", "kvm.sub", "root.qcow2"]
 
 

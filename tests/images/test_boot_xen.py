@@ -55,7 +55,7 @@ GRUB = "/boot/grub/grub.cfg"
 
 @pytest.fixture
 def both(project: Path) -> Path:
-    """Return the folder of an image for kvm and xen, with its kernel in it and beside it."""
+    """Return the directory of an image for kvm and xen, with its kernel in it and beside it."""
     (project / "recipes/both.yaml").write_text(BOTH)
     return build("both", cwd=project)
 

@@ -213,7 +213,7 @@ boot_test: {{expect: !replace [{{file: /output/result.txt, on: io, matches: "{gr
         assert again.code == 0 and again.answer["cached"] is False, again.err
         assert roost("boot", "greeting", "--accel", "tcg", "--json", cwd=project).code == 0
 
-    # The same from a folder.
+    # The same from a directory.
     write(f"file:{shelf}", "files/key.asc", "hello again")
     local = roost("build", "greeting", "--json", cwd=project)
     assert local.code == 0, local.err

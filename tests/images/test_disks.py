@@ -160,7 +160,7 @@ def test_the_content_arrives(archive: Path, tmp_path: Path) -> None:
         process.run(chosen.argv(["sh", "-c", facts, "sh", folder]), deadline=60, capture=True).text.splitlines()
         for folder in (tree, out)
     ]
-    # rdump makes links anew, with new times; and the mode of its own top folder.
+    # rdump makes links again, with new times; and the mode of its own top directory.
     plain = [[line for line in lines if " l " not in line and not line.startswith(". ")] for lines in seen]
     assert plain[0] == plain[1]
     assert len(plain[0]) > 3000
@@ -225,7 +225,7 @@ def test_a_mount_point_behind_a_link_is_refused(tmp_path: Path) -> None:
     tree.mkdir()
     (tree / "srv").symlink_to("/etc")
     data = {"name": "data", "filesystem": "ext4", "mount": "/srv/data", "size": "8MiB"}
-    with pytest.raises(ImageError, match="/srv in the tree is no folder"):
+    with pytest.raises(ImageError, match="/srv in the tree is not a directory"):
         written(recipe_of(ROOT, data), tree, tmp_path / "disks")
     assert list((tmp_path / "disks").iterdir()) == []
     assert not Path("/etc/data").exists()
@@ -383,7 +383,7 @@ def _tree(tmp_path: Path) -> Path:
 
 def test_a_device_in_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
-    with pytest.raises(ImageError, match="has no folder /dev in the tree"):
+    with pytest.raises(ImageError, match="has no directory /dev in the tree"):
         written(recipe_of(ROOT), tmp_path / "tree", tmp_path / "disks")
 
 

@@ -48,7 +48,7 @@ RECIPE: dict[str, Any] = {
 }
 
 
-#: Folders that stay, empty.
+#: Directories that stay, empty.
 _FILLED = {"./proc/", "./dev/", "./sys/"}
 
 
@@ -181,7 +181,7 @@ def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_pat
     files = [*RECIPE["files"], {"path": "/etc/out/file", "content": "x"}, {"path": "/etc/up", "content": "plain"}]
     _write(project, "hostile", os={"image": {"path": _image_name(copy)}}, files=files, users=[{"name": "job"}])
     folder = _build(project, "hostile")
-    # The image's own folder of that name was swept, the host's was not touched.
+    # The image's own directory of that name was swept, the host's was not touched.
     assert [path.name for path in outside.iterdir()] == ["precious"]
     assert (outside / "precious").read_text() == "mine"
     with guestfs.open_readonly([(folder / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:

@@ -28,7 +28,7 @@ def _xen_version() -> str:
 
 @pytest.fixture(scope="session")
 def xen() -> Path:
-    """Return a folder with Xen's pygrub, unpacked from Debian's packages; nothing is installed."""
+    """Return a directory with Xen's pygrub, unpacked from Debian's packages; nothing is installed."""
     version = _xen_version()
     folder = paths.cache_root() / "test" / f"xen-{version}"
     if not folder.is_dir():

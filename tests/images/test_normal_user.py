@@ -168,7 +168,7 @@ def test_a_tree_of_his_own(user: User, tmp_path: Path) -> None:
 
 CUSTOMISED = """\
 extends: smoke.yaml
-name: customised
+name: customized
 os:
   debian:
     packages: [roost-greeting]

@@ -223,7 +223,7 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
         "/etc/fstab names /dev/sda1, not a UUID: devices change their names",
         f"/etc/fstab does not mount disk root, / on / by UUID={root}",
         f"grub.cfg: 'root=/dev/loop0p1' is not root=UUID={root}",
-        f"the kernel /boot/vmlinuz-{VERSION} of grub.cfg is not there or is no Linux kernel",
+        f"the kernel /boot/vmlinuz-{VERSION} of grub.cfg is not there or is not a Linux kernel",
         "the job runner /usr/lib/roost/job is not there, is empty or cannot be executed",
         "nothing starts the job: no unit is enabled, and no line of /etc/inittab names it",
         "the job runs /opt/run, which is not in the image",
@@ -290,7 +290,7 @@ def _left_behind() -> set[str]:
 
 
 def _assert_nothing_new(before: set[str]) -> None:
-    """Assert that nothing is left that was not there; a folder that another process makes or removes is not left."""
+    """Assert that nothing is left that was not there; a directory that another process makes or removes is not left."""
     for _ in range(50):
         if not _left_behind() - before:
             return

@@ -1,4 +1,4 @@
-"""Root trees that exist already: a folder, an archive, a container image, with and without a kernel of their own."""
+"""Root trees that exist already: a directory, an archive, a container image, with and without a kernel of their own."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_hostile_tree_reads_nothing_of_the_host(smoke_tar: Path, project: Path
     ran = roost("build", "given", "--json", cwd=project)
     assert not (tmp_path / "planted").exists()
     assert ran.code == 0, ran.err
-    # The link is no kernel, so it got another.
+    # The link is not a kernel, so it got another.
     assert "brings no kernel" in ran.err
     assert (Path(ran.answer["folder"]) / "vmlinuz").stat().st_size > 1 << 20
 

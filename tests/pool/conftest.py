@@ -31,7 +31,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 class Pools:
-    """Runs pools side by side, as many as memory allows; each leaves its files in a folder of its own."""
+    """Runs pools side by side, as many as memory allows; each leaves its files in a directory of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Pools:
         return self.executor.submit(harness.run, jobs, self.folder / name, deadline=deadline, cancelled=self.cancelled)
 
     def inputs(self, pool: str, job: str) -> Path:
-        """Return an empty folder for a job's submit description and disks."""
+        """Return an empty directory for a job's submit description and disks."""
         folder = self.folder / "in" / pool / job
         folder.mkdir(parents=True)
         return folder
@@ -93,7 +93,7 @@ log = job.log
 def tiny_job(
     pools: Pools, pool: str, name: str, lines: str, *, disk: str = "tiny.raw", end: str = tiny.POWER_OFF
 ) -> Job:
-    """Return a job of the guest without an operating system: its folder, its disk, its submit description."""
+    """Return a job of the guest without an operating system: its directory, its disk, its submit description."""
     folder = pools.inputs(pool, name)
     tiny.make(folder / disk, format=disk.rpartition(".")[2], end=end)
     (folder / "job.sub").write_text(f"{TINY}{lines}" + ("" if "queue" in lines else "queue\n"))
@@ -164,7 +164,7 @@ def pool_no_base(pools: Pools) -> Future[PoolResult]:
 
 @pytest.fixture(scope="session")
 def smoke() -> Path:
-    """Return the folder of the image `smoke`, built as a user would."""
+    """Return the directory of the image `smoke`, built as a user would."""
     return build("smoke")
 
 

@@ -63,7 +63,7 @@ class PoolResult:
 
 @contextlib.contextmanager
 def overlay() -> Iterator[Path]:
-    """Yield a folder for one pool, on the file system of its root; it, and what killed pools left, is removed."""
+    """Yield a directory for one pool, on the file system of its root; it, and what killed pools left, is removed."""
     runs = rootfs.folder() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     for stale in runs.iterdir():
@@ -86,11 +86,11 @@ def overlay() -> Iterator[Path]:
 def run(
     jobs: Sequence[Job], results: Path, *, deadline: float = 300, cancelled: threading.Event | None = None
 ) -> PoolResult:
-    """Make a pool, submit each job from a copy of its folder, and wait until all are settled.
+    """Make a pool, submit each job from a copy of its directory, and wait until all are settled.
 
     `deadline` is in seconds after the pool's start: what is not settled then has the outcome `timeout`. Copies, what
-    came back, and logs are below `results`, an empty folder or none yet. `cancelled` ends it early. Raises `HostError`
-    without root, `ToolError` when the pool does not come up.
+    came back, and logs are below `results`, an empty directory or none yet. `cancelled` ends it early. Raises
+    `HostError` without root, `ToolError` when the pool does not come up.
     """
     lower = rootfs.make()
     start = time.monotonic()

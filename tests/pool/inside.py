@@ -1,7 +1,7 @@
 """The first process of a pool's name spaces: mounts, daemons, condor_submit, waiting. When it ends, all of it is gone.
 
 Called as `python -m tests.pool.inside SPEC.json` by `tests.pool.harness`. It runs on the host's Python and reaches into
-the pool's root file system by chroot. It leaves `result.json` and the logs in the run's folder of results.
+the pool's root file system by chroot. It leaves `result.json` and the logs in the run's directory of results.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ LIBVIRT, SLOT, CALL = 20, 90, 60
 
 
 class PoolError(Exception):
-    """The pool itself does not work; the text is for whoever mends the harness."""
+    """The pool itself does not work; the text is for whoever fixes the harness."""
 
 
 class Pool:
-    """The pool in `root`, whose users' jobs are folders below /home/USER/jobs."""
+    """The pool in `root`, whose users' jobs are directories below /home/USER/jobs."""
 
     def __init__(self, root: Path, user: str, uid: int) -> None:
         self.root, self.user, self.uid = root, user, uid
@@ -62,7 +62,7 @@ class Pool:
         return done.stdout
 
     def submit(self, folder: str, file: str) -> subprocess.CompletedProcess[str]:
-        """Run condor_submit as the user, in the job's folder."""
+        """Run condor_submit as the user, in the job's directory."""
         where = f"/home/{self.user}/jobs/{folder}"
         argv = ["chroot", f"--userspec={self.uid}:{self.uid}", "--groups=", str(self.root), "env", "-C", where]
         return subprocess.run(

@@ -15,9 +15,9 @@ STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submit description; the folder it lies in is copied to the access point. `name` is unique in a pool.
+    """A submit description; the directory it lies in is copied to the access point. `name` is unique in a pool.
 
-    With `shared` the copy is also at the folder's own path, on all machines, as on a shared file system.
+    With `shared` the copy is also at the directory's own path, on all machines, as on a shared file system.
     """
 
     name: str
@@ -33,7 +33,7 @@ class JobResult:
     (`reason` also of a refused, removed or requeued one: condor_submit's text, RemoveReason, the text of event 021).
     `has_vm` is the execution point's HasVM after a requeue. `events` is the job's part of the pool's event log, `xml`
     the domain that HTCondor's script made, `console` what the guest wrote to its serial port. `folder` is the copy of
-    the submit description's folder, with what came back.
+    the submit description's directory, with what came back.
     """
 
     name: str

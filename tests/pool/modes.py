@@ -28,7 +28,7 @@ def recipe(**submit: Any) -> Recipe:
 
 
 def image(built: Path, folder: Path) -> BuiltFiles:
-    """Copy the image's disks into an empty folder; return what the description is to know of them."""
+    """Copy the image's disks into an empty directory; return what the description is to know of them."""
     record = manifest.read(built)
     assert record is not None
     for file in record.files:
@@ -48,7 +48,7 @@ def all_returned(built: Path, folder: Path) -> Job:
 
 
 def to_folder(built: Path, folder: Path) -> Job:
-    """What comes back goes to a folder."""
+    """What comes back goes to a directory."""
     files = image(built, folder)
     (folder / "results").mkdir()
     return _job(folder, submit_description(recipe(), "kvm", files=files, output_folder="results"))
@@ -91,7 +91,7 @@ def jobs_file(built: Path, folder: Path) -> Job:
         shutil.copyfile(folder / "io.raw", folder / f"io-{name}.raw")
         (folder / "numbers.txt").write_text("".join(f"{number}\n" for number in numbers))
         argv = ["debugfs", "-w", "-f", "-", f"io-{name}.raw"]
-        # The guest makes the folder itself when it is missing.
+        # The guest makes the directory itself when it is missing.
         script = b"mkdir /input\ncd /input\nwrite numbers.txt numbers.txt\n"
         subprocess.run(argv, cwd=folder, check=True, timeout=60, input=script, capture_output=True)
     (folder / "jobs.csv").write_text("io\n" + "".join(f"io-{name}.raw\n" for name in NUMBERS))

@@ -121,7 +121,7 @@ def test_a_killed_harness_leaves_nothing_running_or_mounted(pools: Pools, tmp_pa
         time.sleep(0.1)
     assert _members(scratch) == []
     assert str(scratch) not in Path("/proc/self/mountinfo").read_text()
-    # The folder stays after SIGKILL; whoever comes next removes it, and no other's.
+    # The directory stays after SIGKILL; whoever comes next removes it, and no other's.
     with harness.overlay() as other:
         assert not scratch.exists()
         assert other.is_dir()

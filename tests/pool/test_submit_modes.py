@@ -26,7 +26,7 @@ def _completed(pool: Future[PoolResult], name: str) -> list[JobResult]:
 
 
 def _new_files(job: JobResult, pools: Pools) -> set[str]:
-    """Return the files in the job's folder that were not there when it was submitted, but for job event logs."""
+    """Return the files in the job's directory that were not there when it was submitted, but for job event logs."""
 
     def files(folder: Path) -> set[str]:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}

@@ -1,4 +1,4 @@
-"""Places to publish to, real servers on loopback: an S3 server, an OpenSSH sftp server, and a folder."""
+"""Places to publish to, real servers on loopback: an S3 server, an OpenSSH sftp server, and a directory."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _await(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture
 def sftp(sftp_server: tuple[int, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Return a folder of the sftp server that does not exist yet."""
+    """Return a directory of the sftp server that does not exist yet."""
     port, env = sftp_server
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -151,7 +151,7 @@ def sftp(sftp_server: tuple[int, dict[str, str]], tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Place:
-    """Return a folder that does not exist yet."""
+    """Return a directory that does not exist yet."""
     return Place(str(tmp_path / "catalogue"), {})
 
 

@@ -1,4 +1,5 @@
-"""A build folder as `inv build` and `inv boot` leave one, made in milliseconds; and a process that publishes and dies.
+"""A build directory as `inv build` and `inv boot` leave one, made in milliseconds; and a process that publishes and
+dies.
 
 The manifest, the submit descriptions and the seal are written by roost's own functions, and publishing goes through the
 real gate; only the bytes of the disks and the verdict's story are made up.
@@ -102,7 +103,7 @@ def built(
 
 
 def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Return a verdict that is right for a build folder, with changes."""
+    """Return a verdict that is right for a build directory, with changes."""
     record = manifest.read(folder)
     assert record is not None
     sums = {one.name: one.sha256 for one in record.files if one.format in {"qcow2", "raw"}}
@@ -137,7 +138,7 @@ def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def booted(folder: Path, *, sealed: bool = True, under: str = "kvm", **changes: Any) -> None:
-    """Leave a verdict, a console and a report in a build folder, sealed as a boot does."""
+    """Leave a verdict, a console and a report in a build directory, sealed as a boot does."""
     boot = folder / "boot"
     (boot / under).mkdir(parents=True, exist_ok=True)
     (boot / under / "serial.log").write_bytes(b"\x1b[0mroost: job finished: exit 0\r\n")
@@ -149,7 +150,7 @@ def booted(folder: Path, *, sealed: bool = True, under: str = "kvm", **changes: 
 
 
 def ready(root: Path, seed: int = 0) -> Path:
-    """Make a build folder that may be published."""
+    """Make a build directory that may be published."""
     folder = built(root, seed)
     booted(folder)
     return folder
@@ -165,7 +166,7 @@ def rewrite_manifest(folder: Path, **files: str) -> None:
 
 
 def publish(root: Path, url: str, **options: Any) -> publishing.Published:
-    """Send a build folder through the real gate into a catalogue."""
+    """Send a build directory through the real gate into a catalogue."""
     name = str(options.pop("name", NAME))
     folder = root / "build" / name
     target = open_target(url)

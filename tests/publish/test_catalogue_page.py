@@ -118,7 +118,7 @@ def test_every_choice_shows_one_block_that_passes(home: Path, context: BrowserCo
     page = _open(context, home / "site/images/analysis.html")
     seen = set()
     for hypervisor in ("kvm", "xen"):
-        for transfer in ("Files", "Shared folder", "URL"):
+        for transfer in ("Files", "Shared directory", "URL"):
             page.get_by_role("radio", name=hypervisor).check(force=True)
             page.get_by_role("radio", name=transfer).check(force=True)
             page.get_by_role("button", name="Copy").click()

@@ -53,7 +53,7 @@ def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         (["submit", "smoke", "--from", "{}", "--hypervisor", "xen"], "its hypervisors are kvm"),
         (["submit", "smoke", "--from", "{}", "--transfer", "shred"], "files, shared, or the URL"),
         (["submit", "smoke", "--from", "{}x"], "has no image smoke"),
-        (["verify", "{}x"], "is no catalogue"),
+        (["verify", "{}x"], "is not a catalogue"),
         (["verify", "{}", "--kee", "x"], "Did you mean --key?"),
         (["verify", "{}", "--key", "{}/nothing"], "cannot be read"),
         (["verify", "gopher://x/y"], "gopher:// cannot be opened"),
@@ -63,11 +63,11 @@ def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         (["publish", "smoke", "--to", "{}", "--version", "a/b"], "cannot be a version"),
         (["publish", "smoke", "--to", "s3://me:hunter2@b/x"], "has a password in it"),
         (["publish", "smoke", "--to", "{}", "--key", "{}/nothing"], "cannot be read"),
-        (["catalogue", "--from", "{}x"], "is no catalogue"),
+        (["catalogue", "--from", "{}x"], "is not a catalogue"),
         (["catalogue", "--htm", "x"], "Did you mean --html?"),
         (["catalogue", "--from", "{}", "--html", "recipes"], "holds something else"),
         (["catalog"], "Did you mean catalogue?"),
-        (["gc", "{}x", "--keep", "1"], "is no catalogue"),
+        (["gc", "{}x", "--keep", "1"], "is not a catalogue"),
         (["gc", "{}", "--keep", "smoke@v011"], "did you mean smoke@v01?"),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_the_files_is_exit_code_1(root: Path, catalogue: Path
     done = _roost(root, "verify", str(catalogue))
     assert done.returncode == 1
     assert "WRONG: smoke/v00/io.raw changed" in done.stdout
-    assert "this is not as it was published" in done.stdout
+    assert "verification failed" in done.stdout
     done = _roost(root, "verify", str(catalogue), "--json")
     assert done.returncode == 1
     assert [one["file"] for one in _json(done)["problems"]] == ["smoke/v00/io.raw"]
@@ -145,13 +145,13 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from roost.cli import main as cli; from roost.pipeline import build as building
-from roost.publish.targets.folder import Folder
-put = Folder.put
+from roost.publish.targets.directory import Directory
+put = Directory.put
 def slow(self, path, source, *rest):
     put(self, path, source, *rest)
     print("sent", flush=True)
     sys.stdin.readline()
-Folder.put = slow
+Directory.put = slow
 building.image = lambda *_, **__: None
 sys.argv = ["roost", "publish", "smoke", "--to", sys.argv[1], "--version", "half"]
 cli.main()

@@ -77,7 +77,7 @@ def bzimage(release: str = RELEASE, packed: str | None = "gzip", kernel: bytes |
 
 
 def newc(entries: Mapping[str, bytes | None], trailer: bool = True) -> bytes:
-    """Return a newc archive; None is a folder."""
+    """Return a newc archive; None is a directory."""
     out = b""
     for number, (name, content) in enumerate([*entries.items(), *([("TRAILER!!!", b"")] if trailer else [])]):
         mode = 0o40755 if content is None else 0o100644
@@ -147,6 +147,6 @@ def tree(
 
 
 def tar(folder: Path, archive: Path, *options: str) -> Path:
-    """Pack a folder's content."""
+    """Pack a directory's content."""
     subprocess.run(["tar", "-C", str(folder), *options, "-cf", str(archive), "."], check=True)
     return archive

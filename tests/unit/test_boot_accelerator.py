@@ -78,7 +78,7 @@ def test_kvm_that_works(fake: Fake, device: Path, kernel: Path) -> None:
     assert result.seconds < 5
 
 
-@pytest.mark.parametrize(("does", "far"), [(HANGS, "Probing EDD"), (SILENT, "never said a word")])
+@pytest.mark.parametrize(("does", "far"), [(HANGS, "Probing EDD"), (SILENT, "no output")])
 def test_kvm_that_hangs(fake: Fake, device: Path, kernel: Path, does: str, far: str) -> None:
     fake(does, RUNS)
     start = time.monotonic()

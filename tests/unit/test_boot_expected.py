@@ -16,7 +16,7 @@ from roost.verify.evidence import FoundFile
 
 FILES = {
     ("/result.txt", "io"): FoundFile(b"42\n", 3, 0o640, "3 bytes"),
-    ("/run", None): FoundFile(None, 4096, 0o755, "it is no regular file but a directory"),
+    ("/run", None): FoundFile(None, 4096, 0o755, "it is not a regular file but a directory"),
 }
 FINISHED: Mapping[str, Any] = {
     "state": "finished",
@@ -71,8 +71,8 @@ def test_what_is_met(wanted: Mapping[str, Any], seen: str) -> None:
         ({"serial": "never"}, "not on the console"),
         ({"serial": "fin.*", "absent": True}, "job finished"),
         ({"file": "/absent"}, "there is no such file"),
-        ({"file": "/run"}, "it is no regular file but a directory"),
-        ({"file": "/run", "absent": True}, "it is no regular file but a directory"),
+        ({"file": "/run"}, "it is not a regular file but a directory"),
+        ({"file": "/run", "absent": True}, "it is not a regular file but a directory"),
         ({"file": "/result.txt", "on": "io", "absent": True}, "3 bytes"),
         ({"file": "/result.txt", "on": "io", "matches": "^43$"}, "42"),
         ({"file": "/result.txt", "on": "io", "size": 4}, "3 bytes"),
@@ -124,7 +124,7 @@ def test_the_exit_status_is_on_the_console_too() -> None:
         ({"within": 1, "phase": "probe"}, "firmware"),
         ({"failed_units": "some"}, "none"),
         ({"failed_units": ["a b"]}, "pattern"),
-        ({"memory_free": "-1"}, "is no size"),
+        ({"memory_free": "-1"}, "is not a size"),
     ],
 )
 def test_what_cannot_be_asked_for(wanted: Mapping[str, Any], words: str) -> None:

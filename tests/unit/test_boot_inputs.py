@@ -39,7 +39,7 @@ def refusals(folder: Path, test: str, **more: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a recipe's folder with two inputs."""
+    """Return a recipe's directory with two inputs."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/one.txt").write_text("1\n")
     (tmp_path / "run.cfg").write_text("scale=1\n")
@@ -54,8 +54,8 @@ def test_inputs_that_are_there(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("test", "problem"),
     [
-        ("{inputs: [run.cfg, absent.txt]}", "5:31: the file or folder 'absent.txt' does not exist"),
-        ("{inputs: [run.cfg, absent/]}", "5:31: the file or folder 'absent/' does not exist"),
+        ("{inputs: [run.cfg, absent.txt]}", "5:31: the file or directory 'absent.txt' does not exist"),
+        ("{inputs: [run.cfg, absent/]}", "5:31: the file or directory 'absent/' does not exist"),
         ("{inputs: [run.cfg, data/run.cfg]}", "5:31: 'data/run.cfg' and 'run.cfg' both give run.cfg"),
         ("{inputs: [pipe]}", "5:22: "),
         ("{inputs: [links]}", "5:22: the link "),

@@ -186,7 +186,7 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
         ),
     ),
     (
-        "exit code is no number",
+        "exit code is not a number",
         "job-failed",
         "job",
         recorded(DONE, events=OFF, status={**FINISHED, "exit_code": False}),

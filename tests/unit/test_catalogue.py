@@ -21,7 +21,7 @@ from tests.publish import lab, shelf
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a project whose `catalogue` has three images; tests only read it."""
+    """Return the directory of a project whose `catalogue` has three images; tests only read it."""
     root = tmp_path_factory.mktemp("project")
     patch = pytest.MonkeyPatch()
     patch.setenv("ROOST_STATE", str(root / "state"))
@@ -306,7 +306,7 @@ def test_links_to_the_files_where_the_page_can_reach_them(filled: Path, catalogu
         addresses = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
         assert (address in addresses) is (address is not None)
         assert any((one or "").endswith("report.html") for one in addresses) is (address is not None)
-    # A page inside of a catalogue is no image of it.
+    # A page inside of a catalogue is not an image of it.
     assert [one.name for one in read.read(str(filled / "catalogue"), Silent()).images] == [
         "analysis",
         "experiment",

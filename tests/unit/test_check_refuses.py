@@ -76,20 +76,20 @@ CASES: dict[str, tuple[str, str]] = {
     "an extends loop": ("extends: loop.yaml\n" + HEAD + DISKS, "loop.yaml:1:10: 'extends' goes in a circle"),
     "an unknown variable": (
         HEAD + DISKS + 'variables: {suite: x}\ndescription: "{{ siute }}"\n',
-        "6:14: there is no variable 'siute' (did you mean suite?)",
+        "6:14: no such variable: 'siute' (did you mean suite?)",
     ),
     "a key that is none": (
         HEAD.replace("bookworm", 'bookworm, repositories: [{uri: "http://h/", suite: ./, key: files/tree.tar}]')
         + DISKS,
-        "2:82: 'files/tree.tar' is no key of a repository: there is no OpenPGP public key in it",
+        "2:82: 'files/tree.tar' is not a key of a repository: there is no OpenPGP public key in it",
     ),
     "a repository without its key": (
         HEAD.replace("bookworm", 'bookworm, repositories: [{uri: "http://h/", suite: ./}]') + DISKS,
         "2:47: the key 'key' is missing in repositories (a repository without its key is not used)",
     ),
-    "a password that is no hash": (
+    "a password that is not a hash": (
         HEAD + DISKS + "users: [{name: a, password: {file: files/tree.tar}}]\n",
-        "5:36: what 'files/tree.tar' holds is no crypt(3) hash",
+        "5:36: what 'files/tree.tar' holds is not a crypt(3) hash",
     ),
     "user data that cloud-init would ignore": (
         HEAD + DISKS + "cloud_init: {user_data: files/tree.tar}\n",

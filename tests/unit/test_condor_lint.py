@@ -127,7 +127,7 @@ def test_json_has_the_contract_s_keys() -> None:
 
 def test_render_writes_compiler_lines_with_hints() -> None:
     first, second = lint_text(good(vm_memory="-1"), "job.sub").render()
-    assert first == "job.sub:4:13: error: vm_memory = '-1' is no amount of memory [memory]"
+    assert first == "job.sub:4:13: error: vm_memory = '-1' is not an amount of memory [memory]"
     assert second.startswith("    hint: ")
 
 

@@ -50,7 +50,7 @@ SUBMIT_COMMANDS: dict[str, tuple[Change, Effect, str]] = {
     "universe is VM": ({"universe": "VM"}, OK, ""),
     "universe is 13": ({"universe": "13"}, OK, ""),
     "universe kvm is unknown": ({"universe": "kvm"}, REJECTED, "universe"),
-    "without universe it is no vm job": ({"universe": None}, HELD, "universe"),
+    "without universe it is not a vm job": ({"universe": None}, HELD, "universe"),
     "executable is any string": ({"executable": "my job 42"}, OK, ""),
     "executable is required": ({"executable": None}, REJECTED, "executable"),
     "executable must not be a disk's name": ({"executable": "./root.qcow2"}, WRONG, "exe-collides"),
@@ -71,10 +71,10 @@ SUBMIT_COMMANDS: dict[str, tuple[Change, Effect, str]] = {
     "vm_memory 512 MB": ({"vm_memory": "512 MB"}, OK, ""),
     "vm_memory defaults to request_memory": ({"vm_memory": None}, OK, ""),
     "vm_memory must be more than 0": ({"vm_memory": "0"}, REJECTED, "memory"),
-    "vm_memory is no expression": ({"vm_memory": "256*2"}, REJECTED, "memory"),
+    "vm_memory is not an expression": ({"vm_memory": "256*2"}, REJECTED, "memory"),
     "vm_memory is not quoted": ({"vm_memory": '"512"'}, REJECTED, "memory"),
     "vm_memory or request_memory is required": ({"vm_memory": None, "request_memory": None}, REJECTED, "memory"),
-    "a request_memory expression is no vm_memory": ({"vm_memory": None, "request_memory": "2*9"}, REJECTED, "memory"),
+    "a vm_memory from an expression": ({"vm_memory": None, "request_memory": "2*9"}, REJECTED, "memory"),
     "request_memory smaller than vm_memory": ({"request_memory": "128"}, OK, "memory-request"),
     "vm_vcpus does not set request_cpus": ({"vm_vcpus": "4"}, OK, "vcpus-request"),
     "vm_vcpus with request_cpus": ({"vm_vcpus": "4", "request_cpus": "4"}, OK, ""),
@@ -146,7 +146,7 @@ VM_DISK: dict[str, tuple[Change, Effect, str]] = {
     "file in quotes": ({"vm_disk": '"root.qcow2:vda:w:qcow2"'}, HELD, "disk-quotes"),
     "file beyond ASCII": (disks("\u00e9.raw:vda:w:raw"), OK, "disk-name-chars"),
     "file contains iso": (disks("isolated.qcow2:vda:w:qcow2"), HASVM, "iso-substring"),
-    "folder contains iso": (
+    "directory contains iso": (
         {"vm_disk": "/isolde/root.img:vda:w:raw", "transfer_input_files": None}, HASVM, "iso-substring"),
     "file contains iso on IDE": (disks("isolated.qcow2:hda:w:qcow2"), ENDLESS, "iso-substring"),
     "data file contains iso on IDE": (
@@ -195,7 +195,7 @@ TRANSFERS: dict[str, tuple[Change, Effect, str]] = {
     "the sandbox is flat": (
         {"vm_disk": "img/root.qcow2:vda:w:qcow2", "transfer_input_files": "img/root.qcow2"}, HASVM, "path-basename"),
     "a file from elsewhere has its basename": ({"transfer_input_files": "/s/root.qcow2"}, OK, ""),
-    "a folder's contents may hold it": ({"transfer_input_files": "img/"}, OK, ""),
+    "a directory's contents may hold it": ({"transfer_input_files": "img/"}, OK, ""),
     "comma between": ({"transfer_input_files": "root.qcow2 data.raw"}, HELD, "tif-blank"),
     "never quoted": ({"transfer_input_files": '"root.qcow2"'}, OK, "tif-quoted"),
     "single quotes are part of the name": ({"transfer_input_files": "'root.qcow2'"}, HELD, "tif-quote"),

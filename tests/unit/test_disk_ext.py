@@ -77,7 +77,7 @@ def test_mount_points_exist_or_not_and_are_no_links() -> None:
     assert measure.mount_point(entries, "/srv/data")
     assert not measure.mount_point(entries, "/srv/other/deep")
     for mount in ("/link/data", "/link", "/file"):
-        with pytest.raises(ImageError, match="in the tree is no folder"):
+        with pytest.raises(ImageError, match="in the tree is not a directory"):
             measure.mount_point(entries, mount)
 
 
@@ -156,7 +156,7 @@ def test_the_script_sets_times_of_used_inodes_and_makes_devices() -> None:
     assert script[:5] == ["cd /dev", "mknod null c 1 3", "sif null mode 020666", "sif null uid 0", "sif null gid 0"]
     assert script[5:8] == ["cd /", "mknod pipe p", "sif pipe mode 010640"]
     assert "sif <2> mode 040751" in script and "sif <2> uid 3" in script
-    # The root folder's own time is later than the epoch.
+    # The root directory's own time is later than the epoch.
     assert "sif <2> mtime @7" in script
     used = [int(line.split("<")[1].split(">")[0]) for line in script if line.endswith(" ctime @7")]
     assert used == [2, 11, 12, 13, 17, 18, 19, *range(21, 30)]

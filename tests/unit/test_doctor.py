@@ -1,4 +1,4 @@
-"""The doctor: every check answers, names what is missing, and says how to mend it."""
+"""The doctor: every check answers, names what is missing, and says how to fix it."""
 
 from __future__ import annotations
 

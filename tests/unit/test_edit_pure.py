@@ -32,7 +32,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Fake:
-    """An image whose names are in a mapping: None is a folder, bytes a file, text a link."""
+    """An image whose names are in a mapping: None is a directory, bytes a file, text a link."""
 
     names: dict[str, str | bytes | None]
 
@@ -75,11 +75,11 @@ def test_a_link_is_replaced_and_a_folder_is_not() -> None:
     }
     assert _place(names, Item("/etc/localtime", 0o644, b"")) == ["/etc/localtime"]
     assert _place(names, Item("/etc/ssh", 0o700)) == ["/etc/ssh"]
-    with pytest.raises(ImageError, match="/etc/ssh is a folder in the image"):
+    with pytest.raises(ImageError, match="/etc/ssh is a directory in the image"):
         _place(names, Item("/etc/ssh", 0o644, b""))
     with pytest.raises(ImageError, match="/etc/motd is a file in the image"):
         _place(names, Item("/etc/motd", 0o755))
-    with pytest.raises(ImageError, match="/etc/motd is no folder in the image"):
+    with pytest.raises(ImageError, match="/etc/motd is not a directory in the image"):
         _place(names, Item("/etc/motd/x", 0o644, b""))
 
 
@@ -244,7 +244,7 @@ def _problems(folder: Path, text: str) -> list[str]:
         ("os: {image: {path: disk.raw, url: 'https://a/b'}}\n" + ROOT % "", ["2: an image is exactly one of"]),
         ("os: {image: {url: 'https://a/b'}}\n" + ROOT % "", ["2: an image from a URL needs its sha256"]),
         ("os: {image: {url: 'ftp://a/b'}}\n" + ROOT % "", ["2: 'ftp://a/b' is not allowed here"]),
-        ("os: {image: {recipe: nowhere}}\n" + ROOT % "", ["2: the recipe nowhere: there is no recipe 'nowhere'"]),
+        ("os: {image: {recipe: nowhere}}\n" + ROOT % "", ["2: the recipe nowhere: no such recipe: 'nowhere'"]),
         ("os: {image: {recipe: smoke}}\n" + ROOT % "", []),
         ("os: {image: {recipe: smoke, format: raw}}\n" + ROOT % "", ["2: sha256 and format are those of a file"]),
         ("os: {debian: {suite: bookworm}}\n" + ROOT % "", ["4: a disk needs partitions, or a filesystem of its own"]),

@@ -29,11 +29,11 @@ def data(device: str | None, **keys: Any) -> dict[str, Any]:
 
 CASES: list[tuple[Hypervisor, dict[str, Any], str]] = [
     ("xen", {"hypervisors": ["xen"]}, "xen reads raw images only"),
-    ("kvm", {"disks": [ROOT, {**IO, "device": "xvda"}]}, "xvda is no device of a kvm machine"),
-    ("kvm", {"disks": [ROOT, {**IO, "device": "sda2"}]}, "sda2 is no device of a kvm machine"),
-    ("kvm", {"disks": [ROOT, {**IO, "device": "hde"}]}, "hde is no device of a kvm machine"),
-    ("xen", {"disks": [ROOT, {**IO, "device": "vdb"}]}, "vdb is no device of a xen machine"),
-    ("xen", {"disks": [ROOT, {**IO, "device": "hda1"}]}, "hda1 is no device of a xen machine"),
+    ("kvm", {"disks": [ROOT, {**IO, "device": "xvda"}]}, "xvda is not a device of a kvm machine"),
+    ("kvm", {"disks": [ROOT, {**IO, "device": "sda2"}]}, "sda2 is not a device of a kvm machine"),
+    ("kvm", {"disks": [ROOT, {**IO, "device": "hde"}]}, "hde is not a device of a kvm machine"),
+    ("xen", {"disks": [ROOT, {**IO, "device": "vdb"}]}, "vdb is not a device of a xen machine"),
+    ("xen", {"disks": [ROOT, {**IO, "device": "hda1"}]}, "hda1 is not a device of a xen machine"),
     ("kvm", {"disks": [ROOT, data("hdb", readonly=True)], "submit": {}}, "read-only IDE disk"),
     ("kvm", {"disks": [{**ROOT, "device": "vdb"}, {**IO, "device": "vdb"}]}, "the devices vdb and vdb are the same"),
     ("xen", {"disks": [{**ROOT, "device": "xvda"}, {**IO, "device": "sda"}]}, "the devices xvda and sda are the same"),
@@ -120,7 +120,7 @@ def test_a_shared_folder_that_htcondor_misreads_is_refused(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", [None, Path("relative/folder")])
 def test_shared_needs_an_absolute_folder(folder: Path | None) -> None:
-    with pytest.raises(RecipeError, match="absolute folder"):
+    with pytest.raises(RecipeError, match="absolute directory"):
         submit_description(recipe(), "kvm", files=BuiltFiles(folder, BUILT.sizes), transfer="shared")
 
 

@@ -95,7 +95,7 @@ def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
         (files("{path: /opt/job.sh, directory: true}"), "is a directory"),
         (files(f'{{path: /opt/job.sh, {X}, content: "\\uFEFF#!/bin/sh\\n"}}'), "byte order mark"),
         (files(f"{{path: /opt/j, {CRLF}}}", job="sh /opt/j"), "ends in CR"),
-        (files("{path: /opt, source: folder}"), "/opt/job.sh is not executable"),
+        (files("{path: /opt, source: directory}"), "/opt/job.sh is not executable"),
     ],
 )
 def test_others_that_run_files(keys: str, said: str, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_path_that_cannot_be(path: str, said: str, tmp_path: Path) -> None:
         (("{path: /a, content: x}", "{path: /a, directory: true}"), 6, "a directory here, and a file in"),
         (("{path: /a, link: /b}", "{path: /a, directory: true}"), 6, "a directory here, and a link in"),
         (("{path: /a, content: x}", "{path: /a, content: y}"), 6, "a second file at /a (the first:"),
-        (("{path: /a, source: folder}", "{path: /a/f/g, content: y}"), 6, "lies below /a/f, which is a file"),
+        (("{path: /a, source: directory}", "{path: /a/f/g, content: y}"), 6, "lies below /a/f, which is a file"),
         (("{path: /data, content: x}", "{path: /b, content: y}"), 5, "a file system is mounted on /data"),
         (("{path: /data, link: /b}", "{path: /b, content: y}"), 5, "a file system is mounted on /data"),
     ],
@@ -196,7 +196,7 @@ def test_paths_that_cannot_be_together(entries: tuple[str, str], line: int, said
     [
         ("{path: /a, directory: true}", "{path: /a/b, content: x}"),
         ("{path: /a, directory: true}", '{path: /a, directory: true, mode: "0700"}'),
-        ("{path: /a, source: folder}", "{path: /a/f, content: mine}"),
+        ("{path: /a, source: directory}", "{path: /a/f, content: mine}"),
         ("{path: /a, link: /b}", "{path: /a/c, content: x}"),
         ("{path: /data, directory: true}", "{path: /data/x, content: x}"),
         ("{path: /process, content: x}", "{path: /developer/x, content: x}"),

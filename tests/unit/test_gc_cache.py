@@ -35,7 +35,7 @@ KEYS = [f"{number:064x}" for number in range(1, 9)]
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a cache of its own."""
     monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
-    # Work folders in memory are shared by all of a user's caches.
+    # Work directories in memory are shared by all of a user's caches.
     monkeypatch.setattr("roost.host.memory.SHARED", tmp_path / "shm")
     return paths.cache_root()
 
@@ -155,7 +155,7 @@ def test_a_killed_task_keeps_nothing_and_its_leftovers_go(root: Path) -> None:
     (root.parent / "shm").mkdir()
     script = (
         f"cache.get('rootfs', {KEYS[0]!r})\nwork = work_folder()\n(work.__enter__() / 'tree').mkdir()\n"
-        f"def make(folder):\n    (folder / 'half').write_bytes(b'x' * 9000)\n    print('ready', flush=True)\n"
+        f"def make(directory):\n    (directory / 'half').write_bytes(b'x' * 9000)\n    print('ready', flush=True)\n"
         f"    sys.stdin.read()\ncache.put('rootfs', {KEYS[1]!r}, make)"
     )
     _put(root, "rootfs", KEYS[0], idle=40 * DAY)
@@ -326,7 +326,7 @@ def test_the_task(root: Path) -> None:
     assert "nothing to drop" in _roost(root, "gc").stdout
     said = _roost(root, "gc", "--older-than", "2d")
     assert said.returncode == 0
-    assert "nothing has gone: --delete does it" in said.stdout
+    assert "dry run: --delete does it" in said.stdout
     assert "not used for 3 days" in said.stdout
     shown = json.loads(_roost(root, "gc", "--cap", "1KiB", "--json").stdout)
     assert [item["state"] for item in shown["items"]] == ["would go"]
@@ -340,8 +340,8 @@ def test_the_task(root: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--older-than", "soon"], "'soon' is no time"),
-        (["--cap", "lots"], "'lots' is no size"),
+        (["--older-than", "soon"], "'soon' is not a time"),
+        (["--cap", "lots"], "'lots' is not a size"),
         (["--keep", "3"], "about a catalogue"),
         (["URL", "--cap", "1GiB"], "about the cache"),
         (["URL", "--keep", "0"], "the latest version always stays"),

@@ -33,7 +33,7 @@ def finished(**changes: Any) -> dict[str, Any]:
 
 
 def disk(folder: Path, status: dict[str, Any] | str | None, *options: str, size: int = 8 * MiB) -> Path:
-    """Return an ext4 disk with a job's folders, `folder/content` and a status on it."""
+    """Return an ext4 disk with a job's directories, `folder/content` and a status on it."""
     content = folder / "content"
     for name in ("input", "output"):
         (content / name).mkdir(parents=True, exist_ok=True)

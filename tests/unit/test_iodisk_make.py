@@ -1,4 +1,4 @@
-"""Io disks from files and folders: what goes in, what is refused, the same bytes again, many in one call."""
+"""Io disks from files and directories: what goes in, what is refused, the same bytes again, many in one call."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recipe(**io: Any) -> Recipe:
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    """Return a folder with inputs."""
+    """Return a directory with inputs."""
     folder = tmp_path / "given"
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "x.txt").write_text("42\n")
@@ -54,7 +54,7 @@ def given(tmp_path: Path) -> Path:
 
 
 def made(output: Path, wanted: Recipe, given: Path, *names: str, texts: dict[str, bytes] | None = None) -> make.Made:
-    """Make a disk of the inputs `names` in the folder `given`."""
+    """Make a disk of the inputs `names` in the directory `given`."""
     items, problems = inputs.items(names, given)
     assert not problems
     return make.make(wanted, items, output, namespace=namespace.current(), texts=texts)

@@ -56,7 +56,7 @@ def test_the_kernels_of_the_project_are_right() -> None:
             HEAD + "packages: {amd64: x}\nfiles:\n  kernel: {url: 'https://example.org/vmlinuz'}\n",
             ["kernels/mine.yaml:4:3: what comes from a URL needs its sha256"],
         ),
-        (HEAD + "files:\n  kernel: {path: absent}\n", ["kernels/mine.yaml:3:18: there is no file 'absent'"]),
+        (HEAD + "files:\n  kernel: {path: absent}\n", ["kernels/mine.yaml:3:18: no such file: 'absent'"]),
         (
             HEAD + "files:\n  modules: {path: a, url: b}\n",
             ["kernels/mine.yaml:2:1: the key 'kernel' is missing", "kernels/mine.yaml:3:27: 'b' is not allowed"],
@@ -123,7 +123,7 @@ def test_another_sum_is_refused_at_its_line(project: Path) -> None:
 
 def test_a_file_that_is_no_kernel(project: Path) -> None:
     (project / "kernels/vmlinuz").write_bytes(b"\x7fELF" + bytes(4096))
-    with pytest.raises(RecipeError, match="this is no x86 kernel"):
+    with pytest.raises(RecipeError, match="this is not an x86 kernel"):
         fetched(project, kernel="{path: vmlinuz}")
 
 
@@ -283,7 +283,7 @@ def test_a_folder_with_something_in_it_is_kept(project: Path) -> None:
     (project / "disk.raw").write_bytes(bytes(4096))
     (project / "out").mkdir()
     (project / "out/precious").write_text("x")
-    with pytest.raises(UsageError, match="not an empty folder"):
+    with pytest.raises(UsageError, match="not an empty directory"):
         kernels.extract(project / "disk.raw", project / "out", None, Silent())
     with pytest.raises(UsageError, match="there is no image"):
         kernels.extract(project / "absent", project / "out", None, Silent())

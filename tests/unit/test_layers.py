@@ -109,7 +109,7 @@ def test_a_file_put_through_a_link_lands_in_the_tree(tmp_path: Path) -> None:
         ([entry("../etc/passwd")], "leads out of it"),
         ([entry("a/../../b")], "leads out of it"),
         ([entry("a", "hard", link="../../etc/shadow")], "leads out of it"),
-        ([entry("a", "hard", link="nowhere")], "which is no file"),
+        ([entry("a", "hard", link="nowhere")], "which is not a file"),
         ([entry("a", "link", link="b"), entry("b", "link", link="a"), entry("a/c")], "in a circle"),
         ([entry("/".join("d" * 300))], "no file system takes"),
     ],

@@ -1,4 +1,4 @@
-"""A folder in memory: only where there is room, where programs run, and where it is ours."""
+"""A directory in memory: only where there is room, where programs run, and where it is ours."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_mounts_do_not_reach_the_host(tmp_path: Path) -> None:
 
 
 def test_root_in_a_chroot_too_keeps_its_mounts_to_itself(tmp_path: Path) -> None:
-    """`/` of a chroot is no mount point, so it cannot be made private: a bare `unshare --mount` fails there."""
+    """`/` of a chroot is not a mount point, so it cannot be made private: a bare `unshare --mount` fails there."""
     inside = Namespace(user=False, network=False, chrooted=True)
     show = inside.argv(["sh", "-c", "pwd; mount -t tmpfs none /mnt && touch /mnt/x && ls /mnt; ls /proc | grep -cx 1"])
     root = tmp_path / "root"

@@ -1,4 +1,4 @@
-"""Passwords: read where the recipe says, told from what is no hash, and in no key, log or message."""
+"""Passwords: read where the recipe says, told from what is not a hash, and in no key, log or message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.customize import inputs, passwords
 from roost.customize.passwords import NoPasswordError
 from roost.errors import RecipeError
 from roost.recipe import loader
-from roost.recipe.customise import Secret
+from roost.recipe.customize import Secret
 from roost.recipe.loader import Loaded
 
 #: All of the word `roost`, as Debian 12's crypt(3) and `openssl passwd -6` make them.
@@ -66,7 +66,7 @@ def test_a_variable_may_be_absent_until_the_build(tmp_path: Path, monkeypatch: p
         passwords.hashes(loaded)
     monkeypatch.setenv("HASH", "plain")
     assert [problem.what for problem in passwords.problems(loaded)] == [
-        "what HASH holds is no crypt(3) hash of a password (`mkpasswd` or `openssl passwd -6` makes one)"
+        "what HASH holds is not a crypt(3) hash of a password (`mkpasswd` or `openssl passwd -6` makes one)"
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_key_changes_with_the_password_and_tells_nothing(tmp_path: Path, mon
     state = tmp_path / "state/digest-key"
     assert stat.S_IMODE(state.stat().st_mode) == 0o600 and len(state.read_bytes()) == 32
     assert [path.name for path in state.parent.iterdir()] == ["digest-key"]
-    # Without the key of this state folder nobody can try passwords against the digest.
+    # Without the key of this state directory nobody can try passwords against the digest.
     monkeypatch.setenv("ROOST_STATE", str(tmp_path / "elsewhere"))
     assert key(SHA512) != one
 

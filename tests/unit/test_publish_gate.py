@@ -41,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_passed_comes_through(root: Path) -> None:
-    """The control: nothing below is refused for want of something in the made-up folder."""
+    """The control: nothing below is refused for want of something in the made-up directory."""
     folder = lab.ready(root)
     passed = gate.examine(lab.load(root), folder)
     assert [(one.hypervisor, one.verdict, one.accelerator) for one in passed.tested] == [("kvm", "passed", "tcg")]
@@ -199,7 +199,7 @@ def _manifest_names_a_file_outside(folder: Path) -> None:
 
 
 def _bill_changed(folder: Path) -> None:
-    """The bill of materials is no disk, and yet it is published as the build's."""
+    """The bill of materials is not a disk, and yet it is published as the build's."""
     lab.built(folder.parents[1], facts=lab.DEFAULT)
     lab.booted(folder)
     path = folder / sbom.NAME
@@ -339,7 +339,7 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_verdict_of_xen, "is of xen"),
     (_report_changed, "boot/report.html was changed after the boot"),
     (_manifest_gone, "is not built"),
-    (_manifest_names_a_file_outside, "is not a plain file of the build folder"),
+    (_manifest_names_a_file_outside, "is not a plain file of the build directory"),
     (_bill_changed, "sbom.cdx.json changed since the build"),
     (_bill_gone, "sbom.cdx.json is gone since the build"),
     (_bill_added, "sbom.cdx.json is not of this build"),
@@ -439,7 +439,7 @@ def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, m
 
     monkeypatch.setattr(staging, "lock", late)
     monkeypatch.setattr(booting, "_run", lambda *_: pytest.fail("booted"))
-    with pytest.raises(ImageError, match="built anew meanwhile"):
+    with pytest.raises(ImageError, match="rebuilt meanwhile"):
         booting.boot("smoke", events=Silent())
     assert not (folder / "boot").exists()
 

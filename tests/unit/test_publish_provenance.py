@@ -32,7 +32,7 @@ FACTS = {
 
 @pytest.fixture
 def statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return the provenance of an image that was published, its folder under `folder`."""
+    """Return the provenance of an image that was published, its directory under `folder`."""
     monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
@@ -44,7 +44,11 @@ def statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     (tmp_path / "recipes/files/more/link").symlink_to("/etc/passwd")
     recipe.write_text(recipe.read_text().replace("hypervisors: [kvm]", "hypervisors: [kvm, xen]"))
     content = {"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000}
-    sources = {"files/run": f"755 {'cd' * 32}", "files/more": "755 folder", "files/more/link": "777 link /etc/passwd"}
+    sources = {
+        "files/run": f"755 {'cd' * 32}",
+        "files/more": "755 directory",
+        "files/more/link": "777 link /etc/passwd",
+    }
     folder = lab.built(tmp_path, files=content, facts=FACTS, sources=sources)
     disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.raw"]
     lab.booted(folder, disks=disks)
@@ -113,7 +117,7 @@ def test_every_resource_can_be_told(statement: dict[str, Any]) -> None:
 def test_packages_are_named_as_their_own_system_names_them(statement: dict[str, Any]) -> None:
     dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     found = {one["name"]: one for one in dependencies if "uri" in one}
-    assert set(found) == {"libstdc++6", "plain"}, "what was removed is no dependency"
+    assert set(found) == {"libstdc++6", "plain"}, "what was removed is not a dependency"
     purl = PackageURL.from_string(found["libstdc++6"]["uri"])
     assert (purl.type, purl.namespace, purl.name, purl.version) == ("deb", "ubuntu", "libstdc++6", "1:14.2~rc1-1")
     assert purl.qualifiers == {"arch": "amd64", "distro": "ubuntu-24.04"}

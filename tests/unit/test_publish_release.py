@@ -86,7 +86,7 @@ def test_a_release_is_complete_and_verifies(catalogue: Path) -> None:
 
 
 def test_the_stock_tools_verify_it(catalogue: Path) -> None:
-    """README's commands, word for word, in a version's folder."""
+    """README's commands, word for word, in a version's directory."""
     text = (lab.PROJECT / "README.md").read_text().partition("## Publish")[2].partition("\n## ")[0]
     block = next(part for part in text.split("\n\n") if part.startswith("    ssh-keygen"))
     commands = [line.strip() for line in block.splitlines()]
@@ -296,7 +296,7 @@ def test_untested_is_in_the_release_for_ever(root: Path) -> None:
 
 
 def _for_both(root: Path) -> Path:
-    """Make a build folder of an image for both hypervisors: the root as qcow2 for kvm, raw for xen."""
+    """Make a build directory of an image for both hypervisors: the root as qcow2 for kvm, raw for xen."""
     recipe = root / "recipes/smoke.yaml"
     recipe.write_text(recipe.read_text().replace("hypervisors: [kvm]", "hypervisors: [kvm, xen]"))
     return lab.built(root, files={"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
@@ -452,7 +452,7 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
     for name in ("smoke", "other"):
         text = submit.published(name, str(catalogue), submit.Options(transfer="https://example.org/c"))
         assert f"https://example.org/c/_base/{sha}/base.qcow2" in text
-        # It travels with the overlay, and is no disk of the machine.
+        # It travels with the overlay, and is not a disk of the machine.
         assert "base.qcow2:" not in text
     done = subprocess.run(
         ["sha256sum", "-c", "SHA256SUMS"],
@@ -539,7 +539,7 @@ def test_an_unknown_kind_of_place_is_a_wrong_call() -> None:
 
 def test_a_full_or_forbidden_place_is_one_error(root: Path) -> None:
     lab.ready(root)
-    (root / "file").write_text("not a folder")
+    (root / "file").write_text("not a directory")
     with pytest.raises(HostError, match="Not a directory"):
         lab.publish(root, str(root / "file" / "catalogue"))
 

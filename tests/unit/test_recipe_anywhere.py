@@ -27,7 +27,10 @@ job: {command: "true"}
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with two folders, each with a recipe of one name; the current one, ROOST_ROOT is the project."""
+    """Return a directory with two directories, each with a recipe of one name.
+
+    The current one, ROOST_ROOT is the project.
+    """
     for name in ("my", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "sim.yaml").write_text(SIM)

@@ -34,7 +34,7 @@ def plain(text: str) -> Any:
 
 def test_the_shipped_schema_is_fresh() -> None:
     fresh = (PROJECT / "recipes/schema.json").read_text() == editor.text()
-    assert fresh, "the model changed: `inv schema --output recipes/schema.json` writes it anew"
+    assert fresh, "the model changed: `inv schema --output recipes/schema.json` writes it again"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -27,7 +27,7 @@ disks:
 
 
 class Project:
-    """A throw-away project folder; the tests run in it, so that problems show relative names."""
+    """A throw-away project directory; the tests run in it, so that problems show relative names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -98,7 +98,7 @@ def test_five_mistakes_are_five_located_errors(project: Project) -> None:
     assert project.problems("five") == [
         "recipes/five.yaml:3:12: unknown key 'siute' (did you mean suite?)",
         'recipes/five.yaml:5:34: a mode is octal digits in quotes, such as "0755"',
-        "recipes/five.yaml:6:24: the file or folder 'files/absent' does not exist"
+        "recipes/five.yaml:6:24: the file or directory 'files/absent' does not exist"
         f" (looked for {project.folder}/recipes/files/absent)",
         "recipes/five.yaml:10:32: 'ext5' is none of ext4, ext3, ext2, vfat, squashfs, erofs, xfs, btrfs, swap"
         " (did you mean ext4?)",
@@ -111,7 +111,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
     assert project.problems("two") == [
         "recipes/two.yaml:6:5: a file has exactly one of content, source, template, link, directory;"
         " here: content, source",
-        f"recipes/two.yaml:6:36: the file or folder 'y' does not exist (looked for {project.folder}/recipes/y)",
+        f"recipes/two.yaml:6:36: the file or directory 'y' does not exist (looked for {project.folder}/recipes/y)",
         "recipes/two.yaml:6:39: unknown key 'mdoe' (did you mean mode?)",
     ]
 
@@ -171,7 +171,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD + "? [a]\n: b\n", "5:3: a list or mapping cannot be a key"),
         (GOOD.encode() + b"description: '\xff'\n", "5:15: byte 0xff is not UTF-8 (save the recipe as UTF-8)"),
         (GOOD + "description: '\x07'\n", "5:15: a control character (only printable text may stand in a recipe)"),
-        (GOOD + 'description: "\\ud800"\n', "5:14: half a surrogate pair is no character"),
+        (GOOD + 'description: "\\ud800"\n', "5:14: half a surrogate pair is not a character"),
         (GOOD + "description: " + "[" * 60 + "]" * 60 + "\n", "5:53: nested more than 40 deep"),
         ("", "1:1: the recipe is empty"),
         ("- a\n", "1:1: a recipe is a mapping (lines of `key: value`), found a list"),
@@ -181,7 +181,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD.replace("name: small", "naem: small"), "1:1: unknown key 'naem' (did you mean name?)"),
         (GOOD.replace("name: small\n", ""), "1:1: the key 'name' is missing"),
         (GOOD.replace("name: small", "name: 12"), "1:7: expected text, found the number 12 (put it in quotes)"),
-        (GOOD.replace("64MiB", "64 MX"), "4:48: '64 MX' is no size"),
+        (GOOD.replace("64MiB", "64 MX"), "4:48: '64 MX' is not a size"),
         (GOOD.replace("debian:", "tarball: {path: x}, debian:"), "2:1: os is exactly one of debian, tree, tarball"),
     ],
 )
@@ -256,9 +256,9 @@ def test_anchors_are_shared_and_bombs_are_bounded(project: Project) -> None:
 def test_absent_recipe_names_a_near_one(project: Project) -> None:
     project.write("small.yaml", GOOD)
     project.write("base/bottom.yaml", "{}")
-    assert project.problems("smal") == ["there is no recipe 'smal' (did you mean small?)"]
-    assert project.problems("./smal.yaml") == ["there is no recipe './smal.yaml' (did you mean small?)"]
-    assert project.problems("recipes/base") == ["'recipes/base' is a folder, not a recipe"]
+    assert project.problems("smal") == ["no such recipe: 'smal' (did you mean small?)"]
+    assert project.problems("./smal.yaml") == ["no such recipe: './smal.yaml' (did you mean small?)"]
+    assert project.problems("recipes/base") == ["'recipes/base' is a directory, not a recipe"]
     assert loader.names(project.folder) == ["small"]
 
 
@@ -345,7 +345,7 @@ def test_all_wrong_settings_at_once(project: Project) -> None:
         ("machine.cpu=2", "--set machine.cpu: unknown key 'cpu' (did you mean cpus?)"),
         ("disks.rot.format=raw", "--set disks.rot.format: the list has no 'rot' (did you mean root?)"),
         ("run=[", "--set run: a '[' or '{' that is not closed "),
-        ("machine..cpus=1", "--set machine..cpus: 'machine..cpus' is no key"),
+        ("machine..cpus=1", "--set machine..cpus: 'machine..cpus' is not a key"),
         ("machine", "--set machine: '--set' needs key=value"),
         ("=1", "--set : '--set' needs key=value"),
         ("name=", "--set name: expected text, found nothing"),

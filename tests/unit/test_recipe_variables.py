@@ -81,10 +81,10 @@ def test_where_each_value_came_from(project: Path) -> None:
 
 def test_mistakes_are_located(project: Path) -> None:
     assert problems(project, RECIPE.replace('"{{ suite }}", p', '"{{ siute }}", p')) == [
-        "3:22: there is no variable 'siute' (did you mean suite?)"
+        "3:22: no such variable: 'siute' (did you mean suite?)"
     ]
     assert problems(project, RECIPE.replace('"{{ room }}"', '"{{ x }}"')) == [
-        "7:48: there is no variable 'x' (known: suite, room, cpus, loud; if it is to stay as it is, write \\{{ x }})"
+        "7:48: no such variable: 'x' (known: suite, room, cpus, loud; if it is to stay as it is, write \\{{ x }})"
     ]
     assert problems(project, RECIPE.replace("room: 64MiB", "room: [1]")) == [
         "2:30: a variable is a single value, found a list"
@@ -96,7 +96,7 @@ def test_mistakes_are_located(project: Path) -> None:
         project, RECIPE.replace("variables: {suite: bookworm, room: 64MiB, cpus: 2, loud: true}", "variables: [a]")
     )
     assert problems(project, RECIPE.replace("loud: true", "loud: true, a-b: 1")) == [
-        "2:64: 'a-b' is no name of a variable (letters, digits and _, no digit first)"
+        "2:64: 'a-b' is not a name of a variable (letters, digits and _, no digit first)"
     ]
     # A value that a variable made wrong is reported where it is used.
     assert problems(project, RECIPE, "variables.cpus=0") == ["5:17: the number 0 is out of bounds (at least 1)"]

@@ -64,7 +64,7 @@ def tree(root: Path) -> Path:
 
 
 class TreeGuest:
-    """What the witness asks of an image, answered from a folder."""
+    """What the witness asks of an image, answered from a directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,4 +1,4 @@
-"""Archives as strangers and clumsy people make them: bombs, what is no root tree, and what must not get lost."""
+"""Archives as strangers and clumsy people make them: bombs, what is not a root tree, and what must not get lost."""
 
 from __future__ import annotations
 

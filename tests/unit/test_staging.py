@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all."""
+"""A directory appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_atomic_write_leaves_only_the_file(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
-    """Whoever moved an image's folder to a larger disk left a link."""
+    """Whoever moved an image's directory to a larger disk left a link."""
     (tmp_path / "large").mkdir()
     (tmp_path / "image").symlink_to("large/image")
     for text in ("one", "two"):

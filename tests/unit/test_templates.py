@@ -122,7 +122,7 @@ def test_a_mistake_has_its_place_in_the_template_and_in_the_recipe(tmp_path: Pat
 
 
 def test_a_large_template_is_told(tmp_path: Path) -> None:
-    """A sparse file of any size is no template."""
+    """A sparse file of any size is not a template."""
     with (tmp_path / "big.j2").open("wb") as file:
         file.truncate(1 << 40)
     (tmp_path / "r.yaml").write_text(HEAD + "files: [{path: /a, template: big.j2}]\n")

@@ -111,9 +111,9 @@ import sys, time
 from pathlib import Path
 from roost.store import staging
 from roost.store.cache import Cache
-def make(folder):
-    (folder / "half").write_text("x")
-    print(folder, flush=True)
+def make(directory):
+    (directory / "half").write_text("x")
+    print(directory, flush=True)
     time.sleep(60)
 Cache(Path(sys.argv[1])).put("stage", "key", make)
 """

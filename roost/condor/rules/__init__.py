@@ -1,4 +1,4 @@
-"""The rules of HTCondor's vm universe, each once: what breaks, what HTCondor then does, how to mend it.
+"""The rules of HTCondor's vm universe, each once: what breaks, what HTCondor then does, how to fix it.
 
 `model` says what a rule and a finding are, the other modules hold the rules by subject, each as data beside the
 function that applies it. `ALL` is every rule by its code, for the explanations and for the documentation.

@@ -50,7 +50,7 @@ XEN_DEVICE = rule(
     source="docs/xen-in-qemu.md: devices a PV guest sees",
 )  # fmt: skip
 ISO_SUBSTRING = rule(
-    "iso-substring", _E, _HASVM, hint="rename the file or folder so that its path has no 'iso'",
+    "iso-substring", _E, _HASVM, hint="rename the file or directory so that its path has no 'iso'",
     source=f"{_SECTION}: the awk script turns every path with 'iso' into a CD-ROM",
 )  # fmt: skip
 ISO_BUS = rule(
@@ -63,7 +63,7 @@ ISO_CASE = rule(
 )  # fmt: skip
 BOOT_ORDER = rule(
     "boot-order", _E, Effect.RUNS_FOREVER, hint="give the root disk the lowest letter of its bus and list it first",
-    source=f"{_SECTION}: the first disk that is no CD boots, with strict=on and no fallback",
+    source=f"{_SECTION}: the first disk that is not a CD boots, with strict=on and no fallback",
 )  # fmt: skip
 
 _KVM = re.compile(r"(vd|sd|hd)([a-z]+)(\d*)")
@@ -102,7 +102,7 @@ def _on_kvm(view: JobView, item: Item) -> Iterator[Finding]:
         if _KVM.fullmatch(device.lower()):
             yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
         else:
-            yield DEV_UNKNOWN.at(where, f"{shown(device)} is no disk of a kvm machine")
+            yield DEV_UNKNOWN.at(where, f"{shown(device)} is not a disk of a kvm machine")
     elif match[3]:
         yield DEV_PARTITION.at(where, f"{shown(device)} is a partition, and libvirt wants whole disks")
     elif match[1] == "hd" and (len(match[2]) > 1 or match[2] > "d"):
@@ -123,7 +123,7 @@ def _on_xen(view: JobView, item: Item) -> Iterator[Finding]:
         if _XEN.fullmatch(device.lower()):
             yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
         else:
-            yield DEV_UNKNOWN.at(where, f"{shown(device)} is no disk of a xen machine")
+            yield DEV_UNKNOWN.at(where, f"{shown(device)} is not a disk of a xen machine")
     elif match[1] != "xvd":
         lost = " and the number is lost" if match[1] == "hd" and match[3] else ""
         yield XEN_DEVICE.at(where, f"a Xen guest sees {device} as {guest_slots(device, 'xen')[0]}{lost}")

@@ -224,7 +224,9 @@ def _permission(view: JobView, permission: Field, device: Field) -> Iterator[Fin
     elif text == "R":
         yield PERM_CASE.at(where, f"the permission R leaves {device.text} writable")
     else:
-        yield PERM_UNKNOWN.at(where, f"{shown(text)} is no permission; {device.text} is writable and may not come back")
+        yield PERM_UNKNOWN.at(
+            where, f"{shown(text)} is not a permission; {device.text} is writable and may not come back"
+        )
 
 
 def declared_format(item: Item) -> str | None:

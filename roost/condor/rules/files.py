@@ -9,10 +9,10 @@ from roost.condor.rules.model import Effect, Severity, Stage, rule
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
-_IMAGE = "docs/vm-universe.md, section 4, error 12: what is no clean image of the declared format is a libvirt error"
+_IMAGE = "docs/vm-universe.md, section 4, error 12: what is not a clean image of the declared format is a libvirt error"
 
 FILE_MISSING = rule(
-    "file-missing", _W, _OK, hint="submit from the folder that has it; a missing input holds the job (code 13)",
+    "file-missing", _W, _OK, hint="submit from the directory that has it; a missing input holds the job (code 13)",
     source="docs/vm-universe.md, section 3: condor_submit does not look whether files exist",
 )  # fmt: skip
 FILE_UNREADABLE = rule(

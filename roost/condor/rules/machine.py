@@ -27,7 +27,7 @@ MEMORY_SMALL = rule(
 )  # fmt: skip
 VCPUS = rule(
     "vcpus", _W, Effect.OK, hint="write a whole number of at least 1",
-    source=f"{_SECTION}: vm_vcpus is never refused; what is no number of at least 1 becomes 1",
+    source=f"{_SECTION}: vm_vcpus is never refused; what is not a number of at least 1 becomes 1",
 )  # fmt: skip
 VCPUS_REQUEST = rule(
     "vcpus-request", _W, Effect.OK, hint="give request_cpus the same number",
@@ -108,7 +108,7 @@ def memory(view: JobView) -> Iterator[Finding]:
         return
     size = mebibytes(command.text)
     if size is None:
-        yield MEMORY.at(command.where, f"{command.name} = {shown(command.text)} is no amount of memory")
+        yield MEMORY.at(command.where, f"{command.name} = {shown(command.text)} is not an amount of memory")
         return
     if size < 32:
         yield MEMORY_SMALL.at(command.where, f"{command.name} = {shown(command.text)} gives the guest {size} MiB")

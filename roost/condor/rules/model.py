@@ -68,7 +68,7 @@ _STAGE = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fact about the vm universe: its code, how bad, what HTCondor does, how to mend it, where it is written."""
+    """One fact about the vm universe: its code, how bad, what HTCondor does, how to fix it, where it is written."""
 
     code: str
     severity: Severity

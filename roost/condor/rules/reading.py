@@ -23,7 +23,7 @@ REMARKS: dict[str, tuple[Rule, str]] = {
     for code, severity, effect, words, hint, source in (
         ("syntax", _E, _REJECTED, "{} is neither an assignment nor a queue statement",
          "write `command = value`; a comment needs a line of its own", _LANGUAGE),
-        ("identifier", _E, _REJECTED, "{} is no name for a command",
+        ("identifier", _E, _REJECTED, "{} is not a name for a command",
          "a name has letters, digits, _ . and /; a job attribute is written +Name = value", _LANGUAGE),
         ("append-operator", _W, _OK, "{} is only known to HTCondor 25 and later",
          "write the whole value with =, or with $(name)", _LANGUAGE),
@@ -43,7 +43,7 @@ REMARKS: dict[str, tuple[Rule, str]] = {
          "condor_submit refuses a template that its configuration does not define", _LANGUAGE),
         ("macro-loop", _E, _REJECTED, "{} refers to itself, or grows without end; condor_submit hangs or dies on it",
          "break the circle", _LANGUAGE),
-        ("nul-byte", _E, _REJECTED, "the file has {}: it is no text",
+        ("nul-byte", _E, _REJECTED, "the file has {}: it is not a text",
          "give a submit description, not an image", _LANGUAGE),
         ("too-long", _W, _OK, "the description is very long: {}", "is this the right file?", _LANGUAGE),
         ("queue", _E, _REJECTED, "{}", "write `queue`, `queue N` or `queue VARIABLES from FILE`", _QUEUE),
@@ -136,7 +136,7 @@ def expressions(view: JobView) -> Iterator[Finding]:
         if offset is not None:
             name = "+" + command.name[3:] if command.name.startswith("my.") else command.name
             where = command.value.at(min(offset, len(command.text) - 1))
-            yield EXPRESSION.at(where, f"{name} = {shown(command.text)} is no ClassAd expression")
+            yield EXPRESSION.at(where, f"{name} = {shown(command.text)} is not a ClassAd expression")
 
 
 @check
@@ -149,7 +149,7 @@ def names(view: JobView) -> Iterator[Finding]:
         elif key.startswith(("vm_", "xen_", "transfer_", "request_", "should_", "when_")) and key not in _KNOWN:
             close = difflib.get_close_matches(key, _KNOWN, 1, 0.85)
             if close and key not in view.description.used:
-                yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is no command; did you mean {close[0]}?")
+                yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is not a command; did you mean {close[0]}?")
 
 
 @check

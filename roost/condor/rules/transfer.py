@@ -100,7 +100,7 @@ REMAP_UNUSED = rule(
 )  # fmt: skip
 REMAP_COLLIDES = rule(
     "remap-collides", _E, Effect.WRONG_DATA, stage=Stage.OUTPUT, hint="put $(Cluster).$(Process) into the new name",
-    source="HTCondor manual, condor_submit, transfer_output_remaps: each job writes the file anew",
+    source="HTCondor manual, condor_submit, transfer_output_remaps: each job writes the file again",
 )  # fmt: skip
 OUTPUT_COLLIDES = rule(
     "output-collides", _E, Effect.WRONG_DATA, stage=Stage.OUTPUT,
@@ -197,7 +197,7 @@ def disk_places(view: JobView) -> Iterator[Finding]:
                 yield PATH_BASENAME.at(where, f"libvirt opens {shown(path)}, not the transferred copy")
             elif folder.strip("./") and not view.makes_inputs:
                 lost = PATH_BASENAME.but(_E, Effect.HASVM_FALSE)
-                yield lost.at(where, f"the sandbox has no folder {shown(folder)}")
+                yield lost.at(where, f"the sandbox has no directory {shown(folder)}")
         elif path.startswith("/"):
             yield PATH_SHARED.at(
                 where, f"{shown(path)} is used where it is; it changes in place and nothing comes back"

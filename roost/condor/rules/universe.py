@@ -147,18 +147,18 @@ def literals(view: JobView) -> Iterator[Finding]:
     for names in BOOLEANS:
         command = view.get(*names) if view.is_vm or not names[0].startswith("vm_") else None
         if command and not command.unknown and as_bool(command.text) is None:
-            yield BOOLEAN.at(command.where, f"{command.name} = {shown(command.text)} is no boolean")
+            yield BOOLEAN.at(command.where, f"{command.name} = {shown(command.text)} is not a boolean")
     for name in _INTEGERS:
         command = view.get(name)
         if command and not command.unknown and (parses(command.text) is not None or as_bool(command.text) is None):
-            yield INTEGER.at(command.where, f"{command.name} = {shown(command.text)} is no whole number")
+            yield INTEGER.at(command.where, f"{command.name} = {shown(command.text)} is not a whole number")
     command = view.get("notification")
     if (
         command
         and not command.unknown
         and command.text.lower() not in {"never", "always", "complete", "start", "error"}
     ):
-        yield CHOICE.at(command.where, f"notification = {shown(command.text)} is no choice")
+        yield CHOICE.at(command.where, f"notification = {shown(command.text)} is not a choice")
     for name in ("arguments", "environment"):
         command = view.get(name)
         if command and command.text.startswith('"') and (len(command.text) == 1 or not command.text.endswith('"')):

@@ -57,7 +57,7 @@ class Transfer:
 
     @property
     def is_contents(self) -> bool:
-        """Whether a whole folder's contents travel (`dir/`)."""
+        """Whether a whole directory's contents travel (`dir/`)."""
         return self.text.endswith("/") and not self.is_url
 
     @property

@@ -33,11 +33,11 @@ XEN_VMX = rule(
     source="docs/vm-universe.md, section 4, error 2; libvirt_simple_script.awk writes <kernel>vmx</kernel>",
 )  # fmt: skip
 XEN_KERNEL_TRANSFER = rule(
-    "xen-kernel-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without folder",
+    "xen-kernel-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without directory",
     source="docs/vm-universe.md, section 4, error 3: XEN_KERNEL_NOT_FOUND, not readable from the sandbox",
 )  # fmt: skip
 XEN_INITRD_TRANSFER = rule(
-    "xen-initrd-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without folder",
+    "xen-initrd-transfer", _E, Effect.HELD, hint="list it in transfer_input_files and name it without directory",
     source="docs/vm-universe.md, section 4, error 4: XEN_INITRD_NOT_FOUND, not readable from the sandbox",
 )  # fmt: skip
 XEN_KERNEL_RELATIVE = rule(
@@ -49,7 +49,7 @@ XEN_INITRD_BLANK = rule(
     source=f"{_SECTION}: no xen_initrd gives <initrd> </initrd>",
 )  # fmt: skip
 XEN_KERNEL_INCLUDED = rule(
-    "xen-kernel-included", _E, _HASVM, hint="rename the kernel's file or folder",
+    "xen-kernel-included", _E, _HASVM, hint="rename the kernel's file or directory",
     source=f"{_SECTION}: a kernel path that contains `included` gives an empty bootloader",
 )  # fmt: skip
 XEN_INCLUDED_MULTI = rule(
@@ -148,7 +148,7 @@ def _reachable(view: JobView, command: Command, code: str) -> Iterator[Finding]:
             yield missing.at(command.where, f"{shown(path)} is transferred, but named by its path on the access point")
     elif view.transfers_known and (not view.transferred(path) or "/" in path.removeprefix("./")):
         reason = (
-            "is not in transfer_input_files" if not view.transferred(path) else "has a folder that the sandbox lacks"
+            "is not in transfer_input_files" if not view.transferred(path) else "has a directory that the sandbox lacks"
         )
         yield missing.at(command.where, f"{command.name} = {shown(path)} {reason}")
     elif view.transferred(path):

@@ -27,7 +27,7 @@ MAX_DEPTH = 40
 
 
 class ExpressionError(Exception):
-    """The text is no ClassAd expression; `offset` is where it stops being one. Never reaches users."""
+    """The text is not a ClassAd expression; `offset` is where it stops being one. Never reaches users."""
 
     def __init__(self, offset: int) -> None:
         super().__init__(offset)
@@ -198,7 +198,7 @@ class _Parser:
             return value
         if token.text == "{":
             self.listed("}")
-            return ERROR  # a list is no value that a command can have
+            return ERROR  # a list is not a value that a command can have
         if token.text == "[":
             self.record()
             return ERROR

@@ -105,7 +105,7 @@ class _Reader:
                 body_line = line.cut(1) if line.text.startswith(":") and conditions.stack else line
                 heredoc = self.statement(body_line.strip(), depth)
                 if len(self.description.queues) > queues:
-                    # condor_submit reads on from here as if anew: an `if` around a queue statement is forgotten.
+                    # condor_submit reads on from here as if again: an `if` around a queue statement is forgotten.
                     conditions.stack.clear()
                     queues = len(self.description.queues)
         self.description.end = line.at(len(line.text)) if depth == 0 else self.description.end

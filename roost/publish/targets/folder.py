@@ -1,4 +1,4 @@
-"""A catalogue in a folder of this machine, perhaps on a shared file system."""
+"""A catalogue in a directory of this machine, perhaps on a shared file system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.publish.targets.target import CHUNK, Progress, Target, checked, faili
 
 
 class Folder(Target):
-    """A folder, by its path.
+    """A directory, by its path.
 
     Published files are writable for their owner: HTCondor's copies keep the mode, and a machine must write to its own.
     """
@@ -25,7 +25,7 @@ class Folder(Target):
 
     @property
     def local(self) -> Path | None:
-        """The folder itself."""
+        """The directory itself."""
         return self._root
 
     def _path(self, path: str) -> Path:
@@ -38,7 +38,7 @@ class Folder(Target):
                 yield data
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a folder."""
+        """Return the names in a directory."""
         with failing(f"{self.url}: cannot list {path}"):
             try:
                 return sorted(f"{one.name}/" if one.is_dir() else one.name for one in self._path(path).iterdir())
@@ -94,7 +94,7 @@ class Folder(Target):
             self._path(path).unlink(missing_ok=True)
 
     def prune(self, path: str) -> None:
-        """Remove a folder if it is empty."""
+        """Remove a directory if it is empty."""
         with suppress(OSError):
             self._path(path).rmdir()
 

@@ -44,7 +44,7 @@ _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s
 
 
 def open_target(url: str) -> Target:
-    """Return the place that a URL or a folder's path names; nothing is written yet.
+    """Return the place that a URL or a directory's path names; nothing is written yet.
 
     Raises `UsageError` for a URL that nobody opens or that has a password in it, `HostError` for one that fails.
     """

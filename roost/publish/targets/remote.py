@@ -68,7 +68,7 @@ class Remote(Target):
                 return None
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a folder."""
+        """Return the names in a directory."""
         with self._asking(f"list {path}"):
             try:
                 entries = self._fs.ls(self._path(path), detail=True)
@@ -136,7 +136,7 @@ class Remote(Target):
             raise OSError(str(error) or "there is no such place") from error
 
     def _parent(self, path: str) -> None:
-        # Object stores have no folders; those that do need them first.
+        # Object stores have no directories; those that do need them first.
         self._fs.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
 
 

@@ -8,7 +8,7 @@ from roost.publish.targets.remote import Remote
 
 
 class ObjectStore(Remote):
-    """s3://: there are no folders, and a bucket is not ours to make."""
+    """s3://: there are no directories, and a bucket is not ours to make."""
 
     options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True, "use_listings_cache": False}
 

@@ -114,7 +114,7 @@ class Sftp(Remote):
             self._ftp.remove(self._path(path))
 
     def prune(self, path: str) -> None:
-        """Remove a folder if it is empty."""
+        """Remove a directory if it is empty."""
         with suppress(OSError):
             self._ftp.rmdir(self._path(path))
 
@@ -138,7 +138,7 @@ class Sftp(Remote):
                 self._ftp.remove(partial)
 
     def _folders(self, folder: str) -> None:
-        """Make a folder and those above it; another publisher may make them at the same time."""
+        """Make a directory and those above it; another publisher may make them at the same time."""
         made = ""
         for part in folder.strip("/").split("/"):
             made += f"/{part}"

@@ -6,10 +6,10 @@ Everything goes through five promises, and each kind of place keeps them in its 
     create       of several that create one name, one is told that it did; never overwrites
     read, stream what is there now, from the place itself and not from a cache
 
-A folder does it by files of another name that are renamed or linked (POSIX: both atomic). SFTP likewise, with OpenSSH's
-posix-rename and SFTP's own rename, which refuses a name that exists. S3 makes every upload visible whole, and creates
-by a conditional PUT (If-None-Match: *). Other fsspec places are asked for their mode "create"; how exclusive that is,
-their own documents say.
+A directory does it by files of another name that are renamed or linked (POSIX: both atomic). SFTP likewise, with
+OpenSSH's posix-rename and SFTP's own rename, which refuses a name that exists. S3 makes every upload visible whole, and
+creates by a conditional PUT (If-None-Match: *). Other fsspec places are asked for their mode "create"; how exclusive
+that is, their own documents say.
 
 Credentials come from the environment and each protocol's files (AWS_*, ~/.aws; ssh's agent and keys), never in a URL.
 """
@@ -77,7 +77,10 @@ class Target(ABC):
 
     @abstractmethod
     def names(self, path: str) -> list[str]:
-        """Return the sorted names in a folder, `/` at the end of those of folders; none when there is no folder."""
+        """Return the sorted names in a directory, `/` at the end of those of directories.
+
+        None when there is no directory.
+        """
 
     @abstractmethod
     def size(self, path: str) -> int | None:
@@ -102,8 +105,8 @@ class Target(ABC):
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is no error."""
 
-    def prune(self, path: str) -> None:  # noqa: B027  (object stores have no folders, and nothing to do)
-        """Remove a folder if it is empty."""
+    def prune(self, path: str) -> None:  # noqa: B027  (object stores have no directories, and nothing to do)
+        """Remove a directory if it is empty."""
 
     def modified(self, path: str) -> float | None:
         """Return when a file was written last, in seconds since 1970; None when there is none or nobody knows."""
@@ -111,7 +114,7 @@ class Target(ABC):
 
     @property
     def local(self) -> Path | None:
-        """The folder on this machine, if it is one."""
+        """The directory on this machine, if it is one."""
         return None
 
     def read(self, path: str) -> bytes | None:

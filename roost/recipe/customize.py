@@ -11,21 +11,21 @@ from roost.recipe.quantities import Duration
 
 
 class File(Model):
-    """A file, folder or link put into the image."""
+    """A file, directory or link put into the image."""
 
     #: Where it is in the image.
     path: AbsolutePath
     #: The text of the file.
     content: str | None = None
-    #: A local file or folder that is copied; relative to the recipe.
+    #: A local file or directory that is copied; relative to the recipe.
     source: str | None = None
     #: A local jinja2 template; it sees `recipe`, `name`, `kernel` and `variables`.
     template: str | None = None
     #: What a symbolic link points at.
     link: Line | None = None
-    #: Make an empty folder.
+    #: Make an empty directory.
     directory: bool = False
-    #: Octal digits in quotes; default: that of the source, 0644 for text, 0755 for a folder.
+    #: Octal digits in quotes; default: that of the source, 0644 for text, 0755 for a directory.
     mode: Mode | None = None
     #: The number of the user that it belongs to.
     owner: int = Field(default=0, ge=0, le=65535)
