@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from roost.boot import report
-from tests.unit.test_boot_report import FAILED, HOSTILE, PASSED, result
+from tests.unit.boot.test_report import FAILED, HOSTILE, PASSED, result
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(300)]
 

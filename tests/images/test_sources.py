@@ -18,7 +18,7 @@ import pytest
 from roost.host import checksum, paths
 from roost.store import manifest
 from tests.images.calls import Ran, build, roost
-from tests.unit.test_layers import container
+from tests.unit.sources.test_oci import container
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
 

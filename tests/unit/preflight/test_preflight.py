@@ -13,7 +13,7 @@ from roost.recipe import loader
 from roost.recipe.command_words import programs
 from roost.sources import suites
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}"
 ROOT = "{name: root, partitions: [{mount: /, filesystem: ext4, free: 16MiB}]}"
 

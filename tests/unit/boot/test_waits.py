@@ -8,7 +8,7 @@ from roost.boot import waits
 from roost.boot.console import Console
 from roost.boot.verdict import judge
 from roost.boot.waits import Wait
-from tests.unit.test_boot_verdict import INIT, KERNEL, recorded
+from tests.unit.boot.test_verdict import INIT, KERNEL, recorded
 
 RUNNING = (
     "\x1b[K[ \x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*  \x1b[0m] A start job is running for"

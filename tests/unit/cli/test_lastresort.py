@@ -13,7 +13,7 @@ import pytest
 from roost.cli import lastresort
 from roost.errors import HostError, UsageError
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:

@@ -20,7 +20,7 @@ from roost.pipeline import kernels
 from roost.store.cache import Cache
 from tests.unit import kernel_lab as lab
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 HEAD = "description: a kernel\n"
 
 

@@ -15,7 +15,7 @@ from roost.recipe.merge import EXTENDS, MATRIX, VARIABLES
 from roost.recipe.parse import parse
 from roost.recipe.schema import homes, keys
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 RECIPES = sorted((PROJECT / "recipes").rglob("*.yaml"))
 
 

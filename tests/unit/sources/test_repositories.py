@@ -29,7 +29,7 @@ from roost.sources.openpgp import NoKeyError
 from roost.store.cache import Cache
 from tests.apt_repository import Key, package, publish, served
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 KEY = Key()
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 

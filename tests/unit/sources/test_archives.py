@@ -24,7 +24,7 @@ from roost.events import Silent, Stages
 from roost.sources import addition, attributes, bounds, given_tree
 from roost.sources.given_tree import GivenTree
 from roost.store.cache import Cache
-from tests.unit.test_layers import archive, container, entry, layer, seen
+from tests.unit.sources.test_oci import archive, container, entry, layer, seen
 
 ROOT = [
     entry("etc", "folder"),

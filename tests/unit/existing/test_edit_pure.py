@@ -27,7 +27,7 @@ from roost.store.manifest import BuiltFile
 from roost.verify import existing
 from roost.verify.booting import Mount
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @dataclass

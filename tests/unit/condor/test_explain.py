@@ -13,7 +13,7 @@ from roost.condor.explain import REASONS, explain, of_rule, to_json
 from roost.condor.reasons import HOLDING, SUBMIT
 from roost.condor.rules import ALL
 
-LOGS = Path(__file__).parent.parent / "data" / "event-logs"
+LOGS = Path(__file__).parents[2] / "data" / "event-logs"
 
 
 def codes(text: str | bytes) -> list[str]:

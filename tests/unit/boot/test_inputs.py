@@ -15,7 +15,7 @@ from roost.pipeline import planning
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}"
 ROOT = "{name: root, partitions: [{mount: /, filesystem: ext4, free: 16MiB}]}"
 IO = "{name: io, filesystem: ext4, size: 16MiB, role: io}"

@@ -15,9 +15,9 @@ from roost.boot.verdict import Verdict
 from roost.boot.waits import Wait
 from roost.cli import show
 from roost.verify.evidence import StoppedDisk
-from tests.unit.test_boot_afterwards import make
-from tests.unit.test_boot_report import result
-from tests.unit.test_boot_verdict import DONE, INIT, JOB, KERNEL
+from tests.unit.boot.test_afterwards import make
+from tests.unit.boot.test_report import result
+from tests.unit.boot.test_verdict import DONE, INIT, JOB, KERNEL
 
 SHUTDOWN = "".join(f"[  OK  ] Stopped target {number}.\n" for number in range(60))
 

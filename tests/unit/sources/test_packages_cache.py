@@ -16,7 +16,7 @@ from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.store.cache import Cache
 from tests.apt_repository import package
-from tests.unit.test_repositories import debian
+from tests.unit.sources.test_repositories import debian
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from roost.boot.verdict import judge
 from roost.host import process
 from roost.verify import structure
 from roost.verify.evidence import FileSystem, StoppedDisk
-from tests.unit.test_boot_verdict import DONE, INIT, KERNEL, OFF, recorded
+from tests.unit.boot.test_verdict import DONE, INIT, KERNEL, OFF, recorded
 
 MAKE: dict[str, tuple[str, ...]] = {
     "ext4": ("mke2fs", "-q", "-F", "-t", "ext4"),

@@ -266,7 +266,7 @@ def test_a_description_without_kernel_or_root_is_refused(tmp_path: Path) -> None
 
 
 def test_the_scripts_of_the_first_domain_are_sound() -> None:
-    folder = Path(__file__).parents[2] / "recipes/base/xen-dom0"
+    folder = Path(__file__).parents[3] / "recipes/base/xen-dom0"
     for name in ("start", "block"):
         subprocess.run(["sh", "-n", folder / name], check=True)
     subprocess.run(
@@ -291,7 +291,7 @@ class xc:
 
 def test_an_image_without_a_kernel_is_told_by_the_first_domain(tmp_path: Path) -> None:
     """Run the program of the first domain with pipes for ports, and an xl that fails as xl does."""
-    source = (Path(__file__).parents[2] / "recipes/base/xen-dom0/domain").read_text()
+    source = (Path(__file__).parents[3] / "recipes/base/xen-dom0/domain").read_text()
     (tmp_path / "xen/lowlevel").mkdir(parents=True)
     (tmp_path / "xen/lowlevel/xc.py").write_text(BINDING)
     (tmp_path / "xl").write_text("#!/bin/sh\necho 'libxl: error: x: Domain 1:bootloader failed' >&2\nexit 3\n")

@@ -16,7 +16,7 @@ from roost.host import paths
 from roost.pipeline import boot, build, check, recipes, released, submit
 from roost.recipe import loader
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 SIM = """\
 extends: [base/debian.yaml]
 name: sim

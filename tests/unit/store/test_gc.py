@@ -26,7 +26,7 @@ from roost.store.cache import Cache, work_folder
 from roost.store.gc import Rules
 from roost.store.gc_report import Report
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 DAY = 86400.0
 KEYS = [f"{number:064x}" for number in range(1, 9)]
 

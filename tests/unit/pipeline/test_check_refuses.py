@@ -14,7 +14,7 @@ import pytest
 
 from tests.apt_repository import Key
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 HEAD = """\
 name: wrong
 os: {debian: {suite: bookworm}}

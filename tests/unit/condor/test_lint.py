@@ -15,7 +15,7 @@ from roost.condor.rules import ALL, Effect, Severity
 from roost.errors import UsageError
 from roost.host import process
 
-CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "data" / "submit-cases.json").read_text())[
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data" / "submit-cases.json").read_text())[
     "cases"
 ]
 SEVERITY = {"error": Severity.ERROR, "warn": Severity.WARNING, "info": Severity.NOTE}
