@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -93,10 +94,12 @@ def test_condor_submits_own_parser_takes_the_submit_description(name: str) -> No
 
 
 def test_nothing_changed_is_under_a_second(debian_12: Path) -> None:
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ran = roost("build", "debian-12", "--json")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ran.answer["cached"] is True
-    assert time.monotonic() - start < 3, "`inv bench` has the figure; this bound only says that nothing was built"
+    # By processor time: others may keep the machine busy. `inv bench` has the figure; here nothing was built, no more.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
 
 
 def test_a_changed_file_does_not_bootstrap_again(debian_12: Path, project: Path) -> None:
