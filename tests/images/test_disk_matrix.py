@@ -42,8 +42,8 @@ LOOK = """\
 cp /proc/swaps /proc/mounts "$ROOST_OUTPUT"
 cat /data/hello /packed/hello /more/link >"$ROOST_OUTPUT/read"
 stat -c '%a %u %g' /data/hello >"$ROOST_OUTPUT/owner"
-for directory in /data /packed; do
-    if (echo x >"$folder/new") 2>/dev/null; then echo "$directory" >>"$ROOST_OUTPUT/written"; fi
+for folder in /data /packed; do
+    if (echo x >"$folder/new") 2>/dev/null; then echo "$folder" >>"$ROOST_OUTPUT/written"; fi
 done
 # Whatever its file system's mount says, a disk that is read-only to the machine stays as it is.
 if dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=notrunc,fsync 2>/dev/null; then

@@ -166,7 +166,7 @@ def test_a_tree_of_his_own(user: User, tmp_path: Path) -> None:
     _boots(user, "own")
 
 
-CUSTOMISED = """\
+CUSTOMIZED = """\
 extends: smoke.yaml
 name: customized
 os:
@@ -195,10 +195,10 @@ def test_customising(user: User) -> None:
     key = Key()
     publish(shelf, key)
     (user.project / "recipes/key.asc").write_text(key.armored)
-    (user.project / "recipes/customised.yaml").write_text(CUSTOMISED.format(uri=f"file://{shelf}"))
-    ran = user.run("build", "customised", "--json", ROOST_TEST_HASH=HASH)
+    (user.project / "recipes/customized.yaml").write_text(CUSTOMIZED.format(uri=f"file://{shelf}"))
+    ran = user.run("build", "customized", "--json", ROOST_TEST_HASH=HASH)
     assert ran.code == 0, ran.err
-    _boots(user, "customised")
+    _boots(user, "customized")
 
 
 EDITED = """\

@@ -92,7 +92,7 @@ def test_addresses_from_the_file() -> None:
     )
     assert [ad["JobVM_MACADDR"] for ad in jobs_of(text)] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
     assert "another job's too" in refused("io,mac\na,02:00:00:00:00:01\nb,02:00:00:00:00:01", machine=network)[0]
-    assert "no address of one machine" in refused("io,mac\na,01:00:00:00:00:01", machine=network)[0]
+    assert "not an address of one machine" in refused("io,mac\na,01:00:00:00:00:01", machine=network)[0]
     fixed = {"network": "nat", "mac": "02:00:00:00:00:01"}
     assert "2 jobs would have the address" in refused("io\na\nb", machine=fixed)[0]
 

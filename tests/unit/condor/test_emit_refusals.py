@@ -59,7 +59,7 @@ CASES: list[tuple[Hypervisor, dict[str, Any], str]] = [
     ("kvm", {"submit": {"attributes": {"A": 1, "a": 2}}}, "there twice"),
     ("kvm", {"submit": {"attributes": {"A": "$$(Name)"}}}, "$$"),
     ("kvm", {"submit": {"attributes": {"A": "end\\"}}}, "backslash"),
-    ("kvm", {"submit": {"attributes": {"A": float("nan")}}}, "no number"),
+    ("kvm", {"submit": {"attributes": {"A": float("nan")}}}, "not a number"),
     ("kvm", {"submit": {"inputs": ["folder/io.raw"]}}, "would overwrite io.raw"),
     ("kvm", {"submit": {"inputs": ["folder/"]}}, "names no file"),
     ("kvm", {"submit": {"inputs": ["$(HOME)/a"]}}, "character"),

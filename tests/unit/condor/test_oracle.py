@@ -185,7 +185,8 @@ def test_a_boolean_has_the_value_that_condor_submit_gives_it(oracle: Oracle, tex
 
 def test_a_description_that_makes_the_parser_hang_is_an_answer_too(oracle: Oracle) -> None:
     answer = oracle("a = $CHOICE(9,1,2)\nuniverse = vm\nexecutable = $(a)\n")
-    assert answer["accepted"] is False
+    # The parser itself died: that is no refusal, and lint has a finding of its own for such a call.
+    assert answer["accepted"] is None
     assert oracle("universe = vm\n")["accepted"] is False
 
 

@@ -53,7 +53,7 @@ def test_what_is_no_hash_is_refused_and_not_shown(value: str, tmp_path: Path) ->
     (tmp_path / "secret").write_text(value)
     with pytest.raises(NoPasswordError) as caught:
         passwords.read(Secret(file="secret"), tmp_path)
-    assert "no crypt(3) hash" in str(caught.value)
+    assert "not a crypt(3) hash" in str(caught.value)
     assert len(value) < 3 or value not in str(caught.value)
     (problem,) = passwords.problems(load(tmp_path, "file: secret"))
     assert problem.where is not None and (problem.where.line, problem.where.column) == (3, 37)

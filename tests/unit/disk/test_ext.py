@@ -167,7 +167,7 @@ def test_the_script_sets_times_of_used_inodes_and_makes_devices() -> None:
 )
 def test_odd_device_paths_never_reach_the_script(path: str) -> None:
     source = Source(Path("/tree"), ROOT, (DeviceNode(path, "c", 1, 3),))
-    with pytest.raises(ImageError, match="no plain path"):
+    with pytest.raises(ImageError, match="not a plain path"):
         ext.settle_script(SPACE, 7, source)
 
 

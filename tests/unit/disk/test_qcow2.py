@@ -110,8 +110,8 @@ def test_a_data_file_and_a_secret_are_refused(tmp_path: Path) -> None:
     [
         (4, struct.pack(">I", 4), "no version 4"),
         (20, struct.pack(">I", 63), "clusters of 2\\^63"),
-        (24, struct.pack(">Q", 1 << 62), "not to be had"),
-        (24, struct.pack(">Q", 0), "not to be had"),
+        (24, struct.pack(">Q", 1 << 62), "bytes is not possible"),
+        (24, struct.pack(">Q", 0), "bytes is not possible"),
         (36, struct.pack(">I", 0xFFFFFFFF), "does not fit"),
         (36, struct.pack(">I", 0), "does not fit"),
         (8, struct.pack(">QI", 1 << 40, 100), "outside of its header"),
@@ -128,7 +128,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
     subprocess.run(["qemu-io", "-c", "write 0 4M", str(image)], check=True, capture_output=True)
     whole = image.read_bytes()
     image.write_bytes(whole[:50])
-    _refused(image, "no qcow2 image")
+    _refused(image, "not a qcow2 image")
     image.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"not consistent|belong to nothing|cannot be read"):
         image_file.check(image_file.look(image), tmp_path / "log")

@@ -192,7 +192,7 @@ def test_a_tar_without_this_kernels_modules(project: Path) -> None:
     with pytest.raises(RecipeError, match=r"no modules of the kernel's release 9\.9"):
         files.install(parts, project / "tree", kind="busybox", wanted=(), epoch=0, log=project / "log")
     (project / "kernels/modules.tar").write_bytes(b"no tar")
-    with pytest.raises(RecipeError, match="no whole tar"):
+    with pytest.raises(RecipeError, match="not a whole tar"):
         files.install(parts, project / "tree", kind="busybox", wanted=(), epoch=0, log=project / "log")
 
 

@@ -99,8 +99,8 @@ def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
     ],
 )
 def test_others_that_run_files(keys: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/job.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/job.sh").write_text("#!/bin/sh\n")
     (found,) = refusals(tmp_path, keys)
     assert said in found
 
@@ -182,8 +182,8 @@ def test_a_path_that_cannot_be(path: str, said: str, tmp_path: Path) -> None:
     ],
 )
 def test_paths_that_cannot_be_together(entries: tuple[str, str], line: int, said: str, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/f").write_text("")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/f").write_text("")
     data = "{name: data, filesystem: ext4, mount: /data, size: 8MiB}"
     keys = f"files:\n  - {entries[0]}\n  - {entries[1]}"
     (found,) = refusals(tmp_path, keys, disks=data)
@@ -204,8 +204,8 @@ def test_paths_that_cannot_be_together(entries: tuple[str, str], line: int, said
     ],
 )
 def test_paths_that_can_be_together(entries: tuple[str, str], tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/g").write_text("")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/g").write_text("")
     data = "{name: data, filesystem: ext4, mount: /data, size: 8MiB}"
     assert refusals(tmp_path, f"files:\n  - {entries[0]}\n  - {entries[1]}", disks=data) == []
 

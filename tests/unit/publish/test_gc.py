@@ -378,6 +378,6 @@ def test_what_is_no_catalogue_is_a_wrong_call(tmp_path: Path) -> None:
     (tmp_path / "home/thesis").mkdir(parents=True)
     (tmp_path / "home/thesis/a.tex").write_text("x")
     for place in (tmp_path / "home", tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match="no catalogue"):
+        with pytest.raises(UsageError, match="not a catalogue"):
             _collect(place, keep=1)
     assert (tmp_path / "home/thesis/a.tex").exists()

@@ -231,7 +231,7 @@ def test_a_release_signed_by_a_stranger_is_wrong(root: Path, catalogue: Path) ->
 
 
 def test_verify_wants_a_catalogue(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no catalogue"):
+    with pytest.raises(UsageError, match="not a catalogue"):
         verify.verify(str(tmp_path))
 
 
@@ -404,8 +404,8 @@ def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> 
         ({"source": "{catalogue}@1.0"}, "has no smoke 1.0"),
         ({"source": "{catalogue}/nowhere"}, "has no image smoke"),
         ({"hypervisor": "xen"}, "not made for xen"),
-        ({"hypervisor": "vmware"}, "no hypervisor"),
-        ({"transfer": "carrier-pigeon"}, "no transfer"),
+        ({"hypervisor": "vmware"}, "no such hypervisor"),
+        ({"transfer": "carrier-pigeon"}, "no such transfer"),
     ],
 )
 def test_submit_from_says_what_is_not_there(root: Path, catalogue: Path, options: dict[str, str], reason: str) -> None:
@@ -597,7 +597,7 @@ def test_no_key_is_made_for_what_is_no_recipe(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("ROOST_SIGNING_KEY", raising=False)
-    with pytest.raises(RecipeError, match="no recipe"):
+    with pytest.raises(RecipeError, match="no such recipe"):
         publish.publish("no-such-recipe", to=str(tmp_path / "site"), events=Silent())
     assert not list(tmp_path.rglob("signing-key*"))
 

@@ -135,7 +135,7 @@ def test_sources_for_apt(tmp_path: Path) -> None:
     ("entry", "said"),
     [
         ({"uri": "http://h/", "suite": "x"}, "key"),
-        ({"uri": "http://me:secret@h/", "suite": "x", "key": "k"}, "no name or password"),
+        ({"uri": "http://me:secret@h/", "suite": "x", "key": "k"}, "credentials are not allowed"),
         ({"uri": "http://h/", "suite": "./", "components": ["main"], "key": "k"}, "has no components"),
         ({"uri": "http://h/", "suite": "x", "components": [], "key": "k"}, "components is empty"),
         ({"uri": "ftp://h/", "suite": "x", "key": "k"}, "pattern"),
@@ -194,7 +194,7 @@ def test_what_apt_knows_of_snapshots(text: str, settings: dict[str, str], expect
 
 
 def test_a_snapshots_time_and_its_mirror() -> None:
-    with pytest.raises(ValidationError, match="no time"):
+    with pytest.raises(ValidationError, match="not a time"):
         debian(snapshot="20261301T000000Z")
     with pytest.raises(ValidationError, match="packages of today"):
         debian(snapshot="20261101T000000Z", mirror="http://h/debian")

@@ -326,7 +326,7 @@ def test_the_task(root: Path) -> None:
     assert "nothing to drop" in _roost(root, "gc").stdout
     said = _roost(root, "gc", "--older-than", "2d")
     assert said.returncode == 0
-    assert "dry run: --delete does it" in said.stdout
+    assert "dry run: --delete removes it" in said.stdout
     assert "not used for 3 days" in said.stdout
     shown = json.loads(_roost(root, "gc", "--cap", "1KiB", "--json").stdout)
     assert [item["state"] for item in shown["items"]] == ["would go"]
@@ -347,7 +347,7 @@ def test_the_task(root: Path) -> None:
         (["URL", "--keep", "0"], "the latest version always stays"),
         (["URL", "--keep", "few"], "neither a number nor NAME@VERSION"),
         (["URL", "--keep", "3", "--keep", "4"], "one number"),
-        (["URL", "--keep", "3"], "no catalogue"),
+        (["URL", "--keep", "3"], "not a catalogue"),
         (["one", "two"], "one name at a time"),
         (["--olderthan", "3d"], "--older-than"),
     ],
