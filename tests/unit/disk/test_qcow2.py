@@ -135,7 +135,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
     image.write_bytes(b"")
     _refused(image, "is empty")
     _refused(tmp_path / "absent", "No such file")
-    _refused(tmp_path, "no regular file")
+    _refused(tmp_path, "not a regular file")
 
 
 @given(st.binary(max_size=300))
