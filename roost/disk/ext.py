@@ -19,7 +19,7 @@ from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
 from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode
-from roost.errors import HostError, ImageError, RoostError, ToolError
+from roost.errors import ImageError, RoostError, ToolError
 from roost.host import process
 
 CONFIGURATION = Path(__file__).with_name("mke2fs.conf")
@@ -28,9 +28,8 @@ FIRST_INODE = 11
 DEVICE_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 #: File type bits of an inode's mode (stat(2)).
 TYPE_BITS = {"c": 0o020000, "b": 0o060000, "p": 0o010000}
-#: What mke2fs says when the content or its inodes do not fit, and when the host's disk is full.
+#: What mke2fs says when the content or its inodes do not fit.
 FULL = ("Could not allocate", "too big for a", "Not enough space to build")
-HOST_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 #: Binds an empty directory over each mount point, in the command's own mount namespace, then becomes mke2fs.
 #: Arguments: the empty directory, how many mount points, these, the command.
@@ -120,10 +119,6 @@ def write(
             what=f"cannot make the {shape.filesystem} file system of disk {disk.name}",
         )
     except ToolError as error:
-        if any(text in error.tail for text in HOST_FULL):
-            raise HostError(
-                f"no space left for {disk.name} in {disk.parent}", hint="free some space, or build elsewhere"
-            ) from error
         if any(text in error.tail for text in FULL):
             raise DoesNotFitError(error.problem.what, log=error.log, tail=error.tail) from error
         raise
