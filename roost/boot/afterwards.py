@@ -6,7 +6,7 @@ cannot be judged is listed too, with the reason.
 
 from __future__ import annotations
 
-import json
+import filecmp
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +18,6 @@ from roost.verify.evidence import Area, FileSystem, StoppedDisk
 
 #: Types that a guest cannot write to: any change of their bytes is damage.
 READ_ONLY = frozenset({"squashfs", "erofs"})
-#: Seconds for comparing what must not have changed.
-DEADLINE = 600.0
 
 
 def known(disk: StoppedDisk) -> tuple[Area, ...] | str:
@@ -74,14 +72,15 @@ def _present(before: StoppedDisk, after: StoppedDisk, now: Sequence[Area], *, of
 
 
 def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judged:
-    if area.type in READ_ONLY:
-        return _same(before, after, area)
-    if area.type not in structure.CHECKED:
+    compared = area.type in READ_ONLY
+    if not compared and area.type not in structure.CHECKED:
         return area.clean, area.seen
-    # A copy is sparse: it takes what is in use, at most the whole part.
-    free = shutil.disk_usage(after.folder).free
+    # A copy is sparse: it takes what is in use, at most the whole part. What is compared is copied twice.
+    free = shutil.disk_usage(after.folder).free // (2 if compared else 1)
     if area.size > free and _in_use(before, after) > free // 2:
         return None, "its structure was not checked: there is no room for a copy of it"
+    if compared:
+        return _same(before, after, area)
     return structure.check(area.type, after.copy(area.number))
 
 
@@ -93,18 +92,17 @@ def _in_use(*disks: StoppedDisk) -> int:
 
 
 def _same(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judged:
-    """Compare a part with what it was."""
-    parts = [
-        json.dumps({"driver": "raw", "offset": area.offset, "size": area.size - area.size % 512, "file": disk.node})
-        for disk in (before, after)
-    ]
-    argv = ["qemu-img", "compare", "-q", *(f"json:{part}" for part in parts)]
-    done = process.run(argv, deadline=DEADLINE, check=False, capture=True, cwd=after.folder)
-    if done.returncode == 0:
+    """Compare a part with what it was.
+
+    Copies are compared: `qemu-img compare` of QEMU 7.2 finds differences between equal parts of a disk and of an
+    overlay over it, where only a part of a disk is given (`offset` of the raw driver).
+    """
+    was = next((one for one in before.areas() if (one.number, one.size) == (area.number, area.size)), None)
+    if was is None:
+        return False, f"{area.type} is read-only, and the run changed its partition"
+    if filecmp.cmp(before.copy(was.number), after.copy(area.number), shallow=False):
         return True, "as it was before the run"
-    if done.returncode == 1:
-        return False, f"{area.type} is read-only, and the run changed its bytes"
-    return None, "it cannot be compared with what it was before the run"
+    return False, f"{area.type} is read-only, and the run changed its bytes"
 
 
 def _other(disk: StoppedDisk, area: Area) -> str:

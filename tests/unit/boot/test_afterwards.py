@@ -145,6 +145,35 @@ def test_a_read_only_file_system_stays_as_it_is(tmp_path: Path) -> None:
     assert [one.clean for one in run(image, lambda path: noise(path, 20000, 100))] == [False]
 
 
+def test_a_read_only_file_system_in_a_partition_of_a_throw_away_overlay_is_as_it_was(tmp_path: Path) -> None:
+    """As a test boot has it: the disk with a table, and a qcow2 overlay over it."""
+    if process.which("mkfs.erofs") is None:
+        pytest.skip("needs mkfs.erofs")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/hello").write_text("packed\n")
+    _run("mkfs.erofs", str(tmp_path / "part"), str(tmp_path / "tree"))
+    image, layer = tmp_path / "packed.raw", tmp_path / "layer"
+    with image.open("wb") as file:
+        file.truncate(2 << 20)
+        file.seek(1 << 20)
+        file.write((tmp_path / "part").read_bytes())
+    _run("sfdisk", "-q", str(image), stdin=b"label: dos\nstart=2048, size=2048, type=83\n")
+    # Holes, as the writers leave them.
+    _run("fallocate", "--dig-holes", str(image))
+    _run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "raw", str(layer))
+
+    def judged() -> list[bool | None]:
+        raw = {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}
+        qcow2 = {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
+        before = StoppedDisk("packed.raw", raw, tmp_path, "vdd-before")
+        after = StoppedDisk("packed.raw", qcow2, tmp_path, "vdd")
+        return [one.clean for one in afterwards.judged(before, after, off=True)]
+
+    assert judged() == [True]
+    _run("qemu-io", "-f", "qcow2", "-c", f"write -P 7 {(1 << 20) + 20480} 512", str(layer))
+    assert judged() == [False]
+
+
 def test_a_checker_that_is_absent_or_fails_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = make("ext4", tmp_path / "io.raw")
     for name, script in (("fails", "exit 8"), ("killed", "kill -9 $$")):
