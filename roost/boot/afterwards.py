@@ -76,7 +76,7 @@ def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Jud
     if not compared and area.type not in structure.CHECKED:
         return area.clean, area.seen
     # A copy is sparse: it takes what is in use, at most the whole part. What is compared is copied twice.
-    free = shutil.disk_usage(after.folder).free // (2 if compared else 1)
+    free = shutil.disk_usage(after.directory).free // (2 if compared else 1)
     if area.size > free and _in_use(before, after) > free // 2:
         return None, "its structure was not checked: there is no room for a copy of it"
     if compared:
@@ -87,7 +87,7 @@ def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Jud
 def _in_use(*disks: StoppedDisk) -> int:
     """Return the bytes that the files of disks take."""
     names = [str(disk.node["file"]["filename"]) for disk in disks]
-    paths = [disk.folder / name for disk, name in zip(disks, names, strict=True)]
+    paths = [disk.directory / name for disk, name in zip(disks, names, strict=True)]
     return sum(Path(path).stat().st_blocks * 512 for path in paths)
 
 
@@ -110,6 +110,6 @@ def _other(disk: StoppedDisk, area: Area) -> str:
     argv = ["blkid", "-p", "-o", "value", "-s", "TYPE", f"{disk.prefix}-head.raw"]
     if area.number:
         argv[-1:] = ["-O", str(area.offset), "-S", str(area.size), argv[-1]]
-    done = process.run(argv, deadline=30, check=False, capture=True, cwd=disk.folder)
+    done = process.run(argv, deadline=30, check=False, capture=True, cwd=disk.directory)
     word = done.text.strip()
     return word if word.isprintable() and 0 < len(word) < 32 else "unknown"

@@ -64,7 +64,7 @@ class Attempt:
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
         """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
         assert self.shape is not None
-        direct = direct_kernel(self.context.folder, self.shape)
+        direct = direct_kernel(self.context.directory, self.shape)
         words = qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels, direct)
         return [*words, "-incoming", incoming] if incoming else words
 
@@ -76,7 +76,7 @@ class Attempt:
         def seen(argv: Sequence[str]) -> None:
             self.argv = tuple(argv)
 
-        direct = direct_kernel(self.context.folder, shape)
+        direct = direct_kernel(self.context.directory, shape)
         xen = xens.Xen(first, shape, self.accelerator, qemu.program(), self.places, stages, direct, seen=seen)
         return xen.start
 
@@ -107,7 +107,7 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Seen | None, str | 
     try:
         shape = hardware(context.vm, context.how.machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
-            run.places.update(layers.make(shape, context.folder, run.scratch, run.instead()))
+            run.places.update(layers.make(shape, context.directory, run.scratch, run.instead()))
             run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
         if run.wanted.saved:

@@ -35,7 +35,7 @@ DEFAULT = How()
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What boots, what is known of it, and how: the machine `vm`, whose file names are relative to `folder`.
+    """What boots, what is known of it, and how: the machine `vm`, whose file names are relative to `directory`.
 
     `recipe` says what to expect (None: nothing is known of it). `bases` are the files that disks stand on, which the
     verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test` is the key of the
@@ -44,7 +44,7 @@ class Context:
     """
 
     vm: VirtualMachine
-    folder: Path
+    directory: Path
     recipe: Recipe | None = None
     bases: Sequence[str] = ()
     inputs: Sequence[Item] = ()
@@ -67,4 +67,4 @@ class Context:
 
     def path(self, name: str | None) -> Path | None:
         """Return the absolute path of a file that the machine names."""
-        return self.folder.absolute() / name if name else None
+        return self.directory.absolute() / name if name else None

@@ -30,7 +30,7 @@ CONSOLE, CONTROL = "roost.console", "roost.control"
 CONFIGURATION, KERNEL, INITRD = "domain.cfg", "vmlinuz", "initrd.img"
 #: Where the first domain unpacks them, and the letter of the first disk that is handed on: its own root is vda, the
 #: files are vdb.
-FOLDER, FIRST = "/run/domain", "c"
+DIRECTORY, FIRST = "/run/domain", "c"
 #: Where in their source libxl and libxc are when they say something.
 _SOURCE = re.compile(r"^\w+\.c:\d+: ?\w+: ")
 #: Bytes of the words of a tool that are kept.
@@ -50,8 +50,8 @@ def configuration(hardware: Hardware) -> str:
         # Without -q pygrub draws a menu on a terminal that is not there.
         lines += ['bootloader = "pygrub"', 'bootloader_args = [ "-q" ]']
     else:
-        lines.append(f'kernel = "{FOLDER}/{KERNEL}"')
-        lines += [f'ramdisk = "{FOLDER}/{INITRD}"'] if hardware.initrd is not None else []
+        lines.append(f'kernel = "{DIRECTORY}/{KERNEL}"')
+        lines += [f'ramdisk = "{DIRECTORY}/{INITRD}"'] if hardware.initrd is not None else []
         lines.append(f"cmdline = {quoted(hardware.cmdline or '')}")
     places = nodes(hardware)
     disks = [

@@ -95,10 +95,10 @@ class Seen:
 class _Inside:
     """Looks for a kernel's last words in the memory of a machine whose console has not said a word of any kernel.
 
-    `folder` is QEMU's, `size` how many bytes are looked at; `said` has what was found, by its kind of sign.
+    `directory` is QEMU's, `size` how many bytes are looked at; `said` has what was found, by its kind of sign.
     """
 
-    folder: Path
+    directory: Path
     size: int
     looked: bool = False
     said: tuple[tuple[str, str], ...] = ()
@@ -113,7 +113,7 @@ class _Inside:
         ):
             return
         self.looked = True
-        file = self.folder / "memory"
+        file = self.directory / "memory"
         try:
             if await session.memory(file.name, 0, self.size):
                 words = await asyncio.to_thread(silent.last_words, file)
@@ -122,9 +122,9 @@ class _Inside:
             file.unlink(missing_ok=True)
 
 
-async def _screen(session: Session, folder: Path) -> Screen:
+async def _screen(session: Session, directory: Path) -> Screen:
     """Return what is on the machine's screen."""
-    picture, text = folder / "screen.ppm", folder / "screen.text"
+    picture, text = directory / "screen.ppm", directory / "screen.text"
     if not await session.screenshot(picture.name) or not picture.exists():
         return Screen()
     converted = await asyncio.to_thread(silent.png, picture.read_bytes())

@@ -28,12 +28,12 @@ class DirectKernel:
     initrd: Path | None = None
 
 
-def direct_kernel(folder: Path, hardware: Hardware) -> DirectKernel | None:
-    """Return the kernel that a machine names, whose files are in `folder`; None when its image has it."""
+def direct_kernel(directory: Path, hardware: Hardware) -> DirectKernel | None:
+    """Return the kernel that a machine names, whose files are in `directory`; None when its image has it."""
     if hardware.kernel is None:
         return None
-    folder = folder.absolute()
-    return DirectKernel(folder / hardware.kernel, folder / hardware.initrd if hardware.initrd else None)
+    directory = directory.absolute()
+    return DirectKernel(directory / hardware.kernel, directory / hardware.initrd if hardware.initrd else None)
 
 
 @dataclass(frozen=True, slots=True)

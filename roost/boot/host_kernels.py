@@ -17,8 +17,8 @@ def kernels() -> Iterator[Path]:
         (paths.project_root() / "build", "*/vmlinuz*"),
         (Path("/var/tmp"), ".guestfs-*/appliance.d/kernel"),
     )
-    for folder, pattern in places:
-        for path in sorted(folder.glob(pattern), key=_modified, reverse=True):
+    for directory, pattern in places:
+        for path in sorted(directory.glob(pattern), key=_modified, reverse=True):
             if is_kernel(path):
                 yield path
 

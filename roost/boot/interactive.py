@@ -50,8 +50,8 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
     chosen = xens.choose(how.accel, first, require_kvm=how.require_kvm, events=events)
     shape = hardware(context.vm, how.machine)
     with scratch_directory() as scratch:
-        places = layers.make(shape, context.folder, scratch)
-        program, direct = qemu.program(), direct_kernel(context.folder, shape)
+        places = layers.make(shape, context.directory, scratch)
+        program, direct = qemu.program(), direct_kernel(context.directory, shape)
 
         def argv(channels: Channels) -> Sequence[str]:
             return qemu_argv(shape, chosen, program, places, channels, direct)

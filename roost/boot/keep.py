@@ -1,7 +1,7 @@
 """Keeps what a person changed in an interactive boot: whole disks in a directory of their own, the image as it was.
 
 The built image and its manifest, sums and verdict are not touched: they still tell of the same bytes. The directory has
-all that the machine needs under the same names, so that its submit description boots (`inv boot FOLDER/kvm.sub`) and
+all that the machine needs under the same names, so that its submit description boots (`inv boot DIRECTORY/kvm.sub`) and
 can be submitted.
 """
 
@@ -22,20 +22,20 @@ from roost.host import process, temporary
 DEADLINE = 3600.0
 
 
-def refuse_if_taken(folder: Path) -> None:
+def refuse_if_taken(directory: Path) -> None:
     """Raise `UsageError` where the directory exists: what was kept before is not written over."""
-    if folder.exists():
-        raise UsageError(f"{folder} exists: what was kept in it stays", hint="move it away, or boot it instead")
+    if directory.exists():
+        raise UsageError(f"{directory} exists: what was kept in it stays", hint="move it away, or boot it instead")
 
 
-def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path], folder: Path, log: Path) -> None:
-    """Write the disks with their changes, and `others` (kernel files, submit descriptions), into the new `folder`.
+def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path], directory: Path, log: Path) -> None:
+    """Write the disks with their changes, and `others` (kernel files, submit descriptions), into the new `directory`.
 
     It appears whole or not at all. Raises `ImageError` when there is no room, or when two files share a name.
     """
-    refuse_if_taken(folder)
+    refuse_if_taken(directory)
     try:
-        with temporary.directory("kept", folder.parent, hidden=True) as partial:
+        with temporary.directory("kept", directory.parent, hidden=True) as partial:
             for disk in shape.disks:
                 place = places[disk.target]
                 target = partial / Path(disk.file).name
@@ -53,6 +53,6 @@ def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path
             for path in others:
                 shutil.copyfile(path, partial / path.name)
             partial.chmod(0o755)
-            partial.rename(folder)
+            partial.rename(directory)
     except OSError as error:
-        raise ImageError(f"cannot keep the disks in {folder}: {error.strerror}") from error
+        raise ImageError(f"cannot keep the disks in {directory}: {error.strerror}") from error

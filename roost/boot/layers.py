@@ -15,9 +15,9 @@ from roost.host import process
 
 
 def make(
-    shape: Hardware, folder: Path, scratch: Path, instead: Mapping[str, Path] | None = None
+    shape: Hardware, directory: Path, scratch: Path, instead: Mapping[str, Path] | None = None
 ) -> dict[str, DiskPlace]:
-    """Make a layer in `scratch` over each writable disk, whose files are relative to `folder`; by target.
+    """Make a layer in `scratch` over each writable disk, whose files are relative to `directory`; by target.
 
     `instead` has the files that stand in for a disk's, by target.
 
@@ -26,7 +26,7 @@ def make(
     places = {}
     log = scratch / "log" / "qemu-img.log"
     for disk in shape.disks:
-        image = (instead or {}).get(disk.target) or folder.absolute() / disk.file
+        image = (instead or {}).get(disk.target) or directory.absolute() / disk.file
         layer = None if disk.readonly else scratch / f"{disk.target}.qcow2"
         places[disk.target] = DiskPlace(image, layer)
         if layer is None:

@@ -41,27 +41,27 @@ def place(hypervisor: str) -> str:
 
 def write(result: BootResult, logs: Path, out: Path) -> None:
     """Write HYPERVISOR.json, its logs and its report into `out`, each file whole or not at all."""
-    folder = out / result.hypervisor
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = out / result.hypervisor
+    directory.mkdir(parents=True, exist_ok=True)
     for name in ("serial.log", "qemu.log", *(("dom0.log",) if result.hypervisor == "xen" else ())):
         source = logs / name
-        partial = folder / f".{name}.partial"
+        partial = directory / f".{name}.partial"
         try:
             if source.exists():
                 shutil.copyfile(source, partial)
             else:
                 partial.write_bytes(b"")
-            partial.rename(folder / name)
+            partial.rename(directory / name)
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
-    screen = folder / "screen.png"
+    screen = directory / "screen.png"
     if result.screen.picture:
         write_atomically(screen, result.screen.picture)
     else:
         screen.unlink(missing_ok=True)
     answer = result.to_json()
-    write_atomically(result.report, page(result, answer, folder / "serial.log").encode())
+    write_atomically(result.report, page(result, answer, directory / "serial.log").encode())
     # The verdict comes last: where it stands, the rest does too.
     text = json.dumps({**answer, "argv": list(result.argv)}, indent=1) + "\n"
     write_atomically(out / f"{result.hypervisor}.json", text.encode())

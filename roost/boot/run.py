@@ -40,19 +40,19 @@ def boot(context: Context, out: Path) -> BootResult:
     """
     from roost.boot import report
 
-    vm, folder = context.vm, context.folder
+    vm, directory = context.vm, context.directory
     stages = Stages(context.events)
     for name in context.files:
-        if not (folder / name).is_file():
-            raise ImageError(f"there is no {name} in {folder}", hint="build the image first")
+        if not (directory / name).is_file():
+            raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
     chosen = _accelerator(context, stages)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         wanted = Wanted() if context.first else trials.wanted(context.recipe, context.how.evict)
         run = Attempt(context, chosen, scratch, wanted)
-        before = {name: pool.submit(checksum.sha256, folder / name) for name in dict.fromkeys(context.files)}
+        before = {name: pool.submit(checksum.sha256, directory / name) for name in dict.fromkeys(context.files)}
         seen, refused = run_machine(run, stages)
         with stages.stage("disks", "what the guest left on them"):
-            after = {name: pool.submit(checksum.sha256, folder / name) for name in before}
+            after = {name: pool.submit(checksum.sha256, directory / name) for name in before}
             evidence = findings.evidence(run, seen, refused, pool)
             changed = tuple(name for name in before if _sum(before[name]) != _sum(after[name]))
         evidence = outcome.with_changed(evidence, changed)
@@ -72,7 +72,7 @@ def boot(context: Context, out: Path) -> BootResult:
             slow = waits.slow(seen.waits, seen.silence, seen.seconds().get("init", 0.0), limit)
             verdict = replace(verdict, notes=(*verdict.notes, *slow, *xens.untried(vm)))
         sums = {
-            name: FileSum(Path(name).name, _sum(future), (folder / name).stat().st_size, run.virtual.get(name))
+            name: FileSum(Path(name).name, _sum(future), (directory / name).stat().st_size, run.virtual.get(name))
             for name, future in before.items()
         }
         seconds = {**stages.seconds, **(seen.seconds() if seen else {})}
@@ -110,7 +110,7 @@ def _accelerator(context: Context, stages: Stages) -> Accelerator:
     """Return what the machine is run with; a kernel of its own is tried, if it has one beside its image."""
     how, first = context.how, context.first
     with stages.stage("probe", "does a kernel boot under KVM"):
-        candidate = context.folder / context.vm.kernel.kernel if context.vm.kernel else None
+        candidate = context.directory / context.vm.kernel.kernel if context.vm.kernel else None
         usable = candidate if candidate and host_kernels.is_kernel(candidate) else None
         return xens.choose(how.accel, first, require_kvm=how.require_kvm, kernel=usable, events=context.events)
 

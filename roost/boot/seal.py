@@ -49,33 +49,33 @@ def code() -> str:
     return closure.digest(JUDGES, NO_PART)
 
 
-def seal_path(folder: Path, hypervisor: str) -> Path:
+def seal_path(directory: Path, hypervisor: str) -> Path:
     """Return where the seal of a verdict is in an image's directory."""
-    return folder / "boot" / f"{hypervisor}.seal.json"
+    return directory / "boot" / f"{hypervisor}.seal.json"
 
 
-def write(folder: Path, hypervisor: str) -> None:
+def write(directory: Path, hypervisor: str) -> None:
     """Seal the verdict that a test boot has just left in an image's directory.
 
     The caller holds the directory's lock.
     """
     names = ["manifest.json", f"boot/{hypervisor}.json", f"boot/{hypervisor}/serial.log"]
     names.append(f"boot/{report.place(hypervisor)}")
-    names += sorted(path.name for path in folder.glob("*.sub"))
+    names += sorted(path.name for path in directory.glob("*.sub"))
     body = {
         "schema": 1,
         "hypervisor": hypervisor,
-        "files": {name: checksum.sha256(folder / name) for name in names if (folder / name).is_file()},
+        "files": {name: checksum.sha256(directory / name) for name in names if (directory / name).is_file()},
         "tester": {"user": _user(), "host": socket.gethostname()},
         "code": code(),
     }
     data = {**body, "hmac": _hmac(_key(create=True), body)}
-    write_atomically(seal_path(folder, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(seal_path(directory, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
 
 
-def opened(folder: Path, hypervisor: str) -> Sealed | str:
+def opened(directory: Path, hypervisor: str) -> Sealed | str:
     """Return what the seal of a verdict says, or what is wrong with it; all it covers is as the boot left it."""
-    path = seal_path(folder, hypervisor)
+    path = seal_path(directory, hypervisor)
     try:
         data = jsontext.read(path)
         said = data.pop("hmac")
@@ -89,31 +89,31 @@ def opened(folder: Path, hypervisor: str) -> Sealed | str:
         return f"boot/{path.name} is not what a boot of this account wrote"
     if data.get("code") != code():
         return f"boot/{hypervisor}.json was reached by another version of roost"
-    return next(_changes(folder, hypervisor, found.files), None) or found
+    return next(_changes(directory, hypervisor, found.files), None) or found
 
 
-def _changes(folder: Path, hypervisor: str, files: Mapping[str, str]) -> Iterator[str]:
+def _changes(directory: Path, hypervisor: str, files: Mapping[str, str]) -> Iterator[str]:
     for name, digest in files.items():
         try:
-            now = checksum.sha256(folder / name)
+            now = checksum.sha256(directory / name)
         except OSError:
             yield f"{name} is gone since the boot"
             continue
         if now != digest:
             yield f"{name} was changed after the boot"
     missing = {"manifest.json", f"boot/{hypervisor}.json"} - files.keys()
-    new = {path.name for path in folder.glob("*.sub")} - files.keys()
+    new = {path.name for path in directory.glob("*.sub")} - files.keys()
     for name in sorted(missing | new):
         yield f"{name} is not of the image that was booted"
 
 
-def missing(folder: Path, hypervisor: str) -> bool:
+def missing(directory: Path, hypervisor: str) -> bool:
     """Return whether there is no verdict that a boot by this account and this roost can have sealed."""
-    needed = (folder / "boot" / f"{hypervisor}.json", seal_path(folder, hypervisor), paths.state_root() / KEY)
+    needed = (directory / "boot" / f"{hypervisor}.json", seal_path(directory, hypervisor), paths.state_root() / KEY)
     if not all(path.exists() for path in needed):
         return True
     try:
-        return bool(jsontext.read(seal_path(folder, hypervisor))["code"] != code())
+        return bool(jsontext.read(seal_path(directory, hypervisor))["code"] != code())
     except (OSError, ValueError, KeyError, TypeError):
         # One of an older roost has no such word. What else is wrong with it, the gate says.
         return True

@@ -77,7 +77,7 @@ def _choices(version: Version, where: Roots) -> Iterator[Lines]:
                     ReleasedImage(version.recipe, version.images, root),
                     "xen" if hypervisor == "xen" else "kvm",
                     remarks=remarks[hypervisor],
-                    templates=emit.template_folders(paths.project_root()),
+                    templates=emit.template_directories(paths.project_root()),
                 )
             except RoostError as error:
                 refused = "; ".join(problem.what for problem in error.problems)

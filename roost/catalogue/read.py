@@ -82,7 +82,7 @@ def _told(target: Target, release: Release) -> Version:
     raw = release.raw
     manifest = content(layout.MANIFEST)
     facts = _mapping(manifest.get("facts"))
-    signer = signature.signer(target.read(f"{release.folder}/{layout.SIGNATURE}") or b"")
+    signer = signature.signer(target.read(f"{release.directory}/{layout.SIGNATURE}") or b"")
     return Version(
         name=release.name,
         version=release.version,

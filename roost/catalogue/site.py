@@ -24,14 +24,14 @@ from roost.store import staging
 MARK = ".roost-catalogue"
 
 
-def write(catalogue: Catalogue, folder: Path, *, public: str | None, events: Events) -> Path:
+def write(catalogue: Catalogue, directory: Path, *, public: str | None, events: Events) -> Path:
     """Write the site; return the directory. `public` is the URL or path under which jobs find the catalogue.
 
     Raises `UsageError` for a directory that holds anything else than an earlier site.
     """
     if public is not None and "://" not in public and not public.startswith("/"):
         raise UsageError(f"--public {public} is neither a URL nor an absolute path")
-    final = Path(os.path.abspath(folder)).resolve()  # noqa: PTH100
+    final = Path(os.path.abspath(directory)).resolve()  # noqa: PTH100
     _check(catalogue, final)
     where = roots(catalogue.target, public)
     pages = Pages(catalogue, where, _files(catalogue, where.url, final))

@@ -32,11 +32,11 @@ def catalogue(_context: object, html: str = "", from_: str = "", public: str = "
         url = from_ or _published_to()
         with stages.stage("catalogue", url):
             found = read.read(url, events)
-        folder = None
+        directory = None
         if html:
             with stages.stage("page", html):
-                folder = site.write(found, Path(html), public=public or None, events=events)
-    result = {**found.to_json(), "html": str(folder) if folder else None}
+                directory = site.write(found, Path(html), public=public or None, events=events)
+    result = {**found.to_json(), "html": str(directory) if directory else None}
     terminal.write_json(result) if json else terminal.write_text(_listed(found, result))
     finish(not found.problems)
 

@@ -29,7 +29,7 @@ def io(
 ) -> None:
     """Make a job's io disk: NAME INPUT...
 
-    Puts files and directories into its input/ (FOLDER/ stands for what is in it).
+    Puts files and directories into its input/ (DIRECTORY/ stands for what is in it).
     """
     from roost.pipeline import jobs as story
 

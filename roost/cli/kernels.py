@@ -34,11 +34,11 @@ def kernels(
     from roost.pipeline import kernels as story
 
     if extract:
-        folder = at_most_one(names or [])
-        if folder is None:
+        directory = at_most_one(names or [])
+        if directory is None:
             raise UsageError("which directory?", hint="inv kernels --extract IMAGE DIR")
         with terminal.events() as events:
-            taken = story.extract(Path(extract), Path(folder), version or None, events)
+            taken = story.extract(Path(extract), Path(directory), version or None, events)
         terminal.write_json(taken.to_json()) if json else terminal.write_text(_taken(taken.to_json()))
         return
     if version:

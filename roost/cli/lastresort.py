@@ -60,10 +60,10 @@ def _report(error: BaseException) -> Path | None:
     text = "".join(traceback.format_exception(error))
     name = f"bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
     with contextlib.suppress(OSError, RoostError):
-        folder = paths.cache_root() / "log"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"roost {roost.__version__}\n{text}", errors="backslashreplace")
-        return folder / name
+        directory = paths.cache_root() / "log"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(f"roost {roost.__version__}\n{text}", errors="backslashreplace")
+        return directory / name
     with contextlib.suppress(OSError):
         descriptor, path = tempfile.mkstemp(prefix="roost-", suffix=f"-{name}")
         with os.fdopen(descriptor, "w", errors="backslashreplace") as file:

@@ -45,7 +45,7 @@ def publish(_context: object, name: str, flags: Flags, json: bool = False) -> No
     from roost.pipeline import publish as publishing
 
     if not flags.to:
-        raise UsageError("where to?", hint="inv publish NAME --to FOLDER, or a URL")
+        raise UsageError("where to?", hint="inv publish NAME --to DIRECTORY, or a URL")
     options = publishing.Options(
         flags.version or None, flags.public or None, flags.allow_untested, flags.require_kvm, flags.take_over
     )
@@ -75,14 +75,14 @@ def _published(result: Published) -> str:
 
     release = result.release
     state = "published" if result.new else "is published already: nothing to do"
-    lines = [f"{release.name} {release.version} {state}: {result.url}/{release.folder}", ""]
+    lines = [f"{release.name} {release.version} {state}: {result.url}/{release.directory}", ""]
     for hypervisor, said in release.raw["hypervisors"].items():
         how = f" ({said['accelerator']}, {said['booted_at']})" if said.get("accelerator") else ""
         cause = f": {said['cause']}" if said.get("cause") else ""
         lines.append(f"  {hypervisor}: {said['verdict']}{how}{cause}")
     rows = [["file", "role", "transfer", "the guest sees", "sha256"]]
     rows += [
-        [file.path.removeprefix(f"{release.folder}/"), role, format_size(file.size), seen, file.sha256[:16]]
+        [file.path.removeprefix(f"{release.directory}/"), role, format_size(file.size), seen, file.sha256[:16]]
         for file in release.files
         for seen in [format_size(file.virtual) if file.role in {"disk", "base"} else ""]
         for role in ["shared base" if file.role == "base" else file.role]
@@ -93,7 +93,7 @@ def _published(result: Published) -> str:
     lines.append(f"  {since}: {format_size(result.fetched)}")
     lines.append(f"  signed by {result.signed_by}")
     steps = [
-        [f"inv verify {result.url}/{release.folder}", "sums, signature, verdict"],
+        [f"inv verify {result.url}/{release.directory}", "sums, signature, verdict"],
         [f"inv submit {release.name} --from {result.url}", "the lines for condor_submit"],
     ]
     return "\n".join([*lines, "", "next:", indented(table(steps))])

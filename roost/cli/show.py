@@ -87,14 +87,14 @@ def resolved(result: Mapping[str, Any]) -> str:
 
 def build(built: Built) -> str:
     """Render a finished build: files, sizes, the lines for a submit description, what to do next."""
-    folder = _short(built.folder)
+    directory = _short(built.directory)
     state = "nothing has changed" if built.cached else f"built in {sum(built.seconds.values()):.1f} s"
     rows = [["file", "format", "the guest sees", "on disk", "sha256"]]
     rows += [
         [file.name, file.format, format_size(file.virtual), format_size(file.allocated), file.sha256[:16]]
         for file in built.files
     ]
-    lines = [f"{built.name}: {state}, in {folder}", "", indented(table(rows))]
+    lines = [f"{built.name}: {state}, in {directory}", "", indented(table(rows))]
     for name, snippet in built.snippets.items():
         lines += ["", f"  {name}:", indented(indented(snippet.strip()))]
     lines += [
@@ -104,7 +104,7 @@ def build(built: Built) -> str:
             table(
                 [
                     [f"inv boot {built.called or built.name}", "test boot, as HTCondor would run it"],
-                    [f"cd {folder} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
+                    [f"cd {directory} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
                 ]
             )
         ),

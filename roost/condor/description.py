@@ -92,15 +92,15 @@ class Delivery:
 
     `transfer` is files, shared, or a URL of the directory; None is the recipe's own. `files` has the sizes of the built
     files and, for `shared`, their directory. `jobs`: one job a row. Returned disks are named
-    NAME-CLUSTER.PROCESS.FORMAT and go to `output_folder`, relative to the directory of the submission. `where` locates
-    keys of the recipe. `at` is the absolute directory that the description will lie in; None is that of the image, and
-    of the file of jobs.
+    NAME-CLUSTER.PROCESS.FORMAT and go to `output_directory`, relative to the directory of the submission. `where`
+    locates keys of the recipe. `at` is the absolute directory that the description will lie in; None is that of the
+    image, and of the file of jobs.
     """
 
     transfer: str | None = None
     files: BuiltFiles = field(default_factory=BuiltFiles)
     jobs: Jobs | None = None
-    output_folder: str = ""
+    output_directory: str = ""
     where: Where = nowhere
     at: Path | None = None
 
@@ -108,26 +108,28 @@ class Delivery:
 def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Description:
     """Return the values of a submit description; raise `RecipeError` with all that forbids it."""
     transfer = recipe.submit.transfer if delivery.transfer is None else delivery.transfer
-    files, jobs, at, output_folder = delivery.files, delivery.jobs, delivery.at, delivery.output_folder
+    files, jobs, at, output_directory = delivery.files, delivery.jobs, delivery.at, delivery.output_directory
     forbidden = [*refusals(recipe, hypervisor, transfer, delivery.where)]
     if not forbidden:
         forbidden += transfers.problems(recipe, hypervisor, transfer, files, jobs)
     if transfer != "shared":
         named = transfer == "files" or recipe.submit.inputs
-        forbidden += origins.problems([files.folder if named else None, jobs.folder if jobs else None], at)
-    if output_folder and not re.fullmatch(r"[A-Za-z0-9._+/-]+", output_folder):
-        forbidden.append(Problem(f"the directory {output_folder!r} may only have the characters A-Z a-z 0-9 . _ + - /"))
+        forbidden += origins.problems([files.directory if named else None, jobs.directory if jobs else None], at)
+    if output_directory and not re.fullmatch(r"[A-Za-z0-9._+/-]+", output_directory):
+        forbidden.append(
+            Problem(f"the directory {output_directory!r} may only have the characters A-Z a-z 0-9 . _ + - /")
+        )
     if forbidden:
         raise RecipeError(forbidden)
     machine = virtual_machine(recipe, hypervisor, files=files)
     shared = transfer == "shared"
     jobs = origins.placed(jobs, recipe, at) if jobs else None
-    folder = origins.elsewhere(files.folder, at)
-    places = transfers.places(recipe, hypervisor, transfer, files, jobs, output_folder)
+    directory = origins.elsewhere(files.directory, at)
+    places = transfers.places(recipe, hypervisor, transfer, files, jobs, output_directory)
     extra = transfers.backing_files(places, files)
     fetched = () if shared else tuple(transfers.source_of(name, transfer) for name in extra)
     listed = (*(place.source for place in places if place.source), *fetched, *recipe.submit.inputs)
-    inputs = tuple(origins.item(name, folder) for name in listed)
+    inputs = tuple(origins.item(name, directory) for name in listed)
     returned = [] if shared else [place for name in recipe.submit.returns for place in places if place.name == name]
     space = transfers.disk_space(places, () if shared else extra, recipe, files, jobs)
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}

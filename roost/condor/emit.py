@@ -1,7 +1,7 @@
 """Submit descriptions: the values of `description`, laid out by templates that a site can override, then linted.
 
 `submit.j2` is the whole description in named blocks, `snippet.j2` only the lines about disks. A template of the same
-name in one of the directories of `template_folders` is used instead; it can `{% extends "roost/submit.j2" %}` to change
+name in one of `template_directories` is used instead; it can `{% extends "roost/submit.j2" %}` to change
 one block and keep the rest. What a template writes must pass roost's lint like any other description.
 """
 
@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _COMMAND = re.compile(r"(?P<name>\+?[A-Za-z_][\w.]*)[ \t]*=(?!=)[ \t]*(?P<value>.*)")
 
 
-def template_folders(project: Path | None) -> tuple[Path, ...]:
+def template_directories(project: Path | None) -> tuple[Path, ...]:
     """Return where a site's own templates are looked for: the project's templates/, then the user's."""
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
     return (*((project / "templates",) if project else ()), Path(config) / "roost" / "templates")
@@ -50,7 +50,7 @@ def submit_description(
 ) -> Emitted:
     """Return the submit description of an image.
 
-    `templates` are directories of templates that replace roost's (see `template_folders`). The same arguments give the
+    `templates` are directories of templates that replace roost's: `template_directories`. The same arguments give the
     same text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an
     error in the result, `UsageError` for a template or file that cannot be read.
     """
@@ -60,13 +60,13 @@ def submit_description(
     return Emitted(whole, values, templates)
 
 
-def render(values: Description, template: str, folders: Sequence[Path] = ()) -> str:
+def render(values: Description, template: str, directories: Sequence[Path] = ()) -> str:
     """Return a description laid out by a template, the `=` of neighbouring commands in one column."""
     given: dict[str, object] = {one.name: getattr(values, one.name) for one in fields(values)}
-    text = site.render(template, folders, TEMPLATES, given | {"rows": (), "row_macros": (), "left_out": ()})
+    text = site.render(template, directories, TEMPLATES, given | {"rows": (), "row_macros": (), "left_out": ()})
     if values.rows:
         # Which variables the description refers to, a site's template decides as well.
-        text = site.render(template, folders, TEMPLATES, given | _rows(values, text))
+        text = site.render(template, directories, TEMPLATES, given | _rows(values, text))
     return "\n".join(_aligned(_tidied(text))).rstrip("\n") + "\n"
 
 

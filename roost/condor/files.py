@@ -58,12 +58,12 @@ class Image:
     unchecked: bool = False
 
 
-def check_files(view: JobView, folder: Path, findings: Iterable[Finding]) -> list[Finding]:
+def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> list[Finding]:
     """Return `findings` and what the files beside the description add; guesses from names give way to the files."""
     kept = list(findings)
     if not view.is_vm:
         return kept
-    home = _home(view, folder)
+    home = _home(view, directory)
     for transfer in view.transfers:
         kept += _transfer(transfer, home)
     images: list[tuple[Item, Image]] = []
@@ -89,9 +89,9 @@ def _within(where: Location, span: tuple[Location, Location]) -> bool:
     return (span[0].line, span[0].column) <= (where.line, where.column) <= (span[1].line, span[1].column)
 
 
-def _home(view: JobView, folder: Path) -> Path:
+def _home(view: JobView, directory: Path) -> Path:
     command = view.get("initialdir", "iwd", "initial_dir")
-    return folder / command.text if command and not command.unknown and "\0" not in command.text else folder
+    return directory / command.text if command and not command.unknown and "\0" not in command.text else directory
 
 
 def _transfer(transfer: Transfer, home: Path) -> Iterator[Finding]:

@@ -70,12 +70,12 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class BuiltFiles:
     """What a build left, by file name: `sizes` in bytes, virtual ones for disks, and the base of each overlay.
 
-    `folder` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay. `root` is
-    what a kernel taken out of an existing image mounts as its root, where the recipe does not say: `root=UUID=…`.
-    `kernels` has the absolute paths of kernel and initrd where they are not in `folder`.
+    `directory` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay. `root`
+    is what a kernel taken out of an existing image mounts as its root, where the recipe does not say: `root=UUID=…`.
+    `kernels` has the absolute paths of kernel and initrd where they are not in `directory`.
     """
 
-    folder: Path | None = None
+    directory: Path | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     backing: Mapping[str, str] = field(default_factory=dict)
     root: str | None = None
@@ -131,7 +131,7 @@ def refusals(
     return (*machine_refusals(recipe, hypervisor, where), *_refusals(recipe, hypervisor, mode, where))
 
 
-def folder_refusals(recipe: Recipe, folder: Path, where: Where = nowhere) -> tuple[Problem, ...]:
+def directory_refusals(recipe: Recipe, directory: Path, where: Where = nowhere) -> tuple[Problem, ...]:
     """Return why jobs cannot use the image where it is built: HTCondor's script reads meaning into parts of a path.
 
     Only a shared directory is in the path that the script sees (docs/vm-universe.md, sections 2 and 5).
@@ -139,11 +139,11 @@ def folder_refusals(recipe: Recipe, folder: Path, where: Where = nowhere) -> tup
     if recipe.submit.transfer != "shared":
         return ()
     found = []
-    if "iso" in str(folder):
-        what = f"the path {folder} contains 'iso': HTCondor would attach every disk in it as a CD-ROM"
+    if "iso" in str(directory):
+        what = f"the path {directory} contains 'iso': HTCondor would attach every disk in it as a CD-ROM"
         found.append(Problem(what, where(("submit", "transfer")), "use another name, or `transfer: files`"))
-    if "included" in str(folder) and "xen" in recipe.hypervisors and kernel_of(recipe, "xen") is not None:
-        what = f"the path {folder} contains 'included': HTCondor would start no kernel from it"
+    if "included" in str(directory) and "xen" in recipe.hypervisors and kernel_of(recipe, "xen") is not None:
+        what = f"the path {directory} contains 'included': HTCondor would start no kernel from it"
         found.append(Problem(what, where(("submit", "transfer")), "use another name, or `transfer: files`"))
     return tuple(found)
 

@@ -40,14 +40,14 @@ MAX_BYTES = 1 << 24
 class Jobs:
     """The rows of a file of jobs; `lines` is where each stands in it, counted from 1.
 
-    `folder` is what relative paths start from, absolute. `sizes` has the size in bytes of each value that is a file.
+    `directory` is what relative paths start from, absolute. `sizes` has the size in bytes of each value that is a file.
     """
 
     file: str
     variables: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[int, ...]
-    folder: Path
+    directory: Path
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def column(self, variable: str) -> tuple[str, ...]:
@@ -87,14 +87,14 @@ def read_jobs(path: Path) -> Jobs:
     sizes = {}
     for value in {value for row in jobs.rows for value in row if value}:
         try:
-            status = (jobs.folder / value).stat()
+            status = (jobs.directory / value).stat()
         except (OSError, ValueError):
             continue
         sizes[value] = status.st_size
-    return Jobs(jobs.file, jobs.variables, jobs.rows, jobs.lines, jobs.folder, sizes)
+    return Jobs(jobs.file, jobs.variables, jobs.rows, jobs.lines, jobs.directory, sizes)
 
 
-def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
+def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
     """Return the jobs in a text; raise `RecipeError` with every mistake in it. Pure."""
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     read: list[tuple[int, list[str]]] = []
@@ -129,7 +129,7 @@ def parse_jobs(text: str, file: str, folder: Path) -> Jobs:
         tuple(header),
         tuple(tuple(values) for _, values in rows),
         tuple(number for number, _ in rows),
-        folder,
+        directory,
     )
 
 

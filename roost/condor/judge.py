@@ -41,13 +41,13 @@ class Verdict:
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
 
-def ask(text: str, folder: Path, description: Description) -> Verdict:
-    """Return what condor_submit says of this text, which was read as `description`; its files are in `folder`."""
+def ask(text: str, directory: Path, description: Description) -> Verdict:
+    """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`."""
     if description.runs_commands:
         return Verdict("", None, "condor_submit was not asked, for it would run the commands of the description")
     if description.incomplete:
         return Verdict("", None, "condor_submit was not asked, for a part of the description is not here")
-    special = next((name for name in _names(description) if _is_special(folder / name)), None)
+    special = next((name for name in _names(description) if _is_special(directory / name)), None)
     if special is not None:
         return Verdict(
             "", None, f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
@@ -55,7 +55,7 @@ def ask(text: str, folder: Path, description: Description) -> Verdict:
     short = first_job.short(text, description)
     if short is None:
         return Verdict("", None, "condor_submit was not asked, for it would make all of the jobs")
-    verdict = _someone(short, folder)
+    verdict = _someone(short, directory)
     if verdict.accepted is False and _ABSENT.search(verdict.message):
         return Verdict(verdict.judge, None, f"condor_submit cannot tell: {verdict.message}")
     return verdict
@@ -77,17 +77,17 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and os.fspath(path) != os.devnull
 
 
-def _someone(text: str, folder: Path) -> Verdict:
+def _someone(text: str, directory: Path) -> Verdict:
     if process.which("condor_submit"):
-        verdict = _dry_run(text, folder)
+        verdict = _dry_run(text, directory)
         if verdict.accepted is not None:
             return verdict
     if importlib.util.find_spec("htcondor") is None:
         return Verdict("", None, "condor_submit was not asked: neither it nor the htcondor package is installed")
-    return _wheel(text, folder)
+    return _wheel(text, directory)
 
 
-def _dry_run(text: str, folder: Path) -> Verdict:
+def _dry_run(text: str, directory: Path) -> Verdict:
     with temporary.directory("lint") as scratch:
         file = Path(scratch) / "description.sub"
         file.write_text(text, "utf-8", "replace", newline="")
@@ -96,7 +96,7 @@ def _dry_run(text: str, folder: Path) -> Verdict:
             # Standard error joins standard output: condor_submit spreads its complaint over both.
             with (
                 Path(scratch, "said").open("w+b") as said,
-                process.spawn(argv, cwd=folder, stdout=said, stderr=said) as run,
+                process.spawn(argv, cwd=directory, stdout=said, stderr=said) as run,
             ):
                 status = run.wait(SECONDS)
                 said.seek(0)
@@ -114,7 +114,7 @@ def _dry_run(text: str, folder: Path) -> Verdict:
     return Verdict("condor_submit -dry-run", False, " ".join(words.split()), int(line[1]) if line else 0)
 
 
-def _wheel(text: str, folder: Path) -> Verdict:
+def _wheel(text: str, directory: Path) -> Verdict:
     name = "condor_submit's parser (htcondor package)"
     try:
         done = process.run(
@@ -123,7 +123,7 @@ def _wheel(text: str, folder: Path) -> Verdict:
             stdin=(json.dumps(text) + "\n").encode(),
             capture=True,
             check=False,
-            cwd=folder,
+            cwd=directory,
         )
         answer = jsontext.loads(done.text.splitlines()[-1])
     except (RoostError, ValueError, IndexError) as error:

@@ -49,10 +49,10 @@ def seconds(value: int) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
-def environment(folders: Sequence[Path], own: Path) -> ImmutableSandboxedEnvironment:
-    """Return the environment that looks for templates in a site's `folders`, then in `own`, which is `roost/` too."""
+def environment(directories: Sequence[Path], own: Path) -> ImmutableSandboxedEnvironment:
+    """Return the environment that looks for templates in a site's `directories`, then in `own`, also `roost/`."""
     made = ImmutableSandboxedEnvironment(
-        loader=_loader(folders, own),
+        loader=_loader(directories, own),
         undefined=jinja2.StrictUndefined,
         # A submit description is not an HTML: `finalize` guards it.
         autoescape=False,
@@ -65,14 +65,16 @@ def environment(folders: Sequence[Path], own: Path) -> ImmutableSandboxedEnviron
     return made
 
 
-def _loader(folders: Sequence[Path], own: Path) -> jinja2.FunctionLoader:
+def _loader(directories: Sequence[Path], own: Path) -> jinja2.FunctionLoader:
     def load(name: str) -> tuple[str, str, None] | None:
         try:
             parts = jinja2.loaders.split_template_path(name)
         except jinja2.TemplateNotFound:
             return None
         places = (
-            [own.joinpath(*parts[1:])] if parts[:1] == ["roost"] else [one.joinpath(*parts) for one in (*folders, own)]
+            [own.joinpath(*parts[1:])]
+            if parts[:1] == ["roost"]
+            else [one.joinpath(*parts) for one in (*directories, own)]
         )
         for path in places:
             try:

@@ -82,11 +82,11 @@ def lint_text(
     text: str,
     file: str = "submit description",
     *,
-    folder: Path | None = None,
+    directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> LintReport:
-    """Judge a description by the static rules. Includes and queue lists are looked up in `folder`, if given."""
-    return _report(file, _judge_statically(text, file, folder, environment)[1])
+    """Judge a description by the static rules. Includes and queue lists are looked up in `directory`, if given."""
+    return _report(file, _judge_statically(text, file, directory, environment)[1])
 
 
 def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
@@ -101,17 +101,17 @@ def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="give the path of a submit description"
         ) from error
-    return lint(text, file=str(path), folder=path.parent, ask=ask)
+    return lint(text, file=str(path), directory=path.parent, ask=ask)
 
 
-def lint(text: str, *, file: str, folder: Path, ask: bool = True) -> LintReport:
-    """Judge a description whose files are in `folder`: rules, files at hand, and condor_submit's own parser."""
-    description, jobs = _judge_statically(text, file, folder, None)
-    jobs = [(view, files.check_files(view, folder, findings)) for view, findings in jobs]
+def lint(text: str, *, file: str, directory: Path, ask: bool = True) -> LintReport:
+    """Judge a description whose files are in `directory`: rules, files at hand, and condor_submit's own parser."""
+    description, jobs = _judge_statically(text, file, directory, None)
+    jobs = [(view, files.check_files(view, directory, findings)) for view, findings in jobs]
     report = _report(file, jobs)
     if not ask or report.effect is Effect.REJECTED:
         return report
-    verdict = judge.ask(text, folder, description)
+    verdict = judge.ask(text, directory, description)
     if verdict.accepted is None:
         extra = JUDGE_ABSENT.at(Location(file, 1, 1), verdict.message)
     elif verdict.accepted:
@@ -125,10 +125,10 @@ _Jobs = list[tuple[JobView, list[Finding]]]
 
 
 def _judge_statically(
-    text: str, file: str, folder: Path | None, environment: Mapping[str, str] | None
+    text: str, file: str, directory: Path | None, environment: Mapping[str, str] | None
 ) -> tuple[Description, _Jobs]:
     environment = os.environ if environment is None else environment
-    description = read(text, file, _reader(folder), environment, _matcher(folder))
+    description = read(text, file, _reader(directory), environment, _matcher(directory))
     general = [
         REMARKS[remark.code][0].at(remark.where, REMARKS[remark.code][1].format(_quoted(remark.code, remark.what)))
         for remark in description.remarks
@@ -172,12 +172,12 @@ def _quoted(code: str, what: str) -> str:
     return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long") else shown(what)
 
 
-def _reader(folder: Path | None) -> Callable[[str], str | None]:
+def _reader(directory: Path | None) -> Callable[[str], str | None]:
     def read_file(name: str) -> str | None:
-        if folder is None or not name or "\0" in name:
+        if directory is None or not name or "\0" in name:
             return None
         try:
-            path = folder / name
+            path = directory / name
             # Not a device or a pipe, which would block.
             return decode(host_files.read_bytes(path))
         except (OSError, ValueError):
@@ -186,17 +186,17 @@ def _reader(folder: Path | None) -> Callable[[str], str | None]:
     return read_file
 
 
-def _matcher(folder: Path | None) -> Callable[[str, str], list[str] | None]:
+def _matcher(directory: Path | None) -> Callable[[str, str], list[str] | None]:
     def match(pattern: str, kind: str) -> list[str] | None:
         # Only below the directory: a pattern of a stranger's description could walk the whole machine.
-        if folder is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
+        if directory is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
             return None
         if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:
             return None
         wanted = {"files": Path.is_file, "dirs": Path.is_dir}.get(kind, Path.exists)
         try:
-            found = islice(folder.glob(pattern), MAX_NAMES)
-            return sorted(str(path.relative_to(folder)) for path in found if wanted(path))
+            found = islice(directory.glob(pattern), MAX_NAMES)
+            return sorted(str(path.relative_to(directory)) for path in found if wanted(path))
         except (OSError, ValueError, NotImplementedError, re.error):
             return None
 

@@ -19,42 +19,43 @@ from roost.recipe.model import Recipe
 _CARRIED = re.compile(r"[A-Za-z0-9._+/-]+")
 
 
-def elsewhere(folder: Path | None, at: Path | None) -> Path | None:
-    """Return `folder` where its files must be named by their paths: a description at `at` does not lie in it."""
-    return folder if folder is not None and at is not None and folder != at else None
+def elsewhere(directory: Path | None, at: Path | None) -> Path | None:
+    """Return `directory` where its files must be named by their paths: a description at `at` does not lie in it."""
+    return directory if directory is not None and at is not None and directory != at else None
 
 
-def item(name: str, folder: Path | None) -> str:
-    """Return an item of transfer_input_files: a relative name becomes a path below `folder`, if there is one."""
-    return name if folder is None or is_url(name) or name.startswith(("/", "$(")) else f"{folder}/{name}"
+def item(name: str, directory: Path | None) -> str:
+    """Return an item of transfer_input_files: a relative name becomes a path below `directory`, if there is one."""
+    return name if directory is None or is_url(name) or name.startswith(("/", "$(")) else f"{directory}/{name}"
 
 
 def placed(jobs: Jobs, recipe: Recipe, at: Path | None) -> Jobs:
     """Return the jobs with their disks named by paths, where the description at `at` does not lie beside their file."""
-    folder = elsewhere(jobs.folder, at)
+    directory = elsewhere(jobs.directory, at)
     columns = {jobs.named(variable_of(disk.name)) for disk in recipe.disks}
-    if folder is None:
+    if directory is None:
         return jobs
     rows = tuple(
         tuple(
-            item(value, folder) if name in columns else value for name, value in zip(jobs.variables, row, strict=True)
+            item(value, directory) if name in columns else value
+            for name, value in zip(jobs.variables, row, strict=True)
         )
         for row in jobs.rows
     )
-    return replace(jobs, rows=rows, sizes={item(name, folder): size for name, size in jobs.sizes.items()})
+    return replace(jobs, rows=rows, sizes={item(name, directory): size for name, size in jobs.sizes.items()})
 
 
-def problems(folders: Iterable[Path | None], at: Path | None) -> Iterator[Problem]:
+def problems(directories: Iterable[Path | None], at: Path | None) -> Iterator[Problem]:
     """Yield the directories whose paths a description at `at` must have and HTCondor's lists cannot carry."""
-    for folder in (elsewhere(folder, at) for folder in folders):
-        if folder is not None and not _CARRIED.fullmatch(str(folder)):
-            what = f"the directory {str(folder)!r} has characters that HTCondor's list of files cannot carry"
+    for directory in (elsewhere(directory, at) for directory in directories):
+        if directory is not None and not _CARRIED.fullmatch(str(directory)):
+            what = f"the directory {str(directory)!r} has characters that HTCondor's list of files cannot carry"
             yield Problem(what, hint="run condor_submit in it, with a description that is written there")
 
 
-def remarks(folders: Iterable[Path], here: Path) -> list[str]:
+def remarks(directories: Iterable[Path], here: Path) -> list[str]:
     """Return what must be said of a description that will lie nobody knows where: what its names start from."""
-    needed = set(folders)
+    needed = set(directories)
     if needed <= {here}:
         return []
     said = " and ".join(sorted(map(str, needed)))

@@ -14,9 +14,9 @@ from roost.host import template as foreign
 _WORKER = "roost.condor.site_worker"
 
 
-def render(template: str, folders: Sequence[Path], own: Path, values: Mapping[str, Any]) -> str:
-    """Return a template's text; those of this name in `folders` come before roost's `own`. Raises `UsageError`."""
-    known = [folder for folder in folders if _has_templates(folder)]
+def render(template: str, directories: Sequence[Path], own: Path, values: Mapping[str, Any]) -> str:
+    """Return a template's text; those of this name in `directories` come before roost's `own`. Raises `UsageError`."""
+    known = [directory for directory in directories if _has_templates(directory)]
     if not known:
         try:
             return layout.environment((), own).get_template(template).render(values)
@@ -25,7 +25,7 @@ def render(template: str, folders: Sequence[Path], own: Path, values: Mapping[st
     plain = {
         name: asdict(one) if is_dataclass(one) and not isinstance(one, type) else one for name, one in values.items()
     }
-    request = {"template": template, "folders": [str(one) for one in known], "own": str(own), "values": plain}
+    request = {"template": template, "directories": [str(one) for one in known], "own": str(own), "values": plain}
     made = foreign.answers(_WORKER, request, 1)[0]
     if isinstance(made, str):
         return made
@@ -33,8 +33,8 @@ def render(template: str, folders: Sequence[Path], own: Path, values: Mapping[st
     raise UsageError(f"template {template}: {made.what}", where=where, hint="see roost's own")
 
 
-def _has_templates(folder: Path) -> bool:
+def _has_templates(directory: Path) -> bool:
     try:
-        return any(one.suffix == ".j2" for one in folder.iterdir())
+        return any(one.suffix == ".j2" for one in directory.iterdir())
     except OSError:
         return False

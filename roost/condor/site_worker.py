@@ -14,7 +14,7 @@ def main() -> None:
     """Do what standard input says."""
     confined.confine()
     request = json.load(sys.stdin)
-    made = layout.environment([Path(one) for one in request["folders"]], Path(request["own"]))
+    made = layout.environment([Path(one) for one in request["directories"]], Path(request["own"]))
     confined.answer(template_worker.answer(lambda: made.get_template(request["template"]), request["values"]))
 
 

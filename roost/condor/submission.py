@@ -21,26 +21,26 @@ from roost.recipe.model import Hypervisor
 from roost.store.manifest import BuiltFile, Manifest
 
 
-def built_files(files: Sequence[BuiltFile], folder: Path | None) -> BuiltFiles:
+def built_files(files: Sequence[BuiltFile], directory: Path | None) -> BuiltFiles:
     """Return what the emitter must know of a build: where it is, sizes as the guest sees them, overlays and bases."""
     return BuiltFiles(
-        folder.absolute() if folder else None,
+        directory.absolute() if directory else None,
         {file.name: file.virtual for file in files},
         {file.name: file.backing for file in files if file.backing is not None},
         next((file.root for file in files if file.root is not None), None),
     )
 
 
-def machine(loaded: Loaded, hypervisor: Hypervisor, record: Manifest, folder: Path) -> VirtualMachine:
+def machine(loaded: Loaded, hypervisor: Hypervisor, record: Manifest, directory: Path) -> VirtualMachine:
     """Return the machine of a built image."""
-    return from_recipe.virtual_machine(loaded.recipe, hypervisor, files=built_files(record.files, folder))
+    return from_recipe.virtual_machine(loaded.recipe, hypervisor, files=built_files(record.files, directory))
 
 
 def describe(
     loaded: Loaded,
     files: Sequence[BuiltFile],
     hypervisor: Hypervisor,
-    folder: Path,
+    directory: Path,
     delivery: Delivery | None = None,
 ) -> Emitted:
     """Return the submit description of an image.
@@ -53,8 +53,8 @@ def describe(
         raise UsageError(
             f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
         )
-    delivery = replace(delivery or Delivery(), files=built_files(files, folder), where=loaded.where)
-    templates = emit.template_folders(paths.project_root())
+    delivery = replace(delivery or Delivery(), files=built_files(files, directory), where=loaded.where)
+    templates = emit.template_directories(paths.project_root())
     return emit.submit_description(recipe, hypervisor, delivery, templates=templates)
 
 
@@ -75,30 +75,30 @@ def place_of(output: Path | None) -> Path | None:
         return None
 
 
-def told(text: str, folder: Path, jobs: Path | None, transfer: str) -> str:
+def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
     """Return a description with a comment that says what its relative names start from, if not from here.
 
-    `folder` is that of the image, `jobs` the file of jobs, whose disks are named from where it is.
+    `directory` is that of the image, `jobs` the file of jobs, whose disks are named from where it is.
     """
-    folders = [folder.resolve()] if transfer == "files" else []
-    folders += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
-    said = origins.remarks(folders, Path.cwd())
+    directories = [directory.resolve()] if transfer == "files" else []
+    directories += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
+    said = origins.remarks(directories, Path.cwd())
     return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in said) + text
 
 
-def snippets(loaded: Loaded, record: Manifest, folder: Path) -> dict[str, str]:
+def snippets(loaded: Loaded, record: Manifest, directory: Path) -> dict[str, str]:
     """Return the lines to paste, by hypervisor."""
-    return {name: describe(loaded, record.files, name, folder).snippet() for name in loaded.recipe.hypervisors}
+    return {name: describe(loaded, record.files, name, directory).snippet() for name in loaded.recipe.hypervisors}
 
 
-def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, folder: Path) -> dict[str, str]:
-    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `folder`.
+def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, directory: Path) -> dict[str, str]:
+    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `directory`.
 
     Return the lines to paste, by hypervisor.
     """
     found: dict[str, str] = {}
     for name in loaded.recipe.hypervisors:
-        emitted = describe(loaded, files, name, folder)
+        emitted = describe(loaded, files, name, directory)
         (target / f"{name}.sub").write_text(emitted.text)
         found[name] = emitted.snippet()
     return found

@@ -48,7 +48,7 @@ def source_of(name: str, transfer: str) -> str:
 
 def absolute(name: str, files: BuiltFiles) -> str:
     """Return the path of a file of the build where every machine sees it."""
-    return str(files.folder / name) if files.folder else name
+    return str(files.directory / name) if files.directory else name
 
 
 def places(
@@ -57,10 +57,10 @@ def places(
     transfer: str,
     files: BuiltFiles,
     jobs: Jobs | None,
-    output_folder: str = "",
+    output_directory: str = "",
 ) -> tuple[Place, ...]:
     """Return the place of each disk, in vm_disk's order; what forbids it is `problems`."""
-    prefix = f"{output_folder.rstrip('/')}/" if output_folder else ""
+    prefix = f"{output_directory.rstrip('/')}/" if output_directory else ""
     found = []
     for name, disk in vm_disks(recipe, hypervisor).items():
         variable = jobs.named(variable_of(name)) if jobs else None
@@ -105,11 +105,11 @@ def kernel_path(name: str, recipe: Recipe, files: BuiltFiles) -> str | None:
     given = recipe.submit.kernel_path
     if given is None:
         found = files.kernels.get(name)
-        return found if found or files.folder is None else str(files.folder / name)
-    folder, _, base = given.rpartition("/")
+        return found if found or files.directory is None else str(files.directory / name)
+    directory, _, base = given.rpartition("/")
     if not base.startswith("vmlinuz"):
         return f"{given.rstrip('/')}/{name}"
-    return given if name == KERNEL else f"{folder}/{INITRD}{base.removeprefix(KERNEL)}"
+    return given if name == KERNEL else f"{directory}/{INITRD}{base.removeprefix(KERNEL)}"
 
 
 def backing_files(found: Iterable[Place], files: BuiltFiles) -> list[str]:
@@ -176,7 +176,7 @@ def _shared_problems(
     files: BuiltFiles,
     jobs: Jobs | None,
 ) -> Iterator[Problem]:
-    if files.folder is None or not files.folder.is_absolute():
+    if files.directory is None or not files.directory.is_absolute():
         yield Problem("transfer: shared needs the absolute directory of the built image", hint="build the image first")
         return
     for name, disk in disks.items():

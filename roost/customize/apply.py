@@ -97,18 +97,18 @@ def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
     group.write_text(added.group)
     shadow.write_text(added.shadow)
     number, home = added.number, added.home
-    folder = Path(home)
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = Path(home)
+    directory.mkdir(parents=True, exist_ok=True)
     skeleton = Path("/etc/skel")
     if skeleton.is_dir():
-        shutil.copytree(skeleton, folder, dirs_exist_ok=True, symlinks=True)
+        shutil.copytree(skeleton, directory, dirs_exist_ok=True, symlinks=True)
     if user["keys"]:
-        (folder / ".ssh").mkdir(mode=0o700, exist_ok=True)
-        (folder / ".ssh/authorized_keys").write_text("".join(f"{line.strip()}\n" for line in user["keys"]))
-        (folder / ".ssh/authorized_keys").chmod(0o600)
-    for path in (folder, *folder.rglob("*")):
+        (directory / ".ssh").mkdir(mode=0o700, exist_ok=True)
+        (directory / ".ssh/authorized_keys").write_text("".join(f"{line.strip()}\n" for line in user["keys"]))
+        (directory / ".ssh/authorized_keys").chmod(0o600)
+    for path in (directory, *directory.rglob("*")):
         os.chown(path, number, number, follow_symlinks=False)
-    folder.chmod(0o755)
+    directory.chmod(0o755)
 
 
 def systemctl(runner: Runner, verb: str, units: list[str]) -> None:

@@ -62,7 +62,7 @@ def _wishes(loaded: Loaded) -> dict[str, Any]:
                 "keys": [
                     line
                     for name in user.ssh_keys
-                    for line in files.read_text(loaded.folder / name).splitlines()
+                    for line in files.read_text(loaded.directory / name).splitlines()
                     if line
                 ],
             }

@@ -59,9 +59,9 @@ def documents(loaded: Loaded) -> dict[str, bytes]:
     wanted = loaded.recipe.cloud_init
     if wanted is None:
         return {}
-    found = {"user-data": _content(wanted.user_data, loaded.folder, "#cloud-config\n")}
+    found = {"user-data": _content(wanted.user_data, loaded.directory, "#cloud-config\n")}
     if wanted.network_config is not None:
-        found["network-config"] = _content(wanted.network_config, loaded.folder, "")
+        found["network-config"] = _content(wanted.network_config, loaded.directory, "")
     name = loaded.recipe.hostname or "roost"
     # cloud-init runs again on a disk that knows another instance: what it is to do is what makes the instance.
     digest = hashlib.sha256(json.dumps([loaded.recipe.name, name, dict(wanted.meta_data)], sort_keys=True).encode())
@@ -71,9 +71,9 @@ def documents(loaded: Loaded) -> dict[str, bytes]:
     return {**found, "meta-data": document(meta).encode()}
 
 
-def _content(value: str | Mapping[str, Any], folder: Path, header: str) -> bytes:
+def _content(value: str | Mapping[str, Any], directory: Path, header: str) -> bytes:
     if isinstance(value, str):
-        return files.read_bytes(folder / value)
+        return files.read_bytes(directory / value)
     return f"{header}{document(value)}".encode()
 
 
@@ -92,7 +92,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         yield loaded.problem(key, f"more than {LIMIT >> 20} MiB of user data", "put large content into `files`")
 
 
-def write(loaded: Loaded, folder: Path, epoch: int) -> Path | None:
+def write(loaded: Loaded, directory: Path, epoch: int) -> Path | None:
     """Write the seed's files into a new directory and return it; None without `cloud_init`."""
     try:
         files = documents(loaded)
@@ -100,8 +100,8 @@ def write(loaded: Loaded, folder: Path, epoch: int) -> Path | None:
         raise RecipeError([loaded.problem(("cloud_init",), f"{error.filename}: {error.strerror}")]) from error
     if not files:
         return None
-    folder.mkdir()
+    directory.mkdir()
     for name, data in files.items():
-        (folder / name).write_bytes(data)
-        os.utime(folder / name, (epoch, epoch))
-    return folder
+        (directory / name).write_bytes(data)
+        os.utime(directory / name, (epoch, epoch))
+    return directory

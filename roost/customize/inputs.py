@@ -28,15 +28,15 @@ def _local_names(recipe: Recipe) -> Iterator[str]:
         yield from (name for name in named if isinstance(name, str))
 
 
-def local_files(recipe: Recipe, folder: Path) -> dict[str, str]:
-    """Return name → digest of content and mode for every local file that the recipe in `folder` puts in."""
+def local_files(recipe: Recipe, directory: Path) -> dict[str, str]:
+    """Return name → digest of content and mode for every local file that the recipe in `directory` puts in."""
     found: dict[str, str] = {}
     for name in sorted(set(_local_names(recipe))):
-        for path in keys.walk(folder / name):
-            found[str(path.relative_to(folder) if path.is_relative_to(folder) else path)] = _state(path)
+        for path in keys.walk(directory / name):
+            found[str(path.relative_to(directory) if path.is_relative_to(directory) else path)] = _state(path)
     origin = recipe.os.source.origin
     if origin is not None:
-        path = folder / origin
+        path = directory / origin
         found[origin] = f"tree {keys.fingerprint(path)}" if path.is_dir() else f"source {keys.large_digest(path)}"
     return found
 
@@ -52,7 +52,7 @@ def _state(path: Path) -> str:
     return f"{path.lstat().st_mode & 0o7777:o} {content}"
 
 
-def boot_key(recipe: Recipe, folder: Path) -> str:
+def boot_key(recipe: Recipe, directory: Path) -> str:
     """Return the key of the test boot: what the recipe says of it, and the job's inputs, links in them followed.
 
     It changes no byte of the image, so it is not a part of the image's key.
@@ -60,7 +60,7 @@ def boot_key(recipe: Recipe, folder: Path) -> str:
     found: dict[str, list[str]] = {}
     for name in recipe.boot_test.inputs:
         states = []
-        for path in keys.walk(Path(os.path.realpath(folder / name))):
+        for path in keys.walk(Path(os.path.realpath(directory / name))):
             states.append(f"{path} {_state(path)}")
             if path.is_symlink() and path.is_file():
                 states.append(_state(path.resolve()))
@@ -68,14 +68,14 @@ def boot_key(recipe: Recipe, folder: Path) -> str:
     return keys.digest({"boot_test": recipe.boot_test.model_dump(mode="json", by_alias=True), "inputs": found})
 
 
-def recipe_key(recipe: Recipe, folder: Path) -> str:
+def recipe_key(recipe: Recipe, directory: Path) -> str:
     """Return the key of a recipe with its local files: what a person may have changed since a build.
 
     What is said of the test boot alone is in `boot_key`: with another one the image is booted again, not built again.
     """
     given: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),
-        "files": local_files(recipe, folder),
+        "files": local_files(recipe, directory),
     }
-    secret = passwords.digests(recipe, folder)
+    secret = passwords.digests(recipe, directory)
     return keys.digest({**given, "passwords": secret} if secret else given)

@@ -47,7 +47,7 @@ class Inside:
             elif stat.S_ISLNK(seen.mode):
                 self._known[real] = Link(self.image.readlink(real))
             else:
-                self._known[real] = "folder" if stat.S_ISDIR(seen.mode) else "file"
+                self._known[real] = "directory" if stat.S_ISDIR(seen.mode) else "file"
         return self._known[real]
 
     def resolve(self, path: str, *, last: bool) -> str:
@@ -67,22 +67,26 @@ class Inside:
         """Return items at the paths where they really go, with the directories that lack on the way."""
         placed: list[Item] = []
         for item in items:
-            folder, _, name = item.path.rstrip("/").rpartition("/")
-            is_folder = item.link is None and item.data is None and item.source is None
-            real = self.resolve(item.path, last=True) if is_folder else _joined(self.resolve(folder, last=True), name)
+            directory, _, name = item.path.rstrip("/").rpartition("/")
+            is_directory = item.link is None and item.data is None and item.source is None
+            real = (
+                self.resolve(item.path, last=True)
+                if is_directory
+                else _joined(self.resolve(directory, last=True), name)
+            )
             for parent in [str(one) for one in reversed(PurePosixPath(real).parents)][1:]:
                 kind = self.kind(parent)
-                if kind not in {"", "folder"}:
+                if kind not in {"", "directory"}:
                     raise ImageError(f"{shown(item.path)}: {shown(parent)} is not a directory in the image")
                 if kind == "":
-                    self._known[parent] = "folder"
+                    self._known[parent] = "directory"
                     placed.append(Item(parent, 0o755))
             kind = self.kind(real)
-            if kind == "folder" and not is_folder:
+            if kind == "directory" and not is_directory:
                 raise ImageError(f"{item.path} is a directory in the image: a file cannot replace it")
-            if kind == "file" and is_folder:
+            if kind == "file" and is_directory:
                 raise ImageError(f"{item.path} is a file in the image: a directory cannot replace it")
-            self._known[real] = "folder" if is_folder else "file" if item.link is None else Link(item.link)
+            self._known[real] = "directory" if is_directory else "file" if item.link is None else Link(item.link)
             placed.append(replace(item, path=real))
         return placed
 
@@ -91,5 +95,5 @@ class Inside:
         self._known.clear()
 
 
-def _joined(folder: str, name: str) -> str:
-    return f"{folder.rstrip('/')}/{name}"
+def _joined(directory: str, name: str) -> str:
+    return f"{directory.rstrip('/')}/{name}"

@@ -131,7 +131,7 @@ def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
         elif entry.directory:
             yield Item(entry.path, mode or 0o755, owner=entry.owner, group=entry.group)
         elif entry.source is not None:
-            yield from _copied(entry, loaded.folder / entry.source, mode)
+            yield from _copied(entry, loaded.directory / entry.source, mode)
 
 
 def mounted_elsewhere(recipe: Recipe) -> list[str]:
@@ -154,12 +154,12 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
         chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
         yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
         return
-    for folder, folders, files in os.walk(source):
-        folders.sort()
-        here = PurePosixPath(entry.path) / Path(folder).relative_to(source).as_posix()
+    for directory, directories, files in os.walk(source):
+        directories.sort()
+        here = PurePosixPath(entry.path) / Path(directory).relative_to(source).as_posix()
         yield Item(str(here), 0o755, owner=entry.owner, group=entry.group)
-        for name in sorted([*files, *(name for name in folders if Path(folder, name).is_symlink())]):
-            path = Path(folder, name)
+        for name in sorted([*files, *(name for name in directories if Path(directory, name).is_symlink())]):
+            path = Path(directory, name)
             if path.is_symlink():
                 target = os.fspath(path.readlink())
                 yield Item(str(here / name), 0o777, link=target, owner=entry.owner, group=entry.group)

@@ -34,8 +34,8 @@ class NoPasswordError(ValueError):
     """There is no hash where the recipe says; the message does not show what is there instead."""
 
 
-def read(secret: Secret, folder: Path) -> str:
-    """Return the hash of a secret; `folder` is the recipe's. Raises `NoPasswordError`."""
+def read(secret: Secret, directory: Path) -> str:
+    """Return the hash of a secret; `directory` is the recipe's. Raises `NoPasswordError`."""
     if secret.env is not None:
         text = os.environ.get(secret.env)
         if text is None:
@@ -44,7 +44,7 @@ def read(secret: Secret, folder: Path) -> str:
     else:
         place = f"what '{secret.file}' holds"
         try:
-            with files.open_regular(folder / str(secret.file)) as file:
+            with files.open_regular(directory / str(secret.file)) as file:
                 text = file.read(LIMIT).decode("ascii", "replace")
         except OSError as error:
             raise NoPasswordError(f"'{secret.file}' cannot be read: {error.strerror}") from error
@@ -60,10 +60,10 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         secret = user.password
         if secret is None or (secret.env is not None and secret.env not in os.environ):
             continue
-        if secret.file is not None and not (loaded.folder / secret.file).is_file():
+        if secret.file is not None and not (loaded.directory / secret.file).is_file():
             continue  # the loader says so
         try:
-            read(secret, loaded.folder)
+            read(secret, loaded.directory)
         except NoPasswordError as error:
             yield loaded.problem(_key(number, secret), str(error))
 
@@ -78,7 +78,7 @@ def hashes(loaded: Loaded) -> dict[str, str]:
     for number, user in enumerate(loaded.recipe.users):
         if user.password is not None:
             try:
-                found[user.name] = read(user.password, loaded.folder)
+                found[user.name] = read(user.password, loaded.directory)
             except NoPasswordError as error:
                 wrong.append(loaded.problem(_key(number, user.password), str(error)))
     if wrong:
@@ -86,13 +86,13 @@ def hashes(loaded: Loaded) -> dict[str, str]:
     return found
 
 
-def digests(recipe: Recipe, folder: Path) -> dict[str, str]:
+def digests(recipe: Recipe, directory: Path) -> dict[str, str]:
     """Return, by account, what changes when its hash does, and tells nothing of it."""
     found = {}
     for user in recipe.users:
         if user.password is not None:
             try:
-                value = read(user.password, folder)
+                value = read(user.password, directory)
             except NoPasswordError:
                 found[user.name] = "absent"
             else:

@@ -40,12 +40,12 @@ def _rendered(loaded: Loaded, kernel: str) -> tuple[dict[str, str], list[Problem
     wrong: list[Problem] = []
 
     def mistake(name: str, what: str, line: int = 0) -> None:
-        place = f"{shown(display(loaded.folder / name), 400)}{f':{line}' if line else ''}"
+        place = f"{shown(display(loaded.directory / name), 400)}{f':{line}' if line else ''}"
         wrong.append(loaded.problem(("files", first[name], "template"), f"{place}: {shown(what, 400)}"))
 
     for name in first:
         try:
-            sources[name] = template.read(loaded.folder / name)
+            sources[name] = template.read(loaded.directory / name)
         except UnicodeDecodeError as error:
             mistake(name, f"not UTF-8: byte {error.start}")
         except OSError as error:

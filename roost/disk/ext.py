@@ -57,11 +57,11 @@ class Identity:
 class Source:
     """What goes into a file system: a directory, the root directory's own facts, device nodes.
 
-    `hidden` are mount points of other file systems below `folder` (absolute on the host), which stay empty;
+    `hidden` are mount points of other file systems below `directory` (absolute on the host), which stay empty;
     `empty` is the directory that is seen there instead.
     """
 
-    folder: Path
+    directory: Path
     root: Entry
     devices: tuple[DeviceNode, ...] = ()
     hidden: tuple[Path, ...] = ()
@@ -104,7 +104,7 @@ def write(
 
     Raises `DoesNotFitError` when the content needs more room, `HostError` when the host's disk is full.
     """
-    argv = mke2fs_argv(disk.name, at, shape, identity, source.folder if source else None)
+    argv = mke2fs_argv(disk.name, at, shape, identity, source.directory if source else None)
     environment = {"MKE2FS_CONFIG": str(CONFIGURATION), "E2FSPROGS_FAKE_TIME": str(identity.epoch)}
     if source and source.hidden:
         hidden = [str(path) for path in source.hidden]
@@ -140,9 +140,9 @@ def settle_script(space: Space, epoch: int, source: Source | None) -> str:
     for device in source.devices if source else ():
         if not DEVICE_PATH.fullmatch(device.path) or "/../" in device.path or "/./" in device.path:
             raise ImageError(f"{device.path!r} is not a plain path for a device node", hint="letters, digits and ._+-")
-        folder, _, name = device.path.rpartition("/")
+        directory, _, name = device.path.rpartition("/")
         numbers = "" if device.type == "p" else f" {device.major} {device.minor}"
-        lines += [f"cd {folder or '/'}", f"mknod {name} {device.type}{numbers}"]
+        lines += [f"cd {directory or '/'}", f"mknod {name} {device.type}{numbers}"]
         lines.append(f"sif {name} mode 0{TYPE_BITS[device.type] | device.mode:o}")
         lines += [f"sif {name} uid {device.uid}", f"sif {name} gid {device.gid}"]
     when = f"@{epoch}"

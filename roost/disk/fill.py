@@ -16,7 +16,7 @@ from roost.host import process
 from roost.recipe.model import Disk, Recipe
 
 #: The directories of an io disk (job contract): what the job is given, and what it leaves.
-IO_FOLDERS = ("input", "output")
+IO_DIRECTORIES = ("input", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
     """
     epoch, namespace = tools.epoch, tools.namespace
     io = _io(scratch / "io", epoch)
-    empty = _folder(scratch / "empty", epoch)
+    empty = _directory(scratch / "empty", epoch)
     nothing = Source(empty, io.entries[0])
     if tree is None:
         return Fillings({}, io, nothing)
@@ -66,8 +66,8 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
     entries = measure.listing(top, namespace, log)
     missing = [mount for mount in mounts if mount != "/" and not measure.mount_point(entries, mount)]
     if missing:
-        folders = [top / mount[1:] for mount in missing]
-        process.run(namespace.argv(["mkdir", "-p", "-m", "0755", "--", *folders]), deadline=60, log=log)
+        directories = [top / mount[1:] for mount in missing]
+        process.run(namespace.argv(["mkdir", "-p", "-m", "0755", "--", *directories]), deadline=60, log=log)
         entries = measure.listing(top, namespace, log)
     _places(tree.devices, entries)
     measure.clamp(top, epoch, namespace, log)
@@ -110,31 +110,31 @@ def _places(devices: tuple[DeviceNode, ...], entries: tuple[Entry, ...]) -> None
     """Raise `ImageError` unless each device node's directory is in the tree, and it itself is not."""
     kinds = {entry.path: entry.type for entry in entries}
     for device in devices:
-        folder, _, _ = device.path.rpartition("/")
-        if kinds.get(folder[1:].encode()) != "d":
-            raise ImageError(f"the device node {device.path} has no directory {folder or '/'} in the tree")
+        directory, _, _ = device.path.rpartition("/")
+        if kinds.get(directory[1:].encode()) != "d":
+            raise ImageError(f"the device node {device.path} has no directory {directory or '/'} in the tree")
         if device.path[1:].encode() in kinds:
             raise ImageError(f"{device.path} is in the tree and is to be a device node as well")
 
 
-def _io(folder: Path, epoch: int) -> Filling:
-    _folder(folder, epoch)
-    paths = [_folder(folder / name, epoch) for name in IO_FOLDERS]
-    os.utime(folder, (epoch, epoch))
+def _io(directory: Path, epoch: int) -> Filling:
+    _directory(directory, epoch)
+    paths = [_directory(directory / name, epoch) for name in IO_DIRECTORIES]
+    os.utime(directory, (epoch, epoch))
     root = Entry(b"", "d", "0", 2, 0, 0o755, 0, 0, epoch)
     entries = (root, *(root._replace(path=path.name.encode()) for path in paths))
-    return Filling(Source(folder, root), entries)
+    return Filling(Source(directory, root), entries)
 
 
-def _seed(folder: Path, root: Entry) -> Filling:
+def _seed(directory: Path, root: Entry) -> Filling:
     files = tuple(
         root._replace(path=path.name.encode(), type="f", size=path.stat().st_size, mode=0o644)
-        for path in sorted(folder.iterdir())
+        for path in sorted(directory.iterdir())
     )
-    return Filling(Source(folder, root), (root, *files))
+    return Filling(Source(directory, root), (root, *files))
 
 
-def _folder(path: Path, epoch: int) -> Path:
+def _directory(path: Path, epoch: int) -> Path:
     path.mkdir()
     path.chmod(0o755)
     os.utime(path, (epoch, epoch))

@@ -47,7 +47,7 @@ FILESYSTEM_MODULES: dict[FileSystem, tuple[str, ...]] = {
     "squashfs": ("squash4",),
 }
 #: Where distributions keep GRUB's modules for BIOS, and what installs them.
-FOLDERS = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/local/lib/grub/i386-pc")
+DIRECTORIES = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/local/lib/grub/i386-pc")
 INSTALL = "apt-get install grub-pc-bin grub-common (Enterprise Linux: grub2-pc-modules grub2-tools-minimal)"
 
 #: boot.S: the sector of the core image (64 bits), and the jump that skips a work-around for old BIOSes.
@@ -62,14 +62,14 @@ BLOCK_LIST = SECTOR - 12
 PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
 
 
-def early_configuration(boot_uuid: UUID | str, folder: str) -> str:
-    """Return the configuration inside the core image: console, and where grub.cfg is (`folder`, such as /boot/grub)."""
+def early_configuration(boot_uuid: UUID | str, directory: str) -> str:
+    """Return the configuration inside the core image: console, and grub.cfg's `directory`, such as /boot/grub."""
     return (
         "serial --unit=0 --speed=115200\n"
         "terminal_input --append serial\n"
         "terminal_output --append serial\n"
         f"search.fs_uuid {boot_uuid} root\n"
-        f"set prefix=($root){_quoted(folder)}\n"
+        f"set prefix=($root){_quoted(directory)}\n"
     )
 
 
@@ -113,16 +113,16 @@ def _quoted(word: str) -> str:
 
 def core_image(filesystem: FileSystem, early: str, log: Path) -> tuple[bytes, bytes]:
     """Return GRUB's boot sector and a core image that reads `filesystem` and runs `early`. Always the same bytes."""
-    folder = next((Path(name) for name in FOLDERS if (Path(name) / "boot.img").is_file()), None)
+    directory = next((Path(name) for name in DIRECTORIES if (Path(name) / "boot.img").is_file()), None)
     tool = next((name for name in ("grub-mkimage", "grub2-mkimage") if process.which(name)), None)
-    if folder is None or tool is None:
+    if directory is None or tool is None:
         raise HostError("GRUB for BIOS is not installed", hint=INSTALL)
     with temporary.directory("grub") as scratch:
         (scratch / "early.cfg").write_text(early)
-        argv = [tool, "--directory", str(folder), "--format", "i386-pc", "--prefix", "/boot/grub"]
+        argv = [tool, "--directory", str(directory), "--format", "i386-pc", "--prefix", "/boot/grub"]
         argv += ["--config", "early.cfg", "--output", "core.img", *MODULES, *FILESYSTEM_MODULES[filesystem]]
         process.run(argv, deadline=60, cwd=scratch, log=log, what="cannot make GRUB's core image")
-        return (folder / "boot.img").read_bytes(), (scratch / "core.img").read_bytes()
+        return (directory / "boot.img").read_bytes(), (scratch / "core.img").read_bytes()
 
 
 def embedded(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:
@@ -149,16 +149,16 @@ _SECTOR_1 = struct.pack("<Q", 1)
 
 
 def install(
-    disk: Path, layout: Layout, *, boot_uuid: UUID | str, filesystem: FileSystem, folder: str, log: Path
+    disk: Path, layout: Layout, *, boot_uuid: UUID | str, filesystem: FileSystem, directory: str, log: Path
 ) -> None:
-    """Make the disk file boot: GRUB looks for `folder`/grub.cfg on the file system with `boot_uuid`.
+    """Make the disk file boot: GRUB looks for `directory`/grub.cfg on the file system with `boot_uuid`.
 
     The partition table and the disk's signature stay as they are. Raises `ImageError` when the core image does
     not fit where the layout has room for it.
     """
     if layout.core is None:
         raise ImageError(f"disk {layout.disk} has no room for a boot loader", hint="give it partitions")
-    boot, core = core_image(filesystem, early_configuration(boot_uuid, folder), log)
+    boot, core = core_image(filesystem, early_configuration(boot_uuid, directory), log)
     if len(core) > layout.core.size:
         raise ImageError(
             f"GRUB's core image ({len(core)} bytes) does not fit before the first partition ({layout.core.size} bytes)"

@@ -119,8 +119,8 @@ def content(entries: Iterable[Entry], *, extents: bool) -> Content:
     names: dict[bytes, int] = defaultdict(int)
     for entry in entries:
         if entry.path:
-            folder, _, name = entry.path.rpartition(b"/")
-            names[folder] += 8 + (len(name) + 3) // 4 * 4
+            directory, _, name = entry.path.rpartition(b"/")
+            names[directory] += 8 + (len(name) + 3) // 4 * 4
         if entry.type == "d":
             # `.` and `..` take 12 bytes each.
             names[entry.path] += 24

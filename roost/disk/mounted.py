@@ -100,7 +100,7 @@ def pack(source: Source, entries: tuple[Entry, ...], tar: Path, namespace: Names
             [
                 "tar", "--create", "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
                 "--xattrs", "--xattrs-include=*", "--no-recursion", "--sparse", "--null", "--verbatim-files-from",
-                "--directory", source.folder, "--file", tar, "--files-from=-",
+                "--directory", source.directory, "--file", tar, "--files-from=-",
             ]
         ),
         deadline=DEADLINE,

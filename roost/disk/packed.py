@@ -44,10 +44,10 @@ def make(wanted: Wanted, path: Path, source: Source, tools: Tools) -> Made:
     filesystem, label, size = wanted.filesystem, wanted.label, wanted.size
     if filesystem == "squashfs":
         process.require("mksquashfs", "squashfs-tools")
-        argv = squashfs_argv(source.folder, path, tools.epoch)
+        argv = squashfs_argv(source.directory, path, tools.epoch)
     else:
         process.require("mkfs.erofs", "erofs-utils")
-        argv = erofs_argv(source.folder, path, wanted.uuid, label, tools.epoch)
+        argv = erofs_argv(source.directory, path, wanted.uuid, label, tools.epoch)
     if source.hidden:
         argv = ["sh", "-c", HIDE, "sh", str(source.empty), str(len(source.hidden)), *map(str, source.hidden), *argv]
     try:

@@ -29,7 +29,7 @@ class Identity:
 class Content:
     """What goes in: the directory (None: nothing) and all names in it."""
 
-    folder: Path | None
+    directory: Path | None
     entries: tuple[Entry, ...]
 
 
@@ -51,14 +51,14 @@ def write(disk: Path, at: Extent, identity: Identity, content: Content, tools: T
         log=tools.log("mkfs.vfat"),
         what=f"cannot make the vfat file system of {disk.name}",
     )
-    if content.folder is None:
+    if content.directory is None:
         return
-    folders, files = _contents(content.entries)
+    directories, files = _contents(content.entries)
     image = f"{disk}@@{at.offset}"
     # Directory by directory and sorted: mtools' own recursion takes names in the order of the host's file system.
-    commands = [["mmd", "-i", image, *(f"::/{path}" for path in folders)]] if folders else []
+    commands = [["mmd", "-i", image, *(f"::/{path}" for path in directories)]] if directories else []
     for parent, names in sorted(files.items()):
-        sources = [str(content.folder / parent / name) for name in names]
+        sources = [str(content.directory / parent / name) for name in names]
         commands.append(["mcopy", "-i", image, "-m", "-Q", *sources, f"::/{parent}"])
     if commands:
         process.require("mcopy", "mtools")
@@ -101,7 +101,7 @@ def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]
     """Return the directories, parents first, and the names of the files in each directory (`` is the root), sorted."""
     entries = sorted(entries, key=lambda entry: entry.path)
     _refuse(entries)
-    folders: list[str] = []
+    directories: list[str] = []
     files: dict[str, list[str]] = {}
     for entry in entries:
         path = entry.path.decode("utf-8", "surrogateescape")
@@ -111,7 +111,7 @@ def _contents(entries: Iterable[Entry]) -> tuple[list[str], dict[str, list[str]]
             continue
         parent, _, name = path.rpartition("/")
         if entry.type == "d":
-            folders.append(path)
+            directories.append(path)
         else:
             files.setdefault(parent, []).append(name)
-    return folders, files
+    return directories, files

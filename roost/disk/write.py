@@ -93,24 +93,24 @@ class _WriteAgainError(Exception):
 def write_disks(
     recipe: Recipe,
     tree: TreeInfo | None,
-    folder: Path,
+    directory: Path,
     tools: Tools,
     *,
     reserved: Mapping[str, Path] | None = None,
 ) -> tuple[WrittenDisk, ...]:
-    """Write all disks of a recipe into `folder` as NAME.raw and return them in the recipe's order.
+    """Write all disks of a recipe into `directory` as NAME.raw and return them in the recipe's order.
 
     That of an existing image is left out: it is not written but edited.
 
-    `tree` is divided among the mount points (None: nothing is mounted). `reserved` are empty files of `folder`
+    `tree` is divided among the mount points (None: nothing is mounted). `reserved` are empty files of `directory`
     that become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises
     `ImageError` when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
     """
     # E2FSPROGS_FAKE_TIME=0 means the present.
     tools = replace(tools, epoch=max(1, tools.epoch))
-    folder = folder.absolute()
+    directory = directory.absolute()
     written = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".disks-") as name:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".disks-") as name:
         scratch = Path(name)
         fillings = fill.prepare(recipe, tree, scratch, tools)
         for disk in recipe.disks:
@@ -119,7 +119,7 @@ def write_disks(
             path = (reserved or {}).get(disk.name, scratch / f"{disk.name}.raw")
             areas = [_prepared(recipe, disk, index, fillings, scratch, tools) for index in range(len(disk.areas))]
             done = _write_disk(recipe, disk, areas, path, tools)
-            final = folder / f"{disk.name}.raw"
+            final = directory / f"{disk.name}.raw"
             done.path.rename(final)
             written.append(WrittenDisk(done.name, final, done.layout, done.allocated, done.free))
     return tuple(written)
@@ -197,7 +197,7 @@ def _attempt(path: Path, layout: Layout, areas: list[_Area], tools: Tools) -> tu
             layout,
             boot_uuid=filesystem_id(recipe, disk, index),
             filesystem=disk.areas[index].filesystem,
-            folder="/boot/grub" if mount == "/" else "/grub",
+            directory="/boot/grub" if mount == "/" else "/grub",
             log=tools.log("grub"),
         )
     ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], tools)
@@ -227,7 +227,7 @@ def _write_area(path: Path, at: Extent, area: _Area, tools: Tools) -> int | None
         return None
     if spec.filesystem == "vfat":
         source = area.filling.source
-        content = vfat.Content(source.folder if source else None, area.filling.entries)
+        content = vfat.Content(source.directory if source else None, area.filling.entries)
         vfat.write(
             path, at, vfat.Identity(filesystem_id(area.recipe, area.disk, area.index), spec.label), content, tools
         )

@@ -29,7 +29,7 @@ KERNEL, INITRD, RECORD = "vmlinuz", "initrd.img", "kernel.json"
 MAX_INITRD = 1 << 30
 MAX_TEXT = 16 << 20
 _CHUNK = 8 << 20
-_FOLDERS = ("/boot", "/")
+_DIRECTORIES = ("/boot", "/")
 _NAMES = re.compile(r"(vmlinuz|bzImage|kernel)([-.].+)?")
 _GRUB = ("grub/grub.cfg", "grub2/grub.cfg")
 _NO_FILESYSTEM = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS", "linux_raid_member"})
@@ -52,10 +52,10 @@ class Extracted:
     #: All releases that the image has, the newest first.
     releases: tuple[str, ...]
 
-    def moved(self, folder: Path) -> Extracted:
+    def moved(self, directory: Path) -> Extracted:
         """Return the same with its files in another directory."""
-        initrd = folder / self.initrd.name if self.initrd else None
-        return replace(self, kernel=folder / self.kernel.name, initrd=initrd)
+        initrd = directory / self.initrd.name if self.initrd else None
+        return replace(self, kernel=directory / self.kernel.name, initrd=initrd)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `inv kernels --extract --json` says."""
@@ -82,14 +82,14 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     place: _Place
-    folder: str
+    directory: str
     name: str
     image: bzimage.BzImage
     size: int
 
     @property
     def path(self) -> str:
-        return f"{self.folder.rstrip('/')}/{self.name}"
+        return f"{self.directory.rstrip('/')}/{self.name}"
 
 
 def extract(
@@ -142,17 +142,17 @@ def _mounted(guest: Guest, place: _Place) -> bool:
 
 
 def _candidates(guest: Guest, place: _Place) -> Iterator[_Candidate]:
-    for folder in _FOLDERS:
-        for name in guest.names(folder):
+    for directory in _DIRECTORIES:
+        for name in guest.names(directory):
             if not _NAMES.fullmatch(name) or not name.isprintable() or "\N{REPLACEMENT CHARACTER}" in name:
                 continue
-            path = f"{folder.rstrip('/')}/{name}"
+            path = f"{directory.rstrip('/')}/{name}"
             seen = guest.stat(path)
             if seen is None or not stat.S_ISREG(seen.mode) or not 0 < seen.size <= bzimage.MAX_PACKED:
                 continue
             head = bzimage.parse(guest.read(path, bzimage.HEAD))
             if head is not None:
-                yield _Candidate(place, folder, name, head, seen.size)
+                yield _Candidate(place, directory, name, head, seen.size)
 
 
 def _releases(found: list[_Candidate]) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def _initrd(guest: Guest, chosen: _Candidate) -> str | None:
     ]
     names += ["initrd.img", "initrd", "initramfs.img", "initramfs-linux.img"] if not end else []
     for name in names:
-        path = f"{chosen.folder.rstrip('/')}/{name}"
+        path = f"{chosen.directory.rstrip('/')}/{name}"
         seen = guest.stat(path)
         if seen is not None and stat.S_ISREG(seen.mode) and 0 < seen.size <= MAX_INITRD:
             return path
@@ -248,7 +248,7 @@ def _initrd(guest: Guest, chosen: _Candidate) -> str | None:
 
 def _command_line(guest: Guest, chosen: _Candidate) -> str | None:
     """Return the kernel's parameters in the boot loader's configuration beside it: GRUB's, or a loader entry."""
-    base = chosen.folder.rstrip("/")
+    base = chosen.directory.rstrip("/")
     for path in _GRUB:
         for entry in booting.menu(_text(guest, f"{base}/{path}") or ""):
             if entry.kernel is not None and entry.kernel.rpartition("/")[2] == chosen.name:

@@ -66,23 +66,23 @@ def of_file(path: Path, declared: Literal["raw", "qcow2"] | None) -> Image:
     return Image(image_file.look(path, declared), keys.large_digest(path))
 
 
-def of_build(folder: Path, disk: str, record: Manifest) -> Image:
+def of_build(directory: Path, disk: str, record: Manifest) -> Image:
     """Return the root disk of another recipe's build."""
     names = {file.name: file for file in record.files}
     file = names.get(f"{disk}.qcow2") or names.get(f"{disk}.raw")
     if file is None:
         raise ImageError(f"the build of {record.name} has no disk {disk}", hint=f"inv build --force {record.name}")
     kind: Literal["raw", "qcow2"] = "qcow2" if file.name.endswith(".qcow2") else "raw"
-    return Image(image_file.look(folder / file.name, kind), file.sha256, record)
+    return Image(image_file.look(directory / file.name, kind), file.sha256, record)
 
 
 @contextmanager
-def held(image: Image, folder: Path) -> Iterator[Original]:
-    """Yield the original, where nothing takes it away while the block runs. `folder` gets links, gone afterwards."""
+def held(image: Image, directory: Path) -> Iterator[Original]:
+    """Yield the original, where nothing takes it away while the block runs. `directory` gets links, gone afterwards."""
     if image.parent is None:
         yield image.original
         return
-    place = folder / ".original"
+    place = directory / ".original"
     place.mkdir()
     try:
         original = image.original
@@ -95,8 +95,8 @@ def held(image: Image, folder: Path) -> Iterator[Original]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _linked(path: Path, folder: Path) -> Path:
-    target = folder / path.name
+def _linked(path: Path, directory: Path) -> Path:
+    target = directory / path.name
     try:
         os.link(path, target)
     except OSError:
@@ -105,8 +105,8 @@ def _linked(path: Path, folder: Path) -> Path:
     return target
 
 
-def base(original: Original, sha256: str, cache: Cache, folder: Path, compress: str, log: Path) -> Path:
-    """Put the base of overlays into `folder`, named after its own sha256: the original as qcow2, made once.
+def base(original: Original, sha256: str, cache: Cache, directory: Path, compress: str, log: Path) -> Path:
+    """Put the base of overlays into `directory`, named after its own sha256: the original as qcow2, made once.
 
     Of one original it is the same file for whatever recipe, so that what is published or transferred is shared.
     """
@@ -121,7 +121,7 @@ def base(original: Original, sha256: str, cache: Cache, folder: Path, compress: 
 
     asked = {"original": sha256, "format": original.format, "compress": compress}
     (kept,) = BASES.stored(cache, asked, make).iterdir()
-    target = folder / kept.name
+    target = directory / kept.name
     shutil.copyfile(kept, target)
     target.chmod(0o644)
     return target

@@ -109,8 +109,8 @@ def starts_on_uefi_only(original: Original, log: Path) -> bool:
     if process.which("qemu-img") is None:
         # A recipe can be checked where nothing can be built.
         return False
-    with temporary.directory("head") as folder:
-        target = Path(folder, "head")
+    with temporary.directory("head") as directory:
+        target = Path(directory, "head")
         argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
         argv += [f"if={original.path.absolute()}", f"of={target}"]
         done = process.run(process.bounded(argv, memory=MEMORY), deadline=60, check=False, log=log)

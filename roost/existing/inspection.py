@@ -134,8 +134,10 @@ def _is_root(guest: Guest, device: str, kind: str) -> bool:
         return False
     try:
         there = {path: guest.lstat(path) for path in ("/etc", "/usr", "/sbin/init")}
-        folders = [path for path in ("/etc", "/usr") if (seen := there[path]) is not None and stat.S_ISDIR(seen.mode)]
-        return "/etc" in folders and ("/usr" in folders or there["/sbin/init"] is not None)
+        directories = [
+            path for path in ("/etc", "/usr") if (seen := there[path]) is not None and stat.S_ISDIR(seen.mode)
+        ]
+        return "/etc" in directories and ("/usr" in directories or there["/sbin/init"] is not None)
     finally:
         guest.unmount_all()
 
@@ -151,7 +153,7 @@ def _parts(guest: Guest, root: Part, lines: list[fstab_reader.Line], systems: Ma
         device = names.get(line.source)
         if device is None:
             absent.append(line.source)
-            if any(line.mount == folder for folder in ESSENTIAL):
+            if any(line.mount == directory for directory in ESSENTIAL):
                 raise ImageError(
                     f"the system in the image has its {line.mount} on {shown(line.source)}, which is not in the image",
                     hint="use an image that holds the whole system",
@@ -210,8 +212,8 @@ def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
             ) from refused
 
 
-def _mount(guest: Guest, device: str, folder: str, kind: str, *, readonly: bool, options: str = "") -> None:
+def _mount(guest: Guest, device: str, directory: str, kind: str, *, readonly: bool, options: str = "") -> None:
     if readonly:
-        guest.mount_readonly(device, folder, journal=kind in JOURNALLED, options=options)
+        guest.mount_readonly(device, directory, journal=kind in JOURNALLED, options=options)
     else:
-        guest.mount(device, folder, options)
+        guest.mount(device, directory, options)

@@ -15,7 +15,7 @@ from roost.kernel.inspect import KernelFiles
 from roost.recipe.loader import Loaded
 
 _LISTS = ("modules.dep", "modules.builtin", "modules.builtin.modinfo", "modules.order")
-_FOLDERS = ("/usr/lib/modules", "/lib/modules")
+_DIRECTORIES = ("/usr/lib/modules", "/lib/modules")
 
 
 def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tuple[Facts | None, list[str]]:
@@ -27,7 +27,9 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
     taken = [kernel.kernel, f"/boot/config-{kernel.version}", *([kernel.initrd] if kernel.initrd else [])]
     for path in taken:
         _take(guest, path, tree)
-    modules = next((f"{folder}/{kernel.version}" for folder in _FOLDERS if _lists(guest, folder, kernel)), None)
+    modules = next(
+        (f"{directory}/{kernel.version}" for directory in _DIRECTORIES if _lists(guest, directory, kernel)), None
+    )
     for name in _LISTS if modules is not None else ():
         _take(guest, f"{modules}/{name}", tree, f"/lib/modules/{kernel.version}/{name}")
     found = facts.in_tree(tree, kernel.kernel)
@@ -52,8 +54,8 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
     return seen.facts, list(judged.notes)
 
 
-def _lists(guest: Guest, folder: str, kernel: KernelFiles) -> bool:
-    return guest.exists(f"{folder}/{kernel.version}/modules.dep")
+def _lists(guest: Guest, directory: str, kernel: KernelFiles) -> bool:
+    return guest.exists(f"{directory}/{kernel.version}/modules.dep")
 
 
 def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:

@@ -38,12 +38,12 @@ def seal(editor: Editor, init: str) -> None:
             editor.notes.append(f"accounts had passwords: those in {path} are locked now")
     editor.inside.forget()
     if init == "systemd" and editor.there("/usr/sbin/sshd"):
-        folder = "/etc/systemd/system"
+        directory = "/etc/systemd/system"
         editor.lay(
             [
-                Item(f"{folder}/roost-ssh-keys.service", 0o644, apply.SSH_KEYS_UNIT.encode()),
+                Item(f"{directory}/roost-ssh-keys.service", 0o644, apply.SSH_KEYS_UNIT.encode()),
                 Item(
-                    f"{folder}/multi-user.target.wants/roost-ssh-keys.service",
+                    f"{directory}/multi-user.target.wants/roost-ssh-keys.service",
                     0o777,
                     link="../roost-ssh-keys.service",
                 ),
@@ -54,18 +54,18 @@ def seal(editor: Editor, init: str) -> None:
 def _remove(editor: Editor, patterns: Iterable[str], kept: Sequence[str]) -> None:
     """Remove what matches patterns whose last part alone has wildcards."""
     for pattern in patterns:
-        folder, _, names = pattern.rpartition("/")
-        real = editor.inside.resolve(folder, last=True)
+        directory, _, names = pattern.rpartition("/")
+        real = editor.inside.resolve(directory, last=True)
         for name in editor.guest.names(real):
-            if fnmatch.fnmatchcase(name, names) and not sealing.is_kept(f"{folder}/{name}", kept):
+            if fnmatch.fnmatchcase(name, names) and not sealing.is_kept(f"{directory}/{name}", kept):
                 editor.guest.remove_tree(f"{real}/{name}")
     editor.inside.forget()
 
 
-def _empty(editor: Editor, folder: str, depth: int = 0) -> None:
+def _empty(editor: Editor, directory: str, depth: int = 0) -> None:
     """Remove the files below a directory, not the directories."""
-    for name in editor.guest.names(folder) if depth < 16 else ():
-        path = f"{folder}/{name}"
+    for name in editor.guest.names(directory) if depth < 16 else ():
+        path = f"{directory}/{name}"
         seen = editor.guest.lstat(path)
         if seen is not None and stat.S_ISREG(seen.mode):
             editor.guest.remove(path)

@@ -44,7 +44,7 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
     skeleton = editor.inside.resolve("/etc/skel", last=True)
     items += [replace(item, owner=number, group=number) for item in _copies(editor, skeleton, added.home)]
     keys = [
-        line for file in user.ssh_keys for line in files.read_text(editor.loaded.folder / file).splitlines() if line
+        line for file in user.ssh_keys for line in files.read_text(editor.loaded.directory / file).splitlines() if line
     ]
     if keys:
         text = "".join(f"{line.strip()}\n" for line in keys)
@@ -53,10 +53,10 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
     editor.lay(items)
 
 
-def _copies(editor: Editor, folder: str, target: str) -> Iterator[Item]:
+def _copies(editor: Editor, directory: str, target: str) -> Iterator[Item]:
     """Yield all below a directory of the image as items below another."""
-    for name in sorted(editor.guest.names(folder)):
-        path, copy = f"{folder}/{name}", f"{target}/{name}"
+    for name in sorted(editor.guest.names(directory)):
+        path, copy = f"{directory}/{name}", f"{target}/{name}"
         seen = editor.guest.lstat(path)
         if seen is None:
             continue

@@ -117,12 +117,12 @@ def kernels() -> list[HostKernel]:
     return sorted(found.values(), key=lambda kernel: _version_order(kernel.version), reverse=True)
 
 
-def supermin_folder() -> Path | None:
+def supermin_directory() -> Path | None:
     """Return libguestfs' supermin.d, what its appliance is made from, or None when it is not installed."""
     for pattern in ("lib/*-linux-gnu*/guestfs", "lib64/guestfs", "lib/guestfs"):
-        for folder in sorted(Path("/usr").glob(pattern)):
-            if (folder / "supermin.d" / "daemon.tar.gz").exists():
-                return folder / "supermin.d"
+        for directory in sorted(Path("/usr").glob(pattern)):
+            if (directory / "supermin.d" / "daemon.tar.gz").exists():
+                return directory / "supermin.d"
     return None
 
 
@@ -138,13 +138,13 @@ def readable_kernel() -> HostKernel:
     raise HostError("this host has no kernel that libguestfs can boot", hint="apt-get install linux-image-amd64")
 
 
-def _key(kernel: HostKernel, folder: Path) -> str:
+def _key(kernel: HostKernel, directory: Path) -> str:
     """Return the digest of everything that the appliance is made from."""
     hashed = hashlib.sha256(f"{_RECIPE} {sorted(_UNNEEDED)} {_MODULES} {kernel.version}".encode())
     status = kernel.image.stat()
     hashed.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     hashed.update(_INIT + _FSTAB)
-    for file in sorted(folder.iterdir()):
+    for file in sorted(directory.iterdir()):
         hashed.update(file.name.encode() + b"\0")
         hashed.update(file.read_bytes())
     # The packages that supermin copies from the host change with the package database.
@@ -197,10 +197,10 @@ def _init_tar() -> bytes:
     return buffer.getvalue()
 
 
-def _prepare(folder: Path, target: Path) -> None:
+def _prepare(directory: Path, target: Path) -> None:
     """Copy supermin.d with the package list cut and the init replaced."""
     target.mkdir()
-    for file in folder.iterdir():
+    for file in directory.iterdir():
         if file.name == "packages":
             kept = [name for name in file.read_text().split() if name not in _UNNEEDED]
             (target / "packages").write_text("".join(f"{name}\n" for name in kept))
@@ -210,9 +210,9 @@ def _prepare(folder: Path, target: Path) -> None:
             shutil.copyfile(file, target / file.name)
 
 
-def _build(kernel: HostKernel, folder: Path, work: Path, log: Path | None) -> None:
+def _build(kernel: HostKernel, directory: Path, work: Path, log: Path | None) -> None:
     """Leave the appliance's files in `work`/appliance."""
-    _prepare(folder, work / "supermin.d")
+    _prepare(directory, work / "supermin.d")
     modules = work / "modules/lib/modules" / kernel.version
     _copy_modules(kernel, modules)
     # The kernel asks for a file system's module by an alias, which modprobe looks up in depmod's indices.
@@ -246,12 +246,12 @@ def path(log: Path | None = None) -> Path | None:
     None means that the stock appliance must do: this one could not be built, or did not start before (`give_up`).
     Raises `HostError` when libguestfs cannot work at all: not installed, or no kernel that it can read.
     """
-    folder = supermin_folder()
-    if folder is None:
+    directory = supermin_directory()
+    if directory is None:
         raise HostError("libguestfs is not installed", hint="apt-get install python3-guestfs supermin")
     kernel = readable_kernel()
     cache = paths.cache_root() / "appliance"
-    final = cache / _key(kernel, folder)
+    final = cache / _key(kernel, directory)
     if (final / "unusable").exists():
         return None
     if (final / "README.fixed").exists():
@@ -264,7 +264,7 @@ def path(log: Path | None = None) -> Path | None:
         try:
             # Made once for the host, by no stage.
             with declared.only(None):
-                _build(kernel, folder, work, log)
+                _build(kernel, directory, work, log)
         except (ToolError, HostError, OSError, KeyError, struct.error):
             return None
         # Another process may have been first: then its result stands.
@@ -282,9 +282,9 @@ def _workspace(cache: Path) -> Iterator[Path]:
 
 def _drop_others(cache: Path, final: Path) -> None:
     """Remove appliances of other kernels or releases that are older by a week."""
-    for folder in cache.iterdir():
-        if folder != final and folder.stat().st_mtime < final.stat().st_mtime - 7 * 86400:
-            shutil.rmtree(folder, ignore_errors=True)
+    for directory in cache.iterdir():
+        if directory != final and directory.stat().st_mtime < final.stat().st_mtime - 7 * 86400:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def give_up(appliance: Path) -> None:

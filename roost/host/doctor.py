@@ -22,7 +22,7 @@ from roost.host import appliance, guestfs, namespace, paths, process
 GiB = 1 << 30
 #: A Debian tree, its unpacked copy and its images take about 2 GiB; less and a build ends half-way.
 ROOM = 4 * GiB
-GRUB_FOLDERS = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/lib/grub2/i386-pc")
+GRUB_DIRECTORIES = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/lib/grub2/i386-pc")
 KEYRINGS = ("/usr/share/keyrings", "/etc/apt/trusted.gpg.d", "/usr/share/distribution-gpg-keys/debian")
 
 
@@ -107,9 +107,9 @@ def _version(path: str, arguments: Sequence[str]) -> str:
 
 
 def _grub_modules() -> Check:
-    for folder in map(Path, GRUB_FOLDERS):
-        if all((folder / name).is_file() for name in ("boot.img", "diskboot.img", "biosdisk.mod")):
-            return Check("grub-i386-pc", True, str(folder))
+    for directory in map(Path, GRUB_DIRECTORIES):
+        if all((directory / name).is_file() for name in ("boot.img", "diskboot.img", "biosdisk.mod")):
+            return Check("grub-i386-pc", True, str(directory))
     return Check(
         "grub-i386-pc", False, "GRUB's modules for BIOS are not there", install("grub-pc-bin", "grub2-pc-modules")
     )
@@ -179,10 +179,10 @@ def _guestfs_module() -> Check:
     except RoostError as error:
         note = "" if Path(sys.prefix, "pyvenv.cfg").exists() else "; make the venv with --system-site-packages"
         return Check("libguestfs", False, error.problem.what, f"{fix}{note}")
-    folder = appliance.supermin_folder()
-    if folder is None:
+    directory = appliance.supermin_directory()
+    if directory is None:
         return Check("libguestfs", False, "its appliance is not there", fix)
-    return Check("libguestfs", True, f"module of {python}, appliance from {folder}")
+    return Check("libguestfs", True, f"module of {python}, appliance from {directory}")
 
 
 def _guestfs_kernel() -> Check:
@@ -199,9 +199,9 @@ def _keyrings() -> Check:
     found = sorted(
         {
             path.name
-            for folder in KEYRINGS
-            if Path(folder).is_dir()
-            for path in Path(folder).iterdir()
+            for directory in KEYRINGS
+            if Path(directory).is_dir()
+            for path in Path(directory).iterdir()
             if path.suffix in {".gpg", ".asc", ".pgp"} and ("debian" in path.name or "ubuntu" in path.name)
         }
     )
@@ -210,14 +210,14 @@ def _keyrings() -> Check:
     return Check(name, True, ", ".join(found[:3]) + (" …" if len(found) > 3 else ""))
 
 
-def _room(name: str, folder: Path) -> Check:
+def _room(name: str, directory: Path) -> Check:
     """Say how much room a directory has, or the nearest above it that exists."""
-    place = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
     if not os.access(place, os.W_OK):
         return Check(name, False, f"{place} cannot be written", "set ROOST_CACHE to a directory of yours")
     free = shutil.disk_usage(place).free
     fix = None if free >= ROOM else f"free {(ROOM - free) / GiB:.1f} GiB in {place}, or set ROOST_CACHE elsewhere"
-    return Check(name, free >= ROOM, f"{free / GiB:.1f} GiB free in {folder}", fix)
+    return Check(name, free >= ROOM, f"{free / GiB:.1f} GiB free in {directory}", fix)
 
 
 def _python() -> Check:

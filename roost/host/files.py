@@ -119,11 +119,11 @@ def own_descriptor(path: Path) -> int | None:
     ours = {"/dev/fd", "/proc/self/fd", "/proc/thread-self/fd", f"/proc/{os.getpid()}/fd"}
     seen = os.path.abspath(path)  # noqa: PTH100 - resolve would follow the link that is looked for
     for _ in range(40):
-        folder, _slash, name = seen.rpartition("/")
-        if (folder in ours or os.path.realpath(folder) == f"/proc/{os.getpid()}/fd") and name.isdecimal():
+        directory, _slash, name = seen.rpartition("/")
+        if (directory in ours or os.path.realpath(directory) == f"/proc/{os.getpid()}/fd") and name.isdecimal():
             return int(name)
         try:
-            seen = os.path.join(folder, os.readlink(seen))  # noqa: PTH115, PTH118
+            seen = os.path.join(directory, os.readlink(seen))  # noqa: PTH115, PTH118
         except OSError:
             return None
     return None

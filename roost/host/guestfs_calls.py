@@ -96,21 +96,21 @@ class Guest:
             return mountable, None
         return str(self.call("mountable_device", mountable)), str(self.call("mountable_subvolume", mountable))
 
-    def mount_readonly(self, device: str, folder: str = "/", *, journal: bool = False, options: str = "") -> None:
+    def mount_readonly(self, device: str, directory: str = "/", *, journal: bool = False, options: str = "") -> None:
         """Mount a file system inside of the appliance; a `journal` (ext3, ext4) is left as it is, not replayed.
 
         `options` are further ones, such as subvol=NAME.
         """
         words = ["ro", *(["noload"] if journal else []), *([options] if options else [])]
-        self.call("mount_options", ",".join(words), device, folder)
+        self.call("mount_options", ",".join(words), device, directory)
 
-    def make_mount_point(self, folder: str) -> None:
+    def make_mount_point(self, directory: str) -> None:
         """Make a directory in the appliance, where no root of an image is mounted, to mount something on."""
-        self.call("mkmountpoint", folder)
+        self.call("mkmountpoint", directory)
 
-    def mount(self, device: str, folder: str = "/", options: str = "") -> None:
+    def mount(self, device: str, directory: str = "/", options: str = "") -> None:
         """Mount a file system inside of the appliance to be written to; the disks must have been opened so."""
-        self.call("mount_options", options, device, folder)
+        self.call("mount_options", options, device, directory)
 
     def unpack(self, inside: str, outside: Path, target: str) -> None:
         """Unpack a tar into a mounted directory: owners as numbers, modes, times, xattrs, device nodes.
@@ -127,9 +127,9 @@ class Guest:
                 raise
             self.call("tar_in", str(outside), target, xattrs=True)
 
-    def available(self, folder: str = "/") -> int:
-        """Return the bytes that a normal user of the file system mounted on `folder` has (df's "Available")."""
-        seen = self.call("statvfs", folder)
+    def available(self, directory: str = "/") -> int:
+        """Return the bytes that a normal user of the file system mounted on `directory` has (df's "Available")."""
+        seen = self.call("statvfs", directory)
         return int(seen["bavail"]) * int(seen["frsize"])
 
     def subvolumes(self) -> tuple[str, ...]:
@@ -148,9 +148,9 @@ class Guest:
         """Return whether this appliance has a group of functions, such as `lvm2` (guestfs(3), AVAILABILITY)."""
         return bool(self.call("feature_available", [feature]))
 
-    def lay(self, tar: Path, folder: str = "/") -> None:
+    def lay(self, tar: Path, directory: str = "/") -> None:
         """Unpack a tar of the host into a mounted directory. No name in it may lead through a link of the image."""
-        self.call("tar_in", str(tar), folder, xattrs=True)
+        self.call("tar_in", str(tar), directory, xattrs=True)
 
     def apparent_size(self) -> int | None:
         """Return how many bytes all mounted files have, holes included; None where this appliance does not tell."""
@@ -169,9 +169,9 @@ class Guest:
             return None
         return said.removeprefix("/sysroot") or None
 
-    def take(self, folder: str, tar: Path, exclude: Sequence[str] = ()) -> None:
+    def take(self, directory: str, tar: Path, exclude: Sequence[str] = ()) -> None:
         """Write all below a mounted directory to a tar on the host: owners as numbers, xattrs, device nodes."""
-        self.call("tar_out", folder, str(tar), numericowner=True, xattrs=True, excludes=list(exclude))
+        self.call("tar_out", directory, str(tar), numericowner=True, xattrs=True, excludes=list(exclude))
 
     def write(self, path: str, content: bytes) -> None:
         """Write a whole file of at most some MiB: a new one, or over an old one, which keeps its owner and mode."""
@@ -216,9 +216,9 @@ class Guest:
         """Write to the disks what the appliance still holds in memory."""
         self.call("sync")
 
-    def trim(self, folder: str) -> None:
-        """Tell the disk what the file system mounted on `folder` does not use; some kinds have no way to (vfat)."""
-        self.call("fstrim", folder)
+    def trim(self, directory: str) -> None:
+        """Tell the disk what the file system mounted on `directory` does not use; some kinds have no way to (vfat)."""
+        self.call("fstrim", directory)
 
     def shut_down(self) -> None:
         """End the appliance, after which all is on the disks."""
@@ -248,18 +248,18 @@ class Guest:
         self.call("e2fsck", device, correct=True)
         self.call("resize2fs", device)
 
-    def grow_mounted(self, kind: Literal["xfs", "btrfs"], folder: str) -> None:
-        """Enlarge the file system mounted on `folder` to the size of its device."""
-        self.call("xfs_growfs" if kind == "xfs" else "btrfs_filesystem_resize", folder)
+    def grow_mounted(self, kind: Literal["xfs", "btrfs"], directory: str) -> None:
+        """Enlarge the file system mounted on `directory` to the size of its device."""
+        self.call("xfs_growfs" if kind == "xfs" else "btrfs_filesystem_resize", directory)
 
     def exists(self, path: str) -> bool:
         """Return whether there is something at a path, links followed inside of the image."""
         return bool(self.call("exists", path))
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, directory: str) -> list[str]:
         """Return the names in a directory; nothing when it is not there."""
         try:
-            return [str(name) for name in self.call("names", folder)]
+            return [str(name) for name in self.call("names", directory)]
         except RefusedError:
             return []
 

@@ -127,10 +127,10 @@ def started(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Ite
                     yield Worker(worker, log, ends)
                     _end(worker, ends)
                 finally:
-                    left = _socket_folders(worker.pid)
+                    left = _socket_directories(worker.pid)
         finally:
-            for folder in left:
-                shutil.rmtree(folder, ignore_errors=True)
+            for directory in left:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
@@ -142,19 +142,19 @@ def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
         worker.wait(min(30.0, max(0.0, ends - time.monotonic())))
 
 
-def _socket_folders(session: int) -> list[Path]:
+def _socket_directories(session: int) -> list[Path]:
     """Return the socket directories of a worker's QEMU.
 
     For root they lie in /tmp, and only a clean end removes them.
     """
-    folders = set()
+    directories = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 if os.getsid(int(entry.name)) == session:
                     words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-                    folders.update(re.findall(rf"path=({_SHORT}/libguestfs\w{{6}})/", words))
-    return [Path(folder) for folder in folders]
+                    directories.update(re.findall(rf"path=({_SHORT}/libguestfs\w{{6}})/", words))
+    return [Path(directory) for directory in directories]
 
 
 def _sweep() -> None:
@@ -164,12 +164,12 @@ def _sweep() -> None:
     """
     with contextlib.suppress(OSError):
         sockets = Path("/proc/net/unix").read_text()
-        for folder in _SHORT.iterdir():
-            if not re.fullmatch(r"libguestfs\w{6}", folder.name):
+        for directory in _SHORT.iterdir():
+            if not re.fullmatch(r"libguestfs\w{6}", directory.name):
                 continue
             with contextlib.suppress(OSError):
-                status = folder.lstat()
-                if status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
+                status = directory.lstat()
+                if status.st_uid != os.geteuid() or not directory.is_dir() or directory.is_symlink():
                     continue
-                if time.time() - status.st_mtime > 3600 and str(folder) not in sockets:
-                    shutil.rmtree(folder, ignore_errors=True)
+                if time.time() - status.st_mtime > 3600 and str(directory) not in sockets:
+                    shutil.rmtree(directory, ignore_errors=True)

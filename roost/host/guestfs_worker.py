@@ -87,20 +87,20 @@ def _remember(launched: threading.Event) -> None:
 
     Root's lie in /tmp, whatever it is told, and it says where to nobody.
     """
-    folder = os.environ.get("LIBGUESTFS_TMPDIR")
-    while folder is not None and not launched.wait(0.01):
+    directory = os.environ.get("LIBGUESTFS_TMPDIR")
+    while directory is not None and not launched.wait(0.01):
         with contextlib.suppress(OSError):
             found = sorted(_sockets())
             if found:
-                with open(os.path.join(folder, "elsewhere"), "w", encoding="utf-8") as file:  # noqa: PTH118, PTH123
+                with open(os.path.join(directory, "elsewhere"), "w", encoding="utf-8") as file:  # noqa: PTH118, PTH123
                     file.write("".join(f"{one}\n" for one in found))
                 return
 
 
-def _names(handle: Any, folder: str) -> Any:
+def _names(handle: Any, directory: str) -> Any:
     """Return the names in a directory; the bindings' own `ls` crashes on names that are not UTF-8."""
     with tempfile.NamedTemporaryFile(dir=os.environ.get("LIBGUESTFS_TMPDIR")) as listing:
-        handle.ls0(folder, listing.name)
+        handle.ls0(directory, listing.name)
         names = listing.read().split(b"\0")
     return [name.decode("utf-8", "replace") for name in names if name]
 

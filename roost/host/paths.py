@@ -35,7 +35,7 @@ def shipped_root() -> Path:
 def project_root() -> Path:
     """Return the directory that holds recipes/ and kernels/: the nearest above, else $ROOST_ROOT, else the current."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "recipes").is_dir() and (folder / "kernels").is_dir():
-            return folder
+    for directory in (here, *here.parents):
+        if (directory / "recipes").is_dir() and (directory / "kernels").is_dir():
+            return directory
     return Path(os.environ.get("ROOST_ROOT", here))

@@ -25,7 +25,7 @@ class Link:
 
 
 #: What is at a path: a link, a directory, anything else, or nothing.
-Entry = Link | Literal["folder", "file", ""]
+Entry = Link | Literal["directory", "file", ""]
 
 
 def follow(path: str, look: Callable[[str], Entry], *, last: bool = True) -> str:
@@ -75,7 +75,7 @@ def resolve(root: Path, path: str | os.PathLike[str]) -> Path:
             return ""
         if stat.S_ISLNK(mode):
             return Link(os.fspath(here.readlink()))
-        return "folder" if stat.S_ISDIR(mode) else "file"
+        return "directory" if stat.S_ISDIR(mode) else "file"
 
     return root / follow(os.fspath(path), look)[1:]
 
@@ -100,7 +100,7 @@ def exists(root: Path, path: str | os.PathLike[str]) -> bool:
 def names(root: Path, path: str | os.PathLike[str]) -> list[str]:
     """Return the names in a directory, sorted; nothing when it is not a directory."""
     try:
-        folder = resolve(root, path)
-        return sorted(entry.name for entry in folder.iterdir()) if stat.S_ISDIR(folder.lstat().st_mode) else []
+        directory = resolve(root, path)
+        return sorted(entry.name for entry in directory.iterdir()) if stat.S_ISDIR(directory.lstat().st_mode) else []
     except OSError:
         return []

@@ -82,26 +82,26 @@ def enter(namespace: int, kind: int) -> None:
     _checked(_LIBC.setns(namespace, kind), "setns")
 
 
-def bind_mapped(folder: str, user_namespace: int) -> None:
+def bind_mapped(directory: str, user_namespace: int) -> None:
     """Mount a directory on itself so that its owners are those of a user namespace (mount_setattr(2), Linux 5.12).
 
     Owner 0 on the disk is root of that namespace; nothing changes on the disk. Fails where the file system cannot.
     """
-    path = ctypes.c_char_p(os.fsencode(folder))
+    path = ctypes.c_char_p(os.fsencode(directory))
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
-    cloned = _call(_OPEN_TREE, folder, _AT_FDCWD, path, flags)
+    cloned = _call(_OPEN_TREE, directory, _AT_FDCWD, path, flags)
     try:
         attributes = struct.pack("=QQQQ", _MOUNT_ATTR_NODEV | _MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
         _call(
             _MOUNT_SETATTR,
-            folder,
+            directory,
             cloned,
             ctypes.c_char_p(b""),
             _AT_EMPTY_PATH,
             ctypes.c_char_p(attributes),
             len(attributes),
         )
-        _call(_MOVE_MOUNT, folder, cloned, ctypes.c_char_p(b""), _AT_FDCWD, path, _MOVE_MOUNT_F_EMPTY_PATH)
+        _call(_MOVE_MOUNT, directory, cloned, ctypes.c_char_p(b""), _AT_FDCWD, path, _MOVE_MOUNT_F_EMPTY_PATH)
     finally:
         os.close(cloned)
 

@@ -54,8 +54,8 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item], size: int | None = N
     for number, row in enumerate(jobs.rows):
         values = dict(zip(jobs.variables, row, strict=True))
         where = Location(jobs.file, jobs.lines[number])
-        output = jobs.folder / values.pop(column)
-        if output == jobs.folder or os.path.isdir(output):  # noqa: PTH112
+        output = jobs.directory / values.pop(column)
+        if output == jobs.directory or os.path.isdir(output):  # noqa: PTH112
             problems.append(Problem(f"the column {column} names no file", where))
         elif output in taken:
             problems.append(Problem(f"{output.name} is the disk of line {taken[output]} already", where))
@@ -87,9 +87,9 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | Non
     except ValueError as error:
         hint = "close the quotes; a name with a quote in it goes in quotes of the other kind"
         return [], [Problem(f"the inputs cannot be read: {error}", where, hint)]
-    found, problems = inputs.items(names, jobs.folder, where, None if size is None else Room.of(size))
+    found, problems = inputs.items(names, jobs.directory, where, None if size is None else Room.of(size))
     # lexists: a cell of many inputs may be longer than any name.
-    if problems and names != [value] and os.path.lexists(jobs.folder / value):
+    if problems and names != [value] and os.path.lexists(jobs.directory / value):
         what = f"'{shown(value)}' is the name of one file, and blanks separate inputs"
         if len(names) == 1:
             what = f"'{shown(value)}' has quotes or \\ in its name, which are read as a shell reads them"

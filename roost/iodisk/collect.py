@@ -45,7 +45,7 @@ class Collected:
     verdict: Verdict
     why: str
     status: Mapping[str, Any]
-    folder: Path | None
+    directory: Path | None
     files: int = 0
     size: int = 0
     notes: tuple[str, ...] = ()
@@ -59,28 +59,28 @@ class Collected:
             "verdict": self.verdict,
             "why": self.why,
             **{key: self.status.get(key) for key in ("exit_code", "signal", "timed_out", "start", "end", "host")},
-            "folder": str(self.folder) if self.folder else None,
+            "folder": str(self.directory) if self.directory else None,
             "files": self.files,
             "bytes": self.size,
             "notes": list(self.notes),
-            "complete": self.folder is not None and not self.lost,
+            "complete": self.directory is not None and not self.lost,
             "lost": list(self.lost),
             "left_out": list(self.left_out),
         }
 
 
-def collect(disk: Path, folder: Path, *, files: int, size: int | None = None) -> Collected:
-    """Put what a job left on `disk` into `folder`, which appears whole or not at all; the disk stays as it is.
+def collect(disk: Path, directory: Path, *, files: int, size: int | None = None) -> Collected:
+    """Put what a job left on `disk` into `directory`, which appears whole or not at all; the disk stays as it is.
 
     At most `files` files and directories and `size` bytes come out, the log included; None is as much as the disk has.
-    Raises `HostError` when the host is at fault, `UsageError` when `folder` is somebody else's; whatever is wrong with
-    the disk is a verdict.
+    Raises `HostError` when the host is at fault, `UsageError` when `directory` is somebody else's; whatever is wrong
+    with the disk is a verdict.
     """
-    check_target(folder)
+    check_target(directory)
     try:
         with temporary.directory("collect") as scratch:
             try:
-                result, found = _collected(disk, folder, scratch, files, size)
+                result, found = _collected(disk, directory, scratch, files, size)
             except RoostError as error:
                 if error.exit_code == 3:
                     raise
@@ -89,13 +89,13 @@ def collect(disk: Path, folder: Path, *, files: int, size: int | None = None) ->
                 what = error.problem.what
                 why = what if isinstance(error, UnreadableError) else f"{disk.name}: {what}"
                 return Collected(str(disk), "unreadable", shown(why, 500), {}, None)
-            if result.folder is not None:
-                _keep(scratch / "out", folder, found)
+            if result.directory is not None:
+                _keep(scratch / "out", directory, found)
             return result
     except OSError as error:
         where = f": {shown(os.fsdecode(error.filename), 200)}" if error.filename else ""
         raise HostError(
-            f"{disk.name} cannot be collected into {folder}: {error.strerror or error}{where}",
+            f"{disk.name} cannot be collected into {directory}: {error.strerror or error}{where}",
             hint=_fix(error),
         ) from error
 
@@ -108,22 +108,22 @@ def _fix(error: OSError) -> str:
     return f"{cause.hint}; or {elsewhere}" if cause and cause is not causes.DENIED else elsewhere
 
 
-def check_target(folder: Path) -> None:
-    """Raise `UsageError` when `folder` exists and is not a result of `collect`, which may be replaced."""
-    if not os.path.lexists(folder):
+def check_target(directory: Path) -> None:
+    """Raise `UsageError` when `directory` exists and is not a result of `collect`, which may be replaced."""
+    if not os.path.lexists(directory):
         return
     hint = "remove it, or name another directory for the results"
-    if folder.is_symlink() or not folder.is_dir():
-        raise UsageError(f"{folder} exists and is not a directory", hint=hint)
+    if directory.is_symlink() or not directory.is_dir():
+        raise UsageError(f"{directory} exists and is not a directory", hint=hint)
     try:
-        others = {entry.name for entry in folder.iterdir()} - {STATUS, LOG, OUTPUT, FOUND}
+        others = {entry.name for entry in directory.iterdir()} - {STATUS, LOG, OUTPUT, FOUND}
     except OSError as error:
-        raise HostError(f"{folder} cannot be read: {error.strerror}") from error
+        raise HostError(f"{directory} cannot be read: {error.strerror}") from error
     if others:
-        raise UsageError(f"{folder} exists and is not a result of collect: it has {shown(min(others))}", hint=hint)
+        raise UsageError(f"{directory} exists and is not a result of collect: it has {shown(min(others))}", hint=hint)
 
 
-def _collected(disk: Path, folder: Path, scratch: Path, files: int, size: int | None) -> tuple[Collected, Found]:
+def _collected(disk: Path, directory: Path, scratch: Path, files: int, size: int | None) -> tuple[Collected, Found]:
     """Take everything out into `scratch`, and judge."""
     returned = file_systems(disk, scratch, "disk")
     found, copy = _look(returned, scratch, (files, size))
@@ -150,7 +150,7 @@ def _collected(disk: Path, folder: Path, scratch: Path, files: int, size: int | 
     if len(named) > SHOWN:
         notes.append(f"lost: {len(named) - SHOWN} more, in --json")
     result = Collected(
-        str(disk), verdict, why, status, folder, seen.files, seen.size,
+        str(disk), verdict, why, status, directory, seen.files, seen.size,
         notes=tuple(notes), lost=lost[:NAMES], left_out=tuple(seen.left_names),
     )  # fmt: skip
     return result, found
@@ -191,9 +191,9 @@ def _judge(found: Found, returned: Returned) -> tuple[Verdict, str, dict[str, An
     return judge(found.status)
 
 
-def _keep(out: Path, folder: Path, found: Found) -> None:
+def _keep(out: Path, directory: Path, found: Found) -> None:
     """Make the collected files the directory that the user sees."""
-    with staging.staged(folder) as target:
+    with staging.staged(directory) as target:
         if out.is_dir():
             for entry in sorted(out.iterdir()):
                 _move(entry, target / entry.name)

@@ -159,12 +159,12 @@ class ExtFiles:
         nodes = self.nodes([inode for _, inode in entries])
         return {name: nodes.get(inode) for name, inode in entries}
 
-    def extract(self, top: Node, prefix: bytes, folder: Path, limits: Limits, seen: Extracted) -> None:
-        """Copy the tree below the directory `top`, known to the user as `prefix`, into the new directory `folder`."""
+    def extract(self, top: Node, prefix: bytes, directory: Path, limits: Limits, seen: Extracted) -> None:
+        """Copy the tree below `top`, known to the user as `prefix`, into the new `directory`."""
         seen.paths[top.inode] = prefix
         wanted: dict[Node, list[Path]] = {}
-        level = [(top, prefix, folder)]
-        folder.mkdir(parents=True, exist_ok=True)
+        level = [(top, prefix, directory)]
+        directory.mkdir(parents=True, exist_ok=True)
         for _ in range(DEPTH):
             below: list[tuple[Node, bytes, Path]] = []
             for node, path, target in self._level(level, limits, seen):

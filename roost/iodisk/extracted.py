@@ -73,11 +73,11 @@ def path_text(path: bytes) -> str:
     return shown(os.fsdecode(path), 200)
 
 
-def check_room(folder: str | os.PathLike[str], needed: int = ROOM) -> None:
-    """Raise `HostError` when the file system of `folder` is so full that a tool may have failed for it."""
-    room = os.statvfs(folder)
+def check_room(directory: str | os.PathLike[str], needed: int = ROOM) -> None:
+    """Raise `HostError` when the file system of `directory` is so full that a tool may have failed for it."""
+    room = os.statvfs(directory)
     if room.f_bavail * room.f_frsize < needed or (room.f_files and not room.f_favail):
         raise HostError(
-            f"no space is left in {os.fspath(folder)}",
+            f"no space is left in {os.fspath(directory)}",
             hint="free some space, or set TMPDIR to a directory with more",
         )

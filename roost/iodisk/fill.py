@@ -20,10 +20,10 @@ from roost.recipe.words import shown
 _BLOCK = 1 << 20
 
 
-def fill(folder: Path, chosen: Iterable[Item], epoch: int) -> None:
-    """Copy the items below `folder`; no time is later than `epoch`, no mode has more than rwx.
+def fill(directory: Path, chosen: Iterable[Item], epoch: int) -> None:
+    """Copy the items below `directory`; no time is later than `epoch`, no mode has more than rwx.
 
-    Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `folder` cannot be
+    Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `directory` cannot be
     written.
     """
     for item in chosen:
@@ -32,8 +32,8 @@ def fill(folder: Path, chosen: Iterable[Item], epoch: int) -> None:
         except OSError as error:
             raise _unreadable(Path(os.fsdecode(error.filename or item.source)), error) from error
         for path, status in found:
-            _copy(path, status, folder / item.target / path.relative_to(item.source))
-    for path, status in sorted(walk(folder), key=lambda one: len(one[0].parts), reverse=True):
+            _copy(path, status, directory / item.target / path.relative_to(item.source))
+    for path, status in sorted(walk(directory), key=lambda one: len(one[0].parts), reverse=True):
         if not stat.S_ISLNK(status.st_mode):
             path.chmod(status.st_mode & 0o777 | (0o700 if stat.S_ISDIR(status.st_mode) else 0o400))
         when = min(int(status.st_mtime), epoch)

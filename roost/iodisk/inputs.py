@@ -62,9 +62,9 @@ class Room:
 
 
 def items(
-    given: Iterable[str], folder: Path, where: Location | None = None, room: Room | None = None
+    given: Iterable[str], directory: Path, where: Location | None = None, room: Room | None = None
 ) -> tuple[list[Item], list[Problem]]:
-    """Return what the names in `given` (relative ones start from `folder`) put below input/, and what is wrong.
+    """Return what the names in `given` (relative ones start from `directory`) put below input/, and what is wrong.
 
     Raises `TooMuchError` as soon as they are known to exceed `room`. After `PROBLEMS` no more are looked for.
     """
@@ -72,8 +72,8 @@ def items(
     problems: list[Problem] = []
     taken: dict[str, str] = {}
     for name in given:
-        path = folder / name
-        wrong = _unusable(name, path, folder)
+        path = directory / name
+        wrong = _unusable(name, path, directory)
         if wrong is not None:
             problems.append(Problem(wrong[0], where, wrong[1]))
             continue
@@ -96,17 +96,17 @@ def items(
     return found, problems
 
 
-def _unusable(name: str, path: Path, folder: Path) -> tuple[str, str | None] | None:
+def _unusable(name: str, path: Path, directory: Path) -> tuple[str, str | None] | None:
     """Return why `name` cannot be looked at, and a hint; None when it can."""
     if not name or "\0" in name:
-        return f"there is no file or directory '{shown(name)}'", f"looked in {folder}"
+        return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
     try:
         path.stat()
     except OSError as error:
         if path.is_symlink() if error.errno != errno.ENAMETOOLONG else False:
             return f"the link {shown(name, 200)} {_broken(error)}", "remove it, or name what it should point at"
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            return f"there is no file or directory '{shown(name)}'", f"looked in {folder}"
+            return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
         return f"{shown(name, 200)} cannot be read: {error.strerror}", None
     return None
 

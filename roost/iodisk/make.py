@@ -13,7 +13,7 @@ from pathlib import Path
 
 from roost.disk import ext, geometry, layout, measure, qemu_img, vfat
 from roost.disk.ext import DoesNotFitError, Identity, Source
-from roost.disk.fill import IO_FOLDERS
+from roost.disk.fill import IO_DIRECTORIES
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, RoostError, UsageError
@@ -75,14 +75,14 @@ def make(
     try:
         with temporary.directory("io", place, hidden=True) as scratch:
             content = scratch / "content"
-            for folder in ("", *IO_FOLDERS):
-                (content / folder).mkdir(mode=0o755)
+            for directory in ("", *IO_DIRECTORIES):
+                (content / directory).mkdir(mode=0o755)
             for target, data in (texts or {}).items():
                 (content / "input" / target).write_bytes(data)
             fill(content / "input", items, epoch)
-            for folder in (*IO_FOLDERS, ""):
-                (content / folder).chmod(0o755)
-                os.utime(content / folder, (epoch, epoch))
+            for directory in (*IO_DIRECTORIES, ""):
+                (content / directory).chmod(0o755)
+                os.utime(content / directory, (epoch, epoch))
             raw, free = _write(_Content(recipe, disk, content, epoch), scratch, namespace)
             size = raw.stat().st_size
             finished = raw
@@ -146,19 +146,19 @@ def too_large(recipe: Recipe, disk: Disk, needed: str, room: int) -> ImageError:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What an io disk gets: the directory `folder`, with all times `epoch`."""
+    """What an io disk gets: `directory`, with all times `epoch`."""
 
     recipe: Recipe
     disk: Disk
-    folder: Path
+    directory: Path
     epoch: int
 
 
 def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path, int | None]:
-    recipe, disk, folder, epoch = content.recipe, content.disk, content.folder, content.epoch
+    recipe, disk, directory, epoch = content.recipe, content.disk, content.directory, content.epoch
     area = disk.areas[0]
     raw = scratch / "disk.raw"
-    entries = measure.listing(folder, namespace, scratch / "measure.log")
+    entries = measure.listing(directory, namespace, scratch / "measure.log")
     if area.filesystem == "vfat":
         return _write_vfat(content, raw, entries, namespace), None
     found = measure.content(entries, extents=geometry.uses_extents(area.filesystem))
@@ -178,7 +178,7 @@ def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path
         with raw.open("xb") as file:
             file.truncate(at.size)
         try:
-            source = Source(folder, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
+            source = Source(directory, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
             space = ext.write(raw, at, shape, identity, source, Tools(namespace, epoch, scratch))
         except DoesNotFitError as error:
             if area.size is not None:
@@ -203,5 +203,5 @@ def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...]
     with raw.open("xb") as file:
         file.truncate(at.size)
     identity = vfat.Identity(filesystem_id(content.recipe, disk, 0), disk.areas[0].label)
-    vfat.write(raw, at, identity, vfat.Content(content.folder, entries), Tools(namespace, content.epoch, raw.parent))
+    vfat.write(raw, at, identity, vfat.Content(content.directory, entries), Tools(namespace, content.epoch, raw.parent))
     return raw

@@ -92,22 +92,22 @@ class VfatFiles:
         check_room(self._image.parent)
         return None, done.returncode != -signal.SIGXFSZ
 
-    def extract(self, top: str, folder: Path, limits: Limits, seen: Extracted) -> None:
-        """Copy the tree below the directory `top` (such as `output`) into the new directory `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for parts, directory in self.listing(top, seen, deep=True):
+    def extract(self, top: str, directory: Path, limits: Limits, seen: Extracted) -> None:
+        """Copy the tree below `top` (such as `output`) into the new `directory`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for parts, is_directory in self.listing(top, seen, deep=True):
             path = "/".join(parts)
-            target = folder.joinpath(*parts[1:])
+            target = directory.joinpath(*parts[1:])
             if len(parts) > DEPTH:
                 seen.limit(path.encode(), f"directories deeper than {DEPTH}")
                 continue
             if seen.files >= limits.files:
                 seen.limit(path.encode(), f"more than {limits.files} files")
                 continue
-            if os.path.lexists(target) and not (directory and target.is_dir()):
+            if os.path.lexists(target) and not (is_directory and target.is_dir()):
                 seen.lose(path.encode(), "a name that is there twice")
                 continue
-            if directory:
+            if is_directory:
                 target.mkdir(parents=True, exist_ok=True)
                 seen.files += 1
                 continue

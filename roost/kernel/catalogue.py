@@ -96,8 +96,8 @@ class KernelSpec(Model):
 def names(project: Path) -> list[str]:
     """Return the names of the kernels in a project's kernels/; without one, of those that come with roost."""
     own = project / "kernels"
-    folder = own if own.is_dir() else paths.shipped_root() / "kernels"
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    directory = own if own.is_dir() else paths.shipped_root() / "kernels"
+    return sorted(path.stem for path in directory.glob("*.yaml") if not path.name.startswith("."))
 
 
 def _roots(project: Path) -> tuple[Path, ...]:
@@ -164,13 +164,13 @@ def _order(where: Location | None) -> tuple[int, int]:
     return (where.line, where.column) if where else (0, 0)
 
 
-def _absent(spec: KernelSpec, folder: Path, tree: Node) -> Iterator[Problem]:
+def _absent(spec: KernelSpec, directory: Path, tree: Node) -> Iterator[Problem]:
     for name, part in spec.parts.items():
-        if part.path is not None and not (folder / part.path).is_file():
+        if part.path is not None and not (directory / part.path).is_file():
             yield Problem(
                 f"no such file: '{shown(part.path)}'",
                 tree.locate(("files", name, "path")),
-                f"looked for {shown(os.fspath(folder / part.path), 400)}",
+                f"looked for {shown(os.fspath(directory / part.path), 400)}",
             )
 
 

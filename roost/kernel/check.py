@@ -116,10 +116,10 @@ def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], I
     found = facts.in_tree(tree, kernel.kernel)
     if found is None:
         raise ImageError(f"{kernel.kernel} is not an x86 kernel that a boot loader starts")
-    folder = found.folder
+    directory = found.directory
 
     def has(path: str) -> bool:
-        return rooted.is_file(folder, path)
+        return rooted.is_file(directory, path)
 
     initrd, bad = None, None
     if kernel.initrd is not None:
@@ -129,7 +129,7 @@ def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], I
             causes.check(error)
             bad = str(error)
     first = next((path for path in found.modules.loadable.values() if has(path)), None)
-    built_for = contents.built_for(rooted.resolve(folder, first)) if first else None
+    built_for = contents.built_for(rooted.resolve(directory, first)) if first else None
     return Seen(found.facts(look=xen), found.modules, has, built_for, initrd, bad)
 
 

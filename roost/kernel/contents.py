@@ -50,8 +50,8 @@ def read(path: Path) -> Initrd:
     with files.open_regular(path) as file:
         for entry in cpio.entries(file):
             count += 1
-            if folder := _RELEASE.match(entry.name):
-                releases.add(folder[1])
+            if directory := _RELEASE.match(entry.name):
+                releases.add(directory[1])
             if _MODULE.search(entry.name) and entry.is_file:
                 modules.add(module_name(_TURN.sub("", entry.name.rpartition("/")[2])))
                 if magic is None and 0 < entry.size <= _LIMIT:

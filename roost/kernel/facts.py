@@ -77,7 +77,7 @@ class InTree:
     modules: Modules
 
     @property
-    def folder(self) -> Path:
+    def directory(self) -> Path:
         """Where its modules are, or would be."""
         return rooted.resolve(self.tree, f"lib/modules/{self.image.release}")
 
@@ -96,8 +96,8 @@ def in_tree(tree: Path, path: str) -> InTree | None:
     image = bzimage.read(file)
     if image is None:
         return None
-    folder = f"lib/modules/{image.release}"
-    builtin, dependencies = (text(tree, f"{folder}/{name}") or "" for name in ("modules.builtin", "modules.dep"))
+    directory = f"lib/modules/{image.release}"
+    builtin, dependencies = (text(tree, f"{directory}/{name}") or "" for name in ("modules.builtin", "modules.dep"))
     return InTree(tree, file, image, Modules.of(builtin, dependencies))
 
 

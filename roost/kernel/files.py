@@ -109,13 +109,13 @@ def install(parts: Parts, tree: Path, *, kind: str | None, wanted: Sequence[str]
     target = boot / f"initrd.img-{release}"
     target.unlink(missing_ok=True)
     if "modules" in parts.files:
-        folder = rooted.resolve(tree, f"lib/modules/{release}")
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        _unpack(parts, folder, release, epoch)
+        directory = rooted.resolve(tree, f"lib/modules/{release}")
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True)
+        _unpack(parts, directory, release, epoch)
         process.run(
-            ["depmod", "-b", folder.parents[2], release], deadline=120, log=log, what="cannot index the modules"
+            ["depmod", "-b", directory.parents[2], release], deadline=120, log=log, what="cannot index the modules"
         )
     if "initrd" in parts.files:
         _copy(parts.files["initrd"], target)
@@ -148,8 +148,8 @@ def _by_distribution(tree: Path, release: str, log: Path) -> None:
     )
 
 
-def _unpack(parts: Parts, folder: Path, release: str, epoch: int) -> None:
-    """Unpack a tar's modules of one release into `folder`."""
+def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
+    """Unpack a tar's modules of one release into `directory`."""
     where, names, size = parts.spec.where("modules"), 0, 0
     try:
         with _opened(parts.files["modules"]) as archive:
@@ -160,7 +160,7 @@ def _unpack(parts: Parts, folder: Path, release: str, epoch: int) -> None:
                 names, size = names + 1, size + member.size
                 if names > MAX_NAMES or size > MAX_UNPACKED:
                     raise RecipeError([Problem("this unpacks to more than any kernel's modules", where)])
-                _place(archive, member, folder / relative, epoch)
+                _place(archive, member, directory / relative, epoch)
     except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise RecipeError([Problem(f"this is not a whole tar of modules: {error}", where)]) from error
     if not names:

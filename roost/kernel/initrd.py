@@ -130,8 +130,8 @@ def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) ->
     if "virtio_blk" in absent:
         raise ImageError(f"kernel {version} has no virtio_blk: no root disk can be read", hint="use another kernel")
     with temporary.directory("initrd") as top:
-        for folder in ("bin", "dev", "modules", "proc", "sys", "sysroot", "run"):
-            (top / folder).mkdir()
+        for directory in ("bin", "dev", "modules", "proc", "sys", "sysroot", "run"):
+            (top / directory).mkdir()
         shutil.copyfile(busybox, top / "bin/busybox")
         (top / "bin/busybox").chmod(0o755)
         for applet in APPLETS:
@@ -159,8 +159,8 @@ def _unpacked(module: Path) -> bytes:
 
 def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
     names = ["."]
-    for folder, folders, files in os.walk(top):
-        names += [os.path.relpath(os.path.join(folder, name), top) for name in (*folders, *files)]  # noqa: PTH118
+    for directory, directories, files in os.walk(top):
+        names += [os.path.relpath(os.path.join(directory, name), top) for name in (*directories, *files)]  # noqa: PTH118
     for name in names:
         os.utime(top / name, (epoch, epoch), follow_symlinks=False)
     archive = process.run(

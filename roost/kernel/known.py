@@ -23,7 +23,7 @@ from roost.kernel.inspect import version_order
 from roost.store.cache import Cache
 from roost.store.staging import write_atomically
 
-FOLDER = "kernels"
+DIRECTORY = "kernels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ def _path(cache: Cache, spec: KernelSpec, suite: str | None) -> Path:
     # Another project's kernel of this name may be another kernel.
     origin = json.dumps([spec.packages, spec.files.model_dump(mode="json") if spec.files else None], sort_keys=True)
     return (
-        cache.root / FOLDER / f"{spec.name}-{suite or 'files'}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.json"
+        cache.root
+        / DIRECTORY
+        / f"{spec.name}-{suite or 'files'}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.json"
     )
 
 
@@ -62,7 +64,7 @@ def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Known | None:
 
 def initrd(cache: Cache, path: Path) -> Initrd:
     """Return what an initrd brings: it is unpacked once, as long as its bytes stay the same."""
-    record = cache.root / FOLDER / f"initrd-{checksum.sha256(path)}.json"
+    record = cache.root / DIRECTORY / f"initrd-{checksum.sha256(path)}.json"
     try:
         return Initrd.from_json(jsontext.read(record))
     except (OSError, ValueError, KeyError, TypeError):
@@ -76,7 +78,7 @@ def initrd(cache: Cache, path: Path) -> Initrd:
 def suites(cache: Cache, spec: KernelSpec) -> set[str]:
     """Return the suites of which something was noted."""
     found = set()
-    for path in (cache.root / FOLDER).glob(f"{spec.name}-*.json"):
+    for path in (cache.root / DIRECTORY).glob(f"{spec.name}-*.json"):
         suite = path.stem.removeprefix(f"{spec.name}-").rpartition("-")[0]
         if path == _path(cache, spec, suite):
             found.add(suite)

@@ -94,8 +94,8 @@ def run(events: Events) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="roost-bench-", dir="/var/tmp") as name:
         scratch = Path(name)
         scratch.chmod(0o755)
-        for folder in ("recipes", "kernels"):
-            (scratch / folder).symlink_to(project / folder)
+        for directory in ("recipes", "kernels"):
+            (scratch / directory).symlink_to(project / directory)
         changed = scratch / "changed.yaml"
         text = f"extends: [{project}/recipes/{RECIPE}.yaml]\nname: changed\nhostname: changed\n"
         changed.write_text(text)

@@ -65,23 +65,23 @@ def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo |
 
 def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
     """Test boot the built image of a recipe, and bind the verdict to its files."""
-    folder, recipe = loaded.build, loaded.recipe
+    directory, recipe = loaded.build, loaded.recipe
     record = _built(loaded, events)
     vm = _machine(loaded, options.hypervisor, record, events)
-    with staging.lock(folder, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
-        if manifest.read(folder) != record:
+    with staging.lock(directory, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
+        if manifest.read(directory) != record:
             raise ImageError(f"{recipe.name} was rebuilt meanwhile", hint=f"inv boot {loaded.called}")
         items, problems = job_inputs.items(
-            recipe.boot_test.inputs, loaded.folder, loaded.where(("boot_test", "inputs"))
+            recipe.boot_test.inputs, loaded.directory, loaded.where(("boot_test", "inputs"))
         )
         if problems:
             raise RecipeError(problems)
         bases = sorted({file.backing for file in record.files if file.backing is not None})
-        test = image_inputs.boot_key(recipe, loaded.folder)
+        test = image_inputs.boot_key(recipe, loaded.directory)
         result = _run(
-            Context(vm, folder, recipe, bases, items, test, events=events, echo=echo), folder / "boot", options
+            Context(vm, directory, recipe, bases, items, test, events=events, echo=echo), directory / "boot", options
         )
-        _seal(folder, vm.hypervisor, events)
+        _seal(directory, vm.hypervisor, events)
         return result
 
 
@@ -98,13 +98,13 @@ def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bo
             interactive.interact(_started(Context(vm, path.parent, events=events), options), keep=kept, also=[path])
         return
     loaded = _load(name)
-    folder = loaded.build
+    directory = loaded.build
     vm = _machine(loaded, options.hypervisor, _built(loaded, events), events)
-    with staging.lock(folder, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
-        kept = folder.with_name(f"{folder.name}.kept") if keep else None
+    with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
+        kept = directory.with_name(f"{directory.name}.kept") if keep else None
         with lease.held():
-            context = _started(Context(vm, folder, events=events), options)
-            interactive.interact(context, keep=kept, also=sorted(folder.glob("*.sub")))
+            context = _started(Context(vm, directory, events=events), options)
+            interactive.interact(context, keep=kept, also=sorted(directory.glob("*.sub")))
 
 
 def _is_description(name: str) -> bool:
@@ -133,7 +133,7 @@ def _built(loaded: Loaded, events: Events) -> Manifest:
     changed = manifest.changed_files(loaded.build, record.files)
     if changed:
         raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {loaded.called}")
-    if image_inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+    if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         events.note(f"the recipe of {name} changed since the build: this boots what was built")
     return record
 
@@ -177,9 +177,9 @@ def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
     return xen_dom0.provide(Stages(events)) if vm.hypervisor == "xen" else None
 
 
-def _seal(folder: Path, hypervisor: str, events: Events) -> None:
+def _seal(directory: Path, hypervisor: str, events: Events) -> None:
     """Bind the verdict to the bytes it was reached on, so that `publish` can tell."""
     try:
-        seal.write(folder, hypervisor)
+        seal.write(directory, hypervisor)
     except (OSError, ValueError) as error:
         events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")

@@ -14,7 +14,7 @@ from roost.existing import image as existing
 from roost.existing.image import Image
 from roost.host import paths
 from roost.pipeline import construct, planning
-from roost.pipeline.context import Context, log_folder
+from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.sources import image as sources
@@ -27,7 +27,7 @@ class Built:
     """What `build` leaves: the directory, its files, and the lines for a submit description by hypervisor."""
 
     name: str
-    folder: Path
+    directory: Path
     cached: bool
     seconds: Mapping[str, float]
     files: tuple[BuiltFile, ...]
@@ -39,7 +39,7 @@ class Built:
         """Return the JSON contract of `inv build NAME --json`."""
         return {
             "name": self.name,
-            "folder": str(self.folder),
+            "folder": str(self.directory),
             "cached": self.cached,
             "seconds": dict(self.seconds),
             "files": [file.public() for file in self.files],
@@ -58,34 +58,36 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
 
 def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
     """Build the image of a recipe that was checked, and before it the image that it is made from."""
-    folder = loaded.build
-    _refuse_foreign(folder)
+    directory = loaded.build
+    _refuse_foreign(directory)
     stages = Stages(events)
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
-    with lease.held(), staging.lock(folder, lambda: events.note(waiting)):
-        context = Context(loaded, folder, stages, log_folder(folder), parent=_parent(loaded, stages))
+    with lease.held(), staging.lock(directory, lambda: events.note(waiting)):
+        context = Context(loaded, directory, stages, log_directory(directory), parent=_parent(loaded, stages))
         plan = planning.plan(context)
-        fresh = None if force else manifest.is_fresh(folder, plan.key)
+        fresh = None if force else manifest.is_fresh(directory, plan.key)
         if fresh is None:
             record, snippets = construct.construct(context, plan)
         else:
-            record, snippets = fresh, submission.snippets(loaded, fresh, folder)
+            record, snippets = fresh, submission.snippets(loaded, fresh, directory)
     name, cached = loaded.recipe.name, fresh is not None
-    return Built(name, folder, cached, stages.seconds, record.files, snippets, loaded.called)
+    return Built(name, directory, cached, stages.seconds, record.files, snippets, loaded.called)
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(directory: Path) -> None:
     """Refuse to replace what roost did not make: build/ is a name that other tools like too."""
     try:
         foreign = (
-            folder.is_symlink()
-            or (folder.exists() and not folder.is_dir())
-            or (folder.is_dir() and not (folder / manifest.NAME).exists() and any(folder.iterdir()))
+            directory.is_symlink()
+            or (directory.exists() and not directory.is_dir())
+            or (directory.is_dir() and not (directory / manifest.NAME).exists() and any(directory.iterdir()))
         )
     except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}") from error
+        raise UsageError(f"{directory}: {error.strerror}") from error
     if foreign:
-        raise UsageError(f"{folder} exists, and roost did not make it", hint="move it, or give the recipe another name")
+        raise UsageError(
+            f"{directory} exists, and roost did not make it", hint="move it, or give the recipe another name"
+        )
 
 
 def _parent(loaded: Loaded, stages: Stages) -> Image | None:
@@ -96,7 +98,7 @@ def _parent(loaded: Loaded, stages: Stages) -> Image | None:
     parent = loader.load(name, paths.project_root(), (), planning.problems)
     with stages.stage("parent", parent.recipe.name):
         built = image(parent, events=stages.events)
-    record = manifest.read(built.folder)
+    record = manifest.read(built.directory)
     if record is None:
         raise ImageError(f"the build of {parent.recipe.name} is gone", hint=f"inv build {name}")
-    return existing.of_build(built.folder, parent.recipe.root_disk.name, record)
+    return existing.of_build(built.directory, parent.recipe.root_disk.name, record)

@@ -39,7 +39,7 @@ def construct(context: Context, plan: Plan) -> Finished:
     """Build the image into its directory, which appears whole at the end."""
     namespace.probe()
     try:
-        with staging.staged(context.folder), image_stage.STAGE.running():
+        with staging.staged(context.directory), image_stage.STAGE.running():
             if plan.original is not None:
                 with image.held(plan.original, context.target) as original:
                     return _of_image(context, plan, plan.original, original)
@@ -47,7 +47,7 @@ def construct(context: Context, plan: Plan) -> Finished:
             return _of_tree(context, plan, plan.tree)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            place = error.filename or context.folder
+            place = error.filename or context.directory
             what = f"no space left on the disk of {place}"
             raise HostError(what, hint="free some space", log=context.log_dir) from error
         raise
@@ -59,14 +59,14 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
     with Pool(max_workers=2) as pool, contextlib.ExitStack() as stack:
         # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
         pool.submit(context.accelerator.find)
-        sizes = _last_sizes(recipe, context.folder)
+        sizes = _last_sizes(recipe, context.directory)
         early = (
             stack.enter_context(prestart.start(sizes, target, context.accelerator, _log(context))) if sizes else None
         )
         tar = source.make(cache.default(), stages, context.log_dir)
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if recipe.run else 2 * tar.stat().st_size
-        work = stack.enter_context(cache.work_folder(room))
+        work = stack.enter_context(cache.work_directory(room))
         with stages.stage("tree", "unpack and customize"):
             made, kernel = tree.make(context, plan, tar, work)
             specs = kernel_check.Specs(plan.spec, planning.others())
@@ -114,9 +114,9 @@ def _of_image(context: Context, plan: Plan, source: Image, original: Original) -
         return outputs.finish(context, plan, files, version or None, facts)
 
 
-def _last_sizes(recipe: Recipe, folder: Path) -> dict[str, int] | None:
+def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
     """Return the sizes of the disks of the last build, in bytes by the disk's name; None when there is one to learn."""
-    record = manifest.read(folder)
+    record = manifest.read(directory)
     known = {file.name: file.virtual for file in record.files} if record else {}
     sizes = {}
     for disk in recipe.disks:

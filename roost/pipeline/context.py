@@ -19,14 +19,14 @@ from roost.recipe.model import Recipe
 from roost.store import staging
 
 
-def log_folder(image: Path) -> Path:
+def log_directory(image: Path) -> Path:
     """Return an empty directory for the logs of building `image`: not in build/, so that a failed build leaves them."""
     # Two checkouts may build images of one name.
     place = hashlib.sha256(os.fsencode(image.absolute().parent)).hexdigest()[:8]
-    folder = paths.cache_root() / "log" / f"{image.name}-{place}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    directory = paths.cache_root() / "log" / f"{image.name}-{place}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 def accelerator() -> Accelerator:
@@ -44,11 +44,12 @@ def _probe() -> Kind:
 class Context:
     """One build of a recipe that was checked.
 
-    `folder` appears whole at the end. `parent` is the image of another recipe that this one is made from, built by now.
+    `directory` appears whole at the end. `parent` is the image of another recipe that this one is made from, built
+    by now.
     """
 
     loaded: Loaded
-    folder: Path
+    directory: Path
     stages: Stages
     log_dir: Path
     accelerator: Accelerator = field(default_factory=accelerator)
@@ -61,8 +62,8 @@ class Context:
 
     @property
     def target(self) -> Path:
-        """The hidden directory that the image is made in, and that becomes `folder`."""
-        return staging.place(self.folder)
+        """The hidden directory that the image is made in, and that becomes `directory`."""
+        return staging.place(self.directory)
 
     def log(self, name: str) -> Path:
         """Return the log of a tool or a step."""

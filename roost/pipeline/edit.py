@@ -73,7 +73,7 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
     loaded, recipe, target = context.loaded, context.recipe, context.target
     network = any(command.network for command in recipe.commands)
     with (
-        cache.work_folder() as work,
+        cache.work_directory() as work,
         guestfs.open_writable(
             [(layer, "qcow2")],
             accelerator=context.accelerator.kind,
@@ -119,7 +119,7 @@ def _pygrub(recipe: Recipe, system: inspection.System) -> None:
 
 def other_disks(context: Context, kernel: str, epoch: int) -> tuple[WrittenDisk, ...]:
     """Write the recipe's other disks: what the recipe's files put below a mount point of theirs is on them."""
-    with cache.work_folder() as work:
+    with cache.work_directory() as work:
         tree = _tree(context, kernel, work, epoch)
         return write.write_disks(context.recipe, tree, context.target, context.tools(epoch))
 
@@ -131,8 +131,8 @@ def _tree(context: Context, kernel: str, work: Path, epoch: int) -> TreeInfo | N
     if not mounts and seed is None:
         return None
     items = [item for item in overlay.file_items(loaded, kernel) if overlay.below(item.path, mounts)]
-    folders = [Item(mount, 0o755) for mount in sorted(mounts)]
-    overlay.write([*folders, *items], work / "disks.tar", epoch)
+    directories = [Item(mount, 0o755) for mount in sorted(mounts)]
+    overlay.write([*directories, *items], work / "disks.tar", epoch)
     unpack.unpack(work / "disks.tar", work / "tree", context.log("unpack"))
     return TreeInfo(work / "tree", seed=seed)
 

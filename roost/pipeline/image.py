@@ -18,7 +18,7 @@ STAGE = Stage(
         *("sfdisk", "qemu-img", "grub-mkimage", "grub2-mkimage", "mcopy", "mmd", "tar", "find", "touch"),
         *("cpio", "zstd", "depmod"),
         # GRUB's modules come from these directories, all from one package.
-        *(f"{folder}/{name}" for folder in grub.FOLDERS for name in ("boot.img", "kernel.img")),
+        *(f"{directory}/{name}" for directory in grub.DIRECTORIES for name in ("boot.img", "kernel.img")),
     ),
     # What checks a recipe, boots the image or shows what is published changes nothing in it.
     left_out=("roost.preflight", "roost.boot", "roost.catalogue"),
@@ -27,5 +27,5 @@ STAGE = Stage(
 
 def key(loaded: Loaded, source: str, kernel: Mapping[str, str] | None = None) -> str:
     """Return the key of an image; `source` is that of its source, `kernel` are the sums of a kernel that is files."""
-    made_of = {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "source": source}
+    made_of = {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "source": source}
     return STAGE.key({**made_of, "kernel": kernel} if kernel is not None else made_of)

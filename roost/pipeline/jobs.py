@@ -129,14 +129,14 @@ def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, siz
     missing = [str(disk) for disk in disks if not os.path.lexists(disk)]
     if missing:
         raise UsageError(f"there is no {', '.join(missing)}")
-    folders = _folders(disks, target)
-    for folder in folders:
-        check_target(folder)
+    directories = _directories(disks, target)
+    for directory in directories:
+        check_target(directory)
     stages = Stages(events)
     with stages.stage("collect", f"{len(disks)} disks"):
         found = _all(
             lambda pair: _collect(pair[0], pair[1], files, size),
-            list(zip(disks, folders, strict=True)),
+            list(zip(disks, directories, strict=True)),
             "collect",
             events,
         )
@@ -149,16 +149,16 @@ def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, siz
     }
 
 
-def _collect(disk: Path, folder: Path, files: int, size: int | None) -> dict[str, Any]:
+def _collect(disk: Path, directory: Path, files: int, size: int | None) -> dict[str, Any]:
     """Return the entry of one disk; a fault of the host is one too, so that the other disks keep theirs."""
     try:
-        return collect(disk, folder, files=files, size=size).to_json()
+        return collect(disk, directory, files=files, size=size).to_json()
     except HostError as error:
         entry = Collected(str(disk), "unreadable", str(error.problem), {}, None).to_json()
         return {**entry, "verdict": NOT_COLLECTED}
 
 
-def _folders(disks: Sequence[Path], target: Path) -> list[Path]:
+def _directories(disks: Sequence[Path], target: Path) -> list[Path]:
     """Return the directory of each disk: its name without the ending, or all of it where two would be alike."""
     stems = Counter(disk.stem for disk in disks)
     names = [disk.name if stems[disk.stem] > 1 or disk.stem.startswith(".") else disk.stem for disk in disks]

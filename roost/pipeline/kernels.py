@@ -45,15 +45,17 @@ def listing(names: Sequence[str], events: Events, *, fetch: bool = False) -> dic
     if fetch:
         for spec in chosen:
             _fetch(spec, store, events)
-    built = [found for folder in sorted((project / "build").glob("*")) if (found := _manifest(folder)) is not None]
+    built = [
+        found for directory in sorted((project / "build").glob("*")) if (found := _manifest(directory)) is not None
+    ]
     rows = [
         {"name": spec.name, "description": spec.description, "suites": _suites(spec, store, built)} for spec in chosen
     ]
     return {"kernels": rows, "problems": [str(problem) for problem in problems]}
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    record = manifest.read(folder)
+def _manifest(directory: Path) -> dict[str, Any] | None:
+    record = manifest.read(directory)
     return {"name": record.name, "inputs": dict(record.inputs), "facts": dict(record.facts)} if record else None
 
 
@@ -109,8 +111,8 @@ def of_package(package: Path) -> Facts | None:
     """Return the facts of the kernel in a Debian package, or None when it has none."""
     names: list[str] = []
     texts: dict[str, str] = {}
-    with temporary.directory("kernels") as folder:
-        kernel = Path(folder) / "vmlinuz"
+    with temporary.directory("kernels") as directory:
+        kernel = Path(directory) / "vmlinuz"
         for member, read in _members(package):
             name = member.name.removeprefix("./")
             if member.isfile() and name.startswith("boot/vmlinuz-"):
@@ -141,22 +143,22 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], b
                 yield member, read
 
 
-def extract(image: Path, folder: Path, version: str | None, events: Events) -> Extracted:
+def extract(image: Path, directory: Path, version: str | None, events: Events) -> Extracted:
     """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new directory."""
     if not image.is_file():
         raise UsageError(f"there is no image {image}")
     # A qcow2 that names other files of this host, and what is not a disk, is refused before a tool sees it.
     kind = image_file.look(image).format
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not an empty directory", hint="name a new one")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f"{directory} exists and is not an empty directory", hint="name a new one")
     stages = Stages(events)
     log = paths.cache_root() / "log" / "extract.log"
     log.unlink(missing_ok=True)
     with (
         lease.held(),
-        staging.lock(folder, lambda: events.note(f"waiting for {folder}")),
-        staging.staged(folder) as target,
+        staging.lock(directory, lambda: events.note(f"waiting for {directory}")),
+        staging.staged(directory) as target,
         stages.stage("extract", f"{image.name}, {kind}"),
     ):
         found = extraction.extract(image, kind, target, version, accelerator=accelerator().kind, log=log)
-    return found.moved(folder)
+    return found.moved(directory)

@@ -19,7 +19,7 @@ def lint(file: str) -> LintReport:
     """
     if file == "-":
         text = decode(standard_input("a submit description"))
-        return judging.lint(text, file="standard input", folder=Path.cwd())
+        return judging.lint(text, file="standard input", directory=Path.cwd())
     hint = "inv lint FILE.sub, or - for standard input"
     try:
         if (what := files.unfit(Path(file))) is not None:

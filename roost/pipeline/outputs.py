@@ -85,12 +85,12 @@ def finish(context: Context, plan: Plan, files: Sequence[BuiltFile], kernel: str
     told = {**facts, **({"kernel": kernel} if kernel else {})}
     bill = sbom.document(recipe.name, recipe.description, told, epoch=plan.epoch)
     (target / sbom.NAME).write_bytes(bill)
-    snippets = submission.write(loaded, files, target, context.folder)
+    snippets = submission.write(loaded, files, target, context.directory)
     record = Manifest(
         recipe.name,
         plan.key,
-        {"rootfs": plan.source.key, "image": plan.key, "recipe": image_inputs.recipe_key(recipe, loaded.folder)},
-        {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.folder)},
+        {"rootfs": plan.source.key, "image": plan.key, "recipe": image_inputs.recipe_key(recipe, loaded.directory)},
+        {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.directory)},
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         context.stages.seconds,

@@ -56,7 +56,7 @@ def problems(loaded: Loaded) -> list[Problem]:
     found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
-    found += from_recipe.folder_refusals(recipe, loaded.build, loaded.where)
+    found += from_recipe.directory_refusals(recipe, loaded.build, loaded.where)
     # Whether a tree brings an initrd for its own kernel is seen when the tree is.
     added = not recipe.os.source.installs and recipe.kernel.use is not None and not recipe.edited
     if added and recipe.kernel.initrd == "distribution":

@@ -58,7 +58,7 @@ class Published:
         return {
             "name": self.release.name,
             "version": self.release.version,
-            "url": f"{self.url}/{self.release.folder}",
+            "url": f"{self.url}/{self.release.directory}",
             "catalogue": self.url,
             "new": self.new,
             "untested": self.release.untested,
@@ -100,53 +100,53 @@ def publish(name: str, *, to: str, events: Events, options: Options = DEFAULTS, 
     loaded = loader.load(name, paths.project_root(), (), planning.problems)
     # A key is made at its first use: not for a call that names no recipe.
     private = signature.load_private_key(key, events)
-    folder = loaded.build
-    _refuse_changed(loaded, folder)
+    directory = loaded.build
+    _refuse_changed(loaded, directory)
     building.image(loaded, events=events)
     if not options.allow_untested:
-        _boot_what_is_not(loaded, folder, events, require_kvm=options.require_kvm)
+        _boot_what_is_not(loaded, directory, events, require_kvm=options.require_kvm)
     stages = Stages(events)
-    with staging.lock(folder, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
+    with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
         with stages.stage("gate", "is this, byte for byte, what passed"):
             untested, kvm = options.allow_untested, options.require_kvm
-            passed = gate.examine(loaded, folder, allow_untested=untested, require_kvm=kvm)
+            passed = gate.examine(loaded, directory, allow_untested=untested, require_kvm=kvm)
         return write(passed, target, private_key=private, events=events, options=options)
 
 
-def _refuse_changed(loaded: Loaded, folder: Path) -> None:
+def _refuse_changed(loaded: Loaded, directory: Path) -> None:
     """Refuse a build that somebody changed: to build it again would hide that, and what was meant is not known."""
-    record = manifest.read(folder)
-    if record is None or inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+    record = manifest.read(directory)
+    if record is None or inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return
-    changed = manifest.changed_files(folder, record.files)
+    changed = manifest.changed_files(directory, record.files)
     if changed:
         name = loaded.recipe.name
         what = f"{name} is not published: {', '.join(changed)} changed since the build"
         raise ImageError(what, hint=f"inv build {loaded.called} makes it again")
 
 
-def _boot_what_is_not(loaded: Loaded, folder: Path, events: Events, *, require_kvm: bool) -> None:
+def _boot_what_is_not(loaded: Loaded, directory: Path, events: Events, *, require_kvm: bool) -> None:
     """Boot each side unless a boot of this account has left a verdict; what that says is the gate's business."""
     for hypervisor in loaded.recipe.hypervisors:
         insists = require_kvm and hypervisor == "kvm"
-        other = insists and _accelerator(folder) != "kvm"
-        if seal.missing(folder, hypervisor) or other or _other_test(loaded, folder, hypervisor):
+        other = insists and _accelerator(directory) != "kvm"
+        if seal.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor):
             options = booting.Options(hypervisor=hypervisor, require_kvm=insists)
             booting.image(loaded, events=events, options=options)
 
 
-def _other_test(loaded: Loaded, folder: Path, hypervisor: Hypervisor) -> bool:
+def _other_test(loaded: Loaded, directory: Path, hypervisor: Hypervisor) -> bool:
     """Return whether the verdict is of another test than the recipe asks for now."""
     try:
-        test = jsontext.read(folder / "boot" / f"{hypervisor}.json").get("test")
+        test = jsontext.read(directory / "boot" / f"{hypervisor}.json").get("test")
     except (OSError, ValueError, AttributeError):
         return False
-    return test is not None and test != inputs.boot_key(loaded.recipe, loaded.folder)
+    return test is not None and test != inputs.boot_key(loaded.recipe, loaded.directory)
 
 
-def _accelerator(folder: Path) -> str | None:
+def _accelerator(directory: Path) -> str | None:
     try:
-        return str(jsontext.read(folder / "boot" / "kvm.json")["accelerator"])
+        return str(jsontext.read(directory / "boot" / "kvm.json")["accelerator"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -175,8 +175,8 @@ def write(
     remarks = {str(name): str(text) for name, text in dict(written.release.raw.get("remarks") or {}).items()}
     for remark in remarks.values():
         events.note(f"{passed.record.name}: {remark}")
-    note = {"url": target.url, "version": written.release.version, "manifest": _manifest_sum(passed.folder)}
-    staging.write_atomically(passed.folder / RECORD, layout.json_bytes(note))
+    note = {"url": target.url, "version": written.release.version, "manifest": _manifest_sum(passed.directory)}
+    staging.write_atomically(passed.directory / RECORD, layout.json_bytes(note))
     return Published(
         release=written.release,
         url=target.url,
@@ -197,15 +197,15 @@ def _new_bytes(before: Release | None, now: Release) -> int:
     return sum(file.size for file in images if file.sha256 not in had)
 
 
-def _manifest_sum(folder: Path) -> str:
-    return checksum.sha256(folder / manifest.NAME)
+def _manifest_sum(directory: Path) -> str:
+    return checksum.sha256(directory / manifest.NAME)
 
 
-def is_published(folder: Path, record: Manifest) -> bool:
+def is_published(directory: Path, record: Manifest) -> bool:
     """Return whether this build, exactly as it stands, was published from here."""
     try:
-        said = jsontext.read(folder / RECORD)
-        return bool(record.files) and said["manifest"] == _manifest_sum(folder)
+        said = jsontext.read(directory / RECORD)
+        return bool(record.files) and said["manifest"] == _manifest_sum(directory)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -44,28 +44,30 @@ def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _state(loaded: Loaded) -> str:
-    folder = loaded.build
-    record = manifest.read(folder)
+    directory = loaded.build
+    record = manifest.read(directory)
     if record is None:
         return "unbuilt"
     # The archive is not asked here: `build` knows whether it moved on.
-    if image_inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+    if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return "stale"
-    if manifest.changed_files(folder, record.files):
+    if manifest.changed_files(directory, record.files):
         return "changed since the build"
-    if not _booted(folder, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.folder)):
+    if not _booted(
+        directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory)
+    ):
         return "built"
-    return "published" if publish.is_published(folder, record) else "booted"
+    return "published" if publish.is_published(directory, record) else "booted"
 
 
-def _booted(folder: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
+def _booted(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
     """Return whether each of `hypervisors` has a verdict that passed, in the test `test`, of the files of the build."""
-    return all(_passed(folder, one, record, test) for one in hypervisors)
+    return all(_passed(directory, one, record, test) for one in hypervisors)
 
 
-def _passed(folder: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
+def _passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
     try:
-        verdict = jsontext.read(folder / "boot" / f"{hypervisor}.json")
+        verdict = jsontext.read(directory / "boot" / f"{hypervisor}.json")
         built = {file.name: file.sha256 for file in record.files}
         same = verdict.get("test") in (None, test)
         return (

@@ -55,8 +55,8 @@ def find(target: Target, name: str, version: str | None) -> Release:
     if version is None:
         found = upload.current(target, name)
         if found is None:
-            folders = [one[:-1] for one in target.names("") if one.endswith("/")]
-            known = [one for one in folders if listing.versions(target, one)]
+            directories = [one[:-1] for one in target.names("") if one.endswith("/")]
+            known = [one for one in directories if listing.versions(target, one)]
             if name in known:
                 have = listing.versions(target, name)
                 raise ImageError(
@@ -87,7 +87,7 @@ def recipe(target: Target, found: Release) -> Recipe:
     entry = next((file for file in found.files if file.role == "manifest"), None)
     data = target.read(entry.path) if entry else None
     if entry is None or data is None or layout.sha256(data) != entry.sha256:
-        raise ImageError(f"{found.folder}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
+        raise ImageError(f"{found.directory}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
     try:
         return Recipe.model_validate(jsontext.loads(data)["recipe"])
     except (ValueError, KeyError, TypeError) as error:

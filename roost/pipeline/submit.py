@@ -54,17 +54,17 @@ def submit(name: str, options: Options = DEFAULTS) -> str:
     if "@" in name and "/" not in name.rpartition("@")[2]:
         raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
     loaded = loader.load(name, paths.project_root())
-    folder = loaded.build
-    record = manifest.read(folder)
+    directory = loaded.build
+    record = manifest.read(directory)
     if record is None:
         raise UsageError(f"{loaded.recipe.name} is not built yet", hint=f"inv build {name}")
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
     delivery = Delivery(options.transfer, jobs=options.table, at=at)
-    emitted = submission.describe(loaded, record.files, chosen, folder, delivery)
+    emitted = submission.describe(loaded, record.files, chosen, directory, delivery)
     text = emitted.snippet() if options.snippet else emitted.text
     if at is None:
-        text = submission.told(text, folder, options.jobs, options.transfer or loaded.recipe.submit.transfer)
+        text = submission.told(text, directory, options.jobs, options.transfer or loaded.recipe.submit.transfer)
     return _written(text, options)
 
 
@@ -90,7 +90,7 @@ def published(name: str, source: str, options: Options = DEFAULTS) -> str:
         chosen,
         remarks=[str(remark)] if remark else [],
         jobs=options.table,
-        templates=emit.template_folders(paths.project_root()),
+        templates=emit.template_directories(paths.project_root()),
         at=submission.place_of(options.output),
     )
     return _written(texts.snippet if options.snippet else texts.description, options)

@@ -15,7 +15,7 @@ from roost.errors import ImageError
 from roost.events import Stages
 from roost.host import decompress, paths, process
 from roost.pipeline import construct, planning
-from roost.pipeline.context import Context, log_folder
+from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
 from roost.store import cache
 
@@ -33,35 +33,35 @@ def provide(stages: Stages) -> FirstDomain:
     Raises what a build raises.
     """
     loaded = loader.load(paths.shipped_root() / RECIPE, paths.shipped_root(), (), planning.problems)
-    key = image_inputs.recipe_key(loaded.recipe, loaded.folder)
+    key = image_inputs.recipe_key(loaded.recipe, loaded.directory)
 
-    def make(folder: Path) -> None:
+    def make(directory: Path) -> None:
         stages.note("building Xen's first domain: this is done once, and takes some minutes")
-        image = folder / "image"
-        context = Context(loaded, image, stages, log_folder(Path(STAGE)))
+        image = directory / "image"
+        context = Context(loaded, image, stages, log_directory(Path(STAGE)))
         construct.construct(context, planning.plan(context))
         for name in (KERNEL, INITRD, ROOT):
-            (image / name).rename(folder / name)
-        (folder / HYPERVISOR).write_bytes(_hypervisor(folder, context.log("hypervisor")))
+            (image / name).rename(directory / name)
+        (directory / HYPERVISOR).write_bytes(_hypervisor(directory, context.log("hypervisor")))
 
-    folder = cache.default().put(STAGE, key, make)
-    return FirstDomain(folder / HYPERVISOR, folder / KERNEL, folder / INITRD, folder / ROOT)
+    directory = cache.default().put(STAGE, key, make)
+    return FirstDomain(directory / HYPERVISOR, directory / KERNEL, directory / INITRD, directory / ROOT)
 
 
-def _hypervisor(folder: Path, log: Path) -> bytes:
+def _hypervisor(directory: Path, log: Path) -> bytes:
     """Return the hypervisor out of the root of the first domain, unpacked: QEMU starts no packed one."""
     disk = f"{ROOT}?offset={_BEGIN}"
 
     def debugfs(request: str) -> bytes:
         return process.run(
-            ["debugfs", "-R", request, disk], deadline=60, capture=True, cwd=folder, log=log, what="cannot read Xen"
+            ["debugfs", "-R", request, disk], deadline=60, capture=True, cwd=directory, log=log, what="cannot read Xen"
         ).stdout
 
     names = re.findall(r"/(xen-[\w.-]+\.gz)/", debugfs("ls -p /boot").decode("utf-8", "replace"))
     if len(names) != 1:
         raise ImageError("the first domain has no hypervisor in /boot", log=log)
     debugfs(f"dump /boot/{names[0]} packed")
-    packed = folder / "packed"
+    packed = directory / "packed"
     with packed.open("rb") as file:
         unpacked = decompress.unpack(file, _MOST)
     packed.unlink()

@@ -37,8 +37,8 @@ def _each(loaded: Loaded) -> Iterator[tuple[str, list[Item], list[Problem]]]:
     for number, name in enumerate(loaded.recipe.boot_test.inputs):
         try:
             where = loaded.where(("boot_test", "inputs", number))
-            there = (loaded.folder / name).exists()
-            yield name, *(inputs.items([name], loaded.folder, where) if there else ([], []))
+            there = (loaded.directory / name).exists()
+            yield name, *(inputs.items([name], loaded.directory, where) if there else ([], []))
         except (OSError, ValueError) as error:
             yield (
                 name,

@@ -46,14 +46,14 @@ def placed(loaded: Loaded) -> tuple[Placed, ...]:
     """Return every name that the recipe's files make, in their order; local files that cannot be seen are left out."""
     found: list[Placed] = []
     for number, entry in enumerate(loaded.recipe.files):
-        for one in _of_entry(number, entry, loaded.folder):
+        for one in _of_entry(number, entry, loaded.directory):
             found.append(one)
             if len(found) >= MOST:
                 return tuple(found)
     return tuple(found)
 
 
-def _of_entry(number: int, entry: File, folder: Path) -> Iterator[Placed]:
+def _of_entry(number: int, entry: File, directory: Path) -> Iterator[Placed]:
     mode = int(entry.mode, 8) if entry.mode else None
     if entry.link is not None:
         yield Placed(number, entry.path, "link", 0o777, link=entry.link)
@@ -65,7 +65,7 @@ def _of_entry(number: int, entry: File, folder: Path) -> Iterator[Placed]:
     elif entry.template is not None:
         yield Placed(number, entry.path, "file", mode or 0o644, template=entry.template)
     elif entry.source is not None:
-        yield from _copied(number, entry.path, folder / entry.source, mode)
+        yield from _copied(number, entry.path, directory / entry.source, mode)
 
 
 def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[Placed]:
@@ -76,13 +76,13 @@ def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[
     if not stat.S_ISDIR(status.st_mode):
         yield _file(number, path, source, status, mode)
         return
-    for folder, folders, names in os.walk(source):
-        folders.sort()
-        below = Path(folder).relative_to(source).as_posix()
+    for directory, directories, names in os.walk(source):
+        directories.sort()
+        below = Path(directory).relative_to(source).as_posix()
         here = path.rstrip("/") if below == "." else f"{path.rstrip('/')}/{below}"
         yield Placed(number, here or "/", "directory")
-        for name in sorted([*names, *(one for one in folders if Path(folder, one).is_symlink())]):
-            one = Path(folder, name)
+        for name in sorted([*names, *(one for one in directories if Path(directory, one).is_symlink())]):
+            one = Path(directory, name)
             try:
                 seen = one.lstat()
                 if stat.S_ISLNK(seen.st_mode):
@@ -106,7 +106,9 @@ def at(everything: Sequence[Placed], path: str) -> Placed | None:
         found = last.get(path)
         if found is None:
             return ""
-        return rooted.Link(found.link) if found.link is not None else "folder" if found.kind == "directory" else "file"
+        return (
+            rooted.Link(found.link) if found.link is not None else "directory" if found.kind == "directory" else "file"
+        )
 
     try:
         return last.get(rooted.follow(path, look))

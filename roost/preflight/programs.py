@@ -138,7 +138,7 @@ def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) 
     if tree is None or loaded.recipe.run or not _NAMED.fullmatch(words[0].rpartition("/")[2]):
         return None
     try:
-        there = rooted.resolve(loaded.folder / tree, words[0].lstrip("/")).exists()
+        there = rooted.resolve(loaded.directory / tree, words[0].lstrip("/")).exists()
     except OSError:
         return None
     return None if there else words[0]

@@ -68,7 +68,7 @@ class Passed:
 
     loaded: Loaded
     record: Manifest
-    folder: Path
+    directory: Path
     tested: tuple[Tested, ...]
     evidence: Mapping[str, bytes] = field(default_factory=dict)
     sbom: bytes | None = None
@@ -81,7 +81,7 @@ class Passed:
 
 def examine(
     loaded: Loaded,
-    folder: Path,
+    directory: Path,
     *,
     allow_untested: bool = False,
     require_kvm: bool = False,
@@ -93,15 +93,15 @@ def examine(
     one that was changed never comes through.
     """
     name = loaded.recipe.name
-    written = _bytes(folder / manifest.NAME) or b""
+    written = _bytes(directory / manifest.NAME) or b""
     record = manifest.parse(written)
     if record is None:
         raise ImageError(f"{name} is not built", hint=f"inv build {loaded.called}")
-    bill = _bytes(folder / layout.SBOM)
-    for reason in (*_changed(loaded, record, folder), *_changed_bill(record, bill)):
+    bill = _bytes(directory / layout.SBOM)
+    for reason in (*_changed(loaded, record, directory), *_changed_bill(record, bill)):
         raise _refused(name, reason, f"inv build --force {loaded.called} && inv boot {loaded.called}")
     evidence: dict[str, bytes] = {}
-    build = _Build(loaded, record, layout.sha256(written), folder)
+    build = _Build(loaded, record, layout.sha256(written), directory)
     at = now or datetime.now(UTC)
     tested = [_tested(build, one, at, evidence) for one in loaded.recipe.hypervisors]
     for one in tested:
@@ -112,7 +112,7 @@ def examine(
         if require_kvm and one.hypervisor == "kvm" and one.accelerator != "kvm":
             how = f"it was booted under {one.accelerator}" if one.accelerator else "it was not booted"
             raise _refused(name, f"--require-kvm: {how}, not under KVM", f"inv boot {name} --require-kvm")
-    return Passed(loaded, record, folder, tuple(tested), evidence, bill)
+    return Passed(loaded, record, directory, tuple(tested), evidence, bill)
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -126,23 +126,23 @@ def _refused(name: str, reason: str, hint: str) -> ImageError:
     return ImageError(f"{name} is not published: {reason}", hint=hint)
 
 
-def _changed(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
+def _changed(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
     """Yield why the directory is not, byte for byte, what the recipe of today built."""
     if record.name != loaded.recipe.name:
         yield f"the build is of {record.name}"
-    if inputs.recipe_key(loaded.recipe, loaded.folder) != record.keys.get("recipe"):
+    if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         yield "the recipe changed since the build"
-    yield from _changed_bytes(record, folder)
-    yield from _changed_descriptions(loaded, record, folder)
+    yield from _changed_bytes(record, directory)
+    yield from _changed_descriptions(loaded, record, directory)
 
 
-def _changed_bytes(record: Manifest, folder: Path) -> Iterator[str]:
+def _changed_bytes(record: Manifest, directory: Path) -> Iterator[str]:
     if not record.files:
         yield "the build has no files"
     for file in record.files:
-        path = folder / file.name
+        path = directory / file.name
         try:
-            plain = path.parent == folder and stat.S_ISREG(path.lstat().st_mode)
+            plain = path.parent == directory and stat.S_ISREG(path.lstat().st_mode)
             if not plain:
                 yield f"{file.name} is not a plain file of the build directory"
             elif checksum.sha256(path) != file.sha256:
@@ -162,13 +162,13 @@ def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
         yield f"{layout.SBOM} changed since the build"
 
 
-def _changed_descriptions(loaded: Loaded, record: Manifest, folder: Path) -> Iterator[str]:
+def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
     for hypervisor in loaded.recipe.hypervisors:
         file = f"{hypervisor}.sub"
         try:
             # Rendering judges it too: what the lint calls an error is raised here.
-            wanted = submission.describe(loaded, record.files, hypervisor, folder).text
-            if files.read_text(folder / file) != wanted:
+            wanted = submission.describe(loaded, record.files, hypervisor, directory).text
+            if files.read_text(directory / file) != wanted:
                 yield f"{file} is not the description of this image"
         except RoostError as error:
             yield f"{file}: {error.problem.what}"
@@ -183,7 +183,7 @@ class _Build:
     loaded: Loaded
     record: Manifest
     written: str
-    folder: Path
+    directory: Path
 
 
 def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict[str, bytes]) -> Tested:
@@ -191,18 +191,18 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
 
     What the verdict rests on is added to `evidence`.
     """
-    loaded, record, folder = build.loaded, build.record, build.folder
-    path = folder / "boot" / f"{hypervisor}.json"
+    loaded, record, directory = build.loaded, build.record, build.directory
+    path = directory / "boot" / f"{hypervisor}.json"
     if not path.exists():
         return Tested(hypervisor, "untested", cause="it was not booted")
     name = loaded.recipe.name
-    sealed = seal.opened(folder, hypervisor)
+    sealed = seal.opened(directory, hypervisor)
     if isinstance(sealed, str):
         raise _refused(name, sealed, f"inv boot {name}")
     try:
         if sealed.files[manifest.NAME] != build.written:
             raise _refused(name, f"{manifest.NAME} was changed after the boot", f"inv boot {name}")
-        read = {one: files.read_bytes(folder / one, _MOST) for one in sealed.files if one.startswith("boot/")}
+        read = {one: files.read_bytes(directory / one, _MOST) for one in sealed.files if one.startswith("boot/")}
         for one, data in read.items():
             if layout.sha256(data) != sealed.files[one]:
                 raise _refused(name, f"{one} was changed after the boot", f"inv boot {name}")
@@ -250,7 +250,7 @@ def _contradictions(
     yield from (f"{one} was not part of the boot" for one in wanted if one not in seen)
     yield from (f"{one} is not the file that was booted" for one in seen if built.get(one) != seen[one])
     test = verdict.get("test")
-    if test is not None and test != inputs.boot_key(loaded.recipe, loaded.folder):
+    if test is not None and test != inputs.boot_key(loaded.recipe, loaded.directory):
         yield "boot_test or an input of its job changed after the boot"
     if verdict["passed"] is True:
         unmet = [one["what"] for one in verdict["expectations"] if one["met"] is not True]

@@ -103,7 +103,7 @@ class _Collection:
     def _leftover(self, shelf: Shelf, claimed: Claimed, report: Report) -> None:
         """Remove what a publication or a collection left that was killed or failed, if that is known."""
         what = f"{claimed.name}/{claimed.version}"
-        folder = f"{what}/"
+        directory = f"{what}/"
         if not (self.removal.take_over or claimed.dead):
             if str(claim.parsed(claimed.data).get("host", "")).partition(" ")[0]:
                 where = str(claim.parsed(claimed.data)["host"]).partition(" ")[0]
@@ -113,9 +113,9 @@ class _Collection:
         if said is None:
             report.note(f"{what} was left by an older roost, which did not say what it wrote: left alone")
             return
-        listed = self.removal.target.size(f"{folder}{layout.RELEASE}") is not None
-        closing = [f"{folder}{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
-        files = [] if listed else [*closing, *(one for one in said if _inside(one, folder))]
+        listed = self.removal.target.size(f"{directory}{layout.RELEASE}") is not None
+        closing = [f"{directory}{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
+        files = [] if listed else [*closing, *(one for one in said if _inside(one, directory))]
         files = [one for one in dict.fromkeys(files) if not self.removal.through_a_link(one)]
         sizes = sum(self.removal.target.size(one) or 0 for one in files)
         why = "the claim of a publication that ended" if listed else "left by a publication that ended before its end"
@@ -126,7 +126,7 @@ class _Collection:
         try:
             with self.removal.claimed(claimed.name, claimed.version, files):
                 # Between our look and our claim another may have published it.
-                if not listed and self.removal.target.size(f"{folder}{layout.RELEASE}") is None:
+                if not listed and self.removal.target.size(f"{directory}{layout.RELEASE}") is None:
                     self.removal.remove(files, report)
             self._tickets(claimed)
             item.state = "gone"
@@ -137,17 +137,17 @@ class _Collection:
 
     def _tickets(self, claimed: Claimed) -> None:
         """Remove what a take-over of this version left that was killed."""
-        folder = f"{claimed.name}/{layout.CLAIMS}"
-        for name in self.removal.target.names(folder):
+        directory = f"{claimed.name}/{layout.CLAIMS}"
+        for name in self.removal.target.names(directory):
             if name.startswith(f"{claimed.version}.") and name.endswith(".taken"):
-                data = self.removal.target.read(f"{folder}/{name}")
+                data = self.removal.target.read(f"{directory}/{name}")
                 if data is not None and claim.dead(data):
-                    self.removal.target.remove(f"{folder}/{name}")
+                    self.removal.target.remove(f"{directory}/{name}")
 
-    def _partials(self, folder: str, report: Report) -> None:
+    def _partials(self, directory: str, report: Report) -> None:
         """Remove files under way that have been so for a day; younger ones may have a writer, on whatever host."""
-        for name in self.removal.target.names(folder.rstrip("/")):
-            path = f"{folder}{name}"
+        for name in self.removal.target.names(directory.rstrip("/")):
+            path = f"{directory}{name}"
             written = self.removal.target.modified(path) if layout.is_partial(name) else None
             if written is not None and self.now - written > PARTIAL_AGE:
                 item = Item(path, "left by a publication that was killed", self.removal.target.size(path) or 0)
@@ -157,6 +157,6 @@ class _Collection:
                     item.state = "gone"
 
 
-def _inside(path: str, folder: str) -> bool:
+def _inside(path: str, directory: str) -> bool:
     parts = path.split("/")
-    return path.startswith(folder) and not any(part in {"", ".", ".."} for part in parts)
+    return path.startswith(directory) and not any(part in {"", ".", ".."} for part in parts)

@@ -79,19 +79,19 @@ def _claimed(claims: Sequence[Claimed]) -> set[str] | None:
 
 
 def _base(removal: Removal, path: str, taken: set[str] | None, used: set[str], report: Report, *, known: bool) -> None:
-    folder, _, name = path.rpartition("/")
+    directory, _, name = path.rpartition("/")
     if path in used:
         return
     item = Item(path, "no version stands on it", removal.target.size(path) or 0)
-    if taken is None or any(one.startswith(f"{folder}/") for one in taken):
+    if taken is None or any(one.startswith(f"{directory}/") for one in taken):
         report.note(f"{path} stays: a publication under way may use it")
         return
     partial = layout.is_partial(name)
-    if not known and not partial and removal.target.digest(path) != folder.rpartition("/")[2]:
+    if not known and not partial and removal.target.digest(path) != directory.rpartition("/")[2]:
         report.note(f"not roost's, and left alone: {path}")
         return
     report.items.append(item)
     if removal.delete:
         removal.target.remove(path)
-        removal.target.prune(folder)
+        removal.target.prune(directory)
         item.state = "gone"

@@ -131,7 +131,7 @@ class Release:
     raw: Mapping[str, Any]
 
     @property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """The version's directory, relative to the catalogue's root."""
         return f"{self.name}/{self.version}"
 
@@ -174,16 +174,16 @@ def _inside(path: str, release: Release) -> bool:
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts):
         return False
-    return path.startswith(f"{release.folder}/") or (parts[0] == BASES and len(parts) == 3)
+    return path.startswith(f"{release.directory}/") or (parts[0] == BASES and len(parts) == 3)
 
 
-def sums(files: Sequence[ReleaseFile], folder: str, release_sha256: str) -> bytes:
+def sums(files: Sequence[ReleaseFile], directory: str, release_sha256: str) -> bytes:
     """Return SHA256SUMS: every file of a release and release.json, in the form that `sha256sum -c` reads.
 
     A shared base stands there by its way from the version's directory, so that the check covers it too.
     """
     lines = [f"{release_sha256}  {RELEASE}\n"]
     for file in sorted(files, key=lambda one: one.path):
-        inside = file.path.removeprefix(f"{folder}/")
+        inside = file.path.removeprefix(f"{directory}/")
         lines.append(f"{file.sha256}  {inside if inside != file.path else f'../../{file.path}'}\n")
     return "".join(lines).encode()

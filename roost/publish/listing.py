@@ -66,8 +66,8 @@ def versions(target: Target, name: str) -> list[str]:
 
 def check_release(target: Target, name: str, version: str, release: bytes) -> None:
     """Raise `ImageError` unless release.json is what its version's signed sums list; reads no image."""
-    folder = f"{name}/{version}"
-    sums, armoured = target.read(f"{folder}/{layout.SUMS}"), target.read(f"{folder}/{layout.SIGNATURE}")
+    directory = f"{name}/{version}"
+    sums, armoured = target.read(f"{directory}/{layout.SUMS}"), target.read(f"{directory}/{layout.SIGNATURE}")
     found = signature.signer(armoured or b"")
     keys, _ = signature.read_keys(target.read(layout.KEYS) or b"")
     good = sums is not None and found is not None and found[0] in keys and signature.verifies(*found, sums)

@@ -57,7 +57,7 @@ class Draft:
     signature: bytes
 
     @property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """The version's directory, relative to the catalogue's root."""
         return f"{self.name}/{self.version}"
 
@@ -94,7 +94,7 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
     `root` is where jobs find the catalogue (a URL or an absolute path; None: its files are carried beside the
     description), `public` what of it the user has said, `version` the user's or None for the content's.
     """
-    record, folder = passed.record, passed.folder
+    record, directory = passed.record, passed.directory
     unique = identity(passed, public)
     epoch = record.inputs.get("epoch")
     name = record.name
@@ -103,7 +103,7 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
     images = _images(passed, prefix)
     created = _created(passed)
     remarks = _remarks(passed)
-    items = [Item(file, folder / file.name) for file in images]
+    items = [Item(file, directory / file.name) for file in images]
     items += _descriptions(passed, images, prefix, root, remarks)
     evidence = _evidence(passed, prefix)
     items += evidence
@@ -171,7 +171,7 @@ def _created(passed: Passed) -> str:
     boots = [one.booted_at for one in passed.tested if one.booted_at]
     if boots:
         return max(boots)
-    built = (passed.folder / layout.MANIFEST).stat().st_mtime
+    built = (passed.directory / layout.MANIFEST).stat().st_mtime
     return datetime.fromtimestamp(int(built), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -202,7 +202,7 @@ def _descriptions(
             ReleasedImage(recipe, images, root),
             hypervisor,
             remarks=[remarks[hypervisor]] if hypervisor in remarks else [],
-            templates=emit.template_folders(paths.project_root()),
+            templates=emit.template_directories(paths.project_root()),
         )
         items.append(_made(prefix, f"{hypervisor}.sub", "submit", texts.description.encode()))
     return items
@@ -222,7 +222,7 @@ def _submit(
             hypervisor,
             roots,
             [remarks[hypervisor]] if hypervisor in remarks else [],
-            emit.template_folders(paths.project_root()),
+            emit.template_directories(paths.project_root()),
         )
         for hypervisor in recipe.hypervisors
     }

@@ -33,16 +33,18 @@ class Removal:
         """Remove files in their order, what is left of their upload, and then their directories if they are empty."""
         for path in paths:
             self.target.remove(path)
-        folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents if len(folder.parts) > 1}
-        for folder in sorted(folders, key=len, reverse=True):
-            for name in self.target.names(folder):
+        directories = {
+            str(directory) for path in paths for directory in PurePosixPath(path).parents if len(directory.parts) > 1
+        }
+        for directory in sorted(directories, key=len, reverse=True):
+            for name in self.target.names(directory):
                 if layout.is_partial(name):
-                    self.target.remove(f"{folder}/{name}")
-            rest = self.target.names(folder)
+                    self.target.remove(f"{directory}/{name}")
+            rest = self.target.names(directory)
             if rest:
-                report.note(f"not roost's, and left alone: {folder}/{rest[0]}")
+                report.note(f"not roost's, and left alone: {directory}/{rest[0]}")
             else:
-                self.target.prune(folder)
+                self.target.prune(directory)
 
     def through_a_link(self, path: str) -> bool:
         """Return whether a directory on the way to a file is a link: what it leads to is not the catalogue's."""

@@ -39,10 +39,10 @@ class Listed:
     @property
     def own(self) -> list[str]:
         """The files in its own directory, those first without which it is listed no more."""
-        folder = f"{self.name}/{self.version}"
-        closing = [f"{folder}/{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
+        directory = f"{self.name}/{self.version}"
+        closing = [f"{directory}/{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
         inside = (
-            [file.path for file in self.release.files if file.path.startswith(f"{folder}/")] if self.release else []
+            [file.path for file in self.release.files if file.path.startswith(f"{directory}/")] if self.release else []
         )
         return [*closing, *inside]
 
@@ -55,9 +55,9 @@ class Listed:
     @property
     def bytes(self) -> int:
         """Bytes of the files in its own directory, as release.json has them."""
-        folder = f"{self.name}/{self.version}/"
+        directory = f"{self.name}/{self.version}/"
         found = self.release.files if self.release else ()
-        return sum(file.size for file in found if file.path.startswith(folder))
+        return sum(file.size for file in found if file.path.startswith(directory))
 
 
 @dataclass(frozen=True, slots=True)

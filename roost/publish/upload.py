@@ -51,10 +51,10 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
 
 def _published(target: Target, draft: Draft) -> Release | None:
     """Return the release that has this version; raise `ImageError` when it is another."""
-    data = target.read(f"{draft.folder}/{layout.RELEASE}")
+    data = target.read(f"{draft.directory}/{layout.RELEASE}")
     if data is None:
         return None
-    release = parse_release(data, f"{target.url}/{draft.folder}/{layout.RELEASE}")
+    release = parse_release(data, f"{target.url}/{draft.directory}/{layout.RELEASE}")
     if release.identity != draft.identity:
         raise ImageError(
             f"{draft.name} {draft.version} is published with other bytes, and a version never changes",
@@ -77,12 +77,12 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
         sent += _send(target, item, counted)
     _allow(target, key)
     for name, data in ((layout.SUMS, draft.sums), (layout.SIGNATURE, draft.signature)):
-        path = f"{draft.folder}/{name}"
+        path = f"{draft.directory}/{name}"
         if target.read(path) != data:
             target.write(path, data)
             _same(target, path, layout.sha256(data))
     claim.check()
-    path = f"{draft.folder}/{layout.RELEASE}"
+    path = f"{draft.directory}/{layout.RELEASE}"
     if not target.create(path, draft.release) and target.read(path) != draft.release:
         raise ImageError(f"another publisher was first with {draft.name} {draft.version}", hint="choose a --version")
     _same(target, path, layout.sha256(draft.release))
@@ -138,17 +138,17 @@ def _tidy(target: Target, draft: Draft) -> None:
     Not among the shared bases: another image's publisher may be sending one.
     """
     wanted = {item.file.path for item in draft.items}
-    wanted |= {f"{draft.folder}/{name}" for name in (layout.SUMS, layout.SIGNATURE)}
-    for path in walk(target, draft.folder):
+    wanted |= {f"{draft.directory}/{name}" for name in (layout.SUMS, layout.SIGNATURE)}
+    for path in walk(target, draft.directory):
         if path not in wanted:
             target.remove(path)
 
 
-def walk(target: Target, folder: str) -> list[str]:
+def walk(target: Target, directory: str) -> list[str]:
     """Return the paths of all files below a directory of the catalogue."""
     found = []
-    for name in target.names(folder):
-        path = f"{folder}/{name}" if folder else name
+    for name in target.names(directory):
+        path = f"{directory}/{name}" if directory else name
         found += walk(target, path.rstrip("/")) if name.endswith("/") else [path]
     return found
 
@@ -165,7 +165,7 @@ def _allow(target: Target, key: Key) -> None:
 
 
 def _latest_of(target: Target, there: Release) -> bytes:
-    release = target.read(f"{there.folder}/{layout.RELEASE}") or b""
+    release = target.read(f"{there.directory}/{layout.RELEASE}") or b""
     return latest(there.name, there.version, release)
 
 

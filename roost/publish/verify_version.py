@@ -74,28 +74,28 @@ def verify_version(
 ) -> Verified:
     """Return what is found of one version. `bases` remembers the sums and sizes of the shared bases."""
     seen = Verified(name, version)
-    folder = f"{name}/{version}"
-    parts = {one: target.read(f"{folder}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
+    directory = f"{name}/{version}"
+    parts = {one: target.read(f"{directory}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
     for part, data in parts.items():
         if data is None:
-            seen.wrong(f"{folder}/{part}", "is missing")
+            seen.wrong(f"{directory}/{part}", "is missing")
     release_bytes, sums = parts[layout.RELEASE] or b"", parts[layout.SUMS] or b""
     try:
         release: Release | None = parse_release(release_bytes, layout.RELEASE)
     except ImageError as error:
         release = None
         if parts[layout.RELEASE] is not None:
-            seen.wrong(f"{folder}/{layout.RELEASE}", error.problem.what)
+            seen.wrong(f"{directory}/{layout.RELEASE}", error.problem.what)
     listed = read_sums(sums)
     whole = listed.get(layout.RELEASE) == layout.sha256(release_bytes)
     if release is not None and (release.name, release.version) != (name, version):
-        seen.wrong(f"{folder}/{layout.RELEASE}", f"is of {release.name} {release.version}")
-    intact = release is not None and sums == layout.sums(release.files, folder, layout.sha256(release_bytes))
-    signed = _signature(seen, folder, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
-    sums_wrong = any(problem.file == f"{folder}/{layout.SUMS}" for problem in seen.problems)
+        seen.wrong(f"{directory}/{layout.RELEASE}", f"is of {release.name} {release.version}")
+    intact = release is not None and sums == layout.sums(release.files, directory, layout.sha256(release_bytes))
+    signed = _signature(seen, directory, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
+    sums_wrong = any(problem.file == f"{directory}/{layout.SUMS}" for problem in seen.problems)
     if not whole and parts[layout.RELEASE] is not None and (signed or not sums_wrong):
-        seen.wrong(f"{folder}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
-    digests = _files(target, seen, folder, release, listed, bases)
+        seen.wrong(f"{directory}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
+    digests = _files(target, seen, directory, release, listed, bases)
     if release is not None:
         seen.hypervisors = release.raw.get("hypervisors") or {}
         seen.untested, seen.created = release.untested, release.created
@@ -106,12 +106,12 @@ def verify_version(
 
 
 def _signature(
-    seen: Verified, folder: str, armoured: bytes | None, sums: bytes | None, keys: Keys, intact: bool
+    seen: Verified, directory: str, armoured: bytes | None, sums: bytes | None, keys: Keys, intact: bool
 ) -> bool:
     """Judge the signature; `intact`: SHA256SUMS says exactly what follows from release.json."""
     if armoured is None or sums is None:
         return False
-    path = f"{folder}/{layout.SIGNATURE}"
+    path = f"{directory}/{layout.SIGNATURE}"
     found = signature.signer(armoured)
     if found is None:
         seen.wrong(path, "is not a signature as OpenSSH writes it")
@@ -127,7 +127,7 @@ def _signature(
         seen.wrong(path, "names another key than the one that signed")
         return True
     seen.wrong(
-        path if intact else f"{folder}/{layout.SUMS}",
+        path if intact else f"{directory}/{layout.SUMS}",
         f"is not the signature of {layout.SUMS}" if intact else "is not what was signed",
     )
     return False
@@ -136,7 +136,7 @@ def _signature(
 def _files(
     target: Target,
     seen: Verified,
-    folder: str,
+    directory: str,
     release: Release | None,
     listed: Mapping[str, str],
     bases: dict[str, tuple[str | None, int]],
@@ -146,7 +146,7 @@ def _files(
         wanted = {file.path: file.sha256 for file in release.files}
     else:
         wanted = {
-            one.removeprefix("../../") if one.startswith("../../") else f"{folder}/{one}": digest
+            one.removeprefix("../../") if one.startswith("../../") else f"{directory}/{one}": digest
             for one, digest in listed.items()
             if one != layout.RELEASE
         }
@@ -159,24 +159,24 @@ def _files(
         digests[path] = found
         seen.files += 1
         seen.bytes += size
-        inside = path.removeprefix(f"{folder}/")
+        inside = path.removeprefix(f"{directory}/")
         in_sums = listed.get(inside if inside != path else f"../../{path}")
         if found is None:
             seen.wrong(path, "is missing")
         elif found not in {digest, in_sums}:
             seen.wrong(path, f"changed: sha256 {found} instead of {digest}")
         elif found != digest:
-            seen.wrong(f"{folder}/{layout.RELEASE}", f"lists {path} with another sum")
+            seen.wrong(f"{directory}/{layout.RELEASE}", f"lists {path} with another sum")
         elif in_sums != digest:
-            seen.wrong(f"{folder}/{layout.SUMS}", f"lists {path} with another sum, or not at all")
-    _strangers(target, seen, folder, wanted)
+            seen.wrong(f"{directory}/{layout.SUMS}", f"lists {path} with another sum, or not at all")
+    _strangers(target, seen, directory, wanted)
     return digests
 
 
-def _strangers(target: Target, seen: Verified, folder: str, wanted: Mapping[str, str]) -> None:
+def _strangers(target: Target, seen: Verified, directory: str, wanted: Mapping[str, str]) -> None:
     """Find files that are in a version's directory and not in its release."""
-    known = {*wanted, *(f"{folder}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
-    for path in walk(target, folder):
+    known = {*wanted, *(f"{directory}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
+    for path in walk(target, directory):
         if path in known:
             continue
         if path.rpartition("/")[2].startswith(layout.PARTIAL):
@@ -188,11 +188,11 @@ def _strangers(target: Target, seen: Verified, folder: str, wanted: Mapping[str,
 def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping[str, str | None]) -> None:
     """Hold each hypervisor's verdict against the disks that it is about."""
     disks = {file.name: digests.get(file.path) for file in release.files if file.role in IMAGE_ROLES}
-    where = f"{release.folder}/{layout.RELEASE}"
+    where = f"{release.directory}/{layout.RELEASE}"
     for hypervisor, said in seen.hypervisors.items():
         if not isinstance(said, dict) or said.get("verdict") != "passed":
             continue
-        path = f"{release.folder}/boot/{hypervisor}.json"
+        path = f"{release.directory}/boot/{hypervisor}.json"
         verdict = parsed(target.read(path))
         if verdict is None:
             seen.wrong(path, "is missing or no JSON, and the release says that it passed")

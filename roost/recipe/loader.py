@@ -54,7 +54,7 @@ class Loaded:
     called: str = ""
 
     @property
-    def folder(self) -> Path:
+    def directory(self) -> Path:
         """The directory that local names in the recipe start from."""
         return self.path.parent
 
@@ -209,9 +209,9 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     given = str(name_or_path)
     if not given or "\0" in given:
         raise RecipeError([Problem("the name of a recipe is empty or holds a zero byte")])
-    folder = project / "recipes"
+    directory = project / "recipes"
     is_path = "/" in given or given.endswith(SUFFIXES)
-    start = absolute(Path(given) if is_path else folder / given)
+    start = absolute(Path(given) if is_path else directory / given)
     candidates = [start, *(start.parent / (start.name + suffix) for suffix in SUFFIXES)]
     try:
         for path in candidates if is_path else candidates[1:]:
@@ -229,7 +229,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
             return path, stem
     beside = [path.stem for path in recipe_files(start.parent)] if is_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
-    hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(folder)}"
+    hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(directory)}"
     raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])
 
 
@@ -285,10 +285,10 @@ def expanded(given: Sequence[str], project: Path) -> list[str]:
     found: list[str] = []
     for one in given:
         try:
-            folder = one not in own and Path(one).is_dir()
+            directory = one not in own and Path(one).is_dir()
         except (OSError, ValueError):
-            folder = False
-        inside = [str(path) for path in recipe_files(Path(one))] if folder else [one]
+            directory = False
+        inside = [str(path) for path in recipe_files(Path(one))] if directory else [one]
         if not inside:
             raise RecipeError([Problem(f"there are no recipes in the directory '{shown(one)}'")])
         found += inside

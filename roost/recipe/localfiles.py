@@ -75,20 +75,20 @@ def _named(node: Node, place: tuple[str, ...]) -> Iterator[Node]:
         yield from _named(node.items[place[0]], place[1:])
 
 
-def problems(tree: Node, folder: Path) -> Iterator[Problem]:
+def problems(tree: Node, directory: Path) -> Iterator[Problem]:
     """Yield a problem for each named file that is absent, of the wrong kind or not readable."""
     for place, kind in places().items():
         for node in _named(tree, place):
             if node.text is not None:
-                what, hint = _trouble(node.text, folder, kind)
+                what, hint = _trouble(node.text, directory, kind)
                 if what:
                     yield Problem(what, node.where, hint)
 
 
-def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None]:
+def _trouble(name: str, directory: Path, kind: str) -> tuple[str | None, str | None]:
     if not name or "\0" in name:
         return "the name of a file is empty" if not name else "the name of a file holds a zero byte", None
-    path = folder / name
+    path = directory / name
     try:
         if not path.exists():
             near_name = near(path.name, _siblings(path))
@@ -99,7 +99,7 @@ def _trouble(name: str, folder: Path, kind: str) -> tuple[str | None, str | None
             )
             return f"the {kind} '{shown(name)}' does not exist", hint
         mode = path.stat().st_mode
-        if not (stat.S_ISDIR(mode) if kind == "folder" else stat.S_ISREG(mode)) and not (
+        if not (stat.S_ISDIR(mode) if kind == "directory" else stat.S_ISREG(mode)) and not (
             kind == "file or directory" and stat.S_ISDIR(mode)
         ):
             return f"'{shown(name)}' is {files.kind(mode)}, not a {kind}", None

@@ -14,7 +14,7 @@ from roost.recipe.source import Source
 class Tree(Source):
     """Source `tree`: a directory that becomes the root file system."""
 
-    places: ClassVar = {("path",): "folder"}
+    places: ClassVar = {("path",): "directory"}
     path: str
 
     @property

@@ -114,16 +114,16 @@ class Reader:
         beside = absolute(path.parent / name)
         if name.startswith("/") or _is_file(beside):
             return beside
-        further = [absolute(folder / "recipes" / name) for folder in (self.project, paths.shipped_root())]
+        further = [absolute(directory / "recipes" / name) for directory in (self.project, paths.shipped_root())]
         # A recipe that lies where a base would is not its own base.
         return next((one for one in further if one not in {path, self.main} and _is_file(one)), beside)
 
     @property
     def home(self) -> Path:
         """The directory that holds build/ of the recipe's images."""
-        folder = self.main.parent
-        own = folder == self.project / "recipes" or folder.resolve() == (self.project / "recipes").resolve()
-        return self.project if own else folder
+        directory = self.main.parent
+        own = directory == self.project / "recipes" or directory.resolve() == (self.project / "recipes").resolve()
+        return self.project if own else directory
 
     def called(self, name: str | None, several: bool) -> str:
         """Return what a command line calls one image of the recipe."""
@@ -153,9 +153,9 @@ def display(path: Path) -> str:
         return str(path)
 
 
-def recipe_files(folder: Path) -> list[Path]:
+def recipe_files(directory: Path) -> list[Path]:
     """Return the recipes in a directory, sorted."""
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+        return sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
     except OSError:
         return []

@@ -22,7 +22,7 @@ class Source:
     further: bool = False
 
     @property
-    def folder(self) -> str:
+    def directory(self) -> str:
         """The address of the directory that its index is in: below dists/, or beside the packages (sources.list(5))."""
         base = self.uri.rstrip("/")
         if not self.suite.endswith("/"):
@@ -32,7 +32,7 @@ class Source:
     @property
     def index(self) -> str:
         """The address of its InRelease."""
-        return f"{self.folder}/InRelease"
+        return f"{self.directory}/InRelease"
 
     @property
     def line(self) -> str:

@@ -66,7 +66,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
     process.require("mmdebstrap", "mmdebstrap")
     asked = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
 
-    def ask(folder: Path) -> None:
+    def ask(directory: Path) -> None:
         with temporary.directory("sources") as name:
             argv = [
                 "mmdebstrap", "--quiet", "--mode=root", "--variant=custom", "--format=null", *arguments(debian),
@@ -89,10 +89,10 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
                     log=log,
                     tail=said,
                 )
-            (folder / "sources.list").write_bytes(lists.read_bytes())
+            (directory / "sources.list").write_bytes(lists.read_bytes())
 
-    folder = STAGE.stored(cache, asked, ask)
-    found = parse_sources((folder / "sources.list").read_text())
+    directory = STAGE.stored(cache, asked, ask)
+    found = parse_sources((directory / "sources.list").read_text())
     if not found:
         raise ImageError(f"mmdebstrap has no sources for {debian.suite}", log=log)
     return found
@@ -113,11 +113,11 @@ class _Store:
     """InRelease files as last seen, so that an unchanged one costs an empty answer, and none costs nothing."""
 
     def __init__(self, cache: Cache) -> None:
-        self.folder = cache.root / "inrelease"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.directory = cache.root / "inrelease"
+        self.directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, url: str) -> Path:
-        return self.folder / hashlib.sha256(url.encode()).hexdigest()
+        return self.directory / hashlib.sha256(url.encode()).hexdigest()
 
 
 def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:

@@ -19,7 +19,7 @@ from roost.kernel import initrd, inspect
 from roost.sources import canonical, mmdebstrap, unpacked
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.given_tree import GivenTree
-from roost.store.cache import Cache, work_folder
+from roost.store.cache import Cache, work_directory
 from roost.store.stage import Stage
 
 TAR = "tree.tar"
@@ -77,10 +77,10 @@ class BootableTree:
         if archive is None:
             return self.base.tar
 
-        def fill(folder: Path) -> None:
-            with stages.stage("adopt", f"adding {', '.join(archive.packages)}"), work_folder() as work:
+        def fill(directory: Path) -> None:
+            with stages.stage("adopt", f"adding {', '.join(archive.packages)}"), work_directory() as work:
                 packages = mmdebstrap.download(archive, cache, log_dir / "mmdebstrap.log")
-                self._add(packages, work, folder / TAR, log_dir / "adopt.log")
+                self._add(packages, work, directory / TAR, log_dir / "adopt.log")
 
         return STAGE.stored(cache, self.inputs(), fill) / TAR
 

@@ -14,11 +14,11 @@ from typing import IO
 
 from roost.errors import ImageError
 from roost.sources import attributes, normalize
-from roost.sources.oci import Node, Tree, folder, open_layer, pieces, shown_name
+from roost.sources.oci import Node, Tree, directory, open_layer, pieces, shown_name
 from roost.sources.tree_facts import COMMANDS, TreeFacts, facts_of, shape
 
 #: What a guest needs before init has made anything, with modes; the rest comes with the tree.
-FOLDERS = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
+DIRECTORIES = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
            "usr": 0o755, "var": 0o755, "boot": 0o755}  # fmt: skip
 #: The latest time of a file that file systems keep as it is: ext4 with inodes of 256 bytes, in the year 2446.
 LATEST = 15_032_385_535
@@ -75,9 +75,9 @@ def _complete(tree: Tree) -> None:
         if node is not None:
             # The guest's kernel and init fill these.
             node.below.clear()
-    for name, mode in FOLDERS.items():
+    for name, mode in DIRECTORIES.items():
         if name not in tree.root.below:
-            tree.root.below[name] = Node(folder(name, mode), 0)
+            tree.root.below[name] = Node(directory(name, mode), 0)
 
 
 def _time(info: tarfile.TarInfo) -> int:
@@ -102,7 +102,7 @@ def _accounts(tree: Tree, archives: Sequence[tarfile.TarFile]) -> normalize.Acco
 def _link(tree: Tree, path: str, target: str) -> None:
     name = path.rpartition("/")[2]
     if not any(tree.find([*pieces(above), name], last=False) for above in COMMANDS):
-        info = folder(path, 0o777)
+        info = directory(path, 0o777)
         info.type, info.linkname = tarfile.SYMTYPE, target
         tree.put(path, info)
 

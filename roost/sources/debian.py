@@ -45,7 +45,7 @@ def plan(request: Request) -> RootTree:
     """Return the tree to be installed; reads the archive's signed index."""
     loaded = request.loaded
     source = _source(loaded)
-    extra = repositories.read(source, loaded.folder)
+    extra = repositories.read(source, loaded.directory)
     return Installed(bootstrap(request, source, request.kernel, initrd_choice.kind(loaded.recipe), extra))
 
 
@@ -65,7 +65,7 @@ def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:
     """Yield a problem for each key file that is not a public key."""
     for number, repository in enumerate(debian.repositories):
         try:
-            openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.folder / repository.key)))
+            openpgp.fingerprints(openpgp.dearmored(files.read_bytes(loaded.directory / repository.key)))
         except NoKeyError as error:
             where = ("os", "debian", "repositories", number, "key")
             yield loaded.problem(where, f"'{repository.key}' is not a key of a repository: {error}")
@@ -79,7 +79,7 @@ def items(loaded: Loaded) -> Iterator[Item]:
     debian = _source(loaded)
     if debian.variant == "unpacked":
         return
-    for extra in repositories.read(debian, loaded.folder):
+    for extra in repositories.read(debian, loaded.directory):
         if extra.repository.keep:
             yield Item(extra.keyring, 0o644, extra.key.encode())
             source = extra.inside(debian.architecture)

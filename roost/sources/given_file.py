@@ -18,7 +18,7 @@ def problems(loaded: Loaded, source: Tarball | ExistingImage) -> Iterator[Proble
     if source.path is None or source.sha256 is None:
         return
     try:
-        found = keys.large_digest(loaded.folder / source.path)
+        found = keys.large_digest(loaded.directory / source.path)
     except OSError:
         return  # the loader says what is wrong with the file
     if found != source.sha256:
@@ -29,7 +29,7 @@ def problems(loaded: Loaded, source: Tarball | ExistingImage) -> Iterator[Proble
 def fetch(loaded: Loaded, source: Tarball | ExistingImage, stages: Stages) -> Path:
     """Return the file, fetched if it is named by a URL: then its sum is that of the recipe."""
     if source.path is not None:
-        return loaded.folder / source.path
+        return loaded.directory / source.path
     assert source.url is not None and source.sha256 is not None, "the model insists"
     where = loaded.where(("os", loaded.recipe.os.key, "url"))
     return download.fetch(source.url, source.sha256, cache.default(), stages.events, where=where)

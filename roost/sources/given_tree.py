@@ -23,7 +23,7 @@ from roost.recipe.words import shown
 from roost.sources import bounds, canonical, layers
 from roost.sources.tree_facts import TreeFacts
 from roost.store import keys
-from roost.store.cache import Cache, work_folder
+from roost.store.cache import Cache, work_directory
 from roost.store.stage import Stage
 
 STAGE = Stage("trees", (__name__,), ("tar", "find", "zstd"))
@@ -45,44 +45,44 @@ class GivenTree:
 def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Path) -> GivenTree:
     """Return the tree of a tar archive or container image; `sha256` is the archive's."""
 
-    def make(folder: Path) -> None:
-        with stages.stage("source", archive.name), _room(folder), work_folder() as work:
+    def make(directory: Path) -> None:
+        with stages.stage("source", archive.name), _room(directory), work_directory() as work:
             found = layers.layers_of(archive, work, log)
-            facts = canonical.write(found.paths, folder / TAR, whiteouts=found.whiteouts, epoch=_epoch())
+            facts = canonical.write(found.paths, directory / TAR, whiteouts=found.whiteouts, epoch=_epoch())
             # A container may be a single program.
             if not found.container:
                 _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
-            _finish(folder, facts)
+            _finish(directory, facts)
 
     return _read(STAGE.stored(cache, {"archive": sha256, "epoch": _epoch()}, make))
 
 
-def of_folder(folder: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
+def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
     """Return the tree in a directory, which is read in the build's namespace and stays as it is."""
 
     def make(made: Path) -> None:
-        with stages.stage("source", str(folder)), _room(made), work_folder() as work:
-            _measure(folder)
+        with stages.stage("source", str(directory)), _room(made), work_directory() as work:
+            _measure(directory)
             packed = work / "folder.tar"
             process.run(
                 namespace.current().argv(
                     [
                         "tar", "-c", "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
                         "--xattrs", "--xattrs-include=*", "--one-file-system", "--sort=name",
-                        "--warning=no-file-ignored", "-C", folder, "-f", packed, ".",
+                        "--warning=no-file-ignored", "-C", directory, "-f", packed, ".",
                     ]
                 ),
                 deadline=DEADLINE,
                 log=log,
-                what=f"cannot read the tree {folder}",
+                what=f"cannot read the tree {directory}",
                 hint="did something change it meanwhile? What you may not read must belong to your subordinate ids",
             )  # fmt: skip
             strangers = namespace.current().user
             facts = canonical.write([packed], made / TAR, whiteouts=False, epoch=_epoch(), strangers=strangers)
-            _insist(facts, shown(str(folder), 200), "name that directory as os.tree")
+            _insist(facts, shown(str(directory), 200), "name that directory as os.tree")
             _finish(made, facts)
 
-    seen = keys.fingerprint(folder)
+    seen = keys.fingerprint(directory)
     inputs = {"folder": seen, "user": namespace.current().user, "epoch": _epoch()}
     return _read(STAGE.stored(cache, inputs, make))
 
@@ -120,10 +120,10 @@ def _insist(facts: TreeFacts, name: str, inside: str) -> None:
     )
 
 
-def _measure(folder: Path) -> None:
+def _measure(directory: Path) -> None:
     """Raise `ImageError` for a tree that holds more than `bounds` allows: tar writes the holes of sparse files out."""
-    argv: list[str | Path] = ["find", folder, "-xdev", "-type", "f", "-printf", r"%s %b %n %D:%i %P\0"]
-    found = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {folder}")
+    argv: list[str | Path] = ["find", directory, "-xdev", "-type", "f", "-printf", r"%s %b %n %D:%i %P\0"]
+    found = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {directory}")
     total, stored, largest = 0, 0, (0, "")
     seen = set()
     for line in found.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:
@@ -134,19 +134,19 @@ def _measure(folder: Path) -> None:
             seen.add(inode)
         total, stored = total + int(size), stored + int(blocks) * 512
         largest = max(largest, (int(size), name))
-    counted = bounds.Bounds(str(folder), stored)
+    counted = bounds.Bounds(str(directory), stored)
     if total > counted.limit:
         size_of = f"its files have {format_size(total)}, {shown(largest[1], 200)} {format_size(largest[0])} of them"
         raise counted.too_large(size_of)
 
 
-def _finish(folder: Path, facts: TreeFacts) -> None:
+def _finish(directory: Path, facts: TreeFacts) -> None:
     if facts.names == 0:
         raise ImageError("the archive is empty: there is no root tree in it")
-    text = json.dumps({"sha256": checksum.sha256(folder / TAR), "facts": facts.to_json()})
-    (folder / FACTS).write_text(text)
+    text = json.dumps({"sha256": checksum.sha256(directory / TAR), "facts": facts.to_json()})
+    (directory / FACTS).write_text(text)
 
 
-def _read(folder: Path) -> GivenTree:
-    found = jsontext.read(folder / FACTS)
-    return GivenTree(folder / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))
+def _read(directory: Path) -> GivenTree:
+    found = jsontext.read(directory / FACTS)
+    return GivenTree(directory / TAR, found["sha256"], TreeFacts.from_json(found["facts"]))

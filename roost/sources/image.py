@@ -42,7 +42,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         what = "an existing image has its own initrd: none is made for it"
         yield loaded.problem(("kernel", "initrd"), what, "leave `initrd` out, or give the root disk partitions")
     if source.path is not None:
-        path = loaded.folder / source.path
+        path = loaded.directory / source.path
         try:
             if path.is_file():
                 found = image_file.look(path, source.format)
@@ -107,7 +107,7 @@ def parent(loaded: Loaded) -> str | None:
 def _meant(loaded: Loaded, name: str) -> str:
     """Return the recipe that another one names: a path starts from the directory of the one that names it."""
     is_path = "/" in name or name.endswith(loader.SUFFIXES)
-    return str(loader.absolute(loaded.folder / name)) if is_path else name
+    return str(loader.absolute(loaded.directory / name)) if is_path else name
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:

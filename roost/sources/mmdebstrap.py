@@ -24,7 +24,7 @@ from roost.sources import archive, keyring, unpacked
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.store import keys
-from roost.store.cache import Cache, work_folder
+from roost.store.cache import Cache, work_directory
 from roost.store.stage import Stage
 
 TAR = "tree.tar"
@@ -81,12 +81,12 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
     answer or a full disk, `ToolError` for all else that stops mmdebstrap; each with the log.
     """
 
-    def make(folder: Path) -> None:
+    def make(directory: Path) -> None:
         with stages.stage("bootstrap", f"{wanted.debian.suite}, {len(wanted.packages)} packages and what they need"):
             if wanted.debian.variant == "full":
-                _install(wanted, folder, cache, log_dir / "mmdebstrap.log")
+                _install(wanted, directory, cache, log_dir / "mmdebstrap.log")
             else:
-                unpacked.make(wanted, folder / TAR, download(wanted, cache, log_dir / "mmdebstrap.log"), log_dir)
+                unpacked.make(wanted, directory / TAR, download(wanted, cache, log_dir / "mmdebstrap.log"), log_dir)
 
     return STAGE.stored(cache, wanted.inputs(), make) / TAR
 
@@ -130,9 +130,9 @@ def _packages_cache(cache: Cache, wanted: Bootstrap) -> Path:
     name: str = wanted.debian.architecture
     if wanted.repositories:
         name += "-" + keys.digest([extra.inputs() for extra in wanted.repositories])[:16]
-    folder = cache.root / "packages" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    directory = cache.root / "packages" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _packages(cache: Cache, wanted: Bootstrap) -> Iterator[tuple[Path, Path]]:
     writes all of it back, file by file. So what all share only ever gets whole files, by their last name.
     """
     shared = _packages_cache(cache, wanted)
-    with work_folder() as work:
+    with work_directory() as work:
         mine = work / "packages"
         mine.mkdir()
         for package in shared.glob("*.deb"):
@@ -160,28 +160,28 @@ def _packages(cache: Cache, wanted: Bootstrap) -> Iterator[tuple[Path, Path]]:
                 package.replace(there)
 
 
-def _sources_hooks(wanted: Bootstrap, folder: Path) -> list[str]:
+def _sources_hooks(wanted: Bootstrap, directory: Path) -> list[str]:
     """Return the hooks that tell apt of the further repositories; hooks/finish takes their files out again."""
     hooks = ['--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"'] if wanted.repositories else []
     for extra in wanted.repositories:
-        path = folder / f"roost-{extra.name}.sources"
+        path = directory / f"roost-{extra.name}.sources"
         path.write_text(extra.outside(wanted.debian.architecture))
         path.chmod(0o644)
         hooks.append(f"--setup-hook=copy-in {path} /etc/apt/sources.list.d")
     return hooks
 
 
-def _install(wanted: Bootstrap, folder: Path, cache: Cache, log: Path) -> None:
+def _install(wanted: Bootstrap, directory: Path, cache: Cache, log: Path) -> None:
     try:
         with _packages(cache, wanted) as (packages, _):
-            _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
+            _run(wanted, _install_argv(wanted, directory, packages), [packages, directory], log)
     except ToolError:
         # apt takes a package that is there by its size, and so dpkg met one that is broken (after a power cut, say).
         if not _drop_broken(_packages_cache(cache, wanted), log):
             raise
-        (folder / TAR).unlink(missing_ok=True)
+        (directory / TAR).unlink(missing_ok=True)
         with _packages(cache, wanted) as (packages, _):
-            _run(wanted, _install_argv(wanted, folder, packages), [packages, folder], log)
+            _run(wanted, _install_argv(wanted, directory, packages), [packages, directory], log)
 
 
 def _drop_broken(packages: Path, log: Path) -> bool:
@@ -196,7 +196,7 @@ def _drop_broken(packages: Path, log: Path) -> bool:
     return found
 
 
-def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
+def _install_argv(wanted: Bootstrap, directory: Path, packages: Path) -> list[str]:
     return [
         "--variant=minbase",
         "--format=tar",
@@ -212,7 +212,7 @@ def _install_argv(wanted: Bootstrap, folder: Path, packages: Path) -> list[str]:
         f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
         f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
         f"--customize-hook={_hooks() / 'finish'}",
-        *_target(wanted, folder / TAR),
+        *_target(wanted, directory / TAR),
     ]
 
 
@@ -247,7 +247,7 @@ def _run(wanted: Bootstrap, argv: list[str], directories: list[Path], log: Path)
         "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
     }
     try:
-        with temporary.directory("sources") as lists, work_folder() as scratch:
+        with temporary.directory("sources") as lists, work_directory() as scratch:
             words = [*_base_argv(wanted), *_sources_hooks(wanted, lists), *argv]
             what = f"cannot install {wanted.debian.suite}"
             with temporary.directory("mapped", Path("/tmp")) as place:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from roost.sources import attributes
-from roost.sources.oci import WHITEOUT, Tree, folder, shown_name
+from roost.sources.oci import WHITEOUT, Tree, directory, shown_name
 
 #: Modes that the root directory of a system may have: Debian's and Fedora's. Others keep services out of it.
 ROOT_MODES = (0o755, 0o555)
@@ -43,7 +43,7 @@ def _root(tree: Tree, strangers: bool) -> Iterator[str]:
     owners = {0, 65534} if strangers else {0}
     if {given.uid, given.gid} <= owners and mode in ROOT_MODES and not lists:
         return
-    new = folder("", mode if mode in ROOT_MODES else 0o755)
+    new = directory("", mode if mode in ROOT_MODES else 0o755)
     new.mtime = given.mtime
     new.pax_headers = {key: value for key, value in given.pax_headers.items() if key not in lists}
     tree.root.info = new

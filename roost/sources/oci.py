@@ -50,7 +50,7 @@ class Tree:
     """The names of a root tree as layers are laid over it."""
 
     def __init__(self) -> None:
-        self.root = Node(folder("", 0o755), 0)
+        self.root = Node(directory("", 0o755), 0)
         self.count = 0
         self.devices = 0
         self._most = most_names()
@@ -148,7 +148,7 @@ class Tree:
             if child is None or (make and not (child.info.isdir() or child.info.issym())):
                 if not make:
                     return None
-                child = Node(folder(part, 0o755), 0)
+                child = Node(directory(part, 0o755), 0)
                 node.below[part] = child
                 self.count += 1
             if child.info.issym() and (todo or last):
@@ -182,7 +182,7 @@ def _ended(archive: tarfile.TarFile) -> None:
         raise tarfile.ReadError("it breaks off")
 
 
-def folder(name: str, mode: int) -> tarfile.TarInfo:
+def directory(name: str, mode: int) -> tarfile.TarInfo:
     """Return the header of a directory that no layer has."""
     info = tarfile.TarInfo(name)
     info.type, info.mode = tarfile.DIRTYPE, mode

@@ -78,13 +78,13 @@ def _names(repositories: Sequence[Repository]) -> Iterator[str]:
         yield name
 
 
-def read(debian: Debian, folder: Path) -> tuple[Extra, ...]:
-    """Return the repositories with their keys, which lie beside the recipe, in `folder`.
+def read(debian: Debian, directory: Path) -> tuple[Extra, ...]:
+    """Return the repositories with their keys, which lie beside the recipe, in `directory`.
 
     Raises `openpgp.NoKeyError` and `OSError`.
     """
     found = []
     for repository, name in zip(debian.repositories, _names(debian.repositories), strict=True):
-        binary = openpgp.dearmored(files.read_bytes(folder / repository.key))
+        binary = openpgp.dearmored(files.read_bytes(directory / repository.key))
         found.append(Extra(name, repository, openpgp.armored(binary), openpgp.fingerprints(binary)))
     return tuple(found)

@@ -29,7 +29,7 @@ def plan(request: Request) -> RootTree:
     """Return the tree with what it gets to become bootable."""
     source = request.loaded.recipe.os.tree
     assert source is not None
-    folder, log = request.loaded.folder / source.path, request.log_dir / "source.log"
+    directory, log = request.loaded.directory / source.path, request.log_dir / "source.log"
     return addition.plan(
-        request, {"source": "tree"}, given_tree.of_folder(folder, cache.default(), request.stages, log)
+        request, {"source": "tree"}, given_tree.of_directory(directory, cache.default(), request.stages, log)
     )

@@ -79,14 +79,14 @@ def shape(tree: Tree) -> Shape:
         return Shape(True, None)
     level: list[tuple[str, ...]] = [()]
     for _ in range(_DEEP):
-        level = [(*above, name) for above in level for name in _folders(tree, above)][:_MANY]
+        level = [(*above, name) for above in level for name in _directories(tree, above)][:_MANY]
         found = next((parts for parts in level if _is_root(tree, parts)), None)
         if found is not None:
             return Shape(False, "/".join(found))
     return Shape(False, None)
 
 
-def _folders(tree: Tree, parts: tuple[str, ...]) -> list[str]:
+def _directories(tree: Tree, parts: tuple[str, ...]) -> list[str]:
     node = tree.find(parts, last=False)
     below = node.below if node is not None else {}
     return sorted(name for name, child in below.items() if child.info.isdir())
@@ -99,8 +99,8 @@ def _is_root(tree: Tree, parts: tuple[str, ...]) -> bool:
         return False
     for path in COMMANDS:
         # A link such as bin → usr/bin stands for what is elsewhere in this list.
-        folder = tree.find([*parts, *pieces(path)], last=False)
-        commands = folder.below.values() if folder is not None else ()
+        directory = tree.find([*parts, *pieces(path)], last=False)
+        commands = directory.below.values() if directory is not None else ()
         if any(one.info.issym() or (one.info.isreg() and one.info.mode & 0o111) for one in commands):
             return True
     return False

@@ -15,11 +15,11 @@ from roost.errors import ImageError
 from roost.host import bounded, causes, namespace, process
 from roost.kernel import initrd, inspect
 from roost.sources.bootstrap import Bootstrap
-from roost.store.cache import work_folder
+from roost.store.cache import work_directory
 
 #: Since Debian 12 these are links into usr; packages of either layout unpack through them.
 MERGED = ("bin", "sbin", "lib", "lib64")
-FOLDERS = {
+DIRECTORIES = {
     "dev": 0o755, "etc": 0o755, "mnt": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
     "var": 0o755, "var/lib": 0o755, "var/log": 0o755, "var/tmp": 0o1777, "boot": 0o755, "home": 0o755, "opt": 0o755,
 }  # fmt: skip
@@ -46,7 +46,7 @@ class BrokenPackageError(ImageError):
 def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) -> None:
     """Write the canonical tar of a tree made of `packages` to `tar`."""
     log = log_dir / "unpack.log"
-    with work_folder() as work:
+    with work_directory() as work:
         tree = work / "tree"
         unpack(packages, tree, work, log)
         _base_files(tree)
@@ -95,14 +95,14 @@ def _register(tree: Path, package: Path, log: Path) -> None:
     name = next((line[8:].strip() for line in control.splitlines() if line.startswith("Package:")), "")
     if not name or "/" in name:
         raise ImageError(f"{package.name} does not say which package it is", log=log)
-    folder = tree / "var/lib/dpkg/status.d"
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = tree / "var/lib/dpkg/status.d"
+    directory.mkdir(parents=True, exist_ok=True)
     # dpkg's word for a package whose files are there and whose scripts did not run (dpkg(1), PACKAGE STATES).
-    (folder / name).write_text(f"{control.rstrip()}\nStatus: install ok unpacked\n")
+    (directory / name).write_text(f"{control.rstrip()}\nStatus: install ok unpacked\n")
 
 
 def _base_files(tree: Path) -> None:
-    for name, mode in FOLDERS.items():
+    for name, mode in DIRECTORIES.items():
         (tree / name).mkdir(exist_ok=True)
         (tree / name).chmod(mode)
     for name, text in FILES.items():

@@ -36,12 +36,12 @@ class Cache:
 
     def get(self, stage: str, name: str) -> Path | None:
         """Return the directory of a finished result and mark it as used, or None."""
-        folder = self.root / stage / name
-        if not folder.is_dir():
+        directory = self.root / stage / name
+        if not directory.is_dir():
             return None
         with contextlib.suppress(OSError):
-            os.utime(folder)
-        return folder
+            os.utime(directory)
+        return directory
 
     def put(self, stage: str, name: str, make: Callable[[Path], None]) -> Path:
         """Return the directory of a result; `make` fills an empty directory with it if nobody has yet.
@@ -84,7 +84,7 @@ def default() -> Cache:
 
 
 @contextmanager
-def work_folder(room: int | None = None) -> Iterator[Path]:
+def work_directory(room: int | None = None) -> Iterator[Path]:
     """Yield a directory for trees whose files may belong to subordinate ids; gone afterwards.
 
     `room` is how many bytes will be in it: then it is in memory if there is plenty. What killed builds left is
@@ -95,43 +95,43 @@ def work_folder(room: int | None = None) -> Iterator[Path]:
     sweep()
     parent = None if room is None else memory.place(room)
     name = f"{f'roost-{os.geteuid()}-' if parent else ''}{os.getpid()}-{os.urandom(4).hex()}"
-    folder = (parent or on_disk) / name
-    lock = folder.with_name(f"{name}.lock")
+    directory = (parent or on_disk) / name
+    lock = directory.with_name(f"{name}.lock")
     try:
         with FileLock(lock, mode=0o600):
-            folder.mkdir(mode=0o700 if parent else 0o755)
+            directory.mkdir(mode=0o700 if parent else 0o755)
             try:
-                yield folder
+                yield directory
             finally:
                 if not process.interrupted():
-                    remove_tree(folder)
+                    remove_tree(directory)
                     lock.unlink(missing_ok=True)
     finally:
         if process.interrupted():
-            _leave(folder, lock)
+            _leave(directory, lock)
 
 
-def _leave(folder: Path, lock: Path) -> None:
+def _leave(directory: Path, lock: Path) -> None:
     """Have a directory removed by a tool that outlives this process, which was told to end; wait `GRACE` for it.
 
     The tool holds the directory's lock. What it does not remove, the next command sweeps.
     """
     if not lock.exists():
         return
-    remove = namespace.current().argv(["rm", "-rf", "--one-file-system", "--", folder, lock])
+    remove = namespace.current().argv(["rm", "-rf", "--one-file-system", "--", directory, lock])
     process.leave(["flock", lock, *remove], wait=GRACE)
 
 
 def sweep() -> None:
     """Remove the work directories that killed builds left."""
-    for held, folder in _nobodys():
-        remove_tree(folder)
+    for held, directory in _nobodys():
+        remove_tree(directory)
         Path(held.lock_file).unlink(missing_ok=True)
 
 
 def abandoned() -> list[Path]:
     """Return the work directories that killed builds left."""
-    return [folder for _, folder in _nobodys() if folder.exists()]
+    return [directory for _, directory in _nobodys() if directory.exists()]
 
 
 def _nobodys() -> Iterator[tuple[FileLock, Path]]:
@@ -153,10 +153,12 @@ def _nobodys() -> Iterator[tuple[FileLock, Path]]:
                 held.release()
 
 
-def remove_tree(folder: Path) -> None:
+def remove_tree(directory: Path) -> None:
     """Remove a directory whoever its files belong to: in the namespace that they were made in."""
-    if not folder.exists():
+    if not directory.exists():
         return
     process.run(
-        namespace.current().argv(["rm", "-rf", "--one-file-system", "--", folder]), deadline=300, what="cannot clean up"
+        namespace.current().argv(["rm", "-rf", "--one-file-system", "--", directory]),
+        deadline=300,
+        what="cannot clean up",
     )

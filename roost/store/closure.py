@@ -57,18 +57,18 @@ def _read(path: Path, size: int, mtime_ns: int) -> _File:
 def _modules(package: Path) -> dict[str, Path]:
     """Return module or package → its file, for all below the directory of roost."""
     found = {}
-    for folder, folders, names in os.walk(package):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        place = ".".join((package.name, *Path(folder).relative_to(package).parts))
+    for directory, directories, names in os.walk(package):
+        directories[:] = [name for name in directories if name != "__pycache__"]
+        place = ".".join((package.name, *Path(directory).relative_to(package).parts))
         for name in names:
             if name.endswith(".py"):
-                found[place if name == "__init__.py" else f"{place}.{name[:-3]}"] = Path(folder, name)
+                found[place if name == "__init__.py" else f"{place}.{name[:-3]}"] = Path(directory, name)
     return found
 
 
-def _data(folder: Path) -> Iterator[Path]:
+def _data(directory: Path) -> Iterator[Path]:
     """Yield the files of a package that are no modules, those of packages in it left out."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(directory.iterdir()):
         if path.is_dir() and not (path / "__init__.py").exists() and path.name != "__pycache__":
             yield from _data(path)
         elif path.is_file() and path.suffix != ".py":
@@ -105,8 +105,8 @@ def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Pa
         waiting += [*read.imports, *read.named, *([module.rpartition(".")[0]] if module.count(".") else [])]
         named = (modules[name] for name in read.named if name in modules and not _below(name, left_out))
         packages = [one.parent for one in named if one.name == "__init__.py"]
-        for folder in [*packages, path.parent] if read.own else packages:
-            found |= {one: hashlib.sha256(one.read_bytes()).hexdigest() for one in _data(folder)}
+        for directory in [*packages, path.parent] if read.own else packages:
+            found |= {one: hashlib.sha256(one.read_bytes()).hexdigest() for one in _data(directory)}
     return found
 
 

@@ -47,9 +47,9 @@ def fetch(url: str, sha256: str, cache: Cache, events: Events, *, where: Locatio
     if wrong:
         raise RecipeError([Problem(wrong, where)])
 
-    def make(folder: Path) -> None:
+    def make(directory: Path) -> None:
         with Stages(events).stage("download", shown(url)):
-            _Download(url, sha256, folder.parent / f".{sha256}.part", events, where).into(folder / "file")
+            _Download(url, sha256, directory.parent / f".{sha256}.part", events, where).into(directory / "file")
 
     return cache.put(STAGE, sha256, make) / "file"
 

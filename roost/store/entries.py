@@ -25,27 +25,27 @@ class Kind:
 
     name: str
     entries: re.Pattern[str]
-    folder: bool
+    directory: bool
     locked: bool = False
     depth: int = 0
     capped: bool = True
 
 
 KINDS = (
-    Kind("rootfs", SHA, folder=True, locked=True),
-    Kind("trees", SHA, folder=True, locked=True),
-    Kind("bases", SHA, folder=True, locked=True),
-    Kind("xen-dom0", SHA, folder=True, locked=True),
-    Kind("downloads", SHA, folder=True, locked=True),
-    Kind("sources", SHA, folder=True, locked=True, capped=False),
-    Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), folder=False, depth=1),
-    Kind("inrelease", SHA, folder=False, capped=False),
-    Kind("digests", SHA, folder=False, capped=False),
-    Kind("kernels", re.compile(r"[A-Za-z0-9].*-(?:[0-9a-f]{12}|[0-9a-f]{64})[.]json"), folder=False, capped=False),
-    Kind("log", re.compile(r".+-[0-9a-f]{8}"), folder=True, capped=False),
-    Kind("probe", re.compile(r"(?:kvm|tcg)-[0-9a-f]{24}\.json"), folder=False, capped=False),
-    Kind("appliance", re.compile(r"[0-9a-f]{32}"), folder=True),
-    Kind("libguestfs", re.compile(r"\.guestfs-\d+"), folder=True),
+    Kind("rootfs", SHA, directory=True, locked=True),
+    Kind("trees", SHA, directory=True, locked=True),
+    Kind("bases", SHA, directory=True, locked=True),
+    Kind("xen-dom0", SHA, directory=True, locked=True),
+    Kind("downloads", SHA, directory=True, locked=True),
+    Kind("sources", SHA, directory=True, locked=True, capped=False),
+    Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), directory=False, depth=1),
+    Kind("inrelease", SHA, directory=False, capped=False),
+    Kind("digests", SHA, directory=False, capped=False),
+    Kind("kernels", re.compile(r"[A-Za-z0-9].*-(?:[0-9a-f]{12}|[0-9a-f]{64})[.]json"), directory=False, capped=False),
+    Kind("log", re.compile(r".+-[0-9a-f]{8}"), directory=True, capped=False),
+    Kind("probe", re.compile(r"(?:kvm|tcg)-[0-9a-f]{24}\.json"), directory=False, capped=False),
+    Kind("appliance", re.compile(r"[0-9a-f]{32}"), directory=True),
+    Kind("libguestfs", re.compile(r"\.guestfs-\d+"), directory=True),
 )
 
 #: What builds leave when they are killed, by the directory that it is in. Their locks tell whose they are.
@@ -120,15 +120,15 @@ def read(root: Path) -> tuple[list[Entry], list[str]]:
     return entries, strangers
 
 
-def _listed(folder: Path) -> list[Path]:
+def _listed(directory: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(directory.iterdir())
     except OSError:
         return []
 
 
-def _below(folder: Path, depth: int, strangers: list[str]) -> Iterator[Path]:
-    for one in _listed(folder):
+def _below(directory: Path, depth: int, strangers: list[str]) -> Iterator[Path]:
+    for one in _listed(directory):
         if depth and one.name not in QUIET and one.is_dir() and not one.is_symlink() and not GONE.fullmatch(one.name):
             yield from _below(one, depth - 1, strangers)
         else:
@@ -140,19 +140,19 @@ def _entry(kind: Kind, path: Path) -> Entry | None:
         status = path.lstat()
     except OSError:
         return None
-    folder = stat.S_ISDIR(status.st_mode)
-    if not folder and not stat.S_ISREG(status.st_mode):
+    directory = stat.S_ISDIR(status.st_mode)
+    if not directory and not stat.S_ISREG(status.st_mode):
         return None
-    used = status.st_mtime if folder else max(status.st_atime, status.st_mtime)
+    used = status.st_mtime if directory else max(status.st_atime, status.st_mtime)
     left, lock, capped = "", None, kind.capped
     key = path.name.removeprefix(".")[:64]
     if GONE.fullmatch(path.name):
         left = "a collection that was killed"
     elif kind.name in LEFT and LEFT[kind.name].fullmatch(path.name):
         left = "a build that was killed"
-    elif kind.name == "downloads" and not folder and PARTS.fullmatch(path.name):
+    elif kind.name == "downloads" and not directory and PARTS.fullmatch(path.name):
         capped = False
-    elif folder != kind.folder or not kind.entries.fullmatch(path.name):
+    elif directory != kind.directory or not kind.entries.fullmatch(path.name):
         return None
     if kind.locked and not GONE.fullmatch(path.name):
         lock = path.with_name(f".{key}.lock")

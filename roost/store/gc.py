@@ -185,8 +185,8 @@ def _drop_locks(root: Path) -> None:
 
 def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
     """Find what killed tasks left outside of the results: work directories, layers of boots, half an image."""
-    for folder in [*caches.abandoned(), *scratch.abandoned()]:
-        item = Item(_shown(folder, root), "left by a task that was killed", entries.size(folder))
+    for directory in [*caches.abandoned(), *scratch.abandoned()]:
+        item = Item(_shown(directory, root), "left by a task that was killed", entries.size(directory))
         report.items.append(item)
         report.total += item.bytes
     if delete:

@@ -24,15 +24,15 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(directory: Path) -> str:
     """Return a digest of all names below a directory with their kind, mode, owner, size and times: no file is read.
 
     It also changes where nothing in the directory did, in another copy of it. What belongs to the user's subordinate
     ids is seen in the namespace only.
     """
-    argv = ["find", str(folder), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
+    argv = ["find", str(directory), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
             "-printf", r"%P\0%y %m %U %G %T@ %C@ %s %l\0"]  # fmt: skip
-    done = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {folder}")
+    done = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {directory}")
     fields = done.stdout.split(b"\0")
     hashed = hashlib.sha256()
     for name, facts in sorted(zip(fields[::2], fields[1::2], strict=False)):
@@ -62,10 +62,10 @@ def walk(path: Path) -> Iterator[Path]:
     if path.is_symlink() or not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        yield Path(folder)
-        yield from (Path(folder, name) for name in sorted(names))
+    for directory, directories, names in os.walk(path):
+        directories.sort()
+        yield Path(directory)
+        yield from (Path(directory, name) for name in sorted(names))
 
 
 def tools(names: Iterable[str]) -> dict[str, str]:

@@ -17,20 +17,20 @@ from filelock import FileLock, Timeout
 
 from roost.host import files, paths
 
-FOLDER = "using"
+DIRECTORY = "using"
 GATE = ".gate.lock"
 
 
-def _folder(root: Path) -> Path:
-    folder = root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _directory(root: Path) -> Path:
+    directory = root / DIRECTORY
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 @contextmanager
 def gate(root: Path) -> Iterator[None]:
     """Hold off leases that would begin now."""
-    with FileLock(files.lock_path(_folder(root) / GATE)):
+    with FileLock(files.lock_path(_directory(root) / GATE)):
         yield
 
 
@@ -38,7 +38,7 @@ def gate(root: Path) -> Iterator[None]:
 def held() -> Iterator[None]:
     """Use the cache while the block runs."""
     root = paths.cache_root()
-    path = _folder(root) / f"{os.getpid()}-{os.urandom(4).hex()}.lock"
+    path = _directory(root) / f"{os.getpid()}-{os.urandom(4).hex()}.lock"
     lock = FileLock(path)
     with gate(root):
         lock.acquire()
@@ -56,7 +56,7 @@ def oldest(root: Path) -> float | None:
     The caller holds the gate. Leases of tasks that were killed are removed.
     """
     begun = []
-    for path in _folder(root).glob("[!.]*.lock"):
+    for path in _directory(root).glob("[!.]*.lock"):
         with contextlib.suppress(FileNotFoundError):
             since = path.lstat().st_mtime
             lock = FileLock(path)

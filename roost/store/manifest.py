@@ -83,17 +83,17 @@ def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: s
     return BuiltFile(path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns, backing)
 
 
-def write(folder: Path, manifest: Manifest) -> None:
+def write(directory: Path, manifest: Manifest) -> None:
     """Write manifest.json and SHA256SUMS into a directory that nobody reads yet."""
     lines = [f"{file.sha256}  {file.name}\n" for file in manifest.files]
-    (folder / SUMS).write_text("".join(lines))
-    (folder / NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    (directory / SUMS).write_text("".join(lines))
+    (directory / NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
-def read(folder: Path) -> Manifest | None:
+def read(directory: Path) -> Manifest | None:
     """Return the manifest of a build directory, or None when there is none or another roost wrote it."""
     try:
-        return parse(files.read_bytes(folder / NAME, SIZE))
+        return parse(files.read_bytes(directory / NAME, SIZE))
     except OSError:
         return None
 
@@ -108,12 +108,12 @@ def parse(data: bytes) -> Manifest | None:
         return None
 
 
-def changed_files(folder: Path, files: Sequence[BuiltFile]) -> list[str]:
+def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
     """Return the names of files that are gone or are not what the build left, by size and time."""
     changed = []
     for file in files:
         try:
-            status = (folder / file.name).stat()
+            status = (directory / file.name).stat()
         except OSError:
             changed.append(file.name)
             continue
@@ -122,9 +122,9 @@ def changed_files(folder: Path, files: Sequence[BuiltFile]) -> list[str]:
     return changed
 
 
-def is_fresh(folder: Path, key: str) -> Manifest | None:
+def is_fresh(directory: Path, key: str) -> Manifest | None:
     """Return the manifest if the directory holds exactly what `key` would build again."""
-    manifest = read(folder)
-    if manifest is None or manifest.key != key or changed_files(folder, manifest.files):
+    manifest = read(directory)
+    if manifest is None or manifest.key != key or changed_files(directory, manifest.files):
         return None
     return manifest

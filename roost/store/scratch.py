@@ -25,13 +25,13 @@ def scratch_directory() -> Iterator[Path]:
             f"cannot make {root}: {error.strerror}", hint="set ROOST_CACHE to a directory of yours"
         ) from error
     sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=root))
+    directory = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=root))
     try:
-        (folder / "log").mkdir()
-        yield folder
+        (directory / "log").mkdir()
+        yield directory
     finally:
         with suppress(OSError):
-            shutil.rmtree(folder)
+            shutil.rmtree(directory)
 
 
 def abandoned() -> list[Path]:

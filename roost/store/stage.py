@@ -46,9 +46,9 @@ class Stage:
     def stored(self, cache: Cache, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the directory of the result; `make` fills an empty one unless the cache has it already."""
 
-        def made(folder: Path) -> None:
+        def made(directory: Path) -> None:
             with self.running():
-                make(folder)
+                make(directory)
 
         return cache.put(self.name, self.key(inputs), made)
 

@@ -52,10 +52,10 @@ def _place(staging: Path, final: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of an image's directory; call `waiting` once if somebody else has it now."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(files.lock_path(folder.parent / f".{folder.name}.lock"))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(files.lock_path(directory.parent / f".{directory.name}.lock"))
     try:
         held.acquire(timeout=0)
     except Timeout:
@@ -112,9 +112,9 @@ def _sweep(parent: Path) -> None:
             temporary.remove_if_free(stale)
 
 
-def _sync(folder: Path) -> None:
+def _sync(directory: Path) -> None:
     # Names reach the disk before the rename does; the data of large images may follow, sums tell.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

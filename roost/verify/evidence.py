@@ -76,11 +76,11 @@ class FoundFile:
 
 @dataclass
 class StoppedDisk:
-    """A disk after the stop. `node` is QEMU's block node of it with file names relative to `folder` or absolute."""
+    """A disk after the stop. `node` is QEMU's block node of it with file names relative to `directory` or absolute."""
 
     name: str
     node: dict[str, Any]
-    folder: Path
+    directory: Path
     prefix: str
     virtual: int = 0
     _areas: tuple[Area, ...] | None = None
@@ -114,7 +114,7 @@ class StoppedDisk:
         return _read_ext(copy, path) if area.type == "ext" else _read_vfat(copy, path)
 
     def copy(self, number: int) -> Path:
-        """Return a sparse copy of area `number` in `folder`, made once. Raises `RoostError`."""
+        """Return a sparse copy of area `number` in `directory`, made once. Raises `RoostError`."""
         area = next(one for one in self.areas() if one.number == number)
         if number not in self._copies:
             self._copies[number] = self._extract(area.offset, area.size, f"{self.prefix}-{number}.raw")
@@ -147,7 +147,7 @@ class StoppedDisk:
         with head.open("r+b") as file:
             file.truncate(size)
         done = process.run(
-            ["sfdisk", "--json", head.name], deadline=DEADLINE, capture=True, check=False, cwd=self.folder
+            ["sfdisk", "--json", head.name], deadline=DEADLINE, capture=True, check=False, cwd=self.directory
         )
         if done.returncode != 0:
             return []
@@ -166,22 +166,22 @@ class StoppedDisk:
             ["qemu-img", "info", "--output=json", f"json:{json.dumps(self.node)}"],
             deadline=DEADLINE,
             capture=True,
-            cwd=self.folder,
+            cwd=self.directory,
             what=f"cannot read {self.name} after the stop",
         )
         self.virtual = int(jsontext.loads(done.stdout)["virtual-size"])
         return self.virtual
 
     def _extract(self, offset: int, size: int, name: str) -> Path:
-        """Copy a range of the disk into a sparse file of `folder`."""
+        """Copy a range of the disk into a sparse file of `directory`."""
         part = {"driver": "raw", "offset": offset, "size": size - size % SECTOR, "file": self.node}
         process.run(
             ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(part)}", name],
             deadline=COPY_DEADLINE,
-            cwd=self.folder,
+            cwd=self.directory,
             what=f"cannot read {self.name} after the stop",
         )
-        return self.folder / name
+        return self.directory / name
 
 
 def _area(number: int, offset: int, size: int, head: bytes) -> Area:

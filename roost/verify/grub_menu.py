@@ -10,7 +10,7 @@ from roost.verify import booting
 from roost.verify.examination import Examination, Promised
 from roost.verify.texts import head, text
 
-_MODULE_FOLDERS = ("/usr/lib/modules", "/lib/modules")
+_MODULE_DIRECTORIES = ("/usr/lib/modules", "/lib/modules")
 
 
 def check(exam: Examination, systems: list[Promised]) -> None:
@@ -46,7 +46,7 @@ def _kernel(exam: Examination, entry: booting.Entry, prefix: str) -> dict[str, A
         exam.wrong.append(f"the kernel {shown(path)} of grub.cfg is not there or is not a Linux kernel")
         return None
     if not exam.recipe.busybox_initrd and not any(
-        exam.guest.exists(f"{folder}/{version}") for folder in _MODULE_FOLDERS
+        exam.guest.exists(f"{directory}/{version}") for directory in _MODULE_DIRECTORIES
     ):
         exam.wrong.append(f"the image has no modules for its kernel {shown(version)}")
     initrds = []

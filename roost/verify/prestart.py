@@ -68,9 +68,9 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
-def start(sizes: Mapping[str, int], folder: Path, accelerator: Accelerator, log: Path) -> Iterator[Prestarted]:
-    """Yield an appliance on empty files in `folder` of these sizes, in bytes by the disk's name; gone afterwards."""
-    files = {name: folder / f".{name}.raw.prestart" for name in sizes}
+def start(sizes: Mapping[str, int], directory: Path, accelerator: Accelerator, log: Path) -> Iterator[Prestarted]:
+    """Yield an appliance on empty files in `directory` of these sizes, in bytes by the disk's name; gone afterwards."""
+    files = {name: directory / f".{name}.raw.prestart" for name in sizes}
     for name, path in files.items():
         with path.open("xb") as file:
             file.truncate(sizes[name])

@@ -64,7 +64,7 @@ def _interpreter(guest: Guest, words: Sequence[str]) -> str | None:
         return f"needs {shown(words[0])}, which {wrong}"
     if words[0].endswith("/env"):
         named = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
-        if named and "/" not in named and not any(_runs(guest, f"{folder}/{named}") is None for folder in PATH):
+        if named and "/" not in named and not any(_runs(guest, f"{directory}/{named}") is None for directory in PATH):
             return f"needs {shown(named)}, which is not in the image"
     return None
 

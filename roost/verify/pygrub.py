@@ -38,8 +38,8 @@ class Pygrub:
     @property
     def environment(self) -> dict[str, str]:
         """What lets it find its own libraries where the package was only unpacked."""
-        folder = self.program.parent.parent / "lib"
-        found = sorted(folder.glob("*/xenfsimage")) + sorted(folder.glob("xenfsimage"))
+        directory = self.program.parent.parent / "lib"
+        found = sorted(directory.glob("*/xenfsimage")) + sorted(directory.glob("xenfsimage"))
         if not found:
             return {}
         return {"XEN_FSIMAGE_FSDIR": str(found[0]), "LD_LIBRARY_PATH": str(found[0].parent)}
@@ -49,8 +49,8 @@ def find() -> Pygrub | None:
     """Return the newest pygrub of this host, or the one in the directory that $ROOST_PYGRUB names; None without one."""
     named = os.environ.get(VARIABLE)
     if named:
-        folder = Path(named).absolute()
-        found = [folder / "bin/pygrub", folder / "pygrub", *folder.glob("usr/lib/xen-*/bin/pygrub")]
+        directory = Path(named).absolute()
+        found = [directory / "bin/pygrub", directory / "pygrub", *directory.glob("usr/lib/xen-*/bin/pygrub")]
     else:
         found = list(Path("/").glob(INSTALLED[1:]))
     programs = [Pygrub(path, _version(path)) for path in found if path.is_file()]
@@ -97,12 +97,19 @@ def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Pa
         }
 
 
-def run(pygrub: Pygrub, image: Path, folder: Path, log: Path) -> dict[str, str]:
-    """Return what pygrub prints for a raw image: `kernel` and `ramdisk` (files in `folder`), `args`."""
+def run(pygrub: Pygrub, image: Path, directory: Path, log: Path) -> dict[str, str]:
+    """Return what pygrub prints for a raw image: `kernel` and `ramdisk` (files in `directory`), `args`."""
     python = _PYTHON if Path(_PYTHON).exists() else "python3"
     try:
         done = process.run(
-            [python, pygrub.program, "-q", "--output-format=simple", f"--output-directory={folder}", image.absolute()],
+            [
+                python,
+                pygrub.program,
+                "-q",
+                "--output-format=simple",
+                f"--output-directory={directory}",
+                image.absolute(),
+            ],
             deadline=120,
             env=pygrub.environment,
             log=log,
@@ -128,7 +135,7 @@ def run(pygrub: Pygrub, image: Path, folder: Path, log: Path) -> dict[str, str]:
     return {
         word: value
         for word, value in found.items()
-        if word == "args" or Path(value).parent.resolve() == folder.resolve()
+        if word == "args" or Path(value).parent.resolve() == directory.resolve()
     }
 
 

@@ -45,14 +45,14 @@ def sealing(guest: Guest, recipe: Recipe) -> Iterator[str]:
     for path, why in ABSENT.items():
         if path not in kept and guest.lstat(path) is not None:
             yield f"{path} is in the image: {why}"
-    for folder, (what, harmless) in EMPTY.items():
+    for directory, (what, harmless) in EMPTY.items():
         left = [
             name
-            for name in guest.names(folder)
-            if name not in harmless and not any(one.startswith(f"{folder}/{name}") for one in kept)
+            for name in guest.names(directory)
+            if name not in harmless and not any(one.startswith(f"{directory}/{name}") for one in kept)
         ]
         if left:
-            yield f"{folder} holds {what}: {', '.join(map(shown, sorted(left)[:4]))}"
+            yield f"{directory} holds {what}: {', '.join(map(shown, sorted(left)[:4]))}"
     yield from _traces(guest, kept)
     yield from _passwords(guest, recipe)
 

@@ -322,7 +322,7 @@ def test_an_io_disk(tmp_path: Path) -> None:
     _, disk = written(recipe_of(ROOT, io), _tree(tmp_path), tmp_path / "disks")
     at = disk.layout.areas[0]
     assert disk.layout.size == 64 * MiB and at == Extent(0, 64 * MiB)
-    for folder in fill.IO_FOLDERS:
+    for folder in fill.IO_DIRECTORIES:
         assert "Type: directory    Mode:  0755" in debugfs(disk.path, at, f"stat /{folder}")
     blkid = subprocess.run(
         ["blkid", "-p", "-o", "export", disk.path], capture_output=True, text=True, check=True

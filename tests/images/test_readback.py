@@ -335,7 +335,7 @@ def test_an_appliance_that_does_not_start_gives_way_to_the_stock_one(
 
 
 def test_without_libguestfs_the_host_is_at_fault(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appliance, "supermin_folder", lambda: None)
+    monkeypatch.setattr(appliance, "supermin_directory", lambda: None)
     images = make(tmp_path, recipe())
     with pytest.raises(HostError, match="libguestfs is not installed"):
         readback(recipe(), images, Appliance(accelerator.known("tcg"), log))

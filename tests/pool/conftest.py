@@ -34,18 +34,20 @@ class Pools:
     """Runs pools side by side, as many as memory allows; each leaves its files in a directory of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.directory = folder
         self.cancelled = threading.Event()
         memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, memory // POOL_MEMORY)))
 
     def start(self, name: str, jobs: list[Job], *, deadline: float = 300) -> Future[PoolResult]:
         """Start a pool for these jobs; `deadline` in seconds, see `harness.run`."""
-        return self.executor.submit(harness.run, jobs, self.folder / name, deadline=deadline, cancelled=self.cancelled)
+        return self.executor.submit(
+            harness.run, jobs, self.directory / name, deadline=deadline, cancelled=self.cancelled
+        )
 
     def inputs(self, pool: str, job: str) -> Path:
         """Return an empty directory for a job's submit description and disks."""
-        folder = self.folder / "in" / pool / job
+        folder = self.directory / "in" / pool / job
         folder.mkdir(parents=True)
         return folder
 
@@ -60,7 +62,7 @@ def pools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     made.executor.shutdown(cancel_futures=True)
     # A gigabyte of disks, which nobody needs unless something went wrong.
     if not request.session.testsfailed:
-        shutil.rmtree(made.folder)
+        shutil.rmtree(made.directory)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,7 @@ class PoolResult:
 @contextlib.contextmanager
 def overlay() -> Iterator[Path]:
     """Yield a directory for one pool, on the file system of its root; it, and what killed pools left, is removed."""
-    runs = rootfs.folder() / "runs"
+    runs = rootfs.directory() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     for stale in runs.iterdir():
         with contextlib.suppress(OSError), (stale / "lock").open("ab") as lock:

@@ -242,7 +242,7 @@ def _jobs(pool: Pool, jobs: list[dict[str, str]], folder: Path, deadline: float)
                 JobResult(
                     name=name,
                     id=id_,
-                    folder=folder / name,
+                    directory=folder / name,
                     has_vm=has_vm,
                     events=queue.events(id_),
                     xml=_domain(pool, id_, "xml"),

@@ -32,14 +32,14 @@ class JobResult:
     `exit_code` and `wall` (seconds) are those of a completed job; `code`, `subcode` and `reason` those of a held one
     (`reason` also of a refused, removed or requeued one: condor_submit's text, RemoveReason, the text of event 021).
     `has_vm` is the execution point's HasVM after a requeue. `events` is the job's part of the pool's event log, `xml`
-    the domain that HTCondor's script made, `console` what the guest wrote to its serial port. `folder` is the copy of
-    the submit description's directory, with what came back.
+    the domain that HTCondor's script made, `console` what the guest wrote to its serial port. `directory` is the copy
+    of the submit description's directory, with what came back.
     """
 
     name: str
     id: str
     outcome: Outcome
-    folder: Path
+    directory: Path
     status: str = ""
     exit_code: int | None = None
     wall: float | None = None
@@ -54,9 +54,9 @@ class JobResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
-        return {**asdict(self), "folder": str(self.folder)}
+        return {**asdict(self), "directory": str(self.directory)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> JobResult:
         """Return what `to_json` was made from."""
-        return cls(**{**fields, "folder": Path(fields["folder"])})
+        return cls(**{**fields, "directory": Path(fields["directory"])})

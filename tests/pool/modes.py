@@ -51,7 +51,7 @@ def to_folder(built: Path, folder: Path) -> Job:
     """What comes back goes to a directory."""
     files = image(built, folder)
     (folder / "results").mkdir()
-    return _job(folder, submit_description(recipe(), "kvm", files=files, output_folder="results"))
+    return _job(folder, submit_description(recipe(), "kvm", files=files, output_directory="results"))
 
 
 def none_returned(built: Path, folder: Path) -> Job:
@@ -73,7 +73,7 @@ def overlay(built: Path, folder: Path) -> Job:
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "root.qcow2"]
     subprocess.run(argv, cwd=folder, check=True, timeout=60)
     pair = BuiltFiles(
-        files.folder, {**files.sizes, "base.qcow2": files.sizes["root.qcow2"]}, {"root.qcow2": "base.qcow2"}
+        files.directory, {**files.sizes, "base.qcow2": files.sizes["root.qcow2"]}, {"root.qcow2": "base.qcow2"}
     )
     return _job(folder, submit_description(recipe(returns=("root", "io")), "kvm", files=pair))
 

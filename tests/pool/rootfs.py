@@ -40,7 +40,7 @@ def key() -> str:
     return digest.hexdigest()[:32]
 
 
-def folder() -> Path:
+def directory() -> Path:
     """Return where this run's pools keep things: root file systems by key, and the running pools."""
     return paths.cache_root() / "pool"
 
@@ -52,17 +52,17 @@ def make() -> Path:
             "a throw-away HTCondor needs root: it has daemons and users of its own",
             hint="sudo .venv/bin/python -m pytest tests/pool; the other tests need no root",
         )
-    final = folder() / key()
+    final = directory() / key()
     if final.is_dir():
         return final
-    folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(folder() / f".{final.name}.lock"):
+    directory().mkdir(parents=True, exist_ok=True)
+    with FileLock(directory() / f".{final.name}.lock"):
         if not final.is_dir():
-            for stale in folder().glob(f".{final.name}.making-*"):
+            for stale in directory().glob(f".{final.name}.making-*"):
                 shutil.rmtree(stale)
-            making = folder() / f".{final.name}.making-{os.getpid()}"
+            making = directory() / f".{final.name}.making-{os.getpid()}"
             try:
-                _bootstrap(making, folder() / f"{final.name}.log")
+                _bootstrap(making, directory() / f"{final.name}.log")
                 making.rename(final)
             finally:
                 shutil.rmtree(making, ignore_errors=True)

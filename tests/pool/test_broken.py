@@ -27,7 +27,7 @@ SEEN = {
 def _agree(pools: Pools, pool: str, result: PoolResult, name: str) -> None:
     """Assert that lint and pool agree, and that what the pool said is traced to a rule that the lint named."""
     job = result.one(name)
-    report = lint_file(pools.folder / "in" / pool / name / "job.sub")
+    report = lint_file(pools.directory / "in" / pool / name / "job.sub")
     codes = {finding.rule.code for finding in report.findings if finding.rule.severity == Severity.ERROR}
     assert codes, "the lint sees nothing wrong"
     assert (job.outcome, job.status, job.has_vm) == SEEN[report.effect], f"{report.render()}\n{_said(job, result)}"
@@ -71,7 +71,7 @@ def test_qcow2_without_a_format(pools: Pools, pool_runs_forever: Future[PoolResu
 def test_a_missing_input_is_held_as_the_lint_warned(pools: Pools, pool_outcomes: Future[PoolResult]) -> None:
     # A file that is absent is only a warning: descriptions are also linted away from their files.
     result = pool_outcomes.result()
-    report = lint_file(pools.folder / "in" / "outcomes" / "missing" / "job.sub")
+    report = lint_file(pools.directory / "in" / "outcomes" / "missing" / "job.sub")
     (warning,) = report.findings
     assert warning.rule.severity == Severity.WARNING and "nothing.raw" in warning.message
     job = result.one("missing")

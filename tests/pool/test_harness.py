@@ -25,10 +25,10 @@ def test_a_completed_job_brings_its_disk_back_over_the_submitted_one(pool_outcom
     job = pool_outcomes.result().one("plain")
     assert (job.outcome, job.exit_code) == ("completed", 0), job
     assert job.wall is not None and 30 <= job.wall <= 200
-    assert tiny.result(job.folder / "tiny.raw") == "42 done"
+    assert tiny.result(job.directory / "tiny.raw") == "42 done"
     assert "tiny: finished" in job.console
     assert "<domain type='kvm'>" in job.xml
-    assert job.events == (job.folder / "job.log").read_text()
+    assert job.events == (job.directory / "job.log").read_text()
 
 
 def test_a_cluster_is_as_many_results_and_a_remap_spares_the_original(pool_outcomes: Future[PoolResult]) -> None:
@@ -36,8 +36,8 @@ def test_a_cluster_is_as_many_results_and_a_remap_spares_the_original(pool_outco
     assert [job.id.split(".")[1] for job in jobs] == ["0", "1"]
     for job in jobs:
         assert job.outcome == "completed"
-        assert tiny.result(job.folder / f"tiny-{job.id}.raw") == "42 done"
-    assert tiny.result(jobs[0].folder / "tiny.raw") == ""
+        assert tiny.result(job.directory / f"tiny-{job.id}.raw") == "42 done"
+    assert tiny.result(jobs[0].directory / "tiny.raw") == ""
 
 
 def test_a_disk_that_is_not_transferred_is_held(pool_outcomes: Future[PoolResult]) -> None:
@@ -103,7 +103,7 @@ harness.run([Job("hang", Path(sys.argv[1]))], Path(sys.argv[2]))
 
 def test_a_killed_harness_leaves_nothing_running_or_mounted(pools: Pools, tmp_path: Path) -> None:
     job = tiny_job(pools, "killed", "hang", DISK + TRANSFER, end=tiny.HANG)
-    runs = rootfs.folder() / "runs"
+    runs = rootfs.directory() / "runs"
     before = set(runs.iterdir())
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(job.submit), str(tmp_path)], cwd=PROJECT) as caller:
         end = time.monotonic() + 120

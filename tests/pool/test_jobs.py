@@ -26,9 +26,9 @@ def test_ten_jobs(pool_ten: Future[PoolResult], pools: Pools) -> None:
     for number, job in jobs.items():
         assert (job.outcome, job.exit_code) == ("completed", 0), (number, job.reason, job.events)
 
-    back = {number: job.folder / f"io-{number}-{job.id}.raw" for number, job in jobs.items()}
-    removed = endless.folder / f"io-{ten.ENDLESS}.raw"
-    out = pools.folder / "collected"
+    back = {number: job.directory / f"io-{number}-{job.id}.raw" for number, job in jobs.items()}
+    removed = endless.directory / f"io-{ten.ENDLESS}.raw"
+    out = pools.directory / "collected"
     collected = roost("collect", *map(str, back.values()), str(removed), str(out), "--json")
     assert collected.code == 1, collected.err
     answer = collected.answer

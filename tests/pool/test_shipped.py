@@ -26,8 +26,8 @@ def _sum(path: Path) -> str:
 def _did_its_job(job: JobResult) -> None:
     """Assert that the job's own io disk came back beside the others, and holds the result."""
     assert (job.outcome, job.exit_code) == ("completed", 0), (job.reason, job.events, job.console[-3000:])
-    io = job.folder / f"io-{job.id}.raw"
-    assert io.is_file(), sorted(path.name for path in job.folder.iterdir())
+    io = job.directory / f"io-{job.id}.raw"
+    assert io.is_file(), sorted(path.name for path in job.directory.iterdir())
     status = json.loads(disks.cat(io, "/status.json") or b"{}")
     assert (status["exit_code"], status["signal"], status["timed_out"]) == (0, None, False)
     start, end = (datetime.fromisoformat(status[key]) for key in ("start", "end"))
@@ -39,7 +39,7 @@ def _did_its_job(job: JobResult) -> None:
     # What was submitted is still what was built: the next job of the cluster starts from the same bytes.
     built = PROJECT / "build" / job.name
     for name in ("root.qcow2", "io.raw"):
-        assert _sum(job.folder / name) == _sum(built / name), name
+        assert _sum(job.directory / name) == _sum(built / name), name
 
 
 def test_smoke(pool_smoke: Future[PoolResult]) -> None:

@@ -31,13 +31,13 @@ def _new_files(job: JobResult, pools: Pools) -> set[str]:
     def files(folder: Path) -> set[str]:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
 
-    return files(job.folder) - files(pools.folder / "in" / "modes" / job.name)
+    return files(job.directory) - files(pools.directory / "in" / "modes" / job.name)
 
 
 def _untouched(job: JobResult, pools: Pools, *names: str) -> None:
     for name in names:
-        submitted = pools.folder / "in" / "modes" / job.name / name
-        assert (job.folder / name).read_bytes() == submitted.read_bytes(), name
+        submitted = pools.directory / "in" / "modes" / job.name / name
+        assert (job.directory / name).read_bytes() == submitted.read_bytes(), name
 
 
 def _result(disk: Path) -> str:
@@ -48,7 +48,7 @@ def _result(disk: Path) -> str:
 
 @pytest.mark.parametrize("name", modes.ALL)
 def test_the_lint_finds_nothing_wrong(name: str, pools: Pools, pool_modes: Future[PoolResult]) -> None:
-    report = lint_file(pools.folder / "in" / "modes" / name / "job.sub")
+    report = lint_file(pools.directory / "in" / "modes" / name / "job.sub")
     assert report.ok, report.render()
 
 
@@ -56,15 +56,15 @@ def test_both_disks_come_back_under_names_of_their_own(pools: Pools, pool_modes:
     (job,) = _completed(pool_modes, "all-returned")
     assert _new_files(job, pools) == {f"root-{job.id}.qcow2", f"io-{job.id}.raw"}
     _untouched(job, pools, "root.qcow2", "io.raw")
-    assert _result(job.folder / f"io-{job.id}.raw") == "42"
-    assert disks.format_of(job.folder / f"root-{job.id}.qcow2") == "qcow2"
-    assert disks.cat(job.folder / f"root-{job.id}.qcow2", "/opt/job/run") is not None
+    assert _result(job.directory / f"io-{job.id}.raw") == "42"
+    assert disks.format_of(job.directory / f"root-{job.id}.qcow2") == "qcow2"
+    assert disks.cat(job.directory / f"root-{job.id}.qcow2", "/opt/job/run") is not None
 
 
 def test_output_goes_to_the_folder_named(pools: Pools, pool_modes: Future[PoolResult]) -> None:
     (job,) = _completed(pool_modes, "to-folder")
     assert _new_files(job, pools) == {f"results/io-{job.id}.raw"}
-    assert _result(job.folder / "results" / f"io-{job.id}.raw") == "42"
+    assert _result(job.directory / "results" / f"io-{job.id}.raw") == "42"
 
 
 @pytest.mark.parametrize("name", ["none-returned", "no-output"])
@@ -78,15 +78,15 @@ def test_only_the_overlay_comes_back(pools: Pools, pool_modes: Future[PoolResult
     (job,) = _completed(pool_modes, "overlay")
     assert _new_files(job, pools) == {f"root-{job.id}.qcow2", f"io-{job.id}.raw"}
     _untouched(job, pools, "root.qcow2", "base.qcow2", "io.raw")
-    assert _result(job.folder / f"io-{job.id}.raw") == "42"
+    assert _result(job.directory / f"io-{job.id}.raw") == "42"
     # The base is beside it, as it was beside the overlay that was submitted.
-    assert disks.cat(job.folder / f"root-{job.id}.qcow2", "/opt/job/run") is not None
+    assert disks.cat(job.directory / f"root-{job.id}.qcow2", "/opt/job/run") is not None
 
 
 def test_shared_disks_change_in_place(pools: Pools, pool_modes: Future[PoolResult]) -> None:
     (job,) = _completed(pool_modes, "shared")
     assert _new_files(job, pools) == set()
-    assert _result(job.folder / "io.raw") == "42"
+    assert _result(job.directory / "io.raw") == "42"
 
 
 def test_each_job_of_a_file_gets_its_own_disk(pools: Pools, pool_modes: Future[PoolResult]) -> None:
@@ -94,7 +94,7 @@ def test_each_job_of_a_file_gets_its_own_disk(pools: Pools, pool_modes: Future[P
     names = [f"io-{name}-{job.id}.raw" for name, job in zip(modes.NUMBERS, jobs, strict=True)]
     assert _new_files(jobs[0], pools) == set(names)
     sums = [str(sum(numbers)) for numbers in modes.NUMBERS.values()]
-    assert [_result(jobs[0].folder / name) for name in names] == sums
+    assert [_result(jobs[0].directory / name) for name in names] == sums
     _untouched(jobs[0], pools, "root.qcow2", "io.raw", *(f"io-{name}.raw" for name in modes.NUMBERS))
 
 
@@ -105,7 +105,7 @@ def test_values_with_blanks_and_quotes_reach_their_jobs(pools: Pools, pool_modes
         f"io-{name}-{job.id}.raw" for name, job in zip(modes.VALUES, jobs, strict=True)
     }
     for (name, (_, note)), job, own in zip(modes.VALUES.items(), jobs, ("one.txt", "my numbers.txt"), strict=True):
-        disk = jobs[0].folder / f"io-{name}-{job.id}.raw"
+        disk = jobs[0].directory / f"io-{name}-{job.id}.raw"
         assert json.loads(disks.cat(disk, "/input/job.json") or b"{}")["note"] == note
         assert disks.cat(disk, "/input/note") == b"for all\n"
         # The example job adds up numbers.txt, which neither has: each got the files of its own row.
@@ -116,4 +116,4 @@ def test_values_with_blanks_and_quotes_reach_their_jobs(pools: Pools, pool_modes
 def test_a_raw_root_beside_a_qcow2_io_disk(pools: Pools, pool_modes: Future[PoolResult]) -> None:
     (job,) = _completed(pool_modes, "raw-root")
     assert _new_files(job, pools) == {f"data-{job.id}.qcow2"}
-    assert _result(job.folder / f"data-{job.id}.qcow2") == "42"
+    assert _result(job.directory / f"data-{job.id}.qcow2") == "42"

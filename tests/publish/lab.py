@@ -92,7 +92,7 @@ def built(
     record = Manifest(
         name,
         hashlib.sha256(b"key").hexdigest(),
-        {"recipe": inputs.recipe_key(loaded.recipe, loaded.folder), "rootfs": "0" * 64},
+        {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "rootfs": "0" * 64},
         {"epoch": EPOCH, "index": ["ab" * 32], "files": sources or {"files/run": f"755 {'cd' * 32}"}},
         tuple(records),
         known,

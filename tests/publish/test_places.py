@@ -38,7 +38,7 @@ def test_publish_verify_and_describe(root: Path, place: Place) -> None:
     for part in ("smoke", f"smoke/{done.release.version}"):
         assert verify.verify(f"{place.url}/{part}")["ok"]
     target = open_target(place.url)
-    path = f"{done.release.folder}/io.raw"
+    path = f"{done.release.directory}/io.raw"
     data = bytearray(target.read(path) or b"")
     data[-1] ^= 1
     target.write(path, bytes(data))

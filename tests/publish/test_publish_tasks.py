@@ -145,13 +145,13 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from roost.cli import main as cli; from roost.pipeline import build as building
-from roost.publish.targets.folder import Folder
-put = Folder.put
+from roost.publish.targets.directory import Directory
+put = Directory.put
 def slow(self, path, source, *rest):
     put(self, path, source, *rest)
     print("sent", flush=True)
     sys.stdin.readline()
-Folder.put = slow
+Directory.put = slow
 building.image = lambda *_, **__: None
 sys.argv = ["roost", "publish", "smoke", "--to", sys.argv[1], "--version", "half"]
 cli.main()

@@ -86,7 +86,7 @@ def _targets(view: JobView) -> Iterator[Target]:
         path = item.fields[0].text
         if path.startswith("/") and not view.transferred(path) and item.fields[2].text != "r":
             yield Target(path, path, view.disk_place(item.fields[0].start), SHARED_WRITTEN)
-    home = _folder(view)
+    home = _directory(view)
     if home is None or view.boolean("vm_no_output_vm"):
         return
     remaps = remaps_of(view)
@@ -104,7 +104,7 @@ def _normal(path: str) -> str:
     return posixpath.normpath(path) if path else path
 
 
-def _folder(view: JobView) -> str | None:
+def _directory(view: JobView) -> str | None:
     """Return where a job's files go, or None when that cannot be told."""
     destination = view.get("output_destination", "OutputDestination")
     command = destination or view.get("initialdir", "initial_dir", "iwd")

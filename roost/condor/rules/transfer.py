@@ -191,13 +191,13 @@ def disk_places(view: JobView) -> Iterator[Finding]:
         return
     for item in view.usable_disks:
         path, where = item.fields[0].text, view.disk_place(item.fields[0].start)
-        folder = path.rpartition("/")[0]
+        directory = path.rpartition("/")[0]
         if view.transferred(path) and "://" not in path:
             if path.startswith("/"):
                 yield PATH_BASENAME.at(where, f"libvirt opens {shown(path)}, not the transferred copy")
-            elif folder.strip("./") and not view.makes_inputs:
+            elif directory.strip("./") and not view.makes_inputs:
                 lost = PATH_BASENAME.but(_E, Effect.HASVM_FALSE)
-                yield lost.at(where, f"the sandbox has no directory {shown(folder)}")
+                yield lost.at(where, f"the sandbox has no directory {shown(directory)}")
         elif path.startswith("/"):
             yield PATH_SHARED.at(
                 where, f"{shown(path)} is used where it is; it changes in place and nothing comes back"

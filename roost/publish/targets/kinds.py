@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from roost.errors import UsageError
-from roost.publish.targets.folder import Folder
+from roost.publish.targets.directory import Directory
 from roost.publish.targets.target import Target
 
 
@@ -52,8 +52,8 @@ def open_target(url: str) -> Target:
     if parts is None or parts.scheme in {"file", "local"}:
         path = url if parts is None else url.split("://", 1)[1]
         if not path:
-            raise UsageError("there is no place to publish to", hint="--to FOLDER, or a URL")
-        return Folder(Path(path).expanduser())
+            raise UsageError("there is no place to publish to", hint="--to DIRECTORY, or a URL")
+        return Directory(Path(path).expanduser())
     if parts.password is not None:
         raise UsageError(
             f"the URL of {parts.hostname} has a password in it",

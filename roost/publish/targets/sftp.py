@@ -128,19 +128,19 @@ class Sftp(Remote):
     @contextmanager
     def _partial(self, path: str) -> Iterator[str]:
         final = self._path(path)
-        folder, _, name = final.rpartition("/")
-        self._folders(folder)
-        partial = f"{folder}/{PARTIAL}{os.getpid()}-{threading.get_ident()}-{name}"
+        directory, _, name = final.rpartition("/")
+        self._directories(directory)
+        partial = f"{directory}/{PARTIAL}{os.getpid()}-{threading.get_ident()}-{name}"
         try:
             yield partial
         finally:
             with suppress(OSError):
                 self._ftp.remove(partial)
 
-    def _folders(self, folder: str) -> None:
+    def _directories(self, directory: str) -> None:
         """Make a directory and those above it; another publisher may make them at the same time."""
         made = ""
-        for part in folder.strip("/").split("/"):
+        for part in directory.strip("/").split("/"):
             made += f"/{part}"
             try:
                 self._ftp.stat(made)

@@ -91,7 +91,7 @@ def test_the_slash_of_a_base_stays(folder: Path) -> None:
     path = folder / "r.yaml"
     path.write_text("extends: [base/b.yaml]\nname: r\njob: {command: 'true'}\nboot_test: {inputs: [run.cfg]}\n")
     loaded = loader.load(path, PROJECT, (), planning.problems)
-    found, problems = items(loaded.recipe.boot_test.inputs, loaded.folder)
+    found, problems = items(loaded.recipe.boot_test.inputs, loaded.directory)
     assert not problems
     assert sorted(one.target for one in found) == ["run.cfg", "two.txt"]
 
@@ -101,8 +101,8 @@ def test_an_input_is_of_the_boot_and_not_of_the_image(folder: Path) -> None:
 
     def keys(test: str) -> tuple[str, str]:
         loaded = load(folder, test)
-        return image_inputs.recipe_key(loaded.recipe, loaded.folder), image_inputs.boot_key(
-            loaded.recipe, loaded.folder
+        return image_inputs.recipe_key(loaded.recipe, loaded.directory), image_inputs.boot_key(
+            loaded.recipe, loaded.directory
         )
 
     image, first = keys("{inputs: [run.cfg, data/]}")

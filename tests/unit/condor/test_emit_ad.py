@@ -149,10 +149,10 @@ def test_a_kernel_without_an_absolute_path_is_refused() -> None:
     made = recipe(kernel={"placement": "external"}, submit={})
     with pytest.raises(RecipeError, match="needs an absolute path on the execution points"):
         submit_description(made, "xen")
-    odd = dataclasses.replace(BUILT, folder=Path("/images/a b"))
+    odd = dataclasses.replace(BUILT, directory=Path("/images/a b"))
     with pytest.raises(RecipeError, match="may only have the characters"):
         submit_description(made, "xen", files=odd)
-    included = dataclasses.replace(BUILT, folder=Path("/images/included"))
+    included = dataclasses.replace(BUILT, directory=Path("/images/included"))
     with pytest.raises(RecipeError, match="contains 'included'"):
         submit_description(made, "xen", files=included)
     with pytest.raises(RecipeError, match="kernel_path has no effect"):
@@ -264,14 +264,16 @@ def test_without_returned_disks_none_overwrites_the_submitted_one(condor: Condor
 def test_several_returned_disks_and_a_folder_for_them(condor: CondorSubmit) -> None:
     data = {"name": "data", "filesystem": "ext4", "size": "9MiB"}
     made = recipe(disks=[ROOT, IO, data], submit={"return": ["io", "data"]})
-    ad = condor.ad(submit_description(made, "kvm", output_folder="results/"))
+    ad = condor.ad(submit_description(made, "kvm", output_directory="results/"))
     assert ad["TransferOutput"] == "io.raw,data.raw"
     assert ad["TransferOutputRemaps"] == "io.raw = results/io-1.0.raw; data.raw = results/data-1.0.raw"
 
 
 def test_an_overlay_travels_with_its_base_and_is_alone_in_vm_disk(condor: CondorSubmit) -> None:
     files = BuiltFiles(
-        BUILT.folder, {**BUILT.sizes, "base.qcow2": 900 * MiB}, {"root.qcow2": "base.qcow2", "base.qcow2": "floor.raw"}
+        BUILT.directory,
+        {**BUILT.sizes, "base.qcow2": 900 * MiB},
+        {"root.qcow2": "base.qcow2", "base.qcow2": "floor.raw"},
     )
     ad = condor.ad(submit_description(recipe(), "kvm", files=files))
     assert ad["VMPARAM_vm_Disk"] == "root.qcow2:vda:w:qcow2,io.raw:vdb:w:raw"

@@ -316,4 +316,4 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_spreadsheets_write_a_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_bytes(b"\xef\xbb\xbfio, n\r\n a.raw , 1\r\n\r\n")
     jobs = read_jobs(tmp_path / "jobs.csv")
-    assert (jobs.variables, jobs.rows, jobs.folder) == (("io", "n"), (("a.raw", "1"),), tmp_path)
+    assert (jobs.variables, jobs.rows, jobs.directory) == (("io", "n"), (("a.raw", "1"),), tmp_path)

@@ -21,7 +21,7 @@ ELSEWHERE = Path("/home/me/runs")
 
 def test_names_beside_the_image_and_paths_elsewhere() -> None:
     made = recipe(submit={"return": ["io"], "inputs": ["run.cfg", "/abs/x", "https://h.example/y"]})
-    for at in (None, BUILT.folder):
+    for at in (None, BUILT.directory):
         (ad,) = jobs_of(submit_description(made, "kvm", files=BUILT, at=at))
         assert ad["TransferInput"] == "root.qcow2,io.raw,run.cfg,/abs/x,https://h.example/y"
     (ad,) = jobs_of(submit_description(made, "kvm", files=BUILT, at=ELSEWHERE))
@@ -47,7 +47,7 @@ def test_the_disks_of_jobs_of_a_published_image() -> None:
         ReleaseFile(name, f"i/1/{name}", "disk", "raw", MiB, MiB, "0" * 64) for name in ("root.qcow2", "io.raw")
     ]
     jobs = parse_jobs("io\none.raw\n", "jobs.csv", Path("/data/jobs"))
-    assert jobs.folder == Path("/data/jobs")
+    assert jobs.directory == Path("/data/jobs")
     text = describe.descriptions(ReleasedImage(recipe(), released, "/srv/images"), "kvm", at=ELSEWHERE).description
     assert jobs_of(text)[0]["TransferInput"] == "/srv/images/i/1/root.qcow2,/srv/images/i/1/io.raw"
 
@@ -56,7 +56,7 @@ def test_a_path_that_no_list_carries_is_refused() -> None:
     odd = type(BUILT)(Path("/my images/x"), BUILT.sizes)
     with pytest.raises(RecipeError, match="characters that HTCondor's list of files cannot carry"):
         submit_description(recipe(), "kvm", files=odd, at=ELSEWHERE)
-    submit_description(recipe(), "kvm", files=odd, at=odd.folder)
+    submit_description(recipe(), "kvm", files=odd, at=odd.directory)
     submit_description(recipe(), "kvm", files=odd, at=ELSEWHERE, transfer="osdf:///pool/i")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.emit import template_folders
+from roost.condor.emit import template_directories
 from roost.condor.layout import UnsafeValueError, listed, one_line, remapped, seconds
 from roost.errors import RecipeError, UsageError
 from tests.unit.submitting import BUILT, recipe, submit_description
@@ -32,9 +32,9 @@ def test_the_first_folder_wins_and_absent_ones_do_not_matter(tmp_path: Path) -> 
 
 def test_folders_are_the_projects_and_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/config")
-    assert template_folders(tmp_path) == (tmp_path / "templates", Path("/config/roost/templates"))
+    assert template_directories(tmp_path) == (tmp_path / "templates", Path("/config/roost/templates"))
     monkeypatch.delenv("XDG_CONFIG_HOME")
-    assert template_folders(None) == (Path.home() / ".config/roost/templates",)
+    assert template_directories(None) == (Path.home() / ".config/roost/templates",)
 
 
 @pytest.mark.parametrize(

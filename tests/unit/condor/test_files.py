@@ -31,7 +31,7 @@ def report(folder: Path, vm_disk: str, *, ask: bool = False, **more: str) -> Lin
         "request_disk": "1GB", "vm_disk": vm_disk, "transfer_input_files": files, **more,
     }  # fmt: skip
     text = "".join(f"{name} = {value}\n" for name, value in commands.items()) + "queue\n"
-    return lint(text, file="job.sub", folder=folder, ask=ask)
+    return lint(text, file="job.sub", directory=folder, ask=ask)
 
 
 def codes(found: LintReport) -> list[str]:
@@ -218,7 +218,7 @@ def test_commands_of_a_description_are_never_run(tmp_path: Path, line: str) -> N
 def test_a_list_of_jobs_that_is_absent_is_no_refusal(tmp_path: Path) -> None:
     create(tmp_path / "root.raw", "-f", "raw")
     text = "universe = vm\nexecutable = x\nvm_type = kvm\nvm_memory = 512\nvm_disk = root.raw:vda:w:raw\n"
-    found = lint(text + "transfer_input_files = root.raw\nqueue x from no.csv\n", file="job.sub", folder=tmp_path)
+    found = lint(text + "transfer_input_files = root.raw\nqueue x from no.csv\n", file="job.sub", directory=tmp_path)
     assert found.ok
 
 
@@ -259,7 +259,7 @@ def test_condor_submit_is_asked_about_the_first_job(
         return judge.Verdict("", True, "")
 
     monkeypatch.setattr(judge, "_someone", someone)
-    found = lint(f"{HEAD}{lines}\n", file="job.sub", folder=tmp_path)
+    found = lint(f"{HEAD}{lines}\n", file="job.sub", directory=tmp_path)
     assert found.effect is not Effect.REJECTED
     assert ("judge" in codes(found)) is not asked
     assert len(told) == asked
@@ -280,7 +280,7 @@ def test_what_the_parser_has_no_time_for_is_no_refusal(tmp_path: Path, monkeypat
     said = json.dumps({"accepted": None, "message": "it did not come to an end within 5 s", "ad": {}}).encode()
     monkeypatch.setattr(process, "which", lambda _: None)
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Completed((), 0, said, 0.0))
-    found = lint(f"{HEAD}queue\n", file="job.sub", folder=tmp_path)
+    found = lint(f"{HEAD}queue\n", file="job.sub", directory=tmp_path)
     assert found.ok and codes(found) == ["judge"]
 
 

@@ -113,18 +113,18 @@ def test_matching_items_are_looked_up_as_condor_submit_does(tmp_path: Path) -> N
         "vm_disk = root.raw:vda:r:raw,$Fn(disk).img:vdb:w:raw\ntransfer_input_files = root.raw,$(disk)\n"
         'transfer_output_files = $Fnx(disk)\ntransfer_output_remaps = "$Fnx(disk) = o.$(Process)"\n'
     )
-    found = lint(text + "queue disk matching files jobs/*.raw\n", file="j", folder=tmp_path, ask=False)
+    found = lint(text + "queue disk matching files jobs/*.raw\n", file="j", directory=tmp_path, ask=False)
     assert [one.message for one in found.findings if one.rule.code == "tif-missing"] == [
         "'x-1.img' is not in transfer_input_files",
         "'x-2.img' is not in transfer_input_files",
     ]
     right = text.replace("$Fn(disk).img", "$Fnx(disk)")
-    assert lint(right + "queue disk matching jobs/x-*.raw\n", file="j", folder=tmp_path, ask=False).ok
+    assert lint(right + "queue disk matching jobs/x-*.raw\n", file="j", directory=tmp_path, ask=False).ok
     for queue in ("matching files none/*.raw", "matching dirs jobs/x-*", "matching files jobs/dir.*"):
-        report = lint(right + f"queue disk {queue}\n", file="j", folder=tmp_path, ask=False)
+        report = lint(right + f"queue disk {queue}\n", file="j", directory=tmp_path, ask=False)
         assert "queue-unmatched" in codes(report, Severity.WARNING), queue
     for queue in ("/etc/*", "../*", "**/*", "*" * 99):
-        report = lint(right + f"queue disk matching {queue}\n", file="j", folder=tmp_path, ask=False)
+        report = lint(right + f"queue disk matching {queue}\n", file="j", directory=tmp_path, ask=False)
         assert "queue-unmatched" not in codes(report, Severity.WARNING), queue
 
 
@@ -214,7 +214,7 @@ def test_a_packed_file_boots_nothing(tmp_path: Path, pack: str, vm: str) -> None
         f"vm_disk = root.img:{first}a:w:raw,data.img:{first}b:w:raw\n"
         "transfer_input_files = root.img,data.img\nxen_kernel = included\nqueue\n"
     )
-    report = lint(text, file="j", folder=tmp_path, ask=False)
+    report = lint(text, file="j", directory=tmp_path, ask=False)
     (error,) = [one for one in report.findings if one.rule.severity is Severity.ERROR]
     assert f"but it is {pack}" in error.message and report.effect is Effect.RUNS_FOREVER
     (warning,) = [one for one in report.findings if "must unpack them itself" in one.message]

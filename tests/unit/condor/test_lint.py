@@ -44,7 +44,7 @@ def test_a_case_gets_the_effect_and_severity_that_htcondor_showed(case: dict[str
     for name, what in case["setup_files"].items():
         kind, size = what.split(":")
         process.run(["qemu-img", "create", "-q", "-f", kind, str(tmp_path / name), size], deadline=30)
-    report = lint(case["submit"] + "queue\n", file="case.sub", folder=tmp_path, ask=False)
+    report = lint(case["submit"] + "queue\n", file="case.sub", directory=tmp_path, ask=False)
     findings = [finding for finding in report.findings if finding.rule.code not in EVERYWHERE]
     assert report.effect == case["expected_effect"]
     wanted = case.get("lint")
@@ -81,14 +81,14 @@ def test_a_finding_in_a_macro_points_at_its_definition() -> None:
 def test_a_finding_in_an_included_file_points_there(tmp_path: Path) -> None:
     (tmp_path / "disks.inc").write_text("vm_disk = root.qcow2:vda:w:QCOW2\n")
     text = good(vm_disk=None).replace("queue\n", "include : disks.inc\nqueue\n")
-    (finding,) = lint_text(text, "job.sub", folder=tmp_path).findings
+    (finding,) = lint_text(text, "job.sub", directory=tmp_path).findings
     assert str(finding.where) == "disks.inc:1:28"
 
 
 def test_every_row_of_a_queue_is_judged(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("a.raw,raw\nb.raw,RAW\n")
     text = good(vm_disk="root.qcow2:vda:r:qcow2,$(io):vdb:w:$(kind)", transfer_input_files="root.qcow2,$(io)")
-    report = lint_text(text.replace("queue\n", "queue io,kind from jobs.csv\n"), "job.sub", folder=tmp_path)
+    report = lint_text(text.replace("queue\n", "queue io,kind from jobs.csv\n"), "job.sub", directory=tmp_path)
     assert [(finding.rule.code, str(finding.where)) for finding in report.findings] == [("fmt-case", "jobs.csv:2:7")]
 
 

@@ -75,7 +75,7 @@ def test_the_key_changes_with_the_password_and_tells_nothing(tmp_path: Path, mon
 
     def key(value: str) -> str:
         monkeypatch.setenv("HASH", value)
-        return inputs.recipe_key(loaded.recipe, loaded.folder)
+        return inputs.recipe_key(loaded.recipe, loaded.directory)
 
     one = key(SHA512)
     assert one == key(SHA512) != key(YESCRYPT)
@@ -91,7 +91,7 @@ def test_the_file_of_a_password_is_in_no_list_of_sums(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SHA512)
     (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA\n")
     loaded = load(tmp_path, "file: secret")
-    assert inputs.local_files(loaded.recipe, loaded.folder) == {}
+    assert inputs.local_files(loaded.recipe, loaded.directory) == {}
 
 
 @pytest.mark.parametrize("secret", ["", "file: a, env: B", "env: 'A B'", "text: x"])

@@ -211,7 +211,7 @@ class Fake:
     def __init__(self, **_): pass
     def run(self):
         try:
-            with cache.work_folder() as work:
+            with cache.work_directory() as work:
                 (work / "tree").mkdir()
                 print(work, flush=True)
                 time.sleep(60)

@@ -198,7 +198,7 @@ def test_disks_that_are_none(tmp_path: Path) -> None:
         path.write_bytes(content)
         result = found(path, tmp_path)
         assert result.verdict == "unreadable", name
-        assert result.folder is None
+        assert result.directory is None
     assert not (tmp_path / "out").exists()
 
 
@@ -296,7 +296,7 @@ def test_a_qcow2_that_names_other_files_is_not_opened(tmp_path: Path) -> None:
         image = tmp_path / f"{name}.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, image, "8M"], check=True)
         result = found(image, tmp_path)
-        assert (result.verdict, result.folder) == ("unreadable", None), name
+        assert (result.verdict, result.directory) == ("unreadable", None), name
     # The guest wrote the header of an overlay to its raw disk.
     raw = bytearray(8 * MiB)
     raw[: 4 * MiB] = (tmp_path / "backing.qcow2").read_bytes()[: 4 * MiB].ljust(4 * MiB, b"\0")
@@ -386,7 +386,7 @@ def test_a_damaged_root_directory_is_no_disk_that_never_started(tmp_path: Path) 
     result = found(image, tmp_path)
     assert result.verdict == "unreadable"
     # e2fsck found the nameless directories again.
-    assert (tmp_path / "out/lost+found").is_dir() or result.folder is None
+    assert (tmp_path / "out/lost+found").is_dir() or result.directory is None
 
 
 def test_a_name_like_a_line_of_debugfs_hides_nothing(tmp_path: Path) -> None:

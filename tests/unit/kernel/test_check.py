@@ -221,5 +221,5 @@ def test_an_initrd_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_paths_that_htcondor_reads_meaning_into(folder: str, transfer: str, said: list[str]) -> None:
     recipe = recipe_of(hypervisors=["xen"], kernel={"placement": "external"}, submit={"transfer": transfer})
-    found = from_recipe.folder_refusals(recipe, Path(folder), where)
+    found = from_recipe.directory_refusals(recipe, Path(folder), where)
     assert len(found) == len(said) and all(text in problem.what for text, problem in zip(said, found, strict=True))

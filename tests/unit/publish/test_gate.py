@@ -22,7 +22,7 @@ from roost.pipeline import boot as booting
 from roost.pipeline import build as building
 from roost.pipeline import publish
 from roost.publish import gate, release, sbom, verify
-from roost.publish.targets.folder import Folder
+from roost.publish.targets.directory import Directory
 from roost.publish.targets.kinds import open_target
 from roost.publish.upload import walk
 from roost.recipe.loader import Loaded
@@ -161,7 +161,7 @@ def _recipe_key_edited(folder: Path) -> None:
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
     loaded = lab.load(folder.parents[1])
-    data["keys"]["recipe"] = inputs.recipe_key(loaded.recipe, loaded.folder)
+    data["keys"]["recipe"] = inputs.recipe_key(loaded.recipe, loaded.directory)
     path.write_text(json.dumps(data, indent=2) + "\n")
 
 
@@ -389,7 +389,7 @@ def test_what_is_published_are_the_bytes_that_were_examined(root: Path, monkeypa
 
     monkeypatch.setattr(release, "draft", changed)
     done = lab.publish(root, str(root / "catalogue"))
-    version = root / "catalogue" / done.release.folder
+    version = root / "catalogue" / done.release.directory
     for one, data in before.items():
         assert (version / one).read_bytes() == data
     assert "liar" not in "".join(path.read_text("utf-8", "replace") for path in version.rglob("*") if path.is_file())
@@ -531,14 +531,14 @@ def test_a_base_that_changes_while_it_is_sent_never_gets_its_name(
 
 def test_a_place_that_does_not_keep_what_it_is_given_is_found_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.ready(root)
-    real = Folder.put
+    real = Directory.put
 
-    def losing(self: Folder, path: str, *args: Any) -> None:
+    def losing(self: Directory, path: str, *args: Any) -> None:
         real(self, path, *args)
         if path.endswith("io.raw"):
             _flip(root / "catalogue" / path)
 
-    monkeypatch.setattr(Folder, "put", losing)
+    monkeypatch.setattr(Directory, "put", losing)
     with pytest.raises(ImageError, match="is not what was sent"):
         lab.publish(root, str(root / "catalogue"))
     assert not list((root / "catalogue").rglob("release.json"))

@@ -55,7 +55,7 @@ def statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.qcow2"]
     lab.booted(folder, under="xen", disks=disks, machine="xenpv")
     done = lab.publish(tmp_path, str(tmp_path / "catalogue"))
-    version = tmp_path / "catalogue" / done.release.folder
+    version = tmp_path / "catalogue" / done.release.directory
     found: dict[str, Any] = json.loads((version / "provenance.json").read_text())
     return {**found, "folder": version}
 

@@ -21,7 +21,7 @@ from roost.events import Silent
 from roost.host import checksum
 from roost.pipeline import publish, recipes, submit
 from roost.publish import gate, layout, signature, verify
-from roost.publish.targets.folder import Folder
+from roost.publish.targets.directory import Directory
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.memory import Memory
 from roost.publish.upload import walk
@@ -166,7 +166,7 @@ def test_a_version_without_its_release_is_listed_no_more_and_latest_says_so(cata
 def _second(root: Path, catalogue: Path) -> Path:
     lab.built(root, 1)
     lab.booted(root / "build/smoke", finished="2026-11-23T19:00:00Z")
-    return catalogue / lab.publish(root, str(catalogue)).release.folder
+    return catalogue / lab.publish(root, str(catalogue)).release.directory
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS.sig", "SHA256SUMS", "release.json", "boot/kvm.json", "io.raw", "kvm.sub"])
@@ -456,7 +456,7 @@ def test_images_that_share_a_base_publish_it_once(root: Path) -> None:
         assert "base.qcow2:" not in text
     done = subprocess.run(
         ["sha256sum", "-c", "SHA256SUMS"],
-        cwd=catalogue / sent[1].release.folder,
+        cwd=catalogue / sent[1].release.directory,
         capture_output=True,
         check=False,
         text=True,
@@ -508,8 +508,8 @@ def test_a_catalogue_anywhere_that_fsspec_opens(root: Path, memory: str) -> None
 def test_public_says_where_jobs_find_it(root: Path, memory: str) -> None:
     lab.ready(root)
     done = lab.publish(root, memory, public="osdf:///site/images")
-    text = (open_target(memory).read(f"{done.release.folder}/kvm.sub") or b"").decode()
-    assert f"osdf:///site/images/{done.release.folder}/root.qcow2" in text
+    text = (open_target(memory).read(f"{done.release.directory}/kvm.sub") or b"").decode()
+    assert f"osdf:///site/images/{done.release.directory}/root.qcow2" in text
 
 
 @pytest.mark.parametrize("place", ["memory", "folder"])
@@ -623,7 +623,7 @@ def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
         file.truncate(64 << 20)
         file.seek(32 << 20)
         file.write(b"in the middle")
-    Folder(tmp_path / "c").put("a/disk.raw", source, checksum.sha256(source))
+    Directory(tmp_path / "c").put("a/disk.raw", source, checksum.sha256(source))
     copy = tmp_path / "c/a/disk.raw"
     assert checksum.sha256(copy) == checksum.sha256(source)
     assert copy.stat().st_blocks * 512 < 16 << 20

@@ -30,16 +30,16 @@ class Project:
     """A throw-away project directory; the tests run in it, so that problems show relative names."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.directory = folder
 
     def write(self, name: str, text: str | bytes) -> Path:
-        path = self.folder / "recipes" / name
+        path = self.directory / "recipes" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
         return path
 
     def load(self, name: str, *sets: str) -> Loaded:
-        return loader.load(name, self.folder, sets)
+        return loader.load(name, self.directory, sets)
 
     def problems(self, name: str, *sets: str) -> list[str]:
         with pytest.raises(RecipeError) as caught:
@@ -65,7 +65,7 @@ def test_good_recipe_by_name_and_by_path(project: Project) -> None:
     path = project.write("small.yaml", GOOD)
     loaded = project.load("small")
     assert loaded.recipe.name == "small"
-    assert (loaded.path, loaded.files, loaded.folder) == (path, (path,), path.parent)
+    assert (loaded.path, loaded.files, loaded.directory) == (path, (path,), path.parent)
     assert project.load(str(path)).recipe == project.load("recipes/small.yaml").recipe == loaded.recipe
 
 
@@ -99,7 +99,7 @@ def test_five_mistakes_are_five_located_errors(project: Project) -> None:
         "recipes/five.yaml:3:12: unknown key 'siute' (did you mean suite?)",
         'recipes/five.yaml:5:34: a mode is octal digits in quotes, such as "0755"',
         "recipes/five.yaml:6:24: the file or directory 'files/absent' does not exist"
-        f" (looked for {project.folder}/recipes/files/absent)",
+        f" (looked for {project.directory}/recipes/files/absent)",
         "recipes/five.yaml:10:32: 'ext5' is none of ext4, ext3, ext2, vfat, squashfs, erofs, xfs, btrfs, swap"
         " (did you mean ext4?)",
         "recipes/five.yaml:11:17: a second file system mounted on '/' (the first: recipes/five.yaml:10:17)",
@@ -111,7 +111,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
     assert project.problems("two") == [
         "recipes/two.yaml:6:5: a file has exactly one of content, source, template, link, directory;"
         " here: content, source",
-        f"recipes/two.yaml:6:36: the file or directory 'y' does not exist (looked for {project.folder}/recipes/y)",
+        f"recipes/two.yaml:6:36: the file or directory 'y' does not exist (looked for {project.directory}/recipes/y)",
         "recipes/two.yaml:6:39: unknown key 'mdoe' (did you mean mode?)",
     ]
 
@@ -259,7 +259,7 @@ def test_absent_recipe_names_a_near_one(project: Project) -> None:
     assert project.problems("smal") == ["no such recipe: 'smal' (did you mean small?)"]
     assert project.problems("./smal.yaml") == ["no such recipe: './smal.yaml' (did you mean small?)"]
     assert project.problems("recipes/base") == ["'recipes/base' is a directory, not a recipe"]
-    assert loader.names(project.folder) == ["small"]
+    assert loader.names(project.directory) == ["small"]
 
 
 def test_bases_merge_and_keep_their_places(project: Project) -> None:
@@ -362,13 +362,13 @@ def test_matrix_makes_named_images(project: Project) -> None:
         GOOD + "matrix:\n  os.debian.suite: [bookworm, trixie]\n  machine: {s: {memory: 1GiB}, l: {memory: 2GiB}}\n",
     )
     expected = ["small-bookworm-s", "small-bookworm-l", "small-trixie-s", "small-trixie-l"]
-    assert loader.names(project.folder) == expected
-    assert [one.recipe.name for one in loader.load_all("small", project.folder)] == expected
+    assert loader.names(project.directory) == expected
+    assert [one.recipe.name for one in loader.load_all("small", project.directory)] == expected
     chosen = project.load("small-trixie-l")
     assert chosen.recipe.machine.memory == 2 << 30
     assert chosen.recipe.os.debian is not None and chosen.recipe.os.debian.suite == "trixie"
     assert str(chosen.where(("machine", "memory"))) == "recipes/small.yaml:7:44"
-    assert project.load(str(project.folder / "recipes/small-trixie-l")).recipe == chosen.recipe
+    assert project.load(str(project.directory / "recipes/small-trixie-l")).recipe == chosen.recipe
     assert "makes 4 images" in project.problems("small")[0]
     assert project.load("small-trixie-l", "machine.cpus=3").recipe.machine.cpus == 3
 
@@ -388,7 +388,7 @@ def test_matrix_makes_named_images(project: Project) -> None:
 def test_wrong_matrix(project: Project, matrix: str, expected: str) -> None:
     project.write("small.yaml", GOOD + f"matrix: {matrix}\n")
     with pytest.raises(RecipeError) as caught:
-        loader.load_all("small", project.folder)
+        loader.load_all("small", project.directory)
     assert expected in str(caught.value)
 
 
@@ -480,9 +480,9 @@ _words = st.sampled_from(
 def test_any_bytes_give_a_recipe_or_a_recipe_error(project: Project, data: bytes) -> None:
     path = project.write("any.yaml", data)
     with contextlib.suppress(RecipeError):
-        loader.load(path, project.folder)
+        loader.load(path, project.directory)
     with contextlib.suppress(RecipeError):
-        loader.load("any", project.folder, [data.decode("utf-8", "surrogateescape")])
+        loader.load("any", project.directory, [data.decode("utf-8", "surrogateescape")])
 
 
 _scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8))
@@ -544,7 +544,7 @@ def test_any_tree_gives_a_recipe_or_located_problems(project: Project, tree: dic
 
     path = project.write("any.yaml", json.dumps(tree))
     try:
-        loader.load_all(path, project.folder)
+        loader.load_all(path, project.directory)
     except RecipeError as error:
         assert error.problems
         for problem in error.problems:
@@ -555,7 +555,7 @@ def test_any_tree_gives_a_recipe_or_located_problems(project: Project, tree: dic
 def test_a_base_with_control_characters_is_shown_escaped(project: Project) -> None:
     path = project.write("any.yaml", '{"name": "a", "extends": "\\u001f[31m"}')
     with pytest.raises(RecipeError) as caught:
-        loader.load_all(path, project.folder)
+        loader.load_all(path, project.directory)
     assert all(str(problem).isprintable() for problem in caught.value.problems)
 
 

@@ -218,7 +218,7 @@ def test_a_directory_with_a_sparse_file_of_terabytes(tmp_path: Path, monkeypatch
     (tree / "var").mkdir(parents=True)
     holes(tree / "var/sp", 4 << 40)
     with pytest.raises(ImageError, match=r"var/sp 4 TiB of them.*4 GiB"):
-        given_tree.of_folder(tree, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path / "log")
+        given_tree.of_directory(tree, Cache(tmp_path / "cache"), Stages(Silent()), tmp_path / "log")
 
 
 # -- what is not a root tree -----------------------------------------------------------------------------------------

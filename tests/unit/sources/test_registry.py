@@ -76,7 +76,7 @@ def problems(loaded: Loaded) -> Iterable[Problem]:
 def plan(request: Request) -> RootTree:
     source = request.loaded.recipe.os.source
     assert isinstance(source, Toy)
-    return ToyTree(f"{source.greeting} {(request.loaded.folder / source.file).read_text()}")
+    return ToyTree(f"{source.greeting} {(request.loaded.directory / source.file).read_text()}")
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:

@@ -11,7 +11,7 @@ import pytest
 from roost.boot import seal
 from roost.errors import ImageError, RecipeError
 from roost.publish import claim, layout, upload
-from roost.publish.targets.folder import Folder
+from roost.publish.targets.directory import Directory
 from roost.recipe import loader
 from roost.store import manifest
 
@@ -43,7 +43,7 @@ def test_each_record_has_one_error(text: str, tmp_path: Path) -> None:
     assert "cannot be read" in str(seal.opened(tmp_path, "kvm"))
     (tmp_path / "image").mkdir()
     (tmp_path / "image/latest.json").write_bytes(data)
-    assert upload.current(Folder(tmp_path), "image") is None
+    assert upload.current(Directory(tmp_path), "image") is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from roost.events import Silent
 from roost.host import paths
 from roost.store import entries, lease
 from roost.store import gc as collection
-from roost.store.cache import Cache, work_folder
+from roost.store.cache import Cache, work_directory
 from roost.store.gc import Rules
 from roost.store.gc_report import Report
 
@@ -119,7 +119,7 @@ def _task(root: Path, script: str) -> Iterator[subprocess.Popen[str]]:
     lines = "\n".join(f"    {line}" for line in text.splitlines())
     whole = (
         "from pathlib import Path\nfrom roost.host import paths\nfrom roost.store import lease\n"
-        "from roost.store.cache import Cache, work_folder\n"
+        "from roost.store.cache import Cache, work_directory\n"
         f"cache = Cache(paths.cache_root())\nwith lease.held():\n{lines}\n"
     )
     env = {**os.environ, "ROOST_CACHE": str(root), "PYTHONPATH": str(PROJECT)}
@@ -154,7 +154,7 @@ def test_what_a_running_task_uses_stays_and_the_rest_goes(root: Path) -> None:
 def test_a_killed_task_keeps_nothing_and_its_leftovers_go(root: Path) -> None:
     (root.parent / "shm").mkdir()
     script = (
-        f"cache.get('rootfs', {KEYS[0]!r})\nwork = work_folder()\n(work.__enter__() / 'tree').mkdir()\n"
+        f"cache.get('rootfs', {KEYS[0]!r})\nwork = work_directory()\n(work.__enter__() / 'tree').mkdir()\n"
         f"def make(directory):\n    (directory / 'half').write_bytes(b'x' * 9000)\n    print('ready', flush=True)\n"
         f"    sys.stdin.read()\ncache.put('rootfs', {KEYS[1]!r}, make)"
     )
@@ -178,9 +178,9 @@ def test_a_killed_task_keeps_nothing_and_its_leftovers_go(root: Path) -> None:
     assert not list((root / "rootfs").iterdir()), "locks of what is gone go too when nobody uses the cache"
 
 
-def test_a_work_folder_in_use_stays(root: Path) -> None:
+def test_a_work_directory_in_use_stays(root: Path) -> None:
     (root.parent / "shm").mkdir()
-    with work_folder() as folder:
+    with work_directory() as folder:
         (folder / "tree").mkdir()
         assert not _collect(root, cap=0).items
         assert folder.is_dir()

@@ -13,7 +13,7 @@ from roost.publish.layout import PARTIAL
 from roost.publish.targets.target import CHUNK, Progress, Target, checked, failing, unwatched
 
 
-class Folder(Target):
+class Directory(Target):
     """A directory, by its path.
 
     Published files are writable for their owner: HTCondor's copies keep the mode, and a machine must write to its own.
