@@ -1,0 +1,148 @@
+"""What a run is made of, and the seam between it and whoever runs its jobs: this machine, a pool, a DAG. Pure.
+
+A run makes the io disks, an `Executor` runs the jobs, and the run takes out what each disk that came back holds. The
+disk judges: an executor adds only what no disk can tell (`End`), such as a hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from roost.condor.jobs_file import Jobs
+from roost.events import Events
+from roost.recipe.loader import Loaded
+from roost.run.place import Place
+from roost.run.state import State
+
+Verdict = Literal["done", "failed", "never started", "killed", "unreadable", "held"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+#: Verdicts of jobs that did not run, or of which nothing came back: they are tried again when a run is resumed.
+OPEN: frozenset[Verdict] = frozenset({"held"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: its name (unique in the run, fit for a file name), the recipe of its image as the caller names it.
+
+    `inputs` are names for its input/, relative to the directory of the file of jobs; `variables` are all columns of its
+    row. `line` is where it stands in the file of jobs.
+    """
+
+    name: str
+    image: str
+    inputs: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job left its executor.
+
+    `disk` is the io disk that came back (None: none did), `seconds` the time that the job's machine ran. `verdict` is
+    None where the disk is to tell; otherwise it stands whatever the disk says: a job that was held, or whose machine
+    was stopped before it had powered itself off. `reason` is said with the disk's own.
+    """
+
+    job: str
+    disk: Path | None
+    seconds: float | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+    #: Keys added to the job's JSON, such as its number in the pool.
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: an entry of `jobs` in `inv run --json`.
+
+    `output` is the directory with status.json, job.log and output/ (None: nothing came out); `log` the file with the
+    console or the event log of its machine; `notes` say what else is known of the disk; `attempts` how often it was
+    started.
+    """
+
+    name: str
+    verdict: Verdict
+    exit_code: int | None = None
+    reason: str = ""
+    output: Path | None = None
+    seconds: float | None = None
+    image: str = ""
+    log: Path | None = None
+    notes: tuple[str, ...] = ()
+    attempts: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "output": str(self.output) if self.output else None,
+            "seconds": self.seconds,
+            "image": self.image,
+            "log": str(self.log) if self.log else None,
+            "notes": list(self.notes),
+            "attempts": self.attempts,
+            **self.more,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of a run: its recipe, the jobs that run on it as a table, and where `inv build` has left it.
+
+    `table` is the file of jobs with these jobs alone: its column of the io disk names the disks of the run's directory,
+    and `table.folder` is that directory, so that `inv submit`'s own code describes them. Row i is `jobs[i]`.
+    """
+
+    loaded: Loaded
+    table: Jobs
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as its executor sees it: its images by the caller's name, its directory, its record, its sink of events."""
+
+    images: Mapping[str, Image]
+    place: Place
+    state: State
+    events: Events
+
+
+class Told(Protocol):
+    """Takes an executor's word; both return at once, may be called from any thread, and are recorded before they do."""
+
+    def started(self, job: Job) -> None:
+        """A job is about to run, or was handed over to who runs it."""
+
+    def ended(self, end: End) -> None:
+        """A job ran, or never will; its disk is collected now, beside the jobs that still run."""
+
+
+class Executor(Protocol):
+    """Runs jobs whose io disks are made (`Place.disk`)."""
+
+    #: In words of the report: `local` or `pool`; a run is resumed by the executor that began it.
+    name: str
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return keys added to `inv run --json`, such as the accelerator."""
+        ...
+
+    def run(self, run: Run, jobs: Sequence[Job], told: Told) -> None:
+        """Run the jobs, none of which has a verdict; return when each has ended.
+
+        A job may have been started before, by a call that was killed: `run.state.starts(name)` counts these, and
+        `run.state.words(KIND)` has what this executor wrote down with `run.state.write(KIND, …)`.
+        Raises `RoostError` when no job can run; an interruption crosses it.
+        """
+        ...

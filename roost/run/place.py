@@ -1,0 +1,120 @@
+"""The directory of a run: where everything in it lies. Names of jobs are file names (`fit`).
+
+DIR/run.json            the jobs and how they are run: what `--resume DIR` needs
+DIR/state.jsonl         what has happened so far, a line each (`state`)
+DIR/jobs/               a copy of the file of jobs
+DIR/disks/NAME.raw      the io disk of a job, as it is before the job
+DIR/returned/NAME.raw   the io disk that came back
+DIR/results/NAME/       status.json, job.log, output/: what `inv collect` takes out
+DIR/logs/NAME.log       the console of the job's machine; in a pool its event log
+DIR/report.html report.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import HostError, UsageError
+from roost.host import files
+
+#: Names of jobs: they become file names, arguments of submit descriptions, nodes of a DAG.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
+LOCK = ".lock"
+
+
+def fit(name: str) -> bool:
+    """Return whether a text can name a job: letters, digits and . _ + -, at most 200, neither . nor - first."""
+    return _NAME.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directory of a run, absolute, and the paths in it."""
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        """What the run was asked to do."""
+        return self.folder / "run.json"
+
+    @property
+    def state(self) -> Path:
+        """What has happened."""
+        return self.folder / "state.jsonl"
+
+    @property
+    def disks(self) -> Path:
+        """The directory of the io disks as they are made."""
+        return self.folder / "disks"
+
+    def disk(self, job: str, suffix: str) -> Path:
+        """Return the io disk of a job, as it is before the job; `suffix` is its format."""
+        return self.disks / f"{job}.{suffix}"
+
+    @property
+    def returned(self) -> Path:
+        """The directory of the io disks that came back."""
+        return self.folder / "returned"
+
+    @property
+    def results(self) -> Path:
+        """The directory of what the jobs left, a directory each."""
+        return self.folder / "results"
+
+    def result(self, job: str) -> Path:
+        """Return the directory of what a job left."""
+        return self.results / job
+
+    @property
+    def logs(self) -> Path:
+        """The directory of the logs of the jobs' machines."""
+        return self.folder / "logs"
+
+    def log(self, job: str) -> Path:
+        """Return the log of a job's machine: its console, or its event log."""
+        return self.logs / f"{job}.log"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.folder / "report.html"
+
+    def make(self) -> None:
+        """Make the directories. Raises `UsageError` where something else stands, `HostError` when they cannot be."""
+        try:
+            for folder in (self.folder, self.disks, self.returned, self.results, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename} is not a directory", hint="name another directory") from error
+        except OSError as error:
+            raise HostError(f"{error.filename or self.folder} cannot be made: {error.strerror}") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for one run; raise `UsageError` when another has it. The kernel gives it back."""
+        path = self.folder / LOCK
+        try:
+            descriptor = os.open(
+                files.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
+            )
+        except OSError as error:
+            raise HostError(f"{path} cannot be locked: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another inv run is at work in {self.folder}", hint="wait for it, or name another directory"
+                ) from None
+            except OSError as error:
+                raise HostError(f"{path} cannot be locked: {error.strerror}") from error
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,149 @@
+"""What has happened in a run: an append-only file of JSON lines, each in the file before it counts.
+
+    {"event": "started", "job": "io-1", "time": 1764178800.0}
+    {"event": "ended", "job": "io-1", "verdict": "done", …}     an `Outcome`; the job is never run again
+    {"event": "cut off", "job": "io-2"}                         it was running when the run was interrupted
+    {"event": "pool", …}                                        an executor's own word
+
+A run that is killed leaves at most half a line at the end, which the next one cuts off. Several processes may write:
+each line is one write under a lock. An executor's words are on the disk before `write` returns, so that not even a
+power failure lets it submit twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.errors import HostError, ImageError
+from roost.host import causes, files, jsontext
+
+#: Bytes of a state; a job writes some 500.
+LIMIT = 1 << 30
+#: Bytes of one line.
+LINE = 1 << 20
+#: What the run itself writes: a job that was in vain can be run again.
+_OWN = frozenset({"started", "ended", "cut off"})
+
+
+class State:
+    """The record of a run in a file; it is read once, and what is written is kept in memory too."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the record, or begin one. Raises `HostError` or `ImageError` when it cannot be read."""
+        self.path = path
+        self._guard = threading.RLock()
+        self._starts: Counter[str] = Counter()
+        self._running: set[str] = set()
+        self._ended: dict[str, dict[str, Any]] = {}
+        self._words: dict[str, list[dict[str, Any]]] = {}
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            self._descriptor = os.open(path, flags, 0o666)
+            self._read()
+        except OSError as error:
+            raise HostError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._guard:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _read(self) -> None:
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise files.UnfitFileError(errno.EINVAL, f"{files.kind(status.st_mode)}, not a file")
+        if status.st_size > LIMIT:
+            raise files.UnfitFileError(errno.EFBIG, f"larger than {files.size_in_words(LIMIT)}")
+        with self._locked(), open(self._descriptor, "rb", closefd=False) as file:
+            good = 0
+            for number, line in enumerate(iter(lambda: file.readline(LINE), b""), 1):
+                if not line.endswith(b"\n"):
+                    # The last write was cut off, by a kill or a full disk: it never counted.
+                    os.ftruncate(self._descriptor, good)
+                    break
+                good += len(line)
+                try:
+                    self._take(jsontext.load_object(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    what = f"{self.path}:{number} is not a line of a run's state: {error}"
+                    raise ImageError(what, hint="begin anew in another directory") from error
+
+    def _take(self, said: dict[str, Any]) -> None:
+        event, job = str(said["event"]), said.get("job")
+        if event == "started":
+            self._starts[str(job)] += 1
+            self._running.add(str(job))
+            self._ended.pop(str(job), None)
+        elif event == "ended":
+            self._running.discard(str(job))
+            self._ended[str(job)] = said
+        elif event not in _OWN:
+            self._words.setdefault(event, []).append(said)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._guard:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def write(self, event: str, job: str | None = None, **more: Any) -> None:
+        """Write one line. Raises `HostError` when that fails: the file is then as it was."""
+        said = {"event": event, **({} if job is None else {"job": job}), "time": round(time.time(), 3), **more}
+        data = json.dumps(said, separators=(",", ":")).encode() + b"\n"
+        if len(data) > LINE:
+            raise ValueError(f"a line of {len(data)} bytes")
+        try:
+            with self._locked():
+                end = os.fstat(self._descriptor).st_size
+                try:
+                    written = os.write(self._descriptor, data)
+                    if written != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    if event not in _OWN:
+                        os.fdatasync(self._descriptor)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._descriptor, end)
+                    raise
+                self._take(said)
+        except OSError as error:
+            cause = causes.behind(error)
+            raise HostError(
+                f"{self.path} cannot be written: {error.strerror}", hint=cause.hint if cause else None
+            ) from error
+
+    def starts(self, job: str) -> int:
+        """Return how often a job was started."""
+        with self._guard:
+            return self._starts[job]
+
+    def running(self) -> frozenset[str]:
+        """Return the jobs that were started and have not ended: those of a killed run were cut off."""
+        with self._guard:
+            return frozenset(self._running)
+
+    def ended(self, job: str) -> Mapping[str, Any] | None:
+        """Return the outcome that is written down for a job, or None."""
+        with self._guard:
+            return self._ended.get(job)
+
+    def words(self, event: str) -> tuple[Mapping[str, Any], ...]:
+        """Return what an executor wrote down under a word of its own, in order."""
+        with self._guard:
+            return tuple(self._words.get(event, ()))
