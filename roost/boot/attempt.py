@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roost.boot import drive, layers, qemu
+from roost.boot import drive, overlays, qemu
 from roost.boot import start as starting
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
+from roost.boot.backends import Channels, DiskPlace, direct_kernel
+from roost.boot.checkpoint import Checkpoint
 from roost.boot.context import Context
-from roost.boot.given import Channels, DiskPlace, direct_kernel
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
-from roost.boot.saved import Saved
 from roost.boot.session import Session
 from roost.boot.start import Listening
-from roost.boot.trials import Wanted
-from roost.boot.watch import Goal, Plan
+from roost.boot.trials import TrialRequest
+from roost.boot.watch import BootPlan, Goal
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.errors import UsageError
 from roost.events import Stages
@@ -38,12 +38,12 @@ class Attempt:
     context: Context
     accelerator: Accelerator
     scratch: Path
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: TrialRequest = field(default_factory=TrialRequest)
     places: dict[str, DiskPlace] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     shape: Hardware | None = None
     virtual: dict[str, int] = field(default_factory=dict)
-    saved: Saved | None = None
+    checkpoint: Checkpoint | None = None
     empty: dict[str, int] = field(default_factory=dict)
 
     def written(self) -> tuple[str, ...]:
@@ -53,13 +53,13 @@ class Attempt:
         return tuple(Path(disk.file).name for disk in grown)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> BootPlan:
         """What is awaited, and for how long."""
         recipe = self.context.recipe
         goal: Goal = "any" if recipe is None else "job" if recipe.job else "login"
         stays = bool(recipe and recipe.job and recipe.job.then == "stay")
         timeout = recipe.boot_test.timeout if recipe else TIMEOUT
-        return Plan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
+        return BootPlan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
 
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
         """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
@@ -101,17 +101,17 @@ class Attempt:
         return next((one.device for one in self.context.vm.disks if Path(one.file).stem in names), None)
 
 
-def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Seen | None, str | None]:
+def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None, str | None]:
     """Run the machine to its end; return what was seen, or in whose words it was refused."""
     context, log = run.context, run.scratch / "log"
     try:
         shape = hardware(context.vm, context.how.machine)
         with stages.stage("prepare", "throw-away layers over the disks"):
-            run.places.update(layers.make(shape, context.directory, run.scratch, run.instead()))
+            run.places.update(overlays.make(shape, context.directory, run.scratch, run.instead()))
             run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
-        if run.wanted.saved:
-            run.saved = Saved(run.scratch, shape)
+        if run.wanted.needs_checkpoint:
+            run.checkpoint = Checkpoint(run.scratch, shape)
         lines = [one for one in (context.recipe.boot_test.expect if context.recipe else ()) if one.serial is not None]
 
         def argv(channels: Channels) -> Sequence[str]:
@@ -119,8 +119,8 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Seen | None, str | 
             return run.argv
 
         async def save(session: Session) -> None:
-            assert run.saved is not None
-            await run.saved.take(session, run.places)
+            assert run.checkpoint is not None
+            await run.checkpoint.take(session, run.places)
 
         start = run.domain(shape, stages) if context.first else functools.partial(starting.start, argv)
         stages.events.begin("boot", f"{shape.machine}, {run.accelerator.name}")
@@ -132,11 +132,11 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Seen | None, str | 
             unwanted=[one.serial for one in lines if one.serial and one.absent],
             echo=context.echo,
         )
-        at_job = save if run.saved else None
+        at_job = save if run.checkpoint else None
         seen = asyncio.run(drive.drive(start, run.plan, shape, listening, events=stages.events, at_job=at_job))
         stages.events.end("boot", seen.ended, True)
     except HypervisorRefusalError as refusal:
         return None, "; ".join(str(problem) for problem in refusal.problems)
-    except drive.RefusedError as error:
+    except drive.QemuError as error:
         return None, error.tail or str(error)
     return seen, None

@@ -10,7 +10,7 @@ from typing import Literal
 from roost.boot.xen import FirstDomain
 from roost.condor.machine import VirtualMachine
 from roost.events import Events
-from roost.iodisk.inputs import Item
+from roost.iodisk.inputs import Input
 from roost.recipe.model import Recipe
 
 #: Sees each byte of the console as it comes.
@@ -47,7 +47,7 @@ class Context:
     directory: Path
     recipe: Recipe | None = None
     bases: Sequence[str] = ()
-    inputs: Sequence[Item] = ()
+    inputs: Sequence[Input] = ()
     test: str | None = None
     first: FirstDomain | None = None
     how: How = DEFAULT

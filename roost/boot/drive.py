@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roost.boot import silent
+from roost.boot import postmortem
 from roost.boot.console import Console, Sign
 from roost.boot.evidence import Evidence
 from roost.boot.machine import Start
-from roost.boot.observed import Event
-from roost.boot.session import RefusedError, Session
+from roost.boot.monitor import Event
+from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
 from roost.boot.waits import LONG, Wait
-from roost.boot.watch import Goal, Phase, Plan, Watch, decide, timeline
+from roost.boot.watch import BootPlan, Goal, Phase, Watch, decide, timeline
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.events import Events
 
@@ -32,7 +32,7 @@ MEMORY = 1 << 30
 #: What kernels call the disks of a bus.
 _NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
 
-__all__ = ["RefusedError", "Seen", "drive"]
+__all__ = ["Observation", "QemuError", "drive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Screen:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch.
 
     `button` is when the power button was pressed, None if it was not; `job` the job's last lines on the console;
@@ -116,7 +116,7 @@ class _Inside:
         file = self.directory / "memory"
         try:
             if await session.memory(file.name, 0, self.size):
-                words = await asyncio.to_thread(silent.last_words, file)
+                words = await asyncio.to_thread(postmortem.last_words, file)
                 self.said = tuple(("panic" if "panic" in text else "no-root", text) for text in words)
         finally:
             file.unlink(missing_ok=True)
@@ -127,12 +127,14 @@ async def _screen(session: Session, directory: Path) -> Screen:
     picture, text = directory / "screen.ppm", directory / "screen.text"
     if not await session.screenshot(picture.name) or not picture.exists():
         return Screen()
-    converted = await asyncio.to_thread(silent.png, picture.read_bytes())
+    converted = await asyncio.to_thread(postmortem.png, picture.read_bytes())
     if converted is None:
         return Screen()
     data, size = converted
-    in_text_mode = size in silent.TEXT_MODES and await session.memory(text.name, silent.TEXT_SCREEN, silent.TEXT_SIZE)
-    return Screen(data, silent.screen_text(text.read_bytes()) if in_text_mode and text.exists() else "")
+    in_text_mode = size in postmortem.TEXT_MODES and await session.memory(
+        text.name, postmortem.TEXT_SCREEN, postmortem.TEXT_SIZE
+    )
+    return Screen(data, postmortem.screen_text(text.read_bytes()) if in_text_mode and text.exists() else "")
 
 
 @dataclass
@@ -140,7 +142,7 @@ class _Drive:
     """One session under way: what is awaited of it, and what has been seen beside its console."""
 
     session: Session
-    plan: Plan
+    plan: BootPlan
     root: AttachedDisk
     inside: _Inside
     events: Events | None
@@ -154,7 +156,7 @@ class _Drive:
         said: set[str] = set()
         while True:
             if session.refused:
-                raise RefusedError("the machine is not started", tail=session.refused)
+                raise QemuError("the machine is not started", tail=session.refused)
             if session.gone:
                 return "ended" if session.event("SHUTDOWN") else "gone"
             if at_job and session.serial.has("job-started"):
@@ -214,18 +216,18 @@ class _Drive:
 
 async def drive(
     start: Start,
-    plan: Plan,
+    plan: BootPlan,
     hardware: Hardware,
     listening: Listening,
     *,
     events: Events | None = None,
     at_job: Callable[[Session], Awaitable[None]] | None = None,
-) -> Seen:
+) -> Observation:
     """Start a machine, run it until `decide` says stop, and return what was seen.
 
     `at_job` is called once, when its job runs. A machine whose console is silent is looked into.
 
-    Raises `RefusedError` when the hypervisor does not start it.
+    Raises `QemuError` when the hypervisor does not start it.
     """
     cwd, root = listening.cwd, hardware.boot_disk or hardware.disks[0]
     shown = Screen()
@@ -245,7 +247,7 @@ async def drive(
     serial, firmware = session.serial, session.firmware
     for kind, text in inside.said:
         serial.signs.setdefault(kind, Sign(kind, ended, text))
-    return Seen(
+    return Observation(
         stop=stop,
         ended=ended,
         started_at=started_at,
@@ -269,7 +271,7 @@ async def drive(
 
 
 def _root_disk_seen(serial: Console, root: AttachedDisk, reads: Mapping[str, int | None]) -> bool | None:
-    """Return whether the kernel found the disk it was booted from, by the best witness there is."""
+    """Return whether the kernel found the disk it was booted from, by the best evidence there is."""
     names = set(serial.disks)
     listed = re.findall(r"^\s*\d+\s+\d+\s+\d+\s+([a-z]+)\d*$", serial.tail(200), re.MULTILINE)
     names.update(listed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roost.boot.console import Sign
-from roost.boot.observed import Event
+from roost.boot.monitor import Event
 from roost.boot.waits import Wait
 from roost.boot.watch import Goal, Phase
 from roost.verify.evidence import FileSystem

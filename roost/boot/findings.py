@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roost.boot import afterwards, drive, expected, outcome
+from roost.boot import drive, expectations, integrity, outcome
 from roost.boot.attempt import Attempt
 from roost.boot.evidence import Evidence
-from roost.boot.expected import Witness
+from roost.boot.expectations import Actual
 from roost.host.pool import Pool
 from roost.recipe.boot_test import BootTest
 from roost.verify.evidence import StoppedDisk
 
 
-def evidence(run: Attempt, seen: drive.Seen | None, refused: str | None, pool: Pool) -> Evidence:
+def evidence(run: Attempt, seen: drive.Observation | None, refused: str | None, pool: Pool) -> Evidence:
     """Return the evidence of a run that has ended; without `seen` it was `refused`, in these words."""
     if seen is None:
         return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
@@ -31,11 +31,11 @@ def evidence(run: Attempt, seen: drive.Seen | None, refused: str | None, pool: P
             before.prefix = f"{disk.device}-before"
             writable.append((before, stopped[disk.file]))
     off = any(event.name == "SHUTDOWN" and event.reason == "guest-shutdown" for event in seen.events)
-    looks = [pool.submit(afterwards.judged, before, after, off=off) for before, after in writable]
+    looks = [pool.submit(integrity.judged, before, after, off=off) for before, after in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
     status, unread = _status(run, stopped, writable, seen.started_at)
-    witness = Witness(
+    actual = Actual(
         matched=seen.matched,
         slow=seen.slow,
         status=status,
@@ -51,7 +51,7 @@ def evidence(run: Attempt, seen: drive.Seen | None, refused: str | None, pool: P
         run.plan.goal,
         filesystems=filesystems,
         status=status,
-        expectations=expected.judge(tried.expect, witness),
+        expectations=expectations.judge(tried.expect, actual),
         exit_status=tried.exit_status,
         written=run.written() if writable else None,
         unread=unread,

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roost.boot import keep as keeping
-from roost.boot import layers, qemu
+from roost.boot import overlays, qemu
 from roost.boot import start as starting
 from roost.boot import xen as xens
+from roost.boot.backends import Channels, direct_kernel
 from roost.boot.context import Context
-from roost.boot.given import Channels, direct_kernel
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
-from roost.boot.session import RefusedError, Session
+from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
 from roost.condor.hardware import hardware
 from roost.errors import UsageError
@@ -39,7 +39,7 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
     """Run the machine of a context until it goes off or the user types Ctrl-].
 
     `keep` is a new directory for its disks as they are then, and for the files `also`. Raises `UsageError` when there
-    is no terminal or the directory exists, `HypervisorRefusalError` and `RefusedError` for a machine that does not
+    is no terminal or the directory exists, `HypervisorRefusalError` and `QemuError` for a machine that does not
     start.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -50,7 +50,7 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
     chosen = xens.choose(how.accel, first, require_kvm=how.require_kvm, events=events)
     shape = hardware(context.vm, how.machine)
     with scratch_directory() as scratch:
-        places = layers.make(shape, context.directory, scratch)
+        places = overlays.make(shape, context.directory, scratch)
         program, direct = qemu.program(), direct_kernel(context.directory, shape)
 
         def argv(channels: Channels) -> Sequence[str]:
@@ -81,7 +81,7 @@ async def _talk(start: Start, scratch: Path) -> bool:
         with _raw(typed):
             off = await _until_off(session, typed)
         if session.refused or (session.firmware.has("not-bootable") and not session.serial.size):
-            raise RefusedError("the machine is not started", tail=session.refused or session.firmware.tail(1))
+            raise QemuError("the machine is not started", tail=session.refused or session.firmware.tail(1))
         return off
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from roost.boot.given import DiskPlace
+from roost.boot.backends import DiskPlace
 from roost.condor.hardware import Hardware
 from roost.errors import ImageError, UsageError
 from roost.host import process, temporary

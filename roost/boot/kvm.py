@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from roost.boot.accelerator import Accelerator
-from roost.boot.given import Channels, DirectKernel, DiskPlace, blockdev
+from roost.boot.backends import Channels, DirectKernel, DiskPlace, blockdev
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import UsageError
 

@@ -21,5 +21,5 @@ class Start(Protocol):
         listening: Listening,
         /,
     ) -> AbstractAsyncContextManager[Session]:
-        """Start it. Raises `RefusedError`, in its own words, when the hypervisor does not start it."""
+        """Start it. Raises `QemuError`, in its own words, when the hypervisor does not start it."""
         ...

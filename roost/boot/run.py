@@ -20,7 +20,7 @@ from roost.boot.context import Context
 from roost.boot.drive import Screen
 from roost.boot.evidence import Evidence
 from roost.boot.result import BootResult, FileSum
-from roost.boot.trials import Resumption, Trials, Wanted
+from roost.boot.trials import Resumption, TrialRequest, Trials
 from roost.boot.verdict import judge
 from roost.errors import ImageError
 from roost.events import Stages
@@ -47,7 +47,7 @@ def boot(context: Context, out: Path) -> BootResult:
             raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
     chosen = _accelerator(context, stages)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
-        wanted = Wanted() if context.first else trials.wanted(context.recipe, context.how.evict)
+        wanted = TrialRequest() if context.first else trials.wanted(context.recipe, context.how.evict)
         run = Attempt(context, chosen, scratch, wanted)
         before = {name: pool.submit(checksum.sha256, directory / name) for name in dict.fromkeys(context.files)}
         seen, refused = run_machine(run, stages)
@@ -59,7 +59,7 @@ def boot(context: Context, out: Path) -> BootResult:
         verdict = judge(evidence)
         tried = Trials()
         if verdict.passed and seen is not None:
-            resumption = Resumption(run.saved, run.command, run.plan, run.io) if run.saved else None
+            resumption = Resumption(run.checkpoint, run.command, run.plan, run.io) if run.checkpoint else None
             tried = trials.run(run.wanted, seen, evidence.powered_off, resumption, stages)
             evidence = replace(evidence, expectations=(*evidence.expectations, *tried.expected))
             verdict = judge(evidence)

@@ -13,7 +13,7 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from roost.boot.console import Console
-from roost.boot.observed import Event, Processors, parse_registers
+from roost.boot.monitor import Event, Processors, parse_registers
 from roost.errors import ImageError
 
 #: Seconds in which QEMU must answer a question.
@@ -22,7 +22,7 @@ ANSWER = 10.0
 QUIET = 0.25
 
 
-class RefusedError(ImageError):
+class QemuError(ImageError):
     """The hypervisor does not start this machine; `tail` has its own words."""
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
+from roost.boot.backends import Channels
 from roost.boot.console import FIRMWARE, SERIAL, Console, Kind
-from roost.boot.given import Channels
-from roost.boot.observed import Event
+from roost.boot.monitor import Event
 from roost.boot.serial_log import SerialLog
-from roost.boot.session import RefusedError, Session
+from roost.boot.session import QemuError, Session
 from roost.host import process
 
 #: Seconds in which QEMU must open its sockets.
@@ -60,7 +60,7 @@ async def start(
 
     `make` is the session's class, `aside` the signs of what comes beside the serial port.
 
-    Raises `RefusedError`, with QEMU's own words, when it does not start.
+    Raises `QemuError`, with QEMU's own words, when it does not start.
     """
     with contextlib.ExitStack() as stack:
         ours, theirs = [], []
@@ -96,7 +96,7 @@ async def _attached(
     except (QMPError, TimeoutError, OSError) as error:
         with contextlib.suppress(subprocess.TimeoutExpired):
             session.qemu.wait(1)
-        raise RefusedError("QEMU does not start this machine", tail=said() or str(error)) from error
+        raise QemuError("QEMU does not start this machine", tail=said() or str(error)) from error
     serial_reader, serial_writer = await asyncio.open_connection(sock=sockets[1])
     aside_reader, aside_writer = await asyncio.open_connection(sock=sockets[2])
     session.attach(client, serial_writer, aside_writer)

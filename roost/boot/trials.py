@@ -1,7 +1,7 @@
 """What is tried beside the boot: HTCondor's eviction, and a checkpoint where the recipe asks for one.
 
 A guest that stays on (no job, or `then: stay`) has had the power button pressed at its end: that is the eviction.
-Another is gone on with from the moment its job had started (`roost.boot.saved`). Only what the recipe asks for by
+Another is gone on with from the moment its job had started (`roost.boot.checkpoint`). Only what the recipe asks for by
 name must succeed; else a guest that ignores the button has passed, with a note.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roost.boot.drive import Seen
+from roost.boot.checkpoint import Argv, Checkpoint, Trial
+from roost.boot.drive import Observation
 from roost.boot.evidence import Expected
-from roost.boot.saved import Argv, Saved, Trial
-from roost.boot.watch import Plan
+from roost.boot.watch import BootPlan
 from roost.events import Stages
 from roost.recipe.model import Recipe
 
@@ -24,7 +24,7 @@ IGNORED = "it ignores the power button, which is all that HTCondor's eviction do
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TrialRequest:
     """What is to be tried: eviction (`must_obey`: or the boot has failed), a checkpoint."""
 
     evict: bool = False
@@ -32,7 +32,7 @@ class Wanted:
     checkpoint: bool = False
 
     @property
-    def saved(self) -> bool:
+    def needs_checkpoint(self) -> bool:
         """Whether a saved machine is needed."""
         return self.evict or self.checkpoint
 
@@ -47,19 +47,19 @@ class Trials:
     notes: tuple[str, ...] = ()
 
 
-def wanted(recipe: Recipe | None, evict: bool | None) -> Wanted:
+def wanted(recipe: Recipe | None, evict: bool | None) -> TrialRequest:
     """Return what to try with a job's guest; `evict` is the caller's word, None the recipe's."""
     if recipe is None:
-        return Wanted()
+        return TrialRequest()
     asked = recipe.boot_test.evict if evict is None else evict
-    return Wanted(
+    return TrialRequest(
         evict=asked is not False and recipe.job is not None and recipe.job.then == "poweroff",
         must_obey=asked is True,
         checkpoint=recipe.submit.checkpoint and recipe.job is not None,
     )
 
 
-def at_the_end(seen: Seen, powered_off: bool) -> Trial:
+def at_the_end(seen: Observation, powered_off: bool) -> Trial:
     """Return the eviction of a guest that stays on: the button was pressed when it was where it was meant to come."""
     if seen.button is None:
         return NOT_ASKED
@@ -71,13 +71,15 @@ def at_the_end(seen: Seen, powered_off: bool) -> Trial:
 class Resumption:
     """A saved machine, how QEMU is told to go on with it, what is awaited, and the target of the job's disk."""
 
-    saved: Saved
+    saved: Checkpoint
     argv: Argv
-    plan: Plan
+    plan: BootPlan
     io: str | None
 
 
-def run(asked: Wanted, seen: Seen, powered_off: bool, resumption: Resumption | None, stages: Stages) -> Trials:
+def run(
+    asked: TrialRequest, seen: Observation, powered_off: bool, resumption: Resumption | None, stages: Stages
+) -> Trials:
     """Try what is wanted with a machine that has passed, going on from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
     if resumption is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from roost.boot.console import Console, Sign
-from roost.boot.observed import Event
+from roost.boot.monitor import Event
 
 #: What ends a boot that is expected to end: its job and its own power-off, a login prompt, or (nothing known of the
 #: image) whichever comes first.
@@ -55,7 +55,7 @@ LOGIN_GRACE = (10.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BootPlan:
     """What is awaited: the goal, the whole time in seconds under KVM, the accelerator's factor.
 
     `stays` says that the job does not power the machine off: the power button is pressed when it is done.
@@ -68,7 +68,7 @@ class Plan:
     stays: bool = False
     kernel_seconds: float | None = None
 
-    def paced(self, phases: Sequence[tuple[Phase, float]]) -> Plan:
+    def paced(self, phases: Sequence[tuple[Phase, float]]) -> BootPlan:
         """Return the plan for a guest whose kernel took longer to start than the one measured: it shares the host.
 
         The plan stays as it is until the kernel's phase is over, and for a guest that was quicker.
@@ -140,7 +140,7 @@ def _first(signs: dict[str, Sign], *kinds: str) -> Sign | None:
     return min(found, key=lambda sign: sign.seconds) if found else None
 
 
-def decide(plan: Plan, serial: Console, firmware: Console, events: list[Event], watch: Watch, now: float) -> Action:
+def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Event], watch: Watch, now: float) -> Action:
     """Return what to do at `now` seconds after the start."""
     if any(event.name in ("SHUTDOWN", "GUEST_PANICKED") for event in events):
         return Action("stop", "ended")
@@ -159,7 +159,7 @@ def decide(plan: Plan, serial: Console, firmware: Console, events: list[Event], 
     return Action("stop", late) if late else WAIT
 
 
-def _late(plan: Plan, serial: Console, watch: Watch, phase: Phase, since: float, now: float) -> str | None:
+def _late(plan: BootPlan, serial: Console, watch: Watch, phase: Phase, since: float, now: float) -> str | None:
     """Return which deadline has passed, or None."""
     if watch.button_at is not None:
         silent = now - max(watch.button_at, serial.last_byte or 0.0) >= plan.limit(BUTTON_SILENT)
@@ -171,7 +171,7 @@ def _late(plan: Plan, serial: Console, watch: Watch, phase: Phase, since: float,
     return None
 
 
-def _over(plan: Plan, serial: Console, firmware: Console, watch: Watch, phase: Phase, now: float) -> Action | None:
+def _over(plan: BootPlan, serial: Console, firmware: Console, watch: Watch, phase: Phase, now: float) -> Action | None:
     """Return what the signs of the end ask for, once there was time for what follows them."""
     if phase in ("firmware", "boot-loader") and _since(firmware, "not-bootable", now) >= plan.limit(
         PATIENCE["not-bootable"]
@@ -202,7 +202,7 @@ def _since(console: Console, kind: str, now: float) -> float:
     return now - console.signs[kind].seconds if kind in console.signs else -1.0
 
 
-def _arrived(plan: Plan, serial: Console, now: float) -> bool:
+def _arrived(plan: BootPlan, serial: Console, now: float) -> bool:
     """Return whether the guest is where it was meant to come, and will not go off by itself."""
     if plan.goal == "job":
         return plan.stays and serial.has("job-finished") and not serial.missing

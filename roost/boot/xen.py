@@ -22,11 +22,11 @@ from roost.boot import accelerator as accelerators
 from roost.boot import domain
 from roost.boot import start as starting
 from roost.boot.accelerator import Accelerator
+from roost.boot.backends import Channels, DirectKernel, DiskPlace, blockdev
 from roost.boot.console import Kind, kind
-from roost.boot.given import Channels, DirectKernel, DiskPlace, blockdev
 from roost.boot.machine import Start
-from roost.boot.observed import Event, Processors
-from roost.boot.session import RefusedError, Session
+from roost.boot.monitor import Event, Processors
+from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.condor.machine import VirtualMachine
@@ -115,13 +115,13 @@ class Domain(Session):
         return await super().reads(disk) if self.running else int(self.now)
 
     async def bring_up(self, seconds: float) -> None:
-        """Start Xen and its first domain. Raises `RefusedError` when they are not up in so many seconds."""
+        """Start Xen and its first domain. Raises `QemuError` when they are not up in so many seconds."""
         await super().resume()
         while not (self._ready or self.gone or self.refused or self.now > seconds):
             await self.wait(0.2)
         if not self._ready:
             why = self.refused or ("QEMU ended" if self.gone else f"its first domain is not up after {seconds:.0f} s")
-            raise RefusedError("Xen does not start in QEMU", tail=f"Xen does not start in QEMU: {why}")
+            raise QemuError("Xen does not start in QEMU", tail=f"Xen does not start in QEMU: {why}")
 
     async def resume(self) -> None:
         """Have the domain started; time begins now."""

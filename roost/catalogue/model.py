@@ -70,7 +70,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class CatalogueImage:
     """An image: its versions, the newest first; `latest` is what latest.json names."""
 
     name: str
@@ -89,7 +89,7 @@ class Catalogue:
     """All that a catalogue lists, by name."""
 
     target: Target
-    images: tuple[Image, ...]
+    images: tuple[CatalogueImage, ...]
 
     @property
     def problems(self) -> list[str]:

@@ -22,8 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from roost.boot.report import timeline
 from roost.catalogue.changes import KINDS, Changes, between
-from roost.catalogue.lines import Lines, Roots, choices
-from roost.catalogue.model import Catalogue, Image, Version
+from roost.catalogue.model import Catalogue, CatalogueImage, Version
+from roost.catalogue.submit_lines import Roots, SubmitLines, choices
 from roost.recipe.quantities import format_size
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -66,7 +66,7 @@ class Pages:
     catalogue: Catalogue
     roots: Roots
     files: str | None
-    _known: dict[tuple[str, str], Sequence[Lines]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], Sequence[SubmitLines]] = field(default_factory=dict)
 
     @cached_property
     def _environment(self) -> Environment:
@@ -101,7 +101,7 @@ class Pages:
         keys = sorted({one.signed_by for image in self.catalogue.images for one in image.versions if one.signed_by})
         return self._render("index.html.j2", "", images=self.catalogue.images, keys=keys)
 
-    def image(self, image: Image) -> bytes:
+    def image(self, image: CatalogueImage) -> bytes:
         """Return the page of an image: its current version, all its versions, and what changed between them."""
         steps = history(image)
         return self._render(
@@ -115,7 +115,7 @@ class Pages:
             data=_compared(image, steps),
         )
 
-    def version(self, image: Image, version: Version) -> bytes:
+    def version(self, image: CatalogueImage, version: Version) -> bytes:
         """Return the page of one version."""
         return self._render(
             "version.html.j2",
@@ -126,20 +126,20 @@ class Pages:
             changes=history(image).get(version.version),
         )
 
-    def _lines(self, version: Version) -> Sequence[Lines]:
+    def _lines(self, version: Version) -> Sequence[SubmitLines]:
         key = (version.name, version.version)
         if key not in self._known:
             self._known[key] = () if version.problem else choices(version, self.roots)
         return self._known[key]
 
 
-def history(image: Image) -> Mapping[str, Changes]:
+def history(image: CatalogueImage) -> Mapping[str, Changes]:
     """Return what each version changed of the one before it, by version; the oldest changed nothing."""
     good = [one for one in image.versions if not one.problem]
     return {newer.version: between(older, newer) for newer, older in itertools.pairwise(good)}
 
 
-def _compared(image: Image, steps: Mapping[str, Changes]) -> dict[str, Any]:
+def _compared(image: CatalogueImage, steps: Mapping[str, Changes]) -> dict[str, Any]:
     """Return what the page's script composes any two versions' differences from: the oldest version first."""
     versions = [one.version for one in reversed(image.versions) if not one.problem]
     return {

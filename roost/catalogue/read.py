@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roost.boot.console import LINE
-from roost.catalogue.model import Catalogue, Image, Package, Side, Version
+from roost.catalogue.model import Catalogue, CatalogueImage, Package, Side, Version
 from roost.errors import ImageError, RecipeError
 from roost.events import Events
 from roost.host import jsontext, safetext
@@ -44,7 +44,7 @@ def read(url: str, events: Events) -> Catalogue:
         found = [one for one in found if not one.problem or target.size(f"{name}/{one.version}/{layout.RELEASE}")]
         if found:
             found.sort(key=lambda one: (one.created, one.version), reverse=True)
-            images.append(Image(name, _latest(target, name), tuple(found)))
+            images.append(CatalogueImage(name, _latest(target, name), tuple(found)))
     return Catalogue(target, tuple(images))
 
 

@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from roost.catalogue.lines import roots
 from roost.catalogue.model import Catalogue
 from roost.catalogue.page import Pages
+from roost.catalogue.submit_lines import roots
 from roost.errors import HostError, UsageError
 from roost.events import Events
 from roost.store import staging

@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roost.condor import jobs_rows, site
-from roost.condor.description import Delivery, Description, describe
 from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
 from roost.condor.rules import Severity
+from roost.condor.submit_values import Delivery, SubmitValues, describe
 from roost.errors import Problem, RecipeError
 from roost.recipe.model import Recipe
 
@@ -37,7 +37,7 @@ class Emitted:
     """A submit description that passed the lint: its `text`, and what it was rendered from."""
 
     text: str
-    values: Description
+    values: SubmitValues
     templates: Sequence[Path]
 
     def snippet(self) -> str:
@@ -60,7 +60,7 @@ def submit_description(
     return Emitted(whole, values, templates)
 
 
-def render(values: Description, template: str, directories: Sequence[Path] = ()) -> str:
+def render(values: SubmitValues, template: str, directories: Sequence[Path] = ()) -> str:
     """Return a description laid out by a template, the `=` of neighbouring commands in one column."""
     given: dict[str, object] = {one.name: getattr(values, one.name) for one in fields(values)}
     text = site.render(template, directories, TEMPLATES, given | {"rows": (), "row_macros": (), "left_out": ()})
@@ -70,7 +70,7 @@ def render(values: Description, template: str, directories: Sequence[Path] = ())
     return "\n".join(_aligned(_tidied(text))).rstrip("\n") + "\n"
 
 
-def _rows(values: Description, text: str) -> dict[str, object]:
+def _rows(values: SubmitValues, text: str) -> dict[str, object]:
     used = jobs_rows.uses(text.splitlines())
     if forbidden := list(jobs_rows.problems(values.variables, values.rows, used)):
         raise RecipeError(forbidden)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from roost.condor.machine import KernelFiles, Network, VirtualMachine, VmDisk
+from roost.condor.machine import MachineKernel, Network, VirtualMachine, VmDisk
 from roost.condor.rules.machine import mebibytes
 from roost.condor.rules.model import shown
 from roost.condor.rules.view import JobView
@@ -92,7 +92,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     )
 
 
-def _kernel(view: JobView, hint: str) -> KernelFiles | None:
+def _kernel(view: JobView, hint: str) -> MachineKernel | None:
     """Return the kernel files of a xen machine, None for the kernel that is in the image."""
     place = view.place_of("xen_kernel")
     kernel, root = view.get("xen_kernel", "VMPARAM_Xen_Kernel"), view.get("xen_root")
@@ -110,4 +110,4 @@ def _kernel(view: JobView, hint: str) -> KernelFiles | None:
         raise ImageError("there is no xen_root: condor_submit refuses the description", where=place, hint=hint)
     parameters = view.get("xen_kernel_params", "VMPARAM_Xen_Kernel_Params")
     text = parameters.text if parameters else ""
-    return KernelFiles(kernel.text, initrd.text if initrd else None, root.text, text)
+    return MachineKernel(kernel.text, initrd.text if initrd else None, root.text, text)

@@ -28,7 +28,7 @@ SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """Who was asked and what he said; `accepted` is None when nobody could be asked. `line` is 0 when not told."""
 
     judge: str
@@ -41,23 +41,23 @@ class Verdict:
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
 
-def ask(text: str, directory: Path, description: Description) -> Verdict:
+def ask(text: str, directory: Path, description: Description) -> Judgement:
     """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`."""
     if description.runs_commands:
-        return Verdict("", None, "condor_submit was not asked, for it would run the commands of the description")
+        return Judgement("", None, "condor_submit was not asked, for it would run the commands of the description")
     if description.incomplete:
-        return Verdict("", None, "condor_submit was not asked, for a part of the description is not here")
+        return Judgement("", None, "condor_submit was not asked, for a part of the description is not here")
     special = next((name for name in _names(description) if _is_special(directory / name)), None)
     if special is not None:
-        return Verdict(
+        return Judgement(
             "", None, f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
         )
     short = first_job.short(text, description)
     if short is None:
-        return Verdict("", None, "condor_submit was not asked, for it would make all of the jobs")
+        return Judgement("", None, "condor_submit was not asked, for it would make all of the jobs")
     verdict = _someone(short, directory)
     if verdict.accepted is False and _ABSENT.search(verdict.message):
-        return Verdict(verdict.judge, None, f"condor_submit cannot tell: {verdict.message}")
+        return Judgement(verdict.judge, None, f"condor_submit cannot tell: {verdict.message}")
     return verdict
 
 
@@ -77,17 +77,17 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and os.fspath(path) != os.devnull
 
 
-def _someone(text: str, directory: Path) -> Verdict:
+def _someone(text: str, directory: Path) -> Judgement:
     if process.which("condor_submit"):
         verdict = _dry_run(text, directory)
         if verdict.accepted is not None:
             return verdict
     if importlib.util.find_spec("htcondor") is None:
-        return Verdict("", None, "condor_submit was not asked: neither it nor the htcondor package is installed")
+        return Judgement("", None, "condor_submit was not asked: neither it nor the htcondor package is installed")
     return _wheel(text, directory)
 
 
-def _dry_run(text: str, directory: Path) -> Verdict:
+def _dry_run(text: str, directory: Path) -> Judgement:
     with temporary.directory("lint") as scratch:
         file = Path(scratch) / "description.sub"
         file.write_text(text, "utf-8", "replace", newline="")
@@ -102,19 +102,19 @@ def _dry_run(text: str, directory: Path) -> Verdict:
                 said.seek(0)
                 words = process.tail(said.read(), 6)
         except (RoostError, OSError, TimeoutError) as error:
-            return Verdict("condor_submit -dry-run", None, str(error))
+            return Judgement("condor_submit -dry-run", None, str(error))
         except Exception as error:
-            return Verdict("condor_submit -dry-run", None, str(error))
+            return Judgement("condor_submit -dry-run", None, str(error))
     if status == 0:
-        return Verdict("condor_submit -dry-run", True, "")
+        return Judgement("condor_submit -dry-run", True, "")
     if re.search(r"(?i)config|permission|unable to|no 'queue'|can't find address", words):
         # The host is not set up, or the description is only to be pasted: that says nothing about its lines.
-        return Verdict("condor_submit -dry-run", None, words)
+        return Judgement("condor_submit -dry-run", None, words)
     line = re.search(r"(?i)line (\d+)", words)
-    return Verdict("condor_submit -dry-run", False, " ".join(words.split()), int(line[1]) if line else 0)
+    return Judgement("condor_submit -dry-run", False, " ".join(words.split()), int(line[1]) if line else 0)
 
 
-def _wheel(text: str, directory: Path) -> Verdict:
+def _wheel(text: str, directory: Path) -> Judgement:
     name = "condor_submit's parser (htcondor package)"
     try:
         done = process.run(
@@ -127,8 +127,8 @@ def _wheel(text: str, directory: Path) -> Verdict:
         )
         answer = jsontext.loads(done.text.splitlines()[-1])
     except (RoostError, ValueError, IndexError) as error:
-        return Verdict(name, None, f"condor_submit's parser gave no answer: {error}")
+        return Judgement(name, None, f"condor_submit's parser gave no answer: {error}")
     if answer["accepted"] is None:
-        return Verdict(name, None, f"condor_submit's parser could not be asked: {answer['message']}")
+        return Judgement(name, None, f"condor_submit's parser could not be asked: {answer['message']}")
     line = re.search(r"(?i)line (\d+)", answer["message"])
-    return Verdict(name, bool(answer["accepted"]), " ".join(answer["message"].split()), int(line[1]) if line else 0)
+    return Judgement(name, bool(answer["accepted"]), " ".join(answer["message"].split()), int(line[1]) if line else 0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from roost.condor import files, judge
+from roost.condor import disk_images, judge
 from roost.condor.rules import CHECKS, Effect, Finding, JobView, Severity
 from roost.condor.rules.model import shown
 from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
@@ -107,7 +107,7 @@ def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
 def lint(text: str, *, file: str, directory: Path, ask: bool = True) -> LintReport:
     """Judge a description whose files are in `directory`: rules, files at hand, and condor_submit's own parser."""
     description, jobs = _judge_statically(text, file, directory, None)
-    jobs = [(view, files.check_files(view, directory, findings)) for view, findings in jobs]
+    jobs = [(view, disk_images.check_files(view, directory, findings)) for view, findings in jobs]
     report = _report(file, jobs)
     if not ask or report.effect is Effect.REJECTED:
         return report

@@ -20,7 +20,7 @@ class VmDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelFiles:
+class MachineKernel:
     """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot.
 
     `parameters` is the whole command line, with root= in it: libvirt drops xen_root (docs/xen-in-qemu.md).
@@ -46,6 +46,6 @@ class VirtualMachine:
     vcpus: int
     disks: tuple[VmDisk, ...]
     network: Network = "none"
-    kernel: KernelFiles | None = None
+    kernel: MachineKernel | None = None
     mac: str | None = None
     vnc: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 
 from roost.condor.hardware import attach, in_attach_order
-from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
+from roost.condor.machine import Hypervisor, MachineKernel, VmDisk
 from roost.condor.vm_disk import DEVICES, conflict, guest_slots, problem_of
 from roost.errors import Location, Problem
 from roost.recipe.base import DiskFormat
@@ -47,7 +47,7 @@ def image_files(recipe: Recipe) -> dict[str, frozenset[DiskFormat]]:
     }
 
 
-def kernel_of(recipe: Recipe, hypervisor: Hypervisor, root: str | None = None) -> KernelFiles | None:
+def kernel_of(recipe: Recipe, hypervisor: Hypervisor, root: str | None = None) -> MachineKernel | None:
     """Return the kernel beside the image that this machine starts, or None when the image boots by itself.
 
     HTCondor gives a kernel file to xen only; under kvm it is for test boots (`-kernel`). `root` is the parameter of an
@@ -58,7 +58,7 @@ def kernel_of(recipe: Recipe, hypervisor: Hypervisor, root: str | None = None) -
         return None
     device = devices(recipe, hypervisor).get(recipe.root_disk.name, "xvda" if hypervisor == "xen" else "vda")
     parameters = command_line(recipe, (hypervisor,), root)
-    return KernelFiles(KERNEL, INITRD, f"/dev/{device}{_root_number(recipe)}", parameters)
+    return MachineKernel(KERNEL, INITRD, f"/dev/{device}{_root_number(recipe)}", parameters)
 
 
 def _wants_files(recipe: Recipe) -> bool:

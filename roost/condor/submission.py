@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from roost.condor import emit, from_recipe, origins
-from roost.condor.description import Delivery
 from roost.condor.emit import Emitted
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
+from roost.condor.submit_values import Delivery
 from roost.errors import UsageError
 from roost.host import paths, safetext
 from roost.recipe.loader import Loaded

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from roost.condor.from_recipe import BuiltFiles, base_name, is_url
 from roost.condor.jobs_check import disk_problems, value_problems
 from roost.condor.jobs_file import Jobs, variable_of
-from roost.condor.machine import Hypervisor, KernelFiles, VmDisk
+from roost.condor.machine import Hypervisor, MachineKernel, VmDisk
 from roost.condor.placement import INITRD, KERNEL, kernel_of, vm_disks
 from roost.condor.vm_disk import format_disks, problem_of
 from roost.errors import Problem
@@ -92,7 +92,7 @@ def vm_disk(found: Iterable[Place], hypervisor: Hypervisor) -> str:
     return ",".join(items)
 
 
-def kernel_names(kernel: KernelFiles | None) -> list[str]:
+def kernel_names(kernel: MachineKernel | None) -> list[str]:
     """Return the files of a kernel beside the image."""
     return [name for name in (kernel.kernel, kernel.initrd) if name] if kernel else []
 

@@ -49,7 +49,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class DiskItem:
     """One comma-separated part of vm_disk, empty ones included; `fields` has at least one member."""
 
     text: str
@@ -62,10 +62,10 @@ class Item:
         return self.fields[index] if index < len(self.fields) else None
 
 
-def scan(text: str) -> tuple[Item, ...]:
+def scan(text: str) -> tuple[DiskItem, ...]:
     """Split a value at every comma and every colon; offsets count from 0. Never raises."""
     return tuple(
-        Item(part.text, part.start, part.end, tuple(_split(text, part.start, part.end, ":")))
+        DiskItem(part.text, part.start, part.end, tuple(_split(text, part.start, part.end, ":")))
         for part in _split(text, 0, len(text), ",")
     )
 

@@ -54,7 +54,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FileSystemSource:
     """What goes into a file system: a directory, the root directory's own facts, device nodes.
 
     `hidden` are mount points of other file systems below `directory` (absolute on the host), which stay empty;
@@ -97,7 +97,7 @@ def write(
     at: Extent,
     shape: Geometry,
     identity: Identity,
-    source: Source | None,
+    source: FileSystemSource | None,
     tools: Tools,
 ) -> Space:
     """Write a file system into the disk file and return what space it has.
@@ -134,7 +134,7 @@ def write(
     return settled
 
 
-def settle_script(space: Space, epoch: int, source: Source | None) -> str:
+def settle_script(space: Space, epoch: int, source: FileSystemSource | None) -> str:
     """Return the debugfs script that sets times, the root directory's owner and mode, and makes the device nodes."""
     lines: list[str] = []
     for device in source.devices if source else ():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roost.disk import measure
-from roost.disk.ext import Source
+from roost.disk.ext import FileSystemSource
 from roost.disk.measure import Entry
 from roost.disk.tools import Tools
 from roost.disk.tree import DeviceNode, TreeInfo
@@ -23,7 +23,7 @@ IO_DIRECTORIES = ("input", "output")
 class Filling:
     """What fills one file system: its source (None: it stays empty), and all names in it."""
 
-    source: Source | None
+    source: FileSystemSource | None
     entries: tuple[Entry, ...]
 
 
@@ -37,7 +37,7 @@ class Fillings:
     mounted: dict[str, Filling]
     io: Filling
     #: An empty directory, for file systems that cannot be made without one.
-    nothing: Source
+    nothing: FileSystemSource
     seed: Filling = NOTHING
 
     def of(self, disk: Disk, index: int) -> Filling:
@@ -56,7 +56,7 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
     epoch, namespace = tools.epoch, tools.namespace
     io = _io(scratch / "io", epoch)
     empty = _directory(scratch / "empty", epoch)
-    nothing = Source(empty, io.entries[0])
+    nothing = FileSystemSource(empty, io.entries[0])
     if tree is None:
         return Fillings({}, io, nothing)
     # The tools run in the disk's directory.
@@ -75,7 +75,7 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
     for mount in mounts:
         inside = measure.below(entries, mount, mounts)
         root = next(entry for entry in inside if not entry.path)
-        source = Source(
+        source = FileSystemSource(
             top / mount[1:],
             root,
             tuple(_devices(tree.devices, mount, mounts)),
@@ -123,7 +123,7 @@ def _io(directory: Path, epoch: int) -> Filling:
     os.utime(directory, (epoch, epoch))
     root = Entry(b"", "d", "0", 2, 0, 0o755, 0, 0, epoch)
     entries = (root, *(root._replace(path=path.name.encode()) for path in paths))
-    return Filling(Source(directory, root), entries)
+    return Filling(FileSystemSource(directory, root), entries)
 
 
 def _seed(directory: Path, root: Entry) -> Filling:
@@ -131,7 +131,7 @@ def _seed(directory: Path, root: Entry) -> Filling:
         root._replace(path=path.name.encode(), type="f", size=path.stat().st_size, mode=0o644)
         for path in sorted(directory.iterdir())
     )
-    return Filling(Source(directory, root), (root, *files))
+    return Filling(FileSystemSource(directory, root), (root, *files))
 
 
 def _directory(path: Path, epoch: int) -> Path:

@@ -14,14 +14,14 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from roost.disk.ext import Source
+from roost.disk.ext import FileSystemSource
 from roost.disk.layout import MiB
 from roost.disk.measure import BLOCK, Entry
-from roost.disk.own_file import Made, Wanted
+from roost.disk.own_file import FileSystemFile, FileSystemSpec
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import guestfs, process
-from roost.host.guestfs import RefusedError
+from roost.host.guestfs import GuestfsError
 from roost.host.namespace import Namespace
 from roost.recipe.model import FileSystem
 from roost.recipe.quantities import format_size
@@ -42,7 +42,7 @@ TARGET, SOURCE, TAR = "/target", "/source", "tree.tar"
 FULL = "No space left on device"
 
 
-def estimate(wanted: Wanted) -> int:
+def estimate(wanted: FileSystemSpec) -> int:
     """Return the bytes that a file system needs for its content and the free space promised, on the safe side."""
     data = wanted.content.blocks * BLOCK
     inodes = wanted.content.inodes
@@ -57,7 +57,7 @@ def estimate(wanted: Wanted) -> int:
     return max(LEAST[wanted.filesystem], _whole(needed))
 
 
-def make(wanted: Wanted, path: Path, tools: Tools) -> Made:
+def make(wanted: FileSystemSpec, path: Path, tools: Tools) -> FileSystemFile:
     """Make and fill the file system in the new file `path`.
 
     Raises `ImageError` when the content does not fit its size, `HostError` when a tool is missing.
@@ -72,12 +72,12 @@ def make(wanted: Wanted, path: Path, tools: Tools) -> Made:
         for _ in range(ATTEMPTS):
             _mkfs(wanted, path, size, tools.log_dir)
             if wanted.source is None and wanted.size is not None:
-                return Made(path, size, None)
+                return FileSystemFile(path, size, None)
             free = _fill(wanted, path, carrier, tools)
             if free is not None:
                 _check(wanted, path, tools.log_dir)
                 if wanted.size is not None or free >= wanted.free:
-                    return Made(path, size, free)
+                    return FileSystemFile(path, size, free)
             elif wanted.size is not None:
                 break
             size = _whole(size + (wanted.free - free if free is not None else size // 4) * 9 // 8 + 4 * MiB)
@@ -92,7 +92,7 @@ def make(wanted: Wanted, path: Path, tools: Tools) -> Made:
     )
 
 
-def pack(source: Source, entries: tuple[Entry, ...], tar: Path, namespace: Namespace, log: Path) -> None:
+def pack(source: FileSystemSource, entries: tuple[Entry, ...], tar: Path, namespace: Namespace, log: Path) -> None:
     """Write the entries of a source as a tar, sorted, owners as numbers, and then its device nodes."""
     names = sorted(entry.path for entry in entries)
     process.run(
@@ -139,7 +139,7 @@ def _whole(size: int) -> int:
     return -(-size // MiB) * MiB
 
 
-def _mkfs(wanted: Wanted, path: Path, size: int, log_dir: Path) -> None:
+def _mkfs(wanted: FileSystemSpec, path: Path, size: int, log_dir: Path) -> None:
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         file.truncate(size)
@@ -159,7 +159,7 @@ def _usage() -> str:
     return done.text
 
 
-def xfs_argv(wanted: Wanted, path: Path, usage: str) -> list[str]:
+def xfs_argv(wanted: FileSystemSpec, path: Path, usage: str) -> list[str]:
     """Return mkfs.xfs' command line; features that GRUB 2.06 cannot read are off, where `usage` knows them."""
     options = {"-m": [f"uuid={wanted.uuid}", "crc=1", "finobt=1"], "-i": [], "-n": []}
     for letter, names in XFS_UNREADABLE.items():
@@ -173,7 +173,7 @@ def xfs_argv(wanted: Wanted, path: Path, usage: str) -> list[str]:
     return [*argv, str(path)]
 
 
-def btrfs_argv(wanted: Wanted, path: Path, size: int) -> list[str]:
+def btrfs_argv(wanted: FileSystemSpec, path: Path, size: int) -> list[str]:
     """Return mkfs.btrfs' command line: one copy of everything, for a virtual disk is kept whole by its host."""
     process.require("mkfs.btrfs", "btrfs-progs")
     argv = ["mkfs.btrfs", "-q", "-f", "-K", "-U", str(wanted.uuid), "-d", "single", "-m", "single"]
@@ -184,7 +184,7 @@ def btrfs_argv(wanted: Wanted, path: Path, size: int) -> list[str]:
     return [*argv, str(path)]
 
 
-def _fill(wanted: Wanted, path: Path, carrier: Path, tools: Tools) -> int | None:
+def _fill(wanted: FileSystemSpec, path: Path, carrier: Path, tools: Tools) -> int | None:
     """Unpack the content; return the bytes that are free then, or None when it does not fit."""
     with guestfs.open_writable(
         [(path, "raw")],
@@ -202,7 +202,7 @@ def _fill(wanted: Wanted, path: Path, carrier: Path, tools: Tools) -> int | None
             guest.mount_readonly(one, SOURCE)
             try:
                 guest.unpack(f"{SOURCE}/{TAR}", carrier / TAR, TARGET)
-            except RefusedError as refused:
+            except GuestfsError as refused:
                 if FULL in refused.problem.what:
                     return None
                 raise
@@ -211,7 +211,7 @@ def _fill(wanted: Wanted, path: Path, carrier: Path, tools: Tools) -> int | None
         return guest.available(TARGET)
 
 
-def _check(wanted: Wanted, path: Path, log_dir: Path) -> None:
+def _check(wanted: FileSystemSpec, path: Path, log_dir: Path) -> None:
     """Raise unless the file system is consistent and clean."""
     file = str(path)
     argv = (

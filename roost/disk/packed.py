@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from roost.disk.ext import HIDE, Source
+from roost.disk.ext import HIDE, FileSystemSource
 from roost.disk.layout import MiB
-from roost.disk.own_file import Made, Wanted
+from roost.disk.own_file import FileSystemFile, FileSystemSpec
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import process
@@ -35,7 +35,7 @@ def erofs_argv(source: Path, output: Path, uuid: UUID, label: str | None, epoch:
     return [*argv, str(output), str(source)]
 
 
-def make(wanted: Wanted, path: Path, source: Source, tools: Tools) -> Made:
+def make(wanted: FileSystemSpec, path: Path, source: FileSystemSource, tools: Tools) -> FileSystemFile:
     """Pack a source into the new file `path`, filled up to whole MiB.
 
     Raises `ImageError` when it is larger than the size wanted, `HostError` when the tool is missing or the host's disk
@@ -71,4 +71,4 @@ def make(wanted: Wanted, path: Path, source: Source, tools: Tools) -> Made:
         )
     with path.open("r+b") as file:
         file.truncate(whole)
-    return Made(path, whole, None)
+    return FileSystemFile(path, whole, None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.host import accelerator
-from roost.host.accelerator import Accelerator
+from roost.host.accelerator import ApplianceAccelerator
 from roost.host.namespace import Namespace
 
 
@@ -21,7 +21,7 @@ class Tools:
     namespace: Namespace
     epoch: int
     log_dir: Path
-    accelerator: Accelerator = field(default_factory=lambda: accelerator.known("tcg"))
+    accelerator: ApplianceAccelerator = field(default_factory=lambda: accelerator.known("tcg"))
 
     def log(self, name: str) -> Path:
         """Return the log of a tool."""

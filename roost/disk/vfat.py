@@ -18,7 +18,7 @@ from roost.recipe.words import shown
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class VfatIdentity:
     """What tells one FAT file system from another: `volume_id` is `XXXX-XXXX` in hexadecimal."""
 
     volume_id: str
@@ -26,14 +26,14 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class VfatContent:
     """What goes in: the directory (None: nothing) and all names in it."""
 
     directory: Path | None
     entries: tuple[Entry, ...]
 
 
-def write(disk: Path, at: Extent, identity: Identity, content: Content, tools: Tools) -> None:
+def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, tools: Tools) -> None:
     """Write a FAT file system into the range `at` of the disk file.
 
     Raises `ImageError` for what FAT cannot hold: links and devices, or more than fits.

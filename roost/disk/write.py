@@ -17,7 +17,7 @@ from roost.disk.fill import Filling, Fillings
 from roost.disk.geometry import Geometry
 from roost.disk.layout import Extent, Layout, MiB, boot_filesystem, plan
 from roost.disk.measure import BLOCK, Content
-from roost.disk.own_file import Made, Wanted
+from roost.disk.own_file import FileSystemFile, FileSystemSpec
 from roost.disk.tools import Tools
 from roost.disk.tree import TreeInfo
 from roost.errors import ImageError
@@ -59,7 +59,7 @@ class _Area:
     extra: int = 0
     shrunk: bool = False
     #: A file system that was made in a file of its own, to be put in its place.
-    made: Made | None = None
+    made: FileSystemFile | None = None
 
     @property
     def promised(self) -> int:
@@ -138,7 +138,7 @@ def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratc
     spec, source = area.spec, area.filling.source
     uuid = filesystem_uuid(recipe, disk, index)
     path = scratch / f"{disk.name}-{index}.{spec.filesystem}"
-    wanted = Wanted(
+    wanted = FileSystemSpec(
         spec.filesystem,
         uuid,
         spec.label,
@@ -227,9 +227,9 @@ def _write_area(path: Path, at: Extent, area: _Area, tools: Tools) -> int | None
         return None
     if spec.filesystem == "vfat":
         source = area.filling.source
-        content = vfat.Content(source.directory if source else None, area.filling.entries)
+        content = vfat.VfatContent(source.directory if source else None, area.filling.entries)
         vfat.write(
-            path, at, vfat.Identity(filesystem_id(area.recipe, area.disk, area.index), spec.label), content, tools
+            path, at, vfat.VfatIdentity(filesystem_id(area.recipe, area.disk, area.index), spec.label), content, tools
         )
         return None
     raise ImageError(f"{spec.filesystem} cannot be written on the host", hint="use ext4")

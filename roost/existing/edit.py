@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 
 from roost.customize import overlay
 from roost.errors import ImageError
-from roost.existing import commands, console, sealing, settings, users
+from roost.existing import commands, sealing, serial_console, settings, users
 from roost.existing.editor import Editor
 from roost.existing.inspection import System
-from roost.host.guestfs import RefusedError
+from roost.host.guestfs import GuestfsError
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles, version_order
 
@@ -44,14 +44,14 @@ def edit(editor: Editor) -> Edited:
     commands.services(editor, init)
     commands.run(editor)
     _require(editor)
-    console.add(editor, kernel)
+    serial_console.add(editor, kernel)
     sealing.seal(editor, init)
     sealing.untie(editor)
     uuid = editor.guest.blkid(editor.system.root.device).get("UUID")
     for part in editor.system.parts:
         try:
             editor.guest.trim(part.mount)
-        except RefusedError:
+        except GuestfsError:
             # vfat and others have nothing to say to the disk.
             continue
     return Edited(editor.system, uuid, kernel, tuple(editor.notes))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from roost.errors import ImageError, UsageError
 from roost.host import bzimage
-from roost.host.guestfs import Guest, RefusedError, open_readonly
+from roost.host.guestfs import Guest, GuestfsError, open_readonly
 from roost.kernel import facts
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import CONFIGS, Facts
@@ -36,7 +36,7 @@ _NO_FILESYSTEM = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS",
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class ExtractedKernel:
     """What was taken out: `kernel` and `initrd` are files of the host, `source` is where the kernel was in the image.
 
     `root` is root= of the boot loader's configuration, else the file system that looks like a root; `command_line`
@@ -52,7 +52,7 @@ class Extracted:
     #: All releases that the image has, the newest first.
     releases: tuple[str, ...]
 
-    def moved(self, directory: Path) -> Extracted:
+    def moved(self, directory: Path) -> ExtractedKernel:
         """Return the same with its files in another directory."""
         initrd = directory / self.initrd.name if self.initrd else None
         return replace(self, kernel=directory / self.kernel.name, initrd=initrd)
@@ -100,7 +100,7 @@ def extract(
     *,
     accelerator: Literal["kvm", "tcg"],
     log: Path,
-) -> Extracted:
+) -> ExtractedKernel:
     """Write vmlinuz, initrd.img and kernel.json of an image into the empty directory `out`; return what they are.
 
     The newest kernel is taken, or the one of `version` (a release, or the end of its file's name). The caller has
@@ -136,7 +136,7 @@ def _mounted(guest: Guest, place: _Place) -> bool:
     options = {"ext3": "ro,noload", "ext4": "ro,noload", "xfs": "ro,norecovery"}.get(place.kind, "ro")
     try:
         guest.mount(place.device, "/", options)
-    except RefusedError:
+    except GuestfsError:
         return False
     return True
 
@@ -173,7 +173,9 @@ def _choose(found: list[_Candidate], version: str | None, name: str) -> _Candida
     return max(wanted, key=lambda one: (version_order(one.image.release), len(one.name)))
 
 
-def _take(guest: Guest, chosen: _Candidate, root: _Place | None, out: Path, releases: tuple[str, ...]) -> Extracted:
+def _take(
+    guest: Guest, chosen: _Candidate, root: _Place | None, out: Path, releases: tuple[str, ...]
+) -> ExtractedKernel:
     if not _mounted(guest, chosen.place):
         raise ImageError(f"the file system of {shown(chosen.path)} cannot be mounted a second time")
     kernel = out / KERNEL
@@ -203,7 +205,7 @@ def _take(guest: Guest, chosen: _Candidate, root: _Place | None, out: Path, rele
     named = next((word for word in words if word.startswith("root=")), None)
     if named is None and root is not None and root.uuid is not None:
         named = f"root=UUID={root.uuid}"
-    taken = Extracted(kernel, initrd, chosen.path, named, command_line, seen, releases)
+    taken = ExtractedKernel(kernel, initrd, chosen.path, named, command_line, seen, releases)
     record = {key: value for key, value in taken.to_json().items() if key not in {"kernel", "initrd"}}
     (out / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     return taken

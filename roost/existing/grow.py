@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from roost.existing.inspection import Part
-from roost.host.guestfs import Guest, RefusedError
+from roost.host.guestfs import Guest, GuestfsError
 from roost.recipe.words import shown
 
 SECTOR = 512
@@ -56,7 +56,7 @@ def _partition(guest: Guest, number: int) -> str | None:
         return None
     try:
         guest.resize_partition(_DISK, number, end)
-    except RefusedError as refused:
+    except GuestfsError as refused:
         return f"the disk is larger now, its root is not: {refused.problem.what}"
     guest.reread_partitions(_DISK)
     return None

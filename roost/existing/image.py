@@ -29,7 +29,7 @@ BASES = Stage("bases", (__name__,), ("qemu-img",))
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class OriginalImage:
     """An original that was looked at: its sha256, and of which recipe's build it is, if it is of one."""
 
     original: Original
@@ -61,23 +61,23 @@ class Image:
         }
 
 
-def of_file(path: Path, declared: Literal["raw", "qcow2"] | None) -> Image:
+def of_file(path: Path, declared: Literal["raw", "qcow2"] | None) -> OriginalImage:
     """Return the image in a file, looked at; raise `ImageError` for one that roost does not take."""
-    return Image(image_file.look(path, declared), keys.large_digest(path))
+    return OriginalImage(image_file.look(path, declared), keys.large_digest(path))
 
 
-def of_build(directory: Path, disk: str, record: Manifest) -> Image:
+def of_build(directory: Path, disk: str, record: Manifest) -> OriginalImage:
     """Return the root disk of another recipe's build."""
     names = {file.name: file for file in record.files}
     file = names.get(f"{disk}.qcow2") or names.get(f"{disk}.raw")
     if file is None:
         raise ImageError(f"the build of {record.name} has no disk {disk}", hint=f"inv build --force {record.name}")
     kind: Literal["raw", "qcow2"] = "qcow2" if file.name.endswith(".qcow2") else "raw"
-    return Image(image_file.look(directory / file.name, kind), file.sha256, record)
+    return OriginalImage(image_file.look(directory / file.name, kind), file.sha256, record)
 
 
 @contextmanager
-def held(image: Image, directory: Path) -> Iterator[Original]:
+def held(image: OriginalImage, directory: Path) -> Iterator[Original]:
     """Yield the original, where nothing takes it away while the block runs. `directory` gets links, gone afterwards."""
     if image.parent is None:
         yield image.original

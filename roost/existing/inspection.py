@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from roost.customize import fstab_reader
 from roost.errors import HostError, ImageError
-from roost.host.guestfs import Guest, RefusedError
+from roost.host.guestfs import Guest, GuestfsError
 from roost.recipe.words import listed, shown
 
 #: What holds no files, in libguestfs' and blkid's words.
@@ -130,7 +130,7 @@ def subvolume(line: fstab_reader.Line) -> str | None:
 def _is_root(guest: Guest, device: str, kind: str) -> bool:
     try:
         _mount(guest, device, "/", kind, readonly=True)
-    except RefusedError:
+    except GuestfsError:
         return False
     try:
         there = {path: guest.lstat(path) for path in ("/etc", "/usr", "/sbin/init")}
@@ -201,7 +201,7 @@ def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
             if part.mount != "/" and not guest.exists(part.mount):
                 continue
             _mount(guest, part.device, part.mount, part.type, readonly=readonly, options=part.subvolume or "")
-        except RefusedError as refused:
+        except GuestfsError as refused:
             unsupported = "unknown filesystem type" in refused.problem.what
             if unsupported:
                 what = f"libguestfs' appliance does not know {shown(part.type)}, which the image has on {part.mount}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roost.host import causes
-from roost.host.guestfs import Guest, RefusedError
+from roost.host.guestfs import Guest, GuestfsError
 from roost.kernel import check, contents, cpio, facts
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles
@@ -45,7 +45,7 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
             causes.check(error)
             bad = str(error)
     xen = "xen" in loaded.recipe.hypervisors
-    seen = check.Seen(
+    seen = check.Candidate(
         found.facts(look=xen), found.modules, lambda path: guest.exists(f"{modules}/{path}"), None, initrd, bad
     )
     judged = check.check(loaded.recipe, seen, loaded.where)
@@ -64,5 +64,5 @@ def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         guest.download(path, target)
-    except RefusedError:
+    except GuestfsError:
         target.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Literal
 Kind = Literal["kvm", "tcg"]
 
 
-class Accelerator:
+class ApplianceAccelerator:
     """An answer that may take seconds: threads share it, and the first that asks waits for the probe."""
 
     def __init__(self, probe: Callable[[], Kind]) -> None:
@@ -30,6 +30,6 @@ class Accelerator:
             return self._kind
 
 
-def known(kind: Kind) -> Accelerator:
+def known(kind: Kind) -> ApplianceAccelerator:
     """Return an accelerator that needs no probe."""
-    return Accelerator(lambda: kind)
+    return ApplianceAccelerator(lambda: kind)

@@ -45,13 +45,13 @@ def compression(head: bytes) -> Compression | None:
 
 
 class Readable(Protocol):
-    """What `Source` reads: a binary file, or anything that gives pieces until it gives none."""
+    """What `LookaheadReader` reads: a binary file, or anything that gives pieces until it gives none."""
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, of any number; none at the end."""
 
 
-class Source:
+class LookaheadReader:
     """A file read once from front to back, with a look ahead; bytes can be given back."""
 
     def __init__(self, file: Readable) -> None:
@@ -113,7 +113,7 @@ class Source:
 class _Decoder(Protocol):
     """What zlib, bz2, lzma and zstandard have in common once wrapped."""
 
-    def step(self, source: Source) -> bytes:
+    def step(self, source: LookaheadReader) -> bytes:
         """Return the next piece; empty at the end of the stream, with the source right behind it."""
 
 
@@ -123,7 +123,7 @@ class _Bounded:
     def __init__(self, engine: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
         self._engine = engine
 
-    def step(self, source: Source) -> bytes:
+    def step(self, source: LookaheadReader) -> bytes:
         while not self._engine.eof:
             data = source.read(65536) if self._engine.needs_input else b""
             if not data and self._engine.needs_input:
@@ -140,7 +140,7 @@ class _Gzip:
     def __init__(self) -> None:
         self._engine = zlib.decompressobj(31)
 
-    def step(self, source: Source) -> bytes:
+    def step(self, source: LookaheadReader) -> bytes:
         while not self._engine.eof:
             data = self._engine.unconsumed_tail or source.read(65536)
             # Without input there may still be output that did not fit into the piece before.
@@ -158,7 +158,7 @@ class _Zstd:
     def __init__(self) -> None:
         self._engine = zstandard.ZstdDecompressor(max_window_size=128 << 20).decompressobj()
 
-    def step(self, source: Source) -> bytes:
+    def step(self, source: LookaheadReader) -> bytes:
         while not self._engine.eof:
             data = source.read(_SIP)
             if not data:
@@ -177,7 +177,7 @@ class _Lz4:
     def __init__(self) -> None:
         self._begun = False
 
-    def step(self, source: Source) -> bytes:
+    def step(self, source: LookaheadReader) -> bytes:
         if not self._begun:
             source.read(4)
             self._begun = True
@@ -213,7 +213,7 @@ _DECODERS: dict[Compression, Callable[[], _Decoder]] = {
 class Unpacked:
     """What a source unpacks to from here: one stream, or with `all` those of one compression that follow each other."""
 
-    def __init__(self, source: Source, *, all: bool = True) -> None:
+    def __init__(self, source: LookaheadReader, *, all: bool = True) -> None:
         kind = compression(source.peek(16))
         if kind not in _DECODERS:
             raise CorruptError(f"{kind or 'no known compression'} cannot be unpacked")
@@ -248,7 +248,7 @@ def unpack(file: BinaryIO, limit: int) -> bytes:
     (The size that ends a kernel may look like the beginning of a gzip.) Raises `CorruptError`, also when that is more
     than `limit` bytes.
     """
-    stream = Unpacked(Source(file), all=False)
+    stream = Unpacked(LookaheadReader(file), all=False)
     parts = []
     while data := stream.read():
         limit -= len(data)

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import appliance, process
 from roost.host.guestfs_calls import Guest, Partition, Stat
-from roost.host.guestfs_process import RefusedError, Worker, interpreter, started
+from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
 
-__all__ = ["Guest", "Partition", "RefusedError", "Stat", "interpreter", "open_readonly", "open_writable"]
+__all__ = ["Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
 
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
@@ -94,7 +94,7 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
                 worker = attempt.enter_context(started(quick, accelerator, log, ends))
                 worker.ask({**request, "verbose": False}, within=deadline / 3)
                 stack.enter_context(attempt)
-            except (RefusedError, ToolError):
+            except (GuestfsError, ToolError):
                 worker = None
                 attempt.close()
             except BaseException:
@@ -112,7 +112,7 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
 def _launch_stock(worker: Worker, request: dict[str, Any], log: Path) -> None:
     try:
         worker.ask({**request, "verbose": True})
-    except RefusedError as refused:
+    except GuestfsError as refused:
         tail = process.tail(log.read_bytes()[-16384:]) if log.exists() else ""
         raise HostError(
             "libguestfs does not start",

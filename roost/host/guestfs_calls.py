@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from roost.host.guestfs_process import RefusedError, Worker
+from roost.host.guestfs_process import GuestfsError, Worker
 
 #: libguestfs' messages are at most 4 MiB, a read must stay below.
 _CHUNK = 2 << 20
@@ -41,7 +41,7 @@ class Partition:
 class Guest:
     """Disks opened by libguestfs: /dev/sda, /dev/sdb … in the order given.
 
-    Every method raises `RefusedError` when libguestfs says no, `ToolError` when it hangs or dies.
+    Every method raises `GuestfsError` when libguestfs says no, `ToolError` when it hangs or dies.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -83,7 +83,7 @@ class Guest:
         """
         try:
             return {str(key): str(value) for key, value in self.call("blkid", self.split(device)[0]).items()}
-        except RefusedError:
+        except GuestfsError:
             return {}
 
     def ext_parameters(self, device: str) -> dict[str, str]:
@@ -122,7 +122,7 @@ class Guest:
         words = ["tar", "-x", "--numeric-owner", "-p", "--xattrs", "--xattrs-include='*'"]
         try:
             self.call("debug", "sh", [*words, "-C", f"/sysroot{target}", "-f", f"/sysroot{inside}"])
-        except RefusedError as refused:
+        except GuestfsError as refused:
             if "tar:" in refused.problem.what:
                 raise
             self.call("tar_in", str(outside), target, xattrs=True)
@@ -136,7 +136,7 @@ class Guest:
         """Return the paths of all subvolumes of the btrfs mounted on /; none for another file system."""
         try:
             found = self.call("btrfs_subvolume_list", "/")
-        except RefusedError:
+        except GuestfsError:
             return ()
         return tuple(str(entry["btrfssubvolume_path"]).strip("/") for entry in found)
 
@@ -156,7 +156,7 @@ class Guest:
         """Return how many bytes all mounted files have, holes included; None where this appliance does not tell."""
         try:
             said = str(self.call("debug", "sh", ["du", "-s", "-b", "/sysroot"])).split()
-        except RefusedError:
+        except GuestfsError:
             return None
         return int(said[0]) if said and said[0].isdecimal() else None
 
@@ -165,7 +165,7 @@ class Guest:
         words = ["find", "/sysroot", "-type", "f", "-size", f"+{size}c", "-print", "-quit"]
         try:
             said = str(self.call("debug", "sh", words)).strip()
-        except RefusedError:
+        except GuestfsError:
             return None
         return said.removeprefix("/sysroot") or None
 
@@ -196,7 +196,7 @@ class Guest:
         try:
             kept = ["tail", "-c", "60000", _PRINTED, "|", "tr", "-cd", r"'\11\12\40-\176'", ";", "rm", "-f", _PRINTED]
             printed = str(self.call("debug", "sh", kept))
-        except RefusedError:
+        except GuestfsError:
             # Who builds libguestfs can leave `debug` out.
             printed = ""
         return int(status) if status.isdigit() else 1, printed
@@ -260,7 +260,7 @@ class Guest:
         """Return the names in a directory; nothing when it is not there."""
         try:
             return [str(name) for name in self.call("names", directory)]
-        except RefusedError:
+        except GuestfsError:
             return []
 
     def lstat(self, path: str) -> Stat | None:
@@ -274,7 +274,7 @@ class Guest:
     def _stat(self, call: str, path: str) -> Stat | None:
         try:
             seen = self.call(call, path)
-        except RefusedError:
+        except GuestfsError:
             return None
         return Stat(seen["st_mode"], seen["st_uid"], seen["st_gid"], seen["st_size"])
 

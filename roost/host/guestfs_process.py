@@ -31,14 +31,14 @@ _SHORT = Path("/tmp")
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
-class RefusedError(ImageError):
+class GuestfsError(ImageError):
     """libguestfs refused a call: there is no such file, this is not a file system, and so on."""
 
 
 class Worker:
     """A running worker process. Its deadline is the end of all it does.
 
-    `ask` raises `RefusedError` when libguestfs says no, `ToolError` when it hangs or dies.
+    `ask` raises `GuestfsError` when libguestfs says no, `ToolError` when it hangs or dies.
     """
 
     def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float) -> None:
@@ -78,7 +78,7 @@ class Worker:
             raise self._failed("libguestfs' process ended", self._worker.wait()) from error
         answer = json.loads(self._line(ends))
         if "error" in answer:
-            raise RefusedError(f"libguestfs: {process.tail(str(answer['error']), 3)}", log=self._log)
+            raise GuestfsError(f"libguestfs: {process.tail(str(answer['error']), 3)}", log=self._log)
         return _decoded(answer["result"])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Location, Problem, RecipeError
 from roost.iodisk import inputs, replaceable
-from roost.iodisk.inputs import Item, Room
+from roost.iodisk.inputs import Input, Room
 from roost.recipe.words import shown
 
 INPUTS = "inputs"
@@ -24,15 +24,15 @@ PARAMETERS = "job.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DiskRequest:
     """One disk to make: where, from what, and the texts that go in beside."""
 
     output: Path
-    items: tuple[Item, ...]
+    items: tuple[Input, ...]
     texts: dict[str, bytes]
 
 
-def requests(jobs: Jobs, disk: str, common: Sequence[Item], size: int | None = None) -> tuple[Request, ...]:
+def requests(jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = None) -> tuple[DiskRequest, ...]:
     """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk.
 
     `size` is that of the disks in bytes, if it is fixed: raises `inputs.TooMuchError` for a row with more.
@@ -48,7 +48,7 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item], size: int | None = N
                 )
             ]
         )
-    found: list[Request] = []
+    found: list[DiskRequest] = []
     problems: list[Problem] = []
     taken: dict[Path, int] = {}
     for number, row in enumerate(jobs.rows):
@@ -71,13 +71,13 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Item], size: int | None = N
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice and not wrong:
             problems.append(Problem(f"two inputs are named {twice[0]}", where, "rename one"))
-        found.append(Request(output, every, texts))
+        found.append(DiskRequest(output, every, texts))
     if problems:
         raise RecipeError(problems)
     return tuple(found)
 
 
-def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | None) -> tuple[list[Item], list[Problem]]:
+def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | None) -> tuple[list[Input], list[Problem]]:
     name = next((name for name in values if name.lower() == INPUTS), None)
     if name is None:
         return [], []

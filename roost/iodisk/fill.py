@@ -14,13 +14,13 @@ from typing import BinaryIO
 
 from roost.errors import ImageError, RoostError
 from roost.host.files import open_regular
-from roost.iodisk.inputs import Item, walk
+from roost.iodisk.inputs import Input, walk
 from roost.recipe.words import shown
 
 _BLOCK = 1 << 20
 
 
-def fill(directory: Path, chosen: Iterable[Item], epoch: int) -> None:
+def fill(directory: Path, chosen: Iterable[Input], epoch: int) -> None:
     """Copy the items below `directory`; no time is later than `epoch`, no mode has more than rwx.
 
     Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `directory` cannot be

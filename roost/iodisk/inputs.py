@@ -26,7 +26,7 @@ _ENTRY = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Input:
     """One name below input/: where it comes from, and its path there, with `/` between its parts.
 
     `within` is the directory that its links may not leave, None for what was named itself: a link is followed then.
@@ -63,12 +63,12 @@ class Room:
 
 def items(
     given: Iterable[str], directory: Path, where: Location | None = None, room: Room | None = None
-) -> tuple[list[Item], list[Problem]]:
+) -> tuple[list[Input], list[Problem]]:
     """Return what the names in `given` (relative ones start from `directory`) put below input/, and what is wrong.
 
     Raises `TooMuchError` as soon as they are known to exceed `room`. After `PROBLEMS` no more are looked for.
     """
-    found: list[Item] = []
+    found: list[Input] = []
     problems: list[Problem] = []
     taken: dict[str, str] = {}
     for name in given:
@@ -79,12 +79,12 @@ def items(
             continue
         if path.is_dir() and (name.endswith(("/", "/.")) or name in {".", ".."}):
             try:
-                new = [Item(entry, entry.name, path) for entry in sorted(path.iterdir())]
+                new = [Input(entry, entry.name, path) for entry in sorted(path.iterdir())]
             except OSError as error:
                 problems.append(Problem(f"{shown(name, 200)} cannot be read: {error.strerror}", where))
                 continue
         else:
-            new = [Item(path, path.resolve().name if name.rstrip("/").endswith("..") else Path(name).name)]
+            new = [Input(path, path.resolve().name if name.rstrip("/").endswith("..") else Path(name).name)]
         for item in new:
             if item.target in taken:
                 what = f"'{shown(name)}' and '{shown(taken[item.target])}' both give {shown(item.target)}"
@@ -132,7 +132,7 @@ def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_resu
         todo += [Path(entry.path) for entry in reversed(found) if entry.is_dir(follow_symlinks=False)]
 
 
-def _untransportable(item: Item, room: Room | None) -> Iterator[tuple[str, str]]:
+def _untransportable(item: Input, room: Room | None) -> Iterator[tuple[str, str]]:
     within = (item.within or item.source).resolve()
     try:
         for path, status in walk(item.source, follow=item.within is None):
@@ -156,13 +156,13 @@ def _inside(path: Path, base: Path) -> bool:
     return Path(os.path.normpath(path)).is_relative_to(base)
 
 
-def newest(chosen: Iterable[Item]) -> int:
+def newest(chosen: Iterable[Input]) -> int:
     """Return the latest modification time of all that goes in, in seconds since 1970; at least 1."""
     times = [int(status.st_mtime) for item in chosen for _, status in walk(item.source, follow=item.within is None)]
     return max([1, *times])
 
 
-def size(chosen: Iterable[Item]) -> int:
+def size(chosen: Iterable[Input]) -> int:
     """Return the bytes of all files that go in."""
     return sum(
         status.st_size

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.disk import ext, geometry, layout, measure, qemu_img, vfat
-from roost.disk.ext import DoesNotFitError, Identity, Source
+from roost.disk.ext import DoesNotFitError, FileSystemSource, Identity
 from roost.disk.fill import IO_DIRECTORIES
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
@@ -22,7 +22,7 @@ from roost.host import output as writing
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
 from roost.iodisk.fill import fill
-from roost.iodisk.inputs import Item
+from roost.iodisk.inputs import Input
 from roost.recipe.identity import filesystem_id, filesystem_uuid
 from roost.recipe.model import Disk, Recipe
 from roost.recipe.quantities import format_size
@@ -35,7 +35,7 @@ NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IoDisk:
     """A finished io disk: where, its virtual size in bytes, and how much a job can still write on it."""
 
     path: Path
@@ -55,8 +55,8 @@ def disk_of(recipe: Recipe) -> Disk:
 
 
 def make(
-    recipe: Recipe, items: Sequence[Item], output: Path, *, namespace: Namespace, texts: dict[str, bytes] | None = None
-) -> Made:
+    recipe: Recipe, items: Sequence[Input], output: Path, *, namespace: Namespace, texts: dict[str, bytes] | None = None
+) -> IoDisk:
     """Write an io disk with `items` and the files `texts` (name → content) in input/; it appears whole or not at all.
 
     Raises `ImageError` when the inputs do not fit, `HostError` when the host's disk is full.
@@ -91,7 +91,7 @@ def make(
                 qemu_img.convert(raw, finished, compress=disk.compress, log=scratch / "qemu-img.log")
             finished.chmod(0o644)
             writing.place(finished, output)
-            return Made(output, size, free)
+            return IoDisk(output, size, free)
     except RoostError as error:
         # The directory with the log is gone; its last lines are in the error.
         error.log = None
@@ -110,7 +110,7 @@ def _hint(error: OSError) -> str | None:
     )
 
 
-def check_outputs(outputs: Sequence[Path], items: Sequence[Item]) -> None:
+def check_outputs(outputs: Sequence[Path], items: Sequence[Input]) -> None:
     """Raise `UsageError` when a disk has no directory or no possible name, or would be one of the inputs itself."""
     bases = {(item.within or item.source).resolve() for item in items}
     for output in outputs:
@@ -178,7 +178,7 @@ def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path
         with raw.open("xb") as file:
             file.truncate(at.size)
         try:
-            source = Source(directory, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
+            source = FileSystemSource(directory, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
             space = ext.write(raw, at, shape, identity, source, Tools(namespace, epoch, scratch))
         except DoesNotFitError as error:
             if area.size is not None:
@@ -202,6 +202,8 @@ def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...]
     at = Extent(0, -(-size // layout.MiB) * layout.MiB)
     with raw.open("xb") as file:
         file.truncate(at.size)
-    identity = vfat.Identity(filesystem_id(content.recipe, disk, 0), disk.areas[0].label)
-    vfat.write(raw, at, identity, vfat.Content(content.directory, entries), Tools(namespace, content.epoch, raw.parent))
+    identity = vfat.VfatIdentity(filesystem_id(content.recipe, disk, 0), disk.areas[0].label)
+    vfat.write(
+        raw, at, identity, vfat.VfatContent(content.directory, entries), Tools(namespace, content.epoch, raw.parent)
+    )
     return raw

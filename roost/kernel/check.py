@@ -13,7 +13,7 @@ from pathlib import Path
 from roost.condor.placement import Where, devices, kernel_of
 from roost.errors import ImageError, Problem, SeveralProblemsError
 from roost.host import causes, rooted
-from roost.kernel import contents, cpio, drivers, facts, known
+from roost.kernel import contents, cpio, drivers, facts, records
 from roost.kernel.catalogue import Ability, KernelSpec
 from roost.kernel.contents import Initrd
 from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS, Modules
@@ -34,7 +34,7 @@ class KernelRefusalError(SeveralProblemsError, ImageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Candidate:
     """A kernel with what it finds: `has` says whether a module's file is in the system, None initrd: there is none."""
 
     facts: Facts
@@ -55,7 +55,7 @@ class Specs:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     """What `check` found: problems that stop a build, notes that do not."""
 
     problems: tuple[Problem, ...]
@@ -108,7 +108,7 @@ def _device_hint(recipe: Recipe, disk: Disk) -> str:
     return f"device {devices(free, 'kvm').get(disk.name, 'vdb')}"
 
 
-def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Seen:
+def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Candidate:
     """Read a kernel of a tree with its modules and its initrd. Raises `ImageError` when it is not a kernel.
 
     `xen` says that it matters whether Xen can start it; `read` is how an initrd is read.
@@ -130,7 +130,7 @@ def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], I
             bad = str(error)
     first = next((path for path in found.modules.loadable.values() if has(path)), None)
     built_for = contents.built_for(rooted.resolve(directory, first)) if first else None
-    return Seen(found.facts(look=xen), found.modules, has, built_for, initrd, bad)
+    return Candidate(found.facts(look=xen), found.modules, has, built_for, initrd, bad)
 
 
 def enforce(
@@ -143,7 +143,7 @@ def enforce(
 ) -> Facts:
     """Return the facts of a finished tree's kernel; raise `KernelRefusalError` with all that keeps it from starting."""
     recipe = loaded.recipe
-    seen = look(tree, kernel, xen="xen" in recipe.hypervisors, read=lambda path: known.initrd(store, path))
+    seen = look(tree, kernel, xen="xen" in recipe.hypervisors, read=lambda path: records.initrd(store, path))
     spec = specs.chosen
     alone = spec is not None and spec.files is not None and spec.files.modules is None
     found = check(recipe, seen, loaded.where, specs.others, alone=alone)
@@ -154,7 +154,9 @@ def enforce(
     return seen.facts
 
 
-def check(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec] = (), *, alone: bool = False) -> Found:
+def check(
+    recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelSpec] = (), *, alone: bool = False
+) -> CheckResult:
     """Return everything that would keep this kernel from starting the recipe's image.
 
     A kernel that is `alone` was given without modules: what it has built in is its owner's to know.
@@ -170,10 +172,10 @@ def check(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec]
         problems |= dict.fromkeys(_xen(recipe, seen, where, others))
         if seen.facts.compression == "zstd":
             notes.append(f"kernel {seen.facts.release} is packed with zstd: only Xen {XEN_ZSTD} and later unpack it")
-    return Found(tuple(problems), tuple(notes))
+    return CheckResult(tuple(problems), tuple(notes))
 
 
-def _matching(seen: Seen, where: Where, *, blind: bool) -> Iterator[Problem]:
+def _matching(seen: Candidate, where: Where, *, blind: bool) -> Iterator[Problem]:
     """Yield where kernel, modules and initrd are not of one build."""
     release, place = seen.facts.release, where(("kernel", "use"))
     if seen.bad_initrd is not None:
@@ -191,7 +193,7 @@ def _matching(seen: Seen, where: Where, *, blind: bool) -> Iterator[Problem]:
             yield Problem(what, where(("kernel", "initrd")), "make the initrd again, for this kernel")
 
 
-def _drivers(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
+def _drivers(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
     release = seen.facts.release
     if not seen.modules.loadable and not seen.modules.builtin:
         return
@@ -221,7 +223,7 @@ def _drivers(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSp
 
 
 def _at_hand(
-    seen: Seen, what: str, needed: Mapping[str, str], where: Where, number: int, *, early: bool
+    seen: Candidate, what: str, needed: Mapping[str, str], where: Where, number: int, *, early: bool
 ) -> Iterator[Problem]:
     """Yield a problem if the modules for something that the kernel can do are not where they are looked for.
 
@@ -248,7 +250,7 @@ def _at_hand(
         )
 
 
-def _xen(recipe: Recipe, seen: Seen, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
+def _xen(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
     release, place = seen.facts.release, where(("kernel", "use"))
     if seen.facts.xen_pv is False:
         what = f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"

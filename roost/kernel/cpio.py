@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from roost.errors import ImageError
-from roost.host.decompress import CorruptError, Source, Unpacked
+from roost.host.decompress import CorruptError, LookaheadReader, Unpacked
 
 _HEADER = 110
 _MAGIC = (b"070701", b"070702")
@@ -28,7 +28,7 @@ class BadInitrdError(ImageError):
 
 
 @dataclass(slots=True)
-class Entry:
+class Member:
     """A file, directory or link; `read` gives its content, until the next entry is asked for."""
 
     name: str
@@ -50,7 +50,7 @@ class _Stream:
     """The unpacked bytes: the raw file where an archive lies in it plainly, else what a part unpacks to."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.raw = Source(file)
+        self.raw = LookaheadReader(file)
         self.current = self.raw
         self.left = 0
         self.total = 0
@@ -94,14 +94,14 @@ class _Stream:
             return True
         if self.current is not self.raw:
             raise BadInitrdError("the initrd unpacks to something that is not a newc cpio")
-        self.current = Source(_Part(self.raw))
+        self.current = LookaheadReader(_Part(self.raw))
         return self.next_archive()
 
 
 class _Part:
     """A packed part of an initrd; what is wrong with it is the initrd's fault."""
 
-    def __init__(self, raw: Source) -> None:
+    def __init__(self, raw: LookaheadReader) -> None:
         try:
             self._unpacked = Unpacked(raw)
         except CorruptError as error:
@@ -114,7 +114,7 @@ class _Part:
             raise BadInitrdError(f"the initrd cannot be unpacked: {error}") from error
 
 
-def entries(file: BinaryIO) -> Iterator[Entry]:
+def entries(file: BinaryIO) -> Iterator[Member]:
     """Yield what an initrd holds, in its order, all its archives. Raises `BadInitrdError`."""
     stream = _Stream(file)
     count = 0
@@ -128,7 +128,7 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
         raise BadInitrdError("the initrd is empty")
 
 
-def _archive(stream: _Stream) -> Iterator[Entry]:
+def _archive(stream: _Stream) -> Iterator[Member]:
     """Yield the entries of one archive, up to its trailer, or to the end of the part as Linux allows."""
     while stream.current.peek(1):
         header = stream.exactly(_HEADER)
@@ -148,7 +148,7 @@ def _archive(stream: _Stream) -> Iterator[Entry]:
         if name == _TRAILER:
             return
         stream.left = size
-        yield Entry(name.removeprefix("./").lstrip("/"), mode, size, stream)
+        yield Member(name.removeprefix("./").lstrip("/"), mode, size, stream)
         stream.skip(stream.left)
         padding = -size % 4
         if padding and len(stream.read(padding)) < padding:

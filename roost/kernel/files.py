@@ -18,7 +18,7 @@ from typing import IO, cast
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
 from roost.host import bounded, bzimage, checksum, files, namespace, process, rooted
-from roost.host.decompress import CorruptError, Source, Unpacked, compression
+from roost.host.decompress import CorruptError, LookaheadReader, Unpacked, compression
 from roost.kernel import facts, initrd
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
@@ -195,6 +195,6 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     with files.open_regular(path) as file:
         head = file.read(16)
         file.seek(0)
-        stream = Source(Unpacked(Source(file))) if compression(head) else Source(file)
+        stream = LookaheadReader(Unpacked(LookaheadReader(file))) if compression(head) else LookaheadReader(file)
         with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
             yield archive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.boot import interactive, run, seal
+from roost.boot import attestation, interactive, run
 from roost.boot.context import Context, Echo, How
 from roost.boot.result import BootResult
 from roost.boot.xen import FirstDomain
@@ -180,6 +180,6 @@ def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
 def _seal(directory: Path, hypervisor: str, events: Events) -> None:
     """Bind the verdict to the bytes it was reached on, so that `publish` can tell."""
     try:
-        seal.write(directory, hypervisor)
+        attestation.write(directory, hypervisor)
     except (OSError, ValueError) as error:
         events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")

@@ -11,7 +11,7 @@ from roost.condor import submission
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
 from roost.existing import image as existing
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.host import paths
 from roost.pipeline import construct, planning
 from roost.pipeline.context import Context, log_directory
@@ -90,7 +90,7 @@ def _refuse_foreign(directory: Path) -> None:
         )
 
 
-def _parent(loaded: Loaded, stages: Stages) -> Image | None:
+def _parent(loaded: Loaded, stages: Stages) -> OriginalImage | None:
     """Build the image that another one is made from, if that is another recipe's."""
     name = sources.parent(loaded)
     if name is None:

@@ -15,18 +15,18 @@ from roost.disk import write
 from roost.disk.write import WrittenDisk
 from roost.errors import HostError
 from roost.existing import image
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.existing.image_file import Original
 from roost.host import namespace
 from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
-from roost.kernel import known
+from roost.kernel import records
 from roost.pipeline import edit, outputs, planning, tree
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.pipeline.outputs import Finished
-from roost.pipeline.planning import Plan
+from roost.pipeline.planning import BuildPlan
 from roost.recipe.base import DiskFormat
 from roost.recipe.model import Recipe
 from roost.sources.source import RootTree
@@ -35,7 +35,7 @@ from roost.verify import prestart, pygrub, readback
 from roost.verify.prestart import Prestarted
 
 
-def construct(context: Context, plan: Plan) -> Finished:
+def construct(context: Context, plan: BuildPlan) -> Finished:
     """Build the image into its directory, which appears whole at the end."""
     namespace.probe()
     try:
@@ -53,7 +53,7 @@ def construct(context: Context, plan: Plan) -> Finished:
         raise
 
 
-def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
+def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
     """Build the image out of a root tree: unpack and customize it, write the disks, pack them, read them back."""
     recipe, stages, target = context.recipe, context.stages, context.target
     with Pool(max_workers=2) as pool, contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
             specs = kernel_check.Specs(plan.spec, planning.others())
             seen = kernel_check.enforce(context.loaded, made.path, kernel, specs, stages.note, cache.default())
             if plan.spec is not None:
-                known.remember(cache.default(), plan.spec, plan.suite, seen, f"the image {recipe.name}")
+                records.remember(cache.default(), plan.spec, plan.suite, seen, f"the image {recipe.name}")
         with stages.stage("disks"):
             reserved = early.files if early else None
             written = write.write_disks(recipe, made, target, context.tools(plan.epoch), reserved=reserved)
@@ -89,7 +89,7 @@ def _of_tree(context: Context, plan: Plan, source: RootTree) -> Finished:
         return outputs.finish(context, plan, files, kernel.version, facts)
 
 
-def _of_image(context: Context, plan: Plan, source: Image, original: Original) -> Finished:
+def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original: Original) -> Finished:
     """Build the image from one that exists: its root disk is edited, the other disks are written."""
     recipe, stages, target = context.recipe, context.stages, context.target
     with Pool(max_workers=2) as pool:
@@ -128,7 +128,7 @@ def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
 
 
 def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Prestarted | None) -> dict[str, Any]:
-    """Let libguestfs confirm the disks, in the appliance that was started ahead if it has the very files."""
+    """Let libguestfs confirm the disks, in the appliance that was started in advance if it has the very files."""
     opened = early.take({disk.name: disk.path for disk in written}) if early else None
     facts = _verify(context, {disk.name: (disk.path, "raw") for disk in written}, opened)
     if early:

@@ -11,9 +11,9 @@ from pathlib import Path
 from roost.boot import probe
 from roost.disk.tools import Tools
 from roost.events import Stages
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.host import declared, namespace, paths
-from roost.host.accelerator import Accelerator, Kind
+from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.store import staging
@@ -29,9 +29,9 @@ def log_directory(image: Path) -> Path:
     return directory
 
 
-def accelerator() -> Accelerator:
+def accelerator() -> ApplianceAccelerator:
     """Return what libguestfs' appliance runs under on this host, not probed yet."""
-    return Accelerator(_probe)
+    return ApplianceAccelerator(_probe)
 
 
 def _probe() -> Kind:
@@ -52,8 +52,8 @@ class Context:
     directory: Path
     stages: Stages
     log_dir: Path
-    accelerator: Accelerator = field(default_factory=accelerator)
-    parent: Image | None = None
+    accelerator: ApplianceAccelerator = field(default_factory=accelerator)
+    parent: OriginalImage | None = None
 
     @property
     def recipe(self) -> Recipe:

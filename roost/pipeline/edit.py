@@ -19,7 +19,7 @@ from roost.errors import ImageError
 from roost.existing import grow, image, image_file, inspection, kernels
 from roost.existing.edit import Edited, edit
 from roost.existing.editor import Editor
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.existing.image_file import Original
 from roost.host import checksum, guestfs
 from roost.pipeline.context import Context
@@ -44,7 +44,7 @@ class Layer:
     stock: bool = False
 
 
-def root_disk(context: Context, source: Image, original: Original) -> Layer:
+def root_disk(context: Context, source: OriginalImage, original: Original) -> Layer:
     """Lay a layer over the original and edit it."""
     disk, stages, target = context.recipe.root_disk, context.stages, context.target
     log = context.log("qemu-img")

@@ -16,9 +16,9 @@ from roost.events import Events, Stages
 from roost.host import namespace, paths
 from roost.host.pool import Pool
 from roost.iodisk import batch, inputs, make
-from roost.iodisk.batch import Request
+from roost.iodisk.batch import DiskRequest
 from roost.iodisk.collect import Collected, check_target, collect
-from roost.iodisk.make import Made
+from roost.iodisk.make import IoDisk
 from roost.recipe import loader
 from roost.recipe.model import Disk, Recipe
 from roost.recipe.quantities import format_size
@@ -37,7 +37,7 @@ class IoDisks:
     """The io disks made in one call."""
 
     name: str
-    disks: tuple[Made, ...]
+    disks: tuple[IoDisk, ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -90,17 +90,17 @@ def io(
 
 def _requests(
     given: Sequence[str], recipe: Recipe, disk: Disk, output: Path | None, jobs: Path | None
-) -> tuple[Request, ...]:
+) -> tuple[DiskRequest, ...]:
     """Return the disks to make; raise `RecipeError`, or `inputs.TooMuchError` once the inputs are known not to fit."""
     size = disk.areas[0].size
     items, problems = inputs.items(given, Path.cwd(), room=None if size is None else inputs.Room.of(size))
     if problems:
         raise RecipeError(problems)
     if jobs is None:
-        return (Request(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
+        return (DiskRequest(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
     table = read_jobs(jobs)
     problems = _problems(lambda: check_jobs(table, recipe))
-    found: list[Request] = []
+    found: list[DiskRequest] = []
     problems += _problems(lambda: found.extend(batch.requests(table, disk.name, items, size)))
     if problems:
         raise RecipeError(list(dict.fromkeys(problems)))

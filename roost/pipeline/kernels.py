@@ -13,13 +13,13 @@ from roost.errors import ImageError, Problem, RoostError, UsageError
 from roost.events import Events, Stages
 from roost.existing import extract as extraction
 from roost.existing import image_file
-from roost.existing.extract import Extracted
+from roost.existing.extract import ExtractedKernel
 from roost.host import bzimage, paths, process, temporary
-from roost.kernel import catalogue, facts, files, known
+from roost.kernel import catalogue, facts, files, records
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
-from roost.kernel.known import Known
+from roost.kernel.records import Record
 from roost.pipeline.context import accelerator
 from roost.recipe.debian import Debian
 from roost.sources import archive, mmdebstrap
@@ -61,26 +61,26 @@ def _manifest(directory: Path) -> dict[str, Any] | None:
 
 def _suites(spec: KernelSpec, store: Cache, built: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if spec.files is not None:
-        found = _of_files(spec, store) or known.recall(store, spec, None)
-        return [known.seen(found) if found else known.claimed(spec, None)]
-    of_images = [found for record in built if (found := known.of_manifest(record, spec)) is not None]
+        found = _of_files(spec, store) or records.recall(store, spec, None)
+        return [records.seen(found) if found else records.claimed(spec, None)]
+    of_images = [found for record in built if (found := records.of_manifest(record, spec)) is not None]
     rows = []
     for suite in sorted(
-        {*known.suites(store, spec), *(spec.compression or SUITES), *(one.suite for one in of_images)} - {None}
+        {*records.suites(store, spec), *(spec.compression or SUITES), *(one.suite for one in of_images)} - {None}
     ):
-        noted = known.recall(store, spec, suite)
-        best = known.newest([*([noted] if noted else []), *(one for one in of_images if one.suite == suite)])
-        rows.append(known.seen(best) if best else known.claimed(spec, suite))
+        noted = records.recall(store, spec, suite)
+        best = records.newest([*([noted] if noted else []), *(one for one in of_images if one.suite == suite)])
+        rows.append(records.seen(best) if best else records.claimed(spec, suite))
     return rows
 
 
-def _of_files(spec: KernelSpec, store: Cache) -> Known | None:
+def _of_files(spec: KernelSpec, store: Cache) -> Record | None:
     """Return what the files of a kernel say, if they are on this machine."""
     for part in spec.parts.values():
         if part.url is not None and store.get("downloads", part.sha256 or "") is None:
             return None
     with contextlib.suppress(RoostError, OSError):
-        return Known(
+        return Record(
             None, files.look(files.fetch(spec, store, Stages().events)), f"the files of kernels/{spec.name}.yaml"
         )
     return None
@@ -101,7 +101,7 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
             for package in mmdebstrap.download(wanted, store, log):
                 found = of_package(package)
                 if found is not None:
-                    known.remember(store, spec, suite, found, f"the package {package.name}")
+                    records.remember(store, spec, suite, found, f"the package {package.name}")
                     break
             else:
                 raise ImageError(f"no package of {', '.join(wanted.packages)} in {suite} holds a kernel")
@@ -143,7 +143,7 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], b
                 yield member, read
 
 
-def extract(image: Path, directory: Path, version: str | None, events: Events) -> Extracted:
+def extract(image: Path, directory: Path, version: str | None, events: Events) -> ExtractedKernel:
     """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new directory."""
     if not image.is_file():
         raise UsageError(f"there is no image {image}")

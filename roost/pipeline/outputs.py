@@ -16,7 +16,7 @@ from roost.errors import ImageError
 from roost.host import checksum, rooted
 from roost.kernel.inspect import KernelFiles
 from roost.pipeline.context import Context
-from roost.pipeline.planning import Plan
+from roost.pipeline.planning import BuildPlan
 from roost.publish import sbom
 from roost.recipe.base import DiskFormat
 from roost.store import manifest
@@ -76,7 +76,7 @@ class Finished(NamedTuple):
     snippets: Mapping[str, str]
 
 
-def finish(context: Context, plan: Plan, files: Sequence[BuiltFile], kernel: str | None, facts: Facts) -> Finished:
+def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel: str | None, facts: Facts) -> Finished:
     """Write what goes beside the disks: bill of materials, submit descriptions, logs, and last the manifest.
 
     `kernel` is the release of the image's kernel, None where it has none.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.host import paths
 from roost.kernel import catalogue, files
 from roost.kernel import check as kernel_check
@@ -25,19 +25,19 @@ from roost.store import cache
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """What is to be built: where the root tree comes from or which image is edited, and the image's key.
 
     `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is not a package.
     """
 
-    source: RootTree | Image
+    source: RootTree | OriginalImage
     key: str
     spec: catalogue.KernelSpec | None = None
     kernel: files.Parts | None = None
     #: One of the two, which is the source: the tree that is laid out, or the image that is edited.
     tree: RootTree | None = None
-    original: Image | None = None
+    original: OriginalImage | None = None
 
     @property
     def epoch(self) -> int:
@@ -84,7 +84,7 @@ def others() -> tuple[catalogue.KernelSpec, ...]:
     return tuple(catalogue.load_all(paths.project_root())[0])
 
 
-def plan(context: Context) -> Plan:
+def plan(context: Context) -> BuildPlan:
     """Return the plan of an image: reads local files and the archive's signed index, fetches what has a URL.
 
     The recipe was loaded with `problems`, and has none. A tree or archive that was not seen before is read whole, to
@@ -94,10 +94,10 @@ def plan(context: Context) -> Plan:
     request = Request(loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent)
     if context.recipe.edited:
         original = image.locate(request)
-        return Plan(original, image_stage.key(loaded, original.key), original=original)
+        return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)
     if tree.own_kernel:
-        return Plan(tree, image_stage.key(loaded, tree.key), tree=tree)
+        return BuildPlan(tree, image_stage.key(loaded, tree.key), tree=tree)
     kernel = files.fetch(spec, cache.default(), context.stages.events) if spec.files is not None else None
     key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None)
-    return Plan(tree, key, spec, kernel, tree=tree)
+    return BuildPlan(tree, key, spec, kernel, tree=tree)

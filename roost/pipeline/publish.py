@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roost.boot import seal
+from roost.boot import attestation
 from roost.customize import inputs
 from roost.errors import ImageError
 from roost.events import Events, Stages
@@ -130,7 +130,7 @@ def _boot_what_is_not(loaded: Loaded, directory: Path, events: Events, *, requir
     for hypervisor in loaded.recipe.hypervisors:
         insists = require_kvm and hypervisor == "kvm"
         other = insists and _accelerator(directory) != "kvm"
-        if seal.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor):
+        if attestation.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor):
             options = booting.Options(hypervisor=hypervisor, require_kvm=insists)
             booting.image(loaded, events=events, options=options)
 

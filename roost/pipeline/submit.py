@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.condor import emit, submission
-from roost.condor.description import Delivery
 from roost.condor.jobs_file import Jobs, read_jobs
+from roost.condor.submit_values import Delivery
 from roost.errors import UsageError
 from roost.host import output as writing
 from roost.host import paths

@@ -14,7 +14,7 @@ from roost.kernel import files as kernel_files
 from roost.kernel import initrd_choice, inspect
 from roost.kernel.inspect import KernelFiles
 from roost.pipeline.context import Context
-from roost.pipeline.planning import Plan
+from roost.pipeline.planning import BuildPlan
 from roost.recipe.cmdline import command_line
 from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
@@ -33,7 +33,7 @@ DEVICES = (
 )
 
 
-def make(context: Context, plan: Plan, tar: Path, work: Path) -> tuple[TreeInfo, KernelFiles]:
+def make(context: Context, plan: BuildPlan, tar: Path, work: Path) -> tuple[TreeInfo, KernelFiles]:
     """Unpack the root tree `tar` in `work` and lay over it what the recipe says; return the tree and its kernel."""
     loaded, recipe = context.loaded, context.recipe
     tree = work / "tree"
@@ -52,7 +52,7 @@ def make(context: Context, plan: Plan, tar: Path, work: Path) -> tuple[TreeInfo,
     return TreeInfo(tree, DEVICES, kernel.kernel, kernel.initrd, seed), kernel
 
 
-def _kernel(context: Context, plan: Plan, tree: Path) -> KernelFiles:
+def _kernel(context: Context, plan: BuildPlan, tree: Path) -> KernelFiles:
     """Return the kernel of a tree, after putting it there if it is not a package of the tree's."""
     if plan.kernel is None:
         return inspect.newest(tree)

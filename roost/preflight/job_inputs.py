@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roost.errors import Problem
 from roost.iodisk import inputs
-from roost.iodisk.inputs import Item
+from roost.iodisk.inputs import Input
 from roost.recipe.loader import Loaded
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -33,7 +33,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         yield loaded.problem(key, what, "give the io disk a larger size")
 
 
-def _each(loaded: Loaded) -> Iterator[tuple[str, list[Item], list[Problem]]]:
+def _each(loaded: Loaded) -> Iterator[tuple[str, list[Input], list[Problem]]]:
     for number, name in enumerate(loaded.recipe.boot_test.inputs):
         try:
             where = loaded.where(("boot_test", "inputs", number))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roost.condor import emit
-from roost.condor.description import Delivery, describe
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import Jobs
 from roost.condor.placement import kernel_of
+from roost.condor.submit_values import Delivery, describe
 from roost.errors import RecipeError, UsageError
 from roost.host import safetext
 from roost.publish.layout import ReleaseFile

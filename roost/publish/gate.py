@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from roost.boot import seal
+from roost.boot import attestation
 from roost.condor import submission
 from roost.customize import inputs
 from roost.errors import ImageError, RoostError
@@ -196,7 +196,7 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
     if not path.exists():
         return Tested(hypervisor, "untested", cause="it was not booted")
     name = loaded.recipe.name
-    sealed = seal.opened(directory, hypervisor)
+    sealed = attestation.opened(directory, hypervisor)
     if isinstance(sealed, str):
         raise _refused(name, sealed, f"inv boot {name}")
     try:

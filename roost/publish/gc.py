@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 from roost.errors import HostError, UsageError
 from roost.events import Events
-from roost.publish import claim, gc_bases, layout, listing
-from roost.publish import shelf as shelves
+from roost.publish import claim, gc_bases, inventory, layout, listing
+from roost.publish.inventory import Claimed, Inventory, Listed
 from roost.publish.removal import Removal
 from roost.publish.retention import Rules, check_named, choose
-from roost.publish.shelf import Claimed, Listed, Shelf
-from roost.store.gc_report import Item, Report
+from roost.store.gc_report import Garbage, Report
 
 #: Seconds after which a file under way, whose writer cannot be told, is nobody's.
 PARTIAL_AGE = 86400.0
@@ -49,33 +48,33 @@ class _Collection:
 
     def run(self) -> Report:
         report = Report(self.removal.target.url, self.removal.delete)
-        shelf = shelves.read(self.removal.target)
-        check_named(self.rules, shelf)
-        names = sorted({one.name for one in shelf.listed if self.name in {None, one.name}})
+        stock = inventory.read(self.removal.target)
+        check_named(self.rules, stock)
+        names = sorted({one.name for one in stock.listed if self.name in {None, one.name}})
         going: list[Listed] = []
         for name in names:
-            for one, goes, why in choose(self.rules, shelf, name, self.now):
+            for one, goes, why in choose(self.rules, stock, name, self.now):
                 if goes:
                     going.append(one)
                     self._version(one, why, report)
                 else:
                     report.kept.append({"what": f"{name}@{one.version}", "why": why, "bytes": one.bytes})
-        for claimed in shelf.claims:
+        for claimed in stock.claims:
             if self.name in {None, claimed.name}:
-                self._leftover(shelf, claimed, report)
+                self._leftover(stock, claimed, report)
         for name in names:
             self._partials(f"{name}/", report)
             self._partials(f"{name}/{layout.CLAIMS}/", report)
         self._partials("", report)
         self._partials(f"{layout.BASES}/", report)
-        gc_bases.collect(self.removal, shelf, going, report)
-        report.total = sum(one.bytes for one in shelf.listed)
-        for one in shelf.wrong:
+        gc_bases.collect(self.removal, stock, going, report)
+        report.total = sum(one.bytes for one in stock.listed)
+        for one in stock.wrong:
             report.note(f"{one.name} {one.version} is left alone: {one.problem} (inv verify {self.removal.target.url})")
         return report
 
     def _version(self, one: Listed, why: str, report: Report) -> None:
-        item = Item(f"{one.name}/{one.version}", why, one.bytes)
+        item = Garbage(f"{one.name}/{one.version}", why, one.bytes)
         report.items.append(item)
         linked = [path for path in one.own if self.removal.through_a_link(path)]
         if linked:
@@ -87,7 +86,7 @@ class _Collection:
         self.removal.events.note(f"removing {item.what}")
         try:
             with self.removal.claimed(one.name, one.version, one.own):
-                if shelves.latest_of(self.removal.target, one.name) == one.version:
+                if inventory.latest_of(self.removal.target, one.name) == one.version:
                     item.state, item.why = "stays", "it has become the latest meanwhile"
                 elif self.removal.target.read(one.own[0]) not in {one.data, None}:
                     item.state, item.why = "stays", "it changed meanwhile"
@@ -100,7 +99,7 @@ class _Collection:
         except HostError as error:
             item.state, item.problem = "stays", error.problem.what
 
-    def _leftover(self, shelf: Shelf, claimed: Claimed, report: Report) -> None:
+    def _leftover(self, stock: Inventory, claimed: Claimed, report: Report) -> None:
         """Remove what a publication or a collection left that was killed or failed, if that is known."""
         what = f"{claimed.name}/{claimed.version}"
         directory = f"{what}/"
@@ -119,7 +118,7 @@ class _Collection:
         files = [one for one in dict.fromkeys(files) if not self.removal.through_a_link(one)]
         sizes = sum(self.removal.target.size(one) or 0 for one in files)
         why = "the claim of a publication that ended" if listed else "left by a publication that ended before its end"
-        item = Item(claimed.path if listed else what, why, sizes)
+        item = Garbage(claimed.path if listed else what, why, sizes)
         report.items.append(item)
         if not self.removal.delete:
             return
@@ -150,7 +149,7 @@ class _Collection:
             path = f"{directory}{name}"
             written = self.removal.target.modified(path) if layout.is_partial(name) else None
             if written is not None and self.now - written > PARTIAL_AGE:
-                item = Item(path, "left by a publication that was killed", self.removal.target.size(path) or 0)
+                item = Garbage(path, "left by a publication that was killed", self.removal.target.size(path) or 0)
                 report.items.append(item)
                 if self.removal.delete:
                     self.removal.target.remove(path)

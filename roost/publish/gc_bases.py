@@ -6,18 +6,17 @@ import re
 from collections.abc import Sequence
 
 from roost.errors import HostError
-from roost.publish import claim, layout
-from roost.publish import shelf as shelves
+from roost.publish import claim, inventory, layout
+from roost.publish.inventory import Claimed, Inventory, Listed
 from roost.publish.removal import Removal
-from roost.publish.shelf import Claimed, Listed, Shelf
-from roost.store.gc_report import Item, Report
+from roost.store.gc_report import Garbage, Report
 
 _SHA = re.compile(r"[0-9a-f]{64}")
 
 
-def collect(removal: Removal, shelf: Shelf, going: Sequence[Listed], report: Report) -> None:
+def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report: Report) -> None:
     """Remove the bases that no version stands on any more and that nobody is about to use."""
-    candidates = _candidates(removal, shelf.used(going))
+    candidates = _candidates(removal, stock.used(going))
     if not candidates:
         left = removal.target.read(f"{layout.BASES}/{layout.REMOVING}")
         if removal.delete and left is not None and claim.dead(left):
@@ -25,20 +24,20 @@ def collect(removal: Removal, shelf: Shelf, going: Sequence[Listed], report: Rep
             with claim.removing(removal.target, claim.Wish(removal.events, patience=0)):
                 return
         return
-    if shelf.wrong:
+    if stock.wrong:
         report.note("no shared base goes: what stands on it cannot be told while a version is not as it was signed")
         return
     if not removal.delete:
-        taken, used = _claimed(shelf.claims), shelf.used(going)
+        taken, used = _claimed(stock.claims), stock.used(going)
         for path in candidates:
-            _base(removal, path, taken, used, report, known=path in shelf.used())
+            _base(removal, path, taken, used, report, known=path in stock.used())
         return
-    known = shelf.used()
+    known = stock.used()
     try:
         wish = claim.Wish(removal.events, candidates, removal.take_over, patience=0)
         with claim.removing(removal.target, wish) as held:
             # From here on publishers wait; those that were quicker hold a claim, or have listed what they wrote.
-            fresh = shelves.read(removal.target)
+            fresh = inventory.read(removal.target)
             taken, used = _claimed(fresh.claims), fresh.used()
             if fresh.wrong:
                 report.note("no shared base goes: a version is not as it was signed")
@@ -49,7 +48,7 @@ def collect(removal: Removal, shelf: Shelf, going: Sequence[Listed], report: Rep
     except claim.TakenError:
         report.note("another collection is removing bases: they are left to it")
     except HostError as error:
-        report.items.append(Item(layout.BASES, "nobody stands on them", 0, "stays", error.problem.what))
+        report.items.append(Garbage(layout.BASES, "nobody stands on them", 0, "stays", error.problem.what))
 
 
 def _candidates(removal: Removal, used: set[str]) -> list[str]:
@@ -82,7 +81,7 @@ def _base(removal: Removal, path: str, taken: set[str] | None, used: set[str], r
     directory, _, name = path.rpartition("/")
     if path in used:
         return
-    item = Item(path, "no version stands on it", removal.target.size(path) or 0)
+    item = Garbage(path, "no version stands on it", removal.target.size(path) or 0)
     if taken is None or any(one.startswith(f"{directory}/") for one in taken):
         report.note(f"{path} stays: a publication under way may use it")
         return

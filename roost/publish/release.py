@@ -37,7 +37,7 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Artifact:
     """A file to publish: a local one, or bytes that were made for it."""
 
     file: ReleaseFile
@@ -51,7 +51,7 @@ class Draft:
     name: str
     version: str
     identity: str
-    items: tuple[Item, ...]
+    items: tuple[Artifact, ...]
     release: bytes
     sums: bytes
     signature: bytes
@@ -103,7 +103,7 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
     images = _images(passed, prefix)
     created = _created(passed)
     remarks = _remarks(passed)
-    items = [Item(file, directory / file.name) for file in images]
+    items = [Artifact(file, directory / file.name) for file in images]
     items += _descriptions(passed, images, prefix, root, remarks)
     evidence = _evidence(passed, prefix)
     items += evidence
@@ -188,7 +188,7 @@ def _remarks(passed: Passed) -> dict[str, str]:
 
 def _descriptions(
     passed: Passed, images: Sequence[ReleaseFile], prefix: str, root: str | None, remarks: Mapping[str, str]
-) -> list[Item]:
+) -> list[Artifact]:
     recipe = passed.loaded.recipe
     items = []
     for hypervisor in recipe.hypervisors:
@@ -228,7 +228,7 @@ def _submit(
     }
 
 
-def _evidence(passed: Passed, prefix: str) -> list[Item]:
+def _evidence(passed: Passed, prefix: str) -> list[Artifact]:
     items = []
     for one in passed.tested:
         name, console = f"boot/{one.hypervisor}.json", f"boot/{one.hypervisor}/serial.log"
@@ -266,10 +266,10 @@ def _scrubbed(value: Mapping[str, Any]) -> bytes:
     return _USERINFO.sub("", layout.json_bytes(value).decode()).encode()
 
 
-def _made(prefix: str, name: str, role: str, data: bytes) -> Item:
+def _made(prefix: str, name: str, role: str, data: bytes) -> Artifact:
     kind = {".json": "json", ".html": "html", ".sub": "submit", ".log": "text"}[Path(name).suffix]
     file = ReleaseFile(name, f"{prefix}/{name}", role, kind, len(data), len(data), layout.sha256(data))
-    return Item(file, data)
+    return Artifact(file, data)
 
 
 def causes(passed: Passed) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roost.errors import UsageError
-from roost.publish.shelf import Listed, Shelf
+from roost.publish.inventory import Inventory, Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +23,26 @@ class Rules:
     age: float | None = None
 
 
-def check_named(rules: Rules, shelf: Shelf) -> None:
+def check_named(rules: Rules, stock: Inventory) -> None:
     """Raise `UsageError` for a version that is to stay and is not there."""
-    have = [f"{one.name}@{one.version}" for one in shelf.listed]
+    have = [f"{one.name}@{one.version}" for one in stock.listed]
     for name, version in rules.named:
         wanted = f"{name}@{version}"
         if wanted not in have:
             close = difflib.get_close_matches(wanted, have, 1)
-            hint = f"did you mean {close[0]}?" if close else f"inv catalogue --from {shelf.target.url}"
-            raise UsageError(f"--keep {wanted}: {shelf.target.url} has no such version", hint=hint)
+            hint = f"did you mean {close[0]}?" if close else f"inv catalogue --from {stock.target.url}"
+            raise UsageError(f"--keep {wanted}: {stock.target.url} has no such version", hint=hint)
 
 
-def choose(rules: Rules, shelf: Shelf, name: str, now: float) -> Iterator[tuple[Listed, bool, str]]:
+def choose(rules: Rules, stock: Inventory, name: str, now: float) -> Iterator[tuple[Listed, bool, str]]:
     """Yield each version of an image that can be believed: whether it goes, and why it goes or stays."""
-    versions = shelf.of(name)
+    versions = stock.of(name)
     for one in versions:
         # An untested version must not push out one that passed.
         alike = [other for other in versions if other.untested == one.untested]
         newer = alike.index(one)
         why = ""
-        if one.version == shelf.latest.get(name):
+        if one.version == stock.latest.get(name):
             why = "the latest"
         elif one is versions[0]:
             why = "the newest"

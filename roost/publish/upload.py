@@ -15,7 +15,7 @@ from roost.host import jsontext
 from roost.publish import layout
 from roost.publish.claim import Claim, Wish, await_removal, held
 from roost.publish.layout import Release, parse_release
-from roost.publish.release import Draft, Item, latest
+from roost.publish.release import Artifact, Draft, latest
 from roost.publish.signature import Key, read_keys
 from roost.publish.targets.target import Target
 
@@ -103,7 +103,7 @@ class _Count:
         self._events.progress("publish", min(self._done, self._total), self._total)
 
 
-def _send(target: Target, item: Item, counted: _Count) -> int:
+def _send(target: Target, item: Artifact, counted: _Count) -> int:
     """Send a file unless it is there, and read it back; return the bytes that were sent."""
     file, source = item.file, item.source
     if target.size(file.path) == file.size and target.digest(file.path, counted) == file.sha256:

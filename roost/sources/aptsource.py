@@ -9,7 +9,7 @@ _SOURCE = re.compile(r"deb(?:\s+\[(?P<options>[^\]]*)\])?\s+(?P<uri>\S+)\s+(?P<s
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class AptSource:
     """One line of sources.list: where, which suite, which components, with which options.
 
     `further` is one that the recipe adds to the archive's own.
@@ -41,11 +41,11 @@ class Source:
         return " ".join([f"deb {options}{self.uri}", self.suite, *self.components])
 
 
-def parse_sources(text: str) -> tuple[Source, ...]:
+def parse_sources(text: str) -> tuple[AptSource, ...]:
     """Return the `deb` lines of a sources.list."""
     matches = (_SOURCE.fullmatch(line.strip()) for line in text.splitlines())
     return tuple(
-        Source(found["uri"], found["suite"], tuple(found["components"].split()), (found["options"] or "").strip())
+        AptSource(found["uri"], found["suite"], tuple(found["components"].split()), (found["options"] or "").strip())
         for found in matches
         if found
     )

@@ -24,7 +24,7 @@ from roost.host import causes, namespace, process, temporary
 from roost.host.pool import Pool
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.sources import snapshot
-from roost.sources.aptsource import Source, parse_sources
+from roost.sources.aptsource import AptSource, parse_sources
 from roost.store.cache import Cache
 from roost.store.stage import Stage
 from roost.store.staging import write_atomically
@@ -43,7 +43,7 @@ class Index:
     archive: Debian, Ubuntu.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[AptSource, ...]
     digests: tuple[str, ...]
     date: int
     origin: str = ""
@@ -61,7 +61,7 @@ def mirror(debian: Debian) -> list[str]:
     return [debian.mirror.replace(SNAPSHOT_ID, debian.snapshot or "")]
 
 
-def sources(debian: Debian, cache: Cache, log: Path) -> tuple[Source, ...]:
+def sources(debian: Debian, cache: Cache, log: Path) -> tuple[AptSource, ...]:
     """Return the sources that mmdebstrap uses for a suite; asked once for each mmdebstrap."""
     process.require("mmdebstrap", "mmdebstrap")
     asked = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
@@ -120,7 +120,7 @@ class _Store:
         return self.directory / hashlib.sha256(url.encode()).hexdigest()
 
 
-def _fetch(source: Source, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
+def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
     """Return an InRelease, and what is to be said when it is the stored one because the archive does not answer."""
     url = source.index
     path = store.path(url)
@@ -177,7 +177,7 @@ def date_of(text: str) -> int:
         raise ImageError("the archive's index has no readable date") from error
 
 
-def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[Source] = ()) -> Index:
+def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[AptSource] = ()) -> Index:
     """Return the state of a suite's sources and of `further` ones, fetched at once.
 
     Raises `HostError` when an archive does not answer, `UsageError` when nobody knows where its snapshots are.
@@ -186,7 +186,7 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
     store = _Store(cache)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
 
-    def fetch(wanted: Sequence[Source]) -> list[bytes]:
+    def fetch(wanted: Sequence[AptSource]) -> list[bytes]:
         with Pool(max_workers=len(wanted)) as pool:
             answers = list(pool.map(lambda source: _fetch(source, store, opener), wanted))
         for _, note in answers:
@@ -204,8 +204,8 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
 
 
 def _at(
-    debian: Debian, time: str, found: Sequence[Source], fetch: Callable[[Sequence[Source]], list[bytes]]
-) -> tuple[Source, ...]:
+    debian: Debian, time: str, found: Sequence[AptSource], fetch: Callable[[Sequence[AptSource]], list[bytes]]
+) -> tuple[AptSource, ...]:
     """Return the sources as of a time; the archive is asked where that is only if nobody else says it."""
     service = snapshot.given()
     if debian.mirror is not None:

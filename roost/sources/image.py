@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from roost.customize.overlay import Item
 from roost.errors import ImageError, Problem, RecipeError
 from roost.existing import image, image_file
-from roost.existing.image import Image
+from roost.existing.image import OriginalImage
 from roost.existing.image_file import Original
 from roost.host import paths
 from roost.recipe import loader
@@ -125,7 +125,7 @@ def plan(request: Request) -> RootTree:
     return addition.plan(request, original.inputs(), given)
 
 
-def locate(request: Request) -> Image:
+def locate(request: Request) -> OriginalImage:
     """Return the original of an image, fetched if need be, and looked at; another recipe's is built already."""
     loaded, stages = request.loaded, request.stages
     source = _source(loaded)

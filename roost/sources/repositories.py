@@ -15,7 +15,7 @@ from typing import Any
 from roost.host import files
 from roost.recipe.debian import Debian, Repository
 from roost.sources import openpgp
-from roost.sources.aptsource import Source
+from roost.sources.aptsource import AptSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Extra:
     fingerprints: tuple[str, ...]
 
     @property
-    def source(self) -> Source:
+    def source(self) -> AptSource:
         """The repository as one of the archive's sources."""
-        return Source(self.repository.uri, self.repository.suite, self.repository.parts, further=True)
+        return AptSource(self.repository.uri, self.repository.suite, self.repository.parts, further=True)
 
     def inputs(self) -> dict[str, Any]:
         """Return what the tree depends on."""

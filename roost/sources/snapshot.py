@@ -15,7 +15,7 @@ from dataclasses import replace
 from roost.errors import UsageError
 from roost.host import process
 from roost.recipe.debian import SNAPSHOT_ID
-from roost.sources.aptsource import Source
+from roost.sources.aptsource import AptSource
 
 VARIABLE = "ROOST_SNAPSHOT"
 #: The index of an old state has long expired.
@@ -27,7 +27,7 @@ def given() -> str | None:
     return os.environ.get(VARIABLE) or None
 
 
-def from_service(service: str, source: Source) -> str:
+def from_service(service: str, source: AptSource) -> str:
     """Return the template of a source's address, given ROOST_SNAPSHOT."""
     if SNAPSHOT_ID in service:
         return service
@@ -56,7 +56,7 @@ def apt_settings() -> dict[str, str]:
     return dict(re.findall(r'^Acquire::Snapshots::URI::(\S+) "([^"]*)";', shown.text, re.MULTILINE))
 
 
-def at(source: Source, template: str | None, snapshot: str) -> Source:
+def at(source: AptSource, template: str | None, snapshot: str) -> AptSource:
     """Return a source as of a time; raise `UsageError` when nobody knows where that is."""
     if template is None:
         raise UsageError(

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from roost.customize.overlay import Item
 from roost.errors import Problem
 from roost.events import Stages
-from roost.existing.image import Image
-from roost.host.accelerator import Accelerator
+from roost.existing.image import OriginalImage
+from roost.host.accelerator import ApplianceAccelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
@@ -59,8 +59,8 @@ class Request:
     kernel: KernelSpec
     stages: Stages
     log_dir: Path
-    accelerator: Accelerator
-    parent: Image | None = None
+    accelerator: ApplianceAccelerator
+    parent: OriginalImage | None = None
 
 
 class Source(Protocol):

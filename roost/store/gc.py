@@ -23,7 +23,7 @@ from roost.recipe.quantities import format_size
 from roost.store import cache as caches
 from roost.store import entries, lease, scratch
 from roost.store.entries import Entry
-from roost.store.gc_report import Item, Report
+from roost.store.gc_report import Garbage, Report
 
 #: Seconds after which what was not used goes, and the bytes that the cache may have.
 AGE = 30 * 86400.0
@@ -50,14 +50,14 @@ def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bo
     _scratch(root, build, report, delete=delete)
     if not root.is_dir():
         return report
-    aside: list[tuple[Item, Path]] = []
+    aside: list[tuple[Garbage, Path]] = []
     with lease.gate(root):
         since = lease.oldest(root)
         found, strangers = entries.read(root)
         report.total = sum(entry.bytes for entry in found)
         free = [entry for entry in found if not _in_use(entry, since)]
         for entry, why in _chosen(free, report.total, rules, moment):
-            item = Item(str(entry.path.relative_to(root)), why, entry.bytes)
+            item = Garbage(str(entry.path.relative_to(root)), why, entry.bytes)
             report.items.append(item)
             if delete:
                 aside += _set_aside(entry, item)
@@ -124,7 +124,7 @@ def _locked(lock: Path | None) -> Iterator[bool]:
         held.release()
 
 
-def _set_aside(entry: Entry, item: Item) -> list[tuple[Item, Path]]:
+def _set_aside(entry: Entry, item: Garbage) -> list[tuple[Garbage, Path]]:
     """Take an entry's name away, so that nobody finds it from now on; return what is to be removed."""
     with _locked(entry.lock) as free:
         now = _used(entry.path)
@@ -153,7 +153,7 @@ def _used(path: Path) -> float | None:
         return None
 
 
-def _remove(path: Path, item: Item) -> None:
+def _remove(path: Path, item: Garbage) -> None:
     try:
         if path.is_dir():
             shutil.rmtree(path)
@@ -167,7 +167,7 @@ def _remove(path: Path, item: Item) -> None:
         _failed(item, error)
 
 
-def _failed(item: Item, error: OSError) -> None:
+def _failed(item: Garbage, error: OSError) -> None:
     item.state, item.problem = "stays", error.strerror or str(error)
 
 
@@ -186,7 +186,7 @@ def _drop_locks(root: Path) -> None:
 def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
     """Find what killed tasks left outside of the results: work directories, layers of boots, half an image."""
     for directory in [*caches.abandoned(), *scratch.abandoned()]:
-        item = Item(_shown(directory, root), "left by a task that was killed", entries.size(directory))
+        item = Garbage(_shown(directory, root), "left by a task that was killed", entries.size(directory))
         report.items.append(item)
         report.total += item.bytes
     if delete:
@@ -199,7 +199,7 @@ def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
             if not free:
                 continue
             why = f"half an image, left by a build of {name} that was killed"
-            item = Item(_shown(path, build.parent), why, entries.size(path))
+            item = Garbage(_shown(path, build.parent), why, entries.size(path))
             report.items.append(item)
             if delete:
                 _remove(path, item)

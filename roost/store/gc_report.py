@@ -10,7 +10,7 @@ State = Literal["would go", "gone", "stays"]
 
 
 @dataclass(slots=True)
-class Item:
+class Garbage:
     """One thing that nobody needs: `state` is what became of it, `problem` why it could not go."""
 
     what: str
@@ -31,7 +31,7 @@ class Report:
 
     place: str
     deleted: bool
-    items: list[Item] = field(default_factory=list)
+    items: list[Garbage] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     total: int = 0

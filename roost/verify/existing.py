@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from roost.host.guestfs import Guest, RefusedError
+from roost.host.guestfs import Guest, GuestfsError
 from roost.recipe.words import shown
 from roost.verify import booting, texts
 from roost.verify.booting import Mount
@@ -70,7 +70,7 @@ def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
             continue
         try:
             guest.mount_readonly(seen.device, journal=seen.type in _JOURNALLED)
-        except RefusedError:
+        except GuestfsError:
             continue
         try:
             if guest.exists("/etc/passwd") and (guest.exists("/usr/bin") or guest.exists("/bin")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from roost.host.guestfs import RefusedError
+from roost.host.guestfs import GuestfsError
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 from roost.verify.examination import JOURNALLED, Examination, Promised
@@ -33,7 +33,7 @@ def check(exam: Examination, promised: Promised) -> bool:
 def _ext(exam: Examination, promised: Promised) -> None:
     try:
         seen = exam.guest.ext_parameters(promised.device)
-    except RefusedError:
+    except GuestfsError:
         seen = {}
     if seen.get("Filesystem state") != "clean":
         exam.wrong.append(f"{promised.name}: its state is '{shown(seen.get('Filesystem state', 'unknown'))}'")
@@ -55,7 +55,7 @@ def mount(exam: Examination, systems: list[Promised], *, mounted: bool = False) 
             continue
         try:
             exam.guest.mount_readonly(promised.device, target, journal=promised.area.filesystem in JOURNALLED)
-        except RefusedError as refused:
+        except GuestfsError as refused:
             exam.wrong.append(f"{promised.name}: cannot be mounted on {target}: {refused.problem.what}")
         else:
             mounted = mounted or target == "/"
@@ -77,7 +77,7 @@ def seed(exam: Examination, promised: Promised) -> None:
     """Check that cloud-init finds what it looks for on the disk with role seed."""
     try:
         exam.guest.mount_readonly(promised.device)
-    except RefusedError as refused:
+    except GuestfsError as refused:
         exam.wrong.append(f"{promised.name}: cannot be mounted: {refused.problem.what}")
         return
     user, meta = (text(exam.guest, f"/{name}") for name in ("user-data", "meta-data"))

@@ -16,7 +16,7 @@ from threading import Event, Thread
 
 from roost.errors import RoostError
 from roost.host import guestfs
-from roost.host.accelerator import Accelerator
+from roost.host.accelerator import ApplianceAccelerator
 from roost.host.guestfs import Guest
 
 #: Seconds for starting and for all of the build that goes on beside it.
@@ -51,7 +51,7 @@ class Prestarted:
         """Let the appliance end."""
         self._over.set()
 
-    def run(self, images: list[tuple[Path, str]], accelerator: Accelerator, log: Path) -> None:
+    def run(self, images: list[tuple[Path, str]], accelerator: ApplianceAccelerator, log: Path) -> None:
         """Start the appliance, and hold it until it is released."""
         try:
             with guestfs.open_readonly(images, accelerator=accelerator.kind, log=log, deadline=DEADLINE) as guest:
@@ -68,7 +68,9 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
-def start(sizes: Mapping[str, int], directory: Path, accelerator: Accelerator, log: Path) -> Iterator[Prestarted]:
+def start(
+    sizes: Mapping[str, int], directory: Path, accelerator: ApplianceAccelerator, log: Path
+) -> Iterator[Prestarted]:
     """Yield an appliance on empty files in `directory` of these sizes, in bytes by the disk's name; gone afterwards."""
     files = {name: directory / f".{name}.raw.prestart" for name in sizes}
     for name, path in files.items():

@@ -15,7 +15,7 @@ from typing import Any
 
 from roost.errors import ImageError, Location, Problem, SeveralProblemsError
 from roost.host import guestfs
-from roost.host.accelerator import Accelerator
+from roost.host.accelerator import ApplianceAccelerator
 from roost.host.guestfs import Guest
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
@@ -52,7 +52,7 @@ def _problem(what: str, where: Where) -> Problem:
 class Appliance:
     """How libguestfs' appliance runs: `deadline` is in seconds, `stock` asks for one that knows LVM."""
 
-    accelerator: Accelerator
+    accelerator: ApplianceAccelerator
     log: Path
     deadline: float = 300.0
     stock: bool = False
@@ -138,7 +138,7 @@ def _system(exam: Examination, usable: list[Promised]) -> bool:
         found = existing.chosen(line, exam.seen)
         if found and found.type != "swap" and found.device not in mounted and exam.guest.exists(line.target):
             mounted[found.device] = line.target
-            with contextlib.suppress(guestfs.RefusedError):
+            with contextlib.suppress(guestfs.GuestfsError):
                 exam.guest.mount_readonly(found.device, line.target, journal=found.type in JOURNALLED)
     names = frozenset(name for entry in exam.seen for name in entry.names)
     names |= {f"uuid={entry.id}".lower() for entry in usable}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roost.boot import host_kernels
-from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
+from roost.condor.machine import MachineKernel, VirtualMachine, VmDisk
 from tests.images.calls import busybox
 
 #: What the guest needs to see a virtio disk and to mount ext4.
@@ -85,5 +85,5 @@ def machine(
     if not disks:
         ext4(folder / "io.raw")
         disks = (VmDisk("io.raw", "vda", "w", "raw"),)
-    files = KernelFiles("vmlinuz", "initrd.img", "/dev/vda", f"console=ttyS0,115200 {parameters}".strip())
+    files = MachineKernel("vmlinuz", "initrd.img", "/dev/vda", f"console=ttyS0,115200 {parameters}".strip())
     return VirtualMachine("guest", "kvm", 256, 1, tuple(disks), kernel=files)

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost.boot import report, seal
+from roost.boot import attestation, report
 from roost.condor import submission
 from roost.customize import inputs
 from roost.events import Silent
@@ -146,7 +146,7 @@ def booted(folder: Path, *, sealed: bool = True, under: str = "kvm", **changes: 
     told = verdict(folder, **{"hypervisor": under, **changes})
     (boot / f"{under}.json").write_text(json.dumps(told, indent=1))
     if sealed:
-        seal.write(folder, under)
+        attestation.write(folder, under)
 
 
 def ready(root: Path, seed: int = 0) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.publish import lab, shelf
+from tests.publish import lab, sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv({"state": "ROOST_STATE", "config": "XDG_CONFIG_HOME"}[name], str(root / name))
     patch.setenv("ROOST_ROOT", str(root))
     patch.chdir(root)
-    shelf.fill(lab.project(root), str(root / "catalogue"))
+    sample.fill(lab.project(root), str(root / "catalogue"))
     for folder, more in (("site", ["--public", PUBLIC]), ("local", ["--public", "/shared/images"])):
         done = _roost(root, "catalogue", "--html", folder, "--from", "catalogue", *more, "--json")
         assert done.returncode == 0, done.stderr
@@ -240,12 +240,12 @@ def test_hostile_metadata_does_nothing(home: Path, context: BrowserContext) -> N
         page.on("dialog", lambda _: pytest.fail("it ran"))
         assert "owned" not in page.title()
         assert page.locator("img").count() == 0
-        assert page.get_by_text(shelf.HOSTILE).first.is_visible()
+        assert page.get_by_text(sample.HOSTILE).first.is_visible()
         if path != "index.html":
             for more in page.locator("summary").all():
                 more.click()
             # Description, system, kernel, what an expectation saw, the console, two packages, in the title perhaps.
-            assert page.get_by_text(shelf.HOSTILE).locator("visible=true").count() >= 7
+            assert page.get_by_text(sample.HOSTILE).locator("visible=true").count() >= 7
 
 
 def test_the_policy_stops_what_would_get_past_the_escaping(home: Path, browser: Browser) -> None:
@@ -257,7 +257,7 @@ def test_the_policy_stops_what_would_get_past_the_escaping(home: Path, browser: 
     policy = page.locator("meta[http-equiv='Content-Security-Policy']").get_attribute("content")
     assert policy is not None
     assert policy.startswith("default-src 'none'")
-    page.evaluate(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(shelf.HOSTILE)})")
+    page.evaluate(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(sample.HOSTILE)})")
     page.evaluate("""() => {
         const script = document.createElement("script");
         script.textContent = "document.title = 'owned'";

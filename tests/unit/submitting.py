@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from roost.condor import emit
-from roost.condor.description import Delivery
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import read_jobs
+from roost.condor.submit_values import Delivery
 from roost.recipe.model import Hypervisor, Recipe
 
 MiB = 1 << 20

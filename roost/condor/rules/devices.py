@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import JobView, bus_of, is_cd
-from roost.condor.vm_disk import Item, guest_slots
+from roost.condor.vm_disk import DiskItem, guest_slots
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -94,7 +94,7 @@ def devices(view: JobView) -> Iterator[Finding]:
             taken[slot] = field.text
 
 
-def _on_kvm(view: JobView, item: Item) -> Iterator[Finding]:
+def _on_kvm(view: JobView, item: DiskItem) -> Iterator[Finding]:
     device = item.fields[1].text
     where = view.disk_place(item.fields[1].start)
     match = _KVM.fullmatch(device)
@@ -115,7 +115,7 @@ def _on_kvm(view: JobView, item: Item) -> Iterator[Finding]:
         yield DEV_SCSI.at(where, f"{device} is a SCSI disk")
 
 
-def _on_xen(view: JobView, item: Item) -> Iterator[Finding]:
+def _on_xen(view: JobView, item: DiskItem) -> Iterator[Finding]:
     device = item.fields[1].text
     where = view.disk_place(item.fields[1].start)
     match = _XEN.fullmatch(device)
@@ -175,7 +175,7 @@ def boot_order(view: JobView) -> Iterator[Finding]:
         )
 
 
-def _meant_to_boot(disks: list[Item], booted: Item) -> tuple[Item, bool]:
+def _meant_to_boot(disks: list[DiskItem], booted: DiskItem) -> tuple[DiskItem, bool]:
     """Return the disk that its author takes for the root disk, and whether the names leave no doubt.
 
     The format says nothing: a raw root disk beside a qcow2 io disk is as usual as the reverse.
@@ -189,5 +189,5 @@ def _meant_to_boot(disks: list[Item], booted: Item) -> tuple[Item, bool]:
     return named[0], bool(_SURE_NAME.search(_base(named[0])) or _DATA_NAME.search(_base(booted)))
 
 
-def _base(item: Item) -> str:
+def _base(item: DiskItem) -> str:
     return item.fields[0].text.rpartition("/")[2]

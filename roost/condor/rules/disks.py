@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import JobView, is_cd
-from roost.condor.vm_disk import Field, Item, scan
+from roost.condor.vm_disk import DiskItem, Field, scan
 from roost.errors import Location
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -124,7 +124,7 @@ def disk_list(view: JobView) -> Iterator[Finding]:
             yield from _item(view, item)
 
 
-def _item(view: JobView, item: Item) -> Iterator[Finding]:
+def _item(view: JobView, item: DiskItem) -> Iterator[Finding]:
     where = view.disk_place(item.start)
     count = len(item.fields)
     if count not in (3, 4):
@@ -157,7 +157,7 @@ def _item(view: JobView, item: Item) -> Iterator[Finding]:
     yield from _format(view, item)
 
 
-def _comment(view: JobView, item: Item, offset: int) -> Finding:
+def _comment(view: JobView, item: DiskItem, offset: int) -> Finding:
     place = item.start + offset
     hit = next(index for index, field in enumerate(item.fields) if place <= field.end or index == len(item.fields) - 1)
     effect = Effect.WRONG_DATA if hit == 2 else _HASVM
@@ -165,7 +165,7 @@ def _comment(view: JobView, item: Item, offset: int) -> Finding:
     return DISK_COMMENT.but(_E, effect).at(view.disk_place(place), words)
 
 
-def _empty_field(view: JobView, item: Item, filled: list[Field]) -> Iterator[Finding]:
+def _empty_field(view: JobView, item: DiskItem, filled: list[Field]) -> Iterator[Finding]:
     names = ("file", "device", "permission", "format")
     empty = [names[index] for index, field in enumerate(item.fields) if not field.text]
     message = f"the {' and the '.join(empty)} of {shown(item.text)} is empty"
@@ -181,7 +181,7 @@ def _empty_field(view: JobView, item: Item, filled: list[Field]) -> Iterator[Fin
         yield DISK_EMPTY_FIELD.but(_E, _HASVM).at(where, message)
 
 
-def _file_name(view: JobView, item: Item, file: Field) -> Iterator[Finding]:
+def _file_name(view: JobView, item: DiskItem, file: Field) -> Iterator[Finding]:
     where = view.disk_place(file.start)
     name = file.text
     if name[0] in "'\"":
@@ -194,7 +194,7 @@ def _file_name(view: JobView, item: Item, file: Field) -> Iterator[Finding]:
         yield DISK_NAME.but(_W, _OK).at(where, f"{shown(name)} has characters that not every tool on the way handles")
 
 
-def _blanks(view: JobView, item: Item) -> Iterator[Finding]:
+def _blanks(view: JobView, item: DiskItem) -> Iterator[Finding]:
     text = item.text
     for index, field in enumerate(item.fields):
         left = text[: field.start - item.start]
@@ -229,13 +229,13 @@ def _permission(view: JobView, permission: Field, device: Field) -> Iterator[Fin
         )
 
 
-def declared_format(item: Item) -> str | None:
+def declared_format(item: DiskItem) -> str | None:
     """Return an item's fourth field, or None when it is omitted."""
     field = item.field(3)
     return field.text if field and field.text else None
 
 
-def _format(view: JobView, item: Item) -> Iterator[Finding]:
+def _format(view: JobView, item: DiskItem) -> Iterator[Finding]:
     declared = declared_format(item)
     file = item.fields[0].text
     where = view.disk_place(item.fields[3].start if declared else item.start)

@@ -18,7 +18,7 @@ from roost.errors import Location
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ReturnedFile:
     """A file that a job leaves: its name in the sandbox (or the shared path), where it goes, and what says so."""
 
     name: str
@@ -29,7 +29,7 @@ class Target:
 
 def collisions(views: Sequence[JobView]) -> Iterator[Finding]:
     """Yield where two jobs of a description leave their files under one name."""
-    taken: dict[tuple[str, str], list[tuple[int, int, Target]]] = {}
+    taken: dict[tuple[str, str], list[tuple[int, int, ReturnedFile]]] = {}
     for number, view in enumerate(views):
         for instance, target in _instances(view):
             taken.setdefault((target.rule.code, target.path), []).append((number, instance, target))
@@ -49,7 +49,7 @@ def _counted(views: Sequence[JobView]) -> tuple[int, bool]:
     return max(2, sum(count or 1 for count in rows)), all(count is not None for count in counts)
 
 
-def _finding(code: str, path: str, target: Target, jobs: int, known: bool) -> Finding:
+def _finding(code: str, path: str, target: ReturnedFile, jobs: int, known: bool) -> Finding:
     many = f"{jobs} jobs" if known else "the jobs, if there are more than one,"
     rule = target.rule if known else target.rule.but(Severity.WARNING, Effect.OK)
     if code == SHARED_WRITTEN.code:
@@ -61,7 +61,7 @@ def _finding(code: str, path: str, target: Target, jobs: int, known: bool) -> Fi
     return rule.at(target.where, message)
 
 
-def _instances(view: JobView) -> Iterator[tuple[int, Target]]:
+def _instances(view: JobView) -> Iterator[tuple[int, ReturnedFile]]:
     """Yield what the first job of a row leaves, and what the second one does where the row is queued more than once."""
     yield from ((0, target) for target in _targets(view))
     queue, count = view.job.queue, view.job.count
@@ -79,13 +79,13 @@ def _instances(view: JobView) -> Iterator[tuple[int, Target]]:
     yield from ((1, target) for target in _targets(other))
 
 
-def _targets(view: JobView) -> Iterator[Target]:
+def _targets(view: JobView) -> Iterator[ReturnedFile]:
     if not view.is_vm or view.job.count == 0 or view.get("vm_disk") is None:
         return
     for item in view.usable_disks:
         path = item.fields[0].text
         if path.startswith("/") and not view.transferred(path) and item.fields[2].text != "r":
-            yield Target(path, path, view.disk_place(item.fields[0].start), SHARED_WRITTEN)
+            yield ReturnedFile(path, path, view.disk_place(item.fields[0].start), SHARED_WRITTEN)
     home = _directory(view)
     if home is None or view.boolean("vm_no_output_vm"):
         return
@@ -97,7 +97,7 @@ def _targets(view: JobView) -> Iterator[Target]:
         rule = OUTPUT_COLLIDES if new is None else REMAP_COLLIDES
         place = view.get("transfer_output_remaps", "TransferOutputRemaps")
         spot = place.where if new is not None and place else where
-        yield Target(name, path if "://" in path else _normal(posixpath.join(home, path)), spot, rule)
+        yield ReturnedFile(name, path if "://" in path else _normal(posixpath.join(home, path)), spot, rule)
 
 
 def _normal(path: str) -> str:

@@ -11,7 +11,7 @@ from roost.condor.submit.description import Description, Job
 from roost.condor.submit.expression import as_bool
 from roost.condor.submit.macros import Expander
 from roost.condor.submit.source_text import Traced
-from roost.condor.vm_disk import Item, scan
+from roost.condor.vm_disk import DiskItem, scan
 from roost.errors import Location
 
 
@@ -126,7 +126,7 @@ class JobView:
         return kind if kind in ("kvm", "xen") else None
 
     @cached_property
-    def disks(self) -> tuple[Item, ...]:
+    def disks(self) -> tuple[DiskItem, ...]:
         """vm_disk's items that are not empty, with offsets into its value."""
         command = self.get("vm_disk")
         if not command or not self.hypervisor:
@@ -134,12 +134,12 @@ class JobView:
         return tuple(item for item in scan(command.text) if item.text)
 
     @cached_property
-    def usable_disks(self) -> tuple[Item, ...]:
+    def usable_disks(self) -> tuple[DiskItem, ...]:
         """The disks with a file, a device and a permission: the others never reach libvirt."""
         return tuple(item for item in self.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
 
     @cached_property
-    def boot_disk(self) -> Item | None:
+    def boot_disk(self) -> DiskItem | None:
         """The disk that the firmware or pygrub tries, if any.
 
         libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order; HTCondor's
@@ -206,12 +206,12 @@ class JobView:
         return not self.transfers_known or self.transferred(path)
 
 
-def is_cd(item: Item) -> bool:
+def is_cd(item: DiskItem) -> bool:
     """Return whether HTCondor's script makes a CD-ROM of this disk."""
     return "iso" in item.fields[0].text
 
 
-def bus_of(item: Item) -> str:
+def bus_of(item: DiskItem) -> str:
     """Return the prefix of a disk's device that decides its bus: vd, sd, hd, xvd, or nothing known."""
     match = re.match(r"[a-z]*?d(?=[a-z])", item.fields[1].text)
     return match.group() if match else ""

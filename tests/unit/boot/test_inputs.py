@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import layers
+from roost.boot import overlays
 from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
 from roost.iodisk.inputs import items
@@ -134,5 +134,5 @@ def test_a_file_stands_in_for_a_disk(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\0" * (1 << 20))
     shape = hardware(VirtualMachine("x", "kvm", 64, 1, (VmDisk("io.raw", "vda", "w", "raw"),)), "pc")
     (tmp_path / "log").mkdir()
-    places = layers.make(shape, tmp_path, tmp_path, {"vda": tmp_path / "other.raw"})
+    places = overlays.make(shape, tmp_path, tmp_path, {"vda": tmp_path / "other.raw"})
     assert places["vda"].image == tmp_path / "other.raw"

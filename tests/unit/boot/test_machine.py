@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from roost.boot.accelerator import Accelerator
-from roost.boot.given import Channels, DirectKernel, DiskPlace
+from roost.boot.backends import Channels, DirectKernel, DiskPlace
 from roost.boot.kvm import qemu_argv
 from roost.condor.hardware import hardware
-from roost.condor.machine import KernelFiles, Network, VirtualMachine, VmDisk
+from roost.condor.machine import MachineKernel, Network, VirtualMachine, VmDisk
 from roost.errors import UsageError
 
 TCG = Accelerator("tcg", "max", 6.0, True, None)
@@ -23,7 +23,7 @@ def _argv(
     *disks: VmDisk,
     machine: str = "pc",
     network: Network = "none",
-    kernel: KernelFiles | None = None,
+    kernel: MachineKernel | None = None,
     vnc: bool = False,
 ) -> list[str]:
     vm = VirtualMachine("debian-12", "kvm", 1024, 2, disks, network=network, kernel=kernel, vnc=vnc)
@@ -132,7 +132,9 @@ def test_odd_names_stay_names() -> None:
 
 
 def test_a_kernel_outside_of_the_image() -> None:
-    argv = _argv(ROOT, kernel=KernelFiles("vmlinuz", "initrd,img", "/dev/vda1", "root=UUID=1 ro console=ttyS0,115200"))
+    argv = _argv(
+        ROOT, kernel=MachineKernel("vmlinuz", "initrd,img", "/dev/vda1", "root=UUID=1 ro console=ttyS0,115200")
+    )
     assert argv[argv.index("-append") + 1] == "root=UUID=1 ro console=ttyS0,115200"
     assert argv[argv.index("-initrd") + 1] == "/images/initrd,img"
     assert "bootindex" not in _device(argv, "disk-vda")

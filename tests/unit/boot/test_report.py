@@ -12,10 +12,10 @@ import pytest
 
 from roost.boot import report
 from roost.boot.accelerator import Accelerator
+from roost.boot.checkpoint import Trial
 from roost.boot.drive import Screen
 from roost.boot.evidence import Evidence, Expected
 from roost.boot.run import BootResult, FileSum
-from roost.boot.saved import Trial
 from roost.boot.trials import Trials
 from roost.boot.verdict import Verdict
 from roost.verify.evidence import FileSystem

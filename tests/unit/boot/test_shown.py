@@ -15,7 +15,7 @@ from roost.boot.verdict import Verdict
 from roost.boot.waits import Wait
 from roost.cli import show
 from roost.verify.evidence import StoppedDisk
-from tests.unit.boot.test_afterwards import make
+from tests.unit.boot.test_integrity import make
 from tests.unit.boot.test_report import result
 from tests.unit.boot.test_verdict import DONE, INIT, JOB, KERNEL
 

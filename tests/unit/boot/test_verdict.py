@@ -10,7 +10,7 @@ import pytest
 
 from roost.boot.console import FIRMWARE, Console
 from roost.boot.evidence import Evidence, Expected
-from roost.boot.observed import Event
+from roost.boot.monitor import Event
 from roost.boot.verdict import Cause, judge
 from roost.boot.watch import Goal, timeline
 from roost.verify.evidence import FileSystem

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from roost.boot.console import FIRMWARE, Console
-from roost.boot.observed import Event, parse_registers
-from roost.boot.watch import Plan, Watch, decide, timeline
+from roost.boot.monitor import Event, parse_registers
+from roost.boot.watch import BootPlan, Watch, decide, timeline
 
-PLAN = Plan("job", 60.0, 1.0)
+PLAN = BootPlan("job", 60.0, 1.0)
 KERNEL = "[    0.000000] Linux version 6.1\n"
 BOOTED = "SeaBIOS (version 1)\nBooting from 0000:7c00\n"
 
 
-def _until(serial: str, plan: Plan = PLAN, firmware: str = BOOTED, watch: Watch | None = None) -> tuple[str, float]:
+def _until(serial: str, plan: BootPlan = PLAN, firmware: str = BOOTED, watch: Watch | None = None) -> tuple[str, float]:
     """Return what ends a boot whose console says all of `serial` in its first second, and when."""
     console, debug = Console(), Console(FIRMWARE)
     debug.feed(firmware.encode(), 0.2)
@@ -36,11 +36,11 @@ def test_a_silent_job_has_all_the_time() -> None:
 
 
 def test_deadlines_scale_with_the_factor() -> None:
-    assert _until(KERNEL + "roost: job started\n", Plan("job", 60.0, 7.0)) == ("timeout", 420.0)
+    assert _until(KERNEL + "roost: job started\n", BootPlan("job", 60.0, 7.0)) == ("timeout", 420.0)
 
 
 def test_a_host_that_is_shared_gives_more_time() -> None:
-    plan = Plan("job", 60.0, 2.0, kernel_seconds=1.0)
+    plan = BootPlan("job", 60.0, 2.0, kernel_seconds=1.0)
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("init", 4.0))).factor == 6.0
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("init", 1.5))).factor == 2.0
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0))).factor == 2.0
@@ -78,7 +78,7 @@ def test_firmware_and_loader_have_deadlines_of_their_own() -> None:
 
 def test_a_silent_kernel_is_no_idle_loader() -> None:
     """A guest without a serial console: its CPU runs with paging, so an operating system is up."""
-    long = Plan("any", 600.0, 1.0)
+    long = BootPlan("any", 600.0, 1.0)
     assert _until("", long, watch=Watch(paging_at=5.0))[0] == "kernel-timeout"
 
 
@@ -93,14 +93,14 @@ def test_dead_processors_end_it() -> None:
 
 def test_without_a_job_the_button_is_pressed_at_the_login() -> None:
     watch = Watch()
-    why, when = _until(KERNEL + "host login: ", Plan("login", 120.0, 1.0), watch=watch)
+    why, when = _until(KERNEL + "host login: ", BootPlan("login", 120.0, 1.0), watch=watch)
     assert watch.button_at == 1.5
     assert (why, when < 30) == ("button-ignored", True)
 
 
 def test_an_unknown_image_may_still_go_off_by_itself() -> None:
     watch = Watch()
-    _until(KERNEL + "host login: ", Plan("any", 120.0, 1.0), watch=watch)
+    _until(KERNEL + "host login: ", BootPlan("any", 120.0, 1.0), watch=watch)
     assert watch.button_at is not None
     assert watch.button_at >= 20
 

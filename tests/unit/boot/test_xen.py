@@ -16,23 +16,23 @@ import pytest
 
 from roost.boot import domain, xen
 from roost.boot.accelerator import Accelerator
+from roost.boot.backends import Channels, DiskPlace
 from roost.boot.console import SERIAL, Console
 from roost.boot.evidence import Evidence
-from roost.boot.given import Channels, DiskPlace
-from roost.boot.observed import Event
+from roost.boot.monitor import Event
 from roost.boot.verdict import judge
-from roost.boot.watch import Plan, Watch, decide, timeline
+from roost.boot.watch import BootPlan, Watch, decide, timeline
 from roost.condor.from_submit import virtual_machine
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.condor.lint import lint_text
-from roost.condor.machine import KernelFiles, VirtualMachine, VmDisk
+from roost.condor.machine import MachineKernel, VirtualMachine, VmDisk
 from roost.errors import ImageError, UsageError
 
 INCLUDED = VirtualMachine(
     "smoke", "xen", 256, 2, (VmDisk("root.raw", "xvda", "w", "raw"), VmDisk("io.raw", "xvdb", "r", "raw"))
 )
 FILES = replace(
-    INCLUDED, kernel=KernelFiles("/k/vmlinuz", "/k/initrd.img", "/dev/xvda1", 'root=LABEL=a ro quoted="x\\y"')
+    INCLUDED, kernel=MachineKernel("/k/vmlinuz", "/k/initrd.img", "/dev/xvda1", 'root=LABEL=a ro quoted="x\\y"')
 )
 TCG = Accelerator("tcg", "max", 4.0, True, None, 2.0)
 
@@ -184,7 +184,7 @@ libxl: error: libxl_create.c:1207:initiate_domain_create: Domain 1:Unable to all
 
 def test_an_image_without_a_kernel_is_known_at_once() -> None:
     session = told({"event": "failed", "status": 3, "said": XL_PYGRUB, "loader": PYGRUB})
-    plan = Plan("job", 60.0, 10.0)
+    plan = BootPlan("job", 60.0, 10.0)
     assert (
         decide(plan, session.serial, session.firmware, session.events, Watch(), session.now + 5.0).why == "not-bootable"
     )
@@ -242,7 +242,7 @@ def test_a_description_for_xen_is_a_xen_machine_with_raw_disks(tmp_path: Path) -
 def test_kernel_files_of_a_description_are_absolute(tmp_path: Path) -> None:
     words = "xen_initrd = /k/i\nxen_root = /dev/xvda1\nxen_kernel_params = root=LABEL=x ro"
     vm = described(tmp_path, f"xen_kernel = /k/v\n{words}")
-    assert vm.kernel == KernelFiles("/k/v", "/k/i", "/dev/xvda1", "root=LABEL=x ro")
+    assert vm.kernel == MachineKernel("/k/v", "/k/i", "/dev/xvda1", "root=LABEL=x ro")
     for kernel in ("vmlinuz", "vmx", "./vmlinuz"):
         with pytest.raises(ImageError, match="not an absolute path"):
             described(tmp_path, f"xen_kernel = {kernel}\n{words}")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from roost.catalogue import changes, lines, read, site
-from roost.catalogue.model import Catalogue, Image, Package, Version
+from roost.catalogue import changes, read, site, submit_lines
+from roost.catalogue.model import Catalogue, CatalogueImage, Package, Version
 from roost.catalogue.page import POLICY
 from roost.condor.lint import lint_text
 from roost.errors import UsageError
 from roost.events import Silent
 from roost.publish.targets.kinds import open_target
-from tests.publish import lab, shelf
+from tests.publish import lab, sample
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("ROOST_ROOT", str(root))
     patch.chdir(root)
     try:
-        shelf.fill(lab.project(root), str(root / "catalogue"))
+        sample.fill(lab.project(root), str(root / "catalogue"))
     finally:
         patch.undo()
     return root
@@ -125,12 +125,12 @@ def test_what_differs_between_two_versions(catalogue: Catalogue) -> None:
 def test_every_choice_of_lines_passes_the_lint(
     catalogue: Catalogue, public: str | None, shared: str, url: str | None
 ) -> None:
-    where = lines.roots(catalogue.target, public)
+    where = submit_lines.roots(catalogue.target, public)
     place = str(catalogue.target.local)
     assert (where.shared, where.url) == (shared.format(place), url.format(place) if url else None)
-    found = lines.choices(_version(catalogue, "analysis", "2026.11"), where)
+    found = submit_lines.choices(_version(catalogue, "analysis", "2026.11"), where)
     assert [(one.hypervisor, one.transfer) for one in found] == [
-        (hypervisor, transfer) for hypervisor in ("kvm", "xen") for transfer in lines.TRANSFERS
+        (hypervisor, transfer) for hypervisor in ("kvm", "xen") for transfer in submit_lines.TRANSFERS
     ]
     for one in found:
         assert not one.refused
@@ -148,9 +148,9 @@ def test_every_choice_of_lines_passes_the_lint(
 
 
 def test_a_place_that_only_its_owner_reads_has_no_url_that_jobs_can_use() -> None:
-    where = lines.roots(open_target("memory://images"), None)
-    assert where.of("url") == (lines.UNKNOWN["url"], False)
-    assert where.of("shared") == (lines.UNKNOWN["shared"], False)
+    where = submit_lines.roots(open_target("memory://images"), None)
+    assert where.of("url") == (submit_lines.UNKNOWN["url"], False)
+    assert where.of("shared") == (submit_lines.UNKNOWN["shared"], False)
     assert where.of("files") == (None, True)
 
 
@@ -192,7 +192,7 @@ def test_no_word_of_a_catalogue_becomes_html(catalogue: Catalogue, tmp_path: Pat
         assert sum(tag == "script" for tag, _ in page.elements) <= 2
         if "hostile" in path:
             # It is there, as text: description, kernel, package, console.
-            assert page.text.count(shelf.HOSTILE) > 4
+            assert page.text.count(sample.HOSTILE) > 4
             assert "\x1b" not in text
 
 
@@ -201,15 +201,15 @@ def test_a_closing_script_tag_in_a_package_stays_data(filled: Path, tmp_path: Pa
     catalogue = read.read(str(filled / "catalogue"), Silent())
     (image,) = (one for one in catalogue.images if one.name == "analysis")
     evil = [
-        Version(**{**{key: getattr(one, key) for key in one.__slots__}, "kernel": f"{number}{shelf.HOSTILE}"})
+        Version(**{**{key: getattr(one, key) for key in one.__slots__}, "kernel": f"{number}{sample.HOSTILE}"})
         for number, one in enumerate(image.versions)
     ]
-    changed = Catalogue(catalogue.target, (Image(image.name, image.latest, tuple(evil)),))
+    changed = Catalogue(catalogue.target, (CatalogueImage(image.name, image.latest, tuple(evil)),))
     page = _site(changed, tmp_path / "site")["images/analysis.html"]
     data = re.search(r'<script type="application/json" id="steps">(.*?)</script>', page, re.DOTALL)
     assert data
     steps = json.loads(data[1])["steps"]
-    assert ["kernel", "kernel", f"2{shelf.HOSTILE}", f"1{shelf.HOSTILE}"] in steps[0]
+    assert ["kernel", "kernel", f"2{sample.HOSTILE}", f"1{sample.HOSTILE}"] in steps[0]
     assert "img" not in {tag for tag, _ in _Page(page).elements}
 
 
@@ -225,7 +225,7 @@ def test_only_our_own_style_and_script_may_run(catalogue: Catalogue, tmp_path: P
 def test_a_version_that_was_changed_is_shown_as_wrong_and_with_nothing_of_it(root: Path, tmp_path: Path) -> None:
     url = str(tmp_path / "catalogue")
     for version in ("1", "2"):
-        shelf.publish(root, url, "analysis", version, packages={"busybox": version})
+        sample.publish(root, url, "analysis", version, packages={"busybox": version})
     (release := tmp_path / "catalogue/analysis/2/release.json").write_text(
         release.read_text().replace("busybox that runs", "malware that runs")
     )

@@ -18,7 +18,7 @@ from roost.condor.hardware import (
     refusals,
     target_index,
 )
-from roost.condor.machine import Hypervisor, KernelFiles, VirtualMachine, VmDisk
+from roost.condor.machine import Hypervisor, MachineKernel, VirtualMachine, VmDisk
 from roost.condor.vm_disk import parse
 
 
@@ -154,7 +154,7 @@ def test_a_bad_or_multicast_address_is_refused(mac: str) -> None:
 
 
 def test_a_kernel_beside_the_image_boots_instead_of_a_disk() -> None:
-    kernel = KernelFiles("vmlinuz", "initrd.img", "/dev/vda1", "root=/dev/vda1 ro console=ttyS0")
+    kernel = MachineKernel("vmlinuz", "initrd.img", "/dev/vda1", "root=/dev/vda1 ro console=ttyS0")
     made = hardware(replace(machine("a:vda:w:raw"), kernel=kernel))
     assert (made.bootloader, made.kernel, made.initrd, made.cmdline) == (
         "kernel",

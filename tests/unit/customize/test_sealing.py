@@ -64,7 +64,7 @@ def tree(root: Path) -> Path:
 
 
 class TreeGuest:
-    """What the witness asks of an image, answered from a directory."""
+    """What the verifier asks of an image, answered from a directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -93,13 +93,13 @@ class TreeGuest:
         return (self.root / path[1:]).read_bytes()[offset : offset + size]
 
 
-def witness(root: Path, recipe: Recipe) -> list[str]:
+def verifier(root: Path, recipe: Recipe) -> list[str]:
     return list(readback_sealing.sealing(TreeGuest(root), recipe))  # type: ignore[arg-type]
 
 
 def test_identity_and_traces_go(tmp_path: Path) -> None:
     root = tree(tmp_path)
-    assert witness(root, submitting.recipe()) != []
+    assert verifier(root, submitting.recipe()) != []
     sealing.seal([], [], root)
     assert (root / "etc/machine-id").read_bytes() == b""
     left = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
@@ -108,7 +108,7 @@ def test_identity_and_traces_go(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in (root / "etc/shadow").read_text().splitlines()] == ["*", "*", "*", "!", "*"]
     # A hash in passwd opens the account as well.
     assert [line.split(":")[1] for line in (root / "etc/passwd").read_text().splitlines()] == ["x", "x"]
-    assert witness(root, submitting.recipe()) == []
+    assert verifier(root, submitting.recipe()) == []
 
 
 @pytest.mark.parametrize("name", [*IDENTITY, *TRACES])
@@ -120,11 +120,11 @@ def test_the_witness_sees_each_thing_that_is_left(name: str, tmp_path: Path) -> 
     # The sealed one may be read-only.
     path.unlink(missing_ok=True)
     path.write_text({**IDENTITY, **TRACES}[name])
-    found = witness(root, submitting.recipe())
+    found = verifier(root, submitting.recipe())
     unimportant = {"home/me/.cache/x/y", "var/cache/apt/pkgcache.bin", "tmp/x", "run/lock/x",
                    "etc/ssh/ssh_host_ed25519_key.pub"}  # fmt: skip
     assert found or name in unimportant, name
-    assert witness(root, submitting.recipe(seal=False)) == []
+    assert verifier(root, submitting.recipe(seal=False)) == []
 
 
 def test_a_machine_id_that_makes_systemd_ask_is_none(tmp_path: Path) -> None:
@@ -132,11 +132,11 @@ def test_a_machine_id_that_makes_systemd_ask_is_none(tmp_path: Path) -> None:
     sealing.seal([], [], root)
     (root / "etc/machine-id").chmod(0o644)
     (root / "etc/machine-id").write_text("uninitialized\n")
-    assert witness(root, submitting.recipe()) == [
+    assert verifier(root, submitting.recipe()) == [
         "/etc/machine-id is 'uninitialized': systemd would take the first boot for an installation"
     ]
     (root / "etc/machine-id").unlink()
-    assert "is missing" in witness(root, submitting.recipe())[0]
+    assert "is missing" in verifier(root, submitting.recipe())[0]
     # Of a link, the target stays what it is.
     (root / "etc/machine-id").symlink_to("../usr/bin/tool")
     sealing.seal([], [], root)
@@ -159,12 +159,12 @@ def test_what_the_recipe_put_there_stays(tmp_path: Path) -> None:
     wanted = submitting.recipe(
         files=[{"path": path, "content": "x"} for path in kept], users=[{"name": "me", "password": {"env": "X"}}]
     )
-    assert witness(root, wanted) == []
-    assert witness(root, submitting.recipe(files=wanted.files, users=[{"name": "me"}])) == [
+    assert verifier(root, wanted) == []
+    assert verifier(root, submitting.recipe(files=wanted.files, users=[{"name": "me"}])) == [
         "the account 'me' has a password"
     ]
     other = submitting.recipe(files=wanted.files, users=[*wanted.users, {"name": "you", "password": {"env": "X"}}])
-    assert witness(root, other) == ["the account 'you' has not the password that the recipe names"]
+    assert verifier(root, other) == ["the account 'you' has not the password that the recipe names"]
 
 
 def test_a_resolvers_link_stays(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_resolvers_link_stays(tmp_path: Path) -> None:
     (root / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     sealing.seal([], [], root)
     assert (root / "etc/resolv.conf").is_symlink()
-    assert witness(root, submitting.recipe()) == []
+    assert verifier(root, submitting.recipe()) == []
 
 
 field = st.text(alphabet="abc$*!x6", max_size=6)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.condor import emit
-from roost.condor.description import Delivery
+from roost.condor.submit_values import Delivery
 from roost.customize import templates
 from roost.errors import UsageError
 from roost.host import template

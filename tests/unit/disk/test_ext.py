@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roost.disk import ext, geometry, measure
-from roost.disk.ext import Identity, Source
+from roost.disk.ext import FileSystemSource, Identity
 from roost.disk.ext_space import Space
 from roost.disk.layout import Extent, MiB
 from roost.disk.measure import Content, Entry
@@ -151,7 +151,7 @@ SPACE = Space(1000, 290, 64, 40, ((14, 16), (20, 20), (30, 32), (33, 64)))
 
 def test_the_script_sets_times_of_used_inodes_and_makes_devices() -> None:
     devices = (DeviceNode("/dev/null", "c", 1, 3, 0o666), DeviceNode("/pipe", "p", mode=0o640, uid=70000))
-    source = Source(Path("/tree"), ROOT._replace(mode=0o751, uid=3, mtime=99), devices)
+    source = FileSystemSource(Path("/tree"), ROOT._replace(mode=0o751, uid=3, mtime=99), devices)
     script = ext.settle_script(SPACE, 7, source).splitlines()
     assert script[:5] == ["cd /dev", "mknod null c 1 3", "sif null mode 020666", "sif null uid 0", "sif null gid 0"]
     assert script[5:8] == ["cd /", "mknod pipe p", "sif pipe mode 010640"]
@@ -166,7 +166,7 @@ def test_the_script_sets_times_of_used_inodes_and_makes_devices() -> None:
     "path", ["/dev/a b", '/dev/"', "/dev/a\nrm x", "dev/null", "/dev/../etc/x", "/dev//x", "/dev/"]
 )
 def test_odd_device_paths_never_reach_the_script(path: str) -> None:
-    source = Source(Path("/tree"), ROOT, (DeviceNode(path, "c", 1, 3),))
+    source = FileSystemSource(Path("/tree"), ROOT, (DeviceNode(path, "c", 1, 3),))
     with pytest.raises(ImageError, match="not a plain path"):
         ext.settle_script(SPACE, 7, source)
 

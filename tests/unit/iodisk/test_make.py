@@ -18,7 +18,7 @@ from roost.events import Silent
 from roost.host import namespace
 from roost.iodisk import batch, fill, inputs, make
 from roost.iodisk.collect import collect
-from roost.iodisk.inputs import Item
+from roost.iodisk.inputs import Input
 from roost.pipeline import jobs
 from roost.recipe.model import Recipe
 
@@ -53,7 +53,7 @@ def given(tmp_path: Path) -> Path:
     return folder
 
 
-def made(output: Path, wanted: Recipe, given: Path, *names: str, texts: dict[str, bytes] | None = None) -> make.Made:
+def made(output: Path, wanted: Recipe, given: Path, *names: str, texts: dict[str, bytes] | None = None) -> make.IoDisk:
     """Make a disk of the inputs `names` in the directory `given`."""
     items, problems = inputs.items(names, given)
     assert not problems
@@ -158,7 +158,7 @@ def test_every_input_that_cannot_travel_is_told_at_once(tmp_path: Path, given: P
 def test_a_row_of_a_file_of_jobs_is_a_disk(tmp_path: Path, given: Path) -> None:
     text = 'IO,Inputs,scale\nio-1.raw,run "odd name",3\nio-2.raw,,4\n'
     (given / "odd name").write_text("x")
-    requests = batch.requests(parse_jobs(text, "jobs.csv", given), "io", [Item(given / "deep", "deep")])
+    requests = batch.requests(parse_jobs(text, "jobs.csv", given), "io", [Input(given / "deep", "deep")])
     assert [one.output.name for one in requests] == ["io-1.raw", "io-2.raw"]
     assert [[item.target for item in one.items] for one in requests] == [["deep", "run", "odd name"], ["deep"]]
     assert [json.loads(one.texts["job.json"]) for one in requests] == [{"scale": "3"}, {"scale": "4"}]

@@ -14,7 +14,7 @@ import pytest
 
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
-from roost.kernel import catalogue, files, known
+from roost.kernel import catalogue, files, records
 from roost.kernel.facts import Facts
 from roost.pipeline import kernels
 from roost.store.cache import Cache
@@ -212,8 +212,8 @@ def test_a_kernel_is_claimed_until_it_is_seen(project: Path) -> None:
     assert (one["seen"], one["version"], one["from"]) == (False, None, "kernels/mine.yaml")
     assert one["drivers"]["virtio"] == "claimed" and one["drivers"]["scsi"] == "absent" and one["compression"] == "lz4"
     store = Cache(project / "cache")
-    known.remember(store, catalogue.load("mine", project), "bookworm", facts(), "the image a")
-    known.remember(store, catalogue.load("mine", project), "trixie", facts("6.12-1"), "the image b")
+    records.remember(store, catalogue.load("mine", project), "bookworm", facts(), "the image a")
+    records.remember(store, catalogue.load("mine", project), "trixie", facts("6.12-1"), "the image b")
     (row,) = kernels.listing(["mine"], Silent())["kernels"]
     assert [(one["suite"], one["version"], one["seen"], one["from"]) for one in row["suites"]] == [
         ("bookworm", "6.1.9-1", True, "the image a"),
@@ -228,11 +228,11 @@ def test_a_kernel_is_claimed_until_it_is_seen(project: Path) -> None:
 def test_what_is_noted_badly_is_forgotten(project: Path) -> None:
     (project / "kernels/mine.yaml").write_text(HEAD + "packages: {amd64: linux-x}\n")
     store, spec = Cache(project / "cache"), catalogue.load("mine", project)
-    known.remember(store, spec, "bookworm", facts(), "x")
+    records.remember(store, spec, "bookworm", facts(), "x")
     (path,) = (project / "cache/kernels").glob("*.json")
     for text in ("", "[]", "{}", json.dumps({"facts": {**facts().to_json(), "drivers": {}}, "source": "x"})):
         path.write_text(text)
-        assert known.recall(store, spec, "bookworm") is None
+        assert records.recall(store, spec, "bookworm") is None
 
 
 def test_a_manifest_tells_too(project: Path) -> None:
@@ -240,10 +240,10 @@ def test_a_manifest_tells_too(project: Path) -> None:
     spec = catalogue.load("mine", project)
     given = {"packages": ["linux-x"], "debian": {"suite": "bookworm"}}
     record = {"name": "img", "inputs": given, "facts": {"kernel": facts().to_json()}}
-    found = known.of_manifest(record, spec)
+    found = records.of_manifest(record, spec)
     assert found is not None and (found.suite, found.source) == ("bookworm", "the image img")
-    assert known.of_manifest({**record, "inputs": {**given, "packages": ["linux-z"]}}, spec) is None
-    assert known.of_manifest({**record, "facts": {}}, spec) is None
+    assert records.of_manifest({**record, "inputs": {**given, "packages": ["linux-z"]}}, spec) is None
+    assert records.of_manifest({**record, "facts": {}}, spec) is None
 
 
 def test_a_package_is_looked_into(project: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from roost.condor import from_recipe
 from roost.errors import Location, Problem
-from roost.kernel import check, contents, inspect, known
+from roost.kernel import check, contents, inspect, records
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.model import Recipe
 from roost.store.cache import Cache
@@ -36,7 +36,7 @@ def told(problems: Sequence[Problem]) -> list[str]:
     return [f"{problem.where}: {problem.what}" for problem in problems]
 
 
-def checked(tree: Path, recipe: Recipe) -> check.Found:
+def checked(tree: Path, recipe: Recipe) -> check.CheckResult:
     seen = check.look(tree, inspect.newest(tree), xen="xen" in recipe.hypervisors)
     return check.check(recipe, seen, where, (CLOUD, FULL))
 
@@ -66,7 +66,7 @@ def test_claims_under_xen() -> None:
 def test_a_kernel_that_starts(packed: str, tmp_path: Path) -> None:
     tree = lab.tree(tmp_path / "tree", packed=packed)
     found = checked(tree, recipe_of(hypervisors=["kvm", "xen"]))
-    assert found == check.Found((), ())
+    assert found == check.CheckResult((), ())
 
 
 def test_zstd_is_noted_for_xen_with_the_version_that_it_needs(tmp_path: Path) -> None:
@@ -198,16 +198,16 @@ def test_an_initrd_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store = Cache(tmp_path / "cache")
     path = tmp_path / "initrd"
     path.write_bytes(lab.initrd(["ext4"]))
-    first = known.initrd(store, path)
-    assert first == contents.read(path) and known.initrd(store, path) == first
+    first = records.initrd(store, path)
+    assert first == contents.read(path) and records.initrd(store, path) == first
     monkeypatch.setattr(contents, "read", lambda _path: pytest.fail("unpacked a second time"))
-    assert known.initrd(store, path) == first
+    assert records.initrd(store, path) == first
     monkeypatch.undo()
     for record in (tmp_path / "cache/kernels").iterdir():
         record.write_text("{}")
-    assert known.initrd(store, path) == first
+    assert records.initrd(store, path) == first
     path.write_bytes(lab.initrd(["xfs"]))
-    assert known.initrd(store, path).modules == {"xfs"}
+    assert records.initrd(store, path).modules == {"xfs"}
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_what_unpacks_to_too_much_is_refused(packed: str) -> None:
 )
 def test_a_source_gives_every_byte_once(steps: list[tuple[str, int]]) -> None:
     data = bytes(range(256)) * 2
-    source, at = decompress.Source(io.BytesIO(data)), 0
+    source, at = decompress.LookaheadReader(io.BytesIO(data)), 0
     for what, size in steps:
         got = source.read(size) if what == "read" else source.peek(size)
         assert got == data[at : at + size]

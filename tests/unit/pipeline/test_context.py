@@ -13,10 +13,10 @@ import pytest
 from roost.cli.verb import verb
 from roost.condor import emit, submission
 from roost.events import Silent, Stages
-from roost.host.accelerator import Accelerator, Kind
+from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.pipeline import build, planning, publish
 from roost.pipeline.context import Context
-from roost.pipeline.planning import Plan
+from roost.pipeline.planning import BuildPlan
 from roost.recipe import loader
 from roost.store import manifest, staging
 from tests.publish import lab
@@ -44,10 +44,10 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any
     return calls
 
 
-def as_built(_context: Context) -> Plan:
+def as_built(_context: Context) -> BuildPlan:
     """Return a plan whose image is the one that the laboratory left."""
     source: Any = None
-    return Plan(source, hashlib.sha256(b"key").hexdigest())
+    return BuildPlan(source, hashlib.sha256(b"key").hexdigest())
 
 
 def test_an_accelerator_is_probed_once_and_only_when_asked() -> None:
@@ -57,7 +57,7 @@ def test_an_accelerator_is_probed_once_and_only_when_asked() -> None:
         probes.append(1)
         return "kvm"
 
-    accelerator = Accelerator(probe)
+    accelerator = ApplianceAccelerator(probe)
     assert not probes
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: accelerator.kind, range(8))) == {"kvm"}
@@ -73,7 +73,7 @@ def test_a_probe_that_fails_is_tried_again() -> None:
             raise answer
         return "tcg"
 
-    accelerator = Accelerator(probe)
+    accelerator = ApplianceAccelerator(probe)
     with pytest.raises(OSError, match="busy"):
         accelerator.find()
     assert accelerator.kind == "tcg"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from roost.boot import seal
+from roost.boot import attestation
 from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
@@ -122,11 +122,11 @@ def _other_test(folder: Path) -> None:
 
 
 def _seal_gone(folder: Path) -> None:
-    seal.seal_path(folder, "kvm").unlink()
+    attestation.seal_path(folder, "kvm").unlink()
 
 
 def _seal_made_up(folder: Path) -> None:
-    path = seal.seal_path(folder, "kvm")
+    path = attestation.seal_path(folder, "kvm")
     (folder / "boot/report.html").write_text("better")
     data = json.loads(path.read_text())
     data["files"]["boot/report.html"] = hashlib.sha256(b"better").hexdigest()
@@ -134,7 +134,7 @@ def _seal_made_up(folder: Path) -> None:
 
 
 def _sealed_by_another_account(folder: Path) -> None:
-    key = Path(os.environ["ROOST_STATE"]) / seal.KEY
+    key = Path(os.environ["ROOST_STATE"]) / attestation.KEY
     key.write_bytes(bytes(32))
 
 
@@ -240,26 +240,26 @@ def _older_verdict_without_eviction(folder: Path) -> None:
     said = {key: value for key, value in lab.verdict(folder).items() if key != "eviction"}
     lab.booted(folder)
     (folder / "boot/kvm.json").write_text(json.dumps(said))
-    seal.write(folder, "kvm")
+    attestation.write(folder, "kvm")
 
 
 def _verdict_of_another_roost(folder: Path) -> None:
     """Sealed by this account, but when its boot code was another."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seal, "code", lambda: "0" * 64)
-        seal.write(folder, "kvm")
+        patch.setattr(attestation, "code", lambda: "0" * 64)
+        attestation.write(folder, "kvm")
 
 
 def _seal_without_code(folder: Path) -> None:
-    path = seal.seal_path(folder, "kvm")
+    path = attestation.seal_path(folder, "kvm")
     data = json.loads(path.read_text())
     del data["code"], data["hmac"]
-    data["hmac"] = seal._hmac(seal._key(create=False), data)
+    data["hmac"] = attestation._hmac(attestation._key(create=False), data)
     path.write_text(json.dumps(data))
 
 
 def _key_that_others_can_read(folder: Path) -> None:
-    (Path(os.environ["ROOST_STATE"]) / seal.KEY).chmod(0o644)
+    (Path(os.environ["ROOST_STATE"]) / attestation.KEY).chmod(0o644)
 
 
 def _report_added(folder: Path) -> None:
@@ -400,7 +400,7 @@ def test_evidence_that_no_boot_sealed_is_not_published(root: Path) -> None:
     folder = lab.built(root)
     lab.booted(folder)
     (folder / "boot/report.html").unlink()
-    seal.write(folder, "kvm")
+    attestation.write(folder, "kvm")
     (folder / "boot/report.html").write_text("all is well")
     (folder / "boot/kvm/screen.html").write_text("all is well")
     done = lab.publish(root, str(root / "catalogue"))
@@ -409,9 +409,9 @@ def test_evidence_that_no_boot_sealed_is_not_published(root: Path) -> None:
 
 def test_a_verdict_of_another_roost_is_reached_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = lab.ready(root)
-    assert not seal.missing(folder, "kvm")
+    assert not attestation.missing(folder, "kvm")
     _verdict_of_another_roost(folder)
-    assert seal.missing(folder, "kvm")
+    assert attestation.missing(folder, "kvm")
     booted: list[str] = []
     monkeypatch.setattr(building, "image", lambda *_, **__: None)
 

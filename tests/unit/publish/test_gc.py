@@ -12,9 +12,8 @@ import pytest
 
 from roost.errors import UsageError
 from roost.events import Silent
-from roost.publish import claim, layout, verify
+from roost.publish import claim, inventory, layout, verify
 from roost.publish import gc as collection
-from roost.publish import shelf as shelves
 from roost.publish.retention import Rules
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
@@ -289,10 +288,10 @@ def test_a_publisher_that_ends_well_while_the_collection_looks_is_not_taken_for_
     said = claim._own("", [path])
     said |= {"pid": publisher.pid, "started": claim._started(publisher.pid)}
     target.write("smoke/.publishing/v2.json", layout.json_bytes(said))
-    real = shelves.read
+    real = inventory.read
 
-    def looks(target: Target) -> shelves.Shelf:
-        shelf = real(target)
+    def looks(target: Target) -> inventory.Inventory:
+        stock = real(target)
         if publisher.poll() is None and target.read("_base/.removing.json"):
             cellar.overlay(root, base, 3)
             target.remove("smoke/.publishing/v2.json")
@@ -301,9 +300,9 @@ def test_a_publisher_that_ends_well_while_the_collection_looks_is_not_taken_for_
             lab.publish(root, str(catalogue), version="v2")
             publisher.kill()
             publisher.wait()
-        return shelf
+        return stock
 
-    monkeypatch.setattr(shelves, "read", looks)
+    monkeypatch.setattr(inventory, "read", looks)
     _collect(catalogue, keep=1)
     assert publisher.poll() is not None
     assert target.size(path)

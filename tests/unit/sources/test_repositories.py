@@ -21,7 +21,7 @@ from roost.kernel import catalogue
 from roost.recipe.debian import Debian
 from roost.sources import archive, keyring, openpgp, repositories, snapshot
 from roost.sources import mmdebstrap as source
-from roost.sources.aptsource import Source, parse_sources
+from roost.sources.aptsource import AptSource, parse_sources
 from roost.sources.archive import Index
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
@@ -157,7 +157,7 @@ deb [signed-by="/usr/share/keyrings/k.gpg"] http://a.example/debian-security boo
 
 def test_sources_of_mmdebstrap_are_read_and_written() -> None:
     one, other = parse_sources(LINES)
-    assert one == Source("http://a.example/debian", "bookworm", ("main",))
+    assert one == AptSource("http://a.example/debian", "bookworm", ("main",))
     assert other.options == 'signed-by="/usr/share/keyrings/k.gpg"'
     assert f"{one.line}\n" == LINES.splitlines(keepends=True)[0]
     assert other.line == LINES.splitlines()[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import seal
+from roost.boot import attestation
 from roost.errors import ImageError, RecipeError
 from roost.publish import claim, layout, upload
 from roost.publish.targets.directory import Directory
@@ -39,8 +39,8 @@ def test_each_record_has_one_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "boot").mkdir()
     (tmp_path / manifest.NAME).write_bytes(data)
     assert manifest.read(tmp_path) is None
-    seal.seal_path(tmp_path, "kvm").write_bytes(data)
-    assert "cannot be read" in str(seal.opened(tmp_path, "kvm"))
+    attestation.seal_path(tmp_path, "kvm").write_bytes(data)
+    assert "cannot be read" in str(attestation.opened(tmp_path, "kvm"))
     (tmp_path / "image").mkdir()
     (tmp_path / "image/latest.json").write_bytes(data)
     assert upload.current(Directory(tmp_path), "image") is None
@@ -69,9 +69,9 @@ def test_a_fifo_in_a_build_is_not_waited_for(name: str, tmp_path: Path) -> None:
     """`inv recipes` looks at every build."""
     (tmp_path / "boot").mkdir()
     os.mkfifo(tmp_path / name)
-    os.mkfifo(seal.seal_path(tmp_path, "kvm"))
+    os.mkfifo(attestation.seal_path(tmp_path, "kvm"))
     assert manifest.read(tmp_path) is None
-    assert "cannot be read" in str(seal.opened(tmp_path, "kvm"))
+    assert "cannot be read" in str(attestation.opened(tmp_path, "kvm"))
 
 
 def test_a_recipe_that_is_a_fifo_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import seal
+from roost.boot import attestation
 from roost.errors import HostError
 from roost.existing import image as existing_image
 from roost.host import declared, mapped, process
@@ -98,11 +98,11 @@ def test_a_tree_from_the_archive_does_not_depend_on_how_images_are_laid_out(pack
 
 
 def test_a_verdict_is_that_of_the_code_that_judged(package: Path) -> None:
-    before = closure.digest(seal.JUDGES, seal.NO_PART, package)
+    before = closure.digest(attestation.JUDGES, attestation.NO_PART, package)
     for name, other in (("boot/verdict.py", True), ("host/process.py", True), ("cli/show.py", False)):
         text = (package / name).read_bytes()
         (package / name).write_bytes(text + b"# Another line.\n")
-        assert (closure.digest(seal.JUDGES, seal.NO_PART, package) != before) is other, name
+        assert (closure.digest(attestation.JUDGES, attestation.NO_PART, package) != before) is other, name
         (package / name).write_bytes(text)
 
 

@@ -43,7 +43,7 @@ def roots(target: Target, public: str | None) -> Roots:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class SubmitLines:
     """One choice: `whole` and `snippet` as pieces of text, every second piece being the catalogue's root.
 
     `known` is false when the root is only a placeholder. `refused` says why there are no lines.
@@ -58,12 +58,12 @@ class Lines:
     refused: str = ""
 
 
-def choices(version: Version, where: Roots) -> list[Lines]:
+def choices(version: Version, where: Roots) -> list[SubmitLines]:
     """Return the lines of a version for each of its hypervisors and each transfer."""
     return list(_choices(version, where))
 
 
-def _choices(version: Version, where: Roots) -> Iterator[Lines]:
+def _choices(version: Version, where: Roots) -> Iterator[SubmitLines]:
     remarks = {side.hypervisor: _remark(version, side.hypervisor) for side in version.sides}
     for hypervisor in (side.hypervisor for side in version.sides):
         for transfer in TRANSFERS:
@@ -71,7 +71,7 @@ def _choices(version: Version, where: Roots) -> Iterator[Lines]:
             try:
                 if version.recipe is None:
                     whole, snippet = _published(version, hypervisor, transfer)
-                    yield Lines(hypervisor, transfer, "", True, (whole,), (snippet,))
+                    yield SubmitLines(hypervisor, transfer, "", True, (whole,), (snippet,))
                     continue
                 whole, snippet = describe.descriptions(
                     ReleasedImage(version.recipe, version.images, root),
@@ -81,9 +81,9 @@ def _choices(version: Version, where: Roots) -> Iterator[Lines]:
                 )
             except RoostError as error:
                 refused = "; ".join(problem.what for problem in error.problems)
-                yield Lines(hypervisor, transfer, root or "", known, refused=refused)
+                yield SubmitLines(hypervisor, transfer, root or "", known, refused=refused)
                 continue
-            yield Lines(hypervisor, transfer, root or "", known, _pieces(whole, root), _pieces(snippet, root))
+            yield SubmitLines(hypervisor, transfer, root or "", known, _pieces(whole, root), _pieces(snippet, root))
 
 
 def _published(version: Version, hypervisor: str, transfer: str) -> tuple[str, str]:

@@ -80,7 +80,7 @@ class Claimed:
 
 
 @dataclass(slots=True)
-class Shelf:
+class Inventory:
     """All of a catalogue; `latest` is what each image's latest.json names."""
 
     target: Target
@@ -104,21 +104,21 @@ class Shelf:
         return [one for one in self.listed if one.release is None]
 
 
-def read(target: Target) -> Shelf:
+def read(target: Target) -> Inventory:
     """Read what is listed and claimed; claims first, so that what is being published is seen in one of the two."""
-    shelf = Shelf(target)
+    stock = Inventory(target)
     names = [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     names = [name for name in names if layout.is_name(name)]
-    shelf.claims = [one for name in names for one in claims(target, name)]
+    stock.claims = [one for name in names for one in claims(target, name)]
     for name in names:
         for version in listing.versions(target, name):
             found = look(target, name, version)
             if found is not None:
-                shelf.listed.append(found)
+                stock.listed.append(found)
         said = latest_of(target, name)
         if said:
-            shelf.latest[name] = said
-    return shelf
+            stock.latest[name] = said
+    return stock
 
 
 def claims(target: Target, name: str) -> Iterator[Claimed]:

@@ -30,7 +30,7 @@ from roost.condor.rules.files import (
 from roost.condor.rules.machine import mebibytes
 from roost.condor.rules.model import Effect, Finding, Severity, shown
 from roost.condor.rules.view import JobView, Transfer
-from roost.condor.vm_disk import Item
+from roost.condor.vm_disk import DiskItem
 from roost.errors import Location, RoostError
 from roost.host import files, jsontext, magic, process, qcow2
 
@@ -41,7 +41,7 @@ _SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageFacts:
     """What a disk's file is: real format, sizes in bytes, and what its qcow2 header says.
 
     `unopened` is why it cannot be opened as qcow2; `unchecked` says that qemu-img is not installed.
@@ -66,7 +66,7 @@ def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> 
     home = _home(view, directory)
     for transfer in view.transfers:
         kept += _transfer(transfer, home)
-    images: list[tuple[Item, Image]] = []
+    images: list[tuple[DiskItem, ImageFacts]] = []
     for item in view.usable_disks:
         path = _path_of(view, item, home)
         if path is None or not path.is_file():
@@ -108,7 +108,7 @@ def _transfer(transfer: Transfer, home: Path) -> Iterator[Finding]:
         )
 
 
-def _path_of(view: JobView, item: Item, home: Path) -> Path | None:
+def _path_of(view: JobView, item: DiskItem, home: Path) -> Path | None:
     path = item.fields[0].text
     for transfer in view.transfers:
         if transfer.name == path.rpartition("/")[2]:
@@ -116,19 +116,19 @@ def _path_of(view: JobView, item: Item, home: Path) -> Path | None:
     return Path(path) if path.startswith("/") else None
 
 
-def inspect(path: Path) -> Image:
+def inspect(path: Path) -> ImageFacts:
     """Return what the file is, from its own bytes and from qemu-img; raises OSError when it cannot be read."""
     size = path.stat().st_size
     with files.open_regular(path) as file:
         head = file.read(qcow2.HEAD)
     found = _format_of(head)
     if found != "qcow2":
-        return Image(found, size, size)
+        return ImageFacts(found, size, size)
     try:
         header = qcow2.read(head)
     except qcow2.NotQcow2Error as error:
-        return Image(found, size, size, unopened=str(error))
-    image = Image(
+        return ImageFacts(found, size, size, unopened=str(error))
+    image = ImageFacts(
         found, size, header.size, header.incompatible, header.encrypted, header.backing, header.backing_format
     )
     return image if header.external_data else _asked(path, image)
@@ -145,7 +145,7 @@ def _format_of(head: bytes) -> str:
     return "raw" if found is None else _IMAGES.get(found, found)
 
 
-def _asked(path: Path, image: Image) -> Image:
+def _asked(path: Path, image: ImageFacts) -> ImageFacts:
     """Return `image` with what qemu-img reads from it, opened as qcow2 and nothing else."""
     if process.which("qemu-img") is None:
         return replace(image, unchecked=True)
@@ -157,14 +157,14 @@ def _asked(path: Path, image: Image) -> Image:
         words = error.tail.strip() if isinstance(error, RoostError) and error.tail else str(error)
         return replace(image, unopened=words.splitlines()[-1][:200] if words else "qemu-img failed")
     backing = info.get("backing-filename")
-    return Image(
+    return ImageFacts(
         image.format, image.size, int(info.get("virtual-size", image.virtual)), image.features,
         bool(info.get("encrypted", image.encrypted)), backing if isinstance(backing, str) else None,
         info.get("backing-filename-format"),
     )  # fmt: skip
 
 
-def _format(view: JobView, item: Item, image: Image) -> Iterator[Finding]:
+def _format(view: JobView, item: DiskItem, image: ImageFacts) -> Iterator[Finding]:
     declared = declared_format(item)
     file = shown(item.fields[0].text)
     where = view.disk_place(item.fields[3].start if declared else item.fields[0].start)
@@ -192,7 +192,7 @@ def _format(view: JobView, item: Item, image: Image) -> Iterator[Finding]:
         yield FMT_MISMATCH.but(_E, _HASVM).at(where, f"{file} is declared qcow2, but it is {image.format}")
 
 
-def _state(view: JobView, item: Item, image: Image, path: Path, where: Location) -> Iterator[Finding]:
+def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, where: Location) -> Iterator[Finding]:
     file = shown(item.fields[0].text)
     mode = path.stat().st_mode
     if mode & 0o444 and not mode & 0o222 and item.fields[2].text != "r":
@@ -220,7 +220,7 @@ def _state(view: JobView, item: Item, image: Image, path: Path, where: Location)
         yield from _checked(path, file, where)
 
 
-def _backing(view: JobView, item: Item, image: Image, where: Location) -> Iterator[Finding]:
+def _backing(view: JobView, item: DiskItem, image: ImageFacts, where: Location) -> Iterator[Finding]:
     path, backing = item.fields[0].text, image.backing or ""
     travels = view.transferred(path)
     if backing.startswith("/") or ":" in backing:
@@ -245,7 +245,7 @@ def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:
         yield DIRTY.at(where, f"{file} has leaked clusters")
 
 
-def _space(view: JobView, images: list[tuple[Item, Image]], home: Path) -> Iterator[Finding]:
+def _space(view: JobView, images: list[tuple[DiskItem, ImageFacts]], home: Path) -> Iterator[Finding]:
     moved = [(item, image) for item, image in images if view.transferred(item.fields[0].text)]
     need = sum(image.virtual for _, image in moved)
     command = view.get("request_disk", "RequestDisk")

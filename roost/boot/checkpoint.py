@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roost.boot.given import Channels, DiskPlace
-from roost.boot.session import RefusedError, Session
+from roost.boot.backends import Channels, DiskPlace
+from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening, start
-from roost.boot.watch import BUTTON, Plan
+from roost.boot.watch import BUTTON, BootPlan
 from roost.condor.hardware import Hardware
 
 #: A file of the scratch directory, which is QEMU's working directory: nothing in these words is anybody's input.
@@ -51,7 +51,7 @@ class Trial:
 
 
 @dataclass
-class Saved:
+class Checkpoint:
     """The saved machine: `places` are its disks' copies, `problem` why there are none."""
 
     scratch: Path
@@ -79,11 +79,11 @@ class Saved:
             copies[target] = DiskPlace(place.image, layer)
         return copies
 
-    def evict(self, argv: Argv, plan: Plan, io: str | None) -> Trial:
+    def evict(self, argv: Argv, plan: BootPlan, io: str | None) -> Trial:
         """Press the power button of the machine; `io` is the target of the disk that its job writes to."""
         return self._try("evict", lambda session: _evicted(session, plan, io), argv)
 
-    def restore(self, argv: Argv, plan: Plan) -> Trial:
+    def restore(self, argv: Argv, plan: BootPlan) -> Trial:
         """Let the machine go on until its job has ended, as after a checkpoint."""
         return self._try("restore", lambda session: _ended(session, plan), argv)
 
@@ -95,7 +95,7 @@ class Saved:
             return asyncio.run(self._go_on(name, follow, lambda channels: argv(channels, places, _LOAD)))
         except OSError as error:
             return Trial(False, None, None, f"its disks cannot be copied: {error.strerror}")
-        except RefusedError as error:
+        except QemuError as error:
             return Trial(True, False, None, f"QEMU does not go on from the saved state: {error.tail or error}")
         finally:
             for copy in self.scratch.glob(f"*-{name}.qcow2"):
@@ -127,7 +127,7 @@ def _over(session: Session) -> bool:
     return session.gone or session.event("SHUTDOWN") is not None
 
 
-async def _evicted(session: Session, plan: Plan, io: str | None) -> Trial:
+async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     if io:
         # Before the machine goes on: a short job is over in no time.
         await session.throttle(io, slow=True)
@@ -160,7 +160,7 @@ def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
     return Trial(True, None, seconds, "its job had ended before it could react")
 
 
-async def _ended(session: Session, plan: Plan) -> Trial:
+async def _ended(session: Session, plan: BootPlan) -> Trial:
     await session.resume()
     while not _over(session) and session.now < plan.whole:
         if plan.stays and session.serial.exits:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.boot import afterwards
+from roost.boot import integrity
 from roost.boot.evidence import Evidence
 from roost.boot.verdict import judge
 from roost.host import process
@@ -58,7 +58,7 @@ def run(image: Path, change: Callable[[Path], object] | None, *, off: bool = Tru
         StoppedDisk("io.raw", {"driver": "raw", "file": {"driver": "file", "filename": str(path)}}, image.parent, name)
         for path, name in ((image, "vdb-before"), (after, "vdb"))
     ]
-    return afterwards.judged(*disks, off=off)
+    return integrity.judged(*disks, off=off)
 
 
 def verdict(found: tuple[FileSystem, ...]) -> Evidence:
@@ -167,7 +167,7 @@ def test_a_read_only_file_system_in_a_partition_of_a_throw_away_overlay_is_as_it
         qcow2 = {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
         before = StoppedDisk("packed.raw", raw, tmp_path, "vdd-before")
         after = StoppedDisk("packed.raw", qcow2, tmp_path, "vdd")
-        return [one.clean for one in afterwards.judged(before, after, off=True)]
+        return [one.clean for one in integrity.judged(before, after, off=True)]
 
     assert judged() == [True]
     _run("qemu-io", "-f", "qcow2", "-c", f"write -P 7 {(1 << 20) + 20480} 512", str(layer))

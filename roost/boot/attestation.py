@@ -31,12 +31,12 @@ from roost.store.staging import write_atomically
 KEY = "verdict.key"
 _KEY_BYTES = 32
 #: What boots and judges, with all that it imports; how it is called and shown is not a part of it.
-JUDGES = ("roost.boot.run", "roost.boot.seal")
+JUDGES = ("roost.boot.run", "roost.boot.attestation")
 NO_PART = ("roost.cli",)
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class Attestation:
     """What a good seal says: the sha256 of each file by its name in the image's directory, and who booted it."""
 
     files: Mapping[str, str]
@@ -73,14 +73,14 @@ def write(directory: Path, hypervisor: str) -> None:
     write_atomically(seal_path(directory, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
 
 
-def opened(directory: Path, hypervisor: str) -> Sealed | str:
+def opened(directory: Path, hypervisor: str) -> Attestation | str:
     """Return what the seal of a verdict says, or what is wrong with it; all it covers is as the boot left it."""
     path = seal_path(directory, hypervisor)
     try:
         data = jsontext.read(path)
         said = data.pop("hmac")
         made_here = hmac.compare_digest(str(said), _hmac(_key(create=False), data))
-        found = Sealed({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
+        found = Attestation({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
     except FileNotFoundError:
         return f"no boot of this account has sealed boot/{hypervisor}.json"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -27,7 +27,7 @@ DIRECTORY = "kernels"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Record:
     """A kernel of one suite (None: it is of no suite) as seen; `source` says where."""
 
     suite: str | None
@@ -53,11 +53,11 @@ def remember(cache: Cache, spec: KernelSpec, suite: str | None, facts: Facts, so
         write_atomically(path, json.dumps({"facts": facts.to_json(), "source": source}, indent=1).encode())
 
 
-def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Known | None:
+def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Record | None:
     """Return what was noted last, or None."""
     try:
         record = jsontext.read(_path(cache, spec, suite))
-        return Known(suite, Facts.from_json(record["facts"]), str(record["source"]))
+        return Record(suite, Facts.from_json(record["facts"]), str(record["source"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -85,29 +85,29 @@ def suites(cache: Cache, spec: KernelSpec) -> set[str]:
     return found
 
 
-def of_manifest(manifest: Mapping[str, Any], spec: KernelSpec) -> Known | None:
+def of_manifest(manifest: Mapping[str, Any], spec: KernelSpec) -> Record | None:
     """Return what a built image's manifest says of this kernel, or None when it holds another."""
     try:
         given, seen = manifest["inputs"], manifest["facts"]["kernel"]
         if not set(spec.packages.values()) & set(given["packages"]):
             return None
-        return Known(
+        return Record(
             str(given.get("suite") or given["debian"]["suite"]), Facts.from_json(seen), f"the image {manifest['name']}"
         )
     except (KeyError, TypeError):
         return None
 
 
-def newest(found: Iterable[Known]) -> Known | None:
+def newest(found: Iterable[Record]) -> Record | None:
     """Return the newest of several, the first of those that are alike."""
-    best: Known | None = None
+    best: Record | None = None
     for known in found:
         if best is None or version_order(known.facts.version) > version_order(best.facts.version):
             best = known
     return best
 
 
-def seen(known: Known) -> dict[str, Any]:
+def seen(known: Record) -> dict[str, Any]:
     """Return an entry of `inv kernels --json` for a kernel that was looked at."""
     facts = known.facts
     return {

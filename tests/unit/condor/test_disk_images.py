@@ -254,9 +254,9 @@ def test_condor_submit_is_asked_about_the_first_job(
     (tmp_path / "queue.inc").write_text("queue 1000000\n")
     told = []
 
-    def someone(text: str, _folder: Path) -> judge.Verdict:
+    def someone(text: str, _folder: Path) -> judge.Judgement:
         told.append(text)
-        return judge.Verdict("", True, "")
+        return judge.Judgement("", True, "")
 
     monkeypatch.setattr(judge, "_someone", someone)
     found = lint(f"{HEAD}{lines}\n", file="job.sub", directory=tmp_path)

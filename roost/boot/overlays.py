@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from roost.boot.given import DiskPlace
-from roost.boot.session import RefusedError
+from roost.boot.backends import DiskPlace
+from roost.boot.session import QemuError
 from roost.condor.hardware import Hardware
 from roost.host import process
 
@@ -21,7 +21,7 @@ def make(
 
     `instead` has the files that stand in for a disk's, by target.
 
-    Raises `RefusedError` for a file that is not of its declared format, as QEMU would.
+    Raises `QemuError` for a file that is not of its declared format, as QEMU would.
     """
     places = {}
     log = scratch / "log" / "qemu-img.log"
@@ -35,7 +35,7 @@ def make(
         done = process.run(argv, deadline=60, cwd=scratch, check=False, log=log)
         if done.returncode != 0:
             said = "".join(process.tail(log.read_bytes()).splitlines()[-1:])
-            raise RefusedError(
+            raise QemuError(
                 f"{disk.file} cannot be opened as {disk.format}", tail=f"{disk.file} as {disk.format}: {said}"
             )
     return places

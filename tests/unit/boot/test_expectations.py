@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from roost.boot.console import Console
-from roost.boot.expected import Witness, judge
+from roost.boot.expectations import Actual, judge
 from roost.recipe.boot_test import BootTest, Expectation
 from roost.verify.evidence import FoundFile
 
@@ -31,7 +31,7 @@ def _found(path: str, on: str | None) -> FoundFile:
 
 
 def _judged(wanted: Mapping[str, Any], status: Mapping[str, Any] | None = FINISHED) -> tuple[bool, str]:
-    witness = Witness(
+    actual = Actual(
         matched={"fin.*": "job finished"},
         status=status,
         exits=(3,),
@@ -39,7 +39,7 @@ def _judged(wanted: Mapping[str, Any], status: Mapping[str, Any] | None = FINISH
         factor=4.0,
         find=_found,
     )
-    ((one),) = judge([Expectation.model_validate(wanted)], witness)
+    ((one),) = judge([Expectation.model_validate(wanted)], actual)
     assert one.what
     return one.met, one.seen
 
@@ -160,7 +160,7 @@ def test_slow_expressions_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.process_time() - begin < 5
     assert console.slow == set(SLOW[:3]) and not console.missing
     assert console.matched == {"done": "done"}
-    witness = Witness(
+    actual = Actual(
         matched=console.matched,
         status=None,
         exits=(),
@@ -175,7 +175,7 @@ def test_slow_expressions_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         {"serial": SLOW[0], "absent": True},
         {"file": "/x", "matches": SLOW[0]},
     ):
-        ((one),) = judge([Expectation.model_validate(wanted)], witness)
+        ((one),) = judge([Expectation.model_validate(wanted)], actual)
         assert not one.met and "takes too long" in one.seen
 
 

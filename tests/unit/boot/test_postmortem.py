@@ -10,8 +10,8 @@ import pytest
 
 from roost.boot.drive import Screen
 from roost.boot.evidence import Evidence
+from roost.boot.postmortem import TEXT_SIZE, last_words, png, screen_text
 from roost.boot.run import readable
-from roost.boot.silent import TEXT_SIZE, last_words, png, screen_text
 
 
 def test_the_kernels_last_words_are_in_its_memory(tmp_path: Path) -> None:

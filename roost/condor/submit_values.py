@@ -14,7 +14,7 @@ from typing import Literal
 from roost.condor import origins, transfers
 from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, virtual_machine
 from roost.condor.jobs_file import Jobs
-from roost.condor.machine import Hypervisor, KernelFiles
+from roost.condor.machine import Hypervisor, MachineKernel
 from roost.condor.placement import Where, nowhere
 from roost.errors import Problem, RecipeError
 from roost.host import safetext
@@ -44,7 +44,7 @@ class XenKernel:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class SubmitValues:
     """The values of a submit description; a template sees each field under its name.
 
     `memory` in MiB, `request_disk` with its unit; `sizes_known` is false when that is only what the recipe promises.
@@ -105,7 +105,7 @@ class Delivery:
     at: Path | None = None
 
 
-def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Description:
+def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> SubmitValues:
     """Return the values of a submit description; raise `RecipeError` with all that forbids it."""
     transfer = recipe.submit.transfer if delivery.transfer is None else delivery.transfer
     files, jobs, at, output_directory = delivery.files, delivery.jobs, delivery.at, delivery.output_directory
@@ -134,7 +134,7 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Desc
     space = transfers.disk_space(places, () if shared else extra, recipe, files, jobs)
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}
     bound = _bound(recipe) if "periodic_remove" not in given else None
-    return Description(
+    return SubmitValues(
         name=recipe.name,
         description=safetext.printable(recipe.description, " ").strip(" \\"),
         hypervisor=hypervisor,
@@ -171,7 +171,7 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Desc
     )
 
 
-def _xen(kernel: KernelFiles | None, recipe: Recipe, files: BuiltFiles) -> XenKernel:
+def _xen(kernel: MachineKernel | None, recipe: Recipe, files: BuiltFiles) -> XenKernel:
     if kernel is None:
         return XenKernel("included")
     # `transfers.problems` has seen that both have a path.

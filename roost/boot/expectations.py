@@ -24,7 +24,7 @@ _NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class Actual:
     """All that expectations are held against.
 
     `matched` has the line of the console in which each pattern was first seen, `status` is the job's status.json (None:
@@ -43,24 +43,24 @@ class Witness:
     searches: Searches = field(default_factory=Searches)
 
 
-def judge(wanted: Sequence[Expectation], witness: Witness) -> tuple[Expected, ...]:
+def judge(wanted: Sequence[Expectation], actual: Actual) -> tuple[Expected, ...]:
     """Return each expectation and whether it was met."""
-    return tuple(_JUDGES[one.kind](one, witness) for one in wanted)
+    return tuple(_JUDGES[one.kind](one, actual) for one in wanted)
 
 
-def _serial(wanted: Expectation, witness: Witness) -> Expected:
+def _serial(wanted: Expectation, actual: Actual) -> Expected:
     assert wanted.serial is not None
-    line = witness.matched.get(wanted.serial)
-    if wanted.serial in witness.slow:
+    line = actual.matched.get(wanted.serial)
+    if wanted.serial in actual.slow:
         return Expected(f"console{', not' if wanted.absent else ''}: {wanted.serial}", False, _TOO_SLOW)
     if wanted.absent:
         return Expected(f"console, not: {wanted.serial}", line is None, line or "not on the console")
     return Expected(f"console: {wanted.serial}", line is not None, line if line is not None else "not on the console")
 
 
-def _file(wanted: Expectation, witness: Witness) -> Expected:
+def _file(wanted: Expectation, actual: Actual) -> Expected:
     path = wanted.file or ""
-    found = witness.find(path, wanted.on)
+    found = actual.find(path, wanted.on)
     parts = [path]
     if wanted.on:
         parts.append(f"on {wanted.on}")
@@ -82,7 +82,7 @@ def _file(wanted: Expectation, witness: Witness) -> Expected:
     if wanted.mode is not None and found.mode != int(wanted.mode, 8):
         return Expected(what, False, f"mode {found.mode:04o}", True)
     try:
-        met = wanted.matches is None or witness.searches.search(compiled(wanted.matches, lines=True), text)
+        met = wanted.matches is None or actual.searches.search(compiled(wanted.matches, lines=True), text)
     except TooSlowError:
         return Expected(what, False, _TOO_SLOW, True)
     return Expected(what, met, clean(found.content[:200].replace(b"\n", b" ")) or "(empty)", True)
@@ -102,9 +102,9 @@ def _size_words(wanted: int | SizeRange) -> str:
     return " and ".join([*least, *most]) or "any size"
 
 
-def _exit(wanted: Expectation, witness: Witness) -> Expected:
+def _exit(wanted: Expectation, actual: Actual) -> Expected:
     what = f"the job's exit status is {wanted.exit}"
-    code = job_exit(witness.status, witness.exits)
+    code = job_exit(actual.status, actual.exits)
     return Expected(what, code == wanted.exit, "the job did not finish" if code is None else f"exit status {code}")
 
 
@@ -116,44 +116,44 @@ def job_exit(status: Mapping[str, Any] | None, exits: Sequence[int]) -> int | No
     return exits[-1] if exits else None
 
 
-def _within(wanted: Expectation, witness: Witness) -> Expected:
+def _within(wanted: Expectation, actual: Actual) -> Expected:
     limit = wanted.within or 0.0
-    scaled = limit * witness.factor
-    slower = f", here {scaled:.1f} s" if witness.factor > 1 else ""
+    scaled = limit * actual.factor
+    slower = f", here {scaled:.1f} s" if actual.factor > 1 else ""
     what = f"{wanted.phase or 'the whole boot'} within {limit:g} s{slower}"
-    if wanted.phase and wanted.phase not in witness.seconds:
+    if wanted.phase and wanted.phase not in actual.seconds:
         return Expected(what, False, f"the guest never came to {wanted.phase}")
-    taken = witness.seconds[wanted.phase] if wanted.phase else sum(witness.seconds.values())
+    taken = actual.seconds[wanted.phase] if wanted.phase else sum(actual.seconds.values())
     return Expected(what, taken <= scaled, f"{taken:.1f} s")
 
 
-def _failed_units(wanted: Expectation, witness: Witness) -> Expected:
+def _failed_units(wanted: Expectation, actual: Actual) -> Expected:
     allowed = wanted.failed_units if isinstance(wanted.failed_units, tuple) else ()
     what = f"no failed unit but {', '.join(allowed)}" if allowed else "no failed unit"
-    told = (witness.status or {}).get("failed_units")
+    told = (actual.status or {}).get("failed_units")
     if not isinstance(told, list):
-        return Expected(what, False, _untold(witness, "it has no systemd"))
+        return Expected(what, False, _untold(actual, "it has no systemd"))
     failed = [clean(str(unit).encode()) for unit in told]
     bad = [unit for unit in failed if unit not in allowed]
     more = f" and {len(bad) - _NAMES} more" if len(bad) > _NAMES else ""
     return Expected(what, not bad, f"failed: {', '.join(bad[:_NAMES])}{more}" if bad else "none failed")
 
 
-def _memory_free(wanted: Expectation, witness: Witness) -> Expected:
+def _memory_free(wanted: Expectation, actual: Actual) -> Expected:
     what = f"{format_size(wanted.memory_free or 0)} of memory left when the job has ended"
-    left = (witness.status or {}).get("memory_available")
+    left = (actual.status or {}).get("memory_available")
     if not isinstance(left, int) or isinstance(left, bool):
-        return Expected(what, False, _untold(witness, "it was built before roost asked for this"))
+        return Expected(what, False, _untold(actual, "it was built before roost asked for this"))
     return Expected(what, left >= (wanted.memory_free or 0), f"{format_size(left)} left")
 
 
-def _untold(witness: Witness, why: str) -> str:
-    if witness.status is None:
+def _untold(actual: Actual, why: str) -> str:
+    if actual.status is None:
         return "the guest left no status.json"
-    return "the job did not finish" if witness.status.get("state") != "finished" else f"the guest does not say: {why}"
+    return "the job did not finish" if actual.status.get("state") != "finished" else f"the guest does not say: {why}"
 
 
-_JUDGES: Mapping[str, Callable[[Expectation, Witness], Expected]] = {
+_JUDGES: Mapping[str, Callable[[Expectation, Actual], Expected]] = {
     "serial": _serial,
     "file": _file,
     "exit": _exit,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from roost.boot.checkpoint import went_off
 from roost.boot.console import Console
-from roost.boot.saved import went_off
 
 BUTTON, GOING, ENDED = "roost: power button", "The system is going down NOW!", "roost: job finished: exit 0"
 DOWN = "[   20.540103] reboot: Power down"
