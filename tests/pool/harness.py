@@ -103,6 +103,8 @@ def run(
             "scratch": str(scratch),
             "results": str(results.absolute()),
             "rootfs": str(lower),
+            "project": str(PROJECT),
+            "libraries": f"/{rootfs.LIBRARIES}",
             "user": rootfs.USER,
             "uid": rootfs.UID,
             "deadline": deadline,
@@ -111,6 +113,7 @@ def run(
                     "name": job.name,
                     "file": job.submit.name,
                     "at": str(job.submit.parent.absolute()) if job.shared else "",
+                    "session": job.session,
                 }
                 for job in jobs
             ],

@@ -1,7 +1,8 @@
 """The first process of a pool's name spaces: mounts, daemons, condor_submit, waiting. When it ends, all of it is gone.
 
 Called as `python -m tests.pool.inside SPEC.json` by `tests.pool.harness`. It runs on the host's Python and reaches into
-the pool's root file system by chroot. It leaves `result.json` and the logs in the run's directory of results.
+the pool's root file system by pivot_root(8), not by chroot(8): in a chroot the kernel refuses the user namespaces in
+which roost makes io disks. It leaves `result.json` and the logs in the run's directory of results.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from tests.pool.watch import Queue
 HOSTNAME = "pool"
 #: The pool's configuration: what is here lies at the same path in its root file system.
 FILES = Path(__file__).parent / "files"
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+#: Makes a directory that is a mount point the root of a mount namespace of its own, then becomes the command.
+ENTER = """cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && shift && exec "$@\""""
+#: roost on the access point: the checkout, with the dependencies that the root file system has.
+ROOST = """\
+#!/bin/sh
+PYTHONPATH={project}:{libraries} ROOST_ROOT={project} exec python3 -P -m roost "$@"
+"""
 #: Character devices of the pool's own /dev: name, major, minor.
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 #: Seconds: until libvirtd's socket is there, until a slot advertises HasVM, for one call of a tool.
@@ -45,10 +53,14 @@ class Pool:
         self.root, self.user, self.uid = root, user, uid
         self.start = time.monotonic()
 
+    def argv(self, *argv: str) -> list[str]:
+        """Return the command line that runs `argv` in the pool as root."""
+        return ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", ENTER, "enter", str(self.root), *argv]
+
     def call(self, *argv: str, check: bool = True) -> str:
         """Run a command in the pool as root; return its standard output."""
         done = subprocess.run(
-            ["chroot", str(self.root), *argv],
+            self.argv(*argv),
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -64,9 +76,9 @@ class Pool:
     def submit(self, folder: str, file: str) -> subprocess.CompletedProcess[str]:
         """Run condor_submit as the user, in the job's directory."""
         where = f"/home/{self.user}/jobs/{folder}"
-        argv = ["chroot", f"--userspec={self.uid}:{self.uid}", "--groups=", str(self.root), "env", "-C", where]
+        ids = [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
         return subprocess.run(
-            [*argv, "condor_submit", "-terse", file],
+            self.argv("setpriv", *ids, "env", "-C", where, "condor_submit", "-terse", file),
             env={**ENVIRONMENT, "HOME": f"/home/{self.user}", "USER": self.user, "LOGNAME": self.user},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -126,6 +138,7 @@ def _drive(spec: dict[str, Any]) -> int:
         for job in spec["jobs"]:
             if job["at"]:
                 _share(root, results / "jobs" / job["name"], job["at"])
+        _have_roost(root, spec)
         pool = Pool(root, spec["user"], spec["uid"])
         _start(pool)
         up = time.monotonic() - pool.start
@@ -177,8 +190,16 @@ def _mount(scratch: Path, root: Path, rootfs: Path) -> None:
 def _share(root: Path, folder: Path, at: str) -> None:
     """Have `folder` at the absolute path `at` in the pool."""
     target = root / at.lstrip("/")
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", str(folder), str(target)], check=True)
+
+
+def _have_roost(root: Path, spec: dict[str, Any]) -> None:
+    """Have the checkout at its own path in the pool, and a command `roost`."""
+    _share(root, Path(spec["project"]), spec["project"])
+    program = root / "usr/local/bin/roost"
+    program.write_text(ROOST.format(**spec))
+    program.chmod(0o755)
 
 
 def _loopback_up() -> None:
@@ -203,21 +224,24 @@ def _start(pool: Pool) -> None:
     pool.call("chown", "condor:condor", "/run/condor", "/run/lock/condor")
     # Not by `call`: a daemon keeps its standard output open, and `call` would wait for its end.
     for daemon in ("virtlogd", "libvirtd"):
-        subprocess.run(["chroot", str(pool.root), daemon, "-d"], env=ENVIRONMENT, check=True, timeout=CALL)
+        subprocess.run(pool.argv(daemon, "-d"), env=ENVIRONMENT, check=True, timeout=CALL)
     if not _until(LIBVIRT, (pool.root / "run/libvirt/libvirt-sock").is_socket):
         raise PoolError("libvirtd made no socket")
     # The first answers take seconds (QEMU is asked for its capabilities), more than the startd gives its probe.
     pool.call("virsh", "-q", "-c", "qemu:///session", "list")
     pool.call("virsh", "-c", "qemu:///session", "domcapabilities", "--virttype", "qemu")
-    subprocess.Popen(["chroot", str(pool.root), "condor_master", "-f"], env=ENVIRONMENT)
+    subprocess.Popen(pool.argv("condor_master", "-f"), env=ENVIRONMENT)
     if not _until(SLOT, pool.has_vm):
         raise PoolError(f"no slot advertises HasVM after {SLOT} s:\n{pool.log('StartLog')[-6000:]}")
 
 
-def _jobs(pool: Pool, jobs: list[dict[str, str]], folder: Path, deadline: float) -> list[JobResult]:
+def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float) -> list[JobResult]:
     results: list[JobResult] = []
     open_jobs: dict[str, str] = {}
     for job in jobs:
+        if job["session"]:
+            results.append(_session(pool, job["name"], job["file"], folder, deadline))
+            continue
         done = pool.submit(job["name"], job["file"])
         if done.returncode == 0:
             open_jobs |= dict.fromkeys(watch.submitted(done.stdout), job["name"])
@@ -255,6 +279,26 @@ def _jobs(pool: Pool, jobs: list[dict[str, str]], folder: Path, deadline: float)
             time.sleep(2)
     order = [job["name"] for job in jobs]
     return sorted(results, key=lambda result: (order.index(result.name), [int(n) for n in result.id.split(".") if n]))
+
+
+def _session(pool: Pool, name: str, program: str, folder: Path, deadline: float) -> JobResult:
+    """Run a program on the access point; what it says is in session.log of its directory."""
+    where = f"/home/{pool.user}/jobs/{name}"
+    with (folder / name / "session.log").open("wb") as log:
+        try:
+            done = subprocess.run(
+                pool.argv("env", "-C", where, f"./{program}"),
+                env={**ENVIRONMENT, "SUBMITTER": pool.user},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=max(1.0, deadline - (time.monotonic() - pool.start)),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return JobResult(name, "", "timeout", folder / name)
+    ended = round(time.monotonic() - pool.start, 1)
+    return JobResult(name, "", "completed", folder / name, exit_code=done.returncode, ended_after=ended)
 
 
 def _domain(pool: Pool, id_: str, suffix: str) -> str:

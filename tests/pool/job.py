@@ -17,12 +17,15 @@ STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "
 class Job:
     """A submit description; the directory it lies in is copied to the access point. `name` is unique in a pool.
 
-    With `shared` the copy is also at the directory's own path, on all machines, as on a shared file system.
+    With `shared` the copy is also at the directory's own path, on all machines, as on a shared file system. With
+    `session` the file is no description but a program, which root runs on the access point, in the directory: it calls
+    roost and HTCondor as a user would, and its exit status is the result's.
     """
 
     name: str
     submit: Path
     shared: bool = False
+    session: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The root file system of the throw-away pools: Debian 13 with HTCondor, libvirt and QEMU, made once and kept.
 
-It is only ever the lower layer of overlays, so all pools share it; their configuration (`files/`) is above it. Its key
-covers what it is made from; what the archive publishes later under the same names does not make it stale.
+Its access point has what roost runs on: the tools that make and read io disks, and roost's dependencies in `LIBRARIES`;
+roost itself is the checkout, which each pool sees at its own path. The root file system is only ever the lower layer of
+overlays, so all pools share it; their configuration (`files/`) is above it. Its key covers what it is made from; what
+the archive publishes later under the same names does not make it stale.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,6 +22,7 @@ from roost.errors import HostError
 from roost.host import paths, process
 from roost.host.namespace import Namespace
 
+PROJECT = Path(__file__).resolve().parents[2]
 SUITE = "trixie"
 PACKAGES = (
     "minicondor",
@@ -28,15 +34,28 @@ PACKAGES = (
     "qemu-utils",
     "gawk",  # libvirt_simple_script.awk
     "ca-certificates",
+    # The rest is roost's: io disks are made in user namespaces, and read back.
+    "uidmap",
+    "e2fsprogs",
+    "dosfstools",
+    "fdisk",
 )
+#: roost's dependencies, for the root file system's own Python.
+LIBRARIES = "opt/roost"
 #: Who submits the jobs.
 USER = "submitter"
 UID = 20001
 
 
+def dependencies() -> list[str]:
+    """Return roost's own dependencies, as pip takes them."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    return sorted(project["dependencies"])
+
+
 def key() -> str:
     """Return the name of this root file system in the cache."""
-    digest = hashlib.sha256(repr((SUITE, PACKAGES, USER, UID, os.uname().machine)).encode())
+    digest = hashlib.sha256(repr((SUITE, PACKAGES, USER, UID, os.uname().machine, dependencies())).encode())
     return digest.hexdigest()[:32]
 
 
@@ -80,5 +99,18 @@ def _bootstrap(root: Path, log: Path) -> None:
     process.run(
         inside.argv(["chroot", root, "useradd", "--create-home", "--uid", str(UID), USER]), deadline=60, log=log
     )
+    _install(root, log)
     for name in ("sys", "proc", "dev", "run"):
         (root / name).mkdir(exist_ok=True)
+
+
+def _install(root: Path, log: Path) -> None:
+    """Install roost's dependencies with the host's pip for the root file system's Python: wheels, so nothing runs."""
+    version = (root / "usr/bin/python3").readlink().name.removeprefix("python")
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:"]
+    argv += [f"--python-version={version}", f"--target={root / LIBRARIES}", *dependencies()]
+    # Not through the process door: pip's settings (an index, certificates, a proxy) are in the environment.
+    with log.open("ab") as file:
+        done = subprocess.run(argv, stdout=file, stderr=file, timeout=900, check=False)
+    if done.returncode != 0:
+        raise HostError("cannot install roost's dependencies for the pool's Python", log=log)

@@ -1,0 +1,127 @@
+"""HTCondor's tools on the access point: submit, and ask the queue and the history. Not pure: it runs them.
+
+A run's jobs are found by an attribute of theirs, not by a number that somebody had to write down in time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roost.errors import HostError, ToolError
+from roost.host import jsontext, process
+
+#: Attributes of a job's ClassAd that name its run and the job in it.
+RUN, JOB = "RoostRun", "RoostJob"
+#: Seconds: for a question; for a submission, in which condor_submit looks at each file of each job.
+ASKED, SUBMITTING = 60.0, 900.0
+#: Bytes of an answer: an ad with the attributes asked for has some 500.
+ANSWER = 256 << 20
+_TOKEN = re.compile(r"[A-Za-z0-9-]{8,64}")
+_ATTRIBUTES = (
+    "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
+    "RemoveReason", "NumJobStarts", "RemoteWallClockTime", JOB,
+)  # fmt: skip
+
+#: JobStatus (HTCondor manual, job ClassAd attributes).
+IDLE, RUNNING, REMOVED, COMPLETED, HELD = 1, 2, 3, 4, 5
+
+HINT = (
+    "run it on an access point, where `condor_q` answers; or `inv run NAME --jobs FILE --local N DIR` without HTCondor"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job as the schedd knows it: CLUSTER.PROC, the name in its run, its status, and its ad's attributes."""
+
+    id: str
+    name: str
+    status: int
+    ad: Mapping[str, Any]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables by which a user tells HTCondor's tools where it is and who he is."""
+    names = ("CONDOR_CONFIG", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "KRB5CCNAME", "X509_USER_PROXY", "TMPDIR")
+    return {name: value for name, value in os.environ.items() if name in names or name.upper().startswith("_CONDOR_")}
+
+
+def require() -> None:
+    """Raise `HostError` unless HTCondor's tools are here and a schedd answers."""
+    for tool in ("condor_submit", "condor_q", "condor_history"):
+        if process.which(tool) is None:
+            raise HostError(f"no access point of HTCondor: {tool} is not installed", hint=HINT)
+    queued("00000000")
+
+
+def submit(file: Path) -> int:
+    """Submit a description from its own directory; return the cluster.
+
+    Raises `ToolError` with condor_submit's words; whether the jobs are in the queue all the same, `queued` knows.
+    """
+    done = process.run(
+        ["condor_submit", "-terse", file.name],
+        deadline=SUBMITTING,
+        capture=True,
+        cwd=file.parent,
+        env=environment(),
+        what="condor_submit refused the jobs",
+    )
+    found = {match[1] for match in re.finditer(r"(\d+)\.\d+\s+-\s+(\d+)\.\d+", done.text) if match[1] == match[2]}
+    if len(found) != 1:
+        raise ToolError("condor_submit named no cluster", argv=done.argv, returncode=0, tail=process.tail(done.text))
+    return int(found.pop())
+
+
+def queued(token: str) -> list[Queued]:
+    """Return the jobs of a run that are in the queue. Raises `HostError` when no schedd answers."""
+    return _ads(["condor_q", "-allusers", *_question(token)], "no schedd answers")
+
+
+def past(token: str, most: int) -> list[Queued]:
+    """Return the jobs of a run that left the queue, `most` at most: more than that there cannot be.
+
+    Raises `HostError` when the history cannot be read.
+    """
+    return _ads(["condor_history", *_question(token), "-limit", str(most)], "the schedd's history cannot be read")
+
+
+def _question(token: str) -> Sequence[str]:
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"{token!r} cannot stand in a constraint")
+    return ("-constraint", f'{RUN} == "{token}"', "-json", "-attributes", ",".join(_ATTRIBUTES))
+
+
+def _ads(argv: Sequence[str], what: str) -> list[Queued]:
+    try:
+        done = process.run(argv, deadline=ASKED, capture=True, env=environment(), what=what)
+    except ToolError as error:
+        raise HostError(what, hint=HINT, tail=error.tail) from error
+    if len(done.stdout) > ANSWER:
+        raise HostError(f"{what}: {argv[0]} answered with more than {ANSWER >> 20} MiB")
+    return read_ads(done.text)
+
+
+def read_ads(text: str) -> list[Queued]:
+    """Return the jobs in the JSON of condor_q or condor_history. Raises `HostError` when it is none."""
+    try:
+        # Without ads the tools print nothing at all, not an empty list.
+        ads = jsontext.loads(text) if text.strip() else []
+        if not isinstance(ads, list):
+            raise ValueError("not a list")
+        return [
+            Queued(f"{int(ad['ClusterId'])}.{int(ad['ProcId'])}", str(ad.get(JOB, "")), int(ad["JobStatus"]), ad)
+            for ad in ads
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HostError(f"HTCondor's answer cannot be read: {error}", tail=process.tail(text)) from error
+
+
+def constraint(token: str) -> str:
+    """Return the words after `condor_rm` or `condor_release` that mean the jobs of a run, as a shell takes them."""
+    return f"-constraint '{RUN} == \"{token}\"'"

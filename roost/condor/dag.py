@@ -1,0 +1,158 @@
+"""DAGMan's language: a workflow as text. Pure.
+
+What a file of this language cannot carry is refused, never changed on the way: DAGMan reads words separated by blanks,
+without quotes but in VARS, and condor_submit expands macros in the values of VARS once more (HTCondor manual, "DAG
+Input File Commands"; htcondor 23.9's parse.cpp).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from roost.errors import Problem, RecipeError
+
+#: Names of nodes: DAGMan refuses `.` (a splice's) and `+`, and reads some words as its own.
+_NODE = re.compile(r"[A-Za-z0-9_-]{1,250}")
+_RESERVED = frozenset({"parent", "child", "all_nodes"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: A word that stands without quotes: a path, an argument of a script.
+_WORD = re.compile(r"[A-Za-z0-9._+/:=,@%$-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node: the submit description of its job, and what is said about it.
+
+    `variables` become VARS, values as condor_submit is to read them (`value` escapes a plain text). `post` is the POST
+    script with its arguments, DAGMan's macros such as $JOBID among them. `final` is the node that runs at the end
+    whatever happened; it has no parents, retries, priority or category.
+    """
+
+    name: str
+    description: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    parents: Sequence[str] = ()
+    post: Sequence[str] = ()
+    retries: int = 0
+    priority: int = 0
+    category: str | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """A workflow: `remarks` go first, as comments; `folder` is where every job is submitted and every script runs.
+
+    `throttles` has the most jobs at a time of a category.
+    """
+
+    nodes: Sequence[Node]
+    folder: str
+    throttles: Mapping[str, int] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+
+def value(text: str) -> str:
+    """Return a text as condor_submit is to read it in a macro: every `$` is one, and no macro begins with it."""
+    return text.replace("$", "$(DOLLAR)")
+
+
+def name_of(text: str) -> str:
+    """Return a name for a node that is made of any text: other characters than those allowed are `_`."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:200] or "_"
+
+
+def names_of(texts: Sequence[str], prefix: str = "") -> list[str]:
+    """Return a name for each text, no two of them alike even where texts differ in `.` and `+` alone."""
+    taken: set[str] = set()
+    found = []
+    for text in texts:
+        base = name = f"{prefix}{name_of(text)}"
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name.lower())
+        found.append(name)
+    return found
+
+
+def render(dag: Dag) -> str:
+    """Return the workflow's text; raise `RecipeError` with all that DAGMan could not read as it is meant."""
+    problems = list(_problems(dag))
+    if problems:
+        raise RecipeError(problems)
+    lines = [f"# {' '.join(remark.split())}" for remark in dag.remarks]
+    for node in dag.nodes:
+        lines += ["", *_node(node, dag.folder)]
+    edges = [(parent, node.name) for node in dag.nodes for parent in node.parents]
+    if edges:
+        lines += ["", *(f"PARENT {parent} CHILD {child}" for parent, child in edges)]
+    if dag.throttles:
+        lines += ["", *(f"MAXJOBS {category} {most}" for category, most in dag.throttles.items())]
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def _node(node: Node, folder: str) -> Iterator[str]:
+    yield f"{'FINAL' if node.final else 'JOB'} {node.name} {node.description} DIR {folder}"
+    if node.variables:
+        yield " ".join([f"VARS {node.name}", *(f"{name}={quoted(text)}" for name, text in node.variables.items())])
+    if node.post:
+        yield " ".join(["SCRIPT POST", node.name, *node.post])
+    if node.retries:
+        yield f"RETRY {node.name} {node.retries}"
+    if node.priority:
+        yield f"PRIORITY {node.name} {node.priority}"
+    if node.category:
+        yield f"CATEGORY {node.name} {node.category}"
+
+
+def quoted(text: str) -> str:
+    r"""Return a value of VARS: in double quotes, where `\"` stands for `"` and `\\` for `\`, and nothing else is."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _problems(dag: Dag) -> Iterator[Problem]:
+    yield from _folder(dag.folder)
+    names: set[str] = set()
+    for node in dag.nodes:
+        if not _NODE.fullmatch(node.name) or node.name.lower() in _RESERVED:
+            yield Problem(f"DAGMan takes no node named {node.name!r}", hint="letters, digits, _ and -")
+        if node.name.lower() in names:
+            yield Problem(f"two nodes are named {node.name}: case does not count")
+        names.add(node.name.lower())
+        for word in (node.description, *node.post, *([node.category] if node.category else [])):
+            if not _WORD.fullmatch(word):
+                yield Problem(f"DAGMan cannot read the word {word!r} of the node {node.name}", hint="no blanks, quotes")
+        yield from _variables(node)
+    known = {node.name for node in dag.nodes}
+    for node in dag.nodes:
+        for parent in node.parents:
+            if parent not in known:
+                yield Problem(f"the node {node.name} waits for {parent}, which is not there")
+    for category, most in dag.throttles.items():
+        if not _WORD.fullmatch(category) or most < 1:
+            yield Problem(f"MAXJOBS takes a category and a number from 1, not {category!r} and {most}")
+
+
+def _folder(folder: str) -> Iterator[Problem]:
+    if not folder.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._+/-]+", folder):
+        yield Problem(
+            f"DAGMan cannot read the path of the directory {folder!r}",
+            hint="choose one with the characters A-Z a-z 0-9 . _ + - / alone",
+        )
+
+
+def _variables(node: Node) -> Iterator[Problem]:
+    for name, text in node.variables.items():
+        # parse.cpp: "macroname can't begin with queue", in any case.
+        if not _VARIABLE.fullmatch(name) or name.lower().startswith("queue"):
+            yield Problem(f"DAGMan takes no variable named {name!r}", hint="choose a name that does not begin so")
+        if not all(letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs" for letter in text):
+            what = "has a line break or another control character, which VARS cannot carry"
+            yield Problem(f"{name} of the node {node.name} {what}")
+        elif text.endswith("\\"):
+            yield Problem(f"{name} of the node {node.name} ends in a backslash, which would join it with the next line")
