@@ -32,7 +32,7 @@ class Flags:
         "from_": "CATALOGUE or CATALOGUE@VERSION: the lines for a published image, without a build",
     },
 )
-def submit(_context: object, name: str, flags: Flags, json: bool = False) -> None:
+def submit(_context: object, name: str, flags: Flags, set: list[str] | None = None, json: bool = False) -> None:
     """Print the submit description of the built image NAME, or of the published one."""
     from roost.pipeline import submit as story
 
@@ -42,6 +42,7 @@ def submit(_context: object, name: str, flags: Flags, json: bool = False) -> Non
         Path(flags.jobs) if flags.jobs else None,
         flags.snippet,
         Path(flags.output) if flags.output else None,
+        set or [],
     )
     text = story.published(name, flags.from_, options) if flags.from_ else story.submit(name, options)
     if json:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from roost.condor import policy
 from roost.condor.machine import Hypervisor, VirtualMachine
 from roost.condor.placement import (
     INITRD,
@@ -55,7 +56,7 @@ DECIDED = {
     "when_to_transfer_output": "set submit.checkpoint",
     "transfer_input_files": "set submit.inputs",
     "transfer_output_files": "set submit.return",
-    "transfer_output_remaps": "set submit.return",
+    "transfer_output_remaps": "set submit.return, and submit.return_as for other names",
     "queue": "give a file of jobs",
 }
 
@@ -163,6 +164,8 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Wher
     if recipe.submit.checkpoint and transfer != "shared":
         what = "a machine whose disks are transferred cannot be checkpointed: HTCondor would hold the job"
         yield Problem(what, where(("submit", "checkpoint")), "use `transfer: shared`, or drop the checkpoint")
+    yield from policy.problems(recipe, where)
+    yield from _returned(recipe, hypervisor, transfer, where)
     yield from _inputs(recipe, hypervisor, where)
     yield from _commands(recipe, where)
     yield from _attributes(recipe, where)
@@ -179,6 +182,21 @@ def _transfer(transfer: str, where: Where) -> Iterator[Problem]:
         yield Problem(what, key, "write them as %XX: a blank is %20, a comma %2C; no query, no fragment")
     elif transfer.lower().startswith("file://") and not transfer.lower().startswith("file:///"):
         yield Problem(f"{transfer!r} names a host", key, "a file URL has three slashes: file:///directory")
+
+
+def _returned(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
+    submitted = {disk.file for disk in vm_disks(recipe, hypervisor).values()}
+    taken: dict[str, str] = {}
+    for name, new in recipe.submit.return_as.items():
+        key = where(("submit", "return_as", name))
+        if transfer == "shared":
+            yield Problem("return_as has no effect: a shared disk changes where it is", key, "remove it")
+        if new.removeprefix("./") in submitted:
+            what = f"the returned disk {name} would overwrite the submitted {new}"
+            yield Problem(what, key, f"such as {name}-$(Cluster).$(Process).raw")
+        if new in taken:
+            yield Problem(f"the disks {taken[new]} and {name} come back under one name", key, "name each differently")
+        taken[new] = name
 
 
 def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Problem]:

@@ -5,13 +5,13 @@ Every value is ready to be written after `NAME =`; what HTCondor would refuse or
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from roost.condor import origins, transfers
+from roost.condor import origins, policy, transfers
+from roost.condor.classad import literal
 from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, virtual_machine
 from roost.condor.jobs_file import Jobs
 from roost.condor.machine import Hypervisor, MachineKernel
@@ -19,9 +19,6 @@ from roost.condor.placement import Where, nowhere
 from roost.errors import Problem, RecipeError
 from roost.host import safetext
 from roost.recipe.model import MiB, Recipe
-
-#: HTCondor's Arch of Debian's architectures.
-ARCHITECTURES = {"amd64": "X86_64"}
 
 #: Cluster and process as bytes of an address; $INT takes a macro's name only, so each needs one of its own.
 _MAC_BYTES = (
@@ -79,6 +76,9 @@ class SubmitValues:
     no_output: bool
     requirements: str | None
     periodic_remove: str | None
+    periodic_hold: str | None
+    periodic_hold_reason: str | None
+    periodic_release: str | None
     bound: int | None
     commands: tuple[tuple[str, str], ...]
     attributes: tuple[tuple[str, str], ...]
@@ -133,7 +133,7 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Subm
     returned = [] if shared else [place for name in recipe.submit.returns for place in places if place.name == name]
     space = transfers.disk_space(places, () if shared else extra, recipe, files, jobs)
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}
-    bound = _bound(recipe) if "periodic_remove" not in given else None
+    rules = policy.policy(recipe)
     return SubmitValues(
         name=recipe.name,
         description=safetext.printable(recipe.description, " ").strip(" \\"),
@@ -159,13 +159,16 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Subm
         vnc=machine.vnc,
         checkpoint=recipe.submit.checkpoint,
         no_output=recipe.submit.no_output,
-        requirements=_requirements(recipe, given.get("requirements")),
-        periodic_remove=given.get("periodic_remove") or _periodic_remove(bound),
-        bound=bound,
+        requirements=rules.requirements,
+        periodic_remove=rules.periodic_remove,
+        periodic_hold=rules.periodic_hold,
+        periodic_hold_reason=rules.periodic_hold_reason,
+        periodic_release=rules.periodic_release,
+        bound=rules.bound,
         commands=tuple(
             (name, value) for name, value in recipe.submit.commands.items() if name.lower() not in OVERRIDABLE
         ),
-        attributes=tuple((name, classad(value)) for name, value in recipe.submit.attributes.items()),
+        attributes=tuple((name, literal(value)) for name, value in recipe.submit.attributes.items()),
         variables=jobs.variables if jobs else (),
         rows=jobs.rows if jobs else (),
     )
@@ -191,40 +194,3 @@ def _address(recipe: Recipe, jobs: Jobs | None) -> str | None:
     if column is not None:
         return f"$({column})"
     return _AUTOMATIC if recipe.machine.mac == "auto" else recipe.machine.mac
-
-
-def _requirements(recipe: Recipe, further: str | None) -> str | None:
-    """Return the image's architecture and the recipe's own requirements; condor_submit adds the machine's.
-
-    condor_submit asks for the architecture of the access point unless requirements name Arch.
-    """
-    arch = recipe.submit.architecture or ARCHITECTURES.get(recipe.os.source.processor or "")
-    if further is not None and re.search(r"\barch\b", further, re.IGNORECASE):
-        return further
-    own = f'(TARGET.Arch == "{arch}")' if arch else None
-    return " && ".join(part for part in (own, f"({further})" if further and own else further) if part) or None
-
-
-def _bound(recipe: Recipe) -> int | None:
-    if recipe.job is None or recipe.job.then != "poweroff":
-        return None
-    return math.ceil(recipe.job.timeout + recipe.submit.margin)
-
-
-def _periodic_remove(bound: int | None) -> str | None:
-    # JobStatus 2 is running; EnteredCurrentStatus is when it began to (HTCondor manual, job ClassAd attributes).
-    return f"(JobStatus == 2) && (time() - EnteredCurrentStatus > {bound})" if bound is not None else None
-
-
-def classad(value: str | bool | int | float) -> str:
-    r"""Return a value as condor_submit reads it after `+Name =`: text as a string, which it is told by its quotes.
-
-    Of a string only the double quote is escaped: in this syntax a backslash is itself, also before a quote's `\"`.
-    A whole macro such as $(Process) stays one; any other $ is $(DOLLAR), which condor_submit makes a $ again.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    text = re.sub(r"\$(?!\([A-Za-z_][A-Za-z0-9_]*\))", "$(DOLLAR)", value)
-    return '"' + text.replace('"', '\\"') + '"'

@@ -65,15 +65,18 @@ def places(
     for name, disk in vm_disks(recipe, hypervisor).items():
         variable = jobs.named(variable_of(name)) if jobs else None
         shared = transfer == "shared"
+        chosen = recipe.submit.return_as.get(name)
+        if chosen and not chosen.startswith("/") and not is_url(chosen):
+            chosen = prefix + chosen
         if variable:
             value = f"$({variable})"
             inside = f"$Fnx({variable})"
-            returned = f"{prefix}$Fn({variable})-$(Cluster).$(Process)$Fx({variable})"
+            returned = chosen or f"{prefix}$Fn({variable})-$(Cluster).$(Process)$Fx({variable})"
             place = Place(
                 name, disk, value if shared else inside, None if shared else value, inside, returned, variable
             )
         else:
-            returned = f"{prefix}{name}-$(Cluster).$(Process).{disk.format}"
+            returned = chosen or f"{prefix}{name}-$(Cluster).$(Process).{disk.format}"
             file = absolute(disk.file, files) if shared else disk.file
             source = None if shared else source_of(disk.file, transfer)
             place = Place(name, disk, file, source, disk.file, returned, None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from roost.condor import emit, submission
 from roost.condor.jobs_file import Jobs, read_jobs
 from roost.condor.submit_values import Delivery
+from roost.customize import inputs
 from roost.errors import UsageError
 from roost.host import output as writing
 from roost.host import paths
@@ -16,9 +19,11 @@ from roost.publish import describe, release
 from roost.publish.describe import ReleasedImage
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
-from roost.recipe import loader
+from roost.recipe import loader, overlaid
 from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.words import shown
 from roost.store import manifest
+from roost.store.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class Options:
     """What is asked for: `hypervisor` None is the recipe's first, `transfer` None the recipe's or the catalogue's.
 
     `jobs` is a file of jobs, with `snippet` it is only the lines about disks, `output` is where it is written, too.
+    `sets` are `key=value` laid over the recipe, as far as the image stays the same.
     """
 
     hypervisor: str | None = None
@@ -33,6 +39,7 @@ class Options:
     jobs: Path | None = None
     snippet: bool = False
     output: Path | None = None
+    sets: Sequence[str] = ()
 
     def chosen(self, recipe: Recipe) -> Hypervisor:
         """Return the hypervisor; raise `UsageError` for a word that is not one."""
@@ -53,11 +60,12 @@ def submit(name: str, options: Options = DEFAULTS) -> str:
     """Return the submit description of a built image."""
     if "@" in name and "/" not in name.rpartition("@")[2]:
         raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
-    loaded = loader.load(name, paths.project_root())
+    loaded = loader.load(name, paths.project_root(), options.sets)
     directory = loaded.build
     record = manifest.read(directory)
     if record is None:
         raise UsageError(f"{loaded.recipe.name} is not built yet", hint=f"inv build {name}")
+    _refuse_others(name, options.sets, record)
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
     delivery = Delivery(options.transfer, jobs=options.table, at=at)
@@ -66,6 +74,25 @@ def submit(name: str, options: Options = DEFAULTS) -> str:
     if at is None:
         text = submission.told(text, directory, options.jobs, options.transfer or loaded.recipe.submit.transfer)
     return _written(text, options)
+
+
+def _refuse_others(name: str, sets: Sequence[str], record: Manifest) -> None:
+    """Raise `UsageError` where `sets` make another image than the one that was built, maybe with some of them."""
+    others = overlaid.of_the_image(sets)
+    if not others:
+        return
+    wanted = loader.load(name, paths.project_root(), others)
+    if inputs.recipe_key(wanted.recipe, wanted.directory) == record.keys.get("recipe"):
+        return
+    if overlaid.image_of(wanted.recipe) != overlaid.image_of(loader.load(name, paths.project_root()).recipe):
+        raise _other_image(others, f"inv build {name}")
+
+
+def _other_image(sets: Sequence[str], build: str) -> UsageError:
+    keys = ", ".join(shown(setting.partition("=")[0].strip()) for setting in sets)
+    words = " ".join(f"--set {shlex.quote(setting)}" for setting in sets)
+    own = ", ".join(overlaid.OF_THE_SUBMISSION)
+    return UsageError(f"--set of {keys} makes another image", hint=f"{build} {words} first; without a build: {own}")
 
 
 def published(name: str, source: str, options: Options = DEFAULTS) -> str:
@@ -80,7 +107,7 @@ def published(name: str, source: str, options: Options = DEFAULTS) -> str:
         raise UsageError(f"which version: {wanted} or {version}?", hint="name it once")
     target = open_target(url)
     found = released.find(target, name, wanted or version)
-    recipe = released.recipe(target, found)
+    recipe = _overlaid(released.recipe(target, found), options.sets)
     chosen = options.chosen(recipe)
     told = found.raw.get("remarks")
     remark = told.get(chosen) if isinstance(told, dict) else None
@@ -94,6 +121,16 @@ def published(name: str, source: str, options: Options = DEFAULTS) -> str:
         at=submission.place_of(options.output),
     )
     return _written(texts.snippet if options.snippet else texts.description, options)
+
+
+def _overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
+    """Return a published recipe with `sets` laid over it; raise `UsageError` where the image would be another."""
+    if not sets:
+        return recipe
+    changed = overlaid.overlaid(recipe, sets)
+    if overlaid.image_of(changed) != overlaid.image_of(recipe):
+        raise _other_image(overlaid.of_the_image(sets), "inv build and publish it with")
+    return changed
 
 
 def _root(target: Target, transfer: str | None) -> str | None:

@@ -146,7 +146,7 @@ def _references(tree: Node, references: list[Node]) -> Iterator[Problem]:
 
 
 def returned_disks(tree: Node) -> Iterator[Problem]:
-    """`submit.return` names disks, each once, none of them read-only."""
+    """`submit.return` names disks, each once, none of them read-only; `return_as` names some of these."""
     returned = tree.find(("submit", "return"))
     elements = returned.elements if returned is not None else ()
     yield from _references(tree, list(elements))
@@ -155,6 +155,12 @@ def returned_disks(tree: Node) -> Iterator[Problem]:
     for node in elements:
         if node.text in fixed:
             yield Problem(f"the disk '{shown(node.text or '')}' is read-only: nothing new would come back", node.where)
+    chosen = tree.find(("submit", "return_as"))
+    named = [node.text for node in elements if node.text is not None]
+    for disk, node in chosen.items.items() if chosen is not None else ():
+        if disk not in named:
+            hint = did_you_mean(disk, named) if named else "write `return: [DISK]` as well"
+            yield Problem(f"the disk '{shown(disk)}' is not one of `return`, so it gets no name", node.key, hint)
 
 
 def _true(node: Node, key: str) -> bool:

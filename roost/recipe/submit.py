@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from roost.recipe.base import Model, Name
 from roost.recipe.quantities import Duration
+
+_RETURNED = r"(?:[A-Za-z0-9._+/:-]|\$\([A-Za-z_][A-Za-z0-9_.]*\)|\$F[pndxqabfuw]*\([A-Za-z_][A-Za-z0-9_]*\))+"
+_HOST = r"[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?"
+
+
+def _returned(value: str) -> str:
+    if not re.fullmatch(_RETURNED, value) or len(value) > 1024:
+        words = "letters, digits, . _ + - / : and macros such as $(Cluster), $(Process), $Fn(io)"
+        raise ValueError(f"'{value}' is not a name that a returned disk can have: {words}")
+    if value.rpartition("/")[2] in {"", ".", ".."}:
+        raise ValueError(f"'{value}' is a directory: write the name of a file")
+    return value
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(_HOST, value) or len(value) > 253:
+        raise ValueError(f"'{value}' is not a host's name: node17, node17.example.org, or a pattern such as gpu*")
+    if not re.search(r"[A-Za-z0-9]", value):
+        raise ValueError(f"'{value}' is every host: no job would ever run")
+    return value
+
+
+#: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`; with a directory, or a URL.
+Returned = Annotated[str, AfterValidator(_returned), WithJsonSchema({"type": "string", "pattern": f"^{_RETURNED}$"})]
+#: A host's name, whole or its first part; `*` stands for any characters.
+Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]
+Scalar = str | bool | int | float
 
 
 class Submit(Model):
@@ -18,10 +46,13 @@ class Submit(Model):
     transfer: str = "files"
     #: Names of the disks that come back.
     returns: tuple[Name, ...] = Field(default=(), alias="return")
+    #: Names that returned disks get, by disk: `io: results/$(Cluster).$(Process).raw`; by default
+    #: DISK-CLUSTER.PROCESS.FORMAT, or that of the job's own disk with the number.
+    return_as: dict[Name, Returned] = Field(default_factory=dict)
     #: Further commands, word for word.
     commands: dict[str, str] = Field(default_factory=dict)
     #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans stay what they are.
-    attributes: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    attributes: dict[str, Scalar] = Field(default_factory=dict)
     #: Further files that the job needs beside its disks: names in the directory, absolute paths, URLs.
     inputs: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\x00]+$")], ...] = ()
     #: Let HTCondor checkpoint the machine; every disk must then be on a shared file system.
@@ -35,6 +66,17 @@ class Submit(Model):
     kernel_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+/?$")] | None = None
     #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
     margin: Duration = Field(default=1800.0, ge=0)
+    #: What becomes of a job that is still running then: it is removed, or held for somebody to look at.
+    on_timeout: Literal["remove", "hold"] = "remove"
+    #: How often a job may start. One that is held because a machine could not start it (VMGAHP_ERR_INTERNAL) is
+    #: released as long as it started less often; one that waits to start once more is held.
+    max_starts: int | None = Field(default=None, ge=1, le=1000)
+    #: Hosts that no job runs on: whole names, first parts of names, or patterns with `*`.
+    avoid: tuple[Host, ...] = ()
+    #: Attributes that a machine must have, with the value, or one of the values: text, numbers, booleans.
+    require: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    #: Run on machines only that have proven to start virtual machines: `inv probe` on them, by STARTD_CRON.
+    require_working_vm: bool = False
     #: HTCondor's name of the machine's architecture, None for the one of the source.
     architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
 
@@ -66,12 +108,27 @@ class Submit(Model):
 
     @field_validator("attributes")
     @classmethod
-    def _attribute_names(cls, value: dict[str, str | bool | int | float]) -> dict[str, str | bool | int | float]:
+    def _attribute_names(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
         for name, content in value.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
             if isinstance(content, str) and not content.isprintable():
                 raise ValueError(f"the value of {name} must be one line of printable characters")
+        return value
+
+    @field_validator("require")
+    @classmethod
+    def _of_the_machine(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, wanted in value.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
+            if wanted == ():
+                raise ValueError(f"{name} has no value that a machine could have")
+            for one in wanted if isinstance(wanted, tuple) else (wanted,):
+                if isinstance(one, str) and (not one.isprintable() or re.search(r"[\\$]", one)):
+                    raise ValueError(f"the value of {name} must be one line of printable characters, without \\ and $")
+                if isinstance(one, float) and not math.isfinite(one):
+                    raise ValueError(f"the value of {name} is not a number that ClassAds have")
         return value
 
     @model_validator(mode="after")

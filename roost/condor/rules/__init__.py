@@ -6,7 +6,7 @@ function that applies it. `ALL` is every rule by its code, for the explanations 
 
 from __future__ import annotations
 
-from roost.condor.rules import devices, disks, files, machine, reading, returned, transfer, universe, xen
+from roost.condor.rules import devices, disks, files, machine, policy, reading, returned, transfer, universe, xen
 from roost.condor.rules.model import CHECKS, RULES, Effect, Finding, Rule, Severity, Stage
 from roost.condor.rules.view import JobView
 
@@ -23,6 +23,7 @@ __all__ = [
     "disks",
     "files",
     "machine",
+    "policy",
     "reading",
     "returned",
     "transfer",

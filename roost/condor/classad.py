@@ -1,0 +1,19 @@
+"""Values as ClassAd text in a submit description."""
+
+from __future__ import annotations
+
+import re
+
+
+def literal(value: str | bool | int | float) -> str:
+    r"""Return a value as condor_submit reads it after `+Name =`: text as a string, which it is told by its quotes.
+
+    Of a string only the double quote is escaped: in this syntax a backslash is itself, also before a quote's `\"`.
+    A whole macro such as $(Process) stays one; any other $ is $(DOLLAR), which condor_submit makes a $ again.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = re.sub(r"\$(?!\([A-Za-z_][A-Za-z0-9_]*\))", "$(DOLLAR)", value)
+    return '"' + text.replace('"', '\\"') + '"'

@@ -1,0 +1,151 @@
+"""Where a job may run and what becomes of one that does not end: requirements and periodic expressions. Pure.
+
+The attributes are those of the HTCondor manual (job and machine ClassAd attributes). A machine that lacks an attribute
+makes a comparison UNDEFINED, and what is not true does not match.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from roost.condor.classad import literal
+from roost.condor.placement import Where
+from roost.errors import Problem
+from roost.recipe.model import Recipe
+from roost.recipe.submit import Scalar
+
+#: HTCondor's Arch of Debian's architectures.
+ARCHITECTURES = {"amd64": "X86_64"}
+
+#: What `inv probe --advertise` advertises on a machine that starts virtual machines.
+WORKS = "RoostVMWorks"
+
+#: JobStatus (HTCondor manual, job ClassAd attributes).
+_IDLE, _RUNNING = "JobStatus == 1", "JobStatus == 2"
+#: How HTCondor says that the machine did not start: the hold reason's text, or since 25.0 a code of its own
+#: ("Internal error occurred while managing the VM").
+_NOT_STARTED = '(HoldReasonCode == 1020 || regexp("VMGAHP_ERR_INTERNAL", HoldReason))'
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The expressions of a description, each None where nothing is to be said; `bound` is in seconds."""
+
+    requirements: str | None
+    periodic_remove: str | None
+    periodic_hold: str | None
+    periodic_hold_reason: str | None
+    periodic_release: str | None
+    bound: int | None
+
+
+def policy(recipe: Recipe) -> Policy:
+    """Return the expressions of a recipe; what forbids them is `problems`."""
+    given = {name.lower(): value for name, value in recipe.submit.commands.items()}
+    bound = bound_of(recipe) if "periodic_remove" not in given else None
+    late = _late(bound) if bound is not None else None
+    hold = recipe.submit.on_timeout == "hold"
+    holds = [(late, f"the job ran for more than {bound} s")] if hold and late else []
+    starts = recipe.submit.max_starts
+    if starts is not None:
+        times = "once" if starts == 1 else f"{starts} times"
+        holds.append((f"({_IDLE}) && (NumJobStarts >= {starts})", f"the job started {times} and never ended"))
+    return Policy(
+        requirements=_requirements(recipe, given.get("requirements")),
+        periodic_remove=given.get("periodic_remove") or (late if not hold else None),
+        periodic_hold=" || ".join(f"({when})" if len(holds) > 1 else when for when, _ in holds) or None,
+        periodic_hold_reason=_reason(holds),
+        periodic_release=None if starts is None else f"(NumJobStarts < {starts}) && {_NOT_STARTED}",
+        bound=bound,
+    )
+
+
+def bound_of(recipe: Recipe) -> int | None:
+    """Return the seconds after which a job is taken for one that never ends; None for one that may run for ever."""
+    if recipe.job is None or recipe.job.then != "poweroff":
+        return None
+    return math.ceil(recipe.job.timeout + recipe.submit.margin)
+
+
+def _late(bound: int) -> str:
+    # EnteredCurrentStatus is when it began to run.
+    return f"({_RUNNING}) && (time() - EnteredCurrentStatus > {bound})"
+
+
+def _reason(holds: list[tuple[str, str]]) -> str | None:
+    if len(holds) < 2:
+        return literal(holds[0][1]) if holds else None
+    return f"ifThenElse({_RUNNING}, {literal(holds[0][1])}, {literal(holds[1][1])})"
+
+
+def _requirements(recipe: Recipe, further: str | None) -> str | None:
+    """Return what a machine must be: of the image's architecture, none to avoid, with what the recipe requires.
+
+    condor_submit asks for the architecture of the access point unless requirements name Arch, and adds the rest.
+    """
+    asked = recipe.submit
+    own = list(_avoided(asked.avoid))
+    own += [_required(name, wanted) for name, wanted in asked.require.items()]
+    if asked.require_working_vm:
+        own.append(f"(TARGET.{WORKS} =?= true)")
+    named = further is not None and re.search(r"\barch\b", further, re.IGNORECASE)
+    arch = asked.architecture or ARCHITECTURES.get(recipe.os.source.processor or "")
+    if arch and not named and not any(name.lower() == "arch" for name in asked.require):
+        own.insert(0, f'(TARGET.Arch == "{arch}")')
+    return " && ".join([*own, *([f"({further})" if own else further] if further else [])]) or None
+
+
+def _avoided(hosts: tuple[str, ...]) -> Iterator[str]:
+    """Yield a clause for each host; names are compared without case.
+
+    The pattern of the manual's regexp() is PCRE's; nothing in it needs a backslash or a `$`, which the submit language
+    would read.
+    """
+    for host in dict.fromkeys(hosts):
+        if "." in host and "*" not in host:
+            yield f"(TARGET.Machine != {literal(host)})"
+        else:
+            pattern = host.replace(".", "[.]").replace("*", ".*")
+            # A name without dots is a host's in any domain.
+            end = "(?!.)" if "." in host else "(?![^.])"
+            yield f"!regexp({literal(f'^{pattern}{end}')}, TARGET.Machine, {literal('i')})"
+
+
+def _required(name: str, wanted: Scalar | tuple[Scalar, ...]) -> str:
+    values = wanted if isinstance(wanted, tuple) else (wanted,)
+    # `==` of ClassAds takes true for 1; strings are compared without case.
+    return "(" + " || ".join(f"TARGET.{name} == {literal(value)}" for value in values) + ")"
+
+
+def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
+    """Yield what of the policy contradicts itself or has no effect."""
+    asked = recipe.submit
+    given = {name.lower(): name for name in asked.commands}
+    holds = asked.max_starts is not None or asked.on_timeout == "hold"
+    taken = {"periodic_hold": holds, "periodic_hold_reason": holds, "periodic_release": asked.max_starts is not None}
+    for command, ours in taken.items():
+        if ours and command in given:
+            what = f"the command {given[command]} is written for max_starts or on_timeout already"
+            yield Problem(what, where(("submit", "commands", given[command])), "leave one of the two out")
+    if asked.on_timeout == "hold":
+        key = where(("submit", "on_timeout"))
+        if bound_of(recipe) is None:
+            what = "on_timeout has no effect: there is no job that powers the machine off, so no time to be over"
+            yield Problem(what, key, "add `job: {command: …, timeout: …}`")
+        elif "periodic_remove" in given:
+            what = "on_timeout: hold and a periodic_remove of its own: which of them ends the job is not said"
+            yield Problem(what, key, "leave one of the two out")
+    if asked.require_working_vm and any(name.lower() == WORKS.lower() for name in asked.require):
+        what = f"{WORKS} is required twice"
+        yield Problem(what, where(("submit", "require_working_vm")), f"remove {WORKS} from require")
+    seen: set[str] = set()
+    for name in asked.require:
+        key = where(("submit", "require", name))
+        if name.lower() in seen:
+            yield Problem(f"the attribute {name} is required twice: case does not count", key)
+        elif name.lower() == "arch" and asked.architecture is not None:
+            yield Problem("the architecture is named twice", key, "remove submit.architecture")
+        seen.add(name.lower())

@@ -1,0 +1,82 @@
+"""Rules about the periodic expressions: what they never see, and releases without an end."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
+from roost.condor.rules.view import Command, JobView
+
+_W, _OK = Severity.WARNING, Effect.OK
+_ATTRIBUTES = "HTCondor manual, Job ClassAd Attributes"
+
+RELEASE_UNBOUNDED = rule(
+    "release-unbounded", _W, _OK, hint="add a bound, such as && (NumJobStarts < 5)",
+    source="docs/vm-universe.md, section 4: each machine that a bad job is started on takes no more virtual machines",
+)  # fmt: skip
+POLICY_STATUS = rule(
+    "policy-status", _W, _OK, hint="1 is idle, 2 running, 5 held",
+    source="HTCondor manual, condor_submit: periodic_release is for held jobs, periodic_hold for others",
+)  # fmt: skip
+POLICY_ATTRIBUTE = rule(
+    "policy-attribute", _W, _OK, hint="what a job does not have is UNDEFINED, and never true", source=_ATTRIBUTES
+)
+
+#: Attributes of a job that grow, so that a comparison with one of them ends.
+_BOUNDS = (
+    "NumJobStarts", "NumShadowStarts", "NumJobMatches", "NumHolds", "NumSystemHolds", "JobRunCount", "NumRestarts",
+    "NumHoldsByReason", "NumShadowExceptions", "QDate", "JobStartDate", "CumulativeRemoteSysCpu", "RemoteWallClockTime",
+)  # fmt: skip
+#: What periodic expressions are about; a name that nearly is one of these is taken for a mistake.
+_KNOWN = (
+    *_BOUNDS, "JobStatus", "LastJobStatus", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
+    "LastHoldReason", "LastHoldReasonCode", "LastHoldReasonSubCode", "JobCurrentStartDate", "LastRemoteHost",
+    "JobCurrentStartExecutingDate", "LastVacateTime", "CurrentTime", "ServerTime", "VacateReasonCode", "VacateReason",
+    "DiskUsage", "MemoryUsage", "ImageSize", "ResidentSetSize", "RequestDisk", "RequestMemory", "RequestCpus",
+)  # fmt: skip
+_NAMES = {name.lower(): name for name in _KNOWN}
+#: Which jobs each expression is looked at for, by JobStatus.
+_SEEN = {"periodic_release": {5}, "periodic_hold": {1, 2, 6, 7}}
+_EXPRESSIONS = ("periodic_hold", "periodic_release", "periodic_remove")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NAME = re.compile(r"(?<![\w.])(?:MY\.)?([A-Za-z_]\w*)(?!\s*\(|\w)", re.IGNORECASE)
+_STATUS = re.compile(r"(?<![\w.])(?:MY\.)?JobStatus\s*(?:==|=\?=)\s*(\d+)", re.IGNORECASE)
+
+
+@check
+def policies(view: JobView) -> Iterator[Finding]:
+    """Apply the rules about periodic expressions."""
+    for name in _EXPRESSIONS:
+        command = view.get(name, name.title().replace("_", ""))
+        if command is not None and not command.unknown:
+            yield from _expression(view, name, command)
+
+
+def _expression(view: JobView, name: str, command: Command) -> Iterator[Finding]:
+    # Blanks in place of strings: what stands in them is no name, and places stay where they are.
+    text = _STRING.sub(lambda found: " " * len(found.group()), command.text)
+    own = {key[3:] for key in view.job.table if key.startswith("my.")}
+    names = {found[1].lower(): found.start(1) for found in _NAME.finditer(text)}
+    for lower, start in names.items():
+        close = difflib.get_close_matches(lower, _NAMES, 1, 0.88)
+        if close and lower not in _NAMES and lower not in own:
+            meant = _NAMES[close[0]]
+            what = f"{name} asks for {shown(text[start : start + len(lower)])}; did you mean {meant}?"
+            yield POLICY_ATTRIBUTE.at(command.value.at(start), what)
+    yield from _status(name, command, text)
+    bounded = text.strip().lower() in ("false", "0") or names.keys() & {one.lower() for one in _BOUNDS}
+    if name == "periodic_release" and view.is_vm and not bounded:
+        what = "periodic_release has no bound: a job that no machine can start is tried for ever"
+        yield RELEASE_UNBOUNDED.at(command.where, what)
+
+
+def _status(name: str, command: Command, text: str) -> Iterator[Finding]:
+    found = list(_STATUS.finditer(text))
+    # Of several conditions one may do: only a status that all of the expression hangs on is judged.
+    if name not in _SEEN or len(found) != 1 or "||" in text or "!" in text.replace("!=", ""):
+        return
+    if int(found[0][1]) not in _SEEN[name]:
+        what = f"{name} never sees a job whose JobStatus is {found[0][1]}"
+        yield POLICY_STATUS.at(command.value.at(found[0].start()), what)
