@@ -28,7 +28,7 @@ from roost.cli import (
 )
 from roost.cli.program import Roost, wants_json
 from roost.errors import RoostError
-from roost.host import process, temporary
+from roost.host import interruption, temporary
 
 #: The exit status of a task that a signal ended.
 INTERRUPTED = 130
@@ -47,10 +47,10 @@ ENDING = (
 
 def _terminate(_signal: int, _frame: object) -> None:
     """End the task: every `finally` of the main thread runs, so that processes, locks and temporary files go."""
-    if process.interrupted():
+    if interruption.interrupted():
         # It is ending already: a second signal must not stop the cleaning up.
         return
-    process.interrupt()
+    interruption.interrupt()
     raise KeyboardInterrupt
 
 
@@ -105,7 +105,7 @@ def main() -> None:
         terminal.write_error(wrong)
         sys.exit(wrong.exit_code)
     finally:
-        if process.interrupted():
+        if interruption.interrupted():
             # Threads may still be busy with what nobody wants any more: Python would wait for them.
             temporary.clear()
             with contextlib.suppress(OSError):

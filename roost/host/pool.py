@@ -10,7 +10,7 @@ from threading import Thread, current_thread
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from roost.host import process
+from roost.host import interruption
 
 #: Seconds that interrupted threads have for cleaning up.
 GRACE = 1.0
@@ -40,10 +40,10 @@ class Pool(ThreadPoolExecutor):
         """Wait for the threads; when interrupted, kill their tools and wait no longer than `GRACE`."""
         # An interruption can come out as another error: of a lock that it took from its holder's hands.
         ordinary = kind is None or issubclass(kind, Exception)
-        if ordinary and not process.interrupted():
+        if ordinary and not interruption.interrupted():
             super().__exit__(kind, error, trace)
             return
-        process.interrupt()
+        interruption.interrupt()
         self.shutdown(wait=False, cancel_futures=True)
         ends = time.monotonic() + GRACE
         for thread in self._known:

@@ -2,7 +2,8 @@
 
 Every external tool runs through `run` (wait for it) or `spawn` (drive it): an argv list, never a shell
 string; standard input closed unless given; its own process group, which is killed when the deadline
-passes, when an exception crosses, and, through the parent-death signal, when roost itself is killed.
+passes, when an exception crosses, when the task is interrupted (`interruption`), and, through the parent-death
+signal, when roost itself is killed.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ import os
 import resource
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypedDict, Unpack
+from typing import IO, TypedDict, Unpack
 
 from roost.errors import HostError, ToolError
-from roost.host import causes, declared, safetext
+from roost.host import causes, declared, interruption, safetext
 
 Argv = Sequence[str | os.PathLike[str]]
 
@@ -38,35 +37,6 @@ KEPT = frozenset(
 )
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 TAIL_LINES = 12
-
-#: The tools that run, and whether all is to end. The signal handler takes the lock too, so it is reentrant.
-_running: set[subprocess.Popen[bytes]] = set()
-_guard = threading.RLock()
-_interrupted = threading.Event()
-
-
-def interrupt() -> None:
-    """Kill every tool, whichever thread waits for it, and let no thread but the main one start another."""
-    with _guard:
-        _interrupted.set()
-        for tool in _running:
-            if tool.returncode is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(tool.pid, signal.SIGKILL)
-
-
-def interrupted() -> bool:
-    """Return whether the task was told to end."""
-    return _interrupted.is_set()
-
-
-def _start(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    with _guard:
-        if _interrupted.is_set() and threading.current_thread() is not threading.main_thread():
-            raise KeyboardInterrupt
-        tool = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *words], **options)
-        _running.add(tool)
-    return tool
 
 
 def leave(argv: Argv, *, wait: float) -> None:
@@ -173,13 +143,6 @@ def quoted(argv: Argv) -> str:
     return shlex.join(os.fspath(arg) for arg in argv)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The group outlives its leader as long as one member does, so it is killed even after the leader's end.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 class Surroundings(TypedDict, total=False):
     """What a tool is started in: variables added to its environment, its directory, descriptors that it inherits."""
 
@@ -228,25 +191,17 @@ def spawn(
             sink = subprocess.DEVNULL if stderr is None else stderr
         if which(words[0]) is None:
             raise HostError(f"{words[0]} is not installed", hint="`inv doctor` says which package brings it")
-        process = _start(
-            words,
-            stdin=stdin,
-            stdout=sink if stdout is None else stdout,
-            stderr=sink,
-            env=environment(around.get("env")),
-            cwd=around.get("cwd"),
-            start_new_session=True,
-            pass_fds=tuple(around.get("pass_fds", ())),
+        yield stack.enter_context(
+            interruption.started(
+                ["setpriv", "--pdeathsig", "KILL", "--", *words],
+                stdin=stdin,
+                stdout=sink if stdout is None else stdout,
+                stderr=sink,
+                env=environment(around.get("env")),
+                cwd=around.get("cwd"),
+                pass_fds=tuple(around.get("pass_fds", ())),
+            )
         )
-        try:
-            yield process
-        finally:
-            _kill_group(process)
-            with _guard:
-                _running.discard(process)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
 
 
 def run(

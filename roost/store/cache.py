@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from roost.host import files, memory, namespace, paths, process
+from roost.host import files, interruption, memory, namespace, paths, process
 
 #: Seconds that an interrupted task waits for a work directory to go; a large one goes after its end.
 GRACE = 0.5
@@ -103,11 +103,11 @@ def work_directory(room: int | None = None) -> Iterator[Path]:
             try:
                 yield directory
             finally:
-                if not process.interrupted():
+                if not interruption.interrupted():
                     remove_tree(directory)
                     lock.unlink(missing_ok=True)
     finally:
-        if process.interrupted():
+        if interruption.interrupted():
             _leave(directory, lock)
 
 
