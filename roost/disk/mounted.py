@@ -192,7 +192,7 @@ def _fill(wanted: FileSystemSpec, path: Path, carrier: Path, tools: Tools) -> in
         log=tools.log("libguestfs-fill"),
         deadline=DEADLINE,
         readonly=[(_image_of(carrier), "raw")] if wanted.source is not None else [],
-        clock=wanted.epoch,
+        equipment=guestfs.Equipment(clock=wanted.epoch),
     ) as guest:
         device, *carriers = guest.devices()
         guest.make_mount_point(TARGET)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,23 @@ from roost.host import appliance, process
 from roost.host.guestfs_calls import Guest, Partition, Stat
 from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
 
-__all__ = ["Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
+__all__ = ["Equipment", "Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
 
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What the appliance has beside the disks, for those who write.
+
+    `clock` (seconds since 1970) is where its clock starts, None is the present. `stock` asks for libguestfs' whole
+    appliance, which also knows LVM; `network`, which needs it, for a network.
+    """
+
+    clock: int | None = None
+    stock: bool = False
+    network: bool = False
 
 
 @contextmanager
@@ -55,22 +69,19 @@ def open_writable(
     log: Path,
     deadline: float = 1800.0,
     readonly: Sequence[tuple[Path, str]] = (),
-    clock: int | None = None,
-    stock: bool = False,
-    network: bool = False,
+    equipment: Equipment = Equipment(),
 ) -> Iterator[Guest]:
     """Yield the disks of `images` as `open_readonly` does, but to be written to: files of roost's own, never a source.
 
     Those of `readonly` follow them, and cannot be written. What is written is on the disks when the block is left
-    without an exception. `clock` (seconds since 1970) is where the appliance's clock starts, None is the present.
-    `stock` asks for libguestfs' whole appliance, which also knows LVM; `network`, which needs it, for a network.
+    without an exception.
     """
     for image, _ in images:
         if not os.access(image, os.R_OK | os.W_OK):
             raise ImageError(f"{image} does not exist or cannot be written")
     disks = _disks(images, readonly=False) + _disks(readonly, readonly=True)
-    request = {"disks": disks, "memory": MEMORY, "clock": clock, "network": network}
-    with _opened(request, accelerator, log, deadline, stock=stock or network) as guest:
+    request = {"disks": disks, "memory": MEMORY, "clock": equipment.clock, "network": equipment.network}
+    with _opened(request, accelerator, log, deadline, stock=equipment.stock or equipment.network) as guest:
         yield guest
         guest.unmount_all()
         guest.shut_down()

@@ -80,9 +80,7 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
             log=context.log("edit"),
             deadline=DEADLINE,
             # Certificates are of the present.
-            clock=None if network else epoch,
-            stock=stock,
-            network=network,
+            equipment=guestfs.Equipment(None if network else epoch, stock, network),
         ) as guest,
     ):
         system = inspection.find(guest)

@@ -50,7 +50,11 @@ def _take(
 ) -> None:
     # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
     with guestfs.open_writable(
-        [(layer, "qcow2")], accelerator=accelerator, log=log, deadline=DEADLINE, clock=EPOCH, stock=stock
+        [(layer, "qcow2")],
+        accelerator=accelerator,
+        log=log,
+        deadline=DEADLINE,
+        equipment=guestfs.Equipment(EPOCH, stock),
     ) as guest:
         system = inspection.find(guest)
         inspection.mount(guest, system)
