@@ -57,7 +57,10 @@ class Verb(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Return invoke's arguments, the one named `rest` made to take any number of words."""
+        texts = dict(self.help)
         arguments = super().get_arguments(ignore_unknown_help)
+        # invoke takes each text out as it uses it: a second call would find none.
+        self.help = texts
         return [
             Rest(names=argument.names, help=argument.help, attr_name=argument.attr_name)
             if argument.name == self.rest

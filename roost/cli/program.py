@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from invoke.exceptions import ParseError
+from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.program import Program
 
+from roost.cli import completion, help, terminal
 from roost.errors import UsageError
 from roost.host.safetext import safe
 
@@ -54,8 +55,27 @@ class Roost(Program):
 
     def parse_cleanup(self) -> None:
         """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
+        shell = self.args["print-completion-script"].value
+        if shell:
+            terminal.write_text(completion.script(shell))
+            raise Exit
+        if self.args.complete.value:
+            terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)))
+            raise Exit
         with _wrong_calls():
             super().parse_cleanup()
+
+    def print_help(self) -> None:
+        """Show the tasks by what one wants to do."""
+        terminal.write_text(help.overview(self.collection, self.binary))
+
+    def list_tasks(self) -> None:
+        """Show the same: there is one list."""
+        self.print_help()
+
+    def print_task_help(self, name: str) -> None:
+        """Show the page of a task."""
+        terminal.write_text(help.page(self.collection, self.parser.contexts[name], self.binary))
 
 
 def _plain(argument: Argument) -> Argument:

@@ -1,0 +1,133 @@
+"""Help as a person reads it: the tasks by what one wants to do, and a page for each with examples.
+
+invoke's own help lists core options that roost does not offer, and flags without a word.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from invoke.collection import Collection
+from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
+
+from roost.cli import manual
+from roost.cli.parser import Rest
+
+_WIDEST, _NARROWEST = 100, 40
+#: Columns of the tasks' names and words in the overview.
+LEFT = 22
+_EXIT = (
+    "Exit codes: 0 all is well, 1 the image or file is at fault, 2 the call or recipe is wrong, "
+    "3 the host lacks something."
+)
+
+
+def overview(collection: Collection, program: str) -> str:
+    """Return the page of all tasks, by group."""
+    lines = [
+        "roost: disk images for HTCondor's vm universe",
+        "",
+        f"usage: {program} TASK [WORD...] [--FLAG...]",
+    ]
+    for group in manual.GROUPS:
+        rows = [
+            (" ".join((name, page.words)).strip(), page.summary)
+            for name, page in manual.PAGES.items()
+            if page.group == group and name in collection.task_names
+        ]
+        lines += ["", f"{group}:", *_columns(rows, LEFT)]
+    rest = [name for name in collection.task_names if name not in manual.PAGES]
+    if rest:
+        lines += ["", "More:", *_columns([(name, _summary(collection, name)) for name in sorted(rest)], LEFT)]
+    lines += [
+        "",
+        *_wrapped(f"`{program} help TASK` shows a task's flags and examples. Every task takes --json."),
+        *_wrapped(_EXIT),
+    ]
+    return "\n".join(lines)
+
+
+def page(collection: Collection, context: ParserContext, program: str) -> str:
+    """Return the page of one task."""
+    name = str(context.name)
+    task = collection[name]
+    known = manual.PAGES.get(name, manual.Page(manual.HOST, "", "", ()))
+    paragraphs = inspect.cleandoc(task.body.__doc__ or "").split("\n\n")
+    lines = [f"usage: {' '.join((program, name, known.words)).strip()} [--FLAG...]"]
+    for paragraph in paragraphs:
+        lines += ["", *_wrapped(" ".join(paragraph.split()))]
+    named = {id(one) for one in context.positional_args}
+    flags = [one for one in _arguments(context) if id(one) not in named and not isinstance(one, Rest)]
+    rows = [(_flag(one), one.help or "") for one in sorted(flags, key=_long)]
+    if rows:
+        lines += ["", "Flags:", *_columns(rows, _widest(rows, 26))]
+    if known.examples:
+        lines += ["", "Examples:"]
+        calls = [(f"{program} {call}", what) for call, what in known.examples]
+        lines += _columns(calls, _widest(calls, 44))
+    return "\n".join(lines)
+
+
+def _arguments(context: ParserContext) -> Iterable[Argument]:
+    seen = {id(one): one for one in context.args.values()}
+    return seen.values()
+
+
+def _long(argument: Argument) -> str:
+    return max(argument.names, key=len).replace("_", "-").strip("-")
+
+
+def _flag(argument: Argument) -> str:
+    """Return a flag as it is typed: `-o, --output FILE`."""
+    name = _long(argument)
+    short = [f"-{one}" for one in argument.names if len(one) == 1]
+    words = ", ".join([*short, f"--{name}"])
+    if not argument.takes_value:
+        return words
+    value = manual.VALUES.get(name) or ("N" if argument.kind is int else name.upper())
+    return f"{words} {value}"
+
+
+def _summary(collection: Collection, name: str) -> str:
+    """Return the first sentence of a task."""
+    text = " ".join(inspect.cleandoc(collection[name].body.__doc__ or "").split("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".")
+
+
+def width() -> int:
+    """Return the columns of the terminal, within what reads well."""
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width(), initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _widest(rows: Sequence[tuple[str, str]], most: int) -> int:
+    return min(most, max(len(first) for first, _ in rows))
+
+
+def _columns(rows: Sequence[tuple[str, str]], left: int) -> list[str]:
+    """Return two columns, the first `left` wide.
+
+    A text that is wider, or a narrow terminal, puts the second column on lines of its own.
+    """
+    room = width() - left - 4
+    lines = []
+    for first, second in rows:
+        if room < 30:
+            lines += [f"  {first}", *_wrapped(second, " " * 6)]
+            continue
+        texts = textwrap.wrap(second, room, break_long_words=False, break_on_hyphens=False) or [""]
+        if len(first) > left:
+            lines.append(f"  {first}")
+        else:
+            lines.append(f"  {first:<{left}}  {texts.pop(0)}".rstrip())
+        lines += [f"{'':<{left + 4}}{text}" for text in texts]
+    return lines

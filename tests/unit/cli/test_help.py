@@ -1,0 +1,73 @@
+"""Help: every task has a page with flags, words and examples that can be read; nothing of invoke shows."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from roost.cli import help, manual
+from roost.cli.main import ns
+from roost.cli.program import Roost
+
+
+def shown(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        Roost(name="roost", version="0", namespace=ns, binary="roost").run(["roost", *argv])
+    assert stop.value.code in {0, None}
+    return capsys.readouterr().out
+
+
+def parse(call: str) -> list[str]:
+    """Return the tasks that a command line names, as the program reads it."""
+    program = Roost(name="roost", version="0", namespace=ns, binary="roost")
+    program.create_config()
+    program.parse_core(["roost", *call.partition(" < ")[0].split()])
+    program.parse_collection()
+    program.parse_tasks()
+    return [str(one.name) for one in program.tasks]
+
+
+def test_every_task_has_a_page() -> None:
+    assert set(ns.task_names) <= set(manual.PAGES)
+
+
+@pytest.mark.parametrize("name", sorted(ns.task_names))
+def test_the_examples_of_a_task_are_calls_of_it(name: str) -> None:
+    assert manual.PAGES[name].examples
+    for call, what in manual.PAGES[name].examples:
+        words = call.split(" -- ")[0]
+        assert parse(words)[0] in set(ns.task_names), call
+        assert what
+    assert any(call.split()[0] == name for call, _ in manual.PAGES[name].examples)
+
+
+@pytest.mark.parametrize("name", sorted(ns.task_names))
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_page_says_a_word_about_every_flag_within_the_terminal(
+    name: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = shown(["help", name], capsys)
+    assert "Docstring" not in text and "STRING" not in text
+    assert text.startswith(f"usage: roost {name}")
+    flags = text.partition("Flags:\n")[2].partition("\n\n")[0].splitlines()
+    for line, after in pairwise([*flags, ""]):
+        if line.startswith("  -"):
+            assert "  " in line.strip() or after.startswith("      "), f"no word about {line}"
+    calls = text.partition("Examples:\n")[2]
+    wide = [line for line in text.removesuffix(calls).splitlines()[1:] if len(line) > columns]
+    assert not wide
+
+
+def test_the_overview_lists_every_task_once_and_is_what_a_bare_call_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = help.overview(ns, "roost")
+    for name in ns.task_names:
+        rows = [line for line in text.splitlines() if line.startswith("  ") and not line.startswith("   ")]
+        assert sum(line.split()[0] == name for line in rows) == 1, name
+    assert "More:" not in text
+    for argv in ([], ["--help"], ["--list"], ["help"]):
+        assert shown(argv, capsys).strip() == text.strip()
