@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from roost.condor.emit import Emitted
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.condor.submit_values import Delivery
-from roost.errors import UsageError
+from roost.errors import RecipeError, UsageError
 from roost.host import paths, safetext
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
@@ -86,19 +87,35 @@ def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
     return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in said) + text
 
 
+def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) -> dict[str, Emitted]:
+    """Return the submit descriptions of an image by their names without .sub: kvm, xen, whichever it is made for.
+
+    An image with its kernel both inside and beside it has two for xen: xen is what submit.xen_kernel says, and
+    xen-files or xen-included is the other, unless HTCondor could not start it.
+    """
+    found: dict[str, Emitted] = {name: describe(loaded, files, name, directory) for name in loaded.recipe.hypervisors}
+    if "xen" in found and loaded.recipe.kernel.placement == "both":
+        kernel = "included" if loaded.recipe.submit.xen_kernel == "files" else "files"
+        # A path of the kernel belongs to the kernel's file alone.
+        changes = {"xen_kernel": kernel, **({"kernel_path": None} if kernel == "included" else {})}
+        submit = loaded.recipe.submit.model_copy(update=changes)
+        other = replace(loaded, recipe=loaded.recipe.model_copy(update={"submit": submit}))
+        with suppress(RecipeError):
+            found[f"xen-{kernel}"] = describe(other, files, "xen", directory)
+    return found
+
+
 def snippets(loaded: Loaded, record: Manifest, directory: Path) -> dict[str, str]:
-    """Return the lines to paste, by hypervisor."""
-    return {name: describe(loaded, record.files, name, directory).snippet() for name in loaded.recipe.hypervisors}
+    """Return the lines to paste, by description."""
+    return {name: emitted.snippet() for name, emitted in descriptions(loaded, record.files, directory).items()}
 
 
 def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, directory: Path) -> dict[str, str]:
-    """Write kvm.sub and xen.sub, whichever the recipe's hypervisors are, into `target`, which becomes `directory`.
+    """Write the image's submit descriptions, kvm.sub and xen.sub, into `target`, which becomes `directory`.
 
-    Return the lines to paste, by hypervisor.
+    Return the lines to paste, by description.
     """
-    found: dict[str, str] = {}
-    for name in loaded.recipe.hypervisors:
-        emitted = describe(loaded, files, name, directory)
+    found = descriptions(loaded, files, directory)
+    for name, emitted in found.items():
         (target / f"{name}.sub").write_text(emitted.text)
-        found[name] = emitted.snippet()
-    return found
+    return {name: emitted.snippet() for name, emitted in found.items()}

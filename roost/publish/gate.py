@@ -163,12 +163,16 @@ def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
 
 
 def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
-    for hypervisor in loaded.recipe.hypervisors:
-        file = f"{hypervisor}.sub"
+    try:
+        # Rendering judges them too: what the lint calls an error is raised here.
+        wanted = submission.descriptions(loaded, record.files, directory)
+    except RoostError as error:
+        yield f"its submit descriptions: {error.problem.what}"
+        return
+    for name, emitted in wanted.items():
+        file = f"{name}.sub"
         try:
-            # Rendering judges it too: what the lint calls an error is raised here.
-            wanted = submission.describe(loaded, record.files, hypervisor, directory).text
-            if files.read_text(directory / file) != wanted:
+            if files.read_text(directory / file) != emitted.text:
                 yield f"{file} is not the description of this image"
         except RoostError as error:
             yield f"{file}: {error.problem.what}"
