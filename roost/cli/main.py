@@ -21,6 +21,7 @@ from roost.cli import (
     jobs,
     kernels,
     lastresort,
+    new,
     publish,
     recipes,
     submit,
@@ -56,6 +57,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 ns = Collection(
     doctor.doctor,
+    new.new,
     recipes.recipes,
     recipes.check,
     recipes.schema,

@@ -262,6 +262,12 @@ PAGES: dict[str, Page] = {
 
 #: What a flag's value is called, where the flag's own name does not say it.
 VALUES = {
+    "distribution": "debian-12|debian-13|ubuntu-24.04",
+    "io": "SIZE",
+    "memory": "SIZE",
+    "package": "NAME",
+    "timeout": "TIME",
+    "cpus": "N",
     "accel": "auto|kvm|tcg",
     "cap": "SIZE",
     "extract": "IMAGE",

@@ -1,0 +1,83 @@
+"""The task `new`: a commented recipe from flags, or from a few questions on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from roost.cli import terminal
+from roost.cli.verb import verb
+from roost.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `new`; empty: the default."""
+
+    distribution: str = ""
+    package: list[str] | None = None
+    hypervisor: str = ""
+    io: str = ""
+    memory: str = ""
+    cpus: int = 1
+    timeout: str = ""
+
+
+@verb(
+    positional=("name",),
+    help={
+        "distribution": "debian-12 (the default), debian-13 or ubuntu-24.04",
+        "package": "a package that the job needs; may be repeated",
+        "hypervisor": "kvm (the default), xen, or kvm,xen",
+        "io": "the size of the io disk: input and results together; default: 256MiB",
+        "memory": "the machine's memory; default: 1GiB",
+        "cpus": "the machine's processors; default: 1",
+        "timeout": "how long the job may take; default: 4h",
+    },
+)
+def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
+    """Write a commented recipe to start from, and an example of its job's program.
+
+    NAME is the image's name (the recipe goes to recipes/) or the path of a recipe anywhere. Without flags, on a
+    terminal, it asks. Files that exist are not replaced.
+    """
+    from roost.pipeline import new as story
+    from roost.recipe.start import DISTRIBUTIONS, HYPERVISORS, Answers
+
+    asked = sys.stdin.isatty() and sys.stderr.isatty() and flags == Flags() and not json
+    story.target(name)
+    default = Answers()
+    if asked:
+        flags = Flags(
+            distribution=_asked(f"distribution ({', '.join(DISTRIBUTIONS)})", default.distribution),
+            package=_asked("packages that the job needs, with blanks between them", "").split(),
+            io=_asked("size of the io disk, for input and results", default.io),
+            memory=_asked("memory of the machine", default.memory),
+            hypervisor=_asked(f"hypervisor ({'; '.join(HYPERVISORS)})", default.hypervisors),
+        )
+    answers = Answers(
+        flags.distribution or default.distribution,
+        tuple(flags.package or ()),
+        flags.hypervisor or default.hypervisors,
+        flags.io or default.io,
+        flags.memory or default.memory,
+        flags.cpus,
+        flags.timeout or default.timeout,
+    )
+    made = story.new(name, answers)
+    if json:
+        terminal.write_json(made)
+        return
+    called = made["called"]
+    steps = [f"  inv check {called}", f"  inv build {called}", f"  inv boot {called}"]
+    terminal.write_text("\n".join([*made["files"], "", "next, after a look at them:", *steps]))
+
+
+def _asked(question: str, default: str) -> str:
+    """Ask on the terminal; an empty answer is the default."""
+    sys.stderr.write(f"{question} [{default or 'none'}]: ")
+    sys.stderr.flush()
+    line = sys.stdin.readline(1000)
+    if not line:
+        raise UsageError("no answer", hint="inv help new: every answer can be a flag")
+    return line.strip() or default

@@ -1,0 +1,59 @@
+"""The story of `inv new`: where the recipe goes, what it is made of, and that it passes its check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from roost.errors import HostError, UsageError
+from roost.host import output, paths
+from roost.host.safetext import safe
+from roost.recipe import start
+from roost.recipe.start import Answers
+
+
+def target(given: str) -> Path:
+    """Return the path of the recipe that a NAME or a path stands for. Raises `UsageError`."""
+    if given.endswith((".yaml", ".yml")):
+        path = Path(given)
+    elif "/" in given:
+        path = Path(f"{given}.yaml")
+    else:
+        path = paths.project_root() / "recipes" / f"{given}.yaml"
+    if not start.is_name(path.stem):
+        raise UsageError(
+            f"{safe(path.stem)!r} is not a name for an image",
+            hint="small letters, digits and ._+- after the first, at most 64 of them",
+        )
+    return path
+
+
+def new(given: str, answers: Answers) -> dict[str, Any]:
+    """Write a recipe and the example of its job; return their paths. Nothing that exists is replaced.
+
+    Raises `UsageError` for wrong answers and for files that exist, `HostError` for a directory that cannot be written.
+    """
+    mistakes = answers.mistakes()
+    if mistakes:
+        raise UsageError("; ".join(mistakes), hint="inv help new")
+    recipe = target(given)
+    files = start.written(recipe.stem, answers)
+    for name in files:
+        path = recipe.parent / name
+        if path.is_symlink() or path.exists():
+            raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
+    try:
+        for name, (text, mode) in files.items():
+            path = recipe.parent / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            output.write(path, text.encode())
+            path.chmod(mode)
+    except OSError as error:
+        raise HostError(f"{error.filename} cannot be written: {error.strerror}") from error
+    inside = recipe.resolve().parent == (paths.project_root() / "recipes").resolve()
+    return {
+        "name": recipe.stem,
+        "recipe": str(recipe),
+        "files": [str(recipe.parent / name) for name in files],
+        "called": recipe.stem if inside else str(recipe) if recipe.is_absolute() else f"./{recipe}",
+    }

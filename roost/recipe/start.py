@@ -1,0 +1,111 @@
+"""A recipe to start from: the answers of a person, and the commented files made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from roost.recipe.quantities import parse_duration, parse_size
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A distribution that a recipe can start from: its suite, and what it needs besides."""
+
+    suite: str
+    packages: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    kernel: str | None = None
+
+
+DISTRIBUTIONS = {
+    "debian-12": Distribution("bookworm"),
+    "debian-13": Distribution("trixie"),
+    "ubuntu-24.04": Distribution("noble", components=("main", "universe"), kernel="ubuntu"),
+}
+HYPERVISORS = {"kvm": ("kvm",), "xen": ("xen",), "kvm,xen": ("kvm", "xen")}
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a new recipe is to have. Sizes and the time as recipes write them: `1GiB`, `4h`."""
+
+    distribution: str = "debian-12"
+    packages: tuple[str, ...] = ()
+    hypervisors: str = "kvm"
+    io: str = "256MiB"
+    memory: str = "1GiB"
+    cpus: int = 1
+    timeout: str = "4h"
+
+    def mistakes(self) -> list[str]:
+        """Return what is wrong with the answers, all of it."""
+        found = []
+        if self.distribution not in DISTRIBUTIONS:
+            found.append(f"--distribution {self.distribution}: one of {', '.join(DISTRIBUTIONS)}")
+        if self.hypervisors not in HYPERVISORS:
+            found.append(f"--hypervisor {self.hypervisors}: one of {'; '.join(HYPERVISORS)}")
+        found += [f"--package {one}: not the name of a package" for one in self.packages if not _PACKAGE.fullmatch(one)]
+        for flag, value, parse in (
+            ("--io", self.io, parse_size),
+            ("--memory", self.memory, parse_size),
+            ("--timeout", self.timeout, parse_duration),
+        ):
+            try:
+                if parse(value) <= 0:
+                    found.append(f"{flag} {value}: more than nothing is needed")
+            except ValueError as error:
+                found.append(f"{flag}: {error}")
+        if self.cpus < 1:
+            found.append(f"--cpus {self.cpus}: a machine has at least one")
+        return found
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can name a recipe."""
+    return _NAME.fullmatch(text) is not None
+
+
+def written(name: str, answers: Answers) -> dict[PurePosixPath, tuple[str, int]]:
+    """Return the files of a new recipe, as paths relative to its directory with their text and mode.
+
+    The recipe itself, `NAME.yaml`, is the last: where it exists, all of it does.
+    """
+    environment = Environment(
+        loader=PackageLoader("roost.recipe", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    # YAML and shell: names are checked, all other text goes through `yaml`. A JSON string is a YAML string.
+    environment.filters["yaml"] = json.dumps
+    system = DISTRIBUTIONS[answers.distribution]
+    program, numbers = PurePosixPath(f"files/{name}/run"), PurePosixPath(f"files/{name}/numbers.txt")
+    values: dict[str, Any] = {
+        "name": name,
+        "description": f"{answers.distribution} that runs one job and powers off",
+        "suite": system.suite,
+        "packages": [*system.packages, *answers.packages],
+        "components": system.components,
+        "kernel": system.kernel,
+        "program": str(program),
+        "inputs": str(numbers),
+        "timeout": answers.timeout.replace(" ", ""),
+        "memory": answers.memory.replace(" ", ""),
+        "cpus": answers.cpus,
+        "hypervisors": HYPERVISORS[answers.hypervisors],
+        "io": answers.io.replace(" ", ""),
+    }
+    return {
+        numbers: ("10\n14\n18\n", 0o644),
+        program: (environment.get_template("new-run.j2").render(values), 0o755),
+        PurePosixPath(f"{name}.yaml"): (environment.get_template("new.yaml.j2").render(values), 0o644),
+    }
