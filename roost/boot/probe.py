@@ -11,6 +11,7 @@ import re
 import select
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from roost.boot.console import Console
 from roost.boot.qemu import Accel
 from roost.errors import HostError
 from roost.host import process
+
+#: Several boots of one process ask at once: the others take what the first has seen.
+_probing = threading.Lock()
 
 State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kernel", "no-qemu"]
 
@@ -88,7 +92,11 @@ def probe(
     What a boot has shown is remembered until the host boots again or QEMU or the device change; `fresh` tries
     again. `device` is another than /dev/kvm. Never raises for a host that lacks something: `state` says what.
     """
-    device, deadline = device or DEVICE, deadline or DEADLINE
+    with _probing:
+        return _probe(kernel, device or DEVICE, deadline or DEADLINE, fresh)
+
+
+def _probe(kernel: Path | None, device: Path, deadline: float, fresh: bool) -> Probe:
     try:
         program = qemu.program()
     except HostError as error:
@@ -150,6 +158,11 @@ def forget(device: Path) -> None:
 
 def pace(kernel: Path | None = None) -> Pace | None:
     """Return how fast a kernel boots under TCG here, or None if none does; remembered like a probe."""
+    with _probing:
+        return _pace(kernel)
+
+
+def _pace(kernel: Path | None) -> Pace | None:
     program = qemu.program()
     memory = probe_memory.place("tcg", program, Path("/dev/null"))
     if known := probe_memory.recall(memory):

@@ -17,6 +17,7 @@ from roost.cli import (
     catalogue,
     checkout,
     doctor,
+    factory,
     gc,
     jobs,
     kernels,
@@ -74,6 +75,7 @@ ns = Collection(
     publish.publish,
     publish.verify,
     catalogue.catalogue,
+    factory.factory,
     kernels.kernels,
     gc.gc,
 )

@@ -63,7 +63,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
     stages = Stages(events)
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
     with lease.held(), staging.lock(directory, lambda: events.note(waiting)):
-        context = Context(loaded, directory, stages, log_directory(directory), parent=_parent(loaded, stages))
+        context = Context(loaded, directory, stages, log_directory(directory), parent=parent_of(loaded, stages))
         plan = planning.plan(context)
         fresh = None if force else manifest.is_fresh(directory, plan.key)
         if fresh is None:
@@ -90,7 +90,7 @@ def _refuse_foreign(directory: Path) -> None:
         )
 
 
-def _parent(loaded: Loaded, stages: Stages) -> OriginalImage | None:
+def parent_of(loaded: Loaded, stages: Stages) -> OriginalImage | None:
     """Build the image that another one is made from, if that is another recipe's."""
     name = sources.parent(loaded)
     if name is None:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roost.boot import attestation
 from roost.customize import inputs
 from roost.errors import ImageError
 from roost.events import Events, Stages
 from roost.host import checksum, jsontext, paths
 from roost.pipeline import boot as booting
+from roost.pipeline import booted, planning, released
 from roost.pipeline import build as building
-from roost.pipeline import planning, released
 from roost.publish import gate, layout, release, signature, upload
 from roost.publish import verify as verification
 from roost.publish.layout import Release
@@ -25,7 +24,6 @@ from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.store import manifest, staging
 from roost.store.manifest import Manifest
 
@@ -105,12 +103,19 @@ def publish(name: str, *, to: str, events: Events, options: Options = DEFAULTS, 
     building.image(loaded, events=events)
     if not options.allow_untested:
         _boot_what_is_not(loaded, directory, events, require_kvm=options.require_kvm)
-    stages = Stages(events)
+    return hand_over(loaded, target, private_key=private, events=events, options=options)
+
+
+def hand_over(
+    loaded: Loaded, target: Target, *, private_key: Ed25519PrivateKey, events: Events, options: Options = DEFAULTS
+) -> Published:
+    """Publish the image of a recipe as it was built and booted; raise `ImageError` for what the gate refuses."""
+    directory, stages = loaded.build, Stages(events)
     with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
         with stages.stage("gate", "is this, byte for byte, what passed"):
             untested, kvm = options.allow_untested, options.require_kvm
             passed = gate.examine(loaded, directory, allow_untested=untested, require_kvm=kvm)
-        return write(passed, target, private_key=private, events=events, options=options)
+        return write(passed, target, private_key=private_key, events=events, options=options)
 
 
 def _refuse_changed(loaded: Loaded, directory: Path) -> None:
@@ -128,27 +133,10 @@ def _refuse_changed(loaded: Loaded, directory: Path) -> None:
 def _boot_what_is_not(loaded: Loaded, directory: Path, events: Events, *, require_kvm: bool) -> None:
     """Boot each side unless a boot of this account has left a verdict; what that says is the gate's business."""
     for hypervisor in loaded.recipe.hypervisors:
-        insists = require_kvm and hypervisor == "kvm"
-        other = insists and _accelerator(directory) != "kvm"
-        if attestation.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor):
+        if booted.is_due(loaded, directory, hypervisor, require_kvm=require_kvm):
+            insists = require_kvm and hypervisor == "kvm"
             options = booting.Options(hypervisor=hypervisor, require_kvm=insists)
             booting.image(loaded, events=events, options=options)
-
-
-def _other_test(loaded: Loaded, directory: Path, hypervisor: Hypervisor) -> bool:
-    """Return whether the verdict is of another test than the recipe asks for now."""
-    try:
-        test = jsontext.read(directory / "boot" / f"{hypervisor}.json").get("test")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return test is not None and test != inputs.boot_key(loaded.recipe, loaded.directory)
-
-
-def _accelerator(directory: Path) -> str | None:
-    try:
-        return str(jsontext.read(directory / "boot" / "kvm.json")["accelerator"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def write(

@@ -8,8 +8,8 @@ from typing import Any
 
 from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
-from roost.host import jsontext, paths
-from roost.pipeline import publish
+from roost.host import paths
+from roost.pipeline import booted, publish
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
@@ -62,18 +62,4 @@ def _state(loaded: Loaded) -> str:
 
 def _booted(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
     """Return whether each of `hypervisors` has a verdict that passed, in the test `test`, of the files of the build."""
-    return all(_passed(directory, one, record, test) for one in hypervisors)
-
-
-def _passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
-    try:
-        verdict = jsontext.read(directory / "boot" / f"{hypervisor}.json")
-        built = {file.name: file.sha256 for file in record.files}
-        same = verdict.get("test") in (None, test)
-        return (
-            verdict["passed"] is True
-            and same
-            and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return all(booted.passed(directory, one, record, test) for one in hypervisors)

@@ -8,83 +8,23 @@ A recipe file, the bases it `extends`, its `matrix`, `--set` and `variables` bec
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from roost.errors import Location, Problem, RecipeError
 from roost.recipe import checks, localfiles, seed
+from roost.recipe.loaded import Loaded
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
-from roost.recipe.model import Recipe
-from roost.recipe.nodes import Node, Scalar
+from roost.recipe.nodes import Node
 from roost.recipe.parse import MAX_NODES, MAX_TEXT
 from roost.recipe.reader import SUFFIXES, Reader, absolute, display, recipe_files
 from roost.recipe.validation import lacking, validate
 from roost.recipe.variables import Room, substituted
 from roost.recipe.words import did_you_mean, listed, shown
 
-__all__ = ["SUFFIXES", "Loaded", "absolute", "display", "expanded", "load", "load_all", "names"]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """One value of the final recipe, its place (None: a default of the model), and those of the variables in it."""
-
-    path: tuple[str | int, ...]
-    value: Any
-    where: Location | None
-    through: tuple[Location, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A recipe and where it came from. `files` are all recipe files read, the recipe's own first."""
-
-    recipe: Recipe
-    path: Path
-    files: tuple[Path, ...]
-    positions: Node
-    #: What the recipe's variables are, for templates.
-    variables: Mapping[str, Scalar] = field(default_factory=dict)
-    #: The directory that holds build/: the project for its own recipes, the recipe's own for any other.
-    home: Path = Path()
-    #: What a command line calls the image: its name, or a path where the recipe is not the project's.
-    called: str = ""
-
-    @property
-    def directory(self) -> Path:
-        """The directory that local names in the recipe start from."""
-        return self.path.parent
-
-    @property
-    def build(self) -> Path:
-        """The directory that holds, or will hold, the image: two recipes of one name have two."""
-        return self.home / "build" / self.recipe.name
-
-    def where(self, path: Sequence[str | int]) -> Location:
-        """Return the place of a value such as ("disks", 0, "size"), or of the nearest part of it that was written."""
-        return self.positions.locate(path)
-
-    def problem(self, path: Sequence[str | int], what: str, hint: str | None = None) -> Problem:
-        """Return a mistake located at a value of the recipe, for checks that need more than the recipe."""
-        return Problem(what, self.where(path), hint)
-
-    def error(self, path: Sequence[str | int], what: str, hint: str | None = None) -> RecipeError:
-        """Return the error for a single such mistake."""
-        return RecipeError([self.problem(path, what, hint)])
-
-    def resolved(self) -> tuple[Resolved, ...]:
-        """Return every single value of the final recipe with its origin: as written, then the model's defaults."""
-        written = [Resolved(path, node.plain(), node.where, node.through) for path, node in self.positions.leaves()]
-        given = {entry.path for entry in written}
-        default = [
-            entry
-            for entry in _defaults(self.recipe.model_dump(mode="json", by_alias=True), ())
-            if not any(entry.path[: len(path)] == path or path[: len(entry.path)] == entry.path for path in given)
-        ]
-        return (*written, *default)
+__all__ = ["SUFFIXES", "Loaded", "absolute", "display", "each", "expanded", "load", "load_all", "names"]
 
 
 Further = Callable[[Loaded], Sequence[Problem]]
@@ -93,14 +33,6 @@ Further = Callable[[Loaded], Sequence[Problem]]
 def nothing_further(_loaded: Loaded) -> Sequence[Problem]:
     """Find nothing more than the recipe itself shows."""
     return ()
-
-
-def _defaults(value: Any, path: tuple[str | int, ...]) -> list[Resolved]:
-    if isinstance(value, dict) and value:
-        return [entry for key, child in value.items() for entry in _defaults(child, (*path, key))]
-    if isinstance(value, list) and value:
-        return [entry for index, child in enumerate(value) for entry in _defaults(child, (*path, index))]
-    return [Resolved(path, value, None)]
 
 
 def _in_order(problems: Sequence[Problem], files: Sequence[Path]) -> list[Problem]:
@@ -251,19 +183,38 @@ def load_all(
 ) -> tuple[Loaded, ...]:
     """Return all images of a recipe: one, or those of its matrix. Raises `RecipeError` as `load`, for all of them."""
     path, name = _find(os.fspath(name_or_path), absolute(project))
-    if name is not None:
-        return (_choose(path, absolute(project), name, sets, further),)
-    made, reader = _variants(path, absolute(project), sets)
-    problems: list[Problem] = [] if made else list(reader.problems)
-    loaded = []
-    for variant in made:
-        try:
-            loaded.append(_loaded(variant, reader, further, len(made) > 1))
-        except RecipeError as error:
-            problems += error.problems
+    found, reader = _each(path, name, absolute(project), sets, further)
+    problems = [problem for _, one in found if isinstance(one, RecipeError) for problem in one.problems]
     if problems:
         raise RecipeError(_in_order(problems, reader.files))
-    return tuple(loaded)
+    return tuple(one for _, one in found if isinstance(one, Loaded))
+
+
+def each(
+    name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = (), further: Further = nothing_further
+) -> Sequence[tuple[str, Loaded | RecipeError]]:
+    """Return all images of a recipe as `load_all` does, each by its name and with its own mistakes if it has some.
+
+    Raises `RecipeError` only when there is no such recipe.
+    """
+    path, name = _find(os.fspath(name_or_path), absolute(project))
+    return _each(path, name, absolute(project), sets, further)[0]
+
+
+def _each(
+    path: Path, name: str | None, project: Path, sets: Sequence[str], further: Further
+) -> tuple[list[tuple[str, Loaded | RecipeError]], Reader]:
+    made, reader = _variants(path, project, sets)
+    if not made:
+        return [(path.stem, RecipeError(_in_order(reader.problems, reader.files)))], reader
+    found: list[tuple[str, Loaded | RecipeError]] = []
+    for variant in made:
+        if name in {None, variant.name}:
+            try:
+                found.append((variant.name or path.stem, _loaded(variant, reader, further, len(made) > 1)))
+            except RecipeError as error:
+                found.append((variant.name or path.stem, error))
+    return found, reader
 
 
 def names(project: Path) -> list[str]:

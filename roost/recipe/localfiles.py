@@ -75,6 +75,12 @@ def _named(node: Node, place: tuple[str, ...]) -> Iterator[Node]:
         yield from _named(node.items[place[0]], place[1:])
 
 
+def names(tree: Node) -> Iterator[str]:
+    """Yield the names of all local files and directories in a recipe, from the recipe's directory."""
+    for place in places():
+        yield from (node.text for node in _named(tree, place) if node.text)
+
+
 def problems(tree: Node, directory: Path) -> Iterator[Problem]:
     """Yield a problem for each named file that is absent, of the wrong kind or not readable."""
     for place, kind in places().items():

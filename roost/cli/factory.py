@@ -1,0 +1,143 @@
+"""The task `factory`: many images, built, booted and published; its reports for people and for CI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roost.cli import lastresort, terminal
+from roost.cli.verb import finish, verb
+from roost.errors import UsageError
+
+if TYPE_CHECKING:
+    from roost.factory.outcome import Result
+    from roost.pipeline.factory import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `factory`."""
+
+    jobs: str = ""
+    publish: str = ""
+    to: str = ""
+    keep: str = ""
+    changed_since: str = ""
+    junit: str = ""
+    markdown: str = ""
+    html: str = ""
+    public: str = ""
+    key: str = ""
+    require_kvm: bool = False
+
+
+@verb(
+    rest="names",
+    help={
+        "names": "recipes, their paths, or directories of them; a matrix is all of its images",
+        "jobs": "how many images are worked on at a time; default: what cores and memory allow",
+        "publish": "the catalogue: what passed is published there; a directory or URL, as for inv publish --to",
+        "to": "the same as --publish",
+        "keep": "how many versions of each image stay in the catalogue",
+        "changed-since": "only images of which an input changed since this revision of git, such as origin/main",
+        "junit": "write the result as JUnit XML to this file",
+        "markdown": "write the result as Markdown to this file, such as $GITHUB_STEP_SUMMARY",
+        "html": "write a page with every verdict, and the reports of the test boots, into this directory",
+        "public": "the URL or path under which jobs find the catalogue, if that is not --publish",
+        "key": "the private Ed25519 key to sign with, as for inv publish",
+        "require-kvm": "insist on test boots under KVM",
+    },
+)
+def factory(_context: object, flags: Flags, names: list[str] | None = None, json: bool = False) -> None:
+    """Build and boot all images of the recipes NAMES (default: the project's); publish those that passed."""
+    from roost.cli import factory_view
+    from roost.pipeline import factory as story
+
+    options = _options(flags)
+    _require_places(flags)
+    with factory_view.shown() as view:
+        one = story.prepare(names or [], options, view, lastresort.told)
+        view.expect(one.family.graph)
+        try:
+            result = one.run()
+        except KeyboardInterrupt:
+            _write_reports(one.result(stopped=True), flags, stopped=True)
+            raise
+    _write_reports(result, flags)
+    terminal.write_json(result.to_json()) if json else terminal.write_text(_shown(result))
+    finish(result.ok, result.code)
+
+
+def _options(flags: Flags) -> Options:
+    from roost.pipeline.factory import Options
+
+    if flags.publish and flags.to and flags.publish != flags.to:
+        raise UsageError("--publish and --to name two catalogues", hint="one of them")
+    return Options(
+        jobs=_number("jobs", flags.jobs),
+        publish=flags.publish or flags.to or None,
+        keep=_number("keep", flags.keep),
+        since=flags.changed_since or None,
+        public=flags.public or None,
+        key=Path(flags.key) if flags.key else None,
+        require_kvm=flags.require_kvm,
+    )
+
+
+def _number(flag: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 6:
+        raise UsageError(f"--{flag} takes a whole number, not '{text}'")
+    return int(text)
+
+
+def _require_places(flags: Flags) -> None:
+    """Raise `UsageError` before the work for reports that could not be written after it."""
+    from roost.factory import page
+
+    for flag, place in (("junit", flags.junit), ("markdown", flags.markdown)):
+        if place and (Path(place).is_dir() or not Path(place).absolute().parent.is_dir()):
+            kind = "a directory" if Path(place).is_dir() else "in a directory that does not exist"
+            raise UsageError(f"--{flag} {place} is {kind}", hint=f"mkdir -p {Path(place).parent}")
+    if flags.html:
+        page.require(Path(flags.html))
+
+
+def _write_reports(result: Result, flags: Flags, *, stopped: bool = False) -> None:
+    from datetime import UTC, datetime
+
+    from roost.factory import junit, markdown, page
+    from roost.host import output
+
+    if flags.junit:
+        output.write(Path(flags.junit), junit.render(result))
+    if flags.markdown:
+        output.write(Path(flags.markdown), markdown.render(result).encode())
+    # A page of many reports takes longer than a task that is told to end has.
+    if flags.html and not stopped:
+        page.write(result, Path(flags.html), moment=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+
+
+def _shown(result: Result) -> str:
+    from roost.cli.show import indented, table
+    from roost.factory.graph import STEPS
+    from roost.factory.markdown import headline
+
+    lines = []
+    kinds = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
+    if result.images:
+        rows = [["image", *(STEPS[kind] for kind in kinds), "seconds", "version"]]
+        for image in result.images:
+            states = [image.steps[kind].state if kind in image.steps else "-" for kind in kinds]
+            rows.append([image.called, *states, f"{image.seconds:.1f}", image.to_json()["version"] or ""])
+        lines += [table(rows), ""]
+    for image in result.images:
+        if image.cause is not None:
+            lines.append(f"{image.called}: {image.cause}")
+            failure = image.failure
+            lines += [indented(failure.tail)] if failure and failure.tail else []
+            lines += [f"  log: {failure.log}"] if failure and failure.log else []
+    lines += [f"note: {note}" for note in result.notes]
+    return "\n".join([*lines, headline(result)])

@@ -1,0 +1,91 @@
+"""The graph of work: a node for each shared layer, image, test boot and publication, and what each needs. Pure.
+
+Both executors, this machine and HTCondor's DAGMan, run this one graph. Nodes are in an order in which every node comes
+after what it needs, so that one pass over them is a pass in a possible order of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["layer", "image", "boot", "publish"]
+
+#: The steps of one image, in order, and how people are told of them.
+STEPS: Mapping[Kind, str] = {"image": "build", "boot": "test boot", "publish": "publish"}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a node takes of the machine while it runs: bytes of memory, and whether it keeps a core busy."""
+
+    memory: int = 0
+    core: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One piece of work: `key` is unique, `label` is for people.
+
+    `image` is the key of the image that the node is a step of, None for what several share. `after` are the keys of the
+    nodes that must have succeeded before.
+    """
+
+    key: str
+    kind: Kind
+    label: str
+    image: str | None = None
+    after: tuple[str, ...] = ()
+    needs: Needs = Needs()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes by their key, each after those that it needs."""
+
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, nodes: Iterable[Node]) -> Graph:
+        """Return the graph of nodes in any order; raise `ValueError` for a circle, or a need or key that is wrong."""
+        given = list(nodes)
+        known = {node.key: node for node in given}
+        if len(known) != len(given):
+            raise ValueError("two nodes have one key")
+        ordered: dict[str, Node] = {}
+        waiting = given
+        while waiting:
+            left = []
+            for node in waiting:
+                absent = [key for key in node.after if key not in known]
+                if absent:
+                    raise ValueError(f"{node.key} needs {absent[0]}, which is not in the graph")
+                if all(key in ordered for key in node.after):
+                    ordered[node.key] = node
+                else:
+                    left.append(node)
+            if len(left) == len(waiting):
+                raise ValueError(f"nodes need each other in a circle: {', '.join(node.key for node in left)}")
+            waiting = left
+        return cls(ordered)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Yield the nodes, each after those that it needs."""
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        """Return how many nodes there are."""
+        return len(self.nodes)
+
+    def steps(self, image: str) -> Sequence[Node]:
+        """Return the nodes that are steps of one image, in order."""
+        return [node for node in self if node.image == image]
+
+    def dependents(self, key: str) -> set[str]:
+        """Return the keys of all nodes that cannot run unless `key` succeeds."""
+        found = {key}
+        for node in self:
+            if found.intersection(node.after):
+                found.add(node.key)
+        return found - {key}

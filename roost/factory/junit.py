@@ -1,0 +1,64 @@
+"""The result as JUnit XML, which the pages of CI services read: a test case for each step of each image.
+
+The shape is the one that all of them take: testsuites, testsuite, testcase, with failure, error or skipped in it. An
+image that is at fault is a failure; a wrong recipe or a host that lacks something is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+from roost.factory.graph import STEPS
+from roost.factory.outcome import IMAGE, Failure, Image, Outcome, Result
+
+#: What XML 1.0 (section 2.2) does not allow in a document, escaped or not.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _text(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def render(result: Result) -> bytes:
+    """Return the result as a JUnit document in UTF-8."""
+    root = ET.Element("testsuites", name="roost factory", time=f"{result.seconds:.1f}")
+    for image in result.images:
+        root.append(_suite(image))
+    for word in ("tests", "failures", "errors", "skipped"):
+        root.set(word, str(sum(int(suite.get(word, "0")) for suite in root)))
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _suite(image: Image) -> ET.Element:
+    suite = ET.Element("testsuite", name=_text(image.called), time=f"{image.seconds:.1f}")
+    if image.broken is not None:
+        _case(suite, image, "recipe", Outcome("failed", failure=image.broken))
+    for kind, step in image.steps.items():
+        _case(suite, image, STEPS[kind], step)
+    suite.set("tests", str(len(suite)))
+    for word, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(word, str(len(suite.findall(f"testcase/{tag}"))))
+    return suite
+
+
+def _case(suite: ET.Element, image: Image, name: str, step: Outcome) -> None:
+    case = ET.SubElement(suite, "testcase", classname=_text(image.called), name=_text(name), time=f"{step.seconds:.1f}")
+    failure = step.failure
+    if step.state == "failed":
+        failure = failure or Failure("failed")
+        tag = "failure" if failure.code == IMAGE else "error"
+        told = ET.SubElement(
+            case, tag, message=_text(failure.brief), type={1: "image", 2: "recipe"}.get(failure.code, "host")
+        )
+        told.text = _text("\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip())
+    elif step.state == "skipped":
+        ET.SubElement(case, "skipped", message=_text(failure.brief if failure else "not reached"))
+    elif step.state == "stopped":
+        ET.SubElement(case, "skipped", message="the factory was stopped")
+    said = [str(one["detail"]) for one in step.facts.get("verdicts", ())]
+    if step.facts.get("url"):
+        said.append(f"{step.facts['url']}")
+    if said or step.notes:
+        ET.SubElement(case, "system-out").text = _text("\n".join([*said, *step.notes]))

@@ -1,0 +1,176 @@
+"""What became of a node, and of an image: results that executors fill and reports read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from roost.factory.graph import STEPS, Kind
+
+#: `done` now, `cached` before and still valid, `failed`, `skipped` for want of what it needs, `stopped` by a signal.
+State = Literal["done", "cached", "failed", "skipped", "stopped"]
+GOOD: tuple[State, ...] = ("done", "cached")
+
+#: The exit codes of what can go wrong, as everywhere in roost.
+IMAGE, CALL, HOST = 1, 2, 3
+#: What an exit code says of who is at fault, for reports.
+FAULTS: Mapping[int, str] = {IMAGE: "image", CALL: "recipe", HOST: "host"}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node failed: `text` is what a person reads (lines), `code` the exit code, `log` a file, `tail` its end."""
+
+    text: str
+    code: int = IMAGE
+    log: str | None = None
+    tail: str = ""
+
+    @property
+    def brief(self) -> str:
+        """The first line."""
+        return self.text.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a node ended; `facts` are for reports (`version`, `url`, `verdicts`), `notes` what its work said."""
+
+    state: State
+    seconds: float = 0.0
+    failure: Failure | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether what needs the node may run."""
+        return self.state in GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What became of one image: its steps that were in the graph, in order, or why it has none.
+
+    `called` is what a command line calls it, `directory` the directory of its build.
+    """
+
+    name: str
+    called: str
+    directory: str
+    steps: Mapping[Kind, Outcome]
+    broken: Failure | None = None
+
+    def _good(self, kind: Kind) -> bool:
+        return kind in self.steps and self.steps[kind].good
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the image did not come to its end; None when it did."""
+        if self.broken is not None:
+            return self.broken
+        return next((step.failure for step in self.steps.values() if step.failure is not None), None)
+
+    @property
+    def failed_in(self) -> Kind | None:
+        """The step that failed, or was not reached because something that it needs failed."""
+        return next((kind for kind, step in self.steps.items() if not step.good), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step is done, now or before."""
+        return self.broken is None and bool(self.steps) and all(step.good for step in self.steps.values())
+
+    @property
+    def cause(self) -> str | None:
+        """One line: where it failed and why; None when it did not."""
+        if self.broken is not None:
+            return self.broken.brief
+        kind = self.failed_in
+        if kind is None:
+            return None
+        step = self.steps[kind]
+        if step.state == "stopped" or step.failure is None:
+            return f"{STEPS[kind]}: not run: the factory was stopped"
+        return f"{STEPS[kind]}: {step.failure.brief}"
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of its own steps, without what it shares with others."""
+        return round(sum(step.seconds for step in self.steps.values()), 1)
+
+    @property
+    def verdicts(self) -> Sequence[Mapping[str, Any]]:
+        """The verdicts of its test boots, each a mapping with `hypervisor`, `passed`, `cause`, `report`."""
+        found = self.steps["boot"].facts.get("verdicts", ()) if "boot" in self.steps else ()
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the image's entry in the JSON of `inv factory`."""
+        published = self.steps["publish"].facts if "publish" in self.steps else {}
+        failure = self.failure
+        return {
+            "name": self.name,
+            "called": self.called,
+            "folder": self.directory,
+            "built": self._good("image"),
+            "booted": self._good("boot"),
+            # It is so also when what came after it, the removal of old versions, failed.
+            "published": published.get("version") is not None,
+            "cause": self.cause,
+            "problems": failure.text.splitlines() if failure else [],
+            "fault": FAULTS.get(failure.code) if failure else None,
+            "log": failure.log if failure else None,
+            "seconds": self.seconds,
+            "steps": {
+                STEPS[kind]: {"state": step.state, "seconds": round(step.seconds, 1)}
+                for kind, step in self.steps.items()
+            },
+            # The console's end is in the report; a failure's is its tail.
+            "verdicts": [{name: one[name] for name in one if name != "console"} for one in self.verdicts],
+            "tail": failure.tail if failure else "",
+            "version": published.get("version"),
+            "url": published.get("url"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of all images; `to_json` is the contract of `inv factory --json`."""
+
+    images: tuple[Image, ...]
+    seconds: float
+    jobs: int
+    catalogue: str | None = None
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every image came to its end."""
+        return not self.stopped and all(image.ok for image in self.images)
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0, or that of the worst that happened: a host at fault says least of the images."""
+        codes = [image.failure.code if image.failure else IMAGE for image in self.images if not image.ok]
+        return max(codes, default=IMAGE if self.stopped else 0)
+
+    def count(self) -> dict[str, int]:
+        """Return how many images there are, and how many were built, booted, published and failed."""
+        said = [image.to_json() for image in self.images]
+        counts = {word: sum(1 for one in said if one[word]) for word in ("built", "booted", "published")}
+        return {"images": len(said), **counts, "failed": sum(1 for image in self.images if not image.ok)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON contract of `inv factory --json`."""
+        return {
+            "ok": self.ok,
+            "images": [image.to_json() for image in self.images],
+            "count": self.count(),
+            "seconds": round(self.seconds, 1),
+            "jobs": self.jobs,
+            "catalogue": self.catalogue,
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,137 @@
+"""The result as a page for people: every image's verdict, and links to the reports of its test boots.
+
+    DIR/index.html                      the page
+    DIR/boot/NUMBER-NAME/…              the reports of the test boots, with their consoles
+
+The directory is the new one or still the old one, whenever the writer is killed. What a recipe or a guest says is a
+stranger's text: the template escapes it, and no script runs on the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from roost.errors import HostError, UsageError
+from roost.factory.graph import STEPS, Kind
+from roost.factory.markdown import headline, seconds
+from roost.factory.outcome import Image, Result
+from roost.host import files
+from roost.store import staging
+
+#: In a directory that is ours to replace.
+MARK = ".roost-factory"
+TEMPLATES = Path(__file__).parent / "templates"
+#: Bytes of a report or a console that are copied.
+MOST = 64 << 20
+
+
+def write(result: Result, directory: Path, *, moment: str) -> Path:
+    """Write the page into a directory; return the directory. `moment` says when, for its reader.
+
+    Raises `UsageError` for a directory that holds anything else than an earlier page.
+    """
+    final = require(directory)
+    try:
+        with staging.lock(final, lambda: None), staging.staged(final) as new:
+            reports = [_copied(image, number, new) for number, image in enumerate(result.images, 1)]
+            (new / "index.html").write_bytes(render(result, reports, moment))
+            (new / MARK).write_text("written by inv factory, which replaces this directory\n")
+    except OSError as error:
+        raise HostError(f"{final} cannot be written: {error.strerror or error}") from error
+    return final
+
+
+def require(directory: Path) -> Path:
+    """Return the directory, links followed; raise `UsageError` unless it may be replaced by a page."""
+    final = Path(os.path.abspath(directory)).resolve()  # noqa: PTH100
+    if final.exists() and not final.is_dir():
+        raise UsageError(f"{final} is not a directory")
+    if final.exists() and any(final.iterdir()) and not (final / MARK).is_file():
+        raise UsageError(
+            f"{final} holds something else, and writing the page would replace it",
+            hint="name a directory that does not exist, or is empty",
+        )
+    return final
+
+
+def _copied(image: Image, number: int, new: Path) -> dict[str, str]:
+    """Copy the reports of an image's test boots, with what they link to; return hypervisor → link."""
+    links = {}
+    place = Path("boot", f"{number}-{re.sub(r'[^A-Za-z0-9._+-]', '-', image.name)}")
+    for one in image.verdicts:
+        hypervisor, page = str(one["hypervisor"]), Path(str(one["report"]))
+        boot = Path(image.directory) / "boot"
+        for path in (page, boot / hypervisor / "serial.log"):
+            target = new / place / path.relative_to(boot)
+            try:
+                data = files.read_bytes(path, MOST)
+            except OSError:
+                # It was booted again meanwhile, or is larger than a page may be: the verdict stands without it.
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            if path == page:
+                links[hypervisor] = quote(str(place / path.relative_to(boot)))
+    return links
+
+
+def render(result: Result, reports: Sequence[Mapping[str, str]], moment: str) -> bytes:
+    """Return the page; `reports` has for each image the links to its reports, by hypervisor."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("roost.factory", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (TEMPLATES / "factory.css").read_text()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    steps = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
+    text = environment.get_template("factory.html.j2").render(
+        headline=headline(result),
+        ok=result.ok,
+        count=result.count(),
+        taken=seconds(result.seconds),
+        jobs=result.jobs,
+        catalogue=result.catalogue,
+        moment=moment,
+        notes=result.notes,
+        heads=[STEPS[kind] for kind in steps],
+        rows=list(_rows(result.images, steps, reports)),
+        style=style,
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _rows(
+    images: Sequence[Image], steps: Sequence[Kind], reports: Sequence[Mapping[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield what the page shows of each image: those that failed first."""
+    numbered = sorted(zip(images, reports, strict=True), key=lambda one: one[0].ok)
+    for image, links in numbered:
+        said = image.to_json()
+        failure = image.failure
+        yield {
+            "name": image.called,
+            "ok": image.ok,
+            "cause": image.cause,
+            "lines": failure.text if failure and "\n" in failure.text else "",
+            "tail": failure.tail if failure else "",
+            "log": failure.log if failure else None,
+            "steps": [image.steps[kind].state if kind in image.steps else "skipped" for kind in steps],
+            "seconds": seconds(image.seconds),
+            "version": said["version"],
+            "url": said["url"],
+            "verdicts": [{**one, "link": links.get(str(one["hypervisor"]))} for one in image.verdicts],
+            "notes": [note for step in image.steps.values() for note in step.notes],
+        }

@@ -1,0 +1,66 @@
+"""What changed in a git repository since a revision: what is committed since, what is not yet, and what is new.
+
+git is asked for names only, split by zero bytes; no program that a repository's settings name is run for a difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.errors import HostError, ToolError, UsageError
+from roost.host import process
+from roost.recipe.words import shown
+
+#: Seconds; a large repository on a slow disk.
+DEADLINE = 300
+_HINT = "a shallow clone has few revisions: git fetch --unshallow, or fetch-depth: 0 in a workflow"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed below `root`, and all that git knows there; absolute paths, links not followed."""
+
+    root: Path
+    changed: frozenset[Path]
+    known: frozenset[Path]
+
+
+def repository(path: Path) -> Path | None:
+    """Return the top directory of the repository that a path is in, or None."""
+    return next((directory for directory in path.parents if (directory / ".git").exists()), None)
+
+
+def since(root: Path, revision: str) -> Changes:
+    """Return what changed in the repository at `root` since a revision.
+
+    Raises `UsageError` for a revision that it does not have, `HostError` when git cannot be asked.
+    """
+    process.require("git", "git")
+    commit = _commit(root, revision)
+    differ = ["--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", commit, "--"]
+    changed = _names(root, "diff", *differ)
+    new = _names(root, "ls-files", "--others", "--exclude-standard", "-z")
+    tracked = _names(root, "ls-files", "-z")
+    return Changes(root, frozenset(changed | new), frozenset(tracked | new | changed))
+
+
+def _commit(root: Path, revision: str) -> str:
+    if not revision or "\0" in revision:
+        raise UsageError("--changed-since names no revision", hint="such as origin/main, a tag or a commit")
+    argv = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    found = process.run(argv, deadline=DEADLINE, capture=True, check=False)
+    if found.returncode != 0:
+        # It says nothing of a revision, but of a repository that it does not want to read.
+        _names(root, "rev-parse", "--is-inside-work-tree")
+        raise UsageError(f"{root} has no revision '{shown(revision)}'", hint=_HINT)
+    return found.text.strip()
+
+
+def _names(root: Path, *words: str) -> set[Path]:
+    try:
+        done = process.run(["git", "-C", str(root), *words], deadline=DEADLINE, capture=True)
+    except ToolError as error:
+        raise HostError(f"git cannot read the repository {root}", tail=error.tail) from error
+    names = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    return {root / name for name in names if name}

@@ -1,0 +1,61 @@
+"""What this process may use of the machine: cores and memory, as the scheduler and control groups allow it.
+
+In a container, or under a batch system, the machine has more than is ours (cgroups(7), version 2: cpu.max, memory.max;
+sched_setaffinity(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost.host import memory
+
+CGROUPS = Path("/sys/fs/cgroup")
+SELF = Path("/proc/self/cgroup")
+
+
+def cores(groups: Path = CGROUPS, own: Path = SELF) -> int:
+    """Return how many cores may be busy at a time, at least one."""
+    found = float(len(os.sched_getaffinity(0)))
+    for directory in _own_groups(groups, own):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (directory / "cpu.max").read_text().split()
+            if quota != "max":
+                found = min(found, int(quota) / int(period))
+    return max(1, int(found))
+
+
+def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
+    """Return the bytes of memory that are free for the asking."""
+    found = memory.available()
+    for directory in _own_groups(groups, own):
+        with contextlib.suppress(OSError, ValueError):
+            limit = (directory / "memory.max").read_text().strip()
+            if limit != "max":
+                used = int((directory / "memory.current").read_text())
+                # What files hold in memory is given up for the asking.
+                used -= _file_pages(directory / "memory.stat")
+                found = min(found, max(0, int(limit) - used))
+    return found
+
+
+def _file_pages(stat: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in stat.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "file":
+                return int(count)
+    return 0
+
+
+def _own_groups(groups: Path, own: Path) -> Iterator[Path]:
+    """Yield the directories of this process's group of version 2 and of those above it."""
+    with contextlib.suppress(OSError):
+        for line in own.read_text().splitlines():
+            number, _, path = line.partition("::")
+            if number == "0":
+                here = Path(path.lstrip("/"))
+                yield from (groups / one for one in (here, *here.parents))

@@ -1,0 +1,79 @@
+"""What is known of the test boots of an image that were done before: their verdicts, and whether they still count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from roost.boot import attestation, report
+from roost.customize import inputs
+from roost.host import jsontext
+from roost.recipe.loader import Loaded
+from roost.recipe.model import Hypervisor
+from roost.store import manifest
+from roost.store.manifest import Manifest
+
+
+def passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
+    """Return whether there is a verdict that passed, in the test `test`, of the files of a build."""
+    try:
+        verdict = jsontext.read(directory / "boot" / f"{hypervisor}.json")
+        built = {file.name: file.sha256 for file in record.files}
+        same = verdict.get("test") in (None, test)
+        return (
+            verdict["passed"] is True
+            and same
+            and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def is_due(loaded: Loaded, directory: Path, hypervisor: Hypervisor, *, require_kvm: bool = False) -> bool:
+    """Return whether no boot of this account has left a verdict in the test that the recipe asks for now."""
+    insists = require_kvm and hypervisor == "kvm"
+    other = insists and _accelerator(directory) != "kvm"
+    return attestation.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor)
+
+
+def counts(loaded: Loaded, hypervisor: Hypervisor, *, require_kvm: bool = False) -> bool:
+    """Return whether a boot before passed that a publication of today would believe: no other is needed."""
+    directory = loaded.build
+    record = manifest.read(directory)
+    if record is None or is_due(loaded, directory, hypervisor, require_kvm=require_kvm):
+        return False
+    test = inputs.boot_key(loaded.recipe, loaded.directory)
+    return passed(directory, hypervisor, record, test) and isinstance(
+        attestation.opened(directory, hypervisor), attestation.Attestation
+    )
+
+
+def verdict(directory: Path, hypervisor: str) -> dict[str, Any]:
+    """Return what reports tell of a verdict, and where its page is.
+
+    Raises what reading raises when there is none: a boot has just left it.
+    """
+    said = jsontext.read(directory / "boot" / f"{hypervisor}.json")
+    kept = ("passed", "phase", "cause", "detail", "accelerator", "console", "finished")
+    return {
+        "hypervisor": hypervisor,
+        **{name: said[name] for name in kept},
+        "seconds": sum(said["seconds"].values()),
+        "report": str(directory / "boot" / report.place(hypervisor)),
+    }
+
+
+def _other_test(loaded: Loaded, directory: Path, hypervisor: Hypervisor) -> bool:
+    """Return whether the verdict is of another test than the recipe asks for now."""
+    try:
+        test = jsontext.read(directory / "boot" / f"{hypervisor}.json").get("test")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return test is not None and test != inputs.boot_key(loaded.recipe, loaded.directory)
+
+
+def _accelerator(directory: Path) -> str | None:
+    try:
+        return str(jsontext.read(directory / "boot" / "kvm.json")["accelerator"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,123 @@
+"""Which images of a factory may be another since a revision of git: those of whose inputs one changed.
+
+Inputs are the recipe, its bases, all local files that it names, its kernel's description and files, the same of the
+recipes that it stands on, and roost's own code. What git does not know cannot be told to be the same, and counts as
+changed; so does a recipe with mistakes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from roost.errors import RecipeError, UsageError
+from roost.factory import revisions
+from roost.factory.revisions import Changes
+from roost.host import paths
+from roost.kernel import catalogue
+from roost.pipeline import family
+from roost.pipeline.family import Member
+from roost.recipe import localfiles
+from roost.recipe.loader import Loaded
+from roost.store import closure, keys
+
+#: What makes, boots and publishes an image; how it is called and shown is not a part of it.
+MAKERS = ("roost.pipeline.build", "roost.pipeline.boot", "roost.pipeline.publish")
+
+
+def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[str]]:
+    """Return the images that may be another since `revision`, and what is to be said of the choice.
+
+    Raises `UsageError` for recipes that are in no repository, and for a revision that theirs does not have.
+    """
+    read = cache(lambda root: revisions.since(root, revision))
+    changes = {member.called: read(_root(member.loaded)) for member in members if member.loaded is not None}
+    why = next((what for one in changes.values() if (what := _code(one))), None)
+    chosen, notes = [], [why] if why else []
+    for member in members:
+        if member.loaded is None or why:
+            chosen.append(member)
+        elif (what := _first(member.loaded, changes[member.called])) is not None:
+            chosen.append(member)
+            notes.append(f"{member.called}: {what} changed since {revision}")
+    left = len(members) - len(chosen)
+    if left:
+        notes.append(f"{left} of {len(members)} images are left out: nothing that they are made of changed")
+    return chosen, notes
+
+
+def _root(loaded: Loaded) -> Path:
+    root = revisions.repository(_real(loaded.path))
+    if root is None:
+        raise UsageError(f"{loaded.path} is in no git repository", hint="leave --changed-since out")
+    return root
+
+
+def _first(loaded: Loaded, changes: Changes) -> str | None:
+    """Return the first input that changed, or of which the repository of the recipe knows nothing."""
+    shipped = paths.shipped_root()
+    for path in _inputs(loaded):
+        # A link is an input, and so is what it leads to.
+        for one in dict.fromkeys((_real(path), path.resolve())):
+            if revisions.repository(one) == changes.root:
+                found = _below(one, changes)
+                if found is not None:
+                    return str(found)
+            elif not one.is_relative_to(shipped):
+                return f"{one} is not in the repository of the recipe, so that it may have"
+            # Else it came with roost, which is installed beside the recipes and is another with its version.
+    return None
+
+
+def _code(changes: Changes) -> str | None:
+    """Return why all images may be another: roost's own code in this repository is; None when it is not."""
+    if revisions.repository(closure.PACKAGE / "x") != changes.root or closure.PACKAGE not in {
+        directory for path in changes.known for directory in path.parents
+    }:
+        return None
+    parts = [*closure.files(MAKERS, ("roost.cli",)), closure.PACKAGE.parent / "pyproject.toml"]
+    found = next((path for path in parts if path in changes.changed), None)
+    # What was removed is no file of today's code.
+    gone = (path for path in changes.changed if path.is_relative_to(closure.PACKAGE) and not path.exists())
+    what = found or next(gone, None)
+    return f"all images are looked at: roost's own code changed ({what})" if what else None
+
+
+def _real(path: Path) -> Path:
+    """Return the absolute path of a file, links to its directory followed, itself not: as git names it."""
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _below(path: Path, changes: Changes) -> Path | None:
+    """Return what changed of a file or in a directory, or the path itself when git knows nothing of it."""
+    if path in changes.changed:
+        return path
+    if path in changes.known:
+        return None
+    if not path.is_dir():
+        return path
+    known = False
+    for one in keys.walk(path):
+        if one.is_dir() and not one.is_symlink():
+            continue
+        if one in changes.changed or one not in changes.known:
+            return one
+        known = True
+    # What was removed is not found by walking.
+    gone = next((one for one in changes.changed if one.is_relative_to(path)), None)
+    return gone or (None if known else path)
+
+
+def _inputs(loaded: Loaded) -> Iterator[Path]:
+    for one in (loaded, *family.parents(loaded)):
+        yield from one.files
+        yield from (one.directory / name for name in localfiles.names(one.positions))
+        name = one.recipe.kernel.use or one.recipe.os.source.default_kernel
+        try:
+            spec = catalogue.load(name, paths.project_root())
+        except RecipeError:
+            continue
+        yield Path(spec.path)
+        yield from (Path(spec.path).parent / part.path for part in spec.parts.values() if part.path is not None)

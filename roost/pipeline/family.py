@@ -1,0 +1,208 @@
+"""The images of a factory, and the graph of the work that makes them: what several are made of is a node of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.boot import xen
+from roost.errors import Problem, RecipeError, UsageError
+from roost.factory.graph import Graph, Needs, Node
+from roost.factory.outcome import Failure
+from roost.host import guestfs, paths
+from roost.kernel import initrd_choice
+from roost.pipeline import planning
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.sources import image as sources
+from roost.store import keys
+
+MIB = 1 << 20
+#: Bytes beside what a machine's guest, or libguestfs' appliance, has: QEMU itself, the tools, roost.
+BESIDE = 256 * MIB
+#: The node of Xen's first domain.
+DOM0 = "layer xen-dom0"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of the family: its recipe, or why that cannot be built."""
+
+    name: str
+    called: str
+    loaded: Loaded | None = None
+    broken: Failure | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other images: two recipes of one name have two directories."""
+        return str(self.loaded.build) if self.loaded is not None else self.called
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Images, the graph of their work, and the recipes of its nodes by the key of the node.
+
+    `parents` are images that are built because others are made from them, and that are not asked for themselves.
+    """
+
+    members: tuple[Member, ...]
+    graph: Graph
+    recipes: dict[str, Loaded] = field(default_factory=dict)
+
+    def node(self, member: Member, kind: str) -> str:
+        """Return the key of a step of an image."""
+        return f"{kind} {member.key}"
+
+
+def chosen(names: Sequence[str], project: Path) -> list[Member]:
+    """Return the images of recipes, matrices by their variants, those with mistakes too; none named: the project's.
+
+    Raises `RecipeError` for a name that is no recipe's.
+    """
+    found: dict[str, Member] = {}
+    unknown: list[Problem] = []
+    for name in loader.expanded(names, project):
+        try:
+            images = loader.each(name, project, (), planning.problems)
+        except RecipeError as error:
+            unknown += error.problems
+            continue
+        for own, one in images:
+            called = name if len(images) == 1 else f"{name}: {own}"
+            member = _member(own, called, one)
+            found.setdefault(member.key, member)
+    if unknown:
+        raise RecipeError(unknown)
+    return list(found.values())
+
+
+def _member(name: str, called: str, found: Loaded | RecipeError) -> Member:
+    """Return an image, broken when its recipe or one that it stands on has mistakes."""
+    try:
+        if isinstance(found, RecipeError):
+            raise found
+        parents(found)
+    except RecipeError as error:
+        return Member(name, called, broken=Failure(str(error), error.exit_code))
+    return Member(name, found.called, found)
+
+
+def require_names(members: Sequence[Member]) -> None:
+    """Raise `UsageError` when two images would be published under one name."""
+    counts = Counter(member.name for member in members if member.loaded is not None)
+    for name, count in counts.items():
+        if count > 1:
+            called = ", ".join(member.called for member in members if member.name == name)
+            raise UsageError(f"{count} images are named {name}, and a catalogue has one: {called}", hint="rename one")
+
+
+def layer_of(loaded: Loaded) -> str | None:
+    """Return what tells the root tree of a recipe from others, known without asking an archive; None for no such work.
+
+    Equal ones are one tree. It is no key of a cache: what the archive holds today is not in it.
+    """
+    recipe = loaded.recipe
+    source = recipe.os.source
+    kind = initrd_choice.kind(recipe)
+    if recipe.edited and (recipe.os.image is None or recipe.os.image.url is None):
+        return None
+    local = bool(source.local_files or source.origin or sources.parent(loaded))
+    return keys.digest(
+        {
+            "os": recipe.os.model_dump(mode="json", by_alias=True),
+            "kernel": recipe.kernel.use,
+            "initrd": None if recipe.edited else [kind, *initrd_choice.drivers(recipe, kind)],
+            "directory": str(loaded.directory) if local else None,
+        }
+    )
+
+
+def family(members: Sequence[Member], *, publish: bool) -> Family:
+    """Return the graph of the work for images: shared layers, builds, test boots, and with `publish` publications."""
+    return _Planner(publish).plan(members)
+
+
+@dataclass(slots=True)
+class _Planner:
+    publish: bool
+    nodes: dict[str, Node] = field(default_factory=dict)
+    recipes: dict[str, Loaded] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+
+    def plan(self, members: Sequence[Member]) -> Family:
+        wanted = {str(member.loaded.build): member.loaded for member in members if member.loaded is not None}
+        every = dict(wanted)
+        for loaded in wanted.values():
+            every |= {str(one.build): one for one in parents(loaded) if str(one.build) not in every}
+        counts = Counter(layer for one in every.values() if (layer := layer_of(one)) is not None)
+        shared = {layer for layer, count in counts.items() if count > 1}
+        for key, loaded in every.items():
+            self._image(key, loaded, shared, own=key in wanted)
+        for key, loaded in wanted.items():
+            self._rest(key, loaded)
+        return Family(tuple(members), Graph.of(_in_turn(self.nodes.values(), list(every))), self.recipes)
+
+    def _add(self, node: Node, loaded: Loaded) -> None:
+        self.nodes[node.key] = node
+        self.recipes[node.key] = loaded
+
+    def _image(self, key: str, loaded: Loaded, shared: set[str], *, own: bool) -> None:
+        """Add the node that builds an image, after the tree that it shares and the image that it is made from."""
+        after = [f"image {one.build}" for one in parents(loaded)[:1]]
+        layer = layer_of(loaded)
+        if layer in shared:
+            assert layer is not None
+            if layer not in self.layers:
+                place = f"layer {len(self.layers) + 1}"
+                self.layers[layer] = place
+                self._add(Node(place, "layer", f"{place} ({_words(loaded)})", None, tuple(after), _BUILD), loaded)
+            after.append(self.layers[layer])
+        name = loaded.recipe.name
+        self._add(Node(f"image {key}", "image", name, key if own else None, tuple(after), _BUILD), loaded)
+
+    def _rest(self, key: str, loaded: Loaded) -> None:
+        """Add the test boot of an image, and its publication."""
+        recipe = loaded.recipe
+        after, memory = [f"image {key}"], recipe.machine.memory
+        if "xen" in recipe.hypervisors:
+            memory += (xen.FIRST_DOMAIN + xen.HYPERVISOR) * MIB
+            if DOM0 not in self.nodes:
+                self._add(Node(DOM0, "layer", "Xen's first domain", None, (), _BUILD), loaded)
+            after.append(DOM0)
+        needs = Needs(memory + BESIDE, core=True)
+        self._add(Node(f"boot {key}", "boot", recipe.name, key, tuple(after), needs), loaded)
+        if self.publish:
+            node = Node(f"publish {key}", "publish", recipe.name, key, (f"boot {key}",), Needs(BESIDE))
+            self._add(node, loaded)
+
+
+_BUILD = Needs(guestfs.MEMORY * MIB + BESIDE)
+
+
+def parents(loaded: Loaded) -> list[Loaded]:
+    """Return the recipes that one stands on, the nearest first; circles are mistakes of the recipe, found before."""
+    found: list[Loaded] = []
+    while (name := sources.parent(found[-1] if found else loaded)) is not None:
+        found.append(loader.load(name, paths.project_root(), (), planning.problems))
+    return found
+
+
+def _in_turn(nodes: Iterable[Node], order: Sequence[str]) -> Iterator[Node]:
+    """Yield nodes image by image, so that the first ones are finished first; what they share comes before all."""
+    place = {key: number for number, key in enumerate(order)}
+    steps = ("layer", "image", "boot", "publish")
+
+    def turn(node: Node) -> tuple[int, int]:
+        key = node.key.partition(" ")[2]
+        return (-1 if node.kind == "layer" else place[key], steps.index(node.kind))
+
+    yield from sorted(nodes, key=turn)
+
+
+def _words(loaded: Loaded) -> str:
+    """Return what a root tree is, in some words."""
+    debian = loaded.recipe.os.debian
+    return f"debian {debian.suite}" if debian is not None else loaded.recipe.os.key
