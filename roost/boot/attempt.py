@@ -64,8 +64,11 @@ class Attempt:
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
         """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
         assert self.shape is not None
-        direct = direct_kernel(self.context.directory, self.shape)
-        words = qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels, direct)
+        if self.context.first:
+            words = xens.qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels)
+        else:
+            direct = direct_kernel(self.context.directory, self.shape)
+            words = qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels, direct)
         return [*words, "-incoming", incoming] if incoming else words
 
     def domain(self, shape: Hardware, stages: Stages) -> Start:
@@ -111,7 +114,7 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None,
             run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
         if run.wanted.needs_checkpoint:
-            run.checkpoint = Checkpoint(run.scratch, shape)
+            run.checkpoint = Checkpoint(run.scratch, shape, *((xens.Resumed, xens.TOOLS) if context.first else ()))
         lines = [one for one in (context.recipe.boot_test.expect if context.recipe else ()) if one.serial is not None]
 
         def argv(channels: Channels) -> Sequence[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot.backends import Channels, DiskPlace
+from roost.boot.console import FIRMWARE, Kind
 from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening, start
 from roost.boot.watch import BUTTON, BootPlan
@@ -52,10 +53,15 @@ class Trial:
 
 @dataclass
 class Checkpoint:
-    """The saved machine: `places` are its disks' copies, `problem` why there are none."""
+    """The saved machine: `places` are its disks' copies, `problem` why there are none.
+
+    `make` is the class of the session that goes on, `aside` the signs of what comes beside its serial port.
+    """
 
     scratch: Path
     hardware: Hardware
+    make: Callable[..., Session] = Session
+    aside: Mapping[str, Kind] = field(default_factory=lambda: FIRMWARE)
     places: dict[str, DiskPlace] = field(default_factory=dict)
     problem: str | None = "its job never ran"
 
@@ -105,7 +111,8 @@ class Checkpoint:
         self, name: str, follow: Callable[[Session], Any], argv: Callable[[Channels], Sequence[str]]
     ) -> Trial:
         logs = self.scratch / "log"
-        async with start(argv, Listening(logs / f"{name}.log", logs / "qemu.log", self.scratch)) as session:
+        listening = Listening(logs / f"{name}.log", logs / "qemu.log", self.scratch)
+        async with start(argv, listening, make=self.make, aside=self.aside) as session:
             for _ in range(int(DEADLINE / 0.05)):
                 status = await session.status()
                 if session.gone or (status and status != "inmigrate"):

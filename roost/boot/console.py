@@ -52,6 +52,13 @@ SERIAL: Mapping[str, Kind] = {
         "requested",
         "dracut",
     ),
+    # The kernel's word for a file system with files that people keep (fs/ext4/super.c and its like).
+    "mounted": kind(
+        r"(?:EXT[234]-fs|F2FS-fs|erofs|XFS) \(.*(?:mounted (?:filesystem|with)|Mounting V\d)|BTRFS info",
+        "mounted",
+        "Mounting",
+        "BTRFS info",
+    ),
     "no-init": kind(
         r"No init found\. Try passing init=|switch_root: .*(?:failed|can't)|run-init: "
         r"|roost: no root file system: \S+ has no ",

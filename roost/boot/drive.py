@@ -48,7 +48,7 @@ class Observation:
     """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch.
 
     `button` is when the power button was pressed, None if it was not; `job` the job's last lines on the console;
-    `waits` what init waited for longest, `silence` its longest silence.
+    `waits` what init waited for longest, `silence` its longest silence; `version` the hypervisor's.
     """
 
     stop: str
@@ -68,6 +68,7 @@ class Observation:
     waits: tuple[Wait, ...] = ()
     silence: Wait | None = None
     slow: frozenset[str] = frozenset()
+    version: str = ""
 
     def seconds(self) -> dict[str, float]:
         """Return how long each phase took."""
@@ -267,6 +268,7 @@ async def drive(
         job=tuple(serial.job),
         waits=serial.waits.longest(),
         silence=serial.waits.silence,
+        version=session.version,
     )
 
 

@@ -50,6 +50,8 @@ class BootResult:
     bases: tuple[FileSum, ...] = ()
     test: str | None = None
     inputs: tuple[str, ...] = ()
+    #: The hypervisor's, where it says one, such as "Xen 4.17.6".
+    version: str = ""
 
     @property
     def passed(self) -> bool:
@@ -70,6 +72,7 @@ class BootResult:
             "factor": self.accelerator.factor,
             "kvm": {"state": probe.state, "seen": probe.seen, "fix": probe.fix} if probe else None,
             "hypervisor": self.hypervisor,
+            "hypervisor_version": self.version or None,
             "machine": self.machine,
             "cpu": self.accelerator.cpu,
             "cpus": self.cpus,

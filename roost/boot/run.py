@@ -20,7 +20,7 @@ from roost.boot.context import Context
 from roost.boot.drive import Screen
 from roost.boot.evidence import Evidence
 from roost.boot.result import BootResult, FileSum
-from roost.boot.trials import Resumption, TrialRequest, Trials
+from roost.boot.trials import Resumption, Trials
 from roost.boot.verdict import judge
 from roost.errors import ImageError
 from roost.events import Stages
@@ -47,7 +47,7 @@ def boot(context: Context, out: Path) -> BootResult:
             raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
     chosen = _accelerator(context, stages)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
-        wanted = TrialRequest() if context.first else trials.wanted(context.recipe, context.how.evict)
+        wanted = trials.wanted(context.recipe, context.how.evict, domain=context.first is not None)
         run = Attempt(context, chosen, scratch, wanted)
         before = {name: pool.submit(checksum.sha256, directory / name) for name in dict.fromkeys(context.files)}
         seen, refused = run_machine(run, stages)
@@ -70,7 +70,7 @@ def boot(context: Context, out: Path) -> BootResult:
         if seen is not None:
             limit = run.plan.paced(seen.phases).limit(waits.INIT)
             slow = waits.slow(seen.waits, seen.silence, seen.seconds().get("init", 0.0), limit)
-            verdict = replace(verdict, notes=(*verdict.notes, *slow, *xens.untried(vm)))
+            verdict = replace(verdict, notes=(*verdict.notes, *slow, *_untried(context)))
         sums = {
             name: FileSum(Path(name).name, _sum(future), (directory / name).stat().st_size, run.virtual.get(name))
             for name, future in before.items()
@@ -100,6 +100,7 @@ def boot(context: Context, out: Path) -> BootResult:
             cpus=vm.vcpus,
             screen=screen,
             trials=tried,
+            version=seen.version if seen else "",
             finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         report.write(result, scratch / "log", out)
@@ -113,6 +114,12 @@ def _accelerator(context: Context, stages: Stages) -> Accelerator:
         candidate = context.directory / context.vm.kernel.kernel if context.vm.kernel else None
         usable = candidate if candidate and host_kernels.is_kernel(candidate) else None
         return xens.choose(how.accel, first, require_kvm=how.require_kvm, kernel=usable, events=context.events)
+
+
+def _untried(context: Context) -> tuple[str, ...]:
+    """Return what was not tried of what the image asks for."""
+    checkpoint = bool(context.recipe and context.recipe.submit.checkpoint)
+    return xens.untried(context.vm, checkpoint=checkpoint)
 
 
 def _sum(future: Future[str]) -> str:

@@ -37,6 +37,8 @@ class Session:
     echo: Callable[[bytes], None] | None = None
     #: In whose words the machine was refused after QEMU had started; None while it was not.
     refused: str | None = None
+    #: The hypervisor's version, where it says one, such as "Xen 4.17.6".
+    version: str = ""
     _start: float = field(default_factory=time.monotonic)
     _saving: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -47,15 +47,21 @@ class Trials:
     notes: tuple[str, ...] = ()
 
 
-def wanted(recipe: Recipe | None, evict: bool | None) -> TrialRequest:
-    """Return what to try with a job's guest; `evict` is the caller's word, None the recipe's."""
+def wanted(recipe: Recipe | None, evict: bool | None, *, domain: bool = False) -> TrialRequest:
+    """Return what to try with a job's guest; `evict` is the caller's word, None the recipe's.
+
+    A `domain` of Xen is saved with Xen and all: that is no checkpoint of HTCondor's, and takes as long as the boot, so
+    that its eviction is tried only where it is asked for.
+    """
     if recipe is None:
         return TrialRequest()
     asked = recipe.boot_test.evict if evict is None else evict
     return TrialRequest(
-        evict=asked is not False and recipe.job is not None and recipe.job.then == "poweroff",
+        evict=(asked is True or (asked is not False and not domain))
+        and recipe.job is not None
+        and recipe.job.then == "poweroff",
         must_obey=asked is True,
-        checkpoint=recipe.submit.checkpoint and recipe.job is not None,
+        checkpoint=not domain and recipe.submit.checkpoint and recipe.job is not None,
     )
 
 

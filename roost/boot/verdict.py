@@ -100,6 +100,12 @@ def _root(evidence: Evidence) -> Verdict | None:
     if evidence.came_to("init", "job"):
         return None
     panic = _text(evidence, "panic")
+    if evidence.stop == "initrd-timeout" and _mounted_nothing(evidence):
+        # The last words of an initrd go to the last console of the command line, which need not be the one seen.
+        phase = evidence.phase_of()
+        if evidence.root_disk_seen is False:
+            return _failed(evidence, "no-root-driver", "the initrd mounted nothing: it never found a disk", phase)
+        return _failed(evidence, "no-root", "the initrd mounted no root file system in its time", phase)
     if "VFS" not in panic and not any(kind in evidence.serial for kind in ("no-root", "no-init", "initrd-shell")):
         return None
     said = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
@@ -107,6 +113,12 @@ def _root(evidence: Evidence) -> Verdict | None:
     if evidence.root_disk_seen is False and "no-init" not in evidence.serial:
         return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {said}", phase)
     return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {said}", phase)
+
+
+def _mounted_nothing(evidence: Evidence) -> bool:
+    """Return whether a kernel that does tell of its mounts told of none, and its initrd said nothing of a root."""
+    said = any(kind in evidence.serial for kind in ("mounted", "no-root", "no-init", "initrd-shell", "panic"))
+    return "disk-seen" in evidence.serial and not said
 
 
 def _end(evidence: Evidence) -> Verdict | None:

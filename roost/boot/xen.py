@@ -69,10 +69,9 @@ class FirstDomain:
 
 @dataclass
 class Domain(Session):
-    """A domain that runs. `starts` says whether pygrub or a kernel starts it, `version` is Xen's."""
+    """A domain that runs. `starts` says whether pygrub or a kernel starts it."""
 
     starts: str = "pygrub reads the first disk"
-    version: str = ""
     running: bool = False
     _ready: bool = False
     _rest: bytes = b""
@@ -98,7 +97,7 @@ class Domain(Session):
         match message.get("event"):
             case "ready":
                 self._ready = True
-                self.version = str(message.get("xen", ""))[:40]
+                self.version = f"Xen {message.get('xen', '')}"[:40]
             case "created":
                 self.running = True
             case "failed":
@@ -148,6 +147,17 @@ class Domain(Session):
     async def tell(self, message: Mapping[str, str]) -> None:
         """Say something to the first domain."""
         await self.send_aside(json.dumps(message).encode() + b"\n")
+
+
+@dataclass
+class Resumed(Domain):
+    """A domain that goes on in a saved QEMU: Xen and its first domain go on with it."""
+
+    running: bool = True
+
+    async def resume(self) -> None:
+        """Let the virtual CPUs run; time starts now."""
+        await Session.resume(self)
 
 
 @dataclass(frozen=True)
@@ -210,13 +220,14 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
-def untried(vm: VirtualMachine) -> tuple[str, ...]:
-    """Return what of a xen machine no test boot tries; nothing of another."""
+def untried(vm: VirtualMachine, *, checkpoint: bool = False) -> tuple[str, ...]:
+    """Return what of a xen machine no test boot tries; nothing of another. `checkpoint`: its jobs are checkpointed."""
     if vm.hypervisor != "xen":
         return ()
+    saved = ("its checkpoint was not tried: the test boot under Xen saves no domain",) if checkpoint else ()
     card = ("the network card was not tried: the test boot under Xen has none",) if vm.network != "none" else ()
     screen = ("the screen was not tried: the test boot under Xen has none",) if vm.vnc else ()
-    return card + screen
+    return card + screen + saved
 
 
 def choose(accel: str, first: FirstDomain | None, *, require_kvm: bool, **more: Any) -> Accelerator:
@@ -255,7 +266,7 @@ def qemu_argv(
     argv += ["-machine", "q35,usb=off,dump-guest-core=off", "-accel", accelerator.name, "-cpu", accelerator.cpu]
     argv += ["-m", str(memory), "-smp", "2", "-rtc", "base=utc", "-no-reboot", "-no-shutdown"]
     argv += ["-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
-    argv += ["-chardev", "file,id=dom0,path=log/dom0.log", "-serial", "chardev:dom0"]
+    argv += ["-chardev", "file,id=dom0,path=log/dom0.log,append=on", "-serial", "chardev:dom0"]
     xen = f"spec-ctrl=no xpti=0 bootscrub=0 dom0_mem={FIRST_DOMAIN}M,max:{FIRST_DOMAIN}M dom0_max_vcpus=1"
     # The first domain's root is named by its place: a disk of the image may have any label and UUID.
     linux = "root=/dev/vda1 ro console=hvc0 quiet init=/usr/lib/roost-dom0/start"

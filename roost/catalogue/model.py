@@ -22,6 +22,8 @@ class Side:
     booted_at: str = ""
     cause: str = ""
     machine: str = ""
+    #: The hypervisor's, such as "Xen 4.17.6".
+    version: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     expectations: tuple[tuple[bool, str, str], ...] = ()
     console: tuple[str, ...] = ()

@@ -119,6 +119,7 @@ def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Sid
         booted_at=_text(said.get("booted_at")),
         cause=_text(said.get("cause")),
         machine=_text(said.get("machine")),
+        version=_text(said.get("version")),
         seconds=seconds,
         expectations=tuple(
             (one.get("met") is True, _text(one.get("what")), _text(one.get("seen")))

@@ -37,7 +37,7 @@ _MOST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What is known of an image under one hypervisor; `cause` says why it is not `passed`."""
+    """What is known of an image under one hypervisor; `cause` says why it is not `passed`, `version` is Xen's."""
 
     hypervisor: str
     verdict: layout.Verdict
@@ -46,6 +46,7 @@ class Tested:
     cause: str | None = None
     machine: str | None = None
     tester: Mapping[str, Any] | None = None
+    version: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the hypervisor's entry in release.json."""
@@ -54,6 +55,7 @@ class Tested:
             "accelerator": self.accelerator,
             "booted_at": self.booted_at,
             "machine": self.machine,
+            **({"version": self.version} if self.version else {}),
             "tester": dict(self.tester) if self.tester else None,
         }
         return entry if self.cause is None else {**entry, "cause": self.cause}
@@ -219,6 +221,7 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
             "booted_at": str(verdict["finished"]),
             "machine": str(verdict["machine"]),
             "tester": sealed.tester,
+            "version": shown(said, 40) if isinstance(said := verdict.get("hypervisor_version"), str) else None,
         }
         if verdict["passed"] is True:
             return Tested(hypervisor, "passed", **common)

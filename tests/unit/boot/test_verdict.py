@@ -48,7 +48,12 @@ def recorded(
 
 
 NO_ROOT = KERNEL + "ALERT!  UUID=6a2f0c36 does not exist.  Dropping to a shell!\n(initramfs) "
+XVDA = "[    2.5] blkfront: xvda: flush diskcache: enabled; persistent grants: enabled\n"
+MOUNTED = "[    3.0] EXT4-fs (xvda1): mounted filesystem with ordered data mode. Quota mode: none.\n"
 CASES: list[tuple[str, Cause, str, Evidence]] = [
+    ("initrd without a word", "no-root", "initrd", recorded(KERNEL + XVDA, stop="initrd-timeout")),
+    ("mounted, no word since", "job-timeout", "initrd", recorded(KERNEL + XVDA + MOUNTED, stop="initrd-timeout")),
+    ("a kernel of few words", "job-timeout", "initrd", recorded(KERNEL, stop="initrd-timeout")),
     ("refused", "hypervisor", "start", Evidence(goal="job", stop="refused", refused="unknown driver format value")),
     ("qemu died", "hypervisor", "kernel", recorded(KERNEL[:50] + "\n", stop="gone")),
     ("image changed", "hypervisor", "disks", recorded(DONE, events=OFF, changed=("root.qcow2",))),

@@ -102,7 +102,8 @@ def test_more_disks_than_slots_are_refused() -> None:
 def test_what_is_not_tried_is_said() -> None:
     assert xen.untried(INCLUDED) == ()
     assert len(xen.untried(replace(INCLUDED, network="nat", vnc=True))) == 2
-    assert xen.untried(replace(INCLUDED, hypervisor="kvm", network="nat")) == ()
+    assert xen.untried(replace(INCLUDED, hypervisor="kvm", network="nat"), checkpoint=True) == ()
+    assert len(xen.untried(INCLUDED, checkpoint=True)) == 1
 
 
 class Sleeper:
@@ -143,7 +144,7 @@ DONE = b"[    0.0] Linux version 6.1\nRun /init as init process\nroost: job star
 
 def test_reason_0_and_the_guests_own_result_pass() -> None:
     session = told({"event": "ready", "xen": "4.17.7"}, CREATED, {"event": "shutdown", "reason": 0})
-    assert session.version == "4.17.7"
+    assert session.version == "Xen 4.17.7"
     assert judge(evidence(session, DONE)).passed
 
 

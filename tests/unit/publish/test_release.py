@@ -315,12 +315,14 @@ def test_the_xen_side_is_published_by_a_boot_of_its_own(root: Path) -> None:
         lab.publish(root, str(root / "catalogue"))
     assert "--hypervisor xen" in (refused.value.problem.hint or "")
     # The report of one side is not that of the other: both seals hold.
-    _boots(folder, "xen", machine="xenpv")
+    _boots(folder, "xen", machine="xenpv", hypervisor_version="Xen 4.17.7")
     lab.publish(root, str(root / "catalogue"))
     version = _version(root / "catalogue")
     said = json.loads((version / "release.json").read_text())
     assert {name: one["verdict"] for name, one in said["hypervisors"].items()} == {"kvm": "passed", "xen": "passed"}
     assert said["hypervisors"]["xen"]["machine"] == "xenpv"
+    assert said["hypervisors"]["xen"]["version"] == "Xen 4.17.7"
+    assert "version" not in said["hypervisors"]["kvm"]
     assert json.loads((version / "manifest.json").read_text())["hypervisors"]["xen"]["verdict"] == "passed"
     assert json.loads((version / "boot/xen.json").read_text())["report"] == "boot/xen/report.html"
     assert (version / "boot/xen/report.html").is_file()
