@@ -44,7 +44,12 @@ def submit(_context: object, name: str, flags: Flags, set: list[str] | None = No
         Path(flags.output) if flags.output else None,
         set or [],
     )
-    text = story.published(name, flags.from_, options) if flags.from_ else story.submit(name, options)
+    with terminal.events() as events:
+        text = (
+            story.published(name, flags.from_, options, events)
+            if flags.from_
+            else story.submit(name, options, events)
+        )
     if json:
         terminal.write_json({"name": name, "submit": text, "output": flags.output or None})
     elif not flags.output:

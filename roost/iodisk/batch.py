@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Location, Problem, RecipeError
-from roost.iodisk import inputs, replaceable
+from roost.iodisk import inputs, make, replaceable
 from roost.iodisk.inputs import Input, Room
+from roost.recipe.model import Recipe
 from roost.recipe.words import shown
+
+#: Is told how many rows of how many are behind us.
+Progress = Callable[[int, int], None]
 
 INPUTS = "inputs"
 PARAMETERS = "job.json"
@@ -32,7 +37,50 @@ class DiskRequest:
     texts: dict[str, bytes]
 
 
-def requests(jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = None) -> tuple[DiskRequest, ...]:
+def nowhere(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def checked(
+    jobs: Jobs,
+    recipe: Recipe,
+    common: Sequence[Input] = (),
+    transfer: str | None = None,
+    progress: Progress = nowhere,
+) -> tuple[DiskRequest, ...]:
+    """Return the disk of each row, once nothing is wrong with any row: neither for its disk nor for its submission.
+
+    Raises `RecipeError` with every mistake, `ImageError` as soon as inputs are known not to fit. `transfer` is that of
+    the description, by default the recipe's.
+    """
+    disk = make.disk_of(recipe)
+    problems: list[Problem] = []
+    found: tuple[DiskRequest, ...] = ()
+    try:
+        check_jobs(jobs, recipe, transfer)
+    except RecipeError as error:
+        problems += error.problems
+    try:
+        found = requests(jobs, disk.name, common, disk.areas[0].size, progress)
+    except RecipeError as error:
+        problems += error.problems
+    except inputs.TooMuchError as error:
+        raise make.too_many(recipe, error.where) from error
+    if problems:
+        raise RecipeError(sorted(dict.fromkeys(problems), key=lambda one: one.where.line if one.where else 0))
+    return found
+
+
+def check(jobs: Jobs, recipe: Recipe, transfer: str | None, progress: Progress = nowhere) -> None:
+    """Raise as `checked` does for the rows that get an io disk of their own: a description is as strict as the disks."""
+    disk = recipe.io_disk
+    if disk is not None and jobs.named(variable_of(disk.name)) is not None:
+        checked(jobs, recipe, transfer=transfer, progress=progress)
+
+
+def requests(
+    jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = None, progress: Progress = nowhere
+) -> tuple[DiskRequest, ...]:
     """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk.
 
     `size` is that of the disks in bytes, if it is fixed: raises `inputs.TooMuchError` for a row with more.
@@ -51,7 +99,10 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = 
     found: list[DiskRequest] = []
     problems: list[Problem] = []
     taken: dict[Path, int] = {}
+    sources = make.bases(common)
     for number, row in enumerate(jobs.rows):
+        if number % 1000 == 0:
+            progress(number, len(jobs.rows))
         values = dict(zip(jobs.variables, row, strict=True))
         where = Location(jobs.file, jobs.lines[number])
         output = jobs.directory / values.pop(column)
@@ -67,11 +118,15 @@ def requests(jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = 
         problems += wrong
         texts = {PARAMETERS: (json.dumps(values, indent=2) + "\n").encode()} if values else {}
         every = (*common, *chosen)
+        sources |= make.bases(chosen)
         names = [item.target for item in every] + list(texts)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice and not wrong:
             problems.append(Problem(f"two inputs are named {twice[0]}", where, "rename one"))
         found.append(DiskRequest(output, every, texts))
+    for number, one in enumerate(found):
+        if unwritable := make.output_problem(one.output, sources):
+            problems.append(Problem(unwritable[0], Location(jobs.file, jobs.lines[number]), unwritable[1]))
     if problems:
         raise RecipeError(problems)
     return tuple(found)

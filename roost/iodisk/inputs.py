@@ -38,7 +38,11 @@ class Input:
 
 
 class TooMuchError(Exception):
-    """The inputs are larger than the disk, or have more names than it has room for."""
+    """The inputs are larger than the disk, or have more names than it has room for; `where` names them in a file."""
+
+    def __init__(self, where: Location | None = None) -> None:
+        super().__init__("the inputs do not fit")
+        self.where = where
 
 
 @dataclass(slots=True)
@@ -92,7 +96,10 @@ def items(
             taken[item.target] = name
             found.append(item)
     wrong_ones = (one for item in found for one in _untransportable(item, room))
-    problems += [Problem(what, where, hint) for what, hint in islice(wrong_ones, PROBLEMS)]
+    try:
+        problems += [Problem(what, where, hint) for what, hint in islice(wrong_ones, PROBLEMS)]
+    except TooMuchError as error:
+        raise TooMuchError(where) from error
     return found, problems
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from roost.disk.ext import DoesNotFitError, FileSystemSource, Identity
 from roost.disk.fill import IO_DIRECTORIES
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
-from roost.errors import HostError, ImageError, RoostError, UsageError
+from roost.errors import HostError, ImageError, Location, RoostError, UsageError
 from roost.host import causes, temporary
 from roost.host import output as writing
 from roost.host.namespace import Namespace
@@ -63,7 +63,7 @@ def make(
     """
     disk = disk_of(recipe)
     output = output.absolute()
-    check_outputs([output], items)
+    check_output(output, items)
     # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
     place = writing.directory(output)
     try:
@@ -110,23 +110,35 @@ def _hint(error: OSError) -> str | None:
     )
 
 
-def check_outputs(outputs: Sequence[Path], items: Sequence[Input]) -> None:
+def check_output(output: Path, items: Sequence[Input]) -> None:
     """Raise `UsageError` when a disk has no directory or no possible name, or would be one of the inputs itself."""
-    bases = {(item.within or item.source).resolve() for item in items}
-    for output in outputs:
-        if len(os.fsencode(output.name)) > NAME:
-            raise UsageError(f"the name {shown(output.name)} is longer than {NAME} bytes", hint="choose a shorter one")
-        # Not Path.is_dir: that raises for a path that is too long.
-        if os.path.lexists(output.parent) and not os.path.isdir(output.parent):  # noqa: PTH112
-            raise UsageError(f"{output.parent} is not a directory", hint="name a file in a directory")
-        if not os.path.isdir(output.parent):  # noqa: PTH112
-            raise UsageError(f"there is no directory {output.parent}", hint=f"mkdir -p {output.parent}")
-        # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.
-        place = Path(os.path.realpath(output))
-        inside = next((base for base in (place, *place.parents) if base in bases), None)
-        if inside is not None:
-            what = "is one of the inputs" if place == inside else f"lies in the input {shown(str(inside), 200)}"
-            raise UsageError(f"the disk {output} {what}", hint="write it elsewhere, or name the inputs one by one")
+    wrong = output_problem(output, bases(items))
+    if wrong is not None:
+        raise UsageError(wrong[0], hint=wrong[1])
+
+
+def bases(items: Sequence[Input]) -> set[Path]:
+    """Return the files and directories that inputs come from, links followed."""
+    return {(item.within or item.source).resolve() for item in items}
+
+
+def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
+    """Return why no disk can be written to `output`, and what to do; `bases` is where its inputs come from."""
+    if len(os.fsencode(output.name)) > NAME:
+        return f"the name {shown(output.name)} is longer than {NAME} bytes", "choose a shorter one"
+    parent = shown(str(output.parent), 400)
+    # Not Path.is_dir: that raises for a path that is too long.
+    if os.path.lexists(output.parent) and not os.path.isdir(output.parent):  # noqa: PTH112
+        return f"{parent} is not a directory", "name a file in a directory"
+    if not os.path.isdir(output.parent):  # noqa: PTH112
+        return f"there is no directory {parent}", f"mkdir -p {parent}"
+    # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.
+    place = Path(os.path.realpath(output))
+    inside = next((base for base in (place, *place.parents) if base in bases), None)
+    if inside is None:
+        return None
+    what = "is one of the inputs" if place == inside else f"lies in the input {shown(str(inside), 200)}"
+    return f"the disk {shown(str(output), 400)} {what}", "write it elsewhere, or name the inputs one by one"
 
 
 def _check_size(recipe: Recipe, disk: Disk, size: int) -> None:
@@ -136,12 +148,20 @@ def _check_size(recipe: Recipe, disk: Disk, size: int) -> None:
         raise too_large(recipe, disk, format_size(size), room)
 
 
-def too_large(recipe: Recipe, disk: Disk, needed: str, room: int) -> ImageError:
+def too_large(recipe: Recipe, disk: Disk, needed: str, room: int, where: Location | None = None) -> ImageError:
     """Return the error for inputs that need more than the disk has; `needed` is what they need, in words."""
     return ImageError(
         f"the inputs need {needed}; the io disk of {recipe.name} has {format_size(room)}",
+        where=where,
         hint=f"give the disk {disk.name} a larger size in the recipe",
     )
+
+
+def too_many(recipe: Recipe, where: Location | None = None) -> ImageError:
+    """Return the error for inputs whose counting was ended because they cannot fit; `where` names them in a file."""
+    disk = disk_of(recipe)
+    room = disk.areas[0].size or 0
+    return too_large(recipe, disk, f"more than {format_size(room)}, or too many names", room, where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import read_jobs
-from roost.errors import HostError, Problem, RecipeError, UsageError
+from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import namespace, paths
 from roost.host.pool import Pool
 from roost.iodisk import batch, inputs, make
-from roost.iodisk.batch import DiskRequest
+from roost.iodisk.batch import Progress, DiskRequest
 from roost.iodisk.collect import Collected, check_target, collect
 from roost.iodisk.make import IoDisk
+from roost.pipeline import table
 from roost.recipe import loader
-from roost.recipe.model import Disk, Recipe
-from roost.recipe.quantities import format_size
+from roost.recipe.model import Recipe
 
 #: Files and directories that come out of one disk, unless the caller says otherwise.
 FILES = 100_000
@@ -64,17 +63,11 @@ def io(
     Raises `RecipeError` with every input that is wrong, before anything is written.
     """
     recipe = loader.load(name, paths.project_root(), sets).recipe
-    disk = make.disk_of(recipe)
+    make.disk_of(recipe)
     if jobs is not None and output is not None:
         raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
-    size = disk.areas[0].size
-    try:
-        requests = _requests(given, recipe, disk, output, jobs)
-    except inputs.TooMuchError as error:
-        raise make.too_large(
-            recipe, disk, f"more than {format_size(size or 0)}, or too many names", size or 0
-        ) from error
-    make.check_outputs([one.output for one in requests], [item for one in requests for item in one.items])
+    with table.progress(jobs, events) as progress:
+        requests = _requests(given, recipe, output, jobs, progress)
     namespace.probe()
     inside = namespace.current()
     stages = Stages(events)
@@ -89,31 +82,22 @@ def io(
 
 
 def _requests(
-    given: Sequence[str], recipe: Recipe, disk: Disk, output: Path | None, jobs: Path | None
+    given: Sequence[str], recipe: Recipe, output: Path | None, jobs: Path | None, progress: Progress
 ) -> tuple[DiskRequest, ...]:
-    """Return the disks to make; raise `RecipeError`, or `inputs.TooMuchError` once the inputs are known not to fit."""
+    """Return the disks to make; raise `RecipeError`, or `ImageError` once the inputs are known not to fit."""
+    disk = make.disk_of(recipe)
     size = disk.areas[0].size
-    items, problems = inputs.items(given, Path.cwd(), room=None if size is None else inputs.Room.of(size))
+    try:
+        items, problems = inputs.items(given, Path.cwd(), room=None if size is None else inputs.Room.of(size))
+    except inputs.TooMuchError as error:
+        raise make.too_many(recipe) from error
     if problems:
         raise RecipeError(problems)
-    if jobs is None:
-        return (DiskRequest(output or Path(f"{disk.name}.{disk.format}"), tuple(items), {}),)
-    table = read_jobs(jobs)
-    problems = _problems(lambda: check_jobs(table, recipe))
-    found: list[DiskRequest] = []
-    problems += _problems(lambda: found.extend(batch.requests(table, disk.name, items, size)))
-    if problems:
-        raise RecipeError(list(dict.fromkeys(problems)))
-    return tuple(found)
-
-
-def _problems(check: Callable[[], None]) -> list[Problem]:
-    """Return the mistakes that a check raises."""
-    try:
-        check()
-    except RecipeError as error:
-        return list(error.problems)
-    return []
+    if jobs is not None:
+        return batch.checked(read_jobs(jobs), recipe, items, progress=progress)
+    where = output or Path(f"{disk.name}.{disk.format}")
+    make.check_output(where, items)
+    return (DiskRequest(where, tuple(items), {}),)
 
 
 def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, size: int | None = None) -> dict[str, Any]:

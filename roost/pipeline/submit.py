@@ -12,9 +12,12 @@ from roost.condor.jobs_file import Jobs, read_jobs
 from roost.condor.submit_values import Delivery
 from roost.customize import inputs
 from roost.errors import UsageError
+from roost.events import Events, Silent
 from roost.host import output as writing
 from roost.host import paths
-from roost.pipeline import released
+from roost.iodisk import batch
+from roost.iodisk.batch import Progress
+from roost.pipeline import released, table
 from roost.publish import describe, release
 from roost.publish.describe import ReleasedImage
 from roost.publish.targets.kinds import open_target
@@ -47,17 +50,26 @@ class Options:
             raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         return "xen" if self.hypervisor == "xen" else "kvm" if self.hypervisor else recipe.hypervisors[0]
 
-    @property
-    def table(self) -> Jobs | None:
-        """The jobs."""
-        return read_jobs(self.jobs) if self.jobs else None
+    def table(self, recipe: Recipe, transfer: str | None, progress: Progress) -> Jobs | None:
+        """Return the jobs, once `inv io --jobs` would take each row too; `transfer` None is the recipe's."""
+        if self.jobs is None:
+            return None
+        jobs = read_jobs(self.jobs)
+        batch.check(jobs, recipe, transfer, progress)
+        return jobs
 
 
 DEFAULTS = Options()
+SILENT = Silent()
 
 
-def submit(name: str, options: Options = DEFAULTS) -> str:
+def submit(name: str, options: Options = DEFAULTS, events: Events = SILENT) -> str:
     """Return the submit description of a built image."""
+    with table.progress(options.jobs, events) as progress:
+        return _submit(name, options, progress)
+
+
+def _submit(name: str, options: Options, progress: Progress) -> str:
     if "@" in name and "/" not in name.rpartition("@")[2]:
         raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
     loaded = loader.load(name, paths.project_root(), options.sets)
@@ -68,7 +80,7 @@ def submit(name: str, options: Options = DEFAULTS) -> str:
     _refuse_others(name, options.sets, record)
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
-    delivery = Delivery(options.transfer, jobs=options.table, at=at)
+    delivery = Delivery(options.transfer, jobs=options.table(loaded.recipe, options.transfer, progress), at=at)
     emitted = submission.describe(loaded, record.files, chosen, directory, delivery)
     text = emitted.snippet() if options.snippet else emitted.text
     if at is None:
@@ -95,12 +107,17 @@ def _other_image(sets: Sequence[str], build: str) -> UsageError:
     return UsageError(f"--set of {keys} makes another image", hint=f"{build} {words} first; without a build: {own}")
 
 
-def published(name: str, source: str, options: Options = DEFAULTS) -> str:
+def published(name: str, source: str, options: Options = DEFAULTS, events: Events = SILENT) -> str:
     """Return the submit description of a published image: `source` is CATALOGUE or CATALOGUE@VERSION.
 
     The transfer is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy
     of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
     """
+    with table.progress(options.jobs, events) as progress:
+        return _published(name, source, options, progress)
+
+
+def _published(name: str, source: str, options: Options, progress: Progress) -> str:
     url, version = released.source_of(source)
     name, wanted = released.named(name)
     if wanted is not None and version not in {None, wanted}:
@@ -116,7 +133,7 @@ def published(name: str, source: str, options: Options = DEFAULTS) -> str:
         ReleasedImage(recipe, images, _root(target, options.transfer)),
         chosen,
         remarks=[str(remark)] if remark else [],
-        jobs=options.table,
+        jobs=options.table(recipe, "files", progress),
         templates=emit.template_directories(paths.project_root()),
         at=submission.place_of(options.output),
     )

@@ -14,7 +14,7 @@ from roost.condor.submit.conditions import ConditionError, Conditions
 from roost.condor.submit.description import Description, Job, Remark
 from roost.condor.submit.macros import Assignment, Expander
 from roost.condor.submit.queue import Queue, arguments_of, parse_queue, row_values, split_items
-from roost.condor.submit.source_text import BLANKS, Traced, logical_lines
+from roost.condor.submit.source_text import Traced, logical_lines
 from roost.errors import Location
 
 MAX_BYTES = 1 << 20
@@ -51,13 +51,11 @@ def read(
     `read_file` is asked for included files and for queue items, `match` for the names that patterns stand for.
     """
     reader = _Reader(Description(file), read_file, environment, match)
-    if len(text) > MAX_BYTES:
-        reader.remark("too-long", Location(file, 1, 1), f"only the first {MAX_BYTES >> 20} MiB were read")
     if "\0" in text:
         before = text[: text.index("\0")]
         where = Location(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         reader.remark("nul-byte", where, "a NUL byte")
-    reader.read(text[:MAX_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}"), file, 0)
+    reader.read(text, file, 0)
     return reader.finish()
 
 
@@ -72,6 +70,7 @@ class _Reader:
         self.environment = environment
         self.table: dict[str, Assignment] = {}
         self.open_queue: Queue | None = None
+        self.cut = False
 
     def remark(self, code: str, where: Location, what: str) -> None:
         self.description.remarks.append(Remark(code, where, what))
@@ -85,6 +84,11 @@ class _Reader:
         return result
 
     def read(self, text: str, file: str, depth: int) -> None:
+        """Read a text; of a very long one its first lines, after which nothing is missed."""
+        if cut := len(text) > MAX_BYTES:
+            text, self.cut = text[: text.rfind("\n", 0, MAX_BYTES) + 1 or MAX_BYTES], True
+            self.remark("too-long", Location(file, 1, 1), f"only the first {MAX_BYTES >> 20} MiB were read")
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
         conditions = Conditions()
         heredoc: tuple[str, str, list[Traced], Traced] | None = None
         line = Traced.of("", Location(file, 1, 1))
@@ -109,6 +113,10 @@ class _Reader:
                     conditions.stack.clear()
                     queues = len(self.description.queues)
         self.description.end = line.at(len(line.text)) if depth == 0 else self.description.end
+        if cut:
+            # The rest of a list of items says nothing of what is above it.
+            self.description.incomplete |= self.open_queue is None
+            return
         if heredoc:
             self.remark("heredoc-open", heredoc[3].at(), f"@{heredoc[1]}")
         if conditions.stack:
@@ -204,7 +212,7 @@ class _Reader:
             self.description.opened.append(target.text)
             text = self.read_file(target.text)
             if text is not None:
-                self.read(text[:MAX_BYTES].replace("\0", "\N{REPLACEMENT CHARACTER}"), target.text, depth + 1)
+                self.read(text, target.text, depth + 1)
             elif not options:
                 self.description.incomplete = True
                 self.remark("include-missing", target.at(), target.text)
@@ -278,11 +286,10 @@ class _Reader:
             self.description.jobs.append(Job(table, live, queue, total, row))
 
     def finish(self) -> Description:
-        if self.open_queue:
-            self.remark(
-                "queue", self.open_queue.line.at(), "the item list is never closed by a line that begins with )"
-            )
-            self.close(self.open_queue)
+        if (queue := self.open_queue) is not None:
+            if not self.cut:
+                self.remark("queue", queue.line.at(), "the item list is never closed by a line that begins with )")
+            self.close(queue)
         if not self.description.queues:
             # `condor_submit -queue` and htcondor.Submit take a description without the statement.
             self.description.jobs.append(Job(dict(self.table), {}, None, 1))
@@ -292,8 +299,3 @@ class _Reader:
 def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
     number = Traced.of(str(process), queue.line.at(), fixed=True)
     return {"process": number, "procid": number}
-
-
-def blank(text: str) -> bool:
-    """Return whether a text has only C's blanks."""
-    return not text.strip(BLANKS)
