@@ -29,7 +29,7 @@ def io(
 ) -> None:
     """Make a job's io disk: NAME INPUT...
 
-    Puts files and directories into its input/ (DIRECTORY/ stands for what is in it).
+    Puts files and directories into its input/ (DIRECTORY/ stands for what is in it); with --jobs onto all disks.
     """
     from roost.pipeline import jobs as story
 
@@ -74,7 +74,7 @@ def collect(
     except ValueError as error:
         raise UsageError(str(error), hint="--max-size 2GiB") from error
     with terminal.events() as events:
-        result = story.collect_all(words or [], events=events, files=max_files, size=size)
+        result = story.collect_all(words or [], events=events, most=max_files, size=size)
     if json:
         terminal.write_json(result)
     else:

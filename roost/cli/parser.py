@@ -2,7 +2,8 @@
 
 Invoke cannot parse `check [NAME]` or `factory [NAMES]`: there a positional argument is always required and
 takes one word. `Verb` tasks name such arguments `rest`; the parse machine here gives them every word that is
-neither a flag nor its value nor a task. It also ends a wrong call with exit code 2 and a suggestion.
+neither a flag nor its value nor a task (`check recipes` names a directory of recipes where there is one). It also ends
+a wrong call with exit code 2 and a suggestion.
 invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its methods are replaced:
 `invoke TASK` with tasks.py and the `roost` command then read alike. The exact version of invoke is pinned for it.
 """
@@ -10,6 +11,7 @@ invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from typing import Any
 
@@ -128,7 +130,7 @@ def _take(machine: ParseMachine, token: str) -> None:
         or machine.waiting_for_flag_value
         or (token.startswith("-") and token != "-")
         or (machine.context is not None and machine.context.missing_positional_args)
-        or (token in machine.contexts and (rest is None or not rest.value))
+        or (token in machine.contexts and not (rest is not None and (rest.value or _holds_recipes(token))))
     )
     if rest is None or wanted_elsewhere:
         _original_handle(machine, token)
@@ -136,6 +138,13 @@ def _take(machine: ParseMachine, token: str) -> None:
         machine.complete_flag()
         machine.flag = None
         rest.value = token  # invoke's setter appends to a list argument
+
+
+def _holds_recipes(token: str) -> bool:
+    try:
+        return any(name.endswith(".yaml") for name in os.listdir(token))  # noqa: PTH208
+    except (OSError, ValueError):
+        return False
 
 
 class WrongCallError(ParseError, Exit):

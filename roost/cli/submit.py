@@ -46,9 +46,7 @@ def submit(_context: object, name: str, flags: Flags, set: list[str] | None = No
     )
     with terminal.events() as events:
         text = (
-            story.published(name, flags.from_, options, events)
-            if flags.from_
-            else story.submit(name, options, events)
+            story.published(name, flags.from_, options, events) if flags.from_ else story.submit(name, options, events)
         )
     if json:
         terminal.write_json({"name": name, "submit": text, "output": flags.output or None})

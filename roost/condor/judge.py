@@ -35,8 +35,10 @@ class Judgement:
     accepted: bool | None
     message: str
     line: int = 0
+    hint: str | None = None
 
 
+_NOT_RUN = "condor_submit was not asked, for it would run the commands of the description"
 #: Refusals for want of a file: a description can be linted without the files that it names.
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
@@ -44,20 +46,26 @@ _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:re
 def ask(text: str, directory: Path, description: Description) -> Judgement:
     """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`."""
     if description.runs_commands:
-        return Judgement("", None, "condor_submit was not asked, for it would run the commands of the description")
+        return Judgement("", None, _NOT_RUN, hint="lint what the commands print as well")
     if description.incomplete:
-        return Judgement("", None, "condor_submit was not asked, for a part of the description is not here")
+        hint = "lint it where its includes are, or with condor_submit -dry-run on the access point"
+        return Judgement("", None, "condor_submit was not asked, for a part of the description is not here", hint=hint)
     special = next((name for name in _names(description) if _is_special(directory / name)), None)
     if special is not None:
-        return Judgement(
-            "", None, f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
-        )
+        what = f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
+        return Judgement("", None, what, hint="name a file")
     short = first_job.short(text, description)
     if short is None:
-        return Judgement("", None, "condor_submit was not asked, for it would make all of the jobs")
+        return Judgement(
+            "",
+            None,
+            "condor_submit was not asked, for it would make all of the jobs",
+            hint="lint it where its files are",
+        )
     verdict = _someone(short, directory)
     if verdict.accepted is False and _ABSENT.search(verdict.message):
-        return Judgement(verdict.judge, None, f"condor_submit cannot tell: {verdict.message}")
+        what = f"condor_submit cannot tell: {verdict.message}"
+        return Judgement(verdict.judge, None, what, hint="lint it where the files that it names are")
     return verdict
 
 

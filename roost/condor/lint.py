@@ -113,7 +113,7 @@ def lint(text: str, *, file: str, directory: Path, ask: bool = True) -> LintRepo
         return report
     verdict = judge.ask(text, directory, description)
     if verdict.accepted is None:
-        extra = JUDGE_ABSENT.at(Location(file, 1, 1), verdict.message)
+        extra = JUDGE_ABSENT.at(Location(file, 1, 1), verdict.message, verdict.hint)
     elif verdict.accepted:
         return report
     else:

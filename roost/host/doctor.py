@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.errors import RoostError
+from roost.errors import HostError, RoostError
 from roost.host import appliance, guestfs, namespace, paths, process
 
 GiB = 1 << 30
@@ -220,6 +220,13 @@ def _room(name: str, directory: Path) -> Check:
     return Check(name, free >= ROOM, f"{free / GiB:.1f} GiB free in {directory}", fix)
 
 
+def _cache(name: str) -> Check:
+    try:
+        return _room(name, paths.cache_root())
+    except HostError as error:
+        return Check(name, False, error.problem.what, error.problem.hint)
+
+
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     lacking = [name for name in ("htcondor",) if importlib.util.find_spec(name) is None]
@@ -235,7 +242,7 @@ def checks(project: Path, *, kvm: Callable[[], Check] | None = None) -> list[Che
     found = [_tool(tool) for tool in TOOLS]
     found += [_grub_modules(), _unshare(), _subordinate_ids(), _namespaces()]
     found += [_guestfs_module(), _guestfs_kernel(), _keyrings(), _python()]
-    found += [_room("room in the cache", paths.cache_root()), _room("room for images", project / "build")]
+    found += [_cache("room in the cache"), _room("room for images", project / "build")]
     if kvm is not None:
         found.append(kvm())
     return found

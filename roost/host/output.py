@@ -99,9 +99,19 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         cause = causes.behind(error)
-        raise HostError(f"{path} cannot be written: {why}", hint=cause.hint if cause else None) from error
+        hint = cause.hint if cause else None
+        if error.errno == errno.ENOSPC and _is_device(path):
+            hint = "it is a device and takes no more: name a file"
+        raise HostError(f"{path} cannot be written: {why}", hint=hint) from error
     except ValueError as error:
         raise UsageError(f"{path!s:.100} is not a path: {error}") from error
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        return stat.S_ISCHR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _stream(path: Path) -> contextlib.AbstractContextManager[int] | None:

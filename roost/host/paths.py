@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
 
+from roost.errors import HostError
+from roost.host import files, safetext
+
 
 def cache_root() -> Path:
     """Return the cache: $ROOST_CACHE, else the user's cache directory (XDG_CACHE_HOME) for roost."""
-    override = os.environ.get("ROOST_CACHE")
-    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("roost"))
+    return _named("ROOST_CACHE") or Path(platformdirs.user_cache_dir("roost"))
+
+
+def _named(variable: str) -> Path | None:
+    """Return the directory that a variable names, which need not exist; raise `HostError` for something else."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    path = Path(text).absolute()
+    try:
+        mode = next(status.st_mode for one in (path, *path.parents) if (status := _status(one)) is not None)
+    except OSError as error:
+        raise HostError(f"{variable}={safetext.one_line(text)[:400]}: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        what = f"{variable}={safetext.one_line(text)[:400]} is {files.kind(mode)}, not a directory"
+        raise HostError(what, hint=f"set {variable} to a directory of yours")
+    return path
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def state_root() -> Path:
     """Return where what must not be lost is kept: $ROOST_STATE, else the user's state directory (XDG_STATE_HOME)."""
-    override = os.environ.get("ROOST_STATE")
-    return Path(override).absolute() if override else Path(platformdirs.user_state_dir("roost"))
+    return _named("ROOST_STATE") or Path(platformdirs.user_state_dir("roost"))
 
 
 def config_root() -> Path:

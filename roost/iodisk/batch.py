@@ -72,7 +72,7 @@ def checked(
 
 
 def check(jobs: Jobs, recipe: Recipe, transfer: str | None, progress: Progress = nowhere) -> None:
-    """Raise as `checked` does for the rows that get an io disk of their own: a description is as strict as the disks."""
+    """Raise as `checked` does for the rows that get an io disk of their own: `submit` is as strict as `io`."""
     disk = recipe.io_disk
     if disk is not None and jobs.named(variable_of(disk.name)) is not None:
         checked(jobs, recipe, transfer=transfer, progress=progress)

@@ -13,7 +13,7 @@ from roost.events import Events, Stages
 from roost.existing import image as existing
 from roost.existing.image import OriginalImage
 from roost.host import paths
-from roost.pipeline import construct, planning
+from roost.pipeline import construct, environment, planning
 from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -58,6 +58,7 @@ def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str]
 
 def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
     """Build the image of a recipe that was checked, and before it the image that it is made from."""
+    environment.check()
     directory = loaded.build
     _refuse_foreign(directory)
     stages = Stages(events)

@@ -7,7 +7,7 @@ from typing import Any
 
 from roost.errors import RoostError
 from roost.host import paths
-from roost.pipeline import planning
+from roost.pipeline import environment, planning
 from roost.recipe import loader
 
 
@@ -16,6 +16,7 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
 
     `names` are names, paths, or directories of recipes; none: all of the project's.
     """
+    environment.check()
     project = paths.project_root()
     results = []
     for name in loader.expanded(names, project):

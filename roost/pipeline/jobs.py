@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from roost.condor.jobs_file import read_jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
-from roost.host import namespace, paths
+from roost.host import files, namespace, paths
 from roost.host.pool import Pool
 from roost.iodisk import batch, inputs, make
-from roost.iodisk.batch import Progress, DiskRequest
+from roost.iodisk.batch import DiskRequest, Progress
 from roost.iodisk.collect import Collected, check_target, collect
 from roost.iodisk.make import IoDisk
-from roost.pipeline import table
+from roost.pipeline import environment, table
 from roost.recipe import loader
 from roost.recipe.model import Recipe
 
@@ -62,6 +62,7 @@ def io(
 
     Raises `RecipeError` with every input that is wrong, before anything is written.
     """
+    environment.check()
     recipe = loader.load(name, paths.project_root(), sets).recipe
     make.disk_of(recipe)
     if jobs is not None and output is not None:
@@ -100,7 +101,7 @@ def _requests(
     return (DiskRequest(where, tuple(items), {}),)
 
 
-def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, size: int | None = None) -> dict[str, Any]:
+def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size: int | None = None) -> dict[str, Any]:
     """Collect the disks `words[:-1]` into directories of `words[-1]`, each named as its disk; return the verdicts.
 
     A disk that the host could not collect is `not collected`, and `host_fault` is true; the others have their verdicts.
@@ -113,13 +114,16 @@ def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, siz
     missing = [str(disk) for disk in disks if not os.path.lexists(disk)]
     if missing:
         raise UsageError(f"there is no {', '.join(missing)}")
+    for disk in disks:
+        if (unfit := _unfit(disk)) is not None:
+            raise UsageError(f"{disk} is {unfit}", hint="name the disks that came back, and the directory last")
     directories = _directories(disks, target)
     for directory in directories:
         check_target(directory)
     stages = Stages(events)
     with stages.stage("collect", f"{len(disks)} disks"):
         found = _all(
-            lambda pair: _collect(pair[0], pair[1], files, size),
+            lambda pair: _collect(pair[0], pair[1], most, size),
             list(zip(disks, directories, strict=True)),
             "collect",
             events,
@@ -133,10 +137,18 @@ def collect_all(words: Sequence[str], *, events: Events, files: int = FILES, siz
     }
 
 
-def _collect(disk: Path, directory: Path, files: int, size: int | None) -> dict[str, Any]:
+def _unfit(disk: Path) -> str | None:
+    """Return why a path is not a disk to read, by its kind; a link to nothing is told with its verdict."""
+    try:
+        return files.unfit(disk)
+    except OSError:
+        return None
+
+
+def _collect(disk: Path, directory: Path, most: int, size: int | None) -> dict[str, Any]:
     """Return the entry of one disk; a fault of the host is one too, so that the other disks keep theirs."""
     try:
-        return collect(disk, directory, files=files, size=size).to_json()
+        return collect(disk, directory, files=most, size=size).to_json()
     except HostError as error:
         entry = Collected(str(disk), "unreadable", str(error.problem), {}, None).to_json()
         return {**entry, "verdict": NOT_COLLECTED}

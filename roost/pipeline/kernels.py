@@ -15,6 +15,7 @@ from roost.existing import extract as extraction
 from roost.existing import image_file
 from roost.existing.extract import ExtractedKernel
 from roost.host import bzimage, paths, process, temporary
+from roost.host import files as host_files
 from roost.kernel import catalogue, facts, files, records
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
@@ -145,8 +146,14 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], b
 
 def extract(image: Path, directory: Path, version: str | None, events: Events) -> ExtractedKernel:
     """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new directory."""
-    if not image.is_file():
-        raise UsageError(f"there is no image {image}")
+    try:
+        unfit = host_files.unfit(image)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no image {image}") from error
+    except OSError as error:
+        raise UsageError(f"{image} cannot be read: {error.strerror}") from error
+    if unfit is not None:
+        raise UsageError(f"{image} is {unfit}", hint="copy it into a file: qemu-img convert -O qcow2 DEVICE FILE")
     # A qcow2 that names other files of this host, and what is not a disk, is refused before a tool sees it.
     kind = image_file.look(image).format
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

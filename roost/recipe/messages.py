@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from roost.recipe.merge import EXTENDS, LOADERS_OWN
+from roost.recipe.merge import EXTENDS, LOADERS_OWN, VARIABLES
 from roost.recipe.nodes import Node
 from roost.recipe.quantities import format_size
 from roost.recipe.schema import homes, keys
 from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
 Message = tuple[str, str | None]
+#: What a variable's use begins with (`recipe.variables`).
+BEGINS = "{{"
 
 #: What pydantic expects, by the type of its error.
 _EXPECTED = {
@@ -173,6 +175,9 @@ def message(error: Mapping[str, Any], node: Node | None) -> Message:
     """Return what is wrong, and a hint or None, for one of pydantic's errors; `node` is the value it is about."""
     words = _WORDS.get(str(error["type"]))
     if words is not None:
-        return words(error, node)
+        what, hint = words(error, node)
+        if node is not None and isinstance(node.value, str) and BEGINS in node.value:
+            return what, f"'{BEGINS}' begins no variable here: write {BEGINS} NAME }}}}, with NAME in `{VARIABLES}`"
+        return what, hint
     said = str(error["msg"]).replace("Input should be", "expected")
     return shown(said[:1].lower() + said[1:], 400), None

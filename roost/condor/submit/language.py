@@ -280,8 +280,7 @@ class _Reader:
         total = None if count is None else count * len(rows)
         for index, row in enumerate(rows[:MAX_ROWS]):
             live: dict[str, Traced | None] = dict(row_values(queue, row))
-            for name in ("row", "itemindex"):
-                live[name] = Traced.of(str(index), queue.line.at(), fixed=True)
+            live |= dict.fromkeys(("row", "itemindex"), Traced.of(str(index), queue.line.at(), fixed=True))
             live |= _numbered(queue, first + index * (1 if count is None else count))
             self.description.jobs.append(Job(table, live, queue, total, row))
 
@@ -297,5 +296,4 @@ class _Reader:
 
 
 def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
-    number = Traced.of(str(process), queue.line.at(), fixed=True)
-    return {"process": number, "procid": number}
+    return dict.fromkeys(("process", "procid"), Traced.of(str(process), queue.line.at(), fixed=True))

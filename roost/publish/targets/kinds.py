@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from roost.errors import UsageError
 from roost.publish.targets.directory import Directory
 from roost.publish.targets.target import Target
+from roost.recipe.words import shown
 
 
 def _sftp(url: str) -> Target:
@@ -39,6 +40,15 @@ def _remote(url: str) -> Target:
     return Remote.open(url)
 
 
+#: Kinds that fsspec opens and where a file shows half written, or that are not places at all.
+_NOT_PLACES = frozenset(
+    [
+        *("ftp", "smb", "hdfs", "arrow_hdfs", "webhdfs", "webHDFS", "git", "github", "gist", "jupyter", "jlab", "data"),
+        *("zip", "tar", "libarchive", "reference", "dir", "dask", "generic", "cached", "blockcache", "filecache"),
+        *("simplecache", "asynclocal", "asyncwrapper", "sync-wrapper"),
+    ]
+)
+
 #: By the URL's scheme; `_remote` opens every other.
 _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
 
@@ -59,4 +69,7 @@ def open_target(url: str) -> Target:
             f"the URL of {parts.hostname} has a password in it",
             hint="use the environment, an agent or a key file; see docs/publishing.md",
         )
+    if parts.scheme in _NOT_PLACES or "::" in url:
+        what = f"{shown(url.partition('://')[0])}:// is not a supported kind of place"
+        raise UsageError(what, hint="a directory, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH or https://HOST/PATH")
     return _KINDS.get(parts.scheme, _remote)(url)

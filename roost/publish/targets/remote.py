@@ -69,7 +69,7 @@ class Remote(Target):
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        with self._asking(f"list {path}"):
+        with self._asking(f"list {path or 'it'}"):
             try:
                 entries = self._fs.ls(self._path(path), detail=True)
             except (FileNotFoundError, NotADirectoryError):

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
+from roost.errors import UsageError
 from roost.publish.targets.remote import Remote
+from roost.recipe.words import shown
+
+#: What botocore takes for a bucket, less the ARNs that no URL holds.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 class ObjectStore(Remote):
     """s3://: there are no directories, and a bucket is not ours to make."""
 
     options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True, "use_listings_cache": False}
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Return the place that a URL names; raises `UsageError` for one without a bucket, else as `Remote.open`."""
+        bucket = urlsplit(url).netloc
+        hint = "s3://BUCKET/PREFIX"
+        if not bucket:
+            raise UsageError(f"{shown(url)} names no bucket", hint=hint)
+        if not _BUCKET.fullmatch(bucket):
+            raise UsageError(f"'{shown(bucket)}' is not a name of a bucket", hint=hint)
+        return super().open(url)
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory; a bucket that is not there is no empty one."""
+        found = super().names(path)
+        bucket = self._root.partition("/")[0]
+        if not found and not path:
+            with self._asking("list the bucket"):
+                there = self._fs.exists(bucket)
+            if not there:
+                raise UsageError(f"there is no bucket {bucket}", hint="create it first, or name another")
+        return found
 
     def _parent(self, path: str) -> None:
         return None

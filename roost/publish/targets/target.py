@@ -59,7 +59,10 @@ def failing(what: str) -> Iterator[None]:
     except Exception as error:
         # boto, paramiko and aiohttp each have a family of their own.
         said = str(error).strip() or type(error).__name__
-        raise HostError(f"{what}: {said}", hint="is the place reachable, and may you write there?") from error
+        hint = "is the place reachable, and may you write there?"
+        if "credentials" in said.lower():
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
+        raise HostError(f"{what}: {said}", hint=hint) from error
 
 
 class Target(ABC):

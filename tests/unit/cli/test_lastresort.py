@@ -48,7 +48,7 @@ def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:
         ("$ROOST schema -o .", 2, ". is a directory, not a file"),
         ("mkdir g; cd g; rmdir ../g; $ROOST recipes", 3, "the current directory does not exist any more"),
         ("mkdir g; cd g; rmdir ../g; $ROOST schema -o x", 3, "cannot be written"),
-        ("touch c; ROOST_CACHE=$PWD/c $ROOST build smoke", 3, "Not a directory"),
+        ("touch c; ROOST_CACHE=$PWD/c $ROOST build smoke", 3, "is a file, not a directory"),
         ("$ROOST recipes nope", 2, "no such recipe: 'nope'"),
         ("$ROOST collect --max-files -1 a b", 2, "--max-files takes a number from 0, not -1"),
         ("$ROOST check $'a\\nb'", 2, "a\\nb: 1 problem"),

@@ -154,6 +154,16 @@ def test_help_of_a_task_may_stand_behind_it(argv: str, capsys: pytest.CaptureFix
     assert "--json" in out
 
 
+def test_a_directory_of_recipes_is_no_second_task(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    assert _run("check build x", capsys)[1] == [([], 1, False), ("x", False)]
+    (tmp_path / "build" / "x.yaml").touch()
+    assert _run("check build", capsys)[1] == [(["build"], 1, False)]
+
+
 def test_errors_become_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     code, _seen, out, err = _run("build broken", capsys)
     assert (code, out) == (2, "")

@@ -207,3 +207,16 @@ def test_lint_never_raises_on_any_words_of_the_language(text: str) -> None:
 )
 def test_what_grows_without_end_ends(text: str) -> None:
     lint_text(text)
+
+
+def test_where_an_include_is_missing_nothing_is_missing_of_roost(tmp_path: Path) -> None:
+    report = lint("include : other.sub\nuniverse = vm\nqueue\n", file="a.sub", folder=tmp_path)
+    told = next(one for one in report.findings if one.rule.code == "judge")
+    assert "doctor" not in told.hint and "includes" in told.hint
+
+
+def test_what_is_behind_the_first_mebibyte_is_not_missed() -> None:
+    rows = "".join(f"  io-{number}.raw\n" for number in range(100_000))
+    for text in (f"universe = vm\nqueue io from (\n{rows})\n", f"if true\nx @=end\n{rows}@end\nendif\nqueue\n"):
+        codes = {one.rule.code for one in lint_text(text).findings if one.rule.severity is Severity.ERROR}
+        assert not codes & {"queue", "heredoc-open", "if-open", "queue-missing"}

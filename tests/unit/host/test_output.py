@@ -197,3 +197,9 @@ def test_where_a_large_result_is_made(tmp_path: Path) -> None:
     assert output.directory(Path("/dev/stdout")) is None
     with pytest.raises(UsageError, match="a directory"):
         output.directory(tmp_path)
+
+
+def test_a_full_device_is_not_a_full_disk() -> None:
+    with pytest.raises(HostError) as raised:
+        output.write(Path("/dev/full"), b"x" * 10)
+    assert "device" in str(raised.value) and "build elsewhere" not in str(raised.value)

@@ -221,6 +221,10 @@ def test_collect_names_its_folders_by_the_disks(tmp_path: Path, given: Path) -> 
         jobs.collect_all([str(tmp_path / "gone"), str(tmp_path / "out")], events=Silent())
     with pytest.raises(UsageError, match="which disks"):
         jobs.collect_all([disks[0]], events=Silent())
+    os.mkfifo(tmp_path / "fifo")
+    for name, kind in ((str(tmp_path / "fifo"), "a FIFO"), ("/dev/null", "a device"), (str(given), "a directory")):
+        with pytest.raises(UsageError, match=f"{name} is {kind}, not a file"):
+            jobs.collect_all([disks[0], name, str(tmp_path / "out")], events=Silent())
 
 
 def problems_of(given: Path, *names: str) -> str:

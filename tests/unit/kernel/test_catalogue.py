@@ -287,3 +287,9 @@ def test_a_folder_with_something_in_it_is_kept(project: Path) -> None:
         kernels.extract(project / "disk.raw", project / "out", None, Silent())
     with pytest.raises(UsageError, match="there is no image"):
         kernels.extract(project / "absent", project / "out", None, Silent())
+
+
+def test_no_kernel_is_taken_out_of_a_device(tmp_path: Path) -> None:
+    for name, kind in (("/dev/null", "a device"), (str(tmp_path), "a directory")):
+        with pytest.raises(UsageError, match=f"{name} is {kind}, not a file"):
+            kernels.extract(Path(name), tmp_path / "out", None, Silent())

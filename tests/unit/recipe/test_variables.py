@@ -105,6 +105,12 @@ def test_mistakes_are_located(project: Path) -> None:
     )
 
 
+def test_a_use_that_is_not_one_is_told_where_it_makes_a_value_wrong(project: Path) -> None:
+    broken = RECIPE.replace('"{{ suite }}", p', '"{{ suite }", p')
+    assert broken != RECIPE
+    assert any("'{{' begins no variable here: write {{ NAME }}" in one for one in problems(project, broken))
+
+
 def test_a_recipe_without_variables_is_left_alone(project: Path) -> None:
     text = RECIPE.replace("variables: {suite: bookworm, room: 64MiB, cpus: 2, loud: true}\n", "")
     text = text.replace('"{{ suite }}"', "bookworm").replace('"{{ cpus }}"', "2").replace('"{{ loud }}"', "true")

@@ -1,0 +1,23 @@
+"""The numbers in the environment that a build takes, read before it begins: a wrong one is the call's mistake."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from roost.customize import limits
+from roost.errors import UsageError
+from roost.sources import bounds
+
+EPOCH = "SOURCE_DATE_EPOCH"
+
+
+def check() -> None:
+    """Raise `UsageError` for the first variable that is no such quantity."""
+    limits.of_run_commands()
+    bounds.limit(0)
+    bounds.most_names()
+    epoch = os.environ.get(EPOCH, "")
+    # Ten digits are the year 2286; ext4, FAT and cpio end before.
+    if epoch and not re.fullmatch(r"[0-9]{1,10}", epoch):
+        raise UsageError(f"{EPOCH} is not a number of seconds", hint="such as 1767225600, or leave it out")
