@@ -210,7 +210,7 @@ def test_what_grows_without_end_ends(text: str) -> None:
 
 
 def test_where_an_include_is_missing_nothing_is_missing_of_roost(tmp_path: Path) -> None:
-    report = lint("include : other.sub\nuniverse = vm\nqueue\n", file="a.sub", folder=tmp_path)
+    report = lint("include : other.sub\nuniverse = vm\nqueue\n", file="a.sub", directory=tmp_path)
     told = next(one for one in report.findings if one.rule.code == "judge")
     assert "doctor" not in told.hint and "includes" in told.hint
 
