@@ -33,7 +33,7 @@ def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:
         ("$ROOST schema >&-", 3, "standard output cannot be written: Bad file descriptor"),
         ("$ROOST schema >/dev/full", 3, "standard output cannot be written: No space left on device"),
         ("$ROOST recipes --json >/dev/full", 3, "No space left on device"),
-        ("$ROOST --list >/dev/full", 3, "no space left"),
+        ("$ROOST --list >/dev/full", 3, "No space left"),
         ("$ROOST schema <&- 2>&-", 0, '"$schema"'),
         ("$ROOST check nope 2>&-", 2, "1 problem"),
         ("ulimit -f 1; $ROOST schema --output s.json", 3, "s.json cannot be written: File too large (raise"),
