@@ -96,8 +96,9 @@ class Key:
         return f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{body}\n{_armor('SIGNATURE', signature)}"
 
 
-def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> Path:
-    """Build NAME_VERSION_all.deb in `folder`."""
+def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0", **fields: str) -> Path:
+    """Build NAME_VERSION_all.deb in `folder`; `fields` are further ones of its control file, - written as _."""
+    further = "".join(f"{field.replace('_', '-')}: {value}\n" for field, value in fields.items())
     tree = folder / f"{name}.tree"
     for path, content in files.items():
         target = tree / path.lstrip("/")
@@ -106,10 +107,15 @@ def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n"
-        "Description: a package of a test\n"
+        f"{further}Description: a package of a test\n"
     )
     deb = folder / f"{name}_{version}_all.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, deb], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, deb],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(CREATED)},
+    )
     subprocess.run(["rm", "-r", tree], check=True)
     return deb
 

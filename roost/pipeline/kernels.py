@@ -23,7 +23,7 @@ from roost.kernel.facts import Facts
 from roost.kernel.records import Record
 from roost.pipeline.context import accelerator
 from roost.recipe.debian import Debian
-from roost.sources import archive, mmdebstrap
+from roost.sources import archive, debs, solver
 from roost.sources.bootstrap import Bootstrap
 from roost.store import cache, lease, manifest, staging
 from roost.store.cache import Cache
@@ -98,14 +98,16 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
             log = Path(name) / "fetch.log"
             source = Debian(suite=suite, variant="unpacked")
             index = archive.index(source, store, log, events)
-            wanted = Bootstrap(source, spec.package(source.architecture), "busybox", (), index, archive.epoch(index))
-            for package in mmdebstrap.download(wanted, store, log):
-                found = of_package(package)
-                if found is not None:
-                    records.remember(store, spec, suite, found, f"the package {package.name}")
-                    break
-            else:
-                raise ImageError(f"no package of {', '.join(wanted.packages)} in {suite} holds a kernel")
+            asked = Bootstrap(source, spec.package(source.architecture), "busybox", (), index, None)
+            wanted = solver.selected(asked, store, log)
+            with debs.held(wanted, store, log) as packages:
+                for package in packages:
+                    found = of_package(package)
+                    if found is not None:
+                        records.remember(store, spec, suite, found, f"the package {package.name}")
+                        break
+                else:
+                    raise ImageError(f"no package of {', '.join(wanted.packages)} in {suite} holds a kernel")
 
 
 def of_package(package: Path) -> Facts | None:

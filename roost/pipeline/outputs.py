@@ -90,7 +90,7 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
         recipe.name,
         plan.key,
         {"rootfs": plan.source.key, "image": plan.key, "recipe": image_inputs.recipe_key(recipe, loaded.directory)},
-        {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.directory)},
+        {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.directory), "epoch": plan.epoch},
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         context.stages.seconds,

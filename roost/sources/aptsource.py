@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SOURCE = re.compile(r"deb(?:\s+\[(?P<options>[^\]]*)\])?\s+(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>.*)")
 
@@ -33,6 +33,12 @@ class AptSource:
     def index(self) -> str:
         """The address of its InRelease."""
         return f"{self.directory}/InRelease"
+
+    @property
+    def unsigned(self) -> AptSource:
+        """The source without the keyring that it names."""
+        options = " ".join(one for one in self.options.split() if not one.lower().startswith("signed-by="))
+        return replace(self, options=options)
 
     @property
     def line(self) -> str:

@@ -1,8 +1,8 @@
 """The archive's signed index: which sources a suite has, and what they hold today.
 
 mmdebstrap knows the sources of a suite (the archive, its updates, its security archive), so it is asked. Each
-source's InRelease file names, under signature, the digest of every index; its own digest is therefore the state
-of the source, and part of the key of whatever is installed from it. apt verifies the signature when it installs.
+source's InRelease file names, under signature, the digest of every list of packages: where none of those that are in
+use has another digest, apt selects what it selected before. apt verifies the signature when it reads the lists.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ class Index:
     """The state of all sources: sha256 of each InRelease, and the archive's newest date in seconds since 1970.
 
     `sources` are the archive's own, `digests` theirs and those of the recipe's further ones. `origin` is who made the
-    archive: Debian, Ubuntu.
+    archive: Debian, Ubuntu. `states` are the digests of what each says of packages; `fixed` says that the archive is
+    as of a time, which is then `date`.
     """
 
     sources: tuple[AptSource, ...]
     digests: tuple[str, ...]
     date: int
     origin: str = ""
+    states: tuple[str, ...] = ()
+    fixed: bool = False
 
 
 def arguments(debian: Debian) -> list[str]:
@@ -200,7 +203,9 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
     texts = [data.decode("utf-8", "replace") for data in indexes[: len(found)]]
     date = max(date_of(text) for text in texts) if debian.snapshot is None else snapshot_time(debian.snapshot)
     origin = re.search(r"^Origin: *(.+?) *$", texts[0], re.MULTILINE)
-    return Index(found, tuple(hashlib.sha256(data).hexdigest() for data in indexes), date, origin[1] if origin else "")
+    digests = tuple(hashlib.sha256(data).hexdigest() for data in indexes)
+    states = tuple(state(data.decode("utf-8", "replace")) for data in indexes)
+    return Index(found, digests, date, origin[1] if origin else "", states, fixed=debian.snapshot is not None)
 
 
 def _at(
@@ -220,9 +225,34 @@ def _at(
     )
 
 
-def epoch(found: Index, environment: Sequence[str] = ()) -> int:
-    """Return the time of all files that have none of their own: SOURCE_DATE_EPOCH, else the index's date."""
+#: Fields of an index that change with every push, whatever was pushed (Debian's repository format).
+_MOVING = re.compile(r"^(Date|Valid-Until|Changelogs|Version|Description):.*\n", re.MULTILINE)
+_PACKAGES = re.compile(r"^ ([0-9a-f]{64}) +\d+ +((?:\S+/)?Packages(?:\.\w+)?) *$", re.MULTILINE)
+
+
+def state(text: str) -> str:
+    """Return a digest of what an InRelease says of packages: its fields, and the sums of its lists of packages."""
+    listed = _PACKAGES.findall(text)
+    own = [(name, digest) for digest, name in listed if _in_use(name)]
+    if not own:
+        return hashlib.sha256(text.encode()).hexdigest()
+    head = _MOVING.sub("", re.split(r"^(?:MD5Sum|SHA1|SHA256|SHA512):", text, maxsplit=1, flags=re.MULTILINE)[0])
+    return hashlib.sha256("\n".join([head, *(f"{name} {digest}" for name, digest in sorted(own))]).encode()).hexdigest()
+
+
+def _in_use(name: str) -> bool:
+    """Return whether a list is one that apt reads: not another architecture's, not the installer's."""
+    folders = name.split("/")[:-1]
+    binary = [one for one in folders if one.startswith("binary-")]
+    return "debian-installer" not in folders and (not binary or binary[-1] in ("binary-amd64", "binary-all"))
+
+
+def epoch(found: Index) -> int | None:
+    """Return the time of all files that have none of their own: SOURCE_DATE_EPOCH, else that of a snapshot, else None.
+
+    None stands for the time of the newest package: what is pushed to the archive beside it changes nothing.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is not None and given.isdigit():
         return int(given)
-    return found.date
+    return found.date if found.fixed else None

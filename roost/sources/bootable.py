@@ -16,7 +16,7 @@ from roost.customize.unpack import unpack
 from roost.events import Stages
 from roost.host import process
 from roost.kernel import initrd, inspect
-from roost.sources import canonical, mmdebstrap, unpacked
+from roost.sources import canonical, debs, mmdebstrap, unpacked
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.given_tree import GivenTree
 from roost.store.cache import Cache, work_directory
@@ -56,15 +56,19 @@ class BootableTree:
     @property
     def key(self) -> str:
         """The key of the tree."""
-        return STAGE.key(self.inputs())
+        return STAGE.key(self._depends())
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the tree depends on, as JSON."""
+        """Return all that the tree depends on, as JSON, and the state of the archive that packages were found in."""
+        index = {"index": self.archive.index.digests} if self.archive is not None else {}
+        return {**self._depends(), **index}
+
+    def _depends(self) -> dict[str, Any]:
         found: dict[str, Any] = {**self.origin, "tree": self.base.sha256, "epoch": self.epoch}
         if self.archive is not None:
             found |= {
                 "packages": self.archive.packages,
-                "index": self.archive.index.digests,
+                "selection": self.archive.selection.inputs(),
                 "suite": self.archive.debian.suite,
                 "initrd": self.initrd,
                 "drivers": self.drivers,
@@ -78,11 +82,14 @@ class BootableTree:
             return self.base.tar
 
         def fill(directory: Path) -> None:
-            with stages.stage("adopt", f"adding {', '.join(archive.packages)}"), work_directory() as work:
-                packages = mmdebstrap.download(archive, cache, log_dir / "mmdebstrap.log")
+            with (
+                stages.stage("adopt", f"adding {', '.join(archive.packages)}"),
+                work_directory() as work,
+                debs.held(archive, cache, log_dir / "packages.log") as packages,
+            ):
                 self._add(packages, work, directory / TAR, log_dir / "adopt.log")
 
-        return STAGE.stored(cache, self.inputs(), fill) / TAR
+        return STAGE.stored(cache, self._depends(), fill) / TAR
 
     def _add(self, packages: list[Path], work: Path, output: Path, log: Path) -> None:
         extra = work / "extra"

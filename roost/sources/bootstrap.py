@@ -1,12 +1,14 @@
-"""What mmdebstrap is to install: the recipe's source, the kernel, the state of the archive, the time of all files."""
+"""What mmdebstrap is to install: the recipe's source, the kernel, the packages that apt selects for both."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from roost.recipe.debian import Debian
+from roost.sources import keyring
 from roost.sources.archive import Index
+from roost.sources.packages import Selection
 from roost.sources.repositories import Extra
 
 #: What the initrd of a `full` tree needs beside the kernel's own dependencies.
@@ -18,7 +20,7 @@ class Bootstrap:
     """What is to be installed.
 
     `kernel` is the package of the kernel, None when none is added; `drivers` are the modules of an initrd of busybox;
-    `epoch` is in seconds since 1970.
+    `epoch` is the time that no file is later than, in seconds since 1970, None for that of the newest package.
     """
 
     debian: Debian
@@ -26,8 +28,9 @@ class Bootstrap:
     initrd: str
     drivers: tuple[str, ...]
     index: Index
-    epoch: int
+    epoch: int | None
     repositories: tuple[Extra, ...] = ()
+    selection: Selection = field(default_factory=Selection)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -36,16 +39,39 @@ class Bootstrap:
         kernel = (self.kernel,) if self.kernel is not None else ()
         return tuple(sorted({*self.debian.packages, *kernel, *extra}))
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The archive's sources as sources.list has them, the same on all hosts.
+
+        mmdebstrap names in them the keyring that it takes on a host that does not trust the archive by itself; the
+        image has that archive's keys where its own apt looks for them.
+        """
+        known = self.index.origin in keyring.VENDORS
+        return tuple(source.unsigned.line if known else source.line for source in self.index.sources)
+
+    def sources(self) -> dict[str, Any]:
+        """Return where packages come from, as JSON."""
+        return {
+            "suite": self.debian.suite,
+            "architecture": self.debian.architecture,
+            "sources": self.lines,
+            "repositories": [extra.inputs() for extra in self.repositories],
+        }
+
+    def asked(self) -> dict[str, Any]:
+        """Return all that apt is asked to select, as JSON."""
+        return {**self.sources(), "variant": self.debian.variant, "packages": self.packages}
+
     def inputs(self) -> dict[str, Any]:
         """Return all that the tree depends on, as JSON."""
         return {
             "debian": self.debian.model_dump(mode="json"),
             "packages": self.packages,
+            "selection": self.selection.inputs(),
             "initrd": self.initrd if self.kernel is not None else None,
             "drivers": self.drivers,
-            "index": self.index.digests,
-            # Where a snapshot is does not change what it holds, but the image's own sources.
-            "sources": [source.line for source in self.index.sources] if self.debian.snapshot else [],
+            # The image's own sources.
+            "sources": self.lines if self.debian.variant == "full" else (),
             "repositories": [extra.inputs() for extra in self.repositories],
-            "epoch": self.epoch,
+            "given_epoch": self.epoch,
         }

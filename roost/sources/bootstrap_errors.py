@@ -40,6 +40,19 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
     unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
     if unsigned:
         return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
+    return _unanswered(text, error)
+
+
+def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolError:
+    """Return the error for what could not be fetched, else the failure as it is."""
+    absent = sorted({name.rpartition("/")[2] for name in re.findall(r"E: Failed to fetch (\S+[.]deb) +404", text)})
+    if absent:
+        return ImageError(
+            f"the archive no longer has {', '.join(absent[:8])}",
+            hint="build again when its index says so too; with os.debian.snapshot the packages of a time stay",
+            log=error.log,
+            tail=error.tail,
+        )
     if re.search(r"E: Failed to fetch|Could not connect|Connection timed out|Temporary failure resolving", text):
         return HostError(
             "the archive does not answer",

@@ -13,7 +13,7 @@ from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources import archive, openpgp, repositories, suites
+from roost.sources import archive, openpgp, repositories, solver, suites
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.mmdebstrap import Installed
 from roost.sources.openpgp import NoKeyError
@@ -58,7 +58,9 @@ def bootstrap(
     # A kernel that is not a package is put into the tree of each image.
     package = kernel.package(wanted.architecture) if kernel is not None else None
     drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
-    return Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
+    asked = Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
+    with request.stages.stage("select", f"the packages of {wanted.suite}"):
+        return solver.selected(asked, cache.default(), request.log_dir / "select.log", request.locked)
 
 
 def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from roost.host.accelerator import ApplianceAccelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
+from roost.sources.packages import Package
 from roost.store.cache import Cache
 
 
@@ -41,7 +42,7 @@ class RootTree(Protocol):
         """Whether the tree has a kernel of its own, and keeps it."""
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the tree depends on, as JSON: the parts of its key."""
+        """Return what the tree is made of, as JSON, for the manifest: the parts of its key and where they came from."""
 
     def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
         """Return the tar of the tree, from the cache or freshly made."""
@@ -61,6 +62,8 @@ class Request:
     log_dir: Path
     accelerator: ApplianceAccelerator
     parent: OriginalImage | None = None
+    #: The packages that a lock says, None to have apt select them.
+    locked: tuple[Package, ...] | None = None
 
 
 class Source(Protocol):

@@ -43,8 +43,8 @@ class BrokenPackageError(ImageError):
         self.package = package
 
 
-def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) -> None:
-    """Write the canonical tar of a tree made of `packages` to `tar`."""
+def make(wanted: Bootstrap, epoch: int, tar: Path, packages: Sequence[Path], log_dir: Path) -> None:
+    """Write the canonical tar of a tree made of `packages` to `tar`; no time in it is later than `epoch`."""
     log = log_dir / "unpack.log"
     with work_directory() as work:
         tree = work / "tree"
@@ -52,11 +52,11 @@ def make(wanted: Bootstrap, tar: Path, packages: Sequence[Path], log_dir: Path) 
         _base_files(tree)
         _applets(tree, log)
         if wanted.kernel is not None:
-            _kernel(wanted, tree, log)
+            _kernel(wanted, epoch, tree, log)
         for pattern in wanted.debian.exclude:
             for path in sorted(tree.glob(pattern.removeprefix("/")), reverse=True):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        pack(tree, ["."], wanted.epoch, tar, log)
+        pack(tree, ["."], epoch, tar, log)
 
 
 def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, register: bool = True) -> None:
@@ -132,11 +132,11 @@ def _applets(tree: Path, log: Path) -> None:
         init.symlink_to("/usr/bin/busybox")
 
 
-def _kernel(wanted: Bootstrap, tree: Path, log: Path) -> None:
+def _kernel(wanted: Bootstrap, epoch: int, tree: Path, log: Path) -> None:
     found = inspect.newest(tree)
     process.run(["depmod", "-b", tree / "usr", found.version], deadline=60, log=log, what="cannot index the modules")
     if wanted.initrd == "busybox":
-        payload = initrd.Payload(wanted.drivers, wanted.epoch)
+        payload = initrd.Payload(wanted.drivers, epoch)
         initrd.make(tree, found.version, payload, tree / f"boot/initrd.img-{found.version}", log)
 
 

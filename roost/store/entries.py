@@ -33,6 +33,9 @@ class Kind:
 
 KINDS = (
     Kind("rootfs", SHA, directory=True, locked=True),
+    Kind("selections", SHA, directory=True, locked=True, capped=False),
+    Kind("lists", SHA, directory=True, locked=True, capped=False),
+    Kind("apt", SHA, directory=True, locked=True),
     Kind("trees", SHA, directory=True, locked=True),
     Kind("bases", SHA, directory=True, locked=True),
     Kind("xen-dom0", SHA, directory=True, locked=True),

@@ -19,7 +19,7 @@ from roost.host import namespace, process
 from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
-from roost.sources import archive, keyring, openpgp, repositories, snapshot
+from roost.sources import archive, contained, debs, keyring, openpgp, repositories, snapshot
 from roost.sources import mmdebstrap as source
 from roost.sources.aptsource import AptSource, parse_sources
 from roost.sources.archive import Index
@@ -300,7 +300,13 @@ def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     words = source._base_argv(noble)
     assert f"--keyring={path}" in words and "--components=main,universe" in words
     assert "linux-image-virtual" in noble.packages and "initramfs-tools" in noble.packages
-    assert source._target(noble, "-") == ["noble", "-"]
+    # The keyring is this host's way to trust the archive: it does not stay in the image.
+    assert source._target(noble, "-") == [
+        "noble",
+        "-",
+        "deb http://a.example/debian bookworm main",
+        "deb http://a.example/debian-security bookworm-security main contrib",
+    ]
     hooks = source._sources_hooks(noble, tmp_path)
     assert hooks == [
         '--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"',
@@ -330,7 +336,7 @@ def test_apt_downloads_as_who_can_read(
     assert ('--aptopt=APT::Sandbox::User "root"' in words) is root
     # mmdebstrap's own user namespace has no id that may read a closed home.
     assert "--mode=root" in words
-    inside = source._inside(words, tmp_path)
+    inside = contained.inside(words, tmp_path)
     assert ("--user" in inside) is user and inside[-len(words) :] == words
 
 
@@ -349,7 +355,7 @@ def test_what_a_tree_depends_on(tmp_path: Path) -> None:
     assert [extra.inputs() for extra in other] != global_key
     assert kept.inputs()["repositories"] == global_key
     # Packages of a stranger never lie where those of the archive are taken from.
-    folders = {source._packages_cache(cache, found).name for found in (plain, one)}
+    folders = {debs.shared_directory(cache, found).name for found in (plain, one)}
     assert len(folders) == 2 and "amd64" in folders
 
 

@@ -20,7 +20,7 @@ from roost.host.declared import UndeclaredToolError
 from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
 from roost.pipeline import image
-from roost.sources import archive, bootable, given_tree, image_tree, mmdebstrap
+from roost.sources import archive, bootable, given_tree, image_tree, mmdebstrap, solver
 from roost.store import closure, keys
 from roost.store.cache import Cache
 from roost.store.stage import Stage
@@ -32,6 +32,8 @@ STAGES = {
         mmdebstrap.STAGE,
         ["sources/mmdebstrap", "sources/bootstrap", "sources/archive", "sources/repositories", "sources/unpacked"],
     ),
+    "selection": (solver.STAGE, ["sources/solver", "sources/packages", "sources/contained", "sources/aptsource"]),
+    "lists": (solver.LISTS, ["sources/solver", "sources/packages"]),
     "given tree": (
         given_tree.STAGE,
         ["sources/given_tree", "sources/layers", "sources/canonical", "sources/normalize", "customize/ties"],
@@ -51,6 +53,7 @@ STAGES = {
 #: Files that modules of a stage read.
 DATA = {
     "debian": ["sources/hooks/finish", "sources/hooks/download"],
+    "selection": ["sources/hooks/select"],
     "image": ["guest/job", "guest/inittab", "condor/templates/submit.j2", "disk/mke2fs.conf"],
 }
 #: What shows, checks, publishes or boots.

@@ -1,0 +1,80 @@
+"""The .deb files of a selection: in the cache that recipes share, each with the sha256 of the signed index."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from roost.errors import HostError, ImageError
+from roost.host import checksum
+from roost.sources import solver
+from roost.sources.bootstrap import Bootstrap
+from roost.store import keys
+from roost.store.cache import Cache, work_directory
+
+#: deb(5): an ar(5) archive whose first member has, at these bytes, the time when the package was built.
+_AR, _TIME = b"!<arch>\n", slice(24, 36)
+#: 2106: a time that is later does not fit into an ext4 of small inodes, and is no package's.
+_LATEST = 1 << 32
+
+
+def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
+    """Return the directory of downloaded packages that all recipes with the same repositories share."""
+    name: str = wanted.debian.architecture
+    if wanted.repositories:
+        name += "-" + keys.digest([extra.inputs() for extra in wanted.repositories])[:16]
+    directory = cache.root / "packages" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
+    """Yield the packages of a selection, sorted by name, in a directory of their own that is gone afterwards.
+
+    What is not in the cache, or is there with another sum, is downloaded; the cache only ever gets whole files.
+    """
+    shared = shared_directory(cache, wanted)
+    with work_directory() as work:
+        mine = work / "packages"
+        mine.mkdir()
+        chosen = wanted.selection.packages
+        missing = [one for one in chosen if not _taken(shared / one.file, mine / one.file, one.sha256)]
+        if missing:
+            fetched = solver.download(wanted, missing, work, log)
+            for one in missing:
+                path = fetched / one.file
+                if not path.is_file() or checksum.sha256(path) != one.sha256:
+                    what = f"{one.file} is not what the archive's index says"
+                    raise ImageError(what, hint="build again: a mirror may be changing", log=log)
+                path.replace(shared / one.file)
+                if not _taken(shared / one.file, mine / one.file, one.sha256):
+                    raise HostError(f"{shared / one.file} went away while it was in use", hint="build again")
+        yield [mine / one.file for one in chosen]
+
+
+def _taken(path: Path, target: Path, sha256: str) -> bool:
+    """Link a package to where it stays as long as it is in use, if it is what it should be; return whether it is."""
+    # What nobody needs may be collected at any time.
+    with contextlib.suppress(FileNotFoundError):
+        os.link(path, target)
+        if checksum.sha256(target) == sha256:
+            os.utime(target)
+            return True
+        target.unlink()
+    return False
+
+
+def epoch(packages: Sequence[Path]) -> int:
+    """Return when the newest of some packages was built, in seconds since 1970."""
+    return max((time for path in packages if 0 < (time := _built(path)) < _LATEST), default=1)
+
+
+def _built(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(_TIME.stop)
+    text = head[_TIME].decode("ascii", "replace").strip()
+    return int(text) if head.startswith(_AR) and text.isdigit() else 0

@@ -1,0 +1,126 @@
+"""The packages that apt selects for a tree, as values, and as its own lists of what an archive holds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from roost.errors import ImageError
+from roost.recipe.words import shown
+
+#: A line of `apt-get --print-uris`: 'URI' FILE SIZE HASH:SUM.
+_URI = re.compile(r"'[^']+' (?P<file>\S+\.deb) (?P<size>\d+) ?(?P<sum>\S*)")
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+#: Debian Policy 5.6.12, and what is harmless in a file name.
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """A package of an archive: `sha256` is that of its .deb, as the signed index says."""
+
+    name: str
+    version: str
+    architecture: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """The name of the .deb in apt's cache: an epoch's colon is written %3a (apt, pkgAcqArchive)."""
+        return f"{self.name}_{_quoted(self.version)}_{self.architecture}.deb"
+
+    @property
+    def exact(self) -> str:
+        """The package as apt-get(8) takes it: NAME=VERSION."""
+        return f"{self.name}={self.version}"
+
+    def parts(self) -> list[str]:
+        """Return it as JSON, the form that is a part of keys."""
+        return [self.name, self.version, self.architecture, self.sha256]
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{ord(char):02x}" if char in "_:%" else char for char in text)
+
+
+def package(name: object, version: object, architecture: object, sha256: object) -> Package:
+    """Return a package of strings that come from outside; raise `ValueError` for what cannot be one."""
+    rules = ((name, _NAME), (version, _VERSION), (architecture, re.compile(r"[a-z0-9-]+")), (sha256, _SHA256))
+    for value, rule in rules:
+        if not isinstance(value, str) or len(value) > 256 or not rule.fullmatch(value):
+            raise ValueError(f"not a package's name, version, architecture or sha256: {shown(str(value), 80)}")
+    return Package(str(name), str(version), str(architecture), str(sha256))
+
+
+def of_uris(text: str) -> tuple[Package, ...]:
+    """Return the packages that `apt-get --print-uris` names, sorted; raise `ImageError` for one without a sha256."""
+    found = set()
+    for line in text.splitlines():
+        match = _URI.fullmatch(line.strip())
+        if match is None:
+            continue
+        name, version, architecture = (unquote(part) for part in match["file"].removesuffix(".deb").split("_"))
+        kind, _, value = match["sum"].partition(":")
+        try:
+            found.add(package(name, version, architecture, value if kind == "SHA256" else ""))
+        except ValueError as error:
+            what = f"the archive's index has no SHA256 of {shown(name)} {shown(version)}"
+            raise ImageError(what, hint="its repository must be made anew by a present tool") from error
+    return tuple(sorted(found))
+
+
+def stanzas(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield each paragraph of a Packages file with the fields that tell which package it is."""
+    for stanza in text.split("\n\n"):
+        yield stanza, dict(_FIELD.findall(stanza))
+
+
+_FIELD = re.compile(r"^(Package|Version|Architecture|SHA256): *(\S+) *$", re.MULTILINE)
+
+
+def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
+    """Return a Packages file with nothing in it but the wanted packages, and which of them it has."""
+    by_name: dict[str, set[Package]] = {}
+    for one in wanted:
+        by_name.setdefault(one.name, set()).add(one)
+    kept, found = [], set()
+    for stanza in text.split("\n\n"):
+        named = _NAMED.match(stanza)
+        if named is None or named[1] not in by_name:
+            continue
+        fields = dict(_FIELD.findall(stanza))
+        this = Package(*(fields.get(key, "") for key in ("Package", "Version", "Architecture", "SHA256")))
+        if this in by_name[named[1]]:
+            kept.append(stanza.strip("\n"))
+            found.add(this)
+    return "".join(f"{stanza}\n\n" for stanza in kept), found
+
+
+_NAMED = re.compile(r"\s*Package: *(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What apt selects: the packages, sorted; `lists` is a directory of apt's lists that hold them and no others.
+
+    Nothing but these lists decides which packages are installed, and in which order.
+    """
+
+    packages: tuple[Package, ...] = ()
+    lists: Path | None = None
+
+    def inputs(self) -> list[list[str]]:
+        """Return what a tree depends on, as JSON."""
+        return [one.parts() for one in self.packages]
+
+
+def of_parts(found: Any) -> tuple[Package, ...]:
+    """Return the packages that `Selection.inputs` gave; raise `ValueError` for anything else."""
+    if not isinstance(found, list):
+        raise ValueError("not a list of packages")
+    return tuple(sorted(package(*entry) if len(entry) == 4 else package("", "", "", "") for entry in found))

@@ -1,0 +1,243 @@
+"""Which packages a tree gets: apt of this host selects them, as it will under mmdebstrap, before anything is installed.
+
+The archive's lists are kept in a root of apt's own in the cache, and are brought up to date only where the signed index
+says something new about packages. The result is kept with lists that hold the selected packages and no others:
+mmdebstrap gets these, so that it installs exactly what was selected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from roost.errors import ImageError, ToolError
+from roost.host import files, jsontext
+from roost.sources import contained, keyring, packages
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.bootstrap_errors import explained
+from roost.sources.packages import Package, Selection
+from roost.store import keys
+from roost.store.cache import Cache, work_directory
+from roost.store.stage import Stage
+
+STAGE = Stage("selections", (__name__,), ("apt-get", "apt-cache", "apt-config"))
+LISTS = Stage("lists", (__name__,))
+#: The root of apt's own in the cache.
+ROOTS = "apt"
+FOUND = "packages.json"
+#: In apt's root: the keys of an archive that the host does not trust by itself.
+KEYRING = "keyring.gpg"
+#: Bytes of one list: Debian's main has 50 MB.
+LARGEST = 1 << 30
+#: What mmdebstrap's variant minbase adds to the essential packages (mmdebstrap(1)), as a pattern of apt's.
+REQUIRED = "?and(?priority(required),?not(?essential))"
+
+CONFIGURATION = """\
+Dir "@ROOT@";
+Dir::Etc "@ROOT@/etc";
+Dir::Etc::Trusted "@TRUSTED@";
+Dir::Etc::TrustedParts "@PARTS@";
+Dir::State "@ROOT@";
+Dir::State::Lists "@ROOT@/lists";
+Dir::State::Status "@ROOT@/status";
+Dir::Cache "@ROOT@";
+Dir::Cache::Archives "@ROOT@/archives";
+APT::Architecture "{architecture}";
+APT::Architectures "{architecture}";
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::GzipIndexes "false";
+Acquire::ForceHash "SHA256";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+Acquire::Retries "2";
+pkgCacheGen::ForceEssential ",";
+"""
+
+
+def hook(name: str) -> Path:
+    """Return a script of roost's that runs beside apt."""
+    return Path(str(resources.files("roost.sources") / "hooks" / name))
+
+
+def _pattern(suite: str, architecture: str, what: str) -> str:
+    return f"?narrow(?or(?archive(^{suite}$),?codename(^{suite}$)),?architecture({architecture}),{what})"
+
+
+def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Sequence[Package] | None = None) -> Bootstrap:
+    """Return the bootstrap with the packages that apt selects for it, or with those of a lock.
+
+    Raises `ImageError` for a package that the archive does not have (any more), `HostError` for one that does not
+    answer.
+    """
+    found = tuple(sorted(locked)) if locked is not None else _selection(wanted, cache, log)
+
+    def make(directory: Path) -> None:
+        with _root(wanted, cache) as root:
+            _apt(wanted, root, "select", ["update", ""], log)
+            _keep(root, directory, found, wanted, locked is not None)
+
+    return replace(wanted, selection=Selection(found, LISTS.stored(cache, _kept(wanted, found), make)))
+
+
+def _kept(wanted: Bootstrap, found: Sequence[Package]) -> dict[str, Any]:
+    """Return the inputs of the lists that hold these packages only."""
+    return {**wanted.sources(), "packages": [one.parts() for one in found]}
+
+
+def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> tuple[Package, ...]:
+    """Return what apt selects, asked once for each state of the archive."""
+
+    def make(directory: Path) -> None:
+        with _root(wanted, cache) as root:
+            found = _solve(wanted, root, log)
+            LISTS.stored(cache, _kept(wanted, found), lambda lists: _keep(root, lists, found, wanted, False))
+        (directory / FOUND).write_text(json.dumps([one.parts() for one in found]))
+
+    inputs = {**wanted.asked(), "states": wanted.index.states}
+    return packages.of_parts(jsontext.read(STAGE.stored(cache, inputs, make) / FOUND))
+
+
+def _solve(wanted: Bootstrap, root: Path, log: Path) -> tuple[Package, ...]:
+    """Bring the lists up to date and let apt select."""
+    debian = wanted.debian
+    essential = _pattern(debian.suite, debian.architecture, "?essential")
+    names = list(wanted.packages)
+    if debian.variant == "full":
+        names.append(_pattern(debian.suite, debian.architecture, REQUIRED))
+    _apt(wanted, root, "select", [debian.variant, essential, *names], log)
+    texts = [files.read_text(path, LARGEST) for path in sorted((root / "out").iterdir())]
+    return packages.of_uris("".join(texts))
+
+
+@contextmanager
+def _root(wanted: Bootstrap, cache: Cache) -> Iterator[Path]:
+    """Yield the directory of apt's own for these sources, with what it is told, locked."""
+    name = keys.digest(wanted.sources())
+    root = cache.root / ROOTS / name
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(files.lock_path(root.with_name(f".{name}.lock"))):
+        root.mkdir(exist_ok=True)
+        os.utime(root)
+        prepare(wanted, root)
+        try:
+            yield root
+        finally:
+            for left in ("pkgcache.bin", "srcpkgcache.bin"):
+                (root / left).unlink(missing_ok=True)
+
+
+def prepare(wanted: Bootstrap, root: Path) -> None:
+    """Write into a directory what apt is told: settings, sources; with an empty directory `out`."""
+    shutil.rmtree(root / "out", ignore_errors=True)
+    shutil.rmtree(root / "etc", ignore_errors=True)
+    for name in (
+        "out",
+        "etc/apt.conf.d",
+        "etc/preferences.d",
+        "etc/sources.list.d",
+        "lists/partial",
+        "archives/partial",
+    ):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "apt.conf.in").write_text(CONFIGURATION.format(architecture=wanted.debian.architecture))
+    (root / "etc/sources.list").write_text("".join(f"{line}\n" for line in wanted.lines))
+    for extra in wanted.repositories:
+        path = root / f"etc/sources.list.d/roost-{extra.name}.sources"
+        path.write_text(extra.outside(wanted.debian.architecture))
+
+
+def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: Path) -> None:
+    """Run one of the scripts that call apt with a root of its own; raise what its words mean."""
+    for given in keyring.arguments(wanted.index.origin):
+        shutil.copyfile(given.removeprefix("--keyring="), root / KEYRING)
+    try:
+        with work_directory() as scratch:
+            contained.run(
+                wanted,
+                [str(hook(script)), str(root), *words],
+                [scratch, root, hook("").parent],
+                log=log,
+                env={},
+                what=f"cannot select the packages of {wanted.debian.suite}",
+            )
+    except ToolError as error:
+        raise explained(error, wanted) from error
+
+
+def _keep(root: Path, directory: Path, wanted_packages: Sequence[Package], wanted: Bootstrap, locked: bool) -> None:
+    """Write into a directory the archive's lists with the given packages only; raise when one is in none of them.
+
+    In `sources` each source has its own, to download from. In `merged` the suite has those of its updates too:
+    mmdebstrap asks for the essential packages of the suite, and takes them in the versions that are there.
+    """
+    missing = set(wanted_packages)
+    own, own_text = root / "lists" / _suite_list(wanted), ""
+    places = [directory / "sources", directory / "merged"]
+    for place in places:
+        # Lists with these beside them are mmdebstrap's sign that apt was brought up to date already.
+        for name in ("auxfiles", "partial"):
+            (place / name).mkdir(parents=True)
+        (place / "lock").touch()
+    further = tuple(list_name(extra.source.directory) for extra in wanted.repositories)
+    for path in sorted((root / "lists").iterdir()):
+        if path.name.endswith("_Packages"):
+            text, found = packages.only(files.read_text(path, LARGEST), wanted_packages)
+            (places[0] / path.name).write_text(text)
+            if path.name.startswith(further):
+                (places[1] / path.name).write_text(text)
+            else:
+                own_text += text
+            missing -= found
+        elif path.name.endswith(("_InRelease", "_Release", "_Release.gpg")):
+            for place in places:
+                shutil.copyfile(path, place / path.name)
+    if missing:
+        raise _gone(sorted(missing), wanted, locked)
+    (places[1] / own.name).write_text(own_text)
+
+
+def _suite_list(wanted: Bootstrap) -> str:
+    """Return the name of the list of the suite's own packages."""
+    first = wanted.index.sources[0]
+    place = f"{first.directory}/{first.components[0]}/binary-{wanted.debian.architecture}"
+    return f"{list_name(place)}_Packages"
+
+
+def list_name(address: str) -> str:
+    """Return an address as apt names a list (apt, URItoFileName): without the scheme, some characters as %XX."""
+    path = re.sub(r"^[a-z+]+:(//([^/@]*@)?)?", "", address)
+    return re.sub(r'[\\|{}\[\]<>"^~_=!@#$%&*]', lambda found: f"%{ord(found[0]):02x}", path).replace("/", "_")
+
+
+def download(wanted: Bootstrap, missing: Sequence[Package], directory: Path, log: Path) -> Path:
+    """Download packages of the selection, verified by apt; return the directory that they are in, in `directory`."""
+    assert wanted.selection.lists is not None
+    root = directory / "apt"
+    shutil.copytree(wanted.selection.lists / "sources", root / "lists")
+    prepare(wanted, root)
+    _apt(wanted, root, "download", [one.exact for one in missing], log)
+    return root / "out"
+
+
+def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageError:
+    """Return the error for packages that the archive does not have."""
+    named = ", ".join(f"{one.name} {one.version}" for one in missing[:8])
+    more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+    if not locked:
+        return ImageError(f"the archive's lists do not have {named}{more}", hint="build again: it is changing")
+    hint = "`inv lock NAME --update` takes what there is now"
+    if wanted.debian.snapshot is None:
+        hint += "; with os.debian.snapshot the packages of a time can always be had"
+    return ImageError(f"the archive no longer has {named}{more} as locked", hint=hint)

@@ -1,0 +1,190 @@
+"""Which packages a tree gets: apt itself selects them out of archives that the tests make, signed and served here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roost.errors import ImageError
+from roost.events import Silent
+from roost.host import process
+from roost.recipe.debian import Debian
+from roost.sources import archive, debs, keyring, mmdebstrap, repositories, solver
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.packages import Package
+from roost.store.cache import Cache
+from tests.apt_repository import Key, package, publish, served
+
+KEY = Key()
+THEN, NOW = "Sun, 01 Nov 2026 00:00:00 UTC", "Mon, 02 Nov 2026 00:00:00 UTC"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
+    return Cache(tmp_path / "cache")
+
+
+class Archive:
+    """A signed archive on loopback: `wanted` is what a recipe asks of it now."""
+
+    def __init__(self, directory: Path, address: str, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.address, self.cache, self.log = directory / "srv", address, cache, directory / "log"
+        keys = directory / "test.gpg"
+        keys.write_bytes(KEY.binary)
+        monkeypatch.setattr(keyring, "arguments", lambda _origin: [f"--keyring={keys}"])
+        self.updates = 0
+        real = process.run
+
+        def counting(argv: list[str], **options: object) -> object:
+            self.updates += any(word.endswith("hooks/select") for word in map(str, argv))
+            return real(argv, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(process, "run", counting)
+
+    def push(self, date: str = THEN) -> None:
+        publish(self.directory, KEY, "stable", "main", Date=date, Codename="bookworm", Suite="stable")
+        release = self.directory / "dists/bookworm"
+        if not release.exists():
+            release.symlink_to("stable")
+
+    def wanted(self, *names: str, variant: str = "unpacked", repositories_: tuple[object, ...] = ()) -> Bootstrap:
+        debian = Debian.model_validate(
+            {
+                "suite": "bookworm", "packages": names, "variant": variant, "mirror": self.address,
+                "repositories": repositories_,
+            }
+        )  # fmt: skip
+        extra = repositories.read(debian, self.directory.parent)
+        index = archive.index(debian, self.cache, self.log, Silent(), [one.source for one in extra])
+        return Bootstrap(debian, None, "busybox", (), index, None, extra)
+
+    def select(self, asked: Bootstrap, locked: list[Package] | None = None) -> Bootstrap:
+        return solver.selected(asked, self.cache, self.log, locked)
+
+
+@pytest.fixture
+def here(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    (tmp_path / "srv").mkdir()
+    with served(tmp_path / "srv") as address:
+        yield Archive(tmp_path, address, cache, monkeypatch)
+
+
+def _names(found: Bootstrap) -> list[str]:
+    return [f"{one.name} {one.version}" for one in found.selection.packages]
+
+
+def _key(found: Bootstrap) -> str:
+    return mmdebstrap.Installed(found).key
+
+
+def test_an_archive_that_changed_elsewhere_selects_the_same_tree(here: Archive) -> None:
+    package(here.directory, "hello", {"/hello": "x"})
+    package(here.directory, "other", {"/other": "x"})
+    here.push()
+    first = here.select(here.wanted("hello"))
+    assert _names(first) == ["hello 1.0"] and here.updates == 1
+    assert _key(here.select(here.wanted("hello"))) == _key(first) and here.updates == 1, "nothing new: apt is not asked"
+    # The date alone: nothing that apt reads is another.
+    here.push(NOW)
+    moved = here.wanted("hello")
+    assert moved.index.digests != first.index.digests and moved.index.states == first.index.states
+    assert _key(here.select(moved)) == _key(first) and here.updates == 1
+    # Another version of a package that is not in use.
+    (here.directory / "other_1.0_all.deb").unlink()
+    package(here.directory, "other", {"/other": "y"}, "2.0")
+    here.push(NOW)
+    pushed = here.select(here.wanted("hello"))
+    assert pushed.index.states != first.index.states and here.updates == 2
+    assert _key(pushed) == _key(first)
+    # And one that is.
+    package(here.directory, "hello", {"/hello": "y"}, "1.1")
+    here.push(NOW)
+    newer = here.select(here.wanted("hello"))
+    assert _names(newer) == ["hello 1.1"] and _key(newer) != _key(first)
+
+
+def test_the_same_version_with_other_content_is_another_tree(here: Archive) -> None:
+    path = package(here.directory, "hello", {"/hello": "x"})
+    here.push()
+    first = here.select(here.wanted("hello"))
+    path.unlink()
+    package(here.directory, "hello", {"/hello": "longer"})
+    here.push(NOW)
+    again = here.select(here.wanted("hello"))
+    assert _names(again) == _names(first) and _key(again) != _key(first)
+
+
+def test_a_full_tree_gets_the_essential_the_required_and_what_they_need(here: Archive) -> None:
+    package(here.directory, "base", {"/base": "x"}, Essential="yes", Pre_Depends="libc")
+    package(here.directory, "libc", {"/libc": "x"})
+    package(here.directory, "need", {"/need": "x"}, Priority="required")
+    package(here.directory, "tool", {"/tool": "x"}, Depends="either | libc", Recommends="more")
+    for name in ("either", "more", "idle"):
+        package(here.directory, name, {f"/{name}": "x"})
+    here.push()
+    found = here.select(here.wanted("tool", variant="full"))
+    # `either` comes first in the dependency, but what is installed already will do.
+    assert _names(found) == ["base 1.0", "libc 1.0", "need 1.0", "tool 1.0"]
+    assert found.selection.lists is not None
+    for name in ("merged", "sources"):
+        (held,) = (found.selection.lists / name).glob("*_Packages")
+        assert held.read_text().count("Package: ") == 4
+        assert list((found.selection.lists / name).glob("*_InRelease"))
+
+
+def test_a_package_that_is_not_there_is_named(here: Archive) -> None:
+    package(here.directory, "hello", {"/hello": "x"})
+    here.push()
+    with pytest.raises(ImageError, match="no package nowhere"):
+        here.select(here.wanted("hello", "nowhere"))
+
+
+def test_a_lock_holds_a_version_as_long_as_the_archive_has_it(here: Archive) -> None:
+    package(here.directory, "hello", {"/hello": "x"})
+    here.push()
+    locked = list(here.select(here.wanted("hello")).selection.packages)
+    package(here.directory, "hello", {"/hello": "y"}, "2.0")
+    here.push(NOW)
+    assert _names(here.select(here.wanted("hello"))) == ["hello 2.0"]
+    assert _names(here.select(here.wanted("hello"), locked)) == ["hello 1.0"]
+    (here.directory / "hello_1.0_all.deb").unlink()
+    here.push(THEN)
+    absent = [Package("hello", "1.0", "all", "ab" * 32)]
+    with pytest.raises(ImageError, match=r"no longer has hello 1\.0 as locked"):
+        here.select(here.wanted("hello"), absent)
+
+
+def test_what_is_selected_is_downloaded_and_then_needs_no_archive(here: Archive, tmp_path: Path) -> None:
+    package(here.directory, "hello", {"/hello": "x"}, "1:2")
+    flat = here.directory / "flat"
+    flat.mkdir()
+    package(flat, "further", {"/further": "x"})
+    publish(flat, KEY)
+    here.push()
+    (tmp_path / "key.asc").write_text(KEY.armored)
+    entry = {"uri": f"{here.address}/flat", "suite": "./", "key": "key.asc"}
+    found = here.select(here.wanted("further", "hello", repositories_=(entry,)))
+    assert _names(found) == ["further 1.0", "hello 1:2"]
+    with debs.held(found, here.cache, here.log) as held:
+        assert [path.name for path in held] == ["further_1.0_all.deb", "hello_1%3a2_all.deb"]
+    for path in here.directory.rglob("*.deb"):
+        path.unlink()
+    with debs.held(found, here.cache, here.log) as held:
+        assert len(held) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("http://deb.debian.org/debian/dists/bookworm", "deb.debian.org_debian_dists_bookworm"),
+        ("http://127.0.0.1:80/a_b", "127.0.0.1:80_a%5fb"),
+        ("https://user@h/~me", "h_%7eme"),
+        ("copy:/srv/x", "_srv_x"),
+        ("file:///srv/x", "_srv_x"),
+    ],
+)
+def test_the_name_of_a_list_is_apts(address: str, name: str) -> None:
+    assert solver.list_name(address) == name
