@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from roost.sources import archive, debs, keyring, mmdebstrap, repositories, solv
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.packages import Package
 from roost.store.cache import Cache
-from tests.apt_repository import Key, package, publish, served
+from tests.apt_repository import CREATED, Key, package, publish, served
 
 KEY = Key()
 THEN, NOW = "Sun, 01 Nov 2026 00:00:00 UTC", "Mon, 02 Nov 2026 00:00:00 UTC"
@@ -35,7 +36,7 @@ class Archive:
         keys = directory / "test.gpg"
         keys.write_bytes(KEY.binary)
         monkeypatch.setattr(keyring, "arguments", lambda _origin: [f"--keyring={keys}"])
-        self.updates = 0
+        self.updates = self.pushes = 0
         real = process.run
 
         def counting(argv: list[str], **options: object) -> object:
@@ -46,6 +47,10 @@ class Archive:
 
     def push(self, date: str = THEN) -> None:
         publish(self.directory, KEY, "stable", "main", Date=date, Codename="bookworm", Suite="stable")
+        # HTTP tells times by the second: each push is some seconds after the one before.
+        self.pushes += 1
+        for path in (self.directory / "dists/stable").rglob("*"):
+            os.utime(path, (CREATED + 10 * self.pushes,) * 2)
         release = self.directory / "dists/bookworm"
         if not release.exists():
             release.symlink_to("stable")
