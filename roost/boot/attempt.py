@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roost.boot import drive, overlays, qemu
+from roost.boot import drive, overlays, qemu, xen_host
 from roost.boot import start as starting
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
 from roost.boot.backends import Channels, DiskPlace, direct_kernel
 from roost.boot.checkpoint import Checkpoint
 from roost.boot.context import Context
+from roost.boot.domain import HostXen
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
 from roost.boot.session import Session
@@ -75,11 +76,15 @@ class Attempt:
         """Return what starts the machine as a domain of Xen."""
         first = self.context.first
         assert first is not None
+        direct = direct_kernel(self.context.directory, shape)
+        if isinstance(first, HostXen):
+            host = xen_host.Host(first, shape, self.places, direct)
+            self.argv = host.argv
+            return host.start
 
         def seen(argv: Sequence[str]) -> None:
             self.argv = tuple(argv)
 
-        direct = direct_kernel(self.context.directory, shape)
         xen = xens.Xen(first, shape, self.accelerator, qemu.program(), self.places, stages, direct, seen=seen)
         return xen.start
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from roost.boot.domain import HostXen
 from roost.boot.xen import FirstDomain
 from roost.condor.machine import VirtualMachine
 from roost.events import Events
@@ -39,8 +40,8 @@ class Context:
 
     `recipe` says what to expect (None: nothing is known of it). `bases` are the files that disks stand on, which the
     verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test` is the key of the
-    test (`roost.customize.inputs.boot_key`); `first` is Xen and its first domain, for a xen machine. `events` and
-    `echo` are told of what goes on.
+    test (`roost.customize.inputs.boot_key`); `first` is Xen and its first domain, or the host's Xen, for a xen machine.
+    `events` and `echo` are told of what goes on.
     """
 
     vm: VirtualMachine
@@ -49,7 +50,7 @@ class Context:
     bases: Sequence[str] = ()
     inputs: Sequence[Input] = ()
     test: str | None = None
-    first: FirstDomain | None = None
+    first: FirstDomain | HostXen | None = None
     how: How = DEFAULT
     events: Events | None = None
     echo: Echo | None = None

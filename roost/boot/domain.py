@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from roost.boot.backends import DirectKernel
 from roost.condor.hardware import Hardware
 
 #: Xen's reasons for the end of a domain (xen/include/public/sched.h) in QMP's words, which the verdict reads; 4 is a
@@ -43,22 +46,48 @@ def nodes(hardware: Hardware) -> dict[str, str]:
     return {disk.target: f"/dev/vd{letter}" for disk, letter in zip(hardware.disks, letters, strict=True)}
 
 
-def configuration(hardware: Hardware) -> str:
-    """Return the configuration of the domain for `xl create`."""
-    lines = ['type = "pv"', 'name = "guest"', f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
+@dataclass(frozen=True, slots=True)
+class HostXen:
+    """The Xen of this host: the program xl, and Xen's version, empty where it does not say."""
+
+    xl: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a host calls the domain and its files: `disks` are xl's words for each, by its target."""
+
+    name: str
+    disks: Mapping[str, str]
+    kernel: DirectKernel | None
+
+
+def _inside(hardware: Hardware) -> Given:
+    """Return what the first domain in QEMU calls them."""
+    places = nodes(hardware)
+    disks = {
+        disk.target: f"format=raw, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, "
+        f"target={places[disk.target]}"
+        for disk in hardware.disks
+    }
+    directory = Path(DIRECTORY)
+    kernel = DirectKernel(directory / KERNEL, directory / INITRD if hardware.initrd is not None else None)
+    return Given("guest", disks, kernel)
+
+
+def configuration(hardware: Hardware, given: Given | None = None) -> str:
+    """Return the configuration of the domain for `xl create`, by default with the first domain's names."""
+    given = given or _inside(hardware)
+    lines = ['type = "pv"', f"name = {quoted(given.name)}", f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
     if hardware.kernel is None:
         # Without -q pygrub draws a menu on a terminal that is not there.
         lines += ['bootloader = "pygrub"', 'bootloader_args = [ "-q" ]']
-    else:
-        lines.append(f'kernel = "{DIRECTORY}/{KERNEL}"')
-        lines += [f'ramdisk = "{DIRECTORY}/{INITRD}"'] if hardware.initrd is not None else []
+    elif given.kernel is not None:
+        lines.append(f"kernel = {quoted(str(given.kernel.kernel))}")
+        lines += [f"ramdisk = {quoted(str(given.kernel.initrd))}"] if given.kernel.initrd is not None else []
         lines.append(f"cmdline = {quoted(hardware.cmdline or '')}")
-    places = nodes(hardware)
-    disks = [
-        f"format=raw, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, target={places[disk.target]}"
-        for disk in hardware.disks
-    ]
-    lines += ["disk = [", *(f"    {quoted(disk)}," for disk in disks), "]"]
+    lines += ["disk = [", *(f"    {quoted(given.disks[disk.target])}," for disk in hardware.disks), "]"]
     # Nothing is done at its end: its reason and its console are read first.
     lines += [f'on_{how} = "preserve"' for how in ("poweroff", "reboot", "crash", "watchdog")]
     return "\n".join(lines) + "\n"

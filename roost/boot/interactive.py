@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roost.boot import keep as keeping
-from roost.boot import overlays, qemu
+from roost.boot import overlays, qemu, xen_host
 from roost.boot import start as starting
 from roost.boot import xen as xens
 from roost.boot.backends import Channels, direct_kernel
 from roost.boot.context import Context
+from roost.boot.domain import HostXen
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
 from roost.boot.session import QemuError, Session
@@ -58,6 +59,8 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
 
         if first is None:
             start: Start = functools.partial(starting.start, argv)
+        elif isinstance(first, HostXen):
+            start = xen_host.Host(first, shape, places, direct).start
         else:
             start = xens.Xen(first, shape, chosen, program, places, Stages(events), direct).start
         if events:

@@ -7,7 +7,8 @@ from typing import Literal
 from roost.errors import HostError
 from roost.host import process
 
-Accel = Literal["kvm", "tcg"]
+#: `xen` is a host's own Xen, which is no accelerator of QEMU's.
+Accel = Literal["kvm", "tcg", "xen"]
 
 #: HTCondor's guests get the host's CPU. TCG has none to pass through: `max` is the most it can emulate.
 CPU: dict[Accel, str] = {"kvm": "host", "tcg": "max"}

@@ -30,7 +30,8 @@ class QemuError(ImageError):
 class Session:
     """A machine that runs. Times are seconds after `resume`."""
 
-    qemu: subprocess.Popen[bytes]
+    #: None for a machine that QEMU does not run.
+    qemu: subprocess.Popen[bytes] | None
     serial: Console
     firmware: Console
     events: list[Event] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Session:
     @property
     def gone(self) -> bool:
         """Whether QEMU has ended."""
-        return self.qemu.poll() is not None
+        return self.qemu is not None and self.qemu.poll() is not None
 
     def event(self, name: str) -> Event | None:
         """Return the first event of this name, or None."""

@@ -80,13 +80,17 @@ async def start(
         serial_file = stack.enter_context(contextlib.closing(SerialLog(listening.serial_log)))
         console = Console(SERIAL, listening.patterns, listening.unwanted)
         session = make(machine, console, Console(aside), echo=listening.echo)
-        async with _attached(session, ours, serial_file, lambda: _said(log, begin)):
+        async with _attached(session, machine, ours, serial_file, lambda: _said(log, begin)):
             yield session
 
 
 @asynccontextmanager
 async def _attached(
-    session: Session, sockets: Sequence[socket.socket], serial_log: SerialLog, said: Callable[[], str]
+    session: Session,
+    machine: subprocess.Popen[bytes],
+    sockets: Sequence[socket.socket],
+    serial_log: SerialLog,
+    said: Callable[[], str],
 ) -> AsyncIterator[None]:
     client = QMPClient("roost")
     listener = EventListener()
@@ -95,7 +99,7 @@ async def _attached(
         await asyncio.wait_for(client.connect(sockets[0]), START)
     except (QMPError, TimeoutError, OSError) as error:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            session.qemu.wait(1)
+            machine.wait(1)
         raise QemuError("QEMU does not start this machine", tail=said() or str(error)) from error
     serial_reader, serial_writer = await asyncio.open_connection(sock=sockets[1])
     aside_reader, aside_writer = await asyncio.open_connection(sock=sockets[2])
@@ -144,7 +148,7 @@ async def _attached(
         for writer in (serial_writer, aside_writer):
             writer.close()
         with contextlib.suppress(Exception):
-            session.qemu.kill()
+            machine.kill()
             await asyncio.wait_for(client.disconnect(), 2)
 
 

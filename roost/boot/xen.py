@@ -24,6 +24,7 @@ from roost.boot import start as starting
 from roost.boot.accelerator import Accelerator
 from roost.boot.backends import Channels, DirectKernel, DiskPlace, blockdev
 from roost.boot.console import Kind, kind
+from roost.boot.domain import HostXen
 from roost.boot.machine import Start
 from roost.boot.monitor import Event, Processors
 from roost.boot.session import QemuError, Session
@@ -41,6 +42,8 @@ CPU = "Westmere"
 #: How much slower a guest is with a hypervisor below it, and how long Xen's start may take: scaled, and by the clock.
 SLOWER = 2.5
 START = (30.0, 60.0)
+#: How much slower a domain of a host's own Xen may be than a guest of a quick machine's KVM.
+HOST_FACTOR = 2.0
 #: Disks of a domain: the first domain's names for them end with /dev/vdz.
 MOST_DISKS = ord("z") - ord(domain.FIRST) + 1
 #: PCI slots of q35 that disks can have, from the first on, and that of the ports.
@@ -230,11 +233,13 @@ def untried(vm: VirtualMachine, *, checkpoint: bool = False) -> tuple[str, ...]:
     return card + screen + saved
 
 
-def choose(accel: str, first: FirstDomain | None, *, require_kvm: bool, **more: Any) -> Accelerator:
+def choose(accel: str, first: FirstDomain | HostXen | None, *, require_kvm: bool, **more: Any) -> Accelerator:
     """Return the accelerator for a machine, as `accelerator.choose` does; with `first` for a domain of Xen.
 
     Of Xen under KVM nothing is known yet: it must be asked for.
     """
+    if isinstance(first, HostXen):
+        return Accelerator("xen", "host", HOST_FACTOR, False, None)
     if first is None:
         return accelerators.choose(accel, require_kvm=require_kvm, **more)
     return paced(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.boot import attestation, interactive, run
+from roost.boot import attestation, interactive, run, xen_host
 from roost.boot.context import Context, Echo, How
+from roost.boot.domain import HostXen
 from roost.boot.result import BootResult
 from roost.boot.xen import FirstDomain
 from roost.condor import from_submit, submission
@@ -167,12 +168,21 @@ def _run(context: Context, out: Path, options: Options) -> BootResult:
 def _started(context: Context, options: Options) -> Context:
     """Return the context with what the machine is started with."""
     assert context.events is not None
-    return replace(context, first=_first_domain(context.vm, context.events), how=options.how)
+    first: FirstDomain | HostXen | None = None
+    if context.vm.hypervisor == "xen":
+        first = _host(context, options) or xen_dom0.provide(Stages(context.events))
+    return replace(context, first=first, how=options.how)
 
 
-def _first_domain(vm: VirtualMachine, events: Events) -> FirstDomain | None:
-    """Return Xen and its first domain for a xen machine, building them if need be; None for another."""
-    return xen_dom0.provide(Stages(events)) if vm.hypervisor == "xen" else None
+def _host(context: Context, options: Options) -> HostXen | None:
+    """Return the Xen of this host, where it is a dom0 and nothing is asked for that takes Xen in QEMU."""
+    evict = context.recipe.boot_test.evict if context.recipe and options.evict is None else options.evict
+    if options.accel != "auto" or options.require_kvm or evict is True:
+        return None
+    found = xen_host.find()
+    if found is not None and context.events is not None:
+        context.events.note("this host is a Xen dom0: its own xl starts the domain (--accel tcg: Xen in QEMU)")
+    return found
 
 
 def _seal(directory: Path, hypervisor: str, events: Events) -> None:
