@@ -26,7 +26,7 @@ from roost.errors import HostError, ToolError
 from roost.host import bzimage, declared, paths, process, temporary
 
 #: Changes when the way of building changes.
-_RECIPE = "3"
+_RECIPE = "4"
 
 #: Modules the appliance boots with, and those of file systems that images may hold. Absent ones are built in.
 _MODULES = (
@@ -63,11 +63,12 @@ mkdir -p /dev/disk/by-path /dev/virtio-ports /dev/mapper
 for device in /sys/class/scsi_device/*; do
   address=${device##*/}
   tries=0
-  until set -- $device/device/block/* && [ -e "$1" ] || [ $tries -ge 100 ]; do
+  until set -- $device/device/block/* && [ -e "$1" ] || [ $tries -ge 600 ]; do
     tries=$((tries + 1))
     sleep 0.05
   done
-  [ -e "$1" ] || continue
+  # Without its link a disk could be taken for another one.
+  [ -e "$1" ] || { echo "disk $address has no block device"; echo b > /proc/sysrq-trigger; }
   name=${1##*/}
   ln -s ../../$name /dev/disk/by-path/scsi-$address
   : < /dev/$name
