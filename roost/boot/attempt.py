@@ -56,7 +56,10 @@ class Attempt:
     @property
     def plan(self) -> BootPlan:
         """What is awaited, and for how long."""
-        recipe = self.context.recipe
+        recipe, given = self.context.recipe, self.context.job
+        if given is not None:
+            stays = bool(recipe and recipe.job and recipe.job.then == "stay")
+            return BootPlan("job", 0.0, self.accelerator.factor, stays, self.accelerator.kernel_seconds, given.seconds)
         goal: Goal = "any" if recipe is None else "job" if recipe.job else "login"
         stays = bool(recipe and recipe.job and recipe.job.then == "stay")
         timeout = recipe.boot_test.timeout if recipe else TIMEOUT
@@ -89,7 +92,10 @@ class Attempt:
         return xen.start
 
     def instead(self) -> dict[str, Path]:
-        """Make the io disk of a job that has inputs; it stands in for the empty one of the image."""
+        """Return the io disk of the given job, or make that of a test with inputs: it stands in for the empty one."""
+        given = self.context.job
+        if given is not None and self.io is not None:
+            return {self.io: given.disk.absolute()}
         if not self.context.inputs or self.context.recipe is None:
             return {}
         if self.io is None:

@@ -35,13 +35,24 @@ DEFAULT = How()
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A job to run instead of the test's: its io disk, which stays as it is, and the seconds that its machine may take.
+
+    The seconds are by the clock, whatever the accelerator.
+    """
+
+    disk: Path
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What boots, what is known of it, and how: the machine `vm`, whose file names are relative to `directory`.
 
     `recipe` says what to expect (None: nothing is known of it). `bases` are the files that disks stand on, which the
     verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test` is the key of the
     test (`roost.customize.inputs.boot_key`); `first` is Xen and its first domain, or the host's Xen, for a xen machine.
-    `events` and `echo` are told of what goes on.
+    `events` and `echo` are told of what goes on. `job` is one that is run for its own sake, not as a test.
     """
 
     vm: VirtualMachine
@@ -54,6 +65,7 @@ class Context:
     how: How = DEFAULT
     events: Events | None = None
     echo: Echo | None = None
+    job: Given | None = None
 
     @property
     def kernel_files(self) -> list[str]:

@@ -45,7 +45,7 @@ def boot(context: Context, out: Path) -> BootResult:
     for name in context.files:
         if not (directory / name).is_file():
             raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
-    chosen = _accelerator(context, stages)
+    chosen = choose_accelerator(context, stages)
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         wanted = trials.wanted(context.recipe, context.how.evict, domain=context.first is not None)
         run = Attempt(context, chosen, scratch, wanted)
@@ -107,7 +107,7 @@ def boot(context: Context, out: Path) -> BootResult:
     return result
 
 
-def _accelerator(context: Context, stages: Stages) -> Accelerator:
+def choose_accelerator(context: Context, stages: Stages) -> Accelerator:
     """Return what the machine is run with; a kernel of its own is tried, if it has one beside its image."""
     how, first = context.how, context.first
     with stages.stage("probe", "does a kernel boot under KVM"):

@@ -59,7 +59,8 @@ class BootPlan:
     """What is awaited: the goal, the whole time in seconds under KVM, the accelerator's factor.
 
     `stays` says that the job does not power the machine off: the power button is pressed when it is done.
-    `kernel_seconds` is what the kernel's start took when the factor was measured.
+    `kernel_seconds` is what the kernel's start took when the factor was measured. `bound` is the whole time by the
+    clock, in place of `timeout`.
     """
 
     goal: Goal
@@ -67,6 +68,7 @@ class BootPlan:
     factor: float
     stays: bool = False
     kernel_seconds: float | None = None
+    bound: float | None = None
 
     def paced(self, phases: Sequence[tuple[Phase, float]]) -> BootPlan:
         """Return the plan for a guest whose kernel took longer to start than the one measured: it shares the host.
@@ -87,7 +89,7 @@ class BootPlan:
     @property
     def whole(self) -> float:
         """The seconds that the whole boot may take."""
-        return self.timeout * self.factor
+        return self.timeout * self.factor if self.bound is None else self.bound
 
 
 @dataclass(frozen=True, slots=True)

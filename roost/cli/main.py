@@ -25,6 +25,7 @@ from roost.cli import (
     new,
     publish,
     recipes,
+    run,
     submit,
     terminal,
 )
@@ -69,6 +70,7 @@ ns = Collection(
     submit.explain,
     jobs.io,
     jobs.collect,
+    run.run,
     checkout.test,
     checkout.check_code,
     checkout.bench,

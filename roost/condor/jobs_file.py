@@ -41,6 +41,7 @@ class Jobs:
     """The rows of a file of jobs; `lines` is where each stands in it, counted from 1.
 
     `directory` is what relative paths start from, absolute. `sizes` has the size in bytes of each value that is a file.
+    `image` is the column that names each job's recipe, None where all jobs have the same.
     """
 
     file: str
@@ -49,6 +50,7 @@ class Jobs:
     lines: tuple[int, ...]
     directory: Path
     sizes: Mapping[str, int] = field(default_factory=dict)
+    image: str | None = None
 
     def column(self, variable: str) -> tuple[str, ...]:
         """Return the values of one variable, row by row."""

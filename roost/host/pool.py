@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Thread, current_thread
@@ -17,6 +19,7 @@ GRACE = 1.0
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_In = TypeVar("_In")
 
 
 class Pool(ThreadPoolExecutor):
@@ -48,3 +51,31 @@ class Pool(ThreadPoolExecutor):
         ends = time.monotonic() + GRACE
         for thread in self._known:
             thread.join(max(0.0, ends - time.monotonic()))
+
+
+def each(work: Callable[[_In], _T], given: Iterable[_In], done: Callable[[int], None]) -> list[_T]:
+    """Do `work` for each, as many at a time as there are CPUs, and return the results in order.
+
+    The first failure ends it. `done` is told how many are behind us. Only what is under way waits in memory.
+    """
+    workers = os.cpu_count() or 1
+    results: list[_T] = []
+    waiting: deque[Future[_T]] = deque()
+
+    def take() -> None:
+        results.append(waiting.popleft().result())
+        done(len(results))
+
+    with Pool(max_workers=workers) as pool:
+        try:
+            for one in given:
+                waiting.append(pool.submit(work, one))
+                if len(waiting) > 4 * workers:
+                    take()
+            while waiting:
+                take()
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+    return results

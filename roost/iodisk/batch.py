@@ -105,7 +105,7 @@ def requests(
             progress(number, len(jobs.rows))
         values = dict(zip(jobs.variables, row, strict=True))
         where = Location(jobs.file, jobs.lines[number])
-        output = jobs.directory / values.pop(column)
+        output = jobs.directory / values[column]
         if output == jobs.directory or os.path.isdir(output):  # noqa: PTH112
             problems.append(Problem(f"the column {column} names no file", where))
         elif output in taken:
@@ -114,15 +114,9 @@ def requests(
             hint = f"the column {column} names the disk to write, such as io-1.raw; what goes in is named by {INPUTS}"
             problems.append(Problem(f"{shown(str(output), 200)} {wrong_place}", where, hint))
         taken[output] = jobs.lines[number]
-        chosen, wrong = _inputs(jobs, values, where, size)
+        every, texts, wrong = content(jobs, number, column, common, size)
         problems += wrong
-        texts = {PARAMETERS: (json.dumps(values, indent=2) + "\n").encode()} if values else {}
-        every = (*common, *chosen)
-        sources |= make.bases(chosen)
-        names = [item.target for item in every] + list(texts)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice and not wrong:
-            problems.append(Problem(f"two inputs are named {twice[0]}", where, "rename one"))
+        sources |= make.bases(every[len(common) :])
         found.append(DiskRequest(output, every, texts))
     for number, one in enumerate(found):
         if unwritable := make.output_problem(one.output, sources):
@@ -130,6 +124,27 @@ def requests(
     if problems:
         raise RecipeError(problems)
     return tuple(found)
+
+
+def content(
+    jobs: Jobs, number: int, column: str | None, common: Sequence[Input], size: int | None = None
+) -> tuple[tuple[Input, ...], dict[str, bytes], list[Problem]]:
+    """Return what goes into the disk of row `number` (items, texts beside them), and what is wrong with it.
+
+    `column` is that of the disk's file. Raises `inputs.TooMuchError` as `requests`.
+    """
+    values = dict(zip(jobs.variables, jobs.rows[number], strict=True))
+    if column is not None:
+        del values[column]
+    where = Location(jobs.file, jobs.lines[number])
+    chosen, wrong = _inputs(jobs, values, where, size)
+    texts = {PARAMETERS: (json.dumps(values, indent=2) + "\n").encode()} if values else {}
+    every = (*common, *chosen)
+    names = [item.target for item in every] + list(texts)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice and not wrong:
+        wrong.append(Problem(f"two inputs are named {twice[0]}", where, "rename one"))
+    return every, texts, wrong
 
 
 def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | None) -> tuple[list[Input], list[Problem]]:

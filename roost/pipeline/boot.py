@@ -67,8 +67,8 @@ def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo |
 def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
     """Test boot the built image of a recipe, and bind the verdict to its files."""
     directory, recipe = loaded.build, loaded.recipe
-    record = _built(loaded, events)
-    vm = _machine(loaded, options.hypervisor, record, events)
+    record = built(loaded, events)
+    vm = machine(loaded, options.hypervisor, record, events)
     with staging.lock(directory, lambda: events.note(f"{recipe.name} is being built: waiting for it")):
         if manifest.read(directory) != record:
             raise ImageError(f"{recipe.name} was rebuilt meanwhile", hint=f"inv boot {loaded.called}")
@@ -96,15 +96,15 @@ def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bo
         vm = _described(path, options)
         kept = path.with_suffix(".kept") if keep else None
         with lease.held():
-            interactive.interact(_started(Context(vm, path.parent, events=events), options), keep=kept, also=[path])
+            interactive.interact(started(Context(vm, path.parent, events=events), options), keep=kept, also=[path])
         return
     loaded = _load(name)
     directory = loaded.build
-    vm = _machine(loaded, options.hypervisor, _built(loaded, events), events)
+    vm = machine(loaded, options.hypervisor, built(loaded, events), events)
     with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is being built: waiting for it")):
         kept = directory.with_name(f"{directory.name}.kept") if keep else None
         with lease.held():
-            context = _started(Context(vm, directory, events=events), options)
+            context = started(Context(vm, directory, events=events), options)
             interactive.interact(context, keep=kept, also=sorted(directory.glob("*.sub")))
 
 
@@ -125,7 +125,7 @@ def _load(name: str) -> Loaded:
     return replace(loader.load(name, paths.project_root()), called=name)
 
 
-def _built(loaded: Loaded, events: Events) -> Manifest:
+def built(loaded: Loaded, events: Events) -> Manifest:
     """Return the record of an image whose files are as the build left them."""
     name = loaded.recipe.name
     record = manifest.read(loaded.build)
@@ -139,7 +139,7 @@ def _built(loaded: Loaded, events: Events) -> Manifest:
     return record
 
 
-def _machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Events) -> VirtualMachine:
+def machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Events) -> VirtualMachine:
     """Return the machine of an image; where kvm is asked of one that is made for xen alone, one that stands in."""
     made = loaded.recipe.hypervisors
     if hypervisor == "xen" and "xen" not in made:
@@ -149,23 +149,23 @@ def _machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: E
     if "kvm" in made:
         return submission.machine(loaded, "kvm", record, loaded.build)
     try:
-        machine = submission.machine(loaded, "kvm", record, loaded.build)
+        stand_in = submission.machine(loaded, "kvm", record, loaded.build)
     except RecipeError as error:
         reasons = "; ".join(problem.what for problem in error.problems)
         what = f"{loaded.recipe.name} is made for xen, and no kvm machine can stand in for it: {reasons}"
         raise UsageError(what, hint="--hypervisor xen") from error
     events.note(f"{loaded.recipe.name} is made for xen: a kvm machine with its disks and kernel stands in")
-    return machine
+    return stand_in
 
 
 def _run(context: Context, out: Path, options: Options) -> BootResult:
     """Boot a machine and judge it; the verdict goes into `out`."""
     # What the machine is started from stays in the cache meanwhile.
     with lease.held():
-        return run.boot(_started(context, options), out)
+        return run.boot(started(context, options), out)
 
 
-def _started(context: Context, options: Options) -> Context:
+def started(context: Context, options: Options) -> Context:
     """Return the context with what the machine is started with."""
     assert context.events is not None
     first: FirstDomain | HostXen | None = None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from roost.condor.jobs_file import read_jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import files, namespace, paths
-from roost.host.pool import Pool
+from roost.host.pool import each
 from roost.iodisk import batch, inputs, make
 from roost.iodisk.batch import DiskRequest, Progress
 from roost.iodisk.collect import Collected, check_target, collect
@@ -26,9 +26,6 @@ from roost.recipe.model import Recipe
 FILES = 100_000
 #: In place of a verdict: the host is at fault, and nothing is known of the disk.
 NOT_COLLECTED = "not collected"
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,10 @@ def io(
     inside = namespace.current()
     stages = Stages(events)
     with stages.stage("io disks", f"{len(requests)}"):
-        made = _all(
+        made = each(
             lambda one: make.make(recipe, one.items, one.output, namespace=inside, texts=one.texts),
             requests,
-            "io disks",
-            events,
+            lambda done: events.progress("io disks", done, len(requests)),
         )
     return IoDisks(recipe.name, tuple(made), stages.seconds["io disks"])
 
@@ -122,11 +118,10 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
         check_target(directory)
     stages = Stages(events)
     with stages.stage("collect", f"{len(disks)} disks"):
-        found = _all(
+        found = each(
             lambda pair: _collect(pair[0], pair[1], most, size),
-            list(zip(disks, directories, strict=True)),
-            "collect",
-            events,
+            zip(disks, directories, strict=True),
+            lambda done: events.progress("collect", done, len(disks)),
         )
     return {
         "ok": all(one["verdict"] == "done" and one["complete"] for one in found),
@@ -162,23 +157,6 @@ def _directories(disks: Sequence[Path], target: Path) -> list[Path]:
     if twice:
         raise UsageError(f"two disks are named {twice[0]}", hint="collect them into two directories")
     return [target / name for name in names]
-
-
-def _all(work: Callable[[_In], _Out], given: Iterable[_In], what: str, events: Events) -> list[_Out]:
-    """Do `work` for each, as many at a time as there are CPUs; the first failure ends it."""
-    todo = list(given)
-    done: list[_Out] = []
-    with Pool(max_workers=os.cpu_count() or 1) as pool:
-        futures = [pool.submit(work, one) for one in todo]
-        try:
-            for number, future in enumerate(futures):
-                done.append(future.result())
-                events.progress(what, number + 1, len(todo))
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-    return done
 
 
 __all__ = ["FILES", "Collected", "IoDisks", "collect_all", "io"]

@@ -44,8 +44,9 @@ class End:
     """How a job left its executor.
 
     `disk` is the io disk that came back (None: none did), `seconds` the time that the job's machine ran. `verdict` is
-    None where the disk is to tell; otherwise it stands whatever the disk says: a job that was held, or whose machine
-    was stopped before it had powered itself off. `reason` is said with the disk's own.
+    None where the disk is to tell; otherwise it stands whatever the disk says, as for a job that was held. `stopped`
+    says that the machine did not power itself off: then the job is not done, whatever the disk says. `reason` is said
+    beside the disk's own.
     """
 
     job: str
@@ -53,6 +54,7 @@ class End:
     seconds: float | None = None
     verdict: Verdict | None = None
     reason: str = ""
+    stopped: bool = False
     #: Keys added to the job's JSON, such as its number in the pool.
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,7 +102,7 @@ class Image:
     """An image of a run: its recipe, the jobs that run on it as a table, and where `inv build` has left it.
 
     `table` is the file of jobs with these jobs alone: its column of the io disk names the disks of the run's directory,
-    and `table.folder` is that directory, so that `inv submit`'s own code describes them. Row i is `jobs[i]`.
+    and `table.directory` is that directory, so that `inv submit`'s own code describes them. Row i is `jobs[i]`.
     """
 
     loaded: Loaded
@@ -119,13 +121,13 @@ class Run:
 
 
 class Told(Protocol):
-    """Takes an executor's word; both return at once, may be called from any thread, and are recorded before they do."""
+    """Takes an executor's word. Both may be called from any thread; what they say is in the record when they return."""
 
     def started(self, job: Job) -> None:
         """A job is about to run, or was handed over to who runs it."""
 
     def ended(self, end: End) -> None:
-        """A job ran, or never will; its disk is collected now, beside the jobs that still run."""
+        """A job ran, or never will; its disk is collected beside the jobs that still run, and not waited for."""
 
 
 class Executor(Protocol):

@@ -37,22 +37,22 @@ def fit(name: str) -> bool:
 class Place:
     """The directory of a run, absolute, and the paths in it."""
 
-    folder: Path
+    directory: Path
 
     @property
     def plan(self) -> Path:
         """What the run was asked to do."""
-        return self.folder / "run.json"
+        return self.directory / "run.json"
 
     @property
     def state(self) -> Path:
         """What has happened."""
-        return self.folder / "state.jsonl"
+        return self.directory / "state.jsonl"
 
     @property
     def disks(self) -> Path:
         """The directory of the io disks as they are made."""
-        return self.folder / "disks"
+        return self.directory / "disks"
 
     def disk(self, job: str, suffix: str) -> Path:
         """Return the io disk of a job, as it is before the job; `suffix` is its format."""
@@ -61,12 +61,12 @@ class Place:
     @property
     def returned(self) -> Path:
         """The directory of the io disks that came back."""
-        return self.folder / "returned"
+        return self.directory / "returned"
 
     @property
     def results(self) -> Path:
         """The directory of what the jobs left, a directory each."""
-        return self.folder / "results"
+        return self.directory / "results"
 
     def result(self, job: str) -> Path:
         """Return the directory of what a job left."""
@@ -75,7 +75,7 @@ class Place:
     @property
     def logs(self) -> Path:
         """The directory of the logs of the jobs' machines."""
-        return self.folder / "logs"
+        return self.directory / "logs"
 
     def log(self, job: str) -> Path:
         """Return the log of a job's machine: its console, or its event log."""
@@ -84,22 +84,22 @@ class Place:
     @property
     def report(self) -> Path:
         """The page about the run."""
-        return self.folder / "report.html"
+        return self.directory / "report.html"
 
     def make(self) -> None:
         """Make the directories. Raises `UsageError` where something else stands, `HostError` when they cannot be."""
         try:
-            for folder in (self.folder, self.disks, self.returned, self.results, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            for one in (self.directory, self.disks, self.returned, self.results, self.logs):
+                one.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise UsageError(f"{error.filename} is not a directory", hint="name another directory") from error
         except OSError as error:
-            raise HostError(f"{error.filename or self.folder} cannot be made: {error.strerror}") from error
+            raise HostError(f"{error.filename or self.directory} cannot be made: {error.strerror}") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the directory for one run; raise `UsageError` when another has it. The kernel gives it back."""
-        path = self.folder / LOCK
+        path = self.directory / LOCK
         try:
             descriptor = os.open(
                 files.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
@@ -111,7 +111,7 @@ class Place:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"another inv run is at work in {self.folder}", hint="wait for it, or name another directory"
+                    f"another inv run is at work in {self.directory}", hint="wait for it, or name another directory"
                 ) from None
             except OSError as error:
                 raise HostError(f"{path} cannot be locked: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """What has happened in a run: an append-only file of JSON lines, each in the file before it counts.
 
     {"event": "started", "job": "io-1", "time": 1764178800.0}
+    {"event": "returned", "job": "io-1", "disk": …}             an `End`: what is left to do is to look at the disk
     {"event": "ended", "job": "io-1", "verdict": "done", …}     an `Outcome`; the job is never run again
     {"event": "cut off", "job": "io-2"}                         it was running when the run was interrupted
     {"event": "pool", …}                                        an executor's own word
@@ -33,7 +34,7 @@ LIMIT = 1 << 30
 #: Bytes of one line.
 LINE = 1 << 20
 #: What the run itself writes: a job that was in vain can be run again.
-_OWN = frozenset({"started", "ended", "cut off"})
+_OWN = frozenset({"started", "returned", "ended", "cut off"})
 
 
 class State:
@@ -45,6 +46,7 @@ class State:
         self._guard = threading.RLock()
         self._starts: Counter[str] = Counter()
         self._running: set[str] = set()
+        self._returned: dict[str, dict[str, Any]] = {}
         self._ended: dict[str, dict[str, Any]] = {}
         self._words: dict[str, list[dict[str, Any]]] = {}
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -86,9 +88,14 @@ class State:
         if event == "started":
             self._starts[str(job)] += 1
             self._running.add(str(job))
+            self._returned.pop(str(job), None)
             self._ended.pop(str(job), None)
+        elif event == "returned":
+            self._running.discard(str(job))
+            self._returned[str(job)] = said
         elif event == "ended":
             self._running.discard(str(job))
+            self._returned.pop(str(job), None)
             self._ended[str(job)] = said
         elif event not in _OWN:
             self._words.setdefault(event, []).append(said)
@@ -128,6 +135,12 @@ class State:
                 f"{self.path} cannot be written: {error.strerror}", hint=cause.hint if cause else None
             ) from error
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has happened yet: no job was started, nothing handed over."""
+        with self._guard:
+            return not self._starts and not self._words
+
     def starts(self, job: str) -> int:
         """Return how often a job was started."""
         with self._guard:
@@ -137,6 +150,11 @@ class State:
         """Return the jobs that were started and have not ended: those of a killed run were cut off."""
         with self._guard:
             return frozenset(self._running)
+
+    def returned(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return how the jobs left their executor whose disks were not looked at."""
+        with self._guard:
+            return dict(self._returned)
 
     def ended(self, job: str) -> Mapping[str, Any] | None:
         """Return the outcome that is written down for a job, or None."""

@@ -196,7 +196,7 @@ def test_the_hosts_xen_is_used_unless_another_is_asked_for(monkeypatch: pytest.M
     context = Context(IMAGE, Path(), events=Silent())
 
     def chosen(machine: VirtualMachine = IMAGE, **options: Any) -> object:
-        return booting._started(replace(context, vm=machine), booting.Options(**options)).first
+        return booting.started(replace(context, vm=machine), booting.Options(**options)).first
 
     assert chosen() is host
     assert chosen(accel="tcg") is first

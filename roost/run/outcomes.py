@@ -1,0 +1,122 @@
+"""From how a job left its executor, and from what its disk holds, to its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from roost.iodisk.collect import Collected, collect
+from roost.recipe.words import shown
+from roost.run.model import VERDICTS, End, Job, Outcome, Verdict
+from roost.run.place import Place
+
+#: Files and directories that come out of one disk.
+FILES = 100_000
+#: Characters of a reason.
+REASON = 1000
+
+
+def outcome(job: Job, end: End, place: Place, attempts: int) -> Outcome:
+    """Take out what a job's disk holds, and judge. Raises `HostError` when the host is at fault."""
+    collected = collect(end.disk, place.result(job.name), files=FILES) if end.disk is not None else None
+    verdict, reason = judge(end, collected)
+    code = collected.status.get("exit_code") if collected else None
+    log = place.log(job.name)
+    return Outcome(
+        job.name,
+        verdict,
+        code if isinstance(code, int) and not isinstance(code, bool) else None,
+        shown(reason, REASON),
+        collected.directory if collected else None,
+        None if end.seconds is None else round(end.seconds, 3),
+        job.image,
+        log if log.is_file() else None,
+        collected.notes if collected else (),
+        attempts,
+        end.more,
+    )
+
+
+def judge(end: End, collected: Collected | None) -> tuple[Verdict, str]:
+    """Return the verdict and the reason of a job, from what its executor says and what its disk holds. Pure."""
+    if collected is None:
+        return end.verdict or "never started", end.reason or "no disk came back"
+    verdict: Verdict = collected.verdict
+    if end.verdict is not None:
+        return end.verdict, _joined(end.reason, collected.why if verdict != "never started" else "")
+    if end.stopped and verdict == "done":
+        return "killed", _joined(end.reason, f"the job itself had ended with {collected.why}")
+    if not collected.lost and verdict in {"done", "failed"} and not end.stopped:
+        return verdict, collected.why
+    if verdict == "done" and collected.lost:
+        return "unreadable", _joined(f"not all of its output came out: {collected.lost[0]}", end.reason)
+    return verdict, _joined(collected.why, end.reason)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def held(job: Job, why: str) -> Outcome:
+    """Return the outcome of a job that cannot run for want of something."""
+    return Outcome(job.name, "held", None, shown(why, REASON), image=job.image, attempts=0)
+
+
+def to_record(outcome: Outcome, place: Place) -> dict[str, Any]:
+    """Return what is written down of an outcome: paths relative to the directory of the run."""
+    said = outcome.to_json()
+    for name, path in (("output", outcome.output), ("log", outcome.log)):
+        said[name] = str(path.relative_to(place.directory)) if path else None
+    return {**{key: value for key, value in said.items() if key != "name"}, "more": dict(outcome.more)}
+
+
+def from_record(job: Job, said: Mapping[str, Any], place: Place) -> Outcome:
+    """Return the outcome that was written down; raise `ValueError` when it is none."""
+    verdict = said.get("verdict")
+    if verdict not in VERDICTS:
+        raise ValueError(f"no such verdict: {verdict}")
+    return Outcome(
+        job.name,
+        verdict,
+        said.get("exit_code"),
+        str(said.get("reason", "")),
+        _path(said.get("output"), place),
+        said.get("seconds"),
+        job.image,
+        _path(said.get("log"), place),
+        tuple(map(str, said.get("notes") or ())),
+        int(said.get("attempts") or 0),
+        dict(said.get("more") or {}),
+    )
+
+
+def end_to_record(end: End, place: Place) -> dict[str, Any]:
+    """Return what is written down of a job that left its executor."""
+    inside = end.disk is not None and end.disk.is_relative_to(place.directory)
+    disk = end.disk.relative_to(place.directory) if end.disk is not None and inside else end.disk
+    return {
+        "disk": None if disk is None else str(disk),
+        "seconds": end.seconds,
+        "verdict": end.verdict,
+        "reason": shown(end.reason, REASON),
+        "stopped": end.stopped,
+        "more": dict(end.more),
+    }
+
+
+def end_from_record(job: str, said: Mapping[str, Any], place: Place) -> End:
+    """Return how a job left its executor, as it was written down."""
+    return End(
+        job,
+        _path(said.get("disk"), place),
+        said.get("seconds"),
+        said.get("verdict"),
+        str(said.get("reason", "")),
+        bool(said.get("stopped")),
+        dict(said.get("more") or {}),
+    )
+
+
+def _path(said: object, place: Place) -> Path | None:
+    return place.directory / said if isinstance(said, str) and said else None

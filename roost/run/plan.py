@@ -1,0 +1,190 @@
+"""What a run was asked to do, written down once: the jobs, their images, who runs them. `--resume DIR` reads it.
+
+The jobs are a table, as `inv io` and `inv submit` read it from a file; a column of it may name each job's image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import roost
+from roost.condor.jobs_file import Jobs, variable_of
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.host import files, jsontext
+from roost.iodisk.batch import INPUTS
+from roost.recipe.words import shown
+from roost.run.model import Job
+from roost.run.place import Place, fit
+from roost.store.staging import write_atomically
+
+SCHEMA = 1
+#: Bytes of a plan; a job has some 200.
+LIMIT = 1 << 28
+#: The column that names a job, and the one that a sweep names its image in.
+NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run: the table of its jobs, the image of those whose row names none, the project of recipes, the executor.
+
+    `disk` is the name of the images' io disk, whose column names the jobs. `options` are the executor's own.
+    `built` has the sums of each image's files, by the caller's name: a run that goes on does so on the same bytes.
+    """
+
+    table: Jobs
+    image: str | None
+    project: Path
+    executor: str
+    disk: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    built: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Return the jobs, row by row; raise `RecipeError` for names that cannot be.
+
+        A job is called what its column `name` says, else as the file of its io disk without its ending, else by its
+        number.
+        """
+        table = self.table
+        column, named = table.named(variable_of(self.disk)), table.named(NAME)
+        inputs = table.named(INPUTS)
+        found, problems = [], []
+        for number, row in enumerate(table.rows):
+            values = dict(zip(table.variables, row, strict=True))
+            name = _name(values, named, column, number, len(table.rows))
+            if not fit(name):
+                hint = f"the column {named or column} names it: letters, digits and . _ + -"
+                problems.append(table.problem(number, f"'{shown(name)}' cannot be the name of a job", hint))
+            image = values.get(table.image or "") or self.image or ""
+            cell = (values[inputs],) if inputs else ()
+            found.append(Job(name, image, cell, values, table.lines[number]))
+        # Names of files that differ in case alone are one name on some file systems, and to HTCondor's DAGs.
+        first: dict[str, int] = {}
+        for number, job in enumerate(found):
+            other = first.setdefault(job.name.lower(), number)
+            if other != number:
+                hint = f"the column {named or column} names the jobs: make each name different"
+                what = f"the job of line {table.lines[other]} is named {shown(job.name)} too"
+                problems.append(table.problem(number, what, hint))
+        if problems:
+            raise RecipeError(problems)
+        return tuple(found)
+
+    def write(self, place: Place) -> None:
+        """Write the plan into the directory of the run."""
+        write_atomically(place.plan, (json.dumps(self._said(), indent=1) + "\n").encode())
+
+    def _said(self) -> dict[str, Any]:
+        table = self.table
+        return {
+            "schema": SCHEMA,
+            "roost": roost.__version__,
+            "image": self.image,
+            "project": str(self.project),
+            "executor": self.executor,
+            "disk": self.disk,
+            "options": dict(self.options),
+            "built": {name: dict(sums) for name, sums in self.built.items()},
+            "file": table.file,
+            "directory": str(table.directory),
+            "image_column": table.image,
+            "variables": list(table.variables),
+            "lines": list(table.lines),
+            "rows": [list(row) for row in table.rows],
+        }
+
+    def differences(self, other: Plan) -> Iterator[str]:
+        """Yield in what two plans are not the same run: their jobs, their images, their executor."""
+        mine, others = self._said(), other._said()
+        words = {
+            "image": "the image",
+            "project": "the project",
+            "executor": "who runs the jobs",
+            "directory": "the directory of the file of jobs",
+            "image_column": "the images of the jobs",
+            "variables": "the variables of the jobs",
+            "rows": "the jobs",
+        }
+        yield from (what for key, what in words.items() if mine[key] != others[key])
+
+
+def _name(values: Mapping[str, str], named: str | None, column: str | None, number: int, count: int) -> str:
+    if named is not None:
+        return values[named]
+    if column is not None:
+        return PurePosixPath(values[column]).stem
+    return f"job-{number + 1:0{len(str(count))}}"
+
+
+def read(place: Place) -> Plan | None:
+    """Return the plan in a directory, None when there is none; raise `ImageError` when it cannot be read."""
+    try:
+        said = jsontext.loads(files.read_bytes(place.plan, LIMIT))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unreadable(place, getattr(error, "strerror", None) or str(error)) from error
+    try:
+        if said["schema"] != SCHEMA:
+            raise ValueError(f"of another roost: {said.get('roost')}")
+        table = Jobs(
+            str(said["file"]),
+            tuple(map(str, said["variables"])),
+            tuple(tuple(map(str, row)) for row in said["rows"]),
+            tuple(map(int, said["lines"])),
+            Path(said["directory"]),
+            image=said["image_column"],
+        )
+        built = {str(name): {str(key): str(one) for key, one in sums.items()} for name, sums in said["built"].items()}
+        plan = Plan(
+            table, said["image"], Path(said["project"]), said["executor"], said["disk"], dict(said["options"]), built
+        )
+        if {len(row) for row in table.rows} - {len(table.variables)} or len(table.lines) != len(table.rows):
+            raise ValueError("a row has too many values or too few")
+        return plan
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(place, str(error)) from error
+
+
+def _unreadable(place: Place, why: str) -> ImageError:
+    return ImageError(
+        f"{place.plan} is not the plan of a run: {shown(why, 200)}", hint="begin anew in another directory"
+    )
+
+
+def relocated(
+    table: Jobs, chosen: tuple[int, ...], names: tuple[str, ...], disk: tuple[str, str], place: Place
+) -> Jobs:
+    """Return the rows `chosen` of a table with the io disks of the run's directory, named after the jobs.
+
+    `disk` is the recipe's name of the io disk, and its format.
+    """
+    disk_name, suffix = disk
+    column = table.named(variable_of(disk_name))
+    variables = table.variables if column else (*table.variables, variable_of(disk_name))
+    at = variables.index(column) if column else len(variables) - 1
+    rows = []
+    for number in chosen:
+        file = str(place.disk(names[number], suffix).relative_to(place.directory))
+        row = table.rows[number]
+        rows.append((*row[:at], file, *row[at + 1 :]))
+    return replace(
+        table,
+        variables=variables,
+        rows=tuple(rows),
+        lines=tuple(table.lines[number] for number in chosen),
+        directory=place.directory,
+    )
+
+
+def refuse_other(plan: Plan, earlier: Plan, place: Place) -> None:
+    """Raise `UsageError` when a directory holds another run than the one that is asked for."""
+    different = list(plan.differences(earlier))
+    if different:
+        what = f"{place.directory} holds another run: {', '.join(different)} differ{'s' if len(different) == 1 else ''}"
+        raise UsageError(what, hint=f"inv run --resume {place.directory} for that one, or name another directory")

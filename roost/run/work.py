@@ -1,0 +1,197 @@
+"""The work of a run, whoever its executor is: io disks, jobs, the disks that come back, the record of all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.condor.jobs_file import Jobs
+from roost.errors import ImageError, RoostError
+from roost.events import Stages
+from roost.host import interruption, namespace
+from roost.host.namespace import Namespace
+from roost.host.pool import Pool, each
+from roost.iodisk import batch, inputs, make
+from roost.recipe.quantities import format_size
+from roost.recipe.words import listed
+from roost.run import outcomes
+from roost.run.model import OPEN, End, Executor, Job, Outcome, Run
+
+#: Outcomes other than `done` that are told one by one.
+TOLD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What goes into the io disks: the table as its file has it, whose inputs start from its directory."""
+
+    table: Jobs
+    column: str | None
+
+    def of(self, number: int, size: int | None) -> tuple[batch.DiskRequest | None, str]:
+        """Return what goes onto the disk of a row (its output is not set), or why that cannot be."""
+        try:
+            items, texts, wrong = batch.content(self.table, number, self.column, (), size)
+        except inputs.TooMuchError:
+            return None, f"the inputs need more than {format_size(size or 0)}, which is the size of the io disk"
+        if wrong:
+            return None, "; ".join(str(problem) for problem in wrong[:5])
+        return batch.DiskRequest(self.table.directory, items, texts), ""
+
+
+@dataclass
+class Work:
+    """A run under way: it hands the jobs to the executor, and is told by it (`Told`)."""
+
+    run: Run
+    jobs: tuple[Job, ...]
+    executor: Executor
+    contents: Contents
+    stages: Stages
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _told: int = 0
+    _pool: Pool | None = None
+    _looks: list[Future[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rows = {job.name: number for number, job in enumerate(self.jobs)}
+
+    def begin(self) -> list[Job]:
+        """Take over what the record says, and return the jobs that are left to run; say which were cut off."""
+        state, place = self.run.state, self.run.place
+        left = []
+        for job in self.jobs:
+            said = state.ended(job.name)
+            if said is not None and said.get("verdict") not in OPEN:
+                try:
+                    self.outcomes[job.name] = outcomes.from_record(job, said, place)
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise ImageError(f"{state.path} has no outcome of {job.name}: {error}") from error
+            else:
+                left.append(job)
+        cut = [job.name for job in left if job.name in state.running()]
+        if self.outcomes:
+            self.run.events.note(f"{len(self.outcomes)} of {len(self.jobs)} jobs have a verdict and are not run again")
+        if cut:
+            self.run.events.note(f"cut off when the run was stopped: {listed(cut)}")
+        return left
+
+    def prepare(self, left: Sequence[Job]) -> list[Job]:
+        """Return the jobs that can run; those that want for an input are held, and told before anything runs."""
+        ready = []
+        back = self.run.state.returned()
+        for job in left:
+            recipe = self.run.images[job.image].loaded.recipe
+            disk = make.disk_of(recipe)
+            if job.name in back or self.run.place.disk(job.name, disk.format).is_file():
+                ready.append(job)
+                continue
+            request, why = self.contents.of(self._rows[job.name], disk.areas[0].size)
+            if request is None:
+                self.hold(job, why)
+            else:
+                ready.append(job)
+        return ready
+
+    def hold(self, job: Job, why: str) -> None:
+        """Give a job up for now."""
+        self._ended(outcomes.held(job, why))
+
+    def make_disks(self, jobs: Sequence[Job]) -> list[Job]:
+        """Make the io disks that are not there yet; return the jobs that have one."""
+        missing = [job for job in jobs if not self._disk_of(job).is_file()]
+        if not missing:
+            return list(jobs)
+        namespace.probe()
+        inside = namespace.current()
+        lost: set[str] = set()
+
+        def one(job: Job) -> None:
+            if not self._make(job, self._rows[job.name], inside):
+                lost.add(job.name)
+
+        with self.stages.stage("io disks", f"{len(missing)}"):
+            each(one, missing, lambda done: self.run.events.progress("io disks", done, len(missing)))
+        return [job for job in jobs if job.name not in lost]
+
+    def _make(self, job: Job, number: int, inside: Namespace) -> bool:
+        recipe = self.run.images[job.image].loaded.recipe
+        request, why = self.contents.of(number, make.disk_of(recipe).areas[0].size)
+        try:
+            if request is not None:
+                make.make(recipe, request.items, self._disk_of(job), namespace=inside, texts=request.texts)
+                return True
+        except ImageError as error:
+            # An input that changed or went away, or that does not fit after all.
+            why = str(error.problem)
+        self.hold(job, why)
+        return False
+
+    def _disk_of(self, job: Job) -> Path:
+        disk = make.disk_of(self.run.images[job.image].loaded.recipe)
+        return self.run.place.disk(job.name, disk.format)
+
+    def execute(self, jobs: Sequence[Job]) -> None:
+        """Let the executor run the jobs, and look at each disk that comes back."""
+        back = self.run.state.returned()
+        with (
+            Pool(max_workers=os.cpu_count() or 1, thread_name_prefix="roost-collect") as pool,
+            self.stages.stage("jobs", f"{len(jobs)}, {self.executor.name}"),
+        ):
+            self._pool = pool
+            for job in jobs:
+                if job.name in back:
+                    self._look(outcomes.end_from_record(job.name, back[job.name], self.run.place))
+            todo = [job for job in jobs if job.name not in back]
+            try:
+                if todo:
+                    self.executor.run(self.run, todo, self)
+                for look in list(self._looks):
+                    look.result()
+            except BaseException:
+                self._cut_off()
+                raise
+
+    def _cut_off(self) -> None:
+        """Write down which jobs were running; the record would show it anyway."""
+        with contextlib.suppress(RoostError):
+            for name in sorted(self.run.state.running()):
+                self.run.state.write("cut off", name)
+
+    # What the executor tells.
+
+    def started(self, job: Job) -> None:
+        """Write down that a job is about to run."""
+        self.run.state.write("started", job.name)
+
+    def ended(self, end: End) -> None:
+        """Write down that a job left the executor, and look at its disk beside the jobs that still run."""
+        self.run.state.write("returned", end.job, **outcomes.end_to_record(end, self.run.place))
+        self._look(end)
+
+    def _look(self, end: End) -> None:
+        assert self._pool is not None
+        self._looks.append(self._pool.submit(self._judge, end))
+
+    def _judge(self, end: End) -> None:
+        job = self.jobs[self._rows[end.job]]
+        found = outcomes.outcome(job, end, self.run.place, self.run.state.starts(job.name))
+        if interruption.interrupted():
+            raise KeyboardInterrupt
+        self._ended(found)
+
+    def _ended(self, found: Outcome) -> None:
+        self.run.state.write("ended", found.name, **outcomes.to_record(found, self.run.place))
+        with self._guard:
+            self.outcomes[found.name] = found
+            self.run.events.progress("jobs", len(self.outcomes), len(self.jobs))
+            if found.verdict != "done":
+                self._told += 1
+                if self._told <= TOLD:
+                    self.run.events.note(f"{found.name}: {found.verdict}: {found.reason}")

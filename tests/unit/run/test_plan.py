@@ -1,0 +1,76 @@
+"""What a run is asked to do: names of jobs, and the same run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roost.condor.jobs_file import parse_jobs
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.run import plan as plans
+from roost.run.place import Place
+from roost.run.plan import Plan
+
+
+def plan(text: str, directory: Path, image: str | None = "sim") -> Plan:
+    return Plan(parse_jobs(text, "jobs.csv", directory), image, directory, "local", "io")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("io,n\nio-1.raw,1\nio-2.raw,2\n", ["io-1", "io-2"]),
+        ("io,n\na/x.raw,1\nb/y.qcow2,2\n", ["x", "y"]),
+        ("name,io\nfirst,io-1.raw\nsecond,io-2.raw\n", ["first", "second"]),
+        ("n\n1\n2\n", ["job-1", "job-2"]),
+        ("n\n" + "1\n" * 10, [f"job-{number:02}" for number in range(1, 11)]),
+    ],
+)
+def test_names_of_jobs(text: str, names: list[str], tmp_path: Path) -> None:
+    assert [job.name for job in plan(text, tmp_path).jobs()] == names
+
+
+def test_names_that_cannot_be_are_all_told_with_their_lines(tmp_path: Path) -> None:
+    text = "name,n\na,1\n../x,2\nA,3\n-x,4\n"
+    with pytest.raises(RecipeError) as caught:
+        plan(text, tmp_path).jobs()
+    assert [problem.where.line for problem in caught.value.problems if problem.where] == [3, 5, 4]
+    assert "line 2" in caught.value.problems[-1].what
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    place = Place(tmp_path / "run")
+    place.make()
+    assert plans.read(place) is None
+    first = plan('io,text\nio-1.raw,"a, b \\ \' ${x}"\n', tmp_path)
+    first.write(place)
+    again = plans.read(place)
+    assert again is not None
+    assert again.jobs() == first.jobs()
+    assert not list(first.differences(again))
+
+
+@pytest.mark.parametrize("other", ["io,n\nio-1.raw,1\n", "io,m\nio-1.raw,2\n", "io,n\nio-1.raw,2\nio-2.raw,2\n"])
+def test_another_run_is_refused(other: str, tmp_path: Path) -> None:
+    mine = plan("io,n\nio-1.raw,2\n", tmp_path)
+    with pytest.raises(UsageError, match="another run"):
+        plans.refuse_other(plan(other, tmp_path), mine, Place(tmp_path))
+    with pytest.raises(UsageError, match="another run"):
+        plans.refuse_other(plan("io,n\nio-1.raw,2\n", tmp_path, "other"), mine, Place(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1}', "nonsense", '{"schema": 2, "roost": "9"}'])
+def test_what_is_no_plan_is_said(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ImageError, match=r"run\.json"):
+        plans.read(Place(tmp_path))
+
+
+def test_a_table_names_the_disks_of_the_run(tmp_path: Path) -> None:
+    table = parse_jobs("io,n\nsome/a.raw,1\nb.raw,2\n", "jobs.csv", tmp_path)
+    found = plans.relocated(table, (1,), ("a", "b"), ("io", "raw"), Place(tmp_path / "run"))
+    assert found.rows == (("disks/b.raw", "2"),)
+    assert (found.lines, found.directory) == ((3,), tmp_path / "run")
+    without = plans.relocated(parse_jobs("n\n1\n", "j", tmp_path), (0,), ("job-1",), ("io", "raw"), Place(tmp_path))
+    assert (without.variables, without.rows) == (("n", "io"), (("1", "disks/job-1.raw"),))
