@@ -8,7 +8,6 @@ from roost.cli import terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
 from roost.host.output import is_standard_output
-from roost.recipe.quantities import parse_size
 from roost.recipe.words import shown
 
 
@@ -66,6 +65,7 @@ def collect(
 ) -> None:
     """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
     from roost.pipeline import jobs as story
+    from roost.recipe.quantities import parse_size
 
     if max_files < 0:
         raise UsageError(f"--max-files takes a number from 0, not {max_files}")

@@ -14,9 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roost.condor import jobs_rows, site
-from roost.condor.lint import lint_text
 from roost.condor.machine import Hypervisor
-from roost.condor.rules import Severity
 from roost.condor.submit_values import Delivery, SubmitValues, describe
 from roost.errors import Problem, RecipeError
 from roost.recipe.model import Recipe
@@ -42,7 +40,7 @@ class Emitted:
 
     def snippet(self) -> str:
         """Return its lines about disks alone."""
-        return render(self.values, "snippet.j2", self.templates)
+        return snippet(self.values, self.templates)
 
 
 def submit_description(
@@ -58,6 +56,11 @@ def submit_description(
     whole = render(values, "submit.j2", templates)
     judge(whole, f"{hypervisor}.sub")
     return Emitted(whole, values, templates)
+
+
+def snippet(values: SubmitValues, templates: Sequence[Path] = ()) -> str:
+    """Return the lines about disks alone, of a description that was judged before."""
+    return render(values, "snippet.j2", templates)
 
 
 def render(values: SubmitValues, template: str, directories: Sequence[Path] = ()) -> str:
@@ -111,6 +114,9 @@ def _aligned_paragraph(lines: Sequence[str]) -> Iterator[str]:
 
 def judge(text: str, file: str) -> None:
     """Raise `RecipeError` when the lint calls anything in the text an error: HTCondor would not run it as meant."""
+    from roost.condor.lint import lint_text
+    from roost.condor.rules import Severity
+
     wrong = [
         finding for finding in lint_text(text, file, environment={}).findings if finding.rule.severity is Severity.ERROR
     ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from roost.condor import emit, from_recipe, origins
+from roost.condor import emit, from_recipe, origins, submit_values
 from roost.condor.emit import Emitted
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
@@ -54,9 +54,12 @@ def describe(
         raise UsageError(
             f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
         )
-    delivery = replace(delivery or Delivery(), files=built_files(files, directory), where=loaded.where)
     templates = emit.template_directories(paths.project_root())
-    return emit.submit_description(recipe, hypervisor, delivery, templates=templates)
+    return emit.submit_description(recipe, hypervisor, _filled(delivery, loaded, files, directory), templates=templates)
+
+
+def _filled(delivery: Delivery | None, loaded: Loaded, files: Sequence[BuiltFile], directory: Path) -> Delivery:
+    return replace(delivery or Delivery(), files=built_files(files, directory), where=loaded.where)
 
 
 def place_of(output: Path | None) -> Path | None:
@@ -94,20 +97,33 @@ def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) ->
     xen-files or xen-included is the other, unless HTCondor could not start it.
     """
     found: dict[str, Emitted] = {name: describe(loaded, files, name, directory) for name in loaded.recipe.hypervisors}
-    if "xen" in found and loaded.recipe.kernel.placement == "both":
+    for name, other in _other(loaded):
+        with suppress(RecipeError):
+            found[name] = describe(other, files, "xen", directory)
+    return found
+
+
+def _other(loaded: Loaded) -> Iterator[tuple[str, Loaded]]:
+    """Yield the name of the other description for xen, and the recipe as it would be with it, if there is one."""
+    if "xen" in loaded.recipe.hypervisors and loaded.recipe.kernel.placement == "both":
         kernel = "included" if loaded.recipe.submit.xen_kernel == "files" else "files"
         # A path of the kernel belongs to the kernel's file alone.
         changes = {"xen_kernel": kernel, **({"kernel_path": None} if kernel == "included" else {})}
         submit = loaded.recipe.submit.model_copy(update=changes)
-        other = replace(loaded, recipe=loaded.recipe.model_copy(update={"submit": submit}))
-        with suppress(RecipeError):
-            found[f"xen-{kernel}"] = describe(other, files, "xen", directory)
-    return found
+        yield f"xen-{kernel}", replace(loaded, recipe=loaded.recipe.model_copy(update={"submit": submit}))
 
 
 def snippets(loaded: Loaded, record: Manifest, directory: Path) -> dict[str, str]:
-    """Return the lines to paste, by description."""
-    return {name: emitted.snippet() for name, emitted in descriptions(loaded, record.files, directory).items()}
+    """Return the lines to paste, by description, of an image whose descriptions were judged when it was built."""
+    templates = emit.template_directories(paths.project_root())
+    wanted: list[tuple[str, Hypervisor, Loaded]] = [(name, name, loaded) for name in loaded.recipe.hypervisors]
+    wanted += [(name, "xen", other) for name, other in _other(loaded) if (directory / f"{name}.sub").exists()]
+    return {
+        name: emit.snippet(
+            submit_values.describe(one.recipe, hypervisor, _filled(None, one, record.files, directory)), templates
+        )
+        for name, hypervisor, one in wanted
+    }
 
 
 def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, directory: Path) -> dict[str, str]:

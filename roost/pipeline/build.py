@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roost.condor import submission
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
-from roost.existing import image as existing
-from roost.existing.image import OriginalImage
 from roost.host import paths
-from roost.pipeline import construct, environment, planning
+from roost.pipeline import environment, planning
 from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.sources import image as sources
+from roost.recipe.parent import parent
 from roost.store import lease, manifest, staging
 from roost.store.manifest import BuiltFile
+
+if TYPE_CHECKING:
+    from roost.existing.image import OriginalImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,14 @@ def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
         context = Context(loaded, directory, stages, log_directory(directory), parent=parent_of(loaded, stages))
         plan = planning.plan(context)
         fresh = None if force else manifest.is_fresh(directory, plan.key)
+        # What a build takes, one that finds nothing to do is not to wait for.
         if fresh is None:
+            from roost.pipeline import construct
+
             record, snippets = construct.construct(context, plan)
         else:
+            from roost.condor import submission
+
             record, snippets = fresh, submission.snippets(loaded, fresh, directory)
     name, cached = loaded.recipe.name, fresh is not None
     return Built(name, directory, cached, stages.seconds, record.files, snippets, loaded.called)
@@ -93,13 +98,15 @@ def _refuse_foreign(directory: Path) -> None:
 
 def parent_of(loaded: Loaded, stages: Stages) -> OriginalImage | None:
     """Build the image that another one is made from, if that is another recipe's."""
-    name = sources.parent(loaded)
+    name = parent(loaded)
     if name is None:
         return None
-    parent = loader.load(name, paths.project_root(), (), planning.problems)
-    with stages.stage("parent", parent.recipe.name):
-        built = image(parent, events=stages.events)
+    from roost.existing import image as existing
+
+    below = loader.load(name, paths.project_root(), (), planning.problems)
+    with stages.stage("parent", below.recipe.name):
+        built = image(below, events=stages.events)
     record = manifest.read(built.directory)
     if record is None:
-        raise ImageError(f"the build of {parent.recipe.name} is gone", hint=f"inv build {name}")
-    return existing.of_build(built.directory, parent.recipe.root_disk.name, record)
+        raise ImageError(f"the build of {below.recipe.name} is gone", hint=f"inv build {name}")
+    return existing.of_build(built.directory, below.recipe.root_disk.name, record)

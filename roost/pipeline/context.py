@@ -7,16 +7,18 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from roost.boot import probe
 from roost.disk.tools import Tools
 from roost.events import Stages
-from roost.existing.image import OriginalImage
 from roost.host import declared, namespace, paths
 from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.store import staging
+
+if TYPE_CHECKING:
+    from roost.existing.image import OriginalImage
 
 
 def log_directory(image: Path) -> Path:
@@ -35,6 +37,8 @@ def accelerator() -> ApplianceAccelerator:
 
 
 def _probe() -> Kind:
+    from roost.boot import probe
+
     # It is remembered for the host, and belongs to no stage.
     with declared.only(None):
         return "kvm" if probe.probe().usable else "tcg"

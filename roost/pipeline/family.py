@@ -16,7 +16,7 @@ from roost.kernel import initrd_choice
 from roost.pipeline import planning
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
-from roost.sources import image as sources
+from roost.recipe.parent import parent
 from roost.store import keys
 
 MIB = 1 << 20
@@ -107,9 +107,9 @@ def layer_of(loaded: Loaded) -> str | None:
     recipe = loaded.recipe
     source = recipe.os.source
     kind = initrd_choice.kind(recipe)
-    if recipe.edited and (recipe.os.image is None or recipe.os.image.url is None):
+    if recipe.edited and (source.origin or source.parent):
         return None
-    local = bool(source.local_files or source.origin or sources.parent(loaded))
+    local = bool(source.local_files or source.origin or parent(loaded))
     return keys.digest(
         {
             "os": recipe.os.model_dump(mode="json", by_alias=True),
@@ -185,7 +185,7 @@ _BUILD = Needs(guestfs.MEMORY * MIB + BESIDE)
 def parents(loaded: Loaded) -> list[Loaded]:
     """Return the recipes that one stands on, the nearest first; circles are mistakes of the recipe, found before."""
     found: list[Loaded] = []
-    while (name := sources.parent(found[-1] if found else loaded)) is not None:
+    while (name := parent(found[-1] if found else loaded)) is not None:
         found.append(loader.load(name, paths.project_root(), (), planning.problems))
     return found
 
@@ -204,5 +204,5 @@ def _in_turn(nodes: Iterable[Node], order: Sequence[str]) -> Iterator[Node]:
 
 def _words(loaded: Loaded) -> str:
     """Return what a root tree is, in some words."""
-    debian = loaded.recipe.os.debian
-    return f"debian {debian.suite}" if debian is not None else loaded.recipe.os.key
+    suite = getattr(loaded.recipe.os.source, "suite", None)
+    return f"{loaded.recipe.os.key} {suite}" if suite is not None else loaded.recipe.os.key

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
 from roost.condor.jobs_file import read_jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages

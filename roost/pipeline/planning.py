@@ -7,11 +7,11 @@ archive's signed index.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
-from roost.existing.image import OriginalImage
 from roost.host import paths
 from roost.kernel import catalogue, files
 from roost.kernel import check as kernel_check
@@ -19,9 +19,12 @@ from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.preflight import local
 from roost.recipe.loader import Loaded
-from roost.sources import image, registry
+from roost.sources import registry
 from roost.sources.source import Request, RootTree
 from roost.store import cache
+
+if TYPE_CHECKING:
+    from roost.existing.image import OriginalImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def plan(context: Context) -> BuildPlan:
     loaded, spec = context.loaded, _kernel(context.loaded)
     request = Request(loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent)
     if context.recipe.edited:
+        from roost.sources import image
+
         original = image.locate(request)
         return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
 from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
 from roost.host import paths
-from roost.pipeline import booted, publish
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
@@ -57,9 +57,14 @@ def _state(loaded: Loaded) -> str:
         directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory)
     ):
         return "built"
+    # What publishes takes long to load, and few images come so far.
+    from roost.pipeline import publish
+
     return "published" if publish.is_published(directory, record) else "booted"
 
 
 def _booted(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
     """Return whether each of `hypervisors` has a verdict that passed, in the test `test`, of the files of the build."""
+    from roost.pipeline import booted
+
     return all(booted.passed(directory, one, record, test) for one in hypervisors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.host import jsontext, paths
 from roost.publish import layout, listing, upload

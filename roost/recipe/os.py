@@ -83,6 +83,11 @@ class ExistingImage(Source):
         return self
 
     @property
+    def parent(self) -> str | None:
+        """The other recipe."""
+        return self.recipe
+
+    @property
     def origin(self) -> str | None:
         """The file, where it is a local one."""
         return self.path

@@ -36,6 +36,11 @@ class Source(Model):
         return None
 
     @property
+    def parent(self) -> str | None:
+        """The other recipe whose image it is made from, by its name or its path from the recipe that names it."""
+        return None
+
+    @property
     def processor(self) -> str | None:
         """Debian's name of the architecture, where the recipe says it."""
         return None

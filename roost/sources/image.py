@@ -16,6 +16,7 @@ from roost.host import paths
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.os import ExistingImage
+from roost.recipe.parent import meant
 from roost.recipe.words import shown
 from roost.sources import addition, given_file, given_tree, image_tree
 from roost.sources.source import Request, RootTree
@@ -84,7 +85,7 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
     standing = loaded
     while following is not None:
         try:
-            found = loader.load(_meant(standing, following), paths.project_root())
+            found = loader.load(meant(standing, following), paths.project_root())
         except RecipeError as error:
             first = error.problems[0]
             yield loaded.problem((*_WHERE, "recipe"), f"the recipe {following}: {first}")
@@ -96,18 +97,6 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
             return
         seen.append(parent.name)
         following = parent.os.image.recipe if parent.os.image is not None else None
-
-
-def parent(loaded: Loaded) -> str | None:
-    """Return the recipe whose image a recipe is made from, by a name or path that can be loaded; None for no such."""
-    source = loaded.recipe.os.image
-    return _meant(loaded, source.recipe) if source is not None and source.recipe is not None else None
-
-
-def _meant(loaded: Loaded, name: str) -> str:
-    """Return the recipe that another one names: a path starts from the directory of the one that names it."""
-    is_path = "/" in name or name.endswith(loader.SUFFIXES)
-    return str(loader.absolute(loaded.directory / name)) if is_path else name
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:

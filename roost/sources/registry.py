@@ -1,18 +1,35 @@
-"""The sources of root trees. A new one is a module with what `roost.sources.source.Source` says, and a line here."""
+"""The sources of root trees. A new one is a module with what `roost.sources.source.Source` says, and a line here.
+
+A module is loaded when a recipe names its key, so that no command pays for the sources that it does not use.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import cast
+
+from roost.recipe import os
 from roost.recipe.model import Recipe, add_source
-from roost.sources import debian, image, tarball, tree
 from roost.sources.source import Source
 
-#: The sources by their key of `os`.
-SOURCES: dict[str, Source] = {"debian": debian, "tree": tree, "tarball": tarball, "image": image}
+#: The modules of the sources by their key of `os`.
+SOURCES = {
+    "debian": "roost.sources.debian",
+    "tree": "roost.sources.tree",
+    "tarball": "roost.sources.tarball",
+    "image": "roost.sources.image",
+}
 
-for _key, _source in SOURCES.items():
-    add_source(_key, _source.MODEL)
+
+def source(key: str) -> Source:
+    """Return the source with a key."""
+    return cast(Source, import_module(SOURCES[key]))
 
 
 def of(recipe: Recipe) -> Source:
     """Return the source of a recipe's root tree."""
-    return SOURCES[recipe.os.key]
+    return source(recipe.os.key)
+
+
+for _key in SOURCES.keys() - os.SOURCES.keys():
+    add_source(_key, source(_key).MODEL)

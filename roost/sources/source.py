@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from roost.customize.overlay import Item
 from roost.errors import Problem
 from roost.events import Stages
-from roost.existing.image import OriginalImage
 from roost.host.accelerator import ApplianceAccelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
 from roost.sources.packages import Package
 from roost.store.cache import Cache
+
+if TYPE_CHECKING:
+    from roost.customize.overlay import Item
+    from roost.existing.image import OriginalImage
 
 
 class RootTree(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from os import environ
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,11 +21,14 @@ from roost.recipe import loader, os, schema
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe, add_source
 from roost.recipe.source import Source
-from roost.sources import registry
+from roost.sources import debian, image, registry, tarball, tree
 from roost.sources.source import Request, RootTree
+from roost.sources.source import Source as Planned
 from roost.store import stage
 from roost.store.cache import Cache
 
+#: The type checker holds the modules to the Protocol here: the registry has their names only.
+HELD: dict[str, Planned] = {"debian": debian, "tree": tree, "tarball": tarball, "image": image}
 STAGE = stage.Stage("rootfs", ("roost.sources.canonical",))
 
 
@@ -94,7 +99,7 @@ disks: [{{name: root, partitions: [{{mount: /, free: 5MiB}}]}}]
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the registry have the line."""
-    monkeypatch.setitem(registry.SOURCES, "toy", sys.modules[__name__])
+    monkeypatch.setitem(registry.SOURCES, "toy", __name__)
     add_source("toy", MODEL)
     yield
     del os.SOURCES["toy"]
@@ -145,7 +150,8 @@ def test_without_the_line_it_is_unknown(tmp_path: Path) -> None:
 def test_the_shipped_sources() -> None:
     """Each key of `os` is one module, whose model is that of the recipe."""
     assert list(registry.SOURCES) == list(os.Os.model_fields) == list(os.SOURCES)
-    for key, source in registry.SOURCES.items():
+    assert {key: registry.source(key) for key in registry.SOURCES} == HELD
+    for key, source in HELD.items():
         assert getattr(source, "__name__", "") == f"roost.sources.{key}"
         assert source.MODEL is os.SOURCES[key]
 
@@ -161,3 +167,16 @@ def test_nobody_asks_which_source_it_is() -> None:
         if f".os.{key} " in path.read_text() or f".os.{key}." in path.read_text() or f".os.{key}\n" in path.read_text()
     ]
     assert set(asking) <= own
+
+
+def test_every_task_that_loads_recipes_knows_every_source() -> None:
+    """A source of its own model is added by the registry, so what loads a recipe loads the registry too."""
+    stories = [
+        path.stem for path in sorted(Path(planning.__file__).parent.glob("*.py")) if "loader." in path.read_text()
+    ]
+    assert {"build", "jobs", "recipes", "submit"} <= set(stories)
+    for name in stories:
+        code = f"import sys, roost.pipeline.{name}; print('roost.sources.registry' in sys.modules)"
+        env = {**environ, "PYTHONPATH": str(Path(registry.__file__).parents[2])}
+        said = subprocess.run([sys.executable, "-c", code], check=True, env=env, capture_output=True, text=True).stdout
+        assert said == "True\n", name
