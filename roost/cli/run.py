@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.cli import show, terminal
+from roost.cli import terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
-from roost.recipe.quantities import parse_duration
 from roost.recipe.words import shown
 
 #: Jobs that are listed on a terminal.
@@ -53,6 +52,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
     """
     from roost.pipeline import boot
     from roost.pipeline import run as story
+    from roost.recipe.quantities import parse_duration
 
     try:
         timeout = parse_duration(flags.timeout) if flags.timeout else None
@@ -85,6 +85,8 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
 def _shown(answer: Mapping[str, Any]) -> str:
     """Render the verdicts: what is not done first."""
+    from roost.cli import show
+
     jobs = sorted(answer["jobs"], key=lambda one: one["verdict"] == "done")
     rows = [
         [one["verdict"], shown(one["name"], 200), _seconds(one["seconds"]), shown(one["reason"], 300)]
