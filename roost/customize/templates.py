@@ -6,7 +6,9 @@ confined child (`host.template`): checking a recipe runs nothing of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from roost.errors import Problem, RecipeError
 from roost.host import template
@@ -15,6 +17,11 @@ from roost.recipe.words import shown
 
 #: What `kernel` is while nothing is built.
 SOME_KERNEL = "6.1.0-0-amd64"
+
+#: By the file of a recipe: what its templates may still take, whatever images it makes, and what was rendered last.
+#: Several checks of one recipe look into the same texts.
+_clocks: dict[tuple[Path, str], template.Clock] = {}
+_last: dict[Path, tuple[str, list[str | template.Failed]]] = {}
 
 
 def rendered(loaded: Loaded, kernel: str = SOME_KERNEL) -> Mapping[str, str]:
@@ -56,8 +63,12 @@ def _rendered(loaded: Loaded, kernel: str) -> tuple[dict[str, str], list[Problem
         "kernel": kernel,
         "variables": dict(loaded.variables),
     }
+    key = json.dumps([sources, values], sort_keys=True)
+    if _last.get(loaded.path, ("", []))[0] != key:
+        clock = _clocks.setdefault((loaded.path, kernel), template.Clock())
+        _last[loaded.path] = key, template.render(list(sources.values()), values, clock)
     texts: dict[str, str] = {}
-    for name, made in zip(sources, template.render(list(sources.values()), values), strict=False):
+    for name, made in zip(sources, _last[loaded.path][1], strict=False):
         if isinstance(made, str):
             texts[name] = made
         else:

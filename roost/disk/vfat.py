@@ -53,6 +53,7 @@ def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, 
     )
     if content.directory is None:
         return
+    _require_entries(content.entries, at.size, identity.label)
     directories, files = _contents(content.entries)
     image = f"{disk}@@{at.offset}"
     # Directory by directory and sorted: mtools' own recursion takes names in the order of the host's file system.
@@ -79,6 +80,14 @@ def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, 
             )
         except ToolError as error:
             raise ImageError(error.problem.what, log=error.log, tail=error.tail) from error
+
+
+def _require_entries(entries: Sequence[Entry], size: int, label: str | None) -> None:
+    """Raise `ImageError` when the root directory has too few entries: mtools leaves out the rest."""
+    names = sorted({entry.path.decode("utf-8", "surrogateescape").split("/")[0] for entry in entries if entry.path})
+    if (name := vfat_limits.beyond_root(names, size, label)) is not None:
+        what = f"the root directory of the vfat file system has {vfat_limits.ROOT} entries, and none for {shown(name)}"
+        raise ImageError(what, hint="put the files into a directory, or use ext4")
 
 
 def _refuse(entries: Sequence[Entry]) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 FILE = (1 << 32) - 1
 #: UTF-16 units of the longest name.
 NAME = 255
+#: Entries of the root directory of FAT12 and FAT16, and from how many bytes on mkfs.vfat makes FAT32.
+ROOT, FAT32 = 512, 512 << 20
+_SHORT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'()-@^_`{}~")
 FORBIDDEN = frozenset('"*/:<>?\\|')
 
 
@@ -26,6 +29,34 @@ def bad_name(name: str) -> str | None:
         return f"vfat drops the {'dot' if name.endswith('.') else 'blank'} at the end of a name"
     if len(name.encode("utf-16-le", "surrogatepass")) // 2 > NAME:
         return f"vfat has names of at most {NAME} characters"
+    return None
+
+
+def entries(name: str) -> int:
+    """Return how many entries of 32 bytes a name takes: one for 8.3, and one more for each 13 UTF-16 units otherwise.
+
+    Small letters are 8.3 too where a part has no others (seen of mtools 4.0.32).
+    """
+    parts = name.split(".")
+    fits = len(parts) <= 2 and all(0 < len(part) <= most for part, most in zip(parts, (8, 3), strict=False))
+    if fits and all(part in {part.upper(), part.lower()} and set(part.upper()) <= _SHORT for part in parts):
+        return 1
+    return 1 + -(-(len(name.encode("utf-16-le", "surrogatepass")) // 2) // 13)
+
+
+def beyond_root(names: Iterable[str], size: int, label: str | None) -> str | None:
+    """Return the first of the names in the root directory that it has no entry for, or None.
+
+    `size` is that of the file system in bytes: mkfs.vfat makes FAT32 from 512 MiB on (mkfs.fat.c, establish_params),
+    whose root directory is a file and grows.
+    """
+    if size >= FAT32:
+        return None
+    left = ROOT - (1 if label else 0)
+    for name in names:
+        left -= entries(name)
+        if left < 0:
+            return name
     return None
 
 

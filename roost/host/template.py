@@ -17,6 +17,8 @@ from roost.host.files import size_in_words
 
 #: Bytes of a template, and of what it renders to.
 SOURCE, RENDERED = 1 << 20, 16 << 20
+#: Seconds of CPU time of all templates of one recipe, whatever images it makes.
+IN_ALL = 10.0
 _WORKER = "roost.host.template_worker"
 
 
@@ -29,23 +31,46 @@ class Failed:
     file: str = ""
 
 
-def render(sources: Sequence[str], values: Mapping[str, Any]) -> list[str | Failed]:
-    """Return what each template's text renders to with `values` (JSON), or why it does not.
+@dataclass(slots=True)
+class Clock:
+    """The seconds of CPU time that templates which belong together may still take, all of them."""
+
+    left: float = IN_ALL
+
+    @property
+    def over(self) -> Failed:
+        """Why a template is not rendered any more."""
+        return Failed(f"the templates of the recipe need more than {IN_ALL:g} s of CPU time in all")
+
+
+def render(sources: Sequence[str], values: Mapping[str, Any], clock: Clock | None = None) -> list[str | Failed]:
+    """Return what each template's text renders to with `values` (JSON), or why it does not; `clock` is moved on.
 
     What stands after one that had to be killed may be missing from the list.
     """
     if not sources:
         return []
-    return answers(_WORKER, {"sources": list(sources), "values": values}, len(sources))
+    clock = clock or Clock()
+    if clock.left <= 0:
+        return [clock.over]
+    return answers(_WORKER, {"sources": list(sources), "values": values}, len(sources), clock)
 
 
-def answers(worker: str, request: Mapping[str, Any], wanted: int) -> list[str | Failed]:
+def answers(worker: str, request: Mapping[str, Any], wanted: int, clock: Clock | None = None) -> list[str | Failed]:
     """Return what a worker module makes of `wanted` templates: it is told by `request`, and may be stopped half-way."""
+    clock = clock or Clock()
+    told = confined.ask(worker, {**request, "seconds": clock.left})
     found: list[str | Failed] = [
-        one["text"] if "text" in one else Failed(one["what"], one["line"], one["file"])
-        for one in confined.ask(worker, request)
+        one["text"] if "text" in one else Failed(one["what"], one["line"], one["file"]) for one in told
     ]
-    if len(found) < wanted:
+    taken = sum(float(one["seconds"]) for one in told)
+    stopped = len(found) < wanted
+    # What was killed has not told how long it took.
+    clock.left -= taken + (confined.STEP if stopped else 0)
+    if stopped and (clock.left <= 0 or taken > confined.CPU - confined.STEP):
+        clock.left = 0
+        found.append(clock.over)
+    elif stopped:
         bounds = f"{confined.STEP:g} s of CPU time or {size_in_words(confined.MEMORY)} of memory"
         found.append(Failed(f"the template needs more than {bounds}"))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -75,13 +76,15 @@ def _words(error: BaseException) -> str:
 
 def answer(template: Callable[[], jinja2.Template], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer for one template: its text, or what is wrong and where."""
+    begin = time.process_time()
     confined.begin_step()
     try:
-        return {"text": _bounded(template().generate(values))}
+        text = _bounded(template().generate(values))
+        return {"text": text, "seconds": time.process_time() - begin}
     except Exception as error:  # an expression of a template can raise anything
         confined.end_step()
         line, file = _place(error)
-        return {"what": _words(error)[:400], "line": line, "file": file}
+        return {"what": _words(error)[:400], "line": line, "file": file, "seconds": time.process_time() - begin}
     finally:
         confined.end_step()
 
@@ -91,7 +94,10 @@ def main() -> None:
     confined.confine()
     request = json.load(sys.stdin)
     made = environment()
+    begin = time.process_time()
     for source in request["sources"]:
+        if time.process_time() - begin > request["seconds"]:
+            break
         confined.answer(answer(functools.partial(made.from_string, source), request["values"]))
 
 

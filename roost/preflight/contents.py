@@ -77,6 +77,15 @@ def _vfat(loaded: Loaded, area: _Area) -> Iterator[Problem]:
                 yield loaded.problem(place, f"{shown(one.path)}: {why}", "rename it, or use ext4")
                 break
     paths = {area.below(one): one for one in area.contents if area.below(one)}
+    firsts: dict[str, Placed] = {}
+    for path, one in paths.items():
+        firsts.setdefault(path.split("/")[0], one)
+    size = area.area.size
+    if size is not None and (name := vfat_limits.beyond_root(firsts, size, area.area.label)) is not None:
+        one = firsts[name]
+        what = f"the root directory of {where} has {vfat_limits.ROOT} entries, and none for {shown(name)}"
+        hint = "a long name takes several: put the files into a directory, or use ext4"
+        yield loaded.problem(_place(loaded, one), what, hint)
     root = area.mount.rstrip("/")
     for again, first in vfat_limits.twins(paths):
         one = next(one for path, one in paths.items() if path == again or path.startswith(f"{again}/"))

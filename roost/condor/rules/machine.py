@@ -81,8 +81,9 @@ def mebibytes(text: str) -> int | None:
     match = _BYTES.fullmatch(text)
     if not match:
         return None
-    size = math.ceil(float(match[1]) * _MIB[(match[2] or "M").upper()])
-    return size if 0 < size < 2**43 else None
+    size = float(match[1]) * _MIB[(match[2] or "M").upper()]
+    # 400 digits are infinity.
+    return math.ceil(size) if 0 < size < 2**43 else None
 
 
 def whole(text: str) -> int | None:

@@ -40,7 +40,8 @@ _NAMES = {name.lower(): name for name in _KNOWN}
 #: Which jobs each expression is looked at for, by JobStatus.
 _SEEN = {"periodic_release": {5}, "periodic_hold": {1, 2, 6, 7}}
 _EXPRESSIONS = ("periodic_hold", "periodic_release", "periodic_remove")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+#: One without an end goes on to the end of the text: what is behind each quote is looked at once.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
 _NAME = re.compile(r"(?<![\w.])(?:MY\.)?([A-Za-z_]\w*)(?!\s*\(|\w)", re.IGNORECASE)
 _STATUS = re.compile(r"(?<![\w.])(?:MY\.)?JobStatus\s*(?:==|=\?=)\s*(\d+)", re.IGNORECASE)
 

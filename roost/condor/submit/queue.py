@@ -19,7 +19,8 @@ MAX_COUNT = 2**31 - 1
 _KEYWORD = re.compile(r"(?:^|(?<=[\s,]))(in|from|matching)(?=\s|\(|$)", re.IGNORECASE)
 _QUALIFIER = re.compile(r"(files|dirs|any|table)(?=\s|\(|$)|\[[^\]]*\]", re.IGNORECASE)
 _STATEMENT = re.compile(r"queue(?=\s|$)|iter(?:a|at|ate)?(?=\s|$)", re.IGNORECASE)
-_VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|(?<=[A-Za-z])\d+)*$")
+#: Read backwards from its end: a search from the front tries each place.
+_VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|\d+(?=[A-Za-z]))*")
 
 
 @dataclass(slots=True)
@@ -61,8 +62,8 @@ def parse_queue(arguments: Traced) -> Queue:
     if keyword:
         queue.keyword = keyword[1].lower()
         head = text[: keyword.start()].rstrip(BLANKS)
-        names = _VARIABLES.search(head)
-        count = head[: names.start()] if names else head
+        names = _VARIABLES.match(head[::-1])
+        count = head[: len(head) - names.end()] if names else head
         queue.variables = tuple(re.split(r"[\s,]+", head[len(count) :].strip(BLANKS + ","))) if names else ()
         queue.variables = tuple(name for name in queue.variables if name)
         rest = arguments.cut(keyword.end()).strip()

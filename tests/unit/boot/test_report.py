@@ -18,6 +18,7 @@ from roost.boot.evidence import Evidence, Expected
 from roost.boot.run import BootResult, FileSum
 from roost.boot.trials import Trials
 from roost.boot.verdict import Verdict
+from roost.boot.waits import Wait
 from roost.verify.evidence import FileSystem
 
 HOSTILE = b"\x1b[31m<script>alert(1)</script>\xff\x1b]0;x\x07<img src=x onerror=alert(1)>\x1b[2J\0\r\n"
@@ -33,6 +34,8 @@ def result(out: Path, verdict: Verdict) -> BootResult:
         expectations=(Expected(f"console: {said}", verdict.passed, said), Expected("/r on io", True, said, True)),
         filesystems=(FileSystem("root.qcow2", 1, "ext", verdict.passed, said),),
         status={"state": "finished", "host": said, said: [said]},
+        job_log=("the job's own line", said),
+        waits=(Wait(f"A start job for {said}", 93.4),),
     )
     return BootResult(
         name="debian-12",
@@ -138,3 +141,12 @@ def test_the_timeline_marks_where_it_failed() -> None:
         ("kernel", 50.0, True),
         ("disks", 25.0, False),
     ]
+
+
+def test_the_page_shows_the_jobs_last_lines_and_what_was_waited_for(tmp_path: Path) -> None:
+    made = result(tmp_path, FAILED)
+    page = report.page(made, made.to_json(), tmp_path / "none.log")
+    assert "the job&#39;s own line" in page
+    assert re.search(r"<dt>93 s</dt><dd>A start job for &lt;b onclick", page)
+    bare = replace(made, evidence=replace(made.evidence, job_log=(), waits=()))
+    assert "last lines" not in report.page(bare, bare.to_json(), tmp_path / "none.log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from roost.condor.lint import lint, lint_file, lint_text
 from roost.condor.rules import ALL, Effect, Severity
-from roost.errors import UsageError
+from roost.condor.submit.queue import parse_queue
+from roost.condor.submit.source_text import Traced
+from roost.errors import Location, UsageError
 from roost.host import process
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data" / "submit-cases.json").read_text())[
@@ -220,3 +223,45 @@ def test_what_is_behind_the_first_mebibyte_is_not_missed() -> None:
     for text in (f"universe = vm\nqueue io from (\n{rows})\n", f"if true\nx @=end\n{rows}@end\nendif\nqueue\n"):
         codes = {one.rule.code for one in lint_text(text).findings if one.rule.severity is Severity.ERROR}
         assert not codes & {"queue", "heredoc-open", "if-open", "queue-missing"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "periodic_remove = " + '\\"' * 60_000,
+        "periodic_hold = JobStatus " + '"a' * 60_001,
+        "queue " + "a1" * 60_000 + "% from (",
+        "queue " + "1a" * 60_000 + " from x",
+        "requirements = " + "(" * 100_000,
+        "x = " + "$(a" * 60_000,
+    ],
+)
+def test_long_lines_take_no_longer_than_their_length(line: str) -> None:
+    begin = time.process_time()
+    lint_text(f"universe = vm\nvm_type = kvm\nvm_memory = 64\nvm_disk = a.raw:vda:w:raw\n{line}\nqueue\n")
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "count"),
+    [("3 a,b2 from x", ("a", "b2"), 3), ("2 in (x)", (), 2), ("a in (x)", ("a",), 1), ("5 a from x", ("a",), 5)],
+)
+def test_the_names_of_a_queue_statement_stand_before_its_keyword(
+    text: str, variables: tuple[str, ...], count: int
+) -> None:
+    queue = parse_queue(Traced.of(text, Location("a.sub", 1, 1)))
+    assert (queue.variables, queue.count, queue.problem) == (variables, count, None)
+
+
+@pytest.mark.parametrize(
+    "command", ["vm_memory", "vm_vcpus", "request_cpus", "request_memory", "request_disk", "queue"]
+)
+@pytest.mark.parametrize(
+    "number", ["1" * 5000, "1e999", "0x" + "f" * 5000, "1" * 5000 + "K", "-1e999", "0." + "1" * 5000]
+)
+def test_a_number_beyond_all_numbers_is_told(command: str, number: str) -> None:
+    sign = "" if command == "queue" else "="
+    text = (
+        f"universe = vm\nvm_type = kvm\nvm_memory = 64\nvm_disk = a.raw:vda:w:raw\n{command} {sign} {number}\nqueue\n"
+    )
+    assert lint_text(text).findings

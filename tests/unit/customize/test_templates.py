@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,3 +153,38 @@ def test_a_fifo_among_a_sites_templates_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "submit.j2")
     with pytest.raises(UsageError, match="a FIFO, not a file"):
         emit.submit_description(recipe(), "kvm", Delivery(files=BUILT), templates=(tmp_path,))
+
+
+#: Takes some tenths of a second.
+_BUSY = "{% for a in range(60) %}{% for b in range(50000) %}{% endfor %}{% endfor %}"
+
+
+def test_all_templates_of_a_recipe_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "IN_ALL", 1.0)
+    asked: list[int] = []
+    render = template.render
+
+    def counted(sources: Sequence[str], *rest: Any) -> list[str | template.Failed]:
+        asked.append(len(sources))
+        return render(sources, *rest)
+
+    monkeypatch.setattr(template, "render", counted)
+    monkeypatch.setattr(template.Clock, "__init__", lambda clock: setattr(clock, "left", 1.0))
+    files = ", ".join(f"{{path: /etc/init.d/f{number}, template: t{number}.j2}}" for number in range(30))
+    for number in range(30):
+        (tmp_path / f"t{number}.j2").write_text(f"#!/bin/sh\n{_BUSY}{number}")
+    (tmp_path / "many.yaml").write_text(
+        f"name: many\nos: {{tree: {{path: .}}}}\nfiles: [{files}]\n"
+        "disks: [{name: root, partitions: [{mount: /, free: 1MiB}]}]\n"
+        "matrix: {machine.memory: [512MiB, 513MiB, 514MiB]}\n"
+    )
+    begin = time.process_time()
+    found = [[*templates.problems(one)] for one in loader.load_all(str(tmp_path / "many.yaml"), tmp_path)]
+    assert all("more than 1 s of CPU time in all" in one[0].what for one in found), found
+    assert time.process_time() - begin < 20
+    # What was rendered once is not rendered for each check that looks into it.
+    before = len(asked)
+    (one, *_) = loader.load_all(str(tmp_path / "many.yaml"), tmp_path)
+    for _ in range(3):
+        [*templates.problems(one)]
+    assert len(asked) == before + 1

@@ -219,6 +219,27 @@ VFAT = "{name: data, filesystem: vfat, size: 8MiB, mount: /data}"
 
 
 @pytest.mark.parametrize(
+    ("name", "most", "disk"),
+    [
+        ("file{:04}.txt", 512, VFAT),
+        ("A long name {:04}", 170, VFAT),
+        ("file{:04}.txt", 511, VFAT.replace("vfat,", "vfat, label: DATA,")),
+        ("file{:04}.txt", 600, VFAT.replace("8MiB", "600MiB")),
+        ("below/file{:04}.txt", 600, VFAT),
+    ],
+)
+def test_the_root_directory_of_fat16_has_512_entries(name: str, most: int, disk: str, tmp_path: Path) -> None:
+    def told(count: int) -> list[str]:
+        listed = ", ".join(f'{{path: "/data/{name.format(number)}", content: x}}' for number in range(count))
+        return [one for one in refusals(tmp_path, f"files: [{listed}]", disks=disk) if "512 entries" in one]
+
+    assert told(most) == []
+    if most < 600:
+        (one,) = told(most + 1)
+        assert name.format(most) in one and one[0].isdigit()
+
+
+@pytest.mark.parametrize(
     ("entries", "said"),
     [
         ("[{path: /data/big, source: big}]", "vfat holds no file of 4 GiB or more"),
