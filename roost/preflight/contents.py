@@ -81,9 +81,9 @@ def _vfat(loaded: Loaded, area: _Area) -> Iterator[Problem]:
     for path, one in paths.items():
         firsts.setdefault(path.split("/")[0], one)
     size = area.area.size
-    if size is not None and (name := vfat_limits.beyond_root(firsts, size, area.area.label)) is not None:
-        one = firsts[name]
-        what = f"the root directory of {where} has {vfat_limits.ROOT} entries, and none for {shown(name)}"
+    if size is not None and (last := vfat_limits.beyond_root(firsts, size, area.area.label)) is not None:
+        one = firsts[last]
+        what = f"the root directory of {where} has {vfat_limits.ROOT} entries, and none for {shown(last)}"
         hint = "a long name takes several: put the files into a directory, or use ext4"
         yield loaded.problem(_place(loaded, one), what, hint)
     root = area.mount.rstrip("/")
