@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,6 +57,11 @@ class SubmitLines:
     whole: tuple[str, ...] = ()
     snippet: tuple[str, ...] = ()
     refused: str = ""
+
+    def needs(self, name: str) -> bool:
+        """Return whether the lines name this file: an image for two hypervisors has disks that one has no use for."""
+        text = "".join(self.whole)
+        return re.search(rf"(?<![\w.+-]){re.escape(name)}(?![\w.+-])", text) is not None
 
 
 def choices(version: Version, where: Roots) -> list[SubmitLines]:

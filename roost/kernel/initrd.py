@@ -61,17 +61,18 @@ done
 # The kernel's log reaches every console, /dev/console is but one of them; 2 is critical: quiet does not hide it.
 lost() { echo "<2>roost: no root file system: $1" >/dev/kmsg; }
 
-# Ten seconds: disks of slow buses come late.
+# Ten seconds by the clock: disks of slow buses come late. A look takes a second where Xen is emulated.
 device=
-tries=0
-while [ $tries -lt 100 ]; do
+read -r begin _ </proc/uptime
+while :; do
 	case $root in
 	UUID=* | LABEL=*) device=$(findfs "$root" 2>/dev/null) ;;
 	*) [ -b "$root" ] && device=$root ;;
 	esac
 	[ -n "$device" ] && break
+	read -r now _ </proc/uptime
+	[ $((${now%.*} - ${begin%.*})) -lt 10 ] || break
 	sleep 0.1
-	tries=$((tries + 1))
 done
 if [ -z "$device" ]; then
 	lost "root=$root is on no disk"
