@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.cli import terminal
-from roost.cli.verb import finish, verb
+from roost.cli.verb import at_most_one, finish, verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,20 @@ def submit(_context: object, name: str, flags: Flags, set: list[str] | None = No
         terminal.write_text(text)
 
 
-@verb(positional=("file",))
-def lint(_context: object, file: str, json: bool = False) -> None:
+@verb(
+    rest="file",
+    help={
+        "set": "NAME=VALUE: what DAGMan's VARS would set; may be repeated",
+        "dag": "judge the nodes of this DAG file with their VARS; with FILE, those of this description alone",
+    },
+)
+def lint(
+    _context: object, file: list[str] | None = None, set: list[str] | None = None, dag: str = "", json: bool = False
+) -> None:
     """Lint the submit description FILE, or standard input (-): what HTCondor would do to it, and why."""
     from roost.pipeline import lint as story
 
-    report = story.lint(file)
+    report = story.lint(at_most_one(file or []), set or [], dag or None)
     if json:
         terminal.write_json(report.to_json())
     else:

@@ -56,7 +56,7 @@ def verb(
         lists = [name for name, one in signature.parameters.items() if "list[" in str(one.annotation)]
         repeated = tuple(name for name in lists if name != rest)
         if "set" in repeated:
-            texts["set"] = "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated"
+            texts.setdefault("set", "key=value laid over the recipe, such as machine.memory=2GiB; may be repeated")
         setattr(body, "__signature__", signature)  # noqa: B010 - invoke reads the flags off it
         task = parser.Verb(body, positional=positional, help=texts, iterable=repeated, auto_shortflags=False)
         task.rest = rest

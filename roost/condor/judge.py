@@ -14,13 +14,13 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roost.condor.rules.model import shown
 from roost.condor.submit import first_job
-from roost.condor.submit.description import Description
+from roost.condor.submit.description import Description, Variable
 from roost.errors import RoostError
 from roost.host import jsontext, process, temporary
 
@@ -43,8 +43,11 @@ _NOT_RUN = "condor_submit was not asked, for it would run the commands of the de
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
 
-def ask(text: str, directory: Path, description: Description) -> Judgement:
-    """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`."""
+def ask(text: str, directory: Path, description: Description, variables: Sequence[Variable] = ()) -> Judgement:
+    """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`.
+
+    `variables` are set from outside of it.
+    """
     if description.runs_commands:
         return Judgement("", None, _NOT_RUN, hint="lint what the commands print as well")
     if description.incomplete:
@@ -55,18 +58,32 @@ def ask(text: str, directory: Path, description: Description) -> Judgement:
         what = f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
         return Judgement("", None, what, hint="name a file")
     short = first_job.short(text, description)
-    if short is None:
-        return Judgement(
-            "",
-            None,
-            "condor_submit was not asked, for it would make all of the jobs",
-            hint="lint it where its files are",
-        )
-    verdict = _someone(short, directory)
+    if short is None or any("\n" in one.value.text or one.value.text.endswith("\\") for one in variables):
+        why = "it would make all of the jobs" if short is None else "no line can set what VARS set"
+        return Judgement("", None, f"condor_submit was not asked, for {why}", hint="lint it where its files are")
+    before = [_assignment(one) for one in variables if not one.append]
+    whole = _appended(short, [_assignment(one) for one in variables if one.append], description.inline)
+    verdict = _someone("\n".join([*before, whole]), directory)
+    verdict = replace(verdict, line=max(0, verdict.line - len(before)))
     if verdict.accepted is False and _ABSENT.search(verdict.message):
         what = f"condor_submit cannot tell: {verdict.message}"
         return Judgement(verdict.judge, None, what, hint="lint it where the files that it names are")
     return verdict
+
+
+def _assignment(variable: Variable) -> str:
+    return f"{variable.name} = {variable.value.text}"
+
+
+def _appended(text: str, after: Sequence[str], inline: bool) -> str:
+    """Return a description with assignments before its queue statement; a description without one gets it."""
+    if inline:
+        return "\n".join([text, *after, "queue", ""])
+    lines = text.split("\n")
+    at = next((number for number, line in enumerate(lines) if re.match(r"\s*queue(?:\s|$)", line, re.IGNORECASE)), None)
+    if at is None or not after:
+        return "\n".join([text, *after]) if after else text
+    return "\n".join([*lines[:at], *after, *lines[at:]])
 
 
 def _names(description: Description) -> Iterator[str]:

@@ -6,33 +6,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-from roost.condor import disk_images, judge
-from roost.condor.rules import CHECKS, Effect, Finding, JobView, Severity
-from roost.condor.rules.model import shown
-from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT, MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
-from roost.condor.rules.returned import collisions
-from roost.condor.submit.description import Description
-from roost.condor.submit.language import decode, read
-from roost.condor.submit.macros import Assignment, Expander
+from roost.condor import disk_images, judge, static_lint
+from roost.condor.rules import Effect, Finding, Severity
+from roost.condor.rules.reading import JUDGE, JUDGE_ABSENT
+from roost.condor.static_lint import Jobs, Subject
+from roost.condor.submit.description import Variable
+from roost.condor.submit.language import decode
 from roost.errors import Location, UsageError
 from roost.host import files as host_files
-
-#: So many rows of a queue statement are judged; a mistake in the description itself shows in the first.
-MAX_JOBS = 50
-
-#: ... and so many characters of values, all jobs together.
-MAX_WORK = 1 << 19
-
-#: Bounds of what a pattern of `queue ... matching` may look for.
-MAX_WILDCARDS = 8
-MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +69,16 @@ def lint_text(
     *,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    variables: Sequence[Variable] | None = None,
 ) -> LintReport:
-    """Judge a description by the static rules. Includes and queue lists are looked up in `directory`, if given."""
-    return _report(file, _judge_statically(text, file, directory, environment)[1])
+    """Judge a description by the static rules. Includes and queue lists are looked up in `directory`, if given.
+
+    `variables` are set from outside, None where that is not known (see `Subject`).
+    """
+    return report(file, static_lint.judge(Subject(text, file, directory, variables), environment)[1])
 
 
-def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
+def lint_file(path: Path | str, *, ask: bool = True, variables: Sequence[Variable] | None = None) -> LintReport:
     """Judge a description and the files it names; with `ask` also by condor_submit's own parser.
 
     Raises `UsageError` when the description itself cannot be read.
@@ -101,106 +90,36 @@ def lint_file(path: Path | str, *, ask: bool = True) -> LintReport:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="give the path of a submit description"
         ) from error
-    return lint(text, file=str(path), directory=path.parent, ask=ask)
+    return lint(text, file=str(path), directory=path.parent, ask=ask, variables=variables)
 
 
-def lint(text: str, *, file: str, directory: Path, ask: bool = True) -> LintReport:
+def lint(
+    text: str, *, file: str, directory: Path, ask: bool = True, variables: Sequence[Variable] | None = None
+) -> LintReport:
     """Judge a description whose files are in `directory`: rules, files at hand, and condor_submit's own parser."""
-    description, jobs = _judge_statically(text, file, directory, None)
+    return report(file, judged(Subject(text, file, directory, variables), ask=ask))
+
+
+def judged(subject: Subject, *, ask: bool = True) -> Jobs:
+    """Return what all judges find in each of the jobs."""
+    description, jobs = static_lint.judge(subject)
+    directory = subject.directory or Path()
     jobs = [(view, disk_images.check_files(view, directory, findings)) for view, findings in jobs]
-    report = _report(file, jobs)
-    if not ask or report.effect is Effect.REJECTED:
-        return report
-    verdict = judge.ask(text, directory, description)
+    if not ask or not jobs or report(subject.file, jobs).effect is Effect.REJECTED:
+        return jobs
+    verdict = judge.ask(subject.text, directory, description, subject.variables or ())
+    if verdict.accepted:
+        return jobs
+    where = Location(subject.file, verdict.line or 1, 1)
     if verdict.accepted is None:
-        extra = JUDGE_ABSENT.at(Location(file, 1, 1), verdict.message, verdict.hint)
-    elif verdict.accepted:
-        return report
+        extra = JUDGE_ABSENT.at(Location(subject.file, 1, 1), verdict.message, verdict.hint)
+    elif subject.variables is None and any(view.expander.undefined for view, _ in jobs):
+        what = f"{verdict.judge} refuses it as it stands, without VARS: {verdict.message}"
+        extra = JUDGE.but(Severity.WARNING, Effect.OK).at(where, what)
     else:
-        extra = JUDGE.at(Location(file, verdict.line or 1, 1), f"{verdict.judge} refuses it: {verdict.message}")
-    return _report(file, [*jobs, (jobs[0][0], [*jobs[0][1], extra])])
-
-
-_Jobs = list[tuple[JobView, list[Finding]]]
-
-
-def _judge_statically(
-    text: str, file: str, directory: Path | None, environment: Mapping[str, str] | None
-) -> tuple[Description, _Jobs]:
-    environment = os.environ if environment is None else environment
-    description = read(text, file, _reader(directory), environment, _matcher(directory))
-    general = [
-        REMARKS[remark.code][0].at(remark.where, REMARKS[remark.code][1].format(_quoted(remark.code, remark.what)))
-        for remark in description.remarks
-    ]
-    jobs: _Jobs = []
-    for job in description.jobs[: _judged(description)]:
-        view = JobView(description, job, Expander(job.table, job.live, environment))
-        description.used |= _macros_in(job.table.values())
-        findings = list(general)
-        for apply in CHECKS:
-            findings += apply(view)
-        for name, where in view.expander.endless.items():
-            rule, words = REMARKS["macro-loop"]
-            findings.append(rule.at(where, words.format(f"$({name})")))
-        for name, where in view.expander.undefined.items():
-            if not description.incomplete:
-                findings.append(MACRO_UNDEFINED.at(where, f"$({name}) is defined nowhere, and becomes nothing"))
-        if not description.incomplete:
-            for name, where in view.expander.literal.items():
-                findings.append(MACRO_UNDEFINED.at(where, f"{name} is defined nowhere: the function takes its name"))
-            for name, where in view.expander.aborted.items():
-                findings.append(MACRO_ABORTS.at(where, f"condor_submit ends at {shown(name)}"))
-        jobs.append((view, findings))
-    if jobs:
-        jobs[0][1].extend(collisions([view for view, _ in jobs]))
-    return description, jobs
-
-
-def _judged(description: Description) -> int:
-    """Return how many jobs are looked at: fewer of a description that is very long, which no person wrote."""
-    size = sum(len(entry.value.text) + 50 for entry in description.assignments)
-    return max(2, min(MAX_JOBS, MAX_WORK // (1 + size)))
-
-
-def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
-    """Return the names that values refer to: a misspelt-looking name among them is a macro, not a command."""
-    return {name.lower() for entry in assignments for name in re.findall(r"\$\(([\w.]+)", entry.value.text)}
-
-
-def _quoted(code: str, what: str) -> str:
-    return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long") else shown(what)
-
-
-def _reader(directory: Path | None) -> Callable[[str], str | None]:
-    def read_file(name: str) -> str | None:
-        if directory is None or not name or "\0" in name:
-            return None
-        try:
-            path = directory / name
-            # Not a device or a pipe, which would block.
-            return decode(host_files.read_bytes(path))
-        except (OSError, ValueError):
-            return None
-
-    return read_file
-
-
-def _matcher(directory: Path | None) -> Callable[[str, str], list[str] | None]:
-    def match(pattern: str, kind: str) -> list[str] | None:
-        # Only below the directory: a pattern of a stranger's description could walk the whole machine.
-        if directory is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
-            return None
-        if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:
-            return None
-        wanted = {"files": Path.is_file, "dirs": Path.is_dir}.get(kind, Path.exists)
-        try:
-            found = islice(directory.glob(pattern), MAX_NAMES)
-            return sorted(str(path.relative_to(directory)) for path in found if wanted(path))
-        except (OSError, ValueError, NotImplementedError, re.error):
-            return None
-
-    return match
+        extra = JUDGE.at(where, f"{verdict.judge} refuses it: {verdict.message}")
+    jobs[0][1].append(extra)
+    return jobs
 
 
 def effect_of(findings: Iterable[Finding]) -> Effect:
@@ -212,13 +131,17 @@ def effect_of(findings: Iterable[Finding]) -> Effect:
     return min((rule.effect for rule in biting if rule.stage == first), key=lambda effect: effect.rank)
 
 
-def _report(file: str, jobs: _Jobs) -> LintReport:
-    unique = {
-        (finding.rule.code, finding.where, finding.message): finding for _, findings in jobs for finding in findings
-    }
+def report(file: str, jobs: Jobs) -> LintReport:
+    """Return what was found, each once, and the worst of it."""
+    found = [finding for _, findings in jobs for finding in findings]
+    return sorted_report(file, found, [effect_of(findings) for _, findings in jobs])
+
+
+def sorted_report(file: str, found: Iterable[Finding], effects: Iterable[Effect]) -> LintReport:
+    """Return findings in the order of the file, others after it, each once; the worst of the effects is theirs."""
+    unique = {(finding.rule.code, finding.where, finding.message): finding for finding in found}
     ordered = sorted(
         unique.values(),
         key=lambda finding: (finding.where.file != file, finding.where.file, finding.where.line, finding.where.column),
     )
-    effects = [effect_of(findings) for _, findings in jobs] or [Effect.OK]
-    return LintReport(file, min(effects, key=lambda effect: effect.rank), tuple(ordered))
+    return LintReport(file, min(effects, key=lambda effect: effect.rank, default=Effect.OK), tuple(ordered))

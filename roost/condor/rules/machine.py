@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
-from roost.condor.rules.view import JobView
+from roost.condor.rules.view import Command, JobView
 from roost.condor.submit.expression import ExpressionError, evaluate
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -47,6 +47,13 @@ NET_TYPE_IGNORED = rule(
 NET_USER = rule(
     "net-user", _W, Effect.OK, hint="use nat unless you know that the pool offers user networking",
     source=f"{_SECTION}: user needs kvm, an execute machine of version 25.12, libvirt 9 and passt",
+)  # fmt: skip
+NET_USER_XEN = rule(
+    "net-user-xen", _E, Effect.IDLE, hint="use nat or bridge", source=f"{_SECTION}: user networking is for kvm only"
+)
+NET_CARD = rule(
+    "net-card", _N, Effect.OK, hint="have the drivers of both in the image, and name no interface by its slot",
+    source="docs/vm-universe.md, section 6; libvirt_simple_script.awk of 24.12.21, 24.12.22 and 25.0.12",
 )  # fmt: skip
 MAC = rule(
     "mac", _E, Effect.HASVM_FALSE, hint="write six hexadecimal pairs with colons, such as 52:54:00:12:34:56, unquoted",
@@ -151,7 +158,7 @@ def network(view: JobView) -> Iterator[Finding]:
         elif kind.text not in NETWORK_TYPES:
             yield NET_TYPE_CASE.at(kind.where, f"{shown(kind.text)} works, but is not how it is written")
         if kind.text.lower() == "user":
-            yield NET_USER.at(kind.where, "few machines offer user networking, and only to kvm")
+            yield _user(view, kind)
     address = view.get("vm_macaddr", "JobVM_MACADDR")
     if address is None or address.unknown or uncertain:
         return
@@ -163,6 +170,21 @@ def network(view: JobView) -> Iterator[Finding]:
         yield MAC.at(address.where, f"{address.text} is a multicast address, which libvirt refuses")
     elif view.job.count is not None and view.job.count > 1 and view.constant("vm_macaddr", "JobVM_MACADDR"):
         yield MAC_SHARED.at(address.where, f"{view.job.count} jobs get the same address")
+
+
+def _user(view: JobView, kind: Command) -> Finding:
+    if view.hypervisor == "xen":
+        return NET_USER_XEN.at(kind.where, "no machine offers user networking to xen")
+    what = "user networking is offered since HTCondor 25.12 (the execution point's), with libvirt 9 or later and passt"
+    return NET_USER.at(kind.where, what)
+
+
+@check
+def card(view: JobView) -> Iterator[Finding]:
+    """Say which network card a kvm guest finds."""
+    if view.is_vm and view.hypervisor == "kvm" and view.boolean("vm_networking", "JobVMNetworking"):
+        what = "the network card is e1000 since HTCondor 24.12.21, virtio before and again since 24.12.22 and 25.0.12"
+        yield NET_CARD.at(view.place_of("vm_networking"), what)
 
 
 @check

@@ -91,6 +91,11 @@ QUEUE_SHORT = rule(
     source="condor_submit.V6/submit.cpp (set_vars): a variable without a value keeps what it had, or has none",
 )  # fmt: skip
 QUEUE_NOTHING = rule("queue-nothing", _W, _OK, hint="give a count of at least 1, or items", source=_QUEUE)
+QUEUE_SEVERAL = rule(
+    "queue-several", _W, _OK, hint="list all jobs in one statement: queue VARIABLES from ( ... )",
+    source="HTCondor version history: condor_submit warns since 23.0.10 and 23.7.2; condor_submit.V6/submit.cpp:"
+    " refused where the access point sets SUBMIT_PREVENT_MULTI_QUEUE",
+)  # fmt: skip
 JUDGE = rule(
     "condor-submit", _E, _REJECTED, hint="condor_submit's own message says what it wants",
     source="condor_submit's own parser",
@@ -180,10 +185,19 @@ def rows(view: JobView) -> Iterator[Finding]:
 
 
 @check
+def several_queues(view: JobView) -> Iterator[Finding]:
+    """Apply the rule that a description has one queue statement."""
+    queues = view.description.queues
+    for number, queue in enumerate(queues[1:4], 2):
+        what = f"queue statement {number} of {len(queues)}: deprecated since HTCondor 24, refused under"
+        yield QUEUE_SEVERAL.at(queue.line.at(), f"{what} SUBMIT_PREVENT_MULTI_QUEUE")
+
+
+@check
 def queued(view: JobView) -> Iterator[Finding]:
     """Apply the rules about jobs that are never queued."""
     if view.job.queue is None:
-        if not view.description.incomplete:
+        if not view.description.incomplete and not view.description.inline:
             yield NO_QUEUE.at(view.description.end, "there is no queue statement, so condor_submit queues no job")
     elif view.job.queue.keyword == "matching" and view.job.count == 0:
         patterns = " ".join(item.text for item in view.job.queue.items)

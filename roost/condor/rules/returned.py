@@ -111,7 +111,7 @@ def _directory(view: JobView) -> str | None:
     remaps = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if (command and command.unknown) or (remaps and remaps.unknown):
         return None
-    return command.text if command else ""
+    return posixpath.join(view.description.base, command.text if command else "")
 
 
 def _returned(view: JobView) -> Iterator[tuple[str, str, Location]]:

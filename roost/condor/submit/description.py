@@ -20,6 +20,18 @@ class Remark:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A macro from outside of the description: DAGMan's VARS, or `--set`.
+
+    It is set before the description is read, whose own assignment then wins; with `append` after it, and wins.
+    """
+
+    name: str
+    value: Traced
+    append: bool = False
+
+
 @dataclass(slots=True)
 class Job:
     """One row of one queue statement: the definitions that hold for it, and the row as it stands in the list."""
@@ -46,3 +58,7 @@ class Description:
     used: set[str] = field(default_factory=set)
     #: Names of the files that condor_submit opens as parts of the description.
     opened: list[str] = field(default_factory=list)
+    #: A description within a DAG file: it has no queue statement.
+    inline: bool = False
+    #: The directory that DAGMan submits it from, relative to that of the DAG.
+    base: str = ""

@@ -8,10 +8,10 @@ condor_submit would refuse is collected as `Remark`s, and reading goes on, so th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from roost.condor.submit.conditions import ConditionError, Conditions
-from roost.condor.submit.description import Description, Job, Remark
+from roost.condor.submit.description import Description, Job, Remark, Variable
 from roost.condor.submit.macros import Assignment, Expander
 from roost.condor.submit.queue import Queue, arguments_of, parse_queue, row_values, split_items
 from roost.condor.submit.source_text import Traced, logical_lines
@@ -44,13 +44,20 @@ def nothing_to_match(_pattern: str, _kind: str) -> None:
 
 
 def read(
-    text: str, file: str, read_file: Reader, environment: Mapping[str, str], match: Matcher = nothing_to_match
+    text: str,
+    file: str,
+    read_file: Reader,
+    environment: Mapping[str, str],
+    match: Matcher = nothing_to_match,
+    variables: Sequence[Variable] = (),
 ) -> Description:
     """Return the description with this text.
 
     `read_file` is asked for included files and for queue items, `match` for the names that patterns stand for.
+    `variables` are set from outside.
     """
     reader = _Reader(Description(file), read_file, environment, match)
+    reader.preset(variables)
     if "\0" in text:
         before = text[: text.index("\0")]
         where = Location(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -71,6 +78,17 @@ class _Reader:
         self.table: dict[str, Assignment] = {}
         self.open_queue: Queue | None = None
         self.cut = False
+        self.appended: list[Variable] = []
+
+    def preset(self, variables: Sequence[Variable]) -> None:
+        self.appended = [one for one in variables if one.append]
+        self.set([one for one in variables if not one.append])
+
+    def set(self, variables: Sequence[Variable]) -> None:
+        for one in variables:
+            name = f"MY.{one.name[1:]}" if one.name.startswith("+") else one.name
+            self.table[name.lower()] = Assignment(name, one.value, one.value.at())
+            self.description.used.add(name.lower())
 
     def remark(self, code: str, where: Location, what: str) -> None:
         self.description.remarks.append(Remark(code, where, what))
@@ -218,6 +236,7 @@ class _Reader:
                 self.remark("include-missing", target.at(), target.text)
 
     def queue(self, arguments: Traced) -> None:
+        self.set(self.appended)
         queue = parse_queue(self.expand(arguments))
         queue.place = arguments.at()
         self.description.queues.append(queue)
@@ -290,6 +309,7 @@ class _Reader:
                 self.remark("queue", queue.line.at(), "the item list is never closed by a line that begins with )")
             self.close(queue)
         if not self.description.queues:
+            self.set(self.appended)
             # `condor_submit -queue` and htcondor.Submit take a description without the statement.
             self.description.jobs.append(Job(dict(self.table), {}, None, 1))
         return self.description

@@ -61,6 +61,8 @@ class Expander:
     table: Mapping[str, Assignment]
     live: Mapping[str, Traced | None]
     environment: Mapping[str, str]
+    #: Whether a name that is defined nowhere may be set from outside, so that its value is unknown.
+    open: bool = False
     undefined: dict[str, Location] = field(default_factory=dict)
     endless: dict[str, Location] = field(default_factory=dict)
     aborted: dict[str, Location] = field(default_factory=dict)
@@ -161,6 +163,7 @@ class Expander:
             return default
         if key not in LIVE and name:
             self.undefined.setdefault(name, where)
+            return Traced.of("", where, fixed=True, unknown=self.open)
         return Traced.of(LIVE.get(key, ""), where, fixed=True)
 
     def _give_up(self, value: Traced, name: str) -> Traced:
@@ -194,6 +197,7 @@ class Expander:
             return self._variable(word, None, where)
         if re.fullmatch(r"[A-Za-z_]\w*", word):
             self.literal.setdefault(word, where)
+            return Traced.of(word, where, fixed=True, unknown=self.open)
         return Traced.of(word, where, fixed=True)
 
     def _text_of(self, word: str, where: Location) -> str | None:

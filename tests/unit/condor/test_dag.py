@@ -1,118 +1,180 @@
-"""What is written for DAGMan is read back as it was meant, by a reader of the manual's rules and by condor_submit."""
+"""DAG files: what their words are, which nodes they make, and what DAGMan would refuse, with its place."""
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.condor import dag, oracle
-from roost.condor.dag import Dag, Node
-from roost.errors import RecipeError
-
-LETTERS = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40)
-FOLDER = "/srv/run"
+from roost.condor.submit import dag
+from roost.condor.submit.dag_lines import WordError, lines
+from roost.condor.submit.dag_model import MAX_FILES, Dag
 
 
-def read_vars(line: str) -> dict[str, str]:
-    """Read a VARS line as the manual says: macroname="string", in which \\" and \\\\ are the only escapes."""
-    rest = line.removeprefix("VARS ").partition(" ")[2]
-    found: dict[str, str] = {}
-    while rest:
-        head = re.match(r'\s*(\w+)\s*=\s*"', rest)
-        assert head, rest
-        at, value = head.end(), ""
-        while rest[at] != '"':
-            if rest[at] == "\\":
-                at += 1
-                assert rest[at] in '"\\', rest
-            value += rest[at]
-            at += 1
-        found[head[1]], rest = value, rest[at + 1 :]
-    return found
+def read(text: str, **others: str) -> Dag:
+    files = {name.replace("_", "."): content for name, content in others.items()}
+    return dag.read(text, "w.dag", files.get)
 
 
-def lines(text: str, word: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith(f"{word} ")]
+def mistakes(found: Dag) -> list[str]:
+    return [f"{one.where}: {one.what}" for one in found.mistakes]
 
 
-@given(LETTERS, LETTERS)
-@example('she said "yes"', "a\\b, c")
-@example("two  words", "$(Cluster) and $$(x) and $ENV(HOME)")
-@example('\\"', "'single'")
-def test_values_come_back_as_they_were(one: str, other: str) -> None:
-    values = {"io": one.rstrip("\\"), "note": other.rstrip("\\")}
-    text = dag.render(Dag([Node("a", "a.sub", {name: dag.value(v) for name, v in values.items()})], FOLDER))
-    (line,) = lines(text, "VARS")
-    assert {name: v.replace("$(DOLLAR)", "$") for name, v in read_vars(line).items()} == values
+def values(found: Dag, node: str) -> dict[str, str]:
+    return {one.name: one.value.text for one in found.nodes[node].variables}
 
 
 @pytest.mark.parametrize(
-    "value", ["two words", "a, b", "a\\b", "$(Cluster)", "100 $", "it's", "x=y", "#no comment", "ü µ"]
-)
-def test_condor_submit_takes_the_value_that_was_meant(value: str) -> None:
-    text = dag.render(Dag([Node("a", "a.sub", {"note": dag.value(value)})], FOLDER))
-    macro = read_vars(lines(text, "VARS")[0])["note"]
-    # DAGMan gives its macros to condor_submit's parser as if they were lines before the description.
-    told = oracle.answer(f'note = {macro}\nuniverse = vanilla\nexecutable = /bin/true\n+Note = "$(note)"\n')
-    assert told["accepted"], told
-    assert told["ad"]["Note"].strip('"').replace("\\\\", "\\") == value
-
-
-def test_a_whole_workflow() -> None:
-    nodes = [
-        Node("make-1", "make.sub", category="make", priority=1),
-        Node("1", "job.sub", {"io": "1.raw"}, ("make-1",), ("post", "$JOBID", "$RETURN"), 3, 10, "run"),
-        Node("report", "report.sub", final=True),
-    ]
-    text = dag.render(Dag(nodes, FOLDER, {"run": 5}, ["for a\nperson"]))
-    assert text.splitlines() == [
-        "# for a person", "",
-        "JOB make-1 make.sub DIR /srv/run", "PRIORITY make-1 1", "CATEGORY make-1 make", "",
-        "JOB 1 job.sub DIR /srv/run", 'VARS 1 io="1.raw"', "SCRIPT POST 1 post $JOBID $RETURN", "RETRY 1 3",
-        "PRIORITY 1 10", "CATEGORY 1 run", "",
-        "FINAL report report.sub DIR /srv/run", "",
-        "PARENT make-1 CHILD 1", "",
-        "MAXJOBS run 5",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("node", "words"),
+    ("line", "words"),
     [
-        (Node("a.b", "a.sub"), "takes no node named 'a.b'"),
-        (Node("PARENT", "a.sub"), "takes no node"),
-        (Node("a\nJOB b", "a.sub"), "takes no node"),
-        (Node("a", "a b.sub"), "cannot read the word 'a b.sub'"),
-        (Node("a", "a.sub", post=("p", "x;\ny")), "cannot read the word"),
-        (Node("a", "a.sub", {"x": "a\nb"}), "line break"),
-        (Node("a", "a.sub", {"x": "a\x1b"}), "control character"),
-        (Node("a", "a.sub", {"x": "a\\"}), "ends in a backslash"),
-        (Node("a", "a.sub", {"QueueName": "1"}), "takes no variable named 'QueueName'"),
-        (Node("a", "a.sub", {"a b": "1"}), "takes no variable"),
-        (Node("a", "a.sub", parents=("b",)), "waits for b"),
+        ("JOB A a.sub", ["JOB", "A", "a.sub"]),
+        ('JOB  "A B"\ta.sub', ["JOB", "A B", "a.sub"]),
+        ('VARS A x = "1 2" y= "3"', ["VARS", "A", "x=1 2", "y=3"]),
+        (r'VARS A q="say \"x\" \\ end"', ["VARS", "A", r'q=say "x" \ end']),
+        ('VARS A e="it\'s" f=\'say "x"\'', ["VARS", "A", "e=it's", 'f=say "x"']),
+        ('VARS A x="a=b"', ["VARS", "A", "x=a=b"]),
     ],
 )
-def test_what_dagman_cannot_read_is_refused(node: Node, words: str) -> None:
-    with pytest.raises(RecipeError, match=re.escape(words)):
-        dag.render(Dag([node], FOLDER))
+def test_words(line: str, words: list[str]) -> None:
+    (found,) = lines(line, "w.dag")
+    assert [word.text for word in found.words()] == words
 
 
-def test_directories_and_throttles_that_cannot_be_written() -> None:
-    with pytest.raises(RecipeError) as caught:
-        dag.render(Dag([Node("a", "a.sub"), Node("A", "a.sub")], "/my run", {"run": 0}))
-    assert [problem.what.split(":")[0] for problem in caught.value.problems] == [
-        "DAGMan cannot read the path of the directory '/my run'",
-        "two nodes are named A",
-        "MAXJOBS takes a category and a number from 1, not 'run' and 0",
+@pytest.mark.parametrize("line", ['VARS A x="open', "VARS A x=", "JOB A 'a.sub"])
+def test_words_that_do_not_end(line: str) -> None:
+    (found,) = lines(line, "w.dag")
+    with pytest.raises(WordError):
+        found.words()
+
+
+def test_nodes_with_their_directories_and_variables() -> None:
+    found = read(
+        "# a comment\n// another\n\njob A a.sub DIR one\nJOB B b.sub NOOP\nJOB C c.sub DONE\nFINAL F f.sub\n"
+        'VARS A x="1" My.Y="\\"q\\""\nVARS ALL_NODES z="3"\nVARS A APPEND z="4"\n'
+        "PARENT A B CHILD C\nRETRY A 3 UNLESS-EXIT 2\nPRIORITY A -5\nSCRIPT DEFER 4 60 POST A check $RETURN\n"
+        "CATEGORY A heavy\nMAXJOBS heavy 2\nABORT-DAG-ON A 3 RETURN 1\nPRE_SKIP A 5\n"
+        "CONFIG d.config\nDOT x.dot UPDATE\n"
+    )
+    assert mistakes(found) == []
+    assert [(one.name, one.kind, one.directory, one.idle) for one in found.nodes.values()] == [
+        ("A", "JOB", "one", False),
+        ("B", "JOB", "", True),
+        ("C", "JOB", "", True),
+        ("F", "FINAL", "", False),
     ]
+    assert [(one.name, one.value.text, one.append) for one in found.nodes["A"].variables] == [
+        ("x", "1", False),
+        ("My.Y", '"q"', False),
+        ("z", "3", False),
+        ("z", "4", True),
+    ]
+    assert values(found, "F") == {"z": "3"}
 
 
-@given(st.lists(st.text(min_size=1, max_size=20), max_size=8))
-@example(["a.b", "a+b", "a_b", "A_B", "a_b_2"])
-def test_every_text_has_a_name_of_its_own(texts: list[str]) -> None:
-    names = dag.names_of(texts, "run-")
-    assert len({name.lower() for name in names}) == len(texts)
-    dag.render(Dag([Node(name, "a.sub") for name in names], FOLDER))
+def test_descriptions_within_the_file_keep_their_lines() -> None:
+    found = read(
+        "JOB A {\n  universe = vm\n  # JOB Z z.sub\n} DIR d\n"
+        "SUBMIT-DESCRIPTION common @=end\n  x = 1\n  }\n@end\nJOB B common\n"
+    )
+    assert mistakes(found) == []
+    assert found.nodes.keys() == {"A", "B"} and found.nodes["A"].directory == "d"
+    inline = found.nodes["A"].inline
+    assert inline is not None and inline.text.split("\n")[1:] == ["  universe = vm", "  # JOB Z z.sub"]
+    assert found.descriptions["common"].text.split("\n")[5:] == ["  x = 1", "  }"]
+
+
+def test_splices_have_names_of_their_own_and_includes_do_not() -> None:
+    found = read(
+        'SPLICE S s.dag DIR d\nSPLICE T t.dag\nINCLUDE i.dag\nPARENT S CHILD A\nVARS S+N x="top"\n',
+        **{"d/s_dag": 'JOB N n.sub DIR e\nVARS N x="in"\n', "t_dag": "JOB N n.sub\n", "i_dag": "JOB A a.sub\n"},
+    )
+    assert mistakes(found) == []
+    assert {name: node.directory for name, node in found.nodes.items()} == {"S+N": "d/e", "T+N": "", "A": ""}
+    assert [one.value.text for one in found.nodes["S+N"].variables] == ["in", "top"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("JOBS A a.sub\n", "w.dag:1:1: 'JOBS' is not a command of a DAG file"),
+        ("JOB A\n", "w.dag:1:1: JOB lacks a submit description"),
+        ("JOB\n", "w.dag:1:1: JOB lacks the name of a node"),
+        ("JOB A a.sub FOO\n", "w.dag:1:13: JOB does not take 'FOO'"),
+        ("JOB A a.sub DIR\n", "w.dag:1:13: DIR lacks its directory"),
+        ("JOB PARENT a.sub\n", "w.dag:1:5: PARENT is a word of the DAG language, not a name for a node"),
+        ("JOB A+B a.sub\n", "w.dag:1:5: the name A+B has a +, which DAGMan keeps for splices"),
+        ("JOB A a.sub\n  JOB A b.sub\n", "w.dag:2:7: A is there already: w.dag:1:5"),
+        ("JOB A {\nuniverse = vm\n", "w.dag:1:1: the description is never closed by a line }"),
+        ("SUBMIT-DESCRIPTION x\n", "w.dag:1:1: SUBMIT-DESCRIPTION lacks its name or its text"),
+        ("SUBDAG A a.dag\n", "w.dag:1:1: SUBDAG lacks the word EXTERNAL"),
+        ("VARS A\n", "w.dag:1:1: VARS takes a node and at least one value"),
+        ('VARS A x="1\n', 'w.dag:1:8: the quote " is not closed'),
+        ("VARS A x\n", "w.dag:1:8: 'x' is not a value for a name"),
+        ('VARS A queue_x="1"\n', "w.dag:1:8: the name queue_x begins with queue, which DAGMan refuses"),
+        ('VARS A a-b="1"\n', "w.dag:1:8: 'a-b' is not a name for a macro: letters, digits and _ only"),
+        ('VARS A x="1"\n', "w.dag:1:6: there is no node A"),
+        ("PARENT A B\n", "w.dag:1:1: PARENT lacks CHILD"),
+        ("PARENT CHILD B\n", "w.dag:1:1: PARENT lacks its parents"),
+        ("JOB A a\nPARENT A CHILD\n", "w.dag:2:1: PARENT lacks its children"),
+        ("JOB A a\nPARENT A CHILD B\n", "w.dag:2:16: there is no node B"),
+        ("JOB A a\nJOB B b\nPARENT A CHILD B\nPARENT B CHILD A\n", "w.dag:3:16: the nodes "),
+        ("JOB A a\nPARENT A CHILD A\n", "w.dag:2:16: the node A waits for itself"),
+        ("FINAL F f\nJOB A a\nPARENT A CHILD F\n", "w.dag:3:16: the FINAL node F is neither parent nor child"),
+        ("FINAL F f\nFINAL G g\n", "w.dag:2:1: there is a second FINAL node"),
+        ("JOB A a\nRETRY A -1\n", "w.dag:2:9: RETRY does not take '-1' here"),
+        ("JOB A a\nRETRY A 1 UNLESS 2\n", "w.dag:2:11: RETRY does not take 'UNLESS'"),
+        ("JOB A a\nRETRY A\n", "w.dag:2:1: RETRY lacks a word"),
+        ("JOB A a\nSCRIPT A x\n", "w.dag:2:1: SCRIPT lacks PRE, POST or HOLD"),
+        ("JOB A a\nSCRIPT PRE A\n", "w.dag:2:1: SCRIPT lacks a program"),
+        ("MAXJOBS c many\n", "w.dag:1:1: MAXJOBS takes a category and a number"),
+        ("MAXJOBS c 2\n", "w.dag:1:9: no node is in the category c"),
+        ("JOB A a\nCATEGORY A c\n", "w.dag:2:12: the category c has no MAXJOBS, so it holds nothing back"),
+        ("REJECT\n", "w.dag:1:1: the DAG is marked as rejected: DAGMan does not run it"),
+        ("SPLICE S\n", "w.dag:1:1: SPLICE takes a name, a DAG file, and maybe a directory"),
+        ("SPLICE S no.dag\n", "w.dag:1:10: the file no.dag is not here, so its nodes are not judged"),
+        ("INCLUDE w.dag\n", "w.dag:1:9: w.dag is read from within itself"),
+        ("JOB A \\\na.sub\n", "w.dag:1:1: a backslash continues a line before HTCondor 25 only"),
+    ],
+)
+def test_mistakes(text: str, expected: str) -> None:
+    found = mistakes(read(text))
+    assert any(one.startswith(expected) for one in found), found
+
+
+def test_a_wrong_name_gets_the_near_one() -> None:
+    found = read('JOB simulate a.sub\nVARS simulat x="1"\n')
+    assert [one.hint for one in found.mistakes] == ["did you mean simulate?"]
+
+
+def test_many_parents_of_many_children_take_no_time() -> None:
+    names = [f"N{number}" for number in range(2000)]
+    text = "".join(f"JOB {name} a.sub\n" for name in names)
+    text += f"PARENT {' '.join(names[:1000])} CHILD {' '.join(names[1000:])}\n" * 20
+    assert mistakes(read(text)) == []
+
+
+def test_splices_of_splices_have_an_end() -> None:
+    text = "".join(f"SPLICE S{number} a.dag\n" for number in range(4))
+    other = "".join(f"SPLICE S{number} b.dag\n" for number in range(400))
+    found = read(text, a_dag=other, b_dag="JOB N n.sub\n")
+    assert found.files <= MAX_FILES
+    assert any("is not read" in one for one in mistakes(found))
+
+
+WORDS = st.sampled_from(
+    ["JOB", "A", "B", "a.sub", "{", "}", "@=x", "@x", "VARS", 'x="1"', "x=", '"', "PARENT", "CHILD", "SPLICE",
+     "INCLUDE", "w.dag", "DIR", "\\", "#", "RETRY", "1", "SCRIPT", "POST", "MAXJOBS", "FINAL",
+     "SUBMIT-DESCRIPTION", "ALL_NODES"]
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(WORDS, max_size=6), max_size=12))
+def test_no_text_raises(rows: list[list[str]]) -> None:
+    text = "\n".join(" ".join(row) for row in rows)
+    found = read(text, w_dag=text)
+    assert all(one.where.line >= 1 for one in found.mistakes)
+
+
+@given(st.text(max_size=200))
+def test_no_text_at_all_raises(text: str) -> None:
+    read(text)

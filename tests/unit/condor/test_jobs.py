@@ -239,7 +239,7 @@ def test_a_name_that_says_packed(disk: str, effect: Effect) -> None:
 def test_macros_in_macros_take_no_time(body: str) -> None:
     begin = time.monotonic()
     for depth in (17, 40, 99, 5000):
-        report = lint_text(BASE + "vm_disk = " + f"$({body}" * depth + ")" * depth + "\nqueue\n")
+        report = lint_text(BASE + "vm_disk = " + f"$({body}" * depth + ")" * depth + "\nqueue\n", variables=())
         assert not report.ok
     lint_text(BASE + "vm_disk = " + "$(a)" * 60_000 + "\nqueue 2 r in (" + "x " * 60 + ")\n")
     assert time.monotonic() - begin < 30

@@ -147,7 +147,7 @@ def test_blanks_may_stand_in_the_short_conditional(oracle: Oracle, text: str) ->
 @given(descriptions())
 def test_lint_calls_rejected_what_condor_submit_rejects(oracle: Oracle, text: str) -> None:
     answer = oracle(text)
-    report = lint_text(text, environment={})
+    report = lint_text(text, environment={}, variables=())
     # The parser of the bindings takes a description without a queue statement; condor_submit does not.
     rejected = any(f.rule.effect is Effect.REJECTED and f.rule.code != "queue-missing" for f in report.findings)
     assert rejected is not answer["accepted"], [text, answer["message"], report.render()]

@@ -92,6 +92,9 @@ SUBMIT_COMMANDS: dict[str, tuple[Change, Effect, str]] = {
     "vm_vnc true": ({"vm_vnc": "True"}, OK, ""),
     "vm_networking_type nat": ({"vm_networking": "true", "vm_networking_type": "nat"}, OK, ""),
     "vm_networking_type bridge": ({"vm_networking": "true", "vm_networking_type": "bridge"}, OK, ""),
+    "vm_networking_type user is for kvm": (
+        {**XEN, "vm_networking": "true", "vm_networking_type": "user"}, IDLE, "net-user-xen"),
+    "the card is named by version": ({"vm_networking": "true"}, OK, "net-card"),
     "vm_networking_type user is rare": ({"vm_networking": "true", "vm_networking_type": "user"}, OK, "net-user"),
     "vm_networking_type other never matches": ({"vm_networking": "true", "vm_networking_type": "x"}, IDLE, "net-type"),
     "vm_networking_type quoted never matches": (
@@ -287,16 +290,17 @@ def test_statement(change: Change, effect: Effect, code: str) -> None:
     report = lint_text("\n".join([*lines, "queue", ""]), environment={})
     assert report.effect is effect, report.render()
     found = [finding.rule.code for finding in report.findings]
-    assert code in found if code else not found, report.render()
+    # Which card a guest finds is said of every machine with a network.
+    assert code in found if code else set(found) <= {"net-card"}, report.render()
 
 
 def test_one_vm_macaddr_for_many_jobs_collides() -> None:
     commands = {**KVM, "vm_networking": "true", "vm_macaddr": "52:54:00:12:34:56", "vm_disk": "root.qcow2:vda:r:qcow2"}
     text = "\n".join(f"{name} = {value}" for name, value in commands.items())
     assert "mac-shared" in {finding.rule.code for finding in lint_text(text + "\nqueue 3\n").findings}
-    assert not lint_text(text + "\nqueue 1\n").findings
     each = text.replace("52:54:00:12:34:56", "52:54:00:12:34:0$(Process)")
-    assert not lint_text(each + "\nqueue 3\n").findings
+    for quiet in (text + "\nqueue 1\n", each + "\nqueue 3\n"):
+        assert {finding.rule.code for finding in lint_text(quiet).findings} == {"net-card"}
 
 
 def test_one_remap_for_many_jobs_overwrites() -> None:

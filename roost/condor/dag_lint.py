@@ -1,0 +1,189 @@
+"""Judge a DAGMan workflow: the DAG file, and the description of each node with what its VARS set.
+
+Nodes that share a description and differ in what they set are judged each; what is found in many of them is said once,
+with their names.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from roost.condor import lint, static_lint
+from roost.condor.lint import LintReport
+from roost.condor.rules import Effect, Finding, JobView, Severity
+from roost.condor.rules.model import rule, shown
+from roost.condor.rules.returned import collisions
+from roost.condor.static_lint import Subject
+from roost.condor.submit import dag
+from roost.condor.submit.dag_model import Dag, Mistake, Node
+from roost.condor.submit.description import Variable
+from roost.condor.submit.language import decode
+from roost.condor.submit.source_text import Traced
+from roost.errors import Location, UsageError
+from roost.host import files
+
+#: Nodes that are judged; of how many descriptions condor_submit's own parser is asked; findings that are told.
+MAX_JUDGED = 2000
+MAX_ASKED = 8
+MAX_FINDINGS = 500
+#: Bytes of a DAG file.
+MAX_BYTES = 16 << 20
+#: Names of nodes in a message.
+NAMED = 3
+
+_DAGMAN = "HTCondor manual, DAGMan; condor_utils/dag_parser.cpp"
+DAG_SYNTAX = rule(
+    "dag-syntax", Severity.ERROR, Effect.REJECTED, hint="see the manual's DAGMan quick reference", source=_DAGMAN
+)
+DAG_DOUBT = rule(
+    "dag-doubt", Severity.WARNING, Effect.OK, hint="see the manual's DAGMan quick reference", source=_DAGMAN
+)
+DAG_ABSENT = rule(
+    "dag-description-missing", Severity.WARNING, Effect.OK, hint="lint the DAG where its files are",
+    source="DAGMan fails a node whose submit description cannot be read",
+)  # fmt: skip
+DAG_SUBDAG = rule(
+    "dag-subdag", Severity.NOTE, Effect.OK, hint="inv lint --dag FILE", source="a sub-DAG is a DAGMan job of its own"
+)
+DAG_CLUSTERS = rule(
+    "dag-clusters", Severity.WARNING, Effect.OK, hint="write one queue statement",
+    source="HTCondor manual, DAGMan: all jobs of a node are in one cluster",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found so far: by rule, place and words, with the nodes that it was found in."""
+
+    findings: dict[tuple[str, Location, str], Finding] = field(default_factory=dict)
+    nodes: dict[tuple[str, Location, str], list[str]] = field(default_factory=dict)
+
+    def add(self, found: Iterable[Finding], node: str | None = None) -> None:
+        for finding in found:
+            key = (finding.rule.code, finding.where, finding.message)
+            if key not in self.findings and len(self.findings) >= MAX_FINDINGS:
+                continue
+            self.findings.setdefault(key, finding)
+            if node is not None and node not in self.nodes.setdefault(key, [])[-1:]:
+                self.nodes[key].append(node)
+
+    def told(self) -> list[Finding]:
+        """Return the findings, each with its nodes."""
+        return [
+            replace(finding, message=f"{_named(self.nodes[key])}: {finding.message}") if key in self.nodes else finding
+            for key, finding in self.findings.items()
+        ]
+
+
+def _named(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
+    return f"node{'s' if len(nodes) > 1 else ''} {', '.join(shown(one).strip(chr(39)) for one in nodes[:NAMED])}{more}"
+
+
+def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Sequence[Variable] = ()) -> LintReport:
+    """Judge the workflow of a DAG file; with `only` the nodes of that submit description.
+
+    `also` is set for every node beside its VARS. Raises `UsageError` when the DAG file cannot be read.
+    """
+    try:
+        text = decode(files.read_bytes(path, MAX_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="inv lint --dag FILE.dag") from error
+    read_file = static_lint.reader(path.parent)
+    workflow = dag.read(text, str(path), read_file)
+    found = _Found()
+    found.add(_of(mistake) for mistake in workflow.mistakes)
+    found.add(DAG_SUBDAG.at(where, f"the sub-DAG {shown(name)} is not judged") for name, where in workflow.sub_dags)
+    effects = _nodes(workflow, path, found, _How(ask, only, also))
+    findings = found.told()
+    effects += [Effect.REJECTED] if any(finding.rule is DAG_SYNTAX for finding in findings) else []
+    return lint.sorted_report(str(path), findings, effects)
+
+
+def _of(mistake: Mistake) -> Finding:
+    return (DAG_SYNTAX if mistake.refused else DAG_DOUBT).at(mistake.where, mistake.what, mistake.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """Whether condor_submit is asked, which description alone is judged, and what is set for every node."""
+
+    ask: bool
+    only: Path | None
+    also: Sequence[Variable]
+
+
+def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
+    """Judge the nodes; return what becomes of each."""
+    effects: list[Effect] = []
+    views: list[JobView] = []
+    asked: set[str] = set()
+    todo = [node for node in workflow.nodes.values() if not node.idle and node.kind != "SUBDAG"]
+    for number, node in enumerate(todo, 1):
+        if number > MAX_JUDGED:
+            found.add([DAG_DOUBT.at(node.where, f"only the first {MAX_JUDGED} of {len(todo)} nodes are judged")])
+            break
+        subject = _subject(workflow, node, path)
+        if subject is None:
+            name = shown(posixpath.join(node.directory, node.description))
+            found.add([DAG_ABSENT.at(node.where, f"the submit description {name} is not here")], node.name)
+            continue
+        if how.only is not None and Path(subject.file).absolute() != how.only.absolute():
+            continue
+        ask = how.ask and len(asked) < MAX_ASKED and subject.text not in asked
+        asked |= {subject.text} if ask else set()
+        jobs = lint.judged(replace(subject, variables=[*how.also, *_variables(node)], cluster=number), ask=ask)
+        views += [view for view, _ in jobs[:1]]
+        for _, findings in jobs:
+            found.add(findings, node.name)
+            effects.append(lint.effect_of(findings))
+        found.add(_of_the_node(node, views[-1]) if jobs else (), node.name)
+    told = {(code, where) for code, where, _ in found.findings}
+    for finding in collisions(views):
+        # Nodes one after another may mean it so.
+        if (finding.rule.code, finding.where) not in told:
+            found.add([replace(finding, rule=finding.rule.but(Severity.WARNING, Effect.OK))])
+    return effects
+
+
+def _of_the_node(node: Node, view: JobView) -> Iterator[Finding]:
+    """Yield what is wrong between a node and its description."""
+    queues = view.description.queues
+    if len(queues) > 1:
+        what = "DAGMan takes one cluster of jobs from a node: one queue statement"
+        yield DAG_CLUSTERS.at(queues[1].line.at(), what)
+    own = {entry.name.lower(): entry for entry in view.description.assignments}
+    for variable in node.variables:
+        entry = own.get(variable.name.lower())
+        # `x = $(x:1)` has been given its value when it was read.
+        if entry is not None and not variable.append and variable.value.text not in entry.value.text:
+            what = f"the description sets {variable.name} itself, so that of VARS is not used"
+            yield DAG_DOUBT.at(variable.value.at(), what, f"VARS {node.name} APPEND {variable.name}=...")
+
+
+def _subject(workflow: Dag, node: Node, path: Path) -> Subject | None:
+    """Return the description of a node; None where it cannot be read."""
+    directory = path.parent / node.directory
+    inline = node.inline or workflow.descriptions.get(node.description)
+    if inline is not None:
+        return Subject(inline.text, inline.file, directory, inline=True, base=node.directory)
+    if not node.description or "\0" in node.description:
+        return None
+    file = directory / node.description
+    try:
+        text = decode(files.read_bytes(file))
+    except (OSError, ValueError):
+        return None
+    return Subject(text, str(file), directory, base=node.directory)
+
+
+#: What DAGMan sets for a node beside its VARS.
+_OWN = {"RETRY": "0", "FAILED_COUNT": "0", "DAG_STATUS": "0"}
+
+
+def _variables(node: Node) -> list[Variable]:
+    own = {"JOB": node.name, **_OWN}
+    return [*(Variable(name, Traced.of(text, node.where, fixed=True)) for name, text in own.items()), *node.variables]

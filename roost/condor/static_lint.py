@@ -1,0 +1,147 @@
+"""What the rules find in a description, job by job, without a look at its disks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from roost.condor.rules import CHECKS, Finding, JobView
+from roost.condor.rules.model import shown
+from roost.condor.rules.reading import MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
+from roost.condor.rules.returned import collisions
+from roost.condor.submit.description import Description, Variable
+from roost.condor.submit.language import decode, read
+from roost.condor.submit.macros import Assignment, Expander
+from roost.condor.submit.source_text import Traced
+from roost.errors import Location
+from roost.host import files as host_files
+
+#: So many rows of a queue statement are judged; a mistake in the description itself shows in the first.
+MAX_JOBS = 50
+
+#: ... and so many characters of values, all jobs together.
+MAX_WORK = 1 << 19
+
+#: Bounds of what a pattern of `queue ... matching` may look for.
+MAX_WILDCARDS = 8
+MAX_NAMES = 10_000
+
+
+Jobs = list[tuple[JobView, list[Finding]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A description to judge: its text, the file that it is in, the directory that its names start from.
+
+    `variables` are all that is set from outside; None where that is not known, so that what the description does not
+    define may be anything. A description within a DAG file is `inline`; `base` is the directory that a DAG's node is
+    submitted from, and `cluster` tells its nodes apart.
+    """
+
+    text: str
+    file: str
+    directory: Path | None = None
+    variables: Sequence[Variable] | None = None
+    inline: bool = False
+    base: str = ""
+    cluster: int = 1
+
+
+def judge(subject: Subject, environment: Mapping[str, str] | None = None) -> tuple[Description, Jobs]:
+    """Return a description as it was read, and what the rules find in each of its jobs."""
+    environment = os.environ if environment is None else environment
+    given = subject.variables
+    read_file, match = reader(subject.directory), _matcher(subject.directory)
+    description = read(subject.text, subject.file, read_file, environment, match, given or ())
+    description.inline, description.base = subject.inline, subject.base
+    general = [
+        REMARKS[remark.code][0].at(remark.where, REMARKS[remark.code][1].format(_quoted(remark.code, remark.what)))
+        for remark in description.remarks
+    ]
+    jobs: Jobs = []
+    for job in description.jobs[: _judged(description)]:
+        job.live |= _numbered(subject)
+        view = JobView(description, job, Expander(job.table, job.live, environment, open=given is None))
+        description.used |= _macros_in(job.table.values())
+        findings = list(general)
+        for apply in CHECKS:
+            findings += apply(view)
+        for name, where in view.expander.endless.items():
+            rule, words = REMARKS["macro-loop"]
+            findings.append(rule.at(where, words.format(f"$({name})")))
+        if not description.incomplete:
+            findings += _undefined(view.expander)
+        jobs.append((view, findings))
+    if jobs:
+        jobs[0][1].extend(collisions([view for view, _ in jobs]))
+    return description, jobs
+
+
+def _numbered(subject: Subject) -> dict[str, Traced | None]:
+    number = Traced.of(str(subject.cluster), Location(subject.file, 1, 1), fixed=True)
+    return {"cluster": number, "clusterid": number} if subject.cluster != 1 else {}
+
+
+def _undefined(expander: Expander) -> Iterator[Finding]:
+    """Yield what is said of names that are defined nowhere; where VARS may set them nothing else is known."""
+    until = "unknown until VARS are set; without them " if expander.open else ""
+    hint = "define it, give a default, $(NAME:default), or judge it with --set NAME=VALUE or --dag FILE.dag"
+    for name, where in expander.undefined.items():
+        yield MACRO_UNDEFINED.at(where, f"$({name}) is defined nowhere: {until}it becomes nothing", hint)
+    for name, where in expander.literal.items():
+        yield MACRO_UNDEFINED.at(where, f"{name} is defined nowhere: {until}the function takes its name", hint)
+    for name, where in expander.aborted.items():
+        yield MACRO_ABORTS.at(where, f"condor_submit ends at {shown(name)}")
+
+
+def _judged(description: Description) -> int:
+    """Return how many jobs are looked at: fewer of a description that is very long, which no person wrote."""
+    size = sum(len(entry.value.text) + 50 for entry in description.assignments)
+    return max(2, min(MAX_JOBS, MAX_WORK // (1 + size)))
+
+
+def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
+    """Return the names that values refer to: a misspelt-looking name among them is a macro, not a command."""
+    return {name.lower() for entry in assignments for name in re.findall(r"\$\(([\w.]+)", entry.value.text)}
+
+
+def _quoted(code: str, what: str) -> str:
+    return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long") else shown(what)
+
+
+def reader(directory: Path | None) -> Callable[[str], str | None]:
+    """Return what reads files of a directory for a description, as far as they are regular files."""
+
+    def read_file(name: str) -> str | None:
+        if directory is None or not name or "\0" in name:
+            return None
+        try:
+            path = directory / name
+            # Not a device or a pipe, which would block.
+            return decode(host_files.read_bytes(path))
+        except (OSError, ValueError):
+            return None
+
+    return read_file
+
+
+def _matcher(directory: Path | None) -> Callable[[str, str], list[str] | None]:
+    def match(pattern: str, kind: str) -> list[str] | None:
+        # Only below the directory: a pattern of a stranger's description could walk the whole machine.
+        if directory is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
+            return None
+        if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:
+            return None
+        wanted = {"files": Path.is_file, "dirs": Path.is_dir}.get(kind, Path.exists)
+        try:
+            found = islice(directory.glob(pattern), MAX_NAMES)
+            return sorted(str(path.relative_to(directory)) for path in found if wanted(path))
+        except (OSError, ValueError, NotImplementedError, re.error):
+            return None
+
+    return match
