@@ -6,7 +6,7 @@ job itself only gets VMGAHP_ERR_INTERNAL. An empty fix means that the lint rules
 
 from __future__ import annotations
 
-from roost.condor.reasons import requeued
+from roost.condor.reasons import reason, requeued
 
 _REFERENCE = "docs/vm-universe.md, section 4"
 _LIBVIRT = "libvirt 9.0, seen; docs/vm-universe.md, section 2"
@@ -40,8 +40,8 @@ LIBVIRT = (
               f"{_REFERENCE}, error 12: current QEMU writes it in another case, so it falls to INTERNAL",
               "fmt-mismatch"),
     requeued("disk-permission",
-              r"(?:could not|cannot|failed to|unable to) (?:open|access|read)[^\n]{0,700}permission denied|"
-              r"unable to (?:set user and group|set security context|stat)[^\n]{0,700}"
+              r"(?:could not|cannot|failed to|unable to) (?:open|access|read)(?! KVM kernel)[^\n]{0,700}"
+              r"permission denied|unable to (?:set user and group|set security context|stat)[^\n]{0,700}"
               r"(?:not permitted|invalid argument|not supported|permission denied)|"
               r"disk image file\('[^'\n]{0,300}'\) cannot be (?:modified|read)",
               "a disk is there, and QEMU's user may not open it: its mode or owner forbids it, a directory on the way "
@@ -74,15 +74,28 @@ LIBVIRT = (
               "build with `compress: zlib` or none, or ask for a newer machine", "QEMU, docs/interop/qcow2.txt"),
     requeued("no-network", r"network [^\n]{0,100} is not active|network not found|no network with matching name|"
               r"cannot get interface MTU|failed to add [^\n]{0,40}interface[^\n]{0,40} to bridge|"
-              r"unable to create (?:tap|bridge) device|no such bridge|passt[^\n]{0,80}(?:not found|failed)",
+              r"unable to (?:create (?:tap|bridge) device|add bridge [^\n]{0,40}port)|no such bridge|"
+              r"passt[^\n]{0,80}(?:not found|failed)",
               "the execute machine's libvirt network or bridge is not running",
               "tell the pool's administrator; or drop vm_networking",
               _LIBVIRT),
     requeued("no-kvm", r"could not access KVM kernel module|could not find capabilities for [^\n]{0,300}kvm|"
               r"failed to initialize kvm|does not support virt(?:ualization)? type 'kvm'|KVM (?:is )?not available|"
+              r"domain requires KVM, but it is not available|could not get preferred machine for [^\n]{0,200}type=kvm|"
               r"CPU mode '(?:host-\w+|custom|maximum)'|"
               r"host-passthrough'[^\n]{0,100} not supported|ioctl\(KVM_|/dev/kvm[^\n]{0,80}(?:denied|no such)",
               "the execute machine has no working KVM", "tell the pool's administrator", _LIBVIRT),
+    requeued("xen-not-created", r"libxenlight failed to (?:create new|restore) domain|xc_dom_[a-z_]+|"
+              r"libxl: error: libxl_create",
+              "Xen's tools did not start the machine: a kernel, initrd or disk that is not at its path (HTCondor hands "
+              "over the bare name of a transferred kernel), a kernel that Xen cannot load, or too little memory",
+              "write xen_kernel = included, or absolute paths on the execute machine; the reason is in its "
+              "/var/log/libvirt/libxl/ and /var/log/xen/",
+              "docs/vm-universe.md, section 5", "xen-kernel-relative"),
+    reason("host-disk-full", r"block I/O error in device [^\n]{0,100}no space left on device",
+              "the guest is stopped, and its job does not end",
+              "the execute machine's disk filled up while the guest wrote, and QEMU stopped it",
+              "give request_disk from the disks' virtual sizes, or tell the pool's administrator", _LIBVIRT),
     requeued("no-libvirt", r"failed to connect (?:socket )?to [^\n]{0,80}(?:libvirt|hypervisor|virtqemud|/run/)|"
               r"(?:unable|failed) to (?:create|open|get) [^\n]{0,40}libvirt connection|libvirt-sock|"
               r"authentication (?:unavailable|failed)|no polkit agent",
@@ -90,7 +103,8 @@ LIBVIRT = (
               "tell the pool's administrator: libvirtd or virtqemud, its socket and polkit", _LIBVIRT),
     requeued("no-emulator", r"cannot find [^\n]{0,60}(?:emulator|qemu)|"
               r"emulator '[^'\n]{0,200}'[^\n]{0,40}(?:not found|no such)|"
-              r"cannot check QEMU binary|unable to find (?:an )?emulator",
+              r"cannot check QEMU binary|unable to find (?:an )?emulator|no supported architecture for os type|"
+              r"could not load PC BIOS",
               "the execute machine has no QEMU where libvirt looks for it", "tell the pool's administrator", _LIBVIRT),
     requeued("security-driver", r"cannot (?:load|update) AppArmor profile|AppArmor[^\n]{0,60}(?:denied|failed)|"
               r"avc:\s+denied|SELinux[^\n]{0,80}(?:denied|prevent)",

@@ -14,7 +14,7 @@ from roost.events import Events, Stages
 from roost.existing import extract as extraction
 from roost.existing import image_file
 from roost.existing.extract import ExtractedKernel
-from roost.host import bzimage, paths, process, temporary
+from roost.host import bzimage, causes, paths, process, temporary
 from roost.host import files as host_files
 from roost.kernel import catalogue, facts, files, records
 from roost.kernel.catalogue import KernelSpec
@@ -112,6 +112,15 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
 
 def of_package(package: Path) -> Facts | None:
     """Return the facts of the kernel in a Debian package, or None when it has none."""
+    try:
+        return _of_package(package)
+    except (tarfile.TarError, EOFError) as error:
+        causes.check(error)
+        hint = "remove it, it is downloaded again"
+        raise ImageError(f"{package} is not a whole Debian package: {error}", hint=hint) from error
+
+
+def _of_package(package: Path) -> Facts | None:
     names: list[str] = []
     texts: dict[str, str] = {}
     with temporary.directory("kernels") as directory:

@@ -286,3 +286,26 @@ def test_several_ads_and_hold_lines_each_have_their_reason() -> None:
 def test_two_analyses_are_two_jobs() -> None:
     text = analysis("12.000", 9252, 0, 0) + analysis("12.001", 0, 9252, 0)
     assert {one.code: one.jobs for one in explain(text)} == {"never-matches": ("12.0",), "machines-refuse": ("12.1",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("internal error: qemu unexpectedly closed the monitor: Could not access KVM kernel module: Permission denied",
+         "no-kvm"),
+        ("unsupported configuration: Domain requires KVM, but it is not available. Check that virtualization is enabled"
+         " in the host BIOS, and host configuration is setup to load the kvm modules.", "no-kvm"),
+        ("invalid argument: could not get preferred machine for /usr/bin/qemu-system-x86_64 type=kvm", "no-kvm"),
+        ("internal error: Unable to add bridge virbr0 port vnet0: Operation not permitted", "no-network"),
+        ("internal error: no supported architecture for os type 'hvm'", "no-emulator"),
+        ("qemu: could not load PC BIOS 'bios-256k.bin'", "no-emulator"),
+        ("internal error: libxenlight failed to create new domain 'vm1'", "xen-not-created"),
+        ("xc: error: panic: xc_dom_boot.c:122: xc_dom_boot_mem_init: can't allocate low memory for domain",
+         "xen-not-created"),
+        ("block I/O error in device 'drive-virtio-disk0': No space left on device (28)", "host-disk-full"),
+    ],
+)  # fmt: skip
+def test_what_libvirt_qemu_and_xen_write_has_its_cause_first(text: str, code: str) -> None:
+    found = explain(text)
+    assert found and found[0].code == code, [one.code for one in found]
+    assert "disk-permission" not in {one.code for one in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -293,3 +294,27 @@ def test_no_kernel_is_taken_out_of_a_device(tmp_path: Path) -> None:
     for name, kind in (("/dev/null", "a device"), (str(tmp_path), "a directory")):
         with pytest.raises(UsageError, match=f"{name} is {kind}, not a file"):
             kernels.extract(Path(name), tmp_path / "out", None, Silent())
+
+
+def _package(directory: Path) -> Path:
+    """Return a small Debian package."""
+    tree = directory / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    )
+    (tree / "boot").mkdir()
+    (tree / "boot/vmlinuz-1").write_bytes(os.urandom(200_000))
+    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", tree, directory / "x.deb"], check=True)
+    return directory / "x.deb"
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty", "other"])
+def test_a_broken_package_is_told_as_one(how: str, tmp_path: Path) -> None:
+    package = _package(tmp_path)
+    data = bytearray(package.read_bytes())
+    data[100_000:101_000] = b"x" * 1000
+    broken = {"cut": package.read_bytes()[:50_000], "flipped": bytes(data), "empty": b"", "other": b"PK" * 500}
+    package.write_bytes(broken[how])
+    with pytest.raises(ImageError, match=r"x\.deb is not a whole Debian package"):
+        kernels.of_package(package)
