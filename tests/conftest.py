@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from roost.host import declared
+from tests.pool import left_out
 
 # A run that fails must fail again, in CI above all. `HYPOTHESIS=random` looks for what these examples do not find.
 # No deadline for one example: a busy machine makes any of them slow. pytest-timeout stops what hangs.
@@ -27,3 +28,10 @@ for one in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 def no_undeclared_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no stage of a build, here or in a roost that a test starts, run a tool that is not in its key."""
     monkeypatch.setenv(declared.VARIABLE, "refuse")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what a call for all tests has left out."""
+    line = left_out.notice(config.args, config.invocation_params.dir)
+    if line is not None:
+        terminalreporter.write_line(line)

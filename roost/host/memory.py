@@ -15,6 +15,8 @@ from pathlib import Path
 SHARED = Path("/dev/shm")
 #: Bytes that are left to everybody else.
 SPARE = 2 << 30
+#: Files and directories that must be left: a tree has some forty thousand.
+INODES = 1_000_000
 
 
 def available() -> int:
@@ -32,7 +34,7 @@ def place(room: int, shared: Path = SHARED) -> Path | None:
     try:
         status = os.statvfs(shared)
         free = min(status.f_bavail * status.f_frsize, available())
-        if free < room + SPARE or status.f_favail < 1_000_000 or status.f_flag & os.ST_NOEXEC:
+        if free < room + SPARE or status.f_favail < INODES or status.f_flag & os.ST_NOEXEC:
             return None
         with tempfile.NamedTemporaryFile(dir=shared) as file:
             # A tmpfs has these since Linux 6.6.

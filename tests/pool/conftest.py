@@ -14,20 +14,18 @@ from pathlib import Path
 import pytest
 
 from tests.images.calls import build
-from tests.pool import harness, modes, rootfs, ten, tiny
+from tests.pool import harness, left_out, modes, rootfs, ten, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
 
-HERE = Path(__file__).parent
 GiB = 1 << 30
 #: What a pool's daemons and guests may need, and how many pools run at once at most.
 POOL_MEMORY, MOST = 3 * GiB, 6
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Collect these tests only when asked for them by path: they need root and minutes."""
-    asked = [Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args]
-    return None if any(path == HERE or HERE in path.parents for path in asked) else True
+    return None if left_out.asked(config.args, config.invocation_params.dir) else True
 
 
 class Pools:

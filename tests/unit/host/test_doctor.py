@@ -9,56 +9,69 @@ from pathlib import Path
 import pytest
 
 from roost.errors import HostError
-from roost.host import appliance, doctor, guestfs, namespace, process
+from roost.host import appliance, doctor, process
 from roost.host.doctor import Check
+from tests.fake_tools import FakeTools
+
+USER = 1000
 
 
 @pytest.fixture
-def empty_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Leave only the tools that starting any other takes."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for tool in ("sh", "setpriv", "apt-get"):
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
+    """Leave fake tools, and only the real ones that starting any other takes."""
+    tools = FakeTools(tmp_path / "bin")
+    tools.put("apt-get")
+    for tool in ("sh", "setpriv"):
         path = process.which(tool)
-        if path is not None:
-            (folder / tool).symlink_to(path)
-    (folder / "apt-get").unlink(missing_ok=True)
-    (folder / "apt-get").write_text("#!/bin/sh\n")
-    (folder / "apt-get").chmod(0o755)
+        assert path is not None
+        (tools.directory / tool).symlink_to(path)
     monkeypatch.setattr(process, "SBIN", ())
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+    monkeypatch.setenv("PATH", str(tools.directory))
+    return tools
 
 
-def by_name(found: list[Check]) -> dict[str, Check]:
-    return {check.name: check for check in found}
+def found(project: Path) -> dict[str, Check]:
+    return {check.name: check for check in doctor.checks(project)}
 
 
-def test_what_is_missing_is_named_with_the_package(empty_path: Path, tmp_path: Path) -> None:
-    found = by_name([doctor._tool(tool) for tool in doctor.TOOLS])
-    assert found["mmdebstrap"] == Check("mmdebstrap", False, "not installed", "apt-get install mmdebstrap")
-    assert found["sfdisk"].fix == "apt-get install fdisk"
-    assert not found["condor_submit"].ok and not found["condor_submit"].essential
-    assert found["setpriv"].ok
+def test_what_is_missing_is_named_with_the_package(tools: FakeTools, tmp_path: Path) -> None:
+    checks = found(tmp_path)
+    assert checks["mmdebstrap"] == Check("mmdebstrap", False, "not installed", "apt-get install mmdebstrap")
+    assert checks["sfdisk"].fix == "apt-get install fdisk"
+    assert not checks["condor_submit"].ok and not checks["condor_submit"].essential
+    assert checks["setpriv"].ok
 
 
-def test_versions_are_read_from_any_stream(empty_path: Path) -> None:
-    for name, text in (("mke2fs", "echo 'mke2fs 1.47.0 (5-Feb-2023)' >&2"), ("cpio", "exit 3"), ("tar", "echo none")):
-        (empty_path / name).write_text(f"#!/bin/sh\n{text}\n")
-        (empty_path / name).chmod(0o755)
-    found = by_name([doctor._tool(tool) for tool in doctor.TOOLS])
-    assert (found["mke2fs"].ok, found["mke2fs"].seen) == (True, "1.47.0")
-    assert (found["cpio"].ok, found["cpio"].seen) == (True, str(empty_path / "cpio"))
-    assert found["tar"].ok
+def test_another_distribution_gets_its_own_command(tools: FakeTools, tmp_path: Path) -> None:
+    (tools.directory / "apt-get").unlink()
+    tools.put("dnf")
+    assert found(tmp_path)["sfdisk"].fix == "dnf install util-linux"
 
 
-def test_an_old_unshare_matters_to_normal_users_only(empty_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (empty_path / "unshare").write_text("#!/bin/sh\necho ' -r, --map-root-user'\n")
-    (empty_path / "unshare").chmod(0o755)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert not doctor._unshare().ok and doctor._unshare().essential
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert doctor._unshare().ok
+def test_versions_are_asked_for_and_read_from_any_stream(tools: FakeTools, tmp_path: Path) -> None:
+    tools.put("mke2fs", "echo 'mke2fs 1.47.0 (5-Feb-2023)' >&2")
+    tools.put("cpio", "exit 3")
+    tools.put("tar", "echo none")
+    tools.put("mkfs.vfat", "sleep 60")
+    checks = found(tmp_path)
+    assert (checks["mke2fs"].ok, checks["mke2fs"].seen) == (True, "1.47.0")
+    assert (checks["cpio"].ok, checks["cpio"].seen) == (True, str(tools.directory / "cpio"))
+    assert checks["tar"].ok
+    assert (tools.calls("mke2fs"), tools.calls("tar")) == ([["-V"]], [["--version"]])
+    # It ran into the deadline: it is there, and that is all that is known.
+    assert (checks["mkfs.vfat"].ok, checks["mkfs.vfat"].seen) == (True, str(tools.directory / "mkfs.vfat"))
+
+
+@pytest.mark.parametrize(("options", "user", "ok"), [("-r", USER, False), ("-r", 0, True), ("--map-auto", USER, True)])
+def test_an_old_unshare_matters_to_normal_users_only(
+    tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, user: int, ok: bool
+) -> None:
+    tools.put("unshare", f"echo ' {options}'")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    check = found(tmp_path)["unshare --map-auto"]
+    assert (check.ok, check.essential) == (ok, user != 0)
+    assert ["--help"] in tools.calls("unshare")
+    assert ok or (check.fix is not None and "2.38" in check.fix)
 
 
 def test_subordinate_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,46 +86,63 @@ def test_subordinate_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert doctor._ids(file, "you") == 0
 
 
-def test_namespaces_and_libguestfs_pass_their_reasons_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise HostError("no way", hint="do that")
-
-    monkeypatch.setattr(namespace, "probe", fail)
-    monkeypatch.setattr(guestfs, "interpreter", fail)
-    monkeypatch.setattr(appliance, "readable_kernel", fail)
-    assert doctor._namespaces() == Check("namespaces", False, "no way", "do that")
-    assert doctor._guestfs_kernel().fix == "do that"
-    assert not doctor._guestfs_module().ok
+def test_a_refused_namespace_is_told_with_the_way_out(
+    tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: USER)
+    tools.put("unshare", "exit 1")
+    check = found(tmp_path)["namespaces"]
+    assert not check.ok and "newuidmap is not installed" in check.seen
+    assert check.fix == "apt-get install uidmap, or build as root"
+    # It was tried, not guessed from what is installed.
+    assert any("chown 1:1" in " ".join(call) for call in tools.calls("unshare"))
+    tools.put("unshare", "exit 0")
+    assert found(tmp_path)["namespaces"].ok
 
 
 def test_unreadable_kernel_is_told_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = appliance.HostKernel("6.1", tmp_path / "vmlinuz", tmp_path)
     monkeypatch.setattr(appliance, "kernels", lambda: [kernel])
-    monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(HostError, match="cannot be read"):
         appliance.readable_kernel()
+    check = found(tmp_path)["kernel for libguestfs"]
+    assert (check.ok, check.fix) == (False, f"sudo chmod 0644 {kernel.image}")
+    kernel.image.touch()
+    assert appliance.readable_kernel() is kernel
     monkeypatch.setattr(appliance, "kernels", list)
     with pytest.raises(HostError, match="no kernel"):
         appliance.readable_kernel()
 
 
 def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor._room("room", tmp_path / "not" / "yet").name == "room"
+    monkeypatch.setattr(doctor, "ROOM", 1)
+    assert found(tmp_path / "not" / "yet")["room for images"].ok
     monkeypatch.setattr(doctor, "ROOM", 1 << 60)
-    short = doctor._room("room", tmp_path)
+    short = found(tmp_path)["room for images"]
     assert not short.ok and short.fix is not None and "ROOST_CACHE" in short.fix
 
 
-def test_all_checks_answer_and_kvm_does_not_decide(tmp_path: Path) -> None:
-    found = doctor.checks(tmp_path, kvm=lambda: Check("kvm", False, "never boots", "use TCG", essential=False))
-    names = [check.name for check in found]
-    assert len(set(names)) == len(names)
+def test_on_a_host_with_nothing_every_check_answers(tools: FakeTools, tmp_path: Path) -> None:
+    checks = doctor.checks(tmp_path, kvm=lambda: Check("kvm", False, "never boots", "use TCG", essential=False))
+    names = [check.name for check in checks]
+    assert len(set(names)) == len(names) > 30
     assert names[-1] == "kvm"
-    assert all(check.ok or check.fix for check in found)
-    assert all(check.seen for check in found)
-    assert {"name", "ok", "seen", "fix"} <= found[0].to_json().keys()
-    well = [check for check in found if check.name != "kvm" and check.ok]
-    assert doctor.ok([*well, found[-1]])
+    assert {check.name for check in checks if check.seen == "not installed"} >= {
+        "mmdebstrap",
+        "mke2fs",
+        "qemu-img",
+        "tar",
+    }
+    for check in checks:
+        assert check.seen
+        assert check.ok or check.fix, check.name
+        assert set(check.to_json()) == {"name", "ok", "seen", "fix", "essential"}
+    assert not doctor.ok(checks)
+
+
+def test_kvm_does_not_decide_and_what_is_essential_does() -> None:
+    well = [Check("tar", True, "1.34"), Check("kvm", False, "never boots", "use TCG", essential=False)]
+    assert doctor.ok(well)
     assert not doctor.ok([*well, Check("x", False, "gone", "bring it")])
 
 

@@ -11,10 +11,33 @@ from roost.host import memory
 from roost.store import cache
 
 
-def test_no_room_no_folder(tmp_path: Path) -> None:
+@pytest.fixture
+def attributes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every file system have room, and user attributes; return the files that were given one."""
+    asked: list[str] = []
+    monkeypatch.setattr(memory, "SPARE", 0)
+    monkeypatch.setattr(memory, "INODES", 0)
+    monkeypatch.setattr(os, "setxattr", lambda path, name, value: asked.append(path))
+    return asked
+
+
+def test_where_there_is_room_it_is_taken(tmp_path: Path, attributes: list[str]) -> None:
+    assert memory.place(0, tmp_path) == tmp_path
+    assert len(attributes) == 1 and Path(attributes[0]).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_or_attributes_there_is_no_place(
+    tmp_path: Path, attributes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert memory.place(1 << 60, tmp_path) is None
     assert memory.place(0, tmp_path / "none") is None
-    assert memory.place(0, tmp_path) in {None, tmp_path}  # some file systems have no user attributes
+
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    assert memory.place(0, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from roost.errors import UsageError
 from roost.events import Silent
-from roost.publish import claim, inventory, layout, verify
+from roost.publish import claim, inventory, layout, upload, verify
 from roost.publish import gc as collection
 from roost.publish.retention import Rules
 from roost.publish.targets.kinds import open_target
@@ -282,29 +282,39 @@ def test_a_publisher_that_ends_well_while_the_collection_looks_is_not_taken_for_
     lab.publish(root, str(catalogue), version="v0")
     cellar.overlay(root, cellar.base(root / "two", 8), 2)
     lab.publish(root, str(catalogue), version="v1")
+    cellar.overlay(root, base, 3)
     target = open_target(str(catalogue))
     path = f"_base/{cellar.sha(base)}/base.qcow2"
-    publisher = subprocess.Popen(["sleep", "600"])
-    said = claim._own("", [path])
-    said |= {"pid": publisher.pid, "started": claim._started(publisher.pid)}
-    target.write("smoke/.publishing/v2.json", layout.json_bytes(said))
-    real = inventory.read
+    # A process of its own, as a publisher is: it must not be taken for killed when it has ended.
+    fork = multiprocessing.get_context("fork")
+    sent, listing = fork.Event(), fork.Event()
+    allow, read = upload._allow, inventory.read
+
+    def pausing(*args: Any) -> None:
+        """All is sent, and no removal was on its way: the next is that the version is listed."""
+        sent.set()
+        assert listing.wait(60)
+        allow(*args)
 
     def looks(target: Target) -> inventory.Inventory:
-        stock = real(target)
-        if publisher.poll() is None and target.read("_base/.removing.json"):
-            cellar.overlay(root, base, 3)
-            target.remove("smoke/.publishing/v2.json")
-            monkeypatch.setattr(claim, "await_removal", lambda *_, **__: None)
-            monkeypatch.setattr("roost.publish.upload.await_removal", lambda *_, **__: None)
-            lab.publish(root, str(catalogue), version="v2")
-            publisher.kill()
-            publisher.wait()
+        stock = read(target)
+        if publisher.is_alive() and target.read("_base/.removing.json"):
+            assert target.read("smoke/.publishing/v2.json") is not None, "its claim was there to be read"
+            listing.set()
+            publisher.join(60)
+            assert not publisher.is_alive()
         return stock
 
+    monkeypatch.setattr(upload, "_allow", pausing)
     monkeypatch.setattr(inventory, "read", looks)
-    _collect(catalogue, keep=1)
-    assert publisher.poll() is not None
+    publisher = fork.Process(target=lab.publish, args=(root, str(catalogue)), kwargs={"version": "v2"})
+    publisher.start()
+    try:
+        assert sent.wait(60)
+        _collect(catalogue, keep=1)
+    finally:
+        listing.set()
+        publisher.join(60)
     assert target.size(path)
     assert "v2" in _listed(catalogue)
 
