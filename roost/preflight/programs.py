@@ -122,6 +122,9 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
     elif line.startswith(b"#!") and not use.script:
         if len(line) > FIRST_LINE:
             yield "length", loaded.problem(where, f"the first line of {path} is longer than {FIRST_LINE} bytes")
+        elif (words := line[2:].split()) and not words[0].startswith(b"/"):
+            what = f"the interpreter of {path} has no absolute path, and {who} runs it"
+            yield "relative", loaded.problem(where, what, "write #!/bin/sh, or #!/usr/bin/env NAME")
         elif absent := _absent(loaded, everything, line[2:].decode("utf-8", "replace").split()):
             what = f"{path} needs {shown(absent)}, which is not in the tree, and {who} runs it"
             yield "interpreter", loaded.problem(where, what, "add it to the tree, or write another first line")

@@ -94,6 +94,8 @@ def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
         (files(f"{{path: /opt/real, {SCRIPT}}}", "{path: /opt/job.sh, link: real}"), "the job runs it"),
         (files("{path: /opt/job.sh, directory: true}"), "is a directory"),
         (files(f'{{path: /opt/job.sh, {X}, content: "\\uFEFF#!/bin/sh\\n"}}'), "byte order mark"),
+        (files(f'{{path: /opt/job.sh, {X}, content: "#!bin/sh\\n"}}'), "has no absolute path"),
+        (files(f'{{path: /opt/job.sh, {X}, content: "#! python3 -u\\n"}}'), "has no absolute path"),
         (files(f"{{path: /opt/j, {CRLF}}}", job="sh /opt/j"), "ends in CR"),
         (files("{path: /opt, source: directory}"), "/opt/job.sh is not executable"),
     ],
