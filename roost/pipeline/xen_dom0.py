@@ -6,6 +6,7 @@ the recipe changes, or after `inv gc` has dropped it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from roost.boot.xen import FirstDomain
 from roost.customize import inputs as image_inputs
 from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import decompress, paths, process
+from roost.host import bzimage, decompress, paths, process
 from roost.pipeline import construct, planning
 from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
@@ -23,6 +24,8 @@ RECIPE = Path("recipes/base/xen-dom0.yaml")
 #: The stage's name in the cache, and the files of a result.
 STAGE = "xen-dom0"
 HYPERVISOR, KERNEL, INITRD, ROOT = "xen", "vmlinuz", "initrd.img", "root.raw"
+#: Another one for other files out of the same recipe: it is part of the key.
+_FORM = "kernel unpacked"
 #: Where the root's file system begins on its disk, in bytes, and what a hypervisor may have, unpacked.
 _BEGIN, _MOST = 1 << 20, 64 << 20
 
@@ -33,19 +36,26 @@ def provide(stages: Stages) -> FirstDomain:
     Raises what a build raises.
     """
     loaded = loader.load(paths.shipped_root() / RECIPE, paths.shipped_root(), (), planning.problems)
-    key = image_inputs.recipe_key(loaded.recipe, loaded.directory)
+    recipe = image_inputs.recipe_key(loaded.recipe, loaded.directory)
+    key = hashlib.sha256(f"{_FORM} {recipe}".encode()).hexdigest()
 
     def make(directory: Path) -> None:
         stages.note("building Xen's first domain: this is done once, and takes some minutes")
         image = directory / "image"
         context = Context(loaded, image, stages, log_directory(Path(STAGE)))
         construct.construct(context, planning.plan(context))
-        for name in (KERNEL, INITRD, ROOT):
+        for name in (INITRD, ROOT):
             (image / name).rename(directory / name)
+        (directory / KERNEL).write_bytes(_kernel(image / KERNEL))
         (directory / HYPERVISOR).write_bytes(_hypervisor(directory, context.log("hypervisor")))
 
     directory = cache.default().put(STAGE, key, make)
     return FirstDomain(directory / HYPERVISOR, directory / KERNEL, directory / INITRD, directory / ROOT)
+
+
+def _kernel(path: Path) -> bytes:
+    """Return the kernel unpacked, where it can be: under emulation Xen takes seconds to unpack one of xz."""
+    return bzimage.unpacked(path) or path.read_bytes()
 
 
 def _hypervisor(directory: Path, log: Path) -> bytes:
