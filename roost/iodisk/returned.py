@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from roost.errors import HostError, ImageError
 from roost.host import files, jsontext, process, qcow2
 from roost.iodisk.ext_check import MEMORY, check
 from roost.iodisk.vfat_files import check_vfat
+from roost.verify import superblocks
 from roost.verify.evidence import Area, StoppedDisk
+from roost.verify.superblocks import ExtSuperblock
 
 #: A larger one is not a disk of a job, but a trap for whoever copies it.
 LARGEST = 16 << 40
@@ -111,7 +112,7 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
             if area.type != "swap":
                 unread.append(f"{what} ({area.type or area.seen or 'no known file system'})")
             continue
-        needed = _needed(disk.copy(area.number)) if area.type == "ext" else 0
+        needed = _superblock(disk.copy(area.number)).size if area.type == "ext" else 0
         if needed > area.size:
             damage += (f"{what} is cut off: its file system has {needed} bytes, {area.size} are there",)
             continue
@@ -130,11 +131,10 @@ def _checked(copy: Path, area: Area) -> FileSystemCopy:
         process.require("fsck.fat", "dosfstools")
         return FileSystemCopy(copy, area.type, area.size, area.clean, area.seen, check_vfat(copy))
     process.require("e2fsck", "e2fsprogs")
-    with copy.open("rb") as file:
-        superblock = file.read(2048)[1024:]
-    checked = check(copy, journal=bool(superblock[0x60] & 0x4))
+    superblock = _superblock(copy)
+    checked = check(copy, journal=superblock.journal_to_replay)
     damage = checked.damage
-    if superblock[0x3A] & 0x2 or any(superblock[0x194:0x198]):
+    if superblock.faulty:
         damage = (area.seen, *damage)
     return FileSystemCopy(copy, area.type, area.size, area.clean, area.seen, damage, checked.inodes)
 
@@ -163,13 +163,6 @@ def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, .
     raise UnreadableError(f"{name}: its qcow2 tables are damaged (qemu-img check: {errors or 'unknown'} errors)")
 
 
-def _needed(copy: Path) -> int:
-    """Return the size in bytes that an ext superblock tells (Documentation/filesystems/ext4/super.rst)."""
+def _superblock(copy: Path) -> ExtSuperblock:
     with copy.open("rb") as file:
-        superblock = file.read(2048)[1024:]
-    low, exponent = struct.unpack_from("<I", superblock, 0x4)[0], struct.unpack_from("<I", superblock, 0x18)[0]
-    high = struct.unpack_from("<I", superblock, 0x150)[0] if struct.unpack_from("<I", superblock, 0x60)[0] & 0x80 else 0
-    if exponent > 6:
-        # e2fsck tells what is wrong with it.
-        return 0
-    return int((high << 32 | low) << (10 + exponent))
+        return superblocks.ext(file.read(2048))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 #: Bytes of a disk's or partition's beginning that hold every superblock looked at (btrfs' is at 64 KiB).
 HEAD = 128 << 10
@@ -38,16 +39,45 @@ def _fat_state(head: bytes) -> tuple[bool | None, str]:
     return (False, "its dirty bit is set") if dirty else (True, "unmounted")
 
 
+@dataclass(frozen=True, slots=True)
+class ExtSuperblock:
+    """What an ext superblock tells (Documentation/filesystems/ext4/super.rst): `errors` that the kernel counted.
+
+    `faulty`: the kernel found some, counted or not. `size` is in bytes, 0 when it makes no sense.
+    """
+
+    clean: bool
+    faulty: bool
+    errors: int
+    journal_to_replay: bool
+    size: int
+
+
+def ext(head: bytes) -> ExtSuperblock:
+    """Return the superblock at the beginning of an ext file system, of which `head` is at least 2 KiB."""
+
+    def number(offset: int) -> int:
+        return int(struct.unpack_from("<I", head, 1024 + offset)[0])
+
+    state, errors, incompatible, exponent = number(0x38) >> 16, number(0x194), number(0x60), number(0x18)
+    blocks = number(0x4) | (number(0x150) << 32 if incompatible & 0x80 else 0)
+    return ExtSuperblock(
+        clean=bool(state & 0x1),
+        faulty=bool(state & 0x2 or errors),
+        errors=errors,
+        journal_to_replay=bool(incompatible & 0x4),
+        # e2fsck tells what is wrong with a larger exponent.
+        size=blocks << (10 + exponent) if exponent <= 6 else 0,
+    )
+
+
 def _ext_state(head: bytes) -> tuple[bool | None, str]:
-    superblock = head[1024:2048]
-    state = struct.unpack_from("<H", superblock, 0x3A)[0]
-    incompatible = struct.unpack_from("<I", superblock, 0x60)[0]
-    errors = struct.unpack_from("<I", superblock, 0x194)[0]
-    if state & 0x2 or errors:
-        return False, f"the kernel found {errors or 'some'} errors in it"
-    if incompatible & 0x4:
+    superblock = ext(head)
+    if superblock.faulty:
+        return False, f"the kernel found {superblock.errors or 'some'} errors in it"
+    if superblock.journal_to_replay:
         return False, "its journal was not replayed: it was cut off while mounted"
-    if not state & 0x1:
+    if not superblock.clean:
         return False, "it was cut off while mounted"
     return True, "unmounted"
 
