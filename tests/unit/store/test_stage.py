@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from roost.host.declared import UndeclaredToolError
 from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
 from roost.pipeline import image
-from roost.sources import archive, bootable, given_tree, image_tree, mmdebstrap, solver
+from roost.sources import archive, bootable, given_tree, image_tree, mmdebstrap, registry, solver
 from roost.store import closure, keys
 from roost.store.cache import Cache
 from roost.store.stage import Stage
@@ -56,6 +57,8 @@ DATA = {
     "selection": ["sources/hooks/select"],
     "image": ["guest/job", "guest/inittab", "condor/templates/submit.j2", "disk/mke2fs.conf"],
 }
+#: The stage that makes the tree of each source, or takes it out of an image.
+MADE_BY = {"debian": "debian", "tree": "given tree", "tarball": "given tree", "image": "tree of an image"}
 #: What shows, checks, publishes or boots.
 OTHERS = ["cli/main", "cli/show", "catalogue/page", "publish/gate", "boot/run", "preflight/local", "host/process"]
 
@@ -87,6 +90,33 @@ def test_a_changed_line_in_what_makes_it_changes_the_key(name: str, package: Pat
     stage, makers = STAGES[name]
     for file in [*(f"{maker}.py" for maker in makers), *DATA.get(name, [])]:
         assert _changes(stage, package, file), file
+
+
+@pytest.mark.parametrize("key", registry.SOURCES)
+def test_each_source_is_made_by_stages_that_are_held_here(key: str, package: Path) -> None:
+    """What plans a tree imports what makes it; each stage of that is in the table above."""
+    module = import_module(registry.SOURCES[key])
+    made = closure.files([module.__name__], package=package)
+    stages = [
+        name for name, (stage, _) in STAGES.items() if set(closure.files(stage.makers, package=package)) <= set(made)
+    ]
+    assert MADE_BY[key] in stages
+    # A line in the module that makes the tree is one in the key of the image, whatever plans it.
+    stage, makers = STAGES[MADE_BY[key]]
+    assert _changes(stage, package, f"{makers[0]}.py")
+
+
+def test_a_docstring_of_the_command_line_is_in_no_key(package: Path) -> None:
+    before = {name: _digest(stage, package) for name, (stage, _) in STAGES.items()}
+    texts = {path: path.read_text() for path in sorted((package / "cli").glob("*.py"))}
+    assert len(texts) > 15
+    for path, text in texts.items():
+        path.write_text(text.replace('"""', '"""Reworded: ', 1))
+    try:
+        assert {name: _digest(stage, package) for name, (stage, _) in STAGES.items()} == before
+    finally:
+        for path, text in texts.items():
+            path.write_text(text)
 
 
 @pytest.mark.parametrize("name", STAGES)
