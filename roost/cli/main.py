@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -83,13 +84,33 @@ ns = Collection(
 )
 
 
-def main() -> None:
-    """Run the tasks named on the command line."""
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Run a program's body: signals end it as an interruption does, and nothing of it is left then."""
     lastresort.open_standard_streams()
     for one in ENDING:
         # Who is started with a signal ignored (nohup) keeps it so.
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, _terminate)
+    try:
+        yield
+    finally:
+        if interruption.interrupted():
+            # Threads may still be busy with what nobody wants any more: Python would wait for them.
+            temporary.clear()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(INTERRUPTED)
+
+
+def main() -> None:
+    """Run the tasks named on the command line."""
+    with ending():
+        _run()
+
+
+def _run() -> None:
     try:
         binary = "./inv" if Path("inv").is_file() else "roost"
         try:
@@ -110,11 +131,3 @@ def main() -> None:
         lastresort.drop_output()
         terminal.write_error(wrong)
         sys.exit(wrong.exit_code)
-    finally:
-        if interruption.interrupted():
-            # Threads may still be busy with what nobody wants any more: Python would wait for them.
-            temporary.clear()
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(INTERRUPTED)

@@ -22,7 +22,11 @@ class Flags:
 
     jobs: str = ""
     local: int = 0
+    dag: str = ""
     resume: str = ""
+    max_jobs: int = 500
+    max_disks: int = 4
+    retries: int = 2
     timeout: str = ""
     junit: str = ""
     html: str = ""
@@ -36,6 +40,10 @@ class Flags:
     help={
         "jobs": "a CSV file or a sweep (.yaml): a job a row, as `inv io` reads it",
         "local": "run the jobs on this machine, so many guests at a time",
+        "dag": "write a DAGMan workflow into this directory instead; `condor_submit_dag DIR/run.dag` runs it",
+        "max-jobs": "with --dag: so many jobs in the queue at a time",
+        "max-disks": "with --dag: so many io disks made, and so many looked at, at a time",
+        "retries": "with --dag: try a job whose machine was lost so often again",
         "resume": "go on with the run in this directory; no job that has a verdict is run again",
         "timeout": "stop a job's machine after this time, such as 10min; default: the job's own and that of a boot",
         "junit": "write the verdicts as JUnit XML",
@@ -70,6 +78,9 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
     )
     given = words or []
     with terminal.events() as events:
+        if flags.dag:
+            terminal_dag(flags, given, options, events, json)
+            return
         if flags.resume:
             if given or flags.jobs:
                 raise UsageError("--resume takes neither a name nor --jobs", hint=f"inv run --resume {flags.resume}")
@@ -105,3 +116,25 @@ def _shown(answer: Mapping[str, Any]) -> str:
 
 def _seconds(taken: float | None) -> str:
     return "" if taken is None else f"{taken:.1f}"
+
+
+def terminal_dag(flags: Flags, given: list[str], options: Any, events: Any, json: bool) -> None:
+    """Write a workflow, and say how it is run."""
+    from roost.pipeline import workflow
+    from roost.run.dag import Throttles
+
+    if flags.local or flags.resume:
+        raise UsageError(f"--dag and --{'local' if flags.local else 'resume'} exclude each other")
+    if len(given) > 1:
+        raise UsageError("which image?", hint="inv run NAME --jobs FILE --dag DIR")
+    for name, value, least in (("jobs", flags.max_jobs, 1), ("disks", flags.max_disks, 1)):
+        if value < least:
+            raise UsageError(f"--max-{name} takes a number from {least}, not {value}")
+    if flags.retries < 0:
+        raise UsageError(f"--retries takes a number from 0, not {flags.retries}")
+    throttles = Throttles(flags.max_jobs, flags.max_disks, flags.retries)
+    answer = workflow.write(given[0] if given else None, Path(flags.dag), options, throttles, events)
+    if json:
+        terminal.write_json(answer)
+    else:
+        terminal.write_text(f"{len(answer['jobs'])} jobs in {answer['dag']}\nnext: {answer['submit']}")

@@ -19,6 +19,8 @@ from roost.host import jsontext, process
 RUN, JOB = "RoostRun", "RoostJob"
 #: Seconds: for a question; for a submission, in which condor_submit looks at each file of each job.
 ASKED, SUBMITTING = 60.0, 900.0
+#: Seconds by which the clocks of a schedd and of whoever asks it may differ.
+CLOCKS = 3600
 #: Bytes of an answer: an ad with the attributes asked for has some 500.
 ANSWER = 256 << 20
 _TOKEN = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -30,9 +32,7 @@ _ATTRIBUTES = (
 #: JobStatus (HTCondor manual, job ClassAd attributes).
 IDLE, RUNNING, REMOVED, COMPLETED, HELD = 1, 2, 3, 4, 5
 
-HINT = (
-    "run it on an access point, where `condor_q` answers; or `inv run NAME --jobs FILE --local N DIR` without HTCondor"
-)
+HINT = "run it on an access point, where condor_q answers; --local N runs the jobs here, without HTCondor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,16 @@ def require() -> None:
     queued("00000000")
 
 
-def submit(file: Path) -> int:
-    """Submit a description from its own directory; return the cluster.
+def submit(file: Path, directory: Path) -> int:
+    """Submit a description, whose names start from `directory`; return the cluster.
 
     Raises `ToolError` with condor_submit's words; whether the jobs are in the queue all the same, `queued` knows.
     """
     done = process.run(
-        ["condor_submit", "-terse", file.name],
+        ["condor_submit", "-terse", file],
         deadline=SUBMITTING,
         capture=True,
-        cwd=file.parent,
+        cwd=directory,
         env=environment(),
         what="condor_submit refused the jobs",
     )
@@ -83,12 +83,14 @@ def queued(token: str) -> list[Queued]:
     return _ads(["condor_q", "-allusers", *_question(token)], "no schedd answers")
 
 
-def past(token: str, most: int) -> list[Queued]:
+def past(token: str, since: float, most: int) -> list[Queued]:
     """Return the jobs of a run that left the queue, `most` at most: more than that there cannot be.
 
-    Raises `HostError` when the history cannot be read.
+    `since` is when the run was submitted, in seconds since 1970: the history is read back to there, not to its end.
+    Raises `HostError` when it cannot be read.
     """
-    return _ads(["condor_history", *_question(token), "-limit", str(most)], "the schedd's history cannot be read")
+    argv = ["condor_history", *_question(token), "-limit", str(most)]
+    return _ads([*argv, "-since", f"EnteredCurrentStatus < {int(since) - CLOCKS}"], "the history cannot be read")
 
 
 def _question(token: str) -> Sequence[str]:

@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from roost.condor import passages
 from roost.host import files, safetext
 
-SUBMITTED, EXECUTING, EVICTED, TERMINATED = (
-    passages.SUBMITTED, passages.EXECUTING, passages.EVICTED, passages.TERMINATED,
-)  # fmt: skip
-SHADOW_EXCEPTION, ABORTED, HELD, REMOTE_ERROR = (
-    passages.SHADOW_EXCEPTION, passages.ABORTED, passages.HELD, passages.REMOTE_ERROR,
-)  # fmt: skip
-RELEASED, CLUSTER_REMOVED = "013", "036"
+RELEASED = "013"
 
 #: Bytes of one event, and of what one call of `Follower.events` takes: an event has some 500.
 EVENT, STEP = 64 << 10, 16 << 20

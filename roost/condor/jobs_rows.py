@@ -94,7 +94,7 @@ def arrange(variables: Sequence[str], rows: Sequence[Sequence[str]], used: Mappi
     values before: what it tells of is not looked at again.
     """
     use = {name: used.get(name.lower(), frozenset()) for name in variables}
-    columns = {name: [_encoded(row[number], use[name]) for row in rows] for number, name in enumerate(variables)}
+    columns = {name: [encoded(row[number], use[name]) for row in rows] for number, name in enumerate(variables)}
     plain = [name for name, values in columns.items() if all(_is_plain(value) for value in values)]
     others = [name for name in variables if name not in plain]
     kept = [name for name in others if use[name]]
@@ -122,7 +122,7 @@ def _rows(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> tuple[t
     return tuple(zip(*(columns[name] for name in names), strict=True))
 
 
-def _encoded(value: str, use: frozenset[Use]) -> str:
+def encoded(value: str, use: frozenset[Use]) -> str:
     """Return the text that condor_submit expands to `value`; in an attribute's string a quote needs a backslash."""
     text = value.replace("$", "$(DOLLAR)")
     return text.replace('"', '\\"') if use == {"attribute"} else text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot.context import Context
+from roost.condor import access_point
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import read_jobs, variable_of
 from roost.errors import ImageError, Problem, RecipeError, UsageError
@@ -25,10 +26,12 @@ from roost.recipe.boot_test import BootTest
 from roost.recipe.loader import Loaded
 from roost.recipe.words import listed
 from roost.run import plan as plans
+from roost.run.description import How
 from roost.run.local import Local
 from roost.run.model import Executor, Image, Job, Outcome, Run
 from roost.run.place import Place
 from roost.run.plan import Plan
+from roost.run.pool import Pool
 from roost.run.result import Result
 from roost.run.state import State
 from roost.run.work import Contents, Work
@@ -88,33 +91,46 @@ def run(name: str | None, directory: Path, options: Options, *, events: Events) 
 
     Raises `UsageError` for another run's directory, and `RecipeError` with everything that is wrong with the jobs.
     """
+    plan, loaded, place = planned(name, directory, options, "pool" if options.guests is None else "local")
+    with ExitStack() as held:
+        begin(plan, loaded, place, held)
+        return _run(plan, loaded, place, options, events)
+
+
+def planned(
+    name: str | None, directory: Path, options: Options, executor: str
+) -> tuple[Plan, dict[str, Loaded], Place]:
+    """Return what is to be run, the recipes of its images, and where; raise as `run`. Nothing is written."""
     environment.check()
     if options.jobs is None:
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
     table = read_jobs(options.jobs)
-    place = Place(_absolute(directory))
-    executor = "pool" if options.guests is None else "local"
+    place = Place(absolute(directory))
     project = loader.absolute(paths.project_root())
     wanted = Plan(table, _called(name), project, executor, "", options.said())
-    images = _load(wanted)
-    disks = {name: make.disk_of(loaded.recipe).name for name, loaded in images.items()}
+    loaded = load(wanted)
+    disks = {name: make.disk_of(one.recipe).name for name, one in loaded.items()}
     if len(set(disks.values())) > 1:
         raise UsageError(f"the images name their io disks differently: {listed(set(disks.values()))}")
     wanted = replace(wanted, disk=next(iter(disks.values())))
-    _check(wanted, images, place)
+    _check(wanted, loaded, place)
+    return wanted, loaded, place
+
+
+def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitStack) -> None:
+    """Make and hold the directory of a run; raise `UsageError` when it is that of another."""
     place.make()
-    with place.lock():
-        earlier = plans.read(place)
-        if earlier is None:
-            _require_empty(place)
-        else:
-            _require_same(wanted, earlier, place)
-        return _run(wanted, images, place, options, events)
+    held.enter_context(place.lock())
+    earlier = plans.read(place)
+    if earlier is None:
+        _require_empty(place)
+    else:
+        _require_same(wanted, earlier, place)
 
 
 def resume(directory: Path, options: Options, *, events: Events) -> Result:
     """Go on with the run in `directory`. Raises `UsageError` where there is none."""
-    place = Place(_absolute(directory))
+    place = Place(absolute(directory))
     if plans.read(place) is None:
         raise UsageError(f"there is no run in {directory}", hint="inv run NAME --jobs FILE DIR begins one")
     with place.lock():
@@ -123,10 +139,15 @@ def resume(directory: Path, options: Options, *, events: Events) -> Result:
             raise UsageError(f"there is no run in {directory}")
         if options.guests is not None and plan.executor != "local":
             raise UsageError(f"the jobs of {directory} run in the {plan.executor}", hint="leave --local out")
-        return _run(plan, _load(plan), place, options.resumed(plan.options), events)
+        if plan.executor == "dag":
+            raise UsageError(
+                f"DAGMan runs the jobs of {directory}", hint=f"condor_submit_dag {place.directory}/run.dag goes on"
+            )
+        return _run(plan, load(plan), place, options.resumed(plan.options), events)
 
 
-def _absolute(directory: Path) -> Path:
+def absolute(directory: Path) -> Path:
+    """Return a directory's path from the root."""
     # Not Path.resolve: a link stays as it is named.
     return Path(os.path.abspath(directory))  # noqa: PTH100
 
@@ -138,7 +159,7 @@ def _called(name: str | None) -> str | None:
     return str(loader.absolute(Path(name)))
 
 
-def _load(plan: Plan) -> dict[str, Loaded]:
+def load(plan: Plan) -> dict[str, Loaded]:
     """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
     table = plan.table
     names = dict.fromkeys(table.column(table.image)) if table.image else dict.fromkeys([plan.image or ""])
@@ -156,11 +177,11 @@ def _load(plan: Plan) -> dict[str, Loaded]:
     return found
 
 
-def _check(plan: Plan, images: Mapping[str, Loaded], place: Place) -> None:
+def _check(plan: Plan, loaded: Mapping[str, Loaded], place: Place) -> None:
     """Raise `RecipeError` with everything that is wrong with the jobs, but for inputs that are not there."""
     jobs = plan.jobs()
     problems: list[Problem] = []
-    for image in _images(plan, images, jobs, place).values():
+    for image in images(plan, loaded, jobs, place).values():
         try:
             check_jobs(image.table, image.loaded.recipe)
         except RecipeError as error:
@@ -169,7 +190,8 @@ def _check(plan: Plan, images: Mapping[str, Loaded], place: Place) -> None:
         raise RecipeError(list(dict.fromkeys(problems)))
 
 
-def _images(plan: Plan, loaded: Mapping[str, Loaded], jobs: tuple[Job, ...], place: Place) -> dict[str, Image]:
+def images(plan: Plan, loaded: Mapping[str, Loaded], jobs: tuple[Job, ...], place: Place) -> dict[str, Image]:
+    """Return the images of a run by the caller's names, each with its jobs."""
     found = {}
     names = tuple(job.name for job in jobs)
     for name, one in loaded.items():
@@ -202,13 +224,13 @@ def _require_same(wanted: Plan, earlier: Plan, place: Place) -> None:
 
 
 def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Options, events: Events) -> Result:
-    begin = time.monotonic()
+    since = time.monotonic()
     stages = Stages(events)
     jobs = plan.jobs()
     with ExitStack() as held:
         place.make()
-        built = {name: _built(one, held, events) for name, one in loaded.items()}
-        sums = {name: {file.name: file.sha256 for file in record.files} for name, record in built.items()}
+        records = {name: built(one, held, events) for name, one in loaded.items()}
+        sums = sums_of(records)
         changed = [name for name, one in plan.built.items() if one != sums.get(name)]
         if changed:
             what = f"{listed(changed)} was built anew since the run began, and its jobs are to run on the same image"
@@ -216,8 +238,8 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
         plan = replace(plan, built=sums, options=options.said())
         state = held.enter_context(contextlib.closing(State(place.state)))
         plan.write(place)
-        run = Run(_images(plan, loaded, jobs, place), place, state, events)
-        executor = _executor(run, built, options, held, events)
+        run = Run(images(plan, loaded, jobs, place), place, state, events)
+        executor = _executor(run, records, options, held, events)
         contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
         work = Work(run, jobs, executor, contents, stages)
         ready = work.prepare(work.begin())
@@ -227,12 +249,30 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
             for job in jobs
         )
         name = plan.image or ", ".join(loaded)
-        result = Result(name, place.directory, outcomes, time.monotonic() - begin, None, executor.describe())
-        write_atomically(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
+        result = Result(name, place.directory, outcomes, time.monotonic() - since, None, executor.describe())
+    return report(result, place)
+
+
+def report(result: Result, place: Place) -> Result:
+    """Write the reports of a run into its directory; return the result with where they are."""
+    write_atomically(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
     return result
 
 
-def _built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
+def sums_of(records: Mapping[str, manifest.Manifest]) -> dict[str, dict[str, str]]:
+    """Return the sums of the images' files, by the caller's name."""
+    return {name: {file.name: file.sha256 for file in record.files} for name, record in records.items()}
+
+
+def how(options: Options) -> How:
+    """Return what is asked of the pool's machines; raise `UsageError` for a hypervisor that is none."""
+    word = options.boot.hypervisor
+    if word not in {None, "kvm", "xen"}:
+        raise UsageError(f"no such hypervisor: '{word}'", hint="kvm or xen")
+    return How("xen" if word == "xen" else "kvm" if word else None, options.timeout)
+
+
+def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
     """Return the record of a built image, which stays as it is until the run has ended."""
     boot.built(loaded, events)
     held.enter_context(
@@ -246,7 +286,9 @@ def _executor(
 ) -> Executor:
     """Return who runs the jobs."""
     if options.guests is None:
-        raise UsageError("where do the jobs run?", hint="--local N: on this machine, N guests at a time")
+        # Before io disks are made in vain.
+        access_point.require()
+        return Pool(built, how(options))
     # What the machines are started from stays in the cache meanwhile.
     held.enter_context(lease.held())
     contexts = {}

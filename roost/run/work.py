@@ -22,6 +22,8 @@ from roost.recipe.words import listed
 from roost.run import outcomes
 from roost.run.model import OPEN, End, Executor, Job, Outcome, Run
 
+#: The executor whose jobs end with the run.
+LOCAL = "local"
 #: Outcomes other than `done` that are told one by one.
 TOLD = 50
 
@@ -78,7 +80,7 @@ class Work:
         cut = [job.name for job in left if job.name in state.running()]
         if self.outcomes:
             self.run.events.note(f"{len(self.outcomes)} of {len(self.jobs)} jobs have a verdict and are not run again")
-        if cut:
+        if cut and self.executor.name == LOCAL:
             self.run.events.note(f"cut off when the run was stopped: {listed(cut)}")
         return left
 
@@ -101,7 +103,7 @@ class Work:
 
     def hold(self, job: Job, why: str) -> None:
         """Give a job up for now."""
-        self._ended(outcomes.held(job, why))
+        self.record(outcomes.held(job, why))
 
     def make_disks(self, jobs: Sequence[Job]) -> list[Job]:
         """Make the io disks that are not there yet; return the jobs that have one."""
@@ -159,7 +161,9 @@ class Work:
                 raise
 
     def _cut_off(self) -> None:
-        """Write down which jobs were running; the record would show it anyway."""
+        """Write down which jobs were running here; the record would show it anyway."""
+        if self.executor.name != LOCAL:
+            return
         with contextlib.suppress(RoostError):
             for name in sorted(self.run.state.running()):
                 self.run.state.write("cut off", name)
@@ -184,9 +188,10 @@ class Work:
         found = outcomes.outcome(job, end, self.run.place, self.run.state.starts(job.name))
         if interruption.interrupted():
             raise KeyboardInterrupt
-        self._ended(found)
+        self.record(found)
 
-    def _ended(self, found: Outcome) -> None:
+    def record(self, found: Outcome) -> None:
+        """Write down what became of a job."""
         self.run.state.write("ended", found.name, **outcomes.to_record(found, self.run.place))
         with self._guard:
             self.outcomes[found.name] = found

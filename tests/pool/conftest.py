@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.calls import build
-from tests.pool import harness, left_out, modes, rootfs, ten, tiny
+from tests.pool import five, harness, left_out, modes, rootfs, ten, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
 
@@ -187,7 +187,18 @@ def pool_modes(pools: Pools, smoke: Path) -> Future[PoolResult]:
 
 
 @pytest.fixture(scope="session")
-def pool_ten(pools: Pools, tmp_path_factory: pytest.TempPathFactory) -> Future[PoolResult]:
-    """Ten jobs from one file of jobs; one fails, one never ends and is removed by what its description says."""
-    job = ten.make(pools.inputs("ten", "ten"), tmp_path_factory.mktemp("ten"))
-    return pools.start("ten", [job], deadline=660)
+def ten_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the image whose jobs bring their own program."""
+    return ten.image(tmp_path_factory.mktemp("ten"))
+
+
+@pytest.fixture(scope="session")
+def pool_ten(pools: Pools, ten_image: Path) -> Future[PoolResult]:
+    """Ten jobs by `inv run`; one fails, one never ends and is removed by what its description says."""
+    return pools.start("ten", [ten.make(pools.inputs("ten", "ten"), ten_image)], deadline=900)
+
+
+@pytest.fixture(scope="session")
+def pool_workflow(pools: Pools, ten_image: Path) -> Future[PoolResult]:
+    """Five jobs and three of a sweep by `inv run --dag` and DAGMan."""
+    return pools.start("workflow", [five.make(pools.inputs("workflow", "workflow"), ten_image)], deadline=900)

@@ -34,7 +34,7 @@ ENTER = """cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && shift && exe
 #: roost on the access point: the checkout, with the dependencies that the root file system has.
 ROOST = """\
 #!/bin/sh
-PYTHONPATH={project}:{libraries} ROOST_ROOT={project} exec python3 -P -m roost "$@"
+PYTHONPATH={project}:{libraries} ROOST_ROOT="${{ROOST_ROOT:-{project}}}" exec python3 -P -m roost "$@"
 """
 #: Character devices of the pool's own /dev: name, major, minor.
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -240,7 +240,7 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float)
     open_jobs: dict[str, str] = {}
     for job in jobs:
         if job["session"]:
-            results.append(_session(pool, job["name"], job["file"], folder, deadline))
+            results.append(_session(pool, job, folder, deadline))
             continue
         done = pool.submit(job["name"], job["file"])
         if done.returncode == 0:
@@ -281,8 +281,9 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float)
     return sorted(results, key=lambda result: (order.index(result.name), [int(n) for n in result.id.split(".") if n]))
 
 
-def _session(pool: Pool, name: str, program: str, folder: Path, deadline: float) -> JobResult:
+def _session(pool: Pool, job: dict[str, Any], folder: Path, deadline: float) -> JobResult:
     """Run a program on the access point; what it says is in session.log of its directory."""
+    name, program = job["name"], job["file"]
     where = f"/home/{pool.user}/jobs/{name}"
     with (folder / name / "session.log").open("wb") as log:
         try:

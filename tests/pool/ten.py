@@ -1,12 +1,12 @@
-"""Ten jobs from one file of jobs: io disks by `inv io`, the description by `inv submit`, as their user would."""
+"""Ten jobs from one file, for `inv run` on the access point of a pool."""
 
 from __future__ import annotations
 
-import json
 import shutil
+import subprocess
 from pathlib import Path
 
-from tests.images.calls import PROJECT, build, roost
+from tests.images.calls import PROJECT, build
 from tests.pool.job import Job
 
 RECIPE = """\
@@ -14,7 +14,7 @@ RECIPE = """\
 extends: smoke.yaml
 name: ten
 job: {command: sh ./run, timeout: 60s, then: poweroff}
-submit: {margin: 4min}
+submit: {margin: 3min, attributes: {Note: $(note)}}
 """
 SUM = """\
 result=0
@@ -25,31 +25,48 @@ echo "$result" >"$ROOST_OUTPUT/sum"
 FAILS = f"{SUM}exit 3\n"
 #: Stops everything but init, roost's own runner and its clock among them: no power-off ever comes.
 NEVER = f"{SUM}sync\nkill -STOP -1\n"
-COUNT, FAILING, ENDLESS = 10, 3, 6
+COUNT, FAILING, ENDLESS, WANTING = 10, 3, 6, 8
 
 
-def make(folder: Path, project: Path) -> Job:
-    """Write ten jobs into the empty `folder`; `project` becomes a project of its own."""
-    for name in ("recipes", "kernels"):
-        shutil.copytree(PROJECT / name, project / name)
-    (project / "recipes" / "ten.yaml").write_text(RECIPE)
-    built = build("ten", cwd=project)
-    shutil.copy(built / "root.qcow2", folder)
-    rows = ["io,inputs,label"]
+def make(directory: Path, built: Path) -> Job:
+    """Write ten jobs into the empty `directory`, with a project that has the image `built`; return the session."""
+    project(directory, built)
+    rows = ["io,inputs,note"]
     for number in range(COUNT):
-        inputs = folder / f"in-{number}"
-        inputs.mkdir()
-        script = {FAILING: FAILS, ENDLESS: NEVER}.get(number, SUM)
-        (inputs / "run").write_text(script)
-        (inputs / "numbers.txt").write_text(f"{number}\n1000\n")
-        rows.append(f"io-{number}.raw,in-{number}/,the job {number}")
-    (folder / "jobs.csv").write_text("\n".join(rows) + "\n")
-    made = roost("io", "ten", "--jobs", str(folder / "jobs.csv"), "--json", cwd=project)
-    assert made.code == 0, made.err
-    assert len(made.answer["files"]) == COUNT
-    described = roost("submit", "ten", "--jobs", str(folder / "jobs.csv"), cwd=project)
-    assert described.code == 0, described.err
-    (folder / "job.sub").write_text(described.out)
-    linted = roost("lint", str(folder / "job.sub"), "--json", cwd=project)
-    assert linted.code == 0, json.dumps(linted.answer, indent=1)
-    return Job("ten", folder / "job.sub")
+        inputs(directory / f"in-{number}", {FAILING: FAILS, ENDLESS: NEVER}.get(number, SUM), number)
+        wanting = " missing.txt" if number == WANTING else ""
+        rows.append(f'io-{number}.raw,in-{number}/{wanting},"the job {number}, of ten"')
+    (directory / "jobs.csv").write_text("\n".join(rows) + "\n")
+    return session(directory, "ten")
+
+
+def image(directory: Path) -> Path:
+    """Build the image in a project of its own; return what was built."""
+    for name in ("recipes", "kernels"):
+        shutil.copytree(PROJECT / name, directory / name)
+    (directory / "recipes" / "ten.yaml").write_text(RECIPE)
+    return build("ten", cwd=directory)
+
+
+def project(directory: Path, built: Path) -> None:
+    """Copy the project of a built image to where its user has it."""
+    own = directory / "project"
+    for name in ("recipes", "kernels"):
+        shutil.copytree(built.parents[1] / name, own / name)
+    (own / "build").mkdir()
+    subprocess.run(["cp", "-a", "--sparse=always", built, own / "build" / "ten"], check=True, timeout=60)
+
+
+def inputs(directory: Path, script: str, number: int) -> None:
+    """Write what a job gets: its program and its numbers."""
+    directory.mkdir()
+    (directory / "run").write_text(script)
+    (directory / "numbers.txt").write_text(f"{number}\n1000\n")
+
+
+def session(directory: Path, name: str) -> Job:
+    """Return a session of `tests.pool.sessions` in a directory."""
+    program = directory / "session"
+    program.write_text(f"#!/bin/sh\nPYTHONPATH={PROJECT} exec python3 -m tests.pool.sessions.{name}\n")
+    program.chmod(0o755)
+    return Job(name, program, session=True)

@@ -39,7 +39,7 @@ def test_without_tools_the_host_lacks_something(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_without_a_schedd_the_host_lacks_something(bin: Path) -> None:
-    for ask in (access_point.require, lambda: access_point.queued(TOKEN), lambda: access_point.past(TOKEN, 1)):
+    for ask in (access_point.require, lambda: access_point.queued(TOKEN), lambda: access_point.past(TOKEN, 0, 1)):
         with pytest.raises(HostError) as caught:
             ask()
         assert "Failed to connect to schedd" in str(caught.value)
@@ -67,13 +67,13 @@ def test_a_token_that_could_change_the_question_is_refused(bin: Path) -> None:
 
 def test_the_cluster(bin: Path, tmp_path: Path) -> None:
     tool(bin, "condor_submit", "pwd >&2; echo '12.0 - 12.9'")
-    assert access_point.submit(tmp_path / "job.sub") == 12
+    assert access_point.submit(tmp_path / "job.sub", tmp_path) == 12
     tool(bin, "condor_submit", "echo '12.0 - 12.9'; echo '13.0 - 13.0'")
     with pytest.raises(ToolError, match="named no cluster"):
-        access_point.submit(tmp_path / "job.sub")
+        access_point.submit(tmp_path / "job.sub", tmp_path)
     tool(bin, "condor_submit", "echo \"ERROR: 'vm_disk' has incorrect format.\" >&2; exit 1")
     with pytest.raises(ToolError, match="incorrect format"):
-        access_point.submit(tmp_path / "job.sub")
+        access_point.submit(tmp_path / "job.sub", tmp_path)
 
 
 def test_what_tells_the_tools_where_htcondor_is_reaches_them(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.condor import event_log
+from roost.condor import event_log, passages
 from roost.condor.event_log import Follower
 from roost.host.files import UnfitFileError
 
@@ -62,7 +62,7 @@ def test_reasons(tmp_path: Path) -> None:
     path = tmp_path / "events.log"
     path.write_text(LOG)
     by_number = {event.number: event for event in Follower(path).events()}
-    held, aborted = by_number[event_log.HELD], by_number[event_log.ABORTED]
+    held, aborted = by_number[passages.HELD], by_number[passages.ABORTED]
     assert held.reason.endswith("/home/u/extra: (errno 2) No such file or directory")
     assert aborted.reason == "The job attribute PeriodicRemove expression 'JobStatus == 2' evaluated to TRUE"
     assert held.when is not None and held.when.isoformat() == "2026-11-26T17:47:20"

@@ -28,7 +28,8 @@ class Node:
 
     `variables` become VARS, values as condor_submit is to read them (`value` escapes a plain text). `post` is the POST
     script with its arguments, DAGMan's macros such as $JOBID among them. `final` is the node that runs at the end
-    whatever happened; it has no parents, retries, priority or category.
+    whatever happened; it has no parents, retries, priority or category. A POST script that ends with the exit code
+    `unless` is not tried again.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Node:
     parents: Sequence[str] = ()
     post: Sequence[str] = ()
     retries: int = 0
+    unless: int | None = None
     priority: int = 0
     category: str | None = None
     final: bool = False
@@ -44,15 +46,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Dag:
-    """A workflow: `remarks` go first, as comments; `folder` is where every job is submitted and every script runs.
+    """A workflow: `remarks` go first, as comments; `directory` is where every job is submitted and every script runs.
 
-    `throttles` has the most jobs at a time of a category.
+    `throttles` has the most jobs at a time of a category. `config` is a file of DAGMan's settings.
     """
 
     nodes: Sequence[Node]
-    folder: str
+    directory: str
     throttles: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    config: str | None = None
 
 
 def value(text: str) -> str:
@@ -86,8 +89,10 @@ def render(dag: Dag) -> str:
     if problems:
         raise RecipeError(problems)
     lines = [f"# {' '.join(remark.split())}" for remark in dag.remarks]
+    if dag.config:
+        lines += ["", f"CONFIG {dag.config}"]
     for node in dag.nodes:
-        lines += ["", *_node(node, dag.folder)]
+        lines += ["", *_node(node, dag.directory)]
     edges = [(parent, node.name) for node in dag.nodes for parent in node.parents]
     if edges:
         lines += ["", *(f"PARENT {parent} CHILD {child}" for parent, child in edges)]
@@ -96,14 +101,15 @@ def render(dag: Dag) -> str:
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _node(node: Node, folder: str) -> Iterator[str]:
-    yield f"{'FINAL' if node.final else 'JOB'} {node.name} {node.description} DIR {folder}"
+def _node(node: Node, directory: str) -> Iterator[str]:
+    yield f"{'FINAL' if node.final else 'JOB'} {node.name} {node.description} DIR {directory}"
     if node.variables:
         yield " ".join([f"VARS {node.name}", *(f"{name}={quoted(text)}" for name, text in node.variables.items())])
     if node.post:
         yield " ".join(["SCRIPT POST", node.name, *node.post])
     if node.retries:
-        yield f"RETRY {node.name} {node.retries}"
+        unless = "" if node.unless is None else f" UNLESS-EXIT {node.unless}"
+        yield f"RETRY {node.name} {node.retries}{unless}"
     if node.priority:
         yield f"PRIORITY {node.name} {node.priority}"
     if node.category:
@@ -116,7 +122,7 @@ def quoted(text: str) -> str:
 
 
 def _problems(dag: Dag) -> Iterator[Problem]:
-    yield from _folder(dag.folder)
+    yield from _directory(dag.directory)
     names: set[str] = set()
     for node in dag.nodes:
         if not _NODE.fullmatch(node.name) or node.name.lower() in _RESERVED:
@@ -133,26 +139,37 @@ def _problems(dag: Dag) -> Iterator[Problem]:
         for parent in node.parents:
             if parent not in known:
                 yield Problem(f"the node {node.name} waits for {parent}, which is not there")
+    if dag.config is not None and not _WORD.fullmatch(dag.config):
+        yield Problem(f"DAGMan cannot read the path {dag.config!r} of its settings", hint="no blanks, quotes")
     for category, most in dag.throttles.items():
         if not _WORD.fullmatch(category) or most < 1:
             yield Problem(f"MAXJOBS takes a category and a number from 1, not {category!r} and {most}")
 
 
-def _folder(folder: str) -> Iterator[Problem]:
-    if not folder.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._+/-]+", folder):
+def _directory(directory: str) -> Iterator[Problem]:
+    if not directory.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._+/-]+", directory):
         yield Problem(
-            f"DAGMan cannot read the path of the directory {folder!r}",
+            f"DAGMan cannot read the path of the directory {directory!r}",
             hint="choose one with the characters A-Z a-z 0-9 . _ + - / alone",
         )
 
 
+def carries(name: str, text: str) -> bool:
+    """Return whether VARS can give a variable of this name this value."""
+    return not any(_wrong(name, text))
+
+
 def _variables(node: Node) -> Iterator[Problem]:
     for name, text in node.variables.items():
-        # parse.cpp: "macroname can't begin with queue", in any case.
-        if not _VARIABLE.fullmatch(name) or name.lower().startswith("queue"):
-            yield Problem(f"DAGMan takes no variable named {name!r}", hint="choose a name that does not begin so")
-        if not all(letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs" for letter in text):
-            what = "has a line break or another control character, which VARS cannot carry"
-            yield Problem(f"{name} of the node {node.name} {what}")
-        elif text.endswith("\\"):
-            yield Problem(f"{name} of the node {node.name} ends in a backslash, which would join it with the next line")
+        for what, hint in _wrong(name, text):
+            yield Problem(f"the node {node.name}: {what}", hint=hint)
+
+
+def _wrong(name: str, text: str) -> Iterator[tuple[str, str | None]]:
+    # parse.cpp: "macroname can't begin with queue", in any case.
+    if not _VARIABLE.fullmatch(name) or name.lower().startswith("queue"):
+        yield f"DAGMan takes no variable named {name!r}", "choose a name that does not begin so"
+    if not all(letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs" for letter in text):
+        yield f"{name} has a line break or another control character, which VARS cannot carry", None
+    elif text.endswith("\\"):
+        yield f"{name} ends in a backslash, which would join it with the next line", None

@@ -1,0 +1,251 @@
+"""The story of `inv run --dag`: a run written as a DAGMan workflow, and the steps that its nodes call later."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.condor.event_log import Follower
+from roost.condor.jobs_file import variable_of
+from roost.errors import HostError, ImageError, UsageError
+from roost.events import Events, Silent, Stages
+from roost.iodisk import make
+from roost.pipeline import run as story
+from roost.recipe.words import listed
+from roost.run import dag, outcomes
+from roost.run import plan as plans
+from roost.run.dag import Throttles
+from roost.run.model import Job, Outcome, Run
+from roost.run.place import Place
+from roost.run.plan import Plan
+from roost.run.pool import end_of
+from roost.run.result import Result
+from roost.run.state import State
+from roost.run.watch import Gone, Watch
+from roost.run.work import Contents, Work
+from roost.store import manifest
+from roost.store.staging import write_atomically
+
+#: What a run's plan calls who runs its jobs.
+EXECUTOR = "dag"
+_ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
+
+
+def write(
+    name: str | None, directory: Path, options: story.Options, throttles: Throttles, events: Events
+) -> dict[str, Any]:
+    """Write the workflow of a run into a directory, and return what `inv run --dag --json` says.
+
+    Raises as `story.run`: nothing is written where a recipe, a job or a name forbids it.
+    """
+    plan, images, place = story.planned(name, directory, options, EXECUTOR)
+    with contextlib.ExitStack() as held:
+        story.begin(plan, images, place, held)
+        _require_new(place)
+        built = {called: story.built(one, held, events) for called, one in images.items()}
+        described = story.images(plan, images, plan.jobs(), place)
+        written = dag.workflow(described, built, place, secrets.token_hex(16), throttles, story.how(options))
+        plan = replace(plan, built=story.sums_of(built))
+        try:
+            (place.directory / dag.SAID).mkdir(exist_ok=True)
+            for file, text in written.texts.items():
+                write_atomically(place.directory / file, text.encode())
+            (place.directory / dag.STEP).chmod(0o755)
+        except OSError as error:
+            raise HostError(f"{error.filename or place.directory} cannot be written: {error.strerror}") from error
+        plan.write(place)
+    path = place.directory / dag.DAG
+    return {
+        "name": plan.image or ", ".join(images),
+        "ok": True,
+        "directory": str(place.directory),
+        "dag": str(path),
+        "submit": f"condor_submit_dag {path}",
+        "descriptions": sorted(str(place.directory / file) for file in written.texts if file.endswith(".sub")),
+        "jobs": [{"name": job, "node": node} for job, node in written.nodes.items()],
+    }
+
+
+def _require_new(place: Place) -> None:
+    """Raise `UsageError` where the workflow was submitted: what DAGMan works on is not written anew."""
+    with contextlib.closing(State(place.state)) as state:
+        if not state.empty or (place.directory / f"{dag.DAG}.condor.sub").exists():
+            hint = f"condor_submit_dag {place.directory / dag.DAG} goes on with it; or name another directory"
+            raise UsageError(f"the workflow in {place.directory} was submitted", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A run that a step works on."""
+
+    plan: Plan
+    run: Run
+    jobs: tuple[Job, ...]
+    work: Work
+
+    def job(self, name: str) -> Job:
+        """Return a job by its name."""
+        for job in self.jobs:
+            if job.name == name:
+                return job
+        raise UsageError(f"there is no job {name!r} in {self.run.place.directory}")
+
+    def suffix(self, job: Job) -> str:
+        """Return the format of a job's io disk."""
+        return make.disk_of(self.run.images[job.image].loaded.recipe).format
+
+
+def step(directory: Path, words: Sequence[str]) -> int:
+    """Do one step of a node in a run's directory; return the exit code that DAGMan is to see.
+
+    `io JOB` makes the io disk. `judge JOB ID RETURN RETRY` takes out what came back: 0 when the job is done,
+    `dag.FINAL_WORD` when another try would not help, else 1. `clean JOB` removes the disks of a job that is done.
+    `report` writes the report: 0 when every job is done, else 1, for which DAGMan writes a rescue DAG.
+    """
+    if not words or words[0] not in _STEPS:
+        raise UsageError(f"which step? {', '.join(_STEPS)}")
+    needed, do = _STEPS[words[0]]
+    if len(words) - 1 < needed:
+        more = "word" if needed == 1 else "words"
+        raise UsageError(f"the step {words[0]} takes {needed} {more}, not {len(words) - 1}")
+    with _opened(directory) as opened:
+        return do(opened, words[1:])
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[_Opened]:
+    place = Place(story.absolute(directory))
+    plan = plans.read(place)
+    if plan is None or plan.executor != EXECUTOR:
+        raise UsageError(f"there is no workflow of a run in {directory}", hint="inv run NAME --jobs FILE --dag DIR")
+    jobs, loaded = plan.jobs(), story.load(plan)
+    with contextlib.closing(State(place.state)) as state:
+        run = Run(story.images(plan, loaded, jobs, place), place, state, Silent())
+        contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
+        yield _Opened(plan, run, jobs, Work(run, jobs, _Dagman(), contents, Stages(Silent())))
+
+
+class _Dagman:
+    """The executor's place: whoever runs the jobs is not called from here."""
+
+    name = EXECUTOR
+
+    def describe(self) -> dict[str, Any]:
+        """Return the executor's keys of the report."""
+        return {"executor": self.name}
+
+    def run(self, run: Run, jobs: Sequence[Job], told: object) -> None:
+        """Refuse: DAGMan runs the jobs."""
+        raise UsageError("DAGMan runs these jobs", hint=f"condor_submit_dag {run.place.directory / dag.DAG}")
+
+
+def _io(opened: _Opened, words: Sequence[str]) -> int:
+    """Make a job's io disk, unless it is there."""
+    name = words[0]
+    job, place = opened.job(name), opened.run.place
+    _require_same_image(opened, job)
+    if place.disk(job.name, opened.suffix(job)).is_file():
+        return 0
+    ready = opened.work.make_disks(opened.work.prepare([job]))
+    return 0 if ready else 1
+
+
+def _require_same_image(opened: _Opened, job: Job) -> None:
+    loaded = opened.run.images[job.image].loaded
+    record = manifest.read(loaded.build)
+    sums = {file.name: file.sha256 for file in record.files} if record else {}
+    if sums != opened.plan.built.get(job.image):
+        what = f"{listed([job.image])} was built anew since the workflow was written, which is for the image as it was"
+        raise ImageError(what, hint="write the workflow anew in another directory")
+
+
+def _judge(opened: _Opened, words: Sequence[str]) -> int:
+    """Take out what a job left, and judge; `words` are the job, its number, its exit code, how often it was tried."""
+    name, id_, returned = words[:3]
+    job, place = opened.job(name), opened.run.place
+    gone = _gone(job, id_, returned, place)
+    disk = place.returned / f"{job.name}-{id_}.{opened.suffix(job)}"
+    if opened.run.images[job.image].loaded.recipe.submit.transfer == "shared":
+        disk = place.disk(job.name, opened.suffix(job))
+    end = end_of(gone, disk if disk.is_file() else None)
+    if gone.starts or end.disk is not None:
+        opened.run.state.write("started", job.name)
+    found = outcomes.outcome(job, end, place, opened.run.state.starts(job.name))
+    opened.work.record(found)
+    return 0 if found.verdict == "done" else dag.FINAL_WORD if found.verdict in {"failed", "held"} else 1
+
+
+def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
+    """Return how a job left the queue, from its event log; where that says nothing, from DAGMan's word."""
+    number = _ID.fullmatch(id_)
+    if number is None:
+        return Gone(job.name, id_, "lost", 0.0, 0, f"DAGMan could not submit it (its exit code is {returned})")
+    watch = Watch(int(number[1]), [job.name])
+    last = None
+    try:
+        for event in Follower(place.log(job.name)).events():
+            last = watch.take(event) or last
+    except OSError as error:
+        raise HostError(f"{place.log(job.name)} cannot be read: {error.strerror or error}") from error
+    if last is not None:
+        return last
+    (seen,) = watch.jobs.values()
+    return Gone(job.name, id_, "lost", seen.seconds, seen.starts, f"its event log has no end (exit code {returned})")
+
+
+def _clean(opened: _Opened, words: Sequence[str]) -> int:
+    """Remove the disks of a job that is done: what it left is in results/."""
+    name = words[0]
+    job, place = opened.job(name), opened.run.place
+    said = opened.run.state.ended(job.name)
+    if said is None or said.get("verdict") != "done":
+        raise UsageError(f"{job.name} is not done, and its disks are kept")
+    suffix = opened.suffix(job)
+    own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(suffix)}")
+    for path in [place.disk(job.name, suffix), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
+        path.unlink(missing_ok=True)
+    return 0
+
+
+def _report(opened: _Opened, words: Sequence[str]) -> int:
+    """Write the report about all jobs, whatever became of their nodes."""
+    begin = time.monotonic()
+    opened.work.begin()
+    found = []
+    for job in opened.jobs:
+        outcome = opened.work.outcomes.get(job.name) or _open(opened, job)
+        found.append(outcome)
+    result = Result(
+        opened.plan.image or ", ".join(opened.run.images),
+        opened.run.place.directory,
+        tuple(found),
+        time.monotonic() - begin,
+        None,
+        {"executor": EXECUTOR},
+    )
+    result = story.report(result, opened.run.place)
+    return 0 if result.ok else 1
+
+
+def _open(opened: _Opened, job: Job) -> Outcome:
+    """Return the outcome of a job that has no final one: it was held, or its node did not come to an end."""
+    said = opened.run.state.ended(job.name)
+    if said is not None:
+        with contextlib.suppress(ValueError, TypeError):
+            return outcomes.from_record(job, said, opened.run.place)
+    return Outcome(job.name, "never started", reason="its node did not run to its end", image=job.image, attempts=0)
+
+
+#: The steps, and how many words each takes at least.
+_STEPS: dict[str, tuple[int, Callable[[_Opened, Sequence[str]], int]]] = {
+    "io": (1, _io),
+    "judge": (3, _judge),
+    "clean": (1, _clean),
+    "report": (0, _report),
+}

@@ -1,0 +1,176 @@
+"""A run as a DAGMan workflow: what is written into its directory, and what each node does. Pure.
+
+For each job three nodes and a script: `io-JOB` makes the io disk, `run-JOB` is the job in the pool, its POST script
+takes out what came back and judges by it, `clean-JOB` removes the disks of a job that is done. FINAL writes the report.
+All but the jobs themselves run on the access point (universe local, scripts of DAGMan), where the run's directory and
+the roost that wrote it are: nothing of roost has to travel.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import roost
+from roost.condor import dag_writer
+from roost.condor.dag_writer import Dag, Node
+from roost.errors import Problem, RecipeError
+from roost.run import description
+from roost.run.description import ANYHOW, ForNodes, How, Wanted
+from roost.run.model import Image
+from roost.run.place import Place
+from roost.store.manifest import Manifest
+
+#: Files of the run's directory: the workflow, the program of its steps and their description, DAGMan's settings.
+DAG, STEP, STEP_SUB, CONFIG = "run.dag", "step", "step.sub", "dagman.config"
+#: What the steps say, a file each.
+SAID = "steps"
+#: The column that adds to the priority of a job's node.
+PRIORITY = "priority"
+#: Ready nodes of these go first: what frees space, then what uses what was made, then what takes space.
+CLEAN, RUN, IO = 20, 10, 0
+#: Seconds that a job stays held before it is removed, for DAGMan would wait for it: periodic_release has its chance.
+HELD = 600
+#: The exit code of a POST script for what another try would not change: the job itself failed, or was held.
+FINAL_WORD = 2
+#: Variables of the environment that the steps run with, beside PATH and PYTHONPATH.
+KEPT = ("HOME", "ROOST_ROOT", "ROOST_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Throttles:
+    """How much at a time: jobs in the queue, io disks being made; and how often a job is tried again."""
+
+    jobs: int = 500
+    disks: int = 4
+    retries: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files of a workflow by their names in the run's directory, and the node of each job."""
+
+    texts: Mapping[str, str]
+    nodes: Mapping[str, str]
+
+
+def workflow(
+    images: Mapping[str, Image],
+    built: Mapping[str, Manifest],
+    place: Place,
+    token: str,
+    throttles: Throttles,
+    how: How = ANYHOW,
+) -> Written:
+    """Return the files of a workflow; raise `RecipeError` with all that its language or HTCondor's cannot carry."""
+    files = dict(zip(images, dag_writer.names_of(list(images), "job-"), strict=True))
+    jobs = [job for image in images.values() for job in image.jobs]
+    bases = dict(zip((job.name for job in jobs), dag_writer.names_of([job.name for job in jobs]), strict=True))
+    texts: dict[str, str] = {}
+    nodes: list[Node] = []
+    problems: list[Problem] = []
+    for name, image in images.items():
+        log = f"{place.logs.name}/$({description.NAME}).log"
+        wanted = Wanted(image, built[name].files, range(len(image.jobs)), token, log, how)
+        try:
+            priorities = [_priority(image, number) for number in range(len(image.jobs))]
+            values = description.describe(wanted, place)
+            made = description.for_nodes(values, HELD, image.table)
+            texts[f"{files[name]}.sub"] = made.text
+            names = [bases[job.name] for job in image.jobs]
+            for_image = _ForImage(f"{files[name]}.sub", place, throttles.retries, made, priorities)
+            nodes += _nodes(image, names, for_image)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    step = {"step": "report", description.NAME: "-"}
+    nodes.append(Node("report", STEP_SUB, step, final=True))
+    remarks = [
+        f"Written by roost {roost.__version__}: {len(jobs)} jobs.",
+        f"Run it with: condor_submit_dag {place.directory}/{DAG}",
+        "If some of it fails, the same command runs what is left.",
+    ]
+    limits = {"io": throttles.disks, "run": throttles.jobs, "clean": 2 * throttles.disks}
+    texts[DAG] = dag_writer.render(Dag(nodes, str(place.directory), limits, remarks, str(place.directory / CONFIG)))
+    texts[CONFIG] = (
+        f"# Each looks at a disk: no more at a time than the access point has room for.\n{_config(throttles)}"
+    )
+    texts[STEP_SUB] = _step_description(place, token)
+    texts[STEP] = program(place)
+    return Written(texts, {job.name: f"run-{bases[job.name]}" for job in jobs})
+
+
+@dataclass(frozen=True, slots=True)
+class _ForImage:
+    """What the nodes of an image's jobs share, and what is said of each: VARS and priority, row by row."""
+
+    file: str
+    place: Place
+    retries: int
+    made: ForNodes
+    priorities: Sequence[int]
+
+
+def _nodes(image: Image, bases: Sequence[str], own: _ForImage) -> Iterator[Node]:
+    for number, (job, base) in enumerate(zip(image.jobs, bases, strict=True)):
+        io, run, clean, more = f"io-{base}", f"run-{base}", f"clean-{base}", own.priorities[number]
+        judge = [str(own.place.directory / STEP), "judge", job.name, "$JOBID", "$RETURN", "$RETRY"]
+        yield Node(io, STEP_SUB, {"step": "io", description.NAME: job.name}, priority=IO + more, category="io")
+        yield Node(
+            run, own.file, own.made.variables[number], (io,), judge,
+            retries=own.retries, unless=FINAL_WORD, priority=RUN + more, category="run",
+        )  # fmt: skip
+        step = {"step": "clean", description.NAME: job.name}
+        yield Node(clean, STEP_SUB, step, (run,), priority=CLEAN + more, category="clean")
+
+
+def _priority(image: Image, number: int) -> int:
+    column = image.table.named(PRIORITY)
+    if column is None:
+        return 0
+    value = image.table.column(column)[number] or "0"
+    try:
+        return int(value)
+    except ValueError:
+        raise RecipeError([image.table.problem(number, f"the priority '{value[:40]}' is not a whole number")]) from None
+
+
+def _config(throttles: Throttles) -> str:
+    return f"DAGMAN_MAX_POST_SCRIPTS = {throttles.disks}\n"
+
+
+def _step_description(place: Place, token: str) -> str:
+    """Return the description of the nodes that run on the access point."""
+    said = f"{SAID}/$(step)-$({description.NAME})"
+    return (
+        "# Steps of a run on the access point: io disks, cleaning up, the report.\n"
+        "universe   = local\n"
+        f"executable = {place.directory}/{STEP}\n"
+        f"arguments  = $(step) $({description.NAME})\n"
+        f"output     = {said}.out\n"
+        f"error      = {said}.err\n"
+        f"log        = {SAID}/steps.log\n"
+        f'+RoostRun  = "{token}"\n'
+        "queue\n"
+    )
+
+
+def program(place: Place) -> str:
+    """Return the program of the steps: this roost, called as it was when the workflow was written."""
+    package = str(Path(roost.__file__).resolve().parent.parent)
+    search = [package, *(path for path in os.environ.get("PYTHONPATH", "").split(":") if path.startswith("/"))]
+    given = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
+    given |= {"PATH": os.environ.get("PATH") or os.defpath, "PYTHONPATH": ":".join(dict.fromkeys(search))}
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(given.items()))
+    return (
+        "#!/bin/sh\n"
+        f"# step STEP JOB...: a step of the run in this directory, by the roost that wrote it, {roost.__version__}.\n"
+        f"cd -- {shlex.quote(str(place.directory))} || exit 3\n"
+        f"{exports}"
+        f'exec {shlex.quote(sys.executable)} -P -m roost.cli.step "$@"\n'
+    )

@@ -1,0 +1,157 @@
+"""A cluster of a run's jobs in the queue: submitted once, and found again after whatever stopped whoever submitted it.
+
+Before condor_submit is called the record says under which token; the token is in every job's ClassAd. So a later call
+asks the event log, the queue and the history for it before it submits anything: only their "no" together is one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.condor import access_point
+from roost.condor.event_log import Follower
+from roost.errors import HostError, RoostError, UsageError
+from roost.run.place import Place
+from roost.run.state import State
+
+#: Words of the record: what is about to be submitted, what was, and what turned out not to have been.
+INTENT, DONE, VOID = "submitting", "submitted", "not submitted"
+#: A job that was removed while it was held: it may be submitted anew.
+GIVEN_UP = "given up"
+#: The directory of descriptions and event logs in that of the run.
+DIRECTORY = "pool"
+#: Seconds in which a submission whose condor_submit was killed shows in the queue, if it ever does.
+SETTLE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One call of condor_submit: its token, the image, the rows of `Image.jobs`, where, and the cluster (None: open).
+
+    `begun` is when it was intended, in seconds since 1970. Job number N of the cluster is row `rows[N]`. `given_up` are
+    rows whose jobs were removed while they were held.
+    """
+
+    token: str
+    image: str
+    rows: tuple[int, ...]
+    host: str
+    begun: float
+    cluster: int | None = None
+    given_up: frozenset[int] = frozenset()
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine is the one that submitted it, whose schedd knows it."""
+        return self.host == os.uname().nodename
+
+    def log(self, place: Place) -> Path:
+        """Return the cluster's event log."""
+        return place.directory / DIRECTORY / f"{self.token}.log"
+
+    def description(self, place: Place) -> Path:
+        """Return the cluster's submit description."""
+        return place.directory / DIRECTORY / f"{self.token}.sub"
+
+
+def intended(image: str, rows: Sequence[int]) -> Submission:
+    """Return a submission that nobody has made yet."""
+    return Submission(secrets.token_hex(16), image, tuple(rows), os.uname().nodename, time.time())
+
+
+def recall(state: State) -> list[Submission]:
+    """Return the submissions of the record, but for those that were never made."""
+    found: dict[str, Submission] = {}
+    for said in state.words(INTENT):
+        token = str(said["token"])
+        rows = tuple(int(row) for row in said["rows"])
+        found[token] = Submission(token, str(said["image"]), rows, str(said["host"]), float(said["begun"]))
+    for said in state.words(DONE):
+        found[str(said["token"])] = replace(found[str(said["token"])], cluster=int(said["cluster"]))
+    for said in state.words(GIVEN_UP):
+        one = found[str(said["token"])]
+        found[one.token] = replace(one, given_up=one.given_up | {int(said["row"])})
+    for said in state.words(VOID):
+        found.pop(str(said["token"]), None)
+    return list(found.values())
+
+
+def submit(wanted: Submission, text: str, place: Place, state: State) -> Submission:
+    """Submit a description; return the submission with its cluster.
+
+    Raises `ToolError` when condor_submit refuses, `HostError` when nobody can say whether it did.
+    """
+    description = wanted.description(place)
+    description.parent.mkdir(exist_ok=True)
+    description.write_text(text)
+    intend(wanted, state)
+    try:
+        cluster = access_point.submit(description, place.directory)
+    except RoostError as refusal:
+        # It may have failed after the jobs were in the queue.
+        found = _find(wanted, place, wait=time.sleep)
+        if found is None:
+            state.write(VOID, token=wanted.token)
+            raise refusal
+        cluster = found
+    return _found(wanted, cluster, state)
+
+
+def intend(wanted: Submission, state: State) -> None:
+    """Write down what is about to be submitted; it is on the disk when this returns."""
+    rows = list(wanted.rows)
+    state.write(INTENT, token=wanted.token, image=wanted.image, rows=rows, host=wanted.host, begun=wanted.begun)
+
+
+def settle(open_: Submission, place: Place, state: State) -> Submission | None:
+    """Return a submission that an earlier call intended, with its cluster; None when it never came about.
+
+    Raises `HostError` when that cannot be told, `UsageError` when this machine is not the one that can tell.
+    """
+    cluster = _find(open_, place, wait=time.sleep)
+    if cluster is not None:
+        return _found(open_, cluster, state)
+    state.write(VOID, token=open_.token)
+    return None
+
+
+def _found(one: Submission, cluster: int, state: State) -> Submission:
+    state.write(DONE, token=one.token, cluster=cluster)
+    return replace(one, cluster=cluster)
+
+
+def _find(one: Submission, place: Place, wait: Callable[[float], Any]) -> int | None:
+    """Return the cluster of a token, or None once event log, queue and history all say that there is none."""
+    for attempt in range(2):
+        try:
+            event = next(Follower(one.log(place)).events(), None)
+        except OSError as error:
+            raise HostError(f"{one.log(place)} cannot be read: {error.strerror or error}") from error
+        if event is not None:
+            return _cluster(event.job)
+        if not one.here:
+            what = f"whether its jobs were submitted only {one.host} can tell, and this is {os.uname().nodename}"
+            raise UsageError(what, hint=f"inv run --resume {place.directory}, there")
+        for job in [*access_point.queued(one.token), *access_point.past(one.token, one.begun, 1)]:
+            return _cluster(job.id)
+        if attempt == 0:
+            wait(SETTLE)
+    return None
+
+
+def _cluster(job: str) -> int:
+    return int(job.partition(".")[0])
+
+
+def covered(submissions: Sequence[Submission]) -> Mapping[str, frozenset[int]]:
+    """Return, by image, the rows whose jobs were submitted and not given up."""
+    found: dict[str, frozenset[int]] = {}
+    for one in submissions:
+        found[one.image] = found.get(one.image, frozenset()) | (frozenset(one.rows) - one.given_up)
+    return found

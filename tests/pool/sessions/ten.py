@@ -1,0 +1,63 @@
+"""Ten jobs by `inv run`, which is killed before anything runs, stopped half-way, and resumed: nothing runs twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.pool.sessions.access_point import HERE, ads, call, keep, pids, roost, say, started, until
+
+#: In `tests.pool.ten` this job's io disk goes away before HTCondor transfers it.
+LOST = "io-9"
+RUN = "RoostRun =!= undefined"
+
+
+def main() -> None:
+    """Run, kill, resume, stop, resume; write what was seen."""
+    negotiators = pids("condor_negotiator")
+    for pid in negotiators:
+        os.kill(pid, signal.SIGSTOP)
+    with started("roost", "run", "ten", "--jobs", "jobs.csv", "out") as one:
+        until("the jobs in the queue", lambda: ads("condor_q", RUN), step=0.05)
+        # Whether it has written the cluster down by now, nobody knows.
+        os.killpg(one.pid, signal.SIGKILL)
+        one.wait()
+    queued = ads("condor_q", RUN)
+    # One that is to be held: what is submitted is not what is there when it is needed.
+    (HERE / "out" / "disks" / f"{LOST}.raw").rename(HERE / "lost.raw")
+    for pid in negotiators:
+        os.kill(pid, signal.SIGCONT)
+
+    with started("roost", "run", "--resume", "out") as one:
+        done = "JobStatus == 4 && RoostRun =!= undefined"
+        until("half of the jobs done", lambda: len(ads("condor_history", done)) >= 3)
+        os.kill(one.pid, signal.SIGTERM)
+        begin = time.monotonic()
+        one.wait(30)
+        stopped = {"seconds": time.monotonic() - begin, "code": one.returncode}
+        say(f"stopped: {stopped}")
+    state_then = (HERE / "out" / "state.jsonl").read_text()
+    code, answer, said = roost("run", "--resume", "out")
+    everything = [*ads("condor_q", RUN), *ads("condor_history", RUN)]
+    # What was held is mended, released, and resumed once more.
+    (HERE / "lost.raw").rename(HERE / "out" / "disks" / f"{LOST}.raw")
+    call("condor_release", "-all")
+    again = roost("run", "--resume", "out")
+    keep(
+        queued=len(queued),
+        stopped=stopped,
+        ended_then=state_then.count('"ended"'),
+        code=code,
+        answer=answer,
+        said=said,
+        jobs=[
+            {key: ad.get(key) for key in ("ClusterId", "ProcId", "RoostJob", "NumJobStarts", "JobStatus", "RoostRun")}
+            for ad in everything
+        ],
+        again={"code": again[0], "answer": again[1]},
+    )
+
+
+if __name__ == "__main__":
+    main()

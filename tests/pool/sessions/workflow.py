@@ -1,0 +1,91 @@
+"""A run as a DAG: one guest killed, an input that comes late, a throttle; then the rescue DAG; and three of a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.pool.sessions.access_point import HERE, ads, call, keep, pids, roost, say, until
+
+#: The job whose guest is killed, and the one whose input comes late.
+KILLED, LATE = "job-1", "job-3"
+DOMAINS = Path("/var/log/domains")
+#: How the sweep's workflow is written, and which of its jobs run.
+SWEEP, SHOWN = "sweep", 3
+
+
+def main() -> None:
+    """Write, submit, kill, wait, mend, submit again."""
+    code, written, said = roost("run", "ten", "--jobs", "jobs.csv", "--dag", "out", "--max-jobs", "3")
+    if code:
+        raise SystemExit(said)
+    text = (HERE / "out" / "run.dag").read_text()
+    sweep = _sweep()
+    call("condor_submit_dag", str(HERE / "out" / "run.dag"))
+    call("condor_submit_dag", str(HERE / SWEEP / "run.dag"))
+    until("the guest at work", _kill, 300)
+    _wait("out")
+    first = (HERE / "out" / "report.json").read_text()
+    rescue = [path.name for path in (HERE / "out").glob("run.dag.rescue*")]
+    (HERE / "late.txt").write_text("here\n")
+    call("condor_submit_dag", str(HERE / "out" / "run.dag"))
+    _wait("out")
+    _wait(SWEEP)
+    everything = ads("condor_history", "RoostJob =!= undefined")
+    keep(
+        written=written,
+        text=text,
+        first=first,
+        rescue=rescue,
+        second=(HERE / "out" / "report.json").read_text(),
+        jobs=[{key: ad.get(key) for key in ("ClusterId", "RoostJob", "Note", "JobStatus")} for ad in everything],
+        disks=sorted(path.name for name in ("disks", "returned") for path in (HERE / "out" / name).iterdir()),
+        sweep=sweep | {"report": (HERE / SWEEP / "report.json").read_text()},
+    )
+
+
+def _kill() -> bool:
+    """Kill the guest of one job once its job has begun; HTCondor takes that for a machine that ended."""
+    for ad in ads("condor_q", f'RoostJob == "{KILLED}"'):
+        id_ = f"{ad['ClusterId']}.{ad['ProcId']}"
+        for console in DOMAINS.glob(f"*_{id_}.console"):
+            if b"roost: job started" in console.read_bytes():
+                found = pids(f"guest={console.stem}")
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                say(f"killed the guest of {id_}: {found}")
+                return bool(found)
+    return False
+
+
+def _wait(directory: str) -> None:
+    """Wait until no DAGMan works in a directory."""
+    where = f'regexp("/{directory}/run.dag", Args) || regexp("/{directory}/run.dag", Arguments ?: "")'
+    until(f"the end of {directory}", lambda: not ads("condor_q", f"JobUniverse == 7 && ({where})"), 600, 2.0)
+    time.sleep(1)
+
+
+def _sweep() -> dict[str, object]:
+    """Write the workflow of the sweep, and mark all but three of its jobs as done."""
+    code, written, said = roost("run", "ten", "--jobs", "sweep.yaml", "--dag", SWEEP)
+    if code:
+        raise SystemExit(said)
+    call("condor_submit_dag", "-no_submit", str(HERE / SWEEP / "run.dag"))
+    for path in (HERE / SWEEP).glob("run.dag.condor.sub"):
+        path.unlink()
+    dag = HERE / SWEEP / "run.dag"
+    nodes = [line.split()[1] for line in dag.read_text().splitlines() if line.startswith("JOB ")]
+    bases = [node.removeprefix("io-") for node in nodes if node.startswith("io-")]
+    left = bases[:: len(bases) // SHOWN][:SHOWN]
+    done = [node for node in nodes if node.partition("-")[2] not in left]
+    with dag.open("a") as file:
+        file.write("".join(f"DONE {node}\n" for node in done))
+    return {"written": written, "nodes": len(nodes), "left": left}
+
+
+if __name__ == "__main__":
+    main()
