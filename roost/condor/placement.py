@@ -205,7 +205,8 @@ def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
     key = ("disks", recipe.disks.index(disk))
     if area.filesystem not in PYGRUB_READS:
         what = f"pygrub reads no {area.filesystem}, so xen would find no kernel in the image"
-        yield Problem(what, where(key), "put /boot on ext4, or write `kernel: {placement: external}`")
+        hint = "put /boot on ext4, write `kernel: {placement: external}`, or `hypervisors: !replace [kvm]`"
+        yield Problem(what, where(key), hint)
     if disk is not recipe.root_disk:
         what = f"pygrub looks for the kernel on the first disk, and /boot is on disk {disk.name}"
         yield Problem(what, where(key), "put /boot on the root disk")

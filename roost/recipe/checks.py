@@ -208,10 +208,11 @@ def expected_once(tree: Node) -> Iterator[Problem]:
 
 
 def hypervisors(tree: Node) -> Iterator[Problem]:
-    """Each hypervisor is named once."""
+    """Each hypervisor is named once in a file; a recipe may name one that its base has."""
     named = tree.items.get("hypervisors")
     found = [(node.text, node) for node in named.elements if node.text is not None] if named is not None else []
-    yield from _repeated(found, "named twice: hypervisor")
+    for file in dict.fromkeys(node.where.file for _, node in found):
+        yield from _repeated([one for one in found if one[1].where.file == file], "named twice: hypervisor")
 
 
 _Check = Callable[[Node], Iterator[Problem]]

@@ -209,6 +209,12 @@ class Recipe(Model):
     #: What the test boot must show.
     boot_test: BootTest = BootTest()
 
+    @field_validator("hypervisors")
+    @classmethod
+    def _hypervisors(cls, value: tuple[Hypervisor, ...]) -> tuple[Hypervisor, ...]:
+        # Lists append: a recipe may name one that its base has.
+        return tuple(dict.fromkeys(value))
+
     @model_validator(mode="after")
     def _one_root(self) -> Self:
         roots = [disk.name for disk in self.disks for area in disk.areas if area.mount == "/"]

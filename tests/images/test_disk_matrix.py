@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
 RECIPE = """\
 extends: smoke.yaml
 name: matrix
+hypervisors: !replace [kvm]
 files:
   - {{path: /opt/job/run, source: files/look, mode: "0755"}}
   - {{path: /data/hello, content: "hello\\n", mode: "0640", owner: 7, group: 8}}

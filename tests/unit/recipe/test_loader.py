@@ -281,6 +281,13 @@ def test_bases_merge_and_keep_their_places(project: Project) -> None:
     assert loaded.files == (path, base / "left.yaml", base / "common.yaml", base / "right.yaml")
 
 
+def test_a_hypervisor_that_a_base_has_may_be_named_again(project: Project) -> None:
+    project.write("base/both.yaml", "hypervisors: [kvm, xen]\n")
+    for named, meant in (("[kvm]", ("kvm", "xen")), ("[xen]", ("kvm", "xen")), ("!replace [xen]", ("xen",))):
+        project.write("small.yaml", f"extends: [base/both.yaml]\n{GOOD}hypervisors: {named}\n")
+        assert project.load("small").recipe.hypervisors == meant
+
+
 def test_mistakes_in_recipe_and_bases_come_in_the_order_of_the_files(project: Project) -> None:
     project.write("base/a.yaml", "timezon: UTC\nmachine: {cpus: none}\n")
     project.write("small.yaml", "extends: [base/a.yaml, base/b.yaml, base/c.yaml]\n" + GOOD + "locales: C\n")
