@@ -63,6 +63,10 @@ PATTERNS = {
     r"^[0-9]{8}T[0-9]{6}Z$": "a time such as 20261101T000000Z",
     r"^[A-Za-z0-9._+~/-]+$": "a suite or component such as stable, main or ./",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable",
+    r"^[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?$": "a host name, in which * stands for any characters",
+    r"^(?:[A-Za-z0-9._+/:-]|\$\([A-Za-z_][A-Za-z0-9_.]*\)|\$F[pndxqabfuw]*\([A-Za-z_][A-Za-z0-9_]*\))+$": (
+        "a file name of letters, digits and . _ + / : -, and of $(MACROS)"
+    ),
     r"^[0-7]{3,4}$": 'octal digits in quotes, such as "0755"',
 }
 
