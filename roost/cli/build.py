@@ -1,17 +1,60 @@
-"""The task `build`: the image and its submit files."""
+"""The tasks `build` and `lock`: the image and its submit files; what exactly it is made from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from roost.cli import terminal
 from roost.cli.verb import verb
+from roost.errors import UsageError
 
 
-@verb(positional=("name",), help={"force": "build even when nothing has changed"})
-def build(_context: object, name: str, force: bool = False, set: list[str] | None = None, json: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `build`."""
+
+    force: bool = False
+    explain: bool = False
+    locked: bool = False
+    set: list[str] | None = None
+
+
+@verb(
+    positional=("name",),
+    help={
+        "force": "build even when nothing has changed",
+        "explain": "say what would be built again, and which input changed; build nothing",
+        "locked": "build exactly what NAME.lock says, or say what is gone",
+    },
+)
+def build(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     """Build the image NAME (a recipe of recipes/, or the path of one) and its submit files."""
-    from roost.cli import show
+    from roost.cli import show, show_build
     from roost.pipeline import build as story
 
+    if flags.explain:
+        if flags.force:
+            raise UsageError("--explain says what changed, --force builds whatever did: choose one")
+        from roost.pipeline import rebuild
+
+        with terminal.events() as events:
+            outlook = rebuild.explain(name, events=events, sets=flags.set or [], from_lock=flags.locked)
+        terminal.write_json(outlook.to_json()) if json else terminal.write_text(show_build.outlook(outlook))
+        return
     with terminal.events() as events:
-        result = story.build(name, events=events, force=force, sets=set or [])
+        result = story.build(name, events=events, force=flags.force, sets=flags.set or [], from_lock=flags.locked)
     terminal.write_json(result.to_json()) if json else terminal.write_text(show.build(result))
+
+
+@verb(
+    positional=("name",),
+    help={"update": "take what there is now, and show what changed: package, old, new"},
+)
+def lock(_context: object, name: str, update: bool = False, set: list[str] | None = None, json: bool = False) -> None:
+    """Write NAME.lock beside the recipe: packages, sources and kernel that `inv build NAME --locked` will take."""
+    from roost.cli import show_build
+    from roost.pipeline import lock as story
+
+    with terminal.events() as events:
+        result = story.lock(name, events=events, update=update, sets=set or [])
+    terminal.write_json(result.to_json()) if json else terminal.write_text(show_build.lock(result))

@@ -65,6 +65,7 @@ ns = Collection(
     recipes.check,
     recipes.schema,
     build.build,
+    build.lock,
     boot.boot,
     submit.submit,
     submit.lint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,15 +48,18 @@ class Built:
         }
 
 
-def build(name: str, *, events: Events, force: bool = False, sets: Sequence[str] = ()) -> Built:
+def build(
+    name: str, *, events: Events, force: bool = False, sets: Sequence[str] = (), from_lock: bool = False
+) -> Built:
     """Build an image and its submit files; with nothing changed, say so and touch nothing.
 
-    `sets` are `key=value` laid over the recipe.
+    `sets` are `key=value` laid over the recipe; `from_lock` builds what NAME.lock says.
     """
-    return image(loader.load(name, paths.project_root(), sets, planning.problems), events=events, force=force)
+    loaded = loader.load(name, paths.project_root(), sets, planning.problems)
+    return image(loaded, events=events, force=force, from_lock=from_lock)
 
 
-def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
+def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: bool = False) -> Built:
     """Build the image of a recipe that was checked, and before it the image that it is made from."""
     environment.check()
     directory = loaded.build
@@ -64,8 +67,15 @@ def image(loaded: Loaded, *, events: Events, force: bool = False) -> Built:
     stages = Stages(events)
     waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
     with lease.held(), staging.lock(directory, lambda: events.note(waiting)):
-        context = Context(loaded, directory, stages, log_directory(directory), parent=parent_of(loaded, stages))
+        above = parent_of(loaded, stages, from_lock=from_lock)
+        context = Context(loaded, directory, stages, log_directory(directory), parent=above)
+        if from_lock:
+            from roost.pipeline import locked
+
+            context = replace(context, locked=locked.required(loaded))
         plan = planning.plan(context)
+        if context.locked is not None:
+            locked.check(context.locked, plan, stages)
         fresh = None if force else manifest.is_fresh(directory, plan.key)
         # What a build takes, one that finds nothing to do is not to wait for.
         if fresh is None:
@@ -96,7 +106,7 @@ def _refuse_foreign(directory: Path) -> None:
         )
 
 
-def parent_of(loaded: Loaded, stages: Stages) -> OriginalImage | None:
+def parent_of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> OriginalImage | None:
     """Build the image that another one is made from, if that is another recipe's."""
     name = parent(loaded)
     if name is None:
@@ -105,7 +115,7 @@ def parent_of(loaded: Loaded, stages: Stages) -> OriginalImage | None:
 
     below = loader.load(name, paths.project_root(), (), planning.problems)
     with stages.stage("parent", below.recipe.name):
-        built = image(below, events=stages.events)
+        built = image(below, events=stages.events, from_lock=from_lock)
     record = manifest.read(built.directory)
     if record is None:
         raise ImageError(f"the build of {below.recipe.name} is gone", hint=f"inv build {name}")

@@ -15,6 +15,7 @@ from roost.host import declared, namespace, paths
 from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
+from roost.sources.lockfile import Lock
 from roost.store import staging
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Context:
     log_dir: Path
     accelerator: ApplianceAccelerator = field(default_factory=accelerator)
     parent: OriginalImage | None = None
+    #: What packages are taken from, None to have apt select them.
+    locked: Lock | None = None
 
     @property
     def recipe(self) -> Recipe:

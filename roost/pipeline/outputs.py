@@ -13,8 +13,9 @@ from roost.disk import qemu_img, write
 from roost.disk.tree import TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
-from roost.host import checksum, rooted
+from roost.host import checksum, host_facts, rooted
 from roost.kernel.inspect import KernelFiles
+from roost.pipeline import key_parts
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
 from roost.publish import sbom
@@ -94,6 +95,8 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},
         context.stages.seconds,
+        parts=key_parts.of(loaded, plan),
+        host=host_facts.host(),
     )
     shutil.copytree(context.log_dir, target / "log")
     manifest.write(target, record)

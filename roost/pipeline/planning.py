@@ -94,7 +94,9 @@ def plan(context: Context) -> BuildPlan:
     know what it is.
     """
     loaded, spec = context.loaded, _kernel(context.loaded)
-    request = Request(loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent)
+    request = Request(
+        loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent, context.locked
+    )
     if context.recipe.edited:
         from roost.sources import image
 

@@ -63,6 +63,10 @@ class BootableTree:
         index = {"index": self.archive.index.digests} if self.archive is not None else {}
         return {**self._depends(), **index}
 
+    def parts(self) -> dict[str, Any]:
+        """Return all that the key is made of."""
+        return STAGE.parts(self._depends())
+
     def _depends(self) -> dict[str, Any]:
         found: dict[str, Any] = {**self.origin, "tree": self.base.sha256, "epoch": self.epoch}
         if self.archive is not None:

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from roost.customize.apply import BUILT_IN
 from roost.customize.overlay import Item
-from roost.errors import Problem
+from roost.errors import Problem, UsageError
 from roost.host import files
 from roost.kernel import initrd_choice
 from roost.kernel.catalogue import KernelSpec
+from roost.recipe import loader
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources import archive, openpgp, repositories, solver, suites
+from roost.sources import archive, lockfile, openpgp, repositories, solver, suites
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.mmdebstrap import Installed
 from roost.sources.openpgp import NoKeyError
+from roost.sources.packages import Package
 from roost.sources.repositories import Extra
 from roost.sources.source import Request, RootTree
 from roost.store import cache
@@ -60,7 +62,23 @@ def bootstrap(
     drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
     asked = Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
     with request.stages.stage("select", f"the packages of {wanted.suite}"):
-        return solver.selected(asked, cache.default(), request.log_dir / "select.log", request.locked)
+        locked = _locked(request, asked) if request.locked is not None else None
+        return solver.selected(asked, cache.default(), request.log_dir / "select.log", locked)
+
+
+def _locked(request: Request, asked: Bootstrap) -> tuple[Package, ...]:
+    """Return the packages of the lock; raise `UsageError` where it was made for another recipe than this is now."""
+    lock = request.locked
+    assert lock is not None
+    said = (lock.suite, sorted(lock.requested))
+    if said != (asked.debian.suite, sorted(asked.packages)):
+        differing = {*lock.requested} ^ {*asked.packages} or {lock.suite, asked.debian.suite}
+        where = loader.display(lockfile.path_of(request.loaded))
+        raise UsageError(
+            f"the recipe asks for other packages than {where} was made for: {', '.join(sorted(differing)[:8])}",
+            hint="`inv lock NAME --update`",
+        )
+    return lock.selection()
 
 
 def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:

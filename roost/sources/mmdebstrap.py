@@ -63,6 +63,10 @@ class Installed:
         """Return all that the tree depends on, as JSON, and the state of the archive that it was found in."""
         return {**self.wanted.inputs(), "index": self.wanted.index.digests}
 
+    def parts(self) -> dict[str, Any]:
+        """Return all that the key is made of."""
+        return STAGE.parts(self.wanted.inputs())
+
     def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
         """Return the tar of the tree; see `bootstrap`."""
         return bootstrap(self.wanted, cache, stages, log_dir)

@@ -16,7 +16,7 @@ from roost.host.accelerator import ApplianceAccelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
-from roost.sources.packages import Package
+from roost.sources.lockfile import Lock
 from roost.store.cache import Cache
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Request:
     log_dir: Path
     accelerator: ApplianceAccelerator
     parent: OriginalImage | None = None
-    #: The packages that a lock says, None to have apt select them.
-    locked: tuple[Package, ...] | None = None
+    #: What packages are taken from, None to have apt select them.
+    locked: Lock | None = None
 
 
 class Source(Protocol):

@@ -110,6 +110,12 @@ def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Pa
     return found
 
 
+def listed(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> dict[str, str]:
+    """Return the names of all files of `files`, relative to the package, each with its sha256."""
+    found = files(makers, left_out, package)
+    return {str(path.relative_to(package)): sha256 for path, sha256 in sorted(found.items())}
+
+
 def digest(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> str:
     """Return a digest of the names and contents of all files of `files`."""
     found = files(makers, left_out, package)

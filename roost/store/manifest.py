@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,10 @@ class BuiltFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole record of a build; `facts` are what the read-back saw (kernels, packages)."""
+    """The whole record of a build; `facts` are what the read-back saw (kernels, packages).
+
+    `parts` is all that the key of each stage was made of, `host` what it was built on.
+    """
 
     name: str
     key: str
@@ -67,6 +70,8 @@ class Manifest:
     facts: Mapping[str, Any]
     seconds: Mapping[str, float]
     roost: str = roost.__version__
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[str, Any] = field(default_factory=dict)
 
     def file(self, name: str) -> BuiltFile:
         """Return the record of one file; raise `ImageError` when there is none."""

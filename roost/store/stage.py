@@ -37,6 +37,14 @@ class Stage:
         made_by = {"code": _code(self.makers, self.left_out), "tools": keys.tools(self.tools)}
         return keys.digest({"stage": self.name, "inputs": inputs, **made_by})
 
+    def parts(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that the key is made of, so that a later build can tell what changed."""
+        return {
+            "inputs": dict(inputs),
+            "code": closure.listed(self.makers, (*closure.LEFT_OUT, *self.left_out)),
+            "tools": keys.tools(self.tools),
+        }
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Hold what runs in the block to the tools that the stage declares."""

@@ -1,0 +1,59 @@
+"""What would be built again, what a lock holds, and what differs between two builds, as people read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from roost.cli.show import table
+from roost.host.safetext import one_line
+from roost.recipe import loader
+
+if TYPE_CHECKING:
+    from roost.pipeline.key_changes import Change
+    from roost.pipeline.lock import Locked
+    from roost.pipeline.rebuild import Outlook
+
+#: Characters of a value that changed.
+WIDTH = 60
+
+
+def outlook(found: Outlook) -> str:
+    """Render which stages would be made again, and what changed for each."""
+    if not found.again:
+        return f"{found.name} is as its inputs say: nothing would be built"
+    lines = [f"{found.name} would be built again"]
+    for stage in found.stages:
+        state = "again" if stage.again else "from the cache" if stage.cached else "unchanged"
+        lines.append(f"{stage.name}: {state}")
+        lines += [f"  {line}" for line in _changes(stage.changes)]
+    return "\n".join(lines)
+
+
+def lock(found: Locked) -> str:
+    """Render what a lock holds and what changed."""
+    path = loader.display(found.path)
+    state = "written" if found.written else "as it was"
+    lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]
+    lines += _changes(found.changes)
+    lines += ["", f"build exactly this: ./inv build {found.name} --locked"] if found.written else []
+    return "\n".join(lines)
+
+
+def _changes(changes: Sequence[Change]) -> list[str]:
+    rows = [[one.kind, one_line(one.what), _said(one)] for one in changes]
+    return table(rows).splitlines()
+
+
+def _said(change: Change) -> str:
+    if change.old is None and change.new is None:
+        return ""
+    if change.kind in {"module", "file"}:
+        return "new" if change.old is None else "gone" if change.new is None else "changed"
+    return f"{_value(change.old)} -> {_value(change.new)}"
+
+
+def _value(value: Any) -> str:
+    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return one_line(text if len(text) <= WIDTH else f"{text[:WIDTH]}...")

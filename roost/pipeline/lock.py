@@ -1,0 +1,131 @@
+"""The story of `inv lock`: what an image would be made from now goes into NAME.lock, and what differs from the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import roost
+from roost.errors import UsageError
+from roost.events import Events, Stages
+from roost.host import host_facts, paths, temporary
+from roost.pipeline import build, environment, key_changes, locked, planning
+from roost.pipeline.context import Context
+from roost.pipeline.key_changes import Change
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.recipe.parent import parent
+from roost.sources import lockfile
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.lockfile import Lock, LockedPackage, LockedSource
+from roost.store import lease
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What `lock` did: the lock, whether it was written, and what changed since the one before."""
+
+    name: str
+    path: Path
+    lock: Lock
+    written: bool
+    changes: tuple[Change, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON of `inv lock NAME --json`."""
+        return {
+            "name": self.name,
+            "lock": str(self.path),
+            "written": self.written,
+            "packages": len(self.lock.packages),
+            "changes": [
+                {**one.to_json(), **({"package": one.what} if one.kind == "package" else {})} for one in self.changes
+            ],
+        }
+
+
+def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str] = ()) -> Locked:
+    """Write the lock of an image if there is none, or with `update` one of what there is now; builds nothing."""
+    environment.check()
+    loaded = loader.load(name, paths.project_root(), sets, planning.problems)
+    path = lockfile.path_of(loaded)
+    before = None if update and _broken(path) else lockfile.read(path)
+    with lease.held():
+        now = _now(loaded, Stages(events), None if update else before)
+    if before is not None and not update:
+        return Locked(loaded.recipe.name, path, before, False, ())
+    found = tuple(_changes(before, now)) if before is not None else ()
+    written = before is None or lockfile.text(before) != lockfile.text(now)
+    if written:
+        lockfile.write(path, now)
+    return Locked(loaded.recipe.name, path, now, written, found)
+
+
+def _broken(path: Path) -> bool:
+    """Return whether a lock cannot be read: then an update writes it anew."""
+    try:
+        lockfile.read(path)
+    except UsageError:
+        return True
+    return False
+
+
+def _now(loaded: Loaded, stages: Stages, held: Lock | None) -> Lock:
+    """Return the lock of what a build would take now; `held` is one that it must fit, and then is."""
+    below = parent(loaded)
+    if below is not None and loaded.recipe.edited:
+        # Its own lock has what it is made from.
+        return _lock(loaded, [], None, {})
+    above = build.parent_of(loaded, stages) if below is not None else None
+    with temporary.directory("lock") as logs:
+        plan = planning.plan(Context(loaded, loaded.build, stages, logs, parent=above, locked=held))
+    kernel = {f"file {name}": value for name, value in (plan.kernel.sums if plan.kernel is not None else {}).items()}
+    return _lock(loaded, locked.of_sources(plan), locked.bootstrap(plan), kernel)
+
+
+def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None, kernel: Mapping[str, str]) -> Lock:
+    indexes: list[LockedSource] = []
+    packages: tuple[Any, ...] = ()
+    if asked is not None:
+        addresses = [*asked.index.sources, *(one.source for one in asked.repositories)]
+        indexes = [
+            LockedSource(name=lockfile.public(source.unsigned.line), sha256=digest)
+            for source, digest in zip(addresses, asked.index.digests, strict=True)
+        ]
+        packages = asked.selection.packages
+        kernel = {one.name: one.version for one in packages if one.name.startswith("linux-image-")} | dict(kernel)
+    host = host_facts.host()
+    versions = host["packages"]
+    assert isinstance(versions, dict)
+    return Lock(
+        lock=lockfile.VERSION,
+        name=loaded.recipe.name,
+        roost=roost.__version__,
+        suite=asked.debian.suite if asked is not None else "",
+        requested=list(asked.packages) if asked is not None else [],
+        kernel=dict(kernel),
+        sources=[*found, *indexes],
+        packages=[
+            LockedPackage(name=one.name, version=one.version, architecture=one.architecture, sha256=one.sha256)
+            for one in packages
+        ],
+        host={"system": str(host["system"]), **versions},
+    )
+
+
+def _changes(old: Lock, new: Lock) -> list[Change]:
+    """Return what changed from one lock to the next: packages first, then the rest."""
+    found = key_changes.packages([one.parts() for one in old.selection()], [one.parts() for one in new.selection()])
+    for kind, before, now in (
+        ("recipe", {one: one for one in old.requested}, {one: one for one in new.requested}),
+        ("source", {one.name: one.sha256 for one in old.sources}, {one.name: one.sha256 for one in new.sources}),
+        ("kernel", old.kernel, new.kernel),
+        ("host", old.host, new.host),
+        ("roost", {"version": old.roost}, {"version": new.roost}),
+    ):
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                found.append(Change(kind, key, before.get(key), now.get(key)))
+    return found

@@ -1,0 +1,57 @@
+"""Building from NAME.lock: the lock must be there and fit the recipe, and what it names must still be what it was."""
+
+from __future__ import annotations
+
+import roost
+from roost.errors import ImageError, UsageError
+from roost.events import Stages
+from roost.pipeline import planning
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.sources import lockfile
+from roost.sources.bootable import BootableTree
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.lockfile import Lock, LockedSource
+from roost.sources.mmdebstrap import Installed
+
+
+def bootstrap(plan: planning.BuildPlan) -> Bootstrap | None:
+    """Return what is installed or added from an archive, None where nothing is."""
+    if isinstance(plan.tree, Installed):
+        return plan.tree.wanted
+    return plan.tree.archive if isinstance(plan.tree, BootableTree) else None
+
+
+def of_sources(plan: planning.BuildPlan) -> list[LockedSource]:
+    """Return the digests of what is no package and no index: an archive file, a directory's tar, an image."""
+    if plan.original is not None:
+        return [LockedSource(name="image", sha256=plan.original.sha256)] if plan.original.parent is None else []
+    if isinstance(plan.tree, BootableTree):
+        given = plan.tree.origin
+        named = [LockedSource(name=str(given["source"]), sha256=str(given["sha256"]))] if "sha256" in given else []
+        return [*named, LockedSource(name="root tree", sha256=plan.tree.base.sha256)]
+    return []
+
+
+def required(loaded: Loaded) -> Lock:
+    """Return the lock of a recipe; raise `UsageError` where there is none."""
+    found = lockfile.read(lockfile.path_of(loaded))
+    if found is None:
+        path = loader.display(lockfile.path_of(loaded))
+        raise UsageError(f"there is no lock {path}", hint=f"inv lock {loaded.called or loaded.recipe.name}")
+    return found
+
+
+def check(lock: Lock, plan: planning.BuildPlan, stages: Stages) -> None:
+    """Raise `ImageError` where what is no package is another than the lock says; note another roost."""
+    if lock.roost != roost.__version__:
+        stages.note(f"the lock was written by roost {lock.roost}, this is {roost.__version__}: files may differ")
+    held = {one.name: one.sha256 for one in lock.sources}
+    wrong = [one.name for one in of_sources(plan) if held.get(one.name) != one.sha256]
+    sums = plan.kernel.sums if plan.kernel is not None else {}
+    wrong += [f"kernel ({name})" for name, value in sums.items() if lock.kernel.get(f"file {name}") != value]
+    if wrong:
+        raise ImageError(
+            f"not as locked: {', '.join(wrong)}",
+            hint="get the file back that was locked, or `inv lock NAME --update`",
+        )

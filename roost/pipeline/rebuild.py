@@ -1,0 +1,149 @@
+"""The story of `inv build --explain`: what would be built again, and which input of which stage changed.
+
+It builds nothing, and reads only what a build reads first: local files, the archive's lists, what has a URL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from roost.customize import inputs
+from roost.events import Events, Stages
+from roost.existing import image as existing
+from roost.host import paths, temporary
+from roost.pipeline import environment, key_parts, locked, planning
+from roost.pipeline.context import Context
+from roost.pipeline.key_changes import Change, changes
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.recipe.parent import parent
+from roost.store import cache, lease, manifest
+from roost.store.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutlook:
+    """What a build would do with one stage: `again` it is made again, `cached` its result is there."""
+
+    name: str
+    again: bool
+    cached: bool
+    changes: tuple[Change, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for `inv build --explain --json`."""
+        return {
+            "stage": self.name,
+            "again": self.again,
+            "cached": self.cached,
+            "changes": [one.to_json() for one in self.changes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a build would do: nothing, unless `again`; the stages in the order in which they are made."""
+
+    name: str
+    called: str
+    again: bool
+    stages: tuple[StageOutlook, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON of `inv build NAME --explain --json`."""
+        return {
+            "name": self.name,
+            "called": self.called,
+            "again": self.again,
+            "stages": [one.to_json() for one in self.stages],
+        }
+
+
+def explain(name: str, *, events: Events, sets: Sequence[str] = (), from_lock: bool = False) -> Outlook:
+    """Return what `inv build NAME` would do now; `sets` are `key=value` laid over the recipe."""
+    environment.check()
+    with lease.held():
+        loaded = loader.load(name, paths.project_root(), sets, planning.problems)
+        return of(loaded, Stages(events), from_lock=from_lock)
+
+
+def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
+    """Return what a build of a recipe that was checked would do, and before it of the image that it is made from."""
+    record = manifest.read(loaded.build)
+    earlier = parent(loaded)
+    above: tuple[StageOutlook, ...] = ()
+    original = None
+    if earlier is not None:
+        below = loader.load(earlier, paths.project_root(), (), planning.problems)
+        outlook = of(below, stages, from_lock=from_lock)
+        above = (StageOutlook(f"parent {below.recipe.name}", outlook.again, not outlook.again),)
+        built = manifest.read(below.build)
+        if outlook.again or built is None:
+            # What it will be is known when it is built.
+            cause = Change("stage", above[0].name)
+            lower = [
+                StageOutlook(f"{below.recipe.name}: {one.name}", one.again, one.cached, one.changes)
+                for one in outlook.stages
+            ]
+            again = StageOutlook("image", True, False, (cause,))
+            return Outlook(loaded.recipe.name, loaded.called, True, (*lower, above[0], again))
+        original = existing.of_build(below.build, below.recipe.root_disk.name, built)
+    lock = locked.required(loaded) if from_lock else None
+    with temporary.directory("explain") as logs:
+        plan = planning.plan(Context(loaded, loaded.build, stages, logs, parent=original, locked=lock))
+    if lock is not None:
+        locked.check(lock, plan, stages)
+    found = _stages(loaded, plan, record)
+    return Outlook(loaded.recipe.name, loaded.called, found[-1].again, (*above, *found))
+
+
+def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -> list[StageOutlook]:
+    """Return the outlook on the root tree, or the image that is edited, and on the image."""
+    if record is None:
+        first = (Change("build", "there is no earlier build, or another roost made it"),)
+        return [
+            StageOutlook("rootfs", not _there(plan), _there(plan), first),
+            StageOutlook("image", True, False, first),
+        ]
+    now = json.loads(json.dumps(key_parts.of(loaded, plan)))
+    tree, image = (_changed(record.parts.get(name), now[name]) for name in ("rootfs", "image"))
+    lost = [Change("output", name, "as built", "changed or gone") for name in _lost(loaded, record)]
+    if plan.source.key != record.keys.get("rootfs"):
+        tree = tree or [Change("input", "something that an earlier roost did not record")]
+        image = [Change("stage", "rootfs"), *image]
+    else:
+        tree = []
+    if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
+        told = any(one.kind in {"recipe", "file"} for one in image) or not record.parts
+        image += [] if told else [Change("secret", "a password of users")]
+    if plan.key == record.key:
+        image = []
+    elif not image:
+        image = [Change("input", "something that an earlier roost did not record")]
+    again = bool(image or lost)
+    there = _there(plan)
+    return [
+        StageOutlook("rootfs", again and not there, there, tuple(tree)),
+        StageOutlook("image", again, False, (*image, *lost)),
+    ]
+
+
+def _changed(old: Any, new: Mapping[str, Any]) -> list[Change]:
+    return changes(old, new) if isinstance(old, Mapping) else []
+
+
+def _lost(loaded: Loaded, record: Manifest) -> list[str]:
+    return manifest.changed_files(loaded.build, record.files)
+
+
+def _there(plan: planning.BuildPlan) -> bool:
+    """Return whether the root tree need not be made: it is in the cache, or an image that exists is edited."""
+    return plan.tree is None or (cache.default().root / "rootfs" / plan.tree.key).is_dir() or _given(plan)
+
+
+def _given(plan: planning.BuildPlan) -> bool:
+    """Return whether nothing is added to a given tree, which was read to plan."""
+    return getattr(plan.tree, "archive", True) is None

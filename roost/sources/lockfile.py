@@ -1,0 +1,175 @@
+"""NAME.lock: exactly what an image is made from that is not beside its recipe. TOML, sorted, to be reviewed.
+
+It holds no secret: packages, digests, names. What is told of the host explains a difference and binds nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
+
+from roost.errors import Location, Problem, RecipeError
+from roost.host import files, output
+from roost.recipe.loader import Loaded
+from roost.recipe.words import shown
+from roost.sources.packages import Package, package
+
+SUFFIX = ".lock"
+VERSION = 1
+#: Bytes of a lock: a line of 200 bytes for each of 10,000 packages, and room.
+MOST = 4 << 20
+
+Text = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LockedPackage(_Part):
+    """A package of an archive."""
+
+    name: Text
+    version: Text
+    architecture: Text
+    sha256: Sha256
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_one(cls, value: str, info: Any) -> str:
+        package(info.data.get("name"), info.data.get("version"), info.data.get("architecture"), value)
+        return value
+
+    @property
+    def value(self) -> Package:
+        """The package as a selection has it."""
+        return Package(self.name, self.version, self.architecture, self.sha256)
+
+
+class LockedSource(_Part):
+    """Where something came from, and its sha256: an archive's index, an archive file, a directory's tar, an image."""
+
+    name: Text
+    sha256: Sha256
+
+
+class Lock(_Part):
+    """A lock. `requested` are the packages that the recipe asked for, `kernel` is what the guest starts."""
+
+    lock: int
+    name: Text
+    roost: Text
+    suite: Text = ""
+    requested: list[Text] = []
+    kernel: dict[Text, Text] = {}
+    sources: list[LockedSource] = []
+    packages: list[LockedPackage] = []
+    host: dict[Text, Text] = {}
+
+    @field_validator("lock")
+    @classmethod
+    def _is_known(cls, value: int) -> int:
+        if value != VERSION:
+            raise ValueError(f"this roost reads locks of version {VERSION}")
+        return value
+
+    def selection(self) -> tuple[Package, ...]:
+        """Return the packages."""
+        return tuple(sorted(one.value for one in self.packages))
+
+
+def path_of(loaded: Loaded) -> Path:
+    """Return where the lock of an image is: beside its recipe."""
+    return loaded.directory / f"{loaded.recipe.name}{SUFFIX}"
+
+
+def public(address: str) -> str:
+    """Return an address without the user and the password in it."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", address)
+
+
+def text(lock: Lock) -> str:
+    """Return a lock as its file has it: the same for the same content, an entry a line."""
+    said = lock.model_dump()
+    lines = [
+        f"# What the image {said['name']} is made from: written by `inv lock`, reviewed like code.",
+        "# `inv build NAME --locked` builds exactly this, `inv lock NAME --update` takes what there is now.",
+    ]
+    for key in ("lock", "name", "roost", "suite"):
+        lines.append(f"{key} = {_value(said[key])}")
+    lines.append(_list("requested", [_value(one) for one in sorted(said["requested"])]))
+    for key in ("sources", "packages"):
+        lines.append(_list(key, [_table(entry) for entry in said[key]]))
+    for key in ("kernel", "host"):
+        lines += ["", f"[{key}]", *(f"{_value(name)} = {_value(value)}" for name, value in sorted(said[key].items()))]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: str | int) -> str:
+    # JSON's strings are TOML's basic strings, but for DEL, which no value here has.
+    return json.dumps(value)
+
+
+def _table(entry: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{key} = {_value(value)}" for key, value in entry.items()) + "}"
+
+
+def _list(key: str, entries: Sequence[str]) -> str:
+    return f"{key} = [\n" + "".join(f"  {entry},\n" for entry in entries) + "]" if entries else f"{key} = []"
+
+
+def write(path: Path, lock: Lock) -> None:
+    """Write a lock, whole or not at all."""
+    output.write(path, text(lock).encode())
+
+
+def read(path: Path) -> Lock | None:
+    """Return a lock, None where there is none; raise `RecipeError` for a file that is none."""
+    import tomllib
+
+    try:
+        data = files.read_bytes(path, MOST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _wrong(path, error.strerror or str(error)) from error
+    try:
+        return Lock.model_validate(tomllib.loads(data.decode()))
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        where = Location(str(path), int(at[1]), int(at[2])) if at else Location(str(path))
+        raise RecipeError([Problem(f"not TOML: {shown(str(error).partition(' (at ')[0])}", where, _HINT)]) from error
+    except ValidationError as error:
+        problems = [
+            Problem(
+                f"{'.'.join(map(str, one['loc'])) or 'the lock'}: {shown(one['msg'])}", _place(path, data, one), _HINT
+            )
+            for one in error.errors(include_url=False, include_input=False)[:20]
+        ]
+        raise RecipeError(problems) from error
+    except (ValueError, RecursionError) as error:
+        raise _wrong(path, shown(str(error))) from error
+
+
+_HINT = "`inv lock NAME --update` writes it anew"
+
+
+def _wrong(path: Path, why: str) -> RecipeError:
+    return RecipeError([Problem(f"the lock cannot be read: {why}", Location(str(path)), _HINT)])
+
+
+def _place(path: Path, data: bytes, error: Mapping[str, Any]) -> Location:
+    """Return the line of a wrong entry: entries of lists stand on a line each."""
+    where = error["loc"]
+    lines = data.decode(errors="replace").split("\n")
+    begin = (
+        next((number for number, line in enumerate(lines, 1) if line.startswith(f"{where[0]} = ")), 0) if where else 0
+    )
+    entry = where[1] + 1 if begin and len(where) > 1 and isinstance(where[1], int) else 0
+    return Location(str(path), begin + entry, 1) if begin else Location(str(path))

@@ -1,0 +1,156 @@
+"""Locks and outlooks of a recipe, out of an archive on loopback: nothing is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roost.customize import inputs
+from roost.errors import ImageError, UsageError
+from roost.events import Silent, Stages
+from roost.pipeline import build, key_parts, lock, planning, rebuild
+from roost.pipeline.context import Context
+from roost.pipeline.rebuild import Outlook
+from roost.recipe import loader
+from roost.sources import lockfile
+from roost.store import manifest
+from roost.store.cache import Cache
+from roost.store.manifest import Manifest
+from tests.apt_repository import package, served
+from tests.unit.sources.loopback import NOW, Archive
+
+RECIPE = """\
+name: x
+os: {{debian: {{suite: bookworm, variant: unpacked, mirror: "{mirror}", packages: [hello]}}}}
+kernel: {{use: debian-cloud, initrd: busybox}}
+files: [{{path: /etc/x, source: x.txt}}]
+disks: [{{name: root, partitions: [{{mount: /, filesystem: ext4, free: 5MiB}}]}}]
+"""
+
+
+class Project:
+    """A directory with a recipe of a small archive."""
+
+    def __init__(self, directory: Path, here: Archive) -> None:
+        self.path, self.here = directory / "my" / "x.yaml", here
+        self.path.parent.mkdir()
+        self.path.write_text(RECIPE.format(mirror=here.address))
+        (self.path.parent / "x.txt").write_text("one\n")
+        self.lock = self.path.with_suffix(".lock")
+
+    def locked(self, *, update: bool = False) -> lock.Locked:
+        return lock.lock(str(self.path), events=Silent(), update=update)
+
+    def planned(self, *, from_lock: bool = False) -> planning.BuildPlan:
+        loaded = loader.load(str(self.path), self.path.parent, (), planning.problems)
+        held = lockfile.read(self.lock) if from_lock else None
+        return planning.plan(Context(loaded, loaded.build, Stages(), self.path.parent / "log", locked=held))
+
+    def built(self) -> None:
+        """Leave the manifest that a build would."""
+        loaded = loader.load(str(self.path), self.path.parent, (), planning.problems)
+        plan = self.planned()
+        loaded.build.mkdir(parents=True, exist_ok=True)
+        keys = {"rootfs": plan.source.key, "recipe": inputs.recipe_key(loaded.recipe, loaded.directory)}
+        parts = key_parts.of(loaded, plan)
+        manifest.write(loaded.build, Manifest("x", plan.key, keys, {}, (), {}, {}, parts=parts))
+
+    def outlook(self) -> Outlook:
+        return rebuild.explain(str(self.path), events=Silent())
+
+    def named(self) -> dict[str, list[tuple[str, str]]]:
+        return {one.name: [(change.kind, change.what) for change in one.changes] for one in self.outlook().stages}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "srv").mkdir()
+    with served(tmp_path / "srv") as address:
+        here = Archive(tmp_path, address, Cache(tmp_path / "cache"), monkeypatch)
+        package(here.directory, "hello", {"/hello": "x"})
+        package(here.directory, "linux-image-6.1.0-1-cloud-amd64", {"/boot/vmlinuz": "x"})
+        package(here.directory, "linux-image-cloud-amd64", {}, Depends="linux-image-6.1.0-1-cloud-amd64 (= 1.0)")
+        here.push()
+        yield Project(tmp_path, here)
+
+
+def _newer(project: Project) -> None:
+    package(project.here.directory, "hello", {"/hello": "y"}, "2.0")
+    project.here.push(NOW)
+
+
+def test_a_lock_is_written_kept_and_brought_up_to_date(project: Project) -> None:
+    first = project.locked()
+    assert first.written and first.path == project.lock
+    assert [one.name for one in first.lock.packages] == ["hello", "linux-image-6.1.0-1-cloud-amd64"]
+    assert first.lock.kernel == {"linux-image-6.1.0-1-cloud-amd64": "1.0"}
+    before = project.planned()
+    _newer(project)
+    text = project.lock.read_text()
+    again = project.locked()
+    assert not again.written and project.lock.read_text() == text
+    # The archive went on, and has both: the lock takes the old one.
+    assert project.planned().key != before.key
+    assert project.planned(from_lock=True).key == before.key
+    updated = project.locked(update=True)
+    assert updated.written
+    (change,) = [one for one in updated.to_json()["changes"] if one["kind"] == "package"]
+    assert (change["package"], change["old"], change["new"]) == ("hello", "1.0", "2.0")
+    assert not project.locked(update=True).written
+
+
+def test_what_is_gone_is_said(project: Project) -> None:
+    project.locked()
+    project.lock.write_text(project.lock.read_text().replace('version = "1.0"', 'version = "0.9"', 1))
+    with pytest.raises(ImageError, match=r"no longer has hello 0\.9 as locked"):
+        project.planned(from_lock=True)
+
+
+def test_a_lock_of_another_recipe_is_refused(project: Project) -> None:
+    with pytest.raises(UsageError, match="there is no lock"):
+        build.build(str(project.path), events=Silent(), from_lock=True)
+    project.locked()
+    project.path.write_text(project.path.read_text().replace("[hello]", "[hello, other]"))
+    with pytest.raises(UsageError, match=r"asks for other packages than .*: other"):
+        project.planned(from_lock=True)
+    project.lock.write_text("lock = 7\n")
+    with pytest.raises(UsageError):
+        project.locked()
+    package(project.here.directory, "other", {"/other": "x"})
+    project.here.push(NOW)
+    assert project.locked(update=True).written, "a broken lock is written anew"
+
+
+def test_what_would_be_built_again_and_why(project: Project) -> None:
+    outlook = project.outlook()
+    assert outlook.again and outlook.stages[0].changes[0].kind == "build"
+    project.built()
+    assert not project.outlook().again
+    assert project.named() == {"rootfs": [], "image": []}
+
+    (project.path.parent / "x.txt").write_text("two\n")
+    assert project.named() == {"rootfs": [], "image": [("file", "x.txt")]}
+    project.path.write_text(project.path.read_text().replace("free: 5MiB", "free: 6MiB"))
+    assert ("recipe", "disks[root].partitions[/].free") in project.named()["image"]
+    project.built()
+
+    _newer(project)
+    found = project.named()
+    assert found == {"rootfs": [("package", "hello")], "image": [("stage", "rootfs")]}
+    answer = project.outlook().to_json()
+    assert answer["again"] is True and answer["stages"][0]["again"] is True
+    assert answer["stages"][0]["changes"] == [{"kind": "package", "what": "hello", "old": "1.0", "new": "2.0"}]
+
+
+def test_a_build_that_an_earlier_roost_left_has_no_reasons(project: Project) -> None:
+    project.built()
+    loaded = loader.load(str(project.path), project.path.parent, ())
+    record = manifest.read(loaded.build)
+    assert record is not None
+    manifest.write(loaded.build, Manifest("x", "0" * 64, record.keys, {}, (), {}, {}))
+    outlook = project.outlook()
+    assert outlook.again
+    assert [one.what for one in outlook.stages[1].changes] == ["something that an earlier roost did not record"]
