@@ -12,7 +12,9 @@ from roost.errors import UsageError
 
 if TYPE_CHECKING:
     from roost.factory.outcome import Result
+    from roost.factory.task import Report
     from roost.pipeline.factory import Options
+    from roost.pipeline.factory_dag import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Flags:
     public: str = ""
     key: str = ""
     require_kvm: bool = False
+    dag: str = ""
+    container: str = ""
 
 
 @verb(
@@ -47,6 +51,8 @@ class Flags:
         "public": "the URL or path under which jobs find the catalogue, if that is not --publish",
         "key": "the private Ed25519 key to sign with, as for inv publish",
         "require-kvm": "insist on test boots under KVM",
+        "dag": "write the work as an HTCondor DAGMan workflow into this new directory; --jobs then bounds its jobs",
+        "container": "with --dag: an image with roost's tools for the jobs, such as docker://NAME or a .sif file",
     },
 )
 def factory(_context: object, flags: Flags, names: list[str] | None = None, json: bool = False) -> None:
@@ -56,6 +62,10 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
 
     options = _options(flags)
     _require_places(flags)
+    if flags.dag:
+        written = _write_dag(names or [], flags, options)
+        terminal.write_json(written.to_json()) if json else terminal.write_text(_shown_dag(written))
+        return
     with factory_view.shown() as view:
         one = story.prepare(names or [], options, view, lastresort.told)
         view.expect(one.family.graph)
@@ -69,9 +79,31 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
     finish(result.ok, result.code)
 
 
+def _write_dag(names: list[str], flags: Flags, options: Options) -> Written:
+    from roost.pipeline import factory_dag as story
+
+    places: dict[Report, str] = {"junit": flags.junit, "markdown": flags.markdown, "html": flags.html}
+    reports = {kind: str(Path(place).absolute()) for kind, place in places.items() if place}
+    jobs = story.Jobs(flags.container or None, reports)
+    with terminal.events() as events:
+        return story.write(names, Path(flags.dag), options, jobs, events)
+
+
+def _shown_dag(written: Written) -> str:
+    lines = [f"{row.called}: not in the workflow: {row.broken.text}" for row in written.images if row.broken]
+    lines += [f"note: {note}" for note in written.notes]
+    if not written.nodes:
+        return "\n".join([*lines, "no image to build: no workflow is written"])
+    count = sum(1 for row in written.images if row.broken is None)
+    lines += [f"{count} image{'s' if count != 1 else ''}, {written.nodes} nodes in {written.directory}", "", "next:"]
+    return "\n".join([*lines, f"  condor_submit_dag {written.directory}/factory.dag"])
+
+
 def _options(flags: Flags) -> Options:
     from roost.pipeline.factory import Options
 
+    if flags.container and not flags.dag:
+        raise UsageError("--container is about the jobs of a workflow", hint="--dag DIR")
     if flags.publish and flags.to and flags.publish != flags.to:
         raise UsageError("--publish and --to name two catalogues", hint="one of them")
     return Options(

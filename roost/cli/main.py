@@ -49,7 +49,7 @@ ENDING = (
 )
 
 
-def _terminate(_signal: int, _frame: object) -> None:
+def end_task(_signal: int, _frame: object) -> None:
     """End the task: every `finally` of the main thread runs, so that processes, locks and temporary files go."""
     if interruption.interrupted():
         # It is ending already: a second signal must not stop the cleaning up.
@@ -92,7 +92,7 @@ def ending() -> Iterator[None]:
     for one in ENDING:
         # Who is started with a signal ignored (nohup) keeps it so.
         if signal.getsignal(one) is not signal.SIG_IGN:
-            signal.signal(one, _terminate)
+            signal.signal(one, end_task)
     try:
         yield
     finally:

@@ -219,6 +219,8 @@ PAGES: dict[str, Page] = {
         (
             ("factory --junit junit.xml --markdown summary.md", "all recipes, for a CI job"),
             ("factory debian-12 debian-13 --publish /srv/images --keep 3", "publish what passed"),
+            ("factory --changed-since origin/main", "only images of which an input changed"),
+            ("factory --publish /srv/images --dag nightly/", "the same work as an HTCondor workflow"),
         ),
     ),
     "gc": Page(

@@ -45,7 +45,8 @@ def render(result: Result) -> str:
     mark = "✅" if result.ok else "❌"
     lines = [f"## {mark} {escaped(headline(result))}", ""]
     where = f" to {escaped(result.catalogue)}" if result.catalogue else ""
-    lines += [f"roost factory, {seconds(result.seconds)}, {result.jobs} at a time{where}", ""]
+    at = f", {result.jobs} at a time" if result.jobs else ""
+    lines += [f"roost factory, {seconds(result.seconds)}{at}{where}", ""]
     steps: list[Kind] = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
     if result.images:
         head = ["image", *(STEPS[kind] for kind in steps), "time", "version or cause"]

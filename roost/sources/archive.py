@@ -32,6 +32,8 @@ from roost.store.staging import write_atomically
 #: Seconds for one InRelease (some 150 kB): an archive that is slower than this cannot be installed from either.
 TIMEOUT = 15
 LIMIT = 16 << 20
+#: In the directory of InRelease files.
+PINNED = "pinned"
 STAGE = Stage("sources", (__name__,), ("mmdebstrap",))
 
 
@@ -119,6 +121,11 @@ class _Store:
         self.directory = cache.root / "inrelease"
         self.directory.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def pinned(self) -> bool:
+        """Whether what is here stands for the archive: all jobs of one workflow see one state of it."""
+        return (self.directory / PINNED).exists()
+
     def path(self, url: str) -> Path:
         return self.directory / hashlib.sha256(url.encode()).hexdigest()
 
@@ -135,6 +142,8 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
             return Path(local[1]).read_bytes(), None
         except OSError as error:
             raise ImageError(f"no index at {url}: {error.strerror}", hint=mirror_hint) from error
+    if store.pinned and path.exists():
+        return path.read_bytes(), None
     request = urllib.request.Request(url, headers={"User-Agent": "roost"})
     if path.exists():
         request.add_header("If-Modified-Since", email.utils.formatdate(path.stat().st_mtime, usegmt=True))

@@ -17,7 +17,7 @@ from roost.errors import HostError, ImageError, RecipeError, UsageError
 from roost.factory.outcome import Outcome
 from roost.factory.progress import Silent
 from roost.host import paths
-from roost.pipeline import boot, booted, build, factory, family, publish
+from roost.pipeline import boot, booted, build, factory, factory_steps, family, publish
 from roost.pipeline.factory import Factory, Options
 from roost.recipe.loader import Loaded
 from roost.store import closure
@@ -95,7 +95,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
         one.calls.append("layer")
         return Outcome("done")
 
-    monkeypatch.setattr(Factory, "_layer", layer)
+    monkeypatch.setattr(factory_steps, "layer", layer)
     return one
 
 

@@ -1,0 +1,101 @@
+"""What one job of a workflow is told, and what it leaves: JSON files that travel with it.
+
+A task is written with the workflow and never changed; a result is written by the job, and collected by the last node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from roost.errors import HostError
+from roost.factory.graph import Kind
+from roost.factory.outcome import Failure, Outcome, State
+from roost.host import jsontext
+from roost.store.staging import write_atomically
+
+#: A report that can be written to a place of its own.
+Report = Literal["junit", "markdown", "html"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The work of one node: `recipe` and `project` are paths in the unpacked kit.
+
+    `layer` is the node whose tree is used, `images` are nodes whose builds must be there, with their recipes, `boot` is
+    the node whose verdict is published.
+    """
+
+    node: str
+    kind: Kind
+    recipe: str
+    project: str
+    kit: str
+    layer: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    boot: str | None = None
+    require_kvm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of the workflow: its nodes by step, or why it has none."""
+
+    name: str
+    called: str
+    nodes: Mapping[Kind, str]
+    broken: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the whole workflow is for: its images, the catalogue, where reports go (absolute paths by kind)."""
+
+    rows: tuple[Row, ...]
+    jobs: int
+    started: float
+    publish: str | None = None
+    keep: int | None = None
+    public: str | None = None
+    key: str | None = None
+    require_kvm: bool = False
+    reports: Mapping[Report, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def write(path: Path, value: Task | Plan | Outcome) -> None:
+    """Write a task, a plan or a result."""
+    write_atomically(path, (json.dumps(asdict(value), indent=1, sort_keys=True) + "\n").encode())
+
+
+def task(path: Path) -> Task:
+    """Return a task; raise `HostError` when it cannot be read."""
+    return TypeAdapter(Task).validate_python(_read(path))
+
+
+def plan(path: Path) -> Plan:
+    """Return the plan of a workflow; raise `HostError` when it cannot be read."""
+    return TypeAdapter(Plan).validate_python(_read(path))
+
+
+def result(path: Path) -> Outcome | None:
+    """Return what a job left; None when it left nothing that can be read: it did not come to its end."""
+    try:
+        said = jsontext.read(path)
+        failure = TypeAdapter(Failure | None).validate_python(said["failure"])
+        state: State = TypeAdapter(State).validate_python(said["state"])
+        return Outcome(state, float(said["seconds"]), failure, dict(said["facts"]), tuple(map(str, said["notes"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return jsontext.read(path)
+    except (OSError, ValueError) as error:
+        raise HostError(f"{path} cannot be read: {error}", hint="write it again: inv factory --dag") from error

@@ -1,0 +1,224 @@
+"""What a job of a factory's workflow does: one node, with what HTCondor transferred; and the report at the end.
+
+A job works in a directory of its own, with a cache of its own, and leaves one archive and one result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from roost.errors import HostError, ImageError
+from roost.events import Stages
+from roost.factory import dagman, junit, kit, markdown, page, task, usage
+from roost.factory.graph import STEPS, Kind, Node
+from roost.factory.outcome import HOST, Failure, Image, Outcome, Result
+from roost.factory.progress import NodeEvents, Progress
+from roost.factory.task import Plan, Task
+from roost.host import checksum, output, paths
+from roost.pipeline import factory_steps as steps
+from roost.pipeline import planning
+from roost.pipeline import publish as publishing
+from roost.pipeline.factory_steps import Publication, Told
+from roost.publish import signature
+from roost.publish.targets.kinds import open_target
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.sources import mmdebstrap
+from roost.store import cache, keys, lease
+
+#: Directories of a workflow.
+OUT, RESULTS, TASKS, WORK = "out", "results", "tasks", "work"
+PLAN = "plan.json"
+
+
+def remote(node: str, here: Path, progress: Progress, told: Told) -> int:
+    """Do the work of a layer, a build or a test boot in the directory `here`; return the job's exit status."""
+    given = task.task(here / f"{node}.json")
+    work = here / WORK
+    one = Node(node, given.kind, node, node)
+
+    def carry(events: NodeEvents) -> Outcome:
+        loaded = _prepared(given, here, work)
+        with lease.held():
+            return _WORK[given.kind](given, loaded, here, events)
+
+    return _finished(one, here / f"{node}.result.json", progress, told, carry)
+
+
+def on_access_point(node: str, home: Path, progress: Progress, told: Told) -> int:
+    """Do the work of a publication, or write the reports, in the directory of the workflow."""
+    plan = task.plan(home / PLAN)
+    if node == dagman.REPORT:
+        return report(plan, home)
+    given = task.task(home / TASKS / f"{node}.json")
+    # The verdicts were sealed with the workflow's own key.
+    os.environ["ROOST_STATE"] = str(home / "state")
+
+    def carry(events: NodeEvents) -> Outcome:
+        if plan.publish is None:
+            raise HostError("the workflow has no catalogue")
+        work = home / WORK / node
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            loaded = _prepared(given, home, work)
+            key = signature.load_private_key(Path(plan.key) if plan.key else None, events)
+            options = publishing.Options(public=plan.public, require_kvm=plan.require_kvm)
+            place = Publication(open_target(plan.publish), key, options, plan.keep)
+            return steps.publish(loaded, events, place)
+        finally:
+            os.chdir(home)
+            shutil.rmtree(work, ignore_errors=True)
+
+    one = Node(node, given.kind, node, node)
+    return _finished(one, home / RESULTS / f"{node}.result.json", progress, told, carry)
+
+
+def _finished(node: Node, result: Path, progress: Progress, told: Told, work: Callable[[NodeEvents], Outcome]) -> int:
+    start = time.monotonic()
+    progress.began(node)
+    done = steps.carried_out(node, progress, told, work)
+    done = replace(done, seconds=round(time.monotonic() - start, 1))
+    progress.ended(node, done)
+    task.write(result, done)
+    return 0 if done.good else done.failure.code if done.failure else HOST
+
+
+def _prepared(given: Task, here: Path, work: Path) -> Loaded:
+    """Unpack the recipe and the images that it needs; return the recipe, checked. The project becomes current."""
+    kit.unpack(_there(here, given.kit), work)
+    _pinned(here)
+    project = work / given.project
+    project.mkdir(parents=True, exist_ok=True)
+    os.environ["ROOST_ROOT"] = str(project)
+    os.chdir(project)
+    for node, recipe in given.images.items():
+        image = loader.load(work / recipe, paths.project_root(), (), planning.problems)
+        kit.unpack(_there(here, f"{OUT}/{node}.tar"), image.build.parent)
+    loaded = loader.load(work / given.recipe, paths.project_root(), (), planning.problems)
+    if given.boot is not None:
+        kit.unpack(_there(here, f"{OUT}/{given.boot}.tar"), loaded.build)
+    return loaded
+
+
+def _there(here: Path, name: str) -> Path:
+    """Return a file of the workflow: HTCondor puts all inputs of a job into one directory."""
+    found = next((path for path in (here / name, here / Path(name).name) if path.is_file()), None)
+    if found is None or found.stat().st_size == 0:
+        raise HostError(f"{name} did not come with the job")
+    return found
+
+
+def _pinned(here: Path) -> None:
+    """Let what the archive held when the workflow was written stand for it: all jobs build from one state of it."""
+    index = here / "index.tar"
+    if index.is_file() and not (here / TASKS).is_dir():
+        kit.unpack(index, paths.cache_root())
+
+
+def _layer(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
+    stages = Stages(events)
+    context, plan = steps.planned(loaded, "layer", stages)
+    if not isinstance(plan.tree, mmdebstrap.Installed):
+        raise ImageError(f"{given.recipe} has no tree that is installed")
+    tar = plan.tree.make(cache.default(), stages, context.log_dir)
+    target = here / f"{given.node}.tar"
+    target.unlink()
+    shutil.copyfile(tar, target)
+    return Outcome("done", facts={"inputs": keys.digest(plan.tree.inputs()), "sha256": checksum.sha256(target)})
+
+
+def _image(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
+    if given.layer is not None:
+        _adopt(given.layer, loaded, here, events)
+    done = steps.build(loaded, events)
+    kit.pack_tree(loaded.build, here / f"{given.node}.tar")
+    return done
+
+
+def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
+    """Take the tree that another job installed, if it is what this one would install."""
+    said = task.result(_there(here, f"{RESULTS}/{layer}.result.json"))
+    tar = _there(here, f"{OUT}/{layer}.tar")
+    _, plan = steps.planned(loaded, "layer", Stages(events))
+    if said is None or not isinstance(plan.tree, mmdebstrap.Installed):
+        raise HostError(f"the result of {layer} cannot be read")
+    if said.facts.get("sha256") != checksum.sha256(tar):
+        raise HostError(f"{layer}.tar is not what {layer} made")
+    if said.facts.get("inputs") != keys.digest(plan.tree.inputs()):
+        events.note("the tree of the layer is made from other inputs: installing it again")
+        return
+    mmdebstrap.adopt(plan.tree.wanted, cache.default(), tar)
+
+
+def _boot(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
+    done = steps.boot(loaded, events, require_kvm=given.require_kvm)
+    kit.pack_tree(loaded.build / "boot", here / f"{given.node}.tar")
+    return done
+
+
+_WORK: dict[Kind, Callable[[Task, Loaded, Path, NodeEvents], Outcome]] = {
+    "layer": _layer,
+    "image": _image,
+    "boot": _boot,
+}
+
+
+def report(plan: Plan, home: Path) -> int:
+    """Write the reports of a workflow from what its jobs left; return the exit status, which is the workflow's."""
+    images = tuple(_collected(row, home) for row in plan.rows)
+    result = Result(images, time.time() - plan.started, plan.jobs, plan.publish, plan.notes)
+    output.write(home / "result.json", _json(result))
+    places = {"junit": str(home / "junit.xml"), "markdown": str(home / "summary.md"), **plan.reports}
+    output.write(Path(places["junit"]), junit.render(result))
+    output.write(Path(places["markdown"]), markdown.render(result).encode())
+    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page.write(result, Path(plan.reports.get("html", str(home / "html"))), moment=moment)
+    try:
+        usage.remember(usage.place(), usage.of_log(home / "factory.dag.nodes.log"))
+    except OSError:
+        # The next workflow asks for as much as this one did.
+        return result.code
+    return result.code
+
+
+def _json(result: Result) -> bytes:
+    import json
+
+    return (json.dumps(result.to_json(), indent=2) + "\n").encode()
+
+
+def _collected(row: task.Row, home: Path) -> Image:
+    """Return what became of one image; its verdicts, with the reports of its test boots unpacked."""
+    done: dict[Kind, Outcome] = {}
+    place = home / "boots" / row.nodes.get("boot", "none")
+    failed: Failure | None = None
+    for kind in STEPS:
+        if kind not in row.nodes:
+            continue
+        found = task.result(home / RESULTS / f"{row.nodes[kind]}.result.json")
+        if found is None:
+            lost = Failure(f"the job {row.nodes[kind]} left no result: see log/ and factory.dag.dagman.out", HOST)
+            found = Outcome("skipped" if failed else "failed", failure=failed or lost)
+        done[kind] = found
+        failed = failed or found.failure
+    if "boot" in done and "boot" in row.nodes and (home / OUT / f"{row.nodes['boot']}.tar").is_file():
+        done["boot"] = _with_reports(done["boot"], home / OUT / f"{row.nodes['boot']}.tar", place)
+    return Image(row.name, row.called, str(place), done, row.broken)
+
+
+def _with_reports(boot: Outcome, archive: Path, place: Path) -> Outcome:
+    verdicts = []
+    shutil.rmtree(place, ignore_errors=True)
+    if archive.stat().st_size:
+        kit.unpack(archive, place)
+    for one in boot.facts.get("verdicts", ()):
+        # Where it was on the machine that booted it says nothing here.
+        name = str(one["report"]).rpartition("/boot/")[2]
+        verdicts.append({**one, "report": str(place / "boot" / name)})
+    return replace(boot, facts={**boot.facts, "verdicts": verdicts})
