@@ -10,8 +10,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from roost.condor.from_recipe import DECIDED, OVERRIDABLE
@@ -85,7 +85,11 @@ def read_jobs(path: Path) -> Jobs:
     except UnicodeDecodeError as error:
         encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "not UTF-8"
         raise UsageError(f"{path} is {encoding} text", hint="save it as UTF-8") from error
-    jobs = parse_jobs(text, str(path), path.absolute().parent)
+    return with_sizes(parse_jobs(text, str(path), path.absolute().parent))
+
+
+def with_sizes(jobs: Jobs) -> Jobs:
+    """Return the jobs with the size of each value that is a file."""
     sizes = {}
     for value in {value for row in jobs.rows for value in row if value}:
         try:
@@ -93,7 +97,7 @@ def read_jobs(path: Path) -> Jobs:
         except (OSError, ValueError):
             continue
         sizes[value] = status.st_size
-    return Jobs(jobs.file, jobs.variables, jobs.rows, jobs.lines, jobs.directory, sizes)
+    return replace(jobs, sizes=sizes)
 
 
 def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
@@ -158,22 +162,34 @@ def _separator(header: list[str]) -> str | None:
 
 
 def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
-    seen: set[str] = set()
     for number, name in enumerate(names, 1):
-        lower = name.lower()
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             what = "has no name" if not name else f"is named {name!r}, which is not a name of a variable"
             yield f"column {number} {what}", "a letter or _, then letters, digits and _, such as io"
+    for _number, what, hint in taken_names(names):
+        yield what, hint
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a variable."""
+    return _NAME.fullmatch(text) is not None
+
+
+def taken_names(names: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
+    """Yield the names, by their number, that condor_submit would not take for a variable of the user's; why, a hint."""
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        lower = name.lower()
+        if not is_name(name):
+            pass
         elif re.search(r"_[0-9]", name):
             # Seen with 24.12: `queue io_2 from (` is "Invalid Queue count expression".
-            yield (
-                f"condor_submit takes no variable {name}: a digit cannot follow _",
-                f"{re.sub('_+(?=[0-9])', '', name)}",
-            )
+            what = f"condor_submit takes no variable {name}: a digit cannot follow _"
+            yield number, what, f"{re.sub('_+(?=[0-9])', '', name)}"
         elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(_RESERVED):
-            yield f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
+            yield number, f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
         elif lower in seen:
-            yield f"two columns are named {name}: case does not count", None
+            yield number, f"two columns are named {name}: case does not count", None
         seen.add(lower)
 
 

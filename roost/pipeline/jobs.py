@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
-from roost.condor.jobs_file import read_jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import files, namespace, paths
@@ -22,6 +21,7 @@ from roost.iodisk.make import IoDisk
 from roost.pipeline import environment, table
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+from roost.run import table as tables
 
 #: Files and directories that come out of one disk, unless the caller says otherwise.
 FILES = 100_000
@@ -66,7 +66,7 @@ def io(
     if jobs is not None and output is not None:
         raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
     with table.progress(jobs, events) as progress:
-        requests = _requests(given, recipe, output, jobs, progress)
+        requests = _requests(given, name, recipe, output, jobs, progress)
     namespace.probe()
     inside = namespace.current()
     stages = Stages(events)
@@ -80,7 +80,7 @@ def io(
 
 
 def _requests(
-    given: Sequence[str], recipe: Recipe, output: Path | None, jobs: Path | None, progress: Progress
+    given: Sequence[str], name: str, recipe: Recipe, output: Path | None, jobs: Path | None, progress: Progress
 ) -> tuple[DiskRequest, ...]:
     """Return the disks to make; raise `RecipeError`, or `ImageError` once the inputs are known not to fit."""
     disk = make.disk_of(recipe)
@@ -92,7 +92,7 @@ def _requests(
     if problems:
         raise RecipeError(problems)
     if jobs is not None:
-        return batch.checked(read_jobs(jobs), recipe, items, progress=progress)
+        return batch.checked(tables.for_image(tables.read(jobs), name, recipe), recipe, items, progress=progress)
     where = output or Path(f"{disk.name}.{disk.format}")
     make.check_output(where, items)
     return (DiskRequest(where, tuple(items), {}),)

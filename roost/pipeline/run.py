@@ -15,7 +15,7 @@ from typing import Any
 from roost.boot.context import Context
 from roost.condor import access_point
 from roost.condor.jobs_check import check_jobs
-from roost.condor.jobs_file import read_jobs, variable_of
+from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import ImageError, Problem, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import paths
@@ -24,8 +24,9 @@ from roost.pipeline import boot, environment
 from roost.recipe import loader
 from roost.recipe.boot_test import BootTest
 from roost.recipe.loader import Loaded
-from roost.recipe.words import listed
+from roost.recipe.words import listed, shown
 from roost.run import plan as plans
+from roost.run import table as tables
 from roost.run.description import How
 from roost.run.local import Local
 from roost.run.model import Executor, Image, Job, Outcome, Run
@@ -104,7 +105,7 @@ def planned(
     environment.check()
     if options.jobs is None:
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
-    table = read_jobs(options.jobs)
+    table = tables.read(options.jobs)
     place = Place(absolute(directory))
     project = loader.absolute(paths.project_root())
     wanted = Plan(table, _called(name), project, executor, "", options.said())
@@ -159,17 +160,26 @@ def _called(name: str | None) -> str | None:
     return str(loader.absolute(Path(name)))
 
 
+def _located(name: str, table: Jobs) -> str:
+    """Return an image's name so that it says the same everywhere: one in a file starts from its directory."""
+    is_path = "/" in name or name.endswith(loader.SUFFIXES)
+    return str(loader.absolute(table.directory / name)) if is_path else name
+
+
 def load(plan: Plan) -> dict[str, Loaded]:
     """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
     table = plan.table
     names = dict.fromkeys(table.column(table.image)) if table.image else dict.fromkeys([plan.image or ""])
     if not table.image and plan.image is None:
-        raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR")
+        raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR, or an axis `image` in a sweep")
+    if table.image and plan.image is not None:
+        what = f"{table.file} names the image of each job, and {shown(plan.image)} is another word for it"
+        raise UsageError(what, hint="leave NAME out")
     found: dict[str, Loaded] = {}
     problems: list[Problem] = []
     for name in names:
         try:
-            found[name] = replace(loader.load(name, plan.project), called=name)
+            found[name] = replace(loader.load(_located(name, table), plan.project), called=name)
         except RecipeError as error:
             problems += error.problems
     if problems:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.condor import emit, submission
-from roost.condor.jobs_file import Jobs, read_jobs
+from roost.condor.jobs_file import Jobs
 from roost.condor.submit_values import Delivery
 from roost.customize import inputs
 from roost.errors import UsageError
@@ -25,6 +25,7 @@ from roost.publish.targets.target import Target
 from roost.recipe import loader, overlaid
 from roost.recipe.model import Hypervisor, Recipe
 from roost.recipe.words import shown
+from roost.run import table as tables
 from roost.store import manifest
 from roost.store.manifest import Manifest
 
@@ -50,11 +51,11 @@ class Options:
             raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         return "xen" if self.hypervisor == "xen" else "kvm" if self.hypervisor else recipe.hypervisors[0]
 
-    def table(self, recipe: Recipe, transfer: str | None, progress: Progress) -> Jobs | None:
+    def table(self, called: str, recipe: Recipe, transfer: str | None, progress: Progress) -> Jobs | None:
         """Return the jobs, once `inv io --jobs` would take each row too; `transfer` None is the recipe's."""
         if self.jobs is None:
             return None
-        jobs = read_jobs(self.jobs)
+        jobs = tables.for_image(tables.read(self.jobs), called, recipe)
         batch.check(jobs, recipe, transfer, progress)
         return jobs
 
@@ -80,7 +81,7 @@ def _submit(name: str, options: Options, progress: Progress) -> str:
     _refuse_others(name, options.sets, record)
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
-    delivery = Delivery(options.transfer, jobs=options.table(loaded.recipe, options.transfer, progress), at=at)
+    delivery = Delivery(options.transfer, jobs=options.table(name, loaded.recipe, options.transfer, progress), at=at)
     emitted = submission.describe(loaded, record.files, chosen, directory, delivery)
     text = emitted.snippet() if options.snippet else emitted.text
     if at is None:
@@ -133,7 +134,7 @@ def _published(name: str, source: str, options: Options, progress: Progress) -> 
         ReleasedImage(recipe, images, _root(target, options.transfer)),
         chosen,
         remarks=[str(remark)] if remark else [],
-        jobs=options.table(recipe, "files", progress),
+        jobs=options.table(name, recipe, "files", progress),
         templates=emit.template_directories(paths.project_root()),
         at=submission.place_of(options.output),
     )

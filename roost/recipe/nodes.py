@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from roost.errors import Location
@@ -19,7 +19,8 @@ class Node:
 
     `where` is the place of the value, `key` that of the key before it. `replaces` is the tag `!replace`.
     `incomplete` says that something below was left out because it is wrong, so that what is absent proves nothing.
-    `through` are the places of the variables that the value was made with.
+    `through` are the places of the variables that the value was made with. `written` is a scalar as it stands in the
+    file: `1.10` is a number, and not that of its shortest form.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
@@ -28,6 +29,7 @@ class Node:
     replaces: bool = False
     incomplete: bool = False
     through: tuple[Location, ...] = ()
+    written: str = field(default="", compare=False)
 
     @property
     def items(self) -> Mapping[str, Node]:

@@ -58,8 +58,9 @@ class _TooMuchError(Exception):
 class _Builder:
     """Turns the parser's events into nodes, noting problems as it goes."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, noun: str) -> None:
         self.file = file
+        self.noun = noun
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self.open: list[_Open] = []
@@ -76,7 +77,7 @@ class _Builder:
     def grow(self, nodes: int, where: Location) -> None:
         self.count += nodes
         if self.count > MAX_NODES:
-            self.problem(f"the recipe grows to more than {MAX_NODES} values", where, "use fewer aliases")
+            self.problem(f"the {self.noun} grows to more than {MAX_NODES} values", where, "use fewer aliases")
             raise _TooMuchError
 
     def event(self, event: Any) -> None:
@@ -92,7 +93,7 @@ class _Builder:
             self.alias(event)
         elif kind == "DocumentStartEvent" and self.root is not None:
             self.problem(
-                "a second document", self.at(event.start_mark), "a recipe is one YAML document: drop the '---'"
+                "a second document", self.at(event.start_mark), f"a {self.noun} is one YAML document: drop the '---'"
             )
             raise _TooMuchError
 
@@ -131,7 +132,7 @@ class _Builder:
         if not event.value and parent is not None and parent.key is not None:
             # ruamel.yaml places a value that is not there after the blank lines behind its key.
             where = parent.key[1]
-        self.put(Node(value, where), event.anchor, 1)
+        self.put(Node(value, where, written=str(event.value)), event.anchor, 1)
 
     def alias(self, event: Any) -> None:
         where = self.at(event.start_mark)
@@ -144,7 +145,7 @@ class _Builder:
         # Only an alias makes more text than the file has.
         self.text += node.extent()[1]
         if self.text > MAX_TEXT:
-            self.problem(f"the recipe grows to more than {MAX_TEXT >> 20} MiB", where, "use fewer aliases")
+            self.problem(f"the {self.noun} grows to more than {MAX_TEXT >> 20} MiB", where, "use fewer aliases")
             raise _TooMuchError
         parent = self.open[-1] if self.open else None
         if parent is not None and parent.mapping and parent.key is None:
@@ -213,10 +214,11 @@ def _plain_scalar(text: str) -> tuple[Scalar, str | None]:
     return text, None
 
 
-def parse(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
+def parse(data: bytes, file: str, noun: str = "recipe") -> tuple[Node | None, list[Problem]]:
     """Return the tree of a YAML document and what is wrong with its form.
 
-    The tree is None when it could not be read to its end. `file` is the name that problems show. Never raises.
+    The tree is None when it could not be read to its end. `file` is the name that problems show, `noun` what it is.
+    Never raises.
     """
     start = Location(file, 1, 1)
     if len(data) > MAX_BYTES:
@@ -227,8 +229,8 @@ def parse(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
         before = data[: error.start]
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
         where = Location(file, before.count(b"\n") + 1, column)
-        return None, [Problem(f"byte 0x{data[error.start]:02x} is not UTF-8", where, "save the recipe as UTF-8")]
-    builder = _Builder(file)
+        return None, [Problem(f"byte 0x{data[error.start]:02x} is not UTF-8", where, f"save the {noun} as UTF-8")]
+    builder = _Builder(file, noun)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.event(event)
@@ -238,5 +240,5 @@ def parse(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
         return None, [*builder.problems, syntax.problem(error, text, file)]
     root = builder.root
     if root is None or root.value is None:
-        return None, [*builder.problems, Problem("the recipe is empty", start)]
+        return None, [*builder.problems, Problem(f"the {noun} is empty", start)]
     return root, builder.problems

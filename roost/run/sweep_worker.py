@@ -1,0 +1,44 @@
+"""The child of `table`: renders a sweep's templates for each of its jobs, an answer a job.
+
+The templates are the same for all jobs, so each is read once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+
+from roost.host import confined
+from roost.host.files import size_in_words
+from roost.host.template_worker import answer, environment
+
+#: Characters of what one template renders to for one job, and of what all of them do.
+CELL, ALL = 1 << 16, 32 << 20
+
+
+def main() -> None:
+    """Do what standard input says."""
+    confined.confine()
+    request = json.load(sys.stdin)
+    read = functools.cache(environment().from_string)
+    left = ALL
+    for row in request["rows"]:
+        values = dict(zip(request["axes"], row, strict=True))
+        texts = []
+        for number, source in enumerate(request["sources"]):
+            told = answer(functools.partial(read, source), values)
+            left -= len(told.get("text", ""))
+            if len(told.get("text", "")) > CELL:
+                told = {"what": f"the template renders to more than {size_in_words(CELL)} for one job", "line": 0}
+            elif left < 0:
+                told = {"what": f"the templates render to more than {size_in_words(ALL)} in all", "line": 0}
+            if "what" in told:
+                confined.answer({"what": told["what"], "line": told["line"], "template": number})
+                return
+            texts.append(told["text"])
+        confined.answer({"texts": texts})
+
+
+if __name__ == "__main__":
+    main()
