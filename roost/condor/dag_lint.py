@@ -136,6 +136,8 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         ask = how.ask and len(asked) < MAX_ASKED and subject.text not in asked
         asked |= {subject.text} if ask else set()
         jobs = lint.judged(replace(subject, variables=[*how.also, *_variables(node)], cluster=number), ask=ask)
+        if jobs and _is_of_another_universe(jobs[0][0]):
+            continue
         views += [view for view, _ in jobs[:1]]
         for _, findings in jobs:
             found.add(findings, node.name)
@@ -147,6 +149,33 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         if (finding.rule.code, finding.where) not in told:
             found.add([replace(finding, rule=finding.rule.but(Severity.WARNING, Effect.OK))])
     return effects
+
+
+#: The other universes, by name and number (HTCondor manual, condor_submit).
+_OTHERS = frozenset(
+    {
+        "vanilla",
+        "5",
+        "scheduler",
+        "7",
+        "grid",
+        "9",
+        "java",
+        "10",
+        "parallel",
+        "11",
+        "local",
+        "12",
+        "docker",
+        "container",
+    }
+)
+
+
+def _is_of_another_universe(view: JobView) -> bool:
+    """Return whether a node is no vm job and was not meant as one: most workflows have such nodes beside."""
+    given = {entry.name.lower(): entry.value.text.strip().lower() for entry in view.description.assignments}
+    return given.get("universe") in _OTHERS and not any(name.startswith(("vm_", "xen_")) for name in given)
 
 
 def _of_the_node(node: Node, view: JobView) -> Iterator[Finding]:

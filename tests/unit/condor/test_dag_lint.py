@@ -183,3 +183,13 @@ def test_several_queue_statements_are_told_with_the_version() -> None:
     (found,) = [one for one in report.findings if one.rule.code == "queue-several"]
     assert found.where.line == 13 and "since HTCondor 24" in found.message and report.ok
     assert "SUBMIT_PREVENT_MULTI_QUEUE" in found.message
+
+
+@pytest.mark.parametrize("universe", ["local", "vanilla", "scheduler"])
+def test_nodes_of_other_universes_are_not_judged_as_vm_jobs(universe: str, tmp_path: Path) -> None:
+    other = f"universe = {universe}\nexecutable = /bin/true\nqueue\n"
+    report = workflow(tmp_path, 'JOB a other.sub\nJOB b node.sub\nVARS b mem="64" io="a.raw"\n', other=other)
+    assert report.ok, report.render()
+    # One that was meant as one is.
+    meant = workflow(tmp_path, "JOB a other.sub\n", other=f"vm_type = kvm\n{other}")
+    assert "universe" in codes(meant, Severity.ERROR)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from roost.condor.dag_lint import lint_dag
 from roost.errors import RecipeError
 from roost.run import dag
 from roost.run.dag import Throttles, Written
@@ -86,3 +87,10 @@ def test_the_step_program_calls_this_roost_from_anywhere(tmp_path: Path) -> None
     done = subprocess.run([program, "io"], cwd="/", env={}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2 and "takes 1 word" in done.stderr
     assert os.access(program, os.X_OK)
+
+
+def test_the_lint_finds_nothing_wrong(tmp_path: Path) -> None:
+    for name, text in workflow(tmp_path).texts.items():
+        (tmp_path / name).write_text(text)
+    report = lint_dag(tmp_path / dag.DAG)
+    assert report.ok and {one.rule.code for one in report.findings} <= {"file-missing"}, report.render()
