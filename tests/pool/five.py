@@ -17,7 +17,7 @@ axes:
   source: [release, testing, upcoming, development]
   note: [one of many]
   packages: [client, server, compute, gateway, monitor, storage, all]
-inputs: in-0/
+inputs: [in-0/]
 """
 
 
