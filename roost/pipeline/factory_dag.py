@@ -38,7 +38,7 @@ from roost.pipeline.family import Family, Member
 from roost.recipe import localfiles
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources import archive
+from roost.sources import archive, solver
 from roost.store import staging
 
 #: The wheel, unpacked, for the jobs of the access point.
@@ -203,6 +203,7 @@ def _shipped(path: Path) -> bool:
 def _index(made: Family, new: Path, events: Events) -> None:
     """Write the state of the archives that the trees are installed from."""
     seen = set()
+    since = time.time() - 2
     for loaded in made.recipes.values():
         layer = family.layer_of(loaded)
         if loaded.recipe.os.debian is None or layer in seen:
@@ -210,10 +211,17 @@ def _index(made: Family, new: Path, events: Events) -> None:
         seen.add(layer)
         directory = Path(f"{loaded.build}.dag")
         planning.plan(Context(loaded, directory, Stages(events), log_directory(directory)))
-    there = paths.cache_root() / "inrelease"
-    copy = new / "inrelease"
-    shutil.copytree(there, copy) if there.is_dir() else copy.mkdir()
-    (copy / archive.PINNED).write_text("all jobs of a workflow build from this state of the archives\n")
+    copy = new / "index"
+    (copy / "inrelease").mkdir(parents=True)
+    (copy / "inrelease" / archive.PINNED).write_text("all jobs of a workflow build from this state of the archives\n")
+    there = paths.cache_root()
+    for path in there.glob("inrelease/*"):
+        shutil.copy2(path, copy / "inrelease")
+    for stage in (solver.STAGE.name, solver.LISTS.name):
+        # What was taken out of the cache is marked as used then: it is what these recipes are planned with.
+        for path in there.glob(f"{stage}/[!.]*"):
+            if path.stat().st_mtime >= since:
+                shutil.copytree(path, copy / stage / path.name)
     kit.pack_tree(copy, new / "index.tar")
     shutil.rmtree(copy)
 

@@ -118,7 +118,10 @@ def _pinned(here: Path) -> None:
     """Let what the archive held when the workflow was written stand for it: all jobs build from one state of it."""
     index = here / "index.tar"
     if index.is_file() and not (here / TASKS).is_dir():
-        kit.unpack(index, paths.cache_root())
+        cache_root = paths.cache_root()
+        kit.unpack(index, cache_root)
+        for path in (cache_root / "index").iterdir():
+            path.rename(cache_root / path.name)
 
 
 def _layer(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
