@@ -57,17 +57,17 @@ def names(graph: Graph) -> dict[str, str]:
 
 def render(flow: Workflow) -> str:
     """Return the workflow's text."""
-    nodes = [_node(flow, node) for node in flow.graph]
-    nodes.append(dag.Node(REPORT, "report.sub", final=True))
     kinds = {node.kind for node in flow.graph}
     throttles = {str(kind): most for kind, most in THROTTLES.items() if kind in kinds}
     if flow.jobs is not None:
         throttles |= {kind: flow.jobs for kind in ("image", "boot") if kind in kinds}
+    nodes = [_node(flow, node, throttles) for node in flow.graph]
+    nodes.append(dag.Node(REPORT, "report.sub", final=True))
     remarks = ("Written by inv factory --dag. condor_submit_dag factory.dag runs it, and resumes it after a failure.",)
     return dag.render(dag.Dag(nodes, str(flow.home), throttles, remarks))
 
 
-def _node(flow: Workflow, node: Node) -> dag.Node:
+def _node(flow: Workflow, node: Node, throttles: Mapping[str, int]) -> dag.Node:
     name = flow.names[node.key]
     variables = {"node": name}
     if node.kind != "publish":
@@ -79,7 +79,8 @@ def _node(flow: Workflow, node: Node) -> dag.Node:
             "disk": str(max(512, int(seen.disk * MARGIN)) if seen else DISK[node.kind]),
         }
     parents = [flow.names[key] for key in node.after]
-    return dag.Node(name, f"{node.kind}.sub", variables, parents, retries=RETRIES, unless=HOPELESS, category=node.kind)
+    category = node.kind if node.kind in throttles else None
+    return dag.Node(name, f"{node.kind}.sub", variables, parents, retries=RETRIES, unless=HOPELESS, category=category)
 
 
 def descriptions(flow: Workflow) -> dict[str, str]:
