@@ -140,6 +140,7 @@ PAGES: dict[str, Page] = {
             ("run debian-12 --jobs jobs.csv out/ --local 2", "here, two guests at a time"),
             ("run debian-12 --jobs jobs.csv out/", "in the pool of this access point"),
             ("run --resume out/", "go on where it was stopped"),
+            ("run debian-12 --jobs jobs.csv --dag out/", "write a DAG, for condor_submit_dag out/run.dag"),
         ),
     ),
     "submit": Page(
