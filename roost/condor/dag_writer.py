@@ -85,6 +85,7 @@ def names_of(texts: Sequence[str], prefix: str = "") -> list[str]:
 
 def render(dag: Dag) -> str:
     """Return the workflow's text; raise `RecipeError` with all that DAGMan could not read as it is meant."""
+    require_directory(dag.directory)
     problems = list(_problems(dag))
     if problems:
         raise RecipeError(problems)
@@ -122,7 +123,6 @@ def quoted(text: str) -> str:
 
 
 def _problems(dag: Dag) -> Iterator[Problem]:
-    yield from _directory(dag.directory)
     names: set[str] = set()
     for node in dag.nodes:
         if not _NODE.fullmatch(node.name) or node.name.lower() in _RESERVED:
@@ -146,12 +146,11 @@ def _problems(dag: Dag) -> Iterator[Problem]:
             yield Problem(f"MAXJOBS takes a category and a number from 1, not {category!r} and {most}")
 
 
-def _directory(directory: str) -> Iterator[Problem]:
+def require_directory(directory: str) -> None:
+    """Raise `RecipeError` for a directory whose path DAGMan cannot read: nothing in it can be named."""
     if not directory.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._+/-]+", directory):
-        yield Problem(
-            f"DAGMan cannot read the path of the directory {directory!r}",
-            hint="choose one with the characters A-Z a-z 0-9 . _ + - / alone",
-        )
+        what = f"DAGMan cannot read the path of the directory {directory!r}"
+        raise RecipeError([Problem(what, hint="choose one with the characters A-Z a-z 0-9 . _ + - / alone")])
 
 
 def carries(name: str, text: str) -> bool:

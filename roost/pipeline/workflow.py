@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from roost.condor import dag_writer
 from roost.condor.event_log import Follower
 from roost.condor.jobs_file import variable_of
 from roost.errors import HostError, ImageError, UsageError
@@ -44,6 +45,7 @@ def write(
 
     Raises as `story.run`: nothing is written where a recipe, a job or a name forbids it.
     """
+    dag_writer.require_directory(str(story.absolute(directory)))
     plan, images, place = story.planned(name, directory, options, EXECUTOR)
     with contextlib.ExitStack() as held:
         story.begin(plan, images, place, held)

@@ -105,12 +105,16 @@ def test_what_dagman_cannot_read_is_refused(node: Node, words: str) -> None:
 
 def test_directories_and_throttles_that_cannot_be_written() -> None:
     with pytest.raises(RecipeError) as caught:
-        dag_writer.render(Dag([Node("a", "a.sub"), Node("A", "a.sub")], "/my run", {"run": 0}))
+        dag_writer.render(Dag([Node("a", "a.sub"), Node("A", "a.sub")], FOLDER, {"run": 0}))
     assert [problem.what.split(":")[0] for problem in caught.value.problems] == [
-        "DAGMan cannot read the path of the directory '/my run'",
         "two nodes are named A",
         "MAXJOBS takes a category and a number from 1, not 'run' and 0",
     ]
+    # Said once, and not again of each name that begins with it.
+    with pytest.raises(RecipeError) as caught:
+        dag_writer.render(Dag([Node("a", "a.sub", post=["/my run/x"])], "/my run"))
+    (problem,) = caught.value.problems
+    assert problem.what == "DAGMan cannot read the path of the directory '/my run'"
 
 
 @given(st.lists(st.text(min_size=1, max_size=20), max_size=8))
