@@ -17,7 +17,7 @@ from roost.condor import access_point
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import ImageError, Problem, RecipeError, UsageError
-from roost.events import Events, Stages
+from roost.events import Events, Silent, Stages
 from roost.host import paths
 from roost.iodisk import make
 from roost.pipeline import boot, environment
@@ -284,7 +284,7 @@ def how(options: Options) -> How:
 
 def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
     """Return the record of a built image, which stays as it is until the run has ended."""
-    boot.built(loaded, events)
+    boot.built(loaded, Silent())
     held.enter_context(
         staging.lock(loaded.build, lambda: events.note(f"{loaded.recipe.name} is in use by another command: waiting"))
     )
