@@ -21,7 +21,7 @@ from roost.run import description, submission
 from roost.run.description import ANYHOW, How, Wanted
 from roost.run.model import End, Image, Job, Run, Told, Verdict
 from roost.run.submission import Submission
-from roost.run.watch import Gone, Seen, Watch
+from roost.run.watch import BACK, Gone, Seen, Watch
 from roost.store.manifest import Manifest
 
 #: Seconds between looks at the event log, between questions to the schedd, and between lines about progress.
@@ -30,6 +30,8 @@ LOOK, ASK, SAY = 2.0, 60.0, 15.0
 RELEASE = timedelta(seconds=180)
 #: Answers without a job before it counts as gone: where the history has it, and where nobody knows it.
 SURE, LOST = 2, 3
+#: Jobs that went back to the queue of which that is told.
+TOLD = 20
 #: Characters of a job's part of the event log that are kept for the report.
 KEPT = 1 << 16
 
@@ -116,6 +118,7 @@ class _Watched:
         self._said: tuple[float, str] = (0.0, "")
         self._asked = time.monotonic()
         self._silent = False
+        self._back: set[str] = set()
 
     def add(self, one: Submission) -> None:
         """Watch a cluster, from its first event on."""
@@ -166,6 +169,8 @@ class _Watched:
                 seen = one.watch.jobs.get(event.job)
                 if seen is not None and seen.job in self.jobs:
                     self._tell_starts(one, seen)
+                    if event.number in BACK and seen.said:
+                        self._tell_back(seen)
                 if gone is not None:
                     self._tell(one, gone)
         except OSError as error:
@@ -177,6 +182,12 @@ class _Watched:
             one.starts[seen.job] = seen.starts
             if seen.starts > self.run.state.starts(seen.job):
                 self.told.started(self.jobs[seen.job])
+
+    def _tell_back(self, seen: Seen) -> None:
+        """Tell that a machine did not take a job, once for each: where none takes it, it goes on for ever."""
+        if seen.job not in self._back and len(self._back) < TOLD:
+            self._back.add(seen.job)
+            self.run.events.note(f"{seen.job} is back in the queue: {seen.said}")
 
     def _tell(self, one: _Cluster, gone: Gone) -> None:
         if gone.job not in self.jobs:

@@ -17,8 +17,8 @@ Status = Literal["idle", "running", "held", "gone"]
 #: How a job left the queue: its guest was gone; it was removed; or nobody knows.
 How = Literal["terminated", "removed", "lost"]
 
-#: Events after which a job waits for another machine.
-_BACK = frozenset({passages.EVICTED, passages.SHADOW_EXCEPTION, passages.REMOTE_ERROR, passages.RECONNECT_FAILED})
+#: Events after which a job waits for another machine; all but an eviction say what went wrong.
+BACK = frozenset({passages.EVICTED, passages.SHADOW_EXCEPTION, passages.REMOTE_ERROR, passages.RECONNECT_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class Watch:
         elif event.number == passages.HELD:
             self._change(seen, "held", event)
             seen.said = told(event)
-        elif event.number == RELEASED or event.number in _BACK:
+        elif event.number == RELEASED or event.number in BACK:
             if seen.status != "held" or event.number == RELEASED:
                 self._change(seen, "idle", event)
-            if event.number in _BACK and event.number != passages.EVICTED:
+            if event.number in BACK and event.number != passages.EVICTED:
                 seen.said = told(event)
         elif event.number == passages.TERMINATED:
             return self._gone(seen, "terminated", event)

@@ -100,6 +100,7 @@ def answers(schedd: Schedd, text: str, *returned: str) -> None:
 
 ALL = events(
     ("000", 0, ""), ("000", 1, ""), ("000", 2, ""), ("001", 0, ""), ("001", 2, ""), ("012", 1, HOLD), ("005", 0, ""),
+    ("021", 2, "\tError from slot1: VMGAHP_ERR_INTERNAL\n"), ("001", 2, ""),
     ("009", 2, "\tPeriodicRemove evaluated to TRUE\n"),
 )  # fmt: skip
 
@@ -109,7 +110,9 @@ def test_every_job_is_told(schedd: Schedd, place: Place) -> None:
     with opened(place) as (run, told, notes):
         one = executor()
         one.run(run, jobs(run), told)
-    assert told.begun == ["a", "c"]
+    assert told.begun == ["a", "c", "c"]
+    (back,) = (note for note in notes.notes if note.startswith("c is back in the queue: "))
+    assert "VMGAHP_ERR_INTERNAL" in back and "How to fix" in back
     assert (told.ends["a"].disk, told.ends["a"].verdict) == (place.returned / "a-7.0.raw", None)
     assert told.ends["b"].verdict == "held" and "/x/b.raw" in told.ends["b"].reason
     assert told.ends["c"].verdict == "killed" and "PeriodicRemove" in told.ends["c"].reason
