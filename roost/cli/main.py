@@ -24,6 +24,7 @@ from roost.cli import (
     kernels,
     lastresort,
     new,
+    probe,
     publish,
     recipes,
     run,
@@ -60,6 +61,7 @@ def end_task(_signal: int, _frame: object) -> None:
 
 ns = Collection(
     doctor.doctor,
+    probe.probe,
     new.new,
     recipes.recipes,
     recipes.check,

@@ -151,6 +151,7 @@ PAGES: dict[str, Page] = {
             ("submit debian-12 --snippet", "only the lines for your own submit description"),
             ("submit debian-12 --jobs jobs.csv -o jobs.sub", "one job for each row"),
             ("submit debian-12 --from /srv/images", "the lines for a published image"),
+            ("submit debian-12 --set submit.avoid=[node17]", "with other keys, as far as the image stays the same"),
         ),
     ),
     "io": Page(
@@ -175,6 +176,8 @@ PAGES: dict[str, Page] = {
         (
             ("lint old.sub", "what HTCondor would do with it, and why"),
             ("lint - < old.sub", "the same, from standard input"),
+            ("lint node.sub --set serial=001 --set io=a.raw", "with what DAGMan's VARS would set"),
+            ("lint --dag work.dag", "the description of each node of a workflow, and the DAG file itself"),
         ),
     ),
     "explain": Page(
@@ -243,7 +246,11 @@ PAGES: dict[str, Page] = {
         HOST,
         "",
         "say whether this execution point really starts VMs",
-        (("probe --advertise", "as ClassAd attributes for STARTD_CRON"),),
+        (
+            ("probe", "whether a guest starts through this machine's libvirt, and why not"),
+            ("probe --advertise", "as ClassAd attributes for STARTD_CRON"),
+            ("probe --install /srv/roost-probe", "the script and its guest, for machines without roost"),
+        ),
     ),
     "test": Page(
         HOST,
@@ -273,7 +280,9 @@ VALUES = {
     "cpus": "N",
     "accel": "auto|kvm|tcg",
     "cap": "SIZE",
+    "deadline": "SECONDS",
     "extract": "IMAGE",
+    "install": "DIR",
     "from": "CATALOGUE",
     "html": "DIR",
     "hypervisor": "kvm|xen",

@@ -1,0 +1,1 @@
+"""What runs on execution points: the probe of STARTD_CRON, the wrapper of LIBVIRT_XML_SCRIPT. No Python."""
