@@ -13,7 +13,7 @@ from pathlib import Path
 
 from roost.condor import lint, static_lint
 from roost.condor.lint import LintReport
-from roost.condor.rules import Effect, Finding, JobView, Severity
+from roost.condor.rules import Effect, Finding, JobView, Rule, Severity, reading
 from roost.condor.rules.model import rule, shown
 from roost.condor.rules.returned import collisions
 from roost.condor.static_lint import Subject
@@ -136,21 +136,23 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         ask = how.ask and len(asked) < MAX_ASKED and subject.text not in asked
         asked |= {subject.text} if ask else set()
         jobs = lint.judged(replace(subject, variables=[*how.also, *_variables(node)], cluster=number), ask=ask)
-        if jobs and _is_of_another_universe(jobs[0][0]):
-            continue
         views += [view for view, _ in jobs[:1]]
-        for _, findings in jobs:
-            found.add(findings, node.name)
-            effects.append(lint.effect_of(findings))
+        for view, findings in jobs:
+            language = [one for one in findings if one.rule.code in _LANGUAGE]
+            told = language if _is_of_another_universe(view) else findings
+            found.add(told, node.name)
+            effects.append(lint.effect_of(told))
         found.add(_of_the_node(node, views[-1]) if jobs else (), node.name)
-    told = {(code, where) for code, where, _ in found.findings}
+    known = {(code, where) for code, where, _ in found.findings}
     for finding in collisions(views):
         # Nodes one after another may mean it so.
-        if (finding.rule.code, finding.where) not in told:
+        if (finding.rule.code, finding.where) not in known:
             found.add([replace(finding, rule=finding.rule.but(Severity.WARNING, Effect.OK))])
     return effects
 
 
+#: What is said of a node that is no virtual machine, such as one that makes disks: only what condor_submit cannot read.
+_LANGUAGE = {one.code for one in vars(reading).values() if isinstance(one, Rule)} | set(reading.REMARKS)
 #: The other universes, by name and number (HTCondor manual, condor_submit).
 _OTHERS = frozenset(
     {
@@ -175,7 +177,7 @@ _OTHERS = frozenset(
 def _is_of_another_universe(view: JobView) -> bool:
     """Return whether a node is no vm job and was not meant as one: most workflows have such nodes beside."""
     given = {entry.name.lower(): entry.value.text.strip().lower() for entry in view.description.assignments}
-    return given.get("universe") in _OTHERS and not any(name.startswith(("vm_", "xen_")) for name in given)
+    return given.get("universe", "vanilla") in _OTHERS and not any(name.startswith(("vm_", "xen_")) for name in given)
 
 
 def _of_the_node(node: Node, view: JobView) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def provide(stages: Stages) -> Path:
         shutil.rmtree(image)
         raw = directory / "format.raw"
         raw.write_bytes(b"roost".ljust(1 << 16, b"\0"))
-        argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, directory / FORMAT]
+        argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(directory / FORMAT)]
         process.run(argv, deadline=60, log=context.log("format"))
         raw.unlink()
 
@@ -148,7 +148,7 @@ def _beside(guest: Path) -> Iterator[Path]:
 def _laid(guest: Path, directory: Path) -> Path:
     """Put the script and the guest's files into a directory; return the script."""
     for name in (ROOT, FORMAT):
-        argv = ["cp", "--sparse=always", "--reflink=auto", guest / name, directory / name]
+        argv = ["cp", "--sparse=always", "--reflink=auto", str(guest / name), str(directory / name)]
         process.run(argv, deadline=120, what=f"cannot copy {name}")
         (directory / name).chmod(0o644)
     for name in (PROGRAM, WRAPPER):

@@ -152,6 +152,16 @@ def test_a_value_that_the_description_overrides_is_told(tmp_path: Path) -> None:
     assert "sets request_disk itself" in found.message and found.where.line == 2
 
 
+def test_nodes_of_other_universes_are_not_judged_as_virtual_machines(tmp_path: Path) -> None:
+    local = "universe = local\nexecutable = make\noutput = $(JOB).out\narguments = $(io)\nqueue\n"
+    report = workflow(tmp_path, 'JOB A make.sub\nVARS A io="a.raw"\nFINAL F plain.sub\n', make=local, plain=local[16:])
+    assert [one.message for one in report.findings] == ["node F: $(io) is defined nowhere: it becomes nothing"]
+    broken = workflow(tmp_path, 'JOB A make.sub\nVARS A io="a.raw"\n', make=f"nonsense\n{local}")
+    assert codes(broken) == {"syntax"} and broken.effect is Effect.REJECTED
+    meant = workflow(tmp_path, "JOB A make.sub\n", make=f"vm_type = kvm\n{local}")
+    assert "universe" in codes(meant)
+
+
 def test_what_is_not_here_is_a_warning(tmp_path: Path) -> None:
     report = workflow(tmp_path, "JOB A no.sub\nJOB B no.sub NOOP\nSUBDAG EXTERNAL D d.dag\n")
     assert report.ok and codes(report) == {"dag-description-missing", "dag-subdag"}
