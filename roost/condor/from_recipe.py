@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from roost.condor import policy
+from roost.condor import policy, remaps
 from roost.condor.machine import Hypervisor, VirtualMachine
 from roost.condor.placement import (
     INITRD,
@@ -32,7 +32,16 @@ __all__ = ["BuiltFiles", "base_name", "image_files", "is_url", "machine_refusals
 
 #: Commands that a recipe may set instead of roost; `requirements` is added to roost's.
 OVERRIDABLE = frozenset(
-    {"executable", "log", "request_cpus", "request_memory", "request_disk", "periodic_remove", "requirements"}
+    {
+        "executable",
+        "log",
+        "request_cpus",
+        "request_memory",
+        "request_disk",
+        "periodic_remove",
+        "requirements",
+        "transfer_output_remaps",
+    }
 )
 
 #: Commands that follow from the recipe, and the key that decides each; another value would contradict the image.
@@ -56,7 +65,6 @@ DECIDED = {
     "when_to_transfer_output": "set submit.checkpoint",
     "transfer_input_files": "set submit.inputs",
     "transfer_output_files": "set submit.return",
-    "transfer_output_remaps": "set submit.return, and submit.return_as for other names",
     "queue": "give a file of jobs",
 }
 
@@ -165,7 +173,7 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Wher
         what = "a machine whose disks are transferred cannot be checkpointed: HTCondor would hold the job"
         yield Problem(what, where(("submit", "checkpoint")), "use `transfer: shared`, or drop the checkpoint")
     yield from policy.problems(recipe, where)
-    yield from _returned(recipe, hypervisor, transfer, where)
+    yield from remaps.problems(recipe, hypervisor, transfer, where)
     yield from _inputs(recipe, hypervisor, where)
     yield from _commands(recipe, where)
     yield from _attributes(recipe, where)
@@ -182,21 +190,6 @@ def _transfer(transfer: str, where: Where) -> Iterator[Problem]:
         yield Problem(what, key, "write them as %XX: a blank is %20, a comma %2C; no query, no fragment")
     elif transfer.lower().startswith("file://") and not transfer.lower().startswith("file:///"):
         yield Problem(f"{transfer!r} names a host", key, "a file URL has three slashes: file:///directory")
-
-
-def _returned(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
-    submitted = {disk.file for disk in vm_disks(recipe, hypervisor).values()}
-    taken: dict[str, str] = {}
-    for name, new in recipe.submit.return_as.items():
-        key = where(("submit", "return_as", name))
-        if transfer == "shared":
-            yield Problem("return_as has no effect: a shared disk changes where it is", key, "remove it")
-        if new.removeprefix("./") in submitted:
-            what = f"the returned disk {name} would overwrite the submitted {new}"
-            yield Problem(what, key, f"such as {name}-$(Cluster).$(Process).raw")
-        if new in taken:
-            yield Problem(f"the disks {taken[new]} and {name} come back under one name", key, "name each differently")
-        taken[new] = name
 
 
 def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from roost.condor import remaps
 from roost.condor.from_recipe import BuiltFiles, base_name, is_url
 from roost.condor.jobs_check import disk_problems, value_problems
 from roost.condor.jobs_file import Jobs, variable_of
@@ -61,11 +62,12 @@ def places(
 ) -> tuple[Place, ...]:
     """Return the place of each disk, in vm_disk's order; what forbids it is `problems`."""
     prefix = f"{output_directory.rstrip('/')}/" if output_directory else ""
+    names = remaps.chosen(recipe, hypervisor)
     found = []
     for name, disk in vm_disks(recipe, hypervisor).items():
         variable = jobs.named(variable_of(name)) if jobs else None
         shared = transfer == "shared"
-        chosen = recipe.submit.return_as.get(name)
+        chosen = names.get(name)
         if chosen and not chosen.startswith("/") and not is_url(chosen):
             chosen = prefix + chosen
         if variable:

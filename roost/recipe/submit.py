@@ -15,7 +15,8 @@ _RETURNED = r"(?:[A-Za-z0-9._+/:-]|\$\([A-Za-z_][A-Za-z0-9_.]*\)|\$F[pndxqabfuw]
 _HOST = r"[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?"
 
 
-def _returned(value: str) -> str:
+def returned_name(value: str) -> str:
+    """Return a name that a returned disk can have; raises ValueError for another."""
     if not re.fullmatch(_RETURNED, value) or len(value) > 1024:
         words = "letters, digits, . _ + - / : and macros such as $(Cluster), $(Process), $Fn(io)"
         raise ValueError(f"'{value}' is not a name that a returned disk can have: {words}")
@@ -33,7 +34,9 @@ def _host(value: str) -> str:
 
 
 #: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`; with a directory, or a URL.
-Returned = Annotated[str, AfterValidator(_returned), WithJsonSchema({"type": "string", "pattern": f"^{_RETURNED}$"})]
+Returned = Annotated[
+    str, AfterValidator(returned_name), WithJsonSchema({"type": "string", "pattern": f"^{_RETURNED}$"})
+]
 #: A host's name, whole or its first part; `*` stands for any characters.
 Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]
 Scalar = str | bool | int | float

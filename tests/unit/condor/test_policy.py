@@ -98,6 +98,8 @@ def test_all_of_it_is_taken_by_condor_submit_and_by_the_lint(condor: CondorSubmi
     assert (report.findings, report.effect.value) == ((), "ok")
 
 
+#: As a user writes it: case does not count.
+REMAPS = "Transfer_Output_Remaps"
 HELD = {"JobStatus": 5, "HoldReasonCode": 6, "NumJobStarts": 1}
 
 
@@ -154,6 +156,20 @@ def test_a_job_is_removed_by_default() -> None:
         (
             {"submit": {"return": ["io", "root"], "return_as": {"io": "x", "root": "x"}}},
             "the disks io and root come back under one name",
+        ),
+        (
+            {"submit": {"return": ["io"], "commands": {REMAPS: '"root.qcow2 = x"'}}},
+            "names root.qcow2, which does not come",
+        ),
+        ({"submit": {"return": ["io"], "commands": {REMAPS: "io.raw"}}}, "is not a name that a returned disk can have"),
+        (
+            {"submit": {"return": ["io"], "commands": {REMAPS: "io.raw=a b"}}},
+            "is not a name that a returned disk can have",
+        ),
+        ({"submit": {"return": ["io"], "commands": {REMAPS: "io.raw=io.raw"}}}, "would overwrite the submitted io.raw"),
+        (
+            {"submit": {"return": ["io"], "return_as": {"io": "x"}, "commands": {REMAPS: "io.raw=y"}}},
+            "has a name in return_as already",
         ),
         (
             {"submit": {"return": ["io"], "return_as": {"io": "x"}, "transfer": "shared"}},
@@ -243,6 +259,12 @@ def test_the_lint_finds_expressions_that_do_not_do_what_they_say(line: str, code
     found = {finding.rule.code for finding in lint_text(f"{LINTED}{line}\nqueue\n", environment={}).findings}
     policy = {code for code in found if code.startswith(("release-", "policy-"))}
     assert policy == codes
+
+
+def test_remaps_among_the_commands_name_the_disk(condor: CondorSubmit) -> None:
+    text = description(commands={REMAPS: '"io.raw = out/$(Cluster).$(Process).raw"'})
+    assert text.lower().count("transfer_output_remaps") == 1
+    assert condor.ad(text)["TransferOutputRemaps"] == "io.raw = out/1.0.raw"
 
 
 def test_a_disk_of_two_names() -> None:
