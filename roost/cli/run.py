@@ -58,7 +58,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
     Makes an io disk for each job, runs them, and takes out what they left, into DIR.
     """
-    from roost.pipeline import boot
+    from roost.pipeline import boot, run_plan
     from roost.pipeline import run as story
     from roost.recipe.quantities import parse_duration
 
@@ -68,7 +68,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
         raise UsageError(str(error), hint="--timeout 10min") from error
     if flags.local < 0:
         raise UsageError(f"--local takes a number of guests from 1, not {flags.local}")
-    options = story.Options(
+    options = run_plan.Options(
         Path(flags.jobs) if flags.jobs else None,
         flags.local or None,
         boot.Options(flags.accel, flags.hypervisor or None, require_kvm=flags.require_kvm),

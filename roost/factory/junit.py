@@ -6,18 +6,11 @@ image that is at fault is a failure; a wrong recipe or a host that lacks somethi
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 
 from roost.factory.graph import STEPS
 from roost.factory.outcome import IMAGE, Failure, Image, Outcome, Result
-
-#: What XML 1.0 (section 2.2) does not allow in a document, escaped or not.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _text(text: str) -> str:
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+from roost.host.safetext import xml
 
 
 def render(result: Result) -> bytes:
@@ -32,7 +25,7 @@ def render(result: Result) -> bytes:
 
 
 def _suite(image: Image) -> ET.Element:
-    suite = ET.Element("testsuite", name=_text(image.called), time=f"{image.seconds:.1f}")
+    suite = ET.Element("testsuite", name=xml(image.called), time=f"{image.seconds:.1f}")
     if image.broken is not None:
         _case(suite, image, "recipe", Outcome("failed", failure=image.broken))
     for kind, step in image.steps.items():
@@ -44,21 +37,21 @@ def _suite(image: Image) -> ET.Element:
 
 
 def _case(suite: ET.Element, image: Image, name: str, step: Outcome) -> None:
-    case = ET.SubElement(suite, "testcase", classname=_text(image.called), name=_text(name), time=f"{step.seconds:.1f}")
+    case = ET.SubElement(suite, "testcase", classname=xml(image.called), name=xml(name), time=f"{step.seconds:.1f}")
     failure = step.failure
     if step.state == "failed":
         failure = failure or Failure("failed")
         tag = "failure" if failure.code == IMAGE else "error"
         told = ET.SubElement(
-            case, tag, message=_text(failure.brief), type={1: "image", 2: "recipe"}.get(failure.code, "host")
+            case, tag, message=xml(failure.brief), type={1: "image", 2: "recipe"}.get(failure.code, "host")
         )
-        told.text = _text("\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip())
+        told.text = xml("\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip())
     elif step.state == "skipped":
-        ET.SubElement(case, "skipped", message=_text(failure.brief if failure else "not reached"))
+        ET.SubElement(case, "skipped", message=xml(failure.brief if failure else "not reached"))
     elif step.state == "stopped":
         ET.SubElement(case, "skipped", message="the factory was stopped")
     said = [str(one["detail"]) for one in step.facts.get("verdicts", ())]
     if step.facts.get("url"):
         said.append(f"{step.facts['url']}")
     if said or step.notes:
-        ET.SubElement(case, "system-out").text = _text("\n".join([*said, *step.notes]))
+        ET.SubElement(case, "system-out").text = xml("\n".join([*said, *step.notes]))

@@ -15,6 +15,9 @@ import unicodedata
 #: separators: Unicode's general categories, UAX #44.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
+#: What XML 1.0 (section 2.2) does not allow in a document, escaped or not.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # control sequences
     rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # strings: titles, links, device control
@@ -61,3 +64,8 @@ def clean(line: bytes) -> str:
     if b"\x1b" in line:
         line = _ESCAPE.sub(b"", line)
     return printable(line.decode("utf-8", "replace").replace("\t", " ")).rstrip()
+
+
+def xml(text: str) -> str:
+    """Return text that XML allows once it is escaped: a replacement character for each that it does not."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -18,6 +18,7 @@ from roost.errors import HostError, ImageError, UsageError
 from roost.events import Events, Silent, Stages
 from roost.iodisk import make
 from roost.pipeline import run as story
+from roost.pipeline import run_plan
 from roost.recipe.words import listed
 from roost.run import dag, outcomes
 from roost.run import plan as plans
@@ -39,19 +40,19 @@ _ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
 
 
 def write(
-    name: str | None, directory: Path, options: story.Options, throttles: Throttles, events: Events
+    name: str | None, directory: Path, options: run_plan.Options, throttles: Throttles, events: Events
 ) -> dict[str, Any]:
     """Write the workflow of a run into a directory, and return what `inv run --dag --json` says.
 
     Raises as `story.run`: nothing is written where a recipe, a job or a name forbids it.
     """
-    dag_writer.require_directory(str(story.absolute(directory)))
-    plan, images, place = story.planned(name, directory, options, EXECUTOR)
+    dag_writer.require_directory(str(run_plan.absolute(directory)))
+    plan, images, place = run_plan.planned(name, directory, options, EXECUTOR)
     with contextlib.ExitStack() as held:
-        story.begin(plan, images, place, held)
+        run_plan.begin(plan, images, place, held)
         _require_new(place)
         built = {called: story.built(one, held, events) for called, one in images.items()}
-        described = story.images(plan, images, plan.jobs(), place)
+        described = run_plan.images(plan, images, plan.jobs(), place)
         written = dag.workflow(described, built, place, secrets.token_hex(16), throttles, story.how(options))
         plan = replace(plan, built=story.sums_of(built))
         try:
@@ -122,29 +123,15 @@ def step(directory: Path, words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[_Opened]:
-    place = Place(story.absolute(directory))
+    place = Place(run_plan.absolute(directory))
     plan = plans.read(place)
     if plan is None or plan.executor != EXECUTOR:
         raise UsageError(f"there is no workflow of a run in {directory}", hint="inv run NAME --jobs FILE --dag DIR")
-    jobs, loaded = plan.jobs(), story.load(plan)
+    jobs, loaded = plan.jobs(), run_plan.load(plan)
     with contextlib.closing(State(place.state)) as state:
-        run = Run(story.images(plan, loaded, jobs, place), place, state, Silent())
+        run = Run(run_plan.images(plan, loaded, jobs, place), place, state, Silent())
         contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
-        yield _Opened(plan, run, jobs, Work(run, jobs, _Dagman(), contents, Stages(Silent())))
-
-
-class _Dagman:
-    """The executor's place: whoever runs the jobs is not called from here."""
-
-    name = EXECUTOR
-
-    def describe(self) -> dict[str, Any]:
-        """Return the executor's keys of the report."""
-        return {"executor": self.name}
-
-    def run(self, run: Run, jobs: Sequence[Job], told: object) -> None:
-        """Refuse: DAGMan runs the jobs."""
-        raise UsageError("DAGMan runs these jobs", hint=f"condor_submit_dag {run.place.directory / dag.DAG}")
+        yield _Opened(plan, run, jobs, Work(run, jobs, EXECUTOR, contents, Stages(Silent())))
 
 
 def _io(opened: _Opened, words: Sequence[str]) -> int:

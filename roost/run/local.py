@@ -144,15 +144,16 @@ class Local:
             if interruption.interrupted():
                 # Its QEMU was killed with all other tools: that says nothing of the job.
                 raise KeyboardInterrupt
-            seconds = time.monotonic() - begin
+            seconds, more = time.monotonic() - begin, {"accelerator": machine.accelerator.name}
             _keep_log(scratch / "log" / "serial.log", run.place.log(job.name))
             if seen is None:
-                told.ended(End(job.name, None, seconds, "never started", f"the machine is not started: {refused}"))
+                why = f"the machine is not started: {refused}"
+                told.ended(End(job.name, None, seconds, "never started", why, more=more))
                 return
             disk = run.place.returned / f"{job.name}.{suffix}"
             _copy(attempt, suffix, disk)
-            why = _why(seen, limit)
-            told.ended(End(job.name, disk, seen.ended, None, why or "", stopped=why is not None))
+            stopped = _why(seen, limit)
+            told.ended(End(job.name, disk, seen.ended, None, stopped or "", stopped is not None, more))
 
 
 def _why(seen: drive.Observation, limit: float) -> str | None:

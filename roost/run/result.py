@@ -31,6 +31,14 @@ class Result:
         return all(one.verdict == "done" for one in self.outcomes)
 
     @property
+    def accelerator(self) -> str | None:
+        """What the jobs ran with, where they ran on a machine that says so: kvm, tcg, or both."""
+        return (
+            ", ".join(sorted({str(one.more["accelerator"]) for one in self.outcomes if "accelerator" in one.more}))
+            or None
+        )
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many jobs have each verdict."""
         return dict(Counter(one.verdict for one in self.outcomes))
@@ -45,5 +53,6 @@ class Result:
             "seconds": round(self.seconds, 3),
             "report": str(self.report) if self.report else None,
             **self.about,
+            "accelerator": self.accelerator,
             "jobs": [one.to_json() for one in self.outcomes],
         }

@@ -48,11 +48,11 @@ class Contents:
 
 @dataclass
 class Work:
-    """A run under way: it hands the jobs to the executor, and is told by it (`Told`)."""
+    """A run under way: it hands the jobs to an executor, whose name is `by`, and is told by it (`Told`)."""
 
     run: Run
     jobs: tuple[Job, ...]
-    executor: Executor
+    by: str
     contents: Contents
     stages: Stages
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Work:
         cut = [job.name for job in left if job.name in state.running()]
         if self.outcomes:
             self.run.events.note(f"{len(self.outcomes)} of {len(self.jobs)} jobs have a verdict and are not run again")
-        if cut and self.executor.name == LOCAL:
+        if cut and self.by == LOCAL:
             self.run.events.note(f"cut off when the run was stopped: {listed(cut)}")
         return left
 
@@ -139,12 +139,12 @@ class Work:
         disk = make.disk_of(self.run.images[job.image].loaded.recipe)
         return self.run.place.disk(job.name, disk.format)
 
-    def execute(self, jobs: Sequence[Job]) -> None:
+    def execute(self, executor: Executor, jobs: Sequence[Job]) -> None:
         """Let the executor run the jobs, and look at each disk that comes back."""
         back = self.run.state.returned()
         with (
             Pool(max_workers=os.cpu_count() or 1, thread_name_prefix="roost-collect") as pool,
-            self.stages.stage("jobs", f"{len(jobs)}, {self.executor.name}"),
+            self.stages.stage("jobs", f"{len(jobs)}, {executor.name}"),
         ):
             self._pool = pool
             for job in jobs:
@@ -153,7 +153,7 @@ class Work:
             todo = [job for job in jobs if job.name not in back]
             try:
                 if todo:
-                    self.executor.run(self.run, todo, self)
+                    executor.run(self.run, todo, self)
                 for look in list(self._looks):
                     look.result()
             except BaseException:
@@ -162,7 +162,7 @@ class Work:
 
     def _cut_off(self) -> None:
         """Write down which jobs were running here; the record would show it anyway."""
-        if self.executor.name != LOCAL:
+        if self.by != LOCAL:
             return
         with contextlib.suppress(RoostError):
             for name in sorted(self.run.state.running()):

@@ -12,7 +12,7 @@ import pytest
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
 from roost.pipeline import run as story
-from roost.pipeline import workflow
+from roost.pipeline import run_plan, workflow
 from roost.run import dag
 from roost.run.dag import Throttles
 from roost.store import manifest
@@ -46,7 +46,7 @@ def _build(directory: Path, content: bytes) -> None:
 
 def write(recipe: Path) -> Path:
     out = recipe.parent / "out"
-    options = story.Options(recipe.parent / "jobs.csv")
+    options = run_plan.Options(recipe.parent / "jobs.csv")
     workflow.write(str(recipe), out, options, Throttles(), Silent())
     return out
 
@@ -135,7 +135,7 @@ def test_a_workflow_that_was_submitted_is_not_written_anew(recipe: Path) -> None
     with pytest.raises(UsageError, match="was submitted"):
         write(recipe)
     with pytest.raises(UsageError, match="DAGMan runs the jobs"):
-        story.resume(out, story.Options(), events=Silent())
+        story.resume(out, run_plan.Options(), events=Silent())
 
 
 def test_nothing_is_written_for_jobs_that_cannot_be(recipe: Path) -> None:

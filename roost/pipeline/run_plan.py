@@ -1,0 +1,191 @@
+"""What `inv run` is asked for, checked before anything is written: the jobs, their images, the directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.condor.jobs_check import check_jobs
+from roost.condor.jobs_file import Jobs
+from roost.errors import Problem, RecipeError, UsageError
+from roost.host import paths
+from roost.iodisk import make
+from roost.pipeline import boot, environment
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.recipe.words import listed, shown
+from roost.run import plan as plans
+from roost.run import table as tables
+from roost.run.model import Image, Job
+from roost.run.place import Place
+from roost.run.plan import Plan
+from roost.run.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How jobs are run: `guests` at a time on this machine (None: in the pool), how each boots, and for how long.
+
+    `timeout` is in seconds of a job's machine. None and the defaults of `boot` are what a run began with, where it is
+    resumed.
+    """
+
+    jobs: Path | None = None
+    guests: int | None = None
+    boot: boot.Options = boot.DEFAULTS
+    timeout: float | None = None
+    junit: Path | None = None
+    html: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.guests is not None and self.guests < 1:
+            raise UsageError(f"--local takes a number of guests from 1, not {self.guests}")
+        if self.timeout is not None and self.timeout <= 0:
+            raise UsageError("--timeout takes a time above 0")
+
+    def said(self) -> dict[str, Any]:
+        """Return what of it a resumed run needs."""
+        return {
+            "guests": self.guests,
+            "accel": self.boot.accel,
+            "hypervisor": self.boot.hypervisor,
+            "machine": self.boot.machine,
+            "require_kvm": self.boot.require_kvm,
+            "timeout": self.timeout,
+        }
+
+    def resumed(self, said: Mapping[str, Any]) -> Options:
+        """Return the options with what a run began with, where the caller says nothing."""
+        mine = boot.DEFAULTS
+        one = self.boot
+        how = boot.Options(
+            one.accel if one.accel != mine.accel else str(said.get("accel", mine.accel)),
+            one.hypervisor or said.get("hypervisor"),
+            one.machine if one.machine != mine.machine else str(said.get("machine", mine.machine)),
+            one.require_kvm or bool(said.get("require_kvm")),
+        )
+        guests = self.guests if self.guests is not None else said.get("guests")
+        timeout = self.timeout if self.timeout is not None else said.get("timeout")
+        return replace(self, guests=guests, boot=how, timeout=timeout)
+
+
+def planned(
+    name: str | None, directory: Path, options: Options, executor: str
+) -> tuple[Plan, dict[str, Loaded], Place]:
+    """Return what is to be run, the recipes of its images, and where; raise as `run`. Nothing is written."""
+    environment.check()
+    if options.jobs is None:
+        raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
+    table = tables.read(options.jobs)
+    place = Place(absolute(directory))
+    project = loader.absolute(paths.project_root())
+    wanted = Plan(table, _called(name), project, executor, "", options.said())
+    loaded = load(wanted)
+    disks = {name: make.disk_of(one.recipe).name for name, one in loaded.items()}
+    if len(set(disks.values())) > 1:
+        raise UsageError(f"the images name their io disks differently: {listed(set(disks.values()))}")
+    wanted = replace(wanted, disk=next(iter(disks.values())))
+    _check(wanted, loaded, place)
+    return wanted, loaded, place
+
+
+def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitStack) -> None:
+    """Make and hold the directory of a run; raise `UsageError` when it is that of another."""
+    place.make()
+    held.enter_context(place.lock())
+    earlier = plans.read(place)
+    if earlier is None:
+        _require_empty(place)
+    else:
+        _require_same(wanted, earlier, place)
+
+
+def absolute(directory: Path) -> Path:
+    """Return a directory's path from the root."""
+    # Not Path.resolve: a link stays as it is named.
+    return Path(os.path.abspath(directory))  # noqa: PTH100
+
+
+def _called(name: str | None) -> str | None:
+    """Return what a recipe is called wherever `--resume` is called."""
+    if name is None or not ("/" in name or name.endswith(loader.SUFFIXES)):
+        return name
+    return str(loader.absolute(Path(name)))
+
+
+def _located(name: str, table: Jobs) -> str:
+    """Return an image's name so that it says the same everywhere: one in a file starts from its directory."""
+    is_path = "/" in name or name.endswith(loader.SUFFIXES)
+    return str(loader.absolute(table.directory / name)) if is_path else name
+
+
+def load(plan: Plan) -> dict[str, Loaded]:
+    """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
+    table = plan.table
+    names = dict.fromkeys(table.column(table.image)) if table.image else dict.fromkeys([plan.image or ""])
+    if not table.image and plan.image is None:
+        raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR, or an axis `image` in a sweep")
+    if table.image and plan.image is not None:
+        what = f"{table.file} names the image of each job, and {shown(plan.image)} is another word for it"
+        raise UsageError(what, hint="leave NAME out")
+    found: dict[str, Loaded] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            found[name] = replace(loader.load(_located(name, table), plan.project), called=name)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    return found
+
+
+def _check(plan: Plan, loaded: Mapping[str, Loaded], place: Place) -> None:
+    """Raise `RecipeError` with everything that is wrong with the jobs, but for inputs that are not there."""
+    jobs = plan.jobs()
+    problems: list[Problem] = []
+    for image in images(plan, loaded, jobs, place).values():
+        try:
+            check_jobs(image.table, image.loaded.recipe)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+
+
+def images(plan: Plan, loaded: Mapping[str, Loaded], jobs: tuple[Job, ...], place: Place) -> dict[str, Image]:
+    """Return the images of a run by the caller's names, each with its jobs."""
+    found = {}
+    names = tuple(job.name for job in jobs)
+    for name, one in loaded.items():
+        chosen = tuple(number for number, job in enumerate(jobs) if job.image == name)
+        disk = make.disk_of(one.recipe)
+        table = plans.relocated(plan.table, chosen, names, (disk.name, disk.format), place)
+        found[name] = Image(one, table, tuple(jobs[number] for number in chosen))
+    return found
+
+
+def _require_empty(place: Place) -> None:
+    """Raise `UsageError` where files of somebody else stand in a new run's directories."""
+    for directory in (place.disks, place.returned, place.results, place.logs):
+        if any(directory.iterdir()):
+            raise UsageError(f"{directory} is not empty, and no run began there", hint="name another directory")
+    if place.state.exists():
+        raise UsageError(f"{place.state} exists without a run", hint="name another directory")
+
+
+def _require_same(wanted: Plan, earlier: Plan, place: Place) -> None:
+    """Raise `UsageError` when the directory holds another run; one of which no job was started is forgotten."""
+    different = list(wanted.differences(earlier))
+    if not different:
+        return
+    with contextlib.closing(State(place.state)) as state:
+        if not state.empty:
+            plans.refuse_other(wanted, earlier, place)
+    for path in (*place.disks.iterdir(), place.state):
+        path.unlink()
