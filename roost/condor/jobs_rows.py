@@ -24,6 +24,7 @@ Use = Literal["attribute", "quoted", "bare"]
 
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[^\s=]+)\s*=(?P<value>.*)", re.DOTALL)
 _REFERENCE = re.compile(r"\$[A-Za-z_]*\(([^()]*)")
+_QUOTE = re.compile(r'(?<!\\)"')
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -44,8 +45,11 @@ def uses(lines: Iterable[str]) -> dict[str, frozenset[Use]]:
         match = _ASSIGNMENT.match(line)
         value = match["value"] if match else line
         attribute = match is not None and match["name"].lower().startswith(("+", "my."))
+        quotes, before = [quote.start() for quote in _QUOTE.finditer(value)], 0
         for reference in _REFERENCE.finditer(value):
-            quoted = len(re.findall(r'(?<!\\)"', value[: reference.start()])) % 2
+            while before < len(quotes) and quotes[before] < reference.start():
+                before += 1
+            quoted = before % 2
             use: Use = ("attribute" if attribute else "quoted") if quoted else "bare"
             for word in _WORD.findall(reference[1]):
                 found.setdefault(word.lower(), set()).add(use)

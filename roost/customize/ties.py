@@ -1,7 +1,7 @@
 """What ties an image to the machine that it comes from: addresses of its cards, services of its cloud, its servers.
 
 Text in, notes out: each names file and line. Lines are matched, not parsed: a stranger wrote them, and each of the
-tools that read them has a syntax of its own.
+tools that read them has a syntax of its own. The expressions take time in proportion to the text, whatever it is.
 """
 
 from __future__ import annotations
@@ -75,14 +75,17 @@ _NETWORKD = ("/etc/systemd/network/*.network", "/etc/systemd/network/*.link", "/
 _IFCFG = ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*")
 _INTERFACES = ("/etc/network/interfaces", "/etc/network/interfaces.d/*")
 _KEYFILES = ("/etc/NetworkManager/system-connections/*",)
+_UDEV, _NETPLAN = ("/etc/udev/rules.d/*.rules",), ("/etc/netplan/*.yaml", "/etc/netplan/*.yml")
 _CARDS = [
     *_rules(_IFCFG, rf"^\s*((?:HWADDR|MACADDR|LLADDR)\s*=\s*[\"']?{_MAC})", _CARD),
-    *_rules(("/etc/netplan/*.yaml", "/etc/netplan/*.yml"), rf"^[^#]*?(\bmacaddress[\"']?\s*:\s*[\"']?{_MAC})", _CARD),
+    *_rules(_NETPLAN, rf"^[^#]*?(\bmacaddress[\"']?\s*:\s*[\"']?{_MAC})", _CARD),
     *_rules(_NETWORKD, rf"^\s*((?:Permanent)?MACAddress\s*=.*{_MAC})", _CARD),
     *_rules(_NETWORKD, r"^\s*(Path\s*=\s*\S*pci-\S+)", "the slot of a network card of another machine"),
     *_rules(_KEYFILES, rf"^\s*((?:cloned-)?mac-address\s*=\s*{_MAC})", _CARD),
     *_rules(_INTERFACES, rf"^\s*(hwaddress\s+(?:ether\s+)?{_MAC})", _CARD),
-    *_rules(("/etc/udev/rules.d/*.rules",), rf"^(?!\s*#).*(ATTRS?\{{address\}}\s*==\s*\"[^\"]*{_MAC}[^\"]*\")", _CARD),
+    *_rules(
+        ("/etc/udev/rules.d/*.rules",), rf"^(?!\s*#).*(ATTRS?\{{address\}}\s*==\s*\"[^\"]*{_MAC}[^\"]*+\"?)", _CARD
+    ),
 ]
 _STATIC = "one fixed address for all jobs"
 _ADDRESSES = [
@@ -90,7 +93,9 @@ _ADDRESSES = [
     *_rules(_KEYFILES, r"^\s*(address\d*\s*=\s*[0-9.]+/\S+)", _STATIC),
     *_rules(_NETWORKD[:1], r"^\s*(Address\s*=\s*[0-9.]+/\S+)", _STATIC),
     *_rules(_INTERFACES, r"^\s*(address\s+(?!127\.)[0-9.]+\S*)", _STATIC),
-    *_rules(("/etc/netplan/*.yaml", "/etc/netplan/*.yml"), r"^[^#]*?([0-9]+(?:\.[0-9]+){3}/[0-9]+)", _STATIC),
+    *_rules(
+        ("/etc/netplan/*.yaml", "/etc/netplan/*.yml"), r"^[^#]*?([0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2})", _STATIC
+    ),
 ]
 
 
@@ -119,9 +124,9 @@ def _consequence(what: str) -> str:
 
 def untied(text: str) -> str | None:
     """Return an ifcfg file without the address of a card, or None where it names its card by nothing else."""
-    if not re.search(r"^\s*DEVICE\s*=\s*\S", text, re.MULTILINE):
+    if not re.search(r"^[ \t]*DEVICE[ \t]*=[ \t]*\S", text, re.MULTILINE):
         return None
-    changed = re.sub(rf"^(\s*HWADDR\s*=\s*[\"']?{_MAC})", r"#\1", text, flags=re.MULTILINE | re.IGNORECASE)
+    changed = re.sub(rf"^([ \t]*HWADDR[ \t]*=[ \t]*[\"']?{_MAC})", r"#\1", text, flags=re.MULTILINE | re.IGNORECASE)
     return changed if changed != text else None
 
 
@@ -175,8 +180,9 @@ def _sources(text: str) -> Iterator[tuple[int, list[str]]]:
         if found is None:
             continue
         rest = [found[1]]
-        for more in lines[number + 1 :]:
-            if not re.match(r"^\s*(-\s|[\w\"', \]]+$|#|$)", more) or re.match(r"^\w+\s*:", more):
+        for at in range(number + 1, len(lines)):
+            more = lines[at]
+            if not re.match(r"^\s*+(-\s|[\w\"', \]]++$|#|$)", more) or re.match(r"^\w+\s*:", more):
                 break
             rest.append(more.partition("#")[0])
             if "]" in more:

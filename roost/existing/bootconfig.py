@@ -26,7 +26,7 @@ _SCREEN = re.compile(r"^(\s*)(insmod\s+(?:all_video|gfxterm\w*|vbe|vga|video_\w+
 _OUTPUT = re.compile(r"^(\s*)terminal_output\s+(?:gfxterm|console)\s*$")
 _ROOT = re.compile(r"(?<=[\s\"'])root=/dev/(?:sd|vd|xvd|hd)[a-z]+\d*(?=[\s\"']|$)", re.MULTILINE)
 _SERIAL = "serial --unit=0 --speed=115200"
-_DEFAULT = re.compile(r"""^(\s*GRUB_CMDLINE_LINUX=)(["']?)(.*?)\2\s*$""")
+_DEFAULT = re.compile(r"^(\s*GRUB_CMDLINE_LINUX=)(.*)$")
 _OPTIONS = re.compile(r"^(options\s)(.*)$")
 _APPEND = re.compile(r"^(\s*append\s)(.*)$", re.IGNORECASE)
 _KERNEL_LABEL = re.compile(r"^\s*(kernel|linux)\s+\S+", re.IGNORECASE)
@@ -99,13 +99,15 @@ def grub_defaults_on_serial(text: str) -> str:
 
 def _logical(text: str) -> list[str]:
     """Return the lines of a script, each with its continuations."""
-    joined: list[str] = []
+    joined: list[list[str]] = []
+    goes_on = False
     for line in text.split("\n"):
-        if joined and re.search(r"(?<!\\)(\\\\)*\\$", joined[-1]):
-            joined[-1] += f"\n{line}"
+        if goes_on:
+            joined[-1].append(line)
         else:
-            joined.append(line)
-    return joined
+            joined.append([line])
+        goes_on = (len(line) - len(line.rstrip("\\"))) % 2 == 1
+    return ["\n".join(lines) for lines in joined]
 
 
 def grub_defaults(text: str, words: Sequence[str]) -> str:
@@ -113,15 +115,24 @@ def grub_defaults(text: str, words: Sequence[str]) -> str:
     lines = text.split("\n")
     for number, line in enumerate(lines):
         found = _DEFAULT.match(line)
-        if found and not missing(found[3], words):
+        if found is None:
+            continue
+        quote, value = _unquoted(found[2])
+        if not missing(value, words):
             return text
-        if found:
-            quote = found[2] or '"'
-            lines[number] = f"{found[1]}{quote}{_added(found[3], words)}{quote}"
-            return "\n".join(lines)
+        lines[number] = f"{found[1]}{quote}{_added(value, words)}{quote}"
+        return "\n".join(lines)
     if text and not text.endswith("\n"):
         text += "\n"
     return f'{text}GRUB_CMDLINE_LINUX="{" ".join(words)}"\n'
+
+
+def _unquoted(text: str) -> tuple[str, str]:
+    """Return the quotes of a value, double ones where it has none, and what is between them."""
+    text = text.rstrip()
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        return text[0], text[1:-1]
+    return '"', text
 
 
 def bls(text: str, words: Sequence[str]) -> str:
@@ -143,9 +154,8 @@ def syslinux(text: str, words: Sequence[str]) -> str:
         if found:
             lines[number] = found[1] + _added(found[2], words)
     if not any(_APPEND.match(line) for line in lines):
-        kernels = [number for number, line in enumerate(lines) if _KERNEL_LABEL.match(line)]
-        for number in reversed(kernels):
-            lines.insert(number + 1, f"  APPEND {' '.join(words)}")
+        append = f"\n  APPEND {' '.join(words)}"
+        lines = [f"{line}{append}" if _KERNEL_LABEL.match(line) else line for line in lines]
     return "\n".join(lines)
 
 

@@ -50,20 +50,24 @@ class Mount:
 def menu(text: str) -> list[Entry]:
     """Return the menu entries of a grub.cfg, those in submenus too, in their order."""
     found: list[Entry] = []
-    current: Entry | None = None
+    title: str | None = None
+    kernel: list[str] = []
+    initrds: list[str] = []
     for line in text.splitlines():
         words = _words(line)
         if not words:
             continue
         if words[0] == "menuentry":
-            current = Entry(words[1] if len(words) > 1 else "", None, (), ())
-        elif current is not None and words[0] in {"linux", "linux16", "linuxefi"} and len(words) > 1:
-            current = Entry(current.title, words[1], tuple(words[2:]), current.initrds)
-        elif current is not None and words[0] in {"initrd", "initrd16", "initrdefi"}:
-            current = Entry(current.title, current.kernel, current.command_line, (*current.initrds, *words[1:]))
-        elif current is not None and words[0] == "}":
-            found.append(current)
-            current = None
+            title, kernel, initrds = words[1] if len(words) > 1 else "", [], []
+        elif title is None:
+            continue
+        elif words[0] in {"linux", "linux16", "linuxefi"} and len(words) > 1:
+            kernel = words[1:]
+        elif words[0] in {"initrd", "initrd16", "initrdefi"}:
+            initrds += words[1:]
+        elif words[0] == "}":
+            found.append(Entry(title, kernel[0] if kernel else None, tuple(kernel[1:]), tuple(initrds)))
+            title = None
     return found
 
 

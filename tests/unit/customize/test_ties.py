@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -190,3 +191,34 @@ def test_a_note_is_one_harmless_line_and_files_are_bounded() -> None:
     assert notes({IFCFG: "HWADDR=52:54:00:AA:BB:CC\n" + "x" * (ties.MOST_BYTES + 1)}) == []
     many = {f"/etc/netplan/{number:04}.yaml": FLOW for number in range(1000)}
     assert len(notes(many)) == ties.MOST_FILES
+
+
+MEGABYTE = 1_000_000
+MAC = "52:54:00:aa:bb:cc "
+HOSTILE = {
+    "digits": ("/etc/netplan/a.yaml", "1" * MEGABYTE),
+    "dots": ("/etc/netplan/a.yaml", "1." * (MEGABYTE // 2)),
+    "cards without an end": ("/etc/udev/rules.d/a.rules", 'ATTR{address}=="' + MAC * (MEGABYTE // len(MAC))),
+    "empty lines": (IFCFG, "\n" * MEGABYTE),
+    "blanks": (IFCFG, " " * MEGABYTE + "x"),
+    "blanks before a device": (IFCFG, "DEVICE=" + " " * MEGABYTE),
+    "blanks in a list": ("/etc/cloud/cloud.cfg", "datasource_list:\n" + " " * MEGABYTE + "!"),
+    "names in a list": ("/etc/cloud/cloud.cfg", "datasource_list:\n" + "x" * MEGABYTE + "!"),
+    "lists": ("/etc/cloud/cloud.cfg", "datasource_list:\n- x\n" * (MEGABYTE // 22)),
+    "colons": ("/etc/fstab", ":" * MEGABYTE + " /m ext4\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_time_is_in_proportion_to_the_text(name: str) -> None:
+    path, text = HOSTILE[name]
+    begin = time.process_time()
+    notes({path: text}, CONNECTED)
+    notes({path: text}, ALONE)
+    list(ties.untie(places({path: text}), ALONE))
+    assert time.process_time() - begin < 10
+
+
+def test_an_address_rule_is_shown_to_its_end() -> None:
+    (note,) = notes({"/etc/udev/rules.d/70.rules": f'ATTR{{address}}=="{MAC.strip()}", NAME="eth0"\n'})
+    assert f"'ATTR{{address}}==\"{MAC.strip()}\"'" in note

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,8 @@ def test_what_a_line_lacks(line: str, lacking: list[str]) -> None:
         ("GRUB_CMDLINE_LINUX_DEFAULT=quiet", 'GRUB_CMDLINE_LINUX_DEFAULT=quiet\nGRUB_CMDLINE_LINUX="a b"\n'),
         ("#GRUB_CMDLINE_LINUX=x\n", '#GRUB_CMDLINE_LINUX=x\nGRUB_CMDLINE_LINUX="a b"\n'),
         ('GRUB_CMDLINE_LINUX="b a"\n', 'GRUB_CMDLINE_LINUX="b a"\n'),
+        ('GRUB_CMDLINE_LINUX="quiet"  \n', 'GRUB_CMDLINE_LINUX="quiet a b"\n'),
+        ("GRUB_CMDLINE_LINUX=\n", 'GRUB_CMDLINE_LINUX="a b"\n'),
     ],
 )
 def test_grub_defaults(before: str, after: str) -> None:
@@ -145,3 +149,35 @@ def test_adding_twice_is_adding_once(text: str) -> None:
     for edit in (bootconfig.grub, bootconfig.syslinux):
         once = edit(text, ["a=b"])
         assert edit(once, ["a=b"]) == once
+
+
+MEGABYTE = 1_000_000
+HOSTILE = {
+    "continuations": "\\\n" * (MEGABYTE // 2),
+    "backslashes": "\\" * MEGABYTE,
+    "blanks in defaults": "GRUB_CMDLINE_LINUX=" + " " * MEGABYTE + "x",
+    "quotes in defaults": "GRUB_CMDLINE_LINUX=" + '"' * MEGABYTE,
+    "kernels": "kernel x\n" * (MEGABYTE // 9),
+    "kernels of GRUB": "linux x\n" * (MEGABYTE // 8),
+    "one kernel": "linux x " + "y " * (MEGABYTE // 2),
+    "a root": " root=/dev/sd" + "a" * MEGABYTE + "!",
+    "roots": " root=/dev/sda!" * (MEGABYTE // 15),
+    "blanks": " " * MEGABYTE + "x",
+    "a screen": "insmod gfxterm" + "x" * MEGABYTE + "!",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_time_is_in_proportion_to_the_text(name: str) -> None:
+    text, words = HOSTILE[name], ["console=ttyS0", "quiet"]
+    begin = time.process_time()
+    for change in (bootconfig.grub, bootconfig.grub_defaults, bootconfig.bls, bootconfig.syslinux):
+        change(text, words)
+    bootconfig.rooted(text, "1-2")
+    bootconfig.grub_on_serial(text)
+    bootconfig.has_serial(text)
+    assert time.process_time() - begin < 10
+
+
+def test_a_line_that_goes_on_is_one_line() -> None:
+    assert bootconfig.grub("linux /k a \\\n b\\\\\nc", ["z"]) == "linux /k a \\\n b\\\\ z\nc"

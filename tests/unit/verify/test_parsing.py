@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +97,29 @@ def test_any_text_is_read_without_raising(text: str, data: bytes) -> None:
     booting.menu("menuentry x {\n" + text)
     booting.mounts(text)
     booting.kernel_version(data)
+
+
+LONG = {
+    "initrds": "menuentry x {\n" + "initrd y\n" * 110_000,
+    "initrds of a line": "menuentry x {\ninitrd" + " y" * 500_000,
+    "quotes": "'" * 1_000_001,
+    "an open quote": '"' + '\\"' * 500_000,
+    "open quotes": "\"'" * 500_000 + '"',
+    "backslashes": "\\" * 1_000_001,
+    "hashes": "x" + "#" * 1_000_000,
+    "a word": "x" * 1_000_000 + "'",
+    "a word of octals": "/x\\04" * 200_000 + " / ext4",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_time_is_in_proportion_to_the_text(name: str) -> None:
+    begin = time.process_time()
+    booting.menu(LONG[name])
+    booting.mounts(LONG[name])
+    assert time.process_time() - begin < 10
+
+
+def test_a_menu_entry_without_a_kernel_and_one_that_is_not_closed() -> None:
+    text = "menuentry a {\ninitrd /i\n}\nlinux /stray\nmenuentry b {\nlinux /k q\n"
+    assert booting.menu(text) == [Entry("a", None, (), ("/i",))]
