@@ -64,8 +64,12 @@ def _kill() -> bool:
 
 def _wait(directory: str) -> None:
     """Wait until no DAGMan works in a directory."""
-    where = f'regexp("/{directory}/run.dag", Args) || regexp("/{directory}/run.dag", Arguments ?: "")'
-    until(f"the end of {directory}", lambda: not ads("condor_q", f"JobUniverse == 7 && ({where})"), 600, 2.0)
+
+    def at_work() -> bool:
+        dagmans = ads("condor_q", "JobUniverse == 7")
+        return any(f"/{directory}/run.dag" in f"{ad.get('Args')} {ad.get('Arguments')}" for ad in dagmans)
+
+    until(f"the end of {directory}", lambda: not at_work(), 600, 2.0)
     time.sleep(1)
 
 
