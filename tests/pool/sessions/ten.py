@@ -8,7 +8,7 @@ import time
 
 from tests.pool.sessions.access_point import HERE, ads, call, keep, pids, roost, say, started, until
 
-#: In `tests.pool.ten` this job's io disk goes away before HTCondor transfers it.
+#: The job whose io disk cannot be read when HTCondor transfers it.
 LOST = "io-9"
 RUN = "RoostRun =!= undefined"
 
@@ -24,8 +24,9 @@ def main() -> None:
         os.killpg(one.pid, signal.SIGKILL)
         one.wait()
     queued = ads("condor_q", RUN)
-    # One that is to be held: what is submitted is not what is there when it is needed.
-    (HERE / "out" / "disks" / f"{LOST}.raw").rename(HERE / "lost.raw")
+    # One that is to be held: its io disk cannot be read when it is needed. (One that is gone would be made again.)
+    disk = HERE / "out" / "disks" / f"{LOST}.raw"
+    disk.chmod(0)
     for pid in negotiators:
         os.kill(pid, signal.SIGCONT)
 
@@ -41,7 +42,7 @@ def main() -> None:
     code, answer, said = roost("run", "--resume", "out")
     everything = [*ads("condor_q", RUN), *ads("condor_history", RUN)]
     # What was held is mended, released, and resumed once more.
-    (HERE / "lost.raw").rename(HERE / "out" / "disks" / f"{LOST}.raw")
+    disk.chmod(0o644)
     call("condor_release", "-all")
     again = roost("run", "--resume", "out")
     keep(
