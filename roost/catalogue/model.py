@@ -59,6 +59,8 @@ class Version:
     sources: Mapping[str, str] = field(default_factory=dict)
     release: Release | None = None
     problem: str = ""
+    #: As the manifest has them.
+    filesystems: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def images(self) -> tuple[ReleaseFile, ...]:

@@ -99,10 +99,30 @@ def _told(target: Target, release: Release) -> Version:
         system=_text(_mapping(facts.get("os")).get("PRETTY_NAME")),
         signed_by=signer[0].fingerprint if signer else "",
         recipe=_recipe(manifest.get("recipe")),
-        settings=dict(_flat(manifest.get("recipe"))),
+        settings=settings(manifest.get("recipe")),
         sources={_text(key): _text(value) for key, value in _mapping(_inputs(manifest).get("files")).items()},
         release=release,
+        filesystems=tuple(_sequence(facts.get("filesystems"))),
     )
+
+
+def of_record(record: Mapping[str, Any], bill: bytes) -> Version:
+    """Return what the manifest of a build here says, and its bill of materials: it has no release and no verdicts."""
+    facts = _mapping(record.get("facts"))
+    return Version(
+        name=_text(record.get("name")),
+        version="",
+        packages=_packages(_parsed(bill), {}),
+        kernel=_kernel(facts, {}),
+        system=_text(_mapping(facts.get("os")).get("PRETTY_NAME")),
+        settings=settings(record.get("recipe")),
+        sources={_text(key): _text(value) for key, value in _mapping(_inputs(record).get("files")).items()},
+    )
+
+
+def settings(recipe: object) -> dict[str, str]:
+    """Return the values of a recipe in JSON by their dotted keys; those that are not set are left out."""
+    return dict(_flat(recipe))
 
 
 def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Side:
@@ -171,7 +191,9 @@ def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [pair for key, one in value.items() for pair in _flat(one, f"{prefix}.{key}" if prefix else str(key))]
     if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
-        return [pair for number, one in enumerate(value) for pair in _flat(one, f"{prefix}[{number}]")]
+        names = [_named(one, number) for number, one in enumerate(value)]
+        labels = names if len(set(names)) == len(names) else [str(number) for number in range(len(names))]
+        return [pair for label, one in zip(labels, value, strict=True) for pair in _flat(one, f"{prefix}[{label}]")]
     if value is None or value == []:
         return []
     if isinstance(value, int) and value >= 1 << 20 and value % 1024 == 0:
@@ -179,6 +201,14 @@ def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
         return [(_text(prefix), format_size(value))]
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [(_text(prefix), _text(shown))]
+
+
+def _named(entry: object, number: int) -> str:
+    """Return what tells an entry of a list from its neighbours: one that is put before it changes nothing there."""
+    said = _mapping(entry)
+    return next(
+        (one for key in ("name", "path", "mount") if isinstance(one := said.get(key), str) and one), str(number)
+    )
 
 
 def _parsed(data: bytes | None) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ def catalogue(_context: object, html: str = "", from_: str = "", public: str = "
 
     with terminal.events() as events:
         stages = Stages(events)
-        url = from_ or _published_to()
+        url = from_ or published_to()
         with stages.stage("catalogue", url):
             found = read.read(url, events)
         directory = None
@@ -41,7 +41,7 @@ def catalogue(_context: object, html: str = "", from_: str = "", public: str = "
     finish(not found.problems)
 
 
-def _published_to() -> str:
+def published_to() -> str:
     """Return the one place that this project's builds were published to; raise `UsageError` for none or several."""
     from roost.host import paths
     from roost.pipeline.publish import RECORD

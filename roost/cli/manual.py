@@ -105,15 +105,19 @@ PAGES: dict[str, Page] = {
         BUILD,
         "NAME[@VERSION]",
         "list the packages in an image",
-        (("packages debian-12", "name, version and architecture, as the manifest has them"),),
+        (
+            ("packages debian-12", "name, version and architecture, from the image's own database"),
+            ("packages debian-12@VERSION --from /srv/images", "those of a published version"),
+        ),
     ),
     "diff": Page(
         BUILD,
         "A [B]",
         "say what differs between two images: packages, files, sizes, submit lines",
         (
-            ("diff debian-12 debian-13", "two builds"),
+            ("diff debian-12 debian-13", "two builds; exits 1 where something differs"),
             ("diff debian-12", "the build, and what the recipe would build now"),
+            ("diff debian-12 --from /srv/images", "what is published, and the build here"),
         ),
     ),
     "lock": Page(

@@ -75,8 +75,7 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
 
 def _asked(question: str, default: str) -> str:
     """Ask on the terminal; an empty answer is the default."""
-    sys.stderr.write(f"{question} [{default or 'none'}]: ")
-    sys.stderr.flush()
+    terminal.write_prompt(f"{question} [{default or 'none'}]: ")
     line = sys.stdin.readline(1000)
     if not line:
         raise UsageError("no answer", hint="inv help new: every answer can be a flag")

@@ -111,6 +111,12 @@ def write_text(text: str) -> None:
     _write(safe(text if text.endswith("\n") else text + "\n"))
 
 
+def write_prompt(text: str) -> None:
+    """Write a question to standard error: the answer follows on its line."""
+    sys.stderr.write(safe(text))
+    sys.stderr.flush()
+
+
 def _write(text: str) -> None:
     try:
         sys.stdout.write(text)

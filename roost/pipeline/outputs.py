@@ -97,6 +97,7 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
         context.stages.seconds,
         parts=key_parts.of(loaded, plan),
         host=host_facts.host(),
+        recipe=recipe.model_dump(mode="json", by_alias=True),
     )
     shutil.copytree(context.log_dir, target / "log")
     manifest.write(target, record)

@@ -60,6 +60,7 @@ class Manifest:
     """The whole record of a build; `facts` are what the read-back saw (kernels, packages).
 
     `parts` is all that the key of each stage was made of, `host` what it was built on.
+    `recipe` has the final values of all keys; it is empty where an older roost built.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Manifest:
     roost: str = roost.__version__
     parts: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def file(self, name: str) -> BuiltFile:
         """Return the record of one file; raise `ImageError` when there is none."""

@@ -102,6 +102,7 @@ def built(
         tuple(records),
         known,
         {"disks": 1.0},
+        recipe=loaded.recipe.model_dump(mode="json", by_alias=True),
     )
     manifest.write(folder, record)
     return folder

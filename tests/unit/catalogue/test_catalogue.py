@@ -105,7 +105,7 @@ def test_what_differs_between_two_versions(catalogue: Catalogue) -> None:
     assert [(one.old, one.new) for one in found.of("kernel")] == [("6.1.0-35-cloud-amd64", "6.1.0-37-cloud-amd64")]
     assert [one.what for one in found.of("file")] == ["root.raw"]
     assert [(one.what, one.old, one.new) for one in found.of("recipe")] == [
-        ("disks[0].partitions[0].free", "16 MiB", "32 MiB")
+        ("disks[root].partitions[/].free", "16 MiB", "32 MiB")
     ]
     # The io disk is the same bytes: who has the older version has it.
     assert found.fetched == 200_000

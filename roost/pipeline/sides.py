@@ -1,0 +1,211 @@
+"""What `inv diff` and `inv packages` are asked about: a build, a published version, or what a recipe says now."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.catalogue import read
+from roost.catalogue.difference import Side, Size
+from roost.catalogue.model import Package, Version
+from roost.condor import submission
+from roost.customize import inputs as image_inputs
+from roost.errors import ImageError, RoostError, UsageError
+from roost.events import Events, Stages
+from roost.host import files, paths, temporary
+from roost.pipeline import environment, planning, released
+from roost.pipeline.context import Context
+from roost.publish import describe, listing, sbom
+from roost.publish.describe import ReleasedImage
+from roost.publish.targets.kinds import open_target
+from roost.recipe import loader
+from roost.recipe.loader import Loaded
+from roost.store import manifest
+from roost.store.manifest import Manifest
+
+#: Bytes of a bill of materials and of a submit description.
+BILL, DESCRIPTION = 64 << 20, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """The disks of a side that can be read here: (name, path, format) each, and their file systems as recorded."""
+
+    disks: tuple[tuple[str, Path, str], ...]
+    filesystems: tuple[Mapping[str, Any], ...]
+    stock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A side, its disks (None: they are not here), its record and recipe, and what is to be said of it."""
+
+    side: Side
+    disks: Disks | None = None
+    record: Manifest | None = None
+    loaded: Loaded | None = None
+    notes: tuple[str, ...] = ()
+
+
+def is_build(word: str) -> bool:
+    """Return whether a word is the directory of a build."""
+    return (Path(word) / manifest.NAME).is_file()
+
+
+def built(word: str) -> Asked | None:
+    """Return the build that a word names: a recipe's, or a directory with one; None for a recipe without a build.
+
+    Raises `UsageError` for neither, `ImageError` for files that are not as the build left them.
+    """
+    if is_build(word):
+        return _of_directory(Path(word), None, word)
+    loaded = replace(loader.load(word, paths.project_root()), called=word)
+    if not (loaded.build / manifest.NAME).exists():
+        return None
+    return _of_directory(loaded.build, loaded, word)
+
+
+def _of_directory(directory: Path, loaded: Loaded | None, word: str) -> Asked:
+    record = manifest.read(directory)
+    if record is None:
+        raise ImageError(
+            f"{directory / manifest.NAME} is damaged, or another roost wrote it", hint=f"inv build --force {word}"
+        )
+    changed = manifest.changed_files(directory, record.files)
+    notes = [f"{', '.join(changed)} of {directory} changed since the build: its files are not compared"]
+    version = read.of_record(_record(record), _bill(directory, record, word))
+    side = Side(
+        label=word.strip("/").rpartition("/")[2] or word,
+        kind="build",
+        version=replace(version, name=record.name),
+        sizes={one.name: Size(one.virtual, one.size, one.allocated) for one in record.files},
+        digests={one.name: one.sha256 for one in record.files},
+        submit=_descriptions(directory),
+    )
+    disks = {Path(one.name).stem: one for one in record.files if one.format in ("raw", "qcow2")}
+    here = Disks(
+        tuple((name, directory / one.name, one.format) for name, one in sorted(disks.items())),
+        tuple(record.facts.get("filesystems") or ()),
+        record.inputs.get("source") == "image",
+    )
+    return Asked(side, None if changed else here, record, loaded, tuple(notes if changed else ()))
+
+
+def _record(record: Manifest) -> dict[str, Any]:
+    return {"name": record.name, "facts": record.facts, "inputs": record.inputs, "recipe": record.recipe}
+
+
+def _bill(directory: Path, record: Manifest, word: str) -> bytes:
+    path = directory / sbom.NAME
+    try:
+        data = files.read_bytes(path, BILL)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}", hint=f"inv build --force {word}") from error
+    if hashlib.sha256(data).hexdigest() != record.facts.get("sbom_sha256"):
+        raise ImageError(f"{path} changed since the build", hint=f"inv build --force {word}")
+    return data
+
+
+def _descriptions(directory: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(directory.glob("*.sub")):
+        with contextlib.suppress(OSError):
+            found[path.stem] = files.read_bytes(path, DESCRIPTION).decode("utf-8", "replace")
+    return found
+
+
+def published(word: str, url: str) -> Asked:
+    """Return what a catalogue has under NAME[@VERSION]. Raises `UsageError` for nothing, `ImageError` for a change."""
+    place, fixed = released.source_of(url)
+    name, version = released.named(word)
+    target = open_target(place)
+    listing.find(place)
+    found = released.find(target, name, version or fixed)
+    told = read.read_version(target, found.name, found.version)
+    if told.problem:
+        raise ImageError(told.problem, hint=f"inv verify {place} says more")
+    side = Side(
+        label=f"{found.name}@{found.version}",
+        kind="published",
+        version=told,
+        sizes={one.name: Size(one.virtual, one.size) for one in told.images},
+        digests={one.name: one.sha256 for one in told.images},
+        submit=_of_release(told),
+    )
+    root = target.local
+    if root is None:
+        return Asked(side)
+    disks = {Path(one.name).stem: one for one in told.images if one.format in ("raw", "qcow2")}
+    return Asked(
+        side, Disks(tuple((name, root / one.path, one.format) for name, one in sorted(disks.items())), told.filesystems)
+    )
+
+
+def _of_release(version: Version) -> dict[str, str] | None:
+    """Return the descriptions of a version with its files beside them, so that no place is a difference."""
+    if version.recipe is None:
+        return None
+    image = ReleasedImage(version.recipe, version.images)
+    with contextlib.suppress(RoostError):
+        return {name: describe.descriptions(image, name).description for name in version.recipe.hypervisors}
+    return None
+
+
+def now(loaded: Loaded, record: Manifest | None, events: Events) -> Asked:
+    """Return what a recipe says now; what apt selects is asked of its archives.
+
+    `record` is that of the build, whose files the submit lines are of. What cannot be told is said.
+    """
+    recipe, notes = loaded.recipe, []
+    packages: tuple[Package, ...] | None = None
+    try:
+        packages = _selected(loaded, events)
+        if packages is None:
+            notes.append("packages are not compared: this source has no list of them before it is built")
+    except RoostError as error:
+        notes.append(f"packages are not compared: {error.problem.what}")
+    built_files = record.files if record is not None else ()
+    submit = None
+    with contextlib.suppress(RoostError):
+        found = submission.descriptions(loaded, built_files, loaded.build)
+        submit = {name: one.text for name, one in found.items()}
+    sources = image_inputs.local_files(recipe, loaded.directory)
+    version = Version(
+        name=recipe.name,
+        version="",
+        packages=packages or (),
+        settings=read.settings(recipe.model_dump(mode="json", by_alias=True)),
+        sources={str(key): str(value) for key, value in sources.items()},
+    )
+    side = Side(f"{recipe.name} (recipe)", "recipe", version, has_packages=packages is not None, submit=submit)
+    return Asked(side, loaded=loaded, notes=tuple(notes))
+
+
+def selected_by(record: Manifest) -> tuple[Package, ...] | None:
+    """Return the packages that a build selected of its archives, None where its source selects none."""
+    rows = record.inputs.get("selection")
+    if not isinstance(rows, list | tuple):
+        return None
+    return tuple(sorted((Package(*(str(part) for part in row[:3])) for row in rows), key=lambda one: one.name))
+
+
+def _selected(loaded: Loaded, events: Events) -> tuple[Package, ...] | None:
+    environment.check()
+    with temporary.directory("diff") as logs:
+        plan = planning.plan(Context(loaded, loaded.build, Stages(events), logs))
+    rows = plan.source.inputs().get("selection")
+    if not rows:
+        return None
+    return tuple(sorted((Package(*(str(part) for part in row[:3])) for row in rows), key=lambda one: one.name))
+
+
+def required(word: str) -> Asked:
+    """Return the build that a word names; raise `UsageError` where there is none yet."""
+    found = built(word)
+    if found is None:
+        raise UsageError(f"{word} is not built yet", hint=f"inv build {word}")
+    return found
