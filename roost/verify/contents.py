@@ -131,7 +131,7 @@ def members(tar: Path) -> dict[str, Entry]:
         with tarfile.open(tar, "r:", errors="surrogateescape", encoding="utf-8") as archive:
             while (member := archive.next()) is not None:
                 # tarfile keeps all members that it has seen.
-                archive.members = []
+                archive.members = []  # type: ignore[attr-defined]
                 path = _absolute(member.name)
                 if member.islnk():
                     links[path] = _absolute(member.linkname)

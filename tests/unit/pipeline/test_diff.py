@@ -91,7 +91,7 @@ def test_the_build_and_what_its_recipe_says_now(root: Path, monkeypatch: pytest.
     def away(*_args: object) -> None:
         raise HostError("the archive does not answer")
 
-    monkeypatch.setattr(sides.planning, "plan", away)
+    monkeypatch.setattr("roost.pipeline.planning.plan", away)
     path = root / "recipes/a.yaml"
     path.write_text(path.read_text().replace("10min", "20min").replace("memory: 256MiB", "memory: 300MiB"))
     found = _diff("a")
