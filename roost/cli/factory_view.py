@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
+#: How the steps that ended are shown.
+MARKS = {
+    "done": "[green]✓[/]", "cached": "[green]=[/]", "failed": "[red]✗[/]",
+    "skipped": "[dim]–[/]", "stopped": "[dim]–[/]",
+}  # fmt: skip
 
 
 class View(Progress, Protocol):
@@ -86,7 +91,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table of the images that are worked on or failed, and how many of all are done."""
+    """A table of the images with their steps, and how many of all are done."""
 
     def __init__(self, live: Live, console: Console) -> None:
         self._live, self._console = live, console
@@ -125,7 +130,7 @@ class LiveTable:
         self._console.print(f"[yellow]![/] {escape(safe(f'{_what(node)}: {text}'))}", highlight=False)
 
     def ended(self, node: Node, outcome: Outcome) -> None:
-        """Take a node out of the table; a failure stays as lines above it."""
+        """Take down how a node ended; a failure stays as lines above the table."""
         from rich.markup import escape
 
         with self._lock:
@@ -134,30 +139,62 @@ class LiveTable:
         if outcome.state == "failed" and outcome.failure is not None:
             text = escape(safe(f"{_what(node)}: {outcome.failure.text}"))
             self._console.print(f"[red]✗[/] {text} [dim]{outcome.seconds:.1f} s[/]", highlight=False)
-        elif outcome.state == "done":
-            self._console.print(f"[green]✓[/] {escape(one_line(_what(node)))} [dim]{outcome.seconds:.1f} s[/]")
 
     def __rich__(self) -> Table:
-        """Return the table as it is now."""
+        """Return the table as it is now: the images that fit, what runs or failed before what is done or waits."""
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(box=None, pad_edge=False, show_header=False, expand=True)
-        table.add_column(no_wrap=True, ratio=2, overflow="ellipsis")
-        table.add_column(no_wrap=True, width=9)
-        table.add_column(no_wrap=True, ratio=3, overflow="ellipsis", style="dim")
-        table.add_column(no_wrap=True, justify="right", width=7)
-        now = time.monotonic()
         with self._lock:
-            running = list(self._running.values())
-            ended, total = len(self._ended), len(self._graph)
-            bad = sum(1 for one in self._ended.values() if one.state == "failed")
-        for node, since, what in running[: max(1, self._console.height - MARGIN)]:
-            step = STEPS.get(node.kind, "")
-            table.add_row(f"● {escape(one_line(node.label))}", step, escape(one_line(what)), f"{now - since:.0f} s")
+            graph, ended, running = self._graph, dict(self._ended), dict(self._running)
+        kinds = [kind for kind in STEPS if any(node.kind == kind for node in graph)]
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+        table.add_column("image", no_wrap=True, ratio=2, overflow="ellipsis")
+        for kind in kinds:
+            table.add_column(STEPS[kind], no_wrap=True, width=max(5, len(STEPS[kind])))
+        table.add_column("", no_wrap=True, ratio=3, overflow="ellipsis", style="dim")
+        table.add_column("", no_wrap=True, justify="right", width=7)
+        now = time.monotonic()
+        rows: dict[str, dict[str, Node]] = {}
+        for node in graph:
+            if node.image is not None or node.key in running:
+                rows.setdefault(node.image or node.key, {})[node.kind] = node
+        room = max(1, self._console.height - MARGIN)
+        shown = list(rows)
+        if len(shown) > room:
+            shown = sorted(shown, key=lambda key: _rank(rows[key], running, ended))[:room]
+        for key in (key for key in rows if key in set(shown)):
+            steps = rows[key]
+            at = next((node for node in steps.values() if node.key in running), None)
+            words, seconds = (running[at.key][2], f"{now - running[at.key][1]:.0f} s") if at else ("", "")
+            marks = [_mark(steps.get(kind), running, ended) for kind in kinds]
+            label = next(iter(steps.values())).label
+            table.add_row(escape(one_line(label)), *marks, escape(one_line(words)), seconds)
+        bad = sum(1 for one in ended.values() if one.state == "failed")
         failed = f", [red]{bad} failed[/]" if bad else ""
-        table.add_row(f"[bold]{ended} of {total} steps[/]{failed}", "", "", f"{now - self._start:.0f} s")
+        hidden = f", {len(rows) - len(shown)} images more" if len(rows) > len(shown) else ""
+        count = f"[bold]{len(ended)} of {len(graph)} steps[/]{failed}{hidden}"
+        table.add_row(count, *("" for _ in kinds), "", f"{now - self._start:.0f} s")
         return table
+
+
+def _mark(node: Node | None, running: Mapping[str, object], ended: Mapping[str, Outcome]) -> str:
+    """Return the cell of a step: how it ended, or whether it runs."""
+    if node is None:
+        return ""
+    if node.key in running:
+        return "[yellow]●[/]"
+    return MARKS[ended[node.key].state] if node.key in ended else "[dim]·[/]"
+
+
+def _rank(steps: Mapping[str, Node], running: Mapping[str, object], ended: Mapping[str, Outcome]) -> int:
+    """Return how early an image is shown where not all fit: running, failed, waiting, done."""
+    keys = [node.key for node in steps.values()]
+    if any(key in running for key in keys):
+        return 0
+    if any(key in ended and ended[key].state == "failed" for key in keys):
+        return 1
+    return 3 if all(key in ended for key in keys) else 2
 
 
 @contextmanager

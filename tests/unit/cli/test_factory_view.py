@@ -1,0 +1,94 @@
+"""A factory at work as it is shown: lines, and the live table on terminals of any height; hostile names in both."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.live import Live
+
+from roost.cli.factory_view import Lines, LiveTable
+from roost.factory.graph import Graph, Node
+from roost.factory.outcome import Failure, Outcome
+
+EVIL = "\x1b]0;title\x07[red]x\nroost: done"
+
+
+def graph(count: int = 3, name: str = "image") -> Graph:
+    nodes = [Node("layer 1", "layer", "layer 1 (debian)")]
+    for number in range(count):
+        key = f"/build/{number}"
+        nodes.append(Node(f"image {key}", "image", f"{name}-{number}", key, ("layer 1",)))
+        nodes.append(Node(f"boot {key}", "boot", f"{name}-{number}", key, (f"image {key}",)))
+    return Graph.of(nodes)
+
+
+def test_lines_tell_each_beginning_and_end_and_a_note_once() -> None:
+    stream, one = io.StringIO(), graph(2)
+    lines = Lines(stream)
+    lines.expect(one)
+    image, boot = one.nodes["image /build/0"], one.nodes["boot /build/0"]
+    lines.began(image)
+    for node in (image, boot):
+        lines.note(node, "no KVM here")
+    failure = Failure("no room\nfree some")
+    lines.ended(image, Outcome("failed", 1.25, failure))
+    lines.ended(boot, Outcome("skipped", failure=failure))
+    assert stream.getvalue().splitlines() == [
+        "roost: 2 images, 5 steps",
+        "roost: image-0: build ...",
+        "roost: image-0: build: note: no KVM here",
+        "roost: [1/5] image-0: build: FAILED after 1.2 s",
+        "roost: image-0: build: no room",
+        "roost: image-0: build: free some",
+        "roost: [2/5] image-0: test boot: not run: no room",
+    ]
+
+
+def test_lines_stay_lines_whatever_is_in_them() -> None:
+    stream, one = io.StringIO(), graph(1, EVIL)
+    lines = Lines(stream)
+    lines.expect(one)
+    node = one.nodes["image /build/0"]
+    lines.began(node)
+    lines.note(node, EVIL)
+    lines.ended(node, Outcome("failed", failure=Failure(EVIL)))
+    assert "\x1b" not in stream.getvalue()
+    assert not any(line == "roost: done" for line in stream.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(("height", "rows"), [(40, 30), (12, 6), (3, 1)])
+def test_the_live_table_fits_the_terminal_and_shows_what_runs_and_failed_first(height: int, rows: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, height=height)
+    one = graph(30)
+    with Live(console=console, auto_refresh=False) as live:
+        view = LiveTable(live, console)
+        view.expect(one)
+        view.began(one.nodes["boot /build/29"])
+        view.doing(one.nodes["boot /build/29"], "boot (pc, tcg)")
+        view.ended(one.nodes["image /build/28"], Outcome("failed", failure=Failure("no room")))
+        shown = Console(file=(text := io.StringIO()), width=100)
+        shown.print(view)
+    lines = text.getvalue().splitlines()
+    assert sum("image-" in line for line in lines) == rows
+    assert "boot (pc, tcg)" in next(line for line in lines if "image-29" in line)
+    assert rows == 1 or any("image-28" in line and "✗" in line for line in lines)
+    assert "1 of 61 steps" in lines[-1] and "1 failed" in lines[-1]
+    assert "no room" in stream.getvalue()
+
+
+def test_the_live_table_interprets_nothing() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=False, width=120, height=30)
+    one = graph(1, EVIL)
+    view = LiveTable(Live(console=console, auto_refresh=False), console)
+    view.expect(one)
+    node = one.nodes["image /build/0"]
+    view.began(node)
+    view.doing(node, EVIL)
+    view.note(node, EVIL)
+    console.print(view)
+    view.ended(node, Outcome("failed", failure=Failure(EVIL)))
+    assert "\x1b]0" not in stream.getvalue() and "[red]x" in stream.getvalue()
