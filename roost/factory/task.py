@@ -27,8 +27,8 @@ Report = Literal["junit", "markdown", "html"]
 class Task:
     """The work of one node: `recipe` and `project` are paths in the unpacked kit.
 
-    `layer` is the node whose tree is used, `images` are nodes whose builds must be there, with their recipes, `boot` is
-    the node whose verdict is published.
+    `layer` is the node whose tree is used, `dom0` the one that makes Xen's first domain, `images` are nodes whose
+    builds must be there, with their recipes, `boot` is the node whose verdict is published.
     """
 
     node: str
@@ -39,6 +39,7 @@ class Task:
     layer: str | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     boot: str | None = None
+    dom0: str | None = None
     require_kvm: bool = False
 
 

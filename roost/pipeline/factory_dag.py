@@ -159,10 +159,10 @@ def _transferable(member: Member) -> Member:
 
 
 def _without_local_layers(made: Family) -> Graph:
-    """Return the graph without the layers that no job hands over: only a tree that is installed is one archive."""
+    """Return the graph without the layers that no job hands over: of trees, only one that is installed is one file."""
     kept = [
         node for node in made.graph
-        if node.kind != "layer" or (node.key != family.DOM0 and made.recipes[node.key].recipe.os.debian is not None)
+        if node.kind != "layer" or node.key == family.DOM0 or made.recipes[node.key].recipe.os.debian is not None
     ]  # fmt: skip
     keys = {node.key for node in kept}
     return Graph.of(replace(node, after=tuple(key for key in node.after if key in keys)) for node in kept)
@@ -250,11 +250,12 @@ def _task(node: Node, loaded: Loaded, made: Family, nodes: Mapping[str, str], pl
         return str(one.path.with_name(one.recipe.name).relative_to(top))
 
     own = [] if node.kind in {"layer", "image"} else [loaded]
-    layer = next((nodes[key] for key in node.after if key.startswith("layer ")), None)
+    layer = next((nodes[key] for key in node.after if key.startswith("layer ") and key != family.DOM0), None)
+    dom0 = nodes[family.DOM0] if family.DOM0 in (node.key, *node.after) else None
     standing = {nodes[f"image {one.build}"]: named(one) for one in (*family.parents(loaded), *own)}
     boot = nodes[f"boot {loaded.build}"] if node.kind == "publish" else None
     relative = str(project.relative_to(top))
-    return Task(nodes[node.key], node.kind, named(loaded), relative, packed, layer, standing, boot)
+    return Task(nodes[node.key], node.kind, named(loaded), relative, packed, layer, standing, boot, dom0)
 
 
 def _inputs(one: Task) -> list[str]:
@@ -262,6 +263,7 @@ def _inputs(one: Task) -> list[str]:
     found = [one.kit]
     if one.layer is not None:
         found += [f"{OUT}/{one.layer}.tar", f"{RESULTS}/{one.layer}.result.json"]
+    found += [f"{OUT}/{one.dom0}.tar"] if one.dom0 not in {None, one.node} else []
     return found + [f"{OUT}/{node}.tar" for node in one.images]
 
 

@@ -22,7 +22,7 @@ from roost.factory.progress import NodeEvents, Progress
 from roost.factory.task import Plan, Task
 from roost.host import checksum, output, paths
 from roost.pipeline import factory_steps as steps
-from roost.pipeline import planning
+from roost.pipeline import planning, xen_dom0
 from roost.pipeline import publish as publishing
 from roost.pipeline.factory_steps import Publication, Told
 from roost.publish import signature
@@ -126,6 +126,10 @@ def _pinned(here: Path) -> None:
 
 def _layer(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
     stages = Stages(events)
+    if given.dom0 == given.node:
+        made = steps.first_domain(events)
+        kit.pack_tree(Path(made.facts["directory"]), here / f"{given.node}.tar")
+        return Outcome("done")
     context, plan = steps.planned(loaded, "layer", stages)
     if not isinstance(plan.tree, mmdebstrap.Installed):
         raise ImageError(f"{given.recipe} has no tree that is installed")
@@ -160,6 +164,9 @@ def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
 
 
 def _boot(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
+    if given.dom0 is not None:
+        # Under its key: another roost's would not be found.
+        kit.unpack(_there(here, f"{OUT}/{given.dom0}.tar"), paths.cache_root() / xen_dom0.STAGE)
     done = steps.boot(loaded, events, require_kvm=given.require_kvm)
     kit.pack_tree(loaded.build / "boot", here / f"{given.node}.tar")
     return done

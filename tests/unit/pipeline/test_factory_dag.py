@@ -100,6 +100,20 @@ def test_a_broken_recipe_is_named_and_the_others_are_in_the_workflow(project: Pa
     assert "far" not in (one.directory / "factory.dag").read_text()
 
 
+def test_xens_first_domain_is_made_by_one_job_for_all_boots_under_xen(project: Path) -> None:
+    path = project / "recipes/two.yaml"
+    path.write_text(path.read_text() + "hypervisors: [kvm, xen]\n")
+    home = written(project, "two").directory
+    assert task.task(home / "tasks/layer_xen-dom0.json").dom0 == "layer_xen-dom0"
+    dag = (home / "factory.dag").read_text()
+    for name in ("two-a", "two-b"):
+        one = task.task(home / f"tasks/boot_{name}.json")
+        assert one.dom0 == "layer_xen-dom0" and one.layer is None
+        assert f"PARENT layer_xen-dom0 CHILD boot_{name}" in dag
+        assert f'inputs="{one.kit}, out/layer_xen-dom0.tar, out/image_{name}.tar"' in dag
+        assert task.task(home / f"tasks/image_{name}.json").dom0 is None
+
+
 def test_a_directory_that_exists_is_not_replaced(project: Path) -> None:
     home = written(project).directory
     with pytest.raises(UsageError, match="exists already") as raised:
