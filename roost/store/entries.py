@@ -39,6 +39,7 @@ KINDS = (
     Kind("trees", SHA, directory=True, locked=True),
     Kind("bases", SHA, directory=True, locked=True),
     Kind("xen-dom0", SHA, directory=True, locked=True),
+    Kind("site-probe", SHA, directory=True, locked=True),
     Kind("downloads", SHA, directory=True, locked=True),
     Kind("sources", SHA, directory=True, locked=True, capped=False),
     Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), directory=False, depth=1),
