@@ -58,6 +58,8 @@ def test_each_holding_error_is_explained_by_name_and_by_subcode(number: int) -> 
         ("PERIODIC_REMOVE expression 'true' evaluated to TRUE", "periodic-remove"),
         ("The job attribute OnExitRemove expression 'false' evaluated to FALSE", "on-exit-remove"),
         ("The job attribute PeriodicRelease expression 'true' evaluated to TRUE", "periodic-release"),
+        ("Hold reason: the job ran for more than 16200 s", "on-timeout"),
+        ("Hold reason: the job started 3 times and never ended", "max-starts"),
         ("The system macro SYSTEM_PERIODIC_RELEASE expression 'true' evaluated to TRUE", "periodic-release"),
         ("The system macro SYSTEM_PERIODIC_REMOVE expression 'true' evaluated to TRUE", "system-periodic-remove"),
         ("The system macro SYSTEM_PERIODIC_HOLD expression 'true' evaluated to TRUE", "hold-26"),
