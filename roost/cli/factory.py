@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.cli import lastresort, terminal
 from roost.cli.verb import finish, verb
-from roost.errors import UsageError
+from roost.errors import HostError, RoostError, UsageError
 
 if TYPE_CHECKING:
     from roost.factory.outcome import Result
     from roost.factory.task import Report
     from roost.pipeline.factory import Options
     from roost.pipeline.factory_dag import Written
+
+
+HOST = HostError.exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,13 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
         try:
             result = one.run()
         except KeyboardInterrupt:
-            _write_reports(one.result(stopped=True), flags, stopped=True)
+            _written(one.result(stopped=True), flags, stopped=True)
             raise
-    _write_reports(result, flags)
+    wrong = _written(result, flags)
+    # What was done is told also where a report could not be.
+    result = replace(result, notes=(*result.notes, *wrong))
     terminal.write_json(result.to_json()) if json else terminal.write_text(_shown(result))
-    finish(result.ok, result.code)
+    finish(result.ok and not wrong, max(result.code, HOST if wrong else 0))
 
 
 def _write_dag(names: list[str], flags: Flags, options: Options) -> Written:
@@ -137,19 +143,28 @@ def _require_places(flags: Flags) -> None:
         page.require(Path(flags.html))
 
 
-def _write_reports(result: Result, flags: Flags, *, stopped: bool = False) -> None:
+def _written(result: Result, flags: Flags, *, stopped: bool = False) -> list[str]:
+    """Write the reports that are asked for; return why some could not be written."""
     from datetime import UTC, datetime
 
     from roost.factory import junit, markdown, page
     from roost.host import output
 
-    if flags.junit:
-        output.write(Path(flags.junit), junit.render(result))
-    if flags.markdown:
-        output.write(Path(flags.markdown), markdown.render(result).encode())
-    # A page of many reports takes longer than a task that is told to end has.
-    if flags.html and not stopped:
-        page.write(result, Path(flags.html), moment=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    reports: list[tuple[str, Callable[[Path], object]]] = [
+        (flags.junit, lambda path: output.write(path, junit.render(result))),
+        (flags.markdown, lambda path: output.write(path, markdown.render(result).encode())),
+        # A page of many reports takes longer than a task that is told to end has.
+        ("" if stopped else flags.html, lambda path: page.write(result, path, moment=moment)),
+    ]
+    wrong = []
+    for place, write in reports:
+        try:
+            if place:
+                write(Path(place))
+        except RoostError as error:
+            wrong.append(f"a report is not written: {error.problem}")
+    return wrong
 
 
 def _shown(result: Result) -> str:

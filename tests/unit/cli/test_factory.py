@@ -1,0 +1,108 @@
+"""The task `factory` as it is called: wrong calls before any work, reports, what is told when one cannot be written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import junitparser
+import pytest
+
+from roost.cli.main import main
+from roost.factory.outcome import Failure, Image, Outcome, Result
+from roost.pipeline.factory import Factory
+
+DONE = Image("a", "a", "/build/a", {"image": Outcome("done", 1.0), "boot": Outcome("done", 2.0)})
+BAD = Image("b", "b", "", {}, Failure("b.yaml:1:2: what", 2))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("recipes", "kernels"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["roost", "factory", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--jobs", "x"], "--jobs takes a whole number"),
+        (["--jobs", "0"], "at least one"),
+        (["--keep", "3"], "--keep is about a catalogue"),
+        (["--publish", "a", "--to", "b"], "two catalogues"),
+        (["--junit", "absent/j.xml"], "does not exist"),
+        (["--markdown", "recipes"], "is a directory"),
+        (["--html", "."], "holds something else"),
+        (["--container", "x"], "--dag DIR"),
+        (["nosuch"], "no such recipe"),
+        (["--changed-since", "HEAD", "nosuch"], "no such recipe"),
+    ],
+)
+def test_wrong_calls_are_told_before_any_work(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], what: str
+) -> None:
+    (project / "recipes/x").write_text("")
+    code, out, err = call(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "") and what in err and "Traceback" not in err
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run end at once, with one image done and one recipe broken."""
+
+    def run(_self: Any) -> Result:
+        return Result((DONE, BAD), 3.0, 2)
+
+    monkeypatch.setattr(Factory, "run", run)
+
+
+@pytest.mark.usefixtures("project", "ended")
+def test_the_reports_are_written_and_the_result_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("--junit", "j.xml", "--markdown", "m.md", "--html", "page", "--json")
+    code, out, _ = call(capsys, monkeypatch, *words)
+    said = json.loads(out)
+    assert code == 2 and [one["name"] for one in said["images"]] == ["a", "b"] and not said["ok"]
+    assert junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml")).errors == 1
+    assert "| a |" in (tmp_path / "m.md").read_text()
+    assert "b.yaml:1:2: what" in (tmp_path / "page/index.html").read_text()
+    code, out, _ = call(capsys, monkeypatch)
+    assert code == 2 and "a      done   done" in out and "b: b.yaml:1:2: what" in out
+    assert out.endswith("1 of 2 images failed\n")
+
+
+@pytest.mark.usefixtures("project", "ended")
+def test_a_report_that_cannot_be_written_takes_nothing_from_the_result(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code, out, _ = call(capsys, monkeypatch, "--junit", "/dev/full", "--markdown", "m.md", "--json")
+    said = json.loads(out)
+    assert code == 3 and len(said["images"]) == 2 and "a report is not written" in said["notes"][0]
+    assert (tmp_path / "m.md").is_file()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_run_that_is_interrupted_leaves_what_was_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(_self: Any) -> Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Factory, "run", run)
+    monkeypatch.setattr(Factory, "result", lambda _self, *, stopped: Result((DONE,), 1.0, 2, stopped=stopped))
+    code, out, err = call(capsys, monkeypatch, "--junit", "j.xml", "--markdown", "m.md", "--html", "page", "--json")
+    assert code == 130 and out == "" and "interrupted" in err
+    assert junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml")).tests == 2
+    assert "Stopped" in (tmp_path / "m.md").read_text() and not (tmp_path / "page").exists()
