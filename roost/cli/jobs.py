@@ -15,7 +15,7 @@ from roost.recipe.words import shown
     rest="words",
     help={
         "output": "the disk to write; default: the name of the recipe's io disk, here",
-        "jobs": "a CSV file: a disk for each row, in the column of the io disk; `inputs` names what goes in",
+        "jobs": "a CSV file or a sweep (.yaml): a disk a row; the column `inputs` names what goes in",
     },
 )
 def io(

@@ -143,6 +143,7 @@ PAGES: dict[str, Page] = {
         (
             ("run debian-12 --jobs jobs.csv out/ --local 2", "here, two guests at a time"),
             ("run debian-12 --jobs jobs.csv out/", "in the pool of this access point"),
+            ("run --jobs sweep.yaml out/ --local 2", "a sweep that names the images itself"),
             ("run --resume out/", "go on where it was stopped"),
             ("run debian-12 --jobs jobs.csv --dag out/", "write a DAG, for condor_submit_dag out/run.dag"),
         ),

@@ -14,6 +14,8 @@ from roost.recipe.words import shown
 
 #: Jobs that are listed on a terminal.
 LISTED = 200
+#: Not given: 0 guests are a mistake, and no wish to ask a pool.
+NOT_HERE = -(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Flags:
     """The flags of `run`."""
 
     jobs: str = ""
-    local: int = 0
+    local: int = NOT_HERE
     dag: str = ""
     resume: str = ""
     max_jobs: int = 500
@@ -47,7 +49,7 @@ class Flags:
         "resume": "go on with the run in this directory; no job that has a verdict is run again",
         "timeout": "stop a job's machine after this time, such as 10min; default: the job's own and that of a boot",
         "junit": "write the verdicts as JUnit XML",
-        "html": "write the page of the run there; default: DIR/report.html",
+        "html": "write the page of the run there, a file or a directory; default: DIR/report.html",
         "hypervisor": "kvm or xen; default: the recipe's first",
         "accel": "with --local: auto, kvm or tcg",
         "require-kvm": "with --local: fail where KVM does not work",
@@ -66,11 +68,9 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
         timeout = parse_duration(flags.timeout) if flags.timeout else None
     except ValueError as error:
         raise UsageError(str(error), hint="--timeout 10min") from error
-    if flags.local < 0:
-        raise UsageError(f"--local takes a number of guests from 1, not {flags.local}")
     options = run_plan.Options(
         Path(flags.jobs) if flags.jobs else None,
-        flags.local or None,
+        None if flags.local == NOT_HERE else flags.local,
         boot.Options(flags.accel, flags.hypervisor or None, require_kvm=flags.require_kvm),
         timeout,
         Path(flags.junit) if flags.junit else None,
@@ -123,8 +123,9 @@ def terminal_dag(flags: Flags, given: list[str], options: Any, events: Any, json
     from roost.pipeline import workflow
     from roost.run.dag import Throttles
 
-    if flags.local or flags.resume:
-        raise UsageError(f"--dag and --{'local' if flags.local else 'resume'} exclude each other")
+    here = flags.local != NOT_HERE
+    if here or flags.resume:
+        raise UsageError(f"--dag and --{'local' if here else 'resume'} exclude each other")
     if len(given) > 1:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE --dag DIR")
     for name, value, least in (("jobs", flags.max_jobs, 1), ("disks", flags.max_disks, 1)):

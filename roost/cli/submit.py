@@ -26,7 +26,7 @@ class Flags:
     help={
         "hypervisor": "kvm or xen; default: the recipe's first",
         "transfer": "files, shared, or a URL prefix; default: the recipe's",
-        "jobs": "a CSV file: one job a row, its columns are variables",
+        "jobs": "a CSV file or a sweep (.yaml): one job a row, its columns are variables",
         "snippet": "only the vm_disk, xen_* and transfer_input_files lines",
         "output": "write to this file instead of standard output",
         "from_": "CATALOGUE or CATALOGUE@VERSION: the lines for a published image, without a build",

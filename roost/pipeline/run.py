@@ -70,7 +70,7 @@ def resume(directory: Path, options: Options, *, events: Events) -> Result:
 def _require_writable(options: Options) -> None:
     """Raise where a report could not be written, before hours are spent on what it tells."""
     for path in (options.html, options.junit):
-        if path is not None:
+        if path is not None and not (path is options.html and path.is_dir()):
             output.directory(path)
 
 
@@ -111,6 +111,7 @@ def report(result: Result, place: Place, *, html: Path | None = None, junit: Pat
     from roost.run import junit as junits
     from roost.run import report as pages
 
+    html = html / place.report.name if html is not None and html.is_dir() else html
     at = run_plan.absolute(html) if html is not None else place.report
     result = replace(result, report=at)
     page = pages.page(result, at.parent).encode("utf-8", "replace")

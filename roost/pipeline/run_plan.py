@@ -13,6 +13,7 @@ from typing import Any
 from roost.condor.jobs_check import check_jobs
 from roost.condor.jobs_file import Jobs
 from roost.errors import Problem, RecipeError, UsageError
+from roost.events import Silent
 from roost.host import paths
 from roost.iodisk import make
 from roost.pipeline import boot, environment
@@ -90,6 +91,9 @@ def planned(
     if len(set(disks.values())) > 1:
         raise UsageError(f"the images name their io disks differently: {listed(set(disks.values()))}")
     wanted = replace(wanted, disk=next(iter(disks.values())))
+    for one in loaded.values():
+        # Before a directory is made: the images are as they were built.
+        boot.built(one, Silent())
     _check(wanted, loaded, place)
     return wanted, loaded, place
 

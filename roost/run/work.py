@@ -77,7 +77,8 @@ class Work:
                     raise ImageError(f"{state.path} has no outcome of {job.name}: {error}") from error
             else:
                 left.append(job)
-        cut = [job.name for job in left if job.name in state.running()]
+        running = state.running()
+        cut = [job.name for job in left if job.name in running]
         if self.outcomes:
             self.run.events.note(f"{len(self.outcomes)} of {len(self.jobs)} jobs have a verdict and are not run again")
         if cut and self.by == LOCAL:

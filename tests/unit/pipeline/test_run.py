@@ -222,6 +222,8 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_runs(runs: Runs
     assert result.report == tmp_path / "page.html"
     assert 'tests="4"' in (tmp_path / "junit.xml").read_text()
     assert 'href="out/results/a/"' in (tmp_path / "page.html").read_text()
+    (tmp_path / "pages").mkdir()
+    assert runs.run(executor, html=tmp_path / "pages").report == tmp_path / "pages" / "report.html"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,13 @@ def test_a_sweep_over_images(runs: Runs) -> None:
     result = story.run(None, runs.out, options, events=Silent())
     assert verdicts(result) == {"smoke-1": "done", "smoke-2": "done"}
     assert (runs.out / "disks" / "smoke-1.raw").is_file()
+
+
+def test_an_image_that_is_not_built_is_told_before_anything_is_made(runs: Runs) -> None:
+    shutil.rmtree(runs.recipe.parent / "build")
+    with pytest.raises(UsageError, match="not built"):
+        runs.run(Executor())
+    assert not runs.out.exists()
 
 
 def test_no_run_to_resume(runs: Runs) -> None:
