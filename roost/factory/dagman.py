@@ -27,6 +27,8 @@ DISK: Mapping[Kind, int] = {"layer": 4096, "image": 8192, "boot": 4096, "publish
 MEMORY: Mapping[Kind, int] = {"layer": 2048, "image": 2048, "boot": 512, "publish": 256}
 #: More than was seen to be enough, so that a little more is enough too.
 MARGIN = 1.25
+#: Seconds that a job may be held.
+HELD = 900
 REPORT = "report"
 
 
@@ -111,6 +113,8 @@ def _remote(flow: Workflow, kind: Kind) -> str:
         "request_cpus = 1",
         "request_memory = $(memory)",
         "request_disk = $(disk)M",
+        # What is held waits for a person, and a night has none: the node fails, and is tried again.
+        f"periodic_remove = JobStatus == 5 && time() - EnteredCurrentStatus > {HELD}",
         'requirements = (TARGET.OpSys == "LINUX") && (TARGET.Arch == "X86_64")',
     ]
     return _with_logs(lines, "$(node)")

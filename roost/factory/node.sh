@@ -30,8 +30,9 @@ if [ -z "$python" ]; then
   # The wheels that came along, or the package index. The system's Python alone sees python3-guestfs.
   echo "node: no Python here has roost's dependencies: installing them" >&2
   /usr/bin/python3 -m venv --system-site-packages venv >&2 || exit 3
-  if [ "$(ls wheels | wc -l)" -gt 2 ]; then index="--no-index --find-links wheels"; else index=; fi
-  venv/bin/python -m pip install --quiet $index wheels/roost-*.whl >&2 || exit 3
+  set -- wheels/*.whl
+  if [ $# -gt 1 ]; then set -- --no-index --find-links wheels; else set --; fi
+  venv/bin/python -m pip install --quiet "$@" wheels/roost-*.whl >&2 || exit 3
   python=$here/venv/bin/python
   runs "$python" || { echo "node: roost does not run with $python" >&2; exit 3; }
 fi

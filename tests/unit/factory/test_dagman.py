@@ -81,6 +81,7 @@ def test_jobs_are_of_the_vanilla_universe_and_have_their_files_transferred(kind:
     wanted = {"wheels", "index.tar", "tasks/n.json", "kits/kit-1.tar"} | ({"verdict.key"} if kind == "boot" else set())
     assert set(ad["TransferInput"].split(",")) == wanted
     assert ad["TransferOutputRemaps"] == "n.tar = out/n.tar; n.result.json = results/n.result.json"
+    assert "JobStatus == 5" in str(ad["PeriodicRemove"])
     assert ad["RequestMemory"] == 1024 and ad["RequestDisk"] == 2048 * 1024 and ad["RequestCpus"] == 1
 
 
