@@ -34,6 +34,8 @@ from roost.run.work import Contents, Work
 from roost.store import manifest
 from roost.store.staging import write_atomically
 
+#: The report for a CI, beside report.json and report.html.
+JUNIT = "junit.xml"
 #: What a run's plan calls who runs its jobs.
 EXECUTOR = "dag"
 _ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
@@ -46,6 +48,11 @@ def write(
 
     Raises as `story.run`: nothing is written where a recipe, a job or a name forbids it.
     """
+    if options.html or options.junit:
+        raise UsageError(
+            f"the last node of a workflow writes report.html and {JUNIT} into its directory",
+            hint="leave --html and --junit out",
+        )
     dag_writer.require_directory(str(run_plan.absolute(directory)))
     plan, images, place = run_plan.planned(name, directory, options, EXECUTOR)
     with contextlib.ExitStack() as held:
@@ -218,7 +225,8 @@ def _report(opened: _Opened, words: Sequence[str]) -> int:
         None,
         {"executor": EXECUTOR},
     )
-    result = story.report(result, opened.run.place)
+    place = opened.run.place
+    result = story.report(result, place, junit=place.directory / JUNIT)
     return 0 if result.ok else 1
 
 

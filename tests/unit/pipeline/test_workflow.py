@@ -93,6 +93,8 @@ def test_the_life_of_a_job(recipe: Path) -> None:
     assert workflow.step(out, ["clean", "a"]) == 0
     assert [path.name for name in ("disks", "returned") for path in (out / name).iterdir()] == ["a-7-9.0.raw"]
     assert workflow.step(out, ["report"]) == 1
+    for name in ("report.json", "report.html", "junit.xml"):
+        assert "its node did not run to its end" in (out / name).read_text(), name
 
 
 def test_what_another_try_would_not_change_is_not_tried_again(recipe: Path) -> None:
