@@ -7,6 +7,7 @@ rich on a terminal, plain lines otherwise, standard error when standard output c
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,16 +47,23 @@ class Silent:
 
 
 class Stages:
-    """Times stages, tells the sink, and keeps `seconds` per stage for the manifest."""
+    """Times stages, tells the sink, and keeps `seconds` per stage for the manifest.
+
+    A stage inside another one, in one thread, has its seconds for itself: the outer one counts what is left, so that
+    what a thread did adds up.
+    """
 
     def __init__(self, events: Events | None = None) -> None:
         self.events: Events = events or Silent()
         self.seconds: dict[str, float] = {}
+        self._inner = threading.local()
 
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:
         """Time the body as one stage called `name`."""
         self.events.begin(name, detail)
+        outer = getattr(self._inner, "seconds", 0.0)
+        self._inner.seconds = 0.0
         start = time.monotonic()
         ok = False
         try:
@@ -63,7 +71,9 @@ class Stages:
             ok = True
         finally:
             seconds = time.monotonic() - start
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+            own = max(0.0, seconds - self._inner.seconds)
+            self._inner.seconds = outer + seconds
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + own, 3)
             self.events.end(name, seconds, ok)
 
     def note(self, text: str) -> None:

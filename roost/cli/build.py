@@ -1,11 +1,12 @@
-"""The tasks `build` and `lock`: the image and its submit files; what exactly it is made from."""
+"""The tasks `build`, `lock` and `repro`: the image, what exactly it is made from, whether it comes out the same."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from roost.cli import terminal
-from roost.cli.verb import verb
+from roost.cli.verb import finish, verb
 from roost.errors import UsageError
 
 
@@ -58,3 +59,18 @@ def lock(_context: object, name: str, update: bool = False, set: list[str] | Non
     with terminal.events() as events:
         result = story.lock(name, events=events, update=update, sets=set or [])
     terminal.write_json(result.to_json()) if json else terminal.write_text(show_build.lock(result))
+
+
+@verb(
+    positional=("name",),
+    help={"keep": "leave both builds in this new directory"},
+)
+def repro(_context: object, name: str, keep: str = "", set: list[str] | None = None, json: bool = False) -> None:
+    """Build NAME twice, as another user, elsewhere and without a cache, and compare every file; say what differs."""
+    from roost.cli import show_build
+    from roost.pipeline import repro as story
+
+    with terminal.events() as events:
+        result = story.repro(name, events=events, sets=set or [], keep=Path(keep) if keep else None)
+    terminal.write_json(result.to_json()) if json else terminal.write_text(show_build.repro(result))
+    finish(result.identical)

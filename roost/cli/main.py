@@ -69,6 +69,7 @@ ns = Collection(
     recipes.schema,
     build.build,
     build.lock,
+    build.repro,
     boot.boot,
     submit.submit,
     submit.lint,

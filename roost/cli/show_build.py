@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from roost.pipeline.key_changes import Change
     from roost.pipeline.lock import Locked
     from roost.pipeline.rebuild import Outlook
+    from roost.pipeline.repro import Reproduced
 
 #: Characters of a value that changed.
 WIDTH = 60
@@ -38,6 +39,32 @@ def lock(found: Locked) -> str:
     lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]
     lines += _changes(found.changes)
     lines += ["", f"build exactly this: ./inv build {found.name} --locked"] if found.written else []
+    return "\n".join(lines)
+
+
+def repro(found: Reproduced) -> str:
+    """Render each file of both builds, and where they differ."""
+    lines = [
+        f"build {number}: user {one['user']}, umask {one['umask']}, TZ={one['timezone']}, {one['seconds']} s"
+        for number, one in enumerate(found.builds, 1)
+    ]
+    rows = []
+    for file in found.files:
+        state = "the same" if file.identical else "in one build only" if None in file.sums else "DIFFERS"
+        rows.append([state, one_line(file.name), (file.sums[0] or file.sums[1] or "")[:16]])
+    lines += table(rows).splitlines()
+    for file in found.files:
+        if file.differs is not None:
+            first = "" if file.differs.offset is None else f" from byte {file.differs.offset}"
+            lines.append(f"{one_line(file.name)}: {file.differs.blocks} blocks of 4 KiB differ{first}")
+            lines += [f"  {one_line(place)}" for place in file.differs.where]
+    if not found.identical and found.report is None:
+        lines.append("diffoscope, where it is installed, shows more: apt-get install diffoscope-minimal")
+    if found.report:
+        lines += ["", found.report]
+    if found.kept:
+        lines.append(f"both builds are in {found.kept}")
+    lines.append(f"{found.name}: {'identical' if found.identical else 'NOT identical'}")
     return "\n".join(lines)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import zstandard
+
 from roost.errors import ImageError
 from roost.host import process, rooted, temporary
 from roost.kernel import inspect
@@ -148,13 +150,18 @@ def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) ->
         _pack(top, payload.epoch, output, log)
 
 
+#: Bytes of an unpacked module: more than the largest.
+_LARGEST = 256 << 20
+
+
 def _unpacked(module: Path) -> bytes:
     """Return a module's bytes unpacked: busybox' insmod reads no compressed ones."""
     data = module.read_bytes()
     if module.suffix == ".xz":
         return lzma.decompress(data)
     if module.suffix == ".zst":
-        return process.run(["zstd", "-dcq", module], deadline=60, capture=True).stdout
+        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+            return reader.read(_LARGEST)
     return data
 
 
@@ -172,6 +179,6 @@ def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
         capture=True,
         log=log,
     ).stdout
-    packed = process.run(["zstd", "-q", "-10", "-T1", "-c"], deadline=60, stdin=archive, capture=True, log=log).stdout
-    output.write_bytes(packed)
+    # Not the host's zstd: each release packs in another way, and hosts are to make the same bytes.
+    output.write_bytes(zstandard.ZstdCompressor(level=10, write_checksum=True, threads=0).compress(archive))
     output.chmod(0o644)

@@ -73,7 +73,8 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             from roost.pipeline import locked
 
             context = replace(context, locked=locked.required(loaded))
-        plan = planning.plan(context)
+        with stages.stage("plan", "what is there, what is new"):
+            plan = planning.plan(context)
         if context.locked is not None:
             locked.check(context.locked, plan, stages)
         fresh = None if force else manifest.is_fresh(directory, plan.key)

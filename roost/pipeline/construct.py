@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,23 @@ from roost.verify.prestart import Prestarted
 
 def construct(context: Context, plan: BuildPlan) -> Finished:
     """Build the image into its directory, which appears whole at the end."""
-    namespace.probe()
+    stages = context.stages
     try:
-        with staging.staged(context.directory), image_stage.STAGE.running():
+        with contextlib.ExitStack() as stack, image_stage.STAGE.running():
+            with stages.stage("prepare"):
+                namespace.probe()
+                stack.enter_context(staging.staged(context.directory))
+                # What lies in the image does not depend on who builds it; the directory is as its owner has it.
+                stack.callback(os.umask, os.umask(0o022))
             if plan.original is not None:
                 with image.held(plan.original, context.target) as original:
-                    return _of_image(context, plan, plan.original, original)
-            assert plan.tree is not None
-            return _of_tree(context, plan, plan.tree)
+                    finished = _of_image(context, plan, plan.original, original)
+            else:
+                assert plan.tree is not None
+                finished = _of_tree(context, plan, plan.tree)
+            with stages.stage("place"):
+                stack.close()
+            return finished
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             place = error.filename or context.directory
@@ -86,7 +96,12 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
         facts = reading.result()
         outputs.drop_raw(context, written)
         facts |= {"kernel": seen.to_json(), "pygrub": started}
-        return outputs.finish(context, plan, files, kernel.version, facts)
+        with stages.stage("record", "bill of materials, submit description, manifest"):
+            finished = outputs.finish(context, plan, files, kernel.version, facts)
+        with stages.stage("clean up"):
+            stack.close()
+            pool.shutdown()
+        return finished
 
 
 def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original: Original) -> Finished:
@@ -111,7 +126,8 @@ def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original
         outputs.drop_raw(context, written)
         if layer.edited.facts is not None:
             facts["kernel"] = layer.edited.facts.to_json()
-        return outputs.finish(context, plan, files, version or None, facts)
+        with stages.stage("record", "bill of materials, submit description, manifest"):
+            return outputs.finish(context, plan, files, version or None, facts)
 
 
 def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
@@ -129,7 +145,10 @@ def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
 
 def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Prestarted | None) -> dict[str, Any]:
     """Let libguestfs confirm the disks, in the appliance that was started in advance if it has the very files."""
-    opened = early.take({disk.name: disk.path for disk in written}) if early else None
+    opened = None
+    if early:
+        with context.stages.stage("appliance", "libguestfs starts"):
+            opened = early.take({disk.name: disk.path for disk in written})
     facts = _verify(context, {disk.name: (disk.path, "raw") for disk in written}, opened)
     if early:
         early.release()

@@ -53,7 +53,7 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     path = lockfile.path_of(loaded)
     before = None if update and _broken(path) else lockfile.read(path)
     with lease.held():
-        now = _now(loaded, Stages(events), None if update else before)
+        now, _ = of(loaded, Stages(events), None if update else before)
     if before is not None and not update:
         return Locked(loaded.recipe.name, path, before, False, ())
     found = tuple(_changes(before, now)) if before is not None else ()
@@ -72,17 +72,19 @@ def _broken(path: Path) -> bool:
     return False
 
 
-def _now(loaded: Loaded, stages: Stages, held: Lock | None) -> Lock:
-    """Return the lock of what a build would take now; `held` is one that it must fit, and then is."""
+def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, planning.BuildPlan | None]:
+    """Return the lock of what a build would take now, and its plan; `held` is a lock that it must fit, and then is.
+
+    An image that is made from another recipe's has no plan before that one is built: what it takes is in that lock.
+    """
     below = parent(loaded)
     if below is not None and loaded.recipe.edited:
-        # Its own lock has what it is made from.
-        return _lock(loaded, [], None, {})
+        return _lock(loaded, [], None, {}), None
     above = build.parent_of(loaded, stages) if below is not None else None
     with temporary.directory("lock") as logs:
         plan = planning.plan(Context(loaded, loaded.build, stages, logs, parent=above, locked=held))
     kernel = {f"file {name}": value for name, value in (plan.kernel.sums if plan.kernel is not None else {}).items()}
-    return _lock(loaded, locked.of_sources(plan), locked.bootstrap(plan), kernel)
+    return _lock(loaded, locked.of_sources(plan), locked.bootstrap(plan), kernel), plan
 
 
 def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None, kernel: Mapping[str, str]) -> Lock:

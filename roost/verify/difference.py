@@ -1,0 +1,187 @@
+"""Where two files that should be the same differ: the first byte, how many blocks, and what lies there.
+
+Disks are looked into by readers that wrote nothing of them: partition tables by `verify.tables`, ext file systems by
+debugfs, initrds member by member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.errors import ImageError, RoostError
+from roost.host import files, process
+from roost.kernel import cpio
+from roost.recipe.words import shown
+from roost.verify import tables
+
+BLOCK = 4096
+_CHUNK = 1 << 20
+#: Places that are named.
+MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two files that differ: `offset` is that of the first byte, `blocks` counts 4 KiB, `where` names what is there.
+
+    `content` says that two disks hold the same and only their files differ.
+    """
+
+    offset: int | None
+    blocks: int
+    where: tuple[str, ...] = ()
+    content: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "offset": self.offset,
+            "blocks": self.blocks,
+            "where": list(self.where),
+            "same_content": self.content,
+        }
+
+
+def of_files(one: Path, other: Path, kind: str, scratch: Path, log: Path) -> Difference | None:
+    """Return how two files differ, None where they are the same; `kind` is raw, qcow2, initrd, kernel or text.
+
+    Disks are unpacked in `scratch`. What cannot be looked into is said in `where`.
+    """
+    offsets, count = _blocks(one, other)
+    if not count:
+        return None
+    found = Difference(_first(one, other, offsets[0]), count)
+    try:
+        if kind == "qcow2":
+            return _qcow2(one, other, found, scratch, log)
+        where = list(_named(one, other, kind, offsets, log))
+    except RoostError as error:
+        where = [f"cannot be looked into: {shown(error.problem.what)}"]
+    return replace(found, where=tuple(where))
+
+
+def _named(one: Path, other: Path, kind: str, offsets: Sequence[int], log: Path) -> Iterator[str]:
+    """Yield what lies where two files differ, as far as their kind tells."""
+    if kind == "raw":
+        yield from _places(one, offsets, log)
+    elif kind == "initrd":
+        yield from _members(one, other)
+    elif kind == "text":
+        yield f"line {files.read_bytes(one)[: _first(one, other, offsets[0])].count(10) + 1}"
+
+
+def _qcow2(one: Path, other: Path, found: Difference, scratch: Path, log: Path) -> Difference:
+    raws = scratch / "one.raw", scratch / "other.raw"
+    for path, raw in zip((one, other), raws, strict=True):
+        process.run(["qemu-img", "convert", "-O", "raw", path, raw], deadline=1800, log=log)
+    offsets, count = _blocks(*raws)
+    if not count:
+        return replace(found, where=("only the qcow2 files differ: the disks hold the same",), content=True)
+    return Difference(_first(*raws, offsets[0]), count, tuple(_places(raws[0], offsets, log)))
+
+
+def _blocks(one: Path, other: Path) -> tuple[list[int], int]:
+    """Return where the first blocks begin that differ, and how many do; what one has more counts too."""
+    found: list[int] = []
+    count = 0
+    with files.open_regular(one) as left, files.open_regular(other) as right:
+        at = 0
+        while True:
+            pair = left.read(_CHUNK), right.read(_CHUNK)
+            if not any(pair):
+                return found, count
+            if pair[0] != pair[1]:
+                for start in range(0, max(map(len, pair)), BLOCK):
+                    if pair[0][start : start + BLOCK] != pair[1][start : start + BLOCK]:
+                        count += 1
+                        if len(found) < 1000:
+                            found.append(at + start)
+            at += _CHUNK
+
+
+def _first(one: Path, other: Path, block: int) -> int:
+    with files.open_regular(one) as left, files.open_regular(other) as right:
+        left.seek(block)
+        right.seek(block)
+        pair = left.read(BLOCK), right.read(BLOCK)
+    same = next((at for at, (a, b) in enumerate(zip(*pair, strict=False)) if a != b), min(map(len, pair)))
+    return block + same
+
+
+def _places(disk: Path, offsets: Sequence[int], log: Path) -> Iterator[str]:
+    """Yield what lies at some offsets of a raw disk, each once."""
+    with files.open_regular(disk) as file:
+        head = file.read(tables.TABLE_BYTES)
+    table = tables.read(head)
+    areas = [(f"partition {one.number}", one.offset, one.size) for one in table.partitions]
+    if table.kind is None:
+        areas = [("the file system", 0, disk.stat().st_size)]
+    seen: dict[str, None] = {}
+    outside = [at for at in offsets if not any(start <= at < start + size for _, start, size in areas)]
+    if outside:
+        seen[f"byte {outside[0]}: the partition table or the boot loader"] = None
+    for name, start, size in areas:
+        inside = [at - start for at in offsets if start <= at < start + size]
+        if inside:
+            seen |= dict.fromkeys(f"{name}: {what}" for what in _in_filesystem(disk, start, inside, log))
+    yield from list(seen)[:MOST]
+
+
+def _in_filesystem(disk: Path, start: int, offsets: Sequence[int], log: Path) -> list[str]:
+    """Return the files that blocks at offsets of a file system belong to, or which block it is."""
+    with files.open_regular(disk) as file:
+        file.seek(start + 1024)
+        superblock = file.read(1024)
+    if len(superblock) < 1024 or superblock[0x38:0x3A] != b"\x53\xef":
+        return [f"byte {offset} (no ext file system)" for offset in offsets[:MOST]]
+    size = 1024 << min(6, struct.unpack_from("<I", superblock, 0x18)[0])
+    # One of 4 KiB may be several of the file system's, and the other way round.
+    blocks = list(dict.fromkeys(at // size for one in offsets for at in range(one, one + BLOCK, min(size, BLOCK))))[
+        :400
+    ]
+    target = f"{disk.name}?offset={start}" if start else disk.name
+    inodes = _debugfs(disk, target, f"icheck {' '.join(map(str, blocks))}", log)
+    owners = dict(re.findall(r"^(\d+)\t(\d+)$", inodes, re.MULTILINE))
+    names = dict(
+        re.findall(
+            r"^(\d+)\t(.+)$", _debugfs(disk, target, f"ncheck {' '.join(set(owners.values()))}", log), re.MULTILINE
+        )
+        if owners
+        else []
+    )
+    found = []
+    for block in blocks:
+        inode = owners.get(str(block))
+        name = names.get(inode, f"inode {inode}") if inode else None
+        found.append(shown(name, 200) if name else f"block {block}, of no file: inodes, maps or directories' index")
+    return list(dict.fromkeys(found))
+
+
+def _debugfs(disk: Path, target: str, request: str, log: Path) -> str:
+    argv = ["debugfs", "-R", request, target]
+    return process.run(argv, deadline=300, capture=True, cwd=disk.parent, log=log, what="cannot read the disk").text
+
+
+def _members(one: Path, other: Path) -> Iterator[str]:
+    """Yield the members of two initrds that differ."""
+    sides: list[Mapping[str, Any]] = []
+    for path in (one, other):
+        with files.open_regular(path) as file:
+            sides.append({member.name: _member(member) for member in cpio.entries(file)})
+    names = [name for name in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(name) != sides[1].get(name)]
+    yield from (shown(name, 200) for name in names[:MOST])
+    if not names:
+        yield "the members are the same: their order, times or compression differ"
+
+
+def _member(member: cpio.Member) -> tuple[int, int, str]:
+    data = member.read(member.size) if member.is_file else b""
+    if len(data) != (member.size if member.is_file else 0):
+        raise ImageError(f"{member.name} is cut off")
+    return member.mode, member.size, hashlib.sha256(data).hexdigest()
