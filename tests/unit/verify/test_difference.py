@@ -34,7 +34,7 @@ def test_the_same_is_no_difference(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "offset", "blocks"),
     [
-        (b"abc", b"abd", 2, 1),
+        (b"x1", b"x2", 1, 1),
         (b"x" * 9000, b"x" * 9000 + b"y", 9000, 1),
         (b"", b"z", 0, 1),
         (bytes(3 * MIB), bytes(2 * MIB) + b"\1" + bytes(MIB - 1), 2 * MIB, 1),
