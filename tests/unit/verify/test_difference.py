@@ -62,7 +62,7 @@ def disks(tmp_path: Path) -> tuple[Path, Path]:
         subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\nlabel-id: 0x1\nstart=2048\n", check=True)
         env = {"E2FSPROGS_FAKE_TIME": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         options = f"offset={MIB},hash_seed=00000000-0000-4000-8000-000000000000"
-        argv = ["mke2fs", "-q", "-t", "ext4", "-U", "clear", "-E", options, "-d", tree, disk, "8M"]
+        argv: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-U", "clear", "-E", options, "-d", tree, disk, "8M"]
         subprocess.run(argv, check=True, env=env)
     return paths
 
