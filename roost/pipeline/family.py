@@ -10,7 +10,7 @@ from pathlib import Path
 from roost.boot import xen
 from roost.errors import Problem, RecipeError, UsageError
 from roost.factory.graph import Graph, Needs, Node
-from roost.factory.outcome import Failure
+from roost.factory.outcome import CALL, Failure
 from roost.host import guestfs, paths
 from roost.kernel import initrd_choice
 from roost.pipeline import planning
@@ -73,10 +73,23 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
         for own, one in images:
             called = name if len(images) == 1 else f"{name}: {own}"
             member = _member(own, called, one)
-            found.setdefault(member.key, member)
+            other = found.setdefault(member.key, member)
+            if not _same(member, other):
+                text = f"{called} and {other.called} are both named {own}: they would be built in one directory"
+                found[called] = Member(own, called, broken=Failure(f"{text} (rename one)", CALL))
     if unknown:
         raise RecipeError(unknown)
+    if not found:
+        # To do nothing well is not what somebody wants who asks for all.
+        raise UsageError(f"there are no recipes in {project / 'recipes'}", hint="name recipes, or go to their project")
     return list(found.values())
+
+
+def _same(one: Member, other: Member) -> bool:
+    """Return whether two of one key are the same recipe, named twice."""
+    if one.loaded is None or other.loaded is None:
+        return one.loaded is other.loaded
+    return one.loaded.path.resolve() == other.loaded.path.resolve()
 
 
 def _member(name: str, called: str, found: Loaded | RecipeError) -> Member:

@@ -22,6 +22,8 @@ BAD = Image("b", "b", "", {}, Failure("b.yaml:1:2: what", 2))
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("recipes", "kernels"):
         (tmp_path / name).mkdir()
+    # A recipe with a mistake is an image too, of which nothing is built.
+    (tmp_path / "recipes/b.yaml").write_text("name: [\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

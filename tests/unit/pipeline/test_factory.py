@@ -176,6 +176,20 @@ def test_an_image_named_twice_is_made_once(project: Path, made: Made) -> None:
     assert made.calls.count("build one") == 1 and made.calls.count("build three-a") == 1
 
 
+def test_two_recipes_of_one_name_are_not_one_image(project: Path, made: Made) -> None:
+    (project / "recipes/again.yaml").write_text(TINY.format(name="one"))
+    result = prepared("again", "one", "one").run()
+    said = {one["called"]: one for one in result.to_json()["images"]}
+    assert said["again"]["booted"] and "both named one" in said["one"]["cause"] and result.code == 2
+
+
+def test_without_any_recipe_nothing_is_not_a_success(project: Path) -> None:
+    for path in (project / "recipes").glob("*.yaml"):
+        path.unlink()
+    with pytest.raises(UsageError, match="there are no recipes in"):
+        prepared()
+
+
 def test_what_an_image_is_made_from_is_built_before_it(project: Path, made: Made) -> None:
     (project / "recipes/top.yaml").write_text(
         "name: top\nos: {image: {recipe: one}}\ndisks: [{name: root, format: qcow2}]\n"
