@@ -16,7 +16,7 @@ def test(_context: object, args: list[str] | None = None, unit: bool = False) ->
 
 @verb()
 def check_code(_context: object) -> None:
-    """Run ruff and mypy --strict over the code."""
+    """Run ruff, mypy --strict and the other checks over the code, and build the documentation."""
     from roost.cli import development
 
     finish(development.check_code())

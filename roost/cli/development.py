@@ -1,14 +1,16 @@
-"""The project's own checks: ruff, mypy --strict, pytest. For a checkout, not for an installed roost."""
+"""The project's own checks: ruff, mypy --strict, docs, pytest. For a checkout, not for an installed roost."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from roost.errors import HostError, UsageError
+from roost.host import temporary
 from roost.host.paths import project_root
 
 #: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
@@ -35,7 +37,7 @@ def _checkout() -> Path:
 
 
 def check_code() -> bool:
-    """Run ruff, mypy, import-linter, shellcheck and codespell; return whether all are clean."""
+    """Run ruff, mypy, import-linter, shellcheck, codespell and MkDocs; return whether all are clean."""
     runs = [
         _run(["ruff", "check", "."]),
         _run(["ruff", "format", "--check", "."]),
@@ -43,8 +45,17 @@ def check_code() -> bool:
         _script("lint-imports", "--no-logo"),
         _script("shellcheck", "--severity=warning", *SHELL),
         _script("codespell"),
+        _docs(),
     ]
     return all(runs)
+
+
+def _docs() -> bool:
+    """Build the documentation as a site, which nobody keeps: a warning, such as a link to nowhere, fails it."""
+    # Of Material: no lines about its successor.
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    with temporary.directory("site") as site:
+        return _run(["mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)])
 
 
 def _script(name: str, *words: str) -> bool:

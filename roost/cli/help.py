@@ -60,9 +60,7 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
     lines = [f"usage: {' '.join((program, name, known.words)).strip()} [--FLAG...]"]
     for paragraph in paragraphs:
         lines += ["", *_wrapped(" ".join(paragraph.split()))]
-    named = {id(one) for one in context.positional_args}
-    flags = [one for one in _arguments(context) if id(one) not in named and not isinstance(one, Rest)]
-    rows = [(_flag(one), one.help or "") for one in sorted(flags, key=_long)]
+    rows = flags(context)
     if rows:
         lines += ["", "Flags:", *_columns(rows, _widest(rows, 26))]
     if known.examples:
@@ -70,6 +68,13 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
         calls = [(f"{program} {call}", what) for call, what in known.examples]
         lines += _columns(calls, _widest(calls, 44))
     return "\n".join(lines)
+
+
+def flags(context: ParserContext) -> list[tuple[str, str]]:
+    """Return the flags of a task as they are typed, each with a word about it."""
+    named = {id(one) for one in context.positional_args}
+    found = [one for one in _arguments(context) if id(one) not in named and not isinstance(one, Rest)]
+    return [(_flag(one), one.help or "") for one in sorted(found, key=_long)]
 
 
 def _arguments(context: ParserContext) -> Iterable[Argument]:

@@ -268,7 +268,7 @@ PAGES: dict[str, Page] = {
         ),
     ),
     "check-code": Page(
-        HOST, "", "run the checks of the code", (("check-code", "ruff, mypy, import-linter, shellcheck, codespell"),)
+        HOST, "", "run the checks of the code", (("check-code", "ruff, mypy, imports, shellcheck, codespell, docs"),)
     ),
     "bench": Page(
         HOST, "", "measure what a build costs", (("bench --json", "what a build costs, beside mmdebstrap alone"),)

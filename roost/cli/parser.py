@@ -160,8 +160,13 @@ class WrongCallError(ParseError, Exit):
         return str(self.args[0])
 
 
+def _typed(name: str) -> str:
+    """Return a flag's name as it is typed: `from` for the parameter `from_`."""
+    return name.replace("_", "-").strip("-")
+
+
 def _error(machine: ParseMachine, message: str) -> None:
-    words = _FLAG.sub(lambda found: f"--{found['name']} {_FLAG_WORDS[found['what']]}", message)
+    words = _FLAG.sub(lambda found: f"--{_typed(found['name'])} {_FLAG_WORDS[found['what']]}", message)
     raise WrongCallError(safe(f"{words}{_suggestion(machine, message)}"), machine.context)
 
 
@@ -169,7 +174,7 @@ def _complete_flag(machine: ParseMachine) -> None:
     flag = machine.flag
     if flag is not None and flag.kind is list and not isinstance(flag, Rest) and not machine.flag_got_value:
         # invoke lets a repeatable flag go by without a value.
-        machine.error(f"--{flag.names[0]} needs a value")
+        machine.error(f"--{_typed(flag.names[0])} needs a value")
     _original_complete_flag(machine)
 
 

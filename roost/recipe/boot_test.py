@@ -33,7 +33,9 @@ Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+$", max_le
 class SizeRange(Model):
     """A file's size: at least `min`, at most `max` bytes."""
 
+    #: The least.
     min: Size = Field(default=0, ge=0)
+    #: The most; without it, there is no limit.
     max: Size | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -50,15 +52,21 @@ class Expectation(Model):
     serial: str | None = None
     #: A file after the stop: on the disk `on`, or wherever the guest mounts it.
     file: AbsolutePath | None = None
+    #: The disk that the file is on, by its name.
     on: Name | None = None
+    #: A regular expression that a line of the file matches.
     matches: str | None = None
+    #: The file's size, or {min, max}.
     size: Size | SizeRange | None = None
+    #: The file's permissions: octal digits in quotes.
     mode: Mode | None = None
+    #: No line may match `serial`; or there may be no `file`.
     absent: bool = False
     #: The exit status that the job must have; without it, 0.
     exit: int | None = Field(default=None, ge=0, le=255)
     #: The longest that the whole boot may take, or one phase of it.
     within: Duration | None = Field(default=None, gt=0)
+    #: The phase of the boot that `within` is about; without it, the whole boot.
     phase: Literal["firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off"] | None = None
     #: `none`, or the names of the only units that may fail.
     failed_units: Literal["none"] | tuple[Unit, ...] | None = None
@@ -94,7 +102,9 @@ class Expectation(Model):
 class BootTest(Model):
     """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tried."""
 
+    #: The longest that the test boot may take, the job included.
     timeout: Duration = Field(default=120.0, gt=0)
+    #: What must be seen, besides the job's exit status and a clean power-off.
     expect: tuple[Expectation, ...] = ()
     #: Files and directories that the job finds in input/, relative to the recipe, as `inv io` takes them: with a slash
     #: at its end a directory stands for what is in it.

@@ -61,6 +61,7 @@ class Secret(Model):
 class User(Model):
     """An account; no password opens it unless one is named."""
 
+    #: The login name.
     name: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
     #: Local files with public keys that may log in by ssh; relative to the recipe.
     ssh_keys: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ SNAPSHOT_ID = "@SNAPSHOTID@"
 class Repository(Model):
     """A further apt repository, and the key that signs it."""
 
+    #: Its address, without credentials.
     uri: Url
     #: A suite such as `stable`; a directory that ends with / for a repository without dists/, such as `./`.
     suite: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")]
@@ -70,12 +71,13 @@ class Debian(Source):
     packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:~=/-]*$")], ...] = ()
     #: Parts of the archive: main, universe, non-free-firmware …
     components: tuple[Name, ...] = ("main",)
-    #: None is mmdebstrap's default for the suite: the archive, its updates and its security archive.
+    #: Where the packages come from. Default: the suite's archive, its updates and its security archive.
     mirror: Url | None = None
     #: A time such as 20261101T000000Z: the archive as it was then.
     snapshot: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z$")] | None = None
     #: Further repositories, each with its key.
     repositories: tuple[Repository, ...] = ()
+    #: Debian's name of the processor's architecture.
     architecture: Literal["amd64"] = "amd64"
     #: Paths of packages that are left out of the tree (dpkg's path-exclude patterns).
     exclude: tuple[AbsolutePath, ...] = Field(default=())

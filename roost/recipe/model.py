@@ -34,13 +34,15 @@ Placement = Literal["included", "external", "both"]
 class Kernel(Model):
     """Which kernel of kernels/*.yaml, where it goes, and how its initrd is made."""
 
-    #: None: `debian` in a tree of the archive; the kernel that a tree, tarball or image brings, else `debian-cloud`.
+    #: A kernel of kernels/*.yaml. Default: `debian` in a tree of the archive, the kernel that any other tree brings, or
+    #: else `debian-cloud`.
     use: Name | None = None
+    #: In the image with a boot loader (`included`), as files beside it (`external`), or `both`.
     placement: Placement = "included"
     #: `distribution` runs initramfs-tools in a tree of the archive, and is the one that any other tree brings;
-    #: `busybox` packs busybox and just the drivers needed. None: the first that is to be had.
+    #: `busybox` packs busybox and just the drivers needed. Default: the first that can be had.
     initrd: Literal["distribution", "busybox"] | None = None
-    #: The suite of Debian's archive that the kernel for a tree or tarball comes from; None: the tree's own, if it is
+    #: The suite of Debian's archive that the kernel for a tree or tarball comes from; default: the tree's own, if it is
     #: Debian's, else bookworm.
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")] | None = None
     #: Added to the kernel's command line, after root=, ro and the consoles.
@@ -50,12 +52,17 @@ class Kernel(Model):
 class Partition(Model):
     """A partition, or the whole of a disk without partitions."""
 
+    #: Where the guest mounts it; without it, the guest does not.
     mount: AbsolutePath | None = None
+    #: What it is formatted with; `swap` has no files.
     filesystem: FileSystem = "ext4"
-    #: Exactly one of the two: `free` is what must be free after filling, `size` the whole.
+    #: What must be free after filling; not with `size`.
     free: Size | None = Field(default=None, ge=0)
+    #: The whole size; not with `free`.
     size: Size | None = Field(default=None, ge=64 * 1024)
+    #: The file system's label.
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
+    #: The file system's UUID; default: one that follows from the recipe's name and the disk's.
     uuid: UUID | None = None
 
     @model_validator(mode="after")
@@ -75,18 +82,31 @@ class Disk(Model):
     The root disk of an existing image may have neither: its layout is then the image's own, `size` enlarges it.
     """
 
+    #: The name of its file, without the ending; not with `iso` in it.
     name: Name
+    #: The format of its file. Xen gets raw disks whatever this says.
     format: DiskFormat = "raw"
+    #: How the clusters of a qcow2 are packed.
     compress: Literal["none", "zstd", "zlib"] = "none"
+    #: The kind of partition table.
     table: Literal["mbr", "gpt"] = "mbr"
+    #: The partitions, in their order on the disk.
     partitions: tuple[Partition, ...] = ()
+    #: Of a disk without partitions: what the whole of it is formatted with.
     filesystem: FileSystem | None = None
+    #: Of a disk without partitions: where the guest mounts it.
     mount: AbsolutePath | None = None
+    #: Of a disk without partitions: its whole size. Of an existing image: the size it grows to.
     size: Size | None = Field(default=None, ge=64 * 1024)
+    #: Of a disk without partitions: what must be free after filling.
     free: Size | None = Field(default=None, ge=0)
+    #: Of a disk without partitions: the file system's label.
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
+    #: The device in vm_disk; default: vda, vdb … for kvm and xvda, xvdb … for xen, in the order of `disks`.
     device: Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]*$")] | None = None
+    #: The guest cannot write to it.
     readonly: bool = False
+    #: `io`: the job's own disk, which the guest looks for. `seed` is what `cloud_init` makes.
     role: Literal["io", "seed"] | None = None
     #: Of an existing image, only what differs from it is the disk; the image itself goes along as its base.
     overlay: bool = False
@@ -139,10 +159,13 @@ class Disk(Model):
 class Machine(Model):
     """The virtual machine: memory in bytes, CPUs, network, screen."""
 
+    #: What the machine has, and what the job asks for (vm_memory, request_memory).
     memory: Size = Field(default=1024 * MiB, ge=32 * MiB)
+    #: How many processors (vm_vcpus, request_cpus).
     cpus: int = Field(default=1, ge=1, le=1024)
+    #: A network card and its kind (vm_networking_type), or none.
     network: Literal["none", "nat", "bridge", "user"] = "none"
-    #: The network card's address; `auto` gives each job its own, None leaves it to libvirt.
+    #: The network card's address; `auto` gives each job its own. Default: libvirt chooses.
     mac: str | None = None
     #: A screen that VNC shows; without one the machine has no graphics card at all.
     vnc: bool = False

@@ -15,6 +15,7 @@ class Tree(Source):
     """Source `tree`: a directory that becomes the root file system."""
 
     places: ClassVar = {("path",): "directory"}
+    #: The directory; relative to the recipe.
     path: str
 
     @property
@@ -32,8 +33,11 @@ class Tarball(Source):
     """Source `tarball`: a tar archive of a root tree, plain or packed, or a container image (docker save, OCI)."""
 
     places: ClassVar = {("path",): "file"}
+    #: The archive; relative to the recipe.
     path: str | None = None
+    #: Where the archive is fetched from; needs sha256.
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    #: The archive's sha256, 64 hexadecimal digits.
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @field_validator("url")
@@ -63,12 +67,15 @@ class ExistingImage(Source):
 
     is_disk: ClassVar = True
     places: ClassVar = {("path",): "file"}
+    #: The image file, qcow2 or raw; relative to the recipe.
     path: str | None = None
+    #: Where the image is fetched from; needs sha256.
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
+    #: The image's sha256, 64 hexadecimal digits.
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     #: Another recipe, whose root disk it is; that image is built first when it is stale.
     recipe: Line | None = None
-    #: None: qcow2 if it begins as one, else raw. A raw disk that a stranger wrote is better named so.
+    #: Default: qcow2 if it begins as one, else raw. Name it for a raw disk that somebody else can write to.
     format: DiskFormat | None = None
 
     @model_validator(mode="after")
@@ -96,9 +103,13 @@ class ExistingImage(Source):
 class Os(Model):
     """Where the root tree comes from: exactly one of the sources."""
 
+    #: A tree installed from an archive of Debian packages, Debian's or Ubuntu's.
     debian: Debian | None = None
+    #: A directory that is the root tree.
     tree: Tree | None = None
+    #: A tar archive, or a container image, that holds the root tree.
     tarball: Tarball | None = None
+    #: A disk image that exists.
     image: ExistingImage | None = None
 
     @model_validator(mode="after")

@@ -80,7 +80,7 @@ class Submit(Model):
     require: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     #: Run on machines only that have proven to start virtual machines: `inv probe` on them, by STARTD_CRON.
     require_working_vm: bool = False
-    #: HTCondor's name of the machine's architecture, None for the one of the source.
+    #: HTCondor's name of the machine's architecture. Default: that of the source.
     architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
 
     @field_validator("transfer")

@@ -27,6 +27,7 @@ def _program(seen: list[Any]) -> Program:
         names: list[str] | None = None,
         depth: int = 1,
         many: list[str] | None = None,
+        from_: str = "",
         json: bool = False,
     ) -> None:
         seen.append((names, depth, json))
@@ -85,6 +86,7 @@ def test_words_and_flags(argv: str, expected: list[Any], capsys: pytest.CaptureF
         ("build --nope x", "No idea what '--nope' is!"),
         ("check --depth x", "--depth takes a whole number, not 'x'\n"),
         ("check --depth", "--depth needs a value\n"),
+        ("check --from", "--from needs a value\n"),
         ("check --many", "--many needs a value\n"),
         ("check a --many --json", "--many needs a value\n"),
     ],
