@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docs.generate import recipe
-from roost.cli import manual
 from roost.cli.main import ns
 from roost.cli.program import Roost
 from roost.pipeline import check
@@ -112,10 +111,8 @@ def unknown(words: list[str]) -> list[str]:
     task, *rest = words
     if task in {*ANY, "help"} or task.startswith("-"):
         return []
-    if task not in ns.task_names and task not in manual.PAGES:
-        return [task]
     if task not in ns.task_names:
-        return []
+        return [task]
     contexts = {str(one.name): one for one in ns.to_contexts()}
     flags = {name.replace("_", "-").rstrip("-") for name in contexts[task].flags}
     return [word for word in rest if word.startswith("-") and word.strip("-") and word.partition("=")[0] not in flags]

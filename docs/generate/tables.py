@@ -106,7 +106,12 @@ def manifest() -> str:
 
 def environment() -> str:
     """Return the page of environment variables."""
-    titles = {"you": "That you may set", "job": "That the job finds in the guest", "roost": "Of roost's own programs"}
+    titles = {
+        "you": "That you may set",
+        "site": "Of domain-xml, on an execution point",
+        "job": "That the job finds in the guest",
+        "roost": "Of roost's own programs",
+    }
     lines = ["# Environment variables", "", _MADE]
     for who, title in titles.items():
         rows = [(name, default, what) for name, (of, default, what) in words.ENVIRONMENT.items() if of == who]

@@ -87,10 +87,11 @@ MANIFEST = {
     "seconds": "how long each stage took",
     "roost": "the version of roost",
     "parts": "all that each stage's key was made of, for `inv build --explain`",
+    "recipe": "the final value of every key of the recipe",
     "host": "the host that it was built on: system and versions of tools; it explains, and is no part of any key",
 }
 
-#: Variable → who sets it (`you`, `job`: roost for the job in the guest, `roost` for its own programs), default, what.
+#: Variable → whose it is (you, site, job, roost; `tables.environment` says what that means), default, what.
 ENVIRONMENT = {
     "ROOST_ROOT": (
         "you",
@@ -121,6 +122,10 @@ ENVIRONMENT = {
     "ROOST_SFTP_KEY": ("you", "ssh's agent and keys", "the file of the private key for sftp:// catalogues"),
     "ROOST_SFTP_KNOWN_HOSTS": ("you", "`~/.ssh/known_hosts`", "the file with the keys of sftp servers"),
     "ROOST_PYTHON": ("you", "", "on execution points: the Python that has roost's dependencies, for `factory --dag`"),
+    "ROOST_SETTINGS": ("site", "`/etc/roost/domain-xml`", "a file with the lines NAME=VALUE of those below"),
+    "ROOST_GENERATOR": ("site", "HTCondor's own", "the program that writes the domain, which domain-xml calls"),
+    "ROOST_CONSOLES": ("site", "`/var/log/roost/consoles`", "the directory of consoles; empty: none is kept"),
+    "ROOST_CONSOLE_DAYS": ("site", "14", "days after which a console is removed"),
     "ROOST_INPUT": ("job", "", "the directory of the job's inputs: `input/` of the io disk, where the job starts"),
     "ROOST_OUTPUT": ("job", "", "the directory for the job's results: `output/` of the io disk"),
     "ROOST_INITRD": ("roost", "", "for the hooks of mmdebstrap: how the initrd is made"),

@@ -48,7 +48,7 @@ def test_an_example_is_a_valid_recipe(number: int, tmp_path: Path) -> None:
 
 def test_an_example_with_a_mistake_is_found(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    assert bench.problems("machine: {memroy: 1GiB}\n")
+    assert bench.problems("machine: {memoryy: 1GiB}\n")
     assert bench.problems("disks: !replace []\n")
     assert bench.problems(recipe.HEAD.replace("bookworm", "[]"))
 
@@ -72,4 +72,4 @@ def test_every_environment_variable_is_described() -> None:
     for path in [PROJECT / "inv", *(PROJECT / "roost").rglob("*")]:
         if path.is_file() and path.suffix != ".pyc":
             used |= set(VARIABLE.findall(path.read_text()))
-    assert used == set(words.ENVIRONMENT)
+    assert used == set(words.ENVIRONMENT), "docs/generate/words.py has a line for each"
