@@ -104,6 +104,25 @@ def test_a_guest_that_says_nothing_and_stays(site: Path) -> None:
     assert "destroy roost-probe-" in (site / "bin/virsh.log").read_text()
 
 
+#: What the guest does, as a libvirt that starts it: recipes/base/probe/start, in words of the host's shell.
+GUEST = """\
+disk=$(ls -d {site}/work/roost-probe.*)/answer.raw
+token=$(head -c 64 "$disk" | tr -d '\\000\\n')
+printf 'roost-probe %s\\nkvm=yes\\nqcow2=yes\\ncard=none\\nlease=no\\nkernel=6.1\\nend\\n' "$token" >{site}/answer
+dd if={site}/answer of="$disk" bs=512 seek=1 conv=sync,notrunc 2>/dev/null
+"""
+
+
+def test_the_answer_of_its_own_guest_counts(site: Path) -> None:
+    does(site, "create", f"case $* in *--paused*) exit 1 ;; esac\n{GUEST.format(site=site)}")
+    does(site, "domstate", "exit 1")
+    found = probe(site)
+    assert found.works, found
+    told = found.attributes
+    assert (told["RoostVMKVM"], told["RoostVMFormats"], told["RoostVMBuses"]) == (True, "raw,qcow2", "virtio")
+    assert (told["RoostVMNetwork"], told["RoostVMKernel"]) == (False, "6.1")
+
+
 def test_an_answer_to_another_probe_does_not_count(site: Path) -> None:
     answer = "roost-probe 1-2\\nkvm=yes\\nend\\n"
     disk = f'"$(ls -d {site}/work/roost-probe.*)/answer.raw"'
