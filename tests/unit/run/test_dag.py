@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,13 @@ def test_the_lint_finds_nothing_wrong(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     report = lint_dag(tmp_path / dag.DAG)
     assert report.ok and {one.rule.code for one in report.findings} <= {"file-missing"}, report.render()
+
+
+def test_each_image_has_one_description(tmp_path: Path) -> None:
+    one = image(tmp_path, "io\ndisks/a.raw\n")
+    other = replace(one, jobs=(replace(one.jobs[0], name="b"),), table=image(tmp_path, "io\ndisks/b.raw\n").table)
+    record = Manifest("smoke", "", {}, {}, (built("root.qcow2", "qcow2"), built("io.raw", "raw")), {}, {})
+    images = {"smoke": one, "./smoke": other}
+    made = dag.workflow(images, dict.fromkeys(images, record), Place(tmp_path), TOKEN, Throttles())
+    descriptions = [line.split()[2] for line in made.texts[dag.DAG].splitlines() if line.startswith("JOB run-")]
+    assert descriptions == ["job-smoke.sub", "job-__smoke.sub"] and set(descriptions) < set(made.texts)
