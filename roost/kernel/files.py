@@ -114,9 +114,7 @@ def install(parts: Parts, tree: Path, *, kind: str | None, wanted: Sequence[str]
             shutil.rmtree(directory)
         directory.mkdir(parents=True)
         _unpack(parts, directory, release, epoch)
-        process.run(
-            ["depmod", "-b", directory.parents[2], release], deadline=120, log=log, what="cannot index the modules"
-        )
+        depmod.index(directory.parents[2], release, tree, log)
     if "initrd" in parts.files:
         _copy(parts.files["initrd"], target)
     elif "modules" in parts.files and kind == "busybox":

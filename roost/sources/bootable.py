@@ -15,7 +15,7 @@ from typing import Any
 from roost.customize.unpack import unpack
 from roost.events import Stages
 from roost.host import process
-from roost.kernel import initrd, inspect
+from roost.kernel import depmod, initrd, inspect
 from roost.sources import canonical, debs, mmdebstrap, unpacked
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.given_tree import GivenTree
@@ -101,7 +101,7 @@ class BootableTree:
         names = []
         if self.archive is not None and self.archive.kernel is not None:
             version = inspect.newest(extra).version
-            process.run(["depmod", "-b", extra / "usr", version], deadline=60, log=log, what="cannot index the modules")
+            depmod.index(extra / "usr", version, None, log)
             holder = extra
             # Packages of either layout unpack here; in the tree `lib` may be a link or a directory.
             (extra / "lib").unlink()

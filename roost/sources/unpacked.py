@@ -13,7 +13,7 @@ from pathlib import Path
 
 from roost.errors import ImageError
 from roost.host import bounded, causes, namespace, process
-from roost.kernel import initrd, inspect
+from roost.kernel import depmod, initrd, inspect
 from roost.sources.bootstrap import Bootstrap
 from roost.store.cache import work_directory
 
@@ -134,7 +134,7 @@ def _applets(tree: Path, log: Path) -> None:
 
 def _kernel(wanted: Bootstrap, epoch: int, tree: Path, log: Path) -> None:
     found = inspect.newest(tree)
-    process.run(["depmod", "-b", tree / "usr", found.version], deadline=60, log=log, what="cannot index the modules")
+    depmod.index(tree / "usr", found.version, tree, log)
     if wanted.initrd == "busybox":
         payload = initrd.Payload(wanted.drivers, epoch)
         initrd.make(tree, found.version, payload, tree / f"boot/initrd.img-{found.version}", log)
