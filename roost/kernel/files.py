@@ -19,7 +19,7 @@ from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
 from roost.host import bounded, bzimage, checksum, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, LookaheadReader, Unpacked, compression
-from roost.kernel import facts, initrd
+from roost.kernel import depmod, facts, initrd
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import Facts
