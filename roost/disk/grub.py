@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from roost.disk.layout import SECTOR, Layout
+from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, UsageError
 from roost.host import process, temporary
 from roost.recipe.model import FileSystem, Recipe
@@ -111,9 +112,10 @@ def _quoted(word: str) -> str:
     return word if PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
 
 
-def core_image(filesystem: FileSystem, early: str, log: Path) -> tuple[bytes, bytes]:
+def core_image(filesystem: FileSystem, early: str, log: Path, modules: Path | None = None) -> tuple[bytes, bytes]:
     """Return GRUB's boot sector and a core image that reads `filesystem` and runs `early`. Always the same bytes."""
-    directory = next((Path(name) for name in DIRECTORIES if (Path(name) / "boot.img").is_file()), None)
+    places = [modules] if modules is not None else [Path(name) for name in DIRECTORIES]
+    directory = next((place for place in places if (place / "boot.img").is_file()), None)
     tool = next((name for name in ("grub-mkimage", "grub2-mkimage") if process.which(name)), None)
     if directory is None or tool is None:
         raise HostError("GRUB for BIOS is not installed", hint=INSTALL)
@@ -149,7 +151,7 @@ _SECTOR_1 = struct.pack("<Q", 1)
 
 
 def install(
-    disk: Path, layout: Layout, *, boot_uuid: UUID | str, filesystem: FileSystem, directory: str, log: Path
+    disk: Path, layout: Layout, *, boot_uuid: UUID | str, filesystem: FileSystem, directory: str, tools: Tools
 ) -> None:
     """Make the disk file boot: GRUB looks for `directory`/grub.cfg on the file system with `boot_uuid`.
 
@@ -158,7 +160,7 @@ def install(
     """
     if layout.core is None:
         raise ImageError(f"disk {layout.disk} has no room for a boot loader", hint="give it partitions")
-    boot, core = core_image(filesystem, early_configuration(boot_uuid, directory), log)
+    boot, core = core_image(filesystem, early_configuration(boot_uuid, directory), tools.log("grub"), tools.grub)
     if len(core) > layout.core.size:
         raise ImageError(
             f"GRUB's core image ({len(core)} bytes) does not fit before the first partition ({layout.core.size} bytes)"

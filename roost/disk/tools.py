@@ -22,6 +22,8 @@ class Tools:
     epoch: int
     log_dir: Path
     accelerator: ApplianceAccelerator = field(default_factory=lambda: accelerator.known("tcg"))
+    #: GRUB's modules for BIOS, None for the host's.
+    grub: Path | None = None
 
     def log(self, name: str) -> Path:
         """Return the log of a tool."""

@@ -198,7 +198,7 @@ def _attempt(path: Path, layout: Layout, areas: list[_Area], tools: Tools) -> tu
             boot_uuid=filesystem_id(recipe, disk, index),
             filesystem=disk.areas[index].filesystem,
             directory="/boot/grub" if mount == "/" else "/grub",
-            log=tools.log("grub"),
+            tools=tools,
         )
     ext.check(path, [at for at, area in zip(layout.areas, areas, strict=True) if area.shape], tools)
     return tuple(free)

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from roost.pipeline.outputs import Finished
 from roost.pipeline.planning import BuildPlan
 from roost.recipe.base import DiskFormat
 from roost.recipe.model import Recipe
+from roost.sources import boot_loader
 from roost.sources.source import RootTree
 from roost.store import cache, manifest, staging
 from roost.verify import prestart, pygrub, readback
@@ -85,7 +87,8 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
                 records.remember(cache.default(), plan.spec, plan.suite, seen, f"the image {recipe.name}")
         with stages.stage("disks"):
             reserved = early.files if early else None
-            written = write.write_disks(recipe, made, target, context.tools(plan.epoch), reserved=reserved)
+            tools = replace(context.tools(plan.epoch), grub=_modules(context, plan))
+            written = write.write_disks(recipe, made, target, tools, reserved=reserved)
         reading = pool.submit(_read_back, context, written, early)
         with stages.stage("images", "qcow2, sums"):
             files = [*outputs.disks(context, written), *outputs.kernel(context, kernel, made)]
@@ -102,6 +105,12 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
             stack.close()
             pool.shutdown()
         return finished
+
+
+def _modules(context: Context, plan: BuildPlan) -> Path | None:
+    """Return GRUB's modules out of the image's own archive, None for the host's."""
+    asked = plan.bootstrap
+    return boot_loader.modules(asked, cache.default(), context.log("boot-loader")) if asked is not None else None
 
 
 def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original: Original) -> Finished:

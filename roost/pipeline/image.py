@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from roost.customize import inputs
 from roost.disk import grub
@@ -25,7 +26,14 @@ STAGE = Stage(
 )
 
 
-def key(loaded: Loaded, source: str, kernel: Mapping[str, str] | None = None) -> str:
-    """Return the key of an image; `source` is that of its source, `kernel` are the sums of a kernel that is files."""
-    made_of = {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "source": source}
+def key(
+    loaded: Loaded, source: str, kernel: Mapping[str, str] | None = None, loader: Sequence[Sequence[str]] = ()
+) -> str:
+    """Return the key of an image; `source` is that of its source, `kernel` are the sums of a kernel that is files.
+
+    `loader` are the packages that the boot loader is made of.
+    """
+    made_of: dict[str, Any] = {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "source": source}
+    if loader:
+        made_of["loader"] = loader
     return STAGE.key({**made_of, "kernel": kernel} if kernel is not None else made_of)

@@ -21,10 +21,12 @@ class Parted(Protocol):
 def of(loaded: Loaded, plan: BuildPlan) -> dict[str, Any]:
     """Return stage → the parts of its key. Secrets are in none: whether they changed is seen in the recipe's key."""
     source = plan.source
-    made_of = {
+    made_of: dict[str, Any] = {
         "recipe": loaded.recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),
         "files": inputs.local_files(loaded.recipe, loaded.directory),
         "kernel": dict(plan.kernel.sums) if plan.kernel is not None else {},
     }
+    if plan.bootstrap is not None:
+        made_of["selection"] = [one.parts() for one in plan.bootstrap.selection.tools]
     tree = source.parts() if isinstance(source, Parted) else {"inputs": source.inputs()}
     return {"rootfs": tree, "image": image.STAGE.parts(made_of)}

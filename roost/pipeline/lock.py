@@ -20,6 +20,7 @@ from roost.recipe.parent import parent
 from roost.sources import lockfile
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.lockfile import Lock, LockedPackage, LockedSource
+from roost.sources.packages import Package
 from roost.store import lease
 
 
@@ -84,12 +85,12 @@ def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, 
     with temporary.directory("lock") as logs:
         plan = planning.plan(Context(loaded, loaded.build, stages, logs, parent=above, locked=held))
     kernel = {f"file {name}": value for name, value in (plan.kernel.sums if plan.kernel is not None else {}).items()}
-    return _lock(loaded, locked.of_sources(plan), locked.bootstrap(plan), kernel), plan
+    return _lock(loaded, locked.of_sources(plan), plan.bootstrap, kernel), plan
 
 
 def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None, kernel: Mapping[str, str]) -> Lock:
     indexes: list[LockedSource] = []
-    packages: tuple[Any, ...] = ()
+    packages: tuple[Package, ...] = ()
     if asked is not None:
         addresses = [*asked.index.sources, *(one.source for one in asked.repositories)]
         indexes = [
@@ -109,25 +110,33 @@ def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None
         requested=list(asked.packages) if asked is not None else [],
         kernel=dict(kernel),
         sources=[*found, *indexes],
-        packages=[
-            LockedPackage(name=one.name, version=one.version, architecture=one.architecture, sha256=one.sha256)
-            for one in packages
-        ],
+        packages=_entries(packages),
+        tools=_entries(asked.selection.tools if asked is not None else ()),
         host={"system": str(host["system"]), **versions},
     )
 
 
+def _entries(packages: Sequence[Package]) -> list[LockedPackage]:
+    return [
+        LockedPackage(name=one.name, version=one.version, architecture=one.architecture, sha256=one.sha256)
+        for one in packages
+    ]
+
+
 def _changes(old: Lock, new: Lock) -> list[Change]:
     """Return what changed from one lock to the next: packages first, then the rest."""
-    found = key_changes.packages([one.parts() for one in old.selection()], [one.parts() for one in new.selection()])
-    for kind, before, now in (
+    before, now = old.selection(), new.selection()
+    found = key_changes.packages(before.inputs(), now.inputs())
+    tools = [[one.parts() for one in some.tools] for some in (before, now)]
+    found += key_changes.packages(*tools)
+    for kind, earlier, later in (
         ("recipe", {one: one for one in old.requested}, {one: one for one in new.requested}),
         ("source", {one.name: one.sha256 for one in old.sources}, {one.name: one.sha256 for one in new.sources}),
         ("kernel", old.kernel, new.kernel),
         ("host", old.host, new.host),
         ("roost", {"version": old.roost}, {"version": new.roost}),
     ):
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                found.append(Change(kind, key, before.get(key), now.get(key)))
+        for key in sorted({*earlier, *later}):
+            if earlier.get(key) != later.get(key):
+                found.append(Change(kind, key, earlier.get(key), later.get(key)))
     return found

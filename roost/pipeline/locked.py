@@ -10,16 +10,7 @@ from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.sources import lockfile
 from roost.sources.bootable import BootableTree
-from roost.sources.bootstrap import Bootstrap
 from roost.sources.lockfile import Lock, LockedSource
-from roost.sources.mmdebstrap import Installed
-
-
-def bootstrap(plan: planning.BuildPlan) -> Bootstrap | None:
-    """Return what is installed or added from an archive, None where nothing is."""
-    if isinstance(plan.tree, Installed):
-        return plan.tree.wanted
-    return plan.tree.archive if isinstance(plan.tree, BootableTree) else None
 
 
 def of_sources(plan: planning.BuildPlan) -> list[LockedSource]:

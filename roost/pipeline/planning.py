@@ -20,6 +20,7 @@ from roost.pipeline.context import Context
 from roost.preflight import local
 from roost.recipe.loader import Loaded
 from roost.sources import registry
+from roost.sources.bootstrap import Bootstrap
 from roost.sources.source import Request, RootTree
 from roost.store import cache
 
@@ -46,6 +47,11 @@ class BuildPlan:
     def epoch(self) -> int:
         """The time that no file of the image is later than, in seconds since 1970."""
         return self.source.epoch
+
+    @property
+    def bootstrap(self) -> Bootstrap | None:
+        """What is installed or added from an archive, None where nothing is."""
+        return _bootstrap(self.tree)
 
     @property
     def suite(self) -> str | None:
@@ -103,8 +109,15 @@ def plan(context: Context) -> BuildPlan:
         original = image.locate(request)
         return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)
+    asked = _bootstrap(tree)
+    loader = [one.parts() for one in asked.selection.tools] if asked is not None else []
     if tree.own_kernel:
-        return BuildPlan(tree, image_stage.key(loaded, tree.key), tree=tree)
+        return BuildPlan(tree, image_stage.key(loaded, tree.key, None, loader), tree=tree)
     kernel = files.fetch(spec, cache.default(), context.stages.events) if spec.files is not None else None
-    key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None)
+    key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None, loader)
     return BuildPlan(tree, key, spec, kernel, tree=tree)
+
+
+def _bootstrap(tree: RootTree | None) -> Bootstrap | None:
+    found = getattr(tree, "wanted", None) or getattr(tree, "archive", None)
+    return found if isinstance(found, Bootstrap) else None

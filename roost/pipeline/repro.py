@@ -20,7 +20,7 @@ from typing import Any
 from roost.errors import ImageError, ToolError, UsageError
 from roost.events import Events, Stages
 from roost.host import bounded, checksum, files, paths, process, temporary
-from roost.pipeline import environment, lock, locked, planning, surroundings
+from roost.pipeline import environment, lock, planning, surroundings
 from roost.pipeline.surroundings import Surroundings
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -137,7 +137,7 @@ def _seed(plan: planning.BuildPlan | None, around: Surroundings, log: Path) -> N
     for name in OF_THE_HOST:
         with contextlib.suppress(FileNotFoundError):
             shutil.copytree(cache.default().root / name, own / name, symlinks=True, ignore=shutil.ignore_patterns(".*"))
-    wanted = locked.bootstrap(plan) if plan is not None else None
+    wanted = plan.bootstrap if plan is not None else None
     if wanted is not None:
         with debs.held(wanted, cache.default(), log) as packages:
             shared = debs.shared_directory(cache.Cache(own), wanted)

@@ -13,6 +13,8 @@ from roost.sources.repositories import Extra
 
 #: What the initrd of a `full` tree needs beside the kernel's own dependencies.
 INITRD_PACKAGES = ("initramfs-tools", "zstd")
+#: What a build takes from the archive beside the tree: GRUB's modules, of which the boot loader is made.
+TOOLS = ("grub-pc-bin",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Bootstrap:
 
     def asked(self) -> dict[str, Any]:
         """Return all that apt is asked to select, as JSON."""
-        return {**self.sources(), "variant": self.debian.variant, "packages": self.packages}
+        return {**self.sources(), "variant": self.debian.variant, "packages": self.packages, "tools": TOOLS}
 
     def inputs(self) -> dict[str, Any]:
         """Return all that the tree depends on, as JSON."""

@@ -18,7 +18,7 @@ from roost.sources import archive, lockfile, openpgp, repositories, solver, suit
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.mmdebstrap import Installed
 from roost.sources.openpgp import NoKeyError
-from roost.sources.packages import Package
+from roost.sources.packages import Selection
 from roost.sources.repositories import Extra
 from roost.sources.source import Request, RootTree
 from roost.store import cache
@@ -66,7 +66,7 @@ def bootstrap(
         return solver.selected(asked, cache.default(), request.log_dir / "select.log", locked)
 
 
-def _locked(request: Request, asked: Bootstrap) -> tuple[Package, ...]:
+def _locked(request: Request, asked: Bootstrap) -> Selection:
     """Return the packages of the lock; raise `UsageError` where it was made for another recipe than this is now."""
     lock = request.locked
     assert lock is not None

@@ -12,6 +12,7 @@ from roost.errors import HostError, ImageError
 from roost.host import checksum
 from roost.sources import solver
 from roost.sources.bootstrap import Bootstrap
+from roost.sources.packages import Package
 from roost.store import keys
 from roost.store.cache import Cache, work_directory
 
@@ -32,8 +33,10 @@ def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
 
 
 @contextmanager
-def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
-    """Yield the packages of a selection, sorted by name, in a directory of their own that is gone afterwards.
+def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | None = None) -> Iterator[list[Path]]:
+    """Yield the packages of a selection, or `which` of its tools, in a directory of their own.
+
+    They are sorted by name, and gone afterwards.
 
     What is not in the cache, or is there with another sum, is downloaded; the cache only ever gets whole files.
     """
@@ -41,7 +44,7 @@ def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
     with work_directory() as work:
         mine = work / "packages"
         mine.mkdir()
-        chosen = wanted.selection.packages
+        chosen = wanted.selection.packages if which is None else which
         missing = [one for one in chosen if not _taken(shared / one.file, mine / one.file, one.sha256)]
         if missing:
             fetched = solver.download(wanted, missing, work, log)

@@ -17,7 +17,7 @@ from roost.errors import Location, Problem, RecipeError
 from roost.host import files, output
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources.packages import Package, package
+from roost.sources.packages import Package, Selection, package
 
 SUFFIX = ".lock"
 VERSION = 1
@@ -70,6 +70,7 @@ class Lock(_Part):
     kernel: dict[Text, Text] = {}
     sources: list[LockedSource] = []
     packages: list[LockedPackage] = []
+    tools: list[LockedPackage] = []
     host: dict[Text, Text] = {}
 
     @field_validator("lock")
@@ -79,9 +80,10 @@ class Lock(_Part):
             raise ValueError(f"this roost reads locks of version {VERSION}")
         return value
 
-    def selection(self) -> tuple[Package, ...]:
-        """Return the packages."""
-        return tuple(sorted(one.value for one in self.packages))
+    def selection(self) -> Selection:
+        """Return the packages, and those that a build takes beside the tree."""
+        packages, tools = (tuple(sorted(one.value for one in some)) for some in (self.packages, self.tools))
+        return Selection(packages, None, tools)
 
 
 def path_of(loaded: Loaded) -> Path:
@@ -104,7 +106,7 @@ def text(lock: Lock) -> str:
     for key in ("lock", "name", "roost", "suite"):
         lines.append(f"{key} = {_value(said[key])}")
     lines.append(_list("requested", [_value(one) for one in sorted(said["requested"])]))
-    for key in ("sources", "packages"):
+    for key in ("sources", "packages", "tools"):
         lines.append(_list(key, [_table(entry) for entry in said[key]]))
     for key in ("kernel", "host"):
         lines += ["", f"[{key}]", *(f"{_value(name)} = {_value(value)}" for name, value in sorted(said[key].items()))]

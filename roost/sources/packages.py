@@ -113,6 +113,8 @@ class Selection:
 
     packages: tuple[Package, ...] = ()
     lists: Path | None = None
+    #: Packages of the same archive that are in no tree: what a build runs or copies of them is the same on all hosts.
+    tools: tuple[Package, ...] = ()
 
     def inputs(self) -> list[list[str]]:
         """Return what a tree depends on, as JSON."""

@@ -23,7 +23,7 @@ from filelock import FileLock
 from roost.errors import ImageError, ToolError
 from roost.host import files, jsontext
 from roost.sources import contained, keyring, packages
-from roost.sources.bootstrap import Bootstrap
+from roost.sources.bootstrap import TOOLS, Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.sources.packages import Package, Selection
 from roost.store import keys
@@ -75,41 +75,46 @@ def _pattern(suite: str, architecture: str, what: str) -> str:
     return f"?narrow(?or(?archive(^{suite}$),?codename(^{suite}$)),?architecture({architecture}),{what})"
 
 
-def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Sequence[Package] | None = None) -> Bootstrap:
+def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Selection | None = None) -> Bootstrap:
     """Return the bootstrap with the packages that apt selects for it, or with those of a lock.
 
     Raises `ImageError` for a package that the archive does not have (any more), `HostError` for one that does not
     answer.
     """
-    found = tuple(sorted(locked)) if locked is not None else _selection(wanted, cache, log)
+    found = locked if locked is not None else _selection(wanted, cache, log)
 
     def make(directory: Path) -> None:
         with _root(wanted, cache) as root:
             _apt(wanted, root, "select", ["update", ""], log)
             _keep(root, directory, found, wanted, locked is not None)
 
-    return replace(wanted, selection=Selection(found, LISTS.stored(cache, _kept(wanted, found), make)))
+    return replace(wanted, selection=replace(found, lists=LISTS.stored(cache, _kept(wanted, found), make)))
 
 
-def _kept(wanted: Bootstrap, found: Sequence[Package]) -> dict[str, Any]:
+def _kept(wanted: Bootstrap, found: Selection) -> dict[str, Any]:
     """Return the inputs of the lists that hold these packages only."""
-    return {**wanted.sources(), "packages": [one.parts() for one in found]}
+    return {**wanted.sources(), **_parts(found)}
 
 
-def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> tuple[Package, ...]:
+def _parts(found: Selection) -> dict[str, Any]:
+    return {"packages": found.inputs(), "tools": [one.parts() for one in found.tools]}
+
+
+def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> Selection:
     """Return what apt selects, asked once for each state of the archive."""
 
     def make(directory: Path) -> None:
         with _root(wanted, cache) as root:
             found = _solve(wanted, root, log)
             LISTS.stored(cache, _kept(wanted, found), lambda lists: _keep(root, lists, found, wanted, False))
-        (directory / FOUND).write_text(json.dumps([one.parts() for one in found]))
+        (directory / FOUND).write_text(json.dumps(_parts(found)))
 
     inputs = {**wanted.asked(), "states": wanted.index.states}
-    return packages.of_parts(jsontext.read(STAGE.stored(cache, inputs, make) / FOUND))
+    found = jsontext.read(STAGE.stored(cache, inputs, make) / FOUND)
+    return Selection(packages.of_parts(found["packages"]), None, packages.of_parts(found["tools"]))
 
 
-def _solve(wanted: Bootstrap, root: Path, log: Path) -> tuple[Package, ...]:
+def _solve(wanted: Bootstrap, root: Path, log: Path) -> Selection:
     """Bring the lists up to date and let apt select."""
     debian = wanted.debian
     essential = _pattern(debian.suite, debian.architecture, "?essential")
@@ -118,7 +123,8 @@ def _solve(wanted: Bootstrap, root: Path, log: Path) -> tuple[Package, ...]:
         names.append(_pattern(debian.suite, debian.architecture, REQUIRED))
     _apt(wanted, root, "select", [debian.variant, essential, *names], log)
     texts = [files.read_text(path, LARGEST) for path in sorted((root / "out").iterdir())]
-    return packages.of_uris("".join(texts))
+    tools = packages.of_uris(files.read_text(root / "out.tools", LARGEST))
+    return Selection(packages.of_uris("".join(texts)), None, tools)
 
 
 @contextmanager
@@ -169,20 +175,20 @@ def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: 
                 [str(hook(script)), str(root), *words],
                 [scratch, root, hook("").parent],
                 log=log,
-                env={},
+                env={"ROOST_TOOLS": " ".join(TOOLS)},
                 what=f"cannot select the packages of {wanted.debian.suite}",
             )
     except ToolError as error:
         raise explained(error, wanted) from error
 
 
-def _keep(root: Path, directory: Path, wanted_packages: Sequence[Package], wanted: Bootstrap, locked: bool) -> None:
+def _keep(root: Path, directory: Path, found: Selection, wanted: Bootstrap, locked: bool) -> None:
     """Write into a directory the archive's lists with the given packages only; raise when one is in none of them.
 
     In `sources` each source has its own, to download from. In `merged` the suite has those of its updates too:
     mmdebstrap asks for the essential packages of the suite, and takes them in the versions that are there.
     """
-    missing = set(wanted_packages)
+    missing = {*found.packages, *found.tools}
     own, own_text = root / "lists" / _suite_list(wanted), ""
     places = [directory / "sources", directory / "merged"]
     for place in places:
@@ -193,13 +199,15 @@ def _keep(root: Path, directory: Path, wanted_packages: Sequence[Package], wante
     further = tuple(list_name(extra.source.directory) for extra in wanted.repositories)
     for path in sorted((root / "lists").iterdir()):
         if path.name.endswith("_Packages"):
-            text, found = packages.only(files.read_text(path, LARGEST), wanted_packages)
+            whole = files.read_text(path, LARGEST)
+            text, there = packages.only(whole, [*found.packages, *found.tools])
             (places[0] / path.name).write_text(text)
+            text, _ = packages.only(text, found.packages)
             if path.name.startswith(further):
                 (places[1] / path.name).write_text(text)
             else:
                 own_text += text
-            missing -= found
+            missing -= there
         elif path.name.endswith(("_InRelease", "_Release", "_Release.gpg")):
             for place in places:
                 shutil.copyfile(path, place / path.name)

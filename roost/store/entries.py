@@ -34,6 +34,7 @@ class Kind:
 KINDS = (
     Kind("rootfs", SHA, directory=True, locked=True),
     Kind("selections", SHA, directory=True, locked=True, capped=False),
+    Kind("grub", SHA, directory=True, locked=True),
     Kind("lists", SHA, directory=True, locked=True, capped=False),
     Kind("apt", SHA, directory=True, locked=True),
     Kind("trees", SHA, directory=True, locked=True),

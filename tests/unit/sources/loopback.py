@@ -12,7 +12,7 @@ from roost.host import process
 from roost.recipe.debian import Debian
 from roost.sources import archive, keyring, repositories, solver
 from roost.sources.bootstrap import Bootstrap
-from roost.sources.packages import Package
+from roost.sources.packages import Selection
 from roost.store.cache import Cache
 from tests.apt_repository import CREATED, Key, publish
 
@@ -58,5 +58,5 @@ class Archive:
         index = archive.index(debian, self.cache, self.log, Silent(), [one.source for one in extra])
         return Bootstrap(debian, None, "busybox", (), index, None, extra)
 
-    def select(self, asked: Bootstrap, locked: list[Package] | None = None) -> Bootstrap:
+    def select(self, asked: Bootstrap, locked: Selection | None = None) -> Bootstrap:
         return solver.selected(asked, self.cache, self.log, locked)

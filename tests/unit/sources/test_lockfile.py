@@ -45,7 +45,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("lock = 1", "lock = 1\nunknown = 2", "unknown"),
         ('version = "1:2+b~3"', "version = 3", r"x.lock:\d+:1: packages.0.version"),
         ('{name = "b"', '{name = "../b"', r"x.lock:\d+:1: packages.1.sha256: .*not a package"),
-        (f'sha256 = "{SUM}"}},\n]\n\n', 'sha256 = "x"},\n]\n\n', "packages.1.sha256"),
+        (f'sha256 = "{SUM}"}},\n]\ntools', 'sha256 = "x"},\n]\ntools', "packages.1.sha256"),
     ],
 )
 def test_anything_else_is_refused_with_its_place(before: str, after: str, told: str, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from roost.errors import ImageError
-from roost.sources import debs, mmdebstrap, solver
+from roost.sources import boot_loader, debs, mmdebstrap, solver
 from roost.sources.bootstrap import Bootstrap
-from roost.sources.packages import Package
+from roost.sources.packages import Package, Selection
 from roost.store.cache import Cache
 from tests.apt_repository import package, publish, served
 from tests.unit.sources.loopback import KEY, NOW, THEN, Archive
@@ -102,16 +102,30 @@ def test_a_package_that_is_not_there_is_named(here: Archive) -> None:
 def test_a_lock_holds_a_version_as_long_as_the_archive_has_it(here: Archive) -> None:
     package(here.directory, "hello", {"/hello": "x"})
     here.push()
-    locked = list(here.select(here.wanted("hello")).selection.packages)
+    locked = here.select(here.wanted("hello")).selection
     package(here.directory, "hello", {"/hello": "y"}, "2.0")
     here.push(NOW)
     assert _names(here.select(here.wanted("hello"))) == ["hello 2.0"]
     assert _names(here.select(here.wanted("hello"), locked)) == ["hello 1.0"]
     (here.directory / "hello_1.0_all.deb").unlink()
     here.push(THEN)
-    absent = [Package("hello", "1.0", "all", "ab" * 32)]
+    absent = Selection((Package("hello", "1.0", "all", "ab" * 32),))
     with pytest.raises(ImageError, match=r"no longer has hello 1\.0 as locked"):
         here.select(here.wanted("hello"), absent)
+
+
+def test_the_boot_loader_comes_from_the_same_archive(here: Archive, tmp_path: Path) -> None:
+    package(here.directory, "hello", {"/hello": "x"})
+    here.push()
+    without = here.select(here.wanted("hello"))
+    assert without.selection.tools == () and boot_loader.modules(without, here.cache, here.log) is None
+    package(here.directory, "grub-pc-bin", {"/usr/lib/grub/i386-pc/boot.img": "GRUB"})
+    here.push(NOW)
+    found = here.select(here.wanted("hello"))
+    assert [one.name for one in found.selection.tools] == ["grub-pc-bin"] and _names(found) == ["hello 1.0"]
+    assert _key(found) == _key(without), "it is in no tree"
+    modules = boot_loader.modules(found, here.cache, here.log)
+    assert modules is not None and (modules / "boot.img").read_text() == "GRUB"
 
 
 def test_what_is_selected_is_downloaded_and_then_needs_no_archive(here: Archive, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from roost.host.declared import UndeclaredToolError
 from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
 from roost.pipeline import image
-from roost.sources import archive, bootable, given_tree, image_tree, mmdebstrap, registry, solver
+from roost.sources import archive, boot_loader, bootable, given_tree, image_tree, mmdebstrap, registry, solver
 from roost.store import closure, keys
 from roost.store.cache import Cache
 from roost.store.stage import Stage
@@ -34,6 +34,7 @@ STAGES = {
         ["sources/mmdebstrap", "sources/bootstrap", "sources/archive", "sources/repositories", "sources/unpacked"],
     ),
     "selection": (solver.STAGE, ["sources/solver", "sources/packages", "sources/contained", "sources/aptsource"]),
+    "boot loader": (boot_loader.STAGE, ["sources/boot_loader", "sources/debs"]),
     "lists": (solver.LISTS, ["sources/solver", "sources/packages"]),
     "given tree": (
         given_tree.STAGE,
