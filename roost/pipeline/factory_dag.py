@@ -230,7 +230,7 @@ def _tasks(made: Family, graph: Graph, nodes: Mapping[str, str], new: Path) -> d
     """Write the kits; return the task of each node by its name."""
     inputs = {str(one.build): _kit_inputs(one) for one in made.recipes.values()}
     project = paths.project_root()
-    top = kit.root([path for paths_ in inputs.values() for path in paths_] + [project / "x"])
+    top = kit.root([*(path for files in inputs.values() for path in files), project / "x"])
     kits: dict[tuple[Path, ...], str] = {}
     found = {}
     for node in graph:
