@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +23,8 @@ from roost.store.cache import Cache, work_directory
 _AR, _TIME = b"!<arch>\n", slice(24, 36)
 #: 2106: a time that is later does not fit into an ext4 of small inodes, and is no package's.
 _LATEST = 1 << 32
+#: Of link(2): a file of another user (proc(5), protected_hardlinks), a file system without links, too many of them.
+_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 
 
 def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
@@ -60,15 +65,42 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
 
 
 def _taken(path: Path, target: Path, sha256: str) -> bool:
-    """Link a package to where it stays as long as it is in use, if it is what it should be; return whether it is."""
+    """Link a package to where it stays as long as it is in use, if it is what it should be; return whether it is.
+
+    What is no file, or cannot be read, is removed.
+    """
     # What nobody needs may be collected at any time.
     with contextlib.suppress(FileNotFoundError):
-        os.link(path, target)
-        if checksum.sha256(target) == sha256:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            _remove(path)
+            return False
+        try:
+            _link(path, target)
+            whole = checksum.sha256(target) == sha256
+        except PermissionError:
+            _remove(path)
+            whole = False
+        if whole:
             os.utime(target)
             return True
         target.unlink()
     return False
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(path, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def epoch(packages: Sequence[Path]) -> int:

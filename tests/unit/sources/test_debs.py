@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,15 +37,31 @@ def _wanted(*files: Path) -> Bootstrap:
     return Bootstrap(Debian(suite="bookworm"), None, "busybox", (), Index((), (), 1), None, (), Selection(found, None))
 
 
-@pytest.mark.parametrize("there", ["whole", "broken", "absent"])
+def _put(kind: str, path: Path, good: bytes) -> None:
+    """Leave something where the cache has a package."""
+    flipped = good[:100] + bytes([good[100] ^ 1]) + good[101:]
+    texts = {"whole": good, "zeros": bytes(len(good)), "cut": good[:-1], "flipped": flipped, "empty": b""}
+    if kind in texts:
+        path.write_bytes(texts[kind])
+    elif kind == "a directory":
+        path.mkdir()
+        (path / "file").touch()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a link":
+        path.symlink_to("/nowhere")
+
+
+@pytest.mark.parametrize(
+    "there", ["whole", "zeros", "cut", "flipped", "empty", "a directory", "a FIFO", "a link", "absent"]
+)
 def test_a_package_is_taken_from_the_cache_only_with_its_sum(
     there: str, archive: Path, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = package(archive, "hello", {"/hello": "x"})
     wanted = _wanted(good)
     shared = debs.shared_directory(cache, wanted) / good.name
-    if there != "absent":
-        shared.write_bytes(good.read_bytes() if there == "whole" else bytes(good.stat().st_size))
+    _put(there, shared, good.read_bytes())
     asked: list[list[Package]] = []
 
     def download(_wanted: Bootstrap, missing: list[Package], directory: Path, _log: Path) -> Path:
@@ -57,6 +76,22 @@ def test_a_package_is_taken_from_the_cache_only_with_its_sum(
         assert found[0].read_bytes() == good.read_bytes(), "what is collected meanwhile stays for who holds it"
     assert bool(asked) is (there != "whole")
     assert not list((cache.root / "work").iterdir())
+
+
+def test_a_package_of_another_user_is_copied(
+    archive: Path, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux refuses links to files of others (protected_hardlinks), such as those of a build with sudo."""
+    good = package(archive, "hello", {"/hello": "x"})
+    wanted = _wanted(good)
+    shutil.copy(good, debs.shared_directory(cache, wanted))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with debs.held(wanted, cache, tmp_path / "log") as found:
+        assert found[0].read_bytes() == good.read_bytes()
 
 
 def test_another_package_than_the_index_says_is_refused(
