@@ -97,14 +97,19 @@ class Key:
 
 
 def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0", **fields: str) -> Path:
-    """Build NAME_VERSION_all.deb in `folder`; `fields` are further ones of its control file, - written as _."""
+    """Build NAME_VERSION_all.deb in `folder`; `fields` are further ones of its control file, - written as _.
+
+    Files of /DEBIAN are its maintainer scripts.
+    """
     further = "".join(f"{field.replace('_', '-')}: {value}\n" for field, value in fields.items())
     tree = folder / f"{name}.tree"
     for path, content in files.items():
         target = tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
-    (tree / "DEBIAN").mkdir(parents=True)
+    for script in tree.glob("DEBIAN/*"):
+        script.chmod(0o755)
+    (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n"
         f"{further}Description: a package of a test\n"

@@ -135,17 +135,9 @@ class Runner:
 
     def _exceeded(self) -> str | None:
         """Return what the programs took too much of, or None."""
-        count, memory = used()
-        # The kernel refuses to make more than the limit: who is that near to it has been refused.
-        if count >= self.limits.processes * 0.95:
-            return f"more than {self.limits.processes} processes at once (ROOST_RUN_PROCESSES)"
-        shared = os.statvfs("/dev/shm")
-        memory += (shared.f_blocks - shared.f_bfree) * shared.f_frsize
-        if memory > self.limits.memory:
-            return f"more than {self.limits.memory >> 20} MiB of memory (ROOST_RUN_MEMORY)"
         if _room() < self._floor:
             return f"less than {self._floor >> 20} MiB are left on the disk of the tree (ROOST_RUN_FREE)"
-        return None
+        return exceeded(self.limits)
 
 
 def _room() -> int:
@@ -163,6 +155,19 @@ def _reap(but: int) -> None:
         if found is None or found.si_pid == but:
             return
         os.waitpid(found.si_pid, 0)
+
+
+def exceeded(limits: Limits) -> str | None:
+    """Return what the other processes of this process namespace took too much of, or None."""
+    count, memory = used()
+    # The kernel refuses to make more than the limit: who is that near to it has been refused.
+    if count >= limits.processes * 0.95:
+        return f"more than {limits.processes} processes at once (ROOST_RUN_PROCESSES)"
+    shared = os.statvfs("/dev/shm")
+    memory += (shared.f_blocks - shared.f_bfree) * shared.f_frsize
+    if memory > limits.memory:
+        return f"more than {limits.memory >> 20} MiB of memory (ROOST_RUN_MEMORY)"
+    return None
 
 
 def used() -> tuple[int, int]:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import resource
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +71,11 @@ class Entered:
 
 
 def user_namespace(*, nested: bool = False) -> int:
-    """Return a descriptor of a new user namespace with the ids from `IDS` on; `nested` allows further ones in it."""
+    """Return a descriptor of a new user namespace; `nested` allows further ones in it.
+
+    Of the host's root it has the ids from `IDS` on; of the root of another namespace, the ids that are mapped there.
+    """
+    known = {name: f"0 {IDS} {COUNT}\n" if is_initial() else _same(name) for name in ("uid_map", "gid_map")}
     ready_read, ready_write = os.pipe()
     go_read, go_write = os.pipe()
     child = os.fork()
@@ -90,8 +95,8 @@ def user_namespace(*, nested: bool = False) -> int:
     try:
         if os.read(ready_read, 1) != b".":
             raise OSError("no user namespace can be made")
-        for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{child}/{name}").write_text(f"0 {IDS} {COUNT}\n")
+        for name, text in known.items():
+            Path(f"/proc/{child}/{name}").write_text(text)
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         for descriptor in (ready_read, go_read, go_write):
@@ -100,7 +105,13 @@ def user_namespace(*, nested: bool = False) -> int:
         os.waitpid(child, 0)
 
 
-def _is_initial() -> bool:
+def _same(name: str) -> str:
+    """Return the lines that map all ids of this namespace to themselves (user_namespaces(7))."""
+    rows = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+    return "".join(f"{first} {first} {count}\n" for first, _, count in rows)
+
+
+def is_initial() -> bool:
     """Return whether this process's root is the host's, not that of a user namespace with other ids."""
     fields = Path("/proc/self/uid_map").read_text().split()
     return fields[:2] == ["0", "0"]
@@ -108,7 +119,7 @@ def _is_initial() -> bool:
 
 def _bind(tree: str) -> int | None:
     """Mount the tree on itself; return the user namespace whose owners it has, or None for that of this process."""
-    if _is_initial():
+    if is_initial():
         with contextlib.suppress(OSError):
             namespace = user_namespace()
             try:
@@ -124,20 +135,28 @@ def _bind(tree: str) -> int | None:
     return None
 
 
-def _prepare_devices(base: int, memory: int) -> None:
-    """Mount /dev with the harmless devices of the host, terminals and shared memory; the root is the tree's already."""
-    syscalls.mount("roost", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, f"mode=755,uid={base},gid={base},size=4m")
+def mount_devices(dev: Path, memory: int, sources: Mapping[str, str] | None = None, base: int = 0) -> None:
+    """Mount on `dev` the harmless devices of the host, terminals and shared memory, of `memory` bytes.
+
+    `sources` say where each of `DEVICES` is found, None in /dev; `base` is root of the new namespace as seen from here.
+    """
+    syscalls.mount("roost", str(dev), "tmpfs", MS_NOSUID | MS_NOEXEC, f"mode=755,uid={base},gid={base},size=4m")
     for name in DEVICES:
-        Path("/dev", name).touch()
+        (dev / name).touch()
     for name, target in LINKS.items():
-        Path("/dev", name).symlink_to(target)
+        (dev / name).symlink_to(target)
     for name in ("shm", "pts"):
-        Path("/dev", name).mkdir()
-    options = f"mode=1777,uid={base},gid={base},size={memory // 2}"
-    syscalls.mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, options)
+        (dev / name).mkdir()
+    options = f"mode=1777,uid={base},gid={base},size={memory}"
+    syscalls.mount("shm", str(dev / "shm"), "tmpfs", MS_NOSUID | MS_NODEV, options)
     options = f"newinstance,ptmxmode=0666,mode=620,gid={base + TTY}"
-    syscalls.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, options)
-    Path("/dev/ptmx").symlink_to("pts/ptmx")
+    syscalls.mount("devpts", str(dev / "pts"), "devpts", MS_NOSUID | MS_NOEXEC, options)
+    (dev / "ptmx").symlink_to("pts/ptmx")
+    for name in DEVICES:
+        target = str(dev / name)
+        syscalls.mount(sources[name] if sources else f"/dev/{name}", target, "", MS_BIND)
+        # The node is the host's: it can be written to, but its owner and mode stay.
+        syscalls.mount("", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
 def _protect_proc(null: str) -> None:
@@ -178,12 +197,8 @@ def enter(tree: str, memory: int) -> Entered:
     os.chdir("/")
     dev = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _prepare_devices(base, memory)
-    for name, descriptor in devices.items():
-        syscalls.mount(f"/proc/self/fd/{descriptor}", f"/dev/{name}", "", MS_BIND)
-        # The node is the host's: it can be written to, but its owner and mode stay.
-        flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC
-        syscalls.mount("", f"/dev/{name}", "", flags)
+    found = {name: f"/proc/self/fd/{descriptor}" for name, descriptor in devices.items()}
+    mount_devices(Path("/dev"), memory // 2, found, base)
     _protect_proc("/dev/null")
     for descriptor in devices.values():
         os.close(descriptor)
@@ -198,7 +213,7 @@ def enter(tree: str, memory: int) -> Entered:
         os.setresuid(0, 0, 0)
     # A program inside must not interrupt the one process that knows when to stop.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not _is_initial(), dev)
+    return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not is_initial(), dev)
 
 
 def bind(limits: Limits) -> None:

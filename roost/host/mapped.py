@@ -1,70 +1,120 @@
-"""Runs a command for root as nobody of the host: root of a user namespace, with some directories mapped into it.
+"""Runs a command as root of a user namespace, in a root directory of its own: the bootstrap, for root and for users.
 
 For what needs to mount, and so cannot be confined as programs of a finished tree are: the bootstrap, whose packages run
-their scripts. It sees the files of the host that everybody may read, and can write to the given directories only; their
-owners on the disk are those that it gives. As a program, by root of a mount namespace of its own, it is
-`python -m roost.host.mapped PLACE COUNT DIRECTORY... COMMAND...`; DIRECTORY number N is at PLACE/N, and so it is named
-in the command.
+their scripts. It sees the programs and settings of the host (`roost.host.own_root`) and the given directories, which
+are where they are outside. For root that namespace's root is nobody of the host, and the owners on the disk are those
+that it gives. A user has no such ids to give: root in there has his own, but nothing of his to use it on.
 
-Standard library only.
+The first process of the process namespace stays outside of the command's and ends all of it where it takes more than
+the limits. As a program, by root of a mount and a process namespace of its own (`roost.host.namespace`), it is
+`python -m roost.host.mapped PLAN -- COMMAND...`; PLAN is JSON.
+
+Standard library only, all of it imported before the root changes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from roost.host import confinement, syscalls
+from roost.host import bounded, confinement, own_root, syscalls
+from roost.host.confinement import Limits
 
-#: What is to be confined further: namespaces that the new root owns, so that it can mount proc in its tree.
+#: What is to be confined further: namespaces that the new root owns, so that it can mount proc in its tree, and from
+#: which nothing of the mounts around it can be taken away (mount_namespaces(7), "locked").
 OWN = ("unshare", "--mount", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
-#: Processes and threads at once: packages compile and compress on all processors.
-PROCESSES = 4096
 #: Tells a probe that this host cannot do it.
 UNABLE = 75
+#: What is told of a command that took too much, on standard error; `what` names the limit.
+STOPPED = "E: roost: stopped: "
 
 
-def words(place: Path, directories: Sequence[Path], command: Sequence[str]) -> list[str]:
-    """Return the program's arguments; in the command the directories are named by where they are mapped to."""
-    named = [*command]
-    for number, directory in enumerate(directories):
-        named = [word.replace(str(directory), str(place / str(number))) for word in named]
-    return [str(place), str(len(directories)), *map(str, directories), *OWN, *named]
+def words(
+    place: Path, writable: Sequence[Path], readable: Sequence[Path], limits: Limits, command: Sequence[str]
+) -> list[str]:
+    """Return the program's arguments: `place` is an empty directory to mount on."""
+    plan = {
+        "place": str(place),
+        "writable": [str(path) for path in writable],
+        "readable": [str(path) for path in readable],
+        "limits": dataclasses.asdict(limits),
+    }
+    return [json.dumps(plan), "--", *command]
 
 
-def enter(place: str, directories: Sequence[str]) -> None:
-    """Become root of a user namespace with each directory at `place`/N. Raises `OSError` where that cannot be."""
+def enter(plan: dict[str, Any]) -> None:
+    """Become root of a user namespace in a root directory of its own. Raises `OSError` where that cannot be."""
+    initial = confinement.is_initial()
     namespace = confinement.user_namespace(nested=True)
-    syscalls.mount("roost", place, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755,size=1m")
-    for number, directory in enumerate(directories):
-        target = Path(place, str(number))
-        target.mkdir()
-        syscalls.mount(directory, str(target), "", syscalls.MS_BIND)
-        syscalls.bind_mapped(str(target), namespace)
+    root, readable = Path(plan["place"]), [Path(name) for name in plan["readable"]]
+    own_root.build(root, plan["limits"]["memory"])
+    mapped = namespace if initial else None
+    # Where one is below the other, the inner one is mounted later; what may be written is so wherever it lies.
+    own_root.give(root, sorted(readable), namespace=mapped, read_only=True)
+    own_root.give(root, sorted(map(Path, plan["writable"])), namespace=mapped, read_only=False)
+    own_root.enter(root)
     syscalls.enter(namespace, syscalls.CLONE_NEWUSER)
     os.close(namespace)
-    os.setgroups([])
+    if initial:
+        os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    # Who finds a way to this process must not become it.
+    syscalls.hide_memory()
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Become the command; end with status `UNABLE` when this host cannot."""
-    place, count, *rest = arguments
+def watch(child: int, limits: Limits) -> int:
+    """Wait for the command; return its exit status, 1 where it took more than it may."""
+    looked = time.monotonic()
+    while True:
+        found, status = os.waitpid(-1, os.WNOHANG)
+        if found == child:
+            return os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        if now - looked >= bounded.INTERVAL:
+            looked = now
+            exceeded = bounded.exceeded(limits)
+            if exceeded is not None:
+                bounded.kill_all()
+                sys.stderr.write(f"{STOPPED}{exceeded}\n")
+                return 1
+        if not found:
+            time.sleep(0.02)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit status, `UNABLE` when this host cannot."""
+    text, _, *command = arguments
+    plan = json.loads(text)
+    limits = Limits(**plan["limits"])
     try:
-        enter(place, rest[: int(count)])
-        confinement.bind(confinement.Limits(processes=PROCESSES))
+        enter(plan)
     except OSError as error:
-        sys.stderr.write(f"no user namespace for root here: {error}\n")
-        sys.exit(UNABLE)
-    os.chdir("/")
-    command = rest[int(count) :]
+        sys.stderr.write(f"no user namespace with a root directory of its own here: {error}\n")
+        return UNABLE
     os.environ.pop("PYTHONPATH", None)
-    os.execvp(command[0], command)
+    child = os.fork()
+    if child == 0:
+        try:
+            confinement.bind(limits)
+            with contextlib.suppress(OSError):
+                # The host's network comes with its abstract sockets, of a desktop session for one.
+                syscalls.leave_abstract_sockets()
+            argv = [*OWN, *command]
+            os.execvp(argv[0], argv)
+        except OSError as error:
+            sys.stderr.write(f"{command[0]}: {error}\n")
+        os._exit(127)
+    status = watch(child, limits)
+    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -23,10 +23,11 @@ CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWCGROUP = (
     0x02000000,
 )
 _MNT_DETACH = 2
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
-_MOUNT_ATTR_NODEV, _MOUNT_ATTR_IDMAP = 0x4, 0x100000
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV, _MOUNT_ATTR_IDMAP = 0x1, 0x2, 0x4, 0x100000
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 38, 47, 4
+_PR_SET_DUMPABLE = 4
 _CAPABILITY_VERSION = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _LANDLOCK_CREATE_RULESET_VERSION, _LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, _LANDLOCK_SCOPES_SINCE = 1, 1, 6
@@ -104,6 +105,18 @@ def bind_mapped(directory: str, user_namespace: int) -> None:
         _call(_MOVE_MOUNT, directory, cloned, ctypes.c_char_p(b""), _AT_FDCWD, path, _MOVE_MOUNT_F_EMPTY_PATH)
     finally:
         os.close(cloned)
+
+
+def restrict(target: str) -> None:
+    """Make a mount and all mounts below it read-only, without set-user-ID programs and devices (mount_setattr(2))."""
+    attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, 0, 0, 0)
+    path, flags = ctypes.c_char_p(os.fsencode(target)), _AT_RECURSIVE
+    _call(_MOUNT_SETATTR, target, _AT_FDCWD, path, flags, ctypes.c_char_p(attributes), len(attributes))
+
+
+def hide_memory() -> None:
+    """Have no process trace this one or look into its files (PR_SET_DUMPABLE), unless it may trace any."""
+    _checked(_LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def set_host_name(name: str) -> None:

@@ -6,12 +6,17 @@ import errno
 import re
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import causes, paths
+from roost.host import causes, mapped, paths
 from roost.sources import keyring
 from roost.sources.bootstrap import Bootstrap
 
 #: What stops apt and dpkg. Other refusals they, and packages' scripts, tell of in passing.
 _STOPPING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENOMEM})
+
+#: What is told of a bootstrap that took more than it may, and what shells and perl say that the kernel refuses.
+_STOPPED = rf"(?m)^{re.escape(mapped.STOPPED)}(more than \d+ [\w ]{{1,40}}\(ROOST_RUN_[A-Z]+\))$"
+_NO_FORK = r"(?m)(?:Cannot fork|fork: retry|[Ff]ork[^\n]{0,80}: Resource temporarily unavailable)$"
+_MORE = "more than ROOST_RUN_PROCESSES were wanted, or more than this host allows (ulimit -u)"
 
 #: What apt says without gpgv: its script apt-key (until Debian 12), its method (since).
 _NO_VERIFIER = (
@@ -22,6 +27,9 @@ _NO_VERIFIER = (
 def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
     """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
     text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
+    limit = _limit(text, error)
+    if limit is not None:
+        return limit
     refused = causes.behind_words(text)
     if refused is not None and refused.number in _STOPPING:
         hint = f"{refused.hint}; it was in {paths.cache_root()} (ROOST_CACHE) or in memory"
@@ -41,6 +49,18 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
     if unsigned:
         return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
     return _unanswered(text, error)
+
+
+def _limit(text: str, error: ToolError) -> HostError | ImageError | None:
+    """Return the error for a bootstrap that took, or wanted to take, more than it may."""
+    stopped = re.findall(_STOPPED, text)
+    if stopped:
+        what = f"{error.problem.what}: its packages take {stopped[-1]}"
+        return ImageError(what, hint="a script of a package runs wild, or the limit is too low", log=error.log)
+    if re.search(_NO_FORK, text):
+        what = f"{error.problem.what}: it could start no further process"
+        return HostError(what, hint=_MORE, log=error.log, tail=error.tail)
+    return None
 
 
 def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolError:

@@ -1,15 +1,19 @@
-"""Where the host's apt and mmdebstrap run: as root of a namespace and, where root runs them, as nobody of the host.
+"""Where the host's apt and mmdebstrap run: as root of a namespace in a root directory of its own.
 
-What they fetch is a stranger's until apt has verified it, and scripts of packages run under mmdebstrap. They see files
-of the host that everybody may read, and write to the directories that they are given only (`roost.host.mapped`).
+What they fetch is a stranger's until apt has verified it, and scripts of packages run under mmdebstrap. They see the
+host's programs and settings, write to the directories that they are given only, and take no more than `run` commands
+may (`roost.host.mapped`). Where root runs them they are nobody of the host.
 """
 
 from __future__ import annotations
 
-import functools
+import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from roost.customize import limits
 from roost.host import bounded, mapped, memory, namespace, process, temporary
 from roost.sources.bootstrap import Bootstrap
 
@@ -26,30 +30,44 @@ WEAKER = (
 ROOM = 6 << 30
 
 
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """What a command has of the host's files: `scratch` is for temporary ones."""
+
+    scratch: Path
+    readable: Sequence[Path] = ()
+    writable: Sequence[Path] = ()
+
+
 def run(
     wanted: Bootstrap,
     words: Sequence[str],
-    directories: Sequence[Path],
+    directories: Directories,
     *,
     log: Path,
     env: Mapping[str, str],
     what: str,
 ) -> None:
-    """Run a command that reads and writes `directories`; the first is where its temporary files go.
+    """Run a command in `directories`. Raises `ToolError` with `what` when it fails."""
+    here, scratch = namespace.current(), directories.scratch
+    bounds = limits.of_run_commands()
+    writable, readable = [scratch, *directories.writable], [*directories.readable, *_needed(wanted)]
 
-    Raises `ToolError` with `what` when it fails.
-    """
+    def enclosed(place: Path, command: Sequence[str]) -> list[str]:
+        return here.argv(bounded.python("roost.host.mapped", *mapped.words(place, writable, readable, bounds, command)))
+
     with temporary.directory("mapped", Path("/tmp")) as place:
-        argv = inside(list(words) if namespace.current().user else [*WEAKER, *words], directories[0])
-        if _can_be_nobody(wanted):
-            named = mapped.words(place, directories, script(words, directories[0]))
-            argv = namespace.current().argv(bounded.python("roost.host.mapped", *named))
+        argv = enclosed(place, script(words, scratch))
+        # A file system may not map owners.
+        if here.chrooted or not _works(enclosed(place, ["sh", "-c", ":"])):
+            argv = here.argv(script(words if here.user else [*WEAKER, *words], scratch))
+            with log.open("a") as file:
+                file.write("roost: no root directory of its own here: scripts of packages see the files of the host\n")
         process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what, foreign=True)
 
 
-def inside(argv: Sequence[str], scratch: Path) -> list[str]:
-    """Return the command line of what runs in a namespace, see `script`."""
-    return namespace.current().argv(script(argv, scratch))
+def _works(argv: Sequence[str]) -> bool:
+    return process.run(argv, deadline=60, check=False, env=bounded.SELF).returncode == 0
 
 
 def script(argv: Sequence[str], scratch: Path) -> list[str]:
@@ -62,28 +80,19 @@ def script(argv: Sequence[str], scratch: Path) -> list[str]:
 
 def sandbox(wanted: Bootstrap) -> bool:
     """Return whether apt's own user for downloads could not read what it must: in a closed home, a local archive."""
-    return _local(wanted) or namespace.current().user
+    return bool(_local_archives(wanted)) or namespace.current().user
 
 
-def _local(wanted: Bootstrap) -> bool:
+def _local_archives(wanted: Bootstrap) -> list[Path]:
+    """Return the directories of archives on this host."""
     addresses = [source.uri for source in wanted.index.sources] + [one.repository.uri for one in wanted.repositories]
-    return any(address.startswith(("file:", "copy:")) for address in addresses)
+    # One slash or three, and whatever is between is no host (apt's methods file and copy).
+    found = [re.fullmatch(r"(?:file|copy):/*(/.*)", address) for address in addresses]
+    return [Path(urllib.parse.unquote(one[1])) for one in found if one is not None]
 
 
-def _can_be_nobody(wanted: Bootstrap) -> bool:
-    """Return whether root can be nobody of this host; who is not root is so anyway.
-
-    A local archive may be closed to others, and so may what APT_CONFIG names.
-    """
-    here = namespace.current()
-    if here.user or here.chrooted or _local(wanted) or "APT_CONFIG" in process.environment():
-        return False
-    return _host_can()
-
-
-@functools.cache
-def _host_can() -> bool:
-    with temporary.directory("mapped", Path("/tmp")) as place:
-        tried = bounded.python("roost.host.mapped", *mapped.words(place, [place], ["true"]))
-        argv = namespace.current().argv(tried)
-        return process.run(argv, deadline=60, check=False, env=bounded.SELF).returncode == 0
+def _needed(wanted: Bootstrap) -> list[Path]:
+    """Return what apt reads beside what it is given: archives on this host, and what APT_CONFIG names."""
+    named = process.environment().get("APT_CONFIG")
+    found = [*_local_archives(wanted), *([Path(named).absolute()] if named else [])]
+    return [path for path in found if path.exists() and path != Path("/")]

@@ -163,7 +163,8 @@ def _install(wanted: Bootstrap, directory: Path, packages: Sequence[Path], epoch
             *_sources_hooks(wanted, given),
             *_install_argv(wanted, directory, packages[0].parent, lists / "merged", given),
         ]
-        directories = [scratch, given, solver.hook("finish").parent, packages[0].parent, lists, directory]
+        readable = [given, solver.hook("finish").parent, packages[0].parent, lists]
+        directories = contained.Directories(scratch, readable, [directory])
         what = f"cannot install {wanted.debian.suite}"
         try:
             contained.run(wanted, words, directories, log=log, env=env, what=what)

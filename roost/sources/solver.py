@@ -173,7 +173,7 @@ def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: 
             contained.run(
                 wanted,
                 [str(hook(script)), str(root), *words],
-                [scratch, root, hook("").parent],
+                contained.Directories(scratch, [hook(script).parent], [root]),
                 log=log,
                 env={"ROOST_TOOLS": " ".join(TOOLS)},
                 what=f"cannot select the packages of {wanted.debian.suite}",

@@ -222,3 +222,77 @@ def test_an_image_that_exists(user: User) -> None:
     ran = user.run("build", "edited", "--json")
     assert ran.code == 0, ran.err
     _boots(user, "edited")
+
+
+#: What a script of a stranger may try, as root of a chroot: each line is a command that reaches something of the host.
+ATTEMPTS = r"""
+perl /tmp/leave 'cat HOME/.ssh/id_ed25519'
+perl /tmp/leave 'ls -A HOME | grep -v -x -e cache -e lib -e hostile-shelf'
+perl /tmp/leave 'for one in HOME/cache/packages/*/*.deb; do echo x >>$one; done; cat HOME/cache/packages/*/*.deb'
+perl /tmp/leave 'mount -o remount,rw,bind /usr && touch /usr/was-here'
+perl /tmp/leave 'cat /proc/1/root/HOME/.ssh/id_ed25519'
+perl /tmp/leave 'umount -l /etc; umount -l /usr; ls /home | grep .'
+cat /proc/1/root/HOME/.ssh/id_ed25519
+cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern
+echo h >/proc/sysrq-trigger
+mknod /tmp/disk b 8 0
+head -c 1 /dev/kvm
+perl /tmp/leave 'touch HOME/was-here && false'
+"""
+TRY = r"""#!/bin/sh
+# As chroot(2) tells; what is run is the shell of the directory that is reached.
+cat >/tmp/leave <<'EOF'
+mkdir "/tmp/jail"; chroot "/tmp/jail" or die; chdir ".." for 1..64; chroot "."; exec "/bin/sh", "-c", $ARGV[0] or die;
+EOF
+while read -r line; do
+    [ -n "$line" ] || continue
+    if sh -c "$line" </dev/null >>/var/log/tried 2>&1; then echo "REACHED: $line"; else echo "kept: $line"; fi
+done <<'EOF'
+LINES
+EOF
+rm -rf /tmp/leave /tmp/jail
+"""
+HOSTILE = """\
+extends: smoke.yaml
+name: hostile
+os:
+  debian:
+    variant: full
+    packages: [roost-hostile]
+    exclude: !replace []
+    repositories: [{{uri: "file://{shelf}", suite: ./, key: key.asc}}]
+kernel: {{initrd: distribution}}
+run:
+  - "sh /usr/share/try >/etc/tried-by-command"
+  - "cat /etc/tried-by-*; test $(cat /etc/tried-by-* | grep -c ^kept) = {count}"
+"""
+
+
+def test_packages_and_commands_reach_nothing_of_his(user: User) -> None:
+    home = user.project
+    (home / ".ssh").mkdir(mode=0o700)
+    (home / ".ssh/id_ed25519").write_text("SECRET\n")
+    shelf = home / "hostile-shelf"
+    shelf.mkdir()
+    lines = ATTEMPTS.strip().replace("HOME", str(home))
+    script = TRY.replace("LINES", lines)
+    files = {"/DEBIAN/postinst": "#!/bin/sh\nsh /usr/share/try >/etc/tried-by-package\n", "/usr/share/try": script}
+    package(shelf, "roost-hostile", files)
+    wild = "#!/bin/sh\nsh -c 'while :; do sleep 300 & done' 2>/dev/null\nsleep 300\n"
+    package(shelf, "roost-wild", {"/DEBIAN/postinst": wild})
+    key = Key()
+    publish(shelf, key)
+    (home / "recipes/key.asc").write_text(key.armored)
+    recipe = home / "recipes/hostile.yaml"
+    recipe.write_text(HOSTILE.format(shelf=shelf, count=2 * len(lines.splitlines())))
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "--reference", str(home), str(home / ".ssh"), str(shelf)], check=True)
+    ran = user.run("build", "hostile", "--json")
+    log = "".join(path.read_text(errors="replace") for path in home.glob("build/hostile*/log/*"))
+    assert ran.code == 0, ran.err
+    assert "REACHED" not in log and "SECRET" not in log
+    assert not (home / "was-here").exists()
+    recipe.write_text(recipe.read_text().replace("[roost-hostile]", "[roost-hostile, roost-wild]"))
+    ran = user.run("build", "hostile", "--json", ROOST_RUN_PROCESSES="200")
+    assert ran.code == 1
+    assert "its packages take more than 200 processes at once (ROOST_RUN_PROCESSES)" in ran.err

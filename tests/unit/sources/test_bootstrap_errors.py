@@ -33,6 +33,7 @@ SAID = {
         " (is gnupg installed?)\nE: The repository 'http://h s InRelease' is not signed.",
         "apt-get install gpgv",
     ),
+    "no further process": ("/var/lib/dpkg/info/x.postinst: 3: Cannot fork", "ROOST_RUN_PROCESSES"),
     "space, told as an index that is not signed": (
         "E: Write error - write (28: No space left on device)\nE: The repository 'http://h s InRelease' is not signed.",
         "no space left",
@@ -49,6 +50,14 @@ def test_why_mmdebstrap_failed(name: str, wanted: Bootstrap, tmp_path: Path) -> 
     error = explained(failed, wanted)
     assert isinstance(error, HostError)
     assert told in str(error)
+
+
+def test_a_script_that_runs_wild_is_the_recipes(wanted: Bootstrap, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Setting up x\nE: roost: stopped: more than 2048 processes at once (ROOST_RUN_PROCESSES)\n")
+    error = explained(ToolError("cannot install bookworm", argv=["mmdebstrap"], returncode=1, log=log), wanted)
+    assert isinstance(error, ImageError)
+    assert "its packages take more than 2048 processes at once (ROOST_RUN_PROCESSES)" in str(error)
 
 
 def test_a_package_that_went_from_the_archive_is_named(wanted: Bootstrap, tmp_path: Path) -> None:

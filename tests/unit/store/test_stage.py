@@ -17,6 +17,7 @@ from roost.boot import attestation
 from roost.errors import HostError
 from roost.existing import image as existing_image
 from roost.host import declared, mapped, process
+from roost.host.confinement import Limits
 from roost.host.declared import UndeclaredToolError
 from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
@@ -227,8 +228,8 @@ def test_it_takes_no_time() -> None:
         (["sh", "-c", CHROOTED, "roost", "sh", "-c", 'exec find "$1"', "sh", "/"], ["find"]),
         ([sys.executable, "-P", "-m", "roost.customize.apply"], []),
         ([sys.executable, "-P", "-m", "roost.host.bounded", "/tree", "/usr/bin/tar"], []),
-        ([sys.executable, "-P", "-m", "roost.host.mapped", *mapped.words(Path("/p"), [Path("/d")], ["tar", "-c"])],
-         ["tar"]),
+        ([sys.executable, "-P", "-m", "roost.host.mapped",
+          *mapped.words(Path("/p"), [Path("/d")], [], Limits(), ["tar", "-c"])], ["tar"]),
         (["/work/tree/usr/bin/busybox", "--list-full"], []),
         (["rm", "-rf", "x"], ["rm"]),
         (["no-such-tool"], ["no-such-tool"]),
