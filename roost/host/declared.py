@@ -69,8 +69,11 @@ def counted(argv: Sequence[str], path: str) -> Iterator[str]:
     elif name in _SHELLS and len(argv) > 2 and argv[1] == "-c":
         yield from (word for word in _commands(argv[2]) if shutil.which(word, path=path))
         if '"$@"' in argv[2]:
-            # The command is among the arguments, after those that the script takes for itself.
-            begin = next((at for at in range(4, len(argv)) if shutil.which(argv[at], path=path)), len(argv))
+            # The command is among the arguments, after those that the script takes for itself. If it does not say how
+            # many these are, the first that is a tool; a word of the command, such as a package, may be one too.
+            taken = re.search(r'\bshift (\d+) && exec "\$@"', argv[2])
+            tools = (at for at in range(4, len(argv)) if shutil.which(argv[at], path=path))
+            begin = 4 + int(taken[1]) if taken else next(tools, len(argv))
             yield from counted(argv[begin:], path)
     elif "/" not in argv[0] or argv[0] == shutil.which(name, path=path):
         yield name

@@ -225,6 +225,8 @@ def test_it_takes_no_time() -> None:
         (["sh", "-c", "exec tar 2>&1"], ["tar"]),
         (["sh", "-c", 'mount -t tmpfs x "$2" && export TMPDIR="$2" && shift 2 && exec "$@"', "sh", "6442450944",
           "/var/tmp", "tar", "-c"], ["tar"]),
+        # A hook of roost's own, and a word of it that is the name of a tool too.
+        (["sh", "-c", 'export TMPDIR="$2" && shift 2 && exec "$@"', "sh", "1", "/var/tmp", "/hooks/select", "tar"], []),
         (["sh", "-c", CHROOTED, "roost", "sh", "-c", 'exec find "$1"', "sh", "/"], ["find"]),
         ([sys.executable, "-P", "-m", "roost.customize.apply"], []),
         ([sys.executable, "-P", "-m", "roost.host.bounded", "/tree", "/usr/bin/tar"], []),
