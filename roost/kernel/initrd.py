@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,5 +181,27 @@ def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
         log=log,
     ).stdout
     # Not the host's zstd: each release packs in another way, and hosts are to make the same bytes.
-    output.write_bytes(zstandard.ZstdCompressor(level=10, write_checksum=True, threads=0).compress(archive))
+    packer = zstandard.ZstdCompressor(level=10, write_checksum=True, threads=0)
+    output.write_bytes(packer.compress(without_links(archive)))
     output.chmod(0o644)
+
+
+#: Bytes of a newc header, and where in it eight hexadecimal digits are (cpio(5)): mode, links, sizes of file and name.
+_HEADER = 110
+_MODE, _LINKS, _SIZE, _NAME = (slice(at, at + 8) for at in (14, 38, 54, 94))
+
+
+def without_links(archive: bytes) -> bytes:
+    """Return a newc archive in which each directory has two links, as `cpio --ignore-dirnlink` of 2.14 makes it.
+
+    How many links a directory has depends on the file system that it was packed from.
+    """
+    found = bytearray(archive)
+    at = 0
+    while found[at : at + 6] == b"070701":
+        head = bytes(found[at : at + _HEADER])
+        if stat.S_ISDIR(int(head[_MODE], 16)):
+            found[at + _LINKS.start : at + _LINKS.stop] = b"00000002"
+        at = -(-(at + _HEADER + int(head[_NAME], 16)) // 4) * 4
+        at = -(-(at + int(head[_SIZE], 16)) // 4) * 4
+    return bytes(found)
