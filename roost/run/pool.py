@@ -47,6 +47,8 @@ class _Cluster:
     starts: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     texts: dict[str, str] = field(default_factory=dict)
+    #: An earlier call has read the log so far, and told what it says.
+    again: bool = False
 
 
 @dataclass
@@ -70,8 +72,9 @@ class Pool:
         Raises `HostError` when no schedd answers, `ToolError` when condor_submit refuses.
         """
         watched = _Watched(run, {job.name: job for job in jobs}, told)
+        earlier = {one.token for one in submission.recall(run.state)}
         for one in self._submitted(run, jobs):
-            watched.add(one)
+            watched.add(one, again=one.token in earlier)
         self._clusters = [one.submission.cluster or 0 for one in watched.clusters]
         try:
             watched.follow()
@@ -120,8 +123,8 @@ class _Watched:
         self._silent = False
         self._back: set[str] = set()
 
-    def add(self, one: Submission) -> None:
-        """Watch a cluster, from its first event on."""
+    def add(self, one: Submission, *, again: bool) -> None:
+        """Watch a cluster, from its first event on; `again` where an earlier call did."""
         assert one.cluster is not None
         names = [self.run.images[one.image].jobs[row].name for row in one.rows]
         try:
@@ -133,7 +136,7 @@ class _Watched:
         for number, row in enumerate(one.rows):
             if row in one.given_up:
                 watch.forget(number)
-        self.clusters.append(_Cluster(one, watch, Follower(one.log(self.run.place)), releases))
+        self.clusters.append(_Cluster(one, watch, Follower(one.log(self.run.place)), releases, again=again))
 
     def follow(self) -> None:
         """Return when no job is left to wait for; those that are held are told as such."""
@@ -169,12 +172,13 @@ class _Watched:
                 seen = one.watch.jobs.get(event.job)
                 if seen is not None and seen.job in self.jobs:
                     self._tell_starts(one, seen)
-                    if event.number in BACK and seen.said:
+                    if event.number in BACK and seen.said and not one.again:
                         self._tell_back(seen)
                 if gone is not None:
                     self._tell(one, gone)
         except OSError as error:
             raise HostError(f"{one.follower.path} cannot be read: {error.strerror or error}") from error
+        one.again = False
 
     def _tell_starts(self, one: _Cluster, seen: Seen) -> None:
         """Tell a start that no earlier call has told."""

@@ -125,9 +125,10 @@ def test_what_was_submitted_is_never_submitted_again(schedd: Schedd, place: Plac
     answers(schedd, ALL, "a-7.0.raw")
     with opened(place) as (run, told, _):
         executor().run(run, jobs(run), told)
-    with opened(place) as (run, told, _):
+    with opened(place) as (run, told, notes):
         executor().run(run, jobs(run)[1:2], told)
     assert schedd.calls == 1
+    assert not [note for note in notes.notes if "back in the queue" in note]
     # A start that an earlier call told is not told again.
     assert told.begun == [] and set(told.ends) == {"b"}
 
