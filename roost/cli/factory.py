@@ -69,6 +69,7 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
     if flags.dag:
         written = _write_dag(names or [], flags, options)
         terminal.write_json(written.to_json()) if json else terminal.write_text(_shown_dag(written))
+        finish(written.code == 0, written.code)
         return
     with factory_view.shown() as view:
         one = story.prepare(names or [], options, view, lastresort.told)

@@ -54,6 +54,11 @@ class Written:
     images: tuple[Row, ...]
     notes: tuple[str, ...]
 
+    @property
+    def code(self) -> int:
+        """The exit code: that of the recipes that are not in the workflow."""
+        return max((row.broken.code for row in self.images if row.broken), default=0)
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of `inv factory --dag DIR --json`."""
         return {

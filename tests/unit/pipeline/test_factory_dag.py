@@ -97,6 +97,7 @@ def test_a_broken_recipe_is_named_and_the_others_are_in_the_workflow(project: Pa
     broken = {row.called: row.broken.brief for row in one.images if row.broken}
     assert len(broken) == 3 and [row.called for row in one.images if not row.broken] == ["top", "two-a"]
     assert "another file on another machine" in broken["far"] and "transfer is shared" in broken["near"]
+    assert one.code == 2 and not one.to_json()["ok"]
     assert "far" not in (one.directory / "factory.dag").read_text()
 
 
