@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
-from roost.host import paths
+from roost.host import extras, paths
 from roost.pipeline import environment, planning
 from roost.pipeline.context import Context, log_directory
 from roost.recipe import loader
@@ -80,6 +80,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
         fresh = None if force else manifest.is_fresh(directory, plan.key)
         # What a build takes, one that finds nothing to do is not to wait for.
         if fresh is None:
+            extras.require("sbom")
             from roost.pipeline import construct
 
             record, snippets = construct.construct(context, plan)

@@ -67,7 +67,7 @@ def test_the_tools_of_developers_come_with_their_tasks(clone: Clone, task: str) 
     calls, _ = clone.run("build", "test")
     assert calls == ["-P -m roost build test"]
     calls, said = clone.run(task)
-    assert calls[0].startswith("-m pip install") and calls[0].endswith(f"{clone.top}[dev]")
+    assert calls[0].startswith("-m pip install") and calls[0].endswith(f"{clone.top}[all,dev]")
     assert calls[1] == f"-P -m roost {task}"
     assert "tools of developers" in said
     assert clone.run(task) == ([f"-P -m roost {task}"], "")
@@ -97,7 +97,7 @@ def test_what_changed_is_installed_over_what_is_there(clone: Clone, change: str)
     else:
         (clone.stamp / "place").write_text("/somewhere/else\n")
     calls, _ = clone.run("recipes")
-    assert [call.split()[-1] for call in calls] == [str(clone.top), "recipes"]
+    assert [call.split()[-1] for call in calls] == [f"{clone.top}[all]", "recipes"]
     assert clone.run("recipes") == (["-P -m roost recipes"], "")
 
 

@@ -11,18 +11,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from roost.errors import UsageError
+from roost.host import extras
 from roost.publish.targets.directory import Directory
 from roost.publish.targets.target import Target
 from roost.recipe.words import shown
 
 
 def _sftp(url: str) -> Target:
+    extras.require("sftp")
     from roost.publish.targets.sftp import Sftp
 
     return Sftp(url)
 
 
 def _s3(url: str) -> Target:
+    extras.require("s3")
     from roost.publish.targets.s3 import ObjectStore
 
     return ObjectStore.open(url)
