@@ -26,7 +26,7 @@ from roost.errors import HostError, ToolError
 from roost.host import bzimage, declared, paths, process, temporary
 
 #: Changes when the way of building changes.
-_RECIPE = "4"
+_RECIPE = "5"
 
 #: Modules the appliance boots with, and those of file systems that images may hold. Absent ones are built in.
 _MODULES = (
@@ -50,6 +50,8 @@ _UNNEEDED = frozenset(
 )
 # fmt: on
 
+#: What the appliance writes to its console when the kernel named its disks in another order than theirs.
+OUT_OF_ORDER = "roost: disks out of order"
 _INIT = b"""\
 #!/bin/sh
 # Started by supermin's initrd when the root is mounted: just what guestfsd needs, as early as can be.
@@ -58,19 +60,23 @@ export PATH
 mount -a
 mkdir -p /dev/disk/by-path /dev/virtio-ports /dev/mapper
 
-# The kernel names SCSI disks in the order in which they answer. guestfsd puts them right by these links, which udev
-# would make. A disk that is still being probed has no block device yet; opening it waits for its partitions.
-for device in /sys/class/scsi_device/*; do
-  address=${device##*/}
+# The kernel names SCSI disks in the order in which they answer. guestfsd puts them right by links that udev would make,
+# but not in the names of btrfs' subvolumes: where the order is not that of the addresses, another start has to do.
+letters=abcdefghijklmnopqrstuvwxyz
+for address in $(ls /sys/class/scsi_device | sort -t : -k 1n,1 -k 3n,3 -k 4n,4); do
+  device=/sys/class/scsi_device/$address
   tries=0
   until set -- $device/device/block/* && [ -e "$1" ] || [ $tries -ge 600 ]; do
     tries=$((tries + 1))
     sleep 0.05
   done
-  # Without its link a disk could be taken for another one.
   [ -e "$1" ] || { echo "disk $address has no block device"; echo b > /proc/sysrq-trigger; }
   name=${1##*/}
+  expected=sd${letters%"${letters#?}"}
+  letters=${letters#?}
+  [ $name = $expected ] || [ $expected = sd ] || { echo "OUT_OF_ORDER"; echo b > /proc/sysrq-trigger; }
   ln -s ../../$name /dev/disk/by-path/scsi-$address
+  # A disk that is still being probed: opening it waits for its partitions.
   : < /dev/$name
 done
 for port in /sys/class/virtio-ports/*; do
@@ -85,7 +91,7 @@ done
 guestfsd $channel
 sync
 echo b > /proc/sysrq-trigger
-"""
+""".replace(b"OUT_OF_ORDER", OUT_OF_ORDER.encode())
 
 _FSTAB = b"""\
 proc /proc proc defaults 0 0

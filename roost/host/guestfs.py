@@ -21,6 +21,8 @@ from roost.host.guestfs_process import GuestfsError, Worker, interpreter, starte
 
 __all__ = ["Equipment", "Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
 
+#: How often a quick appliance is started whose kernel named the disks in another order.
+ORDERS = 5
 #: MiB of memory for the appliance; file systems of any size are read with it.
 MEMORY = 512
 
@@ -98,19 +100,7 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
     ends = time.monotonic() + deadline
     with contextlib.ExitStack() as stack:
         quick = None if stock else appliance.path(log)
-        worker = None
-        if quick is not None:
-            attempt = contextlib.ExitStack()
-            try:
-                worker = attempt.enter_context(started(quick, accelerator, log, ends))
-                worker.ask({**request, "verbose": False}, within=deadline / 3)
-                stack.enter_context(attempt)
-            except (GuestfsError, ToolError):
-                worker = None
-                attempt.close()
-            except BaseException:
-                attempt.close()
-                raise
+        worker = None if quick is None else _quick(quick, request, stack, (accelerator, log, ends))
         if worker is None:
             worker = stack.enter_context(started(None, accelerator, log, ends))
             _launch_stock(worker, request, log)
@@ -118,6 +108,39 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
                 # The stock one starts with these disks, so it was the appliance's fault.
                 appliance.give_up(quick)
         yield Guest(worker)
+
+
+def _quick(
+    quick: Path, request: dict[str, Any], stack: contextlib.ExitStack, how: tuple[str, Path, float]
+) -> Worker | None:
+    """Return a worker whose quick appliance is up, to be closed by `stack`; None when it does not start.
+
+    One that stops because its kernel named the disks in another order is started again.
+    """
+    accelerator, log, ends = how
+    for _ in range(ORDERS):
+        before = log.stat().st_size if log.exists() else 0
+        attempt = contextlib.ExitStack()
+        try:
+            worker = attempt.enter_context(started(quick, accelerator, log, ends))
+            worker.ask({**request, "verbose": False}, within=(ends - time.monotonic()) / 3)
+            stack.enter_context(attempt)
+            return worker
+        except (GuestfsError, ToolError):
+            attempt.close()
+            if not _says(log, before, appliance.OUT_OF_ORDER):
+                return None
+        except BaseException:
+            attempt.close()
+            raise
+    return None
+
+
+def _says(log: Path, start: int, words: str) -> bool:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(start)
+        return words.encode() in file.read(1 << 20)
+    return False
 
 
 def _launch_stock(worker: Worker, request: dict[str, Any], log: Path) -> None:

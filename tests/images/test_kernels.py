@@ -151,7 +151,7 @@ def test_a_kernel_is_taken_out_and_put_into_another_image(project: Path, smoke: 
 
 def test_a_kernel_that_cannot_drive_a_disk_is_refused_before_anything_is_built(project: Path) -> None:
     disk = "disks:\n  - {name: data, filesystem: ext4, size: 16MiB, device: sda, mount: /data}\n"
-    variant(project, "sda", disk)
+    variant(project, "sda", f"{disk}hypervisors: !replace [kvm]\n")
     ran = roost("check", "sda", cwd=project)
     assert ran.code == 2
     assert (

@@ -18,7 +18,7 @@ from roost.cli import publish as publish_tasks
 from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RecipeError, RoostError, UsageError
 from roost.events import Silent
-from roost.host import checksum
+from roost.host import checksum, process
 from roost.pipeline import publish, recipes, submit
 from roost.publish import gate, layout, signature, verify
 from roost.publish.targets.directory import Directory
@@ -388,7 +388,8 @@ def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> 
     assert "transfer_input_files = root.qcow2,io.raw" in _described(root, transfer="files")
     (root / "jobs.csv").write_text("io\na.raw\nb.raw\n")
     for name in ("a.raw", "b.raw"):
-        (root / name).write_bytes(bytes(4096))
+        # `io` and `submit` take no file for a job's disk that is none.
+        subprocess.run(["mke2fs", "-q", "-F", root / name, "1M"], check=True, env=process.environment())
     jobs = _described(root, jobs=root / "jobs.csv")
     assert "queue io from (" in jobs
     assert f"{catalogue}/smoke/{version}/root.qcow2,$(io)" in jobs
