@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -113,3 +114,16 @@ def test_lists_and_tables_are_rendered(site: Path) -> None:
     for path in site.rglob("*.html"):
         for text in re.findall(r"<p>(.*?)</p>", path.read_text(), re.DOTALL):
             assert not re.search(r"^(\| |\|-|- |\d+\. |```)", text, re.MULTILINE), f"{path.name}: {text[:200]}"
+
+
+def test_the_picture_of_a_run_shows_calls_that_there_are() -> None:
+    """docs/pictures/make.py draws it from a real run; README shows it."""
+    picture = (PROJECT / "docs/pictures/run.svg").read_text()
+    rows = re.findall(r'<text [^>]*y="([\d.]+)"[^>]*>(.*?)</text>', picture)
+    lines: dict[str, str] = {}
+    for row, text in rows:
+        lines[row] = lines.get(row, "") + html.unescape(text).replace("\xa0", " ")
+    typed = [line.removeprefix("$ ./inv ").split() for line in lines.values() if line.startswith("$ ./inv ")]
+    assert [parse(words) for words in typed] == [["build"], ["boot"]]
+    assert any(line.startswith("passed: ") for line in lines.values())
+    assert "docs/pictures/run.svg" in (PROJECT / "README.md").read_text()
