@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--at"] and len(words) == 3:
         home, words = Path(words[1]), words[2:]
     if len(words) != 1:
-        sys.stderr.write(f"{__doc__}\n")
+        lastresort.write_error(f"{__doc__}\n")
         return USAGE
     for one in ENDING:
         signal.signal(one, end_task)

@@ -167,7 +167,7 @@ def _without_local_layers(made: Family) -> Graph:
     """Return the graph without the layers that no job hands over: of trees, only one that is installed is one file."""
     kept = [
         node for node in made.graph
-        if node.kind != "layer" or node.key == family.DOM0 or made.recipes[node.key].recipe.os.debian is not None
+        if node.kind != "layer" or node.key == family.DOM0 or made.recipes[node.key].recipe.os.source.installs
     ]  # fmt: skip
     keys = {node.key for node in kept}
     return Graph.of(replace(node, after=tuple(key for key in node.after if key in keys)) for node in kept)
@@ -211,7 +211,7 @@ def _index(made: Family, new: Path, events: Events) -> None:
     since = time.time() - 2
     for loaded in made.recipes.values():
         layer = family.layer_of(loaded)
-        if loaded.recipe.os.debian is None or layer in seen:
+        if not loaded.recipe.os.source.installs or layer in seen:
             continue
         seen.add(layer)
         directory = Path(f"{loaded.build}.dag")

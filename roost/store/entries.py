@@ -67,8 +67,8 @@ GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")
 #: What tools leave among the entries and is worth no word: the locks, apt's lock and its directory of partial
 #: downloads.
 QUIET = frozenset({"lock", "partial"})
-#: Directories that are looked after elsewhere (their tasks sweep them), or are nothing but locks.
-OTHERS = frozenset({"work", "boot", "using"})
+#: Directories that are looked after elsewhere (their tasks sweep them), are nothing but locks, or one small file.
+OTHERS = frozenset({"work", "boot", "using", "factory"})
 
 
 @dataclass(frozen=True, slots=True)

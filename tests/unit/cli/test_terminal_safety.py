@@ -94,6 +94,7 @@ WRITERS = {
     "cli/development.py",
     "condor/oracle.py",
     "customize/apply.py",
+    "pipeline/repro_worker.py",
 }
 
 
