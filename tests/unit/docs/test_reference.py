@@ -18,7 +18,7 @@ from roost.condor.rules import ALL
 from roost.store.manifest import BuiltFile, Manifest
 from tests.documented import PROJECT, Bench
 
-VARIABLE = re.compile(r"(?<![A-Z_])ROOST_[A-Z_]*[A-Z]")
+VARIABLE = re.compile(r"(?<![A-Z_])ROOST_[A-Z_]*[A-Z](?![A-Z_])")
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
