@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import invoke.parser.parser
@@ -166,8 +167,19 @@ def _typed(name: str) -> str:
 
 
 def _error(machine: ParseMachine, message: str) -> None:
-    words = _FLAG.sub(lambda found: f"--{_typed(found['name'])} {_FLAG_WORDS[found['what']]}", message)
+    words = _FLAG.sub(lambda found: f"--{_typed(found['name'])} {_FLAG_WORDS[found['what']]}", plain(message))
     raise WrongCallError(safe(f"{words}{_suggestion(machine, message)}"), machine.context)
+
+
+def plain(message: str) -> str:
+    """Return one of invoke's messages in roost's words: what is wrong, and for a word that is missing where to look."""
+    if (unknown := _UNKNOWN.fullmatch(message)) is not None:
+        kind = "flag" if unknown["word"].startswith("-") else "task"
+        return f"no such {kind}: {unknown['quoted']}"
+    if (lacking := _LACKING.fullmatch(message)) is not None:
+        words = lacking["words"].replace("'", "").upper()
+        return f"{lacking['task']} needs {words} (inv help {lacking['task']})"
+    return message
 
 
 def _complete_flag(machine: ParseMachine) -> None:
@@ -189,7 +201,19 @@ def _suggestion(machine: ParseMachine, message: str) -> str:
         known = [name for name in machine.contexts if isinstance(name, str)]
         listed = "`inv --list` shows the tasks"
     close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
-    return f" Did you mean {close[0]}?" if close else f" ({listed})"
+    return f". Did you mean {close[0]}?" if close else f" ({listed})"
+
+
+def no_such_task(message: str, known: Sequence[str]) -> str:
+    """Return what is said of a task that invoke does not know outside of a parse, such as that of `--help`."""
+    close = difflib.get_close_matches(message.removeprefix("No idea what ").split("'")[1], known, 1)
+    return (
+        f"{plain(message)}. Did you mean {close[0]}?" if close else f"{plain(message)} (`inv --list` shows the tasks)"
+    )
+
+
+_UNKNOWN = re.compile(r"No idea what (?P<quoted>(?P<q>['\"])(?P<word>.*)(?P=q)) is!", re.DOTALL)
+_LACKING = re.compile(r"'(?P<task>[\w-]+)' did not receive required positional arguments: (?P<words>.*)")
 
 
 _original_handle = ParseMachine.handle

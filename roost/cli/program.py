@@ -7,7 +7,7 @@ is not offered and not read.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from invoke.exceptions import Exit, ParseError
@@ -15,7 +15,7 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.program import Program
 
-from roost.cli import completion, help, terminal
+from roost.cli import completion, help, parser, terminal
 from roost.errors import UsageError
 from roost.host.safetext import safe
 
@@ -62,7 +62,7 @@ class Roost(Program):
         if self.args.complete.value:
             terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)))
             raise Exit
-        with _wrong_calls():
+        with _wrong_calls(self.collection.task_names):
             super().parse_cleanup()
 
     def print_help(self) -> None:
@@ -86,14 +86,15 @@ def _plain(argument: Argument) -> Argument:
 
 
 @contextmanager
-def _wrong_calls() -> Iterator[None]:
+def _wrong_calls(tasks: Iterable[str] = ()) -> Iterator[None]:
     """Raise `UsageError` for what invoke cannot parse."""
     try:
         yield
     except ParseError as error:
-        what = safe(str(error))
-        known = "`inv --list` shows the tasks" if "No idea" in what and "(" not in what and "?" not in what else None
-        raise UsageError(what, hint=known) from error
+        what = str(error)
+        raise UsageError(
+            safe(parser.no_such_task(what, list(tasks)) if what.startswith("No idea") else what)
+        ) from error
 
 
 def wants_json(argv: Sequence[str] | None = None) -> bool:

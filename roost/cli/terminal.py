@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ class RichEvents:
         from rich.markup import escape
 
         text = escape(one_line(f"{name} ({detail})" if detail else name))
-        self._tasks[name] = self._progress.add_task(text, total=None)
+        self._tasks[name] = self._progress.add_task(text, total=None, said="")
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
         """Turn the spinner into a line."""
@@ -75,9 +76,11 @@ class RichEvents:
         self._progress.console.print(f"{mark} {escape(one_line(name))} [dim]{seconds:.1f} s[/]")
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Move a stage's bar."""
+        """Move a stage's bar; of bytes it says how many, and how fast they come."""
         if name in self._tasks:
-            self._progress.update(self._tasks[name], completed=done, total=total)
+            task = next(one for one in self._progress.tasks if one.id == self._tasks[name])
+            said = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
+            self._progress.update(task.id, completed=done, total=total, said=said)
 
     def note(self, text: str) -> None:
         """Show a note above the running stages."""
@@ -86,17 +89,50 @@ class RichEvents:
         self._progress.console.print(f"[yellow]![/] {escape(safe(text))}")
 
 
+#: Stages whose progress is in bytes.
+BYTES = frozenset({"download", "publish"})
+#: Seconds before a rate means something, and columns below which a line has no bar.
+SETTLED, NARROW = 1.0, 80
+
+
+def transferred(done: float, total: float, seconds: float) -> str:
+    """Return how many bytes of how many are there, the rate, and what is left at that rate."""
+    parts = [f"{done / (1 << 20):.1f} of {total / (1 << 20):.1f} MiB" if total else f"{done / (1 << 20):.1f} MiB"]
+    if seconds >= SETTLED and done > 0:
+        rate = done / seconds
+        parts.append(f"{rate / (1 << 20):.1f} MiB/s")
+        if total > done:
+            parts.append(f"{(total - done) / rate:.0f} s left")
+    return ", ".join(parts)
+
+
+def is_live() -> bool:
+    """Return whether standard error is a terminal that lines can be drawn over on.
+
+    Not one that says it cannot (TERM=dumb, or none), nor the log of a CI, which some run on a pseudo-terminal.
+    """
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown") or os.environ.get("CI", "") not in ("", "0", "false"):
+        return False
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def events() -> Iterator[Events]:
     """Yield the sink that fits standard error: live on a terminal, else lines."""
-    if not sys.stderr.isatty():
+    if not is_live():
         yield PlainEvents(sys.stderr)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True, highlight=False)
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    columns: list[ProgressColumn] = [SpinnerColumn(), text]
+    if console.width >= NARROW:
+        columns.append(BarColumn(bar_width=20))
+    columns += [TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True, expand=console.width < NARROW) as progress:
         yield RichEvents(progress)
 
 
@@ -152,6 +188,6 @@ def error_json(error: RoostError) -> dict[str, Any]:
 def write_error(error: RoostError) -> None:
     """Write an error to standard error, red on a terminal, never interpreting what it quotes."""
     text = safe(str(error))
-    if sys.stderr.isatty():
+    if is_live() and not os.environ.get("NO_COLOR"):
         text = f"\x1b[31m{text}\x1b[0m"
     lastresort.write_error(f"{text}\n")

@@ -110,7 +110,10 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
         raise UsageError(f"{target} is not a directory", hint="the last word is the directory for the results")
     missing = [str(disk) for disk in disks if not os.path.lexists(disk)]
     if missing:
-        raise UsageError(f"there is no {', '.join(missing)}")
+        raise UsageError(
+            f"there is no file {', '.join(missing)}",
+            hint="name the disks that came back from the jobs, and the directory for the results last",
+        )
     for disk in disks:
         if (unfit := _unfit(disk)) is not None:
             raise UsageError(f"{disk} is {unfit}", hint="name the disks that came back, and the directory last")

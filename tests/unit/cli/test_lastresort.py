@@ -38,7 +38,7 @@ def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:
         ("$ROOST check nope 2>&-", 2, "1 problem"),
         ("ulimit -f 1; $ROOST schema --output s.json", 3, "s.json cannot be written: File too large (raise"),
         ("$ROOST check $'a\\xff\\e[31m'", 2, "no such recipe: 'a"),
-        ("$ROOST $'a\\xff\\e[31m'", 2, "No idea what"),
+        ("$ROOST $'a\\xff\\e[31m'", 2, "no such task"),
         ("$ROOST check $(printf 'x%.0s' $(seq 5000))", 2, "File name too long"),
         ("$ROOST schema -o $(printf 'x%.0s' $(seq 300))", 3, "File name too long"),
         ("$ROOST check /", 2, "there are no recipes in the directory"),

@@ -81,9 +81,9 @@ def test_words_and_flags(argv: str, expected: list[Any], capsys: pytest.CaptureF
     [
         ("chekc", "Did you mean check?"),
         ("check --jsno", "Did you mean --json?"),
-        ("build", "did not receive required positional arguments: 'name'"),
-        ("build x --depth", "No idea what '--depth' is!"),
-        ("build --nope x", "No idea what '--nope' is!"),
+        ("build", "build needs NAME (inv help build)"),
+        ("build x --depth", "no such flag: '--depth'"),
+        ("build --nope x", "no such flag: '--nope'"),
         ("check --depth x", "--depth takes a whole number, not 'x'\n"),
         ("check --depth", "--depth needs a value\n"),
         ("check --from", "--from needs a value\n"),

@@ -1,0 +1,125 @@
+"""Mistakes of newcomers: each call ends with its code and says what is wrong, where, and what to do. No traceback.
+
+The calls run as a person makes them, in a project with the shipped recipes and in an environment of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import roost
+from tests.publish import lab
+
+RECIPE = """\
+name: {name}
+os: {{debian: {{suite: bookworm}}}}
+disks: [{{name: root, partitions: [{{mount: /, free: 64MiB}}]}}]
+"""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A call, its exit code, and the parts of what it says; `files` are laid into the project, `env` over it."""
+
+    call: str
+    code: int
+    said: tuple[str, ...]
+    files: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    under: str = ""
+
+
+def recipe(text: str) -> dict[str, str]:
+    """Return a recipe my.yaml that says `text` beside its name and disks."""
+    return {"recipes/my.yaml": RECIPE.format(name="my") + text}
+
+
+MISTAKES = [
+    # The words of a call.
+    Mistake("bilud smoke", 2, ("no such task: 'bilud'", "Did you mean build?")),
+    Mistake("frobnicate", 2, ("no such task: 'frobnicate'", "`inv --list` shows the tasks")),
+    Mistake("help bulid", 2, ("no such task: 'bulid'", "Did you mean build?")),
+    Mistake("build", 2, ("build needs NAME", "inv help build")),
+    Mistake("build smoke --frce", 2, ("no such flag: '--frce'", "Did you mean --force?")),
+    Mistake("build smok", 2, ("no such recipe: 'smok'", "did you mean smoke?")),
+    Mistake("boot debian-12", 2, ("debian-12 is not built yet", "inv build debian-12")),
+    Mistake("boot smoke --hypervisor vmware", 2, ("no such hypervisor: 'vmware'", "kvm or xen")),
+    Mistake("boot smoke --machine i440", 2, ("no such machine: 'i440'", "pc or q35")),
+    Mistake("boot smoke --keep", 2, ("--keep", "use it with --interactive")),
+    Mistake("build smoke --set machine.memry=1GiB", 2, ("unknown key 'memry'", "did you mean memory?")),
+    Mistake("build smoke --set machine.memory", 2, ("needs key=value", "--set machine.memory=2GiB")),
+    Mistake("new Bad_Name", 2, ("'Bad_Name' is not a name for an image", "small letters")),
+    Mistake("new sim --distribution fedora", 2, ("--distribution fedora", "debian-12")),
+    Mistake("new sim --memory much", 2, ("--memory: 'much' is not a size", "512MiB")),
+    Mistake("new smoke", 2, ("smoke.yaml exists", "choose another name")),
+    Mistake("gc --older-than yesterday", 2, ("'yesterday' is not a time", "4h")),
+    Mistake("diff smoke", 2, ("smoke is not built yet", "inv build smoke")),
+    Mistake("packages smoke@1", 2, ("nothing was published from here", "--from URL")),
+    # Files and places.
+    Mistake("lint nosuch.sub", 2, ("there is no file nosuch.sub", "inv lint FILE.sub")),
+    Mistake("lint", 2, ("which file?", "standard input")),
+    Mistake("collect io-7.raw results", 2, ("there is no file io-7.raw", "the directory for the results last")),
+    Mistake("io smoke data.csv -o io.raw", 2, ("no file or directory 'data.csv'", "looked in")),
+    Mistake("publish smoke", 2, ("where to?", "--to DIRECTORY")),
+    Mistake("publish smoke --to ftp://host/x", 2, ("ftp://", "s3://BUCKET/PREFIX")),
+    Mistake("catalogue --from nowhere", 2, ("nowhere is not a catalogue", "inv publish NAME --to URL")),
+    # A recipe.
+    Mistake("check my", 2, ("recipes/my.yaml:4:1", "unknown key 'pakages'"), recipe("pakages: [vim]\n")),
+    Mistake("check my", 2, ("recipes/my.yaml:5:1: a tab", "indent with blanks"), recipe("machine:\n\tmemory: 1GiB\n")),
+    Mistake(
+        "check my", 2, ("recipes/my.yaml:4:", "'much' is not a size", "512MiB"), recipe("machine: {memory: much}\n")
+    ),
+    Mistake(
+        "check my",
+        2,
+        ("recipes/my.yaml:4:", "files/nope"),
+        recipe('files: [{path: /x, source: files/nope, mode: "0644"}]\n'),
+    ),
+    Mistake("check my", 2, ("recipes/my.yaml:4:", "vmware"), recipe("hypervisors: [vmware]\n")),
+    # The host.
+    Mistake("catalogue --from http://127.0.0.1:9/x", 3, ("127.0.0.1:9", "is the place reachable")),
+    Mistake("build smoke", 3, ("ROOST_CACHE", "a directory of yours"), {"cache": ""}, {"ROOST_CACHE": "cache"}),
+    Mistake("build smoke", 2, ("SOURCE_DATE_EPOCH", "1767225600"), {}, {"SOURCE_DATE_EPOCH": "today"}),
+    Mistake("recipes >/dev/full", 3, ("standard output cannot be written", "No space left")),
+    Mistake("recipes", 3, ("the current directory does not exist any more", "cd to one"), under="gone"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lab.project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.mark.parametrize("one", MISTAKES, ids=lambda one: f"{one.call[:40]} {one.said[-1][:16]}")
+def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path) -> None:
+    for name, text in one.files.items():
+        (project / name).write_text(text)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST", "XDG", "SOURCE_DATE"))}
+    env = {**kept, "PYTHONPATH": str(Path(roost.__file__).parents[1]), "HOME": str(project), **one.env}
+    gone = "mkdir gone && cd gone && rmdir ../gone && " if one.under == "gone" else ""
+    done = subprocess.run(
+        ["sh", "-c", f'{gone}"$0" -P -m roost {one.call}', sys.executable],
+        cwd=project,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    text = done.stdout + done.stderr
+    assert "Traceback" not in text and "a bug in roost" not in text, text
+    assert done.returncode == one.code, text
+    for part in one.said:
+        assert part in text, text
+
+
+def test_there_are_thirty_of_them() -> None:
+    assert len(MISTAKES) >= 30
+    assert all(len(one.said) >= 2 for one in MISTAKES)
