@@ -87,6 +87,10 @@ _CARDS = [
         ("/etc/udev/rules.d/*.rules",), rf"^(?!\s*#).*(ATTRS?\{{address\}}\s*==\s*\"[^\"]*{_MAC}[^\"]*+\"?)", _CARD
     ),
 ]
+_RESUME = "a swap area to wake up from"
+_SWAPS = _rules(
+    ("/etc/initramfs-tools/conf.d/*",), r"^\s*(RESUME\s*=\s*[\"']?(?:(?:PART)?UUID=|LABEL=|/dev/)\S+)", _RESUME
+)
 _STATIC = "one fixed address for all jobs"
 _ADDRESSES = [
     *_rules(_IFCFG, r"^\s*(IPADDR\d*\s*=\s*[\"']?[0-9.]+)", _STATIC),
@@ -101,7 +105,7 @@ _ADDRESSES = [
 
 def look(places: Places, machine: Machine, kept: Collection[str] = ()) -> Iterator[str]:
     """Yield a note for each tie: `path:line: what`. `kept` are paths that the recipe put there itself."""
-    rules = [*_CARDS, *(_ADDRESSES if machine.network else ())]
+    rules = [*_CARDS, *_SWAPS, *(_ADDRESSES if machine.network else ())]
     for rule in rules:
         for path, text in places.files(rule.pattern):
             for number, line in enumerate(text.splitlines(), 1) if path not in kept else ():
@@ -119,7 +123,8 @@ def _own(words: str, machine: Machine) -> bool:
 
 
 def _consequence(what: str) -> str:
-    return "two jobs would have it" if what is _STATIC else "HTCondor's machine has another, and may get no network"
+    others = {_STATIC: "two jobs would have it", _RESUME: "where no disk of the machine has it, each boot waits for it"}
+    return others.get(what, "HTCondor's machine has another, and may get no network")
 
 
 def untied(text: str) -> str | None:

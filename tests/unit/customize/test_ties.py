@@ -177,6 +177,13 @@ def test_file_systems_of_a_network_without_one() -> None:
     assert notes(unit)[0].startswith("/etc/systemd/system/home.mount:3: ")
 
 
+def test_a_swap_area_to_wake_up_from() -> None:
+    path = "/etc/initramfs-tools/conf.d/resume"
+    (note,) = notes({path: "# x\nRESUME=UUID=1-2\n"})
+    assert note.startswith(f"{path}:2: 'RESUME=UUID=1-2' is a swap area") and "each boot waits for it" in note
+    assert notes({path: "RESUME=none\n"}) == notes({path: "#RESUME=UUID=1\n"}) == notes({path: "RESUME=auto\n"}) == []
+
+
 def test_disks_that_would_be_unlocked() -> None:
     text = "# x\ncrypt UUID=1 none luks\nswap /dev/sdb1 /dev/urandom swap,nofail\n"
     (note,) = notes({"/etc/crypttab": text}, CONNECTED)
