@@ -80,7 +80,8 @@ class Lines:
         with self._lock:
             self._ended += 1
         words = {"done": "done", "cached": "nothing to do", "failed": "FAILED", "stopped": "stopped"}
-        head = f"[{self._ended}/{self._total}] {_what(node)}"
+        # A job of a workflow knows its own node only.
+        head = f"[{self._ended}/{self._total}] {_what(node)}" if self._total else _what(node)
         if outcome.state == "skipped":
             brief = outcome.failure.brief if outcome.failure else ""
             self._say(f"{head}: not run: {brief}")
