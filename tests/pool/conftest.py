@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import threading
@@ -13,14 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from roost.condor.policy import policy
+from roost.events import Silent
+from roost.host import memory
+from roost.pipeline import probe as story
 from tests.images.calls import build
 from tests.pool import five, harness, left_out, modes, rootfs, ten, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
+from tests.unit.submitting import recipe
 
+SESSIONS = Path(__file__).parent / "sessions"
 GiB = 1 << 30
 #: What a pool's daemons and guests may need, and how many pools run at once at most.
 POOL_MEMORY, MOST = 3 * GiB, 6
+#: The pools that take minutes, the longest first: they start before the others, which end meanwhile.
+LONGEST = ("pool_ten", "pool_workflow", "pool_probe")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -34,8 +41,8 @@ class Pools:
     def __init__(self, folder: Path) -> None:
         self.directory = folder
         self.cancelled = threading.Event()
-        memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, memory // POOL_MEMORY)))
+        # Not SC_AVPHYS_PAGES: after a build most of the memory is page cache, which that leaves out.
+        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, memory.available() // POOL_MEMORY)))
 
     def start(self, name: str, jobs: list[Job], *, deadline: float = 300) -> Future[PoolResult]:
         """Start a pool for these jobs; `deadline` in seconds, see `harness.run`."""
@@ -65,10 +72,14 @@ def pools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session", autouse=True)
 def all_pools_at_once(request: pytest.FixtureRequest, pools: Pools) -> None:
-    """Start the pools of all tests to come: a fixture called `pool_…` starts one and returns its future."""
+    """Start the pools of all tests to come: a fixture of this file called `pool_…` starts one and returns its future.
+
+    One of another file is not known to the test that asks for this first, and would start when its tests begin.
+    """
     wanted = {name: None for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    for name in wanted:
+    for name in [*(name for name in LONGEST if name in wanted), *wanted]:
         if name.startswith("pool_"):
+            assert name in globals(), f"{name} is to be in {__file__}"
             # The error is raised again where a test asks for it.
             with contextlib.suppress(Exception):
                 request.getfixturevalue(name)
@@ -169,15 +180,10 @@ def smoke() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pool_smoke(pools: Pools, smoke: Path) -> Future[PoolResult]:
-    """The image `smoke` with the submit description that its build left."""
-    return pools.start("smoke", [Job("smoke", smoke / "kvm.sub")])
-
-
-@pytest.fixture(scope="session")
-def pool_debian(pools: Pools) -> Future[PoolResult]:
-    """The image `debian-12` with the submit description that its build left."""
-    return pools.start("debian-12", [Job("debian-12", build("debian-12") / "kvm.sub")])
+def pool_shipped(pools: Pools, smoke: Path) -> Future[PoolResult]:
+    """The images `smoke` and `debian-12` with the submit descriptions that their builds left."""
+    built = {"smoke": smoke, "debian-12": build("debian-12")}
+    return pools.start("shipped", [Job(name, path / "kvm.sub") for name, path in built.items()])
 
 
 @pytest.fixture(scope="session")
@@ -202,3 +208,17 @@ def pool_ten(pools: Pools, ten_image: Path) -> Future[PoolResult]:
 def pool_workflow(pools: Pools, ten_image: Path) -> Future[PoolResult]:
     """Five jobs and three of a sweep by `inv run --dag` and DAGMan."""
     return pools.start("workflow", [five.make(pools.inputs("workflow", "workflow"), ten_image)], deadline=900)
+
+
+@pytest.fixture(scope="session")
+def pool_probe(pools: Pools) -> Future[PoolResult]:
+    """The probe under STARTD_CRON, libvirt broken on purpose in between; and the wrapper of LIBVIRT_XML_SCRIPT."""
+    directory = pools.inputs("probe", "probe")
+    story.install(directory / "probe", Silent())
+    shutil.copy(SESSIONS / "probe", directory / "session")
+    tiny.make(directory / "tiny.raw")
+    wanted = policy(recipe(submit={"require_working_vm": True})).requirements
+    (directory / "job.sub").write_text(f"{TINY}{DISK}{TRANSFER}requirements = {wanted}\nqueue\n")
+    bad = DISK.replace("w:raw", "w:qcow2")
+    (directory / "bad.sub").write_text(f"{TINY}{bad}{TRANSFER}queue\n")
+    return pools.start("probe", [Job("probe", directory / "session", session=True)], deadline=480)

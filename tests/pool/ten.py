@@ -14,6 +14,7 @@ RECIPE = """\
 extends: smoke.yaml
 name: ten
 job: {command: sh ./run, timeout: 60s, then: poweroff}
+hypervisors: !replace [kvm]
 submit: {margin: 3min, attributes: {Note: $(note)}}
 """
 SUM = """\

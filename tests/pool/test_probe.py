@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
-from roost.condor.policy import policy
-from roost.events import Silent
-from roost.pipeline import probe as story
-from tests.pool import tiny
-from tests.pool.conftest import DISK, TINY, TRANSFER, Pools
 from tests.pool.harness import PoolResult
-from tests.pool.job import Job
-from tests.unit.submitting import recipe
 
 pytestmark = [pytest.mark.pool, pytest.mark.timeout(900)]
-SESSION = Path(__file__).parent / "sessions/probe"
-
-
-@pytest.fixture(scope="session")
-def pool_probe(pools: Pools) -> Future[PoolResult]:
-    """The probe under STARTD_CRON, libvirt broken on purpose in between; and the wrapper of LIBVIRT_XML_SCRIPT."""
-    directory = pools.inputs("probe", "probe")
-    story.install(directory / "probe", Silent())
-    shutil.copy(SESSION, directory / "session")
-    tiny.make(directory / "tiny.raw")
-    wanted = policy(recipe(submit={"require_working_vm": True})).requirements
-    (directory / "job.sub").write_text(f"{TINY}{DISK}{TRANSFER}requirements = {wanted}\nqueue\n")
-    bad = DISK.replace("w:raw", "w:qcow2")
-    (directory / "bad.sub").write_text(f"{TINY}{bad}{TRANSFER}queue\n")
-    return pools.start("probe", [Job("probe", directory / "session", session=True)], deadline=480)
 
 
 @pytest.fixture(scope="session")

@@ -42,9 +42,9 @@ def _did_its_job(job: JobResult) -> None:
         assert _sum(job.directory / name) == _sum(built / name), name
 
 
-def test_smoke(pool_smoke: Future[PoolResult]) -> None:
-    _did_its_job(pool_smoke.result().one("smoke"))
+def test_smoke(pool_shipped: Future[PoolResult]) -> None:
+    _did_its_job(pool_shipped.result().one("smoke"))
 
 
-def test_debian_12(pool_debian: Future[PoolResult]) -> None:
-    _did_its_job(pool_debian.result().one("debian-12"))
+def test_debian_12(pool_shipped: Future[PoolResult]) -> None:
+    _did_its_job(pool_shipped.result().one("debian-12"))
