@@ -40,12 +40,12 @@ CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "initrd-corrupt": (Edit({INITRD: _garbage}), ("no-root-driver",)),
     "no-boot-flag": (Edit(disk=lambda disk: disk.__setitem__(slice(510, 512), b"\0\0")), ("no-boot-loader",)),
     "triple-fault": (Edit(disk=_triple_fault), ("no-boot-loader",)),
+}
+SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "silent-panic": (
         Edit({GRUB: replaced(" console=ttyS0,115200", ""), "/usr/sbin/init": SCRIPT + b"exit 1\n"}),
         ("panic",),
     ),
-}
-SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "panic-reboots": (
         Edit({GRUB: replaced("ro console=tty0", "ro panic=5 init=/opt/job/run console=tty0"), "/opt/job/run": SCRIPT}),
         ("panic",),

@@ -34,6 +34,7 @@ echo 42 >result.txt
 RECIPE = """\
 extends: smoke.yaml
 name: laid
+hypervisors: !replace [kvm]
 variables: {word: hello}
 hostname: vm-7
 timezone: Europe/Berlin
@@ -103,13 +104,15 @@ def test_everything_is_effective_and_the_first_boot_is_the_first(
     ("commands", "said", "code"),
     [
         ('["true", "echo looked; exit 3", "touch /after"]', "first boot: command 2 failed: exit 3", 3),
-        ('["kill -9 $$"]', "first boot: command 1 failed: exit 137", 137),
+        pytest.param('["kill -9 $$"]', "first boot: command 1 failed: exit 137", 137, marks=pytest.mark.slow),
     ],
 )
 def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
     commands: str, said: str, code: int, project: Path, qemu: Callable[..., str], tmp_path: Path
 ) -> None:
-    (project / "recipes/fails.yaml").write_text(f"extends: smoke.yaml\nname: fails\nfirst_boot: {commands}\n")
+    (project / "recipes/fails.yaml").write_text(
+        f"extends: smoke.yaml\nname: fails\nhypervisors: !replace [kvm]\nfirst_boot: {commands}\n"
+    )
     built = build("fails", cwd=project)
     io = tmp_path / "io-1.raw"
     first = tmp_path / "first.qcow2"
@@ -179,6 +182,7 @@ def test_packages_of_a_further_repository(project: Path, qemu: Callable[..., str
     recipe = """\
 extends: smoke.yaml
 name: greeting
+hypervisors: !replace [kvm]
 os:
   debian:
     packages: [roost-greeting]
@@ -233,6 +237,7 @@ name: same
 files: [{path: /etc/ssh/ssh_host_rsa_key, content: "everybody's"}]
 run: ["echo ls >/root/.ash_history; echo 0123456789abcdef0123456789abcdef >/etc/machine-id; echo x >/var/log/syslog"]
 job: {command: 'cat /etc/ssh/ssh_host_rsa_key /root/.ash_history /etc/machine-id /var/log/syslog >$ROOST_OUTPUT/all'}
+hypervisors: !replace [kvm]
 """
     (project / "recipes/same.yaml").write_text(f"{lines}seal: false\n")
     built = build("same", cwd=project)
@@ -278,7 +283,7 @@ def test_the_archive_of_a_snapshot(project: Path, tmp_path: Path) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (project / "recipes/then.yaml").write_text(
-        "extends: smoke.yaml\nname: then\nos: {debian: {snapshot: 20261101T000000Z}}\n"
+        "extends: smoke.yaml\nname: then\nhypervisors: !replace [kvm]\nos: {debian: {snapshot: 20261101T000000Z}}\n"
     )
     try:
         nobody = roost("build", "then", "--json", cwd=project, env={"ROOST_SNAPSHOT": ""})

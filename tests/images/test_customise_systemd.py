@@ -42,6 +42,7 @@ echo 42 >result.txt
 RECIPE = """\
 extends: debian-12.yaml
 name: whole
+hypervisors: !replace [kvm]
 hostname: whole-vm
 timezone: Europe/Berlin
 locale: de_DE.UTF-8

@@ -19,10 +19,11 @@ import pytest
 from tests.images.calls import PROJECT, roost
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
-PAIR = "extends: [smoke.yaml]\nname: pair\nhypervisors: [kvm]\nmatrix: {hostname: [one, two]}\n"
+PAIR = "extends: [smoke.yaml]\nname: pair\nhypervisors: !replace [kvm]\nmatrix: {hostname: [one, two]}\n"
 #: It boots, and its job fails.
 BAD = (
-    "extends: [smoke.yaml]\nname: bad\nhypervisors: [kvm]\njob: {command: /bin/false, timeout: 1min, then: poweroff}\n"
+    "extends: [smoke.yaml]\nname: bad\nhypervisors: !replace [kvm]\n"
+    "job: {command: /bin/false, timeout: 1min, then: poweroff}\n"
 )
 
 

@@ -51,7 +51,11 @@ def _ad(folder: Path) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("name", ["smoke", "debian-12", pytest.param("debian-13", marks=pytest.mark.slow)])
+#: The test boot of debian-12 is below.
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("debian-12", "debian-13")]
+
+
+@pytest.mark.parametrize("name", ["smoke", *LONG])
 def test_a_plain_qemu_boots_it_and_it_does_its_job(
     name: str, qemu: Callable[..., str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -119,6 +119,7 @@ def _boots(user: User, name: str) -> None:
 MATRIX = """\
 extends: smoke.yaml
 name: disks
+hypervisors: !replace [kvm]
 files:
   - {path: /data/hello, content: "hello\\n", mode: "0640", owner: 7, group: 8}
   - {path: /opt/job/run, mode: "0755", content: "#!/bin/sh\\nstat -c '%u %g' /data/hello >$ROOST_OUTPUT/owner\\n"}
@@ -169,6 +170,7 @@ def test_a_tree_of_his_own(user: User, tmp_path: Path) -> None:
 CUSTOMIZED = """\
 extends: smoke.yaml
 name: customized
+hypervisors: !replace [kvm]
 os:
   debian:
     packages: [roost-greeting]
@@ -255,6 +257,7 @@ rm -rf /tmp/leave /tmp/jail
 HOSTILE = """\
 extends: smoke.yaml
 name: hostile
+hypervisors: !replace [kvm]
 os:
   debian:
     variant: full
