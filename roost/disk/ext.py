@@ -2,7 +2,8 @@
 
 mke2fs copies the status-change time of each inode and the host's access times; both are set afterwards, by
 one debugfs script over inode numbers, so that no name of the tree ever stands in a script. Device nodes are
-written there too. No blocks are reserved for root: what is free, is free for everyone.
+written there too. Releases of e2fsprogs differ in which block bitmaps they leave unwritten: all are written, and
+the backups follow (`ext_backups`). No blocks are reserved for root: what is free, is free for everyone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from roost.disk.ext_space import Space, read_space, target
+from roost.disk import ext_backups
+from roost.disk.ext_space import BLOCK_UNINIT, Space, read_space, target
 from roost.disk.geometry import Geometry, kernel_reserve
 from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
@@ -122,20 +124,36 @@ def write(
         if any(text in error.tail for text in FULL):
             raise DoesNotFitError(error.problem.what, log=error.log, tail=error.tail) from error
         raise
+    return settle(disk, at, identity.epoch, source, tools)
+
+
+def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, tools: Tools) -> Space:
+    """Make a file system that mke2fs wrote the same whatever its release and the host; return what space it has."""
     space = read_space(disk, at)
-    devices = source.devices if source else ()
-    _settle(disk, at, settle_script(space, identity.epoch, source), environment, tools.log_dir)
+    process.run(
+        ["debugfs", "-w", "-f", "-", target(disk, at)],
+        stdin=settle_script(space, epoch, source).encode(),
+        deadline=600,
+        env={"E2FSPROGS_FAKE_TIME": str(epoch)},
+        cwd=disk.parent,
+        # Standard output repeats the script; only complaints reach the log.
+        capture=True,
+        log=tools.log("debugfs"),
+        what=f"cannot set the times of {disk.name}",
+    )
+    ext_backups.renew(disk, at)
     settled = read_space(disk, at)
-    if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + len(devices):
-        raise ImageError(
-            f"not all device nodes were written to {disk.name}",
-            log=tools.log("debugfs"),
-        )
+    # debugfs ends with 0 even when one of its commands failed.
+    devices = len(source.devices) if source else 0
+    if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + devices:
+        raise ImageError(f"not all device nodes were written to {disk.name}", log=tools.log("debugfs"))
+    if settled.unwritten_bitmaps:
+        raise ImageError(f"not all block bitmaps were written to {disk.name}", log=tools.log("debugfs"))
     return settled
 
 
 def settle_script(space: Space, epoch: int, source: FileSystemSource | None) -> str:
-    """Return the debugfs script that sets times, the root directory's owner and mode, and makes the device nodes."""
+    """Return the debugfs script that makes the device nodes and sets all that mke2fs leaves to host and release."""
     lines: list[str] = []
     for device in source.devices if source else ():
         if not DEVICE_PATH.fullmatch(device.path) or "/../" in device.path or "/./" in device.path:
@@ -152,8 +170,13 @@ def settle_script(space: Space, epoch: int, source: FileSystemSource | None) -> 
         lines += [f"sif <{ROOT_INODE}> gid {root.gid}", f"sif <{ROOT_INODE}> mtime @{min(root.mtime, epoch)}"]
         for inode in _used(space):
             lines += [f"sif <{inode}> {field} {when}" for field in ("atime", "ctime", "crtime")]
-        # How much mke2fs wrote differs from release to release; 0 stays 0 (e2fsprogs, ext2fs_close2).
-        lines.append("ssv kbytes_written 0")
+    # How much mke2fs wrote differs from release to release; 0 stays 0 (e2fsprogs, ext2fs_close2).
+    lines.append("ssv kbytes_written 0")
+    for group, flags in space.unwritten_bitmaps:
+        lines.append(f"set_block_group {group} flags {flags & ~BLOCK_UNINIT}")
+    if space.unwritten_bitmaps:
+        # debugfs writes the bitmaps, with their checksums, when it has changed one: block 1 holds group descriptors.
+        lines += ["freeb 1", "setb 1"]
     return "\n".join(lines) + "\n"
 
 
@@ -164,22 +187,6 @@ def _used(space: Space) -> Iterator[int]:
     for first, last in (*space.free_inode_ranges, (space.inodes + 1, space.inodes + 1)):
         yield from range(start, first)
         start = max(start, last + 1)
-
-
-def _settle(disk: Path, at: Extent, script: str, environment: dict[str, str], log_dir: Path) -> None:
-    if not script.strip():
-        return
-    process.run(
-        ["debugfs", "-w", "-f", "-", target(disk, at)],
-        stdin=script.encode(),
-        deadline=600,
-        env=environment,
-        cwd=disk.parent,
-        # Standard output repeats the script; only complaints reach the log.
-        capture=True,
-        log=log_dir / "debugfs.log",
-        what=f"cannot set the times of {disk.name}",
-    )
 
 
 def available(filesystem: Geometry, space: Space) -> int:

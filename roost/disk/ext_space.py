@@ -19,6 +19,9 @@ _GROUP = re.compile(
     r" Group +\d+: block bitmap at \d+, inode bitmap at (\d+), inode table at \d+\n +\d+ free blocks?, (\d+) free"
 )
 
+#: Of a group descriptor: where its flags are; its block bitmap need not be read (ext4(5); linux, fs/ext4/ext4.h).
+_BG_FLAGS, BLOCK_UNINIT = 0x12, 0x2
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -29,6 +32,8 @@ class Space:
     inodes: int
     free_inodes: int
     free_inode_ranges: tuple[tuple[int, int], ...]
+    #: Group and flags of each block group whose block bitmap is not written (ext4's BLOCK_UNINIT).
+    unwritten_bitmaps: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def read_space(disk: Path, at: Extent) -> Space:
             numbers["Inode count"],
             numbers["Free inodes"],
             ranges,
+            tuple(_unwritten(disk, at, found)),
         )
     except KeyError as error:
         raise ImageError(
@@ -105,3 +111,21 @@ def _free_ranges(disk: Path, at: Extent, found: Statistics) -> Iterator[tuple[in
                 used = format(bits & (1 << per_group) - 1 | 1 << per_group, "b")[:0:-1]
                 for run in re.finditer("0+", used):
                     yield first + run.start(), first + run.end() - 1
+
+
+def _unwritten(disk: Path, at: Extent, found: Statistics) -> Iterator[tuple[int, int]]:
+    """Yield number and flags of each group with BLOCK_UNINIT; a file system without checksums of groups has none."""
+    block, size = found.numbers["Block size"], found.numbers.get("Group descriptor size", 32)
+    with disk.open("rb") as file:
+        file.seek(at.offset + table_block(block) * block)
+        table = file.read(size * len(found.groups))
+    for group in range(len(found.groups)):
+        start = group * size + _BG_FLAGS
+        flags = int.from_bytes(table[start : start + 2], "little")
+        if flags & BLOCK_UNINIT:
+            yield group, flags
+
+
+def table_block(block: int) -> int:
+    """Return the block of the group descriptors: the one after the superblock, which lies at byte 1024."""
+    return 1024 // block + 1
