@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import time
@@ -30,8 +31,8 @@ esac
 SUITES = ["inv test", "fresh trixie", "tests/images -m slow", "tests/publish", "tests/pool"]
 
 
-def _run(directory: Path, **does: str) -> tuple[int, list[str]]:
-    """Run it where each suite has but two seconds; return its exit code and what it called."""
+def _project(directory: Path, **does: str) -> Path:
+    """Write a project where each suite has but two seconds, and what some of them do; return its `.ci/run`."""
     text = RUN.read_text()
     text = re.sub(r"\b(540|480|1500|600)\b", "2", text).replace("deadline=5100", "deadline=10")
     # One that every Debian has.
@@ -44,8 +45,14 @@ def _run(directory: Path, **does: str) -> tuple[int, list[str]]:
         path.chmod(0o755)
     for name, what in does.items():
         (directory / name).write_text(what)
+    return directory / ".ci/run"
+
+
+def _run(directory: Path, **does: str) -> tuple[int, list[str]]:
+    """Run it in such a project; return its exit code and what it called."""
+    run = _project(directory, **does)
     env = {"PATH": os.environ["PATH"]}
-    done = subprocess.run([directory / ".ci/run"], env=env, stdout=subprocess.DEVNULL, timeout=60, check=False)
+    done = subprocess.run([run], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=False)
     return done.returncode, (directory / "called").read_text().splitlines()
 
 
@@ -95,3 +102,19 @@ def test_one_that_hangs_costs_those_after_it_nothing(tmp_path: Path) -> None:
 def test_a_test_command_that_hangs_ends_it(tmp_path: Path) -> None:
     code, called = _run(tmp_path, main="sleep 100")
     assert code == 1 and called == ["inv test"]
+
+
+def test_ctrl_c_ends_it(tmp_path: Path) -> None:
+    run = _project(tmp_path, main="sleep 100")
+    run.write_text(run.read_text().replace("deadline=10", "deadline=100"))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(run, [str(run)])
+    end = time.monotonic() + 30
+    while not (tmp_path / "called").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    begin = time.monotonic()
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert status != 0 and time.monotonic() - begin < 10
