@@ -12,7 +12,7 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from roost.boot import keep as keeping
 from roost.boot import overlays, qemu, xen_host
 from roost.boot import start as starting
 from roost.boot import xen as xens
-from roost.boot.backends import Channels, direct_kernel
+from roost.boot.backends import Channels, DiskPlace, direct_kernel
 from roost.boot.context import Context
 from roost.boot.domain import HostXen
 from roost.boot.kvm import qemu_argv
 from roost.boot.machine import Start
 from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
-from roost.condor.hardware import hardware
+from roost.condor.hardware import Hardware, hardware
 from roost.errors import UsageError
 from roost.events import Stages
 from roost.store.scratch import scratch_directory
@@ -36,15 +36,26 @@ from roost.store.scratch import scratch_directory
 ESCAPE = b"\x1d"
 
 
-def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path] = ()) -> None:
+#: What is done with the machine's disks before its start, and when it is off: the layers over them, a directory.
+Step = Callable[[Hardware, Mapping[str, DiskPlace], Path], None]
+
+
+def interact(
+    context: Context,
+    *,
+    keep: Path | None = None,
+    also: Sequence[Path] = (),
+    before: Step | None = None,
+    after: Step | None = None,
+) -> None:
     """Run the machine of a context until it goes off or the user types Ctrl-].
 
-    `keep` is a new directory for its disks as they are then, and for the files `also`. Raises `UsageError` when there
+    `keep` is a new directory for its disks as they are then, and for the files `also`; `before` and `after` are what
+    is done with their layers. Raises `UsageError` when there
     is no terminal or the directory exists, `HypervisorRefusalError` and `QemuError` for a machine that does not
     start.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("--interactive needs a terminal", hint="leave it out for the test boot")
+    refuse_without_terminal()
     if keep is not None:
         keeping.refuse_if_taken(keep)
     how, first, events = context.how, context.first, context.events
@@ -52,6 +63,8 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
     shape = hardware(context.vm, how.machine)
     with scratch_directory() as scratch:
         places = overlays.make(shape, context.directory, scratch)
+        if before is not None:
+            before(shape, places, scratch)
         program, direct = qemu.program(), direct_kernel(context.directory, shape)
 
         def argv(channels: Channels) -> Sequence[str]:
@@ -66,6 +79,8 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
         if events:
             events.note(f"Ctrl-] ends the machine; what it wrote is {f'kept in {keep}' if keep else 'thrown away'}")
         off = asyncio.run(_talk(start, scratch))
+        if after is not None:
+            after(shape, places, scratch)
         if keep is not None:
             kernel_files = [file for file in (direct.kernel, direct.initrd) if file] if direct else []
             keeping.keep(shape, places, [*kernel_files, *also], keep, scratch / "log/keep.log")
@@ -73,6 +88,15 @@ def interact(context: Context, *, keep: Path | None = None, also: Sequence[Path]
                 events.note(
                     f"kept in {keep}{'' if off else '; the machine was cut off: its file systems are not clean'}"
                 )
+
+
+def refuse_without_terminal() -> None:
+    """Raise `UsageError` where standard input or output is no terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "a console needs a terminal, and standard input or output is none",
+            hint="call it from a terminal; `inv boot NAME` boots without one",
+        )
 
 
 async def _talk(start: Start, scratch: Path) -> bool:

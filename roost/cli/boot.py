@@ -63,3 +63,33 @@ def boot(_context: object, name: str, flags: Flags, json: bool = False) -> None:
         result = story.boot(name, events=events, options=options, echo=echo)
     terminal.write_json(result.to_json()) if json else terminal.write_text(show.boot(result))
     finish(result.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """The flags of `shell`."""
+
+    accel: str = "auto"
+    in_: list[str] | None = None
+    out: list[str] | None = None
+
+
+@verb(
+    positional=("name",),
+    help={
+        "accel": "auto, kvm or tcg",
+        "in_": "a file or directory that the guest finds in $ROOST_INPUT; may be repeated",
+        "out": "a new directory for what is in $ROOST_OUTPUT at the end; PATH:DIR copies a path of the guest there too",
+    },
+)
+def shell(_context: object, name: str, flags: Carry) -> None:
+    """Start a root shell in a throw-away guest of NAME, on this terminal.
+
+    The machine is that of the test boot; instead of the system's start it runs a shell: no service, no job, no
+    password. `exit` or Ctrl-] ends it, and the image stays as it was. `boot --interactive` starts the system itself.
+    """
+    from roost.pipeline import boot as booting
+    from roost.pipeline import shell as story
+
+    carried = story.carried(flags.in_ or [], flags.out or [])
+    story.shell(name, carried, events=terminal.PlainEvents(sys.stderr), options=booting.Options(flags.accel, "kvm"))

@@ -71,6 +71,7 @@ ns = Collection(
     build.lock,
     build.repro,
     boot.boot,
+    boot.shell,
     submit.submit,
     submit.lint,
     submit.explain,

@@ -93,7 +93,11 @@ PAGES: dict[str, Page] = {
         BUILD,
         "NAME",
         "a root shell in a throw-away guest of the image",
-        (("shell debian-12", "what is changed there is thrown away"),),
+        (
+            ("shell debian-12", "what is changed there is thrown away"),
+            ("shell debian-12 --in data/ --out results", "data/ is in $ROOST_INPUT; $ROOST_OUTPUT becomes results/"),
+            ("shell debian-12 --out /etc/fstab:results", "a path of the guest comes out too"),
+        ),
     ),
     "ssh": Page(
         BUILD,
@@ -294,6 +298,7 @@ VALUES = {
     "jobs": "FILE",
     "junit": "FILE",
     "keep": "N",
+    "in": "PATH",
     "key": "FILE",
     "log": "FILE",
     "machine": "pc|q35",
@@ -301,6 +306,7 @@ VALUES = {
     "max-files": "N",
     "max-size": "SIZE",
     "older-than": "AGE",
+    "out": "[PATH:]DIR",
     "output": "FILE",
     "public": "URL",
     "resume": "DIR",

@@ -1,0 +1,168 @@
+"""The story of `inv shell`: a root shell in a throw-away machine of a built image, with files carried in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from roost.boot import interactive, plant
+from roost.boot.backends import DiskPlace
+from roost.boot.context import Context
+from roost.boot.plant import Terminal
+from roost.condor.hardware import Hardware, target_index
+from roost.condor.machine import VirtualMachine, VmDisk
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.events import Events, Stages
+from roost.host import namespace, paths, process, temporary
+from roost.iodisk import collect, make
+from roost.iodisk import inputs as job_inputs
+from roost.pipeline import boot as booting
+from roost.pipeline.boot import Options
+from roost.pipeline.context import accelerator
+from roost.recipe import loader
+from roost.recipe.model import Recipe
+from roost.store import lease, staging
+
+#: Bytes of room on the disk for what goes out, and the most files that come out; it is sparse.
+ROOM, FILES = 2 << 30, 200_000
+DEADLINE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What goes in, of the host, and what out: paths of the guest, and a new directory for it (None: nothing)."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    directory: Path | None = None
+
+
+def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
+    """Return what `--in PATH` and `--out DIR` or `--out PATH:DIR` ask for; all that goes out goes to one directory."""
+    found, directories = [], set()
+    for one in outputs:
+        path, colon, directory = one.rpartition(":")
+        if colon and not path.startswith("/"):
+            raise UsageError(f"--out {one}: {path!r} is no absolute path of the guest", hint="--out /etc/fstab:results")
+        if not directory:
+            raise UsageError(f"--out {one} names no directory", hint="--out results, or --out /etc/fstab:results")
+        found += [path] if colon else []
+        directories.add(directory)
+    if len(directories) > 1:
+        raise UsageError("--out names several directories", hint="all that goes out goes to one")
+    return Carried(tuple(inputs), tuple(found), Path(directories.pop()) if directories else None)
+
+
+def shell(name: str, carried: Carried, *, events: Events, options: Options) -> None:
+    """Hand a root shell to the person at the terminal; the image stays as it is, what changed is thrown away.
+
+    Raises `UsageError` where there is no terminal or the recipe is not built, `RecipeError` for inputs that cannot be
+    read, `ImageError` for an image that no shell can be started in.
+    """
+    interactive.refuse_without_terminal()
+    loaded = replace(loader.load(name, paths.project_root()), called=name)
+    if carried.directory is not None:
+        collect.check_target(carried.directory)
+    items, problems = job_inputs.items(carried.inputs, Path.cwd())
+    if problems:
+        raise RecipeError(problems)
+    record = booting.built(loaded, events)
+    vm = booting.machine(loaded, "kvm", record, events)
+    known = record.facts.get("filesystems") or ()
+    root = next((str(one["uuid"]) for one in known if one.get("mount") == "/"), None)
+    size = os.get_terminal_size()
+    text = plant.script(
+        loaded.recipe.name, Terminal(os.environ.get("TERM", ""), size.lines, size.columns), carried.outputs
+    )
+    with (
+        staging.lock(loaded.build, lambda: events.note(f"{name} is being built: waiting for it")),
+        lease.held(),
+        temporary.directory("shell") as place,
+    ):
+        target = None
+        if items or carried.directory is not None:
+            target = _free(vm)
+            vm = replace(vm, disks=(*vm.disks, VmDisk(str(_disk(items, place)), target, "w", "raw")))
+        stages = Stages(events)
+
+        def before(shape: Hardware, places: Mapping[str, DiskPlace], scratch: Path) -> None:
+            log = scratch / "log" / "shell.log"
+            with stages.stage("prepare", "a layer that is thrown away"):
+                plant.plant(shape, places, text, accelerator=accelerator().kind, log=log, root=root)
+
+        after = _taker(target, carried.directory, events) if target and carried.directory else None
+        context = booting.started(Context(vm, loaded.build, events=events), options)
+        interactive.interact(context, before=before, after=after)
+
+
+def _free(vm: VirtualMachine) -> str:
+    """Return a device of the machine that no disk has."""
+    taken = {target_index(disk.device) for disk in vm.disks}
+    letter = next((chr(ord("a") + index) for index in range(26) if index not in taken and index > max(taken)), None)
+    if letter is None:
+        raise ImageError("the machine has no device left for files to carry in and out")
+    return f"vd{letter}"
+
+
+def _disk(items: Sequence[job_inputs.Input], place: Path) -> Path:
+    """Make the disk of what goes in, with room for what comes out."""
+    room = ROOM + 2 * job_inputs.size(items)
+    recipe = Recipe.model_validate(
+        {
+            "name": "files",
+            "os": {"debian": {"suite": "bookworm"}},
+            "disks": [
+                {"name": "root", "partitions": [{"mount": "/", "free": 1 << 20}]},
+                {
+                    "name": "files",
+                    "filesystem": "ext4",
+                    "label": plant.LABEL,
+                    "size": room - room % (1 << 20),
+                    "format": "raw",
+                    "role": "io",
+                },
+            ],
+        }
+    )
+    namespace.probe()
+    return make.make(recipe, items, place / "files.raw", namespace=namespace.current()).path
+
+
+def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
+    def take(_shape: Hardware, places: Mapping[str, DiskPlace], scratch: Path) -> None:
+        layer = places[target].layer
+        assert layer is not None
+        raw = scratch / "taken.raw"
+        node = {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
+        process.run(
+            ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(node)}", raw],
+            deadline=DEADLINE,
+            log=scratch / "log" / "taken.log",
+            what="what goes out cannot be read",
+        )
+        found = collect.collect(raw, directory, files=FILES)
+        if found.directory is None:
+            raise ImageError(f"nothing came out: {found.why}", hint="end the shell with `exit`")
+        _flatten(found.directory)
+        for note in found.notes:
+            events.note(note)
+        events.note(f"{found.files} files came out, in {directory}")
+
+    return take
+
+
+def _flatten(directory: Path) -> None:
+    """Leave what is in output/ alone: there was no job."""
+    for name in ("job.log", "status.json"):
+        (directory / name).unlink(missing_ok=True)
+    output = directory / "output"
+    if output.is_dir() and not output.is_symlink():
+        moved = directory / ".output"
+        output.rename(moved)
+        for one in list(moved.iterdir()):
+            one.rename(directory / one.name)
+        shutil.rmtree(moved)
