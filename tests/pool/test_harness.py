@@ -106,7 +106,7 @@ def test_a_killed_harness_leaves_nothing_running_or_mounted(pools: Pools, tmp_pa
     runs = rootfs.directory() / "runs"
     before = set(runs.iterdir())
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(job.submit), str(tmp_path)], cwd=PROJECT) as caller:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 240
         consoles: list[Path] = []
         while not consoles and time.monotonic() < end:
             time.sleep(0.5)
