@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roost.boot.console import LINE
+from roost.host import webpage
 from roost.host.safetext import clean
 from roost.recipe.quantities import format_size
 from roost.store.staging import write_atomically
@@ -23,6 +24,7 @@ from roost.store.staging import write_atomically
 if TYPE_CHECKING:
     from roost.boot.result import BootResult, FileSum
 
+TEMPLATES = Path(__file__).parent / "templates"
 #: Bytes and lines of console in the page: so many from its beginning, and from its end.
 SHOWN = 192 << 10
 LINES = 2000
@@ -69,16 +71,7 @@ def write(result: BootResult, logs: Path, out: Path) -> None:
 
 def page(result: BootResult, answer: Mapping[str, Any], serial_log: Path) -> str:
     """Return the page of a test boot as HTML."""
-    # jinja2 takes as long to import as all the rest of a verdict: only those who write one pay.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("roost.boot", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = webpage.environment("roost.boot")
     lines, left_out = console_lines(serial_log)
     return environment.get_template("report.html.j2").render(
         answer={**answer, **_sized(result)},
@@ -89,6 +82,7 @@ def page(result: BootResult, answer: Mapping[str, Any], serial_log: Path) -> str
         argv=result.argv,
         serial_log=os.path.relpath(result.serial_log, result.report.parent),
         screen=base64.b64encode(result.screen.picture).decode(),
+        **webpage.look(TEMPLATES / "report.css", TEMPLATES / "report.js", pictures=True),
     )
 
 
@@ -105,20 +99,23 @@ def _sized(result: BootResult) -> dict[str, Any]:
 
 
 def timeline(seconds: Mapping[str, float], failed: str | None = None) -> list[dict[str, Any]]:
-    """Return the bars of the timeline: name, seconds, width in per cent of the whole, whether it `failed` there."""
+    """Return the bars of the timeline: name, seconds, begin and width in per cent, whether it `failed`."""
     whole = sum(seconds.values()) or 1.0
-    bars = []
+    bars: list[dict[str, Any]] = []
+    at = 0.0
     for name in sorted(seconds, key=lambda one: PHASES.index(one) if one in PHASES else len(PHASES)):
         taken = seconds[name]
         bars.append(
             {
                 "name": name,
                 "seconds": taken,
+                "at": round(100 * at / whole, 2),
                 "width": round(100 * taken / whole, 2),
                 "kind": "host" if name in _HOST else "guest",
                 "failed": name == failed,
             }
         )
+        at += taken
     return bars
 
 

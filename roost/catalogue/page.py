@@ -1,45 +1,33 @@
-"""The pages as HTML: templates that escape everything, one style and one script whose sums are all that may run.
+"""The pages of a catalogue as HTML: all images, one image, one version.
 
-Whatever a catalogue says (names, versions, packages, a guest's console) is a stranger's text. Autoescaping keeps it
-text; the Content-Security-Policy names the sha256 of roost's own style and script, so that nothing else would run even
-if it did not; and no page asks for anything from a network.
+Whatever a catalogue says (names, versions, packages, a guest's console) is a stranger's text; `roost.host.webpage` says
+what keeps it text.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from roost.boot.report import timeline
 from roost.catalogue.changes import KINDS, Changes, between
 from roost.catalogue.model import Catalogue, CatalogueImage, Version
 from roost.catalogue.submit_lines import Roots, SubmitLines, choices
+from roost.host import webpage
 from roost.recipe.quantities import format_size
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 TEMPLATES = Path(__file__).parent / "templates"
-_STYLE = (TEMPLATES / "style.css").read_text()
-_SCRIPT = (TEMPLATES / "script.js").read_text()
-
-
-def _source(text: str) -> str:
-    """Return the Content-Security-Policy's source of an inline text: its sum."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-POLICY = (
-    f"default-src 'none'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; base-uri 'none'; "
-    "form-action 'none'"
-)
+_LOOK = webpage.look(TEMPLATES / "style.css", TEMPLATES / "script.js")
+POLICY = _LOOK["policy"]
 
 #: How the transfers are told to people: the name of the choice, what it means.
 TRANSFERS = {
@@ -70,17 +58,9 @@ class Pages:
 
     @cached_property
     def _environment(self) -> Environment:
-        environment = Environment(
-            loader=PackageLoader("roost.catalogue", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        environment = webpage.environment("roost.catalogue")
         environment.filters.update(size=format_size, moment=_moment, seconds=_seconds, part=_part)
-        environment.globals.update(
-            style=_STYLE, script=_SCRIPT, policy=POLICY, transfers=TRANSFERS, kinds=KINDS, bars=_bars
-        )
+        environment.globals.update(**_LOOK, transfers=TRANSFERS, kinds=KINDS, bars=_bars)
         return environment
 
     def _render(self, template: str, up: str, **values: Any) -> bytes:

@@ -9,8 +9,6 @@ stranger's text: the template escapes it, and no script runs on the page.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +20,7 @@ from roost.errors import HostError, UsageError
 from roost.factory.graph import STEPS, Kind
 from roost.factory.markdown import headline, seconds
 from roost.factory.outcome import Image, Result
-from roost.host import files
+from roost.host import files, webpage
 from roost.store import staging
 
 #: In a directory that is ours to replace.
@@ -84,17 +82,7 @@ def _copied(image: Image, number: int, new: Path) -> dict[str, str]:
 
 def render(result: Result, reports: Sequence[Mapping[str, str]], moment: str) -> bytes:
     """Return the page; `reports` has for each image the links to its reports, by hypervisor."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("roost.factory", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (TEMPLATES / "factory.css").read_text()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = webpage.environment("roost.factory")
     steps = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
     text = environment.get_template("factory.html.j2").render(
         headline=headline(result),
@@ -107,8 +95,7 @@ def render(result: Result, reports: Sequence[Mapping[str, str]], moment: str) ->
         notes=result.notes,
         heads=[STEPS[kind] for kind in steps],
         rows=list(_rows(result.images, steps, reports)),
-        style=style,
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        **webpage.look(TEMPLATES / "factory.css"),
     )
     return text.encode("utf-8", "replace")
 

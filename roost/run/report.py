@@ -6,15 +6,13 @@ logs take together is bounded; those of jobs that are not done come first.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from roost.host import files
+from roost.host import files, webpage
 from roost.host.safetext import clean, safe
 from roost.iodisk.look import LOG
 from roost.run.model import VERDICTS, Outcome
@@ -29,18 +27,8 @@ ALL = 24 << 20
 
 def page(result: Result, at: Path) -> str:
     """Return the page of a run as HTML; its links start from the directory `at`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("roost.run", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Also what autoescape lets through: control characters, and those that turn the direction of what follows.
-        finalize=lambda value: safe(value) if type(value) is str else value,
-    )
-    style, script = ((TEMPLATES / name).read_text() for name in ("report.css", "report.js"))
+    # Also what autoescape lets through: control characters, and those that turn the direction of what follows.
+    environment = webpage.environment("roost.run", finalize=lambda value: safe(value) if type(value) is str else value)
     answer = result.to_json()
     counts = [(verdict, answer["counts"][verdict]) for verdict in VERDICTS if verdict in answer["counts"]]
     return environment.get_template("report.html.j2").render(
@@ -49,16 +37,8 @@ def page(result: Result, at: Path) -> str:
         counts=counts,
         facts=list(_facts(result, counts)),
         several=len({one.image for one in result.outcomes}) > 1,
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; base-uri 'none'; "
-        "form-action 'none'",
+        **webpage.look(TEMPLATES / "report.css", TEMPLATES / "report.js"),
     )
-
-
-def _source(text: str) -> str:
-    """Return the Content-Security-Policy's source of an inline text: its sum."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _facts(result: Result, counts: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:

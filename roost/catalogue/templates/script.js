@@ -109,10 +109,13 @@
           const item = node("li", ""), values = node("span", "", "values");
           if (old !== null) values.append(node("del", old), " ");
           if (now !== null) values.append(node("ins", now));
-          item.append(node("span", old === null ? "+" : now === null ? "−" : "±", "sign"), node("span", what, "what"), values);
+          const sign = node("span", old === null ? "+" : now === null ? "−" : "±", "sign");
+          sign.setAttribute("role", "img");
+          sign.setAttribute("aria-label", old === null ? "added" : now === null ? "removed" : "changed");
+          item.append(sign, node("span", what, "what"), values);
           list.append(item);
         }
-        out.append(node("h4", title + " (" + some.length + ")"), list);
+        out.append(node("h3", title + " (" + some.length + ")"), list);
       }
     };
     compare.addEventListener("change", show);
