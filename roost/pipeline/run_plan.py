@@ -179,7 +179,8 @@ def _require_empty(place: Place) -> None:
     for directory in (place.disks, place.returned, place.results, place.logs):
         if any(directory.iterdir()):
             raise UsageError(f"{directory} is not empty, and no run began there", hint="name another directory")
-    if place.state.exists():
+    # An empty one is that of a call that was stopped before it wrote its plan.
+    if place.state.exists() and place.state.lstat().st_size:
         raise UsageError(f"{place.state} exists without a run", hint="name another directory")
 
 

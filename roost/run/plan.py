@@ -125,7 +125,7 @@ def read(place: Place) -> Plan | None:
     """Return the plan in a directory, None when there is none; raise `ImageError` when it cannot be read."""
     try:
         said = jsontext.loads(files.read_bytes(place.plan, LIMIT))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise _unreadable(place, getattr(error, "strerror", None) or str(error)) from error

@@ -213,6 +213,22 @@ def test_files_of_somebody_else_are_no_disks_of_the_run(runs: Runs) -> None:
     assert (runs.out / "disks" / "a.raw").read_text() == "mine"
 
 
+def test_a_call_that_was_stopped_before_its_plan_was_written_is_called_again(runs: Runs) -> None:
+    place = Place(runs.out)
+    place.make()
+    # As one leaves it that is stopped while it waits for the image.
+    place.state.touch()
+    assert runs.run(Executor()).ok
+
+
+def test_what_happened_without_a_plan_is_no_new_run(runs: Runs) -> None:
+    place = Place(runs.out)
+    place.make()
+    place.state.write_text("{}\n")
+    with pytest.raises(UsageError, match="without a run"):
+        runs.run(Executor())
+
+
 def test_a_report_that_cannot_be_written_is_told_before_anything_runs(runs: Runs, tmp_path: Path) -> None:
     executor = Executor()
     with pytest.raises(UsageError):
@@ -265,3 +281,8 @@ def test_no_run_to_resume(runs: Runs) -> None:
     for directory in (runs.out, runs.recipe):
         with pytest.raises((UsageError, ImageError)):
             story.resume(directory, run_plan.Options(), events=Silent())
+
+
+def test_a_file_is_no_run_to_resume(runs: Runs) -> None:
+    with pytest.raises(UsageError, match="there is no run in"):
+        story.resume(runs.recipe, run_plan.Options(), events=Silent())
