@@ -77,6 +77,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
         Path(flags.html) if flags.html else None,
     )
     given = words or []
+    _require_used(flags)
     with terminal.events() as events:
         if flags.dag:
             terminal_dag(flags, given, options, events, json)
@@ -92,6 +93,19 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
     answer = result.to_json()
     terminal.write_json(answer) if json else terminal.write_text(_shown(answer))
     finish(result.ok)
+
+
+def _require_used(flags: Flags) -> None:
+    """Raise `UsageError` for a flag that the run would not look at: what was asked for would be left out."""
+    default = Flags()
+    here = ("accel", "require_kvm")
+    unused: tuple[str, ...] = () if flags.dag else ("max_jobs", "max_disks", "retries")
+    if flags.dag or (flags.local == NOT_HERE and not flags.resume):
+        unused += here
+    for name in unused:
+        if getattr(flags, name) != getattr(default, name):
+            needs = "--local" if name in here else "--dag"
+            raise UsageError(f"--{name.replace('_', '-')} is for runs with {needs}", hint="leave it out")
 
 
 def _shown(answer: Mapping[str, Any]) -> str:

@@ -52,6 +52,13 @@ MISTAKES = [
     Mistake("boot smoke --hypervisor vmware", 2, ("no such hypervisor: 'vmware'", "kvm or xen")),
     Mistake("boot smoke --machine i440", 2, ("no such machine: 'i440'", "pc or q35")),
     Mistake("boot smoke --keep", 2, ("--keep", "use it with --interactive")),
+    Mistake(
+        "run smoke --jobs j.csv out --local 1 --retries 3", 2, ("--retries is for runs with --dag", "leave it out")
+    ),
+    Mistake("run smoke --jobs j.csv out --max-jobs 3", 2, ("--max-jobs is for runs with --dag", "leave it out")),
+    Mistake("run --resume out --max-disks 3", 2, ("--max-disks is for runs with --dag", "leave it out")),
+    Mistake("run smoke --jobs j.csv out --require-kvm", 2, ("--require-kvm is for runs with --local", "leave it out")),
+    Mistake("run smoke --jobs j.csv --dag out --accel tcg", 2, ("--accel is for runs with --local", "leave it out")),
     Mistake("build smoke --set machine.memry=1GiB", 2, ("unknown key 'memry'", "did you mean memory?")),
     Mistake("build smoke --set machine.memory", 2, ("needs key=value", "--set machine.memory=2GiB")),
     Mistake("new Bad_Name", 2, ("'Bad_Name' is not a name for an image", "small letters")),
