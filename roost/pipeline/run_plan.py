@@ -135,7 +135,7 @@ def load(plan: Plan) -> dict[str, Loaded]:
     if not table.image and plan.image is None:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR, or an axis `image` in a sweep")
     if table.image and plan.image is not None:
-        what = f"{table.file} names the image of each job, and {shown(plan.image)} is another word for it"
+        what = f"{table.file} names the image of each job, and {shown(plan.image)} is given as NAME"
         raise UsageError(what, hint="leave NAME out")
     found: dict[str, Loaded] = {}
     problems: list[Problem] = []

@@ -6,7 +6,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from roost.events import Events, Silent, Stages
 from roost.iodisk import make
 from roost.pipeline import run as story
 from roost.pipeline import run_plan
+from roost.recipe.loader import Loaded
 from roost.recipe.words import listed
 from roost.run import dag, outcomes
 from roost.run import plan as plans
@@ -38,6 +39,8 @@ from roost.store.staging import write_atomically
 JUNIT = "junit.xml"
 #: What a run's plan calls who runs its jobs.
 EXECUTOR = "dag"
+#: Jobs whose inputs are told one by one.
+_TOLD = 5
 _ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
 
 
@@ -70,6 +73,7 @@ def write(
         except OSError as error:
             raise HostError(f"{error.filename or place.directory} cannot be written: {error.strerror}") from error
         plan.write(place)
+    _tell_missing(plan, images, events)
     path = place.directory / dag.DAG
     return {
         "name": plan.image or ", ".join(images),
@@ -80,6 +84,18 @@ def write(
         "descriptions": sorted(str(place.directory / file) for file in written.texts if file.endswith(".sub")),
         "jobs": [{"name": job, "node": node} for job, node in written.nodes.items()],
     }
+
+
+def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
+    """Say which jobs want for an input. It is no error: the io nodes look for it only when they run."""
+    contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
+    sizes = {name: make.disk_of(one.recipe).areas[0].size for name, one in loaded.items()}
+    whys = [(job.name, contents.of(number, sizes[job.image])[1]) for number, job in enumerate(plan.jobs())]
+    missing = [(name, why) for name, why in whys if why]
+    for name, why in missing[:_TOLD]:
+        events.note(f"{name}: {why}; as it is now, the node io-{name} fails")
+    if len(missing) > _TOLD:
+        events.note(f"the inputs of {len(missing) - _TOLD} more jobs cannot be used as they are now")
 
 
 def _require_new(place: Place) -> None:

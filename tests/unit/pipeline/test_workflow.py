@@ -117,6 +117,27 @@ def test_an_input_that_is_not_there_yet(recipe: Path) -> None:
     assert workflow.step(out, ["io", "b"]) == 0
 
 
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_inputs_that_are_not_there_are_told_when_it_is_written(recipe: Path) -> None:
+    jobs = recipe.parent / "jobs.csv"
+    jobs.write_text("io,inputs\na.raw,x\n" + "".join(f"b{number}.raw,late\n" for number in range(7)))
+    notes = Notes()
+    workflow.write(str(recipe), recipe.parent / "out", run_plan.Options(jobs), Throttles(), notes)
+    first, *_, last = told = [said for said in notes.said if "as it is now" in said or "as they are now" in said]
+    assert len(told) == 6
+    assert first.startswith("b0: ") and "'late'" in first and "io-b0 fails" in first
+    assert "2 more jobs" in last
+
+
 def test_a_job_that_dagman_never_submitted(recipe: Path) -> None:
     out = write(recipe)
     assert workflow.step(out, ["judge", "a", "$JOBID", "-1", "0"]) == 1
