@@ -6,6 +6,7 @@ the image as what they say only when its header names no other file to open.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,7 +150,18 @@ def _asked(path: Path, image: ImageFacts) -> ImageFacts:
     """Return `image` with what qemu-img reads from it, opened as qcow2 and nothing else."""
     if process.which("qemu-img") is None:
         return replace(image, unchecked=True)
-    argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path.absolute())]
+    return _opened(path.absolute(), image, _version(path))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from the one that it was: each of a workflow's thousand nodes names the same image."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _opened(path: Path, image: ImageFacts, _version: tuple[int, ...]) -> ImageFacts:
+    argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path)]
     try:
         told = process.run(argv, deadline=_SECONDS, capture=True)
         info = jsontext.loads(told.text)
@@ -233,16 +245,22 @@ def _backing(view: JobView, item: DiskItem, image: ImageFacts, where: Location) 
 
 
 def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:
-    argv = ["qemu-img", "check", "-q", "-U", "--output=json", "-f", "qcow2", str(path.absolute())]
-    try:
-        done = process.run(argv, deadline=_SECONDS, capture=True, check=False)
-    except RoostError:
-        return
+    code = _check_status(path.absolute(), _version(path))
     # qemu-img check: 2 corruptions, 3 leaked clusters, 63 no checks, 1 could not check (a backing file elsewhere).
-    if done.returncode == 2:
+    if code == 2:
         yield CORRUPT.at(where, f"{file} is corrupt")
-    elif done.returncode == 3:
+    elif code == 3:
         yield DIRTY.at(where, f"{file} has leaked clusters")
+
+
+@functools.lru_cache(maxsize=256)
+def _check_status(path: Path, _version: tuple[int, ...]) -> int | None:
+    """Return the exit status of qemu-img check; None where it came to no end."""
+    argv = ["qemu-img", "check", "-q", "-U", "--output=json", "-f", "qcow2", str(path)]
+    try:
+        return process.run(argv, deadline=_SECONDS, capture=True, check=False).returncode
+    except RoostError:
+        return None
 
 
 def _space(view: JobView, images: list[tuple[DiskItem, ImageFacts]], home: Path) -> Iterator[Finding]:

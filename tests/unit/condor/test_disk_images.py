@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +141,25 @@ def test_damaged_tables_are_found(tmp_path: Path) -> None:
     image.write_bytes(data)
     found = report(tmp_path, "root.qcow2:vda:w:qcow2")
     assert "image-corrupt" in codes(found)
+
+
+def test_an_image_that_many_jobs_name_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = create(tmp_path / "a.qcow2", "-f", "qcow2")
+    other = create(tmp_path / "b.qcow2", "-f", "qcow2", size="2M")
+    run = process.run
+    called: list[str] = []
+
+    def counted(argv: Sequence[str], **how: Any) -> process.Completed:
+        called.append(argv[1])
+        return run(argv, **how)
+
+    monkeypatch.setattr(process, "run", counted)
+    before = [codes(report(tmp_path, "a.qcow2:vda:w:qcow2")) for _ in range(3)]
+    assert called == ["info", "check"] and before[0] == before[1] == before[2]
+    # Another file under its name is another image.
+    other.replace(disk)
+    report(tmp_path, "a.qcow2:vda:w:qcow2")
+    assert called == ["info", "check"] * 2
 
 
 def test_an_image_with_data_elsewhere_is_not_opened(tmp_path: Path) -> None:
