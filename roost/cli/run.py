@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.cli import terminal
+from roost.cli import lastresort, terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
 from roost.recipe.words import shown
@@ -85,14 +87,30 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
         if flags.resume:
             if given or flags.jobs:
                 raise UsageError("--resume takes neither a name nor --jobs", hint=f"inv run --resume {flags.resume}")
-            result = story.resume(Path(flags.resume), options, events=events)
+            with _going_on(flags.resume):
+                result = story.resume(Path(flags.resume), options, events=events)
         else:
             if not 1 <= len(given) <= 2:
                 raise UsageError("which image, and which directory?", hint="inv run NAME --jobs FILE DIR --local 2")
-            result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
+            with _going_on(given[-1]):
+                result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
     answer = result.to_json()
     terminal.write_json(answer) if json else terminal.write_text(_shown(answer))
     finish(result.ok)
+
+
+@contextmanager
+def _going_on(directory: str) -> Iterator[None]:
+    """Say how a run that is interrupted goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from roost.run.place import Place
+
+        if Place(Path(directory)).plan.is_file():
+            words = shlex.quote(shown(directory, 500))
+            lastresort.write_error(f"roost: to go on: inv run --resume {words}\n")
+        raise
 
 
 def _require_used(flags: Flags) -> None:

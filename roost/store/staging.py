@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -65,6 +66,20 @@ def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def reading(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold an image's directory as it is, beside others who read it; call `waiting` once if it is being changed now."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # The same file, and the same lock of flock(2), as `lock` has: shared here, exclusive there.
+    with files.lock_path(directory.parent / f".{directory.name}.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def place(final: Path) -> Path:

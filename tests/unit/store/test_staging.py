@@ -76,6 +76,41 @@ def test_two_builds_of_one_image_wait_for_each_other(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
+def test_those_who_read_an_image_wait_for_its_build_and_not_for_each_other(tmp_path: Path) -> None:
+    """A run holds its image for hours: others may run jobs on it meanwhile, and nobody may build it."""
+    order: list[str] = []
+    waited = threading.Event()
+
+    def build() -> None:
+        with staging.lock(tmp_path / "image", waited.set):
+            order.append("built")
+
+    def fail() -> None:
+        raise AssertionError("it waits for another reader")
+
+    with staging.reading(tmp_path / "image", fail), staging.reading(tmp_path / "image", fail):
+        thread = threading.Thread(target=build)
+        thread.start()
+        assert waited.wait(5)
+        order.append("read")
+    thread.join(5)
+    assert order == ["read", "built"]
+
+    told = threading.Event()
+
+    def read() -> None:
+        with staging.reading(tmp_path / "image", told.set):
+            order.append("read again")
+
+    with staging.lock(tmp_path / "image", fail):
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert told.wait(5)
+        order.append("built again")
+    thread.join(5)
+    assert order[2:] == ["built again", "read again"]
+
+
 def test_atomic_write_leaves_only_the_file(tmp_path: Path) -> None:
     staging.write_atomically(tmp_path / "a", b"x")
     staging.write_atomically(tmp_path / "a", b"y")
