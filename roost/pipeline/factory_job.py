@@ -137,7 +137,8 @@ def _layer(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outco
     target = here / f"{given.node}.tar"
     target.unlink()
     shutil.copyfile(tar, target)
-    return Outcome("done", facts={"inputs": keys.digest(plan.tree.inputs()), "sha256": checksum.sha256(target)})
+    facts = {"inputs": keys.digest(plan.tree.inputs()), "sha256": checksum.sha256(target), "epoch": plan.tree.epoch}
+    return Outcome("done", facts=facts)
 
 
 def _image(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
@@ -160,7 +161,10 @@ def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
     if said.facts.get("inputs") != keys.digest(plan.tree.inputs()):
         events.note("the tree of the layer is made from other inputs: installing it again")
         return
-    mmdebstrap.adopt(plan.tree.wanted, cache.default(), tar)
+    epoch = said.facts.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        raise HostError(f"the result of {layer} has no time of its packages")
+    mmdebstrap.adopt(plan.tree.wanted, cache.default(), tar, epoch)
 
 
 def _boot(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:

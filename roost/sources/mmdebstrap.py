@@ -93,14 +93,15 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
     return STAGE.stored(cache, wanted.inputs(), make) / TAR
 
 
-def adopt(wanted: Bootstrap, cache: Cache, tar: Path) -> Path:
-    """Keep a tree that another host installed from the same inputs as what this one would make; return it.
+def adopt(wanted: Bootstrap, cache: Cache, tar: Path, epoch: int) -> Path:
+    """Keep a tree that another host installed from the same inputs as what this one would make, at `epoch`; return it.
 
     Nobody can tell from outside whether it is: the caller knows where it comes from.
     """
 
     def make(directory: Path) -> None:
         tar.rename(directory / TAR)
+        (directory / EPOCH).write_text(str(epoch))
 
     return STAGE.stored(cache, wanted.inputs(), make) / TAR
 
