@@ -46,6 +46,8 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
             tail=error.tail,
         )
     unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
+    # Where lists are only updated, apt keeps the old ones, and calls this a failure to fetch.
+    unsigned = unsigned or re.search(r"GPG error: (\S+) (\S+) (?:In)?Release: The following signatures", text)
     if unsigned:
         return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
     return _unanswered(text, error)

@@ -374,3 +374,21 @@ def test_an_index_that_nobody_signed_is_told_by_whose_it_is(tmp_path: Path) -> N
     assert "0123456789ABCDEF" in str(theirs) and KEY.fingerprint in str(theirs)
     archives = told("http://a.example/ubuntu")
     assert isinstance(archives, HostError) and "ubuntu-keyring" in str(archives)
+
+
+def test_a_signature_over_another_index_is_no_archive_that_does_not_answer(tmp_path: Path) -> None:
+    """As apt says it when it only updates its lists."""
+    entry = {"uri": "file:/srv/shelf", "suite": "./", "key": "key.asc"}
+    log = tmp_path / "log"
+    log.write_text(
+        "Err:1 copy:/srv/shelf ./ InRelease\n  The following signatures were invalid: BADSIG 0123456789ABCDEF Test\n"
+        "W: An error occurred during the signature verification. The repository is not updated and the previous index "
+        "files will be used. GPG error: copy:/srv/shelf ./ InRelease: The following signatures were invalid: "
+        "BADSIG 0123456789ABCDEF Test\n"
+        "E: Failed to fetch copy:/srv/shelf/./InRelease  The following signatures were invalid: BADSIG 0123456789\n"
+    )
+    wanted = _bootstrap(tmp_path, debian(repositories=[entry]), "Debian")
+    told = explained(ToolError("x", argv=["x"], returncode=1, log=log), wanted)
+    assert isinstance(told, ImageError)
+    assert "the key key.asc is not that of the repository file:/srv/shelf" in str(told)
+    assert "no signature that holds" in str(told)
