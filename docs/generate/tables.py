@@ -7,6 +7,7 @@ from typing import get_args
 from docs.generate import words
 from roost.boot.verdict import Cause
 from roost.boot.watch import Phase
+from roost.condor import dag_lint  # noqa: F401 - its rules are about workflows, and in the same table
 from roost.condor.rules import ALL, Effect, Rule
 from roost.errors import HostError, ImageError, UsageError
 
