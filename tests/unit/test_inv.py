@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ PROJECT = Path(__file__).parents[2]
 PYTHON = """\
 #!/bin/sh
 echo "$*" >>"$CALLS"
-[ "$3" != pip ] && [ "$2" != pip ] || { echo "Collecting the moon"; sleep "${TAKES:-0}"; exit "${FAILS:-0}"; }
+[ "$3" != pip ] && [ "$2" != pip ] || {
+  echo $$ >"$CALLS.pid"; echo "Collecting the moon"; sleep "${TAKES:-0}"; exit "${FAILS:-0}"
+}
 """
 
 
@@ -24,6 +28,8 @@ class Clone:
     def __init__(self, top: Path) -> None:
         self.top = top
         self.calls = top.with_name(f"{top.name}.calls")
+        self.logs = top.with_name(f"{top.name}.logs")
+        self.logs.mkdir()
         self.stamp = top / ".venv/.roost-ready"
         self.stamp.mkdir(parents=True)
         (top / ".venv/bin").mkdir()
@@ -35,13 +41,18 @@ class Clone:
             shutil.copy(PROJECT / name, self.stamp / name)
         (self.stamp / "place").write_text(f"{top}\n")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the script is run with: its logs are not left among those of the host."""
+        return {**os.environ, "CALLS": str(self.calls), "TMPDIR": str(self.logs)}
+
     def run(self, *argv: str, code: int = 0, **more: str) -> tuple[list[str], str]:
         """Return the calls of the venv's python, and what was said."""
         calls = self.calls
         calls.write_text("")
         done = subprocess.run(
             [str(self.top / "inv"), *argv],
-            env={**os.environ, "CALLS": str(calls), **more},
+            env={**self.environment, **more},
             capture_output=True,
             text=True,
             timeout=60,
@@ -106,6 +117,8 @@ def test_a_failure_says_so_and_is_tried_again(clone: Clone) -> None:
     calls, said = clone.run("recipes", code=3, FAILS="7")
     assert len(calls) == 1
     assert "Collecting the moon" in said and "pip install failed (status 7)" in said
+    (log,) = clone.logs.iterdir()
+    assert f"its whole output: {log}\n" in said
     calls, _ = clone.run("recipes")
     assert len(calls) == 2
 
@@ -114,6 +127,26 @@ def test_it_is_not_silent_for_long(clone: Clone) -> None:
     (clone.top / "pyproject.toml").write_text("# another\n")
     _, said = clone.run("recipes", TAKES="11.5")
     assert "inv: pip install, 10 s: Collecting the moon\n" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_one_that_is_stopped_leaves_no_log_and_no_command(clone: Clone, number: signal.Signals) -> None:
+    (clone.top / "pyproject.toml").write_text("# another\n")
+    # What runs the tests in the background may have them ignore SIGINT.
+    argv = ["env", "--default-signal=INT", str(clone.top / "inv"), "recipes"]
+    with subprocess.Popen(argv, env={**clone.environment, "TAKES": "10"}, stderr=subprocess.DEVNULL) as inv:
+        ends = time.monotonic() + 30
+        while not any(log.stat().st_size for log in clone.logs.iterdir()) and time.monotonic() < ends:
+            time.sleep(0.05)
+        pip = int(Path(f"{clone.calls}.pid").read_text())
+        assert Path(f"/proc/{pip}").exists()
+        inv.send_signal(number)
+        assert inv.wait(5) == -number
+    ends = time.monotonic() + 2
+    while Path(f"/proc/{pip}").exists() and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pip}").exists()
+    assert not any(clone.logs.iterdir())
 
 
 def test_a_clone_of_somebody_else(clone: Clone) -> None:
