@@ -36,7 +36,6 @@ ATTEMPTS = 4
 DEADLINE = 1800.0
 #: Features that GRUB 2.06 refuses to read (incompatible ones newer than it), by mkfs.xfs' option.
 XFS_UNREADABLE = {"-i": ("nrext64", "exchange"), "-n": ("parent",), "-m": ("metadir",)}
-BTRFS_NEW = ("block-group-tree", "raid-stripe-tree")
 #: Where the appliance mounts what it fills, and what it copies from.
 TARGET, SOURCE, TAR = "/target", "/source", "tree.tar"
 FULL = "No space left on device"

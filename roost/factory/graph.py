@@ -6,7 +6,7 @@ after what it needs, so that one pass over them is a pass in a possible order of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,15 +77,3 @@ class Graph:
     def __len__(self) -> int:
         """Return how many nodes there are."""
         return len(self.nodes)
-
-    def steps(self, image: str) -> Sequence[Node]:
-        """Return the nodes that are steps of one image, in order."""
-        return [node for node in self if node.image == image]
-
-    def dependents(self, key: str) -> set[str]:
-        """Return the keys of all nodes that cannot run unless `key` succeeds."""
-        found = {key}
-        for node in self:
-            if found.intersection(node.after):
-                found.add(node.key)
-        return found - {key}

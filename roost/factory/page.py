@@ -118,7 +118,6 @@ def _rows(
             "steps": [image.steps[kind].state if kind in image.steps else "skipped" for kind in steps],
             "seconds": seconds(image.seconds),
             "version": said["version"],
-            "url": said["url"],
             "verdicts": [{**one, "link": links.get(str(one["hypervisor"]))} for one in image.verdicts],
             "notes": [note for step in image.steps.values() for note in step.notes],
         }

@@ -39,7 +39,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
         start = "" if name in KINDS else name
         found += [Change(kind, *one) for one in _differences(before.get(name), now.get(name), start)]
     for name in ("code", "tools"):
-        found += [Change(KINDS[name], *one) for one in _flat(old.get(name) or {}, new.get(name) or {}, lambda key: key)]
+        found += [Change(KINDS[name], *one) for one in _flat(old.get(name) or {}, new.get(name) or {})]
     return found
 
 
@@ -64,10 +64,10 @@ def packages(old: Sequence[Sequence[str]], new: Sequence[Sequence[str]]) -> list
     return found
 
 
-def _flat(old: Mapping[str, Any], new: Mapping[str, Any], named: Any) -> Iterator[tuple[str, Any, Any]]:
+def _flat(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) != new.get(key):
-            yield named(key), old.get(key), new.get(key)
+            yield key, old.get(key), new.get(key)
 
 
 def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -102,15 +102,17 @@ def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
 
 def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -> list[StageOutlook]:
     """Return the outlook on the root tree, or the image that is edited, and on the image."""
+    there = _there(plan)
     if record is None:
         first = (Change("build", "there is no earlier build, or another roost made it"),)
         return [
-            StageOutlook("rootfs", not _there(plan), _there(plan), first),
+            StageOutlook("rootfs", not there, there, first),
             StageOutlook("image", True, False, first),
         ]
     now = json.loads(json.dumps(key_parts.of(loaded, plan)))
     tree, image = (_changed(record.parts.get(name), now[name]) for name in ("rootfs", "image"))
-    lost = [Change("output", name, "as built", "changed or gone") for name in _lost(loaded, record)]
+    gone = manifest.changed_files(loaded.build, record.files)
+    lost = [Change("output", name, "as built", "changed or gone") for name in gone]
     if plan.source.key != record.keys.get("rootfs"):
         tree = tree or [Change("input", "something that an earlier roost did not record")]
         image = [Change("stage", "rootfs"), *image]
@@ -124,7 +126,6 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     elif not image:
         image = [Change("input", "something that an earlier roost did not record")]
     again = bool(image or lost)
-    there = _there(plan)
     return [
         StageOutlook("rootfs", again and not there, there, tuple(tree)),
         StageOutlook("image", again, False, (*image, *lost)),
@@ -133,10 +134,6 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
 
 def _changed(old: Any, new: Mapping[str, Any]) -> list[Change]:
     return changes(old, new) if isinstance(old, Mapping) else []
-
-
-def _lost(loaded: Loaded, record: Manifest) -> list[str]:
-    return manifest.changed_files(loaded.build, record.files)
 
 
 def _there(plan: planning.BuildPlan) -> bool:

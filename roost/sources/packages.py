@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,6 @@ def of_uris(text: str) -> tuple[Package, ...]:
             what = f"the archive's index has no SHA256 of {shown(name)} {shown(version)}"
             raise ImageError(what, hint="its repository must be made anew by a present tool") from error
     return tuple(sorted(found))
-
-
-def stanzas(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield each paragraph of a Packages file with the fields that tell which package it is."""
-    for stanza in text.split("\n\n"):
-        yield stanza, dict(_FIELD.findall(stanza))
 
 
 _FIELD = re.compile(r"^(Package|Version|Architecture|SHA256): *(\S+) *$", re.MULTILINE)
