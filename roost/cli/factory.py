@@ -179,7 +179,7 @@ def _shown(result: Result) -> str:
         rows = [["image", *(STEPS[kind] for kind in kinds), "seconds", "version"]]
         for image in result.images:
             states = [image.steps[kind].state if kind in image.steps else "-" for kind in kinds]
-            rows.append([image.called, *states, f"{image.seconds:.1f}", image.to_json()["version"] or ""])
+            rows.append([image.called, *states, f"{image.seconds:.1f}", image.version or ""])
         lines += [table(rows), ""]
     for image in result.images:
         if image.cause is not None:

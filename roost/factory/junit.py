@@ -9,7 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from roost.factory.graph import STEPS
-from roost.factory.outcome import IMAGE, Failure, Image, Outcome, Result
+from roost.factory.outcome import FAULTS, HOST, IMAGE, Failure, Image, Outcome, Result
 from roost.host.safetext import xml
 
 
@@ -42,9 +42,8 @@ def _case(suite: ET.Element, image: Image, name: str, step: Outcome) -> None:
     if step.state == "failed":
         failure = failure or Failure("failed")
         tag = "failure" if failure.code == IMAGE else "error"
-        told = ET.SubElement(
-            case, tag, message=xml(failure.brief), type={1: "image", 2: "recipe"}.get(failure.code, "host")
-        )
+        fault = FAULTS.get(failure.code, FAULTS[HOST])
+        told = ET.SubElement(case, tag, message=xml(failure.brief), type=fault)
         told.text = xml("\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip())
     elif step.state == "skipped":
         ET.SubElement(case, "skipped", message=xml(failure.brief if failure else "not reached"))

@@ -68,8 +68,7 @@ def _row(cells: list[str]) -> str:
 
 def _cells(image: Image, steps: list[Kind]) -> list[str]:
     marks = [_MARKS[image.steps[kind].state] if kind in image.steps else "–" for kind in steps]
-    said = image.to_json()
-    last = image.cause or said["version"] or ""
+    last = image.cause or image.version or ""
     return [escaped(image.called), *marks, seconds(image.seconds), escaped(last[:300])]
 
 

@@ -106,9 +106,17 @@ class Image:
         found = self.steps["boot"].facts.get("verdicts", ()) if "boot" in self.steps else ()
         return tuple(found)
 
+    @property
+    def _published(self) -> Mapping[str, Any]:
+        return self.steps["publish"].facts if "publish" in self.steps else {}
+
+    @property
+    def version(self) -> str | None:
+        """The version that was published; None when none was."""
+        return self._published.get("version")
+
     def to_json(self) -> dict[str, Any]:
         """Return the image's entry in the JSON of `inv factory`."""
-        published = self.steps["publish"].facts if "publish" in self.steps else {}
         failure = self.failure
         return {
             "name": self.name,
@@ -117,7 +125,7 @@ class Image:
             "built": self._good("image"),
             "booted": self._good("boot"),
             # It is so also when what came after it, the removal of old versions, failed.
-            "published": published.get("version") is not None,
+            "published": self.version is not None,
             "cause": self.cause,
             "problems": failure.text.splitlines() if failure else [],
             "fault": FAULTS.get(failure.code) if failure else None,
@@ -130,8 +138,8 @@ class Image:
             # The console's end is in the report; a failure's is its tail.
             "verdicts": [{name: one[name] for name in one if name != "console"} for one in self.verdicts],
             "tail": failure.tail if failure else "",
-            "version": published.get("version"),
-            "url": published.get("url"),
+            "version": self.version,
+            "url": self._published.get("url"),
         }
 
 

@@ -106,7 +106,6 @@ def _rows(
     """Yield what the page shows of each image: those that failed first."""
     numbered = sorted(zip(images, reports, strict=True), key=lambda one: one[0].ok)
     for image, links in numbered:
-        said = image.to_json()
         failure = image.failure
         yield {
             "name": image.called,
@@ -117,7 +116,7 @@ def _rows(
             "log": failure.log if failure else None,
             "steps": [image.steps[kind].state if kind in image.steps else "skipped" for kind in steps],
             "seconds": seconds(image.seconds),
-            "version": said["version"],
+            "version": image.version,
             "verdicts": [{**one, "link": links.get(str(one["hypervisor"]))} for one in image.verdicts],
             "notes": [note for step in image.steps.values() for note in step.notes],
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.errors import UsageError
+from roost.events import Silent
 from roost.factory.graph import STEPS, Kind, Node
 from roost.factory.machine import Capacity, Machine
 from roost.factory.outcome import Image, Outcome, Result
@@ -130,19 +131,10 @@ class Factory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Notes:
+class _Notes(Silent):
     """Events that keep notes for the reports, of work that belongs to no node."""
 
     notes: list[str]
-
-    def begin(self, name: str, detail: str) -> None:
-        """Ignore the start of a stage."""
-
-    def end(self, name: str, seconds: float, ok: bool) -> None:
-        """Ignore the end of a stage."""
-
-    def progress(self, name: str, done: float, total: float) -> None:
-        """Ignore progress."""
 
     def note(self, text: str) -> None:
         """Keep a note."""
