@@ -18,6 +18,7 @@ from roost.catalogue.page import Pages
 from roost.catalogue.submit_lines import roots
 from roost.errors import HostError, UsageError
 from roost.events import Events
+from roost.host import webpage
 from roost.store import staging
 
 #: In a directory that is ours to replace.
@@ -60,15 +61,7 @@ def _pages(pages: Pages) -> Iterator[tuple[str, bytes]]:
 def _check(catalogue: Catalogue, final: Path) -> None:
     if catalogue.target.local is not None and final == catalogue.target.local.resolve():
         raise UsageError(f"{final} is the catalogue itself", hint=f"--html {final}/web")
-    if not final.exists():
-        return
-    if not final.is_dir():
-        raise UsageError(f"{final} is not a directory")
-    if any(final.iterdir()) and not (final / MARK).is_file():
-        raise UsageError(
-            f"{final} holds something else, and writing the catalogue would replace it",
-            hint="name a directory that does not exist, or is empty",
-        )
+    webpage.require_replaceable(final, MARK, "the catalogue")
 
 
 def _files(catalogue: Catalogue, url: str | None, final: Path) -> str | None:

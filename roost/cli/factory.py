@@ -146,17 +146,14 @@ def _require_places(flags: Flags) -> None:
 
 def _written(result: Result, flags: Flags, *, stopped: bool = False) -> list[str]:
     """Write the reports that are asked for; return why some could not be written."""
-    from datetime import UTC, datetime
-
     from roost.factory import junit, markdown, page
     from roost.host import output
 
-    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     reports: list[tuple[str, Callable[[Path], object]]] = [
         (flags.junit, lambda path: output.write(path, junit.render(result))),
         (flags.markdown, lambda path: output.write(path, markdown.render(result).encode())),
         # A page of many reports takes longer than a task that is told to end has.
-        ("" if stopped else flags.html, lambda path: page.write(result, path, moment=moment)),
+        ("" if stopped else flags.html, lambda path: page.write(result, path)),
     ]
     wrong = []
     for place, write in reports:

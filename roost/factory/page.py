@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from roost.errors import HostError, UsageError
+from roost.errors import HostError
 from roost.factory.graph import STEPS, Kind
 from roost.factory.markdown import headline, seconds
 from roost.factory.outcome import Image, Result
@@ -30,12 +31,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 MOST = 64 << 20
 
 
-def write(result: Result, directory: Path, *, moment: str) -> Path:
-    """Write the page into a directory; return the directory. `moment` says when, for its reader.
+def write(result: Result, directory: Path) -> Path:
+    """Write the page into a directory; return the directory.
 
     Raises `UsageError` for a directory that holds anything else than an earlier page.
     """
     final = require(directory)
+    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     try:
         with staging.lock(final, lambda: None), staging.staged(final) as new:
             reports = [_copied(image, number, new) for number, image in enumerate(result.images, 1)]
@@ -49,13 +51,7 @@ def write(result: Result, directory: Path, *, moment: str) -> Path:
 def require(directory: Path) -> Path:
     """Return the directory, links followed; raise `UsageError` unless it may be replaced by a page."""
     final = Path(os.path.abspath(directory)).resolve()  # noqa: PTH100
-    if final.exists() and not final.is_dir():
-        raise UsageError(f"{final} is not a directory")
-    if final.exists() and any(final.iterdir()) and not (final / MARK).is_file():
-        raise UsageError(
-            f"{final} holds something else, and writing the page would replace it",
-            hint="name a directory that does not exist, or is empty",
-        )
+    webpage.require_replaceable(final, MARK, "the page")
     return final
 
 

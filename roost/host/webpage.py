@@ -12,6 +12,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roost.errors import UsageError
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -43,6 +45,22 @@ def look(style: Path, script: Path | None = None, *, pictures: bool = False) -> 
         allowed.append("img-src data:")
     policy = "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])
     return {"style": css, "script": own, "policy": policy}
+
+
+def require_replaceable(directory: Path, mark: str, what: str) -> None:
+    """Raise `UsageError` for a directory that roost may not replace whole: it holds something, and no file `mark`.
+
+    `mark` is in every directory of pages that roost wrote; `what` is what would be written now.
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory")
+    if any(directory.iterdir()) and not (directory / mark).is_file():
+        raise UsageError(
+            f"{directory} holds something else, and writing {what} would replace it",
+            hint="name a directory that does not exist, or is empty",
+        )
 
 
 def _sum(text: str) -> str:

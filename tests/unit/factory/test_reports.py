@@ -162,7 +162,7 @@ def test_the_page_links_to_copies_of_the_reports(tmp_path: Path) -> None:
     (boot / "kvm").mkdir(parents=True)
     (boot / "report.html").write_text("<p>the report")
     (boot / "kvm/serial.log").write_text("the console")
-    place = page.write(result(good("a", tmp_path / "build"), bad("b")), tmp_path / "site", moment="now")
+    place = page.write(result(good("a", tmp_path / "build"), bad("b")), tmp_path / "site")
     read = Read()
     read.feed((place / "index.html").read_text())
     (link,) = read.links
@@ -172,14 +172,14 @@ def test_the_page_links_to_copies_of_the_reports(tmp_path: Path) -> None:
     assert read.text.index("no such package") < read.text.index("kvm: passed")
     # It is written again in its own place, whole.
     (boot / "report.html").unlink()
-    page.write(result(good("a", tmp_path / "build")), tmp_path / "site", moment="later")
+    page.write(result(good("a", tmp_path / "build")), tmp_path / "site")
     read = Read()
     read.feed((place / "index.html").read_text())
     assert read.links == [] and "kvm: passed" in read.text
 
 
 def test_the_page_escapes_what_strangers_say(tmp_path: Path) -> None:
-    place = page.write(result(bad(HOSTILE, HOSTILE)), tmp_path / "site", moment="now")
+    place = page.write(result(bad(HOSTILE, HOSTILE)), tmp_path / "site")
     read = Read()
     read.feed((place / "index.html").read_text())
     assert "script" not in read.tags and "<script>alert(1)</script>" in read.text
@@ -188,7 +188,7 @@ def test_the_page_escapes_what_strangers_say(tmp_path: Path) -> None:
 def test_the_page_replaces_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(UsageError, match="something else"):
-        page.write(result(), tmp_path, moment="now")
+        page.write(result(), tmp_path)
     with pytest.raises(UsageError, match="not a directory"):
-        page.write(result(), tmp_path / "mine", moment="now")
+        page.write(result(), tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "mine"
