@@ -122,8 +122,3 @@ def read_ads(text: str) -> list[Queued]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HostError(f"HTCondor's answer cannot be read: {error}", tail=process.tail(text)) from error
-
-
-def constraint(token: str) -> str:
-    """Return the words after `condor_rm` or `condor_release` that mean the jobs of a run, as a shell takes them."""
-    return f"-constraint '{RUN} == \"{token}\"'"

@@ -19,7 +19,6 @@ RELEASED = "013"
 
 #: Bytes of one event, and of what one call of `Follower.events` takes: an event has some 500.
 EVENT, STEP = 64 << 10, 16 << 20
-_END = b"...\n"
 #: With and without EVENT_LOG_FORMAT_OPTIONS: 2026-11-26 17:47:13, 11/26 17:47:13, 11/26/26 17:47:13, a T, fractions.
 _HEAD = re.compile(r"(\d{3}) \((-?\d{1,10})\.(-?\d{1,10})\.-?\d{1,10}\) (\d[\d/-]{3,9})[ T](\d\d:\d\d:\d\d)\S* ?(.*)")
 _HOLD_CODE = re.compile(r"^\s*Code (\d{1,6}) Subcode (\d{1,9})", re.MULTILINE)

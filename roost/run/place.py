@@ -2,7 +2,6 @@
 
 DIR/run.json            the jobs and how they are run: what `--resume DIR` needs
 DIR/state.jsonl         what has happened so far, a line each (`state`)
-DIR/jobs/               a copy of the file of jobs
 DIR/disks/NAME.raw      the io disk of a job, as it is before the job
 DIR/returned/NAME.raw   the io disk that came back
 DIR/results/NAME/       status.json, job.log, output/: what `inv collect` takes out

@@ -47,10 +47,6 @@ class Line:
         """Return the words; raises `WordError`."""
         return list(_words(self.text, self.where))
 
-    def after(self, count: int) -> str:
-        """Return what follows the first `count` words, which are plain ones."""
-        return (self.text.split(None, count)[count:] or [""])[0]
-
 
 def lines(text: str, file: str) -> Iterator[Line]:
     """Yield the lines of a DAG file; a backslash at the end of one continues it, as DAGMan before HTCondor 25 does."""
