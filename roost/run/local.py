@@ -7,7 +7,6 @@ is killed on the way leaves nothing behind, and its job is run again from the sa
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from roost.boot.verdict import judge
 from roost.condor.machine import VirtualMachine
 from roost.errors import HostError, ToolError
 from roost.events import Events, Silent, Stages
-from roost.host import interruption, memory, process
+from roost.host import capacity, interruption, process
 from roost.host.pool import Pool
 from roost.iodisk import make
 from roost.recipe.quantities import format_size
@@ -118,14 +117,14 @@ class Local:
             self._machines[name] = Machine(context, choose_accelerator(context, Stages(events)))
         used = [self._machines[name] for name in images]
         each = max(needed(one.context.vm, one.accelerator) for one in used)
-        available = memory.available()
+        available = capacity.memory_free()
         self._guests = at_once(self.guests, each, available)
         if self._guests < self.guests:
             what = f"a guest needs {format_size(each)}, and {format_size(available)} of memory are available"
             events.note(f"{self._guests} guest{'s' if self._guests > 1 else ''} at a time, not {self.guests}: {what}")
         # Guests that share the processors are each as slow as if the host were.
         cpus = max(one.context.vm.vcpus for one in used)
-        share = max(1.0, self._guests * cpus / (os.cpu_count() or 1))
+        share = max(1.0, self._guests * cpus / capacity.cores())
         for name, one in self._machines.items():
             chosen = one.accelerator
             self._machines[name] = replace(one, accelerator=replace(chosen, factor=round(chosen.factor * share, 2)))
