@@ -72,9 +72,10 @@ class Pool:
         Raises `HostError` when no schedd answers, `ToolError` when condor_submit refuses.
         """
         watched = _Watched(run, {job.name: job for job in jobs}, told)
-        earlier = {one.token for one in submission.recall(run.state)}
-        for one in self._submitted(run, jobs):
-            watched.add(one, again=one.token in earlier)
+        earlier = submission.recall(run.state)
+        tokens = {one.token for one in earlier}
+        for one in self._submitted(run, jobs, earlier):
+            watched.add(one, again=one.token in tokens)
         self._clusters = [one.submission.cluster or 0 for one in watched.clusters]
         try:
             watched.follow()
@@ -82,10 +83,10 @@ class Pool:
             run.events.note(watched.left_behind())
             raise
 
-    def _submitted(self, run: Run, jobs: Sequence[Job]) -> list[Submission]:
-        """Return the submissions of these jobs, made now where there were none."""
+    def _submitted(self, run: Run, jobs: Sequence[Job], earlier: Sequence[Submission]) -> list[Submission]:
+        """Return the submissions of these jobs, made now where the earlier ones do not cover them."""
         known = []
-        for one in submission.recall(run.state):
+        for one in earlier:
             settled = one if one.cluster is not None else submission.settle(one, run.place, run.state)
             if settled is not None:
                 known.append(settled)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from roost.condor import access_point
 from roost.condor.event_log import Follower
@@ -95,7 +94,7 @@ def submit(wanted: Submission, text: str, place: Place, state: State) -> Submiss
         cluster = access_point.submit(description, place.directory)
     except RoostError as refusal:
         # It may have failed after the jobs were in the queue.
-        found = _find(wanted, place, wait=time.sleep)
+        found = _find(wanted, place)
         if found is None:
             state.write(VOID, token=wanted.token)
             raise refusal
@@ -114,7 +113,7 @@ def settle(open_: Submission, place: Place, state: State) -> Submission | None:
 
     Raises `HostError` when that cannot be told, `UsageError` when this machine is not the one that can tell.
     """
-    cluster = _find(open_, place, wait=time.sleep)
+    cluster = _find(open_, place)
     if cluster is not None:
         return _found(open_, cluster, state)
     state.write(VOID, token=open_.token)
@@ -126,7 +125,7 @@ def _found(one: Submission, cluster: int, state: State) -> Submission:
     return replace(one, cluster=cluster)
 
 
-def _find(one: Submission, place: Place, wait: Callable[[float], Any]) -> int | None:
+def _find(one: Submission, place: Place) -> int | None:
     """Return the cluster of a token, or None once event log, queue and history all say that there is none."""
     for attempt in range(2):
         try:
@@ -141,7 +140,7 @@ def _find(one: Submission, place: Place, wait: Callable[[float], Any]) -> int | 
         for job in [*access_point.queued(one.token), *access_point.past(one.token, one.begun, 1)]:
             return _cluster(job.id)
         if attempt == 0:
-            wait(SETTLE)
+            time.sleep(SETTLE)
     return None
 
 
