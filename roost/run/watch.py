@@ -58,7 +58,7 @@ class Watch:
 
     def forget(self, number: int) -> None:
         """Leave out a job: what becomes of it was told."""
-        next(seen for at, seen in enumerate(self.jobs.values()) if at == number).status = "gone"
+        list(self.jobs.values())[number].status = "gone"
 
     def take(self, event: Event) -> Gone | None:
         """Take one event; return the job that has left the queue by it."""
