@@ -82,7 +82,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
     _require_used(flags)
     with terminal.events() as events:
         if flags.dag:
-            terminal_dag(flags, given, options, events, json)
+            _write_dag(flags, given, options, events, json)
             return
         if flags.resume:
             if given or flags.jobs:
@@ -150,7 +150,7 @@ def _seconds(taken: float | None) -> str:
     return "" if taken is None else f"{taken:.1f}"
 
 
-def terminal_dag(flags: Flags, given: list[str], options: Any, events: Any, json: bool) -> None:
+def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: bool) -> None:
     """Write a workflow, and say how it is run."""
     from roost.pipeline import workflow
     from roost.run.dag import Throttles
@@ -160,9 +160,9 @@ def terminal_dag(flags: Flags, given: list[str], options: Any, events: Any, json
         raise UsageError(f"--dag and --{'local' if here else 'resume'} exclude each other")
     if len(given) > 1:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE --dag DIR")
-    for name, value, least in (("jobs", flags.max_jobs, 1), ("disks", flags.max_disks, 1)):
-        if value < least:
-            raise UsageError(f"--max-{name} takes a number from {least}, not {value}")
+    for name, value in (("jobs", flags.max_jobs), ("disks", flags.max_disks)):
+        if value < 1:
+            raise UsageError(f"--max-{name} takes a number from 1, not {value}")
     if flags.retries < 0:
         raise UsageError(f"--retries takes a number from 0, not {flags.retries}")
     throttles = Throttles(flags.max_jobs, flags.max_disks, flags.retries)
