@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import roost
-from roost.condor import dag_writer
+from roost.condor import access_point, dag_writer
 from roost.condor.dag_writer import Dag, Node
 from roost.errors import Problem, RecipeError
 from roost.run import description
@@ -155,7 +155,7 @@ def _step_description(place: Place, token: str) -> str:
         f"output     = {said}.out\n"
         f"error      = {said}.err\n"
         f"log        = {SAID}/steps.log\n"
-        f'+RoostRun  = "{token}"\n'
+        f'+{access_point.RUN}  = "{token}"\n'
         "queue\n"
     )
 
