@@ -229,14 +229,11 @@ def _report(opened: _Opened, words: Sequence[str]) -> int:
     """Write the report about all jobs, whatever became of their nodes."""
     begin = time.monotonic()
     opened.work.begin()
-    found = []
-    for job in opened.jobs:
-        outcome = opened.work.outcomes.get(job.name) or _open(opened, job)
-        found.append(outcome)
+    found = tuple(opened.work.outcomes.get(job.name) or _open(opened, job) for job in opened.jobs)
     result = Result(
         opened.plan.image or ", ".join(opened.run.images),
         opened.run.place.directory,
-        tuple(found),
+        found,
         time.monotonic() - begin,
         None,
         {"executor": EXECUTOR},
