@@ -13,7 +13,7 @@ from pathlib import Path
 
 from roost.condor import lint, static_lint
 from roost.condor.lint import LintReport
-from roost.condor.rules import Effect, Finding, JobView, Rule, Severity, reading
+from roost.condor.rules import Effect, Finding, JobView, Rule, Severity, reading, universe
 from roost.condor.rules.model import rule, shown
 from roost.condor.rules.returned import collisions
 from roost.condor.static_lint import Subject
@@ -154,24 +154,7 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
 #: What is said of a node that is no virtual machine, such as one that makes disks: only what condor_submit cannot read.
 _LANGUAGE = {one.code for one in vars(reading).values() if isinstance(one, Rule)} | set(reading.REMARKS)
 #: The other universes, by name and number (HTCondor manual, condor_submit).
-_OTHERS = frozenset(
-    {
-        "vanilla",
-        "5",
-        "scheduler",
-        "7",
-        "grid",
-        "9",
-        "java",
-        "10",
-        "parallel",
-        "11",
-        "local",
-        "12",
-        "docker",
-        "container",
-    }
-)
+_OTHERS = frozenset({*universe.OTHERS, *map(str, universe.OTHERS.values())})
 
 
 def _is_of_another_universe(view: JobView) -> bool:

@@ -64,7 +64,8 @@ BOOLEANS = (
     ("stream_input",), ("stream_output",), ("stream_error",),
 )  # fmt: skip
 _INTEGERS = ("priority", "prio", "max_retries", "success_exit_code", "coresize", "core_size")
-_UNIVERSES = {
+#: The universes beside vm, by name, with their numbers (HTCondor manual, condor_submit).
+OTHERS = {
     "vanilla": 5,
     "scheduler": 7,
     "grid": 9,
@@ -88,7 +89,7 @@ def universe(view: JobView) -> Iterator[Finding]:
                 view.place_of("universe"), "without universe = vm this is an ordinary job that runs executable"
             )
     elif not view.is_vm:
-        known = command.text.lower() in _UNIVERSES or command.text in {"5", "7", "12"}
+        known = command.text.lower() in OTHERS or command.text in {"5", "7", "12"}
         if known:
             other = UNIVERSE.but(_E, Effect.HELD, Stage.INPUT)
             yield other.at(command.where, f"universe {shown(command.text)} ignores vm_type and vm_disk")
