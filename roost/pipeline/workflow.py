@@ -122,10 +122,6 @@ class _Opened:
                 return job
         raise UsageError(f"there is no job {name!r} in {self.run.place.directory}")
 
-    def suffix(self, job: Job) -> str:
-        """Return the format of a job's io disk."""
-        return make.disk_of(self.run.images[job.image].loaded.recipe).format
-
 
 def step(directory: Path, words: Sequence[str]) -> int:
     """Do one step of a node in a run's directory; return the exit code that DAGMan is to see.
@@ -160,9 +156,9 @@ def _opened(directory: Path) -> Iterator[_Opened]:
 def _io(opened: _Opened, words: Sequence[str]) -> int:
     """Make a job's io disk, unless it is there."""
     name = words[0]
-    job, place = opened.job(name), opened.run.place
+    job = opened.job(name)
     _require_same_image(opened, job)
-    if place.disk(job.name, opened.suffix(job)).is_file():
+    if opened.run.disk(job).is_file():
         return 0
     ready = opened.work.make_disks(opened.work.prepare([job]))
     return 0 if ready else 1
@@ -182,10 +178,7 @@ def _judge(opened: _Opened, words: Sequence[str]) -> int:
     name, id_, returned = words[:3]
     job, place = opened.job(name), opened.run.place
     gone = _gone(job, id_, returned, place)
-    disk = place.returned / f"{job.name}-{id_}.{opened.suffix(job)}"
-    if opened.run.images[job.image].loaded.recipe.submit.transfer == "shared":
-        disk = place.disk(job.name, opened.suffix(job))
-    end = end_of(gone, disk if disk.is_file() else None)
+    end = end_of(gone, opened.run.came_back(job, id_))
     if gone.starts or end.disk is not None:
         opened.run.state.write("started", job.name)
     found = outcomes.outcome(job, end, place, opened.run.state.starts(job.name))
@@ -218,9 +211,8 @@ def _clean(opened: _Opened, words: Sequence[str]) -> int:
     said = opened.run.state.ended(job.name)
     if said is None or said.get("verdict") != "done":
         raise UsageError(f"{job.name} is not done, and its disks are kept")
-    suffix = opened.suffix(job)
-    own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(suffix)}")
-    for path in [place.disk(job.name, suffix), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
+    own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(opened.run.format(job))}")
+    for path in [opened.run.disk(job), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
         path.unlink(missing_ok=True)
     return 0
 

@@ -17,7 +17,6 @@ from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.submit_values import Delivery, SubmitValues
 from roost.errors import Location, RecipeError, UsageError
 from roost.host import paths
-from roost.iodisk import make
 from roost.recipe.model import Hypervisor
 from roost.run.model import Image
 from roost.run.place import Place
@@ -64,7 +63,7 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
     """Return the values of the description; raise `RecipeError` with all that forbids it."""
     image = wanted.image
     recipe, transfer = image.loaded.recipe, image.loaded.recipe.submit.transfer
-    disk = make.disk_of(recipe)
+    disk = image.disk
     hypervisor = wanted.how.hypervisor or recipe.hypervisors[0]
     if hypervisor not in recipe.hypervisors:
         raise UsageError(

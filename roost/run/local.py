@@ -26,7 +26,6 @@ from roost.errors import HostError, ToolError
 from roost.events import Events, Silent, Stages
 from roost.host import capacity, interruption, process
 from roost.host.pool import Pool
-from roost.iodisk import make
 from roost.recipe.quantities import format_size
 from roost.run.model import End, Job, Run, Told
 from roost.store.scratch import scratch_directory
@@ -131,11 +130,10 @@ class Local:
 
     def _one(self, run: Run, job: Job, told: Told) -> None:
         machine = self._machines[job.image]
-        context, recipe = machine.context, run.images[job.image].loaded.recipe
-        suffix = make.disk_of(recipe).format
+        context, suffix = machine.context, run.format(job)
         limit = machine.seconds(self.timeout)
         with scratch_directory() as scratch:
-            given = Given(run.place.disk(job.name, suffix), limit)
+            given = Given(run.disk(job), limit)
             attempt = Attempt(replace(context, job=given), machine.accelerator, scratch)
             told.started(job)
             begin = time.monotonic()

@@ -13,7 +13,9 @@ from typing import Any, Literal, Protocol, get_args
 
 from roost.condor.jobs_file import Jobs
 from roost.events import Events
+from roost.iodisk import make
 from roost.recipe.loader import Loaded
+from roost.recipe.model import Disk
 from roost.run.place import Place
 from roost.run.state import State
 
@@ -109,6 +111,11 @@ class Image:
     table: Jobs
     jobs: tuple[Job, ...]
 
+    @property
+    def disk(self) -> Disk:
+        """The recipe's io disk."""
+        return make.disk_of(self.loaded.recipe)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -118,6 +125,23 @@ class Run:
     place: Place
     state: State
     events: Events
+
+    def format(self, job: Job) -> str:
+        """Return the format of a job's io disk, which is also the ending of its files."""
+        return self.images[job.image].disk.format
+
+    def disk(self, job: Job) -> Path:
+        """Return the io disk of a job, as it is before the job."""
+        return self.place.disk(job.name, self.format(job))
+
+    def came_back(self, job: Job, id_: str) -> Path | None:
+        """Return the io disk that came back from a job of the pool, CLUSTER.PROC; None where none did."""
+        if self.images[job.image].loaded.recipe.submit.transfer == "shared":
+            # It never travelled: what the job left is on the disk itself.
+            disk = self.disk(job)
+        else:
+            disk = self.place.returned / f"{job.name}-{id_}.{self.format(job)}"
+        return disk if disk.is_file() else None
 
 
 class Told(Protocol):

@@ -16,7 +16,6 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError
-from roost.iodisk import make
 from roost.run import description, submission
 from roost.run.description import ANYHOW, How, Wanted
 from roost.run.model import End, Image, Job, Run, Told, Verdict
@@ -201,23 +200,12 @@ class _Watched:
         if gone.hold:
             row = one.submission.rows[int(gone.id.partition(".")[2])]
             self.run.state.write(submission.GIVEN_UP, token=one.submission.token, row=row)
-        self.told.ended(end_of(gone, self._disk(one, gone.job, gone.id)))
+        self.told.ended(end_of(gone, self.run.came_back(self.jobs[gone.job], gone.id)))
 
     def _tell_held(self, one: _Cluster, seen: Seen) -> None:
         self._write_log(one, seen.id, seen.job)
         reason = f"{seen.said}; it is still in the queue: condor_release {seen.id} once it is fixed, then --resume"
         self.told.ended(End(seen.job, None, seen.seconds, "held", reason, more={"id": seen.id}))
-
-    def _disk(self, one: _Cluster, job: str, id_: str) -> Path | None:
-        """Return the io disk that came back."""
-        image = self.run.images[one.submission.image]
-        recipe = image.loaded.recipe
-        suffix = make.disk_of(recipe).format
-        if recipe.submit.transfer == "shared":
-            # It never travelled: what the job left is on the disk itself.
-            return self.run.place.disk(job, suffix)
-        disk = self.run.place.returned / f"{job}-{id_}.{suffix}"
-        return disk if disk.is_file() else None
 
     def _write_log(self, one: _Cluster, id_: str, job: str) -> None:
         """Write a job's own part of the event log, for the report."""

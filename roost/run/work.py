@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from roost.condor.jobs_file import Jobs
 from roost.errors import ImageError, RoostError
@@ -90,12 +89,10 @@ class Work:
         ready = []
         back = self.run.state.returned()
         for job in left:
-            recipe = self.run.images[job.image].loaded.recipe
-            disk = make.disk_of(recipe)
-            if job.name in back or self.run.place.disk(job.name, disk.format).is_file():
+            if job.name in back or self.run.disk(job).is_file():
                 ready.append(job)
                 continue
-            request, why = self.contents.of(self._rows[job.name], disk.areas[0].size)
+            request, why = self._contents_of(job)
             if request is None:
                 self.hold(job, why)
             else:
@@ -108,7 +105,7 @@ class Work:
 
     def make_disks(self, jobs: Sequence[Job]) -> list[Job]:
         """Make the io disks that are not there yet; return the jobs that have one."""
-        missing = [job for job in jobs if not self._disk_of(job).is_file()]
+        missing = [job for job in jobs if not self.run.disk(job).is_file()]
         if not missing:
             return list(jobs)
         namespace.probe()
@@ -116,19 +113,19 @@ class Work:
         lost: set[str] = set()
 
         def one(job: Job) -> None:
-            if not self._make(job, self._rows[job.name], inside):
+            if not self._make(job, inside):
                 lost.add(job.name)
 
         with self.stages.stage("io disks", f"{len(missing)}"):
             each(one, missing, lambda done: self.run.events.progress("io disks", done, len(missing)))
         return [job for job in jobs if job.name not in lost]
 
-    def _make(self, job: Job, number: int, inside: Namespace) -> bool:
+    def _make(self, job: Job, inside: Namespace) -> bool:
         recipe = self.run.images[job.image].loaded.recipe
-        request, why = self.contents.of(number, make.disk_of(recipe).areas[0].size)
+        request, why = self._contents_of(job)
         try:
             if request is not None:
-                make.make(recipe, request.items, self._disk_of(job), namespace=inside, texts=request.texts)
+                make.make(recipe, request.items, self.run.disk(job), namespace=inside, texts=request.texts)
                 return True
         except ImageError as error:
             # An input that changed or went away, or that does not fit after all.
@@ -136,9 +133,8 @@ class Work:
         self.hold(job, why)
         return False
 
-    def _disk_of(self, job: Job) -> Path:
-        disk = make.disk_of(self.run.images[job.image].loaded.recipe)
-        return self.run.place.disk(job.name, disk.format)
+    def _contents_of(self, job: Job) -> tuple[batch.DiskRequest | None, str]:
+        return self.contents.of(self._rows[job.name], self.run.images[job.image].disk.areas[0].size)
 
     def execute(self, executor: Executor, jobs: Sequence[Job]) -> None:
         """Let the executor run the jobs, and look at each disk that comes back."""
