@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -83,7 +82,7 @@ def planned(
     if options.jobs is None:
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
     table = tables.read(options.jobs)
-    place = Place(absolute(directory))
+    place = Place(loader.absolute(directory))
     project = loader.absolute(paths.project_root())
     wanted = Plan(table, _called(name), project, executor, "", options.said())
     loaded = load(wanted)
@@ -107,12 +106,6 @@ def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitSt
         _require_empty(place)
     else:
         _require_same(wanted, earlier, place)
-
-
-def absolute(directory: Path) -> Path:
-    """Return a directory's path from the root."""
-    # Not Path.resolve: a link stays as it is named.
-    return Path(os.path.abspath(directory))  # noqa: PTH100
 
 
 def _called(name: str | None) -> str | None:

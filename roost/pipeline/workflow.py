@@ -19,7 +19,7 @@ from roost.events import Events, Silent, Stages
 from roost.iodisk import make
 from roost.pipeline import run as story
 from roost.pipeline import run_plan
-from roost.recipe.loader import Loaded
+from roost.recipe.loader import Loaded, absolute
 from roost.recipe.words import listed
 from roost.run import dag, outcomes
 from roost.run import plan as plans
@@ -56,7 +56,7 @@ def write(
             f"the last node of a workflow writes report.html and {JUNIT} into its directory",
             hint="leave --html and --junit out",
         )
-    dag_writer.require_directory(str(run_plan.absolute(directory)))
+    dag_writer.require_directory(str(absolute(directory)))
     plan, images, place = run_plan.planned(name, directory, options, EXECUTOR)
     with contextlib.ExitStack() as held:
         run_plan.begin(plan, images, place, held)
@@ -142,7 +142,7 @@ def step(directory: Path, words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[_Opened]:
-    place = Place(run_plan.absolute(directory))
+    place = Place(absolute(directory))
     plan = plans.read(place)
     if plan is None or plan.executor != EXECUTOR:
         raise UsageError(f"there is no workflow of a run in {directory}", hint="inv run NAME --jobs FILE --dag DIR")
