@@ -13,7 +13,6 @@ from typing import Any
 
 from roost.boot.context import Context
 from roost.condor import access_point
-from roost.condor.jobs_file import variable_of
 from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
 from roost.host import output
@@ -81,8 +80,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
         place.make()
         state = held.enter_context(contextlib.closing(State(place.state)))
         run = Run(run_plan.images(plan, loaded, jobs, place), place, state, events)
-        contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
-        work = Work(run, jobs, plan.executor, contents, Stages(events))
+        work = Work(run, jobs, plan.executor, Contents(plan), Stages(events))
         left = work.begin()
         about: Mapping[str, Any] = {"executor": plan.executor}
         if left:
@@ -102,7 +100,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
             work.outcomes.get(job.name) or Outcome(job.name, "never started", reason="it was not run", image=job.image)
             for job in jobs
         )
-    result = Result(plan.image or ", ".join(loaded), place.directory, outcomes, time.monotonic() - since, None, about)
+    result = Result(plan.title, place.directory, outcomes, time.monotonic() - since, None, about)
     return report(result, place, html=options.html, junit=options.junit)
 
 

@@ -124,7 +124,6 @@ def _located(name: str, table: Jobs) -> str:
 def load(plan: Plan) -> dict[str, Loaded]:
     """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
     table = plan.table
-    names = dict.fromkeys(table.column(table.image)) if table.image else dict.fromkeys([plan.image or ""])
     if not table.image and plan.image is None:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR, or an axis `image` in a sweep")
     if table.image and plan.image is not None:
@@ -132,7 +131,7 @@ def load(plan: Plan) -> dict[str, Loaded]:
         raise UsageError(what, hint="leave NAME out")
     found: dict[str, Loaded] = {}
     problems: list[Problem] = []
-    for name in names:
+    for name in plan.images:
         try:
             found[name] = replace(loader.load(_located(name, table), plan.project), called=name)
         except RecipeError as error:

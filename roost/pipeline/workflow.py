@@ -13,7 +13,6 @@ from typing import Any
 
 from roost.condor import dag_writer
 from roost.condor.event_log import Follower
-from roost.condor.jobs_file import variable_of
 from roost.errors import HostError, ImageError, UsageError
 from roost.events import Events, Silent, Stages
 from roost.iodisk import make
@@ -76,7 +75,7 @@ def write(
     _tell_missing(plan, images, events)
     path = place.directory / dag.DAG
     return {
-        "name": plan.image or ", ".join(images),
+        "name": plan.title,
         "ok": True,
         "directory": str(place.directory),
         "dag": str(path),
@@ -88,7 +87,7 @@ def write(
 
 def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
     """Say which jobs want for an input. It is no error: the io nodes look for it only when they run."""
-    contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
+    contents = Contents(plan)
     sizes = {name: make.disk_of(one.recipe).areas[0].size for name, one in loaded.items()}
     whys = [(job.name, contents.of(number, sizes[job.image])[1]) for number, job in enumerate(plan.jobs())]
     missing = [(name, why) for name, why in whys if why]
@@ -149,8 +148,7 @@ def _opened(directory: Path) -> Iterator[_Opened]:
     jobs, loaded = plan.jobs(), run_plan.load(plan)
     with contextlib.closing(State(place.state)) as state:
         run = Run(run_plan.images(plan, loaded, jobs, place), place, state, Silent())
-        contents = Contents(plan.table, plan.table.named(variable_of(plan.disk)))
-        yield _Opened(plan, run, jobs, Work(run, jobs, EXECUTOR, contents, Stages(Silent())))
+        yield _Opened(plan, run, jobs, Work(run, jobs, EXECUTOR, Contents(plan), Stages(Silent())))
 
 
 def _io(opened: _Opened, words: Sequence[str]) -> int:
@@ -223,7 +221,7 @@ def _report(opened: _Opened, words: Sequence[str]) -> int:
     opened.work.begin()
     found = tuple(opened.work.outcomes.get(job.name) or _open(opened, job) for job in opened.jobs)
     result = Result(
-        opened.plan.image or ", ".join(opened.run.images),
+        opened.plan.title,
         opened.run.place.directory,
         found,
         time.monotonic() - begin,

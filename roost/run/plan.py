@@ -44,6 +44,22 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     built: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def column(self) -> str | None:
+        """The column of the io disk, where the table has one."""
+        return self.table.named(variable_of(self.disk))
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of the jobs as the caller names them, each once."""
+        table = self.table
+        return tuple(dict.fromkeys(table.column(table.image))) if table.image else (self.image or "",)
+
+    @property
+    def title(self) -> str:
+        """What the run is called: its images."""
+        return self.image or ", ".join(self.images)
+
     def jobs(self) -> tuple[Job, ...]:
         """Return the jobs, row by row; raise `RecipeError` for names that cannot be.
 
@@ -51,7 +67,7 @@ class Plan:
         number.
         """
         table = self.table
-        column, named = table.named(variable_of(self.disk)), table.named(NAME)
+        column, named = self.column, table.named(NAME)
         inputs = table.named(INPUTS)
         found, problems = [], []
         for number, row in enumerate(table.rows):

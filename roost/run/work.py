@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from roost.condor.jobs_file import Jobs
 from roost.errors import ImageError, RoostError
 from roost.events import Stages
 from roost.host import interruption, namespace
@@ -20,6 +19,7 @@ from roost.recipe.quantities import format_size
 from roost.recipe.words import listed
 from roost.run import outcomes
 from roost.run.model import OPEN, End, Executor, Job, Outcome, Run
+from roost.run.plan import Plan
 
 #: The executor whose jobs end with the run.
 LOCAL = "local"
@@ -29,20 +29,19 @@ TOLD = 50
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What goes into the io disks: the table as its file has it, whose inputs start from its directory."""
+    """What goes into the io disks of a run: the inputs of each row start from the directory of the file of jobs."""
 
-    table: Jobs
-    column: str | None
+    plan: Plan
 
     def of(self, number: int, size: int | None) -> tuple[batch.DiskRequest | None, str]:
         """Return what goes onto the disk of a row (its output is not set), or why that cannot be."""
         try:
-            items, texts, wrong = batch.content(self.table, number, self.column, (), size)
+            items, texts, wrong = batch.content(self.plan.table, number, self.plan.column, (), size)
         except inputs.TooMuchError:
             return None, f"the inputs need more than {format_size(size or 0)}, which is the size of the io disk"
         if wrong:
             return None, "; ".join(str(problem) for problem in wrong[:5])
-        return batch.DiskRequest(self.table.directory, items, texts), ""
+        return batch.DiskRequest(self.plan.table.directory, items, texts), ""
 
 
 @dataclass
