@@ -61,6 +61,19 @@ class Jobs:
         """Return the column of this name, in whatever case: condor_submit's names have none."""
         return next((name for name in self.variables if name.lower() == variable.lower()), None)
 
+    def only(self, numbers: Sequence[int]) -> Jobs:
+        """Return the jobs with these rows alone."""
+        rows, lines = tuple(self.rows[number] for number in numbers), tuple(self.lines[number] for number in numbers)
+        return replace(self, rows=rows, lines=lines)
+
+    def with_column(self, variable: str, values: Sequence[str]) -> Jobs:
+        """Return the jobs with these values of a variable, row by row: in its column, or in a new one at the end."""
+        column = self.named(variable)
+        at = len(self.variables) if column is None else self.variables.index(column)
+        variables = self.variables if column else (*self.variables, variable)
+        rows = tuple((*row[:at], value, *row[at + 1 :]) for row, value in zip(self.rows, values, strict=True))
+        return replace(self, variables=variables, rows=rows)
+
     def problem(self, number: int, what: str, hint: str | None = None) -> Problem:
         """Return a mistake in row `number`."""
         return Problem(what, Location(self.file, self.lines[number]), hint)

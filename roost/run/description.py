@@ -73,16 +73,11 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
     returns = recipe.submit.returns if disk.name in recipe.submit.returns else (*recipe.submit.returns, disk.name)
     submit = recipe.submit.model_copy(update={"returns": returns, "no_output": False})
     names = [image.jobs[number].name for number in wanted.rows]
-    table = replace(
-        image.table,
-        rows=tuple(image.table.rows[number] for number in wanted.rows),
-        lines=tuple(image.table.lines[number] for number in wanted.rows),
-    )
+    table = image.table.only(wanted.rows)
+    variable = variable_of(disk.name)
+    column = table.named(variable)
     if transfer == "shared":
-        column = table.named(variable_of(disk.name))
-        at = table.variables.index(column or "")
-        rows = tuple((*row[:at], str(place.directory / row[at]), *row[at + 1 :]) for row in table.rows)
-        table = replace(table, rows=rows)
+        table = table.with_column(variable, [str(place.directory / name) for name in table.column(column or "")])
     delivery = Delivery(
         files=submission.built_files(wanted.files, image.loaded.build),
         jobs=table,
@@ -92,7 +87,6 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
     )
     values = submit_values.describe(recipe.model_copy(update={"submit": submit}), hypervisor, delivery)
     own = f"{place.returned.name}/$({NAME})-$(Cluster).$(Process).{disk.format}"
-    column = table.named(variable_of(disk.name))
     remaps = tuple((name, own if name == f"$Fnx({column})" else other) for name, other in values.remaps)
     if wanted.how.timeout is not None:
         bound = math.ceil(wanted.how.timeout)

@@ -181,21 +181,8 @@ def relocated(
     `disk` is the recipe's name of the io disk, and its format.
     """
     disk_name, suffix = disk
-    column = table.named(variable_of(disk_name))
-    variables = table.variables if column else (*table.variables, variable_of(disk_name))
-    at = variables.index(column) if column else len(variables) - 1
-    rows = []
-    for number in chosen:
-        file = str(place.disk(names[number], suffix).relative_to(place.directory))
-        row = table.rows[number]
-        rows.append((*row[:at], file, *row[at + 1 :]))
-    return replace(
-        table,
-        variables=variables,
-        rows=tuple(rows),
-        lines=tuple(table.lines[number] for number in chosen),
-        directory=place.directory,
-    )
+    files = [str(place.disk(names[number], suffix).relative_to(place.directory)) for number in chosen]
+    return replace(table.only(chosen).with_column(variable_of(disk_name), files), directory=place.directory)
 
 
 def refuse_other(plan: Plan, earlier: Plan, place: Place) -> None:

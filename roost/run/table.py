@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def for_image(table: Jobs, called: str, recipe: Recipe) -> Jobs:
             images = dict.fromkeys(table.column(table.image))
             what = f"no job runs on {shown(called)}"
             raise RecipeError([Problem(what, Location(table.file, table.lines[0]), did_you_mean(called, images))])
-        table = replace(table, rows=tuple(table.rows[n] for n in chosen), lines=tuple(table.lines[n] for n in chosen))
+        table = table.only(chosen)
     return with_disks(table, recipe)
 
 
@@ -115,9 +114,7 @@ def with_disks(table: Jobs, recipe: Recipe) -> Jobs:
     disk = recipe.io_disk
     if table.named(NAME) is None or disk is None or table.named(variable_of(disk.name)) or not is_sweep(table):
         return table
-    names = table.column(NAME)
-    rows = tuple((*row, f"{name}.{disk.format}") for row, name in zip(table.rows, names, strict=True))
-    return replace(table, variables=(*table.variables, variable_of(disk.name)), rows=rows)
+    return table.with_column(variable_of(disk.name), [f"{name}.{disk.format}" for name in table.column(NAME)])
 
 
 def is_sweep(table: Jobs) -> bool:
