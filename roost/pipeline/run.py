@@ -85,7 +85,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
         about: Mapping[str, Any] = {"executor": plan.executor}
         if left:
             records = {name: built(one, held, events) for name, one in loaded.items()}
-            sums = sums_of(records)
+            sums = {name: record.sums for name, record in records.items()}
             changed = [name for name, one in plan.built.items() if one != sums.get(name)]
             if changed:
                 what = (
@@ -122,11 +122,6 @@ def report(result: Result, place: Place, *, html: Path | None = None, junit: Pat
     # The verdicts come last: where they stand, the rest does too.
     write_atomically(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
     return result
-
-
-def sums_of(records: Mapping[str, manifest.Manifest]) -> dict[str, dict[str, str]]:
-    """Return the sums of the images' files, by the caller's name."""
-    return {name: {file.name: file.sha256 for file in record.files} for name, record in records.items()}
 
 
 def how(options: Options) -> How:

@@ -83,7 +83,7 @@ def _of_directory(directory: Path, loaded: Loaded | None, word: str) -> Asked:
         kind="build",
         version=replace(version, name=record.name),
         sizes={one.name: Size(one.virtual, one.size, one.allocated) for one in record.files},
-        digests={one.name: one.sha256 for one in record.files},
+        digests=record.sums,
         submit=_descriptions(directory),
     )
     disks = {Path(one.name).stem: one for one in record.files if one.format in ("raw", "qcow2")}

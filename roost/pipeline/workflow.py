@@ -63,7 +63,7 @@ def write(
         built = {called: story.built(one, held, events) for called, one in images.items()}
         described = run_plan.images(plan, images, plan.jobs(), place)
         written = dag.workflow(described, built, place, secrets.token_hex(16), throttles, story.how(options))
-        plan = replace(plan, built=story.sums_of(built))
+        plan = replace(plan, built={called: record.sums for called, record in built.items()})
         try:
             (place.directory / dag.SAID).mkdir(exist_ok=True)
             for file, text in written.texts.items():
@@ -165,8 +165,7 @@ def _io(opened: _Opened, words: Sequence[str]) -> int:
 def _require_same_image(opened: _Opened, job: Job) -> None:
     loaded = opened.run.images[job.image].loaded
     record = manifest.read(loaded.build)
-    sums = {file.name: file.sha256 for file in record.files} if record else {}
-    if sums != opened.plan.built.get(job.image):
+    if record is None or record.sums != opened.plan.built.get(job.image):
         what = f"{listed([job.image])} was built anew since the workflow was written, which is for the image as it was"
         raise ImageError(what, hint="write the workflow anew in another directory")
 

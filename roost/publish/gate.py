@@ -243,7 +243,7 @@ def _contradictions(
     file = f"boot/{hypervisor}.json"
     if verdict["hypervisor"] != hypervisor:
         yield f"{file} is of {verdict['hypervisor']}"
-    built = {one.name: one.sha256 for one in record.files}
+    built = record.sums
     machine = submission.machine(loaded, hypervisor, record, Path("/"))
     wanted = [disk.file for disk in machine.disks]
     if machine.kernel:

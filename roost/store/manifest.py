@@ -75,6 +75,11 @@ class Manifest:
     host: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of each file, by its name."""
+        return {file.name: file.sha256 for file in self.files}
+
     def file(self, name: str) -> BuiltFile:
         """Return the record of one file; raise `ImageError` when there is none."""
         for file in self.files:
