@@ -46,16 +46,16 @@ def policy(recipe: Recipe) -> Policy:
     """Return the expressions of a recipe; what forbids them is `problems`."""
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}
     bound = bound_of(recipe) if "periodic_remove" not in given else None
-    late = _late(bound) if bound is not None else None
+    over = late(bound) if bound is not None else None
     hold = recipe.submit.on_timeout == "hold"
-    holds = [(late, f"the job ran for more than {bound} s")] if hold and late else []
+    holds = [(over, f"the job ran for more than {bound} s")] if hold and over else []
     starts = recipe.submit.max_starts
     if starts is not None:
         times = "once" if starts == 1 else f"{starts} times"
         holds.append((f"({_IDLE}) && (NumJobStarts >= {starts})", f"the job started {times} and never ended"))
     return Policy(
         requirements=_requirements(recipe, given.get("requirements")),
-        periodic_remove=given.get("periodic_remove") or (late if not hold else None),
+        periodic_remove=given.get("periodic_remove") or (over if not hold else None),
         periodic_hold=" || ".join(f"({when})" if len(holds) > 1 else when for when, _ in holds) or None,
         periodic_hold_reason=_reason(holds),
         periodic_release=None if starts is None else f"(NumJobStarts < {starts}) && {_NOT_STARTED}",
@@ -70,7 +70,8 @@ def bound_of(recipe: Recipe) -> int | None:
     return math.ceil(recipe.job.timeout + recipe.submit.margin)
 
 
-def _late(bound: int) -> str:
+def late(bound: int) -> str:
+    """Return the expression that is true once a job runs for more than `bound` seconds."""
     # EnteredCurrentStatus is when it began to run.
     return f"({_RUNNING}) && (time() - EnteredCurrentStatus > {bound})"
 

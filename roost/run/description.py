@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.condor import dag_writer, emit, jobs_rows, submission, submit_values
+from roost.condor import dag_writer, emit, jobs_rows, policy, submission, submit_values
 from roost.condor.access_point import JOB, RUN
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.submit_values import Delivery, SubmitValues
@@ -90,8 +90,7 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
     remaps = tuple((name, own if name == f"$Fnx({column})" else other) for name, other in values.remaps)
     if wanted.how.timeout is not None:
         bound = math.ceil(wanted.how.timeout)
-        late = f"(JobStatus == 2) && (time() - EnteredCurrentStatus > {bound})"
-        values = replace(values, bound=bound, periodic_remove=late)
+        values = replace(values, bound=bound, periodic_remove=policy.late(bound))
     return replace(
         values,
         log=wanted.log,
