@@ -15,7 +15,7 @@ from roost.condor.emit import Emitted
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.machine import VirtualMachine
 from roost.condor.submit_values import Delivery
-from roost.errors import RecipeError, UsageError
+from roost.errors import RecipeError
 from roost.host import paths, safetext
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Hypervisor
@@ -50,10 +50,7 @@ def describe(
     Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
     """
     recipe = loaded.recipe
-    if hypervisor not in recipe.hypervisors:
-        raise UsageError(
-            f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
-        )
+    submit_values.require_made_for(recipe, hypervisor)
     templates = emit.template_directories(paths.project_root())
     return emit.submit_description(recipe, hypervisor, _filled(delivery, loaded, files, directory), templates=templates)
 

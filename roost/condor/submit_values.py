@@ -16,7 +16,7 @@ from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, 
 from roost.condor.jobs_file import Jobs
 from roost.condor.machine import Hypervisor, MachineKernel
 from roost.condor.placement import Where, nowhere
-from roost.errors import Problem, RecipeError
+from roost.errors import Problem, RecipeError, UsageError
 from roost.host import safetext
 from roost.recipe.model import MiB, Recipe
 
@@ -103,6 +103,13 @@ class Delivery:
     output_directory: str = ""
     where: Where = nowhere
     at: Path | None = None
+
+
+def require_made_for(recipe: Recipe, hypervisor: Hypervisor) -> None:
+    """Raise `UsageError` for a hypervisor that the image of a recipe is not made for."""
+    if hypervisor not in recipe.hypervisors:
+        made = ", ".join(recipe.hypervisors)
+        raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
 
 
 def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> SubmitValues:

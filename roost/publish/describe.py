@@ -15,8 +15,8 @@ from roost.condor import emit
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import Jobs
 from roost.condor.placement import kernel_of
-from roost.condor.submit_values import Delivery, describe
-from roost.errors import RecipeError, UsageError
+from roost.condor.submit_values import Delivery, describe, require_made_for
+from roost.errors import RecipeError
 from roost.host import safetext
 from roost.publish.layout import ReleaseFile
 from roost.recipe.model import Hypervisor, Recipe
@@ -69,9 +69,7 @@ def descriptions(
     made for.
     """
     recipe = published.recipe
-    if hypervisor not in recipe.hypervisors:
-        made = ", ".join(recipe.hypervisors)
-        raise UsageError(f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {made}")
+    require_made_for(recipe, hypervisor)
     places: Mapping[str, str] = sources(published.files, published.root)
     built = BuiltFiles(
         None,

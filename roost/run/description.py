@@ -15,7 +15,7 @@ from roost.condor import dag_writer, emit, jobs_rows, policy, submission, submit
 from roost.condor.access_point import JOB, RUN
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.submit_values import Delivery, SubmitValues
-from roost.errors import Location, RecipeError, UsageError
+from roost.errors import Location, RecipeError
 from roost.host import paths
 from roost.recipe.model import Hypervisor
 from roost.run.model import Image
@@ -65,10 +65,7 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
     recipe, transfer = image.loaded.recipe, image.loaded.recipe.submit.transfer
     disk = image.disk
     hypervisor = wanted.how.hypervisor or recipe.hypervisors[0]
-    if hypervisor not in recipe.hypervisors:
-        raise UsageError(
-            f"{recipe.name} is not made for {hypervisor}", hint=f"its hypervisors are {', '.join(recipe.hypervisors)}"
-        )
+    submit_values.require_made_for(recipe, hypervisor)
     # Without its io disk nobody knows what became of a job.
     returns = recipe.submit.returns if disk.name in recipe.submit.returns else (*recipe.submit.returns, disk.name)
     submit = recipe.submit.model_copy(update={"returns": returns, "no_output": False})
