@@ -31,7 +31,7 @@ def page() -> str:
     for group in manual.GROUPS:
         lines += [f"## {group}", ""]
         for name, known in manual.PAGES.items():
-            if known.group != group or name not in contexts:
+            if known.group != group:
                 continue
             lines += [f"### inv {name}", "", f"    inv {name} {known.words}".rstrip() + " [--FLAG...]", ""]
             for paragraph in inspect.cleandoc(ns[name].body.__doc__ or "").split("\n\n"):

@@ -26,7 +26,7 @@ _EXIT = (
 )
 
 
-def overview(collection: Collection, program: str) -> str:
+def overview(program: str) -> str:
     """Return the page of all tasks, by group."""
     lines = [
         "roost: disk images for HTCondor's vm universe",
@@ -37,12 +37,9 @@ def overview(collection: Collection, program: str) -> str:
         rows = [
             (" ".join((name, page.words)).strip(), page.summary)
             for name, page in manual.PAGES.items()
-            if page.group == group and name in collection.task_names
+            if page.group == group
         ]
         lines += ["", f"{group}:", *_columns(rows, LEFT)]
-    rest = [name for name in collection.task_names if name not in manual.PAGES]
-    if rest:
-        lines += ["", "More:", *_columns([(name, _summary(collection, name)) for name in sorted(rest)], LEFT)]
     lines += [
         "",
         *_wrapped(f"`{program} help TASK` shows a task's flags and examples. Every task takes --json."),
@@ -55,7 +52,7 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
     """Return the page of one task."""
     name = str(context.name)
     task = collection[name]
-    known = manual.PAGES.get(name, manual.Page(manual.HOST, "", "", ()))
+    known = manual.PAGES[name]
     paragraphs = inspect.cleandoc(task.body.__doc__ or "").split("\n\n")
     lines = [f"usage: {' '.join((program, name, known.words)).strip()} [--FLAG...]"]
     for paragraph in paragraphs:
@@ -63,10 +60,8 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
     rows = flags(context)
     if rows:
         lines += ["", "Flags:", *_columns(rows, _widest(rows, 26))]
-    if known.examples:
-        lines += ["", "Examples:"]
-        calls = [(f"{program} {call}", what) for call, what in known.examples]
-        lines += _columns(calls, _widest(calls, 44))
+    calls = [(f"{program} {call}", what) for call, what in known.examples]
+    lines += ["", "Examples:", *_columns(calls, _widest(calls, 44))]
     return "\n".join(lines)
 
 
@@ -95,12 +90,6 @@ def _flag(argument: Argument) -> str:
         return words
     value = manual.VALUES.get(name) or ("N" if argument.kind is int else name.upper())
     return f"{words} {value}"
-
-
-def _summary(collection: Collection, name: str) -> str:
-    """Return the first sentence of a task."""
-    text = " ".join(inspect.cleandoc(collection[name].body.__doc__ or "").split("\n\n")[0].split())
-    return text.partition(". ")[0].rstrip(".")
 
 
 def width() -> int:

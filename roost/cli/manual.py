@@ -99,12 +99,6 @@ PAGES: dict[str, Page] = {
             ("shell debian-12 --out /etc/fstab:results", "a path of the guest comes out too"),
         ),
     ),
-    "ssh": Page(
-        BUILD,
-        "NAME",
-        "log in to a throw-away guest of the image by ssh",
-        (("ssh debian-12", "the image needs an ssh server and a user with a key"),),
-    ),
     "packages": Page(
         BUILD,
         "NAME[@VERSION]",

@@ -67,7 +67,7 @@ class Roost(Program):
 
     def print_help(self) -> None:
         """Show the tasks by what one wants to do."""
-        terminal.write_text(help.overview(self.collection, self.binary))
+        terminal.write_text(help.overview(self.binary))
 
     def list_tasks(self) -> None:
         """Show the same: there is one list."""
