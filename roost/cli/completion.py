@@ -7,10 +7,8 @@ list of tasks: recipes are completed by the names of their files.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 
 from invoke.collection import Collection
-from invoke.parser.argument import Argument
 
 from roost.cli import manual
 from roost.errors import UsageError
@@ -68,22 +66,17 @@ def candidates(collection: Collection, remainder: str) -> list[str]:
     if len(words) > MOST:
         return []
     *before, last = words or [""]
-    known = dict(zip(collection.task_names, collection.task_names, strict=True))
-    task = next((word for word in before if word in known), None)
+    task = next((word for word in before if word in collection.task_names), None)
     if task is None:
-        return ["help", *sorted(known)] if before in ([], ["help"]) else []
-    arguments = list(collection[task].get_arguments())
+        return ["help", *sorted(collection.task_names)] if before in ([], ["help"]) else []
+    arguments = collection[task].get_arguments()
     flags = {f"--{name.replace('_', '-')}": one for one in arguments for name in one.names if len(name) > 1}
     wanted = flags.get(before[-1])
     if wanted is not None and wanted.takes_value and not wanted.positional:
         return list(manual.CHOICES.get(before[-1].removeprefix("--"), ()))
     if last.startswith("-"):
-        return sorted(_offered(flags.items()))
+        return sorted(name for name, one in flags.items() if not one.positional)
     return _recipes() if task in NAMED and (before[-1] == task or task == "check") else []
-
-
-def _offered(flags: Iterable[tuple[str, Argument]]) -> Iterable[str]:
-    return (name for name, one in flags if not one.positional)
 
 
 def _recipes() -> list[str]:
