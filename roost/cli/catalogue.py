@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +42,13 @@ def catalogue(_context: object, html: str = "", from_: str = "", public: str = "
 
 def published_to() -> str:
     """Return the one place that this project's builds were published to; raise `UsageError` for none or several."""
-    from roost.host import paths
+    from roost.host import jsontext, paths
     from roost.pipeline.publish import RECORD
 
     places = set()
     for record in (paths.project_root() / "build").glob(f"*/{RECORD}"):
         try:
-            places.add(str(json_.loads(record.read_text())["url"]))
+            places.add(str(jsontext.read(record)["url"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     if len(places) == 1:
