@@ -10,10 +10,9 @@ invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import invoke.parser.parser
@@ -23,6 +22,7 @@ from invoke.parser.parser import ParseMachine
 from invoke.tasks import Task
 
 from roost.host.safetext import safe
+from roost.recipe.words import near
 
 USAGE = 2
 
@@ -191,27 +191,29 @@ def _complete_flag(machine: ParseMachine) -> None:
 
 
 def _suggestion(machine: ParseMachine, message: str) -> str:
-    word = message.removeprefix("No idea what ").removesuffix(" is!").strip("'\"")
-    if not message.startswith("No idea what "):
+    unknown = _UNKNOWN.fullmatch(message)
+    if unknown is None:
         return ""
-    if word.startswith("-"):
-        known = list(machine.context.flags) if machine.context else []
-        listed = "see --help TASK" if machine.context is not None and machine.context.name else "see --help"
-    else:
-        known = [name for name in machine.contexts if isinstance(name, str)]
-        listed = "`inv --list` shows the tasks"
-    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
-    return f". Did you mean {close[0]}?" if close else f" ({listed})"
+    if not unknown["word"].startswith("-"):
+        return _nearest(unknown["word"], [name for name in machine.contexts if isinstance(name, str)], _TASKS)
+    context = machine.context
+    listed = "see --help TASK" if context is not None and context.name else "see --help"
+    return _nearest(unknown["word"], list(context.flags) if context else [], listed)
 
 
-def no_such_task(message: str, known: Sequence[str]) -> str:
+def no_such_task(message: str, known: Iterable[str]) -> str:
     """Return what is said of a task that invoke does not know outside of a parse, such as that of `--help`."""
-    close = difflib.get_close_matches(message.removeprefix("No idea what ").split("'")[1], known, 1)
-    return (
-        f"{plain(message)}. Did you mean {close[0]}?" if close else f"{plain(message)} (`inv --list` shows the tasks)"
-    )
+    unknown = _UNKNOWN.fullmatch(message)
+    return f"{plain(message)}{_nearest(unknown['word'], known, _TASKS) if unknown else ''}"
 
 
+def _nearest(word: str, known: Iterable[str], listed: str) -> str:
+    close = near(word, known)
+    return f". Did you mean {close}?" if close else f" ({listed})"
+
+
+#: Where the tasks are listed.
+_TASKS = "`inv --list` shows the tasks"
 _UNKNOWN = re.compile(r"No idea what (?P<quoted>(?P<q>['\"])(?P<word>.*)(?P=q)) is!", re.DOTALL)
 _LACKING = re.compile(r"'(?P<task>[\w-]+)' did not receive required positional arguments: (?P<words>.*)")
 

@@ -92,9 +92,7 @@ def _wrong_calls(tasks: Iterable[str] = ()) -> Iterator[None]:
         yield
     except ParseError as error:
         what = str(error)
-        raise UsageError(
-            safe(parser.no_such_task(what, list(tasks)) if what.startswith("No idea") else what)
-        ) from error
+        raise UsageError(safe(parser.no_such_task(what, tasks) if what.startswith("No idea") else what)) from error
 
 
 def wants_json(argv: Sequence[str] | None = None) -> bool:
