@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from docs.generate.markdown import head, prose, row
 from roost.cli import help, manual
 from roost.cli.main import ns
 
@@ -35,21 +36,10 @@ def page() -> str:
                 continue
             lines += [f"### inv {name}", "", f"    inv {name} {known.words}".rstrip() + " [--FLAG...]", ""]
             for paragraph in inspect.cleandoc(ns[name].body.__doc__ or "").split("\n\n"):
-                lines += [_prose(" ".join(paragraph.split())), ""]
+                lines += [prose(" ".join(paragraph.split())), ""]
             rows = help.flags(contexts[name])
             if rows:
-                lines += ["| flag | what it does |", "|---|---|"]
-                lines += [f"| `{_cell(flag)}` | {_prose(what)} |" for flag, what in rows] + [""]
+                lines += [*head("flag", "what it does"), *(row(f"`{flag}`", prose(what)) for flag, what in rows), ""]
             width = max(len(call) for call, _ in known.examples)
             lines += [f"    inv {call:<{width}}  # {what}" for call, what in known.examples] + [""]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Return a text for a table: a bar would end the cell, in code too."""
-    return text.replace("|", "\\|")
-
-
-def _prose(text: str) -> str:
-    """Return words of a help text as Markdown: what would be markup is itself."""
-    return _cell(text).replace("<", "&lt;").replace("*", "\\*")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
+from docs.generate.markdown import head, row
 from roost.recipe import editor
 from roost.recipe.model import Recipe
 from roost.recipe.quantities import format_size
@@ -177,9 +178,9 @@ def page() -> str:
     shown = examples()
     table = every_key()
     for top in (key for key in table if "." not in key.path):
-        lines += ["", f"## {top.path}", "", "| key | value | default | what it is |", "|---|---|---|---|"]
+        lines += ["", f"## {top.path}", "", *head("key", "value", "default", "what it is")]
         lines += [
-            f"| `{one.path}` | {one.value} | {one.default} | {one.what} |"
+            row(f"`{one.path}`", one.value, one.default, one.what)
             for one in table
             if one.path == top.path or one.path.startswith(f"{top.path}.")
         ]

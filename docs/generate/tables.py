@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from docs.generate import words
+from docs.generate.markdown import head, prose, row
 from roost.boot.verdict import Cause
 from roost.boot.watch import Phase
 from roost.condor import dag_lint  # noqa: F401 - its rules are about workflows, and in the same table
@@ -35,10 +36,6 @@ def _lines(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def lint_codes() -> str:
     """Return the page of lint's codes, the worst effects first."""
     lines = [
@@ -51,21 +48,12 @@ def lint_codes() -> str:
     for effect in Effect:
         rules = sorted((rule for rule in ALL.values() if rule.effect is effect), key=lambda rule: rule.code)
         lines += [f"## {effect}", "", f"What happens: {_EFFECTS[effect]}.", ""]
-        lines += [_row("code", "severity", "what to do", "source"), _row(*["---"] * 4)]
-        lines += [_rule(rule) for rule in rules] + [""]
+        lines += [*head("code", "severity", "what to do", "source"), *map(_rule, rules), ""]
     return "\n".join(lines)
 
 
 def _rule(rule: Rule) -> str:
-    return _row(f"`{rule.code}`", str(rule.severity), _plain(rule.hint), _plain(rule.source))
-
-
-def _plain(text: str) -> str:
-    """Return a text of a rule as Markdown: what would be markup is itself; its own code spans stay."""
-    parts = text.split("`")
-    for number in range(0, len(parts), 2):
-        parts[number] = parts[number].replace("<", "&lt;").replace("*", "\\*")
-    return "`".join(parts)
+    return row(f"`{rule.code}`", str(rule.severity), prose(rule.hint), prose(rule.source))
 
 
 def causes() -> str:
@@ -74,11 +62,11 @@ def causes() -> str:
         "# Causes of a failed boot", "", _MADE, "",
         "A verdict (`inv boot NAME --json`, boot/kvm.json, boot/report.html) names the phase that the boot came to,",
         "and one cause if it failed. [Debugging a failed boot](../guides/failed-boot.md) goes through one.", "",
-        _row("cause", "what was seen", "what to do"), _row(*["---"] * 3),
-        *(_row(f"`{one}`", *words.CAUSES[one]) for one in get_args(Cause)),
+        *head("cause", "what was seen", "what to do"),
+        *(row(f"`{one}`", *words.CAUSES[one]) for one in get_args(Cause)),
         "", "## Phases", "",
-        _row("phase", "what belongs to it"), _row(*["---"] * 2),
-        *(_row(f"`{one}`", words.PHASES[one]) for one in get_args(Phase)),
+        *head("phase", "what belongs to it"),
+        *(row(f"`{one}`", words.PHASES[one]) for one in get_args(Phase)),
     )  # fmt: skip
 
 
@@ -86,8 +74,8 @@ def exit_codes() -> str:
     """Return the page of exit codes."""
     return _lines(
         "# Exit codes", "", _MADE, "", "They are the same for every task.", "",
-        _row("code", "meaning"), _row("---", "---"),
-        *(_row(f"`{code}`", text) for code, text in _CODES.items()),
+        *head("code", "meaning"),
+        *(row(f"`{code}`", text) for code, text in _CODES.items()),
         "",
         "With `--json` a failure is an object too, with all mistakes in `problems`:", "",
         '    {"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}', "",
@@ -100,8 +88,8 @@ def manifest() -> str:
     return _lines(
         "# Keys of manifest.json", "", _MADE, "",
         "A build writes manifest.json last: a directory that has one is whole.", "",
-        _row("key", "what it is"), _row("---", "---"),
-        *(_row(f"`{key}`", text) for key, text in words.MANIFEST.items()),
+        *head("key", "what it is"),
+        *(row(f"`{key}`", text) for key, text in words.MANIFEST.items()),
     )  # fmt: skip
 
 
@@ -116,8 +104,8 @@ def environment() -> str:
     lines = ["# Environment variables", "", _MADE]
     for who, title in titles.items():
         rows = [(name, default, what) for name, (of, default, what) in words.ENVIRONMENT.items() if of == who]
-        lines += ["", f"## {title}", "", _row("variable", "default", "what it is"), _row(*["---"] * 3)]
-        lines += [_row(f"`{name}`", default, what) for name, default, what in rows]
-    lines += ["", "## Of others", "", _row("variable", "what roost does with it"), _row("---", "---")]
-    lines += [_row(name, what) for name, what in words.OTHERS.items()]
+        lines += ["", f"## {title}", "", *head("variable", "default", "what it is")]
+        lines += [row(f"`{name}`", default, what) for name, default, what in rows]
+    lines += ["", "## Of others", "", *head("variable", "what roost does with it")]
+    lines += [row(name, what) for name, what in words.OTHERS.items()]
     return _lines(*lines)
