@@ -61,9 +61,9 @@ def diff(_context: object, names: list[str], from_: str = "", no_files: bool = F
 
 def _catalogue(names: list[str], given: str) -> str:
     """Return the catalogue that is meant: as given, or that of this project where a version is asked for."""
-    from roost.pipeline.sides import is_build
+    from roost.pipeline import sides
 
-    if given or not any("@" in name and not is_build(name) for name in names):
+    if given or not any(sides.is_published(name) for name in names):
         return given
     try:
         return published_to()

@@ -49,9 +49,7 @@ def _both(words: list[str], url: str, events: Events) -> tuple[Asked, Asked]:
         first, second = (_one(word, url, events) for word in words)
         return first, second
     word = words[0]
-    if _in_catalogue(word, url):
-        if not url:
-            raise UsageError(f"which catalogue has {word}?", hint=f"inv diff {word} --from URL")
+    if sides.is_published(word, url):
         here = word.rpartition("@")[0] or word
         return sides.published(word, url), sides.required(here)
     old = sides.required(word)
@@ -60,21 +58,13 @@ def _both(words: list[str], url: str, events: Events) -> tuple[Asked, Asked]:
 
 
 def _one(word: str, url: str, events: Events) -> Asked:
-    if _in_catalogue(word, url):
-        if not url:
-            raise UsageError(f"which catalogue has {word}?", hint="--from URL")
+    if sides.is_published(word, url):
         return sides.published(word, url)
     found = sides.built(word)
     if found is not None:
         return found
     loaded = replace(loader.load(word, paths.project_root()), called=word)
     return sides.now(loaded, None, events)
-
-
-def _in_catalogue(word: str, url: str) -> bool:
-    """Return whether a word names something published: NAME@VERSION, or with a catalogue any name that is no path."""
-    path = "/" in word.rpartition("@")[0] or ("/" in word and "@" not in word) or word.endswith(loader.SUFFIXES)
-    return not path and ("@" in word or bool(url))
 
 
 def _as_selected(asked: Asked) -> Asked:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from roost.catalogue.model import Version
-from roost.errors import UsageError
 from roost.pipeline import sides
 
 
@@ -14,11 +13,8 @@ def packages(word: str, url: str = "") -> dict[str, Any]:
 
     Raises `UsageError` for an image that is not there, `ImageError` for a list that was changed.
     """
-    if url:
-        return _told(sides.published(word, url).side.version, url)
-    if "@" in word and not sides.is_build(word):
-        raise UsageError(f"which catalogue has {word}?", hint=f"inv packages {word} --from URL")
-    return _told(sides.required(word).side.version, None)
+    asked = sides.published(word, url) if url or sides.is_published(word) else sides.required(word)
+    return _told(asked.side.version, url or None)
 
 
 def _told(version: Version, url: str | None) -> dict[str, Any]:

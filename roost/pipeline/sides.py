@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ class Asked:
 def is_build(word: str) -> bool:
     """Return whether a word is the directory of a build."""
     return (Path(word) / manifest.NAME).is_file()
+
+
+def is_published(word: str, url: str = "") -> bool:
+    """Return whether a word names something published: NAME@VERSION, or with a catalogue any name that is no path."""
+    path = "/" in word.rpartition("@")[0] or ("/" in word and "@" not in word) or word.endswith(loader.SUFFIXES)
+    return not path and (bool(url) or ("@" in word and not is_build(word)))
 
 
 def built(word: str) -> Asked | None:
@@ -120,6 +126,8 @@ def _descriptions(directory: Path) -> dict[str, str]:
 
 def published(word: str, url: str) -> Asked:
     """Return what a catalogue has under NAME[@VERSION]. Raises `UsageError` for nothing, `ImageError` for a change."""
+    if not url:
+        raise UsageError(f"which catalogue has {word}?", hint="--from URL")
     place, fixed = released.source_of(url)
     name, version = released.named(word)
     target = open_target(place)
@@ -188,9 +196,7 @@ def now(loaded: Loaded, record: Manifest | None, events: Events) -> Asked:
 def selected_by(record: Manifest) -> tuple[Package, ...] | None:
     """Return the packages that a build selected of its archives, None where its source selects none."""
     rows = record.inputs.get("selection")
-    if not isinstance(rows, list | tuple):
-        return None
-    return tuple(sorted((Package(*(str(part) for part in row[:3])) for row in rows), key=lambda one: one.name))
+    return _packages(rows) if isinstance(rows, list | tuple) else None
 
 
 def _selected(loaded: Loaded, events: Events) -> tuple[Package, ...] | None:
@@ -198,8 +204,10 @@ def _selected(loaded: Loaded, events: Events) -> tuple[Package, ...] | None:
     with temporary.directory("diff") as logs:
         plan = planning.plan(Context(loaded, loaded.build, Stages(events), logs))
     rows = plan.source.inputs().get("selection")
-    if not rows:
-        return None
+    return _packages(rows) if rows else None
+
+
+def _packages(rows: Iterable[Sequence[object]]) -> tuple[Package, ...]:
     return tuple(sorted((Package(*(str(part) for part in row[:3])) for row in rows), key=lambda one: one.name))
 
 

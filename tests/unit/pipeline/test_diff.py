@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def test_a_build_is_the_same_as_itself_and_as_a_copy_of_it(root: Path) -> None:
     assert story.diff(["a", "build/a"], events=Silent()).same
     # The same bytes are not read, and count as compared.
     assert story.diff(["a", "a"], events=Silent()).files == ()
+
+
+def test_a_path_with_an_at_sign_is_a_path(root: Path) -> None:
+    shutil.copytree(root / "build/a", root / "copy@1")
+    assert _diff("a", "copy@1")["same"]
+    assert installed.packages("copy@1")["packages"]
+    assert not sides.is_published("./me@home/sim.yaml")
 
 
 def test_published_versions_and_the_build_here(root: Path) -> None:
