@@ -9,11 +9,10 @@ from roost.recipe.merge import EXTENDS, LOADERS_OWN, VARIABLES
 from roost.recipe.nodes import Node
 from roost.recipe.quantities import format_size
 from roost.recipe.schema import homes, keys
+from roost.recipe.variables import BEGINS
 from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
 Message = tuple[str, str | None]
-#: What a variable's use begins with (`recipe.variables`).
-BEGINS = "{{"
 
 #: What pydantic expects, by the type of its error.
 _EXPECTED = {

@@ -33,6 +33,11 @@ def _host(value: str) -> str:
     return value
 
 
+def _check_attribute(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
+
+
 #: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`; with a directory, or a URL.
 Returned = Annotated[
     str, AfterValidator(returned_name), WithJsonSchema({"type": "string", "pattern": f"^{_RETURNED}$"})
@@ -113,8 +118,7 @@ class Submit(Model):
     @classmethod
     def _attribute_names(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
         for name, content in value.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
+            _check_attribute(name)
             if isinstance(content, str) and not content.isprintable():
                 raise ValueError(f"the value of {name} must be one line of printable characters")
         return value
@@ -123,8 +127,7 @@ class Submit(Model):
     @classmethod
     def _of_the_machine(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name, wanted in value.items():
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
+            _check_attribute(name)
             if wanted == ():
                 raise ValueError(f"{name} has no value that a machine could have")
             for one in wanted if isinstance(wanted, tuple) else (wanted,):

@@ -20,6 +20,8 @@ from roost.recipe.nodes import Node, Scalar
 from roost.recipe.parse import MAX_BYTES, MAX_TEXT
 from roost.recipe.words import did_you_mean, kind, near, shown
 
+#: What a variable's use begins with.
+BEGINS = "{{"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _USE = re.compile(rf"(?P<kept>\\)?\{{\{{[ \t]*(?P<name>{_NAME})[ \t]*\}}\}}")
 #: Uses of unknown variables that are told.
@@ -89,7 +91,7 @@ def _replaced(node: Node, known: Mapping[str, Node], problems: list[Problem], ro
         return replace(node, value={key: _replaced(child, known, problems, room) for key, child in value.items()})
     if isinstance(value, tuple):
         return replace(node, value=tuple(_replaced(child, known, problems, room) for child in value))
-    if not isinstance(value, str) or "{{" not in value:
+    if not isinstance(value, str) or BEGINS not in value:
         return node
     _grow(node, value, known, room)
     return _text(node, value, known, problems)
