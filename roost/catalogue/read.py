@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from roost.boot.console import LINE
@@ -81,9 +82,9 @@ def _told(target: Target, release: Release) -> Version:
 
     raw = release.raw
     manifest = content(layout.MANIFEST)
-    facts = _mapping(manifest.get("facts"))
     signer = signature.signer(target.read(f"{release.directory}/{layout.SIGNATURE}") or b"")
-    return Version(
+    return replace(
+        _of_manifest(manifest, content(layout.SBOM), raw),
         name=release.name,
         version=release.version,
         created=_text(release.created),
@@ -94,29 +95,29 @@ def _told(target: Target, release: Release) -> Version:
             for name, said in _mapping(raw.get("hypervisors")).items()
         ),
         files=release.files,
-        packages=_packages(content(layout.SBOM), raw),
-        kernel=_kernel(facts, raw),
-        system=_text(_mapping(facts.get("os")).get("PRETTY_NAME")),
         signed_by=signer[0].fingerprint if signer else "",
         recipe=_recipe(manifest.get("recipe")),
-        settings=settings(manifest.get("recipe")),
-        sources={_text(key): _text(value) for key, value in _mapping(_inputs(manifest).get("files")).items()},
         release=release,
-        filesystems=tuple(_sequence(facts.get("filesystems"))),
+        filesystems=tuple(_sequence(_mapping(manifest.get("facts")).get("filesystems"))),
     )
 
 
 def of_record(record: Mapping[str, Any], bill: bytes) -> Version:
     """Return what the manifest of a build here says, and its bill of materials: it has no release and no verdicts."""
-    facts = _mapping(record.get("facts"))
+    return _of_manifest(record, _parsed(bill), {})
+
+
+def _of_manifest(manifest: Mapping[str, Any], bill: Mapping[str, Any], raw: Mapping[str, Any]) -> Version:
+    """Return what a manifest and its bill of materials say; what they lack is taken from release.json (`raw`)."""
+    facts = _mapping(manifest.get("facts"))
     return Version(
-        name=_text(record.get("name")),
+        name=_text(manifest.get("name")),
         version="",
-        packages=_packages(_parsed(bill), {}),
-        kernel=_kernel(facts, {}),
+        packages=_packages(bill, raw),
+        kernel=_kernel(facts, raw),
         system=_text(_mapping(facts.get("os")).get("PRETTY_NAME")),
-        settings=settings(record.get("recipe")),
-        sources={_text(key): _text(value) for key, value in _mapping(_inputs(record).get("files")).items()},
+        settings=settings(manifest.get("recipe")),
+        sources={_text(key): _text(value) for key, value in _mapping(_inputs(manifest).get("files")).items()},
     )
 
 
