@@ -1,4 +1,4 @@
-"""The story of `inv new`: where the recipe goes, what it is made of, and that it passes its check."""
+"""The story of `inv new`: where the recipe goes, and the files that are written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from roost.errors import HostError, UsageError
 from roost.host import output, paths
 from roost.host.safetext import safe
 from roost.recipe import start
+from roost.recipe.reader import Reader, absolute
 from roost.recipe.start import Answers
 
 
@@ -50,10 +51,9 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
             path.chmod(mode)
     except OSError as error:
         raise HostError(f"{error.filename} cannot be written: {error.strerror}") from error
-    inside = recipe.resolve().parent == (paths.project_root() / "recipes").resolve()
     return {
         "name": recipe.stem,
         "recipe": str(recipe),
         "files": [str(recipe.parent / name) for name in files],
-        "called": recipe.stem if inside else str(recipe) if recipe.is_absolute() else f"./{recipe}",
+        "called": Reader(absolute(recipe), absolute(paths.project_root())).called(None, several=False),
     }

@@ -9,7 +9,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import TypeAdapter, ValidationError
 
+from roost.recipe.base import Name
 from roost.recipe.quantities import parse_duration, parse_size
 
 
@@ -29,7 +31,7 @@ DISTRIBUTIONS = {
     "ubuntu-24.04": Distribution("noble", components=("main", "universe"), kernel="ubuntu"),
 }
 HYPERVISORS = {"kvm": ("kvm",), "xen": ("xen",), "kvm,xen": ("kvm", "xen")}
-_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+_NAME = TypeAdapter(Name)
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 
 
@@ -70,7 +72,11 @@ class Answers:
 
 def is_name(text: str) -> bool:
     """Return whether a text can name a recipe."""
-    return _NAME.fullmatch(text) is not None
+    try:
+        _NAME.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def written(name: str, answers: Answers) -> dict[PurePosixPath, tuple[str, int]]:
