@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roost.host.paths import display
 from roost.host.safetext import one_line
 from roost.recipe.quantities import format_size
 
@@ -27,13 +28,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def indented(text: str) -> str:
     """Return `text` with each line two blanks in."""
     return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def doctor(result: Mapping[str, Any]) -> str:
@@ -87,7 +81,7 @@ def resolved(result: Mapping[str, Any]) -> str:
 
 def build(built: Built) -> str:
     """Render a finished build: files, sizes, the lines for a submit description, what to do next."""
-    directory = _short(built.directory)
+    directory = display(built.directory)
     state = "nothing has changed" if built.cached else f"built in {sum(built.seconds.values()):.1f} s"
     rows = [["file", "format", "the guest sees", "on disk", "sha256"]]
     rows += [
@@ -127,9 +121,9 @@ def boot(result: BootResult) -> str:
     lines += [f"  note: {note}" for note in answer["notes"]]
     if not answer["passed"]:
         lines += _last_lines(answer)
-        lines.append(f"  console: {_short(Path(answer['serial_log']))}")
+        lines.append(f"  console: {display(Path(answer['serial_log']))}")
     if answer["report"]:
-        lines.append(f"  report: {_short(Path(answer['report']))}")
+        lines.append(f"  report: {display(Path(answer['report']))}")
     return "\n".join(lines)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from roost.cli.show import table
+from roost.host.paths import display
 from roost.host.safetext import one_line
-from roost.recipe import loader
 
 if TYPE_CHECKING:
     from roost.pipeline.key_changes import Change
@@ -34,7 +34,7 @@ def outlook(found: Outlook) -> str:
 
 def lock(found: Locked) -> str:
     """Render what a lock holds and what changed."""
-    path = loader.display(found.path)
+    path = display(found.path)
     state = "written" if found.written else "as it was"
     lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]
     lines += _changes(found.changes)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from roost.errors import Problem, RecipeError
 from roost.host import template
-from roost.recipe.loader import Loaded, display
+from roost.host.paths import display
+from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 
 #: What `kernel` is while nothing is built.

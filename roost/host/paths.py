@@ -12,6 +12,14 @@ from roost.errors import HostError
 from roost.host import files, safetext
 
 
+def display(path: Path) -> str:
+    """Return a path as people are shown it: relative to the current directory where it is below that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def cache_root() -> Path:
     """Return the cache: $ROOST_CACHE, else the user's cache directory (XDG_CACHE_HOME) for roost."""
     return _named("ROOST_CACHE") or Path(platformdirs.user_cache_dir("roost"))

@@ -13,8 +13,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from roost.errors import ImageError, Location, Problem, RecipeError
 from roost.host import files, paths
+from roost.host.paths import display
 from roost.recipe.base import Line, Model
-from roost.recipe.loader import display
 from roost.recipe.messages import message
 from roost.recipe.nodes import Node
 from roost.recipe.parse import parse

@@ -5,8 +5,8 @@ from __future__ import annotations
 import roost
 from roost.errors import ImageError, UsageError
 from roost.events import Stages
+from roost.host.paths import display
 from roost.pipeline import planning
-from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.sources import lockfile
 from roost.sources.bootable import BootableTree
@@ -28,7 +28,7 @@ def required(loaded: Loaded) -> Lock:
     """Return the lock of a recipe; raise `UsageError` where there is none."""
     found = lockfile.read(lockfile.path_of(loaded))
     if found is None:
-        path = loader.display(lockfile.path_of(loaded))
+        path = display(lockfile.path_of(loaded))
         raise UsageError(f"there is no lock {path}", hint=f"inv lock {loaded.called or loaded.recipe.name}")
     return found
 

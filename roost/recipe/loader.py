@@ -13,18 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from roost.errors import Location, Problem, RecipeError
+from roost.host.paths import display
 from roost.recipe import checks, localfiles, seed
 from roost.recipe.loaded import Loaded
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
 from roost.recipe.nodes import Node
 from roost.recipe.parse import MAX_NODES, MAX_TEXT
-from roost.recipe.reader import SUFFIXES, Reader, absolute, display, recipe_files
+from roost.recipe.reader import SUFFIXES, Reader, absolute, recipe_files
 from roost.recipe.validation import lacking, validate
 from roost.recipe.variables import Room, substituted
 from roost.recipe.words import did_you_mean, listed, shown
 
-__all__ = ["SUFFIXES", "Loaded", "absolute", "display", "each", "expanded", "load", "load_all", "names"]
+__all__ = ["SUFFIXES", "Loaded", "absolute", "each", "expanded", "load", "load_all", "names"]
 
 
 Further = Callable[[Loaded], Sequence[Problem]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from roost.errors import Location, Problem
 from roost.host import files, paths
+from roost.host.paths import display
 from roost.recipe import localfiles
 from roost.recipe.merge import EXTENDS, merge, without
 from roost.recipe.nodes import Node
@@ -143,14 +144,6 @@ def _is_file(path: Path) -> bool:
 def absolute(path: Path) -> Path:
     """Return the path from /, without `..` and `.`; symbolic links stay as they are named."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
-
-
-def display(path: Path) -> str:
-    """Return a path as problems show it: relative to the current directory where it is below that."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def recipe_files(directory: Path) -> list[Path]:

@@ -8,9 +8,9 @@ from roost.customize.apply import BUILT_IN
 from roost.customize.overlay import Item
 from roost.errors import Problem, UsageError
 from roost.host import files
+from roost.host.paths import display
 from roost.kernel import initrd_choice
 from roost.kernel.catalogue import KernelSpec
-from roost.recipe import loader
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
@@ -73,7 +73,7 @@ def _locked(request: Request, asked: Bootstrap) -> Selection:
     said = (lock.suite, sorted(lock.requested))
     if said != (asked.debian.suite, sorted(asked.packages)):
         differing = {*lock.requested} ^ {*asked.packages} or {lock.suite, asked.debian.suite}
-        where = loader.display(lockfile.path_of(request.loaded))
+        where = display(lockfile.path_of(request.loaded))
         raise UsageError(
             f"the recipe asks for other packages than {where} was made for: {', '.join(sorted(differing)[:8])}",
             hint="`inv lock NAME --update`",
