@@ -16,8 +16,7 @@ from roost.errors import RecipeError, UsageError
 from roost.factory import revisions
 from roost.factory.revisions import Changes
 from roost.host import paths
-from roost.kernel import catalogue
-from roost.pipeline import family
+from roost.pipeline import planning
 from roost.pipeline.family import Member
 from roost.recipe import localfiles
 from roost.recipe.loader import Loaded
@@ -39,7 +38,7 @@ def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[
     for member in members:
         if member.loaded is None or why:
             chosen.append(member)
-        elif (what := _first(member.loaded, changes[member.called])) is not None:
+        elif (what := _first((member.loaded, *member.parents), changes[member.called])) is not None:
             chosen.append(member)
             notes.append(f"{member.called}: {what} changed since {revision}")
     left = len(members) - len(chosen)
@@ -55,10 +54,10 @@ def _root(loaded: Loaded) -> Path:
     return root
 
 
-def _first(loaded: Loaded, changes: Changes) -> str | None:
+def _first(recipes: Sequence[Loaded], changes: Changes) -> str | None:
     """Return the first input that changed, or of which the repository of the recipe knows nothing."""
     shipped = paths.shipped_root()
-    for path in _inputs(loaded):
+    for path in _inputs(recipes):
         # A link is an input, and so is what it leads to.
         for one in dict.fromkeys((_real(path), path.resolve())):
             if revisions.repository(one) == changes.root:
@@ -110,13 +109,12 @@ def _below(path: Path, changes: Changes) -> Path | None:
     return gone or (None if known else path)
 
 
-def _inputs(loaded: Loaded) -> Iterator[Path]:
-    for one in (loaded, *family.parents(loaded)):
+def _inputs(recipes: Sequence[Loaded]) -> Iterator[Path]:
+    for one in recipes:
         yield from one.files
         yield from (one.directory / name for name in localfiles.names(one.positions))
-        name = one.recipe.kernel.use or one.recipe.os.source.default_kernel
         try:
-            spec = catalogue.load(name, paths.project_root())
+            spec = planning.kernel_spec(one)
         except RecipeError:
             continue
         yield Path(spec.path)

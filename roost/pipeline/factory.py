@@ -12,7 +12,7 @@ from pathlib import Path
 
 from roost.errors import UsageError
 from roost.events import Silent
-from roost.factory.graph import STEPS, Kind, Node
+from roost.factory.graph import Node
 from roost.factory.machine import Capacity, Machine
 from roost.factory.outcome import Image, Outcome, Result
 from roost.factory.progress import NodeEvents, Progress
@@ -105,11 +105,7 @@ class Factory:
 
     def _image(self, member: Member, outcomes: dict[str, Outcome]) -> Image:
         directory = str(member.loaded.build) if member.loaded is not None else ""
-        done: dict[Kind, Outcome] = {
-            kind: outcomes.get(f"{kind} {member.key}", Outcome("stopped"))
-            for kind in STEPS
-            if f"{kind} {member.key}" in self.family.graph.nodes
-        }
+        done = {kind: outcomes.get(key, Outcome("stopped")) for kind, key in self.family.steps(member).items()}
         return Image(member.name, member.called, directory, done, member.broken)
 
     def _work(self, node: Node) -> Outcome:

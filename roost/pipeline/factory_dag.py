@@ -25,11 +25,10 @@ from typing import Any
 from roost.errors import RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.factory import dagman, kit, task, usage, wheel
-from roost.factory.graph import Graph, Kind, Node
+from roost.factory.graph import Graph, Node
 from roost.factory.outcome import Failure
 from roost.factory.task import Plan, Report, Row, Task
 from roost.host import paths
-from roost.kernel import catalogue
 from roost.pipeline import factory, family, planning
 from roost.pipeline.context import Context, log_directory
 from roost.pipeline.factory import Options
@@ -157,7 +156,7 @@ def _transferable(member: Member) -> Member:
                 f"{member.called}: submit.transfer is shared, and the directory of the build is another for each job",
                 hint="inv factory builds it here, or `transfer: files`",
             )
-        _kit_inputs(member.loaded)
+        _kit_inputs((member.loaded, *member.parents))
     except UsageError as error:
         return Member(member.name, member.called, broken=Failure(str(error), error.exit_code))
     return member
@@ -174,20 +173,19 @@ def _without_local_layers(made: Family) -> Graph:
 
 
 def _row(member: Member, made: Family, nodes: Mapping[str, str]) -> Row:
-    kinds: tuple[Kind, ...] = ("image", "boot", "publish")
-    own = {kind: nodes[f"{kind} {member.key}"] for kind in kinds if f"{kind} {member.key}" in nodes}
+    own = {kind: nodes[key] for kind, key in made.steps(member).items()}
     return Row(member.name, member.called, own, member.broken)
 
 
-def _kit_inputs(loaded: Loaded) -> list[Path]:
+def _kit_inputs(recipes: Sequence[Loaded]) -> list[Path]:
     """Return all files that a recipe and those that it stands on are made of, without what comes with roost."""
     files: list[Path] = []
     named: list[tuple[Path, str]] = []
-    for one in (loaded, *family.parents(loaded)):
+    for one in recipes:
         files += [path for path in one.files if not _shipped(path)]
         named += [(one.directory, name) for name in localfiles.names(one.positions)]
         try:
-            spec = catalogue.load(one.recipe.kernel.use or one.recipe.os.source.default_kernel, paths.project_root())
+            spec = planning.kernel_spec(one)
         except RecipeError:
             continue
         if not _shipped(Path(spec.path)):
@@ -233,7 +231,7 @@ def _index(made: Family, new: Path, events: Events) -> None:
 
 def _tasks(made: Family, graph: Graph, nodes: Mapping[str, str], new: Path) -> dict[str, Task]:
     """Write the kits; return the task of each node by its name."""
-    inputs = {str(one.build): _kit_inputs(one) for one in made.recipes.values()}
+    inputs = {key: _kit_inputs(line) for key, line in made.lineages.items()}
     project = paths.project_root()
     top = kit.root([*(path for files in inputs.values() for path in files), project / "x"])
     kits: dict[tuple[Path, ...], str] = {}
@@ -257,7 +255,7 @@ def _task(node: Node, loaded: Loaded, made: Family, nodes: Mapping[str, str], pl
     own = [] if node.kind in {"layer", "image"} else [loaded]
     layer = next((nodes[key] for key in node.after if key.startswith("layer ") and key != family.DOM0), None)
     dom0 = nodes[family.DOM0] if family.DOM0 in (node.key, *node.after) else None
-    standing = {nodes[f"image {one.build}"]: named(one) for one in (*family.parents(loaded), *own)}
+    standing = {nodes[f"image {one.build}"]: named(one) for one in (*made.lineages[str(loaded.build)][1:], *own)}
     boot = nodes[f"boot {loaded.build}"] if node.kind == "publish" else None
     relative = str(project.relative_to(top))
     return Task(nodes[node.key], node.kind, named(loaded), relative, packed, layer, standing, boot, dom0)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.boot import xen
 from roost.errors import Problem, RecipeError, UsageError
-from roost.factory.graph import Graph, Needs, Node
+from roost.factory.graph import STEPS, Graph, Kind, Needs, Node
 from roost.factory.outcome import CALL, Failure
-from roost.host import guestfs, paths
+from roost.host import guestfs
 from roost.kernel import initrd_choice
 from roost.pipeline import planning
 from roost.recipe import loader
@@ -28,12 +29,16 @@ DOM0 = "layer xen-dom0"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of the family: its recipe, or why that cannot be built."""
+    """One image of the family: its recipe, or why that cannot be built.
+
+    `parents` are the recipes that it stands on, the nearest first.
+    """
 
     name: str
     called: str
     loaded: Loaded | None = None
     broken: Failure | None = None
+    parents: tuple[Loaded, ...] = ()
 
     @property
     def key(self) -> str:
@@ -45,16 +50,19 @@ class Member:
 class Family:
     """Images, the graph of their work, and the recipes of its nodes by the key of the node.
 
-    `parents` are images that are built because others are made from them, and that are not asked for themselves.
+    Images that others are made from are built too, also those that are not asked for themselves: they are no members.
+    `lineages` has each recipe followed by those that it stands on, the nearest first, by the directory of its build.
     """
 
     members: tuple[Member, ...]
     graph: Graph
-    recipes: dict[str, Loaded] = field(default_factory=dict)
+    recipes: Mapping[str, Loaded]
+    lineages: Mapping[str, Sequence[Loaded]]
 
-    def node(self, member: Member, kind: str) -> str:
-        """Return the key of a step of an image."""
-        return f"{kind} {member.key}"
+    def steps(self, member: Member) -> dict[Kind, str]:
+        """Return the keys of the nodes that are steps of an image, in order."""
+        keys = {kind: f"{kind} {member.key}" for kind in STEPS}
+        return {kind: key for kind, key in keys.items() if key in self.graph.nodes}
 
 
 def chosen(names: Sequence[str], project: Path) -> list[Member]:
@@ -64,6 +72,8 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
     """
     found: dict[str, Member] = {}
     unknown: list[Problem] = []
+    # Many images stand on one.
+    load = functools.cache(lambda name: loader.load(name, project, (), planning.problems))
     for name in loader.expanded(names, project):
         try:
             images = loader.each(name, project, (), planning.problems)
@@ -72,7 +82,7 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
             continue
         for own, one in images:
             called = name if len(images) == 1 else f"{name}: {own}"
-            member = _member(own, called, one)
+            member = _member(own, called, one, load)
             other = found.setdefault(member.key, member)
             if not _same(member, other):
                 text = f"{called} and {other.called} are both named {own}: they would be built in one directory"
@@ -92,15 +102,21 @@ def _same(one: Member, other: Member) -> bool:
     return one.loaded.path.resolve() == other.loaded.path.resolve()
 
 
-def _member(name: str, called: str, found: Loaded | RecipeError) -> Member:
+def _member(name: str, called: str, found: Loaded | RecipeError, load: Callable[[str], Loaded]) -> Member:
     """Return an image, broken when its recipe or one that it stands on has mistakes."""
     try:
         if isinstance(found, RecipeError):
             raise found
-        parents(found)
+        return Member(name, found.called, found, parents=tuple(_parents(found, load)))
     except RecipeError as error:
         return Member(name, called, broken=Failure(str(error), error.exit_code))
-    return Member(name, found.called, found)
+
+
+def _parents(loaded: Loaded, load: Callable[[str], Loaded]) -> Iterator[Loaded]:
+    """Yield the recipes that one stands on, the nearest first; circles are mistakes of the recipe, found before."""
+    while (name := parent(loaded)) is not None:
+        loaded = load(name)
+        yield loaded
 
 
 def require_names(members: Sequence[Member]) -> None:
@@ -146,25 +162,29 @@ class _Planner:
     layers: dict[str, str] = field(default_factory=dict)
 
     def plan(self, members: Sequence[Member]) -> Family:
-        wanted = {str(member.loaded.build): member.loaded for member in members if member.loaded is not None}
-        every = dict(wanted)
-        for loaded in wanted.values():
-            every |= {str(one.build): one for one in parents(loaded) if str(one.build) not in every}
-        counts = Counter(layer for one in every.values() if (layer := layer_of(one)) is not None)
+        wanted = [(member.loaded, *member.parents) for member in members if member.loaded is not None]
+        lineages = {str(line[0].build): line for line in wanted}
+        for line in wanted:
+            for number, one in enumerate(line):
+                lineages.setdefault(str(one.build), line[number:])
+        counts = Counter(layer for line in lineages.values() if (layer := layer_of(line[0])) is not None)
         shared = {layer for layer, count in counts.items() if count > 1}
-        for key, loaded in every.items():
-            self._image(key, loaded, shared, own=key in wanted)
-        for key, loaded in wanted.items():
-            self._rest(key, loaded)
-        return Family(tuple(members), Graph.of(_in_turn(self.nodes.values(), list(every))), self.recipes)
+        own = {str(line[0].build) for line in wanted}
+        for key, line in lineages.items():
+            self._image(key, line, shared, own=key in own)
+        for line in wanted:
+            self._rest(str(line[0].build), line[0])
+        graph = Graph.of(_in_turn(self.nodes.values(), list(lineages)))
+        return Family(tuple(members), graph, self.recipes, lineages)
 
     def _add(self, node: Node, loaded: Loaded) -> None:
         self.nodes[node.key] = node
         self.recipes[node.key] = loaded
 
-    def _image(self, key: str, loaded: Loaded, shared: set[str], *, own: bool) -> None:
+    def _image(self, key: str, line: Sequence[Loaded], shared: set[str], *, own: bool) -> None:
         """Add the node that builds an image, after the tree that it shares and the image that it is made from."""
-        after = [f"image {one.build}" for one in parents(loaded)[:1]]
+        loaded, *above = line
+        after = [f"image {one.build}" for one in above[:1]]
         layer = layer_of(loaded)
         if layer in shared:
             assert layer is not None
@@ -193,14 +213,6 @@ class _Planner:
 
 
 _BUILD = Needs(guestfs.MEMORY * MIB + BESIDE)
-
-
-def parents(loaded: Loaded) -> list[Loaded]:
-    """Return the recipes that one stands on, the nearest first; circles are mistakes of the recipe, found before."""
-    found: list[Loaded] = []
-    while (name := parent(found[-1] if found else loaded)) is not None:
-        found.append(loader.load(name, paths.project_root(), (), planning.problems))
-    return found
 
 
 def _in_turn(nodes: Iterable[Node], order: Sequence[str]) -> Iterator[Node]:

@@ -73,7 +73,7 @@ def problems(loaded: Loaded) -> list[Problem]:
         found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
     found += local.problems(loaded)
     try:
-        spec = _kernel(loaded)
+        spec = kernel_spec(loaded)
         # A tree may bring its own kernel, which is judged when it is seen.
         if recipe.os.source.installs or recipe.kernel.use is not None:
             found += kernel_check.claims(recipe, spec, others(), loaded.where)
@@ -82,7 +82,7 @@ def problems(loaded: Loaded) -> list[Problem]:
     return found
 
 
-def _kernel(loaded: Loaded) -> catalogue.KernelSpec:
+def kernel_spec(loaded: Loaded) -> catalogue.KernelSpec:
     """Return the kernel of the catalogue that the recipe names, or that its source gets when it has none."""
     name = loaded.recipe.kernel.use or loaded.recipe.os.source.default_kernel
     return catalogue.load(name, paths.project_root(), loaded.where(("kernel", "use")))
@@ -99,7 +99,7 @@ def plan(context: Context) -> BuildPlan:
     The recipe was loaded with `problems`, and has none. A tree or archive that was not seen before is read whole, to
     know what it is.
     """
-    loaded, spec = context.loaded, _kernel(context.loaded)
+    loaded, spec = context.loaded, kernel_spec(context.loaded)
     request = Request(
         loaded, spec, context.stages, context.log_dir, context.accelerator, context.parent, context.locked
     )
