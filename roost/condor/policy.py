@@ -24,7 +24,7 @@ ARCHITECTURES = {"amd64": "X86_64"}
 WORKS = "RoostVMWorks"
 
 #: JobStatus (HTCondor manual, job ClassAd attributes).
-_IDLE, _RUNNING = "JobStatus == 1", "JobStatus == 2"
+_IDLE, _RUNNING, _HELD = "JobStatus == 1", "JobStatus == 2", "JobStatus == 5"
 #: How HTCondor says that the machine did not start: the hold reason's text, or since 25.0 a code of its own
 #: ("Internal error occurred while managing the VM").
 _NOT_STARTED = '(HoldReasonCode == 1020 || regexp("VMGAHP_ERR_INTERNAL", HoldReason))'
@@ -72,8 +72,17 @@ def bound_of(recipe: Recipe) -> int | None:
 
 def late(bound: int) -> str:
     """Return the expression that is true once a job runs for more than `bound` seconds."""
-    # EnteredCurrentStatus is when it began to run.
-    return f"({_RUNNING}) && (time() - EnteredCurrentStatus > {bound})"
+    return _longer(_RUNNING, bound)
+
+
+def stuck(bound: int) -> str:
+    """Return the expression that is true once a job is held for more than `bound` seconds."""
+    return _longer(_HELD, bound)
+
+
+def _longer(status: str, bound: int) -> str:
+    # EnteredCurrentStatus is when it began to run, or was held.
+    return f"({status}) && (time() - EnteredCurrentStatus > {bound})"
 
 
 def _reason(holds: list[tuple[str, str]]) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.condor import dag_writer as dag
+from roost.condor import policy
 from roost.factory.graph import Graph, Kind, Node
 from roost.factory.usage import Usage
 
@@ -114,7 +115,7 @@ def _remote(flow: Workflow, kind: Kind) -> str:
         "request_memory = $(memory)",
         "request_disk = $(disk)M",
         # What is held waits for a person, and a night has none: the node fails, and is tried again.
-        f"periodic_remove = JobStatus == 5 && time() - EnteredCurrentStatus > {HELD}",
+        f"periodic_remove = {policy.stuck(HELD)}",
         'requirements = (TARGET.OpSys == "LINUX") && (TARGET.Arch == "X86_64")',
     ]
     return _with_logs(lines, "$(node)")

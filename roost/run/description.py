@@ -26,8 +26,6 @@ from roost.store.manifest import BuiltFile
 NAME = f"{jobs_rows.PREFIX}job"
 #: Columns that speak to DAGMan: as VARS they would be commands of the description, too.
 NODES = frozenset({"priority"})
-#: JobStatus 5 is held (HTCondor manual, job ClassAd attributes).
-_HELD_FOR = "(JobStatus == 5) && (time() - EnteredCurrentStatus > {seconds})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def for_nodes(values: SubmitValues, held: int, table: Jobs) -> ForNodes:
     A job that is held for `held` seconds is removed: DAGMan would wait for it for ever. Raises `RecipeError` for
     values that neither VARS nor a description can carry.
     """
-    stuck = _HELD_FOR.format(seconds=held)
+    stuck = policy.stuck(held)
     removed = f"({values.periodic_remove}) || ({stuck})" if values.periodic_remove else stuck
     values = replace(values, periodic_remove=removed)
     text = emit.render(replace(values, rows=(), variables=()), "submit.j2", _templates())
