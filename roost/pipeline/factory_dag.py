@@ -29,8 +29,7 @@ from roost.factory.graph import Graph, Node
 from roost.factory.outcome import Failure
 from roost.factory.task import Plan, Report, Row, Task
 from roost.host import paths
-from roost.pipeline import factory, family, planning
-from roost.pipeline.context import Context, log_directory
+from roost.pipeline import factory, factory_steps, family, planning
 from roost.pipeline.factory import Options
 from roost.pipeline.factory_job import OUT, PLAN, RESULTS, TASKS
 from roost.pipeline.family import Family, Member
@@ -207,13 +206,12 @@ def _index(made: Family, new: Path, events: Events) -> None:
     """Write the state of the archives that the trees are installed from."""
     seen = set()
     since = time.time() - 2
-    for loaded in made.recipes.values():
+    for loaded, *_ in made.lineages.values():
         layer = family.layer_of(loaded)
         if not loaded.recipe.os.source.installs or layer in seen:
             continue
         seen.add(layer)
-        directory = Path(f"{loaded.build}.dag")
-        planning.plan(Context(loaded, directory, Stages(events), log_directory(directory)))
+        factory_steps.planned(loaded, "dag", Stages(events))
     copy = new / "index"
     (copy / "inrelease").mkdir(parents=True)
     (copy / "inrelease" / archive.PINNED).write_text("all jobs of a workflow build from this state of the archives\n")

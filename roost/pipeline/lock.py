@@ -52,7 +52,7 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     environment.check()
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     path = lockfile.path_of(loaded)
-    before = None if update and _broken(path) else lockfile.read(path)
+    before = _before(path, update=update)
     with lease.held():
         now, _ = of(loaded, Stages(events), None if update else before)
     if before is not None and not update:
@@ -64,13 +64,14 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     return Locked(loaded.recipe.name, path, now, written, found)
 
 
-def _broken(path: Path) -> bool:
-    """Return whether a lock cannot be read: then an update writes it anew."""
+def _before(path: Path, *, update: bool) -> Lock | None:
+    """Return the lock that is there, None where there is none; an update replaces one that cannot be read."""
     try:
-        lockfile.read(path)
+        return lockfile.read(path)
     except UsageError:
-        return True
-    return False
+        if update:
+            return None
+        raise
 
 
 def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, planning.BuildPlan | None]:
