@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,18 @@ class JobResult:
     xml: str = ""
     console: str = ""
     ended_after: float = 0.0
+
+    def said(self) -> str:
+        """Return what a session said, once it has ended well."""
+        log = (self.directory / "session.log").read_text()
+        assert (self.outcome, self.exit_code) == ("completed", 0), log
+        return log
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a session saw (`sessions.access_point.keep`), once it has ended well."""
+        self.said()
+        facts: dict[str, Any] = json.loads((self.directory / "facts.json").read_text())
+        return facts
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from concurrent.futures import Future
 from typing import Any
@@ -31,10 +30,7 @@ def session(pool_ten: Future[PoolResult]) -> JobResult:
 @pytest.fixture(scope="module")
 def seen(session: JobResult) -> dict[str, Any]:
     """Return what the session saw."""
-    log = (session.directory / "session.log").read_text()
-    assert (session.outcome, session.exit_code) == ("completed", 0), log
-    facts: dict[str, Any] = json.loads((session.directory / "facts.json").read_text())
-    return facts
+    return session.facts()
 
 
 def test_every_job_has_the_verdict_that_its_disk_or_the_pool_tells(seen: dict[str, Any]) -> None:

@@ -29,10 +29,7 @@ def session(pool_workflow: Future[PoolResult]) -> JobResult:
 @pytest.fixture(scope="module")
 def seen(session: JobResult) -> dict[str, Any]:
     """Return what the session saw."""
-    log = (session.directory / "session.log").read_text()
-    assert (session.outcome, session.exit_code) == ("completed", 0), log
-    facts: dict[str, Any] = json.loads((session.directory / "facts.json").read_text())
-    return facts
+    return session.facts()
 
 
 def _verdicts(report: str) -> dict[str, str]:
