@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +105,6 @@ def _require_new(place: Place) -> None:
             raise UsageError(f"the workflow in {place.directory} was submitted", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A run that a step works on."""
-
-    plan: Plan
-    run: Run
-    jobs: tuple[Job, ...]
-    work: Work
-
-    def job(self, name: str) -> Job:
-        """Return a job by its name."""
-        for job in self.jobs:
-            if job.name == name:
-                return job
-        raise UsageError(f"there is no job {name!r} in {self.run.place.directory}")
-
-
 def step(directory: Path, words: Sequence[str]) -> int:
     """Do one step of a node in a run's directory; return the exit code that DAGMan is to see.
 
@@ -135,12 +118,12 @@ def step(directory: Path, words: Sequence[str]) -> int:
     if len(words) - 1 < needed:
         more = "word" if needed == 1 else "words"
         raise UsageError(f"the step {words[0]} takes {needed} {more}, not {len(words) - 1}")
-    with _opened(directory) as opened:
-        return do(opened, words[1:])
+    with _opened(directory) as work:
+        return do(work, words[1:])
 
 
 @contextlib.contextmanager
-def _opened(directory: Path) -> Iterator[_Opened]:
+def _opened(directory: Path) -> Iterator[Work]:
     place = Place(absolute(directory))
     plan = plans.read(place)
     if plan is None or plan.executor != EXECUTOR:
@@ -148,38 +131,37 @@ def _opened(directory: Path) -> Iterator[_Opened]:
     jobs, loaded = plan.jobs(), run_plan.load(plan)
     with contextlib.closing(State(place.state)) as state:
         run = Run(run_plan.images(plan, loaded, jobs, place), place, state, Silent())
-        yield _Opened(plan, run, jobs, Work(run, jobs, EXECUTOR, Contents(plan), Stages(Silent())))
+        yield Work(run, jobs, EXECUTOR, Contents(plan), Stages(Silent()))
 
 
-def _io(opened: _Opened, words: Sequence[str]) -> int:
+def _io(work: Work, words: Sequence[str]) -> int:
     """Make a job's io disk, unless it is there."""
-    name = words[0]
-    job = opened.job(name)
-    _require_same_image(opened, job)
-    if opened.run.disk(job).is_file():
+    job = work.job(words[0])
+    _require_same_image(work, job)
+    if work.run.disk(job).is_file():
         return 0
-    ready = opened.work.make_disks(opened.work.prepare([job]))
+    ready = work.make_disks(work.prepare([job]))
     return 0 if ready else 1
 
 
-def _require_same_image(opened: _Opened, job: Job) -> None:
-    loaded = opened.run.images[job.image].loaded
+def _require_same_image(work: Work, job: Job) -> None:
+    loaded = work.run.images[job.image].loaded
     record = manifest.read(loaded.build)
-    if record is None or record.sums != opened.plan.built.get(job.image):
+    if record is None or record.sums != work.contents.plan.built.get(job.image):
         what = f"{listed([job.image])} was built anew since the workflow was written, which is for the image as it was"
         raise ImageError(what, hint="write the workflow anew in another directory")
 
 
-def _judge(opened: _Opened, words: Sequence[str]) -> int:
+def _judge(work: Work, words: Sequence[str]) -> int:
     """Take out what a job left, and judge; `words` are the job, its number, its exit code, how often it was tried."""
     name, id_, returned = words[:3]
-    job, place = opened.job(name), opened.run.place
+    job, place = work.job(name), work.run.place
     gone = _gone(job, id_, returned, place)
-    end = end_of(gone, opened.run.came_back(job, id_))
+    end = end_of(gone, work.run.came_back(job, id_))
     if gone.starts or end.disk is not None:
-        opened.run.state.write("started", job.name)
-    found = outcomes.outcome(job, end, place, opened.run.state.starts(job.name))
-    opened.work.record(found)
+        work.run.state.write("started", job.name)
+    found = outcomes.outcome(job, end, place, work.run.state.starts(job.name))
+    work.record(found)
     return 0 if found.verdict == "done" else dag.FINAL_WORD if found.verdict in {"failed", "held"} else 1
 
 
@@ -201,48 +183,47 @@ def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
     return Gone(job.name, id_, "lost", seen.seconds, seen.starts, f"its event log has no end (exit code {returned})")
 
 
-def _clean(opened: _Opened, words: Sequence[str]) -> int:
+def _clean(work: Work, words: Sequence[str]) -> int:
     """Remove the disks of a job that is done: what it left is in results/."""
-    name = words[0]
-    job, place = opened.job(name), opened.run.place
-    said = opened.run.state.ended(job.name)
+    job, place = work.job(words[0]), work.run.place
+    said = work.run.state.ended(job.name)
     if said is None or said.get("verdict") != "done":
         raise UsageError(f"{job.name} is not done, and its disks are kept")
-    own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(opened.run.format(job))}")
-    for path in [opened.run.disk(job), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
+    own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(work.run.format(job))}")
+    for path in [work.run.disk(job), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
         path.unlink(missing_ok=True)
     return 0
 
 
-def _report(opened: _Opened, words: Sequence[str]) -> int:
+def _report(work: Work, words: Sequence[str]) -> int:
     """Write the report about all jobs, whatever became of their nodes."""
     begin = time.monotonic()
-    opened.work.begin()
-    found = tuple(opened.work.outcomes.get(job.name) or _open(opened, job) for job in opened.jobs)
+    work.begin()
+    found = tuple(work.outcomes.get(job.name) or _open(work, job) for job in work.jobs)
     result = Result(
-        opened.plan.title,
-        opened.run.place.directory,
+        work.contents.plan.title,
+        work.run.place.directory,
         found,
         time.monotonic() - begin,
         None,
         {"executor": EXECUTOR},
     )
-    place = opened.run.place
+    place = work.run.place
     result = story.report(result, place, junit=place.directory / JUNIT)
     return 0 if result.ok else 1
 
 
-def _open(opened: _Opened, job: Job) -> Outcome:
+def _open(work: Work, job: Job) -> Outcome:
     """Return the outcome of a job that has no final one: it was held, or its node did not come to an end."""
-    said = opened.run.state.ended(job.name)
+    said = work.run.state.ended(job.name)
     if said is not None:
         with contextlib.suppress(ValueError, TypeError):
-            return outcomes.from_record(job, said, opened.run.place)
+            return outcomes.from_record(job, said, work.run.place)
     return Outcome(job.name, "never started", reason="its node did not run to its end", image=job.image, attempts=0)
 
 
 #: The steps, and how many words each takes at least.
-_STEPS: dict[str, tuple[int, Callable[[_Opened, Sequence[str]], int]]] = {
+_STEPS: dict[str, tuple[int, Callable[[Work, Sequence[str]], int]]] = {
     "io": (1, _io),
     "judge": (3, _judge),
     "clean": (1, _clean),

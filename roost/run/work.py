@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from roost.errors import ImageError, RoostError
+from roost.errors import ImageError, RoostError, UsageError
 from roost.events import Stages
 from roost.host import interruption, namespace
 from roost.host.namespace import Namespace
@@ -61,6 +61,12 @@ class Work:
 
     def __post_init__(self) -> None:
         self._rows = {job.name: number for number, job in enumerate(self.jobs)}
+
+    def job(self, name: str) -> Job:
+        """Return a job by its name; raise `UsageError` where there is none."""
+        if name not in self._rows:
+            raise UsageError(f"there is no job {name!r} in {self.run.place.directory}")
+        return self.jobs[self._rows[name]]
 
     def begin(self) -> list[Job]:
         """Take over what the record says, and return the jobs that are left to run; say which were cut off."""
@@ -180,7 +186,7 @@ class Work:
         self._looks.append(self._pool.submit(self._judge, end))
 
     def _judge(self, end: End) -> None:
-        job = self.jobs[self._rows[end.job]]
+        job = self.job(end.job)
         found = outcomes.outcome(job, end, self.run.place, self.run.state.starts(job.name))
         if interruption.interrupted():
             raise KeyboardInterrupt
