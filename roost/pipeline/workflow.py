@@ -86,7 +86,7 @@ def write(
 
 
 def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
-    """Say which jobs want for an input. It is no error: the io nodes look for it only when they run."""
+    """Say which jobs lack an input. That is no error: the io nodes look for it only when they run."""
     contents = Contents(plan)
     sizes = {name: make.disk_of(one.recipe).areas[0].size for name, one in loaded.items()}
     whys = [(job.name, contents.of(number, sizes[job.image])[1]) for number, job in enumerate(plan.jobs())]

@@ -59,7 +59,7 @@ def _joined(*parts: str) -> str:
 
 
 def held(job: Job, why: str) -> Outcome:
-    """Return the outcome of a job that cannot run for want of something."""
+    """Return the outcome of a job that lacks something it needs to run."""
     return Outcome(job.name, "held", None, shown(why, REASON), image=job.image, attempts=0)
 
 

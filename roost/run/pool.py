@@ -188,7 +188,7 @@ class _Watched:
                 self.told.started(self.jobs[seen.job])
 
     def _tell_back(self, seen: Seen) -> None:
-        """Tell that a machine did not take a job, once for each: where none takes it, it goes on for ever."""
+        """Tell that a machine did not take a job, once for each: where none takes it, that repeats for ever."""
         if seen.job not in self._back and len(self._back) < TOLD:
             self._back.add(seen.job)
             self.run.events.note(f"{seen.job} is back in the queue: {seen.said}")

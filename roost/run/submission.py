@@ -65,7 +65,7 @@ def intended(image: str, rows: Sequence[int]) -> Submission:
 
 
 def recall(state: State) -> list[Submission]:
-    """Return the submissions of the record, but for those that were never made."""
+    """Return the submissions of the record, without those that were never made."""
     found: dict[str, Submission] = {}
     for said in state.words(INTENT):
         token = str(said["token"])

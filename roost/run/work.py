@@ -90,7 +90,7 @@ class Work:
         return left
 
     def prepare(self, left: Sequence[Job]) -> list[Job]:
-        """Return the jobs that can run; those that want for an input are held, and told before anything runs."""
+        """Return the jobs that can run; those that lack an input are held, and reported before anything runs."""
         ready = []
         back = self.run.state.returned()
         for job in left:
