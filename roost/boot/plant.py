@@ -18,13 +18,13 @@ from roost.condor.hardware import Hardware
 from roost.errors import ImageError
 from roost.host import guestfs
 from roost.host.guestfs import Guest, GuestfsError
+from roost.host.guestfs_calls import NO_FILES
 
 #: The label of the disk with what goes in and out (ext4: at most 16 bytes).
 LABEL = "roost-files"
 INIT, KEPT = "/sbin/init", "/sbin/init.image"
 #: Seconds in which the layer must be written.
 DEADLINE = 300.0
-_NO_FILES = frozenset({"swap", "unknown", "LVM2_member", "crypto_LUKS"})
 
 _SCRIPT = """\
 #!/bin/sh
@@ -125,7 +125,7 @@ def plant(
         [(layer, "qcow2") for layer in layers], accelerator=accelerator, log=log, deadline=DEADLINE
     ) as guest:
         for device, kind in sorted(guest.filesystems().items()):
-            if kind in _NO_FILES or (root is not None and guest.blkid(device).get("UUID", "").lower() != root.lower()):
+            if kind in NO_FILES or (root is not None and guest.blkid(device).get("UUID", "").lower() != root.lower()):
                 continue
             if _planted(guest, device, text):
                 return

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from roost.errors import ImageError, UsageError
 from roost.host import bzimage
 from roost.host.guestfs import Guest, GuestfsError, open_readonly
+from roost.host.guestfs_calls import NO_FILES
 from roost.kernel import facts
 from roost.kernel.drivers import Modules
 from roost.kernel.facts import CONFIGS, Facts
@@ -32,7 +33,6 @@ _CHUNK = 8 << 20
 _DIRECTORIES = ("/boot", "/")
 _NAMES = re.compile(r"(vmlinuz|bzImage|kernel)([-.].+)?")
 _GRUB = ("grub/grub.cfg", "grub2/grub.cfg")
-_NO_FILESYSTEM = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS", "linux_raid_member"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def extract(
 def _places(guest: Guest) -> Iterator[_Place]:
     """Yield the file systems, those on logical volumes and in btrfs subvolumes too."""
     for device, kind in guest.filesystems().items():
-        if kind not in _NO_FILESYSTEM:
+        if kind not in NO_FILES:
             yield _Place(device, kind, guest.blkid(device).get("UUID"))
 
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from roost.customize import fstab_reader
 from roost.errors import HostError, ImageError
 from roost.host.guestfs import Guest, GuestfsError
+from roost.host.guestfs_calls import NO_FILES
 from roost.recipe.words import listed, shown
 
-#: What holds no files, in libguestfs' and blkid's words.
-NO_FILES = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS", "linux_raid_member", "BitLocker"})
 #: File systems whose journal a read-only mount would replay.
 JOURNALLED = frozenset({"ext3", "ext4"})
 #: Parts of a system that must be there to change it.

@@ -17,6 +17,7 @@ from typing import Any
 from roost.errors import HostError, ImageError
 from roost.host import guestfs
 from roost.host.guestfs import Guest, GuestfsError
+from roost.host.guestfs_calls import NO_FILES
 from roost.verify.examination import JOURNALLED
 from roost.verify.readback import Appliance
 
@@ -25,8 +26,6 @@ MOST = 2_000_000
 CHUNK = 1 << 20
 #: Room that is left on the host's disk, in bytes.
 SPARE = 64 << 20
-#: What has no files to be read.
-_NO_FILES = frozenset({"swap", "unknown", "LVM2_member", "crypto_LUKS", "linux_raid_member"})
 _TYPES = {
     tarfile.DIRTYPE: "directory",
     tarfile.SYMTYPE: "link",
@@ -77,7 +76,7 @@ def read(
     ) as guest:
         names = dict(zip(guest.devices(), [name for name, _, _ in disks], strict=True))
         for device, kind in sorted(guest.filesystems().items()):
-            if kind in _NO_FILES:
+            if kind in NO_FILES:
                 continue
             said = places.get(guest.blkid(device).get("UUID", "").lower(), {})
             place = str(said.get("mount") or "") or _unmounted(device, names, guest)
