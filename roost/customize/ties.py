@@ -83,9 +83,7 @@ _CARDS = [
     *_rules(_NETWORKD, r"^\s*(Path\s*=\s*\S*pci-\S+)", "the slot of a network card of another machine"),
     *_rules(_KEYFILES, rf"^\s*((?:cloned-)?mac-address\s*=\s*{_MAC})", _CARD),
     *_rules(_INTERFACES, rf"^\s*(hwaddress\s+(?:ether\s+)?{_MAC})", _CARD),
-    *_rules(
-        ("/etc/udev/rules.d/*.rules",), rf"^(?!\s*#).*(ATTRS?\{{address\}}\s*==\s*\"[^\"]*{_MAC}[^\"]*+\"?)", _CARD
-    ),
+    *_rules(_UDEV, rf"^(?!\s*#).*(ATTRS?\{{address\}}\s*==\s*\"[^\"]*{_MAC}[^\"]*+\"?)", _CARD),
 ]
 _RESUME = "a swap area to wake up from"
 _SWAPS = _rules(
@@ -97,9 +95,7 @@ _ADDRESSES = [
     *_rules(_KEYFILES, r"^\s*(address\d*\s*=\s*[0-9.]+/\S+)", _STATIC),
     *_rules(_NETWORKD[:1], r"^\s*(Address\s*=\s*[0-9.]+/\S+)", _STATIC),
     *_rules(_INTERFACES, r"^\s*(address\s+(?!127\.)[0-9.]+\S*)", _STATIC),
-    *_rules(
-        ("/etc/netplan/*.yaml", "/etc/netplan/*.yml"), r"^[^#]*?([0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2})", _STATIC
-    ),
+    *_rules(_NETPLAN, r"^[^#]*?([0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2})", _STATIC),
 ]
 
 
