@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot.backends import DirectKernel
-from roost.condor.hardware import Hardware
+from roost.condor.hardware import AttachedDisk, Hardware
 
 #: Xen's reasons for the end of a domain (xen/include/public/sched.h) in QMP's words, which the verdict reads; 4 is a
 #: watchdog's.
@@ -55,7 +55,7 @@ class HostXen:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Names:
     """What a host calls the domain and its files: `disks` are xl's words for each, by its target."""
 
     name: str
@@ -63,31 +63,32 @@ class Given:
     kernel: DirectKernel | None
 
 
-def _inside(hardware: Hardware) -> Given:
+def target(disk: AttachedDisk, kind: str, path: str) -> str:
+    """Return xl's words for a disk: its format and its place, which comes last and may have any character."""
+    return f"format={kind}, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, target={path}"
+
+
+def _inside(hardware: Hardware) -> Names:
     """Return what the first domain in QEMU calls them."""
     places = nodes(hardware)
-    disks = {
-        disk.target: f"format=raw, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, "
-        f"target={places[disk.target]}"
-        for disk in hardware.disks
-    }
+    disks = {disk.target: target(disk, "raw", places[disk.target]) for disk in hardware.disks}
     directory = Path(DIRECTORY)
     kernel = DirectKernel(directory / KERNEL, directory / INITRD if hardware.initrd is not None else None)
-    return Given("guest", disks, kernel)
+    return Names("guest", disks, kernel)
 
 
-def configuration(hardware: Hardware, given: Given | None = None) -> str:
+def configuration(hardware: Hardware, names: Names | None = None) -> str:
     """Return the configuration of the domain for `xl create`, by default with the first domain's names."""
-    given = given or _inside(hardware)
-    lines = ['type = "pv"', f"name = {quoted(given.name)}", f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
+    names = names or _inside(hardware)
+    lines = ['type = "pv"', f"name = {quoted(names.name)}", f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
     if hardware.kernel is None:
         # Without -q pygrub draws a menu on a terminal that is not there.
         lines += ['bootloader = "pygrub"', 'bootloader_args = [ "-q" ]']
-    elif given.kernel is not None:
-        lines.append(f"kernel = {quoted(str(given.kernel.kernel))}")
-        lines += [f"ramdisk = {quoted(str(given.kernel.initrd))}"] if given.kernel.initrd is not None else []
+    elif names.kernel is not None:
+        lines.append(f"kernel = {quoted(str(names.kernel.kernel))}")
+        lines += [f"ramdisk = {quoted(str(names.kernel.initrd))}"] if names.kernel.initrd is not None else []
         lines.append(f"cmdline = {quoted(hardware.cmdline or '')}")
-    lines += ["disk = [", *(f"    {quoted(given.disks[disk.target])}," for disk in hardware.disks), "]"]
+    lines += ["disk = [", *(f"    {quoted(names.disks[disk.target])}," for disk in hardware.disks), "]"]
     # Nothing is done at its end: its reason and its console are read first.
     lines += [f'on_{how} = "preserve"' for how in ("poweroff", "reboot", "crash", "watchdog")]
     return "\n".join(lines) + "\n"

@@ -221,8 +221,8 @@ class Host:
         assert listening.cwd is not None, "the domain's configuration lies there"
         name = f"roost-{os.getpid()}-{secrets.token_hex(4)}"
         path = listening.cwd / domain.CONFIGURATION
-        targets = {disk.target: target(disk, self.places[disk.target]) for disk in self.hardware.disks}
-        path.write_text(domain.configuration(self.hardware, domain.Given(name, targets, self.direct)))
+        targets = {disk.target: _target(disk, self.places[disk.target]) for disk in self.hardware.disks}
+        path.write_text(domain.configuration(self.hardware, domain.Names(name, targets, self.direct)))
         starts = "a kernel beside the image" if self.hardware.kernel else "pygrub reads the first disk"
         serial_log = SerialLog(listening.serial_log)
         console = Console(SERIAL, listening.patterns, listening.unwanted)
@@ -238,7 +238,7 @@ class Host:
         console.close(session.now)
 
 
-def target(disk: AttachedDisk, place: DiskPlace) -> str:
-    """Return the format and the place of a disk for xl; the path comes last and may have any character."""
+def _target(disk: AttachedDisk, place: DiskPlace) -> str:
+    """Return xl's words for a disk: its layer, or the image itself where nothing is written to it."""
     kind, path = ("qcow2", place.layer) if place.layer else (disk.format, place.image)
-    return f"format={kind}, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, target={path}"
+    return domain.target(disk, kind, str(path))
