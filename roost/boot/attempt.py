@@ -57,13 +57,11 @@ class Attempt:
     def plan(self) -> BootPlan:
         """What is awaited, and for how long."""
         recipe, given = self.context.recipe, self.context.job
-        if given is not None:
-            stays = bool(recipe and recipe.job and recipe.job.then == "stay")
-            return BootPlan("job", 0.0, self.accelerator.factor, stays, self.accelerator.kernel_seconds, given.seconds)
-        goal: Goal = "any" if recipe is None else "job" if recipe.job else "login"
+        goal: Goal = "job" if given or (recipe and recipe.job) else "any" if recipe is None else "login"
         stays = bool(recipe and recipe.job and recipe.job.then == "stay")
         timeout = recipe.boot_test.timeout if recipe else TIMEOUT
-        return BootPlan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds)
+        bound = given.seconds if given else None
+        return BootPlan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds, bound)
 
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
         """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""

@@ -35,7 +35,6 @@ from roost.store.scratch import scratch_directory
 #: Ctrl-] ends the machine, as in telnet and virsh console.
 ESCAPE = b"\x1d"
 
-
 #: What is done with the machine's disks before its start, and when it is off: the layers over them, a directory.
 Step = Callable[[Hardware, Mapping[str, DiskPlace], Path], None]
 
@@ -51,9 +50,8 @@ def interact(
     """Run the machine of a context until it goes off or the user types Ctrl-].
 
     `keep` is a new directory for its disks as they are then, and for the files `also`; `before` and `after` are what
-    is done with their layers. Raises `UsageError` when there
-    is no terminal or the directory exists, `HypervisorRefusalError` and `QemuError` for a machine that does not
-    start.
+    is done with their layers. Raises `UsageError` when there is no terminal or the directory exists,
+    `HypervisorRefusalError` and `QemuError` for a machine that does not start.
     """
     refuse_without_terminal()
     if keep is not None:
