@@ -5,7 +5,7 @@ For trees without initramfs-tools. A few megabytes, so it boots in a second; the
 
 from __future__ import annotations
 
-import lzma
+import io
 import os
 import shutil
 import stat
@@ -16,7 +16,7 @@ from pathlib import Path
 import zstandard
 
 from roost.errors import ImageError
-from roost.host import process, rooted, temporary
+from roost.host import decompress, process, rooted, temporary
 from roost.kernel import inspect
 
 #: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
@@ -158,12 +158,12 @@ _LARGEST = 256 << 20
 def _unpacked(module: Path) -> bytes:
     """Return a module's bytes unpacked: busybox' insmod reads no compressed ones."""
     data = module.read_bytes()
-    if module.suffix == ".xz":
-        return lzma.decompress(data)
-    if module.suffix == ".zst":
-        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-            return reader.read(_LARGEST)
-    return data
+    if decompress.compression(data[:16]) is None:
+        return data
+    try:
+        return decompress.unpack(io.BytesIO(data), _LARGEST)
+    except decompress.CorruptError as error:
+        raise ImageError(f"the module {module.name} cannot be unpacked: {error}") from error
 
 
 def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:

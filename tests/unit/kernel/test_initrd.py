@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import zstandard
+
+from roost.errors import ImageError
 from roost.kernel import cpio, initrd
+
+#: What begins as a module does.
+MODULE = b"\x7fELF" + bytes(range(256)) * 4000
 
 
 def test_directories_have_the_same_links_on_all_hosts(tmp_path: Path) -> None:
@@ -25,3 +35,23 @@ def test_directories_have_the_same_links_on_all_hosts(tmp_path: Path) -> None:
     assert [one.name for one in cpio.entries(io.BytesIO(found))] == [
         one.name for one in cpio.entries(io.BytesIO(packed))
     ]
+
+
+@pytest.mark.parametrize("name", ["one.ko", "one.ko.xz", "one.ko.gz", "one.ko.zst"])
+def test_a_module_is_unpacked_whatever_packed_it(tmp_path: Path, name: str) -> None:
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        ".ko": bytes,
+        ".xz": lzma.compress,
+        ".gz": gzip.compress,
+        ".zst": zstandard.compress,
+    }
+    module = tmp_path / name
+    module.write_bytes(packers[module.suffix](MODULE))
+    assert initrd._unpacked(module) == MODULE
+
+
+def test_a_module_that_is_cut_off_is_told_of(tmp_path: Path) -> None:
+    module = tmp_path / "one.ko.xz"
+    module.write_bytes(lzma.compress(MODULE)[:-20])
+    with pytest.raises(ImageError, match=r"the module one\.ko\.xz cannot be unpacked"):
+        initrd._unpacked(module)
