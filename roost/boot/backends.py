@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ class Channels:
     qmp: int
     serial: int
     firmware: int
+
+
+def described(image: Path, driver: str) -> str:
+    """Return an image as qemu-img opens it: its format said, its name with any character."""
+    return f"json:{json.dumps({'driver': driver, 'file': {'driver': 'file', 'filename': str(image)}})}"
 
 
 def blockdev(disk: AttachedDisk, place: DiskPlace) -> dict[str, Any]:

@@ -7,13 +7,11 @@ can be submitted.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from roost.boot.backends import DiskPlace
+from roost.boot.backends import DiskPlace, described
 from roost.condor.hardware import Hardware
 from roost.errors import ImageError, UsageError
 from roost.host import process, temporary
@@ -41,10 +39,9 @@ def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path
                 target = partial / Path(disk.file).name
                 if target.exists():
                     raise ImageError(f"two disks are called {target.name}: they cannot be kept in one directory")
-                file = {"driver": "file", "filename": str(place.layer or place.image)}
-                node: dict[str, Any] = {"driver": "qcow2" if place.layer else disk.format, "file": file}
+                image, driver = (place.layer, "qcow2") if place.layer else (place.image, disk.format)
                 process.run(
-                    ["qemu-img", "convert", "-O", disk.format, f"json:{json.dumps(node)}", target],
+                    ["qemu-img", "convert", "-O", disk.format, described(image, driver), target],
                     deadline=DEADLINE,
                     log=log,
                     what=f"cannot keep {target.name}",

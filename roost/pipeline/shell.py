@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roost.boot import interactive, plant
-from roost.boot.backends import DiskPlace
+from roost.boot.backends import DiskPlace, described
 from roost.boot.context import Context
 from roost.boot.plant import Terminal
 from roost.condor.hardware import Hardware, target_index
@@ -137,9 +136,8 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
         layer = places[target].layer
         assert layer is not None
         raw = scratch / "taken.raw"
-        node = {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
         process.run(
-            ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(node)}", raw],
+            ["qemu-img", "convert", "-O", "raw", described(layer, "qcow2"), raw],
             deadline=DEADLINE,
             log=scratch / "log" / "taken.log",
             what="what goes out cannot be read",

@@ -6,7 +6,6 @@ is killed on the way leaves nothing behind, and its job is run again from the sa
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from roost.boot import drive
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
 from roost.boot.attempt import Attempt, run_machine
+from roost.boot.backends import described
 from roost.boot.context import Context, Given
 from roost.boot.run import choose_accelerator
 from roost.boot.verdict import judge
@@ -179,11 +179,10 @@ def _keep_log(console: Path, log: Path) -> None:
 def _copy(attempt: Attempt, suffix: str, disk: Path) -> None:
     """Write the io disk as the guest left it; it appears whole or not at all."""
     assert attempt.io is not None
-    place = attempt.places[attempt.io]
+    layer = attempt.places[attempt.io].layer
+    assert layer is not None
     partial = disk.with_name(f".{disk.name}.partial")
-    # Names of this process's own making: no guest has a say in them.
-    node = {"driver": "qcow2", "file": {"driver": "file", "filename": str(place.layer)}}
-    argv = ["qemu-img", "convert", "-O", suffix, "-t", "unsafe", f"json:{json.dumps(node)}", f"file:{partial}"]
+    argv = ["qemu-img", "convert", "-O", suffix, "-t", "unsafe", described(layer, "qcow2"), f"file:{partial}"]
     try:
         process.run(argv, deadline=COPY, log=attempt.scratch / "log" / "qemu-img.log", what=f"cannot write {disk.name}")
         partial.replace(disk)
