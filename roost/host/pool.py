@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -12,7 +11,7 @@ from threading import Thread, current_thread
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from roost.host import interruption
+from roost.host import capacity, interruption
 
 #: Seconds that interrupted threads have for cleaning up.
 GRACE = 1.0
@@ -54,11 +53,11 @@ class Pool(ThreadPoolExecutor):
 
 
 def each(work: Callable[[_In], _T], given: Iterable[_In], done: Callable[[int], None]) -> list[_T]:
-    """Do `work` for each, as many at a time as there are CPUs, and return the results in order.
+    """Do `work` for each, as many at a time as there are cores, and return the results in order.
 
     The first failure ends it. `done` is told how many are behind us. Only what is under way waits in memory.
     """
-    workers = os.cpu_count() or 1
+    workers = capacity.cores()
     results: list[_T] = []
     waiting: deque[Future[_T]] = deque()
 
