@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-
-from roost.host import memory
 
 CGROUPS = Path("/sys/fs/cgroup")
 SELF = Path("/proc/self/cgroup")
@@ -30,25 +29,32 @@ def cores(groups: Path = CGROUPS, own: Path = SELF) -> int:
 
 def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
     """Return the bytes of memory that are free for the asking."""
-    found = memory.available()
+    found = _machine()
     for directory in _own_groups(groups, own):
         with contextlib.suppress(OSError, ValueError):
             limit = (directory / "memory.max").read_text().strip()
             if limit != "max":
                 used = int((directory / "memory.current").read_text())
-                # What files hold in memory is given up for the asking.
-                used -= _file_pages(directory / "memory.stat")
+                # What files on disks hold in memory is given up for the asking; those of a tmpfs count as files too.
+                told = _counts(directory / "memory.stat")
+                used -= told.get("file", 0) - told.get("shmem", 0)
                 found = min(found, max(0, int(limit) - used))
     return found
 
 
-def _file_pages(stat: Path) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        for line in stat.read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == "file":
-                return int(count)
+def _machine() -> int:
+    """Return the bytes that the machine has free for the asking (proc(5), MemAvailable)."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
     return 0
+
+
+def _counts(stat: Path) -> dict[str, int]:
+    """Return the counts of a memory.stat, in bytes (Documentation/admin-guide/cgroup-v2.rst); none if it is absent."""
+    with contextlib.suppress(OSError, ValueError):
+        return {name: int(count) for name, _, count in (line.partition(" ") for line in stat.read_text().splitlines())}
+    return {}
 
 
 def _own_groups(groups: Path, own: Path) -> Iterator[Path]:

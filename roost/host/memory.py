@@ -1,15 +1,15 @@
-"""How much memory there is to spare, and a directory in it for what is written once, read once and thrown away.
+"""A directory in memory, if there is plenty of it, for what is written once, read once and thrown away.
 
 Some forty thousand small files cost a file system on a disk seconds that a tmpfs does not take.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import tempfile
 from pathlib import Path
+
+from roost.host import capacity
 
 #: A tmpfs that every Linux has, usually half as large as the memory.
 SHARED = Path("/dev/shm")
@@ -19,21 +19,13 @@ SPARE = 2 << 30
 INODES = 1_000_000
 
 
-def available() -> int:
-    """Return the bytes of memory that are free for the asking (proc(5), MemAvailable)."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else 0
-    return 0
-
-
 def place(room: int, shared: Path = SHARED) -> Path | None:
     """Return the directory in memory that all users share, if `room` bytes and more fit there, programs can be run from
     it, and files keep their extended attributes; else None.
     """
     try:
         status = os.statvfs(shared)
-        free = min(status.f_bavail * status.f_frsize, available())
+        free = min(status.f_bavail * status.f_frsize, capacity.memory_free())
         if free < room + SPARE or status.f_favail < INODES or status.f_flag & os.ST_NOEXEC:
             return None
         with tempfile.NamedTemporaryFile(dir=shared) as file:

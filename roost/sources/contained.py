@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.customize import limits
-from roost.host import bounded, mapped, memory, namespace, process, temporary
+from roost.host import bounded, capacity, mapped, namespace, process, temporary
 from roost.sources.bootstrap import Bootstrap
 
 #: Seconds: a whole Debian from a slow mirror.
@@ -73,7 +73,7 @@ def _works(argv: Sequence[str]) -> bool:
 def script(argv: Sequence[str], scratch: Path) -> list[str]:
     """Return the command line whose temporary files are in memory where there is plenty of it, else in `scratch`."""
     text = 'export TMPDIR="$2" && shift 2 && exec "$@"'
-    if memory.available() >= 2 * ROOM:
+    if capacity.memory_free() >= 2 * ROOM:
         text = f'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && {text}'
     return ["sh", "-c", text, "sh", str(ROOM), str(scratch), *argv]
 

@@ -14,7 +14,7 @@ import pytest
 
 from roost.condor.policy import policy
 from roost.events import Silent
-from roost.host import memory
+from roost.host import capacity
 from roost.pipeline import probe as story
 from tests.images.calls import build
 from tests.pool import five, harness, left_out, modes, rootfs, ten, tiny
@@ -43,7 +43,7 @@ class Pools:
         self.directory = folder
         self.cancelled = threading.Event()
         # Not SC_AVPHYS_PAGES: after a build most of the memory is page cache, which that leaves out.
-        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, memory.available() // POOL_MEMORY)))
+        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, capacity.memory_free() // POOL_MEMORY)))
 
     def start(self, name: str, jobs: list[Job], *, deadline: float = 300) -> Future[PoolResult]:
         """Start a pool for these jobs; `deadline` in seconds, see `harness.run`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.host import capacity, memory
+from roost.host import capacity
 
 
 @pytest.fixture
@@ -33,13 +33,16 @@ def test_cores_are_those_of_the_group(groups: tuple[Path, Path], quota: str, cor
 def test_memory_is_what_the_group_has_left_without_the_pages_of_files(
     groups: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    monkeypatch.setattr(capacity, "_machine", lambda: 10_000)
     job = groups[0] / "batch/job"
     (job / "memory.max").write_text("5000\n")
     (job / "memory.current").write_text("4000\n")
     assert capacity.memory_free(*groups) == 1000
     (job / "memory.stat").write_text("anon 1000\nfile 3000\n")
     assert capacity.memory_free(*groups) == 4000
+    # Files of a tmpfs are among them, and have nowhere else to go.
+    (job / "memory.stat").write_text("anon 1000\nfile 3000\nshmem 500\n")
+    assert capacity.memory_free(*groups) == 3500
     (job / "memory.max").write_text("max\n")
     assert capacity.memory_free(*groups) == 10_000
     (job / "memory.max").write_text("nonsense\n")
