@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,12 @@ from roost.errors import ImageError, RoostError
 from roost.host import files, process
 from roost.kernel import cpio
 from roost.recipe.words import shown
-from roost.verify import tables
+from roost.verify import superblocks, tables
 
 BLOCK = 4096
 _CHUNK = 1 << 20
-#: Places that are named.
-MOST = 20
+#: Places that are named, and blocks of a file system that are looked up.
+MOST, LOOKED_UP = 20, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,31 +135,25 @@ def _places(disk: Path, offsets: Sequence[int], log: Path) -> Iterator[str]:
 def _in_filesystem(disk: Path, start: int, offsets: Sequence[int], log: Path) -> list[str]:
     """Return the files that blocks at offsets of a file system belong to, or which block it is."""
     with files.open_regular(disk) as file:
-        file.seek(start + 1024)
-        superblock = file.read(1024)
-    if len(superblock) < 1024 or superblock[0x38:0x3A] != b"\x53\xef":
+        file.seek(start)
+        head = file.read(2048)
+    size = superblocks.ext(head).block if len(head) == 2048 and superblocks.state(head)[0] == "ext" else 0
+    if not size:
         return [f"byte {offset} (no ext file system)" for offset in offsets[:MOST]]
-    size = 1024 << min(6, struct.unpack_from("<I", superblock, 0x18)[0])
     # One of 4 KiB may be several of the file system's, and the other way round.
-    blocks = list(dict.fromkeys(at // size for one in offsets for at in range(one, one + BLOCK, min(size, BLOCK))))[
-        :400
-    ]
+    found = dict.fromkeys(at // size for one in offsets for at in range(one, one + BLOCK, min(size, BLOCK)))
+    blocks = list(found)[:LOOKED_UP]
     target = f"{disk.name}?offset={start}" if start else disk.name
     inodes = _debugfs(disk, target, f"icheck {' '.join(map(str, blocks))}", log)
     owners = dict(re.findall(r"^(\d+)\t(\d+)$", inodes, re.MULTILINE))
-    names = dict(
-        re.findall(
-            r"^(\d+)\t(.+)$", _debugfs(disk, target, f"ncheck {' '.join(set(owners.values()))}", log), re.MULTILINE
-        )
-        if owners
-        else []
-    )
-    found = []
+    paths = _debugfs(disk, target, f"ncheck {' '.join(set(owners.values()))}", log) if owners else ""
+    names = dict(re.findall(r"^(\d+)\t(.+)$", paths, re.MULTILINE))
+    places = []
     for block in blocks:
         inode = owners.get(str(block))
         name = names.get(inode, f"inode {inode}") if inode else None
-        found.append(shown(name, 200) if name else f"block {block}, of no file: inodes, maps or directories' index")
-    return list(dict.fromkeys(found))
+        places.append(shown(name, 200) if name else f"block {block}, of no file: inodes, maps or directories' index")
+    return list(dict.fromkeys(places))
 
 
 def _debugfs(disk: Path, target: str, request: str, log: Path) -> str:

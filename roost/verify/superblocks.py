@@ -43,13 +43,14 @@ def _fat_state(head: bytes) -> tuple[bool | None, str]:
 class ExtSuperblock:
     """What an ext superblock tells (Documentation/filesystems/ext4/super.rst): `errors` that the kernel counted.
 
-    `faulty`: the kernel found some, counted or not. `size` is in bytes, 0 when it makes no sense.
+    `faulty`: the kernel found some, counted or not. `size` and a `block` are in bytes, 0 when they make no sense.
     """
 
     clean: bool
     faulty: bool
     errors: int
     journal_to_replay: bool
+    block: int
     size: int
 
 
@@ -60,14 +61,16 @@ def ext(head: bytes) -> ExtSuperblock:
         return int(struct.unpack_from("<I", head, 1024 + offset)[0])
 
     state, errors, incompatible, exponent = number(0x38) >> 16, number(0x194), number(0x60), number(0x18)
+    # e2fsck tells what is wrong with a larger exponent.
+    block = 1024 << exponent if exponent <= 6 else 0
     blocks = number(0x4) | (number(0x150) << 32 if incompatible & 0x80 else 0)
     return ExtSuperblock(
         clean=bool(state & 0x1),
         faulty=bool(state & 0x2 or errors),
         errors=errors,
         journal_to_replay=bool(incompatible & 0x4),
-        # e2fsck tells what is wrong with a larger exponent.
-        size=blocks << (10 + exponent) if exponent <= 6 else 0,
+        block=block,
+        size=blocks * block,
     )
 
 
