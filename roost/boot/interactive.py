@@ -89,7 +89,7 @@ def interact(
 
 
 def refuse_without_terminal() -> None:
-    """Raise `UsageError` where standard input or output is no terminal."""
+    """Raise `UsageError` where standard input or output is not a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "a console needs a terminal, and standard input or output is none",

@@ -2,7 +2,7 @@
 
 The configuration is the one that the first domain in QEMU gets (`roost.boot.domain`), with the host's names: the layers
 are qcow2, which xl has its own QEMU serve, and the domain has a name of its own. The domain is destroyed however the
-boot ends. No host with Xen was there to try this: the tests have a stand-in for xl.
+boot ends. It is tested with a stand-in for xl only, not on a host with Xen.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Host:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What starts it."""
+        """The command that makes the domain."""
         return (self.xen.xl, "create", "-e", "-p", domain.CONFIGURATION)
 
     @property

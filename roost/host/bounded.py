@@ -160,7 +160,7 @@ def _reap(but: int) -> None:
 def exceeded(limits: Limits) -> str | None:
     """Return what the other processes of this process namespace took too much of, or None."""
     count, memory = used()
-    # The kernel refuses to make more than the limit: who is that near to it has been refused.
+    # The kernel refuses to make more than the limit: with that many, some have been refused.
     if count >= limits.processes * 0.95:
         return f"more than {limits.processes} processes at once (ROOST_RUN_PROCESSES)"
     shared = os.statvfs("/dev/shm")

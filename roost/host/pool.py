@@ -55,7 +55,7 @@ class Pool(ThreadPoolExecutor):
 def each(work: Callable[[_In], _T], given: Iterable[_In], done: Callable[[int], None]) -> list[_T]:
     """Do `work` for each, as many at a time as there are cores, and return the results in order.
 
-    The first failure ends it. `done` is told how many are behind us. Only what is under way waits in memory.
+    The first failure ends it. `done` is told how many are finished. Only what is under way waits in memory.
     """
     workers = capacity.cores()
     results: list[_T] = []
