@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roost.errors import UsageError
+from roost.host.safetext import safe
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,15 +21,29 @@ if TYPE_CHECKING:
 _STYLE = Path(__file__).parent / "templates" / "page.css"
 
 
-def environment(package: str, **options: Any) -> Environment:
-    """Return jinja2's environment for the templates of a package, which may extend those here."""
+def environment(package: str) -> Environment:
+    """Return jinja2's environment for the templates of a package, which may extend those here.
+
+    Text is escaped for HTML, and so are the characters that HTML lets through: controls, and those that turn the
+    direction of what follows.
+    """
     # jinja2 takes as long to import as all the rest of a verdict: only those who write a page pay.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     loader = ChoiceLoader([PackageLoader(package, "templates"), PackageLoader("roost.host", "templates")])
     return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
+
+
+def _shown(value: Any) -> Any:
+    # Not of markup: that is roost's own.
+    return safe(value) if type(value) is str else value
 
 
 def look(style: Path, script: Path | None = None, *, pictures: bool = False) -> dict[str, str]:

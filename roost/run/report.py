@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from roost.host import files, webpage
-from roost.host.safetext import clean, safe
+from roost.host.safetext import clean
 from roost.iodisk.look import LOG
 from roost.run.model import VERDICTS, Outcome
 from roost.run.result import Result
@@ -27,8 +27,7 @@ ALL = 24 << 20
 
 def page(result: Result, at: Path) -> str:
     """Return the page of a run as HTML; its links start from the directory `at`."""
-    # Also what autoescape lets through: control characters, and those that turn the direction of what follows.
-    environment = webpage.environment("roost.run", finalize=lambda value: safe(value) if type(value) is str else value)
+    environment = webpage.environment("roost.run")
     answer = result.to_json()
     counts = [(verdict, answer["counts"][verdict]) for verdict in VERDICTS if verdict in answer["counts"]]
     return environment.get_template("report.html.j2").render(

@@ -44,3 +44,8 @@ def test_pictures_are_only_those_in_the_page(tmp_path: Path) -> None:
 
 def test_templates_escape() -> None:
     assert webpage.environment("roost.run").from_string("{{ text }}").render(text="<b>&") == "&lt;b&gt;&amp;"
+
+
+def test_what_html_lets_through_is_escaped_too() -> None:
+    shown = webpage.environment("roost.boot").from_string("{{ text }}").render(text="a\u202eb\x1b[2J\udcff\n<")
+    assert shown == "a\\u202eb\\x1b[2J\\xff\n&lt;"
