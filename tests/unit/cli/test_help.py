@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args, get_type_hints
 
 import pytest
 
+from roost.boot.context import How
 from roost.cli import help, manual
 from roost.cli.main import ns
 from roost.cli.program import Roost
+from roost.host import accelerator
+from roost.recipe import start
+from roost.recipe.model import Hypervisor
 
 
 def shown(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -71,3 +76,11 @@ def test_the_overview_lists_every_task_once_and_is_what_a_bare_call_shows(
     assert "More:" not in text
     for argv in ([], ["--help"], ["--list"], ["help"]):
         assert shown(argv, capsys).strip() == text.strip()
+
+
+def test_the_values_of_flags_are_those_that_roost_takes() -> None:
+    """The table is a text: completion loads no model."""
+    assert manual.CHOICES["hypervisor"] == get_args(Hypervisor)
+    assert manual.CHOICES["accel"] == ("auto", *get_args(accelerator.Kind))
+    assert manual.CHOICES["machine"] == get_args(get_type_hints(How)["machine"])
+    assert manual.CHOICES["distribution"] == tuple(start.DISTRIBUTIONS)
