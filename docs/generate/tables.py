@@ -28,7 +28,7 @@ _CODES = {
     UsageError.exit_code: "The call or the recipe is wrong.",
     HostError.exit_code: "The host lacks something: a tool, a permission, space, memory, the network. `inv doctor`.",
     130: "The task was interrupted: Ctrl-C, or SIGTERM, SIGHUP and their like. Nothing half-made is left.",
-    141: "Who read the output has had enough (`| head`).",
+    141: "The reader of the output closed it early (`| head`).",
 }
 
 

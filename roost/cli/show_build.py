@@ -23,7 +23,7 @@ WIDTH = 60
 def outlook(found: Outlook) -> str:
     """Render which stages would be made again, and what changed for each."""
     if not found.again:
-        return f"{found.name} is as its inputs say: nothing would be built"
+        return f"{found.name} is up to date: nothing would be built"
     lines = [f"{found.name} would be built again"]
     for stage in found.stages:
         state = "again" if stage.again else "from the cache" if stage.cached else "unchanged"
@@ -35,7 +35,7 @@ def outlook(found: Outlook) -> str:
 def lock(found: Locked) -> str:
     """Render what a lock holds and what changed."""
     path = display(found.path)
-    state = "written" if found.written else "as it was"
+    state = "written" if found.written else "unchanged"
     lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]
     lines += _changes(found.changes)
     lines += ["", f"build exactly this: ./inv build {found.name} --locked"] if found.written else []

@@ -62,7 +62,7 @@ class Answers:
         ):
             try:
                 if parse(value) <= 0:
-                    found.append(f"{flag} {value}: more than nothing is needed")
+                    found.append(f"{flag} {value}: must be more than 0")
             except ValueError as error:
                 found.append(f"{flag}: {error}")
         if self.cpus < 1:
