@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from roost.customize import fstab_reader
 from roost.errors import HostError, ImageError
 from roost.host.guestfs import Guest, GuestfsError
-from roost.host.guestfs_calls import NO_FILES
+from roost.host.guestfs_calls import JOURNALLED, NO_FILES
 from roost.recipe.words import listed, shown
 
-#: File systems whose journal a read-only mount would replay.
-JOURNALLED = frozenset({"ext3", "ext4"})
 #: Parts of a system that must be there to change it.
 ESSENTIAL = ("/usr", "/etc", "/var")
 _LIMIT = 1 << 20

@@ -15,6 +15,8 @@ from roost.host.guestfs_process import GuestfsError, Worker
 
 #: libguestfs' messages are at most 4 MiB, a read must stay below.
 _CHUNK = 2 << 20
+#: File systems whose journal a read-only mount would replay.
+JOURNALLED = frozenset({"ext3", "ext4"})
 #: Types of `Guest.filesystems` that hold no files which could be read.
 NO_FILES = frozenset({"swap", "unknown", "", "LVM2_member", "crypto_LUKS", "linux_raid_member", "BitLocker"})
 #: Where the output of a guest's program goes, and the appliance's default route while its network is taken away.

@@ -17,8 +17,7 @@ from typing import Any
 from roost.errors import HostError, ImageError
 from roost.host import guestfs
 from roost.host.guestfs import Guest, GuestfsError
-from roost.host.guestfs_calls import NO_FILES
-from roost.verify.examination import JOURNALLED
+from roost.host.guestfs_calls import JOURNALLED, NO_FILES
 from roost.verify.readback import Appliance
 
 #: Files that are read of one image, and bytes of a member's content that are held at a time.

@@ -9,8 +9,6 @@ from roost.host.guestfs import Guest
 from roost.recipe.model import Disk, Partition, Recipe
 from roost.verify import existing
 
-JOURNALLED = frozenset({"ext3", "ext4"})
-
 
 @dataclass(frozen=True, slots=True)
 class Promised:

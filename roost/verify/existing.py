@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from roost.host.guestfs import Guest, GuestfsError
+from roost.host.guestfs_calls import JOURNALLED
 from roost.recipe.words import shown
 from roost.verify import booting, texts
 from roost.verify.booting import Mount
 
 #: Options of fstab lines that a machine starts without.
 _OPTIONAL = frozenset({"nofail", "noauto"})
-_JOURNALLED = frozenset({"ext3", "ext4"})
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _OTHERS = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/extlinux.conf", "/boot/syslinux/syslinux.cfg")
 _MODULES = ("/usr/lib/modules", "/lib/modules")
@@ -69,7 +69,7 @@ def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
         if seen.type == "swap":
             continue
         try:
-            guest.mount_readonly(seen.device, journal=seen.type in _JOURNALLED)
+            guest.mount_readonly(seen.device, journal=seen.type in JOURNALLED)
         except GuestfsError:
             continue
         try:

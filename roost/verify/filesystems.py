@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from roost.host.guestfs import GuestfsError
+from roost.host.guestfs_calls import JOURNALLED
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
-from roost.verify.examination import JOURNALLED, Examination, Promised
+from roost.verify.examination import Examination, Promised
 from roost.verify.texts import text
 
 

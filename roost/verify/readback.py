@@ -17,10 +17,11 @@ from roost.errors import ImageError, Location, Problem, SeveralProblemsError
 from roost.host import guestfs
 from roost.host.accelerator import ApplianceAccelerator
 from roost.host.guestfs import Guest
+from roost.host.guestfs_calls import JOURNALLED
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.verify import booting, disks, existing, filesystems, grub_menu, mounts, packages, programs, trees
-from roost.verify.examination import JOURNALLED, Examination, Promised
+from roost.verify.examination import Examination, Promised
 from roost.verify.sealing import sealing
 from roost.verify.texts import Wrong, text
 
