@@ -20,7 +20,7 @@ def named(name: str) -> tuple[str, str | None]:
     head, at, version = name.rpartition("@")
     if at and head and "/" not in version:
         return named(head)[0], layout.checked_version(version)
-    if "/" in name or name.endswith(loader.SUFFIXES):
+    if loader.is_path(name):
         return loader.load(name, paths.project_root()).recipe.name, None
     return name, None
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from roost.condor.jobs_check import check_jobs
-from roost.condor.jobs_file import Jobs
 from roost.errors import Problem, RecipeError, UsageError
 from roost.events import Silent
 from roost.host import paths
@@ -84,7 +83,9 @@ def planned(
     table = tables.read(options.jobs)
     place = Place(loader.absolute(directory))
     project = loader.absolute(paths.project_root())
-    wanted = Plan(table, _called(name), project, executor, "", options.said())
+    # `--resume` may be called from another directory.
+    called = loader.located(name, Path()) if name is not None else None
+    wanted = Plan(table, called, project, executor, "", options.said())
     loaded = load(wanted)
     disks = {name: make.disk_of(one.recipe).name for name, one in loaded.items()}
     if len(set(disks.values())) > 1:
@@ -108,19 +109,6 @@ def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitSt
         _require_same(wanted, earlier, place)
 
 
-def _called(name: str | None) -> str | None:
-    """Return what a recipe is called wherever `--resume` is called."""
-    if name is None or not ("/" in name or name.endswith(loader.SUFFIXES)):
-        return name
-    return str(loader.absolute(Path(name)))
-
-
-def _located(name: str, table: Jobs) -> str:
-    """Return an image's name so that it says the same everywhere: one in a file starts from its directory."""
-    is_path = "/" in name or name.endswith(loader.SUFFIXES)
-    return str(loader.absolute(table.directory / name)) if is_path else name
-
-
 def load(plan: Plan) -> dict[str, Loaded]:
     """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
     table = plan.table
@@ -133,7 +121,7 @@ def load(plan: Plan) -> dict[str, Loaded]:
     problems: list[Problem] = []
     for name in plan.images:
         try:
-            found[name] = replace(loader.load(_located(name, table), plan.project), called=name)
+            found[name] = replace(loader.load(loader.located(name, table.directory), plan.project), called=name)
         except RecipeError as error:
             problems += error.problems
     if problems:

@@ -20,12 +20,12 @@ from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
 from roost.recipe.nodes import Node
 from roost.recipe.parse import MAX_NODES, MAX_TEXT
-from roost.recipe.reader import SUFFIXES, Reader, absolute, recipe_files
+from roost.recipe.reader import SUFFIXES, Reader, absolute, is_path, located, recipe_files
 from roost.recipe.validation import lacking, validate
 from roost.recipe.variables import Room, substituted
 from roost.recipe.words import did_you_mean, listed, shown
 
-__all__ = ["SUFFIXES", "Loaded", "absolute", "each", "expanded", "load", "load_all", "names"]
+__all__ = ["SUFFIXES", "Loaded", "absolute", "each", "expanded", "is_path", "load", "load_all", "located", "names"]
 
 
 Further = Callable[[Loaded], Sequence[Problem]]
@@ -143,11 +143,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     if not given or "\0" in given:
         raise RecipeError([Problem("the name of a recipe is empty or holds a zero byte")])
     directory = project / "recipes"
-    is_path = "/" in given or given.endswith(SUFFIXES)
-    start = absolute(Path(given) if is_path else directory / given)
+    given_path = is_path(given)
+    start = absolute(Path(given) if given_path else directory / given)
     candidates = [start, *(start.parent / (start.name + suffix) for suffix in SUFFIXES)]
     try:
-        for path in candidates if is_path else candidates[1:]:
+        for path in candidates if given_path else candidates[1:]:
             # What is not a file, such as a FIFO, is told by its reader.
             if path.exists() and not path.is_dir():
                 return path, None
@@ -160,7 +160,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     for path in recipe_files(start.parent):
         if any(variant.name == stem for variant in _variants(path, project)[0]):
             return path, stem
-    beside = [path.stem for path in recipe_files(start.parent)] if is_path else []
+    beside = [path.stem for path in recipe_files(start.parent)] if given_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
     hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(directory)}"
     raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])

@@ -14,5 +14,4 @@ def parent(loaded: Loaded) -> str | None:
 
 def meant(loaded: Loaded, name: str) -> str:
     """Return the recipe that another one names: a path starts from the directory of the one that names it."""
-    is_path = "/" in name or name.endswith(loader.SUFFIXES)
-    return str(loader.absolute(loaded.directory / name)) if is_path else name
+    return loader.located(name, loaded.directory)

@@ -146,6 +146,16 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
 
 
+def is_path(name: str) -> bool:
+    """Return whether the name of a recipe is the path of its file; else it is looked up in the project."""
+    return "/" in name or name.endswith(SUFFIXES)
+
+
+def located(name: str, directory: Path) -> str:
+    """Return the name of a recipe so that it means the same everywhere: a path starts from `directory`."""
+    return str(absolute(directory / name)) if is_path(name) else name
+
+
 def recipe_files(directory: Path) -> list[Path]:
     """Return the recipes in a directory, sorted."""
     try:
