@@ -85,7 +85,7 @@ def requests(
 
     `size` is that of the disks in bytes, if it is fixed: raises `inputs.TooMuchError` for a row with more.
     """
-    column = next((name for name in jobs.variables if name.lower() == variable_of(disk).lower()), None)
+    column = jobs.named(variable_of(disk))
     if column is None:
         raise RecipeError(
             [
@@ -100,19 +100,17 @@ def requests(
     problems: list[Problem] = []
     taken: dict[Path, int] = {}
     sources = make.bases(common)
-    for number, row in enumerate(jobs.rows):
+    for number, name in enumerate(jobs.column(column)):
         if number % 1000 == 0:
             progress(number, len(jobs.rows))
-        values = dict(zip(jobs.variables, row, strict=True))
-        where = Location(jobs.file, jobs.lines[number])
-        output = jobs.directory / values[column]
+        output = jobs.directory / name
         if output == jobs.directory or os.path.isdir(output):  # noqa: PTH112
-            problems.append(Problem(f"the column {column} names no file", where))
+            problems.append(jobs.problem(number, f"the column {column} names no file"))
         elif output in taken:
-            problems.append(Problem(f"{output.name} is the disk of line {taken[output]} already", where))
+            problems.append(jobs.problem(number, f"{output.name} is the disk of line {taken[output]} already"))
         elif wrong_place := replaceable.problem_of(output):
             hint = f"the column {column} names the disk to write, such as io-1.raw; what goes in is named by {INPUTS}"
-            problems.append(Problem(f"{shown(str(output), 200)} {wrong_place}", where, hint))
+            problems.append(jobs.problem(number, f"{shown(str(output), 200)} {wrong_place}", hint))
         taken[output] = jobs.lines[number]
         every, texts, wrong = content(jobs, number, column, common, size)
         problems += wrong
@@ -120,7 +118,7 @@ def requests(
         found.append(DiskRequest(output, every, texts))
     for number, one in enumerate(found):
         if unwritable := make.output_problem(one.output, sources):
-            problems.append(Problem(unwritable[0], Location(jobs.file, jobs.lines[number]), unwritable[1]))
+            problems.append(jobs.problem(number, *unwritable))
     if problems:
         raise RecipeError(problems)
     return tuple(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 from roost.condor import jobs_file
 from roost.condor.jobs_file import Jobs, variable_of
-from roost.errors import Location, Problem, RecipeError, UsageError
+from roost.errors import Problem, RecipeError, UsageError
 from roost.host import confined, files
 from roost.iodisk.batch import INPUTS
 from roost.recipe.loader import SUFFIXES, absolute
@@ -104,7 +104,7 @@ def for_image(table: Jobs, called: str, recipe: Recipe) -> Jobs:
         if not chosen:
             images = dict.fromkeys(table.column(table.image))
             what = f"no job runs on {shown(called)}"
-            raise RecipeError([Problem(what, Location(table.file, table.lines[0]), did_you_mean(called, images))])
+            raise RecipeError([table.problem(0, what, did_you_mean(called, images))])
         table = table.only(chosen)
     return with_disks(table, recipe)
 
