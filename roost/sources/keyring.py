@@ -20,16 +20,25 @@ VENDORS = {
 
 
 def arguments(origin: str) -> list[str]:
-    """Return mmdebstrap's arguments for the keys of an archive; raise `HostError` when this host has none for it.
+    """Return mmdebstrap's arguments for the keys of an archive; raise `HostError` as `foreign` does.
 
     mmdebstrap finds a foreign keyring by itself only with gpg, which is not everywhere.
     """
+    path = foreign(origin)
+    return [f"--keyring={path}"] if path is not None else []
+
+
+def foreign(origin: str) -> Path | None:
+    """Return the keyring of an archive, None where this host trusts it anyway or roost does not know whose it is.
+
+    Raises `HostError` when the keyring is not installed.
+    """
     if origin not in VENDORS or any(TRUSTED.glob(f"{origin.lower()}-*")):
-        return []
+        return None
     path = KEYRINGS / VENDORS[origin][0]
     if not path.is_file():
         raise HostError(f"this host has no keys of {origin}'s archive ({path})", hint=hint(origin))
-    return [f"--keyring={path}"]
+    return path
 
 
 def hint(origin: str) -> str:

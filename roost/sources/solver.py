@@ -166,8 +166,9 @@ def prepare(wanted: Bootstrap, root: Path) -> None:
 
 def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: Path) -> None:
     """Run one of the scripts that call apt with a root of its own; raise what its words mean."""
-    for given in keyring.arguments(wanted.index.origin):
-        shutil.copyfile(given.removeprefix("--keyring="), root / KEYRING)
+    given = keyring.foreign(wanted.index.origin)
+    if given is not None:
+        shutil.copyfile(given, root / KEYRING)
     try:
         with work_directory() as scratch:
             contained.run(

@@ -27,7 +27,7 @@ class Archive:
         self.directory, self.address, self.cache, self.log = directory / "srv", address, cache, directory / "log"
         keys = directory / "test.gpg"
         keys.write_bytes(KEY.binary)
-        monkeypatch.setattr(keyring, "arguments", lambda _origin: [f"--keyring={keys}"])
+        monkeypatch.setattr(keyring, "foreign", lambda _origin: keys)
         self.updates = self.pushes = 0
         real = process.run
 
