@@ -51,7 +51,7 @@ class BuildPlan:
     @property
     def bootstrap(self) -> Bootstrap | None:
         """What is installed or added from an archive, None where nothing is."""
-        return _bootstrap(self.tree)
+        return self.tree.bootstrap if self.tree is not None else None
 
     @property
     def suite(self) -> str | None:
@@ -109,15 +109,10 @@ def plan(context: Context) -> BuildPlan:
         original = image.locate(request)
         return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)
-    asked = _bootstrap(tree)
+    asked = tree.bootstrap
     loader = [one.parts() for one in asked.selection.tools] if asked is not None else []
     if tree.own_kernel:
         return BuildPlan(tree, image_stage.key(loaded, tree.key, None, loader), tree=tree)
     kernel = files.fetch(spec, cache.default(), context.stages.events) if spec.files is not None else None
     key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None, loader)
     return BuildPlan(tree, key, spec, kernel, tree=tree)
-
-
-def _bootstrap(tree: RootTree | None) -> Bootstrap | None:
-    found = getattr(tree, "wanted", None) or getattr(tree, "archive", None)
-    return found if isinstance(found, Bootstrap) else None

@@ -49,6 +49,11 @@ class BootableTree:
         return self.base.facts.epoch
 
     @property
+    def bootstrap(self) -> Bootstrap | None:
+        """What is added, None where nothing is."""
+        return self.archive
+
+    @property
     def suite(self) -> str | None:
         """The suite that the kernel's package is of, None where no kernel is added."""
         return self.archive.debian.suite if self.archive is not None and self.archive.kernel is not None else None

@@ -42,6 +42,11 @@ class Installed:
     own_kernel: bool = False
 
     @property
+    def bootstrap(self) -> Bootstrap:
+        """What is installed."""
+        return self.wanted
+
+    @property
     def suite(self) -> str | None:
         """The suite that the kernel's package is of, None where no package of a kernel is installed."""
         return self.wanted.debian.suite if self.wanted.kernel is not None else None

@@ -22,6 +22,7 @@ from roost.store.cache import Cache
 if TYPE_CHECKING:
     from roost.customize.overlay import Item
     from roost.existing.image import OriginalImage
+    from roost.sources.bootstrap import Bootstrap
 
 
 class RootTree(Protocol):
@@ -42,6 +43,10 @@ class RootTree(Protocol):
     @property
     def own_kernel(self) -> bool:
         """Whether the tree has a kernel of its own, and keeps it."""
+
+    @property
+    def bootstrap(self) -> Bootstrap | None:
+        """What is installed or added from an archive, None where nothing is."""
 
     def inputs(self) -> dict[str, Any]:
         """Return what the tree is made of, as JSON, for the manifest: the parts of its key and where they came from."""

@@ -56,6 +56,7 @@ class ToyTree:
     epoch: int = 7
     suite: str | None = "toy"
     own_kernel: bool = False
+    bootstrap: None = None
 
     @property
     def key(self) -> str:
