@@ -18,7 +18,7 @@ import re
 import shutil
 import struct
 import tarfile
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,9 @@ _UNNEEDED = frozenset(
 )
 # fmt: on
 
+#: Seconds for which an appliance that did not start is not tried again. Not for ever: a host without memory for a
+#: moment would have the slow one until its next kernel.
+GIVEN_UP = 3600.0
 #: What the appliance writes to its console when the kernel named its disks in another order than theirs.
 OUT_OF_ORDER = "roost: disks out of order"
 _INIT = b"""\
@@ -250,7 +253,7 @@ def _build(kernel: HostKernel, directory: Path, work: Path, log: Path | None) ->
 def path(log: Path | None = None) -> Path | None:
     """Return the directory of the quick appliance for LIBGUESTFS_PATH, built now if it is not in the cache.
 
-    None means that the stock appliance must do: this one could not be built, or did not start before (`give_up`).
+    None means that the stock appliance must do: this one could not be built, or did not start lately (`give_up`).
     Raises `HostError` when libguestfs cannot work at all: not installed, or no kernel that it can read.
     """
     directory = supermin_directory()
@@ -259,15 +262,16 @@ def path(log: Path | None = None) -> Path | None:
     kernel = readable_kernel()
     cache = paths.cache_root() / "appliance"
     final = cache / _key(kernel, directory)
-    if (final / "unusable").exists():
-        return None
+    with contextlib.suppress(OSError):
+        if time.time() - (final / "unusable").stat().st_mtime < GIVEN_UP:
+            return None
     if (final / "README.fixed").exists():
         # `inv gc` drops what was not used for long.
         with contextlib.suppress(OSError):
             os.utime(final)
         return final
     cache.mkdir(parents=True, exist_ok=True)
-    with _workspace(cache) as work:
+    with temporary.directory("appliance", cache, hidden=True) as work:
         try:
             # Made once for the host, by no stage.
             with declared.only(None):
@@ -281,12 +285,6 @@ def path(log: Path | None = None) -> Path | None:
     return final
 
 
-@contextlib.contextmanager
-def _workspace(cache: Path) -> Iterator[Path]:
-    with temporary.directory("appliance", cache, hidden=True) as work:
-        yield work
-
-
 def _drop_others(cache: Path, final: Path) -> None:
     """Remove appliances of other kernels or releases that are older by a week."""
     for directory in cache.iterdir():
@@ -295,6 +293,6 @@ def _drop_others(cache: Path, final: Path) -> None:
 
 
 def give_up(appliance: Path) -> None:
-    """Remember that an appliance does not start here, so that the stock one is taken from now on."""
+    """Remember that an appliance does not start here, so that the stock one is taken for an hour."""
     with contextlib.suppress(OSError):
         (appliance / "unusable").touch()

@@ -100,11 +100,11 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
     ends = time.monotonic() + deadline
     with contextlib.ExitStack() as stack:
         quick = None if stock else appliance.path(log)
-        worker = None if quick is None else _quick(quick, request, stack, (accelerator, log, ends))
+        worker, broken = (None, False) if quick is None else _quick(quick, request, stack, (accelerator, log, ends))
         if worker is None:
             worker = stack.enter_context(started(None, accelerator, log, ends))
             _launch_stock(worker, request, log)
-            if quick is not None:
+            if quick is not None and broken:
                 # The stock one starts with these disks, so it was the appliance's fault.
                 appliance.give_up(quick)
         yield Guest(worker)
@@ -112,10 +112,11 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
 
 def _quick(
     quick: Path, request: dict[str, Any], stack: contextlib.ExitStack, how: tuple[str, Path, float]
-) -> Worker | None:
-    """Return a worker whose quick appliance is up, to be closed by `stack`; None when it does not start.
+) -> tuple[Worker | None, bool]:
+    """Return a worker whose quick appliance is up, to be closed by `stack`; or None, and whether it is broken.
 
-    One that stops because its kernel named the disks in another order is started again.
+    One that stops because its kernel named the disks in another order is started again: that is chance, and says
+    nothing of the next opening.
     """
     accelerator, log, ends = how
     for _ in range(ORDERS):
@@ -125,15 +126,15 @@ def _quick(
             worker = attempt.enter_context(started(quick, accelerator, log, ends))
             worker.ask({**request, "verbose": False}, within=(ends - time.monotonic()) / 3)
             stack.enter_context(attempt)
-            return worker
+            return worker, False
         except (GuestfsError, ToolError):
             attempt.close()
             if not _says(log, before, appliance.OUT_OF_ORDER):
-                return None
+                return None, True
         except BaseException:
             attempt.close()
             raise
-    return None
+    return None, False
 
 
 def _says(log: Path, start: int, words: str) -> bool:
