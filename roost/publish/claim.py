@@ -26,6 +26,8 @@ from roost.publish.targets.target import Target
 #: Seconds between two looks at another's claim, and how long it is waited for.
 INTERVAL = 0.3
 PATIENCE = 1800.0
+#: How the name of the file ends that the one of several creates who takes a claim over.
+_TICKET = ".taken"
 
 
 class TakenError(ImageError):
@@ -111,13 +113,13 @@ def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
     """Put our claim in the place of a dead one; return whether it was us who did.
 
     Of several, one creates the file that is named after the dead claim's sum; the claim itself is never away meanwhile.
+    That file is a claim too: one whose maker was killed is taken over in the same way.
     """
-    ticket = f"{path.removesuffix('.json')}.{layout.sha256(there)[:16]}.taken"
+    ticket = f"{path.removesuffix('.json')}.{layout.sha256(there)[:16]}{_TICKET}"
     if not target.create(ticket, own):
         taker = target.read(ticket)
-        if taker is not None and dead(taker):
-            target.remove(ticket)
-        return False
+        if taker is None or not dead(taker) or not _take_over(target, ticket, taker, own):
+            return False
     try:
         # Whoever took it over before us is through with it.
         if target.read(path) != there:
@@ -126,6 +128,15 @@ def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
         return True
     finally:
         target.remove(ticket)
+
+
+def sweep(target: Target, directory: str) -> None:
+    """Remove from a directory of claims what take-overs left that were killed."""
+    for name in target.names(directory):
+        path = f"{directory}/{name}"
+        there = target.read(path) if name.endswith(_TICKET) else None
+        if there is not None and dead(there) and _take_over(target, path, there, layout.json_bytes(_own("", []))):
+            target.remove(path)
 
 
 @dataclass(frozen=True, slots=True)

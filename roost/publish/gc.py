@@ -68,6 +68,10 @@ class _Collection:
         self._partials("", report)
         self._partials(f"{layout.BASES}/", report)
         gc_bases.collect(self.removal, stock, going, report)
+        if self.removal.delete:
+            claimed_too = {one.name for one in stock.claims if self.name in {None, one.name}}
+            for directory in (*(f"{name}/{layout.CLAIMS}" for name in sorted({*names, *claimed_too})), layout.BASES):
+                claim.sweep(self.removal.target, directory)
         report.total = sum(one.bytes for one in stock.listed)
         for one in stock.wrong:
             report.note(f"{one.name} {one.version} is left alone: {one.problem} (inv verify {self.removal.target.url})")
@@ -127,21 +131,11 @@ class _Collection:
                 # Between our look and our claim another may have published it.
                 if not listed and self.removal.target.size(f"{directory}{layout.RELEASE}") is None:
                     self.removal.remove(files, report)
-            self._tickets(claimed)
             item.state = "gone"
         except claim.TakenError:
             item.state, item.why = "stays", "somebody is publishing it again"
         except HostError as error:
             item.state, item.problem = "stays", error.problem.what
-
-    def _tickets(self, claimed: Claimed) -> None:
-        """Remove what a take-over of this version left that was killed."""
-        directory = f"{claimed.name}/{layout.CLAIMS}"
-        for name in self.removal.target.names(directory):
-            if name.startswith(f"{claimed.version}.") and name.endswith(".taken"):
-                data = self.removal.target.read(f"{directory}/{name}")
-                if data is not None and claim.dead(data):
-                    self.removal.target.remove(f"{directory}/{name}")
 
     def _partials(self, directory: str, report: Report) -> None:
         """Remove files under way that have been so for a day; younger ones may have a writer, on whatever host."""

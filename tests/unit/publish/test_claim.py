@@ -20,25 +20,30 @@ def _dead() -> bytes:
     return layout.json_bytes({**claim._own("", []), "pid": 2**22 + 1})
 
 
+def _taken_by_many(url: str) -> list[bool]:
+    """Have eight take the claim over at once; return what each was told."""
+    start = threading.Barrier(8)
+    told: list[bool] = []
+
+    def take() -> None:
+        target = open_target(url)
+        there = target.read(PATH) or b""
+        start.wait()
+        told.append(claim._take_over(target, PATH, there, layout.json_bytes(claim._own("", []))))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
 def test_of_many_that_take_over_a_dead_claim_one_does(tmp_path: Path) -> None:
     for number in range(20):
         url = str(tmp_path / str(number))
         open_target(url).create(PATH, _dead())
-        start = threading.Barrier(8)
-        told: list[bool] = []
-
-        def take(url: str = url, start: threading.Barrier = start, told: list[bool] = told) -> None:
-            target = open_target(url)
-            there = target.read(PATH) or b""
-            start.wait()
-            told.append(claim._take_over(target, PATH, there, layout.json_bytes(claim._own("", []))))
-
-        threads = [threading.Thread(target=take) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(told) == [False] * 7 + [True]
+        assert sorted(_taken_by_many(url)) == [False] * 7 + [True]
         assert open_target(url).names("smoke/.publishing") == ["v1.json"]
 
 
@@ -48,9 +53,42 @@ def test_a_taker_that_was_killed_stands_in_nobodys_way(tmp_path: Path) -> None:
     target.create(PATH, dead)
     ticket = f"smoke/.publishing/v1.{layout.sha256(dead)[:16]}.taken"
     target.create(ticket, _dead())
-    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=5)) as ours:
+    # Also in that of one who does not wait, as collections do.
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=0)) as ours:
         ours.check()
     assert target.names("smoke/.publishing") == []
+
+
+def test_takers_that_were_killed_one_after_another_stand_in_nobodys_way(tmp_path: Path) -> None:
+    target = open_target(str(tmp_path))
+    dead, other = _dead(), _dead()
+    target.create(PATH, dead)
+    ticket = f"smoke/.publishing/v1.{layout.sha256(dead)[:16]}.taken"
+    target.create(ticket, other)
+    target.create(f"{ticket}.{layout.sha256(other)[:16]}.taken", _dead())
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), patience=0)) as ours:
+        ours.check()
+    assert target.names("smoke/.publishing") == []
+
+
+def test_of_many_that_meet_a_taker_that_was_killed_one_takes_over(tmp_path: Path) -> None:
+    for number in range(20):
+        url = str(tmp_path / str(number))
+        dead = _dead()
+        open_target(url).create(PATH, dead)
+        open_target(url).create(f"smoke/.publishing/v1.{layout.sha256(dead)[:16]}.taken", _dead())
+        assert sorted(_taken_by_many(url)) == [False] * 7 + [True]
+        assert open_target(url).names("smoke/.publishing") == ["v1.json"]
+
+
+def test_what_killed_takers_left_is_swept_away_and_no_more(tmp_path: Path) -> None:
+    target = open_target(str(tmp_path))
+    alive = layout.json_bytes(claim._own("", []))
+    target.create(PATH, alive)
+    target.create("smoke/.publishing/v0.0123456789abcdef.taken", _dead())
+    target.create("smoke/.publishing/v2.0123456789abcdef.taken", alive)
+    claim.sweep(target, "smoke/.publishing")
+    assert target.names("smoke/.publishing") == ["v1.json", "v2.0123456789abcdef.taken"]
 
 
 def test_a_living_claim_is_not_taken_over(tmp_path: Path) -> None:

@@ -212,6 +212,31 @@ def test_a_base_goes_with_the_last_version_that_stands_on_it(root: Path) -> None
     assert _listed(catalogue) == ["v2"]
 
 
+def test_a_collection_ends_what_others_left_that_were_killed_while_they_took_over(root: Path) -> None:
+    """One was killed while it removed, the next when it had just put itself in the place of that, or had not yet."""
+    catalogue = root / "catalogue"
+    base = cellar.base(root / "work")
+    cellar.overlay(root, base, 1)
+    lab.publish(root, str(catalogue), version="v0")
+    cellar.versions(root, str(catalogue), 1, first=70)
+    target = open_target(str(catalogue))
+    files = [f"smoke/v0/{name}" for name in target.names("smoke/v0")]
+    shared = [f"_base/{cellar.sha(base)}/base.qcow2"]
+    gone = {"pid": 2**22 + 1}
+    for place, written in (("smoke/.publishing/v0", files), ("_base/.removing", shared)):
+        killed = layout.json_bytes({**claim._own("", written), **gone})
+        taker = layout.json_bytes({**claim._own("", []), **gone})
+        target.create(f"{place}.json", killed)
+        target.create(f"{place}.{layout.sha256(killed)[:16]}.taken", taker)
+        # Of a take-over that was through but for this.
+        target.create(f"{place}.0123456789abcdef.taken", taker)
+    said = _collect(catalogue, keep=1)
+    assert {item.state for item in said.items} == {"gone"}, said.to_json()
+    assert _listed(catalogue) == ["v70"]
+    rest = {path for path in _tree(catalogue) if not path.startswith("smoke/v70/")}
+    assert rest == {"allowed_signers", "smoke/latest.json"}
+
+
 def test_a_base_that_a_publication_under_way_may_use_stays(root: Path) -> None:
     catalogue = root / "catalogue"
     base = cellar.base(root / "work")
