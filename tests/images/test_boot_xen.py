@@ -69,7 +69,9 @@ def _grub(folder: Path, change: Callable[[str], str]) -> None:
     disk = "root.raw?offset=1048576"
     argv = ["debugfs", "-w", "-R"]
     old = subprocess.run([*argv, f"cat {GRUB}", disk], cwd=folder, capture_output=True, check=True).stdout.decode()
-    (folder / "new").write_text(change(old))
+    new = change(old)
+    assert new != old, old
+    (folder / "new").write_text(new)
     for request in (f"rm {GRUB}", f"write new {GRUB}"):
         subprocess.run([*argv, request, disk], cwd=folder, capture_output=True, check=True)
 
