@@ -18,7 +18,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
     for entry in wheel.infolist():
         os.chmod(wheel.extract(entry, sys.argv[2]), entry.external_attr >> 16 & 0o777 or 0o644)
 '
-runs() { PYTHONPATH="$here/lib${PYTHONPATH:+:$PYTHONPATH}" "$1" -c 'import roost.cli.factory_job' 2>/dev/null; }
+runs() { PYTHONPATH="$here/lib${PYTHONPATH:+:$PYTHONPATH}" "$1" -c 'import roost.cli.factory_job, cyclonedx' 2>/dev/null; }
 
 python=
 for one in ${ROOST_PYTHON:-} /opt/roost/bin/python /usr/bin/python3 python3; do

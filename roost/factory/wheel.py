@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import stat
 import tomllib
 import zipfile
@@ -23,6 +24,8 @@ from roost.store import closure
 #: The earliest time that a zip can hold: the same code gives the same bytes.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _TAGS = "Wheel-Version: 1.0\nGenerator: roost\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+#: The extra of pyproject.toml without which nothing is built (roost.host.extras).
+BUILDS = "sbom"
 _SCRIPTS = "[console_scripts]\nroost = roost.cli.main:main\n"
 
 
@@ -53,15 +56,17 @@ def unpack(wheel: Path, directory: Path) -> None:
 
 
 def requirements() -> list[str]:
-    """Return what roost needs of other packages, as pip takes it."""
+    """Return what a job's roost needs of other packages, as pip takes it: those of roost, and of builds."""
     project = closure.PACKAGE.parent / "pyproject.toml"
     if project.is_file():
-        return sorted(tomllib.loads(project.read_text())["project"]["dependencies"])
+        said = tomllib.loads(project.read_text())["project"]
+        return sorted([*said["dependencies"], *said["optional-dependencies"][BUILDS]])
     try:
         found = metadata.distribution("roost").requires or []
     except metadata.PackageNotFoundError as error:
         raise HostError("this roost is neither a checkout nor installed", hint="pip install roost") from error
-    return sorted(one for one in found if "extra ==" not in one)
+    needed = [one.partition(";")[0].strip() for one in found if re.search(rf"extra == ['\"]{BUILDS}['\"]", one)]
+    return sorted([*(one for one in found if "extra ==" not in one), *needed])
 
 
 def _package() -> Iterator[tuple[str, bytes, int]]:

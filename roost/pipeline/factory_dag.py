@@ -34,7 +34,7 @@ from roost.pipeline.factory import Options
 from roost.pipeline.factory_job import OUT, PLAN, RESULTS, TASKS
 from roost.pipeline.family import Family, Member
 from roost.recipe import localfiles
-from roost.recipe.loader import Loaded
+from roost.recipe.loader import Loaded, absolute
 from roost.recipe.words import shown
 from roost.sources import archive, solver
 from roost.store import staging
@@ -120,13 +120,19 @@ def write(names: Sequence[str], directory: Path, options: Options, jobs: Jobs, e
             task.write(new / TASKS / f"{name}.json", replace(one, require_kvm=options.require_kvm))
         task.write(new / PLAN, plan)
         # Publications run the code that booted: a verdict of another roost would not be believed.
-        python, path = (sys.executable, "-P"), str(home / LIBRARY)
+        python, path = (sys.executable, "-P"), _python_path(home)
         flow = dagman.Workflow(
             graph, nodes, {key: _inputs(tasks[nodes[key]]) for key in graph.nodes}, home,
             python, path, jobs.container, options.jobs, usage.read(usage.place()),
         )  # fmt: skip
         _files(new, flow)
     return Written(home, len(graph), rows, tuple(notes))
+
+
+def _python_path(home: Path) -> str:
+    """Return PYTHONPATH of jobs of the access point: the workflow's own roost, then where this one finds libraries."""
+    mine = [str(absolute(Path(one))) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    return os.pathsep.join([str(home / LIBRARY), *mine])
 
 
 def _home(directory: Path) -> Path:

@@ -17,18 +17,18 @@ from roost.events import Silent
 from roost.host import capacity
 from roost.pipeline import probe as story
 from tests.images.calls import build
-from tests.pool import five, harness, left_out, modes, rootfs, ten, tiny
+from tests.pool import five, harness, left_out, modes, nightly, rootfs, ten, tiny
 from tests.pool.harness import PoolResult
 from tests.pool.job import Job
 from tests.unit.submitting import recipe
 
 SESSIONS = Path(__file__).parent / "sessions"
 GiB = 1 << 30
-#: What a pool's daemons and guests may need, and how many pools run at once at most: the three of `LONGEST`, and all
-#: others meanwhile. More of them have so many guests on two emulated cores that jobs of `ten` outlive their time.
+#: What a pool's daemons and guests may need, and how many pools run at once at most: those of `LONGEST`, and then the
+#: others. More of them have so many guests on two emulated cores that jobs of `ten` outlive their time.
 POOL_MEMORY, MOST = 3 * GiB, 4
 #: The pools that take minutes, the longest first: they start before the others, which end meanwhile.
-LONGEST = ("pool_ten", "pool_workflow", "pool_probe")
+LONGEST = ("pool_nightly", "pool_ten", "pool_workflow", "pool_probe")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -210,6 +210,12 @@ def pool_ten(pools: Pools, ten_image: Path) -> Future[PoolResult]:
 def pool_workflow(pools: Pools, ten_image: Path) -> Future[PoolResult]:
     """Five jobs and three of a sweep by `inv run --dag` and DAGMan."""
     return pools.start("workflow", [five.make(pools.inputs("workflow", "workflow"), ten_image)], deadline=900)
+
+
+@pytest.fixture(scope="session")
+def pool_nightly(pools: Pools) -> Future[PoolResult]:
+    """A family of images by `inv factory --dag` and DAGMan; one job is killed, one sent away."""
+    return pools.start("nightly", [nightly.make(pools.inputs("nightly", "nightly"))], deadline=900)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """The root file system of the throw-away pools: Debian 13 with HTCondor, libvirt and QEMU, made once and kept.
 
-Its access point has what roost runs on: the tools that make and read io disks, and roost's dependencies in `LIBRARIES`;
-roost itself is the checkout, which each pool sees at its own path. The root file system is only ever the lower layer of
-overlays, so all pools share it; their configuration (`files/`) is above it. Its key covers what it is made from; what
-the archive publishes later under the same names does not make it stale.
+Its machine has what roost runs on, as an access point and as an execution point that builds images: the tools, and
+roost's dependencies in `LIBRARIES`; roost itself is the checkout, which each pool sees at its own path. `ARCHIVE` has
+the packages that a small image is made of, because a pool has no network. The root file system is only ever the lower
+layer of overlays, so all pools share it; their configuration (`files/`) is above it. Its key covers what it is made
+from; what the archive publishes later under the same names does not make it stale.
 """
 
 from __future__ import annotations
@@ -34,12 +35,27 @@ PACKAGES = (
     "qemu-utils",
     "gawk",  # libvirt_simple_script.awk
     "ca-certificates",
-    # The rest is roost's: io disks are made in user namespaces, and read back.
+    # The rest is roost's: io disks are made in user namespaces, and read back;
     "uidmap",
     "e2fsprogs",
     "dosfstools",
     "fdisk",
+    # images are built, verified and booted.
+    "mmdebstrap",
+    "grub-pc-bin",
+    "cpio",
+    "zstd",
+    "python3-guestfs",
+    "linux-image-cloud-amd64",  # libguestfs boots it
 )
+#: The packages of the recipe `smoke`, of the same suite: the kernel, and this.
+BUSYBOX = "busybox-static"
+ARCHIVE = "srv/archive"
+#: Fills ARCHIVE in the root file system that is being made.
+DOWNLOAD = f"""\
+chroot "$1" sh -c 'mkdir -p /{ARCHIVE} && cd /{ARCHIVE} &&
+apt-get -o APT::Sandbox::User=root download {BUSYBOX} linux-image-cloud-amd64 \
+$(dpkg-query -W -f "\\${{Package}} " "linux-image-[0-9]*-cloud-amd64")'"""
 #: roost's dependencies, for the root file system's own Python.
 LIBRARIES = "opt/roost"
 #: Who submits the jobs.
@@ -48,14 +64,14 @@ UID = 20001
 
 
 def dependencies() -> list[str]:
-    """Return roost's own dependencies, as pip takes them."""
+    """Return what roost needs of other packages, as pip takes it, and what a build needs besides."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    return sorted(project["dependencies"])
+    return sorted([*project["dependencies"], *project["optional-dependencies"]["sbom"]])
 
 
 def key() -> str:
     """Return the name of this root file system in the cache."""
-    digest = hashlib.sha256(repr((SUITE, PACKAGES, USER, UID, os.uname().machine, dependencies())).encode())
+    digest = hashlib.sha256(repr((SUITE, PACKAGES, DOWNLOAD, USER, UID, os.uname().machine, dependencies())).encode())
     return digest.hexdigest()[:32]
 
 
@@ -92,7 +108,8 @@ def _bootstrap(root: Path, log: Path) -> None:
     process.require("mmdebstrap", "mmdebstrap")
     log.unlink(missing_ok=True)
     inside = Namespace(user=False)
-    argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", f"--include={','.join(PACKAGES)}", SUITE]
+    argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", f"--include={','.join(PACKAGES)}"]
+    argv += [f"--customize-hook={DOWNLOAD}", SUITE]
     process.run(
         inside.argv([*argv, root]), deadline=900, log=log, what="cannot make the pool's root file system", hint=str(log)
     )
@@ -114,3 +131,7 @@ def _install(root: Path, log: Path) -> None:
         done = subprocess.run(argv, stdout=file, stderr=file, timeout=900, check=False)
     if done.returncode != 0:
         raise HostError("cannot install roost's dependencies for the pool's Python", log=log)
+    # A job finds them without being told where.
+    packages = root / f"usr/local/lib/python{version}/dist-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    (packages / "roost.pth").write_text(f"/{LIBRARIES}\n")

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,25 @@ def test_a_kit_is_the_recipe_with_what_it_names_and_stands_on(project: Path) -> 
     with tarfile.open(home / one.kit) as archive:
         names = set(archive.getnames())
     assert {"recipes/top.yaml", "recipes/two.yaml", "recipes/files/run", "kernels/debian-cloud.yaml"} <= names
+
+
+def test_the_wheel_asks_for_what_a_build_needs(project: Path) -> None:
+    home = written(project, "top").directory
+    (wheel,) = (home / "wheels").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith("/METADATA"))
+        metadata = archive.read(name).decode()
+    for text in (metadata, (home / "wheels/requirements.txt").read_text()):
+        assert "pydantic==" in text and "cyclonedx-python-lib" in text and "s3fs" not in text
+
+
+def test_jobs_on_the_access_point_find_the_libraries_of_whoever_wrote_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/opt/libraries::own")
+    home = written(project, "top").directory
+    line = f'environment = "PYTHONPATH={home}/lib:/opt/libraries:{project}/own"'
+    assert line in (home / "report.sub").read_text().splitlines()
 
 
 def test_a_broken_recipe_is_named_and_the_others_are_in_the_workflow(project: Path) -> None:
