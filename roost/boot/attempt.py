@@ -101,8 +101,8 @@ class Attempt:
                 f"{self.context.vm.name} has no io disk for the job's inputs", hint="give a disk `role: io`"
             )
         path = self.scratch / f"inputs.{make.disk_of(self.context.recipe).format}"
-        namespace.probe()
-        make.make(self.context.recipe, tuple(self.context.inputs), path, namespace=namespace.current())
+        namespace.probe(namespace.owner())
+        make.make(self.context.recipe, tuple(self.context.inputs), path)
         return {self.io: path}
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from roost.disk import ext_backups
-from roost.disk.ext_space import BLOCK_UNINIT, Space, read_space, target
+from roost.disk.ext_space import BLOCK_UNINIT, Space, read_space, space_of, target
 from roost.disk.geometry import Geometry, kernel_reserve
 from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
@@ -130,19 +130,19 @@ def write(
 def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, tools: Tools) -> Space:
     """Make a file system that mke2fs wrote the same whatever its release and the host; return what space it has."""
     space = read_space(disk, at)
-    process.run(
+    done = process.run(
         ["debugfs", "-w", "-f", "-", target(disk, at)],
-        stdin=settle_script(space, epoch, source).encode(),
+        stdin=f"{settle_script(space, epoch, source)}stats\n".encode(),
         deadline=600,
         env={"E2FSPROGS_FAKE_TIME": str(epoch)},
         cwd=disk.parent,
-        # Standard output repeats the script; only complaints reach the log.
+        # Standard output repeats the script, and has the statistics; only complaints reach the log.
         capture=True,
         log=tools.log("debugfs"),
         what=f"cannot set the times of {disk.name}",
     )
     ext_backups.renew(disk, at)
-    settled = read_space(disk, at)
+    settled = space_of(disk, at, done.text)
     # debugfs ends with 0 even when one of its commands failed.
     devices = len(source.devices) if source else 0
     if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + devices:

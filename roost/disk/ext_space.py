@@ -60,9 +60,14 @@ def read_space(disk: Path, at: Extent) -> Space:
         cwd=disk.parent,
         what=f"cannot read {disk.name}",
     )
+    return space_of(disk, at, done.text)
+
+
+def space_of(disk: Path, at: Extent, said: str) -> Space:
+    """Return what `read_space` does, from what debugfs said last, `stats` included, and from what it has written."""
     # debugfs ends with 0 even when it could not open the file system.
     try:
-        found = parse_stats(done.text)
+        found = parse_stats(said)
         numbers = found.numbers
         ranges = tuple(_free_ranges(disk, at, found))
         free = sum(last - first + 1 for first, last in ranges)
@@ -81,7 +86,7 @@ def read_space(disk: Path, at: Extent) -> Space:
         )
     except KeyError as error:
         raise ImageError(
-            f"cannot read {disk.name}: debugfs does not say its {error.args[0]}", tail=process.tail(done.text)
+            f"cannot read {disk.name}: debugfs does not say its {error.args[0]}", tail=process.tail(said)
         ) from error
 
 

@@ -7,6 +7,8 @@ sees afterwards what was used, and shrinks.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -78,6 +80,28 @@ def listing(tree: Path, namespace: Namespace, log: Path) -> tuple[Entry, ...]:
         what=f"cannot list {tree}",
     )
     return tuple(map(_entry, done.stdout.split(b"\0")[:-1]))
+
+
+def own_listing(tree: Path) -> tuple[Entry, ...]:
+    """Return what `listing` does of a `tree` that the caller has just made; all of it belongs to root."""
+    top = os.fsencode(tree)
+    found, waiting = [_own_entry(b"", os.lstat(top))], [b""]
+    while waiting:
+        directory = waiting.pop()
+        with os.scandir(os.path.join(top, directory)) as entries:  # noqa: PTH118 - names are bytes
+            for one in entries:
+                path = directory + b"/" + one.name if directory else one.name
+                entry = _own_entry(path, one.stat(follow_symlinks=False))
+                found.append(entry)
+                if entry.type == "d":
+                    waiting.append(path)
+    return tuple(found)
+
+
+def _own_entry(path: bytes, status: os.stat_result) -> Entry:
+    kind = {"-": "f"}.get(letter := stat.filemode(status.st_mode)[0], letter)
+    file, mode = f"{status.st_dev}:{status.st_ino}", stat.S_IMODE(status.st_mode)
+    return Entry(path, kind, file, status.st_nlink, status.st_size, mode, 0, 0, int(status.st_mtime))
 
 
 def _entry(record: bytes) -> Entry:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -17,6 +18,8 @@ from typing import Any
 #: The tools that run, and whether all is to end. The signal handler takes the lock too, so it is reentrant.
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.RLock()
+#: Seconds that poll(2) can wait.
+_LONGEST = 1_000_000.0
 _interrupted = threading.Event()
 
 
@@ -56,6 +59,21 @@ def started(argv: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]
         for pipe in (tool.stdin, tool.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def await_end(tool: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until a tool has ended, at most so long: asleep, where `Popen.wait` with a time looks again and again."""
+    try:
+        descriptor = os.pidfd_open(tool.pid)
+    except OSError:
+        # A kernel before 5.3, or none of Linux' own: the caller waits as Python does.
+        return
+    try:
+        end = select.poll()
+        end.register(descriptor, select.POLLIN)
+        end.poll(min(seconds, _LONGEST) * 1000)
+    finally:
+        os.close(descriptor)
 
 
 def _kill(tool: subprocess.Popen[bytes]) -> None:

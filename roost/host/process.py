@@ -74,12 +74,16 @@ class Completed:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the clean environment of tools: C.UTF-8, sbin on PATH, the kept variables, and `extra`."""
-    env = {key: value for key, value in os.environ.items() if key in KEPT}
-    path = env.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
-    env["PATH"] = ":".join([*path, *(directory for directory in SBIN if directory not in path)])
+    env = {key: os.environ[key] for key in KEPT if key in os.environ}
+    env["PATH"] = _path()
     env["LC_ALL"] = "C.UTF-8"
     env.update(extra or {})
     return env
+
+
+def _path() -> str:
+    path = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
+    return ":".join([*path, *(directory for directory in SBIN if directory not in path)])
 
 
 def proxies() -> dict[str, str]:
@@ -89,7 +93,7 @@ def proxies() -> dict[str, str]:
 
 def which(tool: str) -> str | None:
     """Return the path of `tool` on the tools' PATH, or None."""
-    return shutil.which(tool, path=environment()["PATH"])
+    return shutil.which(tool, path=_path())
 
 
 def require(tool: str, package: str) -> str:
@@ -180,7 +184,7 @@ def spawn(
     does standard output unless `stdout` says otherwise. Raises `HostError` when the tool does not exist.
     """
     words = [os.fspath(arg) for arg in argv]
-    declared.check(words, environment()["PATH"])
+    declared.check(words, _path())
     sink: int | IO[bytes]
     with contextlib.ExitStack() as stack:
         if log is not None:
@@ -240,7 +244,9 @@ def run(
         ) as process,
     ):
         try:
-            stdout, _ = process.communicate(input=stdin, timeout=deadline)
+            if stdin is None and not capture:
+                interruption.await_end(process, deadline)
+            stdout, _ = process.communicate(input=stdin, timeout=max(0.0, start + deadline - time.monotonic()))
         except subprocess.TimeoutExpired as timeout:
             raise ToolError(
                 f"{what or name} did not end within {deadline:g} s",

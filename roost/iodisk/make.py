@@ -17,7 +17,7 @@ from roost.disk.fill import IO_DIRECTORIES
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, Location, RoostError, UsageError
-from roost.host import causes, temporary
+from roost.host import causes, namespace, temporary
 from roost.host import output as writing
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs
@@ -54,9 +54,7 @@ def disk_of(recipe: Recipe) -> Disk:
     return disk
 
 
-def make(
-    recipe: Recipe, items: Sequence[Input], output: Path, *, namespace: Namespace, texts: dict[str, bytes] | None = None
-) -> IoDisk:
+def make(recipe: Recipe, items: Sequence[Input], output: Path, *, texts: dict[str, bytes] | None = None) -> IoDisk:
     """Write an io disk with `items` and the files `texts` (name → content) in input/; it appears whole or not at all.
 
     Raises `ImageError` when the inputs do not fit, `HostError` when the host's disk is full.
@@ -83,7 +81,7 @@ def make(
             for directory in (*IO_DIRECTORIES, ""):
                 (content / directory).chmod(0o755)
                 os.utime(content / directory, (epoch, epoch))
-            raw, free = _write(_Content(recipe, disk, content, epoch), scratch, namespace)
+            raw, free = _write(_Content(recipe, disk, content, epoch), scratch)
             size = raw.stat().st_size
             finished = raw
             if disk.format == "qcow2":
@@ -174,13 +172,14 @@ class _Content:
     epoch: int
 
 
-def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path, int | None]:
+def _write(content: _Content, scratch: Path) -> tuple[Path, int | None]:
     recipe, disk, directory, epoch = content.recipe, content.disk, content.directory, content.epoch
     area = disk.areas[0]
     raw = scratch / "disk.raw"
-    entries = measure.listing(directory, namespace, scratch / "measure.log")
+    # All of it was made here, by whoever runs this.
+    entries, inside = measure.own_listing(directory), namespace.owner()
     if area.filesystem == "vfat":
-        return _write_vfat(content, raw, entries, namespace), None
+        return _write_vfat(content, raw, entries, inside), None
     found = measure.content(entries, extents=geometry.uses_extents(area.filesystem))
     root = next(entry for entry in entries if not entry.path)
     identity = Identity(
@@ -199,7 +198,7 @@ def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path
             file.truncate(at.size)
         try:
             source = FileSystemSource(directory, root._replace(uid=0, gid=0, mode=0o755, mtime=epoch))
-            space = ext.write(raw, at, shape, identity, source, Tools(namespace, epoch, scratch))
+            space = ext.write(raw, at, shape, identity, source, Tools(inside, epoch, scratch))
         except DoesNotFitError as error:
             if area.size is not None:
                 needed = geometry.for_free(area.filesystem, found, 0).blocks * measure.BLOCK
@@ -214,7 +213,7 @@ def _write(content: _Content, scratch: Path, namespace: Namespace) -> tuple[Path
     raise ImageError("the io disk cannot be made large enough", hint="give it a size instead of free")
 
 
-def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...], namespace: Namespace) -> Path:
+def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...], inside: Namespace) -> Path:
     disk = content.disk
     size = disk.areas[0].size
     if size is None:
@@ -224,6 +223,6 @@ def _write_vfat(content: _Content, raw: Path, entries: tuple[measure.Entry, ...]
         file.truncate(at.size)
     identity = vfat.VfatIdentity(filesystem_id(content.recipe, disk, 0), disk.areas[0].label)
     vfat.write(
-        raw, at, identity, vfat.VfatContent(content.directory, entries), Tools(namespace, content.epoch, raw.parent)
+        raw, at, identity, vfat.VfatContent(content.directory, entries), Tools(inside, content.epoch, raw.parent)
     )
     return raw

@@ -67,12 +67,11 @@ def io(
         raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
     with table.progress(jobs, events) as progress:
         requests = _requests(given, name, recipe, output, jobs, progress)
-    namespace.probe()
-    inside = namespace.current()
+    namespace.probe(namespace.owner())
     stages = Stages(events)
     with stages.stage("io disks", f"{len(requests)}"):
         made = each(
-            lambda one: make.make(recipe, one.items, one.output, namespace=inside, texts=one.texts),
+            lambda one: make.make(recipe, one.items, one.output, texts=one.texts),
             requests,
             lambda done: events.progress("io disks", done, len(requests)),
         )

@@ -127,8 +127,8 @@ def _disk(items: Sequence[job_inputs.Input], place: Path) -> Path:
             ],
         }
     )
-    namespace.probe()
-    return make.make(recipe, items, place / "files.raw", namespace=namespace.current()).path
+    namespace.probe(namespace.owner())
+    return make.make(recipe, items, place / "files.raw").path
 
 
 def _taker(target: str, directory: Path, events: Events) -> interactive.Step:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from roost.errors import ImageError, RoostError, UsageError
 from roost.events import Stages
 from roost.host import interruption, namespace
-from roost.host.namespace import Namespace
 from roost.host.pool import Pool, each
 from roost.iodisk import batch, inputs, make
 from roost.recipe.quantities import format_size
@@ -113,24 +112,23 @@ class Work:
         missing = [job for job in jobs if not self.run.disk(job).is_file()]
         if not missing:
             return list(jobs)
-        namespace.probe()
-        inside = namespace.current()
+        namespace.probe(namespace.owner())
         lost: set[str] = set()
 
         def one(job: Job) -> None:
-            if not self._make(job, inside):
+            if not self._make(job):
                 lost.add(job.name)
 
         with self.stages.stage("io disks", f"{len(missing)}"):
             each(one, missing, lambda done: self.run.events.progress("io disks", done, len(missing)))
         return [job for job in jobs if job.name not in lost]
 
-    def _make(self, job: Job, inside: Namespace) -> bool:
+    def _make(self, job: Job) -> bool:
         recipe = self.run.images[job.image].loaded.recipe
         request, why = self._contents_of(job)
         try:
             if request is not None:
-                make.make(recipe, request.items, self.run.disk(job), namespace=inside, texts=request.texts)
+                make.make(recipe, request.items, self.run.disk(job), texts=request.texts)
                 return True
         except ImageError as error:
             # An input that changed or went away, or that does not fit after all.

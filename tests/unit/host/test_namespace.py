@@ -22,6 +22,12 @@ def test_root_gets_none() -> None:
     assert "--user" not in Namespace(user=False).argv(["id"])
 
 
+def test_ones_own_files_need_no_ids() -> None:
+    assert Namespace(user=False, owner=True).argv(["ls"]) == ["ls"]
+    words = Namespace(user=True, owner=True).argv(["ls"])
+    assert "--map-root-user" in words and "--map-auto" not in words and words[-1] == "ls"
+
+
 def test_the_network_can_be_taken_away() -> None:
     assert "--net" in Namespace(user=False, network=False).argv(["id"])
 

@@ -76,6 +76,22 @@ def test_deadline_kills_the_whole_group(tmp_path: Path) -> None:
     assert _gone(int(pids.read_text()))
 
 
+def test_a_tool_that_is_only_waited_for_costs_no_turns_of_a_clock() -> None:
+    before = time.process_time()
+    process.run(["sleep", "0.6"], deadline=10)
+    asleep = time.process_time() - before
+    seen = [process.run(["sleep", "0.06"], deadline=10).seconds for _ in range(5)]
+    # Popen.wait with a time looks every 50 ms by then: 0.06 s is told as 0.11 s.
+    assert min(seen) < 0.1 and asleep < 0.2, (seen, asleep)
+
+
+def test_a_deadline_is_one_deadline() -> None:
+    start = time.monotonic()
+    with pytest.raises(ToolError, match=r"did not end within 0\.5 s"):
+        process.run(["sleep", "30"], deadline=0.5)
+    assert time.monotonic() - start < 0.95
+
+
 def test_an_exception_kills_the_whole_group(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), process.spawn(["sleep", "60"]) as child:
         raise KeyboardInterrupt

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from roost.condor.jobs_file import parse_jobs
+from roost.disk import measure
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent
 from roost.host import namespace
@@ -57,13 +58,20 @@ def made(output: Path, wanted: Recipe, given: Path, *names: str, texts: dict[str
     """Make a disk of the inputs `names` in the directory `given`."""
     items, problems = inputs.items(names, given)
     assert not problems
-    return make.make(wanted, items, output, namespace=namespace.current(), texts=texts)
+    return make.make(wanted, items, output, texts=texts)
 
 
 def debugfs(image: Path, request: str) -> str:
     """Ask ext's own debugger."""
     done = subprocess.run(["debugfs", "-R", request, image], capture_output=True, check=True)
     return done.stdout.decode("utf-8", "replace")
+
+
+def test_what_was_made_here_is_listed_as_the_tool_lists_it(tmp_path: Path, given: Path) -> None:
+    (given / "again").hardlink_to(given / "run")
+    os.mkfifo(given / "pipe")
+    as_found = measure.listing(given, namespace.current(), tmp_path / "log")
+    assert sorted(measure.own_listing(given)) == sorted(as_found)
 
 
 def test_files_and_folders_keep_their_names(tmp_path: Path, given: Path) -> None:
