@@ -10,7 +10,7 @@ TCG, which has no host CPU to pass through, emulates the most it can (`-cpu max`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from roost.boot.accelerator import Accelerator
@@ -20,6 +20,8 @@ from roost.errors import UsageError
 
 #: q35: libvirt gives each device a root port of its own; eight functions a slot, from slot 2 on.
 _PORT_SLOT = 2
+#: The network of every machine that has one.
+_NETWORK = "user,id=net0"
 
 
 def qemu_argv(
@@ -59,6 +61,15 @@ def qemu_argv(
     return argv
 
 
+def reached(argv: Sequence[str], port: int, *, closed: bool) -> list[str]:
+    """Return the argument list with a port of this host's loopback, any that is free, that leads to one of the guest's.
+
+    A `closed` network lets the guest reach nothing.
+    """
+    network = f"{_NETWORK},restrict={'on' if closed else 'off'},hostfwd=tcp:127.0.0.1:0-:{port}"
+    return [network if word == _NETWORK else word for word in argv]
+
+
 def _escaped(text: str) -> str:
     # QemuOpts: a comma in a value is written twice.
     return text.replace(",", ",,")
@@ -84,7 +95,7 @@ def _devices(hardware: Hardware, places: Mapping[str, DiskPlace]) -> Iterator[tu
         yield "-blockdev", blockdev(disk, places[disk.target])
         yield "-device", _disk_device(hardware, disk)
     if hardware.network:
-        yield "-netdev", "user,id=net0"
+        yield "-netdev", _NETWORK
         model = {"virtio": "virtio-net-pci", "e1000": "e1000"}[hardware.network.model]
         card = {"driver": model, "id": "card0", "netdev": "net0", **_slot(hardware, "network")}
         yield "-device", {**card, "mac": hardware.network.mac} if hardware.network.mac else card

@@ -41,3 +41,9 @@ def parse_registers(text: str) -> Processors | None:
         return None
     dead = all(hlt == "1" and not flag & _INTERRUPTS for hlt, flag in zip(halted, flags, strict=True))
     return Processors(paging=any(value & _PAGING for value in control), dead=dead)
+
+
+def parse_forwarded(text: str) -> int | None:
+    """Return the port of loopback that QEMU's `info usernet` says is forwarded (net/slirp.c); None if it says none."""
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d{1,5})\s", text)
+    return int(found[1]) if found else None

@@ -1,13 +1,14 @@
-"""A root shell instead of the system's start: what is planted on the throw-away layer of an image's root disk.
+"""What is planted on the throw-away layer of an image's root disk: a script instead of the system's start.
 
-The kernel starts a script instead of /sbin/init, whoever makes the initrd and whichever boot loader there is: no
-password is needed, no service runs, no job begins. The image below is only read.
+The kernel starts it as /sbin/init, whoever makes the initrd and whichever boot loader there is. That of a root shell is
+here: no password is needed, no service runs, no job begins. The image below is only read.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,18 @@ from roost.host.guestfs_calls import NO_FILES
 
 #: The label of the disk with what goes in and out (ext4: at most 16 bytes).
 LABEL = "roost-files"
-INIT, KEPT = "/sbin/init", "/sbin/init.image"
+#: The system's start, the directory that it is moved to, and where it is then: init of busybox goes by its name.
+INIT, ASIDE = "/sbin/init", "/sbin/init.image"
+KEPT = f"{ASIDE}/init"
+#: The job's command, which its unit wants to see, and its runner; and what stands in for the runner.
+_JOB, _RUNNER = "/etc/roost/job/command", "/usr/lib/roost/job"
+_NO_JOB = b"#!/bin/sh\n# The job does not begin by itself here. job.image is the image's own.\nexit 0\n"
 #: Seconds in which the layer must be written.
 DEADLINE = 300.0
 
 _SCRIPT = """\
 #!/bin/sh
-# inv shell: a root shell in a machine that is thrown away. /sbin/init.image is the image's own.
+# inv shell: a root shell in a machine that is thrown away. /sbin/init.image/init is the image's own.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM={term} LANG=C.UTF-8
 umask 022
 for one in "proc proc /proc" "sysfs sysfs /sys" "devtmpfs devtmpfs /dev" "tmpfs tmpfs /run" "tmpfs tmpfs /tmp"; do
@@ -106,10 +112,24 @@ def script(name: str, terminal: Terminal, outputs: Sequence[str] = ()) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A script instead of the system's start; `needs` are programs of which the image must have one.
+
+    Without one it is refused, with `hint`. `system` says that the script goes on with the system's own start: then the
+    image's job does not begin by itself.
+    """
+
+    text: str
+    needs: tuple[str, ...] = ()
+    hint: str = ""
+    system: bool = False
+
+
 def plant(
     shape: Hardware,
     places: Mapping[str, DiskPlace],
-    text: str,
+    planted: Planted,
     *,
     accelerator: Literal["kvm", "tcg"],
     log: Path,
@@ -118,7 +138,7 @@ def plant(
     """Write the script over the start of the system, on the layers of a machine's disks.
 
     `root` is the UUID of the root file system, None: the one that has /sbin/init. Raises `ImageError` for an image
-    without one.
+    without one, or without what is needed.
     """
     layers = [place.layer for disk in shape.disks if (place := places[disk.target]).layer is not None]
     with guestfs.open_writable(
@@ -127,22 +147,56 @@ def plant(
         for device, kind in sorted(guest.filesystems().items()):
             if kind in NO_FILES or (root is not None and guest.blkid(device).get("UUID", "").lower() != root.lower()):
                 continue
-            if _planted(guest, device, text):
+            if _planted(guest, device, planted):
                 return
-    raise ImageError(f"the image has no {INIT} that a shell could be started instead of", hint="inv boot --interactive")
+    raise ImageError(
+        f"the image has no {INIT} that something else could be started instead of", hint="inv boot --interactive"
+    )
 
 
-def _planted(guest: Guest, device: str, text: str) -> bool:
+def _planted(guest: Guest, device: str, planted: Planted) -> bool:
     try:
         guest.mount(device)
     except GuestfsError:
         return False
     try:
-        if guest.lstat(INIT) is None:
+        found = guest.lstat(INIT)
+        if found is None:
             return False
-        guest.call("mv", INIT, KEPT)
-        guest.write(INIT, text.encode())
-        guest.call("chmod", 0o755, INIT)
+        if planted.needs and not any(_program(guest, path) for path in planted.needs):
+            raise ImageError(f"the image has no {planted.needs[0]}", hint=planted.hint)
+        guest.call("mkdir_p", f"{ASIDE}/run")
+        if stat.S_ISLNK(found.mode):
+            # It is a directory deeper then.
+            target = str(guest.call("readlink", INIT))
+            guest.call("ln_s", target if target.startswith("/") else f"../{target}", KEPT)
+            guest.remove(INIT)
+        else:
+            guest.call("mv", INIT, KEPT)
+        _write(guest, INIT, planted.text.encode())
+        if planted.system:
+            _without_job(guest)
         return True
     finally:
         guest.unmount_all()
+
+
+def _program(guest: Guest, path: str) -> bool:
+    try:
+        return bool(guest.call("is_file", path, followsymlinks=True))
+    except GuestfsError:
+        return False
+
+
+def _without_job(guest: Guest) -> None:
+    """Move the job aside: its unit wants to see the command, and other systems start the runner whatever there is."""
+    if guest.lstat(_JOB) is not None:
+        guest.call("mv", _JOB, f"{_JOB}.image")
+    if guest.lstat(_RUNNER) is not None:
+        guest.call("mv", _RUNNER, f"{_RUNNER}.image")
+        _write(guest, _RUNNER, _NO_JOB)
+
+
+def _write(guest: Guest, path: str, content: bytes) -> None:
+    guest.write(path, content)
+    guest.call("chmod", 0o755, path)

@@ -13,7 +13,7 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from roost.boot.console import Console
-from roost.boot.monitor import Event, Processors, parse_registers
+from roost.boot.monitor import Event, Processors, parse_forwarded, parse_registers
 from roost.errors import ImageError
 
 #: Seconds in which QEMU must answer a question.
@@ -181,6 +181,11 @@ class Session:
         """Return what the virtual CPUs do right now; None when QEMU does not say."""
         answer = await self._ask("human-monitor-command", {"command-line": "info registers -a"})
         return parse_registers(str(answer)) if isinstance(answer, str) else None
+
+    async def forwarded(self) -> int | None:
+        """Return the port of this host's loopback that leads into the guest; None when QEMU does not say."""
+        answer = await self._ask("human-monitor-command", {"command-line": "info usernet"})
+        return parse_forwarded(str(answer)) if isinstance(answer, str) else None
 
     async def _ask(self, command: str, arguments: dict[str, Any] | None = None) -> object:
         if self._client is None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from roost.cli import terminal
-from roost.cli.verb import finish, verb
+from roost.cli.verb import after_dashes, finish, verb
 from roost.errors import UsageError
 
 
@@ -93,3 +93,42 @@ def shell(_context: object, name: str, flags: Carry) -> None:
 
     carried = story.carried(flags.in_ or [], flags.out or [])
     story.shell(name, carried, events=terminal.PlainEvents(sys.stderr), options=booting.Options(flags.accel, "kvm"))
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The flags of `ssh`."""
+
+    accel: str = "auto"
+    machine: str = "pc"
+    user: str = "root"
+
+
+@verb(
+    positional=("name",),
+    help={
+        "accel": "auto, kvm or tcg",
+        "machine": "pc or q35",
+        "user": "the account of the image to log in as",
+        "json": "one JSON object on standard output, with the exit status and the output of the command",
+    },
+)
+def ssh(_context: object, name: str, flags: Visit, json: bool = False) -> None:
+    """Log in by ssh to a throw-away guest of NAME, or run the command that stands after -- there.
+
+    The system starts as it does in the pool, only its job does not. Its sshd lets in one key, made for this login; the
+    host key is read from the guest itself. The guest reaches no network unless the recipe gives it one. The exit status
+    is the command's; several words stay these words, one is a line for the guest's shell. The image stays as it is.
+    """
+    from roost.boot.remote import Login
+    from roost.pipeline import boot as booting
+    from roost.pipeline import ssh as story
+
+    login = Login(flags.user, tuple(after_dashes()))
+    if json and not login.command:
+        raise UsageError("--json needs a command", hint=f"inv ssh {name} --json -- uname -a")
+    options = booting.Options(flags.accel, "kvm", flags.machine)
+    ended = story.ssh(name, login, events=terminal.PlainEvents(sys.stderr), options=options, captured=json)
+    if json:
+        terminal.write_json(ended.to_json())
+    finish(ended.exit_code == 0, ended.exit_code)

@@ -72,6 +72,7 @@ ns = Collection(
     build.repro,
     boot.boot,
     boot.shell,
+    boot.ssh,
     submit.submit,
     submit.lint,
     submit.explain,

@@ -99,6 +99,16 @@ PAGES: dict[str, Page] = {
             ("shell debian-12 --out /etc/fstab:results", "a path of the guest comes out too"),
         ),
     ),
+    "ssh": Page(
+        BUILD,
+        "NAME [-- COMMAND...]",
+        "log in by ssh to a throw-away guest of the image, whose system starts",
+        (
+            ("ssh debian-12", "what is changed there is thrown away; the image needs openssh-server"),
+            ("ssh debian-12 --user job -- ls -l /opt/job", "a command, and its exit status"),
+            ("ssh debian-12 -- 'systemctl --failed | cat'", "one word is a line for the guest's shell"),
+        ),
+    ),
     "packages": Page(
         BUILD,
         "NAME[@VERSION]",

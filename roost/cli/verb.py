@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -89,6 +90,11 @@ def finish(ok: bool, code: int = 1) -> None:
     """End the task with `code` unless what it promises holds."""
     if not ok:
         raise Exit(code=code)
+
+
+def after_dashes() -> list[str]:
+    """Return the words after `--` of this process's command line, each as it was given: invoke joins them."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 
 def at_most_one(words: list[str]) -> str | None:

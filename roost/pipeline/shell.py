@@ -11,7 +11,7 @@ from pathlib import Path
 from roost.boot import interactive, plant
 from roost.boot.backends import DiskPlace, described
 from roost.boot.context import Context
-from roost.boot.plant import Terminal
+from roost.boot.plant import Planted, Terminal
 from roost.condor.hardware import Hardware, target_index
 from roost.condor.machine import VirtualMachine, VmDisk
 from roost.errors import ImageError, RecipeError, UsageError
@@ -25,6 +25,7 @@ from roost.pipeline.context import accelerator
 from roost.recipe import loader
 from roost.recipe.model import Recipe
 from roost.store import lease, staging
+from roost.store.manifest import Manifest
 
 #: Bytes of room on the disk for what goes out, and the most files that come out; it is sparse.
 ROOM, FILES = 2 << 30, 200_000
@@ -71,8 +72,6 @@ def shell(name: str, carried: Carried, *, events: Events, options: Options) -> N
         raise RecipeError(problems)
     record = booting.built(loaded, events)
     vm = booting.machine(loaded, "kvm", record, events)
-    known = record.facts.get("filesystems") or ()
-    root = next((str(one["uuid"]) for one in known if one.get("mount") == "/"), None)
     size = os.get_terminal_size()
     text = plant.script(
         loaded.recipe.name, Terminal(os.environ.get("TERM", ""), size.lines, size.columns), carried.outputs
@@ -91,11 +90,17 @@ def shell(name: str, carried: Carried, *, events: Events, options: Options) -> N
         def before(shape: Hardware, places: Mapping[str, DiskPlace], scratch: Path) -> None:
             log = scratch / "log" / "shell.log"
             with stages.stage("prepare", "a layer that is thrown away"):
-                plant.plant(shape, places, text, accelerator=accelerator().kind, log=log, root=root)
+                plant.plant(shape, places, Planted(text), accelerator=accelerator().kind, log=log, root=root(record))
 
         after = _taker(target, carried.directory, events) if target and carried.directory else None
         context = booting.started(Context(vm, loaded.build, events=events), options)
         interactive.interact(context, before=before, after=after)
+
+
+def root(record: Manifest) -> str | None:
+    """Return the UUID of an image's root file system; None where its build does not say."""
+    known = record.facts.get("filesystems") or ()
+    return next((str(one["uuid"]) for one in known if one.get("mount") == "/"), None)
 
 
 def _free(vm: VirtualMachine) -> str:

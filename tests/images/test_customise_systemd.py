@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -151,4 +152,19 @@ def test_the_same_recipe_gives_the_same_bytes(image: Path) -> None:
     before = sums()
     ran = roost("build", "whole", "--force", "--json", cwd=image.parents[1])
     assert ran.code == 0, ran.err
+    assert sums() == before
+
+
+def test_a_login_by_ssh_runs_a_command_and_leaves_the_image_as_it_is(image: Path) -> None:
+    def sums() -> dict[str, str]:
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(image.glob("*.*"))}
+
+    before = sums()
+    script = "id -un; systemctl is-active roost-job; touch /tmp/x; printf '%s\\n' \"$1\" >&2; exit 5"
+    words = ("--accel", "tcg", "--user", "job", "--json", "--", "sh", "-c", script, "sh", "a  'b' $c")
+    ran = roost("ssh", "whole", *words, cwd=image.parents[1], timeout=1500)
+    assert ran.code == 5, ran.err
+    assert ran.answer["exit_code"] == 5
+    assert (ran.answer["stdout"], ran.answer["stderr"]) == ("job\ninactive\n", "a  'b' $c\n")
+    assert ran.answer["host_key"].startswith("ssh-ed25519 AAAA")
     assert sums() == before
