@@ -229,4 +229,5 @@ def pool_probe(pools: Pools) -> Future[PoolResult]:
     (directory / "job.sub").write_text(f"{TINY}{DISK}{TRANSFER}requirements = {wanted}\nqueue\n")
     bad = DISK.replace("w:raw", "w:qcow2")
     (directory / "bad.sub").write_text(f"{TINY}{bad}{TRANSFER}queue\n")
-    return pools.start("probe", [Job("probe", directory / "session", session=True)], deadline=480)
+    # All that the session waits for, each to its end: on a busy machine a probe alone takes minutes.
+    return pools.start("probe", [Job("probe", directory / "session", session=True)], deadline=600)
