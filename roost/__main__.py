@@ -1,6 +1,12 @@
-"""`python -m roost TASK`: what `./inv` and the installed `roost` command run."""
+"""`python -m roost TASK`: what `./inv` runs, as the installed `roost` command does."""
 
-from roost.cli.main import main
+import sys
+
+from roost.cli import greeting
 
 if __name__ == "__main__":
+    # Before the tasks are imported.
+    greeting.greet(sys.argv[1:])
+    from roost.cli.main import main
+
     main()

@@ -1,7 +1,7 @@
 """What is going on, apart from how it is shown.
 
-Long work says what it does through an `Events` sink passed down to it: `stage` opens a named, timed
-step, `note` says one thing worth knowing, `progress` moves a step along. `roost.cli` chooses the sink:
+Long work says what it does through an `Events` sink passed down to it: `stage` opens a named, timed step, `note` says
+one thing worth knowing, `progress` moves a step along, `doing` says in words where it is. `roost.cli` chooses the sink:
 rich on a terminal, plain lines otherwise, standard error when standard output carries JSON.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -26,6 +26,12 @@ class Events(Protocol):
     def progress(self, name: str, done: float, total: float) -> None:
         """Say that `done` of `total` (bytes, files, seconds) of the stage `name` are behind us."""
 
+    def doing(self, name: str, text: str) -> None:
+        """Say in a line what the stage `name` does now; the next such line takes its place."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Say how long stages took the last time, by their names: those that are to come."""
+
     def note(self, text: str) -> None:
         """Say one thing the user should know."""
 
@@ -41,6 +47,12 @@ class Silent:
 
     def progress(self, name: str, done: float, total: float) -> None:
         """Ignore progress."""
+
+    def doing(self, name: str, text: str) -> None:
+        """Ignore what is done."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Ignore how long it took."""
 
     def note(self, text: str) -> None:
         """Ignore a note."""

@@ -33,6 +33,8 @@ MEMORY = 1 << 30
 _NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
 
 __all__ = ["Observation", "QemuError", "drive"]
+#: The time of a line of the kernel (printk).
+_TIME = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class _Drive:
     async def until_stop(self, at_job: Callable[[Session], Awaitable[None]] | None) -> str:
         """Look at the machine until `decide` says stop; return why."""
         session, watch, plan = self.session, self.watch, self.plan
-        looked = phase_shown = None
+        looked = None
         said: set[str] = set()
         while True:
             if session.refused:
@@ -184,9 +186,8 @@ class _Drive:
                     if any(kind == "panic" for kind, _ in self.inside.said):
                         return "panic"
             phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
-            if self.events and phase != phase_shown:
-                phase_shown = phase
-                self.events.progress("boot", now, plan.whole)
+            if self.events:
+                self.events.doing("boot", where(phase, session.serial))
             self._tell_waits(said)
             await session.wait(LOOK)
 
@@ -213,6 +214,12 @@ class _Drive:
             watch.reads = await session.reads(self.root.target) or 0
             if watch.reads != before:
                 watch.read_at = now
+
+
+def where(phase: str, console: Console) -> str:
+    """Return where a guest is, in a line: its phase, and the last line of its console without the kernel's time."""
+    last = _TIME.sub("", console.tail(1)).strip()
+    return f"{phase}: {last}" if last else phase
 
 
 async def drive(

@@ -24,11 +24,14 @@ from roost.boot.trials import Resumption, Trials
 from roost.boot.verdict import judge
 from roost.errors import ImageError
 from roost.events import Stages
-from roost.host import checksum
+from roost.host import checksum, files, jsontext
 from roost.host.pool import Pool
 from roost.store.scratch import scratch_directory
 
 __all__ = ["BootResult", "FileSum", "boot", "readable"]
+
+#: Stages that follow the guest's phases.
+_LATER = ("disks", "eviction", "checkpoint")
 
 
 def boot(context: Context, out: Path) -> BootResult:
@@ -46,6 +49,7 @@ def boot(context: Context, out: Path) -> BootResult:
         if not (directory / name).is_file():
             raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
     chosen = choose_accelerator(context, stages)
+    stages.events.expect(last_time(out / f"{vm.hypervisor}.json", chosen.name))
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:
         wanted = trials.wanted(context.recipe, context.how.evict, domain=context.first is not None)
         run = Attempt(context, chosen, scratch, wanted)
@@ -76,9 +80,7 @@ def boot(context: Context, out: Path) -> BootResult:
             for name, future in before.items()
         }
         seconds = {**stages.seconds, **(seen.seconds() if seen else {})}
-        last: dict[str, float] = {
-            name: seconds.pop(name) for name in ("disks", "eviction", "checkpoint") if name in seconds
-        }
+        last: dict[str, float] = {name: seconds.pop(name) for name in _LATER if name in seconds}
         result = BootResult(
             name=vm.name,
             verdict=verdict,
@@ -105,6 +107,20 @@ def boot(context: Context, out: Path) -> BootResult:
         )
         report.write(result, scratch / "log", out)
     return result
+
+
+def last_time(verdict: Path, accelerator: str) -> dict[str, float]:
+    """Return how long the stages of the last boot took, if it passed with this accelerator; else nothing."""
+    try:
+        said = jsontext.loads(files.read_bytes(verdict))
+        if not said["passed"] or said["accelerator"] != accelerator:
+            return {}
+        seconds = {str(name): float(taken) for name, taken in said["seconds"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    stages = {name: seconds.pop(name) for name in ("probe", "prepare", *_LATER) if name in seconds}
+    # What is left are the phases of the guest.
+    return {**stages, "boot": sum(seconds.values())}
 
 
 def choose_accelerator(context: Context, stages: Stages) -> Accelerator:

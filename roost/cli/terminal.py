@@ -10,11 +10,12 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from roost.cli import lastresort
+from roost.cli import greeting, lastresort
 from roost.errors import HostError, RoostError
 from roost.events import Events
 from roost.host.safetext import one_line, safe
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 
 class PlainEvents:
-    """One line when a stage ends, one for each note: for logs and CI."""
+    """A line when a stage begins and ends, one for each note, and one a minute where a stage is: for logs and CI."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self._begun: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # progress that nobody takes stops nothing
@@ -37,14 +40,29 @@ class PlainEvents:
 
     def begin(self, name: str, detail: str) -> None:
         """Say that a stage starts."""
+        self._begun[name] = self._told[name] = time.monotonic()
         self._say(f"roost: {name}{f' ({detail})' if detail else ''} ...")
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
         """Say how long a stage took."""
+        self._begun.pop(name, None)
         self._say(f"roost: {name}: {'done' if ok else 'failed'} after {seconds:.1f} s")
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Say nothing: lines that only count make logs unreadable."""
+        """Say once a minute how many bytes there are; of all else, lines that only count make logs unreadable."""
+        if name in BYTES:
+            seconds = time.monotonic() - self._begun.get(name, time.monotonic())
+            self.doing(name, transferred(done, total, seconds))
+
+    def doing(self, name: str, text: str) -> None:
+        """Say once a minute what a stage does."""
+        now = time.monotonic()
+        if name in self._begun and now - self._told[name] >= MINUTE:
+            self._told[name] = now
+            self._say(f"roost: {name}: {one_line(text)}")
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Say nothing: nobody looks at a log while the time runs out."""
 
     def note(self, text: str) -> None:
         """Say a note."""
@@ -57,13 +75,14 @@ class RichEvents:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
+        self._expected: dict[str, float] = {}
 
     def begin(self, name: str, detail: str) -> None:
         """Start a spinner for a stage."""
         from rich.markup import escape
 
         text = escape(one_line(f"{name} ({detail})" if detail else name))
-        self._tasks[name] = self._progress.add_task(text, total=None, said="")
+        self._tasks[name] = self._progress.add_task(text, total=None, said="", expected=self._expected.get(name, 0.0))
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
         """Turn the spinner into a line."""
@@ -82,6 +101,17 @@ class RichEvents:
             said = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
             self._progress.update(task.id, completed=done, total=total, said=said)
 
+    def doing(self, name: str, text: str) -> None:
+        """Say on a stage's line what it does, in place of what was said before."""
+        from rich.markup import escape
+
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], description=escape(one_line(f"{name}: {text}")))
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Have the stages that begin from now on say how much time is left, as far as that is known."""
+        self._expected.update(seconds)
+
     def note(self, text: str) -> None:
         """Show a note above the running stages."""
         from rich.markup import escape
@@ -91,8 +121,26 @@ class RichEvents:
 
 #: Stages whose progress is in bytes.
 BYTES = frozenset({"download", "publish"})
-#: Seconds before a rate means something, and columns below which a line has no bar.
-SETTLED, NARROW = 1.0, 80
+#: Seconds before a rate means something, columns below which a line has no bar, and those of a bar, bytes and times.
+SETTLED, NARROW, BESIDE = 1.0, 80, 66
+
+
+#: Seconds between two lines of a log about one stage; and those that a stage must take for its end to be foretold.
+MINUTE, FORETOLD = 60.0, 5.0
+
+
+def left(expected: float, seconds: float) -> str:
+    """Return about how much of the `expected` seconds is left after `seconds`; empty where that is not known.
+
+    A stage that takes longer than the last time says nothing, rather than a number that stands still.
+    """
+    rest = expected - seconds
+    if expected < FORETOLD or rest < 1:
+        return ""
+    if rest > 100:
+        return f"about {rest / 60:.0f} min left"
+    step = 10 if rest > 30 else 5 if rest > 10 else 1
+    return f"about {max(step, round(rest / step) * step)} s left"
 
 
 def transferred(done: float, total: float, seconds: float) -> str:
@@ -107,13 +155,8 @@ def transferred(done: float, total: float, seconds: float) -> str:
 
 
 def is_live() -> bool:
-    """Return whether standard error is a terminal that lines can be drawn over on.
-
-    Not one that says it cannot (TERM=dumb, or none), nor the log of a CI, which some run on a pseudo-terminal.
-    """
-    if os.environ.get("TERM", "") in ("", "dumb", "unknown") or os.environ.get("CI", "") not in ("", "0", "false"):
-        return False
-    return sys.stderr.isatty()
+    """Return whether standard error is a terminal that lines can be drawn over on."""
+    return greeting.live()
 
 
 @contextmanager
@@ -123,16 +166,29 @@ def events() -> Iterator[Events]:
         yield PlainEvents(sys.stderr)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
     from rich.table import Column
+    from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
-    text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    narrow = console.width < NARROW
+    # A wide line has all other columns beside the text, however long that is.
+    room = Column(no_wrap=True, overflow="ellipsis", ratio=1, max_width=None if narrow else console.width - BESIDE)
+    text = TextColumn("{task.description}", table_column=room)
     columns: list[ProgressColumn] = [SpinnerColumn(), text]
-    if console.width >= NARROW:
+    if not narrow:
         columns.append(BarColumn(bar_width=20))
-    columns += [TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)), TimeElapsedColumn()]
-    with Progress(*columns, console=console, transient=True, expand=console.width < NARROW) as progress:
+    columns.append(TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)))
+
+    class Left(ProgressColumn):
+        """How much time is left, where the last time tells; bytes tell themselves."""
+
+        def render(self, task: Task) -> Text:
+            said = "" if task.fields["said"] else left(task.fields["expected"], task.elapsed or 0.0)
+            return Text(said, style="dim", no_wrap=True)
+
+    columns += [Left(), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True, expand=narrow) as progress:
         yield RichEvents(progress)
 
 

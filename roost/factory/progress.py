@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from roost.factory.graph import Node
@@ -59,6 +60,12 @@ class NodeEvents:
 
     def progress(self, name: str, done: float, total: float) -> None:
         """Say nothing: a node's line says what it does, not how far that is."""
+
+    def doing(self, name: str, text: str) -> None:
+        """Say nothing: lines of many nodes would change too often to be read."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Say nothing: a node's time is not that of its stages."""
 
     def note(self, text: str) -> None:
         """Pass a note on, and keep it unless it is one too many or there already."""

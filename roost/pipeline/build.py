@@ -83,6 +83,8 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             extras.require("sbom")
             from roost.pipeline import construct
 
+            before = manifest.read(directory)
+            events.expect(before.seconds if before is not None else {})
             record, snippets = construct.construct(context, plan)
         else:
             from roost.condor import submission

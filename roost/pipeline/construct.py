@@ -24,7 +24,7 @@ from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import records
-from roost.pipeline import edit, outputs, planning, tree
+from roost.pipeline import edit, following, outputs, planning, tree
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.pipeline.outputs import Finished
@@ -75,7 +75,10 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
         early = (
             stack.enter_context(prestart.start(sizes, target, context.accelerator, _log(context))) if sizes else None
         )
-        tar = source.make(cache.default(), stages, context.log_dir)
+        asked = source.bootstrap
+        known = len(asked.selection.packages) if asked is not None else 0
+        with following.installation(context.log("mmdebstrap"), known, stages.events):
+            tar = source.make(cache.default(), stages, context.log_dir)
         # What commands add to the tree is not known; what is unpacked is, and some more.
         room = None if recipe.run else 2 * tar.stat().st_size
         work = stack.enter_context(cache.work_directory(room))

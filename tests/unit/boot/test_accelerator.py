@@ -15,6 +15,7 @@ from roost.boot import probe as probes
 from roost.boot.accelerator import choose
 from roost.boot.probe import probe
 from roost.errors import HostError, UsageError
+from roost.events import Silent
 
 RUNS = """\
 printf '[    0.000000] Linux version 6.1.0\\r\\n'
@@ -156,13 +157,9 @@ def test_auto_falls_back_and_says_so(fake: Fake, device: Path, kernel: Path) -> 
     fake(REFUSES, f"sleep 0.2\n{RUNS}")
     notes: list[str] = []
 
-    class Notes:
+    class Notes(Silent):
         def note(self, text: str) -> None:
             notes.append(text)
-
-        def begin(self, name: str, detail: str) -> None: ...
-        def end(self, name: str, seconds: float, ok: bool) -> None: ...
-        def progress(self, name: str, done: float, total: float) -> None: ...
 
     chosen = choose("auto", kernel=kernel, events=Notes())
     assert (chosen.name, chosen.cpu, chosen.measured) == ("tcg", "max", True)

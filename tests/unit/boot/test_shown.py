@@ -9,8 +9,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from roost.boot import follow, outcome
 from roost.boot.console import Console
+from roost.boot.drive import where
+from roost.boot.run import last_time
 from roost.boot.verdict import Verdict
 from roost.boot.waits import Wait
 from roost.cli import show
@@ -149,3 +153,34 @@ def test_a_reader_that_went_away_ends_the_copy_only() -> None:
     with follow.following(Gone()) as echo:
         assert echo is not None
         echo(b"x\n" * 1000)
+
+
+def test_where_a_guest_is_in_a_line() -> None:
+    console = Console()
+    assert where("boot-loader", console) == "boot-loader"
+    console.feed(b"[    5.168670] virtio_blk virtio1: [vda] 100 blocks\r\n", 1.0)
+    assert where("kernel", console) == "kernel: virtio_blk virtio1: [vda] 100 blocks"
+    console.feed(b"  Booting `x'\x1b[2J", 2.0)
+    assert where("boot-loader", console) == "boot-loader: Booting `x'"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "known"),
+    [
+        ('{"passed": true, "accelerator": "tcg", "seconds": {"probe": 1, "kernel": 2.5, "init": 3, "disks": 4}}', 5.5),
+        ('{"passed": true, "accelerator": "kvm", "seconds": {"kernel": 2.5}}', None),
+        ('{"passed": false, "accelerator": "tcg", "seconds": {"kernel": 2.5}}', None),
+        ('{"passed": true, "accelerator": "tcg", "seconds": {"kernel": "long"}}', None),
+        ('{"passed": true, "accelerator": "tcg", "seconds": [1]}', None),
+        ("[", None),
+    ],
+)
+def test_how_long_the_last_boot_took_if_it_says_something_of_this_one(
+    tmp_path: Path, verdict: str, known: float | None
+) -> None:
+    (tmp_path / "kvm.json").write_text(verdict)
+    found = last_time(tmp_path / "kvm.json", "tcg")
+    assert found.get("boot") == known
+    if known:
+        assert found == {"probe": 1, "disks": 4, "boot": 5.5}
+    assert last_time(tmp_path / "none.json", "tcg") == {}

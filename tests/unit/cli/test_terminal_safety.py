@@ -89,6 +89,7 @@ def test_ordinary_text_stays(capsys: pytest.CaptureFixture[str]) -> None:
 #: Who may write to the standard streams: the one place that makes text safe. What stands in host/, what is run in a
 #: tree and the oracle are children that answer their parent, which shows it by `process.tail`.
 WRITERS = {
+    "cli/greeting.py",
     "cli/terminal.py",
     "cli/lastresort.py",
     "cli/development.py",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from roost.errors import ToolError
+from roost.events import Silent
 from roost.run import pool
 from roost.run.model import End, Job, Run
 from roost.run.place import Place
@@ -49,14 +50,11 @@ class Told:
 
 
 @dataclass
-class Notes:
+class Notes(Silent):
     """A sink that keeps the notes."""
 
     notes: list[str] = field(default_factory=list)
 
-    def begin(self, name: str, detail: str) -> None: ...
-    def end(self, name: str, seconds: float, ok: bool) -> None: ...
-    def progress(self, name: str, done: float, total: float) -> None: ...
     def note(self, text: str) -> None:
         self.notes.append(text)
 

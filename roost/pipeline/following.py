@@ -1,0 +1,87 @@
+"""Follows the log of an installation while it grows, and says how far it is: packages, and bytes that came.
+
+The tools that install (apt, dpkg under mmdebstrap) say nothing else; what they write is the archive's and packages'
+own, so it is only counted. Those who install know nothing of this, and their keys do not depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.events import Events
+
+#: The stage that is followed, seconds between two looks, and bytes that one look reads at most.
+STAGE, EVERY, MOST = "bootstrap", 0.5, 1 << 20
+#: apt's line for a package that it fetches (apt-private/acqprogress.cc), and dpkg's for each that it installs.
+_FETCHED = re.compile(rb"^Get:\d+ .*\[(?P<size>[\d.,]+) (?P<unit>[kMG]?B)\]$", re.MULTILINE)
+_UNPACKED = re.compile(rb"^(?:Unpacking|Extracting) \S", re.MULTILINE)
+_CONFIGURED = re.compile(rb"^Setting up \S", re.MULTILINE)
+_UNITS = {b"B": 1, b"kB": 1000, b"MB": 1000**2, b"GB": 1000**3}
+
+
+@dataclass
+class Seen:
+    """What a log says so far: packages fetched, their bytes, packages unpacked and configured."""
+
+    fetched: int = 0
+    size: float = 0.0
+    unpacked: int = 0
+    configured: int = 0
+
+    def take(self, data: bytes) -> None:
+        """Take whole lines."""
+        for one in _FETCHED.finditer(data):
+            self.fetched += 1
+            with contextlib.suppress(ValueError):
+                self.size += float(one["size"].replace(b",", b"")) * _UNITS[one["unit"]]
+        self.unpacked += len(_UNPACKED.findall(data))
+        self.configured += len(_CONFIGURED.findall(data))
+
+    def words(self, packages: int) -> str:
+        """Return where an installation of so many packages is; empty while nothing is known."""
+        for count, verb in ((self.configured, "configured"), (self.unpacked, "unpacked")):
+            if count:
+                # Essential packages are unpacked once more.
+                return f"{min(count, packages)} of {packages} packages {verb}"
+        return f"{self.fetched} packages fetched, {self.size / (1 << 20):.1f} MiB" if self.fetched else ""
+
+
+@contextmanager
+def installation(log: Path, packages: int, events: Events) -> Iterator[None]:
+    """Say how far the installation of `packages` is, of which `log` has the words, while the block runs."""
+    ended = threading.Event()
+    begin = log.stat().st_size if log.exists() else 0
+
+    def follow() -> None:
+        seen, at, said = Seen(), begin, ""
+        while not ended.wait(EVERY):
+            with contextlib.suppress(OSError):
+                at += _take(log, at, seen)
+            if (words := seen.words(packages)) and words != said:
+                said = words
+                events.doing(STAGE, words)
+                events.progress(STAGE, min(seen.unpacked, packages) + min(seen.configured, packages), 2 * packages)
+
+    follower = threading.Thread(target=follow, name="roost-follow", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+
+
+def _take(log: Path, at: int, seen: Seen) -> int:
+    """Read the whole lines after a place of the log; return their bytes. A line without an end is left, if not long."""
+    with log.open("rb") as file:
+        file.seek(at)
+        data = file.read(MOST)
+    whole = data.rfind(b"\n") + 1 or (len(data) if len(data) == MOST else 0)
+    seen.take(data[:whole])
+    return whole
