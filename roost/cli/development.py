@@ -14,7 +14,7 @@ from roost.host import temporary
 from roost.host.paths import project_root
 
 #: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
-SHELL = ("inv", ".ci/run", ".ci/fresh", "roost/factory/node.sh", "roost/guest/common",
+SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh", "roost/guest/common",
          "roost/guest/first-boot", "roost/guest/job", "roost/guest/power-button", "roost/guest/start",
          "roost/sources/hooks/download", "roost/sources/hooks/finish",
          "recipes/files/run", "recipes/base/xen-dom0/start", "recipes/base/xen-dom0/block", "roost/site/probe",

@@ -138,7 +138,7 @@ def test_where_a_stage_is_and_its_time_left_fit_the_columns(columns: int, monkey
 
 def test_a_log_gets_a_line_a_minute_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("roost.cli.terminal.time.monotonic", lambda: now[0])
     events = terminal.PlainEvents(stream := io.StringIO())
     events.begin("download", "x")
     for second in range(0, 130, 10):
