@@ -70,12 +70,13 @@ def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> 
     images: list[tuple[DiskItem, ImageFacts]] = []
     for item in view.usable_disks:
         path = _path_of(view, item, home)
-        if path is None or not path.is_file():
+        if path is None:
             continue
         where = view.disk_place(item.fields[0].start)
         try:
             image = inspect(path)
         except OSError:
+            # Not there, not a file, or closed to whoever asks: the rules have said what can be said.
             continue
         images.append((item, image))
         guesses = {FMT_MISSING.code, FMT_MISMATCH.code, XEN_FORMAT.code}

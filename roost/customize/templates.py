@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from roost.errors import Problem, RecipeError
-from roost.host import template
+from roost.host import safetext, template
 from roost.host.paths import display
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
@@ -70,8 +70,10 @@ def _rendered(loaded: Loaded, kernel: str) -> tuple[dict[str, str], list[Problem
         _last[loaded.path] = key, template.render(list(sources.values()), values, clock)
     texts: dict[str, str] = {}
     for name, made in zip(sources, _last[loaded.path][1], strict=False):
-        if isinstance(made, str):
+        if isinstance(made, template.Failed):
+            mistake(name, made.what, made.line)
+        elif safetext.is_unicode(made):
             texts[name] = made
         else:
-            mistake(name, made.what, made.line)
+            mistake(name, "it renders half a surrogate pair, which is not a character")
     return texts, wrong

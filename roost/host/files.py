@@ -14,7 +14,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -41,12 +41,22 @@ def kind(mode: int) -> str:
     return next((words for test, words in _KINDS if test(mode)), "a file")
 
 
+@contextlib.contextmanager
+def _as_name(path: Path) -> Iterator[None]:
+    """Raise `UnfitFileError` for what no file system has as a name: a zero byte in it, half a surrogate pair."""
+    try:
+        yield
+    except ValueError as error:
+        raise UnfitFileError(errno.EINVAL, "not a valid file name", str(path)) from error
+
+
 def unfit(path: Path) -> str | None:
     """Return why `path` (links are followed) is not a regular file, such as "a FIFO, not a file"; None if it is one.
 
     Raises `OSError` when it cannot be looked at.
     """
-    mode = path.stat().st_mode
+    with _as_name(path):
+        mode = path.stat().st_mode
     return None if stat.S_ISREG(mode) else f"{kind(mode)}, not a file"
 
 
@@ -62,7 +72,8 @@ def open_regular(path: Path) -> io.BufferedReader:
 
     Raises `OSError`: `UnfitFileError` for a FIFO, a device or a socket, `IsADirectoryError` for a directory.
     """
-    _require_regular(path.stat().st_mode, path)
+    with _as_name(path):
+        _require_regular(path.stat().st_mode, path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _require_regular(os.fstat(descriptor).st_mode, path)
@@ -74,7 +85,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 def require_replaceable(path: Path) -> None:
     """Raise `UnfitFileError` unless a path is a regular file or nothing at all; a link counts as what it is."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError), _as_name(path):
         _require_regular(path.lstat().st_mode, path)
 
 
@@ -124,7 +135,7 @@ def own_descriptor(path: Path) -> int | None:
             return int(name)
         try:
             seen = os.path.join(directory, os.readlink(seen))  # noqa: PTH115, PTH118
-        except OSError:
+        except (OSError, ValueError):
             return None
     return None
 

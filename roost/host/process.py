@@ -27,6 +27,9 @@ from roost.host import causes, declared, interruption, safetext
 
 Argv = Sequence[str | os.PathLike[str]]
 
+#: Seconds of a deadline that poll(2), which counts milliseconds in 32 bits, can wait for: 23 days.
+_LONGEST = 2_000_000.0
+
 #: Environment variables that reach tools. All others stay out: TMPDIR leaks into chroots and breaks
 #: maintainer scripts, LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
 KEPT = frozenset(
@@ -230,6 +233,7 @@ def run(
     what, hint = judgement.get("what"), judgement.get("hint")
     around = Surroundings(env=judgement.get("env"), cwd=judgement.get("cwd"), pass_fds=judgement.get("pass_fds", ()))
     name = Path(words[0]).name
+    deadline = min(deadline, _LONGEST)
     start = time.monotonic()
     begin = log.stat().st_size if log is not None and log.exists() else 0
     with (

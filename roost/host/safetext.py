@@ -18,6 +18,8 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 #: What XML 1.0 (section 2.2) does not allow in a document, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # control sequences
     rb"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # strings: titles, links, device control
@@ -40,6 +42,11 @@ def safe(text: str, keep: str = "\n\t") -> str:
     return "".join(
         _escaped(char) if char not in keep and unicodedata.category(char) in _UNSAFE else char for char in text
     )
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: half a surrogate pair, which escapes in Python make, cannot."""
+    return text.isascii() or _SURROGATE.search(text) is None
 
 
 def one_line(text: str) -> str:

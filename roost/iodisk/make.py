@@ -122,6 +122,8 @@ def bases(items: Sequence[Input]) -> set[Path]:
 
 def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
     """Return why no disk can be written to `output`, and what to do; `bases` is where its inputs come from."""
+    if "\0" in str(output):
+        return f"{shown(str(output), 400)} is not a valid file name", "leave out the zero byte"
     if len(os.fsencode(output.name)) > NAME:
         return f"the name {shown(output.name)} is longer than {NAME} bytes", "choose a shorter one"
     parent = shown(str(output.parent), 400)

@@ -51,5 +51,5 @@ def _size(path: Path) -> int:
     try:
         files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file() and not one.is_symlink()]
         return sum(one.stat().st_size for one in files)
-    except OSError:
+    except (OSError, ValueError):
         return 0

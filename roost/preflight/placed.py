@@ -71,7 +71,7 @@ def _of_entry(number: int, entry: File, directory: Path) -> Iterator[Placed]:
 def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[Placed]:
     try:
         status = source.stat()
-    except OSError:
+    except (OSError, ValueError):
         return  # the loader says what is wrong with it
     if not stat.S_ISDIR(status.st_mode):
         yield _file(number, path, source, status, mode)

@@ -142,6 +142,6 @@ def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) 
         return None
     try:
         there = rooted.resolve(loaded.directory / tree, words[0].lstrip("/")).exists()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return None if there else words[0]

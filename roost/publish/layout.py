@@ -165,16 +165,17 @@ def parse_release(data: bytes, where: str) -> Release:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"{where} is not what roost wrote: {error!r}") from error
     for file in release.files:
-        if not _inside(file.path, release):
+        if not is_inside(file.path, release.directory):
             raise ImageError(f"{where} names a file outside of its version: {file.path!r}")
     return release
 
 
-def _inside(path: str, release: Release) -> bool:
+def is_inside(path: str, directory: str) -> bool:
+    """Return whether a path of a catalogue is a file of the version in `directory`, or a shared base."""
     parts = path.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
+    if any(part in {"", ".", ".."} or "\0" in part for part in parts):
         return False
-    return path.startswith(f"{release.directory}/") or (parts[0] == BASES and len(parts) == 3)
+    return path.startswith(f"{directory}/") or (parts[0] == BASES and len(parts) == 3)
 
 
 def sums(files: Sequence[ReleaseFile], directory: str, release_sha256: str) -> bytes:

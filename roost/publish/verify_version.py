@@ -97,7 +97,8 @@ def verify_version(
         seen.wrong(f"{directory}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
     digests = _files(target, seen, directory, release, listed, bases)
     if release is not None:
-        seen.hypervisors = release.raw.get("hypervisors") or {}
+        told = release.raw.get("hypervisors")
+        seen.hypervisors = told if isinstance(told, dict) else {}
         seen.untested, seen.created = release.untested, release.created
         _verdicts(target, seen, release, digests)
         if release.untested:
@@ -145,16 +146,23 @@ def _files(
     if release is not None:
         wanted = {file.path: file.sha256 for file in release.files}
     else:
-        wanted = {
+        named = {
             one.removeprefix("../../") if one.startswith("../../") else f"{directory}/{one}": digest
             for one, digest in listed.items()
             if one != layout.RELEASE
         }
+        wanted = {path: digest for path, digest in named.items() if layout.is_inside(path, directory)}
+        if len(wanted) < len(named):
+            seen.wrong(f"{directory}/{layout.SUMS}", "names a file outside of its version")
     digests: dict[str, str | None] = {}
     for path, digest in wanted.items():
         if path not in bases:
             sizes: list[int] = []
-            bases[path] = (target.digest(path, sizes.append), sum(sizes))
+            try:
+                bases[path] = (target.digest(path, sizes.append), sum(sizes))
+            except ImageError as error:
+                seen.wrong(path, error.problem.what.removeprefix(f"{target.url}: "))
+                continue
         found, size = bases[path]
         digests[path] = found
         seen.files += 1
@@ -199,7 +207,11 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
             continue
         if verdict.get("passed") is not True:
             seen.wrong(where, f"says that {hypervisor} passed, and its verdict does not")
-        booted = [one for part in ("disks", "kernel", "bases") for one in verdict.get(part) or ()]
+        parts = [verdict.get(part) or [] for part in ("disks", "kernel", "bases")]
+        booted = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+        if not all(isinstance(one, dict) and isinstance(one.get("sha256"), str) for one in booted):
+            seen.wrong(path, "lists what was booted in another way than roost does")
+            continue
         if not booted:
             seen.wrong(path, "names no disk that was booted")
         for one in booted:

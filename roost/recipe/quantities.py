@@ -7,9 +7,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+#: The largest size, 1 PiB: HTCondor and the tools count bytes in 64 bits with a sign.
+MOST_BYTES = 1 << 50
+#: The longest time: ten years. Ten times that, as under emulation, still fits the clocks of the kernel and of Python.
+MOST_SECONDS = 3650 * 86400
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|min|m|h|d)?", re.IGNORECASE)
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|min|m|h|d)?", re.IGNORECASE)
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -18,14 +22,22 @@ def parse_size(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("a size is a number with a unit, such as 512MiB")
     if isinstance(value, int):
-        return value
+        return _bounded_size(value, value)
     match = _SIZE.fullmatch(value.strip())
     if not match:
         raise ValueError(f"'{value}' is not a size: write a number and a unit, such as 512MiB or 10GiB")
     size = float(match[1]) * _UNIT[(match[2] or "")[:1].lower()]
+    if size > MOST_BYTES:
+        return _bounded_size(MOST_BYTES + 1, value)
     if size != int(size):
         raise ValueError(f"'{value}' is not a whole number of bytes")
     return int(size)
+
+
+def _bounded_size(size: int, written: object) -> int:
+    if size > MOST_BYTES:
+        raise ValueError(f"'{written!s:.40}' is too large: a size has at most {format_size(MOST_BYTES)}")
+    return size
 
 
 def format_size(size: int) -> str:
@@ -41,11 +53,17 @@ def parse_duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a time is a number with a unit, such as 90s or 4h")
     if isinstance(value, int | float):
-        return float(value)
+        return _bounded_time(value, value)
     match = _TIME.fullmatch(value.strip())
     if not match:
         raise ValueError(f"'{value}' is not a time: write a number and a unit, such as 90s, 2min or 4h")
-    return float(match[1]) * _SECONDS[(match[2] or "").lower()]
+    return _bounded_time(float(match[1]) * _SECONDS[(match[2] or "").lower()], value)
+
+
+def _bounded_time(seconds: float, written: object) -> float:
+    if not seconds <= MOST_SECONDS:
+        raise ValueError(f"'{written!s:.40}' is too long: a time has at most {MOST_SECONDS // 86400} days")
+    return float(seconds)
 
 
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(lambda size: size)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ class Directory(Target):
         return self._root
 
     def _path(self, path: str) -> Path:
-        return self._root / path if path else self._root
+        found = self._root / path if path else self._root
+        if "\0" in str(found):
+            raise files.UnfitFileError(errno.EINVAL, "not a valid file name", str(found))
+        return found
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file."""

@@ -61,7 +61,11 @@ def open_target(url: str) -> Target:
 
     Raises `UsageError` for a URL that nobody opens or that has a password in it, `HostError` for one that fails.
     """
-    parts = urlsplit(url) if "://" in url else None
+    try:
+        parts = urlsplit(url) if "://" in url else None
+        _port = parts and parts.port
+    except ValueError as error:
+        raise UsageError(f"{shown(url)} is not a URL: {error}") from error
     if parts is None or parts.scheme in {"file", "local"}:
         path = url if parts is None else url.split("://", 1)[1]
         if not path:

@@ -16,6 +16,7 @@ Credentials come from the environment and each protocol's files (AWS_*, ~/.aws; 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ from roost.host import files
 CHUNK = 4 << 20
 #: Bytes of what describes an image: records, bills of materials, reports.
 SMALL = 64 << 20
+
+#: What the operating system says of names and files that are not what a catalogue has, wherever it is.
+_UNFIT = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR})
 
 #: Told of bytes that are behind us.
 Progress = Callable[[int], None]
@@ -56,13 +60,21 @@ def failing(what: str) -> Iterator[None]:
         yield
     except (RoostError, FileNotFoundError, GeneratorExit):
         raise
+    except OSError as error:
+        if isinstance(error, files.UnfitFileError) or error.errno in _UNFIT:
+            raise ImageError(f"{what}: {error.strerror}") from error
+        raise _unreachable(what, error) from error
     except Exception as error:
         # boto, paramiko and aiohttp each have a family of their own.
-        said = str(error).strip() or type(error).__name__
-        hint = "is the place reachable, and may you write there?"
-        if "credentials" in said.lower():
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
-        raise HostError(f"{what}: {said}", hint=hint) from error
+        raise _unreachable(what, error) from error
+
+
+def _unreachable(what: str, error: Exception) -> HostError:
+    said = str(error).strip() or type(error).__name__
+    hint = "is the place reachable, and may you write there?"
+    if "credentials" in said.lower():
+        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
+    return HostError(f"{what}: {said}", hint=hint)
 
 
 class Target(ABC):

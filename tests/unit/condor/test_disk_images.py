@@ -350,3 +350,9 @@ def test_a_header_that_qemu_refuses_is_seen_before_any_tool_is_asked(
     found = report(tmp_path, "root.qcow2:vda:w:qcow2")
     assert codes(found) == ["image-corrupt"]
     assert "table of 8388608 entries" in found.findings[0].message
+
+
+def test_a_path_longer_than_any_is_not_looked_at(tmp_path: Path) -> None:
+    """Asking the file system for it fails in another way than for a file that is not there."""
+    found = report(tmp_path, f"/{'a/' * 3000}root.raw:vda:w:raw", transfer_input_files="io.raw")
+    assert found.ok and "path-shared" in codes(found)

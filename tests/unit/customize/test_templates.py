@@ -188,3 +188,14 @@ def test_all_templates_of_a_recipe_have_a_bound_together(tmp_path: Path, monkeyp
     for _ in range(3):
         [*templates.problems(one)]
     assert len(asked) == before + 1
+
+
+def test_half_a_surrogate_pair_is_told_by_check(tmp_path: Path) -> None:
+    """It can be escaped in an expression, and be written to no file."""
+    (tmp_path / "x.j2").write_text("{{ '\\ud800' }}")
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nos: {debian: {suite: bookworm}}\n"
+        "disks: [{name: root, partitions: [{mount: /, free: 16MiB}]}]\nfiles: [{path: /a, template: x.j2}]\n"
+    )
+    (problem,) = templates.problems(loader.load(tmp_path / "r.yaml", tmp_path))
+    assert "half a surrogate pair" in problem.what and str(problem.where).endswith("r.yaml:4:30")

@@ -121,3 +121,14 @@ def test_ordinary_json_is_read(tmp_path: Path) -> None:
     assert jsontext.loads("[" * 60 + "]" * 60)
     with pytest.raises(ValueError, match="not a JSON object"):
         jsontext.load_object("[1]")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "dir/\0", "\ud800"])
+def test_a_name_that_no_file_can_have_is_told(name: str, tmp_path: Path) -> None:
+    """A NUL byte in a name out of a recipe, a file of jobs or a manifest: an `OSError` as for any other name."""
+    path = tmp_path / name
+    for read in (files.read_bytes, files.open_regular, files.unfit, files.require_replaceable):
+        with pytest.raises(files.UnfitFileError, match="not a valid file name"):
+            read(path)
+    with pytest.raises(files.UnfitFileError, match="not a valid file name"):
+        files.read_argument(name)

@@ -181,3 +181,9 @@ def test_a_tool_without_memory_under_this_process_own_limit_is_the_hosts_fault()
         "sh failed: no memory left",
         "8",
     ]
+
+
+def test_a_deadline_may_be_longer_than_poll_can_wait() -> None:
+    """poll(2) counts milliseconds in 32 bits, and a job may have a month."""
+    assert process.run(["true"], deadline=1e12).returncode == 0
+    assert process.run(["true"], deadline=1e12, capture=True).returncode == 0

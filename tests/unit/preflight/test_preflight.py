@@ -354,3 +354,24 @@ def test_a_suite_that_the_archive_does_not_have(debian: str, wrong: bool, tmp_pa
 )
 def test_the_programs_of_a_command(command: str, expected: list[tuple[str, bool]]) -> None:
     assert programs(command) == expected
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'files: [{path: /a, source: "a\\0b"}]',
+        'files: [{path: /a, template: "a\\0b"}]',
+        'users: [{name: a, ssh_keys: ["a\\0b"]}]',
+        'users: [{name: a, password: {file: "a\\0b"}}]',
+        'cloud_init: {user_data: "a\\0b"}',
+        'boot_test: {inputs: ["a\\0b"]}',
+    ],
+)
+def test_a_local_name_with_a_zero_byte(keys: str, tmp_path: Path) -> None:
+    found = refusals(tmp_path, keys)
+    assert found and any(line.startswith("4:") and "zero byte" in line for line in found), found
+
+
+@pytest.mark.parametrize("source", ["tree", "tarball", "image"])
+def test_a_source_with_a_zero_byte(source: str, tmp_path: Path) -> None:
+    assert any(line.startswith("2:") for line in refusals(tmp_path, "", os_=f'{{{source}: {{path: "a\\0b"}}}}'))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roost.errors import UsageError
+from roost.errors import ImageError, UsageError
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.s3 import ObjectStore
 
@@ -44,3 +46,20 @@ class _Bucketless:
 def test_a_bucket_that_is_not_there_is_no_empty_catalogue() -> None:
     with pytest.raises(UsageError, match="there is no bucket gone"):
         ObjectStore("s3://gone/x", _Bucketless(), "gone/x").names("")
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x", "s3://[/x", "sftp://host:99999999/x", "sftp://host:x/y"])
+def test_what_is_not_a_url_is_a_wrong_call(url: str) -> None:
+    with pytest.raises(UsageError, match="is not a URL"):
+        open_target(url)
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "fifo", "loop", "a\0b", "file/below", "zero"])
+def test_what_a_catalogue_cannot_have_is_not_the_hosts_fault(path: str, tmp_path: Path) -> None:
+    """A sum's line may name anything; the place is there all the same."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError):
+        open_target(str(tmp_path)).digest(path)

@@ -48,3 +48,16 @@ def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
         assert parse_size(text) >= 0
     except ValueError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("text", ["\u0665GiB", "\u00b2GiB", "99999999999999999999TiB", f"{'9' * 400}", 1 << 60])
+def test_other_digits_and_sizes_without_bound_are_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"is not a size|is too large"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["\u0665h", "4000d", "9" * 400, 1e30, float("inf"), float("nan")])
+def test_other_digits_and_times_without_bound_are_refused(text: object) -> None:
+    """A time goes into deadlines and into ClassAd expressions: all of them can hold ten years."""
+    with pytest.raises(ValueError, match=r"is not a time|is too long"):
+        parse_duration(text)
