@@ -39,7 +39,7 @@ def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
 
 @contextmanager
 def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | None = None) -> Iterator[list[Path]]:
-    """Yield the packages of a selection, or `which` of its tools, in a directory of their own.
+    """Yield the packages of a selection, or `which` of these and of its tools, in a directory of their own.
 
     They are sorted by name, and gone afterwards.
 
@@ -50,7 +50,7 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
         mine = work / "packages"
         mine.mkdir()
         chosen = wanted.selection.packages if which is None else which
-        missing = [one for one in chosen if not _taken(shared / one.file, mine / one.file, one.sha256)]
+        missing = [one for one in chosen if not taken(shared / one.file, mine / one.file, one.sha256)]
         if missing:
             fetched = solver.download(wanted, missing, work, log)
             for one in missing:
@@ -59,12 +59,12 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
                     what = f"{one.file} is not what the archive's index says"
                     raise ImageError(what, hint="build again: a mirror may be changing", log=log)
                 path.replace(shared / one.file)
-                if not _taken(shared / one.file, mine / one.file, one.sha256):
+                if not taken(shared / one.file, mine / one.file, one.sha256):
                     raise HostError(f"{shared / one.file} went away while it was in use", hint="build again")
         yield [mine / one.file for one in chosen]
 
 
-def _taken(path: Path, target: Path, sha256: str) -> bool:
+def taken(path: Path, target: Path, sha256: str) -> bool:
     """Link a package to where it stays as long as it is in use, if it is what it should be; return whether it is.
 
     What is no file, or cannot be read, is removed.
@@ -75,7 +75,7 @@ def _taken(path: Path, target: Path, sha256: str) -> bool:
             _remove(path)
             return False
         try:
-            _link(path, target)
+            link(path, target)
             whole = checksum.sha256(target) == sha256
         except PermissionError:
             _remove(path)
@@ -87,7 +87,8 @@ def _taken(path: Path, target: Path, sha256: str) -> bool:
     return False
 
 
-def _link(path: Path, target: Path) -> None:
+def link(path: Path, target: Path) -> None:
+    """Link a file; copy it where it cannot be linked."""
     try:
         os.link(path, target)
     except OSError as error:

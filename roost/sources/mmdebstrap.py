@@ -7,6 +7,7 @@ those named, without dpkg, for trees of a few megabytes.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from roost.errors import HostError, ToolError
 from roost.events import Stages
 from roost.host import files, temporary
-from roost.sources import archive, contained, debs, keyring, solver, unpacked
+from roost.sources import archive, contained, debs, keyring, packages, solver, uncompressed, unpacked
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.store import cache
@@ -87,12 +88,12 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
 
     def make(directory: Path) -> None:
         with stages.stage("bootstrap", f"{wanted.debian.suite}, {len(wanted.selection.packages)} packages"):
-            with debs.held(wanted, cache, log) as packages:
-                epoch = wanted.epoch if wanted.epoch is not None else debs.epoch(packages)
+            with uncompressed.held(wanted, cache, log) as found:
+                epoch = wanted.epoch if wanted.epoch is not None else debs.epoch(found)
                 if wanted.debian.variant == "full":
-                    _install(wanted, directory, packages, epoch, log)
+                    _install(wanted, directory, found, epoch, log)
                 else:
-                    unpacked.make(wanted, epoch, directory / TAR, packages, log_dir)
+                    unpacked.make(wanted, epoch, directory / TAR, found, log_dir)
             (directory / EPOCH).write_text(str(epoch))
 
     return STAGE.stored(cache, wanted.inputs(), make) / TAR
@@ -137,53 +138,52 @@ def _target(wanted: Bootstrap, output: Path | str) -> list[str]:
     return [wanted.debian.suite, str(output), *wanted.lines]
 
 
-def _sources_hooks(wanted: Bootstrap, directory: Path) -> list[str]:
-    """Return the hooks that tell apt of the further repositories; hooks/finish takes their files out again."""
-    hooks = ['--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"'] if wanted.repositories else []
-    for extra in wanted.repositories:
-        path = directory / f"roost-{extra.name}.sources"
-        path.write_text(extra.outside(wanted.debian.architecture))
-        path.chmod(0o644)
-        hooks.append(f"--setup-hook=copy-in {path} /etc/apt/sources.list.d")
-    return hooks
-
-
-def _install(wanted: Bootstrap, directory: Path, packages: Sequence[Path], epoch: int, log: Path) -> None:
-    """Have mmdebstrap install the selection, without a network, into the canonical tar in `directory`."""
+def _give(wanted: Bootstrap, directory: Path, files_of: Sequence[Path]) -> None:
+    """Write what the hooks put into the tree, or compare it with: lists of the packages that there are, sources."""
     lists = wanted.selection.lists
     assert lists is not None, "packages were selected"
-    env = {
-        "SOURCE_DATE_EPOCH": str(epoch),
-        # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
-        "INITRD": "No",
-        # A kernel that is not a package comes into the tree later, and its initrd with it.
-        "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
-    }
+    shutil.copytree(lists / "merged", directory / LISTS)
+    sizes = {path.name: path.stat().st_size for path in files_of}
+    for path in (directory / LISTS).glob("*_Packages"):
+        path.write_text(packages.stored(files.read_text(path, solver.LARGEST), sizes))
+    (directory / SOURCES).mkdir()
+    for extra in wanted.repositories:
+        path = directory / SOURCES / f"roost-{extra.name}.sources"
+        path.write_text(extra.outside(wanted.debian.architecture))
+    # mmdebstrap's own differs from release to release.
+    (directory / "sources.list").write_text("".join(f"{line}\n" for line in wanted.lines))
+    (directory / SELECTED).write_text("".join(f"{one.name} {one.version}\n" for one in wanted.selection.packages))
+
+
+def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: int, log: Path) -> None:
+    """Have mmdebstrap install the selection, without a network, into the canonical tar in `directory`."""
     with temporary.directory("sources") as given, work_directory() as scratch:
-        # mmdebstrap's own differs from release to release.
-        (given / "sources.list").write_text("".join(f"{line}\n" for line in wanted.lines))
-        (given / "sources.list").chmod(0o644)
-        (given / SELECTED).write_text("".join(f"{one.name} {one.version}\n" for one in wanted.selection.packages))
-        words = [
-            *_base_argv(wanted),
-            *_sources_hooks(wanted, given),
-            *_install_argv(wanted, directory, packages[0].parent, lists / "merged", given),
-        ]
-        readable = [given, solver.hook("finish").parent, packages[0].parent, lists]
+        _give(wanted, given, found)
+        env = {
+            "SOURCE_DATE_EPOCH": str(epoch),
+            # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
+            "INITRD": "No",
+            # A kernel that is not a package comes into the tree later, and its initrd with it.
+            "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
+            "ROOST_GIVEN": str(given),
+            "ROOST_PACKAGES": str(found[0].parent),
+        }
+        readable = [given, solver.hook("finish").parent, found[0].parent]
         directories = contained.Directories(scratch, readable, [directory])
         what = f"cannot install {wanted.debian.suite}"
+        words = [*_base_argv(wanted), *_install_argv(wanted, directory)]
         try:
             contained.run(wanted, words, directories, log=log, env=env, what=what)
         except ToolError as error:
             raise explained(error, wanted) from error
 
 
-#: The file that tells hooks/finish what must have been installed: NAME VERSION, a line each, sorted.
-SELECTED = "selected"
+#: What hooks/setup and hooks/finish find in the directory that they are given: the lists, the sources of further
+#: repositories, what must have been installed (NAME VERSION, a line each, sorted).
+LISTS, SOURCES, SELECTED = "lists", "sources.list.d", "selected"
 
 
-def _install_argv(wanted: Bootstrap, directory: Path, packages: Path, lists: Path, given: Path) -> list[str]:
-    apt = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-cache gencaches'
+def _install_argv(wanted: Bootstrap, directory: Path) -> list[str]:
     return [
         "--variant=minbase",
         "--format=tar",
@@ -195,13 +195,7 @@ def _install_argv(wanted: Bootstrap, directory: Path, packages: Path, lists: Pat
         "--skip=essential/unlink",
         # Its way of emptying apt's directories is another apt-get update; hooks/finish removes them.
         "--skip=cleanup/apt",
-        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
-        # Lists, and caches of them, that are there already are its sign not to fetch any (mmdebstrap, run_update).
-        f"--setup-hook=sync-in {lists} /var/lib/apt/lists",
-        f"--setup-hook={apt}",
-        f"--customize-hook=copy-in {given / SELECTED} /tmp",
-        f"--customize-hook=copy-in {given / 'sources.list'} /etc/apt",
+        f"--setup-hook={solver.hook('setup')}",
         f"--customize-hook={solver.hook('finish')}",
         *_target(wanted, directory / TAR),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,21 @@ def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
 
 
 _NAMED = re.compile(r"\s*Package: *(\S+)")
+_CONTENT = re.compile(r"^(?:Size|MD5sum|SHA1|SHA256|SHA512):.*\n?", re.MULTILINE)
+
+
+def stored(text: str, sizes: Mapping[str, int]) -> str:
+    """Return a Packages file with the sizes of the files that there are, by `Package.file`, and without sums.
+
+    apt takes a file that is there for the package by its name and size.
+    """
+    kept = []
+    for stanza in filter(None, text.split("\n\n")):
+        fields = dict(_FIELD.findall(stanza))
+        this = Package(*(fields.get(key, "") for key in ("Package", "Version", "Architecture", "SHA256")))
+        size = sizes.get(this.file)
+        kept.append(stanza if size is None else f"{_CONTENT.sub('', stanza).rstrip()}\nSize: {size}")
+    return "".join(f"{stanza.strip()}\n\n" for stanza in kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,24 @@ from roost.sources import solver
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
 def test_the_directory_of_apts_lists_tells_nothing_of_the_builders_umask(tmp_path: Path, mode: int) -> None:
-    for name in ("var/lib/apt/lists/partial", "var/lib/dpkg", "var/log", "var/cache/apt", "usr", "etc/ssh", "tmp"):
+    for name in ("var/lib/apt/lists/partial", "var/lib/dpkg", "var/log", "var/cache/apt", "usr", "etc/apt", "tmp"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").write_text(
         "Package: one\nVersion: 1\nArchitecture: all\nStatus: install ok installed\nMaintainer: a\nDescription: a\n"
     )
-    (tmp_path / "tmp/selected").write_text("one 1\n")
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "selected").write_text("one 1\n")
+    (given / "sources.list").write_text("deb http://a.example/debian bookworm main\n")
     (tmp_path / "etc/shadow").write_text("root:*:20000:0:99999:7:::\n")
     lists = tmp_path / "var/lib/apt/lists"
     (lists / "lock").touch()
     lists.chmod(mode)
-    environment = {**os.environ, "ROOST_INITRD": "none", "SOURCE_DATE_EPOCH": "864000"}
+    environment = {**os.environ, "ROOST_INITRD": "none", "ROOST_GIVEN": str(given), "SOURCE_DATE_EPOCH": "864000"}
     done = subprocess.run(
         [solver.hook("finish"), tmp_path], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert lists.stat().st_mode & 0o7777 == 0o755 and not list(lists.iterdir())
     assert (tmp_path / "etc/shadow").read_text() == "root:*:10:0:99999:7:::\n"
+    assert (tmp_path / "etc/apt/sources.list").read_text() == (given / "sources.list").read_text()

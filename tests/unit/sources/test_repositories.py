@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from roost.sources.archive import Index
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.sources.openpgp import NoKeyError
+from roost.sources.packages import Package, Selection
 from roost.store.cache import Cache
 from tests.apt_repository import Key, package, publish, served
 
@@ -307,12 +309,23 @@ def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "deb http://a.example/debian bookworm main",
         "deb http://a.example/debian-security bookworm-security main contrib",
     ]
-    hooks = source._sources_hooks(noble, tmp_path)
-    assert hooks == [
-        '--setup-hook=mkdir -p "$1/etc/apt/sources.list.d"',
-        f"--setup-hook=copy-in {tmp_path}/roost-h-d.sources /etc/apt/sources.list.d",
-    ]
-    assert (tmp_path / "roost-h-d.sources").read_text() == noble.repositories[0].outside("amd64")
+    hooks, merged = tmp_path / "given", tmp_path / "lists/merged"
+    hooks.mkdir()
+    merged.mkdir(parents=True)
+    chosen = Package("hello", "1:2", "all", "ab" * 32)
+    (merged / "h_Packages").write_text(
+        f"Package: hello\nVersion: 1:2\nArchitecture: all\nSize: 9\nMD5sum: 1\nSHA256: {chosen.sha256}\n\n"
+    )
+    stored = tmp_path / chosen.file
+    stored.write_bytes(bytes(20))
+    source._give(replace(noble, selection=Selection((chosen,), merged.parent)), hooks, [stored])
+    there = (hooks / "sources.list.d/roost-h-d.sources").read_text()
+    assert there == noble.repositories[0].outside("amd64")
+    # apt takes a file for the package by its name and size.
+    listed = (hooks / "lists/h_Packages").read_text()
+    assert listed == "Package: hello\nVersion: 1:2\nArchitecture: all\nSize: 20\n\n"
+    assert (hooks / "selected").read_text() == "hello 1:2\n"
+    assert (hooks / "sources.list").read_text().splitlines() == source._target(noble, "-")[2:]
 
     then = _bootstrap(tmp_path, debian(snapshot="20261101T000000Z"), "")
     assert source._target(then, "-") == [
