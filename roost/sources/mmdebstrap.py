@@ -171,9 +171,10 @@ def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: i
         readable = [given, solver.hook("finish").parent, found[0].parent]
         directories = contained.Directories(scratch, readable, [directory])
         what = f"cannot install {wanted.debian.suite}"
-        words = [*_base_argv(wanted), *_install_argv(wanted, directory)]
+        tree = scratch / "tree"
+        words = [solver.hook("install"), tree, directory / TAR, *_base_argv(wanted), *_install_argv(wanted, tree)]
         try:
-            contained.run(wanted, words, directories, log=log, env=env, what=what)
+            contained.run(wanted, [str(word) for word in words], directories, log=log, env=env, what=what)
         except ToolError as error:
             raise explained(error, wanted) from error
 
@@ -183,10 +184,10 @@ def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: i
 LISTS, SOURCES, SELECTED = "lists", "sources.list.d", "selected"
 
 
-def _install_argv(wanted: Bootstrap, directory: Path) -> list[str]:
+def _install_argv(wanted: Bootstrap, tree: Path) -> list[str]:
     return [
         "--variant=minbase",
-        "--format=tar",
+        "--format=directory",
         f"--include={','.join(wanted.packages)}",
         # The tree is thrown away when the host goes down in the middle.
         "--dpkgopt=force-unsafe-io",
@@ -197,5 +198,5 @@ def _install_argv(wanted: Bootstrap, directory: Path) -> list[str]:
         "--skip=cleanup/apt",
         f"--setup-hook={solver.hook('setup')}",
         f"--customize-hook={solver.hook('finish')}",
-        *_target(wanted, directory / TAR),
+        *_target(wanted, tree),
     ]
