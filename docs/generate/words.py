@@ -129,6 +129,8 @@ ENVIRONMENT = {
     "ROOST_INPUT": ("job", "", "the directory of the job's inputs: `input/` of the io disk, where the job starts"),
     "ROOST_OUTPUT": ("job", "", "the directory for the job's results: `output/` of the io disk"),
     "ROOST_INITRD": ("roost", "", "for the hooks of mmdebstrap: how the initrd is made"),
+    "ROOST_GIVEN": ("roost", "", "for the hooks of mmdebstrap: the directory of the lists and sources of a tree"),
+    "ROOST_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: the directory of the packages of a tree"),
     "ROOST_TOOLS": ("roost", "", "for the hook that selects packages: those that a build takes beside the tree"),
     "ROOST_UNDECLARED": ("roost", "", "`refuse` in the tests: a stage may run no tool that is not in its key"),
 }
