@@ -9,10 +9,12 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from invoke.collection import Collection
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
+from invoke.tasks import Task
 
 from roost.cli import manual
 from roost.cli.parser import Rest
@@ -20,10 +22,12 @@ from roost.cli.parser import Rest
 _WIDEST, _NARROWEST = 100, 40
 #: Columns of the tasks' names and words in the overview.
 LEFT = 22
-_EXIT = (
-    "Exit codes: 0 all is well, 1 the image or file is at fault, 2 the call or recipe is wrong, "
-    "3 the host lacks something."
-)
+_CODES = {
+    "0": "all is well",
+    "1": "the image or file is at fault",
+    "2": "the call or recipe is wrong",
+    "3": "the host lacks something",
+}
 
 
 def overview(program: str) -> str:
@@ -43,7 +47,7 @@ def overview(program: str) -> str:
     lines += [
         "",
         *_wrapped(f"`{program} help TASK` shows a task's flags and examples. Every task takes --json."),
-        *_wrapped(_EXIT),
+        *_wrapped(f"Exit codes: {', '.join(f'{code} {what}' for code, what in _CODES.items())}."),
     ]
     return "\n".join(lines)
 
@@ -53,10 +57,10 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
     name = str(context.name)
     task = collection[name]
     known = manual.PAGES[name]
-    paragraphs = inspect.cleandoc(task.body.__doc__ or "").split("\n\n")
-    lines = [f"usage: {' '.join((program, name, known.words)).strip()} [--FLAG...]"]
+    paragraphs = _paragraphs(task)
+    lines = [f"usage: {_usage(program, name)}"]
     for paragraph in paragraphs:
-        lines += ["", *_wrapped(" ".join(paragraph.split()))]
+        lines += ["", *_wrapped(paragraph)]
     rows = flags(context)
     if rows:
         lines += ["", "Flags:", *_columns(rows, _widest(rows, 26))]
@@ -65,11 +69,45 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
     return "\n".join(lines)
 
 
+def overview_json(program: str) -> dict[str, Any]:
+    """Return what `overview` shows as JSON: the tasks with their words, their group and a line about each."""
+    tasks = [
+        {"name": name, "words": page.words, "group": page.group, "summary": page.summary}
+        for group in manual.GROUPS
+        for name, page in manual.PAGES.items()
+        if page.group == group
+    ]
+    return {"usage": f"{program} TASK [WORD...] [--FLAG...]", "tasks": tasks, "exit_codes": _CODES}
+
+
+def page_json(collection: Collection, context: ParserContext, program: str) -> dict[str, Any]:
+    """Return what `page` shows as JSON: usage, text, flags as they are typed, examples."""
+    name = str(context.name)
+    known = manual.PAGES[name]
+    return {
+        "name": name,
+        "group": known.group,
+        "summary": known.summary,
+        "usage": _usage(program, name),
+        "text": _paragraphs(collection[name]),
+        "flags": [{"flag": flag, "help": what} for flag, what in flags(context)],
+        "examples": [{"call": f"{program} {call}", "what": what} for call, what in known.examples],
+    }
+
+
+def _usage(program: str, name: str) -> str:
+    return f"{' '.join((program, name, manual.PAGES[name].words)).strip()} [--FLAG...]"
+
+
+def _paragraphs(task: Task[Any]) -> list[str]:
+    return [" ".join(one.split()) for one in inspect.cleandoc(task.body.__doc__ or "").split("\n\n")]
+
+
 def flags(context: ParserContext) -> list[tuple[str, str]]:
     """Return the flags of a task as they are typed, each with a word about it."""
     named = {id(one) for one in context.positional_args}
     found = [one for one in _arguments(context) if id(one) not in named and not isinstance(one, Rest)]
-    return [(_flag(one), one.help or "") for one in sorted(found, key=_long)]
+    return [(_flag(one, str(context.name)), one.help or "") for one in sorted(found, key=_long)]
 
 
 def _arguments(context: ParserContext) -> Iterable[Argument]:
@@ -81,14 +119,15 @@ def _long(argument: Argument) -> str:
     return max(argument.names, key=len).replace("_", "-").strip("-")
 
 
-def _flag(argument: Argument) -> str:
+def _flag(argument: Argument, task: str) -> str:
     """Return a flag as it is typed: `-o, --output FILE`."""
     name = _long(argument)
     short = [f"-{one}" for one in argument.names if len(one) == 1]
     words = ", ".join([*short, f"--{name}"])
     if not argument.takes_value:
         return words
-    value = manual.VALUES.get(name) or ("N" if argument.kind is int else name.upper())
+    known = manual.VALUES.get(f"{task} {name}") or manual.VALUES.get(name)
+    value = known or ("N" if argument.kind is int else name.upper())
     return f"{words} {value}"
 
 

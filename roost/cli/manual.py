@@ -300,6 +300,7 @@ VALUES = {
     "html": "DIR",
     "hypervisor": "kvm|xen",
     "jobs": "FILE",
+    "factory jobs": "N",
     "junit": "FILE",
     "keep": "N",
     "in": "PATH",

@@ -26,6 +26,9 @@ OFFERED = ("complete", "help", "list", "print-completion-script", "version")
 class Roost(Program):
     """Invoke's program with roost's tasks, and with invoke's own --list."""
 
+    #: Help is wanted as JSON.
+    json = False
+
     @property
     def initial_context(self) -> ParserContext:
         """The options before a task: those that are offered as flags, all of them as values that invoke reads."""
@@ -44,9 +47,11 @@ class Roost(Program):
         """Read no settings file that an environment variable names either."""
 
     def parse_core(self, argv: list[str] | None) -> None:
-        """Read the options before the first task."""
+        """Read the options before the first task. Help takes --json as tasks do, wherever it stands."""
+        words = list(sys.argv if argv is None else argv)
+        self.json = wants_json(words[1:]) and _asks_for_help(words[1:])
         with _wrong_calls():
-            super().parse_core(argv)
+            super().parse_core([one for one in words if one != "--json"] if self.json else words)
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""
@@ -67,7 +72,10 @@ class Roost(Program):
 
     def print_help(self) -> None:
         """Show the tasks by what one wants to do."""
-        terminal.write_text(help.overview(self.binary))
+        if self.json:
+            terminal.write_json(help.overview_json(self.binary))
+        else:
+            terminal.write_text(help.overview(self.binary))
 
     def list_tasks(self) -> None:
         """Show the same: there is one list."""
@@ -75,7 +83,11 @@ class Roost(Program):
 
     def print_task_help(self, name: str) -> None:
         """Show the page of a task."""
-        terminal.write_text(help.page(self.collection, self.parser.contexts[name], self.binary))
+        context = self.parser.contexts[name]
+        if self.json:
+            terminal.write_json(help.page_json(self.collection, context, self.binary))
+        else:
+            terminal.write_text(help.page(self.collection, context, self.binary))
 
 
 def _plain(argument: Argument) -> Argument:
@@ -93,6 +105,13 @@ def _wrong_calls(tasks: Iterable[str] = ()) -> Iterator[None]:
     except ParseError as error:
         what = str(error)
         raise UsageError(safe(parser.no_such_task(what, tasks) if what.startswith("No idea") else what)) from error
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    """Return whether a command line with --json asks for help."""
+    own = list(words[: words.index("--")] if "--" in words else words)
+    given = [one for one in own if one != "--json"]
+    return given[:1] in (["help"], ["--list"], ["-l"]) or bool({"--help", "-h"} & set(given))
 
 
 def wants_json(argv: Sequence[str] | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import get_args, get_type_hints
 
@@ -11,6 +12,7 @@ from roost.boot.context import How
 from roost.cli import help, manual
 from roost.cli.main import ns
 from roost.cli.program import Roost
+from roost.errors import UsageError
 from roost.host import accelerator
 from roost.recipe import start
 from roost.recipe.model import Hypervisor
@@ -84,3 +86,23 @@ def test_the_values_of_flags_are_those_that_roost_takes() -> None:
     assert manual.CHOICES["accel"] == ("auto", *get_args(accelerator.Kind))
     assert manual.CHOICES["machine"] == get_args(get_type_hints(How)["machine"])
     assert manual.CHOICES["distribution"] == tuple(start.DISTRIBUTIONS)
+
+
+def test_help_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["help", "--json"], ["--list", "--json"], ["--help", "--json"]):
+        told = json.loads(shown(argv, capsys))
+        assert {one["name"] for one in told["tasks"]} == set(ns.task_names), argv
+    for argv in (["help", "run", "--json"], ["run", "--help", "--json"], ["help", "--json", "run"]):
+        page = json.loads(shown(argv, capsys))
+        assert page["name"] == "run" and page["usage"].startswith("roost run NAME"), argv
+        assert {"--jobs FILE", "--local N", "--json"} <= {one["flag"] for one in page["flags"]}
+        assert all(one["help"] for one in page["flags"]) and page["examples"] and page["text"]
+
+
+def test_a_flag_of_one_name_has_a_value_of_another_kind_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--jobs N" in shown(["help", "factory"], capsys)
+
+
+def test_json_is_no_flag_that_hides_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="no such task"):
+        Roost(name="roost", version="0", namespace=ns, binary="roost").run(["roost", "nothing", "--json"])
