@@ -25,7 +25,7 @@ from roost.boot.watch import BootPlan, Goal
 from roost.condor.hardware import Hardware, HypervisorRefusalError, hardware
 from roost.errors import UsageError
 from roost.events import Stages
-from roost.host import namespace
+from roost.host import causes, namespace
 from roost.iodisk import make
 
 #: Seconds that an image without a recipe may take under KVM.
@@ -114,7 +114,10 @@ class Attempt:
 
 
 def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None, str | None]:
-    """Run the machine to its end; return what was seen, or in whose words it was refused."""
+    """Run the machine to its end; return what was seen, or in whose words it was refused.
+
+    Raises `HostError` as soon as the host has no room for what the guest writes or says.
+    """
     context, log = run.context, run.scratch / "log"
     try:
         shape = hardware(context.vm, context.how.machine)
@@ -151,4 +154,7 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None,
         return None, "; ".join(str(problem) for problem in refusal.problems)
     except drive.QemuError as error:
         return None, error.tail or str(error)
+    except OSError as error:
+        causes.check(error, f"the machine cannot go on in {run.scratch.parent}, which ROOST_CACHE names")
+        raise
     return seen, None

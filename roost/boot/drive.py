@@ -18,9 +18,11 @@ from roost.boot.monitor import Event
 from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
 from roost.boot.waits import LONG, Wait
-from roost.boot.watch import BootPlan, Goal, Phase, Watch, decide, timeline
+from roost.boot.watch import UNSTORED, BootPlan, Goal, Phase, Watch, decide, timeline
 from roost.condor.hardware import AttachedDisk, Hardware
+from roost.errors import HostError
 from roost.events import Events
+from roost.host import causes
 
 #: Seconds between two looks at the virtual CPUs and the disk's counters.
 LOOK = 1.0
@@ -235,7 +237,8 @@ async def drive(
 
     `at_job` is called once, when its job runs. A machine whose console is silent is looked into.
 
-    Raises `QemuError` when the hypervisor does not start it.
+    Raises `QemuError` when the hypervisor does not start it, `HostError` as soon as the host cannot store what the
+    guest writes.
     """
     cwd, root = listening.cwd, hardware.boot_disk or hardware.disks[0]
     shown = Screen()
@@ -252,6 +255,8 @@ async def drive(
             shown = await _screen(session, cwd) if hardware.vnc and cwd else shown
             driven.reads["end"] = await session.reads(root.target)
             await session.quit()
+    if stop == UNSTORED:
+        raise _unstored(session, cwd or listening.log.parent)
     serial, firmware = session.serial, session.firmware
     for kind, text in inside.said:
         serial.signs.setdefault(kind, Sign(kind, ended, text))
@@ -277,6 +282,13 @@ async def drive(
         silence=serial.waits.silence,
         version=session.version,
     )
+
+
+def _unstored(session: Session, directory: Path) -> HostError:
+    why = next(event.unstored for event in session.events if event.unstored is not None)
+    cause = causes.behind_words(why)
+    hint = f"free some space on the file system of {directory}; ROOST_CACHE names another" if cause else None
+    return HostError(f"what the guest wrote could not be stored: {cause.what if cause else why}", hint=hint)
 
 
 def _root_disk_seen(serial: Console, root: AttachedDisk, reads: Mapping[str, int | None]) -> bool | None:

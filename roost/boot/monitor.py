@@ -23,6 +23,15 @@ class Event:
         """The reason of a SHUTDOWN or RESET, such as guest-shutdown; empty for others."""
         return str(self.data.get("reason", ""))
 
+    @property
+    def unstored(self) -> str | None:
+        """Why the host did not store what the guest wrote, such as a full disk: QEMU has paused the machine for it.
+
+        It goes on when it is told to (QEMU's werror=enospc, the default), which nobody here would do.
+        """
+        stopped = self.name == "BLOCK_IO_ERROR" and self.data.get("action") == "stop"
+        return str(self.data.get("reason") or "an input/output error") if stopped else None
+
 
 @dataclass(frozen=True, slots=True)
 class Processors:

@@ -54,6 +54,10 @@ BUTTON_SILENT = (3.0, 12.0)
 LOGIN_GRACE = (10.0, 10.0)
 
 
+#: Why the watch ends a machine that QEMU has paused because the host did not store what the guest wrote.
+UNSTORED = "unstored"
+
+
 @dataclass(frozen=True, slots=True)
 class BootPlan:
     """What is awaited: the goal, the whole time in seconds under KVM, the accelerator's factor.
@@ -144,8 +148,8 @@ def _first(signs: dict[str, Sign], *kinds: str) -> Sign | None:
 
 def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Event], watch: Watch, now: float) -> Action:
     """Return what to do at `now` seconds after the start."""
-    if any(event.name in ("SHUTDOWN", "GUEST_PANICKED") for event in events):
-        return Action("stop", "ended")
+    if why := _ended(events):
+        return Action("stop", why)
     phases = timeline(serial.signs, firmware.signs, watch.paging_at)
     phase, since = phases[-1]
     plan = plan.paced(phases)
@@ -159,6 +163,13 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
         return Action("button")
     late = _late(plan, serial, watch, phase, since, now)
     return Action("stop", late) if late else WAIT
+
+
+def _ended(events: Sequence[Event]) -> str | None:
+    """Return why the machine does not run any more, or None while it does."""
+    if any(event.name in ("SHUTDOWN", "GUEST_PANICKED") for event in events):
+        return "ended"
+    return UNSTORED if any(event.unstored is not None for event in events) else None
 
 
 def _late(plan: BootPlan, serial: Console, watch: Watch, phase: Phase, since: float, now: float) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from roost.cli import lastresort, terminal
 from roost.cli.verb import finish, verb
-from roost.errors import UsageError
+from roost.errors import HostError, UsageError
 from roost.recipe.words import shown
 
 #: Jobs that are listed on a terminal.
@@ -101,10 +101,10 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
 @contextmanager
 def _going_on(directory: str) -> Iterator[None]:
-    """Say how a run that is interrupted goes on."""
+    """Say how a run goes on that is interrupted, or that the host cannot carry on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, HostError):
         from roost.run.place import Place
 
         if Place(Path(directory)).plan.is_file():
@@ -132,10 +132,10 @@ def _shown(answer: Mapping[str, Any]) -> str:
 
     jobs = sorted(answer["jobs"], key=lambda one: one["verdict"] == "done")
     rows = [
-        [one["verdict"], shown(one["name"], 200), _seconds(one["seconds"]), shown(one["reason"], 300)]
+        [one["verdict"], shown(one["name"], 200), _seconds(one["seconds"]), shown(one["reason"], 300), _notes(one)]
         for one in jobs[:LISTED]
     ]
-    lines = [show.table([["verdict", "job", "seconds", "reason"], *rows])]
+    lines = [show.table([["verdict", "job", "seconds", "reason", "notes" if any(map(_notes, jobs)) else ""], *rows])]
     if len(jobs) > LISTED:
         lines.append(f"... {len(jobs) - LISTED} more, in {answer['directory']}/report.json")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(answer["counts"].items()))
@@ -144,6 +144,10 @@ def _shown(answer: Mapping[str, Any]) -> str:
     if answer["report"]:
         lines.append(f"report: {answer['report']}")
     return "\n".join(lines)
+
+
+def _notes(job: Mapping[str, Any]) -> str:
+    return shown("; ".join(job["notes"]), 300)
 
 
 def _seconds(taken: float | None) -> str:
@@ -167,7 +171,8 @@ def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: 
         raise UsageError(f"--retries takes a number from 0, not {flags.retries}")
     throttles = Throttles(flags.max_jobs, flags.max_disks, flags.retries)
     answer = workflow.write(given[0] if given else None, Path(flags.dag), options, throttles, events)
+    count = len(answer["jobs"])
     if json:
         terminal.write_json(answer)
     else:
-        terminal.write_text(f"{len(answer['jobs'])} jobs in {answer['dag']}\nnext: {answer['submit']}")
+        terminal.write_text(f"{count} job{'' if count == 1 else 's'} in {answer['dag']}\nnext: {answer['submit']}")

@@ -25,6 +25,8 @@ from roost.host import causes, files
 #: Seconds to wait for the reader of a FIFO, and for a reader that takes nothing.
 READER, STALLED = 10.0, 60.0
 _BLOCK = 1 << 20
+#: What is wrong with a path itself, whatever the host has and allows.
+NO_PATH = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG})
 _LINKS = 40
 
 
@@ -98,6 +100,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
+        if error.errno in NO_PATH:
+            raise UsageError(f"{path!s:.200} cannot be written: {why}", hint="name another file") from error
         cause = causes.behind(error)
         hint = cause.hint if cause else None
         if error.errno == errno.ENOSPC and _is_device(path):

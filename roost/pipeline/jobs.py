@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
+from roost.condor.jobs_file import Jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import files, namespace, paths
@@ -65,8 +66,11 @@ def io(
     make.disk_of(recipe)
     if jobs is not None and output is not None:
         raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
-    with table.progress(jobs, events) as progress:
-        requests = _requests(given, name, recipe, output, jobs, progress)
+    with table.reading(jobs, events) as reading:
+        rows = tables.for_image(tables.read(jobs), name, recipe) if jobs is not None else None
+        if rows is not None:
+            table.tell_doubtful(rows, recipe, events)
+        requests = _requests(given, recipe, output, rows, reading.progress)
     namespace.probe(namespace.owner())
     stages = Stages(events)
     with stages.stage("io disks", f"{len(requests)}"):
@@ -79,7 +83,7 @@ def io(
 
 
 def _requests(
-    given: Sequence[str], name: str, recipe: Recipe, output: Path | None, jobs: Path | None, progress: Progress
+    given: Sequence[str], recipe: Recipe, output: Path | None, rows: Jobs | None, progress: Progress
 ) -> tuple[DiskRequest, ...]:
     """Return the disks to make; raise `RecipeError`, or `ImageError` once the inputs are known not to fit."""
     disk = make.disk_of(recipe)
@@ -90,8 +94,8 @@ def _requests(
         raise make.too_many(recipe) from error
     if problems:
         raise RecipeError(problems)
-    if jobs is not None:
-        return batch.checked(tables.for_image(tables.read(jobs), name, recipe), recipe, items, progress=progress)
+    if rows is not None:
+        return batch.checked(rows, recipe, items, progress=progress)
     where = output or Path(f"{disk.name}.{disk.format}")
     make.check_output(where, items)
     return (DiskRequest(where, tuple(items), {}),)

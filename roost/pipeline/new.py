@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from roost.host.safetext import safe
 from roost.recipe import start
 from roost.recipe.reader import Reader, absolute
 from roost.recipe.start import Answers
+from roost.recipe.words import shown
 
 
 def target(given: str) -> Path:
@@ -39,18 +41,21 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
         raise UsageError("; ".join(mistakes), hint="inv help new")
     recipe = target(given)
     files = start.written(recipe.stem, answers)
-    for name in files:
-        path = recipe.parent / name
-        if path.is_symlink() or path.exists():
-            raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
     try:
+        for name in files:
+            path = recipe.parent / name
+            if os.path.lexists(path):
+                raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
         for name, (text, mode) in files.items():
             path = recipe.parent / name
             path.parent.mkdir(parents=True, exist_ok=True)
             output.write(path, text.encode())
             path.chmod(mode)
     except OSError as error:
-        raise HostError(f"{error.filename} cannot be written: {error.strerror}") from error
+        what = f"{shown(os.fsdecode(error.filename), 200)} cannot be written: {error.strerror}"
+        if isinstance(error, FileExistsError) or error.errno in output.NO_PATH:
+            raise UsageError(what, hint="give the path of a recipe whose directory can be made") from error
+        raise HostError(what) from error
     return {
         "name": recipe.stem,
         "recipe": str(recipe),

@@ -41,7 +41,9 @@ def run(name: str | None, directory: Path, options: Options, *, events: Events) 
     Raises `UsageError` for another run's directory, and `RecipeError` with everything that is wrong with the jobs.
     """
     _require_writable(options)
-    plan, loaded, place = run_plan.planned(name, directory, options, "pool" if options.guests is None else "local")
+    plan, loaded, place = run_plan.planned(
+        name, directory, options, "pool" if options.guests is None else "local", events
+    )
     with ExitStack() as held:
         run_plan.begin(plan, loaded, place, held)
         return _run(plan, loaded, place, options, events)

@@ -11,10 +11,11 @@ from typing import Any
 
 from roost.condor.jobs_check import check_jobs
 from roost.errors import Problem, RecipeError, UsageError
-from roost.events import Silent
+from roost.events import Events, Silent
 from roost.host import paths
 from roost.iodisk import make
 from roost.pipeline import boot, environment
+from roost.pipeline.table import doubtful
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.words import listed, shown
@@ -74,7 +75,7 @@ class Options:
 
 
 def planned(
-    name: str | None, directory: Path, options: Options, executor: str
+    name: str | None, directory: Path, options: Options, executor: str, events: Events
 ) -> tuple[Plan, dict[str, Loaded], Place]:
     """Return what is to be run, the recipes of its images, and where; raise as `run`. Nothing is written."""
     environment.check()
@@ -95,6 +96,8 @@ def planned(
         # Before a directory is made: the images are as they were built.
         boot.built(one, Silent())
     _check(wanted, loaded, place)
+    for line in dict.fromkeys(line for one in loaded.values() for line in doubtful(wanted.table, one.recipe)):
+        events.note(line)
     return wanted, loaded, place
 
 

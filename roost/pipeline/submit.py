@@ -16,8 +16,8 @@ from roost.events import Events, Silent
 from roost.host import output as writing
 from roost.host import paths
 from roost.iodisk import batch
-from roost.iodisk.batch import Progress
 from roost.pipeline import released, table
+from roost.pipeline.table import Reading
 from roost.publish import describe, release
 from roost.publish.describe import ReleasedImage
 from roost.publish.targets.kinds import open_target
@@ -51,12 +51,13 @@ class Options:
             raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         return "xen" if self.hypervisor == "xen" else "kvm" if self.hypervisor else recipe.hypervisors[0]
 
-    def table(self, called: str, recipe: Recipe, transfer: str | None, progress: Progress) -> Jobs | None:
+    def table(self, called: str, recipe: Recipe, transfer: str | None, reading: Reading) -> Jobs | None:
         """Return the jobs, once `inv io --jobs` would take each row too; `transfer` None is the recipe's."""
         if self.jobs is None:
             return None
         jobs = tables.for_image(tables.read(self.jobs), called, recipe)
-        batch.check(jobs, recipe, transfer, progress)
+        table.tell_doubtful(jobs, recipe, reading.events)
+        batch.check(jobs, recipe, transfer, reading.progress)
         return jobs
 
 
@@ -66,11 +67,11 @@ SILENT = Silent()
 
 def submit(name: str, options: Options = DEFAULTS, events: Events = SILENT) -> str:
     """Return the submit description of a built image."""
-    with table.progress(options.jobs, events) as progress:
-        return _submit(name, options, progress)
+    with table.reading(options.jobs, events) as reading:
+        return _submit(name, options, reading)
 
 
-def _submit(name: str, options: Options, progress: Progress) -> str:
+def _submit(name: str, options: Options, reading: Reading) -> str:
     if "@" in name and "/" not in name.rpartition("@")[2]:
         raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
     loaded = loader.load(name, paths.project_root(), options.sets)
@@ -81,7 +82,7 @@ def _submit(name: str, options: Options, progress: Progress) -> str:
     _refuse_others(name, options.sets, record)
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
-    delivery = Delivery(options.transfer, jobs=options.table(name, loaded.recipe, options.transfer, progress), at=at)
+    delivery = Delivery(options.transfer, jobs=options.table(name, loaded.recipe, options.transfer, reading), at=at)
     emitted = submission.describe(loaded, record.files, chosen, directory, delivery)
     text = emitted.snippet() if options.snippet else emitted.text
     if at is None:
@@ -114,11 +115,11 @@ def published(name: str, source: str, options: Options = DEFAULTS, events: Event
     The transfer is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy
     of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
     """
-    with table.progress(options.jobs, events) as progress:
-        return _published(name, source, options, progress)
+    with table.reading(options.jobs, events) as reading:
+        return _published(name, source, options, reading)
 
 
-def _published(name: str, source: str, options: Options, progress: Progress) -> str:
+def _published(name: str, source: str, options: Options, reading: Reading) -> str:
     url, version = released.source_of(source)
     name, wanted = released.named(name)
     if wanted is not None and version not in {None, wanted}:
@@ -134,7 +135,7 @@ def _published(name: str, source: str, options: Options, progress: Progress) -> 
         ReleasedImage(recipe, images, _root(target, options.transfer)),
         chosen,
         remarks=[str(remark)] if remark else [],
-        jobs=options.table(name, recipe, "files", progress),
+        jobs=options.table(name, recipe, "files", reading),
         templates=emit.template_directories(paths.project_root()),
         at=submission.place_of(options.output),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter, ValidationError
 
+from roost.errors import Location
 from roost.recipe.base import Name
+from roost.recipe.messages import message
+from roost.recipe.model import Machine
+from roost.recipe.nodes import Node
 from roost.recipe.quantities import parse_duration, parse_size
 
 
@@ -32,6 +37,7 @@ DISTRIBUTIONS = {
 }
 HYPERVISORS = {"kvm": ("kvm",), "xen": ("xen",), "kvm,xen": ("kvm", "xen")}
 _NAME = TypeAdapter(Name)
+NOWHERE = Location("")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 
 
@@ -65,9 +71,19 @@ class Answers:
                     found.append(f"{flag} {value}: must be more than 0")
             except ValueError as error:
                 found.append(f"{flag}: {error}")
-        if self.cpus < 1:
-            found.append(f"--cpus {self.cpus}: a machine has at least one")
-        return found
+        told = {one.split()[0].rstrip(":").removeprefix("--") for one in found}
+        return found + list(self._out_of_bounds({"memory", "cpus"} - told))
+
+    def _out_of_bounds(self, keys: set[str]) -> Iterator[str]:
+        """Yield what of these keys the recipe's machine cannot have."""
+        try:
+            Machine.model_validate({key: getattr(self, key) for key in keys})
+        except ValidationError as error:
+            for one in error.errors(include_url=False):
+                (flag,) = one["loc"]
+                given = getattr(self, str(flag))
+                _, bounds = message(one, Node(given, NOWHERE))
+                yield f"--{flag} {given}: out of bounds ({bounds})"
 
 
 def is_name(text: str) -> bool:

@@ -6,6 +6,7 @@ is killed on the way leaves nothing behind, and its job is run again from the sa
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -137,7 +138,11 @@ class Local:
             attempt = Attempt(replace(context, job=given), machine.accelerator, scratch)
             told.started(job)
             begin = time.monotonic()
-            seen, refused = run_machine(attempt, Stages(Silent()))
+            try:
+                seen, refused = run_machine(attempt, Stages(Silent()))
+            except HostError:
+                _keep_what_it_said(scratch, run.place.log(job.name))
+                raise
             if interruption.interrupted():
                 # Its QEMU was killed with all other tools: that says nothing of the job.
                 raise KeyboardInterrupt
@@ -162,6 +167,15 @@ def _why(seen: drive.Observation, limit: float) -> str | None:
         return f"its machine was stopped after {limit:.0f} s, in the phase {where}"
     verdict = judge(seen.evidence("job"))
     return verdict.detail
+
+
+def _keep_what_it_said(scratch: Path, log: Path) -> None:
+    """Keep the console of a machine that the host could not run on, though there may be no room for anything."""
+    for layer in scratch.iterdir():
+        if layer.is_file():
+            layer.unlink()
+    with contextlib.suppress(HostError):
+        _keep_log(scratch / "log" / "serial.log", log)
 
 
 def _keep_log(console: Path, log: Path) -> None:

@@ -171,7 +171,13 @@ class Work:
     # What the executor tells.
 
     def started(self, job: Job) -> None:
-        """Write down that a job is about to run."""
+        """Write down that a job is about to run. Raises what was wrong with the host when an earlier one was judged."""
+        with self._guard:
+            ended = [one for one in self._looks if one.done()]
+        for look in ended:
+            look.result()
+        with self._guard:
+            self._looks = [one for one in self._looks if one not in ended]
         self.run.state.write("started", job.name)
 
     def ended(self, end: End) -> None:
@@ -181,7 +187,9 @@ class Work:
 
     def _look(self, end: End) -> None:
         assert self._pool is not None
-        self._looks.append(self._pool.submit(self._judge, end))
+        look = self._pool.submit(self._judge, end)
+        with self._guard:
+            self._looks.append(look)
 
     def _judge(self, end: End) -> None:
         job = self.job(end.job)

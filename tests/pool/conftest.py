@@ -215,7 +215,7 @@ def pool_workflow(pools: Pools, ten_image: Path) -> Future[PoolResult]:
 @pytest.fixture(scope="session")
 def pool_nightly(pools: Pools) -> Future[PoolResult]:
     """A family of images by `inv factory --dag` and DAGMan; one job is killed, one sent away."""
-    return pools.start("nightly", [nightly.make(pools.inputs("nightly", "nightly"))], deadline=900)
+    return pools.start("nightly", [nightly.make(pools.inputs("nightly", "nightly"))], deadline=1200)
 
 
 @pytest.fixture(scope="session")

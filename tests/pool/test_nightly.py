@@ -11,7 +11,7 @@ from tests.pool.harness import PoolResult
 from tests.pool.nightly import VARIANTS
 from tests.pool.sessions.nightly import CLOSED, KILLED, SENT_AWAY
 
-pytestmark = [pytest.mark.pool, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.pool, pytest.mark.timeout(1500)]
 
 TRIES = 3
 VANILLA, LOCAL = 5, 12

@@ -32,7 +32,7 @@ def main() -> None:
 
     with started("roost", "run", "--resume", "out") as one:
         done = "JobStatus == 4 && RoostRun =!= undefined"
-        until("half of the jobs done", lambda: len(ads("condor_history", done)) >= 3)
+        until("half of the jobs done", lambda: len(ads("condor_history", done)) >= 3, 420)
         os.kill(one.pid, signal.SIGTERM)
         begin = time.monotonic()
         one.wait(30)

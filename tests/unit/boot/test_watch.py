@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roost.boot.console import FIRMWARE, Console
 from roost.boot.monitor import Event, parse_registers
-from roost.boot.watch import BootPlan, Watch, decide, timeline
+from roost.boot.watch import UNSTORED, BootPlan, Watch, decide, timeline
 
 PLAN = BootPlan("job", 60.0, 1.0)
 KERNEL = "[    0.000000] Linux version 6.1\n"
@@ -136,3 +136,13 @@ def test_registers_tell_a_dead_machine_from_an_idle_one() -> None:
     both = parse_registers(REGISTERS.format(flags="046", halted=1) + REGISTERS.format(flags="246", halted=0))
     assert both is not None and not both.dead
     assert parse_registers("Unknown command") is None
+
+
+def test_a_guest_whose_writes_the_host_cannot_store_is_ended_at_once() -> None:
+    full = {"action": "stop", "operation": "write", "nospace": True, "reason": "No space left on device"}
+    event = Event(2.0, "BLOCK_IO_ERROR", full)
+    action = decide(PLAN, Console(), Console(FIRMWARE), [event], Watch(), 2.1)
+    assert (action.kind, action.why, event.unstored) == ("stop", UNSTORED, "No space left on device")
+    # What the guest is told of is its own affair.
+    told = Event(2.0, "BLOCK_IO_ERROR", {**full, "action": "report"})
+    assert decide(PLAN, Console(), Console(FIRMWARE), [told], Watch(), 2.1).kind == "wait"

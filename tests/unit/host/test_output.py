@@ -78,8 +78,11 @@ def test_links_in_a_circle_are_told(tmp_path: Path, writer: Writer) -> None:
     """As open(2) does."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(HostError, match="symbolic links"):
+    with pytest.raises(UsageError, match="symbolic links"):
         writer(tmp_path / "a", b"x")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="Not a directory"):
+        output.write(tmp_path / "file/x", b"x")
 
 
 def test_a_fifo_with_a_reader_gets_all(tmp_path: Path, writer: Writer) -> None:

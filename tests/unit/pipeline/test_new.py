@@ -89,3 +89,25 @@ def test_all_wrong_answers_are_told_at_once() -> None:
         story.new("sim", wrong)
     for word in ("fedora", "a b", "vmware", "banana", "--memory 0", "--cpus 0", "-1h"):
         assert word in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (Answers(cpus=99999), "--cpus 99999: out of bounds (at most 1024)"),
+        (Answers(cpus=-1), "--cpus -1: out of bounds (at least 1)"),
+        (Answers(memory="1KiB"), "--memory 1KiB: out of bounds (at least 32 MiB)"),
+    ],
+)
+def test_what_no_machine_can_have_is_refused_with_its_bounds(answers: Answers, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as told:
+        story.new("sim", answers)
+    assert said in str(told.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file/x.yaml", "loop/x.yaml", f"{'d' * 300}/x.yaml"])
+def test_a_path_that_cannot_be_is_a_wrong_call(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError):
+        story.new(place, Answers())

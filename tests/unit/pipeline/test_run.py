@@ -140,10 +140,10 @@ def test_a_job_that_came_back_is_looked_at_and_not_run_again(runs: Runs, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(outcomes, "outcome", full)
         with pytest.raises(HostError, match="full"):
-            runs.run(Executor({"a": 7}))
+            runs.run(first := Executor({"a": 7}))
     again = Executor()
     result = runs.resume(again)
-    assert again.ran == []
+    assert "a" in first.ran and first.ran + again.ran == ["a", "b", "c", "d"]
     assert result.outcomes[0].exit_code == 7
     assert verdicts(result) == {"a": "failed", "b": "done", "c": "done", "d": "done"}
 
@@ -286,3 +286,21 @@ def test_no_run_to_resume(runs: Runs) -> None:
 def test_a_file_is_no_run_to_resume(runs: Runs) -> None:
     with pytest.raises(UsageError, match="there is no run in"):
         story.resume(runs.recipe, run_plan.Options(), events=Silent())
+
+
+def test_a_host_that_cannot_take_out_what_a_job_left_runs_no_more_jobs(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(f"j{number}.raw,x\n" for number in range(9))
+    (runs.recipe.parent / "jobs.csv").write_text(f"io,inputs\n{lines}")
+
+    def full(*_: object) -> None:
+        raise HostError("no space left on the disk")
+
+    monkeypatch.setattr("roost.run.outcomes.outcome", full)
+    first = Executor()
+    with pytest.raises(HostError, match="no space left"):
+        runs.run(first)
+    assert len(first.ran) < 9, "told when all jobs had run"
+    monkeypatch.undo()
+    assert set(verdicts(runs.resume(Executor())).values()) == {"done"}

@@ -11,6 +11,7 @@ from roost.errors import ImageError, RecipeError, RoostError
 from roost.events import Silent
 from roost.iodisk import batch
 from roost.pipeline import jobs, submit, table
+from roost.recipe import loader
 from roost.store import manifest
 from roost.store.manifest import BuiltFile, Manifest
 
@@ -108,3 +109,38 @@ def test_more_rows_than_lint_reads_are_submitted(made: str, tmp_path: Path) -> N
 def test_the_requests_of_a_file_of_jobs_tell_a_bad_place_of_a_disk(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"jobs\.csv:2: there is no directory"):
         batch.requests(parse_jobs("io\nnone/io.raw\n", "jobs.csv", tmp_path), "io", [])
+
+
+@pytest.mark.parametrize(
+    ("columns", "meant"),
+    [
+        ("io,inptus", ["inputs"]),
+        ("io,Input_s,prioriy", ["inputs", "priority"]),
+        # What the recipe refers to, or is far from any name, is what it says.
+        ("io,inputx,note,game,max,inputs", []),
+        ("io,inputz", []),
+    ],
+)
+def test_a_column_that_is_nearly_one_of_roosts_own_is_told(made: str, columns: str, meant: list[str]) -> None:
+    recipe = loader.load(made, Path.cwd(), ["submit.attributes={Note: $(note), More: $(inputz)}"]).recipe
+    rows = parse_jobs(f"{columns}\n{','.join('x' for _ in columns.split(','))}\n", "jobs.csv", Path.cwd())
+    told = [line.rpartition("did you mean ")[2] for line in table.doubtful(rows, recipe)]
+    assert told == [f"{name}?" for name in meant]
+
+
+def test_io_and_submit_tell_of_a_doubtful_column(made: str) -> None:
+    Path("jobs.csv").write_text("io,inptus\na.raw,one.txt\n")
+    notes = Notes()
+    jobs.io(made, [], events=notes, jobs=Path("jobs.csv"))
+    submit.submit(made, submit.Options(jobs=Path("jobs.csv")), notes)
+    assert len(notes.said) == 2 and all("did you mean inputs?" in line for line in notes.said)
+
+
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)

@@ -174,3 +174,18 @@ def test_wrong_steps(words: list[str], recipe: Path) -> None:
         workflow.step(write(recipe), words)
     with pytest.raises(UsageError, match="no workflow"):
         workflow.step(recipe.parent, ["io", "a"])
+
+
+def test_a_directory_with_other_files_takes_no_workflow(recipe: Path) -> None:
+    out = recipe.parent / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match=r"not empty.*thesis\.tex"):
+        write(recipe)
+    assert [one.name for one in out.iterdir()] == ["thesis.tex"]
+    (out / "thesis.tex").unlink()
+    # What a call leaves that was killed before its plan stood.
+    (out / "disks").mkdir()
+    (out / ".lock").touch()
+    write(recipe)
+    write(recipe)
