@@ -14,6 +14,7 @@ from pathlib import Path
 from roost.condor import lint, static_lint
 from roost.condor.lint import LintReport
 from roost.condor.rules import Effect, Finding, JobView, Rule, Severity, reading, universe
+from roost.condor.rules.files import FILE_MISSING
 from roost.condor.rules.model import rule, shown
 from roost.condor.rules.returned import collisions
 from roost.condor.static_lint import Subject
@@ -25,8 +26,7 @@ from roost.condor.submit.source_text import Traced
 from roost.errors import Location, UsageError
 from roost.host import files
 
-#: Nodes that are judged; of how many descriptions condor_submit's own parser is asked; findings that are told.
-MAX_JUDGED = 2000
+#: Of how many descriptions condor_submit's own parser is asked; findings that are told.
 MAX_ASKED = 8
 MAX_FINDINGS = 500
 #: Bytes of a DAG file.
@@ -45,6 +45,13 @@ DAG_ABSENT = rule(
     "dag-description-missing", Severity.WARNING, Effect.OK, hint="lint the DAG where its files are",
     source="DAGMan fails a node whose submit description cannot be read",
 )  # fmt: skip
+DAG_LATER = rule(
+    "dag-file-later", Severity.NOTE, Effect.OK, hint="inv lint --dag when they have run",
+    source="HTCondor manual, DAGMan: a node is submitted when its parents are done",
+)  # fmt: skip
+DAG_LEFT_OUT = rule(
+    "dag-left-out", Severity.WARNING, Effect.OK, hint="fix what is told, and judge it again", source=_DAGMAN
+)
 DAG_SUBDAG = rule(
     "dag-subdag", Severity.NOTE, Effect.OK, hint="inv lint --dag FILE", source="a sub-DAG is a DAGMan job of its own"
 )
@@ -60,11 +67,13 @@ class _Found:
 
     findings: dict[tuple[str, Location, str], Finding] = field(default_factory=dict)
     nodes: dict[tuple[str, Location, str], list[str]] = field(default_factory=dict)
+    left_out: int = 0
 
     def add(self, found: Iterable[Finding], node: str | None = None) -> None:
         for finding in found:
             key = (finding.rule.code, finding.where, finding.message)
             if key not in self.findings and len(self.findings) >= MAX_FINDINGS:
+                self.left_out += 1
                 continue
             self.findings.setdefault(key, finding)
             if node is not None and node not in self.nodes.setdefault(key, [])[-1:]:
@@ -99,6 +108,9 @@ def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Se
     found.add(DAG_SUBDAG.at(where, f"the sub-DAG {shown(name)} is not judged") for name, where in workflow.sub_dags)
     effects = _nodes(workflow, path, found, _How(ask, only, also))
     findings = found.told()
+    if found.left_out:
+        what = f"only the first {MAX_FINDINGS} findings are told, of {MAX_FINDINGS + found.left_out}"
+        findings.append(DAG_LEFT_OUT.at(Location(str(path), 1, 1), what))
     effects += [Effect.REJECTED] if any(finding.rule is DAG_SYNTAX for finding in findings) else []
     return lint.sorted_report(str(path), findings, effects)
 
@@ -123,9 +135,6 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
     asked: set[str] = set()
     todo = [node for node in workflow.nodes.values() if not node.idle and node.kind != "SUBDAG"]
     for number, node in enumerate(todo, 1):
-        if number > MAX_JUDGED:
-            found.add([DAG_DOUBT.at(node.where, f"only the first {MAX_JUDGED} of {len(todo)} nodes are judged")])
-            break
         subject = _subject(workflow, node, path)
         if subject is None:
             name = shown(posixpath.join(node.directory, node.description))
@@ -139,7 +148,7 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         views += [view for view, _ in jobs[:1]]
         for view, findings in jobs:
             language = [one for one in findings if one.rule.code in _LANGUAGE]
-            told = language if _is_of_another_universe(view) else findings
+            told = language if _is_of_another_universe(view) else _here(findings, node, subject)
             found.add(told, node.name)
             effects.append(lint.effect_of(told))
         found.add(_of_the_node(node, views[-1]) if jobs else (), node.name)
@@ -149,6 +158,16 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         if (finding.rule.code, finding.where) not in known:
             found.add([replace(finding, rule=finding.rule.but(Severity.WARNING, Effect.OK))])
     return effects
+
+
+def _here(findings: Sequence[Finding], node: Node, subject: Subject) -> list[Finding]:
+    """Return the findings of a node, those of absent files made one note where nodes before it may make them."""
+    if not node.after:
+        return list(findings)
+    later = [one for one in findings if one.rule.code == FILE_MISSING.code]
+    what = "inputs are not here; the nodes before may make them"
+    rest = [one for one in findings if one not in later]
+    return [*rest, DAG_LATER.at(Location(subject.file, 1, 1), what)] if later else rest
 
 
 #: What is said of a node that is no virtual machine, such as one that makes disks: only what condor_submit cannot read.

@@ -39,6 +39,7 @@ class Node:
     """A node that submits jobs: `description` is a file or the name of a SUBMIT-DESCRIPTION, `inline` its own text.
 
     `directory` is where it is submitted from, relative to the DAG's. `idle`: NOOP or DONE, so nothing is submitted.
+    `after`: other nodes run before it, and may make its files.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Node:
     directory: str = ""
     inline: Text | None = None
     idle: bool = False
+    after: bool = False
     variables: list[Variable] = field(default_factory=list)
 
 

@@ -203,3 +203,25 @@ def test_nodes_of_other_universes_are_not_judged_as_vm_jobs(universe: str, tmp_p
     # One that was meant as one is.
     meant = workflow(tmp_path, "JOB a other.sub\n", other=f"vm_type = kvm\n{other}")
     assert "universe" in codes(meant, Severity.ERROR)
+
+
+def test_what_nodes_before_it_may_make_is_one_note(tmp_path: Path) -> None:
+    names = [f"n{number}" for number in range(2100)]
+    lines = [f'JOB {name} node.sub\nVARS {name} mem="64" io="later-{name}.raw"' for name in names]
+    make = "JOB make make.sub\n" + "\n".join(lines)
+    made = {"make": "universe = local\nexecutable = /bin/true\nqueue\n"}
+    report = workflow(tmp_path, f"{make}\nPARENT make CHILD {' '.join(names)}\n", **made)
+    (told,) = [one for one in report.findings if one.rule.code in {"file-missing", "dag-file-later", "dag-doubt"}]
+    assert told.rule.code == "dag-file-later" and "n0, n1, n2 and 2097 more" in told.message
+    # A splice's nodes come after what the splice comes after; the others do not.
+    (tmp_path / "part.dag").write_text('JOB x node.sub\nVARS x mem="64" io="gone.raw"\n')
+    text = "JOB make make.sub\nSPLICE after part.dag\nSPLICE alone part.dag\nPARENT make CHILD after\n"
+    told_of = {one.rule.code: one.message for one in workflow(tmp_path, text, **made).findings}
+    assert "after+x" in told_of["dag-file-later"] and "alone+x" in told_of["file-missing"]
+
+
+def test_findings_that_are_not_told_are_counted(tmp_path: Path) -> None:
+    text = "\n".join(f'JOB n{number} node.sub\nVARS n{number} mem="64" io="x{number}.raw"' for number in range(600))
+    report = workflow(tmp_path, f"{text}\n")
+    (told,) = [one for one in report.findings if one.rule.code == "dag-left-out"]
+    assert "the first 500 findings" in told.message and len(report.findings) == 501
