@@ -104,10 +104,13 @@ def _going_on(directory: str) -> Iterator[None]:
     """Say how a run goes on that is interrupted, or that the host cannot carry on."""
     try:
         yield
-    except (KeyboardInterrupt, HostError):
+    except (KeyboardInterrupt, HostError) as error:
         from roost.run.place import Place
 
-        if Place(Path(directory)).plan.is_file():
+        place = Place(Path(directory))
+        # A host that lacks something from the start has nothing to go on with.
+        begun = not isinstance(error, HostError) or (place.state.is_file() and place.state.stat().st_size > 0)
+        if place.plan.is_file() and begun:
             words = shlex.quote(shown(directory, 500))
             lastresort.write_error(f"roost: to go on: inv run --resume {words}\n")
         raise

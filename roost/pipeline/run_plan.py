@@ -82,6 +82,12 @@ def planned(
     if options.jobs is None:
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
     table = tables.read(options.jobs)
+    if name is None and not table.image:
+        what = (
+            f"which image, or which directory? '{shown(str(directory))}' is the only word, and taken as the directory"
+        )
+        hint = "inv run NAME --jobs FILE DIR; a sweep with an axis `image` needs no NAME"
+        raise UsageError(what, hint=hint)
     place = Place(loader.absolute(directory))
     project = loader.absolute(paths.project_root())
     # `--resume` may be called from another directory.

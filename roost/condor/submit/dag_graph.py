@@ -43,11 +43,11 @@ def _throttles(dag: Dag, scope: Scope) -> None:
 
 def _order(dag: Dag, scope: Scope) -> None:
     """Note which nodes come after others, a circle, and a FINAL node that is a parent or a child."""
-    children = {scope.prefix + word.text for _, below in scope.edges for word in below}
-    for name, node in dag.nodes.items() if children else ():
+    later = {scope.prefix + word.text for _, below in scope.edges for word in below}
+    for name, node in dag.nodes.items() if later else ():
         # A splice is named as a whole: `outer+inner`.
         parts = name.split("+")
-        node.after |= any("+".join(parts[:count]) in children for count in range(1, len(parts) + 1))
+        node.after |= any("+".join(parts[:count]) in later for count in range(1, len(parts) + 1))
     if scope.final is not None and scope.prefix + scope.final.text in dag.nodes:
         dag.nodes[scope.prefix + scope.final.text].after = True
     # A node between the two sides of a line keeps `PARENT many CHILD many` from becoming a product.

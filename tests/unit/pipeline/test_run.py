@@ -304,3 +304,10 @@ def test_a_host_that_cannot_take_out_what_a_job_left_runs_no_more_jobs(
     assert len(first.ran) < 9, "told when all jobs had run"
     monkeypatch.undo()
     assert set(verdicts(runs.resume(Executor())).values()) == {"done"}
+
+
+def test_one_word_is_told_to_be_the_directory(runs: Runs) -> None:
+    options = run_plan.Options(runs.recipe.parent / "jobs.csv", 2)
+    with pytest.raises(UsageError, match="'out' is the only word, and taken as the directory"):
+        story.run(None, Path("out"), options, events=Silent())
+    assert not Path("out").exists()
