@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roost.errors import HostError, UsageError
-from roost.host import temporary
+from roost.host import capacity, temporary
 from roost.host.paths import project_root
 
+#: Bytes of memory that a process of the unit tests and its tools may need.
+WORKER = 1 << 30
 #: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
 SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh", "roost/guest/common",
          "roost/guest/first-boot", "roost/guest/job", "roost/guest/power-button", "roost/guest/start",
@@ -65,6 +67,11 @@ def _script(name: str, *words: str) -> bool:
     return subprocess.run([program, *words], cwd=_checkout(), check=False).returncode == 0
 
 
+def _workers() -> int:
+    """Return how many processes run the unit tests: half of the time a test waits, for a disk or for a tool."""
+    return max(1, min(capacity.cores() + 2, capacity.memory_free() // WORKER))
+
+
 def test(args: Sequence[str], *, unit: bool) -> bool:
     """Run the checks, the unit tests on all cores, then the real builds and boots, two at a time.
 
@@ -72,7 +79,7 @@ def test(args: Sequence[str], *, unit: bool) -> bool:
     """
     if args:
         return _run(["pytest", *args])
-    passed = [check_code(), _run(["pytest", "tests/unit", "-q", "-n", "auto"])]
+    passed = [check_code(), _run(["pytest", "tests/unit", "-q", "-n", str(_workers()), "--dist", "worksteal"])]
     if not unit:
         images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", "2", "--dist", "worksteal"]
         passed.append(_run([*images, "--durations=10", "--timeout=900"]))
