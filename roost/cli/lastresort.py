@@ -44,7 +44,18 @@ def _refused(error: OSError) -> HostError:
         return HostError("the current directory does not exist any more", hint="cd to one that does")
     why = error.strerror or str(error) or type(error).__name__
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
-    return HostError(f"{place}: {why}" if place else why)
+    hint = "set ROOST_CACHE to a directory of yours" if place and _is_cache(place) else None
+    return HostError(f"{place}: {why}" if place else why, hint=hint)
+
+
+def _is_cache(place: str) -> bool:
+    """Return whether a path is in the cache, or is one of the directories that it would have to be made in."""
+    try:
+        root = paths.cache_root()
+    except (OSError, RoostError):
+        return False
+    path = Path(place)
+    return path.is_relative_to(root) or (path.is_absolute() and root.is_relative_to(path))
 
 
 def _is_lost() -> bool:

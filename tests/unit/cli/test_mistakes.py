@@ -23,6 +23,10 @@ disks: [{{name: root, partitions: [{{mount: /, free: 64MiB}}]}}]
 """
 
 
+#: Where nobody answers.
+NOWHERE = "http://127.0.0.1:9"
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A call, its exit code, and the parts of what it says; `files` are laid into the project, `env` over it."""
@@ -92,6 +96,30 @@ MISTAKES = [
     # The host.
     Mistake("catalogue --from http://127.0.0.1:9/x", 3, ("127.0.0.1:9", "is the place reachable")),
     Mistake("build smoke", 3, ("ROOST_CACHE", "a directory of yours"), {"cache": ""}, {"ROOST_CACHE": "cache"}),
+    Mistake("build smoke", 3, ("/proc/roost", "set ROOST_CACHE"), {}, {"ROOST_CACHE": "/proc/roost"}),
+    # Missing tools.
+    Mistake("build smoke", 3, ("mmdebstrap is not installed", "apt-get install mmdebstrap"), {}, {"PATH": "/nowhere"}),
+    Mistake(
+        "ssh smoke -- true", 3, ("ssh is not installed", "apt-get install openssh-client"), {}, {"PATH": "/nowhere"}
+    ),
+    Mistake("ssh smoke", 2, ("smoke is not built yet", "inv build smoke")),
+    Mistake("ssh smoke --user 'a b'", 2, ("--user a b: not the name of an account", "--user root")),
+    Mistake("ssh smoke --json", 2, ("--json needs a command", "inv ssh smoke --json -- uname -a")),
+    # No network, a proxy that is not there, another architecture, no space.
+    Mistake(
+        f"build smoke --set os.debian.mirror={NOWHERE}/debian",
+        3,
+        (f"the archive does not answer: {NOWHERE}/debian", "is the network up? check os.debian.mirror"),
+    ),
+    Mistake(
+        "build smoke --set os.debian.mirror=http://deb.example.invalid/debian",
+        3,
+        ("the archive does not answer: http://deb.example.invalid/debian", "A proxy comes from http_proxy"),
+        {},
+        {"http_proxy": NOWHERE},
+    ),
+    Mistake("check smoke --set os.debian.architecture=arm64", 2, ("'arm64'", "did you mean amd64?")),
+    Mistake("schema -o /dev/full", 3, ("/dev/full cannot be written: No space left", "name a file")),
     Mistake("build smoke", 2, ("SOURCE_DATE_EPOCH", "1767225600"), {}, {"SOURCE_DATE_EPOCH": "today"}),
     Mistake("recipes >/dev/full", 3, ("standard output cannot be written", "No space left")),
     Mistake("recipes", 3, ("the current directory does not exist any more", "cd to one"), under="gone"),
@@ -111,7 +139,7 @@ def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path) -> None:
     env = {**kept, "PYTHONPATH": str(Path(roost.__file__).parents[1]), "HOME": str(project), **one.env}
     gone = "mkdir gone && cd gone && rmdir ../gone && " if one.under == "gone" else ""
     done = subprocess.run(
-        ["sh", "-c", f'{gone}"$0" -P -m roost {one.call}', sys.executable],
+        ["/bin/sh", "-c", f'{gone}"$0" -P -m roost {one.call}', sys.executable],
         cwd=project,
         env=env,
         capture_output=True,
