@@ -22,7 +22,7 @@ class Flags:
 @verb(
     help={
         "advertise": "print ClassAd attributes for STARTD_CRON; always ends with 0",
-        "install": "put the probe into this directory, for machines without roost",
+        "install": "write the probe and its two disks into this directory, for machines without roost",
         "deadline": "seconds for the guest to answer; default: 120",
     },
 )

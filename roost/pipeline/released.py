@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
@@ -13,6 +14,9 @@ from roost.publish.layout import Release
 from roost.publish.targets.target import Target
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+
+#: A URL or an absolute path that HTCondor's list of files can carry.
+_PLACE = re.compile(r"(?:/|[a-z][a-z0-9+.-]*://)(?:[A-Za-z0-9._~:@!&=+/\[\]-]|%[0-9A-Fa-f]{2})*")
 
 
 def named(name: str) -> tuple[str, str | None]:
@@ -47,6 +51,22 @@ def root(target: Target, public: str | None) -> str | None:
         return str(target.local)
     scheme = target.url.partition("://")[0]
     return target.url if scheme in {"http", "https", "osdf"} else None
+
+
+def public(found: Release) -> str | None:
+    """Return where jobs find the catalogue as its publisher said it (`--public`); None where nobody did.
+
+    Raises `ImageError` for what is no such place: the text goes into a submit description.
+    """
+    said = found.raw.get("public")
+    if said is None:
+        return None
+    if not isinstance(said, str) or not _PLACE.fullmatch(said):
+        raise ImageError(
+            f"{found.directory}/{layout.RELEASE}: 'public' is neither a URL nor an absolute path",
+            hint="--transfer URL says where jobs find the catalogue",
+        )
+    return said
 
 
 def find(target: Target, name: str, version: str | None) -> Release:

@@ -20,6 +20,7 @@ from roost.pipeline import released, table
 from roost.pipeline.table import Reading
 from roost.publish import describe, release
 from roost.publish.describe import ReleasedImage
+from roost.publish.layout import Release
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
 from roost.recipe import loader, overlaid
@@ -132,7 +133,7 @@ def _published(name: str, source: str, options: Options, reading: Reading) -> st
     remark = told.get(chosen) if isinstance(told, dict) else None
     images = [file for file in found.files if file.role in release.IMAGE_ROLES]
     texts = describe.descriptions(
-        ReleasedImage(recipe, images, _root(target, options.transfer)),
+        ReleasedImage(recipe, images, _root(target, found, options.transfer)),
         chosen,
         remarks=[str(remark)] if remark else [],
         jobs=options.table(name, recipe, "files", reading),
@@ -152,11 +153,11 @@ def _overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
     return changed
 
 
-def _root(target: Target, transfer: str | None) -> str | None:
+def _root(target: Target, found: Release, transfer: str | None) -> str | None:
     if transfer == "files":
         return None
     if transfer is None:
-        return released.root(target, None)
+        return released.root(target, released.public(found))
     if transfer == "shared":
         if target.local is None:
             raise UsageError(f"{target.url} is not a directory that machines share", hint="--transfer files, or a URL")

@@ -131,6 +131,7 @@ def draft(passed: Passed, *, version: str | None, root: str | None, public: str 
             "submit": _submit(passed, images, root, remarks),
             "kernel": _kernel(record.facts),
             "recipe_key": record.keys.get("recipe"),
+            **({} if public is None else {"public": public.rstrip("/")}),
         }
     )
     sums = layout.sums([item.file for item in items], prefix, layout.sha256(release))

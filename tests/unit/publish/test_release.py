@@ -19,7 +19,7 @@ from roost.condor.lint import lint_file
 from roost.errors import HostError, ImageError, RecipeError, RoostError, UsageError
 from roost.events import Silent
 from roost.host import checksum, process
-from roost.pipeline import publish, recipes, submit
+from roost.pipeline import publish, recipes, released, submit
 from roost.publish import gate, layout, signature, verify
 from roost.publish.targets.directory import Directory
 from roost.publish.targets.kinds import open_target
@@ -372,6 +372,30 @@ def test_a_xen_verdict_whose_report_changed_is_refused(root: Path) -> None:
 def _described(root: Path, **options: Any) -> str:
     source = options.pop("source", str(root / "catalogue"))
     return submit.published("smoke", source, submit.Options(**options))
+
+
+def test_submit_takes_the_place_that_its_publisher_said(root: Path) -> None:
+    lab.ready(root)
+    lab.publish(root, str(root / "catalogue"), public="https://images.example.org/c/")
+    version = _version(root / "catalogue")
+    assert layout.parse_release((version / layout.RELEASE).read_bytes(), "x").raw["public"].endswith("example.org/c")
+    text = _described(root)
+    assert f"https://images.example.org/c/smoke/{version.name}/root.qcow2" in text and str(root) not in text
+    assert text == (version / "kvm.sub").read_text()
+    # What the caller says counts more.
+    assert f"{root}/catalogue/smoke" in _described(root, transfer="shared")
+    assert "transfer_input_files = root.qcow2,io.raw" in _described(root, transfer="files")
+    assert "https://other.example/c/smoke" in _described(root, transfer="https://other.example/c")
+
+
+@pytest.mark.parametrize(
+    "place", ["", "images", "https://x/a,b", "https://x/a b", "https://x/\nqueue 9", "https://x/$(a)", 5, ["https://x"]]
+)
+def test_what_a_catalogue_says_of_its_place_is_a_place(place: object) -> None:
+    files: list[Any] = []
+    found = layout.Release("smoke", "1", "", "", False, tuple(files), {"public": place})
+    with pytest.raises(ImageError, match="neither a URL nor an absolute path"):
+        released.public(found)
 
 
 def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> None:
