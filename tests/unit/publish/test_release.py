@@ -16,7 +16,7 @@ import pytest
 from roost.catalogue import changes, read, site
 from roost.cli import publish as publish_tasks
 from roost.condor.lint import lint_file
-from roost.errors import HostError, ImageError, RecipeError, RoostError, UsageError
+from roost.errors import ImageError, RecipeError, RoostError, UsageError
 from roost.events import Silent
 from roost.host import checksum, process
 from roost.pipeline import publish, recipes, released, submit
@@ -567,7 +567,7 @@ def test_an_unknown_kind_of_place_is_a_wrong_call() -> None:
 def test_a_full_or_forbidden_place_is_one_error(root: Path) -> None:
     lab.ready(root)
     (root / "file").write_text("not a directory")
-    with pytest.raises(HostError, match="Not a directory"):
+    with pytest.raises(ImageError, match="Not a directory"):
         lab.publish(root, str(root / "file" / "catalogue"))
 
 
