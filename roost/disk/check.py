@@ -191,9 +191,16 @@ def _early(recipe: Recipe) -> Iterator[Mistake]:
     late = (*BEFORE_FSTAB, "/usr") if recipe.busybox_initrd else BEFORE_FSTAB
     for disk in recipe.disks:
         for index, area in enumerate(disk.areas):
-            if area.mount is not None and any(area.mount == top or area.mount.startswith(f"{top}/") for top in late):
+            if area.mount is not None and any(_below(area.mount, top) for top in late):
                 what = f"{area.mount} on a file system of its own is mounted too late: init needs it to start"
-                yield Mistake((*_place(recipe, disk, index), "mount"), what, "leave it on the root file system")
+                hint = "leave it on the root file system"
+                if recipe.os.source.installs and not any(_below(area.mount, top) for top in BEFORE_FSTAB):
+                    hint += ", or write `kernel: {initrd: distribution}`"
+                yield Mistake((*_place(recipe, disk, index), "mount"), what, hint)
+
+
+def _below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}/")
 
 
 def _place(recipe: Recipe, disk: Disk, index: int) -> Key:

@@ -16,7 +16,7 @@ from pathlib import Path
 import zstandard
 
 from roost.errors import ImageError
-from roost.host import decompress, process, rooted, temporary
+from roost.host import decompress, files, process, rooted, temporary
 from roost.kernel import inspect
 
 #: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
@@ -41,6 +41,8 @@ FILESYSTEMS = {
 #: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
 BUTTON = ("button", "evdev")
 BUSYBOX = ("bin/busybox", "usr/bin/busybox")
+#: Where a program that is not static names what loads it: in the first page, as linkers lay programs out.
+INTERPRETERS = (b"/lib64/ld-", b"/lib/ld-")
 APPLETS = ("sh", "mount", "umount", "insmod", "cat", "findfs", "sleep", "switch_root", "poweroff", "mkdir")
 
 INIT = """\
@@ -126,6 +128,10 @@ def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) ->
                 "the busybox initrd needs busybox in the tree", hint="add busybox-static to os.debian.packages"
             )
         busybox = own[0]
+        if _needs_loader(busybox):
+            raise ImageError(
+                "the tree's busybox needs shared libraries, which its initrd has not", hint="use busybox-static"
+            )
     if not rooted.is_file(modules, "modules.dep"):
         raise ImageError(
             f"the tree has no modules of its kernel {version}", hint="are /boot and /lib/modules of one kernel?"
@@ -151,6 +157,12 @@ def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) ->
         _pack(top, payload.epoch, output, log)
 
 
+def _needs_loader(program: Path) -> bool:
+    with files.open_regular(program) as file:
+        head = file.read(4096)
+    return any(mark in head for mark in INTERPRETERS)
+
+
 #: Bytes of an unpacked module: more than the largest.
 _LARGEST = 256 << 20
 
@@ -168,8 +180,8 @@ def _unpacked(module: Path) -> bytes:
 
 def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
     names = ["."]
-    for directory, directories, files in os.walk(top):
-        names += [os.path.relpath(os.path.join(directory, name), top) for name in (*directories, *files)]  # noqa: PTH118
+    for directory, directories, others in os.walk(top):
+        names += [os.path.relpath(os.path.join(directory, name), top) for name in (*directories, *others)]  # noqa: PTH118
     for name in names:
         os.utime(top / name, (epoch, epoch), follow_symlinks=False)
     archive = process.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from roost.customize import assemble, cloud_init, overlay, unpack
@@ -11,7 +12,7 @@ from roost.disk.layout import boot_filesystem
 from roost.disk.tree import DeviceNode, TreeInfo
 from roost.host import rooted
 from roost.kernel import files as kernel_files
-from roost.kernel import initrd_choice, inspect
+from roost.kernel import initrd, initrd_choice, inspect
 from roost.kernel.inspect import KernelFiles
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
@@ -54,10 +55,16 @@ def make(context: Context, plan: BuildPlan, tar: Path, work: Path) -> tuple[Tree
 
 def _kernel(context: Context, plan: BuildPlan, tree: Path) -> KernelFiles:
     """Return the kernel of a tree, after putting it there if it is not a package of the tree's."""
-    if plan.kernel is None:
-        return inspect.newest(tree)
     kind = initrd_choice.kind(context.recipe)
     wanted = initrd_choice.drivers(context.recipe, kind)
+    if plan.kernel is None:
+        found = inspect.newest(tree)
+        if found.initrd is not None or kind != "busybox" or not context.recipe.os.source.installs:
+            return found
+        # The kernel's package is in the tree; initramfs-tools, which it brings along, did not run.
+        target = rooted.resolve(tree, f"boot/initrd.img-{found.version}")
+        initrd.make(tree, found.version, initrd.Payload(wanted, plan.epoch), target, context.log("kernel"))
+        return replace(found, initrd=f"/boot/{target.name}")
     return kernel_files.install(
         plan.kernel, tree, kind=kind, wanted=wanted, epoch=plan.epoch, log=context.log("kernel")
     )

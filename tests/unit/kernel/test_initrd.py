@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +57,14 @@ def test_a_module_that_is_cut_off_is_told_of(tmp_path: Path) -> None:
     module.write_bytes(lzma.compress(MODULE)[:-20])
     with pytest.raises(ImageError, match=r"the module one\.ko\.xz cannot be unpacked"):
         initrd._unpacked(module)
+
+
+def test_a_busybox_that_needs_libraries_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    shutil.copyfile(sys.executable, tmp_path / "usr/bin/busybox")
+    with pytest.raises(ImageError, match="busybox needs shared libraries"):
+        initrd.make(tmp_path, "6.1", initrd.Payload((), 0), tmp_path / "out", tmp_path / "log")
+    (tmp_path / "usr/bin/busybox").write_bytes(b"\x7fELF" + b"static" * 2000)
+    # It is looked at next whether there are modules.
+    with pytest.raises(ImageError, match="no modules of its kernel"):
+        initrd.make(tmp_path, "6.1", initrd.Payload((), 0), tmp_path / "out", tmp_path / "log")
