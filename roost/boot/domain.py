@@ -16,6 +16,7 @@ from typing import Any
 
 from roost.boot.backends import DirectKernel
 from roost.condor.hardware import AttachedDisk, Hardware
+from roost.condor.machine import VirtualMachine
 
 #: Xen's reasons for the end of a domain (xen/include/public/sched.h) in QMP's words, which the verdict reads; 4 is a
 #: watchdog's.
@@ -97,6 +98,13 @@ def configuration(hardware: Hardware, names: Names | None = None) -> str:
 def quoted(text: str) -> str:
     """Return a text as a string of xl's configuration language (tools/libs/util/libxlu_cfg.c)."""
     return '"' + "".join(_escaped(byte) for byte in text.encode("utf-8", "surrogateescape")) + '"'
+
+
+def ahead(vm: VirtualMachine) -> tuple[str, ...]:
+    """Return what has to be said before a boot: what a job may ask of the machine and not find in a domain."""
+    if vm.hypervisor != "xen" or vm.network == "none":
+        return ()
+    return ("the test boot under Xen has no network card: a job that needs the network fails in it",)
 
 
 def _escaped(byte: int) -> str:

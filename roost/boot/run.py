@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from roost.boot import findings, host_kernels, outcome, trials, waits
+from roost.boot import domain, findings, host_kernels, outcome, trials, waits
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
 from roost.boot.attempt import Attempt, run_machine
@@ -48,6 +48,8 @@ def boot(context: Context, out: Path) -> BootResult:
     for name in context.files:
         if not (directory / name).is_file():
             raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
+    for text in domain.ahead(vm):
+        stages.note(text)
     chosen = choose_accelerator(context, stages)
     stages.events.expect(last_time(out / f"{vm.hypervisor}.json", chosen.name))
     with scratch_directory() as scratch, Pool(max_workers=4, thread_name_prefix="roost-boot") as pool:

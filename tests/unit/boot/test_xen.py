@@ -106,6 +106,13 @@ def test_what_is_not_tried_is_said() -> None:
     assert len(xen.untried(INCLUDED, checkpoint=True)) == 1
 
 
+def test_that_there_is_no_network_is_said_before_the_boot() -> None:
+    assert domain.ahead(INCLUDED) == ()
+    assert domain.ahead(replace(INCLUDED, hypervisor="kvm", network="nat")) == ()
+    (text,) = domain.ahead(replace(INCLUDED, network="nat"))
+    assert "no network card" in text
+
+
 class Sleeper:
     """A process that runs."""
 
