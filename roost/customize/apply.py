@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roost.customize import accounts, sealing
+from roost.customize import accounts, sealing, units
 from roost.host import bounded, confinement
 from roost.host.bounded import ExceededError, Runner
 from roost.host.confinement import LINKS, Limits
@@ -258,6 +258,10 @@ def customize(plan: Mapping[str, Any]) -> None:
     for name, (hint, *key) in plan["needed"].items():
         if not Path(name).exists():
             raise FailedError(f"the tree has no {name}: {hint}", *key)
+    units.await_services(Path("/"), plan["enable"])
+    if plan["batch"] is not None:
+        masked = units.rest(Path("/"), plan["enable"], **plan["batch"])
+        sys.stderr.write(f"no use for: {' '.join(masked) or 'nothing'}\n")
     if plan["seal"]:
         sealing.seal(plan["files"], [user["name"] for user in plan["users"] if user["password"]])
         renew_host_keys()

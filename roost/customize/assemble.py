@@ -77,7 +77,15 @@ def _wishes(loaded: Loaded) -> dict[str, Any]:
         "needed": _needed(recipe),
         "files": [entry.path for entry in recipe.files],
         "seal": recipe.seal,
+        "batch": _batch(recipe),
     }
+
+
+def _batch(recipe: Recipe) -> dict[str, Any] | None:
+    """Return what `units.rest` is told of a machine for one job, whose tree is the archive's; None for all others."""
+    if recipe.job is None or not recipe.os.source.installs:
+        return None
+    return {"screen": recipe.machine.vnc, "cmdline": " ".join(recipe.kernel.parameters)}
 
 
 def _name_servers() -> str:

@@ -73,6 +73,9 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
         yield Item(f"{units}/multi-user.target.wants/roost-job.service", 0o777, link="../roost-job.service")
         if job.then == "poweroff":
             yield Item(f"{units}/roost-job.service.d/poweroff.conf", 0o644, guest_file("poweroff.conf"))
+        # What an existing image's network waits for is its own, and may be without end.
+        if recipe.machine.network != "none" and not recipe.edited:
+            yield Item(f"{units}/roost-job.service.d/network.conf", 0o644, guest_file("network.conf"))
 
 
 def _first_boot(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
@@ -115,6 +118,15 @@ def system_items(recipe: Recipe) -> Iterator[Item]:
             0o777,
             link="/usr/lib/systemd/system/systemd-networkd.service",
         )
+        if not recipe.edited:
+            yield from _online()
+
+
+def _online() -> Iterator[Item]:
+    """Yield what makes network-online.target wait for an address: networkd's own way, but not for long."""
+    unit = "systemd-networkd-wait-online.service"
+    yield Item(f"/etc/systemd/system/network-online.target.wants/{unit}", 0o777, link=f"/usr/lib/systemd/system/{unit}")
+    yield Item(f"/etc/systemd/system/{unit}.d/roost.conf", 0o644, guest_file("wait-online.conf"))
 
 
 def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
