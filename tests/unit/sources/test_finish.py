@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS
 from roost.sources import solver
 
 
@@ -34,3 +36,11 @@ def test_the_directory_of_apts_lists_tells_nothing_of_the_builders_umask(tmp_pat
     assert lists.stat().st_mode & 0o7777 == 0o755 and not list(lists.iterdir())
     assert (tmp_path / "etc/shadow").read_text() == "root:*:10:0:99999:7:::\n"
     assert (tmp_path / "etc/apt/sources.list").read_text() == (given / "sources.list").read_text()
+
+
+def test_the_initrd_gets_every_driver_that_the_check_of_a_kernel_asks_for() -> None:
+    text = solver.hook("finish").read_text()
+    script = text[text.index("manual_add_modules") : text.index("# What these look for")]
+    names = {name.replace("-", "_") for name in script.replace("\\\n", " ").split()[1:]}
+    asked = {*chain.from_iterable((*BUSES.values(), *FILESYSTEMS.values(), *BESIDE.values()))}
+    assert asked <= names, asked - names
