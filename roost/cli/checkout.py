@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from roost.cli import terminal
 from roost.cli.verb import finish, verb
 
@@ -22,12 +24,21 @@ def check_code(_context: object) -> None:
     finish(development.check_code())
 
 
-@verb()
-def bench(_context: object, json: bool = False) -> None:
-    """Measure what building costs: cold beside mmdebstrap alone, after a change to one file, with nothing changed."""
+@verb(
+    help={
+        "rounds": "measure everything so many times, in turns",
+        "chart": "draw the medians as an SVG picture into this file",
+    }
+)
+def bench(_context: object, rounds: int = 3, chart: str | None = None, json: bool = False) -> None:
+    """Measure what building costs, beside mmdebstrap at its best and mkosi where it is installed: ratios of medians."""
     from roost.cli import show
+    from roost.host import output
     from roost.pipeline import bench as measuring
+    from roost.pipeline import bench_report
 
     with terminal.events() as events:
-        result = measuring.run(events)
+        result = measuring.run(events, rounds)
+    if chart is not None:
+        output.write(Path(chart), bench_report.chart(result).encode())
     terminal.write_json(result) if json else terminal.write_text(show.bench(result))

@@ -279,7 +279,10 @@ PAGES: dict[str, Page] = {
         HOST, "", "run the checks of the code", (("check-code", "ruff, mypy, imports, shellcheck, codespell, docs"),)
     ),
     "bench": Page(
-        HOST, "", "measure what a build costs", (("bench --json", "what a build costs, beside mmdebstrap alone"),)
+        HOST,
+        "",
+        "measure what a build costs",
+        (("bench --rounds 5 --chart bench.svg", "what a build costs, beside mmdebstrap and mkosi"),),
     ),
 }
 

@@ -162,8 +162,14 @@ def _jobs(jobs: Sequence[str]) -> str:
 
 
 def bench(result: Mapping[str, Any]) -> str:
-    """Render what was measured, and the one ratio that is claimed."""
+    """Render the medians of what was measured, and their ratios."""
     rows = [["", "wall", "CPU"]]
     rows += [[what, f"{cost['wall']:.2f} s", f"{cost['cpu']:.2f} s"] for what, cost in result["costs"].items()]
-    ratio = f"cold build / mmdebstrap alone, CPU: {result['cold_cpu_ratio']:.2f}"
-    return f"{table(rows)}\n\n{ratio}\na test boot of smoke adds {result['boot_adds_seconds']:.2f} s to bare QEMU"
+    ratios = [["ratio of medians (of one round)", "wall", "CPU"]]
+    ratios += [[what, _spread(ratio["wall"]), _spread(ratio["cpu"])] for what, ratio in result["ratios"].items()]
+    boots = f"a test boot of smoke adds {result['boot_adds_seconds']:.2f} s to bare QEMU"
+    return f"{table(rows)}\n\n{table(ratios)}\n\n{boots}"
+
+
+def _spread(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"

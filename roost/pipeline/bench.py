@@ -1,5 +1,7 @@
 """What building costs, measured in one run: the claims that no test with a clock could make.
 
+A test boot is measured beside bare QEMU; builds in rounds (`bench_rounds`) beside mmdebstrap and mkosi.
+
 CPU seconds are user and system of the whole process tree. On noisy machines trust them over wall seconds, and a
 ratio of two things measured one after the other over both.
 """
@@ -9,36 +11,19 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roost.boot import qemu
-from roost.errors import ToolError
-from roost.events import Events, Stages
+from roost.errors import ToolError, UsageError
+from roost.events import Events
 from roost.host import paths, process
-from roost.pipeline import planning
-from roost.pipeline.context import Context
-from roost.recipe import loader
-from roost.sources.mmdebstrap import Installed
-
-RECIPE = "debian-12"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Seconds of wall time, and of CPU of a command with all of its children."""
-
-    wall: float
-    cpu: float
-
-    def to_json(self) -> dict[str, float]:
-        """Return both, to a hundredth of a second."""
-        return {"wall": round(self.wall, 2), "cpu": round(self.cpu, 2)}
+from roost.pipeline import bench_report, bench_rounds
+from roost.pipeline.bench_report import Cost
+from roost.pipeline.bench_rounds import ROOST, Place
 
 
 def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> Cost:
@@ -57,20 +42,6 @@ def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | 
     return Cost(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
-def _alone(project: Path, scratch: Path, events: Events) -> list[str]:
-    """Return mmdebstrap's command line for the same packages, nothing else asked of it."""
-    loaded = loader.load(RECIPE, project, (), planning.problems)
-    made = planning.plan(Context(loaded, loaded.build, Stages(events), scratch))
-    assert isinstance(made.source, Installed)
-    source = made.source.wanted.debian
-    packages = ",".join(made.source.wanted.packages)
-    mirror = [source.mirror] if source.mirror else []
-    return [
-        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", source.suite,
-        str(scratch / "alone.tar"), *mirror,
-    ]  # fmt: skip
-
-
 #: A boot is short and a host has other things to do: the shortest of so many counts.
 BOOTS = 3
 
@@ -84,48 +55,33 @@ def _bare(image: Path) -> list[str | Path]:
     return argv
 
 
-def run(events: Events) -> dict[str, Any]:
-    """Measure mmdebstrap alone; a build cold, with a changed file, and with nothing changed; a test boot.
+def run(events: Events, rounds: int) -> dict[str, Any]:
+    """Measure a test boot beside bare QEMU, and in each round, one after the other, what `bench_rounds` names.
 
-    The cold build starts with an empty cache but for libguestfs' appliance and the probe of KVM: both belong to the
-    host and are made once. Packages are downloaded afresh by both.
+    Builds start without trees, lists and selections; libguestfs' appliance and the probe of KVM belong to the host and
+    are made once. Packages are at hand for roost and its peers alike. Raises `UsageError` for fewer rounds than one.
     """
+    if rounds < 1:
+        raise UsageError(f"--rounds is {rounds}", hint="1 or more; 3 tell a median from chance")
     project = paths.project_root()
     with tempfile.TemporaryDirectory(prefix="roost-bench-", dir="/var/tmp") as name:
         scratch = Path(name)
         scratch.chmod(0o755)
         for directory in ("recipes", "kernels"):
             (scratch / directory).symlink_to(project / directory)
-        changed = scratch / "changed.yaml"
-        text = f"extends: [{project}/recipes/{RECIPE}.yaml]\nname: changed\nhostname: changed\n"
-        changed.write_text(text)
         env = {"ROOST_CACHE": str(scratch / "cache")}
-        roost = [sys.executable, "-P", "-m", "roost"]
-        costs: dict[str, Cost] = {}
+        taken: dict[str, list[Cost]] = {}
 
-        def measure(what: str, argv: Sequence[str | Path]) -> None:
+        def measure(what: str, argv: Sequence[str | Path], more: Mapping[str, str] | None = None) -> None:
             events.begin(what, "")
-            costs[what] = measured(argv, cwd=scratch, env=env)
-            events.end(what, costs[what].wall, True)
+            taken.setdefault(what, []).append(measured(argv, cwd=scratch, env={**env, **(more or {})}))
+            events.end(what, taken[what][-1].wall, True)
 
-        measure("host", [*roost, "build", "smoke", "--json"])
-        boots: dict[str, list[float]] = {"boot": [], "bare QEMU": []}
+        measure("host", [*ROOST, "build", "smoke", "--json"])
         for _ in range(BOOTS):
-            measure("boot", [*roost, "boot", "smoke", "--accel", "tcg", "--json"])
+            measure("boot", [*ROOST, "boot", "smoke", "--accel", "tcg", "--json"])
             measure("bare QEMU", _bare(scratch / "build" / "smoke"))
-            for what, walls in boots.items():
-                walls.append(costs[what].wall)
-        measure("mmdebstrap alone", _alone(project, scratch, events))
-        # smoke shares nothing with it but the kernel's package, which is put away.
-        for package in (scratch / "cache/packages").rglob("*.deb"):
-            package.unlink()
-        measure("cold", [*roost, "build", RECIPE, "--json"])
-        measure("other recipe", [*roost, "build", changed, "--json"])
-        changed.write_text(f"{text}files:\n  - {{path: /etc/changed, content: changed}}\n")
-        measure("changed file", [*roost, "build", changed, "--json"])
-        measure("nothing changed", [*roost, "build", changed, "--json"])
-    return {
-        "costs": {what: cost.to_json() for what, cost in costs.items()},
-        "cold_cpu_ratio": round(costs["cold"].cpu / costs["mmdebstrap alone"].cpu, 2),
-        "boot_adds_seconds": round(min(boots["boot"]) - min(boots["bare QEMU"]), 2),
-    }
+        bench_rounds.run(measure, Place(scratch, project), rounds)
+    found = bench_report.report({what: costs for what, costs in taken.items() if what != "host"})
+    boot, bare = (min(cost.wall for cost in taken[what]) for what in ("boot", "bare QEMU"))
+    return {**found, "boot_adds_seconds": round(boot - bare, 2)}

@@ -1,0 +1,148 @@
+"""What `inv bench` builds in each round, beside mmdebstrap at its best and, where it is installed, mkosi.
+
+All have the same packages at hand. mmdebstrap gets a directory in memory and dpkg without fsync; roost and mkosi work
+as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roost.events import Silent, Stages
+from roost.host import memory, process
+from roost.pipeline import planning
+from roost.pipeline.bench_report import FLOOR, PEER, PEER_AGAIN
+from roost.pipeline.context import Context
+from roost.recipe import loader
+from roost.sources.bootstrap import Bootstrap
+from roost.sources.mmdebstrap import Installed
+
+RECIPE = "debian-12"
+#: A recipe of the same suite with one package more.
+SECOND = "less"
+ROOST = (sys.executable, "-P", "-m", "roost")
+#: Bytes of memory for mmdebstrap's tree and packages.
+_ROOM = 4 << 30
+#: In the cache: what a build makes of packages, and what it knows of the archive.
+_MADE, _KNOWN = ("rootfs", "grub"), ("selections", "lists", "apt", "inrelease")
+
+Measure = Callable[[str, Sequence[str | Path], Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is measured: a directory with recipes, and a cache below it; the checkout."""
+
+    scratch: Path
+    project: Path
+
+    def forget(self, *names: str) -> None:
+        """Take results out of the cache, and the image of the recipe out of build/."""
+        for name in names:
+            shutil.rmtree(self.scratch / "cache" / name, ignore_errors=True)
+        shutil.rmtree(self.scratch / "build" / RECIPE, ignore_errors=True)
+
+    def recipe(self, name: str, text: str) -> Path:
+        """Write a recipe that extends the one that is measured; return its path."""
+        path = self.scratch / f"{name}.yaml"
+        path.write_text(f"extends: [{self.project}/recipes/{RECIPE}.yaml]\nname: {name}\n{text}")
+        return path
+
+
+def run(measure: Measure, place: Place, rounds: int) -> None:
+    """Measure all of it `rounds` times, one after the other."""
+    second = place.recipe("second", f"os: {{debian: {{packages: [{SECOND}]}}}}\n")
+    # What both are built of is downloaded, and nobody's time.
+    for name in (RECIPE, second):
+        process.run(
+            [*ROOST, "build", name, "--json"],
+            deadline=7200, capture=True, cwd=place.scratch, env={"ROOST_CACHE": str(place.scratch / "cache")},
+            what=f"cannot build {name}", foreign=True,
+        )  # fmt: skip
+    packages, wanted = _at_hand(place)
+    mkosi = _mkosi(place, wanted) if process.which("mkosi") is not None else None
+    for number in range(rounds):
+        _floor(measure, place, packages, wanted)
+        if mkosi is not None:
+            measure(PEER, [*mkosi, "--force", "--force", "build"], {})
+            (place.scratch / "mkosi/mkosi.extra/etc/changed").write_text(f"{number}\n")
+            measure(PEER_AGAIN, [*mkosi, "--force", "build"], {})
+        place.forget(*_MADE, *_KNOWN, "uncompressed")
+        measure("first build", [*ROOST, "build", RECIPE, "--json"], {})
+        place.forget(*_MADE, *_KNOWN)
+        measure("cold", [*ROOST, "build", RECIPE, "--json"], {})
+        shutil.rmtree(place.scratch / "build" / "second", ignore_errors=True)
+        measure("second recipe", [*ROOST, "build", second, "--json"], {})
+        changed = place.recipe("changed", "files:\n  - {path: /etc/changed, content: none}\n")
+        process.run(
+            [*ROOST, "build", changed, "--json"],
+            deadline=7200, capture=True, cwd=place.scratch, env={"ROOST_CACHE": str(place.scratch / "cache")},
+            what="cannot build changed", foreign=True,
+        )  # fmt: skip
+        place.recipe("changed", f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n")
+        measure("one file changed", [*ROOST, "build", changed, "--json"], {})
+        measure("nothing changed", [*ROOST, "build", changed, "--json"], {})
+        # apt has its lists, and is asked again: nothing that is used is another.
+        for name in ("selections", "inrelease"):
+            shutil.rmtree(place.scratch / "cache" / name, ignore_errors=True)
+        measure("archive changed", [*ROOST, "build", changed, "--json"], {})
+
+
+def _at_hand(place: Place) -> tuple[Path, Bootstrap]:
+    """Return a directory with the packages of the recipe, and what is asked for."""
+    loaded = loader.load(RECIPE, place.project, (), planning.problems)
+    made = planning.plan(Context(loaded, loaded.build, Stages(Silent()), place.scratch))
+    assert isinstance(made.source, Installed)
+    directory = place.scratch / "packages"
+    directory.mkdir()
+    files = {one.file for one in made.source.wanted.selection.packages}
+    for path in (place.scratch / "cache/packages").rglob("*.deb"):
+        if path.name in files:
+            shutil.copyfile(path, directory / path.name)
+    return directory, made.source.wanted
+
+
+def floor(packages: Path, wanted: Bootstrap, target: Path) -> list[str]:
+    """Return mmdebstrap's command line for the same packages, taken from a directory, and nothing else asked of it."""
+    return [
+        "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted.packages)}",
+        "--dpkgopt=force-unsafe-io", "--skip=download/empty", "--skip=essential/unlink",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+        wanted.debian.suite, str(target), *wanted.lines,
+    ]  # fmt: skip
+
+
+def _floor(measure: Measure, place: Place, packages: Path, wanted: Bootstrap) -> None:
+    quick = memory.place(_ROOM)
+    directory = (quick or place.scratch) / f"roost-bench-{place.scratch.name}"
+    directory.mkdir()
+    try:
+        measure(FLOOR, floor(packages, wanted, directory / "alone.tar"), {"TMPDIR": str(directory)})
+    finally:
+        shutil.rmtree(directory)
+
+
+def _mkosi(place: Place, wanted: Bootstrap) -> list[str | Path]:
+    """Write mkosi's configuration of the same image: a disk with these packages; return its command line."""
+    directory = place.scratch / "mkosi"
+    (directory / "mkosi.extra/etc").mkdir(parents=True)
+    (directory / "mkosi.conf").write_text(
+        "[Distribution]\n"
+        f"Distribution=debian\nRelease={wanted.debian.suite}\n"
+        "[Output]\nFormat=disk\n"
+        "[Content]\nBootable=no\n"
+        f"Packages={' '.join(wanted.packages)}\n"
+        "[Build]\nIncremental=yes\n"
+        f"PackageCacheDirectory={directory}/packages\n"
+    )
+    (directory / "packages").mkdir()
+    command: list[str | Path] = ["mkosi", "--directory", directory]
+    process.run(
+        [*command, "build"], deadline=7200, cwd=directory, capture=True, what="mkosi cannot build", foreign=True
+    )
+    return command
