@@ -168,7 +168,7 @@ def bench(result: Mapping[str, Any]) -> str:
     ratios = [["ratio of medians (of one round)", "wall", "CPU"]]
     ratios += [[what, _spread(ratio["wall"]), _spread(ratio["cpu"])] for what, ratio in result["ratios"].items()]
     boots = f"a test boot of smoke adds {result['boot_adds_seconds']:.2f} s to bare QEMU"
-    return f"{table(rows)}\n\n{table(ratios)}\n\n{boots}"
+    return "\n".join([table(rows), "", table(ratios), "", boots, *map(one_line, result["notes"])])
 
 
 def _spread(ratio: Mapping[str, float]) -> str:

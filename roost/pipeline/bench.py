@@ -81,7 +81,7 @@ def run(events: Events, rounds: int) -> dict[str, Any]:
         for _ in range(BOOTS):
             measure("boot", [*ROOST, "boot", "smoke", "--accel", "tcg", "--json"])
             measure("bare QEMU", _bare(scratch / "build" / "smoke"))
-        bench_rounds.run(measure, Place(scratch, project), rounds)
+        notes = bench_rounds.run(measure, Place(scratch, project), rounds)
     found = bench_report.report({what: costs for what, costs in taken.items() if what != "host"})
     boot, bare = (min(cost.wall for cost in taken[what]) for what in ("boot", "bare QEMU"))
-    return {**found, "boot_adds_seconds": round(boot - bare, 2)}
+    return {**found, "boot_adds_seconds": round(boot - bare, 2), "notes": notes}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roost.errors import ToolError
 from roost.events import Silent, Stages
 from roost.host import memory, process
 from roost.pipeline import planning
@@ -53,8 +54,9 @@ class Place:
         return path
 
 
-def run(measure: Measure, place: Place, rounds: int) -> None:
-    """Measure all of it `rounds` times, one after the other."""
+def run(measure: Measure, place: Place, rounds: int) -> list[str]:
+    """Measure all of it `rounds` times, one after the other; return why a peer is left out, if one is."""
+    notes: list[str] = []
     second = place.recipe("second", f"os: {{debian: {{packages: [{SECOND}]}}}}\n")
     # What both are built of is downloaded, and nobody's time.
     for name in (RECIPE, second):
@@ -64,7 +66,13 @@ def run(measure: Measure, place: Place, rounds: int) -> None:
             what=f"cannot build {name}", foreign=True,
         )  # fmt: skip
     packages, wanted = _at_hand(place)
-    mkosi = _mkosi(place, wanted) if process.which("mkosi") is not None else None
+    mkosi = None
+    if process.which("mkosi") is not None:
+        try:
+            mkosi = _mkosi(place, wanted)
+        except ToolError as error:
+            said = error.tail.strip().splitlines()[-1:] or [error.problem.what]
+            notes.append(f"mkosi of this host cannot build the same image, and is left out: {said[0]}")
     for number in range(rounds):
         _floor(measure, place, packages, wanted)
         if mkosi is not None:
@@ -90,6 +98,7 @@ def run(measure: Measure, place: Place, rounds: int) -> None:
         for name in ("selections", "inrelease"):
             shutil.rmtree(place.scratch / "cache" / name, ignore_errors=True)
         measure("archive changed", [*ROOST, "build", changed, "--json"], {})
+    return notes
 
 
 def _at_hand(place: Place) -> tuple[Path, Bootstrap]:

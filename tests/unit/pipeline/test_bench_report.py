@@ -30,8 +30,9 @@ def test_ratios_are_of_medians_and_the_spread_is_of_rounds() -> None:
     }
     assert found["cold_cpu_ratio"] == 0.69
     assert not any("mkosi" in name or "boot" in name for name in found["ratios"]), "what was not measured, or no peer"
-    text = show.bench({**found, "boot_adds_seconds": 1.0})
+    text = show.bench({**found, "boot_adds_seconds": 1.0, "notes": ["left out: x\x1b"]})
     assert "cold / mmdebstrap" in text and "0.69 (0.60 to 0.80)" in text
+    assert "left out: x" in text and "\x1b" not in text
 
 
 def test_a_peer_is_compared_with_what_does_the_same() -> None:
