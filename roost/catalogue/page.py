@@ -59,7 +59,7 @@ class Pages:
     @cached_property
     def _environment(self) -> Environment:
         environment = webpage.environment("roost.catalogue")
-        environment.filters.update(size=format_size, moment=_moment, seconds=_seconds, part=_part)
+        environment.filters.update(size=format_size, moment=_moment, seconds=_seconds, part=_part, sides=_sides)
         environment.globals.update(**_LOOK, transfers=TRANSFERS, kinds=KINDS, bars=_bars)
         return environment
 
@@ -125,7 +125,17 @@ def _compared(image: CatalogueImage, steps: Mapping[str, Changes]) -> dict[str, 
     return {
         "versions": versions,
         "steps": [[[one.kind, one.what, one.old, one.new] for one in steps[version].items] for version in versions[1:]],
+        # By digest: what one has of another version, or of the same base, is not fetched again.
+        "files": [
+            {file.sha256: file.size for file in one.images} for one in reversed(image.versions) if not one.problem
+        ],
     }
+
+
+def _sides(image: CatalogueImage) -> list[list[str]]:
+    """Return what an image is filtered by: hypervisor and verdict of each side of the version to take."""
+    version = image.current
+    return [["", "wrong"]] if version.problem else [[side.hypervisor, side.verdict] for side in version.sides]
 
 
 def _moment(text: str) -> str:

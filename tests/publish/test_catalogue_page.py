@@ -234,6 +234,45 @@ def test_two_versions_are_compared_and_packages_searched(home: Path, context: Br
     assert page.locator("#packages-count").inner_text() == "1 of 122"
 
 
+def test_what_lies_between_two_versions_has_its_bytes(home: Path, context: BrowserContext) -> None:
+    page = _open(context, home / "site/images/analysis.html")
+    page.get_by_label("From").select_option("2026.09")
+    # root.raw is another one, io.raw is the same.
+    assert "195.3 KiB to fetch for those who have 2026.09, of 293 KiB." in page.locator("#compared").inner_text()
+    page.get_by_label("From").select_option("2026.11")
+    assert "0 B to fetch" in page.locator("#compared").inner_text()
+
+
+def test_images_are_filtered_by_hypervisor_and_verdict(home: Path, context: BrowserContext) -> None:
+    page = _open(context, home / "site/index.html")
+    shown = page.locator(".card:visible h2")
+    hypervisor, verdict, count = page.get_by_label("Hypervisor"), page.get_by_label("Test boot"), "#images-count"
+    assert shown.count() == 3 and page.locator(count).inner_text() == ""
+    assert hypervisor.locator("option").all_inner_texts() == ["any", "kvm", "xen"]
+    verdict.select_option("untested")
+    assert shown.all_inner_texts() == ["experiment"] and page.locator(count).inner_text() == "1 of 3"
+    hypervisor.select_option("xen")
+    assert shown.count() == 0 and page.locator(count).inner_text() == "0 of 3"
+    # One side has both: analysis has passed, but not under Xen.
+    verdict.select_option("passed")
+    assert "analysis" not in shown.all_inner_texts()
+    hypervisor.select_option("kvm")
+    assert "analysis" in shown.all_inner_texts()
+    hypervisor.select_option("any")
+    verdict.select_option("any")
+    assert shown.count() == 3 and page.locator(count).inner_text() == ""
+
+
+def test_it_is_said_how_to_verify(home: Path, context: BrowserContext) -> None:
+    page = _open(context, home / "site/images/analysis.html")
+    page.get_by_text("How to verify what you downloaded").click()
+    assert page.get_by_text("inv verify").locator("visible=true").count() >= 1
+    commands = page.get_by_label("verify with ssh-keygen and sha256sum").inner_text()
+    version = home / "catalogue/analysis/2026.11"
+    done = subprocess.run(["sh", "-ec", commands], cwd=version, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_hostile_metadata_does_nothing(home: Path, context: BrowserContext) -> None:
     for path in ("index.html", "images/hostile.html", "versions/hostile/2026.11.html"):
         page = _open(context, home / "site" / path)

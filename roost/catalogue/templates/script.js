@@ -68,26 +68,41 @@
     update();
   }
 
-  // Searching in lists.
-  for (const input of all("[data-filter]")) {
-    const list = byId(input.dataset.filter), count = byId(input.dataset.filter + "-count");
-    input.addEventListener("input", () => {
-      const wanted = input.value.trim().toLowerCase();
-      let hits = 0;
-      for (const entry of list.children) {
-        entry.hidden = wanted !== "" && !entry.textContent.toLowerCase().includes(wanted);
-        hits += !entry.hidden;
-      }
-      count.textContent = wanted === "" ? "" : hits + " of " + list.children.length;
-    });
+  // Searching in lists, and choosing by hypervisor and verdict: one side of an entry has to have both.
+  const narrow = (id) => {
+    const list = byId(id), count = byId(id + "-count"), wanted = { text: "", hypervisor: "", verdict: "" };
+    for (const control of all('[data-filter="' + id + '"]')) wanted[control.dataset.side || "text"] = control.value.trim();
+    const { hypervisor, verdict } = wanted, text = wanted.text.toLowerCase();
+    let hits = 0;
+    for (const entry of list.children) {
+      const sides = JSON.parse(entry.dataset.sides || '[["", ""]]');
+      const fits = sides.some(([one, other]) => (!hypervisor || one === hypervisor) && (!verdict || other === verdict));
+      entry.hidden = !fits || !entry.textContent.toLowerCase().includes(text);
+      hits += !entry.hidden;
+    }
+    count.textContent = text || hypervisor || verdict ? hits + " of " + list.children.length : "";
+  };
+  for (const control of all("[data-filter]")) {
+    control.addEventListener("input", () => narrow(control.dataset.filter));
+    control.form?.addEventListener("submit", (event) => event.preventDefault());
   }
+  // A page that the browser brings back has its controls as they were.
+  for (const list of new Set(all("[data-filter]").map((one) => one.dataset.filter))) narrow(list);
 
   // Any two versions: their differences are composed of the steps between them.
   const compare = byId("compare");
   if (compare) {
-    const { versions, steps } = JSON.parse(byId("steps").textContent);
+    const { versions, steps, files } = JSON.parse(byId("steps").textContent);
     const out = byId("compared"), from = byId("from"), to = byId("to");
     const node = (name, text, kind) => Object.assign(document.createElement(name), { textContent: text, className: kind || "" });
+    // As recipe/quantities.py has it.
+    const size = (bytes) => {
+      const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+      let unit = 0;
+      for (; bytes >= 1024 && unit < 4; unit += 1) bytes /= 1024;
+      return bytes.toFixed(unit ? 1 : 0).replace(/[.]0$/, "") + " " + units[unit];
+    };
+    const total = (sizes) => sizes.reduce((sum, one) => sum + one, 0);
     const titles = { kernel: "kernel", package: "packages", file: "files", recipe: "recipe" };
     const show = () => {
       let a = versions.indexOf(from.value), b = versions.indexOf(to.value);
@@ -99,7 +114,9 @@
         found.set(key, [kind, what, first ? first[2] : old, now]);
       }
       const items = [...found.values()].filter((one) => one[2] !== one[3]).map(([kind, what, old, now]) => back ? [kind, what, now, old] : [kind, what, old, now]);
-      out.replaceChildren();
+      const [had, has] = [files[versions.indexOf(from.value)], files[versions.indexOf(to.value)]];
+      const lacks = total(Object.entries(has).filter(([sum]) => !(sum in had)).map(([, bytes]) => bytes));
+      out.replaceChildren(node("p", size(lacks) + " to fetch for those who have " + from.value + ", of " + size(total(Object.values(has))) + ".", "dim"));
       if (!items.length) out.append(node("p", "The same content: kernel, packages, files and recipe are alike.", "dim"));
       for (const [kind, title] of Object.entries(titles)) {
         const some = items.filter((one) => one[0] === kind).sort((x, y) => x[1] < y[1] ? -1 : 1);
