@@ -15,7 +15,7 @@ extends: smoke.yaml
 name: ten
 job: {command: sh ./run, timeout: 60s, then: poweroff}
 hypervisors: !replace [kvm]
-submit: {margin: 3min, attributes: {Note: $(note)}}
+submit: {margin: 4min, attributes: {Note: $(note)}}
 """
 SUM = """\
 result=0
