@@ -26,6 +26,7 @@ from roost.errors import ImageError
 from roost.events import Stages
 from roost.host import checksum, files, jsontext
 from roost.host.pool import Pool
+from roost.recipe.words import shown
 from roost.store.scratch import scratch_directory
 
 __all__ = ["BootResult", "FileSum", "boot", "readable"]
@@ -46,8 +47,7 @@ def boot(context: Context, out: Path) -> BootResult:
     vm, directory = context.vm, context.directory
     stages = Stages(context.events)
     for name in context.files:
-        if not (directory / name).is_file():
-            raise ImageError(f"there is no {name} in {directory}", hint="build the image first")
+        _require_file(directory, name)
     for text in domain.ahead(vm):
         stages.note(text)
     chosen = choose_accelerator(context, stages)
@@ -109,6 +109,17 @@ def boot(context: Context, out: Path) -> BootResult:
         )
         report.write(result, scratch / "log", out)
     return result
+
+
+def _require_file(directory: Path, name: str) -> None:
+    try:
+        wrong = files.unfit(directory / name)
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no {shown(name, 200)} in {directory}", hint="build the image first") from error
+    except OSError as error:
+        raise ImageError(f"{shown(name, 200)} cannot be read: {error.strerror}") from error
+    if wrong is not None:
+        raise ImageError(f"{shown(name, 200)} is {wrong}")
 
 
 def last_time(verdict: Path, accelerator: str) -> dict[str, float]:

@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import roost
-from roost.errors import HostError, RoostError
+from roost.errors import HostError, RoostError, UsageError
 from roost.host import causes, paths
+from roost.recipe.words import shown
+
+#: What no host can do with a name: whoever wrote it, in the call or a recipe, is who can change it.
+_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
 
 
 class BugError(RoostError):
@@ -39,13 +43,15 @@ def told(error: BaseException) -> RoostError:
     return BugError(what, hint="please report it with the log" if log else "the log could not be written", log=log)
 
 
-def _refused(error: OSError) -> HostError:
+def _refused(error: OSError) -> RoostError:
     if error.errno == errno.ENOENT and error.filename is None and _is_lost():
         return HostError("the current directory does not exist any more", hint="cd to one that does")
     why = error.strerror or str(error) or type(error).__name__
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
-    hint = "set ROOST_CACHE to a directory of yours" if place and _is_cache(place) else None
-    return HostError(f"{place}: {why}" if place else why, hint=hint)
+    what = f"{shown(place, 200)}: {why}" if place else why
+    if place and _is_cache(place):
+        return HostError(what, hint="set ROOST_CACHE to a directory of yours")
+    return UsageError(what) if error.errno in _NAMES else HostError(what)
 
 
 def _is_cache(place: str) -> bool:

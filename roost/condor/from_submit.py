@@ -16,7 +16,7 @@ from roost.condor.rules.view import JobView
 from roost.condor.submit.language import read
 from roost.condor.submit.macros import Expander
 from roost.errors import ImageError, Location, UsageError
-from roost.host import files
+from roost.host import files, numbers
 
 _NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user"}
 
@@ -83,7 +83,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
         name=path.stem,
         hypervisor="xen" if view.hypervisor == "xen" else "kvm",
         memory=amount,
-        vcpus=max(1, int(cpus.text)) if cpus and cpus.text.isdigit() else 1,
+        vcpus=max(1, numbers.whole(cpus.text, 9) or 1) if cpus else 1,
         disks=tuple(disks),
         network=network,
         kernel=_kernel(view, hint) if view.hypervisor == "xen" else None,

@@ -5,6 +5,7 @@ Pure, and the standard library only: `roost.customize.apply` uses it in a chroot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,7 +55,9 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
     known = [line.split(":") for line in group.split("\n") if line]
     if any(entry[0] == name for entry in known):
         raise AccountError(f"the tree has a group {name} already, but no such user")
-    taken = [int(entry[2]) for entry in (*accounts, *known) if len(entry) > 2 and entry[2].isdigit()]
+    ids = [entry[2] for entry in (*accounts, *known) if len(entry) > 2]
+    # Not isdigit: it is true of digits that int refuses.
+    taken = [int(one) for one in ids if re.fullmatch("[0-9]{1,10}", one)]
     number = max([FIRST - 1, *(one for one in taken if FIRST <= one <= LAST)]) + 1
     for wanted in account.groups:
         found = next((entry for entry in known if entry[0] == wanted and len(entry) > 3), None)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roost.errors import UsageError
+from roost.host import numbers
 from roost.host.confinement import Limits
 from roost.recipe.quantities import parse_duration, parse_size
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    number = numbers.whole(text, 9)
+    if number is None:
         raise ValueError(f"'{text}' is not a number")
-    return int(text)
+    return number
 
 
 #: The variable, the field that it sets, how it is read, the least that makes sense.

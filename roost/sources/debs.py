@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roost.errors import HostError, ImageError
-from roost.host import checksum
+from roost.host import checksum, numbers
 from roost.sources import solver
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.packages import Package
@@ -113,4 +113,4 @@ def _built(path: Path) -> int:
     with path.open("rb") as file:
         head = file.read(_TIME.stop)
     text = head[_TIME].decode("ascii", "replace").strip()
-    return int(text) if head.startswith(_AR) and text.isdigit() else 0
+    return numbers.whole(text) or 0 if head.startswith(_AR) else 0

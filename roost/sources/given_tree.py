@@ -17,7 +17,7 @@ from pathlib import Path
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import checksum, jsontext, namespace, process
+from roost.host import checksum, jsontext, namespace, numbers, process
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 from roost.sources import bounds, canonical, layers
@@ -88,8 +88,7 @@ def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> Gi
 
 
 def _epoch() -> int | None:
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    return int(given) if given is not None and given.isdigit() else None
+    return numbers.whole(os.environ.get("SOURCE_DATE_EPOCH", ""))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from roost.condor.rules.view import JobView
 from roost.condor.submit.macros import Expander
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location
+from roost.host import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def _instances(view: JobView) -> Iterator[tuple[int, ReturnedFile]]:
         return
     live = dict(view.job.live)
     process = live.get("process")
-    next_number = str(int(process.text) + 1) if process and process.text.isdigit() else "1"
+    number = numbers.whole(process.text) if process else None
+    next_number = str((number or 0) + 1)
     for name, text in (("process", next_number), ("procid", next_number), ("step", "1")):
         live[name] = Traced.of(text, queue.line.at(), fixed=True)
     other = JobView(

@@ -10,6 +10,7 @@ from roost.condor.submit.dag_lines import Line, Word
 from roost.condor.submit.dag_model import Dag, Node, Scope
 from roost.condor.submit.description import Variable
 from roost.condor.submit.source_text import Traced
+from roost.host import numbers
 
 #: Commands that make a node.
 NODES = frozenset({"JOB", "FINAL", "PROVISIONER", "SERVICE", "SUBDAG"})
@@ -119,18 +120,18 @@ def _throttle(command: str, words: list[Word], dag: Dag, scope: Scope) -> None:
         else:
             scope.references.append((words[1], True))
             scope.categories.setdefault(words[2].text, words[2].where)
-    elif len(words) != 3 or not words[2].text.isdigit():
+    elif len(words) != 3 or numbers.whole(words[2].text, 9) is None:
         dag.mistake(words[0].where, "MAXJOBS takes a category and a number", "MAXJOBS NAME 10")
     else:
         scope.limits.setdefault(words[1].text, words[1].where)
 
 
 def _whole(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d{1,9}", text) is not None
+    return re.fullmatch(r"[+-]?[0-9]{1,9}", text) is not None
 
 
 def _positive(text: str) -> bool:
-    return text.isdigit() and len(text) < 10
+    return numbers.whole(text, 9) is not None
 
 
 def _any(_text: str) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from enum import Enum
+
+from roost.host import numbers
 
 
 class Special(Enum):
@@ -20,9 +23,10 @@ Value = bool | int | float | str | Special
 
 def number_of(text: str) -> Value:
     """Return the value of a number literal."""
-    if text[:2] in ("0x", "0X") or (text.isdigit() and text[0] == "0" and len(text) > 1):
+    if text[:2] in ("0x", "0X") or re.fullmatch("0[0-9]+", text):
         return UNKNOWN  # hexadecimal and octal: HTCondor's versions differ
-    value: int | float = int(text) if text.isdigit() and len(text) < 20 else float(text)
+    number = numbers.whole(text, 19)
+    value: int | float = float(text) if number is None else number
     return UNKNOWN if isinstance(value, float) and not math.isfinite(value) else value
 
 

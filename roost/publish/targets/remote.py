@@ -60,7 +60,12 @@ class Remote(Target):
                 yield data
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of a small file: in one request, where `stream` asks for the size first."""
+        """Return the bytes of a small file: in one request, where `stream` asks for the size first.
+
+        Not from a web server: its answer may have no end, and fsspec reads one request to its end.
+        """
+        if self.url.partition(":")[0] in {"http", "https"}:
+            return super().read(path)
         with self._asking(f"read {path}"):
             try:
                 return bytes(self._fs.cat_file(self._path(path)))

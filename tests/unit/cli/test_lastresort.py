@@ -13,6 +13,11 @@ import pytest
 from roost.cli import lastresort
 from roost.errors import HostError, UsageError
 
+#: Writes b.sub, which names the disk root.raw.
+SUBMIT = (
+    "printf '%s\\n' universe=vm executable=x vm_type=kvm vm_memory=512 vm_disk=root.raw:vda:w:raw "
+    "transfer_input_files=root.raw queue >b.sub"
+)
 PROJECT = Path(__file__).parents[3]
 
 
@@ -41,6 +46,9 @@ def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:
         ("$ROOST $'a\\xff\\e[31m'", 2, "no such task"),
         ("$ROOST check $(printf 'x%.0s' $(seq 5000))", 2, "File name too long"),
         ("$ROOST schema -o $(printf 'x%.0s' $(seq 300))", 3, "File name too long"),
+        (f"mkfifo root.raw; {SUBMIT}; $ROOST boot b.sub", 1, "root.raw is a FIFO, not a file"),
+        (f"ln -s root.raw root.raw; {SUBMIT}; $ROOST boot b.sub", 1, "root.raw cannot be read: Too many levels"),
+        (f"{SUBMIT}; $ROOST boot b.sub", 1, "there is no root.raw in . (build the image first)"),
         ("$ROOST check /", 2, "there are no recipes in the directory"),
         ("mkdir d.yaml; $ROOST check ./d.yaml", 2, "there are no recipes in the directory"),
         ("mkdir d.sub; $ROOST lint d.sub", 2, "d.sub"),
@@ -84,6 +92,12 @@ def test_refusals_of_the_host_are_its_own_fault() -> None:
         assert isinstance(told, HostError) and words in str(told), told
     usage = UsageError("x")
     assert lastresort.told(usage) is usage
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR])
+def test_a_name_that_no_host_takes_is_the_callers_mistake(number: int) -> None:
+    told = lastresort.told(OSError(number, os.strerror(number), "a" * 5000))
+    assert isinstance(told, UsageError) and os.strerror(number) in str(told) and len(str(told)) < 400
 
 
 def test_a_bug_leaves_its_traceback_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

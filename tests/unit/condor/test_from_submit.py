@@ -36,6 +36,13 @@ def test_a_description_is_a_machine(tmp_path: Path) -> None:
     assert vm.disks == (VmDisk("sub/root.qcow2", "vda", "w", "qcow2"), VmDisk("data.raw", "vdb", "r", "raw"))
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "\u0665", "9" * 5000, "-3", "0", "many"])
+def test_cpus_that_are_not_a_number_are_one(number: str, tmp_path: Path) -> None:
+    """Digits of other scripts, and more of them than Python reads: condor_submit takes what it cannot read as 1."""
+    vm = virtual_machine(_write(tmp_path, GOOD.replace("vm_vcpus = 2", f"vm_vcpus = {number}")))
+    assert vm.vcpus == 1
+
+
 def test_a_disk_on_a_shared_file_system_is_where_it_is(tmp_path: Path) -> None:
     text = GOOD.replace("$(image).qcow2:vda", "/shared/root.qcow2:vda").replace("sub/root.qcow2, ", "")
     assert virtual_machine(_write(tmp_path, text)).disks[0].file == "/shared/root.qcow2"

@@ -31,6 +31,12 @@ def test_the_number_is_free_as_user_and_as_group() -> None:
     assert _add(group=GROUP + "staff:x:1007:\n").number == 1008
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "\u0661\u0660\u0660\u0660", "9" * 5000, "-1", ""])
+def test_what_is_not_a_number_takes_none(number: str) -> None:
+    """Digits of other scripts, and more of them than Python reads: a tree's passwd may hold anything."""
+    assert _add(passwd=f"odd:x:{number}:0::/:/bin/sh\n", group=f"odd:x:{number}:\n").number == accounts.FIRST
+
+
 def test_a_file_whose_last_line_has_no_end() -> None:
     added = _add(passwd=PASSWD.rstrip("\n"), group=GROUP.rstrip("\n"))
     assert added.passwd.splitlines()[-2:] == [PASSWD.splitlines()[-1], "job:x:1000:1000::/home/job:/bin/sh"]

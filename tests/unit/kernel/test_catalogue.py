@@ -82,6 +82,16 @@ def test_mistakes_have_line_and_column(text: str, said: list[str], project: Path
         assert expected in one
 
 
+@pytest.mark.parametrize("path", ["a/" * 3000, "fifo", "loop", "directory", "file/x"])
+def test_a_path_that_is_not_a_files_has_its_place(path: str, project: Path) -> None:
+    os.mkfifo(project / "kernels/fifo")
+    (project / "kernels/loop").symlink_to("loop")
+    (project / "kernels/directory").mkdir()
+    (project / "kernels/file").touch()
+    (said,) = wrong(f"{HEAD}files: {{kernel: {{path: {path}}}}}\n", project)
+    assert said.startswith("kernels/mine.yaml:2:24: no such file: ")
+
+
 def test_an_unknown_kernel_is_a_mistake_of_the_recipe(project: Path) -> None:
     (project / "kernels/mine.yaml").write_text(HEAD + "packages: {amd64: x}\n")
     with pytest.raises(RecipeError, match="unknown kernel 'mime'") as raised:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from roost.errors import ImageError, UsageError
+from roost.publish.targets import target
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.s3 import ObjectStore
 
@@ -63,3 +67,31 @@ def test_what_a_catalogue_cannot_have_is_not_the_hosts_fault(path: str, tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(ImageError):
         open_target(str(tmp_path)).digest(path)
+
+
+class _Endless(BaseHTTPRequestHandler):
+    """A web server whose files never end."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(1 << 16))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_record_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lists a stranger's catalogue keeps his memory."""
+    monkeypatch.setattr(target, "SMALL", 8 << 20)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = open_target(f"http://127.0.0.1:{server.server_port}/images")
+        with pytest.raises(ImageError, match=r"latest\.json is larger than 8 MiB"):
+            place.read("x/latest.json")
+        server.shutdown()
