@@ -116,8 +116,9 @@ def of_package(package: Path) -> Facts | None:
         return _of_package(package)
     except (tarfile.TarError, EOFError) as error:
         causes.check(error)
-        hint = "remove it, it is downloaded again"
-        raise ImageError(f"{package} is not a whole Debian package: {error}", hint=hint) from error
+        # Not the cache's fault: a package whose sum is not that of the archive's index is downloaded again.
+        hint = "the archive has it like this: choose another kernel, or another mirror"
+        raise ImageError(f"{package.name} is not a whole Debian package: {error}", hint=hint) from error
 
 
 def _of_package(package: Path) -> Facts | None:

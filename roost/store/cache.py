@@ -65,6 +65,12 @@ class Cache:
                 shutil.rmtree(staging, ignore_errors=True)
         return parent / name
 
+    def drop(self, stage: str, name: str) -> None:
+        """Remove a finished result that is not what it should be."""
+        parent = self.root / stage
+        with FileLock(files.lock_path(parent / f".{name}.lock")):
+            remove_tree(parent / name)
+
 
 def _sweep_stage(parent: Path) -> None:
     """Remove the half-made results of a stage that killed builds left: those whose lock nobody holds."""

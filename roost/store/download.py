@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from roost.errors import HostError, Location, Problem, RecipeError, RoostError
 from roost.events import Events, Stages
 from roost.host import checksum
-from roost.store import http
+from roost.store import http, keys
 from roost.store.cache import Cache
 from roost.store.http import BrokenError, shown
 
@@ -51,7 +51,13 @@ def fetch(url: str, sha256: str, cache: Cache, events: Events, *, where: Locatio
         with Stages(events).stage("download", shown(url)):
             _Download(url, sha256, directory.parent / f".{sha256}.part", events, where).into(directory / "file")
 
-    return cache.put(STAGE, sha256, make) / "file"
+    found = cache.put(STAGE, sha256, make) / "file"
+    # A disk or a person may have damaged it since: it is read again when its size or times have changed.
+    if not found.is_file() or keys.large_digest(found) != sha256:
+        cache.drop(STAGE, sha256)
+        events.note(f"{found} in the cache is damaged: it is downloaded again")
+        found = cache.put(STAGE, sha256, make) / "file"
+    return found
 
 
 def _mistake(url: str, sha256: str) -> str | None:

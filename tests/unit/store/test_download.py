@@ -159,6 +159,9 @@ class Recorder(Silent):
     def begin(self, name: str, detail: str) -> None:
         self.said.append(f"{name} {detail}")
 
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
     def progress(self, name: str, done: float, total: float) -> None:
         self.steps.append((done, total))
 
@@ -461,3 +464,22 @@ def test_a_redirect_to_what_is_no_url_is_told(
     with pytest.raises((RecipeError, HostError)) as caught:
         fetch(server, cache, url=f"http://127.0.0.1:{server.server_port}/from")
     assert str(caught.value).startswith("recipes/a.yaml:3:5: ")
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "link"])
+def test_what_was_damaged_in_the_cache_is_fetched_anew(damage: str, server: Server, cache: Cache) -> None:
+    """A disk that lost a block, a person who edited it: nobody has to remove it by hand."""
+    path = fetch(server, cache)
+    path.chmod(0o644)
+    if damage == "changed":
+        path.write_bytes(CONTENT[:-1] + b"?")
+    elif damage == "cut":
+        path.write_bytes(CONTENT[:10])
+    else:
+        path.unlink()
+    if damage == "link":
+        path.symlink_to("/dev/zero")
+    events = Recorder()
+    again = download.fetch(server.url, SUM, cache, events, where=WHERE)
+    assert again == path and path.read_bytes() == CONTENT and path.stat().st_mode & 0o777 == 0o444
+    assert left(cache) == [SUM] and any("is damaged: it is downloaded again" in one for one in events.said)
