@@ -12,12 +12,12 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from roost.boot.backends import DiskPlace
 from roost.condor.hardware import Hardware
 from roost.errors import ImageError
 from roost.host import guestfs
+from roost.host.accelerator import Kind
 from roost.host.guestfs import Guest, GuestfsError
 from roost.host.guestfs_calls import NO_FILES
 
@@ -131,7 +131,7 @@ def plant(
     places: Mapping[str, DiskPlace],
     planted: Planted,
     *,
-    accelerator: Literal["kvm", "tcg"],
+    accelerator: Kind,
     log: Path,
     root: str | None = None,
 ) -> None:

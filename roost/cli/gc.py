@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from roost.cli import terminal
+from roost.cli import quantity, terminal
 from roost.cli.verb import at_most_one, finish, verb
 from roost.errors import UsageError
+from roost.host.numbers import whole
 
 if TYPE_CHECKING:
     from roost.publish.retention import Rules
     from roost.store.gc_report import Report
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ def gc(_context: object, flags: Flags, url: list[str] | None = None, json: bool 
             from roost.host import paths
             from roost.store import gc as cache
 
-            age = _age(flags.older_than) if flags.older_than else cache.AGE
-            rules = cache.Rules(age, _size(flags.cap) if flags.cap else cache.CAP)
+            age, cap = quantity.duration("--older-than", flags.older_than), quantity.size("--cap", flags.cap)
+            rules = cache.Rules(cache.AGE if age is None else age, cache.CAP if cap is None else cap)
             build = paths.project_root() / "build"
             report = cache.collect(paths.cache_root(), build, rules, events, delete=flags.delete)
         else:
@@ -68,7 +67,7 @@ def _rules(keep: Sequence[str], older_than: str) -> Rules:
     from roost.publish import layout
     from roost.publish.retention import Rules
 
-    numbers = [word for word in keep if word.isdecimal()]
+    numbers = [word for word in keep if whole(word, 9) is not None]
     named = []
     for word in keep:
         if word in numbers:
@@ -82,26 +81,7 @@ def _rules(keep: Sequence[str], older_than: str) -> Rules:
     count = int(numbers[0]) if numbers else None
     if count == 0:
         raise UsageError("--keep 0: the latest version always stays", hint="--keep 1, or more")
-    return Rules(count, tuple(named), _age(older_than) if older_than else None)
-
-
-def _age(text: str) -> float:
-    from roost.recipe.quantities import parse_duration
-
-    return _parsed("--older-than", text, parse_duration)
-
-
-def _size(text: str) -> int:
-    from roost.recipe.quantities import parse_size
-
-    return _parsed("--cap", text, parse_size)
-
-
-def _parsed(flag: str, text: str, parse: Callable[[object], T]) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"{flag}: {error}") from error
+    return Rules(count, tuple(named), quantity.duration("--older-than", older_than))
 
 
 def _shown(report: Report) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roost.cli import terminal
+from roost.cli import quantity, terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
 from roost.host.output import is_standard_output
@@ -65,14 +65,10 @@ def collect(
 ) -> None:
     """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
     from roost.pipeline import jobs as story
-    from roost.recipe.quantities import parse_size
 
     if max_files < 0:
         raise UsageError(f"--max-files takes a number from 0, not {max_files}")
-    try:
-        size = parse_size(max_size) if max_size else None
-    except ValueError as error:
-        raise UsageError(str(error), hint="--max-size 2GiB") from error
+    size = quantity.size("--max-size", max_size)
     with terminal.events() as events:
         result = story.collect_all(words or [], events=events, most=max_files, size=size)
     if json:

@@ -21,7 +21,9 @@ from roost.host import causes, paths
 from roost.recipe.words import shown
 
 #: What no host can do with a name: whoever wrote it, in the call or a recipe, is who can change it.
-_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
+_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+#: The exit status of a task whose reader closed its output, as a shell tells of SIGPIPE.
+CLOSED = 141
 
 
 class BugError(RoostError):

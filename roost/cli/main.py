@@ -130,7 +130,7 @@ def _run() -> None:
     except BrokenPipeError:
         # Whoever read it has had enough (`| head`).
         lastresort.drop_output()
-        sys.exit(1)
+        sys.exit(lastresort.CLOSED)
     except Exception as error:
         # Before or after a task: one that fails inside is told by its `verb`.
         wrong = lastresort.told(error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.cli import lastresort, terminal
+from roost.cli import lastresort, quantity, terminal
 from roost.cli.verb import finish, verb
 from roost.errors import HostError, UsageError
 from roost.recipe.words import shown
@@ -64,12 +64,8 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
     """
     from roost.pipeline import boot, run_plan
     from roost.pipeline import run as story
-    from roost.recipe.quantities import parse_duration
 
-    try:
-        timeout = parse_duration(flags.timeout) if flags.timeout else None
-    except ValueError as error:
-        raise UsageError(str(error), hint="--timeout 10min") from error
+    timeout = quantity.duration("--timeout", flags.timeout)
     options = run_plan.Options(
         Path(flags.jobs) if flags.jobs else None,
         None if flags.local == NOT_HERE else flags.local,

@@ -44,7 +44,7 @@ def verb(
                 raise Exit(code=130) from None
             except BrokenPipeError:
                 lastresort.drop_output()
-                raise Exit(code=141) from None
+                raise Exit(code=lastresort.CLOSED) from None
             except Exception as error:
                 wrong = lastresort.told(error)
                 if accepts_json and options.get("json"):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roost.condor import jobs_rows, site
-from roost.condor.machine import Hypervisor
 from roost.condor.submit_values import Delivery, SubmitValues, describe
 from roost.errors import Problem, RecipeError
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 
 TEMPLATES = Path(__file__).parent / "templates"

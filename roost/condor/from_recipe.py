@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from roost.condor import policy, remaps
-from roost.condor.machine import Hypervisor, VirtualMachine
+from roost.condor.machine import VirtualMachine
 from roost.condor.placement import (
     INITRD,
     KERNEL,
@@ -26,6 +26,7 @@ from roost.condor.placement import (
     vm_disks,
 )
 from roost.errors import Location, Problem, RecipeError
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 
 __all__ = ["BuiltFiles", "base_name", "image_files", "is_url", "machine_refusals", "refusals", "virtual_machine"]

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from roost.condor.machine import Hypervisor, Network, VirtualMachine, VmDisk
+from roost.condor.machine import Network, VirtualMachine, VmDisk
 from roost.errors import ImageError, Problem, SeveralProblemsError
+from roost.recipe.hypervisor import Hypervisor
 
 MachineType = Literal["pc", "q35", "xenpv"]
 Bus = Literal["ide", "scsi", "virtio", "xen"]

@@ -12,10 +12,11 @@ from dataclasses import replace
 from roost.condor import jobs_rows
 from roost.condor.from_recipe import base_name, is_url
 from roost.condor.jobs_file import Jobs, variable_of
-from roost.condor.machine import Hypervisor, VmDisk
+from roost.condor.machine import VmDisk
 from roost.condor.placement import INITRD, KERNEL, kernel_of, vm_disks
 from roost.condor.vm_disk import problem_of
 from roost.errors import Location, Problem, RecipeError
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 
 #: Endings that say what a file is; `inv lint` believes them.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Hypervisor = Literal["kvm", "xen"]
+from roost.recipe.hypervisor import Hypervisor
+
 Network = Literal["none", "nat", "bridge", "user"]
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 
 from roost.condor.hardware import attach, in_attach_order
-from roost.condor.machine import Hypervisor, MachineKernel, VmDisk
+from roost.condor.machine import MachineKernel, VmDisk
 from roost.condor.vm_disk import DEVICES, conflict, guest_slots, problem_of
 from roost.errors import Location, Problem
 from roost.recipe.base import DiskFormat
 from roost.recipe.cmdline import command_line
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Disk, MiB, Recipe
 
 KERNEL = "vmlinuz"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roost.condor.machine import Hypervisor
 from roost.condor.placement import Where, vm_disks
 from roost.errors import Problem
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 from roost.recipe.submit import returned_name
 

@@ -17,8 +17,8 @@ from roost.condor.machine import VirtualMachine
 from roost.condor.submit_values import Delivery
 from roost.errors import RecipeError
 from roost.host import paths, safetext
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.store.manifest import BuiltFile, Manifest
 
 

@@ -14,10 +14,11 @@ from roost.condor import origins, policy, transfers
 from roost.condor.classad import literal
 from roost.condor.from_recipe import OVERRIDABLE, BuiltFiles, is_url, refusals, virtual_machine
 from roost.condor.jobs_file import Jobs
-from roost.condor.machine import Hypervisor, MachineKernel
+from roost.condor.machine import MachineKernel
 from roost.condor.placement import Where, nowhere
 from roost.errors import Problem, RecipeError, UsageError
 from roost.host import safetext
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import MiB, Recipe
 
 #: Cluster and process as bytes of an address; $INT takes a macro's name only, so each needs one of its own.

@@ -15,10 +15,11 @@ from roost.condor import remaps
 from roost.condor.from_recipe import BuiltFiles, base_name, is_url
 from roost.condor.jobs_check import disk_problems, value_problems
 from roost.condor.jobs_file import Jobs, variable_of
-from roost.condor.machine import Hypervisor, MachineKernel, VmDisk
+from roost.condor.machine import MachineKernel, VmDisk
 from roost.condor.placement import INITRD, KERNEL, kernel_of, vm_disks
 from roost.condor.vm_disk import format_disks, problem_of
 from roost.errors import Problem
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Disk, MiB, Recipe
 
 #: qcow2 keeps tables beside the data: 8 bytes per 64 KiB for where it is and 2 for its use, and headers.

@@ -15,8 +15,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from roost.condor.machine import Hypervisor, VmDisk
+from roost.condor.machine import VmDisk
 from roost.errors import ImageError, Location
+from roost.recipe.hypervisor import Hypervisor
 
 PERMISSIONS = ("r", "w")
 

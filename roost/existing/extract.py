@@ -12,10 +12,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from roost.errors import ImageError, UsageError
 from roost.host import bzimage
+from roost.host.accelerator import Kind
 from roost.host.guestfs import Guest, GuestfsError, open_readonly
 from roost.host.guestfs_calls import NO_FILES
 from roost.kernel import facts
@@ -98,7 +99,7 @@ def extract(
     out: Path,
     version: str | None = None,
     *,
-    accelerator: Literal["kvm", "tcg"],
+    accelerator: Kind,
     log: Path,
 ) -> ExtractedKernel:
     """Write vmlinuz, initrd.img and kernel.json of an image into the empty directory `out`; return what they are.

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import appliance, process
+from roost.host.accelerator import Kind
 from roost.host.guestfs_calls import Guest, Partition, Stat
 from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
 
@@ -44,7 +45,7 @@ class Equipment:
 def open_readonly(
     images: Sequence[tuple[Path, str]],
     *,
-    accelerator: Literal["kvm", "tcg"],
+    accelerator: Kind,
     log: Path,
     deadline: float = 300.0,
     stock: bool = False,
@@ -67,7 +68,7 @@ def open_readonly(
 def open_writable(
     images: Sequence[tuple[Path, str]],
     *,
-    accelerator: Literal["kvm", "tcg"],
+    accelerator: Kind,
     log: Path,
     deadline: float = 1800.0,
     readonly: Sequence[tuple[Path, str]] = (),

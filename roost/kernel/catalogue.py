@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,8 +112,8 @@ def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
         data = files.read_bytes(path)
     except FileNotFoundError as error:
         known = names(project)
-        close = difflib.get_close_matches(name, [one for one in known if one != name], 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"the catalogue has: {', '.join(known) or 'nothing'}"
+        close = near(name, known)
+        hint = f"did you mean '{close}'?" if close else f"the catalogue has: {', '.join(known) or 'nothing'}"
         raise RecipeError([Problem(f"unknown kernel '{shown(name)}'", where, hint)]) from error
     except OSError as error:
         raise RecipeError([Problem(f"cannot be read: {error.strerror}", Location(display(path)))]) from error

@@ -19,8 +19,9 @@ from roost.kernel.contents import Initrd
 from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS, Modules
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Disk, Hypervisor, Recipe
+from roost.recipe.model import Disk, Recipe
 from roost.store.cache import Cache
 
 _ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]

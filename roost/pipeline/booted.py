@@ -8,8 +8,8 @@ from typing import Any
 from roost.boot import attestation, report
 from roost.customize import inputs
 from roost.host import jsontext
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.store import manifest
 from roost.store.manifest import Manifest
 

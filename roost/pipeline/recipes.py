@@ -11,8 +11,8 @@ from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
 from roost.host import paths
 from roost.recipe import loader
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.store import manifest
 from roost.store.manifest import Manifest
 

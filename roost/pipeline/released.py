@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from roost.publish.layout import Release
 from roost.publish.targets.target import Target
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+from roost.recipe.words import near
 
 #: A URL or an absolute path that HTCondor's list of files can carry.
 _PLACE = re.compile(r"(?:/|[a-z][a-z0-9+.-]*://)(?:[A-Za-z0-9._~:@!&=+/\[\]-]|%[0-9A-Fa-f]{2})*")
@@ -99,8 +99,8 @@ def find(target: Target, name: str, version: str | None) -> Release:
 
 def _close(word: str, known: Sequence[str], target: Target) -> str:
     """Return what somebody may have meant, else where all of it is listed."""
-    close = difflib.get_close_matches(word, [one for one in known if one != word], 1)
-    return f"did you mean {close[0]}?" if close else f"inv catalogue --from {target.url} lists what it has"
+    close = near(word, known)
+    return f"did you mean {close}?" if close else f"inv catalogue --from {target.url} lists what it has"
 
 
 def recipe(target: Target, found: Release) -> Recipe:

@@ -24,7 +24,8 @@ from roost.publish.layout import Release
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.target import Target
 from roost.recipe import loader, overlaid
-from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.hypervisor import Hypervisor
+from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.run import table as tables
 from roost.store import manifest

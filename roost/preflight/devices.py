@@ -12,8 +12,8 @@ from roost.condor.placement import devices
 from roost.customize import fstab_reader
 from roost.errors import Problem
 from roost.preflight.placed import head, placed
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.recipe.words import shown
 
 _DEVICE = re.compile(r"/dev/(xvd|vd|sd|hd|nvme|mmcblk)[a-z0-9]+")

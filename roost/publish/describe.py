@@ -19,7 +19,8 @@ from roost.condor.submit_values import Delivery, describe, require_made_for
 from roost.errors import RecipeError
 from roost.host import safetext
 from roost.publish.layout import ReleaseFile
-from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.hypervisor import Hypervisor
+from roost.recipe.model import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.host import checksum, files, jsontext
 from roost.publish import layout
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Hypervisor
 from roost.recipe.words import shown
 from roost.store import manifest
 from roost.store.manifest import Manifest

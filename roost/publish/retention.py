@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from roost.errors import UsageError
 from roost.publish.inventory import Inventory, Listed
+from roost.recipe.words import near
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ def check_named(rules: Rules, stock: Inventory) -> None:
     for name, version in rules.named:
         wanted = f"{name}@{version}"
         if wanted not in have:
-            close = difflib.get_close_matches(wanted, have, 1)
-            hint = f"did you mean {close[0]}?" if close else f"inv catalogue --from {stock.target.url}"
+            close = near(wanted, have)
+            hint = f"did you mean {close}?" if close else f"inv catalogue --from {stock.target.url}"
             raise UsageError(f"--keep {wanted}: {stock.target.url} has no such version", hint=hint)
 
 

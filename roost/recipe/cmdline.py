@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.identity import filesystem_id
-from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.model import Recipe
 
 #: HTCondor's libvirt gives kvm guests ttyS0 (docs/vm-universe.md, section 6); a Xen PV guest has hvc0.
 CONSOLES: dict[Hypervisor, tuple[str, ...]] = {

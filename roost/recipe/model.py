@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from roost.recipe.base import AbsolutePath, DiskFormat, Line, Model, Name
 from roost.recipe.boot_test import BootTest
 from roost.recipe.customize import CloudInit, Command, File, Job, Run, Services, User
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.os import SOURCES, Os
 from roost.recipe.quantities import Size
 from roost.recipe.source import Source
@@ -26,7 +27,6 @@ MiB = 1 << 20
 #: UUIDs of file systems and disks are derived from names under this one, so that the same recipe gives the same bytes.
 NAMESPACE = UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
 
-Hypervisor = Literal["kvm", "xen"]
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
 Placement = Literal["included", "external", "both"]
 

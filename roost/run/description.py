@@ -17,7 +17,7 @@ from roost.condor.jobs_file import Jobs, variable_of
 from roost.condor.submit_values import Delivery, SubmitValues
 from roost.errors import Location, RecipeError
 from roost.host import paths
-from roost.recipe.model import Hypervisor
+from roost.recipe.hypervisor import Hypervisor
 from roost.run.model import Image
 from roost.run.place import Place
 from roost.store.manifest import BuiltFile

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from roost.existing import image_file, inspection
 from roost.existing.image import EPOCH, OriginalImage
 from roost.host import guestfs
+from roost.host.accelerator import Kind
 from roost.host.guestfs import Guest
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
@@ -24,7 +24,7 @@ _LEFT_OUT = ("./proc/*", "./sys/*", "./dev/*", "./run/*", "./lost+found")
 STAGE = Stage("trees", (__name__,), ("qemu-img", "tar"))
 
 
-def take(image: OriginalImage, cache: Cache, accelerator: Literal["kvm", "tcg"], log_dir: Path) -> Path:
+def take(image: OriginalImage, cache: Cache, accelerator: Kind, log_dir: Path) -> Path:
     """Return a tar of the root tree in an image, its other file systems where it mounts them; made once.
 
     Owners are numbers; xattrs and device nodes are there. Nothing in the image runs.
@@ -45,9 +45,7 @@ def take(image: OriginalImage, cache: Cache, accelerator: Literal["kvm", "tcg"],
     return STAGE.stored(cache, {"original": image.sha256, "format": image.original.format}, make) / TAR
 
 
-def _take(
-    image: OriginalImage, layer: Path, tar: Path, accelerator: Literal["kvm", "tcg"], log: Path, *, stock: bool
-) -> None:
+def _take(image: OriginalImage, layer: Path, tar: Path, accelerator: Kind, log: Path, *, stock: bool) -> None:
     # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
     with guestfs.open_writable(
         [(layer, "qcow2")],

@@ -16,7 +16,8 @@ from roost.condor import emit
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.jobs_file import read_jobs
 from roost.condor.submit_values import Delivery
-from roost.recipe.model import Hypervisor, Recipe
+from roost.recipe.hypervisor import Hypervisor
+from roost.recipe.model import Recipe
 
 MiB = 1 << 20
 ROOT = {"name": "root", "format": "qcow2", "partitions": [{"mount": "/", "free": "512MiB"}]}

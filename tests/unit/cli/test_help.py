@@ -15,7 +15,7 @@ from roost.cli.program import Roost
 from roost.errors import UsageError
 from roost.host import accelerator
 from roost.recipe import start
-from roost.recipe.model import Hypervisor
+from roost.recipe.hypervisor import Hypervisor
 
 
 def shown(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -77,6 +77,17 @@ def test_what_a_user_can_do_ends_in_one_line(command: str, status: int, words: s
     assert not [one.name for one in tmp_path.iterdir() if one.name.startswith((".roost", "~"))]
 
 
+@pytest.mark.parametrize("call", ["--list", "schema", "recipes --json", "--help"])
+def test_a_reader_that_has_gone_ends_every_call_alike(call: str, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-P", "-m", "roost", *call.split()]
+    env = {**os.environ, "ROOST_ROOT": str(PROJECT)}
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, env=env, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (lastresort.CLOSED, b"")
+
+
 def test_refusals_of_the_host_are_its_own_fault() -> None:
     """The cause, the file, what to do; exit code 3."""
     for error, words in (
@@ -94,7 +105,7 @@ def test_refusals_of_the_host_are_its_own_fault() -> None:
     assert lastresort.told(usage) is usage
 
 
-@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR])
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP])
 def test_a_name_that_no_host_takes_is_the_callers_mistake(number: int) -> None:
     told = lastresort.told(OSError(number, os.strerror(number), "a" * 5000))
     assert isinstance(told, UsageError) and os.strerror(number) in str(told) and len(str(told)) < 400

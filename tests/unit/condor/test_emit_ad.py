@@ -10,11 +10,11 @@ import pytest
 
 from roost.condor.from_recipe import BuiltFiles
 from roost.condor.lint import lint_text
-from roost.condor.machine import Hypervisor
 from roost.errors import RecipeError
 from roost.publish import describe
 from roost.publish.describe import ReleasedImage
 from roost.publish.layout import ReleaseFile
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Placement
 from tests.unit.submitting import BUILT, IO, ROOT, CondorSubmit, MiB, condor_submit, recipe, submit_description
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from roost.condor.from_recipe import BuiltFiles, image_files
 from roost.condor.jobs_file import parse_jobs, variable_of
 from roost.condor.lint import lint_text
-from roost.condor.machine import Hypervisor
 from roost.condor.vm_disk import parse
 from roost.errors import RecipeError, RoostError, UsageError
+from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 from tests.unit.submitting import CondorSubmit, MiB, condor_submit, submit_description
 

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from roost.condor.from_recipe import BuiltFiles, image_files, machine_refusals, refusals, virtual_machine
-from roost.condor.machine import Hypervisor
 from roost.errors import Location, RecipeError
+from roost.recipe.hypervisor import Hypervisor
 from tests.unit.submitting import BUILT, IO, ROOT, recipe, submit_description
 
 

@@ -18,8 +18,9 @@ from roost.condor.hardware import (
     refusals,
     target_index,
 )
-from roost.condor.machine import Hypervisor, MachineKernel, VirtualMachine, VmDisk
+from roost.condor.machine import MachineKernel, VirtualMachine, VmDisk
 from roost.condor.vm_disk import parse
+from roost.recipe.hypervisor import Hypervisor
 
 
 def machine(vm_disk: str, hypervisor: Hypervisor = "kvm") -> VirtualMachine:

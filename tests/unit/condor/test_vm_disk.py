@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.condor.machine import Hypervisor, VmDisk
+from roost.condor.machine import VmDisk
 from roost.condor.vm_disk import VmDiskError, format_disks, parse, problem_of, scan
+from roost.recipe.hypervisor import Hypervisor
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9._+-]{1,20}\Z").filter(lambda name: "iso" not in name and name not in (".", ".."))
 PATHS = st.one_of(NAMES, st.lists(NAMES, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)))
