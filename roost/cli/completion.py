@@ -10,7 +10,7 @@ import shlex
 
 from invoke.collection import Collection
 
-from roost.cli import manual
+from roost.cli import manual, values
 from roost.errors import UsageError
 from roost.host import paths
 
@@ -73,7 +73,7 @@ def candidates(collection: Collection, remainder: str) -> list[str]:
     flags = {f"--{name.replace('_', '-')}": one for one in arguments for name in one.names if len(name) > 1}
     wanted = flags.get(before[-1])
     if wanted is not None and wanted.takes_value and not wanted.positional:
-        return list(manual.CHOICES.get(before[-1].removeprefix("--"), ()))
+        return list(values.CHOICES.get(before[-1].removeprefix("--"), ()))
     if last.startswith("-"):
         return sorted(name for name, one in flags.items() if not one.positional)
     return _recipes() if task in NAMED and (before[-1] == task or task == "check") else []

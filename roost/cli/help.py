@@ -16,7 +16,7 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.tasks import Task
 
-from roost.cli import manual
+from roost.cli import manual, values
 from roost.cli.parser import Rest
 
 _WIDEST, _NARROWEST = 100, 40
@@ -126,7 +126,7 @@ def _flag(argument: Argument, task: str) -> str:
     words = ", ".join([*short, f"--{name}"])
     if not argument.takes_value:
         return words
-    known = manual.VALUES.get(f"{task} {name}") or manual.VALUES.get(name)
+    known = values.VALUES.get(f"{task} {name}") or values.VALUES.get(name)
     value = known or ("N" if argument.kind is int else name.upper())
     return f"{words} {value}"
 

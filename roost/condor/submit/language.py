@@ -8,18 +8,18 @@ condor_submit would refuse is collected as `Remark`s, and reading goes on, so th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from roost.condor.submit.conditions import ConditionError, Conditions
 from roost.condor.submit.description import Description, Job, Remark, Variable
 from roost.condor.submit.macros import Assignment, Expander
-from roost.condor.submit.queue import Queue, arguments_of, parse_queue, row_values, split_items
+from roost.condor.submit.queue import arguments_of, parse_queue
+from roost.condor.submit.queued import Matcher, Queued, Reader, nothing_to_match
 from roost.condor.submit.source_text import Traced, logical_lines
 from roost.errors import Location
 
 MAX_BYTES = 1 << 20
 MAX_INCLUDES = 16
-MAX_ROWS = 200
 MAX_VALUE = 1 << 16
 
 _NAME = re.compile(r"[A-Za-z0-9_./]+")
@@ -27,20 +27,10 @@ _INCLUDE = re.compile(r"@?include(?=[\s:])", re.IGNORECASE)
 _USE = re.compile(r"@?use(?=[\s:])", re.IGNORECASE)
 _MESSAGE = re.compile(r"@?(error|warning)(?=[\s:])[^:=]*:", re.IGNORECASE)
 
-#: Returns the text of a file named in a description (include, queue from), or None when it cannot be read.
-Reader = Callable[[str], str | None]
-
-#: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
-Matcher = Callable[[str, str], list[str] | None]
-
 
 def decode(data: bytes) -> str:
     """Return the text of a description; bytes that are no UTF-8 become replacement characters."""
     return data.decode("utf-8", "replace")
-
-
-def nothing_to_match(_pattern: str, _kind: str) -> None:
-    """Return that nobody can look."""
 
 
 def read(
@@ -71,12 +61,10 @@ class _Reader:
         self, description: Description, read_file: Reader, environment: Mapping[str, str], match: Matcher
     ) -> None:
         self.description = description
-        self.match = match
-        self.process = 0
+        self.queued = Queued(description, read_file, match)
         self.read_file = read_file
         self.environment = environment
         self.table: dict[str, Assignment] = {}
-        self.open_queue: Queue | None = None
         self.cut = False
         self.appended: list[Variable] = []
 
@@ -112,8 +100,8 @@ class _Reader:
         line = Traced.of("", Location(file, 1, 1))
         queues = len(self.description.queues)
         for line in logical_lines(text, file):
-            if self.open_queue:
-                self.collect_items(line)
+            if self.queued.open:
+                self.queued.line(line, self.table)
             elif line.text.startswith("#"):
                 continue
             elif heredoc:
@@ -133,7 +121,7 @@ class _Reader:
         self.description.end = line.at(len(line.text)) if depth == 0 else self.description.end
         if cut:
             # The rest of a list of items says nothing of what is above it.
-            self.description.incomplete |= self.open_queue is None
+            self.description.incomplete |= self.queued.open is None
             return
         if heredoc:
             self.remark("heredoc-open", heredoc[3].at(), f"@{heredoc[1]}")
@@ -239,81 +227,12 @@ class _Reader:
         self.set(self.appended)
         queue = parse_queue(self.expand(arguments))
         queue.place = arguments.at()
-        self.description.queues.append(queue)
-        if queue.unfinished:
-            self.open_queue = queue
-        else:
-            self.close(queue)
-
-    def collect_items(self, line: Traced) -> None:
-        queue = self.open_queue
-        assert queue is not None
-        if line.text.startswith(")"):
-            self.open_queue = None
-            queue.unfinished = False
-            self.close(queue)
-        elif not line.text.startswith("#"):
-            queue.items += [line] if queue.keyword == "from" else split_items(line)
-
-    def close(self, queue: Queue) -> None:
-        if queue.problem:
-            self.remark("queue", queue.line.at(), queue.problem)
-        rows: list[Traced] | None = queue.items
-        if queue.file and queue.file.text and not queue.problem:
-            rows = None
-            if queue.command:
-                self.description.runs_commands = True
-                self.remark("queue-command", queue.file.at(), queue.file.text)
-            elif (text := self.read_file(queue.file.text)) is not None:
-                rows = [row.strip() for row in logical_lines(text, queue.file.text) if not row.text.startswith("#")]
-            else:
-                self.remark("queue-items", queue.file.at(), queue.file.text)
-        elif queue.keyword == "matching":
-            rows = self.matching(queue)
-        self.add_jobs(queue, rows)
-
-    def matching(self, queue: Queue) -> list[Traced] | None:
-        """Return the items that the patterns stand for, each once; None when they cannot be told."""
-        found: dict[str, Traced] = {}
-        for item in queue.items:
-            names = None if item.unknown else self.match(item.text, queue.kind)
-            if names is None:
-                return None
-            found.update({name: Traced.of(name, item.at(), fixed=True) for name in names})
-        return list(found.values())
-
-    def add_jobs(self, queue: Queue, rows: list[Traced] | None) -> None:
-        table = dict(self.table)
-        count = queue.count
-        first = self.process
-        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(rows or ()))
-        if not queue.keyword:
-            self.description.jobs.append(Job(table, _numbered(queue, first), queue, count))
-            return
-        if queue.sliced:
-            rows = None
-        if not rows:
-            unknown: dict[str, Traced | None] = {name.lower(): None for name in queue.variables or ("Item",)}
-            self.description.jobs.append(Job(table, unknown, queue, None if rows is None else 0))
-            return
-        total = None if count is None else count * len(rows)
-        for index, row in enumerate(rows[:MAX_ROWS]):
-            live: dict[str, Traced | None] = dict(row_values(queue, row))
-            live |= dict.fromkeys(("row", "itemindex"), Traced.of(str(index), queue.line.at(), fixed=True))
-            live |= _numbered(queue, first + index * (1 if count is None else count))
-            self.description.jobs.append(Job(table, live, queue, total, row))
+        self.queued.begin(queue, self.table)
 
     def finish(self) -> Description:
-        if (queue := self.open_queue) is not None:
-            if not self.cut:
-                self.remark("queue", queue.line.at(), "the item list is never closed by a line that begins with )")
-            self.close(queue)
+        self.queued.finish(self.table, cut=self.cut)
         if not self.description.queues:
             self.set(self.appended)
             # `condor_submit -queue` and htcondor.Submit take a description without the statement.
             self.description.jobs.append(Job(dict(self.table), {}, None, 1))
         return self.description
-
-
-def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
-    return dict.fromkeys(("process", "procid"), Traced.of(str(process), queue.line.at(), fixed=True))

@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from roost.boot.context import How
-from roost.cli import help, manual
+from roost.cli import help, manual, values
 from roost.cli.main import ns
 from roost.cli.program import Roost
 from roost.errors import UsageError
@@ -82,10 +82,10 @@ def test_the_overview_lists_every_task_once_and_is_what_a_bare_call_shows(
 
 def test_the_values_of_flags_are_those_that_roost_takes() -> None:
     """The table is a text: completion loads no model."""
-    assert manual.CHOICES["hypervisor"] == get_args(Hypervisor)
-    assert manual.CHOICES["accel"] == ("auto", *get_args(accelerator.Kind))
-    assert manual.CHOICES["machine"] == get_args(get_type_hints(How)["machine"])
-    assert manual.CHOICES["distribution"] == tuple(start.DISTRIBUTIONS)
+    assert values.CHOICES["hypervisor"] == get_args(Hypervisor)
+    assert values.CHOICES["accel"] == ("auto", *get_args(accelerator.Kind))
+    assert values.CHOICES["machine"] == get_args(get_type_hints(How)["machine"])
+    assert values.CHOICES["distribution"] == tuple(start.DISTRIBUTIONS)
 
 
 def test_help_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,44 @@
+"""What the values of flags are called in help, and which of them completion offers."""
+
+from __future__ import annotations
+
+#: What a flag's value is called, where the flag's own name does not say it.
+VALUES = {
+    "distribution": "debian-12|debian-13|ubuntu-24.04",
+    "io": "SIZE",
+    "memory": "SIZE",
+    "package": "NAME",
+    "timeout": "TIME",
+    "cpus": "N",
+    "accel": "auto|kvm|tcg",
+    "cap": "SIZE",
+    "deadline": "SECONDS",
+    "extract": "IMAGE",
+    "install": "DIR",
+    "from": "CATALOGUE",
+    "html": "DIR",
+    "hypervisor": "kvm|xen",
+    "jobs": "FILE",
+    "factory jobs": "N",
+    "junit": "FILE",
+    "keep": "N",
+    "in": "PATH",
+    "key": "FILE",
+    "log": "FILE",
+    "machine": "pc|q35",
+    "markdown": "FILE",
+    "max-files": "N",
+    "max-size": "SIZE",
+    "older-than": "AGE",
+    "out": "[PATH:]DIR",
+    "output": "FILE",
+    "public": "URL",
+    "resume": "DIR",
+    "dag": "DIR",
+    "set": "KEY=VALUE",
+    "to": "URL",
+    "transfer": "files|shared|URL",
+    "version": "VERSION",
+}
+#: Values that a flag takes, for completion: those of `VALUES` that are written in small letters.
+CHOICES = {flag: tuple(one for one in words.split("|") if one.islower()) for flag, words in VALUES.items()}

@@ -1,0 +1,122 @@
+"""The jobs that the queue statements of a description make: a row each, from the statement, a file or patterns.
+
+It runs nothing and never raises; what condor_submit would refuse, and what cannot be known here, is collected as
+`Remark`s of the description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from roost.condor.submit.description import Description, Job, Remark
+from roost.condor.submit.macros import Assignment
+from roost.condor.submit.queue import Queue, row_values, split_items
+from roost.condor.submit.source_text import Traced, logical_lines
+
+MAX_ROWS = 200
+
+#: Returns the text of a file named in a description (include, queue from), or None when it cannot be read.
+Reader = Callable[[str], str | None]
+
+#: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
+Matcher = Callable[[str, str], list[str] | None]
+
+#: The definitions that hold where a statement stands, by their names in small letters.
+Table = Mapping[str, Assignment]
+
+
+def nothing_to_match(_pattern: str, _kind: str) -> None:
+    """Return that nobody can look."""
+
+
+class Queued:
+    """Adds the statements of a description to it, and the jobs that they make, one after another.
+
+    `open` is a statement whose list of items goes on in the next line.
+    """
+
+    def __init__(self, description: Description, read_file: Reader, match: Matcher) -> None:
+        self.description = description
+        self.read_file = read_file
+        self.match = match
+        self.open: Queue | None = None
+        self.process = 0
+
+    def begin(self, queue: Queue, table: Table) -> None:
+        """Take a statement."""
+        self.description.queues.append(queue)
+        if queue.unfinished:
+            self.open = queue
+        else:
+            self._close(queue, table)
+
+    def line(self, line: Traced, table: Table) -> None:
+        """Take a line of the open statement's list."""
+        queue = self.open
+        assert queue is not None
+        if line.text.startswith(")"):
+            self.open = None
+            queue.unfinished = False
+            self._close(queue, table)
+        elif not line.text.startswith("#"):
+            queue.items += [line] if queue.keyword == "from" else split_items(line)
+
+    def finish(self, table: Table, *, cut: bool) -> None:
+        """Close a statement that nothing closed; where the text was `cut` that is no mistake of its."""
+        if self.open is None:
+            return
+        if not cut:
+            what = "the item list is never closed by a line that begins with )"
+            self.description.remarks.append(Remark("queue", self.open.line.at(), what))
+        self._close(self.open, table)
+
+    def _close(self, queue: Queue, table: Table) -> None:
+        remarks = self.description.remarks
+        if queue.problem:
+            remarks.append(Remark("queue", queue.line.at(), queue.problem))
+        rows: list[Traced] | None = queue.items
+        if queue.file and queue.file.text and not queue.problem:
+            rows = None
+            if queue.command:
+                self.description.runs_commands = True
+                remarks.append(Remark("queue-command", queue.file.at(), queue.file.text))
+            elif (text := self.read_file(queue.file.text)) is not None:
+                rows = [row.strip() for row in logical_lines(text, queue.file.text) if not row.text.startswith("#")]
+            else:
+                remarks.append(Remark("queue-items", queue.file.at(), queue.file.text))
+        elif queue.keyword == "matching":
+            rows = self._matching(queue)
+        self._add(queue, rows, dict(table))
+
+    def _matching(self, queue: Queue) -> list[Traced] | None:
+        """Return the items that the patterns stand for, each once; None when they cannot be told."""
+        found: dict[str, Traced] = {}
+        for item in queue.items:
+            names = None if item.unknown else self.match(item.text, queue.kind)
+            if names is None:
+                return None
+            found.update({name: Traced.of(name, item.at(), fixed=True) for name in names})
+        return list(found.values())
+
+    def _add(self, queue: Queue, rows: list[Traced] | None, table: Table) -> None:
+        jobs, count, first = self.description.jobs, queue.count, self.process
+        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(rows or ()))
+        if not queue.keyword:
+            jobs.append(Job(table, _numbered(queue, first), queue, count))
+            return
+        if queue.sliced:
+            rows = None
+        if not rows:
+            unknown: dict[str, Traced | None] = {name.lower(): None for name in queue.variables or ("Item",)}
+            jobs.append(Job(table, unknown, queue, None if rows is None else 0))
+            return
+        total = None if count is None else count * len(rows)
+        for index, row in enumerate(rows[:MAX_ROWS]):
+            live: dict[str, Traced | None] = dict(row_values(queue, row))
+            live |= dict.fromkeys(("row", "itemindex"), Traced.of(str(index), queue.line.at(), fixed=True))
+            live |= _numbered(queue, first + index * (1 if count is None else count))
+            jobs.append(Job(table, live, queue, total, row))
+
+
+def _numbered(queue: Queue, process: int) -> dict[str, Traced | None]:
+    return dict.fromkeys(("process", "procid"), Traced.of(str(process), queue.line.at(), fixed=True))
