@@ -69,8 +69,15 @@ def write(directory: Path, hypervisor: str) -> None:
         "tester": {"user": _user(), "host": socket.gethostname()},
         "code": code(),
     }
-    data = {**body, "hmac": _hmac(_key(create=True), body)}
-    write_atomically(seal_path(directory, hypervisor), (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(seal_path(directory, hypervisor), (json.dumps(sealed(body), indent=1) + "\n").encode())
+
+
+def sealed(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what a seal says with what shows that this account said it; its key is made where there is none.
+
+    Raises `ValueError` for a key that others can read.
+    """
+    return {**body, "hmac": _hmac(_key(create=True), body)}
 
 
 def opened(directory: Path, hypervisor: str) -> Attestation | str:

@@ -68,7 +68,7 @@ class Namespace:
 def current() -> Namespace:
     """Return the namespace that fits who runs roost, and where: a user namespace for all but root."""
     root = os.geteuid() == 0
-    return Namespace(user=not root, chrooted=root and not _root_is_mounted())
+    return Namespace(user=not root, chrooted=root and not root_is_mounted())
 
 
 def owner() -> Namespace:
@@ -79,7 +79,7 @@ def owner() -> Namespace:
     return Namespace(user=os.geteuid() != 0, owner=True)
 
 
-def _root_is_mounted() -> bool:
+def root_is_mounted() -> bool:
     """Return whether `/` is a mount point, which it is not in a chroot (proc(5), mountinfo: field 5)."""
     try:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -108,7 +108,7 @@ def _refused(*, ids: bool) -> HostError:
     for tool in ("newuidmap", "newgidmap"):
         if ids and process.which(tool) is None:
             return HostError(f"{what}: {tool} is not installed", hint="apt-get install uidmap, or build as root")
-    if not _root_is_mounted():
+    if not root_is_mounted():
         return HostError(
             f"{what}: this is a chroot, where the kernel allows none (user_namespaces(7))",
             hint="build as root, or enter the tree with systemd-nspawn, or with unshare and pivot_root",

@@ -68,7 +68,7 @@ def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
     before = os.fstat(file.fileno())
     left = before.st_size
     while left > 0:
-        block = _read(source, file, min(_BLOCK, left))
+        block = read_block(source, file, min(_BLOCK, left))
         if not block:
             break
         left -= len(block)
@@ -78,7 +78,11 @@ def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
             copy.write(block)
     copy.truncate(before.st_size)
     after = os.fstat(file.fileno())
-    if left or _read(source, file, 1) or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if (
+        left
+        or read_block(source, file, 1)
+        or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    ):
         raise ImageError(
             f"{shown(str(source), 200)} changed while it was read, or has no end",
             hint="rerun when nothing writes to it; a file of /proc or /sys is copied to a plain file first",
@@ -86,7 +90,8 @@ def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
     return after
 
 
-def _read(source: Path, file: BinaryIO, size: int) -> bytes:
+def read_block(source: Path, file: BinaryIO, size: int) -> bytes:
+    """Return at most `size` bytes of a file that is copied, none at its end. Raises `ImageError`."""
     try:
         # None is what a file of /proc that would wait gives.
         return file.read(size) or b""

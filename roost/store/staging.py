@@ -24,8 +24,11 @@ _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Exchange two paths in one step (renameat2(2), RENAME_EXCHANGE; Linux 3.15)."""
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two paths in one step (renameat2(2), RENAME_EXCHANGE; Linux 3.15).
+
+    Raises `OSError`, also where the file system cannot.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
@@ -42,7 +45,7 @@ def _place(staging: Path, final: Path) -> None:
         return
     _require_directory(final)
     try:
-        _exchange(staging, final)
+        exchange(staging, final)
     except OSError:
         # Not every file system can exchange (some network and overlay ones): then there is a moment without a
         # directory, but never one with half of it.

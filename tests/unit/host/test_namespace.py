@@ -91,13 +91,13 @@ def _refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostError:
 
 
 def test_a_chroot_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "_root_is_mounted", lambda: False)
+    monkeypatch.setattr(namespace, "root_is_mounted", lambda: False)
     error = _refused(monkeypatch, tmp_path)
     assert "this is a chroot" in str(error) and "pivot_root" in str(error)
 
 
 def test_a_setting_that_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "_root_is_mounted", lambda: True)
+    monkeypatch.setattr(namespace, "root_is_mounted", lambda: True)
     monkeypatch.setattr(namespace, "SYSCTLS", {"kernel.ostype": "Linux"})
     assert "kernel.ostype is Linux" in str(_refused(monkeypatch, tmp_path))
 

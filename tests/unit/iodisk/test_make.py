@@ -291,7 +291,7 @@ def test_a_file_that_changes_or_has_no_end_is_an_error(
         made(tmp_path / "io.raw", recipe(), given, "/proc/self/status")
     log = given / "log"
     log.write_bytes(b"x" * 3 * MiB)
-    read = fill._read
+    read = fill.read_block
     changes: list[Callable[[Path], object]] = [
         lambda path: os.truncate(path, 4000),
         lambda path: path.write_bytes(b"x" * 4 * MiB),
@@ -304,10 +304,10 @@ def test_a_file_that_changes_or_has_no_end_is_an_error(
             return read(source, file, size)
 
         log.write_bytes(b"x" * 3 * MiB)
-        monkeypatch.setattr(fill, "_read", meanwhile)
+        monkeypatch.setattr(fill, "read_block", meanwhile)
         with pytest.raises(ImageError, match="changed while"):
             made(tmp_path / "io.raw", recipe(), given, "log")
-    monkeypatch.setattr(fill, "_read", read)
+    monkeypatch.setattr(fill, "read_block", read)
     items, _ = inputs.items(["log", "run"], given)
     (given / "run").unlink()
     os.mkfifo(given / "run")

@@ -254,8 +254,7 @@ def _seal_without_code(folder: Path) -> None:
     path = attestation.seal_path(folder, "kvm")
     data = json.loads(path.read_text())
     del data["code"], data["hmac"]
-    data["hmac"] = attestation._hmac(attestation._key(create=False), data)
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(attestation.sealed(data)))
 
 
 def _key_that_others_can_read(folder: Path) -> None:
@@ -438,7 +437,7 @@ def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, m
             yield
 
     monkeypatch.setattr(staging, "lock", late)
-    monkeypatch.setattr(booting, "_run", lambda *_: pytest.fail("booted"))
+    monkeypatch.setattr(booting.run, "boot", lambda *_: pytest.fail("booted"))
     with pytest.raises(ImageError, match="rebuilt meanwhile"):
         booting.boot("smoke", events=Silent())
     assert not (folder / "boot").exists()

@@ -49,7 +49,7 @@ def test_without_exchange_the_old_gives_way(tmp_path: Path, monkeypatch: pytest.
     def refuse(one: Path, other: Path) -> None:
         raise OSError("not supported")
 
-    monkeypatch.setattr(staging, "_exchange", refuse)
+    monkeypatch.setattr(staging, "exchange", refuse)
     _fill(tmp_path / "image", "one")
     _fill(tmp_path / "image", "two")
     assert (tmp_path / "image" / "file").read_text() == "two"
