@@ -73,7 +73,7 @@ MISTAKES = [
     Mistake("gc --cap 99999999999999TiB", 2, ("--cap: '99999999999999TiB' is too large", "1024 TiB")),
     Mistake("collect --max-size much a b", 2, ("--max-size: 'much' is not a size", "512MiB")),
     Mistake("run smoke --jobs j.csv out --timeout soon", 2, ("--timeout: 'soon' is not a time", "4h")),
-    Mistake(f"gc /nowhere --keep {'9' * 5000}", 2, ("is neither a number nor NAME@VERSION",)),
+    Mistake(f"gc /nowhere --keep {'9' * 5000}", 2, ("is neither a number nor NAME@VERSION", "sim@2026.11")),
     Mistake("diff smoke", 2, ("smoke is not built yet", "inv build smoke")),
     Mistake("packages smoke@1", 2, ("nothing was published from here", "--from URL")),
     # Files and places.
