@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from roost.recipe.base import AbsolutePath, Model, Name
 from roost.recipe.source import Source
 
-Url = Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$")]
+
+def _parsed(value: str) -> str:
+    try:
+        _port = urlsplit(value).port
+    except ValueError as error:
+        # Its own words may hold a part of a password.
+        raise ValueError("this is not a URL, such as http://HOST:PORT/PATH") from error
+    return value
+
+
+Url = Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$"), AfterValidator(_parsed)]
 #: What a mirror's address has in place of a time, as apt writes it (apt.conf(5), Acquire::Snapshots).
 SNAPSHOT_ID = "@SNAPSHOTID@"
 

@@ -375,3 +375,12 @@ def test_a_local_name_with_a_zero_byte(keys: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["tree", "tarball", "image"])
 def test_a_source_with_a_zero_byte(source: str, tmp_path: Path) -> None:
     assert any(line.startswith("2:") for line in refusals(tmp_path, "", os_=f'{{{source}: {{path: "a\\0b"}}}}'))
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x", "http://host:99999999/x", "https://user:secret@host:port/x"])
+def test_what_is_not_a_url_is_told_before_anything_is_asked(url: str, tmp_path: Path) -> None:
+    (said,) = refusals(tmp_path, "", os_=f'{{debian: {{suite: bookworm, mirror: "{url}"}}}}')
+    assert said.startswith("2: ") and "is not a URL" in said and "secret" not in said
+    repository = f'{{uri: "{url}", suite: stable, key: k.asc}}'
+    found = refusals(tmp_path, "", os_=f"{{debian: {{suite: bookworm, repositories: [{repository}]}}}}")
+    assert found and all("secret" not in one for one in found)
