@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from roost.boot import attestation
+from roost.boot import run as machines
 from roost.customize import inputs
 from roost.errors import ImageError, RoostError
 from roost.events import Silent
@@ -437,7 +438,7 @@ def test_a_boot_of_what_was_built_anew_meanwhile_leaves_no_verdict(root: Path, m
             yield
 
     monkeypatch.setattr(staging, "lock", late)
-    monkeypatch.setattr(booting.run, "boot", lambda *_: pytest.fail("booted"))
+    monkeypatch.setattr(machines, "boot", lambda *_: pytest.fail("booted"))
     with pytest.raises(ImageError, match="rebuilt meanwhile"):
         booting.boot("smoke", events=Silent())
     assert not (folder / "boot").exists()
