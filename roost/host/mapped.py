@@ -2,8 +2,9 @@
 
 For what needs to mount, and so cannot be confined as programs of a finished tree are: the bootstrap, whose packages run
 their scripts. It sees the programs and settings of the host (`roost.host.own_root`) and the given directories, which
-are where they are outside. For root that namespace's root is nobody of the host, and the owners on the disk are those
-that it gives. A user has no such ids to give: root in there has his own, but nothing of his to use it on.
+are where they are outside; it has the host's network only where it is given that. For root that namespace's root is
+nobody of the host, and the owners on the disk are those that it gives. A user has no such ids to give: root in there
+has his own, but nothing of his to use it on.
 
 The first process of the process namespace stays outside of the command's and ends all of it where it takes more than
 the limits. As a program, by root of a mount and a process namespace of its own (`roost.host.namespace`), it is
@@ -36,14 +37,22 @@ UNABLE = 75
 STOPPED = "E: roost: stopped: "
 
 
-def words(
-    place: Path, writable: Sequence[Path], readable: Sequence[Path], limits: Limits, command: Sequence[str]
-) -> list[str]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Given:
+    """What a command has of the host: directories at their places, and with `network` the host's network."""
+
+    writable: Sequence[Path] = ()
+    readable: Sequence[Path] = ()
+    network: bool = False
+
+
+def words(place: Path, given: Given, limits: Limits, command: Sequence[str]) -> list[str]:
     """Return the program's arguments: `place` is an empty directory to mount on."""
     plan = {
         "place": str(place),
-        "writable": [str(path) for path in writable],
-        "readable": [str(path) for path in readable],
+        "writable": [str(path) for path in given.writable],
+        "readable": [str(path) for path in given.readable],
+        "network": given.network,
         "limits": dataclasses.asdict(limits),
     }
     return [json.dumps(plan), "--", *command]
@@ -104,6 +113,9 @@ def main(arguments: Sequence[str]) -> int:
     if child == 0:
         try:
             confinement.bind(limits)
+            if not plan["network"]:
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                syscalls.raise_loopback()
             with contextlib.suppress(OSError):
                 # The host's network comes with its abstract sockets, of a desktop session for one.
                 syscalls.leave_abstract_sockets()

@@ -2,7 +2,8 @@
 
 What they fetch is a stranger's until apt has verified it, and scripts of packages run under mmdebstrap. They see the
 host's programs and settings, write to the directories that they are given only, and take no more than `run` commands
-may (`roost.host.mapped`). Where root runs them they are nobody of the host.
+may (`roost.host.mapped`). Packages are downloaded before they are installed, and what installs them has no network.
+Where root runs them they are nobody of the host.
 """
 
 from __future__ import annotations
@@ -31,30 +32,31 @@ ROOM = 6 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Directories:
-    """What a command has of the host's files: `scratch` is for temporary ones."""
+class Given:
+    """What a command has of the host: `scratch` is for temporary files; with `network` it reaches archives."""
 
     scratch: Path
     readable: Sequence[Path] = ()
     writable: Sequence[Path] = ()
+    network: bool = False
 
 
 def run(
     wanted: Bootstrap,
     words: Sequence[str],
-    directories: Directories,
+    given: Given,
     *,
     log: Path,
     env: Mapping[str, str],
     what: str,
 ) -> None:
-    """Run a command in `directories`. Raises `ToolError` with `what` when it fails."""
-    here, scratch = namespace.current(), directories.scratch
+    """Run a command with what it is given. Raises `ToolError` with `what` when it fails."""
+    here, scratch = namespace.current(), given.scratch
     bounds = limits.of_run_commands()
-    writable, readable = [scratch, *directories.writable], [*directories.readable, *_needed(wanted)]
+    shown = mapped.Given([scratch, *given.writable], [*given.readable, *_needed(wanted)], given.network)
 
     def enclosed(place: Path, command: Sequence[str]) -> list[str]:
-        return here.argv(bounded.python("roost.host.mapped", *mapped.words(place, writable, readable, bounds, command)))
+        return here.argv(bounded.python("roost.host.mapped", *mapped.words(place, shown, bounds, command)))
 
     with temporary.directory("mapped", Path("/tmp")) as place:
         argv = enclosed(place, script(words, scratch))
@@ -62,7 +64,7 @@ def run(
         if here.chrooted or not _works(enclosed(place, ["sh", "-c", ":"])):
             argv = here.argv(script(words if here.user else [*WEAKER, *words], scratch))
             with log.open("a") as file:
-                file.write("roost: no root directory of its own here: scripts of packages see the files of the host\n")
+                file.write("roost: no root directory of its own here: scripts see the host's files and network\n")
         process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what, foreign=True)
 
 

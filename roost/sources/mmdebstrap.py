@@ -169,12 +169,12 @@ def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: i
             "ROOST_PACKAGES": str(found[0].parent),
         }
         readable = [given, solver.hook("finish").parent, found[0].parent]
-        directories = contained.Directories(scratch, readable, [directory])
+        host = contained.Given(scratch, readable, [directory])
         what = f"cannot install {wanted.debian.suite}"
         tree = scratch / "tree"
         words = [solver.hook("install"), tree, directory / TAR, *_base_argv(wanted), *_install_argv(wanted, tree)]
         try:
-            contained.run(wanted, [str(word) for word in words], directories, log=log, env=env, what=what)
+            contained.run(wanted, [str(word) for word in words], host, log=log, env=env, what=what)
         except ToolError as error:
             raise explained(error, wanted) from error
 

@@ -174,7 +174,7 @@ def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: 
             contained.run(
                 wanted,
                 [str(hook(script)), str(root), *words],
-                contained.Directories(scratch, [hook(script).parent], [root]),
+                contained.Given(scratch, [hook(script).parent], [root], network=True),
                 log=log,
                 env={"ROOST_TOOLS": " ".join(TOOLS)},
                 what=f"cannot select the packages of {wanted.debian.suite}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,11 +39,11 @@ class Host:
     before: tuple[str, ...]
     library: Path
 
-    def run(self, script: str, bounds: Limits = BOUNDS) -> process.Completed:
+    def run(self, script: str, bounds: Limits = BOUNDS, *, network: bool = False) -> process.Completed:
         """Run a script; `$1` is the directory that it may write, `$2` that which it may read."""
         writable, readable, place = self.home / "writable", self.home / "readable", self.home.parent / "place"
         command = ["sh", "-c", script, "sh", str(writable), str(readable)]
-        words = mapped.words(place, [writable], [readable], bounds, command)
+        words = mapped.words(place, mapped.Given([writable], [readable], network), bounds, command)
         inside = Namespace(user=os.geteuid() != 0)
         self.log.unlink(missing_ok=True)
         argv = [*self.before, *inside.argv([PYTHON, "-P", "-m", "roost.host.mapped", *words])]
@@ -156,6 +157,17 @@ def test_what_is_given_is_where_it_is(host: Host) -> None:
     done = host.run('cat "$2/package.deb"; cp "$2/package.deb" "$1/copy"; grep -c . /etc/hosts >/dev/null && pwd')
     assert (done.returncode, done.text) == (0, "package\n/\n")
     assert (host.home / "writable/copy").read_text() == "package\n"
+
+
+def test_the_hosts_network_is_there_for_whoever_is_given_it(host: Host) -> None:
+    """Packages are downloaded with it and installed without it; a program of theirs may talk to itself all the same."""
+    devices = "sed -n 's/^ *\\([^:]*\\):.*/\\1/p' /proc/net/dev"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        reach = f"{PYTHON} -c 'import socket; socket.create_connection((\"127.0.0.1\", {listening.getsockname()[1]}))'"
+        assert host.run(f"{devices}; {reach} 2>/dev/null && echo REACHED").text == "lo\n"
+        assert "REACHED" in host.run(f"{reach} && echo REACHED", network=True).text
+    own = 'import socket as s; a = s.create_server(("127.0.0.1", 0)); s.create_connection(a.getsockname())'
+    assert host.run(f"{PYTHON} -c '{own}'").returncode == 0
 
 
 def test_the_host_keeps_its_name(host: Host) -> None:

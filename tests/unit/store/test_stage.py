@@ -231,7 +231,7 @@ def test_it_takes_no_time() -> None:
         ([sys.executable, "-P", "-m", "roost.customize.apply"], []),
         ([sys.executable, "-P", "-m", "roost.host.bounded", "/tree", "/usr/bin/tar"], []),
         ([sys.executable, "-P", "-m", "roost.host.mapped",
-          *mapped.words(Path("/p"), [Path("/d")], [], Limits(), ["tar", "-c"])], ["tar"]),
+          *mapped.words(Path("/p"), mapped.Given([Path("/d")]), Limits(), ["tar", "-c"])], ["tar"]),
         (["/work/tree/usr/bin/busybox", "--list-full"], []),
         (["rm", "-rf", "x"], ["rm"]),
         (["no-such-tool"], ["no-such-tool"]),
