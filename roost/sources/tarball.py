@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from roost.customize.overlay import Item
 from roost.errors import Problem
 from roost.recipe.loader import Loaded
 from roost.recipe.os import Tarball
-from roost.sources import addition, given_file, given_tree
+from roost.recipe.quantities import format_size
+from roost.recipe.words import shown
+from roost.sources import addition, bounds, given_file, given_tree
 from roost.sources.source import Request, RootTree
 from roost.store import cache, keys
 
@@ -21,9 +24,18 @@ def _source(loaded: Loaded) -> Tarball:
     return source
 
 
-def problems(loaded: Loaded) -> Iterable[Problem]:
-    """Return a problem for a local file that is not the one its sum says."""
-    return given_file.problems(loaded, _source(loaded))
+def problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for a local file that is larger than a source may be, or not the one its sum says."""
+    source = _source(loaded)
+    if source.path is not None:
+        # A file of 8 TiB without content is summed for hours.
+        with contextlib.suppress(OSError):
+            size = (loaded.directory / source.path).stat().st_size
+            if size > bounds.limit(size):
+                error = bounds.Bounds(shown(source.path), size).too_large(f"it has {format_size(size)}")
+                yield loaded.problem(("os", "tarball", "path"), error.problem.what, error.problem.hint)
+                return
+    yield from given_file.problems(loaded, source)
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:

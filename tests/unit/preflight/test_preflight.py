@@ -384,3 +384,13 @@ def test_what_is_not_a_url_is_told_before_anything_is_asked(url: str, tmp_path: 
     repository = f'{{uri: "{url}", suite: stable, key: k.asc}}'
     found = refusals(tmp_path, "", os_=f"{{debian: {{suite: bookworm, repositories: [{repository}]}}}}")
     assert found and all("secret" not in one for one in found)
+
+
+def test_an_archive_larger_than_any_source_is_not_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROOST_MAX_SOURCE", raising=False)
+    (tmp_path / "big.tar").touch()
+    os.truncate(tmp_path / "big.tar", 8 << 40)
+    (said,) = refusals(tmp_path, "", os_="{tarball: {path: big.tar}}")
+    assert said.startswith("2: big.tar: it has 8 TiB; the limit for a source")
+    monkeypatch.setenv("ROOST_MAX_SOURCE", "9TiB")
+    assert refusals(tmp_path, "", os_="{tarball: {path: big.tar}}") == []
