@@ -80,11 +80,6 @@ def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise UntrustedError(f"{shown(url)}: {error.reason.verify_message}") from error
-        if isinstance(error.reason, str):
-            # Not of the network: a redirect to ftp: and the like, or to no host.
-            raise RefusedError(
-                f"{shown(url)} leads to something that is not fetched: only http and https are"
-            ) from error
         raise BrokenError(_reason(error.reason)) from error
     except (http.client.InvalidURL, ValueError, OverflowError) as error:
         # A redirect that cannot be split, named or numbered: http://[::1/x, http://h:99999/. Its text may hold a

@@ -466,14 +466,6 @@ def test_a_redirect_to_what_is_no_url_is_told(
     assert str(caught.value).startswith("recipes/a.yaml:3:5: ")
 
 
-@pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "gopher://127.0.0.1/x", "file:///etc/passwd"])
-def test_a_redirect_to_what_is_not_fetched_is_not_tried_again(place: str, server: Server, cache: Cache) -> None:
-    server.does.redirect = place
-    with pytest.raises(RecipeError, match=r"only http and https are|answers 302"):
-        fetch(server, cache, url=f"http://127.0.0.1:{server.server_port}/from")
-    assert len(server.does.asked) <= 1
-
-
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone", "link"])
 def test_what_was_damaged_in_the_cache_is_fetched_anew(damage: str, server: Server, cache: Cache) -> None:
     """A disk that lost a block, a person who edited it: nobody has to remove it by hand."""
