@@ -25,7 +25,7 @@ def passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str)
             and same
             and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
