@@ -29,7 +29,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
     source = _source(loaded)
     if source.path is not None:
         # A file of 8 TiB without content is summed for hours.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             size = (loaded.directory / source.path).stat().st_size
             if size > bounds.limit(size):
                 error = bounds.Bounds(shown(source.path), size).too_large(f"it has {format_size(size)}")
