@@ -20,7 +20,7 @@ from roost.errors import HostError, ImageError, Location, RoostError, UsageError
 from roost.host import causes, namespace, temporary
 from roost.host import output as writing
 from roost.host.namespace import Namespace
-from roost.iodisk import inputs
+from roost.iodisk import inputs, replaceable
 from roost.iodisk.fill import fill
 from roost.iodisk.inputs import Input
 from roost.recipe.identity import filesystem_id, filesystem_uuid
@@ -109,7 +109,7 @@ def _hint(error: OSError) -> str | None:
 
 
 def check_output(output: Path, items: Sequence[Input]) -> None:
-    """Raise `UsageError` when a disk has no directory or no possible name, or would be one of the inputs itself."""
+    """Raise `UsageError` when a disk has no directory or no possible name, or would replace an input or a build's."""
     wrong = output_problem(output, bases(items))
     if wrong is not None:
         raise UsageError(wrong[0], hint=wrong[1])
@@ -132,8 +132,17 @@ def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
         return f"{parent} is not a directory", "name a file in a directory"
     if not os.path.isdir(output.parent):  # noqa: PTH112
         return f"there is no directory {parent}", f"mkdir -p {parent}"
+    return _replaced(output, bases)
+
+
+def _replaced(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
+    """Return what of somebody else's a disk at `output` would replace or lie in, and what to do."""
     # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.
     place = Path(os.path.realpath(output))
+    if replaceable.is_built(place):
+        other = output.with_name(f"{output.stem}-1{output.suffix}")
+        what = f"{shown(str(output), 400)} is a file of the build in {shown(str(place.parent), 400)}"
+        return what, f"name another file, such as {shown(str(other), 400)}"
     inside = next((base for base in (place, *place.parents) if base in bases), None)
     if inside is None:
         return None

@@ -22,6 +22,8 @@ from roost.iodisk.collect import collect
 from roost.iodisk.inputs import Input
 from roost.pipeline import jobs
 from roost.recipe.model import Recipe
+from roost.store import manifest
+from roost.store.manifest import Manifest
 
 MiB = 1 << 20
 
@@ -359,6 +361,28 @@ def test_a_disk_is_not_written_among_its_inputs(tmp_path: Path, given: Path) -> 
     assert (given / "run").read_text() == "#!/bin/sh\n"
     with pytest.raises(UsageError, match="longer than 255 bytes"):
         made(given / ("x" * 260), recipe(), given, "run")
+
+
+def test_a_disk_of_a_build_is_not_written_over(tmp_path: Path, given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = tmp_path / "build"
+    build.mkdir()
+    (build / "io.raw").write_bytes(b"built")
+    disk = manifest.describe(build / "io.raw", "raw", 5, "0" * 64)
+    manifest.write(build, Manifest("made", "k", {}, {}, (disk,), {}, {}))
+    (tmp_path / "link").symlink_to(build / "io.raw")
+    monkeypatch.chdir(build)
+    for output in (build / "io.raw", Path("io.raw"), tmp_path / "link"):
+        with pytest.raises(UsageError, match="is a file of the build in") as caught:
+            made(output, recipe(), given, "run")
+        assert f"{output.stem}-1{output.suffix}" in str(caught.value.problem.hint)
+    with pytest.raises(RecipeError, match="is a file of the build in"):
+        batch.requests(parse_jobs("io\n../build/io.raw\n", "jobs.csv", build), "io", [])
+    assert (build / "io.raw").read_bytes() == b"built"
+    batch.requests(parse_jobs("io\nio-1.raw\n", "jobs.csv", build), "io", [])
+    made(build / "io-1.raw", recipe(), given, "run")
+    # Another tool's manifest.json says nothing about disks.
+    (given / "manifest.json").write_text('{"files": ["io.raw"]}')
+    made(given / "io.raw", recipe(), given, "run")
 
 
 @pytest.mark.parametrize(
