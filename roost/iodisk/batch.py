@@ -72,10 +72,17 @@ def checked(
 
 
 def check(jobs: Jobs, recipe: Recipe, transfer: str | None, progress: Progress = nowhere) -> None:
-    """Raise as `checked` does for the rows that get an io disk of their own: `submit` is as strict as `io`."""
+    """Raise as `checked` does for the rows that get an io disk of their own: `submit` is as strict as `io`.
+
+    Without a column for the disk all jobs share one; with inputs for each that is a mistake.
+    """
     disk = recipe.io_disk
-    if disk is not None and jobs.named(variable_of(disk.name)) is not None:
+    if disk is None:
+        return
+    if jobs.named(variable_of(disk.name)) is not None:
         checked(jobs, recipe, transfer=transfer, progress=progress)
+    elif jobs.named(INPUTS) is not None:
+        raise RecipeError([_no_column(jobs, disk.name, "; `inv run` makes the disks and names them itself")])
 
 
 def requests(
@@ -87,15 +94,7 @@ def requests(
     """
     column = jobs.named(variable_of(disk))
     if column is None:
-        raise RecipeError(
-            [
-                Problem(
-                    f"there is no column {variable_of(disk)} for the disk {disk}",
-                    Location(jobs.file, 1),
-                    "it names the file of each job's io disk, such as io-1.raw",
-                )
-            ]
-        )
+        raise RecipeError([_no_column(jobs, disk)])
     found: list[DiskRequest] = []
     problems: list[Problem] = []
     taken: dict[Path, int] = {}
@@ -122,6 +121,11 @@ def requests(
     if problems:
         raise RecipeError(problems)
     return tuple(found)
+
+
+def _no_column(jobs: Jobs, disk: str, more: str = "") -> Problem:
+    what = f"there is no column {variable_of(disk)} for the disk {disk}"
+    return Problem(what, Location(jobs.file, 1), f"it names the file of each job's io disk, such as io-1.raw{more}")
 
 
 def content(

@@ -73,3 +73,17 @@ def test_a_mistake_names_its_setting(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         submitted(built(tmp_path), "submit.avoid=[a b]")
     assert any("--set submit.avoid" in str(problem) for problem in caught.value.problems)
+
+
+def test_inputs_of_jobs_without_a_disk_of_their_own_are_refused(tmp_path: Path) -> None:
+    name, jobs = built(tmp_path), tmp_path / "jobs.csv"
+    (tmp_path / "a.txt").write_text("1\n")
+    jobs.write_text("n,Inputs\n1,a.txt\n2,a.txt\n")
+    with pytest.raises(RecipeError) as caught:
+        story.submit(name, story.Options(jobs=jobs))
+    (problem,) = caught.value.problems
+    assert problem.what == "there is no column io for the disk io" and problem.where is not None
+    assert problem.where.line == 1 and "`inv run` makes the disks" in str(problem.hint)
+    # Jobs that differ in their variables alone share the disk of the build.
+    jobs.write_text("n\n1\n2\n")
+    assert "queue n from" in story.submit(name, story.Options(jobs=jobs))
