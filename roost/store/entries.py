@@ -62,6 +62,8 @@ LEFT = {
 }
 #: A download that broke off goes on where it was; by age it goes, with what the server called it.
 PARTS = re.compile(r"\.[0-9a-f]{64}\.(?:part|version)")
+#: The report of a mistake of roost's own, a file among the directories of logs.
+REPORTS = re.compile(r"bug-\d{8}T\d{6}-\d+[.]log")
 LOCKS = re.compile(r"\.[0-9a-f]{64}\.lock")
 #: What a collection that was killed had set aside.
 GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")
@@ -158,6 +160,8 @@ def _entry(kind: Kind, path: Path) -> Entry | None:
         left = "a build that was killed"
     elif kind.name == "downloads" and not directory and PARTS.fullmatch(path.name):
         capped = False
+    elif kind.name == "log" and not directory and REPORTS.fullmatch(path.name):
+        pass
     elif directory != kind.directory or not kind.entries.fullmatch(path.name):
         return None
     if kind.locked and not GONE.fullmatch(path.name):

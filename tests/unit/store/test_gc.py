@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from roost.cli import lastresort
 from roost.events import Silent
 from roost.host import paths
 from roost.store import entries, lease
@@ -87,6 +88,17 @@ def test_what_was_not_used_for_long_goes_and_a_dry_run_touches_nothing(root: Pat
     assert not any(path.exists() for path in (old, package, index, log))
     assert young.is_dir()
     assert not _collect(root).items
+
+
+def test_reports_of_mistakes_of_roost_go_by_age(root: Path) -> None:
+    young = lastresort.told(KeyError("x")).log
+    assert young is not None
+    old = _file(root, "log/bug-20260101T000000-7.log", idle=40 * DAY)
+    other = _file(root, "log/bug-report.txt", idle=40 * DAY)
+    done = _collect(root)
+    assert _what(done, "gone") == [f"log/{old.name}"]
+    assert done.notes == ["not roost's, and left alone: log/bug-report.txt"]
+    assert young.exists() and other.exists() and not old.exists()
 
 
 def test_reading_a_result_keeps_it(root: Path) -> None:
