@@ -14,7 +14,7 @@ from typing import Any
 from roost.errors import UsageError
 from roost.events import Events, Silent
 from roost.host import files
-from roost.publish import layout, signature
+from roost.publish import claim, layout, signature
 from roost.publish.listing import find, parsed, read_sums, versions
 from roost.publish.release import latest
 from roost.publish.targets.target import Target
@@ -81,11 +81,23 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
 
 
 def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
-    """Return what is wrong with latest.json; one that is missing is a publication that was killed just before it."""
+    """Return what is wrong with latest.json: without it nobody can take an image's latest version.
+
+    The publication of an image's first version lists the version and then writes it.
+    """
     path = f"{name}/{layout.LATEST}"
     data = target.read(path)
     if data is None:
-        return []
+        if not versions or _is_being_published(target, name) or target.read(path) is not None:
+            # A publication that ended since the first look has written it.
+            return []
+        return [Wrong(path, "is missing: it says which version is the latest (publish again)")]
+    return _latest_of(target, name, data, versions)
+
+
+def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) -> list[Wrong]:
+    """Return what is wrong with the content of latest.json."""
+    path = f"{name}/{layout.LATEST}"
     said = parsed(data)
     if said is None:
         return [Wrong(path, "is not a JSON")]
@@ -100,6 +112,13 @@ def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
         # release.json is what changed, and is reported with its version.
         return []
     return [Wrong(path, "does not have the sum of the release that it names")]
+
+
+def _is_being_published(target: Target, name: str) -> bool:
+    """Return whether a publisher that may be alive holds a claim to a version of an image."""
+    directory = f"{name}/{layout.CLAIMS}"
+    claims = [target.read(f"{directory}/{one}") for one in target.names(directory) if not one.endswith("/")]
+    return any(not claim.dead(one) for one in claims if one is not None)
 
 
 def _moved_back(target: Target, name: str, found: Sequence[Verified]) -> None:

@@ -211,6 +211,19 @@ def test_an_older_latest_that_was_put_back_is_said(root: Path, catalogue: Path) 
     assert _wrong(catalogue) == {"smoke/latest.json"}
 
 
+def test_verify_names_a_latest_that_is_missing_unless_it_is_about_to_be_written(catalogue: Path) -> None:
+    (catalogue / "smoke/latest.json").unlink()
+    assert _wrong(catalogue) == {"smoke/latest.json"}
+    claims = catalogue / "smoke" / layout.CLAIMS
+    claims.mkdir(exist_ok=True)
+    # A publisher on another host, which may be alive.
+    said = {"host": "another", "pid": 7, "started": "1", "files": []}
+    (claims / "v2.json").write_text(json.dumps(said))
+    assert not _wrong(catalogue)
+    (claims / "v2.json").write_text(json.dumps({**said, "ended": True}))
+    assert _wrong(catalogue) == {"smoke/latest.json"}
+
+
 def test_verify_names_a_file_that_was_added(catalogue: Path) -> None:
     (_version(catalogue) / "more.raw").write_bytes(b"x")
     problems = verify.verify(str(catalogue))["problems"]
