@@ -106,11 +106,13 @@ def _verified(result: Mapping[str, Any]) -> str:
     for image in result["images"]:
         mark = "ok" if image["ok"] else "WRONG"
         said = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
-        signed = f"signed by {image['signed_by']}" if image["signed_by"] else "not signed"
-        size = f"{image['files']} files, {format_size(image['bytes'])}"
-        lines.append(f"{mark}: {image['name']} {image['version']} ({size}; {said}; {signed})")
+        signed = f"signed by {image['signed_by']}" if image["signed_by"] else "no trusted signature"
+        size = f"{image['files']} {'file' if image['files'] == 1 else 'files'}, {format_size(image['bytes'])}"
+        told = "; ".join(part for part in (size, said, signed) if part)
+        lines.append(f"{mark}: {image['name']} {image['version']} ({told})")
         lines += [f"  ! {note}" for note in image["notes"]]
-    lines += [f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"]]
+    # What is wrong with a file of the whole catalogue is found with each image.
+    lines += dict.fromkeys(f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"])
     if not result["images"]:
         lines.append(f"{result['url']} lists no version of any image")
     lines.append("")

@@ -79,12 +79,7 @@ def find(target: Target, name: str, version: str | None) -> Release:
             directories = [one[:-1] for one in target.names("") if one.endswith("/")]
             known = [one for one in directories if listing.versions(target, one)]
             if name in known:
-                have = listing.versions(target, name)
-                raise ImageError(
-                    f"{target.url} does not say which version of {name} is the latest:"
-                    f" {name}/latest.json is not there or damaged",
-                    hint=f"name one: @{have[-1]}; or publish again",
-                )
+                raise _no_latest(target, name)
             raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
         version = found.version
     layout.checked_version(version)
@@ -95,6 +90,26 @@ def find(target: Target, name: str, version: str | None) -> Release:
         raise UsageError(f"{target.url} has no {name} {version}", hint=hint)
     listing.check_release(target, name, version, data)
     return layout.parse_release(data, path)
+
+
+def _no_latest(target: Target, name: str) -> ImageError:
+    """Return the error for an image with versions whose latest cannot be read: it names the file at fault."""
+    path = f"{name}/{layout.LATEST}"
+    data = target.read(path)
+    version = str((listing.parsed(data) or {}).get("version", ""))
+    hint = f"name a version: @{listing.versions(target, name)[-1]}; or publish again"
+    if not layout.is_version(version):
+        what = "is missing" if data is None else "is damaged"
+        return ImageError(f"{target.url} does not say which version of {name} is the latest: {path} {what}", hint=hint)
+    release = f"{name}/{version}/{layout.RELEASE}"
+    said = target.read(release)
+    if said is None:
+        return ImageError(f"{target.url}/{release} is missing, and {path} names that version", hint=hint)
+    try:
+        layout.parse_release(said, f"{target.url}/{release}")
+    except ImageError as error:
+        return ImageError(error.problem.what, hint=f"inv verify {target.url}")
+    return ImageError(f"{target.url}/{path} is being replaced", hint="try again")
 
 
 def _close(word: str, known: Sequence[str], target: Target) -> str:

@@ -140,6 +140,9 @@ def parse_release(data: bytes, where: str) -> Release:
     """Return what release.json says; raise `ImageError` when it is none."""
     try:
         raw = jsontext.loads(data)
+    except ValueError as error:
+        raise ImageError(f"{where} is not JSON") from error
+    try:
         files = tuple(
             ReleaseFile(
                 str(entry["name"]),
@@ -162,8 +165,10 @@ def parse_release(data: bytes, where: str) -> Release:
             files,
             raw,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ImageError(f"{where} is not what roost wrote: {error!r}") from error
+    except KeyError as error:
+        raise ImageError(f"{where} has no {error.args[0]!r}: roost did not write it so") from error
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ImageError(f"{where} has a value of another type than roost writes") from error
     for file in release.files:
         if not is_inside(file.path, release.directory):
             raise ImageError(f"{where} names a file outside of its version: {file.path!r}")

@@ -63,7 +63,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys to believe, and the catalogue's file that they are from ("": the caller's own)."""
+    """The keys to believe, and the catalogue's file that they are from ("": the caller's own, or none)."""
 
     keys: tuple[Key, ...]
     file: str
@@ -85,7 +85,7 @@ def verify_version(
     except ImageError as error:
         release = None
         if parts[layout.RELEASE] is not None:
-            seen.wrong(f"{directory}/{layout.RELEASE}", error.problem.what)
+            seen.wrong(f"{directory}/{layout.RELEASE}", error.problem.what.removeprefix(f"{layout.RELEASE} "))
     listed = read_sums(sums)
     whole = listed.get(layout.RELEASE) == layout.sha256(release_bytes)
     if release is not None and (release.name, release.version) != (name, version):
@@ -122,7 +122,10 @@ def _signature(
         if key in keys.keys:
             seen.signed_by = key.fingerprint
             return True
-        seen.wrong(keys.file or path, f"the key that signed, {key.fingerprint}, is not one to believe")
+        if keys.file:
+            seen.wrong(keys.file, f"does not list {key.fingerprint}, the key that signed: it is not a trusted key")
+        else:
+            seen.wrong(path, f"is signed by {key.fingerprint}, which is not a trusted key")
         return True
     if any(signature.verifies(one, raw, sums) for one in keys.keys):
         seen.wrong(path, "names another key than the one that signed")

@@ -241,6 +241,47 @@ def test_a_release_signed_by_a_stranger_is_wrong(root: Path, catalogue: Path) ->
     assert verify.verify(str(catalogue))["ok"]
     result = verify.verify(str(catalogue), key=key)
     assert {problem["file"].rpartition("/")[2] for problem in result["problems"]} == {"SHA256SUMS.sig"}
+    said = publish_tasks._verified(result)
+    assert "is signed by SHA256:" in said and "which is not a trusted key" in said
+    assert "not signed" not in said
+
+
+def test_each_fault_of_the_trusted_keys_is_told_once(root: Path, catalogue: Path) -> None:
+    _second(root, catalogue)
+    (catalogue / "allowed_signers").write_bytes(b"")
+    for _ in range(2):
+        said = publish_tasks._verified(verify.verify(str(catalogue))).splitlines()
+        wrong = [line for line in said if "allowed_signers" in line]
+        assert len(wrong) == 1 and "trust" in "".join(said)
+        assert not any("not signed" in line for line in said)
+        (catalogue / "allowed_signers").unlink(missing_ok=True)
+    assert wrong == ["WRONG: allowed_signers is missing: no key to verify with (--key FILE names one)"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"{}", "has no 'files'"),
+        (b"[]", "has a value of another type"),
+        (b"{", "is not JSON"),
+        (b'{"files": [{}]}', "has no 'name'"),
+        (None, "is missing, and smoke/latest.json names that version"),
+    ],
+)
+def test_the_release_that_the_latest_names_is_at_fault(
+    data: bytes | None, said: str, root: Path, catalogue: Path
+) -> None:
+    version = _version(catalogue)
+    if data is None:
+        version.rename(version.with_name("moved"))
+    else:
+        (version / "release.json").write_bytes(data)
+        text = publish_tasks._verified(verify.verify(str(catalogue)))
+        assert f"WRONG: smoke/{version.name}/release.json {said}" in text
+        assert "Error" not in text and "; ;" not in text
+    with pytest.raises(ImageError) as caught:
+        released.find(open_target(str(catalogue)), "smoke", None)
+    assert f"smoke/{version.name}/release.json {said}" in str(caught.value)
 
 
 def test_verify_wants_a_catalogue(tmp_path: Path) -> None:
