@@ -128,12 +128,8 @@ def _load(name: str) -> Loaded:
 def built(loaded: Loaded, events: Events) -> Manifest:
     """Return the record of an image whose files are as the build left them."""
     name = loaded.recipe.name
-    record = manifest.read(loaded.build)
-    if record is None:
-        raise UsageError(f"{name} is not built yet", hint=f"inv build {loaded.called}")
-    changed = manifest.changed_files(loaded.build, record.files)
-    if changed:
-        raise ImageError(f"{', '.join(changed)} changed since the build", hint=f"inv build --force {loaded.called}")
+    record = manifest.required(loaded.build, name, loaded.called)
+    manifest.require_unchanged(loaded.build, record, loaded.called)
     if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         events.note(f"the recipe of {name} changed since the build: this boots what was built")
     return record

@@ -86,9 +86,9 @@ def first_domain(events: NodeEvents) -> Outcome:
 def build(loaded: Loaded, events: NodeEvents) -> Outcome:
     """Build an image unless it is fresh."""
     record = manifest.read(loaded.build)
-    lost = manifest.changed_files(loaded.build, record.files) if record is not None else []
-    if lost:
-        events.note(f"{', '.join(lost)} changed since the build: building it again")
+    lost = manifest.told_changes(loaded.build, record.files) if record is not None else None
+    if lost is not None:
+        events.note(f"{lost}: building it again")
     built = building.image(loaded, events=events)
     return Outcome("cached" if built.cached else "done")
 

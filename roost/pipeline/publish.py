@@ -123,10 +123,10 @@ def _refuse_changed(loaded: Loaded, directory: Path) -> None:
     record = manifest.read(directory)
     if record is None or inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return
-    changed = manifest.changed_files(directory, record.files)
-    if changed:
+    changed = manifest.told_changes(directory, record.files)
+    if changed is not None:
         name = loaded.recipe.name
-        what = f"{name} is not published: {', '.join(changed)} changed since the build"
+        what = f"{name} is not published: {changed}"
         raise ImageError(what, hint=f"inv build {loaded.called} makes it again")
 
 

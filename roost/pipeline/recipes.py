@@ -18,7 +18,7 @@ from roost.store.manifest import Manifest
 
 
 def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return recipes with the state of each image: broken, unbuilt, built, booted, published, stale.
+    """Return recipes with the state of each image: broken, unbuilt, damaged, built, booted, published, stale.
 
     `names` are names, paths, or directories of recipes; none: all of the project's.
     """
@@ -47,7 +47,7 @@ def _state(loaded: Loaded) -> str:
     directory = loaded.build
     record = manifest.read(directory)
     if record is None:
-        return "unbuilt"
+        return "damaged" if manifest.is_damaged(directory) else "unbuilt"
     # The archive is not asked here: `build` knows whether it moved on.
     if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return "stale"

@@ -76,13 +76,9 @@ def built(word: str) -> Asked | None:
 
 
 def _of_directory(directory: Path, loaded: Loaded | None, word: str) -> Asked:
-    record = manifest.read(directory)
-    if record is None:
-        raise ImageError(
-            f"{directory / manifest.NAME} is damaged, or another roost wrote it", hint=f"inv build --force {word}"
-        )
-    changed = manifest.changed_files(directory, record.files)
-    notes = [f"{', '.join(changed)} of {directory} changed since the build: its files are not compared"]
+    record = manifest.required(directory, word, word)
+    changed = manifest.told_changes(directory, record.files)
+    notes = [f"{directory}: {changed}; its files are not compared"]
     version = read.of_record(_record(record), _bill(directory, record, word))
     side = Side(
         label=word.strip("/").rpartition("/")[2] or word,

@@ -78,10 +78,9 @@ def _submit(name: str, options: Options, reading: Reading) -> str:
         raise UsageError(f"{name} names a published version", hint=f"inv submit {name} --from CATALOGUE")
     loaded = loader.load(name, paths.project_root(), options.sets)
     directory = loaded.build
-    record = manifest.read(directory)
-    if record is None:
-        raise UsageError(f"{loaded.recipe.name} is not built yet", hint=f"inv build {name}")
+    record = manifest.required(directory, loaded.recipe.name, name)
     _refuse_others(name, options.sets, record)
+    manifest.require_unchanged(directory, record, name)
     chosen = options.chosen(loaded.recipe)
     at = submission.place_of(options.output)
     delivery = Delivery(options.transfer, jobs=options.table(name, loaded.recipe, options.transfer, reading), at=at)

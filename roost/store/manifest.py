@@ -7,6 +7,7 @@ all inputs, and each file's size and time.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 import roost
-from roost.errors import ImageError
+from roost.errors import ImageError, UsageError
 from roost.host import files, jsontext
 
 NAME = "manifest.json"
@@ -110,6 +111,25 @@ def read(directory: Path) -> Manifest | None:
         return None
 
 
+def is_damaged(directory: Path) -> bool:
+    """Return whether a directory has a manifest.json that `read` makes nothing of."""
+    return os.path.lexists(directory / NAME) and read(directory) is None
+
+
+def required(directory: Path, name: str, called: str) -> Manifest:
+    """Return the manifest of the build of the image `name`, which a command line calls `called`.
+
+    Raises `UsageError` where there is none, `ImageError` where it cannot be read.
+    """
+    record = read(directory)
+    if record is not None:
+        return record
+    if is_damaged(directory):
+        what = f"{directory / NAME} is damaged, or another roost wrote it"
+        raise ImageError(what, hint=f"inv build --force {called}")
+    raise UsageError(f"{name} is not built yet", hint=f"inv build {called}")
+
+
 def parse(data: bytes) -> Manifest | None:
     """Return what the bytes of a manifest.json say, or None when this roost did not write them."""
     try:
@@ -132,6 +152,23 @@ def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
             changed.append(file.name)
     return changed
+
+
+def told_changes(directory: Path, files: Sequence[BuiltFile]) -> str | None:
+    """Return a line about the files of `changed_files`, such as `root.raw is gone`, or None when there are none."""
+    names = changed_files(directory, files)
+    gone = [name for name in names if not os.path.lexists(directory / name)]
+    changed = [name for name in names if name not in gone]
+    told = [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone"] if gone else []
+    told += [f"{', '.join(changed)} changed since the build"] if changed else []
+    return "; ".join(told) or None
+
+
+def require_unchanged(directory: Path, record: Manifest, called: str) -> None:
+    """Raise `ImageError` when a file of a build is gone or changed, by size and time."""
+    told = told_changes(directory, record.files)
+    if told is not None:
+        raise ImageError(told, hint=f"inv build --force {called}")
 
 
 def is_fresh(directory: Path, key: str) -> Manifest | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from roost.customize.inputs import recipe_key
-from roost.errors import RecipeError, UsageError
+from roost.errors import ImageError, RecipeError, UsageError
+from roost.events import Silent
+from roost.pipeline import boot, recipes
 from roost.pipeline import submit as story
 from roost.recipe import loader
 from roost.store import manifest
@@ -87,3 +89,33 @@ def test_inputs_of_jobs_without_a_disk_of_their_own_are_refused(tmp_path: Path) 
     # Jobs that differ in their variables alone share the disk of the build.
     jobs.write_text("n\n1\n2\n")
     assert "queue n from" in story.submit(name, story.Options(jobs=jobs))
+
+
+def test_a_build_whose_files_are_gone_or_changed_is_not_submitted(tmp_path: Path) -> None:
+    name = built(tmp_path)
+    build = loader.load(name, tmp_path).build
+    (build / "io.raw").write_bytes(b"other")
+    with pytest.raises(ImageError, match=r"^io\.raw changed since the build") as caught:
+        submitted(name)
+    assert caught.value.problem.hint == f"inv build --force {name}"
+    (build / "root.raw").unlink()
+    with pytest.raises(ImageError, match=r"^root\.raw is gone; io\.raw changed since the build"):
+        submitted(name)
+    (build / "io.raw").unlink()
+    with pytest.raises(ImageError, match=r"^root\.raw, io\.raw are gone"):
+        submitted(name)
+
+
+def test_a_damaged_record_is_no_image_that_was_never_built(tmp_path: Path) -> None:
+    name = built(tmp_path)
+    loaded = loader.load(name, tmp_path)
+    (loaded.build / manifest.NAME).write_text("{")
+    for refused in (lambda: submitted(name), lambda: boot.built(loaded, Silent())):
+        with pytest.raises(ImageError, match=r"manifest\.json is damaged, or another roost wrote it") as caught:
+            refused()
+        assert str(caught.value.problem.hint).startswith("inv build --force ")
+    assert [row["state"] for row in recipes.recipes([name])["recipes"]] == ["damaged"]
+    (loaded.build / manifest.NAME).unlink()
+    with pytest.raises(UsageError, match="sim is not built yet"):
+        submitted(name)
+    assert [row["state"] for row in recipes.recipes([name])["recipes"]] == ["unbuilt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / "build" / "made"
     folder.mkdir(parents=True)
     files = [BuiltFile(name, name.rpartition(".")[2], "0" * 64, 4 << 20, 0, 0, 0) for name in ("root.qcow2", "io.raw")]
+    for built in files:
+        (folder / built.name).touch()
+        os.utime(folder / built.name, (0, 0))
     manifest.write(folder, Manifest("made", "key", {}, {}, tuple(files), {}, {}))
     return str(tmp_path / "made.yaml")
 
