@@ -52,7 +52,7 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     environment.check()
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     path = lockfile.path_of(loaded)
-    before = _before(path, update=update)
+    before = _before(loaded, update=update)
     with lease.held():
         now, _ = of(loaded, Stages(events), None if update else before)
     if before is not None and not update:
@@ -64,10 +64,10 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     return Locked(loaded.recipe.name, path, now, written, found)
 
 
-def _before(path: Path, *, update: bool) -> Lock | None:
+def _before(loaded: Loaded, *, update: bool) -> Lock | None:
     """Return the lock that is there, None where there is none; an update replaces one that cannot be read."""
     try:
-        return lockfile.read(path)
+        return lockfile.of(loaded)
     except UsageError:
         if update:
             return None

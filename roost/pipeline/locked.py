@@ -26,7 +26,7 @@ def of_sources(plan: planning.BuildPlan) -> list[LockedSource]:
 
 def required(loaded: Loaded) -> Lock:
     """Return the lock of a recipe; raise `UsageError` where there is none."""
-    found = lockfile.read(lockfile.path_of(loaded))
+    found = lockfile.of(loaded)
     if found is None:
         path = display(lockfile.path_of(loaded))
         raise UsageError(f"there is no lock {path}", hint=f"inv lock {loaded.called or loaded.recipe.name}")

@@ -159,6 +159,16 @@ def read(path: Path) -> Lock | None:
         raise _wrong(path, shown(str(error))) from error
 
 
+def of(loaded: Loaded) -> Lock | None:
+    """Return the lock of an image, None where there is none; raise `RecipeError` for that of another image too."""
+    path = path_of(loaded)
+    found = read(path)
+    if found is not None and found.name != loaded.recipe.name:
+        what = f"this is the lock of {shown(found.name)}, not of {loaded.recipe.name}"
+        raise RecipeError([Problem(what, Location(str(path)), _HINT)])
+    return found
+
+
 _HINT = "`inv lock NAME --update` writes it anew"
 
 

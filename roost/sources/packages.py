@@ -95,6 +95,16 @@ def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
     return "".join(f"{stanza}\n\n" for stanza in kept), found
 
 
+def replaced(text: str, wanted: Iterable[Package]) -> set[Package]:
+    """Return the wanted packages that a Packages file has in their version, with another sha256."""
+    sums: dict[tuple[str, str, str], set[str]] = {}
+    for stanza in text.split("\n\n"):
+        fields = dict(_FIELD.findall(stanza))
+        name, version, architecture = (fields.get(key, "") for key in ("Package", "Version", "Architecture"))
+        sums.setdefault((name, version, architecture), set()).add(fields.get("SHA256", ""))
+    return {one for one in wanted if sums.get((one.name, one.version, one.architecture), {one.sha256}) - {one.sha256}}
+
+
 _NAMED = re.compile(r"\s*Package: *(\S+)")
 _CONTENT = re.compile(r"^(?:Size|MD5sum|SHA1|SHA256|SHA512):.*\n?", re.MULTILINE)
 

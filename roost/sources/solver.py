@@ -212,6 +212,11 @@ def _keep(root: Path, directory: Path, found: Selection, wanted: Bootstrap, lock
         elif path.name.endswith(("_InRelease", "_Release", "_Release.gpg")):
             for place in places:
                 shutil.copyfile(path, place / path.name)
+    if missing and locked:
+        lists = [path for path in (root / "lists").iterdir() if path.name.endswith("_Packages")]
+        changed = {one for path in lists for one in packages.replaced(files.read_text(path, LARGEST), missing)}
+        if changed:
+            raise _changed(sorted(changed))
     if missing:
         raise _gone(sorted(missing), wanted, locked)
     (places[1] / own.name).write_text(own_text)
@@ -250,3 +255,11 @@ def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageE
     if wanted.debian.snapshot is None:
         hint += "; with os.debian.snapshot the packages of a time can always be had"
     return ImageError(f"the archive no longer has {named}{more} as locked", hint=hint)
+
+
+def _changed(found: Sequence[Package]) -> ImageError:
+    """Return the error for packages that the archive has in the locked version, with another content."""
+    named = ", ".join(f"{one.name} {one.version}" for one in found[:8])
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    hint = "the archive replaced the file under the same version, or somebody changed the lock: find out which"
+    return ImageError(f"the archive's sha256 of {named}{more} differs from the lock's", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,26 @@ def test_what_is_gone_is_said(project: Project) -> None:
     project.lock.write_text(project.lock.read_text().replace('version = "1.0"', 'version = "0.9"', 1))
     with pytest.raises(ImageError, match=r"no longer has hello 0\.9 as locked"):
         project.planned(from_lock=True)
+
+
+def test_a_package_of_another_content_is_told_apart_from_one_that_is_gone(project: Project) -> None:
+    project.locked()
+    text = project.lock.read_text()
+    line = next(line for line in text.splitlines() if 'name = "hello"' in line)
+    changed = re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{"ab" * 32}"', line)
+    project.lock.write_text(text.replace(line, changed))
+    with pytest.raises(ImageError, match=r"archive's sha256 of hello 1\.0 differs from the lock's"):
+        project.planned(from_lock=True)
+
+
+def test_a_lock_with_another_name_is_refused(project: Project) -> None:
+    project.locked()
+    project.lock.write_text(project.lock.read_text().replace('name = "x"', 'name = "y"', 1))
+    for call in (project.locked, lambda: build.build(str(project.path), events=Silent(), from_lock=True)):
+        with pytest.raises(UsageError, match="the lock of y, not of x") as caught:
+            call()
+        assert caught.value.exit_code == 2
+    assert project.locked(update=True).written
 
 
 def test_a_lock_of_another_recipe_is_refused(project: Project) -> None:
