@@ -91,14 +91,17 @@ def build(built: Built) -> str:
     lines = [f"{built.name}: {state}, in {directory}", "", indented(table(rows))]
     for name, snippet in built.snippets.items():
         lines += ["", f"  {name}:", indented(indented(snippet.strip()))]
+    first = f"{next(iter(built.snippets))}.sub"
+    # A boot takes no --set; the description beside the image is one of its disks.
+    boots = f"{directory}/{first}" if built.renamed else built.called or built.name
     lines += [
         "",
         "next:",
         indented(
             table(
                 [
-                    [f"inv boot {built.called or built.name}", "test boot, as HTCondor would run it"],
-                    [f"cd {directory} && condor_submit {next(iter(built.snippets))}.sub", "run it in your pool"],
+                    [f"inv boot {boots}", "test boot, as HTCondor would run it"],
+                    [f"cd {directory} && condor_submit {first}", "run it in your pool"],
                 ]
             )
         ),

@@ -34,6 +34,8 @@ class Built:
     snippets: Mapping[str, str]
     #: What a command line calls the image: its name, or the path of its recipe.
     called: str = ""
+    #: Whether the image has another name than the recipe gives it: no recipe's name stands for it.
+    renamed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON contract of `inv build NAME --json`."""
@@ -56,7 +58,8 @@ def build(
     `sets` are `key=value` laid over the recipe; `from_lock` builds what NAME.lock says.
     """
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
-    return image(loaded, events=events, force=force, from_lock=from_lock)
+    built = image(loaded, events=events, force=force, from_lock=from_lock)
+    return replace(built, renamed=any(one.partition("=")[0].strip() == "name" for one in sets))
 
 
 def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: bool = False) -> Built:
