@@ -22,9 +22,10 @@ from roost.recipe.words import listed, shown
 from roost.run import plan as plans
 from roost.run import table as tables
 from roost.run.model import Image, Job
-from roost.run.place import Place
+from roost.run.place import LOCK, Place
 from roost.run.plan import Plan
 from roost.run.state import State
+from roost.store import staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def planned(
 
 def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitStack) -> None:
     """Make and hold the directory of a run; raise `UsageError` when it is that of another."""
+    require_own(place, "run of inv", Path(wanted.table.file))
     place.make()
     held.enter_context(place.lock())
     earlier = plans.read(place)
@@ -116,6 +118,26 @@ def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitSt
         _require_empty(place)
     else:
         _require_same(wanted, earlier, place)
+
+
+def require_own(place: Place, what: str, *given: Path) -> None:
+    """Raise `UsageError` for a directory that has files of somebody else's: a run leaves dozens among them.
+
+    `what` would begin there, `given` are files of the call's own.
+    """
+    if place.plan.is_file() or not place.directory.is_dir():
+        return
+    # What a call leaves that was stopped before it wrote its plan.
+    own = {place.disks, place.returned, place.results, place.logs, place.state, place.directory / LOCK}
+    own |= {loader.absolute(one) for one in given}
+    try:
+        names = sorted(one.name for one in place.directory.iterdir() if one not in own)
+    except OSError as error:
+        raise UsageError(f"{place.directory} cannot be read: {error.strerror}") from error
+    others = [name for name in names if not name.startswith(staging.WRITING)]
+    if others:
+        said = f"{place.directory} is not empty, and no {what}: it has {listed(others[:3])}"
+        raise UsageError(said, hint="name a new directory, or an empty one")
 
 
 def load(plan: Plan) -> dict[str, Loaded]:

@@ -24,7 +24,7 @@ from roost.run import dag, outcomes
 from roost.run import plan as plans
 from roost.run.dag import Throttles
 from roost.run.model import Job, Outcome, Run
-from roost.run.place import LOCK, Place
+from roost.run.place import Place
 from roost.run.plan import Plan
 from roost.run.pool import end_of
 from roost.run.result import Result
@@ -57,7 +57,7 @@ def write(
         )
     dag_writer.require_directory(str(absolute(directory)))
     plan, images, place = run_plan.planned(name, directory, options, EXECUTOR, events)
-    _require_own(place)
+    run_plan.require_own(place, "workflow of inv run")
     with contextlib.ExitStack() as held:
         run_plan.begin(plan, images, place, held)
         _require_new(place)
@@ -84,18 +84,6 @@ def write(
         "descriptions": sorted(str(place.directory / file) for file in written.texts if file.endswith(".sub")),
         "jobs": [{"name": job, "node": node} for job, node in written.nodes.items()],
     }
-
-
-def _require_own(place: Place) -> None:
-    """Raise `UsageError` for a directory that has files of somebody else's: DAGMan leaves dozens among them."""
-    if place.plan.is_file() or not place.directory.is_dir():
-        return
-    # What a call leaves that was stopped before it wrote its plan.
-    own = {place.disks, place.returned, place.results, place.logs, place.state, place.directory / LOCK}
-    others = sorted(one.name for one in place.directory.iterdir() if one not in own)
-    if others:
-        what = f"{place.directory} is not empty, and no workflow of inv run: it has {listed(others[:3])}"
-        raise UsageError(what, hint="name a new directory, or an empty one")
 
 
 def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:

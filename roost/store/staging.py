@@ -139,6 +139,10 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
+#: What the names of files begin with while `write_atomically` writes them.
+WRITING = ".roost-"
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file of roost's own so that readers see the old or the new content, never half.
 
@@ -146,7 +150,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     What a user names as output goes through `roost.host.output`.
     """
     files.require_replaceable(path)
-    temporary = path.with_name(f".roost-{os.getpid()}-{os.urandom(6).hex()}")
+    temporary = path.with_name(f"{WRITING}{os.getpid()}-{os.urandom(6).hex()}")
     try:
         with temporary.open("xb") as file:
             file.write(data)

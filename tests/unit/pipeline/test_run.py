@@ -213,6 +213,28 @@ def test_files_of_somebody_else_are_no_disks_of_the_run(runs: Runs) -> None:
     assert (runs.out / "disks" / "a.raw").read_text() == "mine"
 
 
+def test_a_directory_of_somebody_else_is_not_filled(runs: Runs) -> None:
+    runs.out.mkdir()
+    (runs.out / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match=r"not empty, and no run of inv: it has thesis\.tex"):
+        runs.run(Executor())
+    assert [one.name for one in runs.out.iterdir()] == ["thesis.tex"]
+    # What a kill leaves of a file that was being written is the run's own.
+    (runs.out / "thesis.tex").rename(runs.out / ".roost-1-00")
+    assert runs.run(Executor()).ok
+    # A run that began there goes on beside whatever came later.
+    (runs.out / "notes.txt").write_text("mine")
+    assert runs.run(Executor()).ok
+
+
+def test_the_file_of_jobs_may_lie_in_the_directory_of_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.out.mkdir()
+    jobs = runs.out / "jobs.csv"
+    jobs.write_text("io\na.raw\n")
+    monkeypatch.setattr(story, "_executor", lambda *_: Executor())
+    assert story.run(str(runs.recipe), runs.out, run_plan.Options(jobs, 2), events=runs.notes).ok
+
+
 def test_a_call_that_was_stopped_before_its_plan_was_written_is_called_again(runs: Runs) -> None:
     place = Place(runs.out)
     place.make()
