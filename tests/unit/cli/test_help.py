@@ -106,3 +106,20 @@ def test_a_flag_of_one_name_has_a_value_of_another_kind_elsewhere(capsys: pytest
 def test_json_is_no_flag_that_hides_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="no such task"):
         Roost(name="roost", version="0", namespace=ns, binary="roost").run(["roost", "nothing", "--json"])
+
+
+@pytest.mark.parametrize(
+    ("task", "flag"),
+    [
+        ("repro", "--keep DIR"),
+        ("gc", "--keep N"),
+        ("lint", "--dag FILE"),
+        ("run", "--dag DIR"),
+        ("factory", "--dag DIR"),
+        ("factory", "--changed-since REV"),
+        ("factory", "--container IMAGE"),
+        ("factory", "--publish URL"),
+    ],
+)
+def test_the_value_of_a_flag_says_what_it_is(task: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flag in shown(["help", task], capsys)
