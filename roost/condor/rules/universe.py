@@ -92,7 +92,9 @@ def universe(view: JobView) -> Iterator[Finding]:
         known = command.text.lower() in OTHERS or command.text in {"5", "7", "12"}
         if known:
             other = UNIVERSE.but(_E, Effect.HELD, Stage.INPUT)
-            yield other.at(command.where, f"universe {shown(command.text)} ignores vm_type and vm_disk")
+            there = [name for name in ("vm_type", "vm_disk") if view.get(name) is not None]
+            ignores = f"ignores {' and '.join(there)}" if there else "runs executable, and no disk image"
+            yield other.at(command.where, f"universe {shown(command.text)} {ignores}")
         else:
             yield UNIVERSE.at(command.where, f"condor_submit knows no universe {shown(command.text)}")
 

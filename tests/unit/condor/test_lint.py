@@ -265,3 +265,16 @@ def test_a_number_beyond_all_numbers_is_told(command: str, number: str) -> None:
         f"universe = vm\nvm_type = kvm\nvm_memory = 64\nvm_disk = a.raw:vda:w:raw\n{command} {sign} {number}\nqueue\n"
     )
     assert lint_text(text).findings
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "ignores vm_type and vm_disk"),
+        ({"vm_type": None}, "ignores vm_disk"),
+        ({"vm_type": None, "vm_disk": None}, "runs executable, and no disk image"),
+    ],
+)
+def test_another_universe_ignores_what_is_there(changes: dict[str, str | None], said: str) -> None:
+    findings = [one.message for one in lint_text(good(universe="vanilla", **changes)).findings]
+    assert any(one == f"universe 'vanilla' {said}" for one in findings), findings
