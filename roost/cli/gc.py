@@ -84,6 +84,10 @@ def _rules(keep: Sequence[str], older_than: str) -> Rules:
     return Rules(count, tuple(named), quantity.duration("--older-than", older_than))
 
 
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number} entries"
+
+
 def _shown(report: Report) -> str:
     from roost.cli.show import indented, table
     from roost.recipe.quantities import format_size
@@ -94,8 +98,7 @@ def _shown(report: Report) -> str:
         lines += [indented(table(rows)), ""]
     if report.kept:
         rows = [
-            [format_size(one["bytes"]), one["what"], one.get("why", f"{one.get('entries')} entries")]
-            for one in report.kept
+            [format_size(one["bytes"]), one["what"], one.get("why") or _entries(one["entries"])] for one in report.kept
         ]
         lines += ["what stays:", indented(table(rows)), ""]
     lines += [f"note: {note}" for note in report.notes]

@@ -16,17 +16,24 @@ from roost.store.manifest import Manifest
 
 def passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
     """Return whether there is a verdict that passed, in the test `test`, of the files of a build."""
+    return _verdict(directory, hypervisor, record, test) is True
+
+
+def failed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
+    """Return whether there is a verdict that did not pass, in the test `test`, of the files of a build."""
+    return _verdict(directory, hypervisor, record, test) is False
+
+
+def _verdict(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> object:
+    """Return what the verdict says in `passed`; None without one in this test and of these files."""
     try:
         verdict = jsontext.read(directory / "boot" / f"{hypervisor}.json")
         built = record.sums
         same = verdict.get("test") in (None, test)
-        return (
-            verdict["passed"] is True
-            and same
-            and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
-        )
+        of_these = same and all(built[disk["name"]] == disk["sha256"] for disk in verdict["disks"])
+        return verdict["passed"] if of_these else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return None
 
 
 def is_due(loaded: Loaded, directory: Path, hypervisor: Hypervisor, *, require_kvm: bool = False) -> bool:

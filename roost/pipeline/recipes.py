@@ -18,7 +18,7 @@ from roost.store.manifest import Manifest
 
 
 def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return recipes with the state of each image: broken, unbuilt, damaged, built, booted, published, stale.
+    """Return recipes with the state of each image: broken, unbuilt, damaged, built, failed, booted, published, stale.
 
     `names` are names, paths, or directories of recipes; none: all of the project's.
     """
@@ -53,18 +53,19 @@ def _state(loaded: Loaded) -> str:
         return "stale"
     if manifest.changed_files(directory, record.files):
         return "changed since the build"
-    if not _booted(
-        directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory)
-    ):
-        return "built"
+    state = _boots(directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory))
+    if state != "booted":
+        return state
     # What publishes takes long to load, and few images come so far.
     from roost.pipeline import publish
 
     return "published" if publish.is_published(directory, record) else "booted"
 
 
-def _booted(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> bool:
-    """Return whether each of `hypervisors` has a verdict that passed, in the test `test`, of the files of the build."""
+def _boots(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> str:
+    """Return what the verdicts say, in the test `test`, of the files of the build: failed, booted (all), else built."""
     from roost.pipeline import booted
 
-    return all(booted.passed(directory, one, record, test) for one in hypervisors)
+    if any(booted.failed(directory, one, record, test) for one in hypervisors):
+        return "failed"
+    return "booted" if all(booted.passed(directory, one, record, test) for one in hypervisors) else "built"

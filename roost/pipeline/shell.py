@@ -153,7 +153,8 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
         _flatten(found.directory)
         for note in found.notes:
             events.note(note)
-        events.note(f"{found.files} files came out, in {directory}")
+        count = "1 file" if found.files == 1 else f"{found.files} files"
+        events.note(f"{count} came out, in {directory}")
 
     return take
 

@@ -722,6 +722,11 @@ def test_recipes_say_what_was_published(root: Path) -> None:
     assert recipes._state(loaded) == "published"
     lab.built(root, 1)
     assert recipes._state(loaded) == "built"
+    lab.booted(folder, passed=False)
+    assert recipes._state(loaded) == "failed"
+    # A verdict of another build says nothing of this one.
+    lab.built(root, 2)
+    assert recipes._state(loaded) == "built"
 
 
 def test_every_error_is_roosts_own(root: Path, catalogue: Path) -> None:

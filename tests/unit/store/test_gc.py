@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from roost.cli import gc as gc_task
 from roost.cli import lastresort
 from roost.events import Silent
 from roost.host import paths
@@ -368,3 +369,9 @@ def test_a_wrong_call(root: Path, words: list[str], said: str) -> None:
     done = _roost(root, "gc", *words)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
+
+
+def test_one_entry_is_one(root: Path) -> None:
+    _put(root, "rootfs", KEYS[0])
+    said = gc_task._shown(_collect(root))
+    assert "1 entry" in said and "1 entries" not in said
