@@ -37,6 +37,8 @@ CONFIGURATION, KERNEL, INITRD = "domain.cfg", "vmlinuz", "initrd.img"
 DIRECTORY, FIRST = "/run/domain", "c"
 #: Where in their source libxl and libxc are when they say something.
 _SOURCE = re.compile(r"^\w+\.c:\d+: ?\w+: ")
+#: What libxc says when a part of the domain does not fit into its memory (xg_dom_core.c, xc_dom_chk_alloc_pages).
+_SMALL = re.compile(r"\bsegment \S+ too large\b")
 #: Bytes of the words of a tool that are kept.
 _MOST = 400
 
@@ -131,6 +133,9 @@ def not_started(message: Mapping[str, Any]) -> tuple[bool, str]:
     invalid = [line for line in said if "no loader found" in line or "Invalid kernel" in line or "not a Xen" in line]
     if invalid:
         return True, f"Xen cannot start this kernel: {_message(invalid[-1])}"
+    small = [line for line in said if _SMALL.search(line)]
+    if small:
+        return False, f"its memory is too small for its kernel and initrd: {_message(small[-1])}"
     errors = [line for line in said if "error" in line.lower()]
     told = _message((errors or said or ["it does not say why"])[0])
     return False, f"xl create: {told}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from roost.host import bzimage
 from tests.images.calls import Ran, build, roost
 
 # A first boot builds Xen's first domain.
@@ -76,6 +79,19 @@ def _grub(folder: Path, change: Callable[[str], str]) -> None:
         subprocess.run([*argv, request, disk], cwd=folder, capture_output=True, check=True)
 
 
+def _without_notes(kernel: Path) -> bytes:
+    """Return the kernel with another payload at its end: the same, but its notes (elf(5)) are not Xen's any more."""
+    unpacked, data = bzimage.unpacked(kernel), bytearray(kernel.read_bytes())
+    assert unpacked is not None
+    # namesz is 4, and descsz and the type are small: a note, not any text that says Xen.
+    changed, notes = re.subn(rb"(\x04\0{3}[\0-\x40]\0{3}[\0-\x40]\0{3})Xen\0", rb"\1Zen\0", unpacked)
+    assert notes, "this kernel has no notes of Xen's"
+    payload = gzip.compress(changed, 1) + struct.pack("<I", len(changed))
+    start = ((data[0x1F1] or 4) + 1) * 512
+    struct.pack_into("<II", data, 0x248, len(data) - start, len(payload))
+    return bytes(data) + payload
+
+
 def test_the_kernel_in_the_image_and_the_one_beside_it(project: Path, both: Path, tmp_path: Path) -> None:
     assert (both / "root.qcow2").exists()
     before = {path.name: path.stat().st_mtime_ns for path in both.iterdir() if path.suffix in {".raw", ".img"}}
@@ -125,3 +141,24 @@ def test_each_fault_has_its_cause(project: Path, both: Path, tmp_path: Path) -> 
         assert ran.code == 1, ran.out + ran.err
         assert ran.answer["cause"] == cause, json.dumps(ran.answer, indent=1)
         assert (folder / "broken.boot/xen/serial.log").exists()
+
+
+def test_each_fault_of_a_kernel_beside_the_image_has_its_cause(project: Path, both: Path, tmp_path: Path) -> None:
+    text = (both / "xen-files.sub").read_text()
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    subprocess.run(["cp", "--sparse=always", str(both / "root.raw"), str(both / "io.raw"), str(folder)], check=True)
+    (folder / "kernel").write_bytes(_without_notes(both / "vmlinuz"))
+    cases: dict[str, tuple[str, str, str, str]] = {
+        "notes": (str(both / "vmlinuz"), str(folder / "kernel"), "no-boot-loader", "Xen cannot start this kernel"),
+        # What libvirt drops is not there: xen_root alone names no root to the guest.
+        "root": (r"root=UUID=\S+ ro", "ro", "no-root", "no root file system"),
+    }
+    for name, (old, new, cause, words) in cases.items():
+        changed, count = re.subn(old, new, text)
+        assert count
+        (folder / f"{name}.sub").write_text(changed)
+        ran = _boot(project, str(folder / f"{name}.sub"))
+        assert ran.code == 1, ran.out + ran.err
+        assert ran.answer["cause"] == cause, json.dumps(ran.answer, indent=1)
+        assert words in ran.answer["detail"]

@@ -188,6 +188,14 @@ libxl: error: libxl_dom.c:571:libxl__build_dom: xc_dom_parse_image failed
 XL_MEMORY = """Parsing config from /run/domain/domain.cfg
 libxl: error: libxl_create.c:1207:initiate_domain_create: Domain 1:Unable to allocate memory
 """
+XL_SMALL = """Parsing config from /run/domain/domain.cfg
+xc: error: panic: xg_dom_core.c:536: xc_dom_chk_alloc_pages: segment module0 too large (0x160 > 0x4000 - 0x4000 pages)\
+: Out of memory
+libxl: error: libxl_dom.c:594:libxl__build_dom: xc_dom_build_image failed: No such file or directory
+libxl: error: libxl_create.c:1640:domcreate_rebuild_done: Domain 1:cannot (re-)build domain: -3
+"""
+#: What is in the log of a pygrub that found its kernel.
+PYGRUB_DONE = "Using <class 'grub.GrubConf.Grub2ConfigFile'> to parse /boot/grub/grub.cfg\n"
 
 
 def test_an_image_without_a_kernel_is_known_at_once() -> None:
@@ -215,6 +223,15 @@ def test_what_xen_refuses_is_the_hypervisors() -> None:
     assert session.refused == "xl create: Domain 1:Unable to allocate memory"
     verdict = judge(Evidence(goal="job", stop="refused", refused=session.refused))
     assert verdict.cause == "hypervisor"
+
+
+def test_memory_too_small_for_the_kernel_is_said_in_plain_words() -> None:
+    session = told({"event": "failed", "status": 3, "said": XL_SMALL, "loader": PYGRUB_DONE})
+    verdict = judge(Evidence(goal="job", stop="refused", refused=session.refused))
+    assert verdict.cause == "hypervisor"
+    said = "segment module0 too large (0x160 > 0x4000 - 0x4000 pages): Out of memory"
+    assert session.refused == f"its memory is too small for its kernel and initrd: {said}"
+    assert verdict.detail.startswith("the hypervisor does not start this machine: its memory is too small")
 
 
 def test_the_end_of_the_first_domain_is_no_end_of_the_guest() -> None:
