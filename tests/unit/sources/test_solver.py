@@ -13,7 +13,7 @@ from roost.sources.bootstrap import Bootstrap
 from roost.sources.packages import Package, Selection
 from roost.store.cache import Cache
 from tests.apt_repository import package, publish, served
-from tests.unit.sources.loopback import KEY, NOW, THEN, Archive
+from tests.unit.sources.loopback import KEY, NOW, Archive
 
 
 @pytest.fixture
@@ -107,9 +107,12 @@ def test_a_lock_holds_a_version_as_long_as_the_archive_has_it(here: Archive) -> 
     here.push(NOW)
     assert _names(here.select(here.wanted("hello"))) == ["hello 2.0"]
     assert _names(here.select(here.wanted("hello"), locked)) == ["hello 1.0"]
-    (here.directory / "hello_1.0_all.deb").unlink()
-    here.push(THEN)
     absent = Selection((Package("hello", "1.0", "all", "ab" * 32),))
+    with pytest.raises(ImageError, match=r"sha256 of hello 1\.0 differs from the lock's"):
+        here.select(here.wanted("hello"), absent)
+    (here.directory / "hello_1.0_all.deb").unlink()
+    # An older index than the one before would be none to apt.
+    here.push("Tue, 03 Nov 2026 00:00:00 UTC")
     with pytest.raises(ImageError, match=r"no longer has hello 1\.0 as locked"):
         here.select(here.wanted("hello"), absent)
 
