@@ -60,7 +60,7 @@ SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     # The kernel's own loader says so to a screen that is not there, and sleeps.
     "kernel-corrupt": (Edit({KERNEL: _garbage}), ("halted",)),
     "kernel-empty": (Edit({KERNEL: b""}), ("no-boot-loader",)),
-    "stays-on": (Edit({"/usr/lib/roost/job": replaced('then")" = poweroff', 'then")" = never')}), ("halted",)),
+    "stays-on": (Edit({"/usr/lib/roost/job": replaced('"$ending" = poweroff', '"$ending" = never')}), ("halted",)),
     "halts": (Edit({"/usr/lib/roost/job": replaced("\tpoweroff\n", "\thalt\n")}), ("halted",)),
     "reboots": (Edit({"/usr/lib/roost/job": replaced("\tpoweroff\n", "\treboot\n")}), ("rebooted",)),
     "off-before-the-job": (Edit({"/usr/lib/roost/start": replaced("exit 0", "poweroff -f")}), ("job-failed",)),
