@@ -130,10 +130,6 @@ def _off(session: Session) -> bool:
     return event is not None and event.reason == "guest-shutdown"
 
 
-def _over(session: Session) -> bool:
-    return session.gone or session.event("SHUTDOWN") is not None
-
-
 async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     if io:
         # Before the machine goes on: a short job is over in no time.
@@ -142,7 +138,7 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     await session.power_button()
     held, limit = plan.limit(HOLD), plan.limit(BUTTON)
     slow = io is not None
-    while not _over(session) and session.now < limit:
+    while not session.over and session.now < limit:
         if io and slow and (session.now >= held or any(map(session.serial.has, GOING))):
             await session.throttle(io, slow=False)
             slow = False
@@ -169,13 +165,13 @@ def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
 
 async def _ended(session: Session, plan: BootPlan) -> Trial:
     await session.resume()
-    while not _over(session) and session.now < plan.whole:
+    while not session.over and session.now < plan.whole:
         if plan.stays and session.serial.exits:
             break
         await session.wait(0.2)
     seconds = round(session.now, 2)
     if not session.serial.exits:
-        how = "it went off before its job had ended" if _over(session) else "its job never ended"
+        how = "it went off before its job had ended" if session.over else "its job never ended"
         return Trial(True, False, seconds, f"restored: {how}")
     if not (plan.stays or _off(session)):
         return Trial(True, False, seconds, "restored: its job ended, but it did not go off")

@@ -127,7 +127,7 @@ async def _until_off(session: Session, typed: int) -> bool:
     loop.add_reader(typed, read)
     try:
         await session.resume()
-        while not (ended.is_set() or session.gone or session.refused or session.event("SHUTDOWN")):
+        while not (ended.is_set() or session.over or session.refused):
             await session.wait(1.0)
     finally:
         loop.remove_reader(typed)

@@ -65,6 +65,11 @@ class Session:
         """Whether QEMU has ended."""
         return self.qemu is not None and self.qemu.poll() is not None
 
+    @property
+    def over(self) -> bool:
+        """Whether the machine has gone off, or QEMU has ended."""
+        return self.gone or self.event("SHUTDOWN") is not None
+
     def event(self, name: str) -> Event | None:
         """Return the first event of this name, or None."""
         return next((event for event in self.events if event.name == name), None)

@@ -15,7 +15,7 @@ import termios
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,7 @@ class Ended:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of `inv ssh NAME --json -- COMMAND`."""
-        return {
-            "name": self.name,
-            "exit_code": self.exit_code,
-            "host_key": self.host_key,
-            "seconds": self.seconds,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
-        }
+        return asdict(self)
 
 
 def ssh(name: str, login: Login, *, events: Events, options: Options, captured: bool = False) -> Ended:
@@ -134,7 +127,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
                 if status == LOST and not login.command:
                     # `poweroff` closes the connection before the machine is off.
                     await _off(session, OFF * chosen.factor)
-                if session.gone or session.event("SHUTDOWN") is not None:
+                if session.over:
                     events.note("the machine went off")
                     # A shell that ends with the machine ended as it was told to.
                     status = status if login.command else 0
@@ -183,7 +176,7 @@ async def _logged_in(session: Session, port: int, login: Login, scratch: Path, *
         )
         client = stack.enter_context(started)
         stack.enter_context(_resized(client))
-        while client.poll() is None and not session.gone and session.event("SHUTDOWN") is None:
+        while client.poll() is None and not session.over:
             await session.wait(0.1)
         with contextlib.suppress(subprocess.TimeoutExpired):
             # A machine that went off does not say good-bye.
@@ -196,7 +189,7 @@ async def _logged_in(session: Session, port: int, login: Login, scratch: Path, *
 
 async def _off(session: Session, seconds: float) -> None:
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends and not session.gone and session.event("SHUTDOWN") is None:
+    while time.monotonic() < ends and not session.over:
         await session.wait(0.5)
 
 

@@ -95,10 +95,7 @@ def _session(*, console: bytes = b"", off: bool = False) -> Session:
 
         async def wait(self, seconds: float) -> None: ...
 
-        def event(self, name: str) -> object:
-            return object() if off else None
-
-    return cast("Session", cast(Any, Stub(serial=serial, gone=False)))
+    return cast("Session", cast(Any, Stub(serial=serial, over=off)))
 
 
 @pytest.mark.parametrize(
