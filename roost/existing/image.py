@@ -17,7 +17,7 @@ from typing import Any, Literal
 from roost.errors import ImageError
 from roost.existing import image_file
 from roost.existing.image_file import Original
-from roost.host import checksum, numbers
+from roost.host import checksum, source_date
 from roost.store import keys, manifest
 from roost.store.cache import Cache
 from roost.store.manifest import Manifest
@@ -39,10 +39,9 @@ class OriginalImage:
     @property
     def epoch(self) -> int:
         """The time of what is written into it: $SOURCE_DATE_EPOCH, else that of the other recipe's build, else one."""
-        given = os.environ.get("SOURCE_DATE_EPOCH", "")
+        given = source_date.given()
         told = self.parent.inputs.get("epoch") if self.parent is not None else None
-        epoch = numbers.whole(given)
-        return epoch if epoch is not None else told if isinstance(told, int) else EPOCH
+        return given if given is not None else told if isinstance(told, int) else EPOCH
 
     @property
     def key(self) -> str:

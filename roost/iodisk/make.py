@@ -17,7 +17,7 @@ from roost.disk.fill import IO_DIRECTORIES
 from roost.disk.layout import Extent
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, Location, RoostError, UsageError
-from roost.host import causes, namespace, temporary
+from roost.host import causes, namespace, source_date, temporary
 from roost.host import output as writing
 from roost.host.namespace import Namespace
 from roost.iodisk import inputs, replaceable
@@ -65,7 +65,7 @@ def make(recipe: Recipe, items: Sequence[Input], output: Path, *, texts: dict[st
     # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
     place = writing.directory(output)
     try:
-        epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0")) or inputs.newest(items)
+        epoch = source_date.given() or inputs.newest(items)
         _check_size(recipe, disk, inputs.size(items))
     except OSError as error:
         name = shown(os.fsdecode(error.filename or b"?"), 200)

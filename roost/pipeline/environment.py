@@ -7,9 +7,8 @@ import re
 
 from roost.customize import limits
 from roost.errors import UsageError
+from roost.host import source_date
 from roost.sources import bounds
-
-EPOCH = "SOURCE_DATE_EPOCH"
 
 
 def check() -> None:
@@ -17,7 +16,9 @@ def check() -> None:
     limits.of_run_commands()
     bounds.limit(0)
     bounds.most_names()
-    epoch = os.environ.get(EPOCH, "")
+    epoch = os.environ.get(source_date.VARIABLE, "")
     # Ten digits are the year 2286; ext4, FAT and cpio end before.
     if epoch and not re.fullmatch(r"[0-9]{1,10}", epoch):
-        raise UsageError(f"{EPOCH} is not a number of seconds", hint="such as 1767225600, or leave it out")
+        raise UsageError(
+            f"{source_date.VARIABLE} is not a number of seconds", hint="such as 1767225600, or leave it out"
+        )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
-from roost.host import causes, namespace, numbers, process, temporary
+from roost.host import causes, namespace, process, source_date, temporary
 from roost.host.pool import Pool
 from roost.recipe.debian import SNAPSHOT_ID, Debian, snapshot_time
 from roost.sources import snapshot
@@ -261,7 +261,5 @@ def epoch(found: Index) -> int | None:
 
     None stands for the time of the newest package: what is pushed to the archive beside it changes nothing.
     """
-    given = numbers.whole(os.environ.get("SOURCE_DATE_EPOCH", ""))
-    if given is not None:
-        return given
-    return found.date if found.fixed else None
+    given = source_date.given()
+    return given if given is not None else found.date if found.fixed else None

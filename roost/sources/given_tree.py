@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Stages
-from roost.host import checksum, jsontext, namespace, numbers, process
+from roost.host import checksum, jsontext, namespace, process, source_date
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 from roost.sources import bounds, canonical, layers
@@ -48,13 +47,13 @@ def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Pa
     def make(directory: Path) -> None:
         with stages.stage("source", archive.name), _room(directory), work_directory() as work:
             found = layers.layers_of(archive, work, log)
-            facts = canonical.write(found.paths, directory / TAR, whiteouts=found.whiteouts, epoch=_epoch())
+            facts = canonical.write(found.paths, directory / TAR, whiteouts=found.whiteouts, epoch=source_date.given())
             # A container may be a single program.
             if not found.container:
                 _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
             _finish(directory, facts)
 
-    return _read(STAGE.stored(cache, {"archive": sha256, "epoch": _epoch()}, make))
+    return _read(STAGE.stored(cache, {"archive": sha256, "epoch": source_date.given()}, make))
 
 
 def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
@@ -78,17 +77,15 @@ def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> Gi
                 hint="did something change it meanwhile? What you may not read must belong to your subordinate ids",
             )  # fmt: skip
             strangers = namespace.current().user
-            facts = canonical.write([packed], made / TAR, whiteouts=False, epoch=_epoch(), strangers=strangers)
+            facts = canonical.write(
+                [packed], made / TAR, whiteouts=False, epoch=source_date.given(), strangers=strangers
+            )
             _insist(facts, shown(str(directory), 200), "name that directory as os.tree")
             _finish(made, facts)
 
     seen = keys.fingerprint(directory)
-    inputs = {"folder": seen, "user": namespace.current().user, "epoch": _epoch()}
+    inputs = {"folder": seen, "user": namespace.current().user, "epoch": source_date.given()}
     return _read(STAGE.stored(cache, inputs, make))
-
-
-def _epoch() -> int | None:
-    return numbers.whole(os.environ.get("SOURCE_DATE_EPOCH", ""))
 
 
 @contextmanager
