@@ -20,9 +20,9 @@ from roost.sources import debs
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.packages import Package
 from roost.store.cache import Cache, work_directory
+from roost.store.entries import UNCOMPRESSED
 
 DIRECTORY = "uncompressed"
-NAME = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})\.deb")
 #: ar(5): what an archive begins with; the header of a member, its name and size in it, what it ends with.
 _MAGIC, _HEADER, _SIZE, _END = b"!<arch>\n", 60, slice(48, 58), b"`\n"
 #: Bytes of a member that is not the content: control files, signatures.
@@ -39,7 +39,8 @@ def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
     """
     shared = cache.root / DIRECTORY
     shared.mkdir(parents=True, exist_ok=True)
-    there = {found[1]: name for name in os.listdir(shared) if (found := NAME.fullmatch(name))}  # noqa: PTH208
+    names = map(UNCOMPRESSED.fullmatch, os.listdir(shared))  # noqa: PTH208
+    there = {found[1]: found for found in names if found}
     with work_directory() as work:
         mine = work / "packages"
         # apt wants one beside them.
@@ -54,8 +55,8 @@ def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
         yield [mine / one.file for one in chosen]
 
 
-def _taken(shared: Path, name: str | None, target: Path) -> bool:
-    return name is not None and debs.taken(shared / name, target, name[65:129])
+def _taken(shared: Path, found: re.Match[str] | None, target: Path) -> bool:
+    return found is not None and debs.taken(shared / found[0], target, found[2])
 
 
 def _add(pool: Pool, originals: Mapping[Package, Path], shared: Path, mine: Path, log: Path) -> None:

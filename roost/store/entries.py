@@ -31,6 +31,9 @@ class Kind:
     capped: bool = True
 
 
+#: A package without compression: the sha256 of the one that came, and its own.
+UNCOMPRESSED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})[.]deb")
+
 KINDS = (
     Kind("rootfs", SHA, directory=True, locked=True),
     Kind("selections", SHA, directory=True, locked=True, capped=False),
@@ -44,7 +47,7 @@ KINDS = (
     Kind("downloads", SHA, directory=True, locked=True),
     Kind("sources", SHA, directory=True, locked=True, capped=False),
     Kind("packages", re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*_[^/_]+_[a-z0-9-]+[.]deb"), directory=False, depth=1),
-    Kind("uncompressed", re.compile(r"[0-9a-f]{64}-[0-9a-f]{64}[.]deb"), directory=False),
+    Kind("uncompressed", UNCOMPRESSED, directory=False),
     Kind("inrelease", SHA, directory=False, capped=False),
     Kind("digests", SHA, directory=False, capped=False),
     Kind("kernels", re.compile(r"[A-Za-z0-9].*-(?:[0-9a-f]{12}|[0-9a-f]{64})[.]json"), directory=False, capped=False),
