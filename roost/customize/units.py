@@ -96,8 +96,7 @@ def rest(root: Path, enabled: Collection[str] = (), *, screen: bool = False, cmd
     kept = _required(root) | {_unit(name) for name in enabled}
     for unit, has_use in _units(root, screen):
         own = root / OWN / unit
-        template = re.sub(r"@[^.]*\.", "@.", unit)
-        there = any((root / VENDOR / name).exists() for name in (unit, template))
+        there = any((root / VENDOR / name).exists() for name in _names(unit))
         touched = own.exists() or own.is_symlink() or (root / OWN / f"{unit}.d").exists()
         if there and not (touched or unit in kept or _any(root, has_use)):
             masked.append(f"{OWN}/{unit}")
@@ -133,10 +132,14 @@ def _unit(name: str) -> str:
     return name if name.rpartition(".")[2] in _TYPES else f"{name}.service"
 
 
+def _names(unit: str) -> tuple[str, str]:
+    """Return the files that a unit may be in: its own, and the template that it is an instance of."""
+    return unit, re.sub(r"@[^.]*\.", "@.", unit)
+
+
 def _text(root: Path, unit: str) -> str:
     """Return the text of a unit, or of the template that it is an instance of; the image's own wins."""
-    template = re.sub(r"@[^.]*\.", "@.", unit)
-    places = [root / directory / name for directory in (OWN, VENDOR) for name in (unit, template)]
+    places = [root / directory / name for directory in (OWN, VENDOR) for name in _names(unit)]
     return next((path.read_text("utf-8", "replace") for path in places if path.is_file()), "")
 
 
