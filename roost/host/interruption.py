@@ -18,8 +18,6 @@ from typing import Any
 #: The tools that run, and whether all is to end. The signal handler takes the lock too, so it is reentrant.
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.RLock()
-#: Seconds that poll(2) can wait.
-_LONGEST = 1_000_000.0
 _interrupted = threading.Event()
 
 
@@ -71,7 +69,7 @@ def await_end(tool: subprocess.Popen[bytes], seconds: float) -> None:
     try:
         end = select.poll()
         end.register(descriptor, select.POLLIN)
-        end.poll(min(seconds, _LONGEST) * 1000)
+        end.poll(seconds * 1000)
     finally:
         os.close(descriptor)
 
