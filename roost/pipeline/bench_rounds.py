@@ -53,6 +53,14 @@ class Place:
         path.write_text(f"extends: [{self.project}/recipes/{RECIPE}.yaml]\nname: {name}\n{text}")
         return path
 
+    def build(self, recipe: str | Path) -> None:
+        """Build an image whose time is nobody's."""
+        process.run(
+            [*ROOST, "build", recipe, "--json"],
+            deadline=7200, capture=True, cwd=self.scratch, env={"ROOST_CACHE": str(self.scratch / "cache")},
+            what=f"cannot build {recipe}", foreign=True,
+        )  # fmt: skip
+
 
 def run(measure: Measure, place: Place, rounds: int) -> list[str]:
     """Measure all of it `rounds` times, one after the other; return why a peer is left out, if one is."""
@@ -60,11 +68,7 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
     second = place.recipe("second", f"os: {{debian: {{packages: [{SECOND}]}}}}\n")
     # What both are built of is downloaded, and nobody's time.
     for name in (RECIPE, second):
-        process.run(
-            [*ROOST, "build", name, "--json"],
-            deadline=7200, capture=True, cwd=place.scratch, env={"ROOST_CACHE": str(place.scratch / "cache")},
-            what=f"cannot build {name}", foreign=True,
-        )  # fmt: skip
+        place.build(name)
     packages, wanted = _at_hand(place)
     mkosi = None
     if process.which("mkosi") is not None:
@@ -86,11 +90,7 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
         shutil.rmtree(place.scratch / "build" / "second", ignore_errors=True)
         measure("second recipe", [*ROOST, "build", second, "--json"], {})
         changed = place.recipe("changed", "files:\n  - {path: /etc/changed, content: none}\n")
-        process.run(
-            [*ROOST, "build", changed, "--json"],
-            deadline=7200, capture=True, cwd=place.scratch, env={"ROOST_CACHE": str(place.scratch / "cache")},
-            what="cannot build changed", foreign=True,
-        )  # fmt: skip
+        place.build(changed)
         place.recipe("changed", f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n")
         measure("one file changed", [*ROOST, "build", changed, "--json"], {})
         measure("nothing changed", [*ROOST, "build", changed, "--json"], {})
