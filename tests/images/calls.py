@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -31,6 +32,13 @@ class Ran:
     def answer(self) -> Any:
         """The JSON object on standard output."""
         return json.loads(self.out)
+
+
+def wrapper(project: Path) -> None:
+    """Write `./inv` of a project of a user's own: it calls this checkout, and installs nothing."""
+    call = f"PYTHONPATH={shlex.quote(str(PROJECT))} ROOST_ROOT=$PWD exec {sys.executable} -P -m roost"
+    (project / "inv").write_text(f'#!/bin/sh\n{call} "$@"\n')
+    (project / "inv").chmod(0o755)
 
 
 def roost(*argv: str, cwd: Path = PROJECT, env: Mapping[str, str] | None = None, timeout: float = 800) -> Ran:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.documented import PROJECT, blocks, calls
+from tests.images.calls import wrapper
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
 SCRIPT = PROJECT / ".ci/newcomer"
@@ -24,9 +23,7 @@ def typed() -> list[str]:
 
 @pytest.mark.timeout(1800)
 def test_the_newcomers_path_from_a_recipe_to_a_page(project: Path) -> None:
-    call = f"PYTHONPATH={shlex.quote(str(PROJECT))} ROOST_ROOT=$PWD exec {sys.executable} -P -m roost"
-    (project / "inv").write_text(f'#!/bin/sh\n{call} "$@"\n')
-    (project / "inv").chmod(0o755)
+    wrapper(project)
     done = subprocess.run(
         [SCRIPT],
         cwd=project,

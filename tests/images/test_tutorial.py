@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.documented import PROJECT, Block, blocks
+from tests.images.calls import wrapper
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
 #: What becomes of the recipe that `inv new` wrote: its job and its test, on busybox.
@@ -50,9 +49,7 @@ def _typed(block: Block, project: Path) -> str:
 
 @pytest.mark.timeout(1800)
 def test_the_tutorial_goes_from_nothing_to_results(project: Path) -> None:
-    call = f"PYTHONPATH={shlex.quote(str(PROJECT))} ROOST_ROOT=$PWD exec {sys.executable} -P -m roost"
-    (project / "inv").write_text(f'#!/bin/sh\n{call} "$@"\n')
-    (project / "inv").chmod(0o755)
+    wrapper(project)
     recipe = project / "recipes/sums.yaml"
     said = ""
     for block in BLOCKS:

@@ -212,12 +212,18 @@ def test_a_base_goes_with_the_last_version_that_stands_on_it(root: Path) -> None
     assert _listed(catalogue) == ["v2"]
 
 
-def test_a_collection_ends_what_others_left_that_were_killed_while_they_took_over(root: Path) -> None:
-    """One was killed while it removed, the next when it had just put itself in the place of that, or had not yet."""
-    catalogue = root / "catalogue"
+def _overlaid(root: Path, catalogue: Path) -> Path:
+    """Publish v0, an overlay; return its base."""
     base = cellar.base(root / "work")
     cellar.overlay(root, base, 1)
     lab.publish(root, str(catalogue), version="v0")
+    return base
+
+
+def test_a_collection_ends_what_others_left_that_were_killed_while_they_took_over(root: Path) -> None:
+    """One was killed while it removed, the next when it had just put itself in the place of that, or had not yet."""
+    catalogue = root / "catalogue"
+    base = _overlaid(root, catalogue)
     cellar.versions(root, str(catalogue), 1, first=70)
     target = open_target(str(catalogue))
     files = [f"smoke/v0/{name}" for name in target.names("smoke/v0")]
@@ -239,9 +245,7 @@ def test_a_collection_ends_what_others_left_that_were_killed_while_they_took_ove
 
 def test_a_base_that_a_publication_under_way_may_use_stays(root: Path) -> None:
     catalogue = root / "catalogue"
-    base = cellar.base(root / "work")
-    cellar.overlay(root, base, 1)
-    lab.publish(root, str(catalogue), version="v0")
+    base = _overlaid(root, catalogue)
     cellar.versions(root, str(catalogue), 1, first=70)
     target = open_target(str(catalogue))
     path = f"_base/{cellar.sha(base)}/base.qcow2"
@@ -302,9 +306,7 @@ def test_a_publisher_that_ends_well_while_the_collection_looks_is_not_taken_for_
 ) -> None:
     """Its claim was read, then what is listed; then it listed its version and was gone."""
     catalogue = root / "catalogue"
-    base = cellar.base(root / "work")
-    cellar.overlay(root, base, 1)
-    lab.publish(root, str(catalogue), version="v0")
+    base = _overlaid(root, catalogue)
     cellar.overlay(root, cellar.base(root / "two", 8), 2)
     lab.publish(root, str(catalogue), version="v1")
     cellar.overlay(root, base, 3)
