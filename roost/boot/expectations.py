@@ -14,6 +14,7 @@ from roost.host.safetext import clean
 from roost.recipe.boot_test import Expectation, SizeRange
 from roost.recipe.patterns import Searches, TooSlowError, compiled
 from roost.recipe.quantities import format_size
+from roost.recipe.words import some
 from roost.verify.evidence import FoundFile
 
 _TOO_SLOW = (
@@ -135,8 +136,7 @@ def _failed_units(wanted: Expectation, actual: Actual) -> Expected:
         return Expected(what, False, _untold(actual, "it has no systemd"))
     failed = [clean(str(unit).encode()) for unit in told]
     bad = [unit for unit in failed if unit not in allowed]
-    more = f" and {len(bad) - _NAMES} more" if len(bad) > _NAMES else ""
-    return Expected(what, not bad, f"failed: {', '.join(bad[:_NAMES])}{more}" if bad else "none failed")
+    return Expected(what, not bad, f"failed: {some(bad, _NAMES)}" if bad else "none failed")
 
 
 def _memory_free(wanted: Expectation, actual: Actual) -> Expected:

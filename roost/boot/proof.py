@@ -12,6 +12,7 @@ from typing import Any
 
 from roost.boot.evidence import Evidence
 from roost.host.safetext import clean
+from roost.recipe.words import some
 
 #: Names of failed units that are shown, and characters of a guest's own words.
 _NAMES, _WORDS = 5, 300
@@ -44,8 +45,7 @@ def notes(evidence: Evidence) -> Iterator[str]:
     units = status.get("failed_units")
     if isinstance(units, list) and units:
         names = [told(unit) or "?" for unit in units]
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        yield f"units that failed: {', '.join(names[:_NAMES])}{more}"
+        yield f"units that failed: {some(names, _NAMES)}"
     elif "unit-failed" in evidence.serial and evidence.status is None:
         yield f"on the console: {evidence.serial['unit-failed'].text}"
     if degraded := told(status.get("degraded")):

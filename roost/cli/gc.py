@@ -10,6 +10,7 @@ from roost.cli import quantity, terminal
 from roost.cli.verb import at_most_one, finish, verb
 from roost.errors import UsageError
 from roost.host.numbers import whole
+from roost.recipe.words import counted
 
 if TYPE_CHECKING:
     from roost.publish.retention import Rules
@@ -84,10 +85,6 @@ def _rules(keep: Sequence[str], older_than: str) -> Rules:
     return Rules(count, tuple(named), quantity.duration("--older-than", older_than))
 
 
-def _entries(number: int) -> str:
-    return "1 entry" if number == 1 else f"{number} entries"
-
-
 def _shown(report: Report) -> str:
     from roost.cli.show import indented, table
     from roost.recipe.quantities import format_size
@@ -98,7 +95,8 @@ def _shown(report: Report) -> str:
         lines += [indented(table(rows)), ""]
     if report.kept:
         rows = [
-            [format_size(one["bytes"]), one["what"], one.get("why") or _entries(one["entries"])] for one in report.kept
+            [format_size(one["bytes"]), one["what"], one.get("why") or counted(one["entries"], "entry", "entries")]
+            for one in report.kept
         ]
         lines += ["what stays:", indented(table(rows)), ""]
     lines += [f"note: {note}" for note in report.notes]

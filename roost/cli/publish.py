@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from roost.cli import terminal
 from roost.cli.verb import finish, verb
 from roost.errors import UsageError
+from roost.recipe.words import counted
 
 if TYPE_CHECKING:
     from roost.pipeline.publish import Published
@@ -107,7 +108,7 @@ def _verified(result: Mapping[str, Any]) -> str:
         mark = "ok" if image["ok"] else "WRONG"
         said = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
         signed = f"signed by {image['signed_by']}" if image["signed_by"] else "no trusted signature"
-        size = f"{image['files']} {'file' if image['files'] == 1 else 'files'}, {format_size(image['bytes'])}"
+        size = f"{counted(image['files'], 'file')}, {format_size(image['bytes'])}"
         told = "; ".join(part for part in (size, said, signed) if part)
         lines.append(f"{mark}: {image['name']} {image['version']} ({told})")
         lines += [f"  ! {note}" for note in image["notes"]]

@@ -12,7 +12,7 @@ from typing import Any
 from roost.cli import lastresort, quantity, terminal
 from roost.cli.verb import finish, verb
 from roost.errors import HostError, UsageError
-from roost.recipe.words import shown
+from roost.recipe.words import counted, shown
 
 #: Jobs that are listed on a terminal.
 LISTED = 200
@@ -170,8 +170,7 @@ def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: 
         raise UsageError(f"--retries takes a number from 0, not {flags.retries}")
     throttles = Throttles(flags.max_jobs, flags.max_disks, flags.retries)
     answer = workflow.write(given[0] if given else None, Path(flags.dag), options, throttles, events)
-    count = len(answer["jobs"])
     if json:
         terminal.write_json(answer)
     else:
-        terminal.write_text(f"{count} job{'' if count == 1 else 's'} in {answer['dag']}\nnext: {answer['submit']}")
+        terminal.write_text(f"{counted(len(answer['jobs']), 'job')} in {answer['dag']}\nnext: {answer['submit']}")

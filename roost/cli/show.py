@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from roost.host.paths import display
 from roost.host.safetext import one_line
 from roost.recipe.quantities import format_size
+from roost.recipe.words import some
 
 if TYPE_CHECKING:
     from roost.boot.result import BootResult
@@ -160,8 +161,7 @@ def explain(result: Mapping[str, Any]) -> str:
 
 
 def _jobs(jobs: Sequence[str]) -> str:
-    more = f" and {len(jobs) - 8} more" if len(jobs) > 8 else ""
-    return ", ".join(jobs[:8]) + more
+    return some(jobs, 8)
 
 
 def bench(result: Mapping[str, Any]) -> str:

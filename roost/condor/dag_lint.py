@@ -25,6 +25,7 @@ from roost.condor.submit.language import decode
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location, UsageError
 from roost.host import files
+from roost.recipe.words import some
 
 #: Of how many descriptions condor_submit's own parser is asked; findings that are told.
 MAX_ASKED = 8
@@ -88,8 +89,7 @@ class _Found:
 
 
 def _named(nodes: Sequence[str]) -> str:
-    more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
-    return f"node{'s' if len(nodes) > 1 else ''} {', '.join(shown(one).strip(chr(39)) for one in nodes[:NAMED])}{more}"
+    return f"node{'s' if len(nodes) > 1 else ''} {some([shown(one).strip(chr(39)) for one in nodes], NAMED)}"
 
 
 def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Sequence[Variable] = ()) -> LintReport:

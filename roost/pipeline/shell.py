@@ -24,6 +24,7 @@ from roost.pipeline.boot import Options
 from roost.pipeline.context import accelerator
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+from roost.recipe.words import counted
 from roost.store import lease, staging
 from roost.store.manifest import Manifest
 
@@ -153,8 +154,7 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
         _flatten(found.directory)
         for note in found.notes:
             events.note(note)
-        count = "1 file" if found.files == 1 else f"{found.files} files"
-        events.note(f"{count} came out, in {directory}")
+        events.note(f"{counted(found.files, 'file')} came out, in {directory}")
 
     return take
 

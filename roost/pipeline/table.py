@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from roost.condor.jobs_file import Jobs, variable_of
 from roost.events import Events, Stages
 from roost.iodisk.batch import INPUTS, Progress, nowhere
 from roost.recipe.model import Recipe
+from roost.recipe.words import near
 from roost.run.dag import PRIORITY
 from roost.run.plan import NAME
 
@@ -60,8 +60,6 @@ def doubtful(jobs: Jobs, recipe: Recipe) -> Iterator[str]:
     for column in jobs.variables:
         if column.lower() in {name.lower() for name in own} | set(used) or column == jobs.image:
             continue
-        close = difflib.get_close_matches(column.lower(), absent, 1, _ALIKE)
-        if close:
-            yield (
-                f"{jobs.file}: the column {column} is a variable of the jobs and nothing else; did you mean {close[0]}?"
-            )
+        close = near(column, absent, _ALIKE)
+        if close is not None:
+            yield f"{jobs.file}: the column {column} is a variable of the jobs and nothing else; did you mean {close}?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from roost.host import safetext
 
@@ -33,9 +33,23 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     return ", ".join(known[:limit]) + (" …" if len(known) > limit else "")
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was probably meant to be, or None; never the name itself."""
-    close = difflib.get_close_matches(name[:100].lower(), [one for one in known if one != name], 1, 0.6)
+def some(names: Sequence[str], most: int) -> str:
+    """Return `a, b and 3 more`: at most so many names, and how many are left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return `1 job` or `2 jobs`; `things` is the plural where that has more than an s."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def near(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """Return the known name that `name` was probably meant to be, or None; never the name itself.
+
+    `alike` is how like it a name must be, from 0 to 1 (difflib's ratio).
+    """
+    close = difflib.get_close_matches(name[:100].lower(), [one for one in known if one != name], 1, alike)
     return close[0] if close else None
 
 

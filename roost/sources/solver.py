@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from roost.errors import ImageError, ToolError
 from roost.host import files, jsontext
+from roost.recipe.words import some
 from roost.sources import contained, keyring, packages
 from roost.sources.bootstrap import TOOLS, Bootstrap
 from roost.sources.bootstrap_errors import explained
@@ -245,21 +246,22 @@ def download(wanted: Bootstrap, missing: Sequence[Package], directory: Path, log
     return root / "out"
 
 
+def _named(packages: Sequence[Package]) -> str:
+    return some([f"{one.name} {one.version}" for one in packages], 8)
+
+
 def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageError:
     """Return the error for packages that the archive does not have."""
-    named = ", ".join(f"{one.name} {one.version}" for one in missing[:8])
-    more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+    named = _named(missing)
     if not locked:
-        return ImageError(f"the archive's lists do not have {named}{more}", hint="build again: it is changing")
+        return ImageError(f"the archive's lists do not have {named}", hint="build again: it is changing")
     hint = "`inv lock NAME --update` takes what there is now"
     if wanted.debian.snapshot is None:
         hint += "; with os.debian.snapshot the packages of a time can always be had"
-    return ImageError(f"the archive no longer has {named}{more} as locked", hint=hint)
+    return ImageError(f"the archive no longer has {named} as locked", hint=hint)
 
 
 def _changed(found: Sequence[Package]) -> ImageError:
     """Return the error for packages that the archive has in the locked version, with another content."""
-    named = ", ".join(f"{one.name} {one.version}" for one in found[:8])
-    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     hint = "the archive replaced the file under the same version, or somebody changed the lock: find out which"
-    return ImageError(f"the archive's sha256 of {named}{more} differs from the lock's", hint=hint)
+    return ImageError(f"the archive's sha256 of {_named(found)} differs from the lock's", hint=hint)

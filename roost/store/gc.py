@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from roost.events import Events
 from roost.host import files
 from roost.recipe.quantities import format_size
+from roost.recipe.words import some
 from roost.store import cache as caches
 from roost.store import entries, lease, scratch
 from roost.store.entries import Entry
@@ -224,5 +225,4 @@ def _explain(report: Report, found: list[Entry], strangers: list[str], since: fl
     if left > rules.cap:
         report.note(f"{format_size(left)} stay, more than {format_size(rules.cap)}: the rest is in use or small")
     if strangers:
-        shown = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
-        report.note(f"not roost's, and left alone: {shown}")
+        report.note(f"not roost's, and left alone: {some(strangers, 5)}")
