@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,8 @@ def behind(error: BaseException) -> Cause | None:
             return _BY_NUMBER[errno.ENOMEM]
         if isinstance(step, OSError) and step.errno in _BY_NUMBER:
             return _BY_NUMBER[step.errno]
+        if isinstance(step, shutil.Error):
+            return behind_words(str(step))
         if isinstance(step, RuntimeError) and "can't start new thread" in str(step):
             return _BY_NUMBER[errno.EAGAIN]
         step = step.__cause__

@@ -19,7 +19,7 @@ from typing import Any
 
 from roost.errors import ImageError, ToolError, UsageError
 from roost.events import Events, Stages
-from roost.host import bounded, checksum, files, paths, process, temporary
+from roost.host import appliance, bounded, checksum, copies, files, paths, process, temporary
 from roost.pipeline import environment, lock, planning, surroundings
 from roost.pipeline.surroundings import Surroundings
 from roost.recipe import loader
@@ -35,8 +35,8 @@ from roost.verify.difference import Difference
 DEADLINE = 7200
 #: Of a build's directory, what tells of the build itself and differs.
 ITS_OWN = frozenset({manifest.NAME, "log"})
-#: Of the cache, what is of the host and no result: the appliance, whether KVM works, which sources a suite has.
-OF_THE_HOST = ("appliance", "probe", "sources", "inrelease")
+#: Of the cache, what is of the host and no result: whether KVM works, which sources a suite has; and the appliance.
+OF_THE_HOST = ("probe", "sources", "inrelease")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
         if keep is not None:
             keep.mkdir()
             for path, target in zip(made, ("one", "other"), strict=True):
-                shutil.copytree(path, keep / target)
+                copies.tree(path, keep / target)
     return Reproduced(loaded.recipe.name, compared, tuple(builds), note, report, keep)
 
 
@@ -137,6 +137,11 @@ def _seed(plan: planning.BuildPlan | None, around: Surroundings, log: Path) -> N
     for name in OF_THE_HOST:
         with contextlib.suppress(FileNotFoundError):
             shutil.copytree(cache.default().root / name, own / name, symlinks=True, ignore=shutil.ignore_patterns(".*"))
+    # Only the appliance that this host takes now: the cache may hold several of former kernels and packages.
+    quick = appliance.path(log)
+    if quick is not None:
+        (own / quick.parent.name).mkdir()
+        copies.tree(quick, own / quick.parent.name / quick.name)
     wanted = plan.bootstrap if plan is not None else None
     if wanted is not None:
         with debs.held(wanted, cache.default(), log) as packages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -198,3 +199,10 @@ def test_an_io_disk_that_the_host_refuses_has_its_fix(number: int, hint: str, co
     """A read-only directory was said to be full, and a limit had no way out."""
     assert str(make._hint(OSError(number, "x"))).startswith(hint)
     assert collect._fix(OSError(number, "x")).startswith(collecting)
+
+
+def test_a_full_disk_while_a_directory_is_copied_has_its_cause() -> None:
+    """copytree raises a list of (source, target, words), which was shown as it is."""
+    error = shutil.Error([("/a/root", "/b/root", "[Errno 28] No space left on device: '/a/root' -> '/b/root'")])
+    cause = causes.behind(error)
+    assert cause is not None and cause.number == errno.ENOSPC
