@@ -62,10 +62,10 @@ class Roost(Program):
         """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
         shell = self.args["print-completion-script"].value
         if shell:
-            terminal.write_text(completion.script(shell))
+            terminal.write_text(completion.script(shell), whole=True)
             raise Exit
         if self.args.complete.value:
-            terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)))
+            terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)), whole=True)
             raise Exit
         with _wrong_calls(self.collection.task_names):
             super().parse_cleanup()

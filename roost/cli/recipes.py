@@ -57,4 +57,4 @@ def schema(_context: object, output: str = "", json: bool = False) -> None:
     if json:
         terminal.write_json({"schema": editor.schema(), "output": output or None})
     elif not output:
-        terminal.write_text(text.rstrip("\n"))
+        terminal.write_text(text.rstrip("\n"), whole=True)

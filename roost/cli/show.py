@@ -84,9 +84,9 @@ def build(built: Built) -> str:
     """Render a finished build: files, sizes, the lines for a submit description, what to do next."""
     directory = display(built.directory)
     state = "nothing has changed" if built.cached else f"built in {sum(built.seconds.values()):.1f} s"
-    rows = [["file", "format", "the guest sees", "on disk", "sha256"]]
+    rows = [["file", "format", "guest sees", "on disk", "sha256"]]
     rows += [
-        [file.name, file.format, format_size(file.virtual), format_size(file.allocated), file.sha256[:16]]
+        [file.name, file.format, format_size(file.virtual), format_size(file.allocated), file.sha256[:12]]
         for file in built.files
     ]
     lines = [f"{built.name}: {state}, in {directory}", "", indented(table(rows))]
@@ -150,10 +150,10 @@ def explain(result: Mapping[str, Any]) -> str:
             "\n".join(
                 [
                     match["code"] + (f" (job {_jobs(match['jobs'])})" if match.get("jobs") else ""),
-                    f"  what it means: {match['meaning']}",
-                    f"  cause:         {match['cause']}",
-                    f"  fix:           {match['fix']}",
-                    f"  source:        {match['source']}",
+                    f"  what it means:  {match['meaning']}",
+                    f"  cause:          {match['cause']}",
+                    f"  fix:            {match['fix']}",
+                    f"  source:         {match['source']}",
                 ]
             )
         )

@@ -51,7 +51,7 @@ def submit(_context: object, name: str, flags: Flags, set: list[str] | None = No
     if json:
         terminal.write_json({"name": name, "submit": text, "output": flags.output or None})
     elif not flags.output:
-        terminal.write_text(text)
+        terminal.write_text(text, whole=True)
 
 
 @verb(

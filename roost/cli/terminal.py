@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from roost.cli import greeting, lastresort
+from roost.cli import fold, greeting, lastresort
 from roost.errors import HostError, RoostError
 from roost.events import Events
 from roost.host.safetext import one_line, safe
@@ -198,9 +198,13 @@ def write_json(value: Mapping[str, Any]) -> None:
     _write(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
 
 
-def write_text(text: str) -> None:
-    """Write a task's result to standard output, with escapes for what a terminal would act on."""
-    _write(safe(text if text.endswith("\n") else text + "\n"))
+def write_text(text: str, *, whole: bool = False) -> None:
+    """Write a task's result to standard output, with escapes for what a terminal would act on.
+
+    On a terminal long lines are broken between words; `whole`: not those of a file that is printed.
+    """
+    shown = safe(text if text.endswith("\n") else text + "\n")
+    _write(shown if whole else fold.folded(shown, fold.columns(sys.stdout)))
 
 
 def write_prompt(text: str) -> None:
@@ -243,7 +247,7 @@ def error_json(error: RoostError) -> dict[str, Any]:
 
 def write_error(error: RoostError) -> None:
     """Write an error to standard error, red on a terminal, never interpreting what it quotes."""
-    text = safe(str(error))
+    text = fold.folded(safe(str(error)), fold.columns(sys.stderr))
     if is_live() and not os.environ.get("NO_COLOR"):
         text = f"\x1b[31m{text}\x1b[0m"
     lastresort.write_error(f"{text}\n")
