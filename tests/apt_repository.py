@@ -96,13 +96,13 @@ class Key:
         return f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{body}\n{_armor('SIGNATURE', signature)}"
 
 
-def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0", **fields: str) -> Path:
-    """Build NAME_VERSION_all.deb in `folder`; `fields` are further ones of its control file, - written as _.
+def package(directory: Path, name: str, files: dict[str, str], version: str = "1.0", **fields: str) -> Path:
+    """Build NAME_VERSION_all.deb in `directory`; `fields` are further ones of its control file, - written as _.
 
     Files of /DEBIAN are its maintainer scripts.
     """
     further = "".join(f"{field.replace('_', '-')}: {value}\n" for field, value in fields.items())
-    tree = folder / f"{name}.tree"
+    tree = directory / f"{name}.tree"
     for path, content in files.items():
         target = tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0"
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n"
         f"{further}Description: a package of a test\n"
     )
-    deb = folder / f"{name}_{version}_all.deb"
+    deb = directory / f"{name}_{version}_all.deb"
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, deb],
         check=True,
@@ -125,16 +125,16 @@ def package(folder: Path, name: str, files: dict[str, str], version: str = "1.0"
     return deb
 
 
-def publish(folder: Path, key: Key, suite: str = "./", component: str = "", **fields: str) -> None:
-    """Write Packages and InRelease for the packages in `folder`: flat, or below dists/SUITE."""
+def publish(directory: Path, key: Key, suite: str = "./", component: str = "", **fields: str) -> None:
+    """Write Packages and InRelease for the packages in `directory`: flat, or below dists/SUITE."""
     stanzas = []
-    for deb in sorted(folder.glob("*.deb")):
+    for deb in sorted(directory.glob("*.deb")):
         control = subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
         data = deb.read_bytes()
         sums = f"Size: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
         stanzas.append(f"{control.rstrip()}\nFilename: ./{deb.name}\n{sums}")
     packages = "\n".join(stanzas).encode()
-    index = folder / "dists" / suite if component else folder
+    index = directory / "dists" / suite if component else directory
     place = f"{component}/binary-amd64/" if component else ""
     (index / place).mkdir(parents=True, exist_ok=True)
     listed = []
@@ -154,12 +154,12 @@ def publish(folder: Path, key: Key, suite: str = "./", component: str = "", **fi
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(directory: Path) -> Iterator[str]:
     """Serve a directory on loopback and yield its address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=os.fspath(folder))  # type: ignore[arg-type]
+            super().__init__(*args, directory=os.fspath(directory))  # type: ignore[arg-type]
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

@@ -37,19 +37,19 @@ def debugfs(image: Path, *requests: str, write: bool = False) -> bytes:
     return subprocess.run(argv, input=script.encode(), capture_output=True, check=True).stdout
 
 
-def paths(image: Path, folder: str, begin: str) -> str:
-    """Return the path of the file in `folder` of an ext4 image whose name begins so."""
-    listed = debugfs(image, f"ls -p {folder}").decode()
+def paths(image: Path, directory: str, begin: str) -> str:
+    """Return the path of the file in `directory` of an ext4 image whose name begins so."""
+    listed = debugfs(image, f"ls -p {directory}").decode()
     names = [line.split("/")[5] for line in listed.splitlines() if line.count("/") >= 6]
-    return f"{folder}/{next(name for name in names if name.startswith(begin))}"
+    return f"{directory}/{next(name for name in names if name.startswith(begin))}"
 
 
-def smoke_disk(smoke: Path, folder: Path, edit: Edit) -> tuple[VirtualMachine, Recipe]:
-    """Write root.raw and io.raw into `folder`: smoke's disks with an edit; return the machine and smoke's recipe.
+def smoke_disk(smoke: Path, directory: Path, edit: Edit) -> tuple[VirtualMachine, Recipe]:
+    """Write root.raw and io.raw into `directory`: smoke's disks with an edit; return the machine and smoke's recipe.
 
     A path that ends with `*` is completed.
     """
-    root, part = folder / "root.raw", folder / "part.raw"
+    root, part = directory / "root.raw", directory / "part.raw"
     subprocess.run(["qemu-img", "convert", "-O", "raw", str(smoke / "root.qcow2"), str(root)], check=True)
     content = bytearray(root.read_bytes())
     part.write_bytes(content[OFFSET:])
@@ -58,20 +58,20 @@ def smoke_disk(smoke: Path, folder: Path, edit: Edit) -> tuple[VirtualMachine, R
         path = paths(part, *name.removesuffix("*").rsplit("/", 1)) if name.endswith("*") else name
         data = new
         if callable(new):
-            debugfs(part, f"dump {path} {folder}/old")
-            data = new((folder / "old").read_bytes())
+            debugfs(part, f"dump {path} {directory}/old")
+            data = new((directory / "old").read_bytes())
         requests.append(f"rm {path}")
         if data is not None:
             assert isinstance(data, bytes)
-            (folder / f"new{number}").write_bytes(data)
-            requests += [f"write {folder}/new{number} {path}", f"set_inode_field {path} mode 0100755"]
+            (directory / f"new{number}").write_bytes(data)
+            requests += [f"write {directory}/new{number} {path}", f"set_inode_field {path} mode 0100755"]
     debugfs(part, *requests, write=True)
     content[OFFSET:] = part.read_bytes()
     part.unlink()
     if edit.disk:
         edit.disk(content)
     root.write_bytes(content)
-    (folder / "io.raw").write_bytes((smoke / "io.raw").read_bytes())
+    (directory / "io.raw").write_bytes((smoke / "io.raw").read_bytes())
     recipe = loader.load("smoke", PROJECT).recipe
     disks = (VmDisk("root.raw", "vda", "w", "raw"), VmDisk("io.raw", "vdb", "w", "raw"))
     return VirtualMachine("smoke", "kvm", recipe.machine.memory >> 20, 1, disks), recipe

@@ -73,17 +73,22 @@ def ext4(path: Path, size: str = "16M") -> Path:
 
 
 def machine(
-    folder: Path, script: str, *, disks: Sequence[VmDisk] = (), drivers: Sequence[str] = DRIVERS, parameters: str = ""
+    directory: Path,
+    script: str,
+    *,
+    disks: Sequence[VmDisk] = (),
+    drivers: Sequence[str] = DRIVERS,
+    parameters: str = "",
 ) -> VirtualMachine:
-    """Return a machine, its files in `folder`, that starts the host's kernel directly and runs `script`.
+    """Return a machine, its files in `directory`, that starts the host's kernel directly and runs `script`.
 
     Without `disks` it has one, `io.raw`, an empty ext4.
     """
-    initrd(folder / "initrd.img", script, drivers)
-    if not (folder / "vmlinuz").exists():
-        (folder / "vmlinuz").write_bytes(kernel().read_bytes())
+    initrd(directory / "initrd.img", script, drivers)
+    if not (directory / "vmlinuz").exists():
+        (directory / "vmlinuz").write_bytes(kernel().read_bytes())
     if not disks:
-        ext4(folder / "io.raw")
+        ext4(directory / "io.raw")
         disks = (VmDisk("io.raw", "vda", "w", "raw"),)
     files = MachineKernel("vmlinuz", "initrd.img", "/dev/vda", f"console=ttyS0,115200 {parameters}".strip())
     return VirtualMachine("guest", "kvm", 256, 1, tuple(disks), kernel=files)

@@ -48,10 +48,10 @@ def _recipe(**boot_test: Any) -> Recipe:
     )
 
 
-def _boot(folder: Path, vm: VirtualMachine, recipe: Recipe | None = None, **options: Any) -> BootResult:
+def _boot(directory: Path, vm: VirtualMachine, recipe: Recipe | None = None, **options: Any) -> BootResult:
     scratch = paths.cache_root() / "boot"
     scratch.mkdir(parents=True, exist_ok=True)
-    result = boot(Context(vm, folder, recipe, how=How("tcg", **options)), folder / "boot")
+    result = boot(Context(vm, directory, recipe, how=How("tcg", **options)), directory / "boot")
     assert not list(scratch.glob(f"*-{os.getpid()}-*")), "layers stay behind"
     return result
 
@@ -288,7 +288,7 @@ def test_a_boot_loader_without_a_kernel(grub_image: Any, tmp_path: Path) -> None
     assert "vmlinuz-gone" in detail
 
 
-def _smoke(folder: Path, *disks: VmDisk) -> tuple[VirtualMachine, Recipe]:
+def _smoke(directory: Path, *disks: VmDisk) -> tuple[VirtualMachine, Recipe]:
     recipe = loader.load("smoke", PROJECT).recipe
     return VirtualMachine("smoke", "kvm", recipe.machine.memory >> 20, 1, disks), recipe
 

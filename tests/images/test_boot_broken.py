@@ -93,12 +93,12 @@ def _root(text: bytes, root: bytes) -> bytes:
 SECONDS = {"stays-on": 5.0, "job-never-starts": 5.0, "fork-bomb": 5.0, "initrd-missing": 60.0}
 
 
-def _boot_edited(smoke: Path, folder: Path, edit: Edit, timeout: float) -> BootResult:
+def _boot_edited(smoke: Path, directory: Path, edit: Edit, timeout: float) -> BootResult:
     """Boot smoke with an edit; it may take `timeout` seconds under KVM, here so many times longer as TCG is slower."""
-    vm, recipe = smoke_disk(smoke, folder, edit)
+    vm, recipe = smoke_disk(smoke, directory, edit)
     tried = recipe.boot_test.model_copy(update={"timeout": timeout})
     wanted = recipe.model_copy(update={"boot_test": tried})
-    return boot(Context(vm, folder, wanted, how=How("tcg")), folder / "boot")
+    return boot(Context(vm, directory, wanted, how=How("tcg")), directory / "boot")
 
 
 @pytest.mark.parametrize("case", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CASES)])

@@ -32,16 +32,16 @@ def _terminal() -> tuple[int, int]:
     except OSError:
         mount = 'mount --make-rprivate / 2>/dev/null; mount -t devpts -o newinstance,ptmxmode=0666 none "$0"'
         with (
-            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory() as directory,
             subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", f"{mount}; echo; exec cat", folder],
+                ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", f"{mount}; echo; exec cat", directory],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             ) as holder,
         ):
             assert holder.stdout is not None
             holder.stdout.readline()
-            near = os.open(f"/proc/{holder.pid}/root{folder}/ptmx", os.O_RDWR | os.O_NOCTTY)
+            near = os.open(f"/proc/{holder.pid}/root{directory}/ptmx", os.O_RDWR | os.O_NOCTTY)
             # ioctl_tty(2): unlock the far end, and open it without its name.
             fcntl.ioctl(near, TIOCSPTLCK, struct.pack("i", 0))
             far = fcntl.ioctl(near, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
@@ -75,14 +75,14 @@ def _at_a_terminal(*argv: str, typed: bytes = b"", after: bytes = b"", deadline:
         return process.wait(30), shown
 
 
-def _copy(smoke: Path, folder: Path) -> Path:
+def _copy(smoke: Path, directory: Path) -> Path:
     for name in ("root.qcow2", "io.raw", "kvm.sub"):
-        (folder / name).write_bytes((smoke / name).read_bytes())
-    return folder / "kvm.sub"
+        (directory / name).write_bytes((smoke / name).read_bytes())
+    return directory / "kvm.sub"
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("root.qcow2", "io.raw")}
+def _sums(directory: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in ("root.qcow2", "io.raw")}
 
 
 def test_what_was_changed_is_kept_beside_the_image(smoke: Path, tmp_path: Path) -> None:

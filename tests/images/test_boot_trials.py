@@ -14,11 +14,13 @@ from tests.images.broken import Edit, replaced, smoke_disk
 pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
 
 
-def _boot(smoke: Path, folder: Path, edit: Edit, *, evict: bool | None = None, checkpoint: bool = False) -> BootResult:
-    vm, recipe = smoke_disk(smoke, folder, edit)
+def _boot(
+    smoke: Path, directory: Path, edit: Edit, *, evict: bool | None = None, checkpoint: bool = False
+) -> BootResult:
+    vm, recipe = smoke_disk(smoke, directory, edit)
     submit = recipe.submit.model_copy(update={"checkpoint": checkpoint})
     wanted: Any = recipe.model_copy(update={"submit": submit})
-    return boot(Context(vm, folder, wanted, how=How("tcg", evict=evict)), folder / "boot")
+    return boot(Context(vm, directory, wanted, how=How("tcg", evict=evict)), directory / "boot")
 
 
 def test_smoke_obeys_the_power_button_and_survives_a_checkpoint(smoke: Path, tmp_path: Path) -> None:

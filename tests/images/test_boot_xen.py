@@ -67,16 +67,16 @@ def _boot(project: Path, name: str, *more: str) -> Ran:
     return roost("boot", name, "--json", *more, cwd=project, timeout=1100)
 
 
-def _grub(folder: Path, change: Callable[[str], str]) -> None:
+def _grub(directory: Path, change: Callable[[str], str]) -> None:
     """Change grub.cfg on root.raw, whose file system begins at 1 MiB."""
     disk = "root.raw?offset=1048576"
     argv = ["debugfs", "-w", "-R"]
-    old = subprocess.run([*argv, f"cat {GRUB}", disk], cwd=folder, capture_output=True, check=True).stdout.decode()
+    old = subprocess.run([*argv, f"cat {GRUB}", disk], cwd=directory, capture_output=True, check=True).stdout.decode()
     new = change(old)
     assert new != old, old
-    (folder / "new").write_text(new)
+    (directory / "new").write_text(new)
     for request in (f"rm {GRUB}", f"write new {GRUB}"):
-        subprocess.run([*argv, request, disk], cwd=folder, capture_output=True, check=True)
+        subprocess.run([*argv, request, disk], cwd=directory, capture_output=True, check=True)
 
 
 def _without_notes(kernel: Path) -> bytes:
@@ -109,9 +109,9 @@ def test_the_kernel_in_the_image_and_the_one_beside_it(project: Path, both: Path
     # The same disks, and a kernel named by its absolute path: as submit.xen_kernel: files describes it.
     text = BOTH.replace("name: both", "name: files") + "submit: {xen_kernel: files}\n"
     (project / "recipes/files.yaml").write_text(text)
-    folder = build("files", cwd=project)
-    assert f"xen_kernel           = {folder}/vmlinuz" in (folder / "xen.sub").read_text()
-    ran = roost("boot", str(folder / "xen.sub"), "--json", cwd=tmp_path, timeout=1100)
+    directory = build("files", cwd=project)
+    assert f"xen_kernel           = {directory}/vmlinuz" in (directory / "xen.sub").read_text()
+    ran = roost("boot", str(directory / "xen.sub"), "--json", cwd=tmp_path, timeout=1100)
     assert ran.code == 0, ran.out + ran.err
     assert {one["name"] for one in ran.answer["kernel"]} == {"vmlinuz", "initrd.img"}
 
@@ -132,33 +132,33 @@ def test_each_fault_has_its_cause(project: Path, both: Path, tmp_path: Path) -> 
         "vda1": (lambda text: re.sub(r"root=UUID=\S+", "root=/dev/vda1", text), "no-root"),
     }
     for name, (change, cause) in cases.items():
-        folder = tmp_path / f"case-{name}"
-        folder.mkdir()
-        subprocess.run(["cp", "--sparse=always", str(both / "root.raw"), str(folder)], check=True)
-        (folder / "broken.sub").write_text(SUB)
-        _grub(folder, change)
-        ran = _boot(project, str(folder / "broken.sub"))
+        directory = tmp_path / f"case-{name}"
+        directory.mkdir()
+        subprocess.run(["cp", "--sparse=always", str(both / "root.raw"), str(directory)], check=True)
+        (directory / "broken.sub").write_text(SUB)
+        _grub(directory, change)
+        ran = _boot(project, str(directory / "broken.sub"))
         assert ran.code == 1, ran.out + ran.err
         assert ran.answer["cause"] == cause, json.dumps(ran.answer, indent=1)
-        assert (folder / "broken.boot/xen/serial.log").exists()
+        assert (directory / "broken.boot/xen/serial.log").exists()
 
 
 def test_each_fault_of_a_kernel_beside_the_image_has_its_cause(project: Path, both: Path, tmp_path: Path) -> None:
     text = (both / "xen-files.sub").read_text()
-    folder = tmp_path / "beside"
-    folder.mkdir()
-    subprocess.run(["cp", "--sparse=always", str(both / "root.raw"), str(both / "io.raw"), str(folder)], check=True)
-    (folder / "kernel").write_bytes(_without_notes(both / "vmlinuz"))
+    directory = tmp_path / "beside"
+    directory.mkdir()
+    subprocess.run(["cp", "--sparse=always", str(both / "root.raw"), str(both / "io.raw"), str(directory)], check=True)
+    (directory / "kernel").write_bytes(_without_notes(both / "vmlinuz"))
     cases: dict[str, tuple[str, str, str, str]] = {
-        "notes": (str(both / "vmlinuz"), str(folder / "kernel"), "no-boot-loader", "Xen cannot start this kernel"),
+        "notes": (str(both / "vmlinuz"), str(directory / "kernel"), "no-boot-loader", "Xen cannot start this kernel"),
         # What libvirt drops is not there: xen_root alone names no root to the guest.
         "root": (r"root=UUID=\S+ ro", "ro", "no-root", "no root file system"),
     }
     for name, (old, new, cause, words) in cases.items():
         changed, count = re.subn(old, new, text)
         assert count
-        (folder / f"{name}.sub").write_text(changed)
-        ran = _boot(project, str(folder / f"{name}.sub"))
+        (directory / f"{name}.sub").write_text(changed)
+        ran = _boot(project, str(directory / f"{name}.sub"))
         assert ran.code == 1, ran.out + ran.err
         assert ran.answer["cause"] == cause, json.dumps(ran.answer, indent=1)
         assert words in ran.answer["detail"]

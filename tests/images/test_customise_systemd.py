@@ -68,24 +68,24 @@ boot_test: {{timeout: 5min, expect: [{{failed_units: none}}]}}
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("whole")
+    directory = tmp_path_factory.mktemp("whole")
     for name in ("recipes", "kernels"):
-        subprocess.run(["cp", "-r", PROJECT / name, folder / name], check=True)
-    shelf = folder / "shelf"
+        subprocess.run(["cp", "-r", PROJECT / name, directory / name], check=True)
+    shelf = directory / "shelf"
     shelf.mkdir()
     package(shelf, "roost-greeting", {"/opt/greeting": "hello\n"})
     key = Key()
     publish(shelf, key)
-    files = folder / "recipes/files"
+    files = directory / "recipes/files"
     (files / "key.asc").write_text(key.armored)
     (files / "show").write_text(SHOW)
     (files / "secret").write_text(f"{HASH}\n")
     (files / "job.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHd3 job@example.org\n")
     with served(shelf) as address:
-        (folder / "recipes/whole.yaml").write_text(RECIPE.format(uri=address))
-        ran = roost("build", "whole", "--json", cwd=folder, timeout=1500)
+        (directory / "recipes/whole.yaml").write_text(RECIPE.format(uri=address))
+        ran = roost("build", "whole", "--json", cwd=directory, timeout=1500)
         assert ran.code == 0, ran.err
-        built = folder / "build/whole"
+        built = directory / "build/whole"
         assert HASH not in ran.out + ran.err
         yield built
 

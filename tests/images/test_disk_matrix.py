@@ -43,8 +43,8 @@ LOOK = """\
 cp /proc/swaps /proc/mounts "$ROOST_OUTPUT"
 cat /data/hello /packed/hello /more/link >"$ROOST_OUTPUT/read"
 stat -c '%a %u %g' /data/hello >"$ROOST_OUTPUT/owner"
-for folder in /data /packed; do
-    if (echo x >"$folder/new") 2>/dev/null; then echo "$folder" >>"$ROOST_OUTPUT/written"; fi
+for directory in /data /packed; do
+    if (echo x >"$directory/new") 2>/dev/null; then echo "$directory" >>"$ROOST_OUTPUT/written"; fi
 done
 # Whatever its file system's mount says, a disk that is read-only to the machine stays as it is.
 if dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=notrunc,fsync 2>/dev/null; then
@@ -97,7 +97,7 @@ def test_it_boots_and_sees_its_disks(
     assert sorted(line.split()[0] for line in swaps) == ["/dev/vda2", "/dev/vdf"]
     mounts = {words[1]: words for words in map(str.split, (output / "mounts").read_text().splitlines())}
     assert mounts["/"][2] == filesystem
-    assert [mounts[folder][2] for folder in ("/data", "/packed", "/more")] == [data, packed, more]
+    assert [mounts[directory][2] for directory in ("/data", "/packed", "/more")] == [data, packed, more]
     assert mounts["/data"][3].startswith("ro")
     assert (output / "read").read_text() == "hello\npacked\nmore\n"
     assert (output / "owner").read_text() == "640 7 8\n"

@@ -38,12 +38,14 @@ ROOT = {"name": "root", "partitions": [{"mount": "/", "filesystem": "ext4", "fre
 
 
 def written(
-    recipe: Recipe, tree: Path | None, folder: Path, chosen: Namespace | None = None
+    recipe: Recipe, tree: Path | None, directory: Path, chosen: Namespace | None = None
 ) -> tuple[WrittenDisk, ...]:
-    folder.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)
     info = None if tree is None else TreeInfo(tree, DEVICES)
-    disks = write.write_disks(recipe, info, folder, Tools(chosen or namespace.current(), EPOCH, folder.parent / "log"))
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{disk.name}.raw" for disk in disks)
+    disks = write.write_disks(
+        recipe, info, directory, Tools(chosen or namespace.current(), EPOCH, directory.parent / "log")
+    )
+    assert sorted(path.name for path in directory.iterdir()) == sorted(f"{disk.name}.raw" for disk in disks)
     return disks
 
 
@@ -65,8 +67,8 @@ def debugfs(disk: Path, at: Extent, request: str) -> str:
 def archive(tmp_path: Path) -> Path:
     """A tar archive with all that a tree can hold, owned by several users."""
     tree = tmp_path / "made"
-    for folder in ("dev", "etc", "big", "odd", "data/inner", "boot"):
-        (tree / folder).mkdir(parents=True)
+    for directory in ("dev", "etc", "big", "odd", "data/inner", "boot"):
+        (tree / directory).mkdir(parents=True)
     (tree / "etc/hosts").write_text("127.0.0.1 localhost\n")
     os.link(tree / "etc/hosts", tree / "etc/hosts.link")
     (tree / "etc/long").symlink_to("x" * 200)
@@ -95,11 +97,11 @@ def archive(tmp_path: Path) -> Path:
     return packed
 
 
-def unpacked(archive: Path, folder: Path, chosen: Namespace) -> Path:
-    folder.mkdir()
+def unpacked(archive: Path, directory: Path, chosen: Namespace) -> Path:
+    directory.mkdir()
     tar = ["tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--file", str(archive)]
-    inside(chosen, *tar, "--directory", folder)
-    return folder
+    inside(chosen, *tar, "--directory", directory)
+    return directory
 
 
 def has_subordinate_ids() -> bool:
@@ -157,8 +159,8 @@ def test_the_content_arrives(archive: Path, tmp_path: Path) -> None:
     but = "-path ./data/sparse -prune -o -path ./etc/setuid -prune -o"
     facts = f"cd \"$1\" && find . {but} -printf '%p %y %m %U %G %T@ %l\\n' | sort"
     seen = [
-        process.run(chosen.argv(["sh", "-c", facts, "sh", folder]), deadline=60, capture=True).text.splitlines()
-        for folder in (tree, out)
+        process.run(chosen.argv(["sh", "-c", facts, "sh", directory]), deadline=60, capture=True).text.splitlines()
+        for directory in (tree, out)
     ]
     # rdump makes links again, with new times; and the mode of its own top directory.
     plain = [[line for line in lines if " l " not in line and not line.startswith(". ")] for lines in seen]
@@ -322,8 +324,8 @@ def test_an_io_disk(tmp_path: Path) -> None:
     _, disk = written(recipe_of(ROOT, io), _tree(tmp_path), tmp_path / "disks")
     at = disk.layout.areas[0]
     assert disk.layout.size == 64 * MiB and at == Extent(0, 64 * MiB)
-    for folder in fill.IO_DIRECTORIES:
-        assert "Type: directory    Mode:  0755" in debugfs(disk.path, at, f"stat /{folder}")
+    for directory in fill.IO_DIRECTORIES:
+        assert "Type: directory    Mode:  0755" in debugfs(disk.path, at, f"stat /{directory}")
     blkid = subprocess.run(
         ["blkid", "-p", "-o", "export", disk.path], capture_output=True, text=True, check=True
     ).stdout
@@ -381,7 +383,7 @@ def _tree(tmp_path: Path) -> Path:
     return tree
 
 
-def test_a_device_in_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_device_in_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     with pytest.raises(ImageError, match="has no directory /dev in the tree"):
         written(recipe_of(ROOT), tmp_path / "tree", tmp_path / "disks")

@@ -138,11 +138,11 @@ def test_a_disk_is_enlarged_and_its_root_with_it(project: Path, copy: Path) -> N
     source = {"image": {"path": _image_name(copy), "sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}}
     _write(project, "large", os=source, disks=[{"name": "root", "size": "300MiB"}, *RECIPE["disks"][1:]])
     before = _state(copy)
-    folder = _build(project, "large")
+    directory = _build(project, "large")
     assert _state(copy) == before
-    assert (folder / "root.raw").stat().st_size == 300 << 20
-    log = folder / "log" / "test.log"
-    with guestfs.open_readonly([(folder / "root.raw", "raw")], accelerator="tcg", log=log) as guest:
+    assert (directory / "root.raw").stat().st_size == 300 << 20
+    log = directory / "log" / "test.log"
+    with guestfs.open_readonly([(directory / "root.raw", "raw")], accelerator="tcg", log=log) as guest:
         system = inspection.find(guest)
         assert guest.device_size(system.root.device) == 299 << 20
         inspection.mount(guest, system, readonly=True)
@@ -180,11 +180,11 @@ def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_pat
     )
     files = [*RECIPE["files"], {"path": "/etc/out/file", "content": "x"}, {"path": "/etc/up", "content": "plain"}]
     _write(project, "hostile", os={"image": {"path": _image_name(copy)}}, files=files, users=[{"name": "job"}])
-    folder = _build(project, "hostile")
+    directory = _build(project, "hostile")
     # The image's own directory of that name was swept, the host's was not touched.
     assert [path.name for path in outside.iterdir()] == ["precious"]
     assert (outside / "precious").read_text() == "mine"
-    with guestfs.open_readonly([(folder / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:
+    with guestfs.open_readonly([(directory / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:
         guest.mount_readonly("/dev/sda1", journal=True)
         assert guest.read("/moved/new/file", 9) == b"x"
         assert guest.exists("/moved/opt/job/run")
@@ -236,9 +236,9 @@ def test_only_a_command_that_asks_has_the_network(project: Path, copy: Path, tmp
         alone = "! ip route | grep -q default"
         run = [alone, {"command": fetch, "network": True}, alone, {"command": f"{fetch} && ip route", "network": True}]
         _write(project, "networked", os={"image": {"path": _image_name(copy)}}, run=run)
-        folder = _build(project, "networked")
+        directory = _build(project, "networked")
         server.shutdown()
-    with guestfs.open_readonly([(folder / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:
+    with guestfs.open_readonly([(directory / "root.qcow2", "qcow2")], accelerator="tcg", log=tmp_path / "log") as guest:
         guest.mount_readonly("/dev/sda1", journal=True)
         assert guest.read("/etc/fetched", 99) == b"fetched\n"
         assert not guest.exists("/etc/resolv.conf")
@@ -265,10 +265,10 @@ def test_a_build_that_is_killed_leaves_nothing(project: Path, copy: Path) -> Non
         time.sleep(0.5)
     assert not _children(project), "libguestfs' QEMU goes on"
     _write(project, "killed", os={"image": {"path": _image_name(copy)}})
-    folder = _build(project, "killed")
+    directory = _build(project, "killed")
     assert _state(copy) == before
-    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["killed"]
-    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in directory.parent.iterdir() if path.is_dir()] == ["killed"]
+    assert not [path.name for path in directory.iterdir() if path.name.startswith(".")]
 
 
 def _children(project: Path) -> list[str]:

@@ -48,8 +48,8 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a qcow2 with a Debian and GRUB, made without roost."""
     if shutil.which("virt-make-fs") is None:
         pytest.fail("this test needs virt-make-fs: apt-get install guestfs-tools")
-    folder = tmp_path_factory.mktemp("foreign")
-    tar, disk = folder / "debian.tar", folder / "debian.qcow2"
+    directory = tmp_path_factory.mktemp("foreign")
+    tar, disk = directory / "debian.tar", directory / "debian.qcow2"
     hooks = [f"--customize-hook={hook}" for hook in HOOKS]
     argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", *hooks, "bookworm", str(tar)]
     subprocess.run(argv, check=True, capture_output=True, timeout=900)
@@ -62,7 +62,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=env,
     )
     tar.unlink()
-    with guestfs.open_writable([(disk, "qcow2")], accelerator="tcg", log=folder / "log") as guest:
+    with guestfs.open_writable([(disk, "qcow2")], accelerator="tcg", log=directory / "log") as guest:
         guest.mount("/dev/sda1")
         guest.write("/etc/fstab", FSTAB.encode())
         guest.write("/etc/default/grub", DEFAULTS.encode())

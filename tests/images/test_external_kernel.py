@@ -39,21 +39,21 @@ def _write(project: Path, *devices: str) -> None:
 
 def test_bare_file_systems_with_a_kernel_beside_them(project: Path) -> None:
     _write(project)
-    folder = build("bare", cwd=project)
+    directory = build("bare", cwd=project)
     assert {"root.raw", "swap.raw", "io.raw", "vmlinuz", "initrd.img", "xen.sub"} <= {
-        path.name for path in folder.iterdir()
+        path.name for path in directory.iterdir()
     }
     ran = roost("boot", "bare", "--hypervisor", "kvm", "--accel", "tcg", "--json", cwd=project)
     assert ran.code == 0, ran.out + ran.err
     assert ran.answer["passed"] is True
     assert "stands in" in ran.err
-    assert json.loads((folder / "boot/kvm.json").read_text())["kernel"] != []
+    assert json.loads((directory / "boot/kvm.json").read_text())["kernel"] != []
 
 
 def test_partitions_as_disks_are_xens_alone(project: Path) -> None:
     _write(project, "xvda1", "xvda2", "xvdb1")
-    folder = build("bare", cwd=project)
-    description = (folder / "xen.sub").read_text()
+    directory = build("bare", cwd=project)
+    description = (directory / "xen.sub").read_text()
     assert "root.raw:xvda1:w:raw,swap.raw:xvda2:w:raw,io.raw:xvdb1:w:raw" in description
     assert "xen_root             = /dev/xvda1" in description
     ran = roost("boot", "bare", "--hypervisor", "kvm", "--accel", "tcg", cwd=project)

@@ -14,15 +14,15 @@ from tests.images.calls import roost
 pytestmark = pytest.mark.images
 
 
-def _jobs(folder: Path, count: int) -> Path:
+def _jobs(directory: Path, count: int) -> Path:
     """Write a file of jobs, each with numbers of its own to add up."""
     lines = ["io,inputs"]
     for number in range(count):
-        (folder / f"in-{number}").mkdir()
-        (folder / f"in-{number}" / "numbers.txt").write_text(f"{number}\n100\n")
+        (directory / f"in-{number}").mkdir()
+        (directory / f"in-{number}" / "numbers.txt").write_text(f"{number}\n100\n")
         lines.append(f"io-{number}.raw,in-{number}/")
-    (folder / "jobs.csv").write_text("\n".join(lines) + "\n")
-    return folder / "jobs.csv"
+    (directory / "jobs.csv").write_text("\n".join(lines) + "\n")
+    return directory / "jobs.csv"
 
 
 def test_a_hundred_disks_one_guest_and_what_it_computed(smoke: Path, qemu: Callable[..., str], tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def _xen_version() -> str:
 def xen() -> Path:
     """Return a directory with Xen's pygrub, unpacked from Debian's packages; nothing is installed."""
     version = _xen_version()
-    folder = paths.cache_root() / "test" / f"xen-{version}"
-    if not folder.is_dir():
-        making = folder.with_name(f"xen-{version}.making")
+    directory = paths.cache_root() / "test" / f"xen-{version}"
+    if not directory.is_dir():
+        making = directory.with_name(f"xen-{version}.making")
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
         subprocess.run(
@@ -44,8 +44,8 @@ def xen() -> Path:
         )
         for package in sorted(making.glob("*.deb")):
             subprocess.run(["dpkg", "-x", package, making], check=True)
-        making.rename(folder)
-    return folder
+        making.rename(directory)
+    return directory
 
 
 def variant(project: Path, name: str, text: str) -> None:
@@ -55,8 +55,8 @@ def variant(project: Path, name: str, text: str) -> None:
 def built(project: Path, name: str, **env: str) -> tuple[Path, dict[str, object]]:
     ran = roost("build", name, "--json", cwd=project, env=env)
     assert ran.code == 0, ran.err
-    folder = Path(ran.answer["folder"])
-    return folder, json.loads((folder / "manifest.json").read_text())["facts"]
+    directory = Path(ran.answer["folder"])
+    return directory, json.loads((directory / "manifest.json").read_text())["facts"]
 
 
 def digest(path: Path) -> str:
@@ -65,10 +65,10 @@ def digest(path: Path) -> str:
 
 def test_pygrub_finds_kernel_and_initrd_of_an_image_for_both(project: Path, xen: Path, tmp_path: Path) -> None:
     variant(project, "both", "hypervisors: !replace [kvm, xen]\nkernel: {placement: both}\n")
-    folder, facts = built(project, "both", ROOST_PYGRUB=str(xen))
+    directory, facts = built(project, "both", ROOST_PYGRUB=str(xen))
     seen = facts["pygrub"]
     assert isinstance(seen, dict) and seen["seen"] is True and seen["checked"] == f"pygrub of Xen {_xen_version()}"
-    assert seen["kernel"] == digest(folder / "vmlinuz") and seen["initrd"] == digest(folder / "initrd.img")
+    assert seen["kernel"] == digest(directory / "vmlinuz") and seen["initrd"] == digest(directory / "initrd.img")
     arguments = str(seen["arguments"])
     assert "console=hvc0" in arguments
     kernel = facts["kernel"]
@@ -76,8 +76,8 @@ def test_pygrub_finds_kernel_and_initrd_of_an_image_for_both(project: Path, xen:
 
     # A second look at the same image, without roost between: what pygrub writes is the kernel, byte for byte.
     program = pygrub.Pygrub(next(xen.glob("usr/lib/xen-*/bin/pygrub")), _xen_version())
-    found = pygrub.run(program, folder / "root.raw", tmp_path, tmp_path / "log")
-    assert digest(Path(found["kernel"])) == digest(folder / "vmlinuz")
+    found = pygrub.run(program, directory / "root.raw", tmp_path, tmp_path / "log")
+    assert digest(Path(found["kernel"])) == digest(directory / "vmlinuz")
 
     # Without one the answer says so.
     (project / "recipes/both.yaml").write_text((project / "recipes/both.yaml").read_text() + "description: again\n")
@@ -87,12 +87,12 @@ def test_pygrub_finds_kernel_and_initrd_of_an_image_for_both(project: Path, xen:
     assert isinstance(seen, dict) and seen["seen"] is False and "not installed" in str(seen["checked"])
 
     # The files beside the image boot it, too: QEMU's -kernel and -initrd, with the command line of xen's console.
-    disk = folder / "root.qcow2"
+    disk = directory / "root.qcow2"
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-m", "256", "-nographic", "-no-reboot", "-monitor", "none"]
-    argv += ["-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img")]
+    argv += ["-kernel", str(directory / "vmlinuz"), "-initrd", str(directory / "initrd.img")]
     argv += ["-append", arguments]
     argv += ["-drive", f"file={disk},if=virtio,format=qcow2,snapshot=on"]
-    argv += ["-drive", f"file={folder / 'io.raw'},if=virtio,format=raw,snapshot=on"]
+    argv += ["-drive", f"file={directory / 'io.raw'},if=virtio,format=raw,snapshot=on"]
     ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=False)
     assert b"roost: job finished: exit 0" in ran.stdout, ran.stdout[-2000:]
 
@@ -135,8 +135,8 @@ def test_a_kernel_is_taken_out_and_put_into_another_image(project: Path, smoke: 
     text += f"  kernel: {{url: 'file://{tmp_path}/out/vmlinuz', sha256: {sums['vmlinuz']}}}\n"
     (project / "kernels/taken.yaml").write_text(f"{text}  initrd: {{path: initrd.img, sha256: {sums['initrd.img']}}}\n")
     variant(project, "given", "hypervisors: !replace [kvm]\nkernel: {use: taken, placement: both}\n")
-    folder, _ = built(project, "given")
-    assert digest(folder / "vmlinuz") == sums["vmlinuz"] and digest(folder / "initrd.img") == sums["initrd.img"]
+    directory, _ = built(project, "given")
+    assert digest(directory / "vmlinuz") == sums["vmlinuz"] and digest(directory / "initrd.img") == sums["initrd.img"]
     ran = roost("boot", "given", "--accel", "tcg", "--json", cwd=project)
     assert ran.code == 0 and ran.answer["passed"], ran.err
     ran = roost("kernels", "taken", "--json", cwd=project)

@@ -25,15 +25,15 @@ from tests.images.calls import PROJECT, roost
 pytestmark = pytest.mark.images
 
 
-def _sums(folder: Path) -> dict[str, str]:
+def _sums(directory: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
+        for path in sorted(directory.iterdir())
         if path.is_file() and path.suffix in {".qcow2", ".raw"}
     }
 
 
-def _ad(folder: Path) -> dict[str, Any]:
+def _ad(directory: Path) -> dict[str, Any]:
     program = (
         "import htcondor, json, sys\n"
         "ad = next(iter(htcondor.Submit(open('kvm.sub').read()).jobs(count=1, clusterid=1)))\n"
@@ -41,7 +41,7 @@ def _ad(folder: Path) -> dict[str, Any]:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "CONDOR_CONFIG": "/dev/null"},
         capture_output=True,
         text=True,
@@ -61,8 +61,8 @@ def test_a_plain_qemu_boots_it_and_it_does_its_job(
 ) -> None:
     ran = roost("build", name, "--json")
     assert ran.code == 0, ran.err
-    folder = Path(ran.answer["folder"])
-    root = next(path for path in (folder / "root.qcow2", folder / "root.raw") if path.exists())
+    directory = Path(ran.answer["folder"])
+    root = next(path for path in (directory / "root.qcow2", directory / "root.raw") if path.exists())
     console = qemu(root)
     assert "roost: job started" in console
     assert re.search(r"roost: job finished: exit 0", console)
@@ -84,9 +84,9 @@ def test_the_test_boot_passes_and_leaves_the_image_as_it_was(debian_12: Path) ->
 
 @pytest.mark.parametrize("name", ["smoke", "debian-12"])
 def test_condor_submits_own_parser_takes_the_submit_description(name: str) -> None:
-    folder = Path(roost("build", name, "--json").answer["folder"])
-    ad = _ad(folder)
-    files = {file["name"]: file for file in json.loads((folder / "manifest.json").read_text())["files"]}
+    directory = Path(roost("build", name, "--json").answer["folder"])
+    ad = _ad(directory)
+    files = {file["name"]: file for file in json.loads((directory / "manifest.json").read_text())["files"]}
     disks = [item.split(":") for item in ad["VMPARAM_vm_Disk"].split(",")]
     assert ad["JobVMType"] == "kvm"
     assert int(ad["JobVMMemory"]) > 0
@@ -94,7 +94,7 @@ def test_condor_submits_own_parser_takes_the_submit_description(name: str) -> No
     assert int(ad["RequestMemory"]) >= int(ad["JobVMMemory"])
     assert int(ad["RequestDisk"]) * 1024 >= sum(files[disk[0]]["virtual"] for disk in disks)
     assert {disk[0] for disk in disks} == set(ad["TransferInput"].split(","))
-    assert all((folder / disk[0]).is_file() for disk in disks)
+    assert all((directory / disk[0]).is_file() for disk in disks)
     assert ad["JobVMNetworking"].lower() == "false"
     assert (ad["ShouldTransferFiles"], ad["WhenToTransferOutput"]) == ("YES", "ON_EXIT")
 

@@ -98,8 +98,8 @@ def user() -> Iterator[User]:
         shutil.rmtree(top, ignore_errors=True)
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    return {path.name: checksum.sha256(path) for path in folder.iterdir() if path.suffix in {".raw", ".qcow2"}}
+def _sums(directory: Path) -> dict[str, str]:
+    return {path.name: checksum.sha256(path) for path in directory.iterdir() if path.suffix in {".raw", ".qcow2"}}
 
 
 @pytest.mark.parametrize("name", ["smoke", "debian-12"])

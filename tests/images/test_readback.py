@@ -80,14 +80,14 @@ def plant(tree: Path, wanted: Recipe) -> None:
     (tree / "boot/initrd.img").write_bytes(b"070701" + bytes(200))
 
 
-def make(folder: Path, wanted: Recipe, spoil: Callable[[Path], None] | None = None) -> dict[str, tuple[Path, str]]:
+def make(directory: Path, wanted: Recipe, spoil: Callable[[Path], None] | None = None) -> dict[str, tuple[Path, str]]:
     """Write the disks of `recipe()` by the plainest tools; `spoil` may change the tree before."""
-    tree = folder / "tree"
+    tree = directory / "tree"
     tree.mkdir()
     plant(tree, wanted)
     if spoil is not None:
         spoil(tree)
-    root, io = folder / "root.raw", folder / "io.raw"
+    root, io = directory / "root.raw", directory / "io.raw"
     with root.open("wb") as file:
         file.truncate(18 * MiB)
     table = b"label: dos\nstart=2048, size=32768, type=83, bootable\n"
@@ -298,7 +298,7 @@ def _assert_nothing_new(before: set[str]) -> None:
     assert _left_behind() <= before
 
 
-def _processes(folder: Path) -> list[str]:
+def _processes(directory: Path) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(Path("/proc/self").resolve().name):
@@ -306,7 +306,7 @@ def _processes(folder: Path) -> list[str]:
                 words = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
             except OSError:
                 continue
-            if str(folder) in words:
+            if str(directory) in words:
                 found.append(words)
     return found
 

@@ -18,9 +18,9 @@ FORMAT = "${binary:Package}\\t${Package}\\t${Architecture}\\t${Version}\\t${sour
 Row = tuple[str, str, str, str, str]
 
 
-def components(folder: Path) -> list[Row]:
+def components(directory: Path) -> list[Row]:
     """Return name, architecture, version, source and its version of each component."""
-    document = json.loads((folder / "sbom.cdx.json").read_text())
+    document = json.loads((directory / "sbom.cdx.json").read_text())
     rows = []
     for one in document["components"]:
         properties = {entry["name"]: entry["value"] for entry in one["properties"]}
@@ -89,13 +89,13 @@ def test_components_are_what_dpkg_says_in_the_running_guest(
         "run: [dpkg --remove nano]\n"
         "job: {command: /opt/list, then: poweroff}\n"
     )
-    folder = build("listed", cwd=project)
+    directory = build("listed", cwd=project)
     io = tmp_path / "io-after.raw"
-    qemu(folder / "root.qcow2", folder / "io.raw", io=io)
+    qemu(directory / "root.qcow2", directory / "io.raw", io=io)
     seen = subprocess.run(
         ["debugfs", "-R", "cat /output/packages.txt", str(io)], capture_output=True, text=True, check=True
     ).stdout
     assert len(listed(seen)) > 50
-    assert components(folder) == listed(seen)
-    document = json.loads((folder / "sbom.cdx.json").read_text())
+    assert components(directory) == listed(seen)
+    document = json.loads((directory / "sbom.cdx.json").read_text())
     assert [one["name"] for one in document["components"] if one["scope"] == "excluded"] == ["nano"]

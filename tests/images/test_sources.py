@@ -122,20 +122,20 @@ def test_a_wrong_sum_is_said_with_its_place(smoke_tar: Path, project: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_folder_is_read_and_stays_as_it_is(container_tar: Path, project: Path, tmp_path: Path) -> None:
+def test_a_directory_is_read_and_stays_as_it_is(container_tar: Path, project: Path, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     subprocess.run(["tar", "-x", "--exclude=./dev/*", "-C", str(tree), "-f", str(container_tar)], check=True)
     before = sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in tree.rglob("*"))
     _recipe(project, f"{{tree: {{path: {tree}}}}}", "{placement: both}")
-    folder = build("given", cwd=project)
-    assert {"vmlinuz", "initrd.img"} <= {path.name for path in folder.iterdir()}
+    directory = build("given", cwd=project)
+    assert {"vmlinuz", "initrd.img"} <= {path.name for path in directory.iterdir()}
     assert sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_mode) for path in tree.rglob("*")) == before
-    first = {name: checksum.sha256(folder / name) for name in ("root.qcow2", "io.raw", "vmlinuz", "initrd.img")}
+    first = {name: checksum.sha256(directory / name) for name in ("root.qcow2", "io.raw", "vmlinuz", "initrd.img")}
     _boots(project)
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is True
     assert roost("build", "given", "--force", "--json", cwd=project).code == 0
-    assert first == {name: checksum.sha256(folder / name) for name in first}
+    assert first == {name: checksum.sha256(directory / name) for name in first}
     (tree / "etc/marked").write_text("changed\n")
     assert roost("build", "given", "--json", cwd=project).answer["cached"] is False
 
@@ -169,10 +169,10 @@ def test_a_hostile_tree_reads_nothing_of_the_host(smoke_tar: Path, project: Path
 class Served:
     """A web server on loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         class Quiet(http.server.SimpleHTTPRequestHandler):
             def __init__(self, *args: object) -> None:
-                super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+                super().__init__(*args, directory=str(directory))  # type: ignore[arg-type]
 
             def log_message(self, *_args: object) -> None:
                 pass

@@ -25,13 +25,13 @@ SIZE = 256 << 20
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guest, str]]:
     """Yield a disk with a btrfs that holds a root, a home and a snapshot of the root; and its UUID."""
-    folder = tmp_path_factory.mktemp("btrfs")
-    disk = folder / "disk.raw"
+    directory = tmp_path_factory.mktemp("btrfs")
+    disk = directory / "disk.raw"
     disk.touch()
     with disk.open("r+b") as file:
         file.truncate(SIZE)
     kvm = probe.probe().usable
-    log = folder / "guestfs.log"
+    log = directory / "guestfs.log"
     with guestfs.open_writable([(disk, "raw")], accelerator="kvm" if kvm else "tcg", log=log) as opened:
         _fill(opened)
         yield opened, opened.blkid("/dev/sda")["UUID"]

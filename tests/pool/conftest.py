@@ -39,8 +39,8 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 class Pools:
     """Runs pools side by side, as many as memory allows; each leaves its files in a directory of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.directory = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.cancelled = threading.Event()
         # Not SC_AVPHYS_PAGES: after a build most of the memory is page cache, which that leaves out.
         self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, capacity.memory_free() // POOL_MEMORY)))
@@ -53,9 +53,9 @@ class Pools:
 
     def inputs(self, pool: str, job: str) -> Path:
         """Return an empty directory for a job's submit description and disks."""
-        folder = self.directory / "in" / pool / job
-        folder.mkdir(parents=True)
-        return folder
+        directory = self.directory / "in" / pool / job
+        directory.mkdir(parents=True)
+        return directory
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +106,10 @@ def tiny_job(
     pools: Pools, pool: str, name: str, lines: str, *, disk: str = "tiny.raw", end: str = tiny.POWER_OFF
 ) -> Job:
     """Return a job of the guest without an operating system: its directory, its disk, its submit description."""
-    folder = pools.inputs(pool, name)
-    tiny.make(folder / disk, format=disk.rpartition(".")[2], end=end)
-    (folder / "job.sub").write_text(f"{TINY}{lines}" + ("" if "queue" in lines else "queue\n"))
-    return Job(name, folder / "job.sub")
+    directory = pools.inputs(pool, name)
+    tiny.make(directory / disk, format=disk.rpartition(".")[2], end=end)
+    (directory / "job.sub").write_text(f"{TINY}{lines}" + ("" if "queue" in lines else "queue\n"))
+    return Job(name, directory / "job.sub")
 
 
 DISK = "vm_disk = tiny.raw:vda:w:raw\n"

@@ -73,9 +73,9 @@ class Pool:
             raise PoolError(f"{argv[0]} failed (status {done.returncode}): {done.stdout}")
         return done.stdout
 
-    def submit(self, folder: str, file: str) -> subprocess.CompletedProcess[str]:
+    def submit(self, directory: str, file: str) -> subprocess.CompletedProcess[str]:
         """Run condor_submit as the user, in the job's directory."""
-        where = f"/home/{self.user}/jobs/{folder}"
+        where = f"/home/{self.user}/jobs/{directory}"
         ids = [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
         return subprocess.run(
             self.argv("setpriv", *ids, "env", "-C", where, "condor_submit", "-terse", file),
@@ -187,11 +187,11 @@ def _mount(scratch: Path, root: Path, rootfs: Path) -> None:
     os.umask(0o022)
 
 
-def _share(root: Path, folder: Path, at: str) -> None:
-    """Have `folder` at the absolute path `at` in the pool."""
+def _share(root: Path, directory: Path, at: str) -> None:
+    """Have `directory` at the absolute path `at` in the pool."""
     target = root / at.lstrip("/")
     target.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "--bind", str(folder), str(target)], check=True)
+    subprocess.run(["mount", "--bind", str(directory), str(target)], check=True)
 
 
 def _have_roost(root: Path, spec: dict[str, Any]) -> None:
@@ -235,19 +235,19 @@ def _start(pool: Pool) -> None:
         raise PoolError(f"no slot advertises HasVM after {SLOT} s:\n{pool.log('StartLog')[-6000:]}")
 
 
-def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float) -> list[JobResult]:
+def _jobs(pool: Pool, jobs: list[dict[str, Any]], directory: Path, deadline: float) -> list[JobResult]:
     results: list[JobResult] = []
     open_jobs: dict[str, str] = {}
     for job in jobs:
         if job["session"]:
-            results.append(_session(pool, job, folder, deadline))
+            results.append(_session(pool, job, directory, deadline))
             continue
         done = pool.submit(job["name"], job["file"])
         if done.returncode == 0:
             open_jobs |= dict.fromkeys(watch.submitted(done.stdout), job["name"])
         else:
             text = done.stderr + done.stdout
-            results.append(JobResult(job["name"], "", "refused", folder / job["name"], reason=text))
+            results.append(JobResult(job["name"], "", "refused", directory / job["name"], reason=text))
     while open_jobs:
         late = time.monotonic() - pool.start > deadline
         queue = pool.queue()
@@ -266,7 +266,7 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float)
                 JobResult(
                     name=name,
                     id=id_,
-                    directory=folder / name,
+                    directory=directory / name,
                     has_vm=has_vm,
                     events=queue.events(id_),
                     xml=_domain(pool, id_, "xml"),
@@ -281,11 +281,11 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], folder: Path, deadline: float)
     return sorted(results, key=lambda result: (order.index(result.name), [int(n) for n in result.id.split(".") if n]))
 
 
-def _session(pool: Pool, job: dict[str, Any], folder: Path, deadline: float) -> JobResult:
+def _session(pool: Pool, job: dict[str, Any], directory: Path, deadline: float) -> JobResult:
     """Run a program on the access point; what it says is in session.log of its directory."""
     name, program = job["name"], job["file"]
     where = f"/home/{pool.user}/jobs/{name}"
-    with (folder / name / "session.log").open("wb") as log:
+    with (directory / name / "session.log").open("wb") as log:
         try:
             done = subprocess.run(
                 pool.argv("env", "-C", where, f"./{program}"),
@@ -297,9 +297,9 @@ def _session(pool: Pool, job: dict[str, Any], folder: Path, deadline: float) -> 
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return JobResult(name, "", "timeout", folder / name)
+            return JobResult(name, "", "timeout", directory / name)
     ended = round(time.monotonic() - pool.start, 1)
-    return JobResult(name, "", "completed", folder / name, exit_code=done.returncode, ended_after=ended)
+    return JobResult(name, "", "completed", directory / name, exit_code=done.returncode, ended_after=ended)
 
 
 def _domain(pool: Pool, id_: str, suffix: str) -> str:

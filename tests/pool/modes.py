@@ -27,75 +27,75 @@ def recipe(**submit: Any) -> Recipe:
     return shipped.model_copy(update={"submit": shipped.submit.model_copy(update=submit)})
 
 
-def image(built: Path, folder: Path) -> BuiltFiles:
+def image(built: Path, directory: Path) -> BuiltFiles:
     """Copy the image's disks into an empty directory; return what the description is to know of them."""
     record = manifest.read(built)
     assert record is not None
     for file in record.files:
-        subprocess.run(["cp", "--sparse=always", str(built / file.name), str(folder)], check=True)
-    return BuiltFiles(folder.absolute(), {file.name: file.virtual for file in record.files})
+        subprocess.run(["cp", "--sparse=always", str(built / file.name), str(directory)], check=True)
+    return BuiltFiles(directory.absolute(), {file.name: file.virtual for file in record.files})
 
 
-def _job(folder: Path, text: str, *, shared: bool = False) -> Job:
-    (folder / "job.sub").write_text(text)
-    return Job(folder.name, folder / "job.sub", shared=shared)
+def _job(directory: Path, text: str, *, shared: bool = False) -> Job:
+    (directory / "job.sub").write_text(text)
+    return Job(directory.name, directory / "job.sub", shared=shared)
 
 
-def all_returned(built: Path, folder: Path) -> Job:
+def all_returned(built: Path, directory: Path) -> Job:
     """Two disks, both of which come back under names of their own."""
-    files = image(built, folder)
-    return _job(folder, submit_description(recipe(returns=("root", "io")), "kvm", files=files))
+    files = image(built, directory)
+    return _job(directory, submit_description(recipe(returns=("root", "io")), "kvm", files=files))
 
 
-def to_folder(built: Path, folder: Path) -> Job:
+def to_directory(built: Path, directory: Path) -> Job:
     """What comes back goes to a directory."""
-    files = image(built, folder)
-    (folder / "results").mkdir()
-    return _job(folder, submit_description(recipe(), "kvm", files=files, output_directory="results"))
+    files = image(built, directory)
+    (directory / "results").mkdir()
+    return _job(directory, submit_description(recipe(), "kvm", files=files, output_directory="results"))
 
 
-def none_returned(built: Path, folder: Path) -> Job:
+def none_returned(built: Path, directory: Path) -> Job:
     """Nothing is asked back."""
-    files = image(built, folder)
-    return _job(folder, submit_description(recipe(returns=()), "kvm", files=files))
+    files = image(built, directory)
+    return _job(directory, submit_description(recipe(returns=()), "kvm", files=files))
 
 
-def no_output(built: Path, folder: Path) -> Job:
+def no_output(built: Path, directory: Path) -> Job:
     """vm_no_output_vm: HTCondor empties the sandbox."""
-    files = image(built, folder)
-    return _job(folder, submit_description(recipe(returns=(), no_output=True), "kvm", files=files))
+    files = image(built, directory)
+    return _job(directory, submit_description(recipe(returns=(), no_output=True), "kvm", files=files))
 
 
-def overlay(built: Path, folder: Path) -> Job:
+def overlay(built: Path, directory: Path) -> Job:
     """The root disk is an overlay: its base travels with it, and only the overlay is in vm_disk."""
-    files = image(built, folder)
-    (folder / "root.qcow2").rename(folder / "base.qcow2")
+    files = image(built, directory)
+    (directory / "root.qcow2").rename(directory / "base.qcow2")
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "root.qcow2"]
-    subprocess.run(argv, cwd=folder, check=True, timeout=60)
+    subprocess.run(argv, cwd=directory, check=True, timeout=60)
     pair = BuiltFiles(
         files.directory, {**files.sizes, "base.qcow2": files.sizes["root.qcow2"]}, {"root.qcow2": "base.qcow2"}
     )
-    return _job(folder, submit_description(recipe(returns=("root", "io")), "kvm", files=pair))
+    return _job(directory, submit_description(recipe(returns=("root", "io")), "kvm", files=pair))
 
 
-def shared(built: Path, folder: Path) -> Job:
+def shared(built: Path, directory: Path) -> Job:
     """Nothing travels: the disks are on a file system that all machines see, and change in place."""
-    files = image(built, folder)
-    return _job(folder, submit_description(recipe(), "kvm", transfer="shared", files=files), shared=True)
+    files = image(built, directory)
+    return _job(directory, submit_description(recipe(), "kvm", transfer="shared", files=files), shared=True)
 
 
-def jobs_file(built: Path, folder: Path) -> Job:
+def jobs_file(built: Path, directory: Path) -> Job:
     """One cluster from a file of jobs, each with an io disk and an input of its own."""
-    files = image(built, folder)
+    files = image(built, directory)
     for name, numbers in NUMBERS.items():
-        shutil.copyfile(folder / "io.raw", folder / f"io-{name}.raw")
-        (folder / "numbers.txt").write_text("".join(f"{number}\n" for number in numbers))
+        shutil.copyfile(directory / "io.raw", directory / f"io-{name}.raw")
+        (directory / "numbers.txt").write_text("".join(f"{number}\n" for number in numbers))
         argv = ["debugfs", "-w", "-f", "-", f"io-{name}.raw"]
         # The guest makes the directory itself when it is missing.
         script = b"mkdir /input\ncd /input\nwrite numbers.txt numbers.txt\n"
-        subprocess.run(argv, cwd=folder, check=True, timeout=60, input=script, capture_output=True)
-    (folder / "jobs.csv").write_text("io\n" + "".join(f"io-{name}.raw\n" for name in NUMBERS))
-    return _job(folder, submit_description(recipe(), "kvm", files=files, jobs=folder / "jobs.csv"))
+        subprocess.run(argv, cwd=directory, check=True, timeout=60, input=script, capture_output=True)
+    (directory / "jobs.csv").write_text("io\n" + "".join(f"io-{name}.raw\n" for name in NUMBERS))
+    return _job(directory, submit_description(recipe(), "kvm", files=files, jobs=directory / "jobs.csv"))
 
 
 #: Values that condor_submit would split, cut or expand if they stood in the rows of its queue statement.
@@ -105,31 +105,31 @@ VALUES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def jobs_values(built: Path, folder: Path) -> Job:
+def jobs_values(built: Path, directory: Path) -> Job:
     """A file of jobs with blanks, commas, quotes and dollars in its values, and inputs whose names have a blank."""
-    files = image(built, folder)
-    (folder / "common").mkdir()
-    (folder / "common" / "note").write_text("for all\n")
+    files = image(built, directory)
+    (directory / "common").mkdir()
+    (directory / "common" / "note").write_text("for all\n")
     for name, numbers in (("one.txt", (1, 2, 3)), ("my numbers.txt", (10, 20))):
-        (folder / name).write_text("".join(f"{number}\n" for number in numbers))
-    with (folder / "jobs.csv").open("w", newline="") as file:
+        (directory / name).write_text("".join(f"{number}\n" for number in numbers))
+    with (directory / "jobs.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         # The disk is not the first column, and the value that is the hardest to carry is not the last.
         rows.writerow(["note", "inputs", "io"])
         rows.writerows([note, inputs, f"io-{name}.raw"] for name, (inputs, note) in VALUES.items())
-    made = roost("io", "smoke", "--jobs", "jobs.csv", cwd=folder, env={"ROOST_ROOT": str(PROJECT)})
+    made = roost("io", "smoke", "--jobs", "jobs.csv", cwd=directory, env={"ROOST_ROOT": str(PROJECT)})
     assert made.code == 0, made.err
-    return _job(folder, submit_description(recipe(), "kvm", files=files, jobs=folder / "jobs.csv"))
+    return _job(directory, submit_description(recipe(), "kvm", files=files, jobs=directory / "jobs.csv"))
 
 
-def raw_root(built: Path, folder: Path) -> Job:
+def raw_root(built: Path, directory: Path) -> Job:
     """A raw root disk under another name beside a qcow2 io disk: the layout of the largest known user."""
-    image(built, folder)
+    image(built, directory)
     pairs = (("root.qcow2", "qcow2", "system.img", "raw"), ("io.raw", "raw", "data.qcow2", "qcow2"))
     for source, old, target, new in pairs:
         argv = ["qemu-img", "convert", "-q", "-f", old, "-O", new, source, target]
-        subprocess.run(argv, cwd=folder, check=True, timeout=60)
-        (folder / source).unlink()
+        subprocess.run(argv, cwd=directory, check=True, timeout=60)
+        (directory / source).unlink()
     lines = [
         "universe = vm", "executable = smoke", "vm_type = kvm", "vm_memory = 256", "request_memory = 256",
         "vm_disk = system.img:vda:w:raw,data.qcow2:vdb:w:qcow2",
@@ -137,12 +137,12 @@ def raw_root(built: Path, folder: Path) -> Job:
         'transfer_output_remaps = "data.qcow2=data-$(Cluster).$(Process).qcow2"',
         "should_transfer_files = YES", "when_to_transfer_output = ON_EXIT", "log = job.log", "queue",
     ]  # fmt: skip
-    return _job(folder, "".join(f"{line}\n" for line in lines))
+    return _job(directory, "".join(f"{line}\n" for line in lines))
 
 
 ALL = {
     "all-returned": all_returned,
-    "to-folder": to_folder,
+    "to-directory": to_directory,
     "none-returned": none_returned,
     "no-output": no_output,
     "overlay": overlay,

@@ -28,8 +28,12 @@ def _completed(pool: Future[PoolResult], name: str) -> list[JobResult]:
 def _new_files(job: JobResult, pools: Pools) -> set[str]:
     """Return the files in the job's directory that were not there when it was submitted, but for job event logs."""
 
-    def files(folder: Path) -> set[str]:
-        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+    def files(directory: Path) -> set[str]:
+        return {
+            str(path.relative_to(directory))
+            for path in directory.rglob("*")
+            if path.is_file() and path.suffix != ".log"
+        }
 
     return files(job.directory) - files(pools.directory / "in" / "modes" / job.name)
 
@@ -61,8 +65,8 @@ def test_both_disks_come_back_under_names_of_their_own(pools: Pools, pool_modes:
     assert disks.cat(job.directory / f"root-{job.id}.qcow2", "/opt/job/run") is not None
 
 
-def test_output_goes_to_the_folder_named(pools: Pools, pool_modes: Future[PoolResult]) -> None:
-    (job,) = _completed(pool_modes, "to-folder")
+def test_output_goes_to_the_directory_named(pools: Pools, pool_modes: Future[PoolResult]) -> None:
+    (job,) = _completed(pool_modes, "to-directory")
     assert _new_files(job, pools) == {f"results/io-{job.id}.raw"}
     assert _result(job.directory / "results" / f"io-{job.id}.raw") == "42"
 

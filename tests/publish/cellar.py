@@ -15,9 +15,9 @@ def versions(root: Path, url: str, count: int, *, first: int = 0, untested: bool
     """Publish `count` versions of smoke, v00 and on, an hour after one another."""
     names = []
     for number in range(first, first + count):
-        folder = lab.built(root, number)
+        directory = lab.built(root, number)
         if not untested:
-            lab.booted(folder, finished=f"2026-11-{number // 24 + 1:02}T{number % 24:02}:00:00Z")
+            lab.booted(directory, finished=f"2026-11-{number // 24 + 1:02}T{number % 24:02}:00:00Z")
         name = f"{'u' if untested else 'v'}{number:02}"
         lab.publish(root, url, version=name, allow_untested=untested)
         names.append(name)
@@ -45,10 +45,10 @@ def overlay(root: Path, base: Path, seed: int, *, name: str = lab.NAME, booted: 
     write = ["qemu-io", "-c", f"write -P {seed} 0 64k", "-f", "qcow2", path.name]
     subprocess.run(write, cwd=work, check=True, capture_output=True)
     content = {one.name: one.read_bytes() for one in (path, base)}
-    folder = lab.built(root, name=name, files={**content, "io.raw": bytes(4096)}, backing={"root.qcow2": base.name})
+    directory = lab.built(root, name=name, files={**content, "io.raw": bytes(4096)}, backing={"root.qcow2": base.name})
     if booted:
-        lab.booted(folder, finished=f"2026-10-{1 + seed // 24:02}T{seed % 24:02}:00:00Z")
-    return folder
+        lab.booted(directory, finished=f"2026-10-{1 + seed // 24:02}T{seed % 24:02}:00:00Z")
+    return directory
 
 
 def sha(path: Path) -> str:

@@ -49,8 +49,8 @@ def _free_port() -> int:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run moto's S3 server in a process of its own; yield the environment of its clients."""
     port = _free_port()
-    folder = tmp_path_factory.mktemp("s3")
-    log = (folder / "s3.log").open("wb")
+    directory = tmp_path_factory.mktemp("s3")
+    log = (directory / "s3.log").open("wb")
     argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     env = {
@@ -60,7 +60,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     try:
-        _await(port, server, folder / "s3.log")
+        _await(port, server, directory / "s3.log")
         yield env
     finally:
         server.terminate()
@@ -86,21 +86,21 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int,
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.fail("there is no sshd to test against: apt-get install openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
+    directory = tmp_path_factory.mktemp("sshd")
     for name in ("host_key", "user_key"):
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
         subprocess.run(argv, check=True)
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     port = _free_port()
-    (folder / "sshd_config").write_text(
+    (directory / "sshd_config").write_text(
         "\n".join(
             [
                 f"Port {port}",
                 "ListenAddress 127.0.0.1",
-                f"HostKey {folder}/host_key",
-                f"PidFile {folder}/sshd.pid",
-                f"AuthorizedKeysFile {folder}/user_key.pub",
+                f"HostKey {directory}/host_key",
+                f"PidFile {directory}/sshd.pid",
+                f"AuthorizedKeysFile {directory}/user_key.pub",
                 "PermitRootLogin yes",
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
@@ -112,15 +112,15 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int,
             ]
         )
     )
-    key = (folder / "host_key.pub").read_text().split()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
-    log = (folder / "sshd.log").open("wb")
-    server = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdout=log)
+    key = (directory / "host_key.pub").read_text().split()
+    (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    log = (directory / "sshd.log").open("wb")
+    server = subprocess.Popen([program, "-D", "-e", "-f", str(directory / "sshd_config")], stderr=log, stdout=log)
     try:
-        _await(port, server, folder / "sshd.log")
+        _await(port, server, directory / "sshd.log")
         yield (
             port,
-            {"ROOST_SFTP_KEY": str(folder / "user_key"), "ROOST_SFTP_KNOWN_HOSTS": str(folder / "known_hosts")},
+            {"ROOST_SFTP_KEY": str(directory / "user_key"), "ROOST_SFTP_KNOWN_HOSTS": str(directory / "known_hosts")},
         )
     finally:
         server.terminate()
@@ -150,12 +150,12 @@ def sftp(sftp_server: tuple[int, dict[str, str]], tmp_path: Path, monkeypatch: p
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Place:
+def directory(tmp_path: Path) -> Place:
     """Return a directory that does not exist yet."""
     return Place(str(tmp_path / "catalogue"), {})
 
 
-@pytest.fixture(params=["folder", "s3", "sftp"])
+@pytest.fixture(params=["directory", "s3", "sftp"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Return each kind of place in turn."""
     found: Place = request.getfixturevalue(request.param)

@@ -45,16 +45,16 @@ EPOCH = 1_795_313_345
 DEFAULT = {"kernel": "6.1.0-1", "packages": [{"name": "busybox", "version": "1:1.36", "architecture": "amd64"}]}
 
 
-def project(folder: Path) -> Path:
+def project(directory: Path) -> Path:
     """Make a project with the shipped recipes and kernels; smoke is for kvm alone there, its files those of SIZES."""
     for name in ("recipes", "kernels"):
-        shutil.copytree(PROJECT / name, folder / name)
-    recipe = folder / "recipes/smoke.yaml"
+        shutil.copytree(PROJECT / name, directory / name)
+    recipe = directory / "recipes/smoke.yaml"
     both = "hypervisors: [kvm, xen]"
     text = recipe.read_text()
     assert both in text
     recipe.write_text(text.replace(both, "hypervisors: [kvm]"))
-    return folder
+    return directory
 
 
 def load(root: Path, name: str = NAME) -> Loaded:
@@ -77,22 +77,22 @@ def built(
     `backing` is overlay → base, `sources` what the manifest says of the recipe's files.
     """
     loaded = load(root, name)
-    folder = root / "build" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    directory = root / "build" / name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     rng = random.Random(seed)
     content = files or {one: rng.randbytes(size // 2) + bytes(size - size // 2) for one, size in SIZES.items()}
     records: list[BuiltFile] = []
     for one, data in content.items():
-        path = folder / one
+        path = directory / one
         path.write_bytes(data)
         kind = path.suffix[1:] if path.suffix in {".qcow2", ".raw"} else "kernel"
         records.append(manifest.describe(path, kind, len(data), checksum.sha256(path), (backing or {}).get(one)))
-    submission.write(loaded, records, folder, folder)
+    submission.write(loaded, records, directory, directory)
     known = dict(facts or DEFAULT)
     if facts is not None:
         bill = sbom.document(name, loaded.recipe.description, facts, epoch=EPOCH)
-        (folder / sbom.NAME).write_bytes(bill)
+        (directory / sbom.NAME).write_bytes(bill)
         known["sbom_sha256"] = hashlib.sha256(bill).hexdigest()
     record = Manifest(
         name,
@@ -104,13 +104,13 @@ def built(
         {"disks": 1.0},
         recipe=loaded.recipe.model_dump(mode="json", by_alias=True),
     )
-    manifest.write(folder, record)
-    return folder
+    manifest.write(directory, record)
+    return directory
 
 
-def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
+def verdict(directory: Path, **changes: Any) -> dict[str, Any]:
     """Return a verdict that is right for a build directory, with changes."""
-    record = manifest.read(folder)
+    record = manifest.read(directory)
     assert record is not None
     sums = {one.name: one.sha256 for one in record.files if one.format in {"qcow2", "raw"}}
     bases = {one.backing for one in record.files if one.backing is not None}
@@ -136,49 +136,49 @@ def verdict(folder: Path, **changes: Any) -> dict[str, Any]:
         "eviction": {"tried": True, "obeyed": True, "seconds": 1.0, "seen": "it went off"},
         "checkpoint": {"tried": False, "restored": None, "seconds": None, "seen": "not asked for"},
         "console": "reboot: Power down",
-        "serial_log": str(folder / "boot/kvm/serial.log"),
-        "report": str(folder / "boot/report.html"),
+        "serial_log": str(directory / "boot/kvm/serial.log"),
+        "report": str(directory / "boot/report.html"),
         "finished": "2026-11-23T17:37:40Z",
     }
     return {**found, **changes}
 
 
-def booted(folder: Path, *, sealed: bool = True, under: str = "kvm", **changes: Any) -> None:
+def booted(directory: Path, *, sealed: bool = True, under: str = "kvm", **changes: Any) -> None:
     """Leave a verdict, a console and a report in a build directory, sealed as a boot does."""
-    boot = folder / "boot"
+    boot = directory / "boot"
     (boot / under).mkdir(parents=True, exist_ok=True)
     (boot / under / "serial.log").write_bytes(b"\x1b[0mroost: job finished: exit 0\r\n")
     (boot / report.place(under)).write_text("<!doctype html><title>smoke</title><p>passed")
-    told = verdict(folder, **{"hypervisor": under, **changes})
+    told = verdict(directory, **{"hypervisor": under, **changes})
     (boot / f"{under}.json").write_text(json.dumps(told, indent=1))
     if sealed:
-        attestation.write(folder, under)
+        attestation.write(directory, under)
 
 
 def ready(root: Path, seed: int = 0) -> Path:
     """Make a build directory that may be published."""
-    folder = built(root, seed)
-    booted(folder)
-    return folder
+    directory = built(root, seed)
+    booted(directory)
+    return directory
 
 
-def rewrite_manifest(folder: Path, **files: str) -> None:
+def rewrite_manifest(directory: Path, **files: str) -> None:
     """Change sums in manifest.json, as somebody would who changes a disk: name with _ for . → sha256."""
-    record = manifest.read(folder)
+    record = manifest.read(directory)
     assert record is not None
     sums = {name.replace("_", "."): digest for name, digest in files.items()}
     entries = tuple(replace(one, sha256=sums.get(one.name, one.sha256)) for one in record.files)
-    manifest.write(folder, replace(record, files=entries))
+    manifest.write(directory, replace(record, files=entries))
 
 
 def publish(root: Path, url: str, **options: Any) -> publishing.Published:
     """Send a build directory through the real gate into a catalogue."""
     name = str(options.pop("name", NAME))
-    folder = root / "build" / name
+    directory = root / "build" / name
     target = open_target(url)
     allow = bool(options.pop("allow_untested", False))
-    with staging.lock(folder, lambda: None):
-        passed = gate.examine(load(root, name), folder, allow_untested=allow)
+    with staging.lock(directory, lambda: None):
+        passed = gate.examine(load(root, name), directory, allow_untested=allow)
         key = signature.load_private_key(None, Silent())
         wanted = publishing.Options(**options)
         return publishing.write(passed, target, private_key=key, events=Silent(), options=wanted)

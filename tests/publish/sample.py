@@ -70,13 +70,13 @@ def publish(
     )
     (root / "recipes" / f"{name}.yaml").write_text(recipe)
     disks = {"root.raw": bytes([seed]) * 200_000, "io.raw": bytes(100_000)}
-    folder = lab.built(root, name=name, files=disks, facts=facts(packages, kernel, system))
+    directory = lab.built(root, name=name, files=disks, facts=facts(packages, kernel, system))
     if tested:
         expectations = [
             {"what": "console", "met": True, "seen": "job finished"},
             {"what": "/output/result.txt", "met": True, "seen": seen},
         ]
-        lab.booted(folder, seconds=SECONDS, console=console, finished=finished, expectations=expectations)
+        lab.booted(directory, seconds=SECONDS, console=console, finished=finished, expectations=expectations)
     with patch.object(gate, "_tested", _as_once(gate._tested)):
         lab.publish(root, url, name=name, version=version, allow_untested=not tested)
 

@@ -42,10 +42,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.setenv("ROOST_ROOT", str(root))
     patch.chdir(root)
     sample.fill(lab.project(root), str(root / "catalogue"))
-    for folder, more in (("site", ["--public", PUBLIC]), ("local", ["--public", "/shared/images"])):
-        done = _roost(root, "catalogue", "--html", folder, "--from", "catalogue", *more, "--json")
+    for directory, more in (("site", ["--public", PUBLIC]), ("local", ["--public", "/shared/images"])):
+        done = _roost(root, "catalogue", "--html", directory, "--from", "catalogue", *more, "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["html"] == str(root / folder)
+        assert json.loads(done.stdout)["html"] == str(root / directory)
     yield root
     patch.undo()
 

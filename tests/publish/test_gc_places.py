@@ -18,10 +18,10 @@ from tests.publish import cellar, lab
 from tests.publish.conftest import Place
 
 #: Catalogues in which a collection is killed twice; a server takes its time.
-ROUNDS = {"folder": 12, "s3": 3, "sftp": 4}
+ROUNDS = {"directory": 12, "s3": 3, "sftp": 4}
 
 #: Rounds of publications with collections beside them.
-BESIDE = {"folder": 12, "s3": 4, "sftp": 4}
+BESIDE = {"directory": 12, "s3": 4, "sftp": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def _fill(root: Path, url: str) -> None:
 def test_a_collection_that_is_killed_leaves_a_valid_catalogue_and_is_ended_by_the_next(
     root: Path, place: Place
 ) -> None:
-    kind = place.url.partition(":")[0] if "://" in place.url else "folder"
+    kind = place.url.partition(":")[0] if "://" in place.url else "directory"
     rng, rounds, killed = random.Random(kind), ROUNDS[kind], 0
     with lab.nursery(place.env) as nursery:
         _fill(root, f"{place.url}/first")
@@ -96,7 +96,7 @@ def test_a_publication_killed_after_the_collection_of_its_version_goes_on(root: 
 
 def test_collections_beside_publications_harm_nobody(root: Path, place: Place) -> None:
     """A publisher finds the base of its overlay there just when the last version that stood on it is taken away."""
-    kind = place.url.partition(":")[0] if "://" in place.url else "folder"
+    kind = place.url.partition(":")[0] if "://" in place.url else "directory"
     rng, span = random.Random(kind), 0.0
     one, two = cellar.base(root / "one", 7, size="128k"), cellar.base(root / "two", 8, size="128k")
     with lab.nursery(place.env) as publisher, lab.nursery(place.env) as collector, lab.nursery(place.env) as other:

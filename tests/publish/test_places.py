@@ -52,7 +52,7 @@ def test_publish_verify_and_describe(root: Path, place: Place) -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_fifty_random_moments(root: Path, place: Place, part: int) -> None:
     """After each kill all that is listed is sound; the next run ends it, and keeps what was sent already."""
-    rng = random.Random(f"{place.url.partition(':')[0] if '://' in place.url else 'folder'} {part}")
+    rng = random.Random(f"{place.url.partition(':')[0] if '://' in place.url else 'directory'} {part}")
     kept = killed = listed = 0
     with lab.nursery(place.env) as nursery:
         span = 0.0
@@ -125,20 +125,20 @@ def test_two_publishers_of_the_same_build(root: Path, place: Place) -> None:
 
 
 def test_a_publisher_on_another_host_is_waited_for_or_taken_over(
-    root: Path, folder: Place, monkeypatch: pytest.MonkeyPatch
+    root: Path, directory: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.ready(root)
-    target = open_target(folder.url)
+    target = open_target(directory.url)
     claim = {"host": "elsewhere", "pid": 1, "started": "1", "nonce": "", "release_sha256": ""}
     path = f"smoke/{layout.CLAIMS}/v1.json"
     target.create(path, layout.json_bytes(claim))
     monkeypatch.setattr("roost.publish.claim.PATIENCE", 0.5)
     with pytest.raises(ImageError, match="still being published by another") as refused:
-        lab.publish(root, folder.url, version="v1")
+        lab.publish(root, directory.url, version="v1")
     assert "--take-over" in str(refused.value)
-    assert lab.publish(root, folder.url, version="v1", take_over=True).new
+    assert lab.publish(root, directory.url, version="v1", take_over=True).new
     assert target.read(path) is None
-    assert _sound(folder.url) == {"v1"}
+    assert _sound(directory.url) == {"v1"}
 
 
 def test_a_server_whose_key_is_not_known_is_not_believed(
