@@ -111,7 +111,7 @@ def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
 
 
 def _quoted(code: str, what: str) -> str:
-    return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long") else shown(what)
+    return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long", "queue-blank") else shown(what)
 
 
 def reader(directory: Path | None) -> Callable[[str], str | None]:
@@ -140,7 +140,11 @@ def _matcher(directory: Path | None) -> Callable[[str, str], list[str] | None]:
         wanted = {"files": Path.is_file, "dirs": Path.is_dir}.get(kind, Path.exists)
         try:
             found = islice(directory.glob(pattern), MAX_NAMES)
-            return sorted(str(path.relative_to(directory)) for path in found if wanted(path))
+            before = "./" if pattern.startswith("./") else ""
+            # condor_submit marks directories with a slash.
+            return sorted(
+                f"{before}{path.relative_to(directory)}{'/' if path.is_dir() else ''}" for path in found if wanted(path)
+            )
         except (OSError, ValueError, NotImplementedError, re.error):
             return None
 

@@ -108,6 +108,11 @@ def memory(view: JobView) -> Iterator[Finding]:
     if not view.is_vm:
         return
     command = view.get("vm_memory") or view.get("request_memory", "RequestMemory")
+    empty = view.job.entry("vm_memory")
+    if empty is not None and view.get("vm_memory") is None:
+        # Only where it is not written at all is request_memory taken for it.
+        yield MEMORY.at(empty.where, "vm_memory has no value")
+        return
     if command is None:
         if not view.description.incomplete:
             yield MEMORY.at(view.place_of("vm_memory"), "there is neither vm_memory nor request_memory")

@@ -14,6 +14,7 @@ from roost.condor.submit.source_text import BLANKS
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"
+_ITEMS = "condor_utils/submit_utils.cpp (load_external_q_foreach_items): each line of the file is an item"
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _REJECTED, _OK = Effect.REJECTED, Effect.OK
 
@@ -47,6 +48,9 @@ REMARKS: dict[str, tuple[Rule, str]] = {
          "give a submit description, not an image", _LANGUAGE),
         ("too-long", _W, _OK, "the description is very long: {}", "is this the right file?", _LANGUAGE),
         ("queue", _E, _REJECTED, "{}", "write `queue`, `queue N` or `queue VARIABLES from FILE`", _QUEUE),
+        ("queue-comment", _W, _OK, "{} is a job of its own: in a file of items a line that begins with # is no comment",
+         "remove the line, or write the items into the description, where such lines are comments", _ITEMS),
+        ("queue-blank", _W, _OK, "the blank line is a job of its own{}, with empty values", "remove the line", _ITEMS),
         ("queue-command", _N, _OK, "the jobs come from the output of {}; lint does not run it",
          "lint knows nothing of their values", _QUEUE),
         ("queue-items", _W, _OK, "the list of jobs {} is not here, so their values are unknown",

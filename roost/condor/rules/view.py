@@ -80,7 +80,7 @@ class JobView:
         """Return the first of these commands that has a value, or None. Aliases come after the name."""
         for name in names:
             if name not in self.cache:
-                entry = self.job.table.get(name.lower())
+                entry = self.job.entry(name)
                 value = self.expander.expand(entry.value).strip() if entry else None
                 # The value of "vm_memory = $(X)" is nothing, or not known yet.
                 self.cache[name] = Command(name, value) if entry and value and (value.text or value.unknown) else None
@@ -92,12 +92,13 @@ class JobView:
 
     def constant(self, *names: str) -> bool:
         """Return whether the first of these commands that is there is the same for every job: it has no macro."""
-        entry = next((self.job.table[name.lower()] for name in names if name.lower() in self.job.table), None)
-        return entry is not None and "$" not in entry.value.text
+        entry = next((entry for name in names if (entry := self.job.entry(name))), None)
+        varies = entry is not None and self.job.queue is not None and entry.name in self.job.queue.variables
+        return entry is not None and not varies and "$" not in entry.value.text
 
     def place_of(self, name: str) -> Location:
         """Return where a command stands, even an empty one; else the end of the description."""
-        entry = self.job.table.get(name.lower())
+        entry = self.job.entry(name)
         if entry:
             return entry.where
         if self.job.queue:

@@ -42,6 +42,17 @@ class Job:
     count: int | None
     row: Traced | None = None
 
+    def entry(self, name: str) -> Assignment | None:
+        """Return what sets a command: a variable of the queue statement goes before an assignment."""
+        key = name.lower()
+        if self.queue is not None and key in self.live:
+            variable = next((one for one in self.queue.variables if one.lower() == key), None)
+            if variable is not None:
+                place, value = self.queue.line.at(), self.live[key]
+                unknown = Traced.of("", place, fixed=True, unknown=True) if value is None else value
+                return Assignment(variable, unknown, unknown.at())
+        return self.table.get(key)
+
 
 @dataclass(slots=True)
 class Description:

@@ -142,6 +142,8 @@ class _Reader:
     def statement(self, line: Traced, depth: int) -> tuple[str, str, list[Traced], Traced] | None:
         arguments = arguments_of(line)
         if arguments is not None and not re.match(r"\s*=", arguments.text):
+            if depth:
+                self.remark("queue", line.at(), "a queue statement is not allowed in an included file")
             self.queue(arguments)
         elif (
             _INCLUDE.match(line.text) and ":" in line.text and not re.match(r"@?include\s*=", line.text, re.IGNORECASE)

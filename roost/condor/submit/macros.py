@@ -23,10 +23,9 @@ MAX_REFERENCES = 5000
 
 _NAME = re.compile(r"[A-Za-z0-9_./]*")
 _FUNCTION = re.compile(r"\$([A-Za-z_]+)\(")
-_RANDOM = frozenset({"RANDOM_CHOICE", "RANDOM_INTEGER"})
-_FUNCTIONS = functions.NAMES | _RANDOM | {"ENV"}
+_FUNCTIONS = functions.NAMES | {"ENV"}
 #: Names that condor_submit defines itself; those that differ from host to host are unknown here.
-CONSTANTS = {"dollar": "$", "islinux": "true", "iswindows": "false"}
+CONSTANTS = {"dollar": "$", "islinux": "1", "iswindows": "0"}
 OF_THE_HOST = frozenset(
     {"arch", "opsys", "opsysver", "opsysandver", "opsysmajorver", "opsysname", "opsyslongname"}
     | {"spool", "submit_time", "year", "month", "day", "submit_file", "condor_version", "condor_config"}
@@ -110,6 +109,8 @@ class Expander:
         if function and name not in _FUNCTIONS and not functions.is_path_function(name):
             return None
         opening = function.end() - 1 if function else position + 1
+        if function and name != "ENV":
+            return self._call(value, position, opening)
         if not text.startswith("(", opening) or opening not in closing:
             return None
         end = closing[opening]
@@ -124,6 +125,20 @@ class Expander:
             return Traced.join([value.cut(position, opening + 1), body, value.cut(end, end + 1)]), end + 1
         default = body.cut(split.end() + 1) if split.end() < len(body.text) else None
         return self._variable(split.group(), default, where), end + 1
+
+    def _call(self, value: Traced, position: int, opening: int) -> tuple[Traced, int] | None:
+        """Return what a function gives. Its arguments end at the first `)`, whatever stands in them.
+
+        So `$Fn($(x))` takes the text `$(x`, and what it makes of it is read again with the `)` behind it.
+        """
+        end = value.text.find(")", opening)
+        if end < 0:
+            return None
+        body = value.cut(opening + 1, end)
+        given = self._function(value.text[position + 1 : opening], body, value.at(position))
+        if "$" not in body.text or given.unknown:
+            return given, end + 1
+        return self._inner(Traced.join([given, value.cut(end + 1)])), len(value.text)
 
     def _inner(self, body: Traced) -> Traced:
         if "$" not in body.text:
@@ -146,47 +161,54 @@ class Expander:
             return self._give_up(Traced.of("", where), name)
         if key in self.live:
             item = self.live[key]
-            return Traced.of("", where, fixed=True, unknown=True) if item is None else item
+            if item is None:
+                return Traced.of("", where, fixed=True, unknown=True)
+            return self._within(key, item) if item.text or default is None else default
         if key in self.table:
             if not self.table[key].value.text and default is not None:
                 return default
-            self._stack.append(key)
-            try:
-                return self.expand(self.table[key].value)
-            finally:
-                self._stack.pop()
+            return self._within(key, self.table[key].value)
         if key in CONSTANTS:
             return Traced.of(CONSTANTS[key], where, fixed=True)
         if key in OF_THE_HOST:
             return Traced.of(f"{name}", where, fixed=True, unknown=True)
-        if default is not None:
+        if key == "jobid":
+            parts = [self._variable("cluster", None, where), self._variable("process", None, where)]
+            return Traced.of(".".join(part.text for part in parts), where, fixed=True)
+        if default is not None and not LIVE.get(key):
             return default
         if key not in LIVE and name:
             self.undefined.setdefault(name, where)
             return Traced.of("", where, fixed=True, unknown=self.open)
         return Traced.of(LIVE.get(key, ""), where, fixed=True)
 
+    def _within(self, key: str, value: Traced) -> Traced:
+        self._stack.append(key)
+        try:
+            return self.expand(value)
+        finally:
+            self._stack.pop()
+
     def _give_up(self, value: Traced, name: str) -> Traced:
         self.endless.setdefault(name or value.text[:40], value.at())
         return Traced.of("", value.at(), fixed=True, unknown=True)
 
     def _function(self, name: str, body: Traced, where: Location) -> Traced:
-        words = [word.strip(BLANKS) for word in body.text.split(",")]
+        words = body.text.split(",")
         if name == "ENV":
             variable, colon, default = body.text.partition(":")
             found = self.environment.get(variable)
             text: str | None = found if found is not None else default if colon else "UNDEFINED"
             return Traced.of(text or "", where, fixed=True, unknown=body.unknown)
-        if name in _RANDOM:
-            return Traced.of("", where, fixed=True, unknown=True)
-        first = words[0]
-        subject = self._subject(first, where)
+        first = words[0].strip(BLANKS) if name == "CHOICE" else words[0]
+        # What $RANDOM_... is given are the choices themselves.
+        subject = body if name.startswith("RANDOM_") else self._subject(first, where)
         known = not (subject.unknown or body.unknown)
         text = None
         try:
             text = functions.result(name, words, subject.text, lambda word: self._text_of(word, where))
         except functions.AbortError:
-            if known and "$" not in body.text and first not in self.literal:
+            if known and not (self.open and first in self.literal):
                 self.aborted.setdefault(f"${name}({body.text})", where)
         return Traced.of(text or "", where, fixed=True, unknown=text is None or not known)
 

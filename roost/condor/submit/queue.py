@@ -17,7 +17,10 @@ from roost.errors import Location
 MAX_COUNT = 2**31 - 1
 
 _KEYWORD = re.compile(r"(?:^|(?<=[\s,]))(in|from|matching)(?=\s|\(|$)", re.IGNORECASE)
-_QUALIFIER = re.compile(r"(files|dirs|any|table)(?=\s|\(|$)|\[[^\]]*\]", re.IGNORECASE)
+#: A slice is of whole numbers: `[ab]*.raw` is a pattern.
+_QUALIFIER = re.compile(
+    r"(files|dirs|any|table)(?=\s|\(|$)|\[(\s*[+-]?\d{0,9}(?::\s*[+-]?\d{0,9}){0,2})\]", re.IGNORECASE
+)
 _STATEMENT = re.compile(r"queue(?=\s|$)|iter(?:a|at|ate)?(?=\s|$)", re.IGNORECASE)
 #: Read backwards from its end: a search from the front tries each place.
 _VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|\d+(?=[A-Za-z]))*")
@@ -29,7 +32,7 @@ class Queue:
 
     `count` is None when it cannot be known. `items` are the rows written in the description, `file` names where
     else they are read from, and `command` says that the file is a program's output. `kind` is what `matching`
-    looks for: files, dirs or any. `sliced`: only some of the items are taken.
+    looks for: files, dirs or any. `slice` are the first item that is taken, the one that no more is, and the step.
     """
 
     line: Traced
@@ -42,7 +45,7 @@ class Queue:
     problem: str | None = None
     unfinished: bool = False
     kind: str = "any"
-    sliced: bool = False
+    slice: tuple[int | None, ...] = ()
     #: Where the statement's arguments stand as they were written.
     place: Location | None = None
 
@@ -70,7 +73,8 @@ def parse_queue(arguments: Traced) -> Queue:
         while match := _QUALIFIER.match(rest.text):
             word = (match[1] or "").lower()
             queue.kind = word if word in ("files", "dirs") else queue.kind
-            queue.sliced = queue.sliced or not word
+            if not word:
+                queue.slice = tuple(int(one) if one.strip("+- ") else None for one in match[2].split(":"))
             if word and (word == "table") != (queue.keyword == "from"):
                 queue.problem = "Queue keyword conflict"
             rest = rest.cut(match.end()).strip()
@@ -117,6 +121,14 @@ def _read_count(queue: Queue, text: str, *, unknown: bool) -> None:
         queue.count = None
         if not unknown:
             queue.problem = queue.problem or "Invalid Queue count expression"
+
+
+def selected(queue: Queue, index: int, rows: int) -> bool:
+    """Return whether a statement's slice takes the row with this index (submit_utils.cpp, qslice::selected)."""
+    first, end, step = (*queue.slice, None, None, None)[:3]
+    begin = 0 if first is None else first + rows if first < 0 else first
+    stop = rows if end is None else end + rows if end < 0 else end
+    return begin <= index < stop and (not step or (index - begin) % step == 0)
 
 
 def row_values(queue: Queue, row: Traced) -> dict[str, Traced]:

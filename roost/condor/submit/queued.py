@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from roost.condor.submit.description import Description, Job, Remark
 from roost.condor.submit.macros import Assignment
-from roost.condor.submit.queue import Queue, row_values, split_items
+from roost.condor.submit.queue import Queue, row_values, selected, split_items
 from roost.condor.submit.source_text import Traced, logical_lines
 
 MAX_ROWS = 200
@@ -81,12 +81,20 @@ class Queued:
                 self.description.runs_commands = True
                 remarks.append(Remark("queue-command", queue.file.at(), queue.file.text))
             elif (text := self.read_file(queue.file.text)) is not None:
-                rows = [row.strip() for row in logical_lines(text, queue.file.text) if not row.text.startswith("#")]
+                rows = [row.strip() for row in logical_lines(text, queue.file.text, blank=True)]
+                self._odd(rows)
             else:
                 remarks.append(Remark("queue-items", queue.file.at(), queue.file.text))
         elif queue.keyword == "matching":
             rows = self._matching(queue)
         self._add(queue, rows, dict(table))
+
+    def _odd(self, rows: list[Traced]) -> None:
+        """Remark what is an item of a file, and looks as if it were none: comments are known in a description only."""
+        if row := next((row for row in rows if row.text.startswith("#")), None):
+            self.description.remarks.append(Remark("queue-comment", row.at(), row.text))
+        if row := next((row for row in rows if not row.text), None):
+            self.description.remarks.append(Remark("queue-blank", row.at(), ""))
 
     def _matching(self, queue: Queue) -> list[Traced] | None:
         """Return the items that the patterns stand for, each once; None when they cannot be told."""
@@ -100,21 +108,22 @@ class Queued:
 
     def _add(self, queue: Queue, rows: list[Traced] | None, table: Table) -> None:
         jobs, count, first = self.description.jobs, queue.count, self.process
-        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(rows or ()))
+        taken = [(index, row) for index, row in enumerate(rows or ()) if selected(queue, index, len(rows or ()))]
+        self.process += (1 if count is None else count) * (1 if not queue.keyword else len(taken))
         if not queue.keyword:
             jobs.append(Job(table, _numbered(queue, first), queue, count))
             return
-        if queue.sliced:
-            rows = None
-        if not rows:
+        if not taken:
             unknown: dict[str, Traced | None] = {name.lower(): None for name in queue.variables or ("Item",)}
             jobs.append(Job(table, unknown, queue, None if rows is None else 0))
             return
-        total = None if count is None else count * len(rows)
-        for index, row in enumerate(rows[:MAX_ROWS]):
-            live: dict[str, Traced | None] = dict(row_values(queue, row))
-            live |= dict.fromkeys(("row", "itemindex"), Traced.of(str(index), queue.line.at(), fixed=True))
-            live |= _numbered(queue, first + index * (1 if count is None else count))
+        total = None if count is None else count * len(taken)
+        for number, (index, row) in enumerate(taken[:MAX_ROWS]):
+            live: dict[str, Traced | None] = {
+                name: Traced.of(str(index), queue.line.at(), fixed=True) for name in ("row", "itemindex")
+            }
+            live |= _numbered(queue, first + number * (1 if count is None else count))
+            live |= row_values(queue, row)
             jobs.append(Job(table, live, queue, total, row))
 
 

@@ -75,16 +75,16 @@ class Traced:
         return self.cut(left, max(left, len(self.text.rstrip(BLANKS))))
 
 
-def logical_lines(text: str, file: str) -> Iterable[Traced]:
+def logical_lines(text: str, file: str, *, blank: bool = False) -> Iterable[Traced]:
     """Split a file into logical lines as HTCondor's getline does (condor_utils/config.cpp, getline_implementation).
 
     A line that ends in a backslash goes on in the next one, whose leading blanks are dropped. A comment inside
     such a sequence counts as blank, and goes on only if it ends in a backslash itself; a comment that begins
-    the sequence never goes on. Blank lines are left out, comments are not.
+    the sequence never goes on. Blank lines are left out unless they are wanted (`blank`), comments are not.
     """
     parts: list[Traced] = []
     begins = True
-    for number, physical in enumerate(text.split("\n"), 1):
+    for number, physical in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         stripped = physical.rstrip(BLANKS)
         column = len(stripped) - len(stripped.lstrip(BLANKS)) + 1
         line = stripped[column - 1 :]
@@ -95,11 +95,11 @@ def logical_lines(text: str, file: str) -> Iterable[Traced]:
         parts.append(Traced.of(line[:-1] if goes_on else line, Location(file, number, column)))
         begins = begins and not parts[-1].text
         if not goes_on:
-            yield from _whole(parts)
+            yield from _whole(parts, blank)
             parts, begins = [], True
-    yield from _whole(parts)
+    yield from _whole(parts, blank)
 
 
-def _whole(parts: list[Traced]) -> Iterable[Traced]:
-    if any(part.text.strip(BLANKS) for part in parts):
+def _whole(parts: list[Traced], blank: bool) -> Iterable[Traced]:
+    if parts and (blank or any(part.text.strip(BLANKS) for part in parts)):
         yield Traced.join(parts)

@@ -263,7 +263,6 @@ ROWS = "".join(f"a{number}\n" for number in range(20_000))
         ("x509userproxy = fifo\nqueue", False),
         ("include ifexist : fifo\nqueue", False),
         ("queue x matching files /proc/*/*/*", False),
-        ("include : queue.inc", False),
     ],
 )
 def test_condor_submit_is_asked_about_the_first_job(
@@ -272,7 +271,6 @@ def test_condor_submit_is_asked_about_the_first_job(
     create(tmp_path / "root.raw", "-f", "raw")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "rows.txt").write_text(ROWS)
-    (tmp_path / "queue.inc").write_text("queue 1000000\n")
     told = []
 
     def someone(text: str, _folder: Path) -> judge.Judgement:

@@ -102,10 +102,38 @@ def test_an_attribute_is_kept_under_my() -> None:
         ("x = $BASENAME(a)\na = /b/c.d", "c.d"),
         ("x = $DIRNAME(a)\na = /b/c.d", "/b/"),
         ("x = $(Cluster).$(Process)", "1.0"),
+        ("x = $(JobId) $(Process:7) $(Row:8) $(Item:9)", "1.0 0 0 9"),
+        # A function's arguments end at the first parenthesis; what is left is read again.
+        ("x = $Fn($(a))\na = /b/c.d", "/b/c.d"),
+        ("x = $BASENAME($(a),.d)\na = /b/c.d", "$(a,.d)"),
+        ("x = $ENV($(a))\na = HOME", "/root"),
+        ("x = $RANDOM_CHOICE($(a))\na = 1,2", "1,2"),
+        ("x = $Fd(a)|$Fdd(a)|$Fdb(a)|$Fxb(a)|$Fpb(a)\na = /b/c/d.e.f", "c/|b/c/|c|f|/b/c"),
+        ("x = $Fqa(a)|$Fw(a)|$Fn(.profile)|$Fx(.profile)\na = b/c d", "'b/c d'|b\\c d|.profile|"),
+        ("x = $INT(a,%03d)|$INT(a,%d%%)|$INT(a,%lld)\na = 5.9", "005|5%|5"),
+        ("x = $INT(a)|$REAL(b)|$REAL(c)\na = true\nb = 1/3.0\nc = 1e20", "1|0.3333333333333333|1E+20"),
+        ('x = $STRING(a)|$STRING(a,%4s)|$STRING(b)\na = "b"\nb = a-b.raw', "b|   b|a-b.raw"),
+        ('x = $EVAL(a)|$EVAL(b)|$EVAL(c)\na = "b"\nb = 1.5*2\nc = 1 == 1', "b|3.000000000000000E+00|true"),
+        ("x = $SUBSTR(a,i)|$SUBSTR(a,1+1,-1)|$SUBSTR(a,-9,2)\na = abcdef\ni = 4", "ef|cde|ab"),
+        ("x = $CHOICE(Process,a)|$CHOICE(1.7,a)\na = b c, d", "b c|d"),
     ],
 )
 def test_macros_expand_as_in_condor_submit(text: str, expected: str) -> None:
     assert value(text, environment={"HOME": "/root"}) == expected
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "$CHOICE($(Process),a,b)", "$INT($(n)+1)", "$INT($(n),%03d)", "$SUBSTR($(n),1)", "$RANDOM_INTEGER(1,$(n))",
+        "$CHOICE(3,a,b)", "$CHOICE(0,nothing)", "$CHOICE(1,n)", "$INT(n,%s)", "$INT(n,)", "$INT( n )", "$SUBSTR(n)",
+    ],
+)  # fmt: skip
+def test_a_call_that_ends_condor_submit_is_found(call: str) -> None:
+    chosen = read_text(f"n = 5\nx = {call}\n").jobs[0]
+    expander = Expander(chosen.table, chosen.live, {})
+    expander.expand(chosen.table["x"].value)
+    assert expander.aborted
 
 
 def test_what_only_submission_decides_is_unknown() -> None:
@@ -188,13 +216,18 @@ def test_commands_are_noticed_and_never_run(line: str) -> None:
         ("queue x in (a b, c)", 3, 3),
         ("queue 2 x in a b", 2, 4),
         ("queue x from (\n a 1\n b 2\n)", 2, 2),
-        ("queue x,y from list", 2, 2),
+        ("queue x,y from list", 4, 4),
+        ("queue x from [1:] list", 3, 3),
+        ("queue x from [::2] list", 2, 2),
+        ("queue 3 x from [-1:] list", 1, 3),
+        ("queue x in [1:2] (a b c)", 1, 1),
+        ("queue x in [ab] c", 2, 2),
         ("queue x matching *.raw", 1, None),
         ("queue x from nothing", 1, None),
     ],
 )
 def test_queue_forms(statement: str, jobs: int, count: int | None) -> None:
-    description = read_text(statement + "\n", {"list": "# head\n1, 2\n3, 4\n"})
+    description = read_text(statement + "\n", {"list": "# head\n1, 2\n\n3, 4\n"})
     assert len(description.jobs) == jobs
     assert description.jobs[0].count == count
 
@@ -203,6 +236,22 @@ def test_queue_variables_take_their_columns() -> None:
     description = read_text("queue a, b from (\n 1, 2 3\n x y\n)\n")
     rows = [{name: row.text for name, row in job.live.items() if row and name in "ab"} for job in description.jobs]
     assert rows == [{"a": "1", "b": "2 3"}, {"a": "x", "b": "y"}]
+
+
+def test_each_line_of_a_file_of_items_is_one() -> None:
+    # condor_submit -dry-run of 23.9 and the parser of 24.12: comments and blank lines are items of their own.
+    description = read_text("queue x from list\n", {"list": "# head\na\n\nb\n"})
+    assert [job.live["x"].text for job in description.jobs if job.live["x"]] == ["# head", "a", "", "b"]
+    assert [(one.code, one.where.line) for one in description.remarks] == [("queue-comment", 1), ("queue-blank", 3)]
+
+
+def test_macros_in_the_rows_of_a_queue_statement_are_expanded() -> None:
+    text = "n = 7\nx = $(a)|$(b)\nqueue a,b from (\n r-$(Process).raw,$(n)\n r-$(Process).raw,$(m:8)\n)\n"
+    assert [value(text, job=0), value(text, job=1)] == ["r-0.raw|7", "r-1.raw|8"]
+
+
+def test_a_queue_statement_in_an_included_file_is_refused() -> None:
+    assert "queue" in codes("include : more\n", {"more": "queue 2\n"})
 
 
 def test_assignments_after_a_queue_statement_count_for_the_next_one() -> None:

@@ -278,3 +278,37 @@ def test_a_number_beyond_all_numbers_is_told(command: str, number: str) -> None:
 def test_another_universe_ignores_what_is_there(changes: dict[str, str | None], said: str) -> None:
     findings = [one.message for one in lint_text(good(universe="vanilla", **changes)).findings]
     assert any(one == f"universe 'vanilla' {said}" for one in findings), findings
+
+
+def test_a_variable_of_the_queue_statement_can_be_a_command(tmp_path: Path) -> None:
+    text = good(vm_disk=None, transfer_input_files=None, vm_memory=None)
+    rows = "queue vm_disk, transfer_input_files, vm_memory from (\n {} root.qcow2 512\n)\n"
+    assert not lint_text(text.replace("queue\n", rows.format("root.qcow2:vda:w:qcow2"))).findings
+    (finding,) = lint_text(text.replace("queue\n", rows.format("root.qcow2:vda:w:QCOW2"))).findings
+    assert (finding.rule.code, finding.where.line) == ("fmt-case", 6)
+
+
+def test_jobs_whose_rows_have_the_process_in_them_write_no_file_twice() -> None:
+    text = good(
+        vm_disk="root.qcow2:vda:r:qcow2,io.raw:vdb:w:raw",
+        transfer_input_files="root.qcow2,io.raw",
+        transfer_output_files="io.raw",
+        transfer_output_remaps='"io.raw = $(out)"',
+    )
+    for out in ("r-$(Process).raw", "r-$(JobId).raw"):
+        rows = f"queue out from (\n{out}\n{out}\n)\n"
+        assert not lint_text(text.replace("queue\n", rows), variables=()).findings, out
+    same = lint_text(text.replace("queue\n", "queue out from (\nr-$(Cluster).raw\nr-$(Cluster).raw\n)\n"), variables=())
+    assert [one.rule.code for one in same.findings] == ["remap-collides"]
+
+
+def test_vm_memory_without_a_value_is_refused_even_beside_request_memory() -> None:
+    (finding,) = lint_text(good(vm_memory="")).findings
+    assert (finding.rule.code, finding.where.line) == ("memory", 4)
+
+
+@pytest.mark.parametrize("call", ["$CHOICE($(Process),a,b)", "$INT($(Process)+1)"])
+def test_a_call_with_a_macro_in_its_arguments_is_refused(call: str) -> None:
+    found = lint_text(good(transfer_output_files="root.qcow2", transfer_output_remaps=f'"root.qcow2 = r-{call}"'))
+    assert "macro-aborts" in {one.rule.code for one in found.findings}
+    assert found.effect is Effect.REJECTED
