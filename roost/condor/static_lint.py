@@ -110,8 +110,12 @@ def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
     return {name.lower() for entry in assignments for name in re.findall(r"\$\(([\w.]+)", entry.value.text)}
 
 
+#: Remarks whose subject is not a text of the description.
+_IN_WORDS = ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long", "queue-blank")
+
+
 def _quoted(code: str, what: str) -> str:
-    return what if code in ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long", "queue-blank") else shown(what)
+    return what if code in _IN_WORDS else shown(what)
 
 
 def reader(directory: Path | None) -> Callable[[str], str | None]:

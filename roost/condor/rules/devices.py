@@ -91,7 +91,14 @@ def devices(view: JobView) -> Iterator[Finding]:
                 yield DEV_DUPLICATE.at(where, f"the device {shown(field.text)} is used twice")
             elif slot in taken:
                 yield DEV_ALIAS.at(where, f"a guest finds {taken[slot]} and {field.text} in the same place, {slot}")
+            other = next((one for one in taken if _part_of(slot, one) or _part_of(one, slot)), None)
+            if view.hypervisor == "xen" and other is not None:
+                yield DEV_ALIAS.at(where, f"{taken[other]} and {field.text} are a whole disk and a part of it")
             taken[slot] = field.text
+
+
+def _part_of(slot: str, disk: str) -> bool:
+    return slot != disk and slot.rstrip("0123456789") == disk
 
 
 def _on_kvm(view: JobView, item: DiskItem) -> Iterator[Finding]:
@@ -159,7 +166,10 @@ def boot_order(view: JobView) -> Iterator[Finding]:
     """Apply the rule that the root disk must be the one that boots."""
     disks = [item for item in view.usable_disks if not is_cd(item)]
     booted = view.boot_disk
-    if len(disks) < 2 or booted is None or view.hypervisor != "kvm":
+    if len(disks) < 2 or booted is None:
+        return
+    if view.hypervisor != "kvm":
+        yield from _on_pygrub(view, disks)
         return
     root, sure = _meant_to_boot(disks, booted)
     where = view.disk_place(root.fields[1].start)
@@ -173,6 +183,19 @@ def boot_order(view: JobView) -> Iterator[Finding]:
             view.disk_place(booted.fields[1].start),
             f"{name} on {device} boots, because vm_disk lists it first; on one bus the letter decides",
         )
+
+
+def _on_pygrub(view: JobView, disks: list[DiskItem]) -> Iterator[Finding]:
+    """Yield where pygrub, which reads the first disk of vm_disk, finds no kernel."""
+    kernel = view.get("xen_kernel", "VMPARAM_Xen_Kernel")
+    if view.hypervisor != "xen" or kernel is None or kernel.text != "included":
+        return
+    root, sure = _meant_to_boot(disks, disks[0])
+    if root is not disks[0]:
+        what = f"pygrub looks for the kernel on {shown(disks[0].fields[0].text)}, not on {shown(root.fields[0].text)}"
+        hint = "list the disk that has the kernel first" if sure else "the names alone say so: see what is on the first"
+        found = BOOT_ORDER.but(_E, _HASVM) if sure else BOOT_ORDER.but(_W, _OK)
+        yield found.at(view.disk_place(root.fields[0].start), what, hint)
 
 
 def _meant_to_boot(disks: list[DiskItem], booted: DiskItem) -> tuple[DiskItem, bool]:

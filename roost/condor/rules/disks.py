@@ -92,6 +92,8 @@ DEVICE_LIKE = re.compile(r"(?:vd|sd|hd|xvd)[a-z]+\d*", re.IGNORECASE)
 _PERMISSION_LIKE = {"r", "w", "rw"}
 #: Other formats of libvirt 9.0's virStorageFileFormat that a disk can have.
 _LIBVIRT_FORMATS = {"bochs", "cloop", "dmg", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qed", "vmdk"}
+#: Endings of disk images in formats that are not raw; a -flat.vmdk is raw, and a .vhd can be.
+_IMAGES = {"qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "ova"}
 #: Endings of compressed files, which neither libvirt nor QEMU unpacks.
 _PACKED = {"gz", "xz", "zst", "zstd", "bz2", "lz4", "lzma", "zip", "7z", "tgz", "txz"}
 _SAFE = re.compile(r"[A-Za-z0-9._+/-]*")
@@ -239,7 +241,7 @@ def _format(view: JobView, item: DiskItem) -> Iterator[Finding]:
     declared = declared_format(item)
     file = item.fields[0].text
     where = view.disk_place(item.fields[3].start if declared else item.start)
-    extension = file.rpartition(".")[2].lower() if "." in file else ""
+    extension = file.rpartition(".")[2].lower() if "." in file and not file.lower().endswith("-flat.vmdk") else ""
     boot = item == view.boot_disk
     unread = Effect.RUNS_FOREVER if boot else Effect.WRONG_DATA
     if extension in _PACKED and (boot or declared == "qcow2") and declared in (None, "raw", "qcow2"):
@@ -249,15 +251,17 @@ def _format(view: JobView, item: DiskItem) -> Iterator[Finding]:
     elif view.hypervisor == "xen":
         yield from _xen_format(declared, extension, shown(file), where, unread)
     elif declared is None:
-        if extension == "qcow2":
-            yield FMT_MISSING.but(_E, unread).at(where, f"without a format {shown(file)} is read as raw, not as qcow2")
+        if extension in _IMAGES:
+            what = f"without a format {shown(file)} is read as raw, not as {extension}"
+            yield FMT_MISSING.but(_E, unread).at(where, what)
         elif not is_cd(item):
             yield FMT_MISSING.but(_W, _OK).at(where, f"without a format {shown(file)} is read as raw")
     elif declared in ("raw", "qcow2"):
-        if declared == "raw" and extension == "qcow2":
-            yield FMT_MISMATCH.but(_E, unread).at(where, f"{shown(file)} is declared raw, but its name says qcow2")
-        elif declared == "qcow2" and extension == "raw":
-            yield FMT_MISMATCH.but(_E, _HASVM).at(where, f"{shown(file)} is declared qcow2, but its name says raw")
+        what = f"{shown(file)} is declared {declared}, but its name says {extension}"
+        if declared == "raw" and extension in _IMAGES:
+            yield FMT_MISMATCH.but(_E, unread).at(where, what)
+        elif declared == "qcow2" and extension in (_IMAGES | {"raw"}) - {"qcow2"}:
+            yield FMT_MISMATCH.but(_E, _HASVM).at(where, what)
     elif declared in _LIBVIRT_FORMATS:
         yield FMT_UNUSUAL.at(where, f"the format {shown(declared)} is rarely used")
     elif declared.lower() in ("raw", "qcow2"):
@@ -271,5 +275,5 @@ def _xen_format(declared: str | None, extension: str, file: str, where: Location
         known = str(declared).lower() in _LIBVIRT_FORMATS | {"qcow2"}
         found = XEN_FORMAT.but(_E, unread) if known else XEN_FORMAT.but(_W, _OK)
         yield found.at(where, f"xen reads {file} as raw, whatever its format {shown(str(declared))} says")
-    elif extension == "qcow2":
-        yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but its name says qcow2")
+    elif extension in _IMAGES:
+        yield XEN_FORMAT.but(_E, unread).at(where, f"xen reads {file} as raw, but its name says {extension}")

@@ -117,7 +117,7 @@ def memory(view: JobView) -> Iterator[Finding]:
         if not view.description.incomplete:
             yield MEMORY.at(view.place_of("vm_memory"), "there is neither vm_memory nor request_memory")
         return
-    if command.unknown:
+    if command.value.unknown:
         return
     size = mebibytes(command.text)
     if size is None:
@@ -126,8 +126,8 @@ def memory(view: JobView) -> Iterator[Finding]:
     if size < 32:
         yield MEMORY_SMALL.at(command.where, f"{command.name} = {shown(command.text)} gives the guest {size} MiB")
     request = view.get("request_memory", "RequestMemory")
-    asked = mebibytes(request.text) if request and not request.unknown else None
-    if request and asked and asked < size:
+    asked = (mebibytes(request.text) or whole(request.text)) if request and not request.unknown else None
+    if request and asked is not None and asked < size:
         yield MEMORY_REQUEST.at(request.where, f"the slot gets {asked} MiB and the machine in it {size} MiB")
 
 

@@ -137,7 +137,7 @@ def expressions(view: JobView) -> Iterator[Finding]:
     commands = [view.get(name) for name in _EXPRESSIONS]
     commands += [view.get(name) for name in view.job.table if name.startswith("my.")]
     for command in commands:
-        if command is None or command.unknown:
+        if command is None or command.value.unknown:
             continue
         if command.name in ("request_memory", "request_disk") and _SIZE.fullmatch(command.text):
             continue

@@ -5,6 +5,7 @@ Not one job's rule: it needs all of them. Two jobs that differ in nothing but th
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,8 @@ def collisions(views: Sequence[JobView]) -> Iterator[Finding]:
     taken: dict[tuple[str, str], list[tuple[int, int, ReturnedFile]]] = {}
     for number, view in enumerate(views):
         for instance, target in _instances(view):
-            taken.setdefault((target.rule.code, target.path), []).append((number, instance, target))
+            if target.path != os.devnull:
+                taken.setdefault((target.rule.code, target.path), []).append((number, instance, target))
     for (code, path), found in taken.items():
         jobs = {(number, instance) for number, instance, _ in found}
         if len(jobs) > 1:
@@ -108,7 +110,8 @@ def _normal(path: str) -> str:
 
 def _directory(view: JobView) -> str | None:
     """Return where a job's files go, or None when that cannot be told."""
-    destination = view.get("output_destination", "OutputDestination")
+    # output_directory is of HTCondor 25.12 and later.
+    destination = view.get("output_destination", "OutputDestination") or view.get("output_directory")
     command = destination or view.get("initialdir", "initial_dir", "iwd")
     remaps = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if (command and command.unknown) or (remaps and remaps.unknown):

@@ -195,7 +195,7 @@ def disk_places(view: JobView) -> Iterator[Finding]:
         if view.transferred(path) and "://" not in path:
             if path.startswith("/"):
                 yield PATH_BASENAME.at(where, f"libvirt opens {shown(path)}, not the transferred copy")
-            elif directory.strip("./") and not view.makes_inputs:
+            elif directory.strip("./") and not view.makes_inputs and not view.boolean("preserve_relative_paths"):
                 lost = PATH_BASENAME.but(_E, Effect.HASVM_FALSE)
                 yield lost.at(where, f"the sandbox has no directory {shown(directory)}")
         elif path.startswith("/"):
@@ -245,12 +245,21 @@ def outputs(view: JobView) -> Iterator[Finding]:
         path = item.text[2:] if item.text.startswith("./") else item.text
         if not nothing and view.makes_outputs and not view.transferred(path):
             yield TOF_MADE.at(item.where, f"{shown(item.text)} is not transferred: {view.makes_outputs} has to make it")
-        elif not nothing and view.transfers_known and not view.transferred(path):
+        elif not nothing and path.startswith("/"):
+            elsewhere = TOF_MISSING.but(_W, _OK)
+            yield elsewhere.at(item.where, f"{shown(path)} is looked for under that path of the execution point")
+        elif not nothing and view.transfers_known and not _in_sandbox(view, path):
             yield TOF_MISSING.at(item.where, f"{shown(item.text)} will not be in the sandbox")
         elif not nothing and item.name not in remapped and not view.get("output_destination"):
             yield TOF_OVERWRITES.at(item.where, f"the returned {shown(item.name)} overwrites the submitted one")
     if not nothing and not view.get("output_destination"):
         yield from _over_submitted(view)
+
+
+def _in_sandbox(view: JobView, path: str) -> bool:
+    """Return whether a file of this path is there at the end; the sandbox has the directories that were transferred."""
+    first, slash, _ = path.partition("/")
+    return view.transferred(path) and not path.endswith("/") if not slash else first in view.sandbox
 
 
 def _over_submitted(view: JobView) -> Iterator[Finding]:

@@ -34,8 +34,8 @@ class Command:
 
     @property
     def unknown(self) -> bool:
-        """Whether part of the value is only known at submit time."""
-        return self.value.unknown
+        """Whether part of the value is only known at submit time, or ($$) when a machine is found."""
+        return self.value.unknown or "$$(" in self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,8 @@ class JobView:
         """Whether all names in the sandbox can be told from the description."""
         command = self.get("transfer_input_files", "TransferInput")
         contents = any(transfer.is_contents for transfer in self.transfers)
-        return not (command and command.unknown) and not contents and self.makes_inputs is None
+        kept = self.boolean("preserve_relative_paths") and any("/" in transfer.text for transfer in self.transfers)
+        return not (command and command.unknown) and not contents and not kept and self.makes_inputs is None
 
     @cached_property
     def makes_inputs(self) -> str | None:

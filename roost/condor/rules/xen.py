@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import Command, JobView
+from roost.condor.vm_disk import guest_slots
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -68,6 +70,14 @@ XEN_ROOT_DROPPED = rule(
     "xen-root-dropped", _W, _OK, hint="write root=... into xen_kernel_params as well",
     source=f"{_SECTION}: in the libvirt versions read, only the command line reaches the guest",
 )  # fmt: skip
+XEN_ROOT_DEVICE = rule(
+    "xen-root-device", _E, Effect.RUNS_FOREVER, hint="write root=LABEL=..., or root=/dev/xvd and what vm_disk gives",
+    source="docs/xen-in-qemu.md: devices a PV guest sees; a Xen guest has no vdX, sdX or hdX",
+)  # fmt: skip
+XEN_XML = rule(
+    "xen-xml", _E, _HASVM, hint="leave the character out, or put the parameters into the image",
+    source=f"{_SECTION}; libvirt_simple_script.awk writes values into XML as they are, without their double quotes",
+)  # fmt: skip
 XEN_ON_KVM = rule(
     "xen-on-kvm", _W, _OK, hint="write vm_type = xen, or remove it",
     source="condor_utils/submit_utils.cpp (SetVMParams): read for xen only",
@@ -126,6 +136,13 @@ def _file(view: JobView, command: Command) -> Iterator[Finding]:
             yield XEN_ROOT_QUOTED.at(root.where, f"the quotes of xen_root = {shown(root.text)} are kept")
         if not parameters or ("root=" not in parameters.text and not parameters.unknown):
             yield XEN_ROOT_DROPPED.at(root.where, "libvirt drops xen_root, and no other command names the root device")
+    for given in (command, initrd, root, parameters):
+        if given and not given.unknown and re.search("[<&]", given.text):
+            yield XEN_XML.at(
+                given.where, f"{given.name} = {shown(given.text)} has a character that breaks libvirt's XML"
+            )
+    if parameters and not parameters.unknown:
+        yield from _root_device(view, parameters)
     if "included" in command.text:
         yield XEN_KERNEL_INCLUDED.at(
             command.where, f"{shown(command.text)} contains 'included', so no kernel is loaded"
@@ -138,6 +155,27 @@ def _file(view: JobView, command: Command) -> Iterator[Finding]:
             yield found.at(command.where, "without xen_initrd libvirt gets a blank file name as initrd")
     elif not initrd.unknown:
         yield from _reachable(view, initrd, XEN_INITRD_TRANSFER.code)
+
+
+def _root_device(view: JobView, parameters: Command) -> Iterator[Finding]:
+    """Yield where root= names a device that the guest does not have. The last one counts."""
+    found = list(re.finditer(r"(?:^|[\s\"])root=(\S+)", parameters.text))
+    if not found:
+        return
+    where, name = parameters.value.at(found[-1].start(1)), found[-1][1].strip('"')
+    if '"' in parameters.text.strip('"'):
+        found_quote = XEN_XML.but(_W, _OK)
+        yield found_quote.at(parameters.where, "the double quotes within xen_kernel_params become backslashes")
+    match = re.fullmatch(r"/dev/((vd|sd|hd|xvd)[a-z]+)(\d*)", name)
+    if match is None:
+        return
+    slots = {slot for item in view.usable_disks for slot in guest_slots(item.fields[1].text, "xen")}
+    if match[2] != "xvd":
+        # Kernels of old, with Xen's own patches, had sdX and hdX.
+        rule = XEN_ROOT_DEVICE if match[2] == "vd" else XEN_ROOT_DEVICE.but(_W, _OK)
+        yield rule.at(where, f"a Xen guest has no {name}, only /dev/xvd...")
+    elif slots and not slots & {match[1], match[1] + match[3]}:
+        yield XEN_ROOT_DEVICE.at(where, f"vm_disk gives the guest no {name}")
 
 
 def _reachable(view: JobView, command: Command, code: str) -> Iterator[Finding]:

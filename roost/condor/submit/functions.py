@@ -1,4 +1,4 @@
-"""The functions of the submit language: $INT, $REAL, $STRING, $EVAL, $CHOICE, $SUBSTR, $RANDOM_..., $F and its like. Pure.
+"""The functions of the submit language: $INT, $REAL, $STRING, $EVAL, $CHOICE, $SUBSTR, $RANDOM_..., $F. Pure.
 
 What each gives follows condor_submit 24.12's own answers. The first argument is the name of a macro; what is not one is
 itself the text, but for $CHOICE, whose index must be a number, and $SUBSTR, which then has nothing to cut.

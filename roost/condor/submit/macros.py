@@ -102,11 +102,10 @@ class Expander:
 
     def _reference(self, value: Traced, position: int, closing: Mapping[int, int]) -> tuple[Traced, int] | None:
         text = value.text
-        if text.startswith("$$", position):
-            return None
         function = _FUNCTION.match(text, position)
         name = function[1] if function else ""
-        if function and name not in _FUNCTIONS and not functions.is_path_function(name):
+        unknown = function and name not in _FUNCTIONS and not functions.is_path_function(name)
+        if unknown or text.startswith("$$", position):
             return None
         opening = function.end() - 1 if function else position + 1
         if function and name != "ENV":

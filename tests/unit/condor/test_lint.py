@@ -312,3 +312,78 @@ def test_a_call_with_a_macro_in_its_arguments_is_refused(call: str) -> None:
     found = lint_text(good(transfer_output_files="root.qcow2", transfer_output_remaps=f'"root.qcow2 = r-{call}"'))
     assert "macro-aborts" in {one.rule.code for one in found.findings}
     assert found.effect is Effect.REJECTED
+
+
+RETURNED = {"transfer_output_files": "io.raw", "transfer_output_remaps": '"io.raw = out-$(Cluster).$(Process).raw"'}
+TWO = {
+    "vm_disk": "root.qcow2:vda:w:qcow2,io.raw:vdb:w:raw",
+    "transfer_input_files": "root.qcow2,io.raw",
+    **RETURNED,
+}
+
+
+def found_in(queue: str = "queue", **changes: str | None) -> tuple[Effect, set[str]]:
+    """Return the effect, and the codes of the findings, of two disks of a kvm job."""
+    report = lint_text(good(**{**TWO, **changes}).replace("queue\n", f"{queue}\n"), variables=())
+    return report.effect, {one.rule.code for one in report.findings if one.rule.severity is not Severity.NOTE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "effect", "codes"),
+    [
+        ({"transfer_output_remaps": '"io.raw = /dev/null"'}, Effect.OK, set()),
+        ({"transfer_output_remaps": '"io.raw = out-$$(Name).raw"'}, Effect.OK, set()),
+        ({"transfer_output_remaps": None, "output_directory": "out/$(JobId)"}, Effect.OK, set()),
+        ({"transfer_output_files": "out/io.raw"}, Effect.HELD, {"tof-missing"}),
+        ({"transfer_output_files": "/shared/io.raw"}, Effect.OK, {"tof-missing"}),
+        ({"transfer_input_files": "a/root.qcow2,io.raw", "preserve_relative_paths": "true"}, Effect.OK, set()),
+        ({"vm_disk": "$$(Root):vda:w:qcow2,io.raw:vdb:w:raw"}, Effect.OK, set()),
+        ({"request_memory": "0"}, Effect.OK, {"memory-request"}),
+        ({"request_memory": "256 + 64"}, Effect.OK, {"memory-request"}),
+    ],
+)
+def test_what_is_certain_is_an_error_and_nothing_else(
+    changes: dict[str, str | None], effect: Effect, codes: set[str]
+) -> None:
+    assert found_in("queue 2", **changes) == (effect, codes)
+
+
+@pytest.mark.parametrize("name", ["root.vmdk", "root.vdi", "root.VHDX", "root.ova"])
+def test_an_image_of_another_program_is_no_raw_disk(name: str) -> None:
+    changes = {"transfer_input_files": f"{name},io.raw"}
+    told = Effect.RUNS_FOREVER, {"fmt-mismatch"}
+    assert found_in(vm_disk=f"{name}:vda:w:raw,io.raw:vdb:w:raw", **changes) == told
+    assert found_in(vm_disk=f"{name}:vda:w,io.raw:vdb:w:raw", **changes) == (Effect.RUNS_FOREVER, {"fmt-missing"})
+    flat = {"vm_disk": "root-flat.vmdk:vda:w:raw,io.raw:vdb:w:raw", "transfer_input_files": "root-flat.vmdk,io.raw"}
+    assert found_in(**flat) == (Effect.OK, set())
+
+
+XEN_FILES = {"xen_kernel": "/boot/vmlinuz", "xen_initrd": "/boot/initrd.img", "xen_root": "/dev/xvda1"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "effect", "codes"),
+    [
+        ("root=/dev/xvda1 ro", Effect.OK, set()),
+        ('"root=LABEL=root ro"', Effect.OK, set()),
+        ("root=/dev/vda1 ro", Effect.RUNS_FOREVER, {"xen-root-device"}),
+        ("root=/dev/xvda1 root=/dev/xvdc1", Effect.RUNS_FOREVER, {"xen-root-device"}),
+        ("root=/dev/sda1", Effect.OK, {"xen-root-device"}),
+        ("root=/dev/xvda1 init=<x>", Effect.HASVM_FALSE, {"xen-xml"}),
+        ("root=/dev/xvda1 a&b", Effect.HASVM_FALSE, {"xen-xml"}),
+        ('root="LABEL=my root"', Effect.OK, {"xen-xml"}),
+    ],
+)
+def test_the_command_line_of_a_xen_kernel(parameters: str, effect: Effect, codes: set[str]) -> None:
+    changes = {**XEN_FILES, "vm_type": "xen", "vm_disk": "root.img:xvda:w:raw,io.raw:xvdb:w:raw"}
+    changes |= {"transfer_input_files": "root.img,io.raw", "xen_kernel_params": parameters}
+    assert found_in(**changes) == (effect, codes)
+
+
+def test_pygrub_reads_the_first_disk_and_a_disk_is_no_partition_of_another() -> None:
+    xen = {"vm_type": "xen", "xen_kernel": "included", "transfer_input_files": "root.img,io.raw"}
+    first = found_in(vm_disk="io.raw:xvda:w:raw,root.img:xvdb:w:raw", **xen)
+    assert first[0] is Effect.HASVM_FALSE and "boot-order" in first[1]
+    assert found_in(vm_disk="root.img:xvda:w:raw,io.raw:xvdb:w:raw", **xen) == (Effect.OK, set())
+    inside = found_in(vm_disk="root.img:xvda:w:raw,io.raw:xvda2:w:raw", **xen)
+    assert inside == (Effect.WRONG_DATA, {"dev-alias"})
