@@ -50,8 +50,11 @@ class Roost(Program):
         """Read the options before the first task. Help takes --json as tasks do, wherever it stands."""
         words = list(sys.argv if argv is None else argv)
         self.json = wants_json(words[1:]) and _asks_for_help(words[1:])
+        compiled_only_here = sys.dont_write_bytecode
         with _wrong_calls():
             super().parse_core([one for one in words if one != "--json"] if self.json else words)
+        # invoke spares projects the __pycache__ of their tasks.py; here it would have each call compile the tasks anew.
+        sys.dont_write_bytecode = compiled_only_here
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""

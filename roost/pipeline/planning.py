@@ -76,7 +76,9 @@ def problems(loaded: Loaded) -> list[Problem]:
         spec = kernel_spec(loaded)
         # A tree may bring its own kernel, which is judged when it is seen.
         if recipe.os.source.installs or recipe.kernel.use is not None:
-            found += kernel_check.claims(recipe, spec, others(), loaded.where)
+            # The rest of the catalogue is read for hints only.
+            if kernel_check.claims(recipe, spec, (), loaded.where):
+                found += kernel_check.claims(recipe, spec, others(), loaded.where)
     except RecipeError as error:
         found += error.problems
     return found

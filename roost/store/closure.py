@@ -21,8 +21,10 @@ PACKAGE = Path(__file__).parents[1]
 LEFT_OUT = ("roost.host", "roost.errors", "roost.events", "roost.cli")
 
 _MODULE = r"(roost(?:\.[\w.]+)?)(?!\w)"
-_IMPORT = re.compile(rf"^[ \t]*(?:from {_MODULE} import (\([^)]*\)|.*)|import {_MODULE})", re.MULTILINE)
-_NAMED = re.compile(r"""["'](roost(?:\.\w+)+)["']""")
+#: Each begins with fixed text, which `re` looks for faster than for any start of a line.
+_FROM = re.compile(rf"from {_MODULE} import (\([^)]*\)|.*)")
+_IMPORT = re.compile(rf"import {_MODULE}")
+_NAMED = (re.compile(r"\"(roost(?:\.\w+)+)[\"']"), re.compile(r"'(roost(?:\.\w+)+)[\"']"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +41,39 @@ class _File:
 
 
 @functools.cache
-def _read(path: Path, size: int, mtime_ns: int) -> _File:
+def _read(path: str | Path, size: int, mtime_ns: int) -> _File:
     """Return what a module's file says; its size and time tell another content."""
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     text = data.decode()
-    imports: dict[str, None] = {}
-    for package, names, module in _IMPORT.findall(text):
-        if module:
-            imports[module] = None
-        for line in names.strip("()").splitlines():
+    imports: dict[str, None] = {found[1]: None for found in _statements(_IMPORT, text)}
+    for found in _statements(_FROM, text):
+        for line in found[2].strip("()").splitlines():
             for name in re.findall(r"(\w+)(?: as \w+)?", line.partition("#")[0]):
-                imports[f"{package}.{name}"] = None
-    named = tuple(dict.fromkeys(_NAMED.findall(text)))
+                imports[f"{found[1]}.{name}"] = None
+    named = tuple(dict.fromkeys(name for pattern in _NAMED for name in pattern.findall(text)))
     return _File(hashlib.sha256(data).hexdigest(), tuple(imports), named, own="__file__" in text)
 
 
-def _modules(package: Path) -> dict[str, Path]:
+def _statements(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Yield the matches of a pattern that have nothing but blanks before them on their line."""
+    place = 0
+    while found := pattern.search(text, place):
+        begins = not text[text.rfind("\n", 0, found.start()) + 1 : found.start()].strip(" \t")
+        place = found.end() if begins else found.start() + 1
+        if begins:
+            yield found
+
+
+def _modules(package: str) -> dict[str, str]:
     """Return module or package → its file, for all below the directory of roost."""
     found = {}
+    above = len(os.path.dirname(package)) + 1  # noqa: PTH120 - thousands of Path would cost more than all else here
     for directory, directories, names in os.walk(package):
         directories[:] = [name for name in directories if name != "__pycache__"]
-        place = ".".join((package.name, *Path(directory).relative_to(package).parts))
+        place = directory[above:].replace(os.sep, ".")
         for name in names:
             if name.endswith(".py"):
-                found[place if name == "__init__.py" else f"{place}.{name[:-3]}"] = Path(directory, name)
+                found[place if name == "__init__.py" else f"{place}.{name[:-3]}"] = f"{directory}{os.sep}{name}"
     return found
 
 
@@ -85,11 +96,16 @@ def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Pa
     `left_out` are modules and packages that are not followed; `package` is the directory of roost. Raises `ValueError`
     for a maker that is not a module.
     """
-    modules = _modules(package)
+    return {package / name: sha256 for name, sha256 in listed(makers, left_out, package).items()}
+
+
+def listed(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> dict[str, str]:
+    """Return the names of all files of `files`, relative to the package and sorted, each with its sha256."""
+    modules = _modules(str(package))
     absent = [maker for maker in makers if maker not in modules]
     if absent:
         raise ValueError(f"no such module: {', '.join(absent)}")
-    found: dict[Path, str] = {}
+    found: dict[str, str] = {}
     waiting, seen = list(makers), set()
     while waiting:
         module = waiting.pop()
@@ -98,26 +114,20 @@ def files(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Pa
         if path is None or module in seen or _below(module, left_out):
             continue
         seen.add(module)
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - see _modules
         read = _read(path, status.st_size, status.st_mtime_ns)
         found[path] = read.sha256
         # Importing a module runs the packages that it is in.
         waiting += [*read.imports, *read.named, *([module.rpartition(".")[0]] if module.count(".") else [])]
-        named = (modules[name] for name in read.named if name in modules and not _below(name, left_out))
+        named = (Path(modules[name]) for name in read.named if name in modules and not _below(name, left_out))
         packages = [one.parent for one in named if one.name == "__init__.py"]
-        for directory in [*packages, path.parent] if read.own else packages:
-            found |= {one: hashlib.sha256(one.read_bytes()).hexdigest() for one in _data(directory)}
-    return found
-
-
-def listed(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> dict[str, str]:
-    """Return the names of all files of `files`, relative to the package, each with its sha256."""
-    found = files(makers, left_out, package)
-    return {str(path.relative_to(package)): sha256 for path, sha256 in sorted(found.items())}
+        for directory in [*packages, Path(path).parent] if read.own else packages:
+            found |= {str(one): hashlib.sha256(one.read_bytes()).hexdigest() for one in _data(directory)}
+    below = len(str(package)) + 1
+    return {path[below:]: sha256 for path, sha256 in sorted(found.items())}
 
 
 def digest(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: Path = PACKAGE) -> str:
     """Return a digest of the names and contents of all files of `files`."""
-    found = files(makers, left_out, package)
-    lines = sorted(f"{path.relative_to(package)} {sha256}\n" for path, sha256 in found.items())
+    lines = sorted(f"{name} {sha256}\n" for name, sha256 in listed(makers, left_out, package).items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -109,6 +109,28 @@ def test_a_build_that_finds_nothing_to_do_loads_nothing_that_makes_images() -> N
     ]
 
 
+def test_what_a_task_loads_is_compiled_once(tmp_path: Path) -> None:
+    (tmp_path / "job.sub").write_text(SUBMIT)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"PYTHONPATH": str(Path(roost.__file__).parents[1]), "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled")}
+    argv = [sys.executable, "-m", "roost", "lint", "job.sub"]
+    done = subprocess.run(argv, check=False, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode in (0, 1), done.stderr
+    compiled = {path.name.partition(".")[0] for path in (tmp_path / "compiled").rglob("roost/condor/*.pyc")}
+    assert "lint" in compiled
+
+
+def test_a_command_collects_what_it_lets_go_of() -> None:
+    code = (
+        "import gc, roost.cli.main, weakref\n"
+        "class Circle: pass\n"
+        "one = Circle(); one.itself = one; seen = weakref.ref(one); del one\n"
+        "kept = [[] for _ in range(60_000)]\n"
+        "print(seen() is None and gc.isenabled())"
+    )
+    assert _run(code=code).strip() == "True"
+
+
 def test_the_measure_sees_what_is_loaded() -> None:
     modules = json.loads(_run("roost.pipeline.construct", code=IMPORT))
     assert "verify" in _rooms(modules) and _among(LANGUAGE, modules) != set()
