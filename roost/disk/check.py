@@ -5,37 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from roost.disk import mounted, packed
-from roost.disk.layout import GPT_PARTITIONS, MBR_LIMIT, MBR_PARTITIONS, SECTOR, MiB, plan
+from roost.disk.layout import GPT_PARTITIONS, MBR_LIMIT, MBR_PARTITIONS, SECTOR, plan
+from roost.disk.limits import LABEL_LENGTH, LEAST, READ_ONLY
 from roost.errors import ImageError, Location, Problem
 from roost.recipe.model import Disk, FileSystem, Partition, Recipe
 from roost.recipe.quantities import format_size
 
-#: The least size of a file system in bytes: below it, its tool refuses or nothing fits beside the metadata.
-LEAST: dict[FileSystem, int] = {
-    "ext4": MiB,
-    "ext3": 16 * MiB,
-    "ext2": MiB,
-    "vfat": MiB,
-    "swap": MiB,
-    "squashfs": MiB,
-    "erofs": MiB,
-    **mounted.LEAST,
-}
-#: The longest label; squashfs has none.
-LABEL_LENGTH: dict[FileSystem, int] = {
-    "ext4": 16,
-    "ext3": 16,
-    "ext2": 16,
-    "swap": 15,
-    "vfat": 11,
-    "xfs": 12,
-    "btrfs": 255,
-    "squashfs": 0,
-    "erofs": 15,
-}
-#: File systems that nobody can write to.
-READ_ONLY = packed.FILESYSTEMS
 #: Where the guest's kernel mounts its own file systems: nothing can lie below.
 KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")
 

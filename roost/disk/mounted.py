@@ -16,6 +16,7 @@ from pathlib import Path
 
 from roost.disk.ext import FileSystemSource
 from roost.disk.layout import MiB
+from roost.disk.limits import LEAST
 from roost.disk.measure import BLOCK, Entry
 from roost.disk.own_file import FileSystemFile, FileSystemSpec
 from roost.disk.tools import Tools
@@ -27,9 +28,6 @@ from roost.recipe.model import FileSystem
 from roost.recipe.quantities import format_size
 
 FILESYSTEMS: frozenset[FileSystem] = frozenset({"xfs", "btrfs"})
-#: mkfs.xfs (5.19 and later) makes none below 300 MiB. btrfs has a second superblock at 64 MiB, and busybox finds none
-#: without it (libbb/volume_id/btrfs.c); mkfs.btrfs needs 109 MiB unless data and metadata are mixed.
-LEAST: dict[FileSystem, int] = {"xfs": 300 * MiB, "btrfs": 112 * MiB}
 #: Below this size btrfs keeps data and metadata together: else one of both is full long before (mkfs.btrfs(8)).
 MIXED = 1024 * MiB
 ATTEMPTS = 4

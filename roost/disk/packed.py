@@ -16,9 +16,6 @@ from roost.disk.own_file import FileSystemFile, FileSystemSpec
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import process
-from roost.recipe.model import FileSystem
-
-FILESYSTEMS: frozenset[FileSystem] = frozenset({"squashfs", "erofs"})
 
 
 def squashfs_argv(source: Path, output: Path, epoch: int) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.disk import ext, fill, geometry, grub, measure, mounted, packed, place, qemu_img, swap, table, vfat
+from roost.disk import ext, fill, geometry, grub, limits, measure, mounted, packed, place, qemu_img, swap, table, vfat
 from roost.disk.ext import DoesNotFitError, Identity
 from roost.disk.fill import Filling, Fillings
 from roost.disk.geometry import Geometry
@@ -151,7 +151,7 @@ def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratc
     )
     if spec.filesystem in mounted.FILESYSTEMS:
         return replace(area, made=mounted.make(wanted, path, tools))
-    if spec.filesystem in packed.FILESYSTEMS:
+    if spec.filesystem in limits.READ_ONLY:
         return replace(area, made=packed.make(wanted, path, source or fillings.nothing, tools))
     return area
 

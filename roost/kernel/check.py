@@ -1,7 +1,7 @@
 """Does this kernel start on these disks? Seen before anything boots, in the very files that would.
 
-`claims` judges what the catalogue says of a kernel, before anything is built. `check` judges the kernel, its modules
-and its initrd as they are. Both find everything at once, each at the place in the recipe that decides it.
+`check` judges the kernel, its modules and its initrd as they are; `roost.kernel.claims` judged what the catalogue says
+of it, before anything was built. Both find everything at once, each at the place in the recipe that decides it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roost.condor.placement import Where, devices, kernel_of
+from roost.condor.placement import Where, kernel_of
 from roost.errors import ImageError, Problem, SeveralProblemsError
 from roost.host import causes, rooted
-from roost.kernel import contents, cpio, drivers, facts, records
-from roost.kernel.catalogue import Ability, KernelSpec
+from roost.kernel import claims, contents, cpio, drivers, facts, records
+from roost.kernel.catalogue import KernelSpec
 from roost.kernel.contents import Initrd
 from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS, Modules
 from roost.kernel.facts import Facts
 from roost.kernel.inspect import KernelFiles
-from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
-from roost.recipe.model import Disk, Recipe
+from roost.recipe.model import Recipe
 from roost.store.cache import Cache
 
-_ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]
 #: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
 XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
 XEN_ZSTD = "4.15"
@@ -61,52 +59,6 @@ class CheckResult:
 
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-
-
-def claims(recipe: Recipe, spec: KernelSpec, others: Sequence[KernelSpec], where: Where) -> list[Problem]:
-    """Return why a kernel of which the catalogue says what it can, and what not, cannot serve the recipe."""
-    found: dict[str, Problem] = {}
-    if not spec.can:
-        return []
-    for hypervisor in recipe.hypervisors:
-        if hypervisor == "xen" and "xen-pv" not in spec.can:
-            what = f"kernel {spec.name} does not start under xen (no Xen PV)"
-            found[what] = Problem(what, where(("kernel", "use")), _instead(others, {"xen-pv"}))
-            continue
-        for number, disk, device in _placed(recipe, hypervisor):
-            bus = drivers.bus_of(device, hypervisor)
-            if _ABILITIES[bus] not in spec.can:
-                what = _no_driver(spec.name, disk, device, BUSES[bus][:1])
-                hint = _instead(others, {_ABILITIES[bus]}, _device_hint(recipe, disk))
-                found[what] = Problem(what, where(("disks", number, "device")), hint)
-    return list(found.values())
-
-
-def _placed(recipe: Recipe, hypervisor: Hypervisor) -> Iterator[tuple[int, Disk, str]]:
-    placed = devices(recipe, hypervisor)
-    for number, disk in enumerate(recipe.disks):
-        device = placed.get(disk.name, "")
-        # A device that this hypervisor does not have is refused elsewhere.
-        if any(device.startswith(prefix) for prefix in drivers.PREFIXES):
-            yield number, disk, device
-
-
-def _no_driver(kernel: str, disk: Disk, device: str, missing: Sequence[str]) -> str:
-    return f"kernel {kernel} has no driver for disk {disk.name} on {device} ({', '.join(missing)})"
-
-
-def _instead(others: Sequence[KernelSpec], wanted: set[Ability], also: str | None = None) -> str | None:
-    able = [f"kernel: {{use: {other.name}}}" for other in others if wanted <= set(other.can)]
-    ways = [*able[:1], *([also] if also else [])]
-    return f"use {', or '.join(ways)}" if ways else None
-
-
-def _device_hint(recipe: Recipe, disk: Disk) -> str:
-    """Return the device that the disk would get if the recipe named none."""
-    free = recipe.model_copy(
-        update={"disks": tuple(one.model_copy(update={"device": None}) if one is disk else one for one in recipe.disks)}
-    )
-    return f"device {devices(free, 'kvm').get(disk.name, 'vdb')}"
 
 
 def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Candidate:
@@ -199,12 +151,13 @@ def _drivers(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[Ker
     if not seen.modules.loadable and not seen.modules.builtin:
         return
     for hypervisor in recipe.hypervisors:
-        for number, disk, device in _placed(recipe, hypervisor):
+        for number, disk, device in claims.placed(recipe, hypervisor):
             bus = drivers.bus_of(device, hypervisor)
             place = where(("disks", number, "device"))
             if missing := seen.modules.missing(BUSES[bus]):
-                hint = _instead(others, {_ABILITIES[bus]}, _device_hint(recipe, disk) if bus != "xen" else None)
-                yield Problem(_no_driver(release, disk, device, missing), place, hint)
+                device_hint = claims.device_hint(recipe, disk) if bus != "xen" else None
+                hint = claims.instead(others, {claims.ABILITIES[bus]}, device_hint)
+                yield Problem(claims.no_driver(release, disk, device, missing), place, hint)
             else:
                 needed = seen.modules.files(BUSES[bus])
                 early = disk is recipe.root_disk
@@ -255,10 +208,10 @@ def _xen(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelS
     release, place = seen.facts.release, where(("kernel", "use"))
     if seen.facts.xen_pv is False:
         what = f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"
-        yield Problem(what, place, _instead(others, {"xen-pv"}))
+        yield Problem(what, place, claims.instead(others, {"xen-pv"}))
     elif seen.facts.xen_pv is None:
         what = f"whether kernel {release} starts under xen cannot be seen: it has no config, and cannot be unpacked"
-        yield Problem(what, place, _instead(others, {"xen-pv"}))
+        yield Problem(what, place, claims.instead(others, {"xen-pv"}))
     packed = seen.facts.compression
     if packed is None or packed not in XEN_UNPACKS | {"zstd"}:
         yield Problem(f"kernel {release} is packed in a way that Xen's loader does not know", place)

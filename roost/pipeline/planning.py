@@ -13,8 +13,7 @@ from roost.condor import from_recipe
 from roost.disk import check as disk_check
 from roost.errors import Problem, RecipeError
 from roost.host import paths
-from roost.kernel import catalogue, files
-from roost.kernel import check as kernel_check
+from roost.kernel import catalogue, claims
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.preflight import local
@@ -26,6 +25,7 @@ from roost.store import cache
 
 if TYPE_CHECKING:
     from roost.existing.image import OriginalImage
+    from roost.kernel.files import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class BuildPlan:
     source: RootTree | OriginalImage
     key: str
     spec: catalogue.KernelSpec | None = None
-    kernel: files.Parts | None = None
+    kernel: Parts | None = None
     #: One of the two, which is the source: the tree that is laid out, or the image that is edited.
     tree: RootTree | None = None
     original: OriginalImage | None = None
@@ -76,9 +76,9 @@ def problems(loaded: Loaded) -> list[Problem]:
         spec = kernel_spec(loaded)
         # A tree may bring its own kernel, which is judged when it is seen.
         if recipe.os.source.installs or recipe.kernel.use is not None:
+            wrong = claims.problems(recipe, spec, (), loaded.where)
             # The rest of the catalogue is read for hints only.
-            if kernel_check.claims(recipe, spec, (), loaded.where):
-                found += kernel_check.claims(recipe, spec, others(), loaded.where)
+            found += claims.problems(recipe, spec, others(), loaded.where) if wrong else []
     except RecipeError as error:
         found += error.problems
     return found
@@ -115,6 +115,10 @@ def plan(context: Context) -> BuildPlan:
     loader = [one.parts() for one in asked.selection.tools] if asked is not None else []
     if tree.own_kernel:
         return BuildPlan(tree, image_stage.key(loaded, tree.key, None, loader), tree=tree)
-    kernel = files.fetch(spec, cache.default(), context.stages.events) if spec.files is not None else None
+    kernel = None
+    if spec.files is not None:
+        from roost.kernel import files
+
+        kernel = files.fetch(spec, cache.default(), context.stages.events)
     key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None, loader)
     return BuildPlan(tree, key, spec, kernel, tree=tree)

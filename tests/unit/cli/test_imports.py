@@ -104,6 +104,7 @@ def test_a_build_that_finds_nothing_to_do_loads_nothing_that_makes_images() -> N
     assert _among(HEAVY, modules) == set()
     assert _rooms(modules).isdisjoint({"boot", "catalogue", "publish", "verify"})
     assert {"roost.pipeline.construct", "roost.pipeline.edit", "roost.condor.lint"}.isdisjoint(modules)
+    assert {"roost.host.guestfs", "roost.disk.ext", "roost.kernel.check", "roost.kernel.files"}.isdisjoint(modules)
     assert not [
         module for module in modules if module in {f"roost.sources.{key}" for key in ("tree", "tarball", "image")}
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from roost.condor import from_recipe
 from roost.errors import Location, Problem
-from roost.kernel import check, contents, inspect, records
+from roost.kernel import check, claims, contents, inspect, records
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.model import Recipe
 from roost.store.cache import Cache
@@ -43,12 +43,12 @@ def checked(tree: Path, recipe: Recipe) -> check.CheckResult:
 
 def test_claims_of_a_kernel_that_can_all() -> None:
     recipe = recipe_of({"name": "data", "filesystem": "ext4", "size": "8MiB", "device": "sda"}, hypervisors=["kvm"])
-    assert check.claims(recipe, FULL, (CLOUD, FULL), where) == []
+    assert claims.problems(recipe, FULL, (CLOUD, FULL), where) == []
 
 
 def test_claims_of_a_kernel_that_cannot_drive_a_disk() -> None:
     recipe = recipe_of({"name": "data", "filesystem": "ext4", "size": "8MiB", "device": "sda"})
-    (problem,) = check.claims(recipe, CLOUD, (CLOUD, FULL), where)
+    (problem,) = claims.problems(recipe, CLOUD, (CLOUD, FULL), where)
     assert problem.what == "kernel cloud has no driver for disk data on sda (sym53c8xx)"
     assert problem.where == where(("disks", 1, "device"))
     assert problem.hint == "use kernel: {use: full}, or device vdb"
@@ -56,10 +56,10 @@ def test_claims_of_a_kernel_that_cannot_drive_a_disk() -> None:
 
 def test_claims_under_xen() -> None:
     recipe = recipe_of(hypervisors=["kvm", "xen"])
-    (problem,) = check.claims(recipe, CLOUD, (CLOUD, FULL), where)
+    (problem,) = claims.problems(recipe, CLOUD, (CLOUD, FULL), where)
     assert "does not start under xen" in problem.what and problem.hint == "use kernel: {use: full}"
     silent = KernelSpec(name="silent", description="", packages={"amd64": "c"})
-    assert check.claims(recipe, silent, (), where) == []
+    assert claims.problems(recipe, silent, (), where) == []
 
 
 @pytest.mark.parametrize("packed", ["gzip", "xz", "lz4", "bzip2", "lzma"])
