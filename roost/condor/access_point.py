@@ -55,7 +55,7 @@ def require() -> None:
     """Raise `HostError` unless HTCondor's tools are here and a schedd answers."""
     for tool in ("condor_submit", "condor_q", "condor_history"):
         if process.which(tool) is None:
-            raise HostError(f"no access point of HTCondor: {tool} is not installed", hint=HINT)
+            raise HostError(f"not an access point of HTCondor: {tool} is not installed", hint=HINT)
     queued("00000000")
 
 

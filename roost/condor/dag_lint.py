@@ -51,7 +51,7 @@ DAG_LATER = rule(
     source="HTCondor manual, DAGMan: a node is submitted when its parents are done",
 )  # fmt: skip
 DAG_LEFT_OUT = rule(
-    "dag-left-out", Severity.WARNING, Effect.OK, hint="fix what is told, and judge it again", source=_DAGMAN
+    "dag-left-out", Severity.WARNING, Effect.OK, hint="fix what is reported, and lint it again", source=_DAGMAN
 )
 DAG_SUBDAG = rule(
     "dag-subdag", Severity.NOTE, Effect.OK, hint="inv lint --dag FILE", source="a sub-DAG is a DAGMan job of its own"
@@ -109,7 +109,7 @@ def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Se
     effects = _nodes(workflow, path, found, _How(ask, only, also))
     findings = found.told()
     if found.left_out:
-        what = f"only the first {MAX_FINDINGS} findings are told, of {MAX_FINDINGS + found.left_out}"
+        what = f"only the first {MAX_FINDINGS} of {MAX_FINDINGS + found.left_out} findings are listed"
         findings.append(DAG_LEFT_OUT.at(Location(str(path), 1, 1), what))
     effects += [Effect.REJECTED] if any(finding.rule is DAG_SYNTAX for finding in findings) else []
     return lint.sorted_report(str(path), findings, effects)

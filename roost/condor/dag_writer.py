@@ -128,7 +128,7 @@ def _problems(dag: Dag) -> Iterator[Problem]:
         if not _NODE.fullmatch(node.name) or node.name.lower() in _RESERVED:
             yield Problem(f"DAGMan takes no node named {node.name!r}", hint="letters, digits, _ and -")
         if node.name.lower() in names:
-            yield Problem(f"two nodes are named {node.name}: case does not count")
+            yield Problem(f"two nodes are named {node.name}: names are not case-sensitive")
         names.add(node.name.lower())
         for word in (node.description, *node.post, *([node.category] if node.category else [])):
             if not _WORD.fullmatch(word):

@@ -226,7 +226,7 @@ def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, where: 
     if image.backing is not None:
         yield from _backing(view, item, image, where)
     if image.unchecked:
-        yield NOT_CHECKED.at(where, f"{file} was not checked, for there is no qemu-img")
+        yield NOT_CHECKED.at(where, f"{file} was not checked: qemu-img is not installed")
     elif image.unopened:
         yield CORRUPT.at(where, f"{file} cannot be opened as qcow2: {image.unopened}")
     elif not image.features & (qcow2.EXTERNAL_DATA | qcow2.CORRUPT):

@@ -207,8 +207,8 @@ def _of_six(subcode: int | None, text: str) -> Explanation:
     said = f" (errno {number}: {os.strerror(number)})" if number and number < 200 else ""
     return Explanation(
         "hold-6",
-        "the job is held, for a process of it could not be started on the execute machine (hold code 6)",
-        f"the hold reason says what: its words count, for the subcode is an errno for most jobs{said}",
+        "the job is held: a process of it could not be started on the execute machine (hold code 6)",
+        f"the hold reason says what: go by its text, because the subcode is an errno for most jobs{said}",
         "look into StarterLog and VMGahpLog of the execute machine; if a file is missing there, tell its administrator",
         holds.SOURCE,
     )
@@ -217,10 +217,10 @@ def _of_six(subcode: int | None, text: str) -> Explanation:
 def _of_transfer(failure: Failure) -> Explanation:
     cause, fix = transfer_failures.why(failure)
     if failure.way == "out":
-        meaning = "the job ran and is held, for its output could not be brought back (hold code 12)"
+        meaning = "the job ran and is held: its output could not be brought back (hold code 12)"
         lint: tuple[str, ...] = ("no-output-conflict", "tof-missing")
     else:
-        meaning = "the job is held before it starts, for an input could not be brought to the machine (hold code 13)"
+        meaning = "the job is held before it starts: an input could not be brought to the machine (hold code 13)"
         lint = ("file-missing", "file-unreadable", "tif-comma", "tif-blank")
     return Explanation(_TRANSFERS[failure.way], meaning, cause, fix, "docs/vm-universe.md, section 3", lint)
 

@@ -185,7 +185,7 @@ def _transfer(transfer: str, where: Where) -> Iterator[Problem]:
         return
     key = where(("submit", "transfer"))
     if not is_url(transfer):
-        yield Problem(f"{transfer!r} is no way to transfer", key, "write files, shared, or a URL of the directory")
+        yield Problem(f"{transfer!r} is not a way to transfer", key, "write files, shared, or a URL of the directory")
     elif not _URL.fullmatch(transfer) or _BAD_PERCENT.search(transfer):
         what = f"the URL {transfer!r} has characters that HTCondor's list of files cannot carry"
         yield Problem(what, key, "write them as %XX: a blank is %20, a comma %2C; no query, no fragment")
@@ -226,7 +226,7 @@ def _commands(recipe: Recipe, where: Where) -> Iterator[Problem]:
         # TransferInputFiles is transfer_input_files: condor_submit takes the attribute's name too.
         decided = _COMMANDS.get(lower.replace("_", ""))
         if lower in seen:
-            yield Problem(f"the command {name} is there twice: case does not count", key)
+            yield Problem(f"the command {name} is given twice: names are not case-sensitive", key)
         elif lower in _KEYWORDS:
             yield Problem(f"{name} is a statement of the submit language, not a command", key)
         elif decided:
@@ -241,17 +241,17 @@ def _attributes(recipe: Recipe, where: Where) -> Iterator[Problem]:
     for name, value in recipe.submit.attributes.items():
         key = where(("submit", "attributes", name))
         if name.lower() in seen:
-            yield Problem(f"the attribute {name} is there twice: case does not count", key)
+            yield Problem(f"the attribute {name} is given twice: names are not case-sensitive", key)
         yield from _attribute_name(name.lower(), name, key)
         if isinstance(value, str) and "$$" in value:
             yield Problem(f"the value of {name} has $$, which HTCondor would expand on the execution point", key)
         if isinstance(value, str) and re.search(r'\\(?:"|$)', value):
             # The old ClassAd syntax, which condor_submit reads here, takes it; the new one would not end the string.
             yield Problem(
-                f"the value of {name} has a backslash before a quote or at its end", key, "put a blank between"
+                f"the value of {name} has a backslash before a quote or at its end", key, "put a blank between them"
             )
         if isinstance(value, float) and not math.isfinite(value):
-            yield Problem(f"the value of {name} is not a number that ClassAds have", key)
+            yield Problem(f"the value of {name} is not a number that a ClassAd can hold", key)
         seen.add(name.lower())
 
 

@@ -55,7 +55,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     if amount is None:
         raise ImageError("vm_memory is not an amount of memory", where=view.place_of("vm_memory"), hint=hint)
     if not view.usable_disks or len(view.usable_disks) != len(view.disks):
-        raise ImageError("vm_disk is not understood", where=view.place_of("vm_disk"), hint=hint)
+        raise ImageError("vm_disk cannot be parsed", where=view.place_of("vm_disk"), hint=hint)
     sources = {transfer.name: transfer for transfer in view.transfers}
 
     def source(name: str, where: Location) -> str:

@@ -238,7 +238,7 @@ def _disk_refusals(disk: VmDisk, kind: MachineType) -> Iterator[tuple[str, str]]
     match = _TARGET.fullmatch(disk.device)
     expected = "use xvda, xvdb ..." if kind == "xenpv" else "use vda, vdb ..."
     if match is None or ((match["prefix"] == "xvd") != (kind == "xenpv") and match["prefix"] in ("xvd", "vd")):
-        yield f"libvirt knows no device {disk.device!r} on this machine", expected
+        yield f"libvirt does not know the device {disk.device!r} on this machine", expected
         return
     bus = _BUSES[match["prefix"]]
     if kind != "xenpv":

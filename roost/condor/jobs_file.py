@@ -138,7 +138,7 @@ def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
         )
     problems = [Problem(what, Location(file, line), hint) for what, hint in _header(header)]
     if not rows:
-        problems.append(Problem("there is a row of names and no job", Location(file, line), "add a row for each job"))
+        problems.append(Problem("there is a header row and no job", Location(file, line), "add a row for each job"))
     for number, values in rows:
         problems += [Problem(what, Location(file, number)) for what in _row(values, header)]
     if problems:
@@ -161,11 +161,11 @@ def _unreadable(error: str) -> tuple[str, str | None]:
         )
     if "unexpected end" in error:
         hint = "close it; a double quote in a value is written twice"
-        return "no comma-separated values: a double quote is opened here or before, and never closed", hint
+        return "not comma-separated values: a double quote is opened here or before, and never closed", hint
     if "expected after" in error:
         hint = 'a value in double quotes ends at the next one: write "" for a double quote in it'
-        return "no comma-separated values: there is something between a closing double quote and the comma", hint
-    return f"no comma-separated values: {error}", None
+        return "not comma-separated values: there is something between a closing double quote and the comma", hint
+    return f"not comma-separated values: {error}", None
 
 
 def _separator(header: list[str]) -> str | None:
@@ -202,7 +202,7 @@ def taken_names(names: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
         elif lower in DECIDED or lower in OVERRIDABLE or lower in _TAKEN or lower.startswith(_RESERVED):
             yield number, f"a variable {name} would be taken for condor_submit's own {name}", "choose another name"
         elif lower in seen:
-            yield number, f"two columns are named {name}: case does not count", None
+            yield number, f"two columns are named {name}: names are not case-sensitive", None
         seen.add(lower)
 
 

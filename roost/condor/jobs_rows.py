@@ -68,7 +68,7 @@ def problems(
         for number, row in enumerate(rows) if use else ():
             if what := _problem(row[column], use or frozenset()):
                 place = where[number] if where else None
-                hint = f"change the value, or use $({name}) nowhere in the recipe"
+                hint = f"change the value, or remove $({name}) from the recipe"
                 yield Problem(f"{name} = {_shown(row[column])} {what}", place, hint)
 
 

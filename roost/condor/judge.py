@@ -38,7 +38,7 @@ class Judgement:
     hint: str | None = None
 
 
-_NOT_RUN = "condor_submit was not asked, for it would run the commands of the description"
+_NOT_RUN = "condor_submit was not asked: it would run the commands of the description"
 #: Refusals for want of a file: a description can be linted without the files that it names.
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
@@ -52,15 +52,15 @@ def ask(text: str, directory: Path, description: Description, variables: Sequenc
         return Judgement("", None, _NOT_RUN, hint="lint what the commands print as well")
     if description.incomplete:
         hint = "lint it where its includes are, or with condor_submit -dry-run on the access point"
-        return Judgement("", None, "condor_submit was not asked, for a part of the description is not here", hint=hint)
+        return Judgement("", None, "condor_submit was not asked: a part of the description is not here", hint=hint)
     special = next((name for name in _names(description) if _is_special(directory / name)), None)
     if special is not None:
-        what = f"condor_submit was not asked, for it would open {shown(special)}, which is not a file"
+        what = f"condor_submit was not asked: it would open {shown(special)}, which is not a file"
         return Judgement("", None, what, hint="name a file")
     short = first_job.short(text, description)
     if short is None or any("\n" in one.value.text or one.value.text.endswith("\\") for one in variables):
         why = "it would make all of the jobs" if short is None else "no line can set what VARS set"
-        return Judgement("", None, f"condor_submit was not asked, for {why}", hint="lint it where its files are")
+        return Judgement("", None, f"condor_submit was not asked: {why}", hint="lint it where its files are")
     before = [_assignment(one) for one in variables if not one.append]
     whole = _appended(short, [_assignment(one) for one in variables if one.append], description.inline)
     verdict = _someone("\n".join([*before, whole]), directory)

@@ -140,7 +140,7 @@ LIBVIRT = (
               "docs/xen-in-qemu.md: what pygrub reads"),
     requeued("xen-kernel-image", r"xc_dom_\w+[^\n]{0,200}(?:fail|error|not|no loader)|no loader found|"
               r"not a (?:valid )?(?:PV|paravirt\w*|Xen) kernel|unknown compression format",
-              "the kernel is none that Xen starts as a PV guest, or is packed in a way that this Xen cannot unpack",
+              "this Xen cannot start the kernel as a PV guest, or cannot unpack it",
               "use a kernel with CONFIG_XEN_PV; zstd needs Xen 4.15", "docs/xen-in-qemu.md"),
     requeued("xen-disk", r"invalid or unsupported virtual disk identifier",
               "a device that Xen does not know, such as vda", "",

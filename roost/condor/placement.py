@@ -187,7 +187,7 @@ def _boot(
 
 def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
     if recipe.machine.network == "user":
-        yield Problem("user networking is kvm's alone", where(("machine", "network")), "use nat or bridge")
+        yield Problem("user networking is for kvm only", where(("machine", "network")), "use nat or bridge")
     if kernel_of(recipe, "xen") is not None:
         for number, word in enumerate(recipe.kernel.parameters):
             # HTCondor's script writes them into XML as they are, and condor_submit expands and quotes them.

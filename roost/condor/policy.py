@@ -143,7 +143,7 @@ def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
     if asked.on_timeout == "hold":
         key = where(("submit", "on_timeout"))
         if bound_of(recipe) is None:
-            what = "on_timeout has no effect: there is no job that powers the machine off, so no time to be over"
+            what = "on_timeout has no effect: the recipe has no job, so it has no timeout"
             yield Problem(what, key, "add `job: {command: …, timeout: …}`")
         elif "periodic_remove" in given:
             what = "on_timeout: hold and a periodic_remove of its own: which of them ends the job is not said"
@@ -155,7 +155,7 @@ def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
     for name in asked.require:
         key = where(("submit", "require", name))
         if name.lower() in seen:
-            yield Problem(f"the attribute {name} is required twice: case does not count", key)
+            yield Problem(f"the attribute {name} is required twice: names are not case-sensitive", key)
         elif name.lower() == "arch" and asked.architecture is not None:
             yield Problem("the architecture is named twice", key, "remove submit.architecture")
         seen.add(name.lower())

@@ -163,12 +163,12 @@ IDLE = (
             "condor_q -better-analyze: see which lines that join others ([0] && [1]) have 0 slots; relax one of them",
             "docs/vm-universe.md, section 1"),
     reason("machines-refuse", r"^(?![^\n]{0,200}\b\d{1,9} )[^\n]{0,200}reject(?:s|ed)? your job because of their own",
-            "machines would fit the job, and refuse it, so it stays idle",
+            "machines fit the job but refuse it, so it stays idle",
             "their own START expression or limits say no: other users, too few free CPUs, or a policy of the pool",
             "condor_q -better-analyze -reverse -machine NAME JOB shows a machine's own conditions; ask its "
             "administrator",
             "condor_q(1), -better-analyze"),
-    reason("no-machines", r"(?!)", "there is no machine to run on: condor_q saw none at all",
+    reason("no-machines", r"(?!)", "there is no machine to run on: condor_q saw no machines",
             "the pool is empty or offline, the collector was not reached, or the analysis was limited to no machine",
             "condor_status shows what the collector knows; ask the administrator", "condor_q(1), -better-analyze"),
     reason("would-match-drained", r"(?!)", "machines would fit the job if they were empty",
@@ -227,7 +227,7 @@ OTHERS = (
     reason("periodic-remove",
             r"(?<!SYSTEM_)Periodic_?Remove\b(?! expression [^\n]{0,80}JobStatus == 2\b)[^\n]{0,4000}"
             r"evaluated to TRUE|job attribute PeriodicRemove\b(?! expression [^\n]{0,80}JobStatus == 2\b)",
-            "the job was removed, for its own periodic_remove became true",
+            "the job was removed because its own periodic_remove became true",
             "the description removes jobs that run too long, are held or start too often; the guest's work is gone",
             "see which part of the expression was true; if the guest was still at work, raise the time it has, or use "
             "periodic_hold, which keeps the job", "HTCondor manual, condor_submit, periodic_remove"),
@@ -237,7 +237,7 @@ OTHERS = (
             "a vm job has no exit code of its work: leave on_exit_remove alone, and read the result from the disk "
             "(inv collect)", "HTCondor manual, condor_submit, on_exit_remove"),
     reason("periodic-release", r"job attribute PeriodicRelease\b|SYSTEM_PERIODIC_RELEASE\b",
-            "the job was held and goes back to the queue, for periodic_release or the pool's own became true",
+            "the job was held and goes back to the queue because periodic_release or the pool's own became true",
             "the description, or the pool, releases jobs that were held; what held it may hold it again",
             "see why it was held: the hold event before tells; bound the releases with NumJobStarts or NumHolds",
             "HTCondor manual, condor_submit, periodic_release"),
@@ -259,7 +259,7 @@ OTHERS = (
             "ask for more vm_memory (machine.memory in the recipe), or add swap", "Linux, mm/oom_kill.c",
             "memory-request"),
     reason("disk-quota", r"^(?![^\n]{0,400}(?:transfer|errno|hold))[^\n]{0,400}disk quota exceeded",
-            "a file could not be written, for its owner's quota is used up",
+            "a file could not be written: its owner's quota is used up",
             "the quota of the job's owner on the access point, or of the execute directory on the machine",
             "quota -s shows it: remove what is not needed, or ask for more", "errno(3), EDQUOT"),
     reason("removed", r"^009 |job was aborted|via condor_rm", "the job was removed",

@@ -92,11 +92,11 @@ def _undefined(expander: Expander) -> Iterator[Finding]:
     until = "unknown until VARS are set; without them " if expander.open else ""
     hint = "define it, give a default, $(NAME:default), or judge it with --set NAME=VALUE or --dag FILE.dag"
     for name, where in expander.undefined.items():
-        yield MACRO_UNDEFINED.at(where, f"$({name}) is defined nowhere: {until}it becomes nothing", hint)
+        yield MACRO_UNDEFINED.at(where, f"$({name}) is not defined: {until}it expands to nothing", hint)
     for name, where in expander.literal.items():
-        yield MACRO_UNDEFINED.at(where, f"{name} is defined nowhere: {until}the function takes its name", hint)
+        yield MACRO_UNDEFINED.at(where, f"{name} is not defined: {until}the function takes its name", hint)
     for name, where in expander.aborted.items():
-        yield MACRO_ABORTS.at(where, f"condor_submit ends at {shown(name)}")
+        yield MACRO_ABORTS.at(where, f"condor_submit stops at {shown(name)}")
 
 
 def _judged(description: Description) -> int:

@@ -107,7 +107,7 @@ def _on_kvm(view: JobView, item: DiskItem) -> Iterator[Finding]:
     match = _KVM.fullmatch(device)
     if match is None:
         if _KVM.fullmatch(device.lower()):
-            yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
+            yield DEV_CASE.at(where, f"libvirt does not know the device {shown(device)}, only {device.lower()}")
         else:
             yield DEV_UNKNOWN.at(where, f"{shown(device)} is not a disk of a kvm machine")
     elif match[3]:
@@ -128,7 +128,7 @@ def _on_xen(view: JobView, item: DiskItem) -> Iterator[Finding]:
     match = _XEN.fullmatch(device)
     if match is None:
         if _XEN.fullmatch(device.lower()):
-            yield DEV_CASE.at(where, f"libvirt knows no device {shown(device)}, only {device.lower()}")
+            yield DEV_CASE.at(where, f"libvirt does not know the device {shown(device)}, only {device.lower()}")
         else:
             yield DEV_UNKNOWN.at(where, f"{shown(device)} is not a disk of a xen machine")
     elif match[1] != "xvd":
@@ -156,9 +156,7 @@ def compact_discs(view: JobView) -> Iterator[Finding]:
                 yield ISO_BUS.at(where, f"{shown(file.text)} becomes a CD-ROM, which {device.text} cannot be")
         else:
             effect = _HASVM if not ejectable else Effect.RUNS_FOREVER if alone else Effect.WRONG_DATA
-            yield ISO_SUBSTRING.but(_E, effect).at(
-                where, f"{shown(file.text)} becomes a CD-ROM, for its path has 'iso'"
-            )
+            yield ISO_SUBSTRING.but(_E, effect).at(where, f"{shown(file.text)} becomes a CD-ROM: its path has 'iso'")
 
 
 @check

@@ -61,7 +61,7 @@ PERM_CASE = rule(
 )  # fmt: skip
 PERM_UNKNOWN = rule(
     "perm-unknown", _E, Effect.WRONG_DATA, hint="write r or w",
-    source=f"{_SECTION}: exactly r or w; anything else opens read-write, and does not surely come back",
+    source=f"{_SECTION}: exactly r or w; anything else opens read-write, and may not come back",
 )  # fmt: skip
 FMT_CASE = rule(
     "fmt-case", _E, _HASVM, hint="write the format in lower case",
@@ -265,9 +265,9 @@ def _format(view: JobView, item: DiskItem) -> Iterator[Finding]:
     elif declared in _LIBVIRT_FORMATS:
         yield FMT_UNUSUAL.at(where, f"the format {shown(declared)} is rarely used")
     elif declared.lower() in ("raw", "qcow2"):
-        yield FMT_CASE.at(where, f"libvirt knows no format {shown(declared)}, only {declared.lower()}")
+        yield FMT_CASE.at(where, f"libvirt does not know the format {shown(declared)}, only {declared.lower()}")
     else:
-        yield FMT_UNKNOWN.at(where, f"libvirt knows no format {shown(declared)}")
+        yield FMT_UNKNOWN.at(where, f"libvirt does not know the format {shown(declared)}")
 
 
 def _xen_format(declared: str | None, extension: str, file: str, where: Location, unread: Effect) -> Iterator[Finding]:

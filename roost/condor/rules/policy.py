@@ -21,7 +21,7 @@ POLICY_STATUS = rule(
     source="HTCondor manual, condor_submit: periodic_release is for held jobs, periodic_hold for others",
 )  # fmt: skip
 POLICY_ATTRIBUTE = rule(
-    "policy-attribute", _W, _OK, hint="what a job does not have is UNDEFINED, and never true", source=_ATTRIBUTES
+    "policy-attribute", _W, _OK, hint="an attribute that a job lacks is UNDEFINED, never true", source=_ATTRIBUTES
 )
 
 #: Attributes of a job that grow, so that a comparison with one of them ends.

@@ -104,7 +104,7 @@ REMAP_COLLIDES = rule(
 )  # fmt: skip
 OUTPUT_COLLIDES = rule(
     "output-collides", _E, Effect.WRONG_DATA, stage=Stage.OUTPUT,
-    hint='name what shall come back: transfer_output_files = NAME, '
+    hint='name what should come back: transfer_output_files = NAME, '
     'transfer_output_remaps = "NAME = out-$(Cluster).$(Process).raw"',
     source="docs/vm-universe.md, section 3: writable disks always come back; without a remap over the submitted one",
 )  # fmt: skip

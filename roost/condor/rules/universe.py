@@ -96,7 +96,7 @@ def universe(view: JobView) -> Iterator[Finding]:
             ignores = f"ignores {' and '.join(there)}" if there else "runs executable, and no disk image"
             yield other.at(command.where, f"universe {shown(command.text)} {ignores}")
         else:
-            yield UNIVERSE.at(command.where, f"condor_submit knows no universe {shown(command.text)}")
+            yield UNIVERSE.at(command.where, f"condor_submit does not know the universe {shown(command.text)}")
 
 
 @check

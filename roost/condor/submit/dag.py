@@ -108,7 +108,7 @@ class _Reader:
         """Note a node or splice of this scope; return whether its name is new."""
         first = self.own.members.setdefault(name.text, name.where)
         if first is not name.where:
-            self.dag.mistake(name.where, f"{name.text} is there already: {first}", "name each node differently")
+            self.dag.mistake(name.where, f"{name.text} is already defined: {first}", "name each node differently")
         return first is name.where
 
     def description(self, words: list[Word], body: Text | None) -> None:
@@ -116,7 +116,7 @@ class _Reader:
             hint = "SUBMIT-DESCRIPTION NAME {, the description, and } on a line of its own"
             self.dag.mistake(words[0].where, "SUBMIT-DESCRIPTION lacks its name or its text", hint)
         elif words[1].text in self.dag.descriptions:
-            what = f"the description {words[1].text} is there already: DAGMan keeps the first"
+            what = f"the description {words[1].text} is already defined: DAGMan keeps the first"
             self.dag.mistake(words[1].where, what, refused=False)
         else:
             self.dag.descriptions[words[1].text] = body
@@ -151,7 +151,7 @@ class _Reader:
 
     def text(self, path: str, word: Word) -> str | None:
         if posixpath.normpath(path) in self.within:
-            self.dag.mistake(word.where, f"{word.text} is read from within itself", "break the circle")
+            self.dag.mistake(word.where, f"{word.text} includes itself", "break the circle")
             return None
         if len(self.within) >= MAX_DEPTH or self.dag.files >= MAX_FILES:
             what = f"{word.text} is not read: more than {MAX_DEPTH} files in each other, or {MAX_FILES} in all"

@@ -37,7 +37,7 @@ def _throttles(dag: Dag, scope: Scope) -> None:
             dag.mistake(where, f"no node is in the category {name}", "CATEGORY NODE NAME", refused=False)
     for name, where in scope.categories.items():
         if name not in scope.limits and not name.startswith("+"):
-            what = f"the category {name} has no MAXJOBS, so it holds nothing back"
+            what = f"the category {name} has no MAXJOBS, so it limits nothing"
             dag.mistake(where, what, f"MAXJOBS {name} 10", refused=False)
 
 
@@ -61,7 +61,7 @@ def _order(dag: Dag, scope: Scope) -> None:
             places.setdefault(word.text, word)
         for word in (*parents, *children):
             if scope.final is not None and word.text == scope.final.text:
-                dag.mistake(word.where, f"the FINAL node {word.text} is neither parent nor child", "leave it out")
+                dag.mistake(word.where, f"the FINAL node {word.text} can be neither parent nor child", "leave it out")
     try:
         sorter.prepare()
     except graphlib.CycleError as error:

@@ -21,7 +21,7 @@ Reader = Callable[[str], str | None]
 #: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
 Matcher = Callable[[str, str], list[str] | None]
 
-#: The definitions that hold where a statement stands, by their names in small letters.
+#: The definitions that hold where a statement stands, by their names in lower-case letters.
 Table = Mapping[str, Assignment]
 
 

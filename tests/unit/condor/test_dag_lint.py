@@ -67,7 +67,7 @@ def test_what_is_set_is_judged() -> None:
     bad = lint_text(NODE, environment={}, variables=variables(mem="many", io="iso.raw", JOB="A"))
     assert {"memory", "iso-substring"} <= codes(bad, Severity.ERROR) and bad.effect is Effect.REJECTED
     lacking = lint_text(NODE, environment={}, variables=variables(mem="512", JOB="A"))
-    assert not lacking.ok and any("becomes nothing" in one.message for one in lacking.findings)
+    assert not lacking.ok and any("expands to nothing" in one.message for one in lacking.findings)
 
 
 @pytest.mark.parametrize(("append", "memory"), [(False, "512"), (True, "0")])
@@ -155,7 +155,7 @@ def test_a_value_that_the_description_overrides_is_told(tmp_path: Path) -> None:
 def test_nodes_of_other_universes_are_not_judged_as_virtual_machines(tmp_path: Path) -> None:
     local = "universe = local\nexecutable = make\noutput = $(JOB).out\narguments = $(io)\nqueue\n"
     report = workflow(tmp_path, 'JOB A make.sub\nVARS A io="a.raw"\nFINAL F plain.sub\n', make=local, plain=local[16:])
-    assert [one.message for one in report.findings] == ["node F: $(io) is defined nowhere: it becomes nothing"]
+    assert [one.message for one in report.findings] == ["node F: $(io) is not defined: it expands to nothing"]
     broken = workflow(tmp_path, 'JOB A make.sub\nVARS A io="a.raw"\n', make=f"nonsense\n{local}")
     assert codes(broken) == {"syntax"} and broken.effect is Effect.REJECTED
     meant = workflow(tmp_path, "JOB A make.sub\n", make=f"vm_type = kvm\n{local}")
@@ -224,4 +224,4 @@ def test_findings_that_are_not_told_are_counted(tmp_path: Path) -> None:
     text = "\n".join(f'JOB n{number} node.sub\nVARS n{number} mem="64" io="x{number}.raw"' for number in range(600))
     report = workflow(tmp_path, f"{text}\n")
     (told,) = [one for one in report.findings if one.rule.code == "dag-left-out"]
-    assert "the first 500 findings" in told.message and len(report.findings) == 501
+    assert "the first 500 of 600 findings" in told.message and len(report.findings) == 501

@@ -44,7 +44,7 @@ CASES: list[tuple[Hypervisor, dict[str, Any], str]] = [
     ("kvm", {"kernel": {"placement": "external"}}, "HTCondor gives a kvm machine no kernel"),
     ("kvm", {"hypervisors": ["xen"]}, "the recipe is not for kvm"),
     ("xen", {"submit": {"xen_kernel": "files"}}, "needs kernel and initrd beside the image"),
-    ("xen", {"machine": {"network": "user"}}, "user networking is kvm's alone"),
+    ("xen", {"machine": {"network": "user"}}, "user networking is for kvm only"),
     ("xen", {"disks": [{**ROOT, "partitions": [{"mount": "/", "filesystem": "xfs", "size": "1GiB"}]}, IO]}, "no xfs"),
     ("xen", {"disks": [ROOT, {**data("xvdc"), "mount": "/boot"}], "submit": {}}, "/boot is on disk data"),
     ("xen", {"kernel": {"placement": "external", "parameters": ["a=<b>"]}}, "does not reach a xen machine"),
@@ -53,15 +53,15 @@ CASES: list[tuple[Hypervisor, dict[str, Any], str]] = [
     ("kvm", {"submit": {"commands": {"TransferInputFiles": "a"}}}, "follows from the recipe"),
     ("kvm", {"submit": {"commands": {"queue": "2"}}}, "the command queue follows"),
     ("kvm", {"submit": {"commands": {"if": "true"}}}, "is a statement of the submit language"),
-    ("kvm", {"submit": {"commands": {"Log": "a", "log": "b"}}}, "there twice"),
+    ("kvm", {"submit": {"commands": {"Log": "a", "log": "b"}}}, "given twice"),
     ("kvm", {"submit": {"commands": {"+JobVMType": '"xen"'}}}, "condor_submit's own"),
     ("kvm", {"submit": {"attributes": {"JobUniverse": 5}}}, "condor_submit's own"),
-    ("kvm", {"submit": {"attributes": {"A": 1, "a": 2}}}, "there twice"),
+    ("kvm", {"submit": {"attributes": {"A": 1, "a": 2}}}, "given twice"),
     ("kvm", {"submit": {"attributes": {"A": "$$(Name)"}}}, "$$"),
     ("kvm", {"submit": {"attributes": {"A": "end\\"}}}, "backslash"),
     ("kvm", {"submit": {"attributes": {"A": float("nan")}}}, "not a number"),
-    ("kvm", {"submit": {"inputs": ["folder/io.raw"]}}, "would overwrite io.raw"),
-    ("kvm", {"submit": {"inputs": ["folder/"]}}, "names no file"),
+    ("kvm", {"submit": {"inputs": ["directory/io.raw"]}}, "would overwrite io.raw"),
+    ("kvm", {"submit": {"inputs": ["directory/"]}}, "names no file"),
     ("kvm", {"submit": {"inputs": ["$(HOME)/a"]}}, "character"),
     ("kvm", {"disks": [ROOT, *(data(None) | {"name": f"d{number}"} for number in range(26))], "submit": {}}, "26"),
 ]
@@ -108,20 +108,20 @@ def test_a_url_that_the_list_of_files_cannot_carry_is_refused(transfer: str) -> 
     assert reasons("kvm", transfer)
 
 
-@pytest.mark.parametrize("folder", ["/images/louise", "/images/isolde/x", "/has blank/x", "/amp&ersand"])
-def test_a_shared_folder_that_htcondor_misreads_is_refused(folder: str) -> None:
-    files = BuiltFiles(Path(folder), BUILT.sizes)
-    if folder == "/images/louise":
+@pytest.mark.parametrize("directory", ["/images/louise", "/images/isolde/x", "/has blank/x", "/amp&ersand"])
+def test_a_shared_directory_that_htcondor_misreads_is_refused(directory: str) -> None:
+    files = BuiltFiles(Path(directory), BUILT.sizes)
+    if directory == "/images/louise":
         assert submit_description(recipe(), "kvm", files=files, transfer="shared")
         return
     with pytest.raises(RecipeError):
         submit_description(recipe(), "kvm", files=files, transfer="shared")
 
 
-@pytest.mark.parametrize("folder", [None, Path("relative/folder")])
-def test_shared_needs_an_absolute_folder(folder: Path | None) -> None:
+@pytest.mark.parametrize("directory", [None, Path("relative/directory")])
+def test_shared_needs_an_absolute_directory(directory: Path | None) -> None:
     with pytest.raises(RecipeError, match="absolute directory"):
-        submit_description(recipe(), "kvm", files=BuiltFiles(folder, BUILT.sizes), transfer="shared")
+        submit_description(recipe(), "kvm", files=BuiltFiles(directory, BUILT.sizes), transfer="shared")
 
 
 def test_all_reasons_come_at_once_and_where_they_stand() -> None:

@@ -109,9 +109,9 @@ def test_the_prefix_decides_the_bus_and_the_letter_the_place(device: str, bus: s
 @pytest.mark.parametrize(
     ("vm_disk", "what"),
     [
-        ("a:xvda:w:raw", "knows no device"),
-        ("a:VDA:w:raw", "knows no device"),
-        ("a:nvme0n1:w:raw", "knows no device"),
+        ("a:xvda:w:raw", "does not know the device"),
+        ("a:VDA:w:raw", "does not know the device"),
+        ("a:nvme0n1:w:raw", "does not know the device"),
         ("a:sda2:w:raw", "partitions can't appear"),
         ("a:hde:w:raw", "only four IDE disks"),
         ("a:hda:r:raw", "read-only IDE disks"),
@@ -170,7 +170,7 @@ def test_xen_takes_bare_file_systems_and_is_read_by_pygrub() -> None:
     made = hardware(machine("root.img:xvda1:w:raw,swap.img:sda2:w:raw", "xen"))
     assert (made.machine, made.bootloader, made.serial, made.pci) == ("xenpv", "pygrub", "hvc0", ())
     assert targets(made) == ["xvda1", "sda2"]
-    with pytest.raises(HypervisorRefusalError, match="knows no device"):
+    with pytest.raises(HypervisorRefusalError, match="does not know the device"):
         hardware(machine("root.img:vda:w:raw", "xen"))
 
 

@@ -98,7 +98,7 @@ def test_all_of_it_is_taken_by_condor_submit_and_by_the_lint(condor: CondorSubmi
     assert (report.findings, report.effect.value) == ((), "ok")
 
 
-#: As a user writes it: case does not count.
+#: As a user writes it: names are not case-sensitive.
 REMAPS = "Transfer_Output_Remaps"
 HELD = {"JobStatus": 5, "HoldReasonCode": 6, "NumJobStarts": 1}
 
@@ -149,7 +149,7 @@ def test_a_job_is_removed_by_default() -> None:
         ({"submit": {"on_timeout": "hold", "commands": {"periodic_hold": "true"}}}, "periodic_hold is written for"),
         ({"submit": {"on_timeout": "hold", "commands": {"periodic_remove": "true"}}}, "a periodic_remove of its own"),
         ({"submit": {"on_timeout": "hold"}, "job": None, "disks": [ROOT]}, "on_timeout has no effect"),
-        ({"submit": {"require": {"X": 1, "x": 2}}}, "required twice: case does not count"),
+        ({"submit": {"require": {"X": 1, "x": 2}}}, "required twice: names are not case-sensitive"),
         ({"submit": {"require": {WORKS: True}, "require_working_vm": True}}, "required twice"),
         ({"submit": {"return": ["io"], "return_as": {"io": "io.raw"}}}, "would overwrite the submitted io.raw"),
         ({"submit": {"return": ["io"], "return_as": {"io": "./root.qcow2"}}}, "would overwrite the submitted"),
