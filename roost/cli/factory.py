@@ -137,9 +137,11 @@ def _require_places(flags: Flags) -> None:
     from roost.factory import page
 
     for flag, place in (("junit", flags.junit), ("markdown", flags.markdown)):
-        if place and (Path(place).is_dir() or not Path(place).absolute().parent.is_dir()):
-            kind = "a directory" if Path(place).is_dir() else "in a directory that does not exist"
-            raise UsageError(f"--{flag} {place} is {kind}", hint=f"mkdir -p {Path(place).parent}")
+        if place and Path(place).is_dir():
+            raise UsageError(f"--{flag} {place} is a directory", hint="name a file")
+        if place and not Path(place).absolute().parent.is_dir():
+            what = f"--{flag} {place} is in a directory that does not exist"
+            raise UsageError(what, hint=f"mkdir -p {Path(place).parent}")
     if flags.html:
         page.require(Path(flags.html))
 

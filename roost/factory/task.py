@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 
 from roost.errors import HostError
 from roost.factory.graph import Kind
-from roost.factory.outcome import Failure, Outcome, State
+from roost.factory.outcome import FAULTS, Failure, Outcome, State
 from roost.host import jsontext
+from roost.recipe.hypervisor import Hypervisor
 from roost.store.staging import write_atomically
 
 #: A report that can be written to a place of its own.
@@ -69,6 +70,22 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What reports tell of one test boot (`pipeline.booted.verdict`)."""
+
+    hypervisor: Hypervisor
+    passed: bool
+    phase: str | None
+    cause: str | None
+    detail: str
+    accelerator: str
+    console: str
+    finished: str
+    seconds: float
+    report: str
+
+
 def write(path: Path, value: Task | Plan | Outcome) -> None:
     """Write a task, a plan or a result."""
     write_atomically(path, (json.dumps(asdict(value), indent=1, sort_keys=True) + "\n").encode())
@@ -85,12 +102,22 @@ def plan(path: Path) -> Plan:
 
 
 def result(path: Path) -> Outcome | None:
-    """Return what a job left; None when it left nothing that can be read: it did not come to its end."""
+    """Return what a job left; None when it left nothing that can be read: it did not come to its end.
+
+    It comes from another machine: what reports read of it has the type that they expect.
+    """
     try:
         said = jsontext.read(path)
         failure = TypeAdapter(Failure | None).validate_python(said["failure"])
+        if failure is not None and failure.code not in FAULTS:
+            return None
         state: State = TypeAdapter(State).validate_python(said["state"])
-        return Outcome(state, float(said["seconds"]), failure, dict(said["facts"]), tuple(map(str, said["notes"])))
+        facts = dict(said["facts"])
+        facts |= {name: str(facts[name]) for name in ("version", "url") if facts.get(name) is not None}
+        if "verdicts" in facts:
+            verdicts = TypeAdapter(list[Verdict]).validate_python(facts["verdicts"])
+            facts["verdicts"] = [asdict(one) for one in verdicts]
+        return Outcome(state, float(said["seconds"]), failure, facts, tuple(map(str, said["notes"])))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from roost.boot import report as boot_report
 from roost.errors import HostError, ImageError
 from roost.events import Stages
 from roost.factory import dagman, junit, kit, markdown, page, task, usage
@@ -229,6 +230,5 @@ def _with_reports(boot: Outcome, archive: Path, place: Path) -> Outcome:
         kit.unpack(archive, place)
     for one in boot.facts.get("verdicts", ()):
         # Where it was on the machine that booted it says nothing here.
-        name = str(one["report"]).rpartition("/boot/")[2]
-        verdicts.append({**one, "report": str(place / "boot" / name)})
+        verdicts.append({**one, "report": str(place / "boot" / boot_report.place(one["hypervisor"]))})
     return replace(boot, facts={**boot.facts, "verdicts": verdicts})

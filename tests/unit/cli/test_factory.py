@@ -44,7 +44,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
         (["--keep", "3"], "--keep is about a catalogue"),
         (["--publish", "a", "--to", "b"], "two catalogues"),
         (["--junit", "absent/j.xml"], "does not exist"),
-        (["--markdown", "recipes"], "is a directory"),
+        (["--markdown", "recipes"], "is a directory (name a file)"),
         (["--html", "."], "holds something else"),
         (["--container", "x"], "--dag DIR"),
         (["nosuch"], "no such recipe"),

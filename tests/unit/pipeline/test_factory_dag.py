@@ -158,6 +158,12 @@ def left(home: Path, node: str, done: Outcome) -> None:
     task.write(home / f"results/{node}.result.json", done)
 
 
+VERDICT = {
+    "hypervisor": "kvm", "passed": True, "cause": None, "phase": "job", "detail": "did its job", "console": "",
+    "accelerator": "tcg", "seconds": 3.0, "finished": "", "report": "/scratch/work/build/two-a/boot/report.html",
+}  # fmt: skip
+
+
 def test_the_report_tells_what_the_jobs_left(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = written(project, publish="../catalogue", jobs=Jobs(reports={"junit": str(project / "j.xml")})).directory
     boot = project / "boot"
@@ -165,12 +171,8 @@ def test_the_report_tells_what_the_jobs_left(project: Path, monkeypatch: pytest.
     (boot / "report.html").write_text("the report")
     with tarfile.open(home / "out/boot_two-a.tar", "w") as archive:
         archive.add(boot, "boot")
-    verdict = {
-        "hypervisor": "kvm", "passed": True, "cause": None, "phase": "job", "detail": "did its job", "console": "",
-        "accelerator": "tcg", "seconds": 3.0, "finished": "", "report": "/scratch/work/build/two-a/boot/report.html",
-    }  # fmt: skip
     left(home, "image_two-a", Outcome("done", 5.0))
-    left(home, "boot_two-a", Outcome("done", 6.0, facts={"verdicts": [verdict]}))
+    left(home, "boot_two-a", Outcome("done", 6.0, facts={"verdicts": [VERDICT]}))
     left(home, "publish_two-a", Outcome("done", 1.0, facts={"version": "1", "url": "/c/two-a/1"}))
     left(home, "image_two-b", Outcome("failed", 2.0, Failure("no space", 3)))
     (home / "results/image_top.result.json").write_text("")
@@ -185,3 +187,41 @@ def test_the_report_tells_what_the_jobs_left(project: Path, monkeypatch: pytest.
     page = (home / "html/index.html").read_text()
     assert "report of the test boot" in page
     assert any(path.read_text() == "the report" for path in (home / "html/boot").rglob("report.html"))
+
+
+@pytest.mark.parametrize("link", ["boot/report.html", "boot/kvm", "boot"])
+def test_a_job_cannot_have_a_file_of_the_access_point_shown(link: str, project: Path) -> None:
+    home = written(project).directory
+    secret = project / "secret"
+    (secret / "kvm").mkdir(parents=True)
+    for name in ("report.html", "serial.log", "kvm/serial.log"):
+        (secret / name).write_text("a secret")
+    (project / "link").symlink_to(secret / "report.html" if link.endswith("html") else secret)
+    with tarfile.open(home / "out/boot_two-a.tar", "w") as archive:
+        archive.add(project / "link", link)
+    left(home, "image_two-a", Outcome("done", 5.0))
+    outside = {**VERDICT, "report": "/x/boot/../../../../../project/secret/report.html"}
+    left(home, "boot_two-a", Outcome("done", 6.0, facts={"verdicts": [VERDICT, outside]}))
+    assert factory_job.on_access_point("report", home, Silent(), str) == 3  # type: ignore[arg-type]
+    files = [path for path in (home / "html").rglob("*") if path.is_file()]
+    assert files and not any("a secret" in path.read_text() for path in files)
+    assert "did its job" in (home / "result.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds", "failure"),
+    [
+        ({"verdicts": "yes"}, 1.0, None),
+        ({"verdicts": [{"hypervisor": "kvm"}]}, 1.0, None),
+        ({"verdicts": [{**VERDICT, "hypervisor": "../kvm"}]}, 1.0, None),
+        ({"verdicts": [{**VERDICT, "seconds": "long"}]}, 1.0, None),
+        ({}, 1.0, Failure("odd", 130)),
+    ],
+)
+def test_a_result_that_is_none_is_told(facts: dict[str, Any], seconds: float, failure: Failure, project: Path) -> None:
+    home = written(project).directory
+    left(home, "image_two-a", Outcome("failed" if failure else "done", seconds, failure, facts))
+    left(home, "boot_two-a", Outcome("done", seconds, facts=facts))
+    assert factory_job.on_access_point("report", home, Silent(), str) == 3  # type: ignore[arg-type]
+    images = {one["name"]: one for one in json.loads((home / "result.json").read_text())["images"]}
+    assert "left no result" in images["two-a"]["cause"]
