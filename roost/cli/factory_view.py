@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from roost.cli import terminal
 from roost.factory.graph import STEPS, Graph, Node
 from roost.factory.outcome import Outcome
 from roost.factory.progress import Progress
@@ -200,8 +201,8 @@ def _rank(steps: Mapping[str, Node], running: Mapping[str, object], ended: Mappi
 
 @contextmanager
 def shown() -> Iterator[View]:
-    """Yield the view that fits standard error: live on a terminal, else lines."""
-    if not sys.stderr.isatty():
+    """Yield the view that fits standard error: live where lines can be drawn over (`terminal.is_live`), else lines."""
+    if not terminal.is_live():
         yield Lines(sys.stderr)
         return
     from rich.console import Console

@@ -1,6 +1,7 @@
 """What changed in a git repository since a revision: what is committed since, what is not yet, and what is new.
 
-git is asked for names only, split by zero bytes; no program that a repository's settings name is run for a difference.
+git is asked for names only, split by zero bytes; of the programs that a repository's settings name only the filters of
+its files (gitattributes(5)) are run: what is in the repository cannot be compared without them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from roost.recipe.words import shown
 
 #: Seconds; a large repository on a slow disk.
 DEADLINE = 300
+#: Without the program that is asked which files changed (git-config(1), core.fsmonitor) and the hooks of the index.
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C")
 _HINT = "a shallow clone has few revisions: git fetch --unshallow, or fetch-depth: 0 in a workflow"
 
 
@@ -48,7 +51,7 @@ def since(root: Path, revision: str) -> Changes:
 def _commit(root: Path, revision: str) -> str:
     if not revision or "\0" in revision:
         raise UsageError("--changed-since names no revision", hint="such as origin/main, a tag or a commit")
-    argv = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    argv = [*_GIT, str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     found = process.run(argv, deadline=DEADLINE, capture=True, check=False)
     if found.returncode != 0:
         # It says nothing of a revision, but of a repository that it does not want to read.
@@ -59,7 +62,7 @@ def _commit(root: Path, revision: str) -> str:
 
 def _names(root: Path, *words: str) -> set[Path]:
     try:
-        done = process.run(["git", "-C", str(root), *words], deadline=DEADLINE, capture=True)
+        done = process.run([*_GIT, str(root), *words], deadline=DEADLINE, capture=True)
     except ToolError as error:
         raise HostError(f"git cannot read the repository {root}", tail=error.tail) from error
     names = done.stdout.decode("utf-8", "surrogateescape").split("\0")

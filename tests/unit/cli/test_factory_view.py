@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
+from roost.cli import factory_view
 from roost.cli.factory_view import Lines, LiveTable
 from roost.factory.graph import Graph, Node
 from roost.factory.outcome import Failure, Outcome
@@ -22,6 +23,25 @@ def graph(count: int = 3, name: str = "image") -> Graph:
         nodes.append(Node(f"image {key}", "image", f"{name}-{number}", key, ("layer 1",)))
         nodes.append(Node(f"boot {key}", "boot", f"{name}-{number}", key, (f"image {key}",)))
     return Graph.of(nodes)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": ""}, {"TERM": "xterm", "CI": "true"}])
+def test_what_cannot_be_drawn_on_gets_lines(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream, one = Terminal(), graph(1)
+    monkeypatch.setattr("sys.stderr", stream)
+    with factory_view.shown() as view:
+        view.expect(one)
+        view.began(one.nodes["image /build/0"])
+    assert stream.getvalue().splitlines() == ["roost: 1 image, 3 steps", "roost: image-0: build ..."]
 
 
 def test_lines_tell_each_beginning_and_end_and_a_note_once() -> None:

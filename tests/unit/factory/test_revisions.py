@@ -58,9 +58,18 @@ def test_all_that_is_not_as_it_was_has_changed(root: Path) -> None:
 
 def test_no_program_of_the_repository_is_run(root: Path) -> None:
     (root / ".gitattributes").write_text("* diff=evil\n")
-    git(root, "config", "diff.evil.command", f"touch {root}/ran; true")
-    git(root, "config", "diff.evil.textconv", f"touch {root}/ran; cat")
+    evil = f"touch '{root}/ran'"
+    git(root, "config", "diff.evil.command", f"{evil}; true")
+    git(root, "config", "diff.evil.textconv", f"{evil}; cat")
+    git(root, "config", "core.fsmonitor", f"{evil}; true")
+    hook = root / ".git/hooks/post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{evil}\n")
+    hook.chmod(0o755)
     (root / "changed").write_text("now")
+    # As it was, but younger than the index: git writes down that it is.
+    (root / "kept").touch()
+    (root / "ran").unlink(missing_ok=True)
     assert root / "changed" in revisions.since(root, "HEAD").changed
     assert not (root / "ran").exists()
 
