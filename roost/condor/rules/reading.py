@@ -76,7 +76,7 @@ UNKNOWN_COMMAND = rule(
 )  # fmt: skip
 OBSOLETE = rule(
     "obsolete-command", _W, _OK, hint="remove it; HTCondor no longer reads it",
-    source="docs/vm-universe.md, section 1: kvm_disk and xen_disk are no longer read",
+    source="docs/vm-universe.md, section 1: commands of Condor 7 that condor_submit no longer reads",
 )  # fmt: skip
 NO_QUEUE = rule(
     "queue-missing", _E, _REJECTED, hint="end the description with `queue`",
@@ -122,12 +122,20 @@ _KNOWN = (
     "should_transfer_files", "when_to_transfer_output", "request_cpus", "request_memory", "request_disk",
     "request_gpus", "requirements", "transfer_executable", "transfer_plugins", "transfer_checkpoint_files",
 )  # fmt: skip
+#: Commands of Condor 7 (condor_submit.V6/submit.cpp) that no later condor_submit looks for: what takes their place.
 _GONE = {
-    "kvm_disk": "vm_disk", "xen_disk": "vm_disk", "kvm_cdrom_files": "vm_disk", "xen_cdrom_files": "vm_disk",
-    "vm_cdrom_files": "vm_disk", "vm_should_transfer_files": "should_transfer_files",
+    "kvm_disk": "vm_disk", "xen_disk": "vm_disk", "vm_should_transfer_files": "should_transfer_files",
     "vmware_dir": "", "vmware_should_transfer_files": "", "vmware_snapshot_disk": "", "vm_hardware_vt": "",
     "xen_transfer_files": "transfer_input_files", "kvm_transfer_files": "transfer_input_files",
 }  # fmt: skip
+#: Those that made a CD of files for the guest: there is none any more, so it is a disk.
+_CD = (
+    "vm_cdrom_files", "vm_should_transfer_cdrom_files", "kvm_cdrom_device", "xen_cdrom_device", "kvm_cdrom_files",
+    "xen_cdrom_files",
+)  # fmt: skip
+_DISK_INSTEAD = (
+    "put the files on an image and give it as a disk: cd.img:vdc:r:raw in vm_disk, cd.img in transfer_input_files"
+)
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGTkmgt]?[Bb]?")
 
 
@@ -155,7 +163,10 @@ def names(view: JobView) -> Iterator[Finding]:
         if key in _GONE and entry.value.text:
             instead = f"; use {_GONE[key]}" if _GONE[key] else ""
             yield OBSOLETE.at(entry.where, f"{entry.name} is no longer read{instead}")
-        elif key.startswith(("vm_", "xen_", "transfer_", "request_", "should_", "when_")) and key not in _KNOWN:
+        elif key in _CD and entry.value.text:
+            what = f"{entry.name} is no longer read: the guest gets no CD"
+            yield OBSOLETE.at(entry.where, what, hint=_DISK_INSTEAD)
+        elif key.startswith(("vm_", "kvm_", "xen_", "transfer_", "request_", "should_", "when_")) and key not in _KNOWN:
             close = difflib.get_close_matches(key, _KNOWN, 1, 0.85)
             if close and key not in view.description.used:
                 yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is not a command; did you mean {close[0]}?")

@@ -75,6 +75,12 @@ def test_findings_say_line_and_column_of_the_field() -> None:
     assert str(finding.where) == "job.sub:7:20"
 
 
+def test_a_cd_of_condor_7_is_a_disk_now() -> None:
+    (finding,) = lint_text(good(vm_cdrom_files="a.iso, b.txt"), "job.sub").findings
+    assert finding.message == "vm_cdrom_files is no longer read: the guest gets no CD"
+    assert "cd.img:vdc:r:raw" in finding.hint
+
+
 def test_a_finding_in_a_macro_points_at_its_definition() -> None:
     text = "format = QCOW2\n" + good(vm_disk="root.qcow2:vda:w:$(format)")
     (finding,) = lint_text(text, "job.sub").findings

@@ -84,6 +84,12 @@ SUBMIT_COMMANDS: dict[str, tuple[Change, Effect, str]] = {
     "vm_disk has 2 or 3 colons": ({"vm_disk": "root.qcow2:vda"}, REJECTED, "disk-fields"),
     "kvm_disk is no longer read": ({"vm_disk": None, "kvm_disk": "a:vda:w:raw"}, REJECTED, "obsolete-command"),
     "xen_disk is no longer read": ({"xen_disk": "a:vda:w:raw"}, OK, "obsolete-command"),
+    "vm_cdrom_files is no longer read": ({"vm_cdrom_files": "a.iso"}, OK, "obsolete-command"),
+    "vm_should_transfer_cdrom_files is no longer read": (
+        {"vm_should_transfer_cdrom_files": "YES"}, OK, "obsolete-command"),
+    "kvm_cdrom_device is no longer read": ({"kvm_cdrom_device": "hdc"}, OK, "obsolete-command"),
+    "xen_cdrom_device is no longer read": ({"xen_cdrom_device": "hdc"}, OK, "obsolete-command"),
+    "kvm_ begins no command": ({"kvm_memory": "512"}, OK, "unknown-command"),
     "vm_networking takes an expression": ({"vm_networking": "1 == 1"}, OK, ""),
     "vm_networking yes is refused": ({"vm_networking": "yes"}, REJECTED, "bool"),
     "vm_vnc on is refused": ({"vm_vnc": "on"}, REJECTED, "bool"),
