@@ -83,7 +83,9 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
         return None
     said = _text(evidence, "loader-error")
     if "not-bootable" in evidence.firmware:
-        detail = f"nothing to boot was found: {_text(evidence, 'not-bootable')}"
+        why = _text(evidence, "not-bootable")
+        # A kernel that does not start was found.
+        detail = why if "cannot start" in why else f"nothing to boot was found: {why}"
     elif said:
         detail = f"the boot loader started no kernel: {said}"
     elif evidence.came_to("boot-loader"):

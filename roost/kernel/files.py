@@ -84,9 +84,9 @@ def look(parts: Parts) -> Facts:
     names: list[str] = []
     builtin = ""
     if "modules" in parts.files:
-        with _opened(parts.files["modules"]) as archive:
+        with opened(parts.files["modules"]) as archive:
             for member in archive:
-                relative = _below(member.name, release)
+                relative = below(member.name, release)
                 if relative is not None and ".ko" in relative.name:
                     names.append(str(relative))
                 elif relative is not None and str(relative) == "modules.builtin" and member.isfile():
@@ -150,9 +150,9 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
     """Unpack a tar's modules of one release into `directory`."""
     where, names, size = parts.spec.where("modules"), 0, 0
     try:
-        with _opened(parts.files["modules"]) as archive:
+        with opened(parts.files["modules"]) as archive:
             for member in archive:
-                relative = _below(member.name, release)
+                relative = below(member.name, release)
                 if relative is None or not (member.isfile() or member.isdir()):
                     continue
                 names, size = names + 1, size + member.size
@@ -166,7 +166,7 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
         raise RecipeError([Problem(what, where, f"they are looked for in a directory {release}")])
 
 
-def _below(name: str, release: str) -> PurePosixPath | None:
+def below(name: str, release: str) -> PurePosixPath | None:
     """Return a name of the tar from the directory of the release on; None outside of it."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or release not in parts or "\0" in name:
@@ -188,7 +188,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, epoc
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+def opened(path: Path) -> Iterator[tarfile.TarFile]:
     """Yield a tar, plain or packed in any way that kernels are."""
     with files.open_regular(path) as file:
         head = file.read(16)

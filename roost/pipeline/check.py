@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roost.errors import RoostError
+from roost.errors import Problem, RoostError
 from roost.host import paths
 from roost.pipeline import environment, planning
 from roost.recipe import loader
+from roost.recipe.loader import Loaded
 
 
 def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -22,11 +23,15 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     for name in loader.expanded(names, project):
         problems: list[str] = []
         try:
-            loader.load_all(name, project, sets, planning.problems)
+            loader.load_all(name, project, sets, _problems)
         except RoostError as error:
             problems = [str(problem) for problem in error.problems]
         results.append({"name": name, "ok": not problems, "problems": problems})
     return {"ok": all(result["ok"] for result in results), "recipes": results}
+
+
+def _problems(loaded: Loaded) -> list[Problem]:
+    return [*planning.problems(loaded), *planning.given_kernel(loaded)]
 
 
 def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:

@@ -84,6 +84,23 @@ def problems(loaded: Loaded) -> list[Problem]:
     return found
 
 
+def given_kernel(loaded: Loaded) -> list[Problem]:
+    """Return what is wrong with the files of a kernel that is not a package, as far as they are on this machine.
+
+    A build sees it when it takes them; this is for those who build nothing.
+    """
+    from roost.kernel import given
+
+    recipe = loaded.recipe
+    try:
+        spec = kernel_spec(loaded)
+    except RecipeError:
+        # `problems` has told.
+        return []
+    wanted = recipe.os.source.installs or recipe.kernel.use is not None
+    return given.problems(recipe, spec) if wanted and not recipe.edited else []
+
+
 def kernel_spec(loaded: Loaded) -> catalogue.KernelSpec:
     """Return the kernel of the catalogue that the recipe names, or that its source gets when it has none."""
     name = loaded.recipe.kernel.use or loaded.recipe.os.source.default_kernel

@@ -214,7 +214,7 @@ def test_a_kernel_that_xen_cannot_start_is_no_boot_loader() -> None:
     session = told({"event": "failed", "status": 3, "said": XL_LOADER, "loader": ""})
     verdict = judge(replace(evidence(session), stop="not-bootable"))
     assert verdict.cause == "no-boot-loader"
-    assert verdict.detail.endswith("Xen cannot start this kernel: no loader found: Invalid kernel")
+    assert verdict.detail == "Xen cannot start this kernel: no loader found: Invalid kernel"
 
 
 def test_what_xen_refuses_is_the_hypervisors() -> None:

@@ -1,0 +1,109 @@
+"""A kernel that is given as files, opened before anything is built: is it one, do its parts fit, can Xen start it?
+
+Only files of this machine are looked at, each within bounds; what has a URL is seen when it is fetched.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from roost.errors import Problem
+from roost.host import bzimage, checksum, files
+from roost.host.decompress import CorruptError
+from roost.kernel import contents, cpio
+from roost.kernel.catalogue import KernelSpec, Part
+from roost.kernel.check import XEN_UNPACKS
+from roost.kernel.files import below, opened
+from roost.recipe.model import Recipe
+from roost.recipe.words import shown
+
+#: Names of a tar of modules, and seconds, within which those of the kernel's release begin.
+MAX_NAMES, SECONDS = 5_000, 5.0
+
+
+def problems(recipe: Recipe, spec: KernelSpec) -> list[Problem]:
+    """Return what is wrong with the files of a kernel on this machine; nothing for a package or a URL."""
+    found = [*_kernel(recipe, spec)]
+    path = _path(spec, "kernel")
+    image = bzimage.read(path) if path is not None and not found else None
+    for name, look in (("modules", _modules), ("initrd", _initrd)):
+        part = _path(spec, name)
+        if part is not None:
+            try:
+                found += _sum(spec, name, part)
+                found += look(spec, part, image.release if image else None)
+            except OSError as error:
+                found.append(_unreadable(spec, name, error))
+    return found
+
+
+def _path(spec: KernelSpec, name: str) -> Path | None:
+    part: Part | None = spec.parts.get(name)
+    return Path(spec.path).parent / part.path if part is not None and part.path is not None else None
+
+
+def _unreadable(spec: KernelSpec, name: str, error: OSError) -> Problem:
+    return Problem(f"{shown(spec.parts[name].path or '')} cannot be read: {error.strerror}", spec.where(name))
+
+
+def _sum(spec: KernelSpec, name: str, path: Path) -> Iterator[Problem]:
+    wanted = spec.parts[name].sha256
+    if wanted is not None and (seen := checksum.sha256(path)) != wanted:
+        yield Problem(f"{shown(spec.parts[name].path or '')} has sha256 {seen}, not {wanted}", spec.where(name))
+
+
+def _kernel(recipe: Recipe, spec: KernelSpec) -> Iterator[Problem]:
+    path, where = _path(spec, "kernel"), spec.where("kernel")
+    if path is None:
+        return
+    try:
+        with files.open_regular(path):
+            image = bzimage.read(path)
+        yield from _sum(spec, "kernel", path)
+    except OSError as error:
+        yield _unreadable(spec, "kernel", error)
+        return
+    if image is None:
+        yield Problem("this is not an x86 kernel that a boot loader starts (bzImage)", where)
+    elif "xen" in recipe.hypervisors:
+        starts = bzimage.starts_under_xen(path)
+        if starts is False:
+            what = f"kernel {image.release} does not start under xen: it is built without CONFIG_XEN_PV"
+            yield Problem(what, where, "use another kernel, or `hypervisors: !replace [kvm]`")
+        elif image.compression is None or image.compression not in XEN_UNPACKS | {"zstd"}:
+            yield Problem(f"kernel {image.release} is packed in a way that Xen's loader does not know", where)
+        elif starts is None:
+            what = f"whether kernel {image.release} starts under xen cannot be seen: it cannot be unpacked"
+            yield Problem(what, where)
+
+
+def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Problem]:
+    where, until = spec.where("modules"), time.monotonic() + SECONDS
+    try:
+        with opened(path) as archive:
+            for number, member in enumerate(archive):
+                if release is None or below(member.name, release) is not None:
+                    return
+                if number >= MAX_NAMES or time.monotonic() > until:
+                    return
+    except (tarfile.TarError, CorruptError, EOFError, ValueError) as error:
+        yield Problem(f"this is not a whole tar of modules: {shown(str(error), 100)}", where)
+        return
+    what = f"this has no modules of the kernel's release {release}" if release else "this tar is empty"
+    yield Problem(what, where, f"they are looked for in a directory {release}" if release else None)
+
+
+def _initrd(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Problem]:
+    where = spec.where("initrd")
+    try:
+        seen = contents.read(path)
+    except cpio.BadInitrdError as error:
+        yield Problem(shown(str(error), 200), where)
+        return
+    strange = sorted({*seen.releases, *filter(None, [seen.built_for])} - {release or ""})
+    if release is not None and strange:
+        what = f"the initrd has modules of {shown(', '.join(strange), 200)}, and the kernel is {release}"
+        yield Problem(what, where, "make the initrd again, for this kernel")
