@@ -114,7 +114,8 @@ HELD = (
           "run the script by hand in a copy of the job's directory"),
     _hold(48, r"", "a hook of the access point refused the job", "SHADOW_HOOK_PREPARE_JOB ended with an error",
           "tell the pool's administrator"),
-    _hold(1020, r"internal error occurred while managing the VM",
+    _hold(1020, r"internal error occurred while managing the VM|"
+          r"internal error prevented HTCondor from starting the VM(?![^\n]{0,200}VMGAHP_ERR)",
           "the execute machine's vm-gahp failed while it managed the virtual machine",
           "libvirt refused the machine or lost it; the job's log only says so, the words are in VMGahpLog of the "
           "execute machine", "look into VMGahpLog of the execute machine for libvirt's words and explain those",

@@ -35,8 +35,9 @@ LIBVIRT = (
               "", _LIBVIRT, "disk-name-chars"),
     requeued("mac", r"unable to parse mac address|expected unicast mac",
               "vm_macaddr is not an address, or a multicast one", "", _LIBVIRT, "mac"),
-    requeued("not-qcow2", r"[Ii]mage is not in qcow2 format",
-              "a disk is declared qcow2 and is not", "declare the format that `qemu-img info` shows",
+    requeued("not-qcow2", r"[Ii]mage is not in qcow2 format|"
+              r"unsupported image type|[Ii]mage not in (?:VMDK|VDI|VPC|VHDX|qcow) format",
+              "a disk is declared as a format that it has not", "declare the format that `qemu-img info` shows",
               f"{_REFERENCE}, error 12: current QEMU writes it in another case, so it falls to INTERNAL",
               "fmt-mismatch"),
     requeued("disk-permission",
@@ -75,7 +76,7 @@ LIBVIRT = (
     requeued("no-network", r"network [^\n]{0,100} is not active|network not found|no network with matching name|"
               r"cannot get interface MTU|failed to add [^\n]{0,40}interface[^\n]{0,40} to bridge|"
               r"unable to (?:create (?:tap|bridge) device|add bridge [^\n]{0,40}port)|no such bridge|"
-              r"passt[^\n]{0,80}(?:not found|failed)",
+              r"passt[^\n]{0,80}(?:not found|failed)|failed to apply firewall rules",
               "the execute machine's libvirt network or bridge is not running",
               "tell the pool's administrator; or drop vm_networking",
               _LIBVIRT),
@@ -104,8 +105,9 @@ LIBVIRT = (
     requeued("no-emulator", r"cannot find [^\n]{0,60}(?:emulator|qemu)|"
               r"emulator '[^'\n]{0,200}'[^\n]{0,40}(?:not found|no such)|"
               r"cannot check QEMU binary|unable to find (?:an )?emulator|no supported architecture for os type|"
-              r"could not load PC BIOS",
-              "the execute machine has no QEMU where libvirt looks for it", "tell the pool's administrator", _LIBVIRT),
+              r"could not load PC BIOS|cannot execute binary|does not support machine type",
+              "the execute machine has no QEMU that libvirt can use: it is not where libvirt looks, or does not fit it",
+              "tell the pool's administrator", _LIBVIRT),
     requeued("security-driver", r"cannot (?:load|update) AppArmor profile|AppArmor[^\n]{0,60}(?:denied|failed)|"
               r"avc:\s+denied|SELinux[^\n]{0,80}(?:denied|prevent)",
               "the execute machine's AppArmor or SELinux does not let QEMU at the disks",
@@ -126,7 +128,8 @@ LIBVIRT = (
               "the execute machine's disk is full: the guest's disk cannot grow", "ask for enough request_disk",
               _LIBVIRT, "request-disk-thin"),
     requeued("qemu-ended", r"qemu unexpectedly closed the monitor|process exited while connecting to monitor|"
-              r"monitor socket did not show up|unable to read from monitor|end of file (?:while reading|from qemu) ",
+              r"monitor socket did not show up|unable to read from monitor|"
+              r"end of file (?:while reading|from qemu|from monitor)",
               "QEMU ended as soon as it was started: it could not open a disk (mode, owner, missing backing file), had "
               "not enough memory, or was killed",
               "the words behind it, or libvirt's log of the machine (/var/log/libvirt/qemu/), say which: explain those",

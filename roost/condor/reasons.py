@@ -218,10 +218,15 @@ OTHERS = (
             "wait: event 023 says that it was found, 024 that it was not", "HTCondor manual, Job Event Log"),
     reason("starter-failed",
             r"(?:can not|cannot|failed to|unable to) (?:start|execute|create) (?:the )?(?:condor_)?vm-?gahp|"
-            r"vm-?gahp(?: server)?[^\n]{0,60} (?:exited|died|is dead|not responding)|VMGAHP_ERR_TIMEOUT",
+            r"vm-?gahp(?: server)?[^\n]{0,60} (?:exited|died|is dead|not responding)|VMGAHP_ERR_TIMEOUT|"
+            r"vm-?gahp: error while loading shared libraries",
             "condor_vm-gahp, which speaks to libvirt, does not work on the execute machine",
             "it is not installed, may not be run, or died", "tell the machine's administrator (VMGahpLog, StarterLog)",
             "condor_starter/vm_gahp_server.cpp"),
+    reason("no-schedd", r"can'?t find address of (?:local )?schedd|failed to connect to (?:local )?queue manager",
+            "condor_submit or condor_q did not reach the queue, and nothing was submitted",
+            "no schedd runs here, or it does not know who asks (AUTHENTICATE)",
+            "submit where your pool's access point is; condor_status -schedd shows it", "condor_submit(1)"),
     reason("shadow-exception", r"^007 |shadow exception", "the job failed on HTCondor's side and starts again",
             "the next line of the event says what", "explain that line as well", "HTCondor manual, Job Event Log"),
     reason("periodic-remove",

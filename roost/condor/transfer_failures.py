@@ -17,13 +17,14 @@ Way = Literal["in", "out"]
 Side = Literal["access", "execution"]
 
 _OUT = re.compile(
-    r"transfer(?:ring)? (?:output|checkpoint) files failure|\bSTARTER\b[^;\n|]{0,400}? failed to send"
+    r"transfer(?:ring)? (?:output|checkpoint) files failure|output file transfer stalled"
+    r"|\bSTARTER\b[^;\n|]{0,400}? failed to send"
     r"|\bSHADOW\b[^;\n|]{0,400}? failed to (?:receive|write|create)|remaps? result(?:s|ed) in a cycle"
     r"|failed to (?:send|transfer) output|TransferOutputError|upload aborted|failed to upload",
     re.IGNORECASE,
 )
 _IN = re.compile(
-    r"transfer(?:ring)? input files failure|\bSHADOW\b[^;\n|]{0,400}? failed to send"
+    r"transfer(?:ring)? input files failure|input file transfer stalled|\bSHADOW\b[^;\n|]{0,400}? failed to send"
     r"|\bSTARTER\b[^;\n|]{0,400}? failed to (?:receive|write|create)"
     r"|failed to (?:receive|read|transfer) (?:input )?files?\b|TransferInputError|non-existent file"
     r"|(?:non-zero exit|failed to execute)[^\n]{0,200}plugin|FILETRANSFER:\d",
@@ -45,7 +46,7 @@ _WORDS = (
     (28, r"no space left"), (122, r"quota exceeded|disk quota"), (13, r"permission denied"),
     (2, r"no such file or directory|non-existent file|does not exist"), (21, r"is a directory"),
     (30, r"read-only file system"), (5, r"input/output error"), (27, r"file too large"),
-    (110, r"timed out|connection (?:reset|refused|closed)"),
+    (110, r"timed out|connection (?:reset|refused|closed)|transfer stalled"),
 )  # fmt: skip
 
 
@@ -165,6 +166,11 @@ def _output(failure: Failure) -> list[tuple[bool, str, str]]:
             "name only files of transfer_input_files in transfer_output_files, and remove vm_no_output_vm",
         ),
         (
+            number == 110,
+            "the transfer of the output stood still or was cut off: the network, or a busy access point",
+            "look whether the access point is overloaded; if it repeats, return less, or tell its administrator",
+        ),
+        (
             True,
             f"the output could not be {'written at the access point' if access else 'read where the job ran'} "
             f"(errno {number})",
@@ -211,6 +217,11 @@ def _input(failure: Failure) -> list[tuple[bool, str, str]]:
             number == 2,
             "a file of transfer_input_files could not be sent: it is not there",
             "look whether each file exists where you submit; separate them with commas, without quotes",
+        ),
+        (
+            number == 110,
+            "the transfer of the input stood still or was cut off: the network, or a busy access point",
+            "look whether the access point is overloaded; send less, or publish large images on a shared path or osdf://",
         ),
         (True, f"a file of transfer_input_files could not be sent (errno {number})", "read the file by hand there"),
     ]

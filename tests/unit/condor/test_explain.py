@@ -42,6 +42,22 @@ def test_each_holding_error_is_explained_by_name_and_by_subcode(number: int) -> 
     ("text", "code"),
     [
         ("VMGAHP_ERR_INTERNAL", "VMGAHP_ERR_INTERNAL"),
+        ("An internal error prevented HTCondor from starting the VM.", "hold-1020"),
+        (
+            "An internal error prevented HTCondor from starting the VM.  This job will be rescheduled.  "
+            "(VMGAHP_ERR_INTERNAL).",
+            "VMGAHP_ERR_INTERNAL",
+        ),
+        ("Input File transfer stalled for 3600 seconds", "hold-13"),
+        ("Output File transfer stalled for 3600 seconds", "hold-12"),
+        ("ERROR: Can't find address of local schedd", "no-schedd"),
+        ("ERROR: Failed to connect to local queue manager\nAUTHENTICATE:1003:Failed to authenticate", "no-schedd"),
+        ("condor_vm-gahp: error while loading shared libraries: libvirt.so.0: cannot open", "starter-failed"),
+        ("internal error: early end of file from monitor, possible problem: x", "qemu-ended"),
+        ("Emulator '/usr/bin/qemu-system-x86_64' does not support machine type 'pc-i440fx-9.9'", "no-emulator"),
+        ("libvirt: error : cannot execute binary /usr/bin/qemu-kvm: Permission denied", "no-emulator"),
+        ("Could not open 'a.vmdk': Image not in VMDK format", "not-qcow2"),
+        ("internal error: Failed to apply firewall rules /usr/sbin/iptables -w", "no-network"),
         ("VMGAHP_ERR_CRITICAL", "VMGAHP_ERR_CRITICAL"),
         ("VMGAHP_ERR_JOBCLASSAD_TOO_MUCH_MEMORY_REQUEST", "VMGAHP_ERR_JOBCLASSAD_TOO_MUCH_MEMORY_REQUEST"),
         ("VMGAHP_ERR_JOBCLASSAD_MISMATCHED_NETWORKING", "VMGAHP_ERR_JOBCLASSAD_MISMATCHED_NETWORKING"),
