@@ -103,6 +103,11 @@ def _other(image: Path, head: bytes) -> ImageError | None:
     return ImageError(f"{shown(image.name)} is {what}, not a disk image", hint=hint)
 
 
+def has_boot_sector(head: bytes) -> bool:
+    """Return whether a disk has what a BIOS starts: a first sector with a signature, whatever its code does."""
+    return head[510:512] == _SIGNATURE
+
+
 def uefi_only(head: bytes) -> bool:
     """Return whether a disk starts on UEFI and not on a BIOS; `head` are its first `TABLE` bytes as a guest sees them.
 

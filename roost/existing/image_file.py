@@ -11,6 +11,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from roost.disk import foreign, qemu_img
 from roost.errors import HostError, ImageError, ToolError
@@ -102,20 +103,29 @@ def snapshots(original: Original) -> int:
     return 0 if original.format == "raw" else qcow2.read(_head(original.path)).snapshots
 
 
-def starts_on_uefi_only(original: Original, log: Path) -> bool:
-    """Return whether a disk starts on UEFI and not on a BIOS, from its first sectors as a guest sees them."""
+def firmware(original: Original, log: Path) -> Literal["uefi", "none"] | None:
+    """Return what starts a disk where a BIOS does not: UEFI alone, or nothing. None where a BIOS may start it.
+
+    Its first sectors are looked at as a guest sees them.
+    """
     if original.format == "raw":
-        return foreign.uefi_only(_head(original.path))
-    if process.which("qemu-img") is None:
+        head = _head(original.path)
+    elif process.which("qemu-img") is None:
         # A recipe can be checked where nothing can be built.
-        return False
-    with temporary.directory("head") as directory:
-        target = Path(directory, "head")
-        argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
-        argv += [f"if={original.path.absolute()}", f"of={target}"]
-        done = process.run(process.bounded(argv, memory=MEMORY), deadline=60, check=False, log=log)
-        # What qemu-img cannot read, `check` tells.
-        return done.returncode == 0 and foreign.uefi_only(target.read_bytes())
+        return None
+    else:
+        with temporary.directory("head") as directory:
+            target = Path(directory, "head")
+            argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={foreign.TABLE}", "count=1"]
+            argv += [f"if={original.path.absolute()}", f"of={target}"]
+            done = process.run(process.bounded(argv, memory=MEMORY), deadline=60, check=False, log=log)
+            if done.returncode != 0:
+                # What qemu-img cannot read, `check` tells.
+                return None
+            head = target.read_bytes()
+    if foreign.uefi_only(head):
+        return "uefi"
+    return None if foreign.has_boot_sector(head) else "none"
 
 
 def _own_base(image: Path, backing: str, kind: str | None) -> Path:

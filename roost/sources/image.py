@@ -67,15 +67,20 @@ def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Ite
     recipe = loaded.recipe
     if not recipe.edited or "kvm" not in recipe.hypervisors or recipe.kernel.placement == "external":
         return
-    if image_file.starts_on_uefi_only(original, paths.cache_root() / "log" / "originals.log"):
-        what = (
-            f"{shown(original.path.name)} starts on UEFI only: it has an EFI system partition and no BIOS boot loader"
-        )
-        hint = (
-            "HTCondor's kvm machine has a BIOS: use an image for BIOS, install GRUB for it (grub-install"
-            " --target=i386-pc), or give the root disk partitions to have the tree laid out again"
-        )
-        yield loaded.problem(key, what, hint)
+    found = image_file.firmware(original, paths.cache_root() / "log" / "originals.log")
+    if found is None:
+        return
+    name = shown(original.path.name)
+    what = {
+        "uefi": f"{name} starts on UEFI only: it has an EFI system partition and no BIOS boot loader",
+        "none": f"{name} starts on no machine with a BIOS: its first sector is no boot sector",
+    }[found]
+    hint = {
+        "uefi": "use an image for BIOS, install GRUB for it (grub-install --target=i386-pc)",
+        "none": "use the disk that the system starts from, or `kernel: {placement: external}`",
+    }[found]
+    laid = "or give the root disk partitions to have the tree laid out again"
+    yield loaded.problem(key, what, f"HTCondor's kvm machine has a BIOS: {hint}, {laid}")
 
 
 def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:

@@ -217,7 +217,7 @@ def test_a_kernel_out_of_the_image_is_told_the_images_root() -> None:
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     path = tmp_path / "disk.raw"
-    path.write_bytes(bytes(1 << 20))
+    path.write_bytes(bytes(510) + b"\x55\xaa" + bytes((1 << 20) - 512))
     return path
 
 

@@ -149,7 +149,25 @@ def test_a_disk_for_uefi_only(script: str, code: bytes, only: bool, format_: str
         pack = ["-c"] if format_ == "compressed" else []
         subprocess.run(["qemu-img", "convert", *pack, "-O", "qcow2", str(disk), str(image)], check=True)
         disk = image
-    assert image_file.starts_on_uefi_only(image_file.look(disk), tmp_path / "log") is only
+    assert image_file.firmware(image_file.look(disk), tmp_path / "log") == ("uefi" if only else None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: raw(path, 16 << 20),
+        lambda path: subprocess.run(["mke2fs", "-q", "-F", str(raw(path, 16 << 20))], check=True),
+        lambda path: subprocess.run(["mkswap", "-q", str(raw(path, 16 << 20))], check=True),
+    ],
+)
+@pytest.mark.parametrize("format_", ["raw", "qcow2"])
+def test_a_disk_without_a_boot_sector(make: Callable[[Path], object], format_: str, tmp_path: Path) -> None:
+    make(tmp_path / "disk.raw")
+    disk = tmp_path / "disk.raw"
+    if format_ == "qcow2":
+        disk = tmp_path / "disk.qcow2"
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", str(tmp_path / "disk.raw"), str(disk)], check=True)
+    assert image_file.firmware(image_file.look(disk), tmp_path / "log") == "none"
 
 
 def test_heads_that_make_no_sense() -> None:
@@ -201,6 +219,10 @@ def test_a_recipe_learns_it_before_anything_is_built(
     problems = [str(problem) for problem in image.problems(loaded)]
     assert len(problems) == told
     assert not told or ("x.yaml:2:" in problems[0] and "starts on UEFI only" in problems[0])
+    bare = raw(tmp_path / "bare.raw", 16 << 20)
+    (tmp_path / "x.yaml").write_text(RECIPE.format(path=bare, disks=disks))
+    bare_problems = [str(one) for one in image.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))]
+    assert len(bare_problems) == told and (not told or "is no boot sector" in bare_problems[0])
     (tmp_path / "x.yaml").write_text(RECIPE.format(path=convert(tmp_path / "d.vmdk", "vmdk"), disks=disks))
     (problem,) = image.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))
     assert "qemu-img convert -f vmdk" in str(problem)
