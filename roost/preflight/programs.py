@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from roost.errors import Problem
-from roost.host import rooted
+from roost.host import executable, rooted
 from roost.preflight.placed import Placed, at, head, placed
 from roost.recipe.command_words import FIRST_LINE, programs
 from roost.recipe.loader import Loaded
@@ -109,10 +109,15 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
         hint = f'write mode: "0755"{f", or chmod +x {shown(str(one.source))}" if copied else ""}'
         yield "mode", loaded.problem(("files", one.number, place), what, hint)
     begin = head(loaded, one)
+    where = ("files", one.number, content)
+    other = executable.foreign(begin or b"")
+    if other is not None and (not use.script or "UTF-16" in other):
+        hint = "save it as UTF-8 without a byte order mark" if "UTF-16" in other else "build it for linux/amd64"
+        yield "format", loaded.problem(where, f"{path} {other}, and {who} runs it", hint)
+        return
     if begin is None or b"\0" in begin:
         return
     line = begin.partition(b"\n")[0]
-    where = ("files", one.number, content)
     if begin.startswith(b"\xef\xbb\xbf"):
         what = f"{path} begins with a byte order mark: the kernel sees no #! in it, and {who} runs it"
         yield "mark", loaded.problem(where, what, "save it as UTF-8 without a byte order mark")
@@ -125,6 +130,8 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
         elif (words := line[2:].split()) and not words[0].startswith(b"/"):
             what = f"the interpreter of {path} has no absolute path, and {who} runs it"
             yield "relative", loaded.problem(where, what, "write #!/bin/sh, or #!/usr/bin/env NAME")
+        elif apart := executable.one_word(line.decode("utf-8", "replace")):
+            yield "words", loaded.problem(where, f"the first line of {path} {shown(apart, 200)}, and {who} runs it")
         elif absent := _absent(loaded, everything, line[2:].decode("utf-8", "replace").split()):
             what = f"{path} needs {shown(absent)}, which is not in the tree, and {who} runs it"
             yield "interpreter", loaded.problem(where, what, "add it to the tree, or write another first line")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
+from roost.host import executable
 from roost.host.guestfs import Guest
 from roost.recipe.command_words import programs
 from roost.recipe.model import Recipe
@@ -42,7 +43,15 @@ def _command(guest: Guest, command: str, who: str, key: tuple[str | int, ...]) -
 
 
 def _program(guest: Guest, path: str) -> str | None:
-    return _runs(guest, path) or _first_line(guest, head(guest, path, 4096) or b"")
+    begin = head(guest, path, 4096) or b""
+    return _runs(guest, path) or executable.foreign(begin) or _loader(guest, begin) or _first_line(guest, begin)
+
+
+def _loader(guest: Guest, begin: bytes) -> str | None:
+    """Return that the dynamic loader of a program is not in the image, which the kernel tells as "not found"."""
+    path = executable.loader(begin)
+    wrong = _runs(guest, path) if path is not None and path.startswith("/") else None
+    return None if wrong is None else f"is a dynamic program that needs {shown(path or '')}, which {wrong}"
 
 
 def _first_line(guest: Guest, begin: bytes) -> str | None:
@@ -54,6 +63,8 @@ def _first_line(guest: Guest, begin: bytes) -> str | None:
         return "begins with a byte order mark: the kernel sees no #! in it"
     if line.endswith(b"\r"):
         return "has a first line that ends in CR"
+    if line.startswith(b"#!") and (apart := executable.one_word(line.decode("utf-8", "replace"))):
+        return f"has a first line that {shown(apart, 200)}"
     words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
     return _interpreter(guest, words) if words and words[0].startswith("/") else None
 

@@ -12,6 +12,7 @@ from roost.pipeline import planning
 from roost.recipe import loader
 from roost.recipe.command_words import programs
 from roost.sources import suites
+from tests.unit.program_lab import elf
 
 PROJECT = Path(__file__).resolve().parents[3]
 OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}"
@@ -98,11 +99,19 @@ def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
         (files(f'{{path: /opt/job.sh, {X}, content: "#! python3 -u\\n"}}'), "has no absolute path"),
         (files(f"{{path: /opt/j, {CRLF}}}", job="sh /opt/j"), "ends in CR"),
         (files("{path: /opt, source: directory}"), "/opt/job.sh is not executable"),
+        (files("{path: /opt/job.sh, source: arm}"), "is a program for aarch64, not for x86-64, and the job runs it"),
+        (files("{path: /opt/job.sh, source: wide}"), "is a text in UTF-16"),
+        (files("{path: /opt/job.sh, source: wide}", job="sh /opt/job.sh"), "is a text in UTF-16"),
+        (files(f'{{path: /opt/job.sh, {X}, content: "#!/usr/bin/env python3 -u\\n"}}'), "env -S python3 -u"),
+        (files(f'{{path: /opt/job.sh, {X}, content: "#!/bin/sh -e -u\\n"}}'), "the one word '-e -u'"),
     ],
 )
 def test_others_that_run_files(keys: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "directory/job.sh").write_text("#!/bin/sh\n")
+    for name, content in (("arm", elf(183)), ("wide", "\ufeff#!/bin/sh\n".encode("utf-16-le"))):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o755)
     (found,) = refusals(tmp_path, keys)
     assert said in found
 

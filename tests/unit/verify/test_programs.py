@@ -19,6 +19,7 @@ from roost.host.guestfs import Guest, Stat
 from roost.recipe.model import Recipe
 from roost.verify import programs, trees
 from roost.verify.texts import Wrong
+from tests.unit.program_lab import elf
 
 
 class Dictionary:
@@ -70,6 +71,12 @@ PYTHON = (X, b"\x7fELF")
         ({"__opt__run": (FILE, b"#!/bin/sh\n")}, "cannot be executed"),
         ({"__opt__run": (X, b"#!/bin/sh\r\necho\r\n")}, "first line that ends in CR"),
         ({"__opt__run": (X, b"\xef\xbb\xbf#!/bin/sh\n")}, "byte order mark"),
+        ({"__opt__run": (X, elf(183))}, "is a program for aarch64"),
+        (
+            {"__opt__run": (X, elf(loader="/lib/ld-musl-x86_64.so.1"))},
+            "needs /lib/ld-musl-x86_64.so.1, which is not in",
+        ),
+        ({"__opt__run": (X, b"#!/usr/bin/env python3 -u\n")}, "has a first line that gives env the one word"),
         ({"__opt__run": (X, b"#!/usr/bin/python3\n")}, "needs /usr/bin/python3, which is not in the image"),
         ({"__opt__run": (X, b"#! /opt/py -u\n"), "__opt__py": (FILE, b"x")}, "needs /opt/py, which cannot be executed"),
         (
@@ -93,6 +100,8 @@ def test_a_program_that_cannot_start(files: dict[str, tuple[int, bytes]], said: 
     [
         ({"__opt__run": (X, b"#!/bin/sh\n"), "__bin__sh": PYTHON}, {}),
         ({"__opt__run": (X, b"\x7fELF\0\0\r\n")}, {}),
+        ({"__opt__run": (X, elf())}, {}),
+        ({"__opt__run": (X, elf(loader="/lib64/ld.so")), "/lib64/ld.so": PYTHON}, {}),
         ({"__opt__run": (X, b"echo hi\n")}, {}),
         ({"__opt__run": (stat.S_IFLNK | 0o777, b"/a"), "/a": (X, b"#!/b\n"), "/b": PYTHON}, {}),
         ({"__opt__run": (X, b"#!/usr/bin/env python3\n"), "__usr__bin__env": PYTHON, "/bin/python3": PYTHON}, {}),
