@@ -30,22 +30,31 @@ class Change:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Return what changed between the parts of one stage's key."""
+    """Return what changed between the parts of one stage's key; `old` is a manifest's, in which anything can stand."""
     found: list[Change] = []
     before, now = _inputs(old), _inputs(new)
-    found += packages(before.pop("selection", []), now.pop("selection", []))
+    found += packages(_rows(before.pop("selection", [])), _rows(now.pop("selection", [])))
     for name in dict.fromkeys([*before, *now]):
         kind = KINDS.get(name, "input")
         start = "" if name in KINDS else name
         found += [Change(kind, *one) for one in _differences(before.get(name), now.get(name), start)]
     for name in ("code", "tools"):
-        found += [Change(KINDS[name], *one) for one in _flat(old.get(name) or {}, new.get(name) or {})]
+        found += [Change(KINDS[name], *one) for one in _flat(_mapping(old.get(name)), _mapping(new.get(name)))]
     return found
 
 
 def _inputs(parts: Mapping[str, Any]) -> dict[str, Any]:
-    found = parts.get("inputs")
-    return dict(found) if isinstance(found, Mapping) else {}
+    return dict(_mapping(parts.get("inputs")))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _rows(value: Any) -> list[list[str]]:
+    """Return the packages of a key: lists of four strings, and nothing else that stands there."""
+    rows = value if isinstance(value, list) else []
+    return [one for one in rows if isinstance(one, list) and all(isinstance(part, str) for part in one)]
 
 
 def packages(old: Sequence[Sequence[str]], new: Sequence[Sequence[str]]) -> list[Change]:

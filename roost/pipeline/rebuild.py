@@ -104,7 +104,8 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     """Return the outlook on the root tree, or the image that is edited, and on the image."""
     there = _there(plan)
     if record is None:
-        first = (Change("build", "there is no earlier build, or another roost made it"),)
+        damaged = f"{manifest.NAME} is damaged, or another roost wrote it"
+        first = (Change("build", damaged if manifest.is_damaged(loaded.build) else "there is no earlier build"),)
         return [
             StageOutlook("rootfs", not there, there, first),
             StageOutlook("image", True, False, first),
@@ -112,7 +113,7 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     now = json.loads(json.dumps(key_parts.of(loaded, plan)))
     tree, image = (_changed(record.parts.get(name), now[name]) for name in ("rootfs", "image"))
     gone = manifest.changed_files(loaded.build, record.files)
-    lost = [Change("output", name, "as built", "changed or gone") for name in gone]
+    lost = [Change("output", name, "as built", manifest.what_became(loaded.build, name)) for name in gone]
     if plan.source.key != record.keys.get("rootfs"):
         tree = tree or [Change("input", "something that an earlier roost did not record")]
         image = [Change("stage", "rootfs"), *image]

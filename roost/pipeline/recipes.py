@@ -20,6 +20,7 @@ from roost.store.manifest import Manifest
 def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
     """Return recipes with the state of each image: broken, unbuilt, damaged, built, failed, booted, published, stale.
 
+    Where files of a build are not as it left them: "files missing", else "changed since the build".
     `names` are names, paths, or directories of recipes; none: all of the project's.
     """
     project = paths.project_root()
@@ -51,8 +52,9 @@ def _state(loaded: Loaded) -> str:
     # The archive is not asked here: `build` knows whether it moved on.
     if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return "stale"
-    if manifest.changed_files(directory, record.files):
-        return "changed since the build"
+    if changed := manifest.changed_files(directory, record.files):
+        missing = any(manifest.what_became(directory, one) == "missing" for one in changed)
+        return "files missing" if missing else "changed since the build"
     state = _boots(directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory))
     if state != "booted":
         return state

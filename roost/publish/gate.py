@@ -149,6 +149,8 @@ def _changed_bytes(record: Manifest, directory: Path) -> Iterator[str]:
                 yield f"{file.name} is not a plain file of the build directory"
             elif checksum.sha256(path) != file.sha256:
                 yield f"{file.name} changed since the build"
+        except FileNotFoundError:
+            yield f"{file.name} is missing"
         except OSError as error:
             yield f"{file.name} cannot be read: {error.strerror}"
 
@@ -159,7 +161,7 @@ def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
     if wanted is None and bill is not None:
         yield f"{layout.SBOM} is not of this build"
     elif wanted is not None and bill is None:
-        yield f"{layout.SBOM} is gone since the build"
+        yield f"{layout.SBOM} is missing"
     elif bill is not None and layout.sha256(bill) != wanted:
         yield f"{layout.SBOM} changed since the build"
 
@@ -178,6 +180,8 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> 
                 yield f"{file} is not the description of this image"
         except RoostError as error:
             yield f"{file}: {error.problem.what}"
+        except FileNotFoundError:
+            yield f"{file} is missing"
         except (OSError, UnicodeDecodeError) as error:
             yield f"{file} cannot be read: {error}"
 

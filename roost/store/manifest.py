@@ -154,12 +154,17 @@ def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
     return changed
 
 
+def what_became(directory: Path, name: str) -> str:
+    """Return what a file of `changed_files` is now: missing, or changed."""
+    return "changed" if os.path.lexists(directory / name) else "missing"
+
+
 def told_changes(directory: Path, files: Sequence[BuiltFile]) -> str | None:
-    """Return a line about the files of `changed_files`, such as `root.raw is gone`, or None when there are none."""
+    """Return a line about the files of `changed_files`, such as `root.raw is missing`, or None when there are none."""
     names = changed_files(directory, files)
-    gone = [name for name in names if not os.path.lexists(directory / name)]
+    gone = [name for name in names if what_became(directory, name) == "missing"]
     changed = [name for name in names if name not in gone]
-    told = [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone"] if gone else []
+    told = [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing"] if gone else []
     told += [f"{', '.join(changed)} changed since the build"] if changed else []
     return "; ".join(told) or None
 

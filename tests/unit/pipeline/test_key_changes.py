@@ -27,6 +27,21 @@ def test_packages_come_go_and_change() -> None:
     ]
 
 
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda one: (
+            st.lists(one)
+            | st.dictionaries(st.sampled_from(["inputs", "selection", "code", "tools", "recipe", "files"]), one)
+        ),
+    )
+)
+def test_a_damaged_record_never_fails(junk: Any) -> None:
+    new = _parts(selection=[["dash", "2", "amd64", SUM]], recipe={"name": "x"})
+    for old in ({"inputs": junk, "code": junk}, {"inputs": {"selection": junk, "recipe": junk}, "tools": junk}):
+        assert changes(old, new)
+
+
 def test_modules_tools_and_files() -> None:
     old = _parts(files={"files/run": "755 x", "old": "y"})
     new = {**_parts(files={"files/run": "755 z"}), "code": {"disk/write.py": "2"}, "tools": {"mke2fs": "5-7"}}

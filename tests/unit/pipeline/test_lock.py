@@ -103,6 +103,15 @@ def test_a_lock_is_written_kept_and_brought_up_to_date(project: Project) -> None
     assert not project.locked(update=True).written
 
 
+def test_a_damaged_manifest_is_no_missing_build(project: Project) -> None:
+    assert ("build", "there is no earlier build") in project.named()["image"]
+    project.built()
+    path = project.path.parent / "build/x/manifest.json"
+    path.write_bytes(path.read_bytes()[:100])
+    assert project.outlook().again
+    assert ("build", "manifest.json is damaged, or another roost wrote it") in project.named()["image"]
+
+
 def test_what_is_gone_is_said(project: Project) -> None:
     project.locked()
     project.lock.write_text(project.lock.read_text().replace('version = "1.0"', 'version = "0.9"', 1))

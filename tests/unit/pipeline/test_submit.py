@@ -98,11 +98,13 @@ def test_a_build_whose_files_are_gone_or_changed_is_not_submitted(tmp_path: Path
     with pytest.raises(ImageError, match=r"^io\.raw changed since the build") as caught:
         submitted(name)
     assert caught.value.problem.hint == f"inv build --force {name}"
+    assert [row["state"] for row in recipes.recipes([name])["recipes"]] == ["changed since the build"]
     (build / "root.raw").unlink()
-    with pytest.raises(ImageError, match=r"^root\.raw is gone; io\.raw changed since the build"):
+    assert [row["state"] for row in recipes.recipes([name])["recipes"]] == ["files missing"]
+    with pytest.raises(ImageError, match=r"^root\.raw is missing; io\.raw changed since the build"):
         submitted(name)
     (build / "io.raw").unlink()
-    with pytest.raises(ImageError, match=r"^root\.raw, io\.raw are gone"):
+    with pytest.raises(ImageError, match=r"^root\.raw, io\.raw are missing"):
         submitted(name)
 
 

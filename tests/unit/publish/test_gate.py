@@ -297,6 +297,10 @@ def _boot_of_the_other_image(folder: Path) -> None:
     shutil.copytree(other / "boot", folder / "boot")
 
 
+def _disk_gone(folder: Path) -> None:
+    (folder / "io.raw").unlink()
+
+
 def _base_left_out_of_the_boot(folder: Path) -> None:
     """The overlay was booted, on a base that nobody summed."""
     base = cellar.base(folder.parents[1] / "work")
@@ -317,9 +321,10 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_disk_manifest_and_verdict_changed, "was changed after the boot"),
     (_other_digests_sealed, "is not the file that was booted"),
     (_disk_left_out_of_the_boot, "io.raw was not part of the boot"),
+    (_disk_gone, "io.raw is missing"),
     (_disk_replaced_by_a_link, "io.raw is not a plain file"),
     (_description_changed, "kvm.sub is not the description of this image"),
-    (_description_gone, "kvm.sub cannot be read"),
+    (_description_gone, "kvm.sub is missing"),
     (_description_changed_and_sealed_again, "kvm.sub is not the description of this image"),
     (_not_booted, "it was not booted"),
     (_failed, "the test boot failed: panic"),
@@ -341,7 +346,7 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_manifest_gone, "is not built"),
     (_manifest_names_a_file_outside, "is not a plain file of the build directory"),
     (_bill_changed, "sbom.cdx.json changed since the build"),
-    (_bill_gone, "sbom.cdx.json is gone since the build"),
+    (_bill_gone, "sbom.cdx.json is missing"),
     (_bill_added, "sbom.cdx.json is not of this build"),
     (_eviction_left_out, "did not try eviction"),
     (_eviction_ignored, "did not try eviction"),
