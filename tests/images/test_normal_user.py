@@ -27,6 +27,12 @@ from tests.images.test_customise_systemd import HASH
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
 
+#: Of the venv, what only tests and checks of the code need: half of its 840 MB, which a disk takes long to write.
+DEVELOPERS = (
+    *("playwright", "sympy", "material", "moto", "cfnlint", "networkx", "babel", "hypothesis", "mkdocs", "grimp"),
+    *("mypy", "mypyc", "*__mypyc*.so", "pip", "setuptools"),
+)
+
 #: Each process of a test run makes an account of its own.
 NAME = f"roost-test-{os.getpid()}"
 
@@ -39,9 +45,9 @@ class User:
     run: Callable[..., Ran]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def user() -> Iterator[User]:
-    """Return a normal user with a project and a cache of his own."""
+    """Return a normal user with a project and a cache of his own; each process of a test run makes one at most."""
     top = Path("/var/tmp") / f"roost-user-{os.getpid()}"
     top.mkdir(mode=0o755)
     home = top / "home"
@@ -56,11 +62,12 @@ def user() -> Iterator[User]:
             shutil.copytree(PROJECT / name, home / name)
         # The code and the libraries, too: root's home is nobody else's to read.
         shutil.copytree(Path(roost.__file__).parent, home / "lib" / "roost")
-        shutil.copytree(Path(sys.prefix), home / "venv", symlinks=True)
+        shutil.copytree(Path(sys.prefix), home / "venv", symlinks=True, ignore=shutil.ignore_patterns(*DEVELOPERS))
         cache = home / "cache"
-        for name in ("packages", "inrelease", "sources"):
+        # What was downloaded from Debian already (others' packages are in directories of their own); everything else is
+        # made as this user.
+        for name in ("packages/amd64", "inrelease", "sources"):
             if (paths.cache_root() / name).is_dir():
-                # What was downloaded already; everything else is made as this user.
                 shutil.copytree(paths.cache_root() / name, cache / name)
         home.chmod(0o700)
         if made:
