@@ -1,4 +1,4 @@
-"""Devices by their names, in an own fstab or on the kernel's command line: each hypervisor calls them otherwise.
+"""Devices by their names, in an own fstab, grub.cfg or the recipe's parameters: each hypervisor calls them otherwise.
 
 docs/xen-in-qemu.md, devices a PV guest sees: xvda and so on, never sda, hda or vda; under kvm never xvda.
 """
@@ -19,11 +19,16 @@ from roost.recipe.words import shown
 _DEVICE = re.compile(r"/dev/(xvd|vd|sd|hd|nvme|mmcblk)[a-z0-9]+")
 _PARAMETER = re.compile(r"(?:root|resume|real_root)=(/dev/\S+)")
 _FSTAB = "/etc/fstab"
+#: What GRUB and pygrub read: the lines with a kernel's command line, and what these may name.
+_LOADERS = re.compile(r"/boot/grub2?/(?:grub\.cfg|menu\.lst|grub\.conf)|/boot/(?:extlinux/)?extlinux\.conf")
+_COMMAND = re.compile(r"(?:^|[\s{;])(?:linux(?:16|efi)?|kernel|append)\s(.*)", re.IGNORECASE)
+#: Names by the bus that a disk is on; a disk of a Xen PV guest is on none.
+_BY_BUS = re.compile(r"/dev/disk/by-(?:path|id)/(?:pci|acpi|virtio|ata|scsi|usb|nvme)-\S+")
 
 
 def problems(loaded: Loaded) -> list[Problem]:
     """Return every device that a machine of the recipe does not have under this name."""
-    return [*_parameters(loaded), *_fstab(loaded)]
+    return [*_parameters(loaded), *_fstab(loaded), *_loaders(loaded)]
 
 
 def _parameters(loaded: Loaded) -> Iterator[Problem]:
@@ -48,8 +53,30 @@ def _fstab(loaded: Loaded) -> Iterator[Problem]:
                 yield loaded.problem(("files", one.number, key), what, "write UUID= or LABEL=")
 
 
+def _loaders(loaded: Loaded) -> Iterator[Problem]:
+    if loaded.recipe.edited:
+        # There such names are replaced.
+        return
+    for one in placed(loaded):
+        if one.kind != "file" or not _LOADERS.fullmatch(one.path):
+            continue
+        entry = loaded.recipe.files[one.number]
+        key = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
+        lines = (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines, 1):
+            command = _COMMAND.search(line) if not line.lstrip().startswith("#") else None
+            for word in command[1].split() if command else ():
+                named = _PARAMETER.fullmatch(word.strip("\"'"))
+                wrong = _wrong(loaded, named[1]) if named else None
+                if wrong:
+                    what = f"line {number} of {shown(one.path)} has {shown(word)}: {wrong}"
+                    yield loaded.problem(("files", one.number, key), what, "write root=UUID= or root=LABEL=")
+
+
 def _wrong(loaded: Loaded, path: str) -> str | None:
     """Return why a device is not there, or None if it is under every hypervisor of the recipe."""
+    if "xen" in loaded.recipe.hypervisors and _BY_BUS.fullmatch(path):
+        return "under xen there is no such name, for the guest's disks are on no bus"
     found = _DEVICE.fullmatch(path)
     if found is None:
         return None

@@ -309,6 +309,15 @@ def test_more_than_a_fixed_size(tmp_path: Path) -> None:
         ("kernel: {parameters: [quiet, resume=/dev/xvda2]}", "under kvm the guest has no /dev/xvda2"),
         ("kernel: {parameters: [root=/dev/hda1]}", "under kvm the guest has no /dev/hda1"),
         (
+            'files: [{path: /etc/fstab, content: "/dev/disk/by-id/virtio-io /io ext4\\n"}]\nhypervisors: [kvm, xen]',
+            "under xen there is no such name",
+        ),
+        (
+            'files: [{path: /boot/grub/grub.cfg, content: "menuentry x {\\n linux /vmlinuz root=/dev/vda1\\n}\\n"}]'
+            "\nhypervisors: [xen]",
+            "line 2 of /boot/grub/grub.cfg has root=/dev/vda1: under xen",
+        ),
+        (
             'files: [{path: /etc/fstab, content: "/dev/vda1 / ext4 defaults 0 1\\n"}]\nhypervisors: [xen]',
             "line 1 of /etc/fstab mounts /dev/vda1: under xen",
         ),
