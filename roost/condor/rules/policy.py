@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, check, rule, shown
 from roost.condor.rules.view import Command, JobView
+from roost.condor.submit.expression import as_bool
 
 _W, _OK = Severity.WARNING, Effect.OK
 _ATTRIBUTES = "HTCondor manual, Job ClassAd Attributes"
@@ -19,6 +20,10 @@ RELEASE_UNBOUNDED = rule(
 POLICY_STATUS = rule(
     "policy-status", _W, _OK, hint="1 is idle, 2 running, 5 held",
     source="HTCondor manual, condor_submit: periodic_release is for held jobs, periodic_hold for others",
+)  # fmt: skip
+NEVER_MATCHES = rule(
+    "requirements-false", Severity.ERROR, Effect.IDLE, hint="remove the condition, or correct it",
+    source="HTCondor manual, condor_submit, requirements: a job starts where the expression is true",
 )  # fmt: skip
 POLICY_ATTRIBUTE = rule(
     "policy-attribute", _W, _OK, hint="an attribute that a job lacks is UNDEFINED, never true", source=_ATTRIBUTES
@@ -53,6 +58,16 @@ def policies(view: JobView) -> Iterator[Finding]:
         command = view.get(name, name.title().replace("_", ""))
         if command is not None and not command.unknown:
             yield from _expression(view, name, command)
+
+
+@check
+def requirements(view: JobView) -> Iterator[Finding]:
+    """Apply the rule that some machine must be able to meet the requirements."""
+    command = view.get("requirements", "Requirements")
+    # An attribute has a value on a machine: only an expression without any is known here.
+    constant = command is not None and not set(re.findall(r"[a-z_]\w*", command.text.lower())) - {"true", "false"}
+    if command is not None and constant and not command.unknown and as_bool(command.text) is False:
+        yield NEVER_MATCHES.at(command.where, f"requirements = {shown(command.text)} is false on every machine")
 
 
 def _expression(view: JobView, name: str, command: Command) -> Iterator[Finding]:

@@ -280,7 +280,9 @@ def remaps_of(view: JobView) -> dict[str, str]:
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if command is None:
         return {}
-    pairs = [part.partition("=") for part in command.text.strip('"').split(";") if part.strip()]
+    text = command.text
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     return {name.strip(): new.strip() for name, _, new in pairs}
 
 

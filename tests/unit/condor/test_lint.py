@@ -345,6 +345,16 @@ def found_in(queue: str = "queue", **changes: str | None) -> tuple[Effect, set[s
         ({"transfer_input_files": "a/root.qcow2,io.raw", "preserve_relative_paths": "true"}, Effect.OK, set()),
         ({"vm_disk": "$$(Root):vda:w:qcow2,io.raw:vdb:w:raw"}, Effect.OK, set()),
         ({"request_memory": "0"}, Effect.OK, {"memory-request"}),
+        ({"requirements": "false"}, Effect.IDLE, {"requirements-false"}),
+        ({"requirements": "(1 == 2) && TRUE"}, Effect.IDLE, {"requirements-false"}),
+        ({"requirements": "TARGET.RoostVMWorks =?= true"}, Effect.OK, set()),
+        ({"requirements": "TARGET.HasVM && MY.x == 1"}, Effect.OK, set()),
+        ({"transfer_output_remaps": "io.raw = out-$(Process).raw"}, Effect.OK, {"quotes"}),
+        (
+            {"transfer_output_remaps": '"io.raw = o-$(Process).raw'},
+            Effect.WRONG_DATA,
+            {"quotes", "remap-unused", "output-collides"},
+        ),
         ({"request_memory": "256 + 64"}, Effect.OK, {"memory-request"}),
     ],
 )
