@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from roost.disk import ext_backups
-from roost.disk.ext_space import BLOCK_UNINIT, Space, read_space, space_of, target
+from roost.disk.ext_space import BLOCK_UNINIT, Space, read_space, target
 from roost.disk.geometry import Geometry, kernel_reserve
 from roost.disk.layout import Extent
 from roost.disk.measure import BLOCK, Entry
@@ -132,18 +132,20 @@ def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, 
     space = read_space(disk, at)
     done = process.run(
         ["debugfs", "-w", "-f", "-", target(disk, at)],
-        stdin=f"{settle_script(space, epoch, source)}stats\n".encode(),
+        stdin=f"{settle_script(space, epoch, source)}stats -h\n".encode(),
         deadline=600,
         env={"E2FSPROGS_FAKE_TIME": str(epoch)},
         cwd=disk.parent,
-        # Standard output repeats the script, and has the statistics; only complaints reach the log.
+        # Standard output repeats the script, and has the superblock; only complaints reach the log.
         capture=True,
         log=tools.log("debugfs"),
         what=f"cannot set the times of {disk.name}",
     )
+    # debugfs ends with 0 even when it could not open the file system, or one of its commands failed.
+    if "\nInode count:" not in done.text:
+        raise ImageError(f"cannot set the times of {disk.name}: debugfs could not open it", log=tools.log("debugfs"))
     ext_backups.renew(disk, at)
-    settled = space_of(disk, at, done.text)
-    # debugfs ends with 0 even when one of its commands failed.
+    settled = read_space(disk, at)
     devices = len(source.devices) if source else 0
     if settled.inodes - settled.free_inodes != space.inodes - space.free_inodes + devices:
         raise ImageError(f"not all device nodes were written to {disk.name}", log=tools.log("debugfs"))

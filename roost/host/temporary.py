@@ -15,6 +15,7 @@ import shutil
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,12 @@ ELSEWHERE = "elsewhere"
 #: Where libguestfs puts its sockets when root runs it, whatever it is told.
 _LIBGUESTFS = re.compile(r"/tmp/libguestfs\w{6}")
 
+#: Seconds in which this process does not look again at what others left in a directory, which may have many names.
+AGAIN = 60.0
+
 _live: dict[Path, int] = {}
+#: When this process last swept a directory, by time.monotonic.
+_swept: dict[Path, float] = {}
 _guard = threading.RLock()
 
 
@@ -36,7 +42,10 @@ def directory(purpose: str, parent: Path | None = None, *, hidden: bool = False)
     `purpose` is one word of small letters.
     """
     top = Path(tempfile.gettempdir()) if parent is None else parent
-    sweep(top)
+    now = time.monotonic()
+    if now - _swept.get(top, now - AGAIN) >= AGAIN:
+        _swept[top] = now
+        sweep(top)
     path = _make(top, f"{'.' if hidden else ''}roost-{purpose}-")
     try:
         yield path

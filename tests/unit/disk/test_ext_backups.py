@@ -100,6 +100,16 @@ def test_releases_of_mke2fs_that_leave_other_bitmaps_unwritten_make_no_differenc
     assert len(sums) == 1
 
 
+def test_a_file_system_that_debugfs_does_not_open_is_an_error(tmp_path: Path) -> None:
+    at = _made(tmp_path / "one", "ext4", MiB)
+    with (tmp_path / "one" / "d.raw").open("r+b") as file:
+        # A feature that nobody knows; debugfs says so, and ends with 0.
+        file.seek(MiB + 1024 + 0x63)
+        file.write(b"\x80")
+    with pytest.raises(ImageError, match="debugfs could not open it"):
+        _settled(tmp_path / "one", at)
+
+
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
 def test_each_copy_of_the_superblock_and_the_descriptors_is_sound(tmp_path: Path, kind: str) -> None:
     at = _made(tmp_path / "one", kind, 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from roost.disk import ext_space
+from roost.disk import ext_space, ext_superblock
 from roost.disk.layout import Extent, MiB
 from roost.errors import ImageError, RoostError
 
@@ -74,15 +75,23 @@ def test_what_is_no_file_system_is_an_error(tmp_path: Path) -> None:
         ext_space.read_space(disk, Extent(MiB, MiB))
 
 
+@pytest.mark.parametrize("length", [MiB + 1500, MiB + 4096, MiB + 4100])
+def test_a_file_system_that_is_cut_off_is_an_error(tmp_path: Path, length: int) -> None:
+    disk = tmp_path / "d.raw"
+    at = _made(disk, "ext4", MiB, "-b", "4096")
+    os.truncate(disk, length)
+    with pytest.raises(ImageError, match=r"cannot read d\.raw"):
+        ext_space.read_space(disk, at)
+
+
 def test_a_bitmap_that_lies_is_an_error(tmp_path: Path) -> None:
     disk = tmp_path / "d.raw"
     at = _made(disk, "ext2", MiB, "-b", "4096")
-    text = subprocess.run(
-        ["debugfs", "-R", "stats", ext_space.target(disk, at)], cwd=tmp_path, check=True, capture_output=True, text=True
-    ).stdout
-    bitmap, _ = ext_space.parse_stats(text).groups[0]
+    found = ext_superblock.read(disk, at)
     with disk.open("r+b") as file:
-        file.seek(at.offset + bitmap * 4096)
+        file.seek(at.offset + found.table)
+        first = next(found.described(file.read(found.groups * found.descriptor)))
+        file.seek(at.offset + first.bitmap * 4096)
         file.write(b"\0\0")
     with pytest.raises(ImageError, match="do not match its superblock"):
         ext_space.read_space(disk, at)

@@ -54,6 +54,20 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == [own]
 
 
+def test_a_directory_is_swept_once_not_for_each_of_thousands_of_disks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with temporary.directory("test", tmp_path):
+        pass
+    left = Path(_killed(HOLD, tmp_path))
+    with temporary.directory("test", tmp_path):
+        assert left.exists()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + temporary.AGAIN + 1)
+    with temporary.directory("test", tmp_path):
+        assert not left.exists()
+
+
 def test_one_that_is_swept_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mkdir = Path.mkdir
     swept: list[Path] = []
