@@ -218,7 +218,7 @@ def _open(work: Work, job: Job) -> Outcome:
     """Return the outcome of a job that has no final one: it was held, or its node did not come to an end."""
     said = work.run.state.ended(job.name)
     if said is not None:
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError):
             return outcomes.from_record(job, said, work.run.place)
     return Outcome(job.name, "never started", reason="its node did not run to its end", image=job.image, attempts=0)
 

@@ -9,6 +9,7 @@ the roost that wrote it are: nothing of roost has to travel.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ import roost
 from roost.condor import access_point, dag_writer
 from roost.condor.dag_writer import Dag, Node
 from roost.errors import Problem, RecipeError
+from roost.recipe.words import shown
 from roost.run import description
 from roost.run.description import ANYHOW, ForNodes, How, Wanted
 from roost.run.model import Image
@@ -77,7 +79,7 @@ def workflow(
         log = f"{place.logs.name}/$({description.NAME}).log"
         wanted = Wanted(image, built[name].files, range(len(image.jobs)), token, log, how)
         try:
-            priorities = [_priority(image, number) for number in range(len(image.jobs))]
+            priorities = _priorities(image)
             values = description.describe(wanted, place)
             made = description.for_nodes(values, HELD, image.table)
             texts[f"{files[name]}.sub"] = made.text
@@ -129,15 +131,21 @@ def _nodes(image: Image, bases: Sequence[str], own: _ForImage) -> Iterator[Node]
         yield Node(clean, STEP_SUB, step, (run,), priority=CLEAN + more, category="clean")
 
 
-def _priority(image: Image, number: int) -> int:
+def _priorities(image: Image) -> list[int]:
+    """Return what each row adds to the priority of its nodes; raise `RecipeError` with all that are none."""
     column = image.table.named(PRIORITY)
     if column is None:
-        return 0
-    value = image.table.column(column)[number] or "0"
-    try:
-        return int(value)
-    except ValueError:
-        raise RecipeError([image.table.problem(number, f"the priority '{value[:40]}' is not a whole number")]) from None
+        return [0] * len(image.jobs)
+    found, problems = [], []
+    for number, value in enumerate(image.table.column(column)):
+        if re.fullmatch(r"[+-]?[0-9]{1,9}", value or "0"):
+            found.append(int(value or "0"))
+        else:
+            what = f"the priority '{shown(value, 40)}' is not a whole number of at most 9 digits"
+            problems.append(image.table.problem(number, what))
+    if problems:
+        raise RecipeError(problems)
+    return found
 
 
 def _config(throttles: Throttles) -> str:

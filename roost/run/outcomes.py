@@ -8,7 +8,8 @@ from typing import Any
 
 from roost.iodisk.collect import Collected, collect
 from roost.recipe.words import shown
-from roost.run.model import VERDICTS, End, Job, Outcome, Verdict
+from roost.run import written
+from roost.run.model import End, Job, Outcome, Verdict
 from roost.run.place import Place
 
 #: Files and directories that come out of one disk.
@@ -73,21 +74,19 @@ def to_record(outcome: Outcome, place: Place) -> dict[str, Any]:
 
 def from_record(job: Job, said: Mapping[str, Any], place: Place) -> Outcome:
     """Return the outcome that was written down; raise `ValueError` when it is none."""
-    verdict = said.get("verdict")
-    if verdict not in VERDICTS:
-        raise ValueError(f"no such verdict: {verdict}")
+    found = written.checked(written.Ended, said)
     return Outcome(
         job.name,
-        verdict,
-        said.get("exit_code"),
-        str(said.get("reason", "")),
-        _path(said.get("output"), place),
-        said.get("seconds"),
+        found.verdict,
+        found.exit_code,
+        found.reason,
+        _path(found.output, place),
+        found.seconds,
         job.image,
-        _path(said.get("log"), place),
-        tuple(map(str, said.get("notes") or ())),
-        int(said.get("attempts") or 0),
-        dict(said.get("more") or {}),
+        _path(found.log, place),
+        tuple(found.notes),
+        found.attempts,
+        found.more,
     )
 
 
@@ -106,17 +105,11 @@ def end_to_record(end: End, place: Place) -> dict[str, Any]:
 
 
 def end_from_record(job: str, said: Mapping[str, Any], place: Place) -> End:
-    """Return how a job left its executor, as it was written down."""
-    return End(
-        job,
-        _path(said.get("disk"), place),
-        said.get("seconds"),
-        said.get("verdict"),
-        str(said.get("reason", "")),
-        bool(said.get("stopped")),
-        dict(said.get("more") or {}),
-    )
+    """Return how a job left its executor, as it was written down; raise `ValueError` when it was not."""
+    found = written.checked(written.Returned, said)
+    disk = _path(found.disk, place)
+    return End(job, disk, found.seconds, found.verdict, found.reason, found.stopped, found.more)
 
 
-def _path(said: object, place: Place) -> Path | None:
-    return place.directory / said if isinstance(said, str) and said else None
+def _path(said: str | None, place: Place) -> Path | None:
+    return place.directory / said if said else None

@@ -13,10 +13,11 @@ from typing import Any
 
 import roost
 from roost.condor.jobs_file import Jobs, variable_of
-from roost.errors import ImageError, RecipeError, UsageError
+from roost.errors import ImageError, Problem, RecipeError, UsageError
 from roost.host import files, jsontext
 from roost.iodisk.batch import INPUTS
 from roost.recipe.words import shown
+from roost.run import written
 from roost.run.model import Job
 from roost.run.place import Place, fit
 from roost.store.staging import write_atomically
@@ -26,6 +27,8 @@ SCHEMA = 1
 LIMIT = 1 << 28
 #: The column that names a job, and the one that a sweep names its image in.
 NAME = "name"
+#: Jobs without a name that are told one by one.
+PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ class Plan:
             if other != number:
                 hint = f"the column {named or column} names the jobs: make each name different"
                 what = f"the job of line {table.lines[other]} is named {shown(job.name)} too"
+                if table.lines[other] == table.lines[number]:
+                    what, hint = _alike(job, found[other])
                 problems.append(table.problem(number, what, hint))
+        if len(problems) > PROBLEMS:
+            problems[PROBLEMS:] = [Problem(f"{len(problems) - PROBLEMS} more jobs of {table.file} are named wrong")]
         if problems:
             raise RecipeError(problems)
         return tuple(found)
@@ -129,6 +136,16 @@ class Plan:
         yield from (what for key, what in words.items() if mine[key] != others[key])
 
 
+def _alike(job: Job, other: Job) -> tuple[str, str]:
+    """Return what is wrong with two jobs of a sweep that have one name, and what to do."""
+    apart = [
+        name for name, value in job.variables.items() if name not in {NAME, INPUTS} and value != other.variables[name]
+    ]
+    those = [", ".join(f"{name}={shown(one.variables[name])}" for name in apart[:4]) for one in (other, job)]
+    what = f"two jobs are named {shown(job.name)}: that of {those[0]} and that of {those[1]}"
+    return what, f"give a `name` that differs with {', '.join(apart[:4])}"
+
+
 def _name(values: Mapping[str, str], named: str | None, column: str | None, number: int, count: int) -> str:
     if named is not None:
         return values[named]
@@ -145,26 +162,22 @@ def read(place: Place) -> Plan | None:
         return None
     except (OSError, ValueError) as error:
         raise _unreadable(place, getattr(error, "strerror", None) or str(error)) from error
+    if isinstance(said, dict) and isinstance(said.get("schema"), int) and said["schema"] != SCHEMA:
+        raise _unreadable(place, f"of another roost: {said.get('roost')}")
     try:
-        if said["schema"] != SCHEMA:
-            raise ValueError(f"of another roost: {said.get('roost')}")
-        table = Jobs(
-            str(said["file"]),
-            tuple(map(str, said["variables"])),
-            tuple(tuple(map(str, row)) for row in said["rows"]),
-            tuple(map(int, said["lines"])),
-            Path(said["directory"]),
-            image=said["image_column"],
-        )
-        built = {str(name): {str(key): str(one) for key, one in sums.items()} for name, sums in said["built"].items()}
-        plan = Plan(
-            table, said["image"], Path(said["project"]), said["executor"], said["disk"], dict(said["options"]), built
-        )
-        if {len(row) for row in table.rows} - {len(table.variables)} or len(table.lines) != len(table.rows):
-            raise ValueError("a row has too many values or too few")
-        return plan
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = written.checked(written.Plan, said)
+    except ValueError as error:
         raise _unreadable(place, str(error)) from error
+    table = Jobs(
+        found.file,
+        tuple(found.variables),
+        tuple(map(tuple, found.rows)),
+        tuple(found.lines),
+        Path(found.directory),
+        image=found.image_column,
+    )
+    options = found.options.model_dump()
+    return Plan(table, found.image, Path(found.project), found.executor, found.disk, options, found.built)
 
 
 def _unreadable(place: Place, why: str) -> ImageError:

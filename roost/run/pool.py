@@ -16,7 +16,7 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError
-from roost.run import description, submission
+from roost.run import description, submission, written
 from roost.run.description import ANYHOW, How, Wanted
 from roost.run.model import End, Image, Job, Run, Told, Verdict
 from roost.run.submission import Submission
@@ -72,6 +72,10 @@ class Pool:
         """
         watched = _Watched(run, {job.name: job for job in jobs}, told)
         earlier = submission.recall(run.state)
+        for one in earlier:
+            image = run.images.get(one.image)
+            if image is None or any(row >= len(image.jobs) for row in one.rows):
+                raise written.damaged(run.state, f"it tells of jobs of {one.image} that this run does not have")
         tokens = {one.token for one in earlier}
         for one in self._submitted(run, jobs, earlier):
             watched.add(one, again=one.token in tokens)

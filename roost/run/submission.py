@@ -16,6 +16,7 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError, UsageError
+from roost.run import written
 from roost.run.place import Place
 from roost.run.state import State
 
@@ -65,19 +66,27 @@ def intended(image: str, rows: Sequence[int]) -> Submission:
 
 
 def recall(state: State) -> list[Submission]:
-    """Return the submissions of the record, without those that were never made."""
+    """Return the submissions of the record, without those that were never made.
+
+    Raises `ImageError` for a record that cannot be right: nothing may be submitted by it.
+    """
     found: dict[str, Submission] = {}
-    for said in state.words(INTENT):
-        token = str(said["token"])
-        rows = tuple(int(row) for row in said["rows"])
-        found[token] = Submission(token, str(said["image"]), rows, str(said["host"]), float(said["begun"]))
-    for said in state.words(DONE):
-        found[str(said["token"])] = replace(found[str(said["token"])], cluster=int(said["cluster"]))
-    for said in state.words(GIVEN_UP):
-        one = found[str(said["token"])]
-        found[one.token] = replace(one, given_up=one.given_up | {int(said["row"])})
-    for said in state.words(VOID):
-        found.pop(str(said["token"]), None)
+    try:
+        for said in state.words(INTENT):
+            one = written.checked(written.Submitting, said)
+            found[one.token] = Submission(one.token, one.image, tuple(one.rows), one.host, one.begun)
+        for said in state.words(DONE):
+            done = written.checked(written.Submitted, said)
+            found[done.token] = replace(found[done.token], cluster=done.cluster)
+        for said in state.words(GIVEN_UP):
+            row = written.checked(written.GivenUp, said)
+            found[row.token] = replace(found[row.token], given_up=found[row.token].given_up | {row.row})
+        for said in state.words(VOID):
+            found.pop(str(said.get("token")), None)
+    except ValueError as error:
+        raise written.damaged(state, str(error)) from error
+    except KeyError as error:
+        raise written.damaged(state, f"it does not say what was submitted as {error}") from error
     return list(found.values())
 
 

@@ -83,7 +83,7 @@ def _answers(sweep: Sweep, rows: Sequence[tuple[str, ...]], templates: Sequence[
                 where = templates[answer["template"]].where if "template" in answer else sweep.where
                 which = ", ".join(f"{axis}={shown(value)}" for axis, value in zip(axes, values, strict=True))
                 hint = did_you_mean(_unknown(answer["what"]), axes) if _unknown(answer["what"]) else None
-                raise RecipeError([Problem(f"{shown(answer['what'], 300)}, for {which}", where, hint)])
+                raise RecipeError([Problem(f"{shown(answer['what'], 300).rstrip('.')}, for {which}", where, hint)])
             yield list(answer["texts"])
 
 

@@ -16,7 +16,7 @@ from roost.host.pool import Pool, each
 from roost.iodisk import batch, inputs, make
 from roost.recipe.quantities import format_size
 from roost.recipe.words import listed
-from roost.run import outcomes
+from roost.run import outcomes, written
 from roost.run.model import OPEN, End, Executor, Job, Outcome, Run
 from roost.run.plan import Plan
 
@@ -76,8 +76,8 @@ class Work:
             if said is not None and said.get("verdict") not in OPEN:
                 try:
                     self.outcomes[job.name] = outcomes.from_record(job, said, place)
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise ImageError(f"{state.path} has no outcome of {job.name}: {error}") from error
+                except ValueError as error:
+                    raise written.damaged(state, f"it has no outcome of {job.name}: {error}") from error
             else:
                 left.append(job)
         running = state.running()
@@ -141,7 +141,13 @@ class Work:
 
     def execute(self, executor: Executor, jobs: Sequence[Job]) -> None:
         """Let the executor run the jobs, and look at each disk that comes back."""
-        back = self.run.state.returned()
+        state, place = self.run.state, self.run.place
+        back = {}
+        for name, said in state.returned().items():
+            try:
+                back[name] = outcomes.end_from_record(name, said, place)
+            except ValueError as error:
+                raise written.damaged(state, f"it does not say how {name} returned: {error}") from error
         with (
             Pool(max_workers=os.cpu_count() or 1, thread_name_prefix="roost-collect") as pool,
             self.stages.stage("jobs", f"{len(jobs)}, {executor.name}"),
@@ -149,7 +155,7 @@ class Work:
             self._pool = pool
             for job in jobs:
                 if job.name in back:
-                    self._look(outcomes.end_from_record(job.name, back[job.name], self.run.place))
+                    self._look(back[job.name])
             todo = [job for job in jobs if job.name not in back]
             try:
                 if todo:

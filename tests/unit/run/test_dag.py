@@ -63,7 +63,8 @@ def test_one_description_for_all_jobs(tmp_path: Path) -> None:
 
 def test_a_priority_that_is_no_number_is_named_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="priority 'high' is not a whole number") as caught:
-        workflow(tmp_path, "io,priority\ndisks/a.raw,high\n")
+        workflow(tmp_path, "io,priority\ndisks/a.raw,high\ndisks/b.raw,1.5\ndisks/c.raw,-7\ndisks/d.raw,99999999999\n")
+    assert [problem.where.line for problem in caught.value.problems if problem.where] == [2, 3, 5]
     assert str(caught.value.problems[0].where) == "jobs.csv:2"
 
 

@@ -57,8 +57,10 @@ def test_an_outcome_survives_being_written_down(tmp_path: Path) -> None:
     said = outcomes.to_record(before, place)
     assert str(tmp_path) not in str(said)  # the directory may be moved
     assert outcomes.from_record(job, said, place) == before
-    with pytest.raises(ValueError, match="no such verdict"):
-        outcomes.from_record(job, {**said, "verdict": "fine"}, place)
+    wrong = {"verdict": "fine", "seconds": "soon", "attempts": -1, "notes": 5, "output": "a\0b", "more": []}
+    for key, value in wrong.items():
+        with pytest.raises(ValueError, match=f"{key}: "):
+            outcomes.from_record(job, {**said, key: value}, place)
 
 
 def test_an_end_survives_being_written_down(tmp_path: Path) -> None:
@@ -68,4 +70,8 @@ def test_an_end_survives_being_written_down(tmp_path: Path) -> None:
         End("a", None, None, "held", "no such file", more={"cluster": 7}),
         End("a", Path("/elsewhere/a.raw")),
     ):
-        assert outcomes.end_from_record("a", outcomes.end_to_record(end, place), place) == end
+        said = outcomes.end_to_record(end, place)
+        assert outcomes.end_from_record("a", said, place) == end
+        for key, value in {"disk": 5, "verdict": "x", "more": 3, "stopped": "no", "seconds": "q"}.items():
+            with pytest.raises(ValueError, match=f"{key}: "):
+                outcomes.end_from_record("a", {**said, key: value}, place)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roost.condor.jobs_file import parse_jobs
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.run import plan as plans
+from roost.run import table as tables
 from roost.run.place import Place
 from roost.run.plan import Plan
 
@@ -67,6 +70,36 @@ def test_what_is_no_plan_is_said(text: str, tmp_path: Path) -> None:
         plans.read(Place(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"executor": "mars"}, "executor: "),
+        ({"disk": None}, "disk: "),
+        ({"image": 5}, "image: "),
+        ({"image": None}, "one image"),
+        ({"image_column": "nope"}, "one image"),
+        ({"image": None, "image_column": "nope"}, "no column"),
+        ({"rows": [[1, 2]]}, "rows.0.0: "),
+        ({"rows": [["1"]]}, "too few"),
+        ({"lines": [-1]}, "lines.0: "),
+        ({"variables": ["n", "N"]}, "two variables"),
+        ({"project": "a\0b"}, "project: "),
+        ({"options": {"guests": "two"}}, "options.guests: "),
+        ({"options": {"timeout": "x"}}, "options.timeout: "),
+        ({"options": {"accel": "hvf"}}, "options.accel: "),
+        ({"built": [1]}, "built: "),
+    ],
+)
+def test_a_plan_that_was_edited_is_told_as_such(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+    place = Place(tmp_path / "run")
+    place.make()
+    plan("io,n\nio-1.raw,2\n", tmp_path).write(place)
+    place.plan.write_text(json.dumps({**json.loads(place.plan.read_text()), **wrong}))
+    with pytest.raises(ImageError, match=r"run\.json is not the plan of a run") as caught:
+        plans.read(place)
+    assert said in str(caught.value)
+
+
 def test_a_table_names_the_disks_of_the_run(tmp_path: Path) -> None:
     table = parse_jobs("io,n\nsome/a.raw,1\nb.raw,2\n", "jobs.csv", tmp_path)
     found = plans.relocated(table, (1,), ("a", "b"), ("io", "raw"), Place(tmp_path / "run"))
@@ -74,3 +107,18 @@ def test_a_table_names_the_disks_of_the_run(tmp_path: Path) -> None:
     assert (found.lines, found.directory) == ((3,), tmp_path / "run")
     without = plans.relocated(parse_jobs("n\n1\n", "j", tmp_path), (0,), ("job-1",), ("io", "raw"), Place(tmp_path))
     assert (without.variables, without.rows) == (("n", "io"), (("1", "disks/job-1.raw"),))
+
+
+def test_jobs_of_a_sweep_with_one_name_are_told_apart_by_their_axes(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text('axes: {a: [1, 2], b: [3, 4]}\nname: "j{{ b }}"\ninputs: "{{ a }}.txt"\n')
+    with pytest.raises(RecipeError) as caught:
+        Plan(tables.read(file), "sim", tmp_path, "local", "io").jobs()
+    first = caught.value.problems[0]
+    assert first.what == "two jobs are named j3: that of a=1 and that of a=2" and "differs with a" in (first.hint or "")
+
+
+def test_thousands_of_jobs_with_one_name_are_no_thousands_of_lines(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        plan("name\n" + "a\n" * 3000, tmp_path).jobs()
+    assert len(caught.value.problems) == plans.PROBLEMS + 1 and "2899 more" in caught.value.problems[-1].what

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from roost.errors import ToolError
+from roost.errors import ImageError, ToolError
 from roost.events import Silent
-from roost.run import pool
+from roost.run import pool, submission
 from roost.run.model import End, Job, Run
 from roost.run.place import Place
 from roost.run.pool import Pool
@@ -129,6 +129,18 @@ def test_what_was_submitted_is_never_submitted_again(schedd: Schedd, place: Plac
     assert not [note for note in notes.notes if "back in the queue" in note]
     # A start that an earlier call told is not told again.
     assert told.begun == [] and set(told.ends) == {"b"}
+
+
+@pytest.mark.parametrize(("image", "rows"), [("smoke", [7]), ("other", [0])])
+def test_a_record_of_jobs_that_are_not_there_submits_nothing(
+    image: str, rows: list[int], schedd: Schedd, place: Place
+) -> None:
+    answers(schedd, ALL, "a-7.0.raw")
+    with opened(place) as (run, told, _):
+        run.state.write(submission.INTENT, token="0123456789", image=image, rows=rows, host="h", begun=1.0)
+        with pytest.raises(ImageError, match="that this run does not have"):
+            executor().run(run, jobs(run), told)
+    assert schedd.calls == 0
 
 
 def test_a_job_removed_while_it_was_held_is_submitted_anew(schedd: Schedd, place: Place) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roost.errors import HostError, ToolError, UsageError
+from roost.errors import HostError, ImageError, ToolError, UsageError
 from roost.run import submission
 from roost.run.place import Place
 from roost.run.state import State
@@ -79,6 +80,22 @@ def test_a_submission_is_remembered(schedd: Schedd, place: Place, state: State) 
     assert done.cluster == 7
     assert again(place) == [done]
     assert submission.covered(again(place)) == {"sim": {0, 2}}
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ("submitting", {"token": "../../../../etc/x", "image": "sim", "rows": [0], "host": "h", "begun": 1}),
+        ("submitting", {"token": "0123456789", "image": "sim", "rows": ["a"], "host": "h", "begun": 1}),
+        ("submitting", {"token": "0123456789", "image": "sim", "rows": [0], "host": "h", "begun": "q"}),
+        ("submitted", {"token": "0123456789", "cluster": 7}),
+        ("given up", {"token": "0123456789", "row": 0}),
+    ],
+)
+def test_by_a_damaged_record_nothing_is_submitted(event: str, said: dict[str, Any], place: Place, state: State) -> None:
+    state.write(event, **said)
+    with pytest.raises(ImageError, match=r"state\.jsonl is damaged: "):
+        again(place)
 
 
 def test_killed_after_the_jobs_were_queued(schedd: Schedd, place: Place, state: State) -> None:
