@@ -99,7 +99,8 @@ class RichEvents:
         if name in self._tasks:
             task = next(one for one in self._progress.tasks if one.id == self._tasks[name])
             said = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
-            self._progress.update(task.id, completed=done, total=total, said=said)
+            # Without a total the bar only shows that something goes on.
+            self._progress.update(task.id, completed=done, total=total or None, said=said)
 
     def doing(self, name: str, text: str) -> None:
         """Say on a stage's line what it does, in place of what was said before."""
@@ -120,7 +121,7 @@ class RichEvents:
 
 
 #: Stages whose progress is in bytes.
-BYTES = frozenset({"download", "publish"})
+BYTES = frozenset({"download", "publish", "verify"})
 #: Seconds before a rate means something, columns below which a line has no bar, and those of a bar, bytes and times.
 SETTLED, NARROW, BESIDE = 1.0, 80, 66
 

@@ -200,4 +200,5 @@ def is_published(directory: Path, record: Manifest) -> bool:
 
 def verify(url: str, *, key: Path | None, events: Events) -> dict[str, Any]:
     """Verify a catalogue, one image of it, or one version; see `publish.verify`."""
-    return verification.verify(url, key=key, events=events)
+    with Stages(events).stage("verify", url):
+        return verification.verify(url, key=key, events=events)

@@ -93,7 +93,7 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
 
 
 class _Count:
-    """Bytes behind us, sent and read back, for those who watch."""
+    """Bytes behind us, each once sent and once read back, for those who watch."""
 
     def __init__(self, events: Events, total: int) -> None:
         self._events, self._total, self._done = events, max(1, total), 0
@@ -102,10 +102,15 @@ class _Count:
         self._done += size
         self._events.progress("publish", min(self._done, self._total), self._total)
 
+    def doing(self, what: str) -> None:
+        """Say what is done with which file."""
+        self._events.doing("publish", what)
+
 
 def _send(target: Target, item: Artifact, counted: _Count) -> int:
     """Send a file unless it is there, and read it back; return the bytes that were sent."""
     file, source = item.file, item.source
+    counted.doing(f"sending {file.name}")
     if target.size(file.path) == file.size and target.digest(file.path, counted) == file.sha256:
         counted(file.size)
         return 0
@@ -114,6 +119,7 @@ def _send(target: Target, item: Artifact, counted: _Count) -> int:
     else:
         target.write(file.path, source)
         counted(file.size)
+    counted.doing(f"reading {file.name} back")
     try:
         _same(target, file.path, file.sha256, counted)
     except ImageError:

@@ -35,19 +35,21 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
     names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     found: list[Verified] = []
     bases: dict[str, tuple[str | None, int]] = {}
+    counted = _Count(events)
     for name in names:
         if not layout.is_name(name):
             continue
         listed = [scope.version] if scope.version else versions(target, name)
-        for number, version in enumerate(listed):
-            events.progress(f"verify {name}", number, len(listed))
-            seen = verify_version(target, name, version, keys, bases)
+        for version in listed:
+            events.doing("verify", f"{name} {version}")
+            seen = verify_version(target, name, version, keys, bases, counted)
             if seen.problems and target.size(f"{name}/{version}/{layout.RELEASE}") is None:
                 # A collection removes it just now, and release.json goes first.
                 continue
             found.append(seen)
         if not scope.version:
-            problems += _latest(target, name, listed)
+            elsewhere = [one.really for one in found if one.name == name and one.really]
+            problems += _latest(target, name, listed, elsewhere)
             _moved_back(target, name, [one for one in found if one.name == name])
     if not found:
         # Nothing is listed yet, so nobody has signed anything.
@@ -60,6 +62,17 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
         "images": [one.to_json() for one in found],
         "problems": [{"file": one.file, "what": one.what} for one in every],
     }
+
+
+class _Count:
+    """Bytes that were read, for those who watch; how many there will be is not known."""
+
+    def __init__(self, events: Events) -> None:
+        self._events, self._done = events, 0
+
+    def __call__(self, size: int) -> None:
+        self._done += size
+        self._events.progress("verify", self._done, 0)
 
 
 def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
@@ -81,10 +94,11 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
     return Keys(tuple(keys), layout.KEYS)
 
 
-def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
+def _latest(target: Target, name: str, versions: Sequence[str], elsewhere: Sequence[tuple[str, str]]) -> list[Wrong]:
     """Return what is wrong with latest.json: without it nobody can take an image's latest version.
 
-    The publication of an image's first version lists the version and then writes it.
+    The publication of an image's first version lists the version and then writes it. `elsewhere` are the versions whose
+    directory has another name now: that is reported with them.
     """
     path = f"{name}/{layout.LATEST}"
     data = target.read(path)
@@ -93,6 +107,9 @@ def _latest(target: Target, name: str, versions: Sequence[str]) -> list[Wrong]:
             # A publication that ended since the first look has written it.
             return []
         return [Wrong(path, "is missing: it says which version is the latest (publish again)")]
+    said = parsed(data) or {}
+    if (said.get("name", name), said.get("version")) in elsewhere or (name, said.get("version")) in elsewhere:
+        return []
     return _latest_of(target, name, data, versions)
 
 

@@ -12,7 +12,7 @@ from roost.publish.layout import Release, parse_release
 from roost.publish.listing import parsed, read_sums
 from roost.publish.release import IMAGE_ROLES
 from roost.publish.signature import Key
-from roost.publish.targets.target import Target
+from roost.publish.targets.target import Progress, Target, unwatched
 from roost.publish.upload import walk
 
 
@@ -38,6 +38,9 @@ class Verified:
     created: str = ""
     files: int = 0
     bytes: int = 0
+    #: The name and version of its release.json, where it is in the directory of another.
+    really: tuple[str, str] | None = None
+    progress: Progress = unwatched
 
     def wrong(self, file: str, what: str) -> None:
         """Note a problem, once."""
@@ -70,10 +73,15 @@ class Keys:
 
 
 def verify_version(
-    target: Target, name: str, version: str, keys: Keys, bases: dict[str, tuple[str | None, int]]
+    target: Target,
+    name: str,
+    version: str,
+    keys: Keys,
+    bases: dict[str, tuple[str | None, int]],
+    progress: Progress = unwatched,
 ) -> Verified:
     """Return what is found of one version. `bases` remembers the sums and sizes of the shared bases."""
-    seen = Verified(name, version)
+    seen = Verified(name, version, progress=progress)
     directory = f"{name}/{version}"
     parts = {one: target.read(f"{directory}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
     for part, data in parts.items():
@@ -89,6 +97,12 @@ def verify_version(
     listed = read_sums(sums)
     whole = listed.get(layout.RELEASE) == layout.sha256(release_bytes)
     if release is not None and (release.name, release.version) != (name, version):
+        if whole:
+            # Its sums go with it: whatever else is wrong with its files follows from this one thing.
+            seen.really = (release.name, release.version)
+            what = f"is of {release.directory}: the directory was renamed or copied (rename it back, or remove it)"
+            seen.wrong(f"{directory}/{layout.RELEASE}", what)
+            return seen
         seen.wrong(f"{directory}/{layout.RELEASE}", f"is of {release.name} {release.version}")
     intact = release is not None and sums == layout.sums(release.files, directory, layout.sha256(release_bytes))
     signed = _signature(seen, directory, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
@@ -161,8 +175,13 @@ def _files(
     for path, digest in wanted.items():
         if path not in bases:
             sizes: list[int] = []
+
+            def read(size: int, sizes: list[int] = sizes) -> None:
+                sizes.append(size)
+                seen.progress(size)
+
             try:
-                bases[path] = (target.digest(path, sizes.append), sum(sizes))
+                bases[path] = (target.digest(path, read), sum(sizes))
             except ImageError as error:
                 seen.wrong(path, error.problem.what.removeprefix(f"{target.url}: "))
                 continue

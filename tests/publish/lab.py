@@ -171,17 +171,36 @@ def rewrite_manifest(directory: Path, **files: str) -> None:
     manifest.write(directory, replace(record, files=entries))
 
 
+class Heard(Silent):
+    """Events that keep what was said of the progress of stages."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.bytes: dict[str, list[tuple[float, float]]] = {}
+        self.words: list[str] = []
+
+    def begin(self, name: str, detail: str) -> None:
+        self.begun.append(name)
+
+    def progress(self, name: str, done: float, total: float) -> None:
+        self.bytes.setdefault(name, []).append((done, total))
+
+    def doing(self, name: str, text: str) -> None:
+        self.words.append(f"{name}: {text}")
+
+
 def publish(root: Path, url: str, **options: Any) -> publishing.Published:
     """Send a build directory through the real gate into a catalogue."""
     name = str(options.pop("name", NAME))
     directory = root / "build" / name
     target = open_target(url)
     allow = bool(options.pop("allow_untested", False))
+    events = options.pop("events", Silent())
     with staging.lock(directory, lambda: None):
         passed = gate.examine(load(root, name), directory, allow_untested=allow)
         key = signature.load_private_key(None, Silent())
         wanted = publishing.Options(**options)
-        return publishing.write(passed, target, private_key=key, events=Silent(), options=wanted)
+        return publishing.write(passed, target, private_key=key, events=events, options=wanted)
 
 
 class Nursery:

@@ -30,8 +30,11 @@ def _sound(url: str) -> set[str]:
 
 def test_publish_verify_and_describe(root: Path, place: Place) -> None:
     lab.ready(root)
-    done = lab.publish(root, place.url)
+    heard = lab.Heard()
+    done = lab.publish(root, place.url, events=heard)
     assert done.new
+    # What is sent and what is read back is told in bytes, whatever the kind of place.
+    assert heard.bytes["publish"][-1] == (2 * done.sent, 2 * done.sent)
     assert _sound(place.url) == {done.release.version}
     again = lab.publish(root, place.url)
     assert (again.new, again.sent) == (False, 0)

@@ -224,6 +224,19 @@ def test_verify_names_a_latest_that_is_missing_unless_it_is_about_to_be_written(
     assert _wrong(catalogue) == {"smoke/latest.json"}
 
 
+@pytest.mark.parametrize("whole_image", [False, True])
+def test_a_directory_that_was_renamed_is_one_line(catalogue: Path, whole_image: bool) -> None:
+    version = _version(catalogue)
+    old = version.parent if whole_image else version
+    new = old.rename(old.with_name("sim-x" if whole_image else "2026.11-x"))
+    problems = verify.verify(str(catalogue))["problems"]
+    place = (new / version.name if whole_image else new).relative_to(catalogue)
+    assert [one["file"] for one in problems] == [f"{place}/release.json"]
+    assert problems[0]["what"].startswith(f"is of {version.relative_to(catalogue)}: the directory was renamed")
+    new.rename(old)
+    assert verify.verify(str(catalogue))["ok"]
+
+
 def test_verify_names_a_file_that_was_added(catalogue: Path) -> None:
     (_version(catalogue) / "more.raw").write_bytes(b"x")
     problems = verify.verify(str(catalogue))["problems"]
