@@ -61,6 +61,10 @@ def variables(words: Sequence[Word], dag: Dag) -> tuple[Word | None, list[Variab
         elif key.lower().startswith("queue"):
             dag.mistake(word.where, f"the name {key} begins with queue, which DAGMan refuses", "choose another name")
         else:
+            if not word.quoted:
+                # 23.9.6: "io's value must be quoted", and the DAG is not run; the parser of later releases takes it.
+                what = f"HTCondor 23 refuses the value of {key}, which is not in double quotes"
+                dag.mistake(word.where, what, form, refused=False)
             found.append(Variable(key, Traced.of(value, word.where, fixed=True), append))
     if not rest:
         dag.mistake(words[0].where, "VARS sets nothing", form)
@@ -167,3 +171,8 @@ def _form(command: str, words: list[Word], dag: Dag, scope: Scope) -> None:
         dag.mistake(further[0].where, f"{words[0].text} does not take '{further[0].text}'", form)
     if of_a_node:
         scope.references.append((given[0], command != "DONE"))
+    if command == "CONFIG" and dag.configuration not in {None, given[0].text}:
+        # condor_submit_dag: "Multiple (2) configuration files provided."
+        dag.mistake(given[0].where, f"there is a second file of settings beside {dag.configuration}", "a DAG has one")
+    if command == "CONFIG":
+        dag.configuration = dag.configuration or given[0].text

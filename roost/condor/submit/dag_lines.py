@@ -6,6 +6,7 @@ backslash keeps the next character of a quoted text, and `key = "value"` is one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location
 
 _DELIMITERS = " \t"
+
+
+#: A pair whose value is in double quotes.
+_QUOTED = re.compile(r'[^=]*=\s*"')
 
 
 class WordError(Exception):
@@ -25,10 +30,11 @@ class WordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a line, without its quotes, and where it begins."""
+    """A word of a line, without its quotes, and where it begins; `quoted`: it is `key="value"`, in double quotes."""
 
     text: str
     where: Location
+    quoted: bool = False
 
     def says(self, *keywords: str) -> bool:
         """Return whether it is one of these keywords, in any case."""
@@ -77,8 +83,9 @@ def _words(text: str, start: Location) -> Iterator[Word]:
         if position == len(text):
             return
         where = Location(start.file, start.line, start.column + position)
-        word, position = _word(text, position, where)
-        yield Word(word, where)
+        word, after = _word(text, position, where)
+        yield Word(word, where, bool(_QUOTED.match(text, position)))
+        position = after
 
 
 def _word(text: str, position: int, where: Location) -> tuple[str, int]:

@@ -63,6 +63,8 @@ class Dag:
     #: DAGs of their own, by node: files that are not followed.
     sub_dags: list[tuple[str, Location]] = field(default_factory=list)
     files: int = 0
+    #: The file of DAGMan's settings that CONFIG names.
+    configuration: str | None = None
     #: The directory of the DAG file, as it is shown.
     root: str = ""
 
