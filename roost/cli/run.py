@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from roost.recipe.words import counted, shown
 
 #: Jobs that are listed on a terminal.
 LISTED = 200
+#: Columns of names in a table that is too wide for the terminal.
+NAME = 40
 #: Not given: 0 guests are a mistake, and no wish to ask a pool.
 NOT_HERE = -(1 << 30)
 
@@ -91,7 +94,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
             with _going_on(given[-1]):
                 result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
     answer = result.to_json()
-    terminal.write_json(answer) if json else terminal.write_text(_shown(answer))
+    terminal.write_json(answer) if json else terminal.write_text(_shown(answer, terminal.width()))
     finish(result.ok)
 
 
@@ -125,16 +128,10 @@ def _require_used(flags: Flags) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is for runs with {needs}", hint="leave it out")
 
 
-def _shown(answer: Mapping[str, Any]) -> str:
-    """Render the verdicts: what is not done first."""
-    from roost.cli import show
-
+def _shown(answer: Mapping[str, Any], width: int | None = None) -> str:
+    """Render the verdicts: what is not done first. `width` is that of the terminal, None where a line may be long."""
     jobs = sorted(answer["jobs"], key=lambda one: one["verdict"] == "done")
-    rows = [
-        [one["verdict"], shown(one["name"], 200), _seconds(one["seconds"]), shown(one["reason"], 300), _notes(one)]
-        for one in jobs[:LISTED]
-    ]
-    lines = [show.table([["verdict", "job", "seconds", "reason", "notes" if any(map(_notes, jobs)) else ""], *rows])]
+    lines = list(_table(jobs[:LISTED], width))
     if len(jobs) > LISTED:
         lines.append(f"... {len(jobs) - LISTED} more, in {answer['directory']}/report.json")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(answer["counts"].items()))
@@ -143,6 +140,28 @@ def _shown(answer: Mapping[str, Any]) -> str:
     if answer["report"]:
         lines.append(f"report: {answer['report']}")
     return "\n".join(lines)
+
+
+def _table(jobs: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[str]:
+    """Yield the lines of the table; what does not fit into a line of the terminal stands below it, two blanks in."""
+    from roost.cli import show
+
+    rows = [
+        [one["verdict"], shown(one["name"], 200), _seconds(one["seconds"]), shown(one["reason"], 300), _notes(one)]
+        for one in jobs
+    ]
+    whole = show.table([["verdict", "job", "seconds", "reason", "notes" if any(map(_notes, jobs)) else ""], *rows])
+    if width is None or all(len(line) <= width for line in whole.splitlines()):
+        yield whole
+        return
+    # One long name does not push all that follows out of sight.
+    names = min(NAME, max(width - len("never started    seconds  "), 3), max(len(row[1]) for row in rows))
+    for verdict, name, seconds, reason, notes in [["verdict", "job", "seconds", "reason", ""], *rows]:
+        head = f"{verdict:<13}  {name:<{names}}  {seconds:<7}"
+        beside = len(head) + 2 + len(reason) <= width
+        yield f"{head}  {reason}".rstrip() if beside else head.rstrip()
+        for text in ("" if beside else reason, f"note: {notes}" if notes else ""):
+            yield from textwrap.wrap(text, max(width, 20), initial_indent="  ", subsequent_indent="  ")
 
 
 def _notes(job: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
-"""An interrupted run says how it goes on."""
+"""An interrupted run says how it goes on; the table of verdicts is no wider than the terminal."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from roost.cli import run
 from roost.cli.main import ns
 from roost.cli.program import Roost
 from roost.errors import HostError
@@ -49,3 +51,34 @@ def test_a_run_that_its_host_cannot_carry_on_says_how_it_goes_on(
         Roost(name="roost", version="0", namespace=ns, binary="roost").run(argv)
     assert stop.value.code == 3
     assert ("inv run --resume" in capsys.readouterr().err) == begun
+
+
+def job(name: str, verdict: str = "done", reason: str = "exit code 0", notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"name": name, "verdict": verdict, "seconds": 12.0, "reason": reason, "notes": list(notes)}
+
+
+def table(jobs: list[dict[str, Any]], width: int | None) -> list[str]:
+    return list("\n".join(run._table(jobs, width)).splitlines())
+
+
+def test_without_a_terminal_each_job_is_one_line() -> None:
+    jobs = [job("a", "held", "word " * 50, ("there is no output/ on it",)), job("b")]
+    assert len(table(jobs, None)) == 3
+    assert table([job("a"), job("b")], 60) == table([job("a"), job("b")], None)
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_what_does_not_fit_stands_below_its_job(width: int) -> None:
+    jobs = [job("a", "held", f"{'word ' * 50}end", ("a note " * 9,)), job("b"), job("c", "unreadable", "x" * 250)]
+    lines = table(jobs, width)
+    assert max(map(len, lines)) <= width
+    text = " ".join(line.strip() for line in lines)
+    assert text.count("word") == 50 and text.count("a note") == 9
+    assert any(line.startswith("  note: a note") for line in lines)
+    (line,) = (line for line in lines if line.startswith("done"))
+    assert line.split() == ["done", "b", "12.0", "exit", "code", "0"]
+
+
+def test_a_long_name_pushes_nothing_out_of_sight() -> None:
+    lines = table([job("x" * 190), job("b")], 80)
+    assert max(len(line) for line in lines if "x" not in line.removesuffix("exit code 0")) <= 80
