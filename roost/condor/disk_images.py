@@ -7,20 +7,20 @@ the image as what they say only when its header names no other file to open.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from roost.condor import backing
 from roost.condor.rules.disks import FMT_MISMATCH, FMT_MISSING, XEN_FORMAT, declared_format
 from roost.condor.rules.files import (
-    BACKING_ABSOLUTE,
-    BACKING_FORMAT,
-    BACKING_MISSING,
     CORRUPT,
     DATA_FILE,
     DIRTY,
     ENCRYPTED,
     FILE_EMPTY,
+    FILE_KIND,
     FILE_MISSING,
     FILE_READONLY,
     FILE_UNREADABLE,
@@ -65,6 +65,8 @@ def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> 
     if not view.is_vm:
         return kept
     home = _home(view, directory)
+    if home is None:
+        return kept
     for transfer in view.transfers:
         kept += _transfer(transfer, home)
     images: list[tuple[DiskItem, ImageFacts]] = []
@@ -76,13 +78,14 @@ def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> 
         try:
             image = inspect(path)
         except OSError:
-            # Not there, not a file, or closed to whoever asks: the rules have said what can be said.
+            if os.path.isdir(path):  # noqa: PTH112 - never raises
+                kept.append(FILE_KIND.at(where, f"{shown(item.fields[0].text)} is a directory, and no disk"))
             continue
         images.append((item, image))
         guesses = {FMT_MISSING.code, FMT_MISMATCH.code, XEN_FORMAT.code}
         span = (view.disk_place(item.start), view.disk_place(item.end))
         kept = [one for one in kept if not (one.rule.code in guesses and _within(one.where, span))]
-        kept += [*_format(view, item, image), *_state(view, item, image, path, where)]
+        kept += [*_format(view, item, image), *_state(view, item, image, path, home)]
     kept += _space(view, images, home)
     return kept
 
@@ -91,9 +94,12 @@ def _within(where: Location, span: tuple[Location, Location]) -> bool:
     return (span[0].line, span[0].column) <= (where.line, where.column) <= (span[1].line, span[1].column)
 
 
-def _home(view: JobView, directory: Path) -> Path:
+def _home(view: JobView, directory: Path) -> Path | None:
+    """Return where a job's files are; None when that is decided at submit time."""
     command = view.get("initialdir", "iwd", "initial_dir")
-    return directory / command.text if command and not command.unknown and "\0" not in command.text else directory
+    if command is None or "\0" in command.text:
+        return directory
+    return None if command.unknown else directory / command.text
 
 
 def _transfer(transfer: Transfer, home: Path) -> Iterator[Finding]:
@@ -169,10 +175,10 @@ def _opened(path: Path, image: ImageFacts, _version: tuple[int, ...]) -> ImageFa
     except (RoostError, ValueError) as error:
         words = error.tail.strip() if isinstance(error, RoostError) and error.tail else str(error)
         return replace(image, unopened=words.splitlines()[-1][:200] if words else "qemu-img failed")
-    backing = info.get("backing-filename")
+    below = info.get("backing-filename")
     return ImageFacts(
         image.format, image.size, int(info.get("virtual-size", image.virtual)), image.features,
-        bool(info.get("encrypted", image.encrypted)), backing if isinstance(backing, str) else None,
+        bool(info.get("encrypted", image.encrypted)), below if isinstance(below, str) else None,
         info.get("backing-filename-format"),
     )  # fmt: skip
 
@@ -205,8 +211,8 @@ def _format(view: JobView, item: DiskItem, image: ImageFacts) -> Iterator[Findin
         yield FMT_MISMATCH.but(_E, _HASVM).at(where, f"{file} is declared qcow2, but it is {image.format}")
 
 
-def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, where: Location) -> Iterator[Finding]:
-    file = shown(item.fields[0].text)
+def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, home: Path) -> Iterator[Finding]:
+    file, where = shown(item.fields[0].text), view.disk_place(item.fields[0].start)
     mode = path.stat().st_mode
     if mode & 0o444 and not mode & 0o222 and item.fields[2].text != "r":
         yield FILE_READONLY.at(where, f"{file} has mode {mode & 0o777:04o}, but is declared writable")
@@ -223,8 +229,8 @@ def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, where: 
             yield broken.at(where, f"{file} {words}")
     if image.encrypted:
         yield ENCRYPTED.at(where, f"{file} is encrypted")
-    if image.backing is not None:
-        yield from _backing(view, item, image, where)
+    look = functools.partial(_below, view, home)
+    yield from backing.findings(view, item.fields[0].text, image, where, look)
     if image.unchecked:
         yield NOT_CHECKED.at(where, f"{file} was not checked: qemu-img is not installed")
     elif image.unopened:
@@ -233,16 +239,12 @@ def _state(view: JobView, item: DiskItem, image: ImageFacts, path: Path, where: 
         yield from _checked(path, file, where)
 
 
-def _backing(view: JobView, item: DiskItem, image: ImageFacts, where: Location) -> Iterator[Finding]:
-    path, backing = item.fields[0].text, image.backing or ""
-    travels = view.transferred(path)
-    if backing.startswith("/") or ":" in backing:
-        found = BACKING_ABSOLUTE if travels else BACKING_ABSOLUTE.but(_W, _OK)
-        yield found.at(where, f"{shown(path)} is an overlay of {shown(backing)}, which other machines lack")
-    elif travels and (not view.maybe_transferred(backing) or "/" in backing):
-        yield BACKING_MISSING.at(where, f"{shown(path)} is an overlay of {shown(backing)}, which is not transferred")
-    if image.backing_format is None:
-        yield BACKING_FORMAT.at(where, f"{shown(path)} does not say what format {shown(backing)} has")
+def _below(view: JobView, home: Path, name: str) -> ImageFacts | None:
+    transfer = next((one for one in view.transfers if one.name == name and not one.is_url), None)
+    try:
+        return inspect(home / transfer.text) if transfer is not None else None
+    except OSError:
+        return None
 
 
 def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:

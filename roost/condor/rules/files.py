@@ -38,6 +38,15 @@ BACKING_FORMAT = rule(
     "backing-format", _W, _OK, hint="qemu-img rebase -u -b NAME -F FORMAT",
     source="docs/vm-universe.md, section 3: qemu-img create -b needs -F; libvirt probes no format",
 )  # fmt: skip
+BACKING_MISMATCH = rule(
+    "backing-mismatch", _E, _HASVM, hint="qemu-img rebase -u -b NAME -F FORMAT, with the format of the base",
+    source="docs/vm-universe.md, section 3: libvirt and QEMU open a base as the format that the overlay says",
+)  # fmt: skip
+BACKING_LOOP = rule("backing-loop", _E, _HASVM, hint="build the overlay again, on its base", source=_IMAGE)
+FILE_KIND = rule(
+    "file-kind", _E, _HASVM, hint="name the disk's file",
+    source="QEMU, block/file-posix.c: a disk of driver file is a regular file",
+)  # fmt: skip
 ENCRYPTED = rule("encrypted", _E, _HASVM, hint="convert it to a plain qcow2: nobody can give the key", source=_IMAGE)
 CORRUPT = rule("image-corrupt", _E, _HASVM, hint="qemu-img check -r all, or build it again", source=_IMAGE)
 DIRTY = rule("image-dirty", _W, _OK, hint="qemu-img check -r all", source=_IMAGE)

@@ -80,6 +80,48 @@ def test_a_relative_backing_file_travels_with_its_overlay(tmp_path: Path) -> Non
     assert codes(report(tmp_path, "top.qcow2:vda:w:qcow2", transfer_input_files="top.qcow2,base.qcow2")) == []
 
 
+def overlay(path: Path, base: str, kind: str) -> None:
+    argv = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", base, "-F", kind, path.name, "1M"]
+    process.run(argv, deadline=30, cwd=path.parent)
+
+
+def test_each_layer_below_a_disk_is_looked_at(tmp_path: Path) -> None:
+    create(tmp_path / "base.raw", "-f", "raw")
+    overlay(tmp_path / "middle.qcow2", "base.raw", "raw")
+    overlay(tmp_path / "top.qcow2", "middle.qcow2", "qcow2")
+    disk = "top.qcow2:vda:w:qcow2"
+    assert codes(report(tmp_path, disk, transfer_input_files="top.qcow2,middle.qcow2,base.raw")) == []
+    found = report(tmp_path, disk, transfer_input_files="top.qcow2,middle.qcow2")
+    assert (codes(found), found.effect) == (["backing-missing"], Effect.HASVM_FALSE)
+    assert "'middle.qcow2' is an overlay of 'base.raw'" in found.findings[0].message
+    overlay(tmp_path / "middle.qcow2", "/abs/base.raw", "raw")
+    assert codes(report(tmp_path, disk, transfer_input_files="top.qcow2,middle.qcow2")) == ["backing-absolute"]
+    overlay(tmp_path / "middle.qcow2", "top.qcow2", "qcow2")
+    found = report(tmp_path, disk, transfer_input_files="top.qcow2,middle.qcow2")
+    assert (codes(found), found.effect) == (["backing-loop"], Effect.HASVM_FALSE)
+
+
+@pytest.mark.parametrize(
+    ("base", "said", "effect"), [("raw", "qcow2", Effect.HASVM_FALSE), ("qcow2", "raw", Effect.RUNS_FOREVER)]
+)
+def test_a_base_of_another_format(tmp_path: Path, base: str, said: str, effect: Effect) -> None:
+    create(tmp_path / "base.img", "-f", base)
+    overlay(tmp_path / "top.qcow2", "base.img", said)
+    found = report(tmp_path, "top.qcow2:vda:w:qcow2", transfer_input_files="top.qcow2,base.img")
+    assert (codes(found), found.effect) == (["backing-mismatch"], effect)
+
+
+def test_a_directory_is_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "root.raw").mkdir()
+    found = report(tmp_path, "root.raw:vda:w:raw", transfer_input_files="root.raw")
+    assert (codes(found), found.effect) == (["file-kind"], Effect.HASVM_FALSE)
+
+
+def test_files_are_not_looked_for_where_initialdir_is_not_known(tmp_path: Path) -> None:
+    create(tmp_path / "root.raw", "-f", "qcow2")
+    assert codes(report(tmp_path, "root.raw:vda:w:raw", initialdir="run-$(where)")) == []
+
+
 def test_an_absolute_backing_file_fails(tmp_path: Path) -> None:
     base = create(tmp_path / "base.qcow2", "-f", "qcow2")
     process.run(
