@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from roost.condor import holds, match_analysis, passages, reasons, transfer_failures
-from roost.condor.libvirt_messages import LIBVIRT
+from roost.condor.libvirt_messages import GENERAL, LIBVIRT
 from roost.condor.passages import Passage
 from roost.condor.reasons import Reason
 from roost.condor.rules import ALL as RULES
@@ -158,6 +158,8 @@ def _of_passage(passage: Passage) -> Iterator[Explanation]:
     if transfer is not None and not _HYPERVISOR.search(text):
         # HTCondor's own words for a file are much like libvirt's for a disk.
         found = [one for one in found if one not in LIBVIRT]
+    told = [one for one in found if one.code != GENERAL]
+    found = told if told or transfer is not None else found
     for one in found:
         yield _held(_of(one)) if passage.held and one.code in _REQUEUING else _of(one)
     if transfer is not None:

@@ -11,6 +11,9 @@ from roost.condor.reasons import reason, requeued
 _REFERENCE = "docs/vm-universe.md, section 4"
 _LIBVIRT = "libvirt 9.0, seen; docs/vm-universe.md, section 2"
 
+#: Says nothing where something else is found.
+GENERAL = "libvirt-refused"
+
 LIBVIRT = (
     requeued("unknown-driver-format", r"unknown driver format value",
               "the fourth field of vm_disk is not a format that libvirt knows",
@@ -124,7 +127,8 @@ LIBVIRT = (
               "a disk is on sdX, and the machine's QEMU has no such controller", "use vda, vdb ...", _LIBVIRT,
               "dev-scsi"),
     requeued("disk-full-there",
-              r"(?:could not write|write error|failed to write|cannot extend)[^\n]{0,200}no space left on device",
+              r"(?:could not write|write error|failed to (?:write|create (?:directory|file))|cannot extend)"
+              r"[^\n]{0,200}no space left on device",
               "the execute machine's disk is full: the guest's disk cannot grow", "ask for enough request_disk",
               _LIBVIRT, "request-disk-thin"),
     requeued("qemu-ended", r"qemu unexpectedly closed the monitor|process exited while connecting to monitor|"
@@ -145,6 +149,9 @@ LIBVIRT = (
               r"not a (?:valid )?(?:PV|paravirt\w*|Xen) kernel|unknown compression format",
               "this Xen cannot start the kernel as a PV guest, or cannot unpack it",
               "use a kernel with CONFIG_XEN_PV; zstd needs Xen 4.15", "docs/xen-in-qemu.md"),
+    requeued(GENERAL, r"failed? to create (?:the )?(?:libvirt )?(?:domain|VM)\b|unsupported configuration:",
+              "libvirt refused the machine for the reason that its words give",
+              "see those words; `inv lint` judges the description that was submitted", _LIBVIRT),
     requeued("xen-disk", r"invalid or unsupported virtual disk identifier",
               "a device that Xen does not know, such as vda", "",
               "docs/xen-in-qemu.md: devices a PV guest sees", "dev-unknown"),

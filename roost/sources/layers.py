@@ -179,7 +179,7 @@ def _docker(opened: tarfile.TarFile, names: _Names) -> _Found:
     images = _json(opened, names["manifest.json"])
     if len(images) != 1:
         tags = ", ".join(str(tag) for image in images for tag in (image.get("RepoTags") or ["untagged"]))
-        raise ImageError(f"the archive holds {len(images)} images: {tags}", hint="save one image alone")
+        raise ImageError(f"the archive holds {len(images)} images: {tags or 'none'}", hint="save one image alone")
     found = []
     for name in images[0]["Layers"]:
         member = names[name]
