@@ -63,6 +63,11 @@ class Version:
     filesystems: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def booted(self) -> bool:
+        """Whether `created` is the time of its last test boot, and not that of its build."""
+        return any(one.booted_at for one in self.sides)
+
+    @property
     def images(self) -> tuple[ReleaseFile, ...]:
         """The disks and kernels, which is what a job needs."""
         return tuple(file for file in self.files if file.role in IMAGE_ROLES)

@@ -63,7 +63,7 @@ def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
     from roost.recipe.quantities import format_size
 
     lines = [found.target.url, ""]
-    rows = [["image", "version", "", "published", "transfer", "verdict"]]
+    rows = [["image", "version", "", "tested", "transfer", "verdict"]]
     for image in found.images:
         for number, one in enumerate(image.versions):
             verdicts = ", ".join(f"{side.hypervisor} {side.verdict}" for side in one.sides)
@@ -73,7 +73,7 @@ def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
                     "" if number else image.name,
                     one.version,
                     "latest" if one.version == image.latest else "",
-                    one.created,
+                    one.created if one.booted or not one.created else f"built {one.created}",
                     format_size(one.transfer),
                     said,
                 ]

@@ -39,7 +39,7 @@ def write(result: Result, directory: Path) -> Path:
     final = require(directory)
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     try:
-        with staging.lock(final, lambda: None), staging.staged(final) as new:
+        with staging.passing_lock(final, lambda: None), staging.staged(final) as new:
             reports = [_copied(image, number, new) for number, image in enumerate(result.images, 1)]
             (new / "index.html").write_bytes(render(result, reports, moment))
             (new / MARK).write_text("written by inv factory, which replaces this directory\n")

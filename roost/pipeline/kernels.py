@@ -175,7 +175,7 @@ def extract(image: Path, directory: Path, version: str | None, events: Events) -
     log.unlink(missing_ok=True)
     with (
         lease.held(),
-        staging.lock(directory, lambda: events.note(f"waiting for {directory}")),
+        staging.passing_lock(directory, lambda: events.note(f"waiting for {directory}")),
         staging.staged(directory) as target,
         stages.stage("extract", f"{image.name}, {kind}"),
     ):

@@ -72,6 +72,19 @@ def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
+def passing_lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a directory that a user named for a result, as `lock` does; no file of it stays beside it.
+
+    It is removed while it is held: who waited for it holds a file without a name then, which `FileLock` notices.
+    """
+    with lock(directory, waiting):
+        try:
+            yield
+        finally:
+            (directory.parent / f".{directory.name}.lock").unlink(missing_ok=True)
+
+
+@contextmanager
 def reading(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold an image's directory as it is, beside others who read it; call `waiting` once if it is being changed now."""
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -180,6 +180,12 @@ def test_the_pages(catalogue: Catalogue, tmp_path: Path) -> None:
         assert said in image
 
 
+def test_nothing_is_left_beside_the_site(catalogue: Catalogue, tmp_path: Path) -> None:
+    site.write(catalogue, tmp_path / "web/site", public=None, events=Silent())
+    site.write(catalogue, tmp_path / "web/site", public=None, events=Silent())
+    assert [path.name for path in (tmp_path / "web").iterdir()] == ["site"]
+
+
 def test_the_same_catalogue_gives_the_same_bytes(catalogue: Catalogue, tmp_path: Path) -> None:
     assert _site(catalogue, tmp_path / "one") == _site(catalogue, tmp_path / "two")
 

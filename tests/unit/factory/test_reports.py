@@ -173,6 +173,7 @@ def test_the_page_links_to_copies_of_the_reports(tmp_path: Path) -> None:
     # It is written again in its own place, whole.
     (boot / "report.html").unlink()
     page.write(result(good("a", tmp_path / "build")), tmp_path / "site")
+    assert not (tmp_path / ".site.lock").exists()
     read = Read()
     read.feed((place / "index.html").read_text())
     assert read.links == [] and "kvm: passed" in read.text

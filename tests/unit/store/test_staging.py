@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,28 @@ def test_two_builds_of_one_image_wait_for_each_other(tmp_path: Path) -> None:
         order.append("first")
     thread.join(5)
     assert order == ["first", "second"]
+
+
+def test_a_passing_lock_keeps_others_out_and_leaves_no_file(tmp_path: Path) -> None:
+    within = 0
+    most: list[int] = []
+
+    def write() -> None:
+        nonlocal within
+        for _ in range(5):
+            with staging.passing_lock(tmp_path / "site", lambda: None):
+                within += 1
+                most.append(within)
+                time.sleep(0.002)
+                within -= 1
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1] * 30
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_those_who_read_an_image_wait_for_its_build_and_not_for_each_other(tmp_path: Path) -> None:
