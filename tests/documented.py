@@ -161,7 +161,12 @@ class Bench:
         path = Path(wanted[2])
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".qcow2" or "packer" in path.name:
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1G"], check=True)
+            raw = path.with_name(f"{path.name}.raw")
+            with raw.open("wb") as file:
+                file.write(bytes(510) + b"\x55\xaa")  # a boot sector's last bytes
+                file.truncate(1 << 30)
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path)], check=True)
+            raw.unlink()
         elif wanted[1] == "directory" or (not path.suffix and path.parent.name != "files" and path.name != "run"):
             path.mkdir()
             (path / "etc").mkdir()

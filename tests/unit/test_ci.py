@@ -21,6 +21,7 @@ case $words in
   *--last-failed*) does=again ;;
   "inv test") does=main ;;
   *check-code*) does=code ;;
+  *gc*) does=gc ;;
   *images*) does=slow ;;
   *publish*) does=publish ;;
   *pool*) does=pool ;;
@@ -29,6 +30,8 @@ esac
 [ ! -e "$does" ] || . "./$does"
 """
 SUITES = ["inv test", "fresh trixie", "tests/images -m slow", "tests/publish", "tests/pool"]
+#: What comes last, and is no suite: the cache is kept small.
+LAST = "inv gc --delete"
 
 
 def _project(directory: Path, **does: str) -> Path:
@@ -49,11 +52,12 @@ def _project(directory: Path, **does: str) -> Path:
 
 
 def _run(directory: Path, **does: str) -> tuple[int, list[str]]:
-    """Run it in such a project; return its exit code and what it called."""
+    """Run it in such a project; return its exit code and which suites it called."""
     run = _project(directory, **does)
     env = {"PATH": os.environ["PATH"]}
     done = subprocess.run([run], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=False)
-    return done.returncode, (directory / "called").read_text().splitlines()
+    called = (directory / "called").read_text().splitlines()
+    return done.returncode, called[:-1] if called[-1] == LAST else called
 
 
 def _kinds(called: list[str]) -> list[str]:
@@ -85,6 +89,12 @@ def test_the_test_command_has_to_pass_first(code_is: int, again: int, code: int,
     ended, called = _run(tmp_path, main="exit 1", code=f"exit {code_is}", again=f"exit {again}")
     assert ended == code
     assert _kinds(called) == (SUITES[:1] if code else SUITES)
+
+
+def test_the_cache_is_kept_small_at_the_end(tmp_path: Path) -> None:
+    code, _ = _run(tmp_path, gc="exit 3")
+    assert (tmp_path / "called").read_text().splitlines()[-1] == LAST
+    assert code == 1
 
 
 def test_a_suite_that_cannot_run_is_not_tried_again(tmp_path: Path) -> None:
