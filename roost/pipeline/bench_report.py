@@ -37,7 +37,12 @@ class Cost:
 
 
 def report(taken: Mapping[str, Sequence[Cost]]) -> dict[str, Any]:
-    """Return medians, all that was measured, and ratios; what was measured in one round is compared with each other."""
+    """Return medians, all that was measured, and ratios; what was measured in one round is compared with each other.
+
+    What failed in a round has no median and no ratio.
+    """
+    rounds = len(taken[FLOOR])
+    taken = {what: costs for what, costs in taken.items() if what not in (PEER, PEER_AGAIN) or len(costs) == rounds}
     found = {what: _median(costs) for what, costs in taken.items()}
     ratios = {
         f"{what} / {other}": {

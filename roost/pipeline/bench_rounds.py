@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roost.errors import ToolError
+from roost.errors import HostError, ImageError, ToolError
 from roost.events import Silent, Stages
 from roost.host import memory, process
-from roost.pipeline import planning
+from roost.pipeline import bench_mkosi, planning
 from roost.pipeline.bench_report import FLOOR, PEER, PEER_AGAIN
 from roost.pipeline.context import Context
 from roost.recipe import loader
@@ -70,19 +70,22 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
     for name in (RECIPE, second):
         place.build(name)
     packages, wanted = _at_hand(place)
-    mkosi = None
-    if process.which("mkosi") is not None:
-        try:
-            mkosi = _mkosi(place, wanted)
-        except ToolError as error:
-            said = error.tail.strip().splitlines()[-1:] or [error.problem.what]
-            notes.append(f"mkosi of this host cannot build the same image, and is left out: {said[0]}")
+    peer, mkosi = place.scratch / "mkosi", None
+    try:
+        mkosi = bench_mkosi.command(peer, wanted.debian.suite, wanted.packages)
+    except (HostError, ImageError, ToolError) as error:
+        notes.append(bench_mkosi.reason(error))
     for number in range(rounds):
         _floor(measure, place, packages, wanted)
         if mkosi is not None:
-            measure(PEER, [*mkosi, "--force", "--force", "build"], {})
-            (place.scratch / "mkosi/mkosi.extra/etc/changed").write_text(f"{number}\n")
-            measure(PEER_AGAIN, [*mkosi, "--force", "build"], {})
+            try:
+                measure(PEER, [*mkosi, "--force", "--force", "build"], {})
+                bench_mkosi.change(peer, f"{number}\n")
+                measure(PEER_AGAIN, [*mkosi, "--force", "build"], {})
+            except ToolError as error:
+                # What was measured of it before is compared with nothing: `bench_report` wants all rounds.
+                notes.append(bench_mkosi.reason(error))
+                mkosi = None
         place.forget(*_MADE, *_KNOWN, "uncompressed")
         measure("first build", [*ROOST, "build", RECIPE, "--json"], {})
         place.forget(*_MADE, *_KNOWN)
@@ -134,24 +137,3 @@ def _floor(measure: Measure, place: Place, packages: Path, wanted: Bootstrap) ->
         measure(FLOOR, floor(packages, wanted, directory / "alone.tar"), {"TMPDIR": str(directory)})
     finally:
         shutil.rmtree(directory)
-
-
-def _mkosi(place: Place, wanted: Bootstrap) -> list[str | Path]:
-    """Write mkosi's configuration of the same image: a disk with these packages; return its command line."""
-    directory = place.scratch / "mkosi"
-    (directory / "mkosi.extra/etc").mkdir(parents=True)
-    (directory / "mkosi.conf").write_text(
-        "[Distribution]\n"
-        f"Distribution=debian\nRelease={wanted.debian.suite}\n"
-        "[Output]\nFormat=disk\n"
-        "[Content]\nBootable=no\n"
-        f"Packages={' '.join(wanted.packages)}\n"
-        "[Build]\nIncremental=yes\n"
-        f"PackageCacheDirectory={directory}/packages\n"
-    )
-    (directory / "packages").mkdir()
-    command: list[str | Path] = ["mkosi", "--directory", directory]
-    process.run(
-        [*command, "build"], deadline=7200, cwd=directory, capture=True, what="mkosi cannot build", foreign=True
-    )
-    return command

@@ -43,6 +43,11 @@ def test_a_peer_is_compared_with_what_does_the_same() -> None:
     assert "one file changed / mkosi" not in found["ratios"]
 
 
+def test_a_peer_that_failed_in_a_round_is_not_compared() -> None:
+    found = bench_report.report({**TAKEN, "mkosi": [Cost(80, 80)] * 2})
+    assert "mkosi" not in found["costs"] and not any("mkosi" in name for name in found["ratios"])
+
+
 def test_the_chart_is_a_picture_with_a_bar_for_each() -> None:
     root = ElementTree.fromstring(bench_report.chart(bench_report.report(TAKEN)))
     space = "{http://www.w3.org/2000/svg}"

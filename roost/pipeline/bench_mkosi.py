@@ -1,0 +1,71 @@
+"""mkosi as a peer of `inv bench`: measured where the mkosi of this host builds the same image, else left out, and why.
+
+A figure of another image is worse than none: an mkosi that is older than the settings used here would ignore some, and
+the packages of what it built are looked up in its own manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from roost.errors import HostError, ImageError, ToolError
+from roost.host import jsontext, process
+
+#: The oldest mkosi that has all of the settings.
+OLDEST = 25
+
+
+def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | Path]:
+    """Write mkosi's configuration of a disk with these packages into a new directory; return its command line.
+
+    The image is built once, so that packages and caches are at hand. Raises `HostError` where there is no mkosi, or an
+    older one, `ToolError` where it fails, `ImageError` where it built something else.
+    """
+    if process.which("mkosi") is None:
+        raise HostError("it is not installed")
+    said = process.run(["mkosi", "--version"], deadline=60, capture=True, what="mkosi says no version").text
+    version = re.search(r"\d+", said)
+    if version is None or int(version[0]) < OLDEST:
+        raise HostError(f"{said.strip()} is older than {OLDEST}")
+    (directory / "mkosi.extra/etc").mkdir(parents=True)
+    for name in ("packages", "cache"):
+        (directory / name).mkdir()
+    (directory / "mkosi.conf").write_text(
+        "[Distribution]\n"
+        f"Distribution=debian\nRelease={suite}\n"
+        "[Output]\nFormat=disk\nManifestFormat=json\n"
+        "[Content]\nBootable=no\n"
+        f"Packages={' '.join(packages)}\n"
+        # 25 keeps nothing between builds without the second of these.
+        f"[Build]\nIncremental=yes\nCacheDirectory={directory}/cache\n"
+        f"PackageCacheDirectory={directory}/packages\n"
+    )
+    found: list[str | Path] = ["mkosi", "--directory", directory]
+    process.run([*found, "build"], deadline=7200, cwd=directory, capture=True, what="mkosi cannot build", foreign=True)
+    if lacking := sorted({*packages} - _installed(directory)):
+        raise ImageError(f"its image has no {', '.join(lacking)}")
+    return found
+
+
+def change(directory: Path, text: str) -> None:
+    """Change the one file that the image has from outside of any package."""
+    (directory / "mkosi.extra/etc/changed").write_text(text)
+
+
+def _installed(directory: Path) -> set[str]:
+    """Return the names of the packages that mkosi's manifest lists."""
+    found: set[str] = set()
+    for path in directory.rglob("*.manifest"):
+        try:
+            found |= {str(one["name"]) for one in jsontext.read(path)["packages"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ImageError(f"its manifest {path.name} cannot be read") from error
+    return found
+
+
+def reason(error: HostError | ImageError | ToolError) -> str:
+    """Return why mkosi is left out: what failed, and the last that it said."""
+    said = [line.strip(" ‣")[:200] for line in error.tail.splitlines() if line.strip(" ‣")] if error.tail else []
+    return f"mkosi is left out: {': '.join([error.problem.what, *said[-2:]])}"
