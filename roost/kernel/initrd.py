@@ -19,27 +19,6 @@ from roost.errors import ImageError
 from roost.host import decompress, files, process, rooted, temporary
 from roost.kernel import inspect
 
-#: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
-BUSES = {
-    "virtio": ("virtio_pci", "virtio_blk"),
-    "ide": ("ata_piix", "sd_mod"),
-    "ahci": ("ahci", "sd_mod"),
-    "scsi": ("sym53c8xx", "virtio_scsi", "sd_mod"),
-    "xen": ("xen-blkfront",),
-}
-FILESYSTEMS = {
-    "ext2": ("ext4", "crc32c_generic"),
-    "ext3": ("ext4", "crc32c_generic"),
-    "ext4": ("ext4", "crc32c_generic"),
-    "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
-    # Their checksums come from the kernel's crypto, which looks for a module by name when they are mounted.
-    "xfs": ("crc32c_generic", "xfs"),
-    "btrfs": ("crc32c_generic", "xxhash_generic", "blake2b_generic", "btrfs"),
-    "squashfs": ("squashfs",),
-    "erofs": ("crc32c_generic", "erofs"),
-}
-#: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
-BUTTON = ("button", "evdev")
 BUSYBOX = ("bin/busybox", "usr/bin/busybox")
 #: Where a program that is not static names what loads it: in the first page, as linkers lay programs out.
 INTERPRETERS = (b"/lib64/ld-", b"/lib/ld-")
@@ -94,14 +73,6 @@ fi
 # A machine that hangs here would keep its slot in the pool for ever.
 poweroff -f
 """
-
-
-def drivers(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
-    """Return the modules that an initrd wants: every bus of HTCondor's, the file systems, the power button."""
-    buses = [bus for bus in BUSES if xen or bus != "xen"]
-    wanted = [module for bus in buses for module in BUSES[bus]]
-    wanted += [module for name in filesystems for module in FILESYSTEMS.get(name, (name,))]
-    return tuple(dict.fromkeys([*wanted, *BUTTON]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
-from roost.kernel import initrd
+from collections.abc import Sequence
+
 from roost.recipe.model import Recipe
+
+#: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
+BUSES = {
+    "virtio": ("virtio_pci", "virtio_blk"),
+    "ide": ("ata_piix", "sd_mod"),
+    "ahci": ("ahci", "sd_mod"),
+    "scsi": ("sym53c8xx", "virtio_scsi", "sd_mod"),
+    "xen": ("xen-blkfront",),
+}
+FILESYSTEMS = {
+    "ext2": ("ext4", "crc32c_generic"),
+    "ext3": ("ext4", "crc32c_generic"),
+    "ext4": ("ext4", "crc32c_generic"),
+    "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
+    # Their checksums come from the kernel's crypto, which looks for a module by name when they are mounted.
+    "xfs": ("crc32c_generic", "xfs"),
+    "btrfs": ("crc32c_generic", "xxhash_generic", "blake2b_generic", "btrfs"),
+    "squashfs": ("squashfs",),
+    "erofs": ("crc32c_generic", "erofs"),
+}
+#: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
+BUTTON = ("button", "evdev")
 
 
 def kind(recipe: Recipe) -> str:
@@ -13,7 +36,7 @@ def kind(recipe: Recipe) -> str:
 
 def drivers(recipe: Recipe, kind: str) -> tuple[str, ...]:
     """Return the modules that the initrd of busybox holds."""
-    return initrd.drivers(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
+    return modules(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
 
 
 def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:
@@ -23,3 +46,11 @@ def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:
     if kind == "distribution":
         return (root,)
     return tuple(dict.fromkeys([root, *(area.filesystem for area in areas if area.filesystem != "swap")]))
+
+
+def modules(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
+    """Return the modules that an initrd wants: every bus of HTCondor's, the file systems, the power button."""
+    buses = [bus for bus in BUSES if xen or bus != "xen"]
+    wanted = [module for bus in buses for module in BUSES[bus]]
+    wanted += [module for name in filesystems for module in FILESYSTEMS.get(name, (name,))]
+    return tuple(dict.fromkeys([*wanted, *BUTTON]))
