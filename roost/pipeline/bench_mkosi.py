@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from roost.errors import HostError, ImageError, ToolError
+from roost.errors import HostError, ImageError, RoostError
 from roost.host import jsontext, process
 
 #: The oldest mkosi that has all of the settings.
@@ -65,7 +65,7 @@ def _installed(directory: Path) -> set[str]:
     return found
 
 
-def reason(error: HostError | ImageError | ToolError) -> str:
+def reason(error: RoostError) -> str:
     """Return why mkosi is left out: what failed, and the last that it said."""
     said = [line.strip(" ‣")[:200] for line in error.tail.splitlines() if line.strip(" ‣")] if error.tail else []
     return f"mkosi is left out: {': '.join([error.problem.what, *said[-2:]])}"
