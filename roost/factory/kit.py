@@ -48,7 +48,10 @@ def inputs(files: Sequence[Path], named: Sequence[tuple[Path, str]]) -> list[Pat
 
 
 def pack(top: Path, members: Iterable[Path], archive: Path) -> None:
-    """Write the tar of some paths, relative to the directory `top`; nothing below a directory but what is named too."""
+    """Write the tar of some paths, relative to the directory `top`; nothing below a directory but what is named too.
+
+    Only its owner can read it.
+    """
     names = sorted(os.fsencode(path.relative_to(top)) for path in members)
     argv: list[str | Path] = [
         *PACK,
@@ -63,6 +66,8 @@ def pack(top: Path, members: Iterable[Path], archive: Path) -> None:
         "-",
     ]
     listed = b"".join(name + b"\0" for name in names)
+    # A recipe may name files of passwords: what it is packed into is for nobody else.
+    archive.touch(mode=0o600)
     process.run(argv, deadline=DEADLINE, stdin=listed, what=f"cannot pack {archive.name}")
 
 

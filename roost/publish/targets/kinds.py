@@ -6,6 +6,7 @@ libraries take long to load.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,6 +57,15 @@ _NOT_PLACES = frozenset(
 _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
 
 
+def _directory(path: Path) -> Path:
+    """Return a path that is a directory's or nobody's; raise `UsageError` for one where none can be."""
+    # os.path's answer no to what cannot be asked: that is told by who reads or writes there.
+    nearest = next((one for one in (path, *path.parents) if os.path.lexists(one)), None)
+    if nearest is not None and os.path.exists(nearest) and not os.path.isdir(nearest):  # noqa: PTH110, PTH112
+        raise UsageError(f"{shown(str(nearest), 200)} is not a directory", hint="name the directory of a catalogue")
+    return path
+
+
 def open_target(url: str) -> Target:
     """Return the place that a URL or a directory's path names; nothing is written yet.
 
@@ -70,7 +80,7 @@ def open_target(url: str) -> Target:
         path = url if parts is None else url.split("://", 1)[1]
         if not path:
             raise UsageError("there is no place to publish to", hint="--to DIRECTORY, or a URL")
-        return Directory(Path(path).expanduser())
+        return Directory(_directory(Path(path).expanduser()))
     if parts.password is not None:
         raise UsageError(
             f"the URL of {parts.hostname} has a password in it",

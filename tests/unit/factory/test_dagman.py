@@ -172,6 +172,8 @@ def test_a_kit_keeps_names_links_and_modes(tmp_path: Path) -> None:
     (top / "recipes/data/odd\nname").write_text("odd")
     files = kit.inputs([top / "recipes/a.yaml"], [(top / "recipes", "data"), (top / "recipes", "absent")])
     kit.pack(top, files, tmp_path / "kit.tar")
+    # It may hold what only its owner may read.
+    assert (tmp_path / "kit.tar").stat().st_mode & 0o777 == 0o600
     kit.unpack(tmp_path / "kit.tar", tmp_path / "there")
     there = tmp_path / "there"
     assert (there / "recipes/data/link").read_text() == "real" and (there / "recipes/data/link").is_symlink()

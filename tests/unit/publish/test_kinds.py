@@ -34,6 +34,22 @@ def test_a_url_that_names_no_place_is_a_wrong_call(url: str, message: str) -> No
         open_target(url)
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "fifo", "link"])
+def test_what_is_no_directory_is_a_wrong_call(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    for url in (f"{tmp_path}/{name}", f"file://{tmp_path}/{name}"):
+        with pytest.raises(UsageError, match="is not a directory"):
+            open_target(url)
+
+
+def test_a_directory_need_not_be_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(".")
+    for name in ("new", "new/below", "link", "link/new", "x" * 300):
+        assert open_target(f"{tmp_path}/{name}").url == f"{tmp_path}/{name}"
+
+
 class _Bucketless:
     """An object store without any bucket, as s3fs answers for one."""
 

@@ -634,7 +634,7 @@ def test_an_unknown_kind_of_place_is_a_wrong_call() -> None:
 def test_a_full_or_forbidden_place_is_one_error(root: Path) -> None:
     lab.ready(root)
     (root / "file").write_text("not a directory")
-    with pytest.raises(ImageError, match="Not a directory"):
+    with pytest.raises(UsageError, match="file is not a directory"):
         lab.publish(root, str(root / "file" / "catalogue"))
 
 
