@@ -123,6 +123,37 @@ def test_the_answer_of_its_own_guest_counts(site: Path) -> None:
     assert (told["RoostVMNetwork"], told["RoostVMKernel"]) == (False, "6.1")
 
 
+@pytest.mark.parametrize(
+    "silence", ["trap '' TERM\nsleep 60", "echo 'error: failed to connect to the hypervisor' >&2; exit 1"]
+)
+def test_a_libvirt_that_is_gone_when_the_guest_has_answered(site: Path, silence: str) -> None:
+    does(site, "create", GUEST.format(site=site))
+    does(site, "domstate", silence)
+    does(site, "list", f"[ ! -e {site}/answer ] || {{ {silence}\n}}")
+    found = probe(site, "--deadline", "3")
+    assert not found.works and "whether it powered itself off nobody knows" in found.reason
+
+
+def test_a_domain_that_libvirt_lists_has_not_ended(site: Path) -> None:
+    does(site, "create", GUEST.format(site=site))
+    does(site, "domstate", "exit 1")
+    does(site, "list", f"[ ! -e {site}/answer ] || ls {site}/work | tr . -")
+    assert not probe(site, "--deadline", "3").works
+
+
+def test_a_libvirt_that_hangs_when_it_starts_the_domain(site: Path) -> None:
+    does(site, "create", "sleep 60")
+    assert "did not start the domain within 3 s" in probe(site, "--deadline", "3").reason
+
+
+def test_a_condor_config_val_that_hangs_takes_no_longer_than_the_deadline(site: Path) -> None:
+    (site / "bin/condor_config_val").write_text("#!/bin/sh\nsleep 60\n")
+    (site / "bin/condor_config_val").chmod(0o755)
+    begin = time.monotonic()
+    assert "condor_config_val did not answer within 3 s" in probe(site, "--deadline", "3").reason
+    assert time.monotonic() - begin < 30
+
+
 def test_an_answer_to_another_probe_does_not_count(site: Path) -> None:
     answer = "roost-probe 1-2\\nkvm=yes\\nend\\n"
     disk = f'"$(ls -d {site}/work/roost-probe.*)/answer.raw"'
