@@ -77,6 +77,9 @@ def sandbox(tmp_path: Path) -> Path:
     qcow2(directory / "away.qcow2", "/nowhere/base.qcow2")
     qcow2(directory / "json.qcow2", "json:{}")
     (directory / "broken.qcow2").write_bytes(QCOW2 + b"\x7f" + bytes(7) + b"\xff\xff\xff\xff")
+    (directory / "magic.qcow2").write_bytes(QCOW2[:4])
+    (directory / "short.qcow2").write_bytes(QCOW2 + b"\0\0")
+    (directory / "minus.qcow2").write_bytes(QCOW2 + b"\xff" * 8 + b"\0\0\0\x08")
     return directory
 
 
@@ -136,6 +139,9 @@ def test_old_consoles_go_and_nothing_else(sandbox: Path) -> None:
         ("away.qcow2:vda:w:qcow2", "has the backing file /nowhere/base.qcow2, which is not here"),
         ("json.qcow2:vda:w:qcow2", "which is not in the sandbox"),
         ("broken.qcow2:vda:w:qcow2", "disk broken.qcow2 has a damaged header"),
+        ("magic.qcow2:vda:w:qcow2", "disk magic.qcow2 has a damaged header"),
+        ("short.qcow2:vda:w:qcow2", "disk short.qcow2 has a damaged header"),
+        ("minus.qcow2:vda:w:qcow2", "disk minus.qcow2 has a damaged header"),
         ("locked.raw:vda:w:raw", "disk locked.raw is to be written to, and its mode forbids that"),
         ("root.raw:vda", "disk root.raw is not file:device:permission:format"),
         ("a&b<c.raw:vda:w:raw", "has a character that the domain cannot carry"),
@@ -154,6 +160,25 @@ def test_a_bad_disk_is_refused_by_name_in_words_that_hold_the_job(sandbox: Path,
     assert "image is not in qcow2 format" in told and words in told, told
     assert words in done.stderr and "alice_example.org_12.0" in done.stderr
     assert not (sandbox / "pwned").exists() and "generator" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "mac", ["01:00:00:00:00:01", "52:54:00:12:34", "52:54:00:12:34:56:78", "x", "'/><a b='", "52-54-0-1-2-3"]
+)
+def test_an_address_that_libvirt_refuses_holds_the_job_and_reaches_no_domain(sandbox: Path, mac: str) -> None:
+    given = {"JobVM_MACADDR": f'"{mac}"', "JobVMNetworking": "true"}
+    done = run(sandbox, ad(sandbox, "root.raw:vda:w:raw", **given))
+    driver = ElementTree.fromstring(done.stdout).find("devices/disk/driver")
+    assert done.returncode == 0 and driver is not None
+    assert "vm_macaddr" in driver.attrib["type"] and "image is not in qcow2 format" in driver.attrib["type"]
+
+
+@pytest.mark.parametrize(
+    ("mac", "networking"), [("52:54:00:12:34:56", "true"), ("2:0:0:A:b:0", "true"), ("x", "false")]
+)
+def test_an_address_that_libvirt_takes_or_never_sees_changes_nothing(sandbox: Path, mac: str, networking: str) -> None:
+    given = {"JobVM_MACADDR": f'"{mac}"', "JobVMNetworking": networking}
+    assert "root.raw" in run(sandbox, ad(sandbox, "root.raw:vda:w:raw", **given)).stdout
 
 
 def test_a_xen_job_is_left_to_the_generator(sandbox: Path) -> None:
