@@ -21,6 +21,7 @@ from roost.pipeline.run_plan import Options
 from roost.recipe.boot_test import BootTest
 from roost.recipe.loader import Loaded, absolute
 from roost.recipe.words import listed
+from roost.run import place as places
 from roost.run import plan as plans
 from roost.run.description import How
 from roost.run.local import Local
@@ -32,7 +33,6 @@ from roost.run.result import Result
 from roost.run.state import State
 from roost.run.work import Contents, Work
 from roost.store import lease, manifest, staging
-from roost.store.staging import write_atomically
 
 
 def run(name: str | None, directory: Path, options: Options, *, events: Events) -> Result:
@@ -116,13 +116,13 @@ def report(result: Result, place: Place, *, html: Path | None = None, junit: Pat
     result = replace(result, report=at)
     page = pages.page(result, at.parent).encode("utf-8", "replace")
     if html is None:
-        write_atomically(at, page)
+        places.write(at, page)
     else:
         output.write(html, page)
     if junit is not None:
         output.write(junit, junits.render(result))
     # The verdicts come last: where they stand, the rest does too.
-    write_atomically(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
+    places.write(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
     return result
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import HostError, UsageError
-from roost.host import files
+from roost.host import causes, files
+from roost.store.staging import write_atomically
 
 #: Names of jobs: they become file names, arguments of submit descriptions, nodes of a DAG.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
@@ -30,6 +31,17 @@ LOCK = ".lock"
 def fit(name: str) -> bool:
     """Return whether a text can name a job: letters, digits and . _ + -, at most 200, neither . nor - first."""
     return _NAME.fullmatch(name) is not None
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file of a run; it appears whole or not at all. Raises `HostError` where the host refuses."""
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        cause = causes.behind(error)
+        raise HostError(
+            f"{path} cannot be written: {error.strerror or error}", hint=cause.hint if cause else None
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

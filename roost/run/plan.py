@@ -17,10 +17,10 @@ from roost.errors import ImageError, Problem, RecipeError, UsageError
 from roost.host import files, jsontext
 from roost.iodisk.batch import INPUTS
 from roost.recipe.words import shown
+from roost.run import place as places
 from roost.run import written
 from roost.run.model import Job
 from roost.run.place import Place, fit
-from roost.store.staging import write_atomically
 
 SCHEMA = 1
 #: Bytes of a plan; a job has some 200.
@@ -100,7 +100,7 @@ class Plan:
 
     def write(self, place: Place) -> None:
         """Write the plan into the directory of the run."""
-        write_atomically(place.plan, (json.dumps(self._said(), indent=1) + "\n").encode())
+        places.write(place.plan, (json.dumps(self._said(), indent=1) + "\n").encode())
 
     def _said(self) -> dict[str, Any]:
         table = self.table

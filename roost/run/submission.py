@@ -16,6 +16,7 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError, UsageError
+from roost.run import place as places
 from roost.run import written
 from roost.run.place import Place
 from roost.run.state import State
@@ -96,8 +97,11 @@ def submit(wanted: Submission, text: str, place: Place, state: State) -> Submiss
     Raises `ToolError` when condor_submit refuses, `HostError` when nobody can say whether it did.
     """
     description = wanted.description(place)
-    description.parent.mkdir(exist_ok=True)
-    description.write_text(text)
+    try:
+        description.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise HostError(f"{description.parent} cannot be made: {error.strerror}") from error
+    places.write(description, text.encode())
     intend(wanted, state)
     try:
         cluster = access_point.submit(description, place.directory)
