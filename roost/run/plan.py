@@ -202,5 +202,5 @@ def refuse_other(plan: Plan, earlier: Plan, place: Place) -> None:
     """Raise `UsageError` when a directory holds another run than the one that is asked for."""
     different = list(plan.differences(earlier))
     if different:
-        what = f"{place.directory} holds another run: {', '.join(different)} differ{'s' if len(different) == 1 else ''}"
+        what = f"{place.directory} holds another run, which differs in {', '.join(different)}"
         raise UsageError(what, hint=f"inv run --resume {place.directory} for that one, or name another directory")
