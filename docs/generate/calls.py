@@ -16,10 +16,11 @@ tasks, `./inv help TASK` shows one. In a checkout the command is `./inv TASK`; a
 the guides write `inv TASK` for both.
 
 NAME is a recipe of recipes/, or the path of a recipe anywhere. A value follows its flag after a blank or `=`. With
-`--json` a task writes one JSON object to standard output and its progress to standard error.
+`--json` a task writes one JSON object to standard output and its progress to standard error; a call has one such task.
 [Exit codes](exit-codes.md) are the same for all tasks.
 
-Completion with the Tab key, for tasks, flags, and names of recipes; the line belongs into the start file of the shell:
+Completion with the Tab key, for tasks, flags and their values, recipes and versions; the line belongs into the start
+file of the shell:
 
     source <(./inv --print-completion-script bash)      # or zsh; fish: ./inv --print-completion-script fish | source
 """

@@ -1,12 +1,15 @@
 """Tab completion in bash, zsh and fish: tasks, flags, the values that flags take, recipes.
 
 The shells' scripts hand the words before the cursor over and add file names of their own. Nothing is loaded but the
-list of tasks: recipes are completed by the names of their files.
+list of tasks: recipes are completed by the names of their files, versions by those of their directories.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 import shlex
+from pathlib import Path
 
 from invoke.collection import Collection
 
@@ -15,28 +18,39 @@ from roost.errors import UsageError
 from roost.host import paths
 
 #: Tasks whose first word is the name of a recipe.
-NAMED = frozenset(word for word, page in manual.PAGES.items() if page.words.strip("[]").startswith("NAME"))
+NAMED = frozenset(word for word, page in manual.PAGES.items() if page.words.strip("[]").startswith("NAME")) | {"diff"}
+#: Those that take more of them.
+SEVERAL = frozenset({"check", "diff", "factory"})
+#: The name of an image, in a word NAME@VERSION.
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,200}")
 #: More words than these complete nothing.
 MOST = 1000
 
 _BASH = """\
 _roost() {
-  local IFS=$'\\n'
+  # bash splits --flag=value and NAME@VERSION, not always alike: the words are those between blanks. $2 is the end of
+  # the last one that readline replaces.
+  local line="${COMP_LINE:0:COMP_POINT}" found
+  local -a words all
+  read -r -a words <<<"$line"
+  [[ $line != *[[:space:]] ]] || words+=("")
   COMPREPLY=()
-  local found
-  found=$("${COMP_WORDS[0]}" --complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null) || return 0
-  COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+  found=$("${words[0]}" --complete -- "${words[@]:1}" 2>/dev/null) || return 0
+  local IFS=$'\\n'
+  all=($found)
+  all=("${all[@]#"${words[${#words[@]}-1]%"$2"}"}")
+  COMPREPLY=($(compgen -W "${all[*]}" -- "$2"))
 }
 complete -o default -F _roost inv roost
 """
 _ZSH = """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -D }
 _roost() {
   local -a found
-  found=("${(@f)$("${words[1]}" --complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  compadd -a found
-  _files
+  found=(${(f)"$("${words[1]}" --complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  (( $#found )) && compadd -a found || _files
 }
-compdef _roost inv ./inv roost
+compdef _roost inv roost
 """
 _FISH = """\
 function __roost
@@ -70,13 +84,52 @@ def candidates(collection: Collection, remainder: str) -> list[str]:
     if task is None:
         return ["help", *sorted(collection.task_names)] if before in ([], ["help"]) else []
     arguments = collection[task].get_arguments()
-    flags = {f"--{name.replace('_', '-')}": one for one in arguments for name in one.names if len(name) > 1}
-    wanted = flags.get(before[-1])
+    flags = {f"--{name.replace('_', '-').strip('-')}": one for one in arguments for name in one.names if len(name) > 1}
+    flag, equals, _ = last.partition("=")
+    if not equals or flag not in flags:
+        flag, equals = before[-1], ""
+    wanted = flags.get(flag)
     if wanted is not None and wanted.takes_value and not wanted.positional:
-        return list(values.CHOICES.get(before[-1].removeprefix("--"), ()))
+        found = values.CHOICES.get(flag.removeprefix("--"), ())
+        start = f"{flag}=" if equals else ""
+        return [f"{start}{one}" for one in (*found, *_versions(task, before, last.removeprefix(start)))]
     if last.startswith("-"):
         return sorted(name for name, one in flags.items() if not one.positional)
-    return _recipes() if task in NAMED and (before[-1] == task or task == "check") else []
+    names = "@" not in last and task in NAMED and (before[-1] == task or task in SEVERAL)
+    return _recipes() if names else _versions(task, before, last)
+
+
+def _versions(task: str, before: list[str], word: str) -> list[str]:
+    """Return what a word NAME@ may become: the versions of an image in a catalogue that is a directory here."""
+    name, at, _ = word.partition("@")
+    if not at or not _NAME.fullmatch(name):
+        return []
+    place = _catalogue(task, before, name)
+    if not place or "://" in place:
+        return []
+    try:
+        entries = itertools.islice((Path(place) / name).iterdir(), MOST)
+        return sorted(f"{name}@{one.name}" for one in entries if (one / "release.json").is_file())
+    except (OSError, ValueError):
+        return []
+
+
+def _catalogue(task: str, before: list[str], name: str) -> str:
+    """Return the catalogue that a call names, else the one that the image was published to from here."""
+    for number, word in enumerate(before):
+        if word == "--from":
+            return before[number + 1] if number + 1 < len(before) else ""
+        if word.startswith("--from="):
+            return word.removeprefix("--from=")
+    after = before[before.index(task) + 1 :]
+    if task == "gc":
+        return after[0] if after and not after[0].startswith("-") else ""
+    from roost.host import jsontext
+
+    try:
+        return str(jsontext.read(paths.project_root() / "build" / name / "published.json")["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _recipes() -> list[str]:

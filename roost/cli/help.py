@@ -21,7 +21,7 @@ from roost.cli.parser import Rest
 
 _WIDEST, _NARROWEST = 100, 40
 #: Columns of the tasks' names and words in the overview.
-LEFT = 22
+LEFT = 24
 _CODES = {
     "0": "all is well",
     "1": "the image or file is at fault",

@@ -174,6 +174,9 @@ def _error(machine: ParseMachine, message: str) -> None:
 def plain(message: str) -> str:
     """Return one of invoke's messages in roost's words: what is wrong, and for a word that is missing where to look."""
     if (unknown := _UNKNOWN.fullmatch(message)) is not None:
+        if unknown["word"] == "--json":
+            # Each task takes it, so it stands before one.
+            return "--json goes after the task: inv TASK --json (`inv help --json` lists the tasks)"
         kind = "flag" if unknown["word"].startswith("-") else "task"
         return f"no such {kind}: {unknown['quoted']}"
     if (lacking := _LACKING.fullmatch(message)) is not None:
@@ -193,6 +196,8 @@ def _complete_flag(machine: ParseMachine) -> None:
 def _suggestion(machine: ParseMachine, message: str) -> str:
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is None:
+        return ""
+    if unknown["word"] == "--json":
         return ""
     if not unknown["word"].startswith("-"):
         return _nearest(unknown["word"], [name for name in machine.contexts if isinstance(name, str)], _TASKS)

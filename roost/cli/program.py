@@ -56,17 +56,25 @@ class Roost(Program):
         # invoke spares projects the __pycache__ of their tasks.py; here it would have each call compile the tasks anew.
         sys.dont_write_bytecode = compiled_only_here
 
-    def parse_tasks(self) -> None:
-        """Read the tasks and their options."""
-        with _wrong_calls():
-            super().parse_tasks()
-
-    def parse_cleanup(self) -> None:
-        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
+    def parse_core_args(self) -> None:
+        """Read them, and print the script of a shell: invoke would print its own, for a program called __main__.py."""
+        super().parse_core_args()
         shell = self.args["print-completion-script"].value
         if shell:
             terminal.write_text(completion.script(shell), whole=True)
             raise Exit
+
+    def parse_tasks(self) -> None:
+        """Read the tasks and their options."""
+        with _wrong_calls():
+            super().parse_tasks()
+        if len(self.tasks) > 1 and any("json" in one.args and one.args["json"].value for one in self.tasks):
+            names = " and ".join(str(one.name) for one in self.tasks)
+            what = f"--json is for one task at a time, not for {names}: standard output has one JSON object"
+            raise UsageError(what, hint=f"inv {self.tasks[0].name} ... --json, then the next")
+
+    def parse_cleanup(self) -> None:
+        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
         if self.args.complete.value:
             terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)), whole=True)
             raise Exit

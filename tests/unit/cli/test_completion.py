@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +33,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "pyproject.toml",
     ):
         (tmp_path / name).write_text("")
+    for version in ("1", "2", "half"):
+        (tmp_path / "srv/sim" / version).mkdir(parents=True)
+        if version != "half":
+            (tmp_path / "srv/sim" / version / "release.json").write_text("{}")
+    (tmp_path / "build/sim").mkdir(parents=True)
+    (tmp_path / "build/sim/published.json").write_text(json.dumps({"url": str(tmp_path / "srv")}))
+    program = tmp_path / "inv"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m roost "$@"\n')
+    program.chmod(0o755)
     monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(completion.__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -38,6 +56,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("-- boot sim --hypervisor ''", {"kvm", "xen"}),
         ("-- boot --accel t", {"auto", "kvm", "tcg"}),
         ("-- submit sim --transfer ''", {"files", "shared"}),
+        ("-- boot sim --hypervisor=x", {"--hypervisor=kvm", "--hypervisor=xen"}),
+        ("-- diff sim ''", {"other", "sim"}),
+        ("-- packages sim@ --from srv", set()),
+        ("-- packages --from srv sim@", {"sim@1", "sim@2"}),
+        ("-- packages --from=srv sim@2", {"sim@1", "sim@2"}),
+        ("-- gc srv --keep sim@", {"sim@1", "sim@2"}),
+        ("-- diff sim@", {"sim@1", "sim@2"}),
+        ("-- diff other@", set()),
+        ("-- packages --from srv ../sim@", set()),
+        ("-- packages --from s3://x/y sim@", set()),
         ("-- build sim --set ''", set()),
         ("-- lint ''", set()),
         ("-- build 'unfinished", set()),
@@ -60,33 +88,50 @@ def test_a_shell_that_is_not_known() -> None:
         completion.script("tcsh")
 
 
+class Typed:
+    """A bash on a terminal of its own, as a person has it."""
+
+    def __init__(self) -> None:
+        argv = ["bash", "--norc", "--noprofile", "-i"]
+        self.near, far = pty.openpty()
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+        env = {**os.environ, "PS1": "> ", "TERM": "xterm", "HISTFILE": "", "HOME": str(Path.cwd())}
+        self.process = subprocess.Popen(
+            argv, stdin=far, stdout=far, stderr=far, env=env, start_new_session=True, close_fds=True
+        )
+        os.close(far)
+        self.seen = ""
+
+    def type(self, text: str, until: str, seconds: float = 60) -> None:
+        """Type, and wait until the terminal has shown something."""
+        self.seen = ""
+        os.write(self.near, text.encode())
+        end = time.monotonic() + seconds
+        while until not in self.seen:
+            assert time.monotonic() < end, (text, until, self.seen)
+            if select.select([self.near], [], [], 0.2)[0]:
+                data = os.read(self.near, 65536).decode("utf-8", "replace")
+                self.seen += re.sub(r"\x1b\[[0-9;?=>]*[A-Za-z]|\x1b[()=>][0-9A-B]?|[\b\r]", "", data)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        os.close(self.near)
+
+
 def test_a_real_bash_completes(project: Path) -> None:
-    """The last word is completed as readline would: the function is called with its variables set."""
-    program = project / "inv"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m roost "$@"\n')
-    program.chmod(0o755)
-    script = (
-        completion.script("bash")
-        + """
-try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _roost; printf '%s\n' "${COMPREPLY[@]}" ---; }
-try ./inv publ
-try ./inv build si
-try ./inv boot sim --hyp
-try ./inv boot sim --hypervisor x
-"""
-    )
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60, env={**os.environ}
-    )
-    assert done.stdout.split() == ["publish", "---", "sim", "---", "--hypervisor", "---", "xen", "---"]
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_script_of_another_shell_can_be_parsed(shell: str, tmp_path: Path) -> None:
-    path = tmp_path / "script"
-    path.write_text(completion.script(shell))
+    """By the line that the documentation names, with the Tab key."""
+    typed = Typed()
     try:
-        done = subprocess.run([shell, "-n", str(path)], capture_output=True, text=True, check=False, timeout=60)
-    except FileNotFoundError:
-        pytest.skip(f"needs {shell}")
-    assert done.returncode == 0, done.stderr
+        typed.type("echo be''gun\n", "begun")
+        typed.type("source <(./inv --print-completion-script bash); echo re''ady\n", "ready")
+        for text, shown in (
+            ("./inv build si", "sim"),
+            ("./inv boot sim --hyp", "--hypervisor"),
+            ("./inv boot sim --hypervisor=x", "xen"),
+            ("./inv packages --from srv sim@2", "sim@2 "),
+        ):
+            typed.type(f"{text}\t", shown)
+            typed.type("\x15echo ne''xt\n", "next")
+    finally:
+        typed.close()

@@ -14,9 +14,10 @@ from invoke.program import Program
 
 from roost.cli import lastresort
 from roost.cli.main import main, ns
+from roost.cli.parser import WrongCallError
 from roost.cli.program import Roost
 from roost.cli.verb import verb
-from roost.errors import ImageError, Location, Problem, RecipeError
+from roost.errors import ImageError, Location, Problem, RecipeError, UsageError
 from roost.host.paths import project_root
 
 
@@ -115,6 +116,9 @@ def test_a_wrong_call_ends_with_2(argv: str, said: str, capsys: pytest.CaptureFi
         "build --nope --json x",
         "check --set --json",
         "collect --json --max-files x",
+        "--json build smoke",
+        "kernels --json doctor",
+        "kernels doctor --json",
     ],
 )
 def test_a_wrong_call_is_no_bug_and_has_its_json_object(
@@ -132,6 +136,25 @@ def test_a_wrong_call_is_no_bug_and_has_its_json_object(
     assert ("--json" in argv) == bool(out)
     if out:
         assert json.loads(out)["error"]["problems"][0]["what"] in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("--json", "--json goes after the task: inv TASK --json (`inv help --json` lists the tasks)"),
+        ("--json build x", "--json goes after the task: inv TASK --json (`inv help --json` lists the tasks)"),
+        ("kernels doctor --json", "--json is for one task at a time, not for kernels and doctor"),
+        ("kernels --json doctor", "--json is for one task at a time, not for kernels and doctor"),
+    ],
+)
+def test_json_is_of_one_task_and_after_it(argv: str, words: str) -> None:
+    program = Roost(name="roost", version="0", namespace=ns, binary="roost")
+    program.create_config()
+    with pytest.raises((UsageError, WrongCallError)) as wrong:
+        program.parse_core(["roost", *argv.split()])
+        program.parse_collection()
+        program.parse_tasks()
+    assert str(wrong.value).startswith(words)
 
 
 def test_settings_of_invoke_are_not_read(
