@@ -45,10 +45,10 @@ CAUSES = {
     ),
     "dirty-filesystem": (
         "A file system on a writable disk was not unmounted, is damaged, or is gone.",
-        "Let the job end before the machine goes off; on sysvinit or in a guest of your own, unmount first.",
+        "Let the job end before the machine powers off; on sysvinit or in a guest of your own, unmount first.",
     ),
     "hypervisor": (
-        "The machine was not started, or ended without a word of the guest.",
+        "The machine was not started, or ended without any output of the guest.",
         "The message is QEMU's, libvirt's or Xen's own. Memory of this host? `inv doctor` says what it can do.",
     ),
 }
@@ -96,7 +96,7 @@ ENVIRONMENT = {
     "ROOST_ROOT": (
         "you",
         "the checkout of `./inv`",
-        "the project (recipes/, kernels/) for calls outside of any",
+        "the project (recipes/, kernels/) for calls outside of any project",
     ),
     "ROOST_CACHE": ("you", "`~/.cache/roost`, by XDG_CACHE_HOME", "what is kept between builds; `inv gc` cleans it"),
     "ROOST_STATE": ("you", "`~/.local/state/roost`, by XDG_STATE_HOME", "what must not be lost: the key of verdicts"),

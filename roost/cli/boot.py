@@ -36,7 +36,7 @@ class Flags:
         "console": "show the guest's console while it boots: on standard output, with --json on standard error",
         "keep": "with --interactive: the changed disks go into a new directory, NAME.kept; the image stays as it was",
         "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
-        "no-evict": "do not, whatever the recipe says",
+        "no-evict": "do not try the eviction, whatever the recipe says",
         "require-kvm": "fail where KVM does not work instead of using TCG",
     },
 )
@@ -114,11 +114,11 @@ class Visit:
     },
 )
 def ssh(_context: object, name: str, flags: Visit, json: bool = False) -> None:
-    """Log in by ssh to a throw-away guest of NAME, or run the command that stands after -- there.
+    """Log in by ssh to a throw-away guest of NAME, or run the command after -- in it.
 
     The system starts as it does in the pool, only its job does not. Its sshd lets in one key, made for this login; the
     host key is read from the guest itself. The guest reaches no network unless the recipe gives it one. The exit status
-    is the command's; several words stay these words, one is a line for the guest's shell. The image stays as it is.
+    is the command's. Several words are passed on as they are; a single one is a line for the guest's shell.
     """
     from roost.boot.remote import Login
     from roost.pipeline import boot as booting

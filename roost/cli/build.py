@@ -24,8 +24,8 @@ class Flags:
     positional=("name",),
     help={
         "force": "build even when nothing has changed",
-        "explain": "say what would be built again, and which input changed; build nothing",
-        "locked": "build exactly what NAME.lock says, or say what is gone",
+        "explain": "show what would be built again, and which input changed; build nothing",
+        "locked": "build exactly what NAME.lock lists; fail, and name what is gone, if that is not possible",
     },
 )
 def build(_context: object, name: str, flags: Flags, json: bool = False) -> None:
@@ -49,7 +49,7 @@ def build(_context: object, name: str, flags: Flags, json: bool = False) -> None
 
 @verb(
     positional=("name",),
-    help={"update": "take what there is now, and show what changed: package, old, new"},
+    help={"update": "lock what there is now, and show what changed: package, old, new"},
 )
 def lock(_context: object, name: str, update: bool = False, set: list[str] | None = None, json: bool = False) -> None:
     """Write NAME.lock beside the recipe: packages, sources and kernel that `inv build NAME --locked` will take."""
@@ -66,7 +66,7 @@ def lock(_context: object, name: str, update: bool = False, set: list[str] | Non
     help={"keep": "leave both builds in this new directory"},
 )
 def repro(_context: object, name: str, keep: str = "", set: list[str] | None = None, json: bool = False) -> None:
-    """Build NAME twice, as another user, elsewhere and without a cache, and compare every file; say what differs."""
+    """Build NAME twice, as another user, elsewhere and without a cache, and compare every file; show what differs."""
     from roost.cli import show_build
     from roost.pipeline import repro as story
 

@@ -10,7 +10,7 @@ from roost.cli.verb import finish, verb
 
 @verb(rest="args", help={"unit": "only the quick, pure tests"})
 def test(_context: object, args: list[str] | None = None, unit: bool = False) -> None:
-    """Run ruff, mypy, the unit tests and the real builds and boots. Words after -- go to pytest."""
+    """Run ruff, mypy, the unit tests and the real builds and boots. Arguments after -- go to pytest."""
     from roost.cli import development
 
     finish(development.test(args or [], unit=unit))
@@ -26,7 +26,7 @@ def check_code(_context: object) -> None:
 
 @verb(
     help={
-        "rounds": "measure everything so many times, in turns",
+        "rounds": "measure everything N times, in turns",
         "chart": "draw the medians as an SVG picture into this file",
     }
 )

@@ -43,7 +43,7 @@ def packages(_context: object, name: str, from_: str = "", json: bool = False) -
     },
 )
 def diff(_context: object, names: list[str], from_: str = "", no_files: bool = False, json: bool = False) -> None:
-    """Say what differs from A to B: packages, files, kernel, sizes, submit lines, recipe keys.
+    """Show what differs from A to B: packages, files, kernel, sizes, submit lines, recipe keys.
 
     A and B are builds (a recipe's name or path, or the directory of a build), or published versions: NAME@VERSION, and
     with --from also NAME, which is its latest. A alone is compared with what its recipe says now, and a published A

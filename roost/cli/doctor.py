@@ -8,7 +8,7 @@ from roost.cli.verb import finish, verb
 
 @verb()
 def doctor(_context: object, json: bool = False) -> None:
-    """Say what this host can do, and how to fix what it lacks."""
+    """Show what this host can do, and how to fix what it lacks."""
     from roost.cli import show
     from roost.pipeline import doctor as story
 

@@ -34,8 +34,8 @@ class Flags:
         "url": "a catalogue, or one image of it; without it the cache and build/",
         "delete": "remove it; without this: a dry run",
         "keep": "of a catalogue: how many versions of each image stay; NAME@VERSION: that one too; may be repeated",
-        "older-than": "such as 30d: what was not used for so long (cache; the default), what is older (catalogue)",
-        "cap": "such as 20GiB (the default): how large the cache may be; what was used longest ago goes first",
+        "older-than": "cache: what was not used for this long, such as 30d (the default); catalogue: what is older",
+        "cap": "the most that the cache may hold, such as 20GiB (the default); the least recently used goes first",
         "take-over": "of a catalogue: also what publications on other hosts left, which must have ended",
     },
 )

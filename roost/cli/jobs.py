@@ -26,9 +26,9 @@ def io(
     set: list[str] | None = None,
     json: bool = False,
 ) -> None:
-    """Make a job's io disk: NAME INPUT...
+    """Make a job's io disk for NAME, with the INPUTs in it.
 
-    Puts files and directories into its input/ (DIRECTORY/ stands for what is in it); with --jobs onto all disks.
+    Puts files and directories into its input/ (DIRECTORY/ stands for what is in it); with --jobs, onto every disk.
     """
     from roost.pipeline import jobs as story
 
@@ -56,14 +56,14 @@ def io(
 @verb(
     rest="words",
     help={
-        "max-files": "at most so many files and directories from one disk",
-        "max-size": "at most so much from one disk, log and output, such as 2GiB; default: the disk's size",
+        "max-files": "at most N files and directories from one disk",
+        "max-size": "the most to take from one disk, log and output, such as 2GiB; default: the disk's size",
     },
 )
 def collect(
     _context: object, words: list[str] | None = None, max_files: int = 100_000, max_size: str = "", json: bool = False
 ) -> None:
-    """Get status, log and output out of disks that came back: DISK... DIR. Ends with 0 if all is done and came out."""
+    """Extract status, log and output from DISKs that came back, into DIR. Exits 0 if all is done and was extracted."""
     from roost.pipeline import jobs as story
 
     if max_files < 0:

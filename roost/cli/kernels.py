@@ -17,8 +17,8 @@ _MARKS = {"builtin": "built in", "module": "module", "claimed": "claimed", "abse
 @verb(
     rest="names",
     help={
-        "fetch": "download what the catalogue names and look at it",
-        "extract": "IMAGE: take its kernel and initrd out into the directory DIR, which must be new or empty",
+        "fetch": "download the kernels that the catalogue names, and inspect them",
+        "extract": "extract the kernel and initrd of IMAGE into the directory DIR, which must be new or empty",
         "version": "with --extract: the release to take instead of the newest",
     },
 )
@@ -30,7 +30,7 @@ def kernels(
     version: str = "",
     json: bool = False,
 ) -> None:
-    """List the kernels: version, compression, drivers, Xen; or, with --extract IMAGE DIR, take one out of an image."""
+    """List the kernels: version, compression, drivers, Xen; or, with --extract IMAGE DIR, extract one from an image."""
     from roost.pipeline import kernels as story
 
     if extract:

@@ -62,7 +62,7 @@ PAGES: dict[str, Page] = {
     "kernels": Page(
         BUILD,
         "[NAME] | --extract IMAGE DIR",
-        "list the kernels, or take one out of an image",
+        "list the kernels, or extract one from an image",
         (
             ("kernels", "the kernels that recipes can use"),
             ("kernels --extract disk.qcow2 out/", "the kernel and initrd of an existing image"),
@@ -121,7 +121,7 @@ PAGES: dict[str, Page] = {
     "diff": Page(
         BUILD,
         "A [B]",
-        "say what differs between two images: packages, files, sizes, submit lines",
+        "show what differs between two images: packages, files, sizes, submit lines",
         (
             ("diff debian-12 debian-13", "two builds; exits 1 where something differs"),
             ("diff debian-12", "the build, and what the recipe would build now"),
@@ -152,7 +152,7 @@ PAGES: dict[str, Page] = {
             ("run debian-12 --jobs jobs.csv out/ --local 2", "here, two guests at a time"),
             ("run debian-12 --jobs jobs.csv out/", "in the pool of this access point"),
             ("run --jobs sweep.yaml out/ --local 2", "a sweep that names the images itself"),
-            ("run --resume out/", "go on where it was stopped"),
+            ("run --resume out/", "resume it where it was stopped"),
             ("run debian-12 --jobs jobs.csv --dag out/", "write a DAG, for condor_submit_dag out/run.dag"),
         ),
     ),
@@ -179,13 +179,13 @@ PAGES: dict[str, Page] = {
     "collect": Page(
         RUN,
         "DISK... DIR",
-        "get status, log and output out of io disks that came back",
+        "extract status, log and output from io disks that came back",
         (("collect io-*.raw results/", "a verdict for each disk; status, log and output in results/"),),
     ),
     "lint": Page(
         RUN,
         "FILE|-",
-        "say what HTCondor would do with a submit description",
+        "show what HTCondor would do with a submit description",
         (
             ("lint old.sub", "what HTCondor would do with it, and why"),
             ("lint - < old.sub", "the same, from standard input"),
@@ -245,20 +245,20 @@ PAGES: dict[str, Page] = {
         "[URL]",
         "remove what nothing needs from the cache or a catalogue",
         (
-            ("gc", "what the cache could lose; a dry run"),
+            ("gc", "what would be removed from the cache: a dry run"),
             ("gc /srv/images --keep 3 --delete", "all but three versions of each image"),
         ),
     ),
     "doctor": Page(
         HOST,
         "",
-        "say what this host can do, and how to fix what it lacks",
+        "show what this host can do, and how to fix what it lacks",
         (("doctor", "what this host can do, and how to fix what is missing"),),
     ),
     "probe": Page(
         HOST,
         "",
-        "say whether this execution point really starts VMs",
+        "check whether this execution point really starts VMs",
         (
             ("probe", "whether a guest starts through this machine's libvirt, and why not"),
             ("probe --advertise", "as ClassAd attributes for STARTD_CRON"),
@@ -272,7 +272,7 @@ PAGES: dict[str, Page] = {
         (
             ("test", "the checks of the code, the unit tests, real builds and boots"),
             ("test --unit", "without builds and boots: two to three minutes"),
-            ("test -- tests/unit/cli -k help", "words for pytest"),
+            ("test -- tests/unit/cli -k help", "arguments for pytest"),
         ),
     ),
     "check-code": Page(

@@ -21,7 +21,7 @@ class Flags:
 
 @verb(
     help={
-        "advertise": "print ClassAd attributes for STARTD_CRON; always ends with 0",
+        "advertise": "print ClassAd attributes for STARTD_CRON; always exits 0",
         "install": "write the probe and its two disks into this directory, for machines without roost",
         "deadline": "seconds for the guest to answer; default: 120",
     },

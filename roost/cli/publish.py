@@ -36,9 +36,9 @@ class Flags:
         "version": "its version; default: the archive's day and a digest of the content",
         "public": "the URL or path under which jobs find the catalogue, if that is not --to",
         "key": "the private Ed25519 key to sign with; default: $ROOST_SIGNING_KEY, else your own, made at first use",
-        "allow-untested": "publish without a test boot that passed, and say so in the release for ever",
+        "allow-untested": "publish although no test boot passed; the release says so permanently",
         "require-kvm": "insist on a test boot under KVM",
-        "take-over": "go on where a publication ended that was killed on another host",
+        "take-over": "resume a publication that was killed on another host",
     },
 )
 def publish(_context: object, name: str, flags: Flags, json: bool = False) -> None:

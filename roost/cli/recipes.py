@@ -21,7 +21,7 @@ def recipes(_context: object, names: list[str] | None = None, json: bool = False
     finish(not names or not any(one["state"] == "broken" for one in result["recipes"]), 2)
 
 
-@verb(rest="names", help={"resolved": "print the final recipe of NAME, each value with where it came from"})
+@verb(rest="names", help={"resolved": "print the final recipe of NAME, each value with the line that it came from"})
 def check(
     _context: object,
     names: list[str] | None = None,

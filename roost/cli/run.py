@@ -46,12 +46,12 @@ class Flags:
     rest="words",
     help={
         "jobs": "a CSV file or a sweep (.yaml): a job a row, as `inv io` reads it",
-        "local": "run the jobs on this machine, so many guests at a time",
+        "local": "run the jobs on this machine, N guests at a time",
         "dag": "write a DAGMan workflow into this directory instead; `condor_submit_dag DIR/run.dag` runs it",
-        "max-jobs": "with --dag: so many jobs in the queue at a time",
-        "max-disks": "with --dag: so many io disks made, and so many looked at, at a time",
-        "retries": "with --dag: try a job whose machine was lost so often again",
-        "resume": "go on with the run in this directory; no job that has a verdict is run again",
+        "max-jobs": "with --dag: at most N jobs in the queue at a time",
+        "max-disks": "with --dag: at most N io disks being made, and N being read, at a time",
+        "retries": "with --dag: retry a job whose machine was lost up to N times",
+        "resume": "resume the run in this directory; a job that has a verdict is not run again",
         "timeout": "stop a job's machine after this time, such as 10min; default: the job's own and that of a boot",
         "junit": "write the verdicts as JUnit XML",
         "html": "write the page of the run there, a file or a directory; default: DIR/report.html",
@@ -61,9 +61,9 @@ class Flags:
     },
 )
 def run(_context: object, flags: Flags, words: list[str] | None = None, json: bool = False) -> None:
-    """Run many jobs: NAME --jobs FILE DIR. Ends with 0 if every job is done.
+    """Run many jobs of NAME, and collect their results in DIR. Exits 0 if every job is done.
 
-    Makes an io disk for each job, runs them, and takes out what they left, into DIR.
+    Makes an io disk for each job, runs the jobs, and extracts their results into DIR.
     """
     from roost.pipeline import boot, run_plan
     from roost.pipeline import run as story
