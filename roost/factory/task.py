@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from roost.errors import HostError
 from roost.factory.graph import Kind
@@ -20,6 +20,7 @@ from roost.host import jsontext
 from roost.recipe.hypervisor import Hypervisor
 from roost.store.staging import write_atomically
 
+_Form = TypeVar("_Form")
 #: A report that can be written to a place of its own.
 Report = Literal["junit", "markdown", "html"]
 
@@ -93,12 +94,12 @@ def write(path: Path, value: Task | Plan | Outcome) -> None:
 
 def task(path: Path) -> Task:
     """Return a task; raise `HostError` when it cannot be read."""
-    return TypeAdapter(Task).validate_python(_read(path))
+    return _read(path, Task)
 
 
 def plan(path: Path) -> Plan:
     """Return the plan of a workflow; raise `HostError` when it cannot be read."""
-    return TypeAdapter(Plan).validate_python(_read(path))
+    return _read(path, Plan)
 
 
 def result(path: Path) -> Outcome | None:
@@ -122,8 +123,11 @@ def result(path: Path) -> Outcome | None:
         return None
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, form: type[_Form]) -> _Form:
     try:
-        return jsontext.read(path)
+        return TypeAdapter(form).validate_python(jsontext.read(path))
+    except ValidationError as error:
+        what, hint = f"{path} was not written by this version of roost", "write it again: inv factory --dag"
+        raise HostError(what, hint=hint) from error
     except (OSError, ValueError) as error:
         raise HostError(f"{path} cannot be read: {error}", hint="write it again: inv factory --dag") from error

@@ -72,7 +72,7 @@ def public(found: Release) -> str | None:
 def find(target: Target, name: str, version: str | None) -> Release:
     """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
     if not layout.is_name(name):
-        raise UsageError(f"{name!r} is not a name of an image")
+        raise UsageError(f"{name!r} is not a valid image name")
     if version is None:
         found = upload.current(target, name)
         if found is None:
@@ -126,7 +126,6 @@ def recipe(target: Target, found: Release) -> Recipe:
         raise ImageError(f"{found.directory}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
     try:
         return Recipe.model_validate(jsontext.loads(data)["recipe"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"{entry.path} has no recipe that this roost reads: {error}") from error
-    except RecipeError as error:
-        raise ImageError(f"{entry.path} has no recipe that this roost reads") from error
+    except (ValueError, KeyError, TypeError, RecipeError) as error:
+        what = f"{entry.path} has no recipe that this version of roost can read"
+        raise ImageError(what, hint="publish the image again, or use the roost that published it") from error

@@ -43,6 +43,8 @@ PATTERNS = {
     r"^[a-z0-9][a-z0-9._+-]*$": "small letters, digits and . _ + -, a letter or digit first",
     r"^/[^\x00\n]*$": "an absolute path: it begins with /",
     r"^[^\x00\n\r]*$": "one line of text",
+    r"^[^\x00-\x1f\x7f]*$": "one line of text",
+    r"^[^\x00\n]+$": "the name of a file",
     r"^(/[A-Za-z0-9._+-]+)+/?$": "an absolute path of letters, digits and . _ + -",
     r"^[A-Za-z0-9:_.\\@-]+$": "the name of a systemd unit, such as ssh.service",
     r"^[a-z][a-z0-9.+-]*$": "small letters, digits and . + -, a letter first",

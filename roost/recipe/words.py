@@ -24,7 +24,10 @@ def kind(value: object) -> str:
         return f"the number {value}"
     if isinstance(value, str):
         return f"the text '{shown(value)}'" if value else "empty text"
-    return "a mapping" if isinstance(value, Mapping) else "a list"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    # TOML has dates, YAML 1.2 has none.
+    return "a list" if isinstance(value, list | tuple) else "a date or a time"
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:

@@ -1,6 +1,6 @@
 """NAME.lock: exactly what an image is made from that is not beside its recipe. TOML, sorted, to be reviewed.
 
-It holds no secret: packages, digests, names. What is told of the host explains a difference and binds nobody.
+It holds no secret: packages, digests, names. What it says of the host explains a difference, and is not enforced.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
 from roost.errors import Location, Problem, RecipeError
 from roost.host import files, output
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
+from roost.sources import lockfile_errors
+from roost.sources.lockfile_errors import HINT
 from roost.sources.packages import Package, Selection, package
 
 SUFFIX = ".lock"
@@ -40,11 +42,10 @@ class LockedPackage(_Part):
     architecture: Text
     sha256: Sha256
 
-    @field_validator("sha256")
-    @classmethod
-    def _is_one(cls, value: str, info: Any) -> str:
-        package(info.data.get("name"), info.data.get("version"), info.data.get("architecture"), value)
-        return value
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        package(self.name, self.version, self.architecture, self.sha256)
+        return self
 
     @property
     def value(self) -> Package:
@@ -132,7 +133,7 @@ def write(path: Path, lock: Lock) -> None:
 
 
 def read(path: Path) -> Lock | None:
-    """Return a lock, None where there is none; raise `RecipeError` for a file that is none."""
+    """Return a lock, None where there is none; raise `RecipeError` for a file that is not one."""
     import tomllib
 
     try:
@@ -143,19 +144,15 @@ def read(path: Path) -> Lock | None:
         raise _wrong(path, error.strerror or str(error)) from error
     try:
         return Lock.model_validate(tomllib.loads(data.decode()))
+    except UnicodeDecodeError as error:
+        raise _wrong(path, f"byte 0x{data[error.start]:02x} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        where = Location(str(path), int(at[1]), int(at[2])) if at else Location(str(path))
-        raise RecipeError([Problem(f"not TOML: {shown(str(error).partition(' (at ')[0])}", where, _HINT)]) from error
+        raise RecipeError([lockfile_errors.not_toml(error, str(path))]) from error
     except ValidationError as error:
-        problems = [
-            Problem(
-                f"{'.'.join(map(str, one['loc'])) or 'the lock'}: {shown(one['msg'])}", _place(path, data, one), _HINT
-            )
-            for one in error.errors(include_url=False, include_input=False)[:20]
-        ]
-        raise RecipeError(problems) from error
-    except (ValueError, RecursionError) as error:
+        raise RecipeError(lockfile_errors.of_model(error, Lock, data.decode(), str(path))) from error
+    except RecursionError as error:
+        raise _wrong(path, "nested too deep") from error
+    except ValueError as error:
         raise _wrong(path, shown(str(error))) from error
 
 
@@ -165,23 +162,9 @@ def of(loaded: Loaded) -> Lock | None:
     found = read(path)
     if found is not None and found.name != loaded.recipe.name:
         what = f"this is the lock of {shown(found.name)}, not of {loaded.recipe.name}"
-        raise RecipeError([Problem(what, Location(str(path)), _HINT)])
+        raise RecipeError([Problem(what, Location(str(path)), HINT)])
     return found
 
 
-_HINT = "`inv lock NAME --update` writes it anew"
-
-
 def _wrong(path: Path, why: str) -> RecipeError:
-    return RecipeError([Problem(f"the lock cannot be read: {why}", Location(str(path)), _HINT)])
-
-
-def _place(path: Path, data: bytes, error: Mapping[str, Any]) -> Location:
-    """Return the line of a wrong entry: entries of lists stand on a line each."""
-    where = error["loc"]
-    lines = data.decode(errors="replace").split("\n")
-    begin = (
-        next((number for number, line in enumerate(lines, 1) if line.startswith(f"{where[0]} = ")), 0) if where else 0
-    )
-    entry = where[1] + 1 if begin and len(where) > 1 and isinstance(where[1], int) else 0
-    return Location(str(path), begin + entry, 1) if begin else Location(str(path))
+    return RecipeError([Problem(f"the lock cannot be read: {why}", Location(str(path)), HINT)])

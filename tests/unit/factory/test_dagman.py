@@ -193,5 +193,13 @@ def test_tasks_and_results_are_read_as_they_were_written(tmp_path: Path) -> None
     assert task.result(tmp_path / "r.json") == done
     (tmp_path / "r.json").write_text("")
     assert task.result(tmp_path / "r.json") is None
-    with pytest.raises(HostError):
+    with pytest.raises(HostError, match="cannot be read"):
         task.plan(tmp_path / "absent.json")
+    for data in ("{}", "[]", '{"node": 1}', '{"rows": {}}'):
+        (tmp_path / "p.json").write_text(data)
+        for read in (task.plan, task.task):
+            with pytest.raises(
+                HostError, match=r"p\.json (?:was not written by this version|cannot be read)"
+            ) as raised:
+                read(tmp_path / "p.json")
+            assert "inv factory --dag" in str(raised.value) and "validation error" not in str(raised.value)

@@ -1,0 +1,108 @@
+"""What is wrong in a lock: every mistake in words of its own, at its line and column."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from roost.errors import Location, Problem
+from roost.recipe.messages import message
+from roost.recipe.schema import keys
+from roost.recipe.words import near, shown
+
+#: How to get a lock that is right.
+HINT = "`inv lock NAME --update` writes it again"
+#: Mistakes that are reported at most.
+MOST = 20
+
+Path = tuple[str | int, ...]
+
+
+def not_toml(error: tomllib.TOMLDecodeError, file: str) -> Problem:
+    """Return the problem of a text that is not TOML, in its place."""
+    at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+    where = Location(file, int(at[1]), int(at[2])) if at else Location(file)
+    return Problem(f"not TOML: {shown(str(error).partition(' (at ')[0])}", where, HINT)
+
+
+def of_model(error: ValidationError, root: type[BaseModel], text: str, file: str) -> list[Problem]:
+    """Return the first problems of a lock that is TOML, and not what `root` says."""
+    return [_problem(one, root, text, file) for one in error.errors(include_url=False)[:MOST]]
+
+
+def _problem(error: Mapping[str, Any], root: type[BaseModel], text: str, file: str) -> Problem:
+    path: Path = tuple(step for step in error["loc"] if step != "[key]")
+    absent = error["type"] in ("missing", "extra_forbidden")
+    within = _name(path[:-1] if absent else path)
+    if error["type"] == "extra_forbidden":
+        close = near(str(path[-1]), keys(path[:-1], root))
+        what = f"unknown key '{shown(str(path[-1]))}'" + (f" (did you mean {close}?)" if close else "")
+    elif error["type"] == "missing":
+        what = f"the key '{path[-1]}' is missing"
+    else:
+        what, hint = message(error, None)
+        what = what.replace("a mapping (lines of `key: value`)", "a table")
+        what = f"{what}: {hint}" if hint else what
+    return Problem(f"{within}: {what}" if within else what, _place(path, text, file), HINT)
+
+
+def _name(path: Path) -> str:
+    """Return a path as people write it: `packages[2].sha256`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).lstrip(".")
+
+
+def _place(path: Path, text: str, file: str) -> Location:
+    """Return the place of a path: as exact as the layout of the file lets it be found, else the file alone."""
+    lines = text.split("\n")
+    number = 0
+    key = ""
+    for number, key in _steps(path, lines):  # noqa: B007 - the last one counts
+        pass
+    if not number:
+        return Location(file)
+    found = re.search(rf"(?:^|[\s{{,])({_key(key)})\s*=", lines[number - 1]) if key else None
+    return Location(
+        file, number, found.start(1) + 1 if found else len(lines[number - 1]) - len(lines[number - 1].lstrip()) + 1
+    )
+
+
+def _steps(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield line and key of each part of a path that is found, the first part first."""
+    if not path:
+        return
+    top = str(path[0])
+    begin = next(
+        (at for at, line in enumerate(lines, 1) if re.match(rf"\s*(?:{_key(top)}\s*=|\[{_key(top)}\])", line)), 0
+    )
+    if not begin:
+        return
+    yield begin, top
+    if len(path) < 2:
+        return
+    if isinstance(path[1], int):
+        # `inv lock` writes an entry a line; in a file of another layout the key of the list has to do.
+        at = begin + path[1] + 1
+        if at <= len(lines) and _is_entry(lines[at - 1]):
+            yield at, str(path[2]) if len(path) > 2 else ""
+    elif lines[begin - 1].lstrip().startswith("["):
+        entry = re.compile(rf"\s*{_key(path[1])}\s*=")
+        at = next((at for at, line in enumerate(lines[begin:], begin + 1) if entry.match(line)), 0)
+        if at:
+            yield at, path[1]
+
+
+def _is_entry(line: str) -> bool:
+    with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
+        return bool(line.strip()) and "entry" in tomllib.loads(f"entry = {line.strip().rstrip(',')}")
+    return False
+
+
+def _key(name: str) -> str:
+    """Return a regular expression for a key, bare or in quotes."""
+    return f"(?:{re.escape(name)}|{re.escape(json.dumps(name))})"
