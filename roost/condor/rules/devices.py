@@ -190,7 +190,8 @@ def _on_pygrub(view: JobView, disks: list[DiskItem]) -> Iterator[Finding]:
         return
     root, sure = _meant_to_boot(disks, disks[0])
     if root is not disks[0]:
-        what = f"pygrub looks for the kernel on {shown(disks[0].fields[0].text)}, not on {shown(root.fields[0].text)}"
+        first, other = shown(disks[0].fields[0].text), shown(root.fields[0].text)
+        what = f"{first} is what boots, not {other}: pygrub looks for the kernel on the first disk"
         hint = "list the disk that has the kernel first" if sure else "the names alone say so: see what is on the first"
         found = BOOT_ORDER.but(_E, _HASVM) if sure else BOOT_ORDER.but(_W, _OK)
         yield found.at(view.disk_place(root.fields[0].start), what, hint)

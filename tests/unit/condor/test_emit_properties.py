@@ -195,6 +195,7 @@ def test_odd_recipes(condor: CondorSubmit, made: dict[str, Any], hypervisor: Hyp
 @LIMITS
 @given(names, st.lists(names, min_size=1, max_size=3, unique=True), st.sampled_from(["kvm", "xen"]), transfer_modes)
 @example("root.qcow2", ["root", "vmlinuz"], "kvm", "files")
+@example("a", ["io", "root"], "xen", "files")
 def test_odd_names_alone_are_never_refused(
     condor: CondorSubmit, name: str, disks: list[str], hypervisor: Hypervisor, transfer: str
 ) -> None:
