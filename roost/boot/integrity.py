@@ -38,7 +38,7 @@ def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileS
         return (FileSystem(after.name, 0, "disk", None, f"cannot be read: {now}"),)
     found = list(_present(before, after, now, off=off))
     if isinstance(was, str):
-        why = f"what it held before the run cannot be told: {was}"
+        why = f"what it held before the run is not known: {was}"
         return (*found, FileSystem(after.name, 0, "disk", None, why))
     lost = tuple(_lost(after.name, was, now))
     gone = {one.partition for one in lost}

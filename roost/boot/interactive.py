@@ -92,8 +92,8 @@ def refuse_without_terminal() -> None:
     """Raise `UsageError` where standard input or output is not a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
-            "a console needs a terminal, and standard input or output is none",
-            hint="call it from a terminal; `inv boot NAME` boots without one",
+            "a console needs a terminal: standard input or output is not one",
+            hint="run it in a terminal; `inv boot NAME` boots without one",
         )
 
 

@@ -52,7 +52,7 @@ def qemu_argv(
     argv += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
     if hardware.bootloader == "kernel":
         if direct is None:
-            raise UsageError("this machine starts a kernel from outside of its image, and none is given")
+            raise UsageError("this machine boots a kernel outside its image, and no kernel is given")
         argv += ["-kernel", str(direct.kernel), "-append", hardware.cmdline or ""]
         if direct.initrd is not None:
             argv += ["-initrd", str(direct.initrd)]

@@ -149,9 +149,7 @@ def plant(
                 continue
             if _planted(guest, device, planted):
                 return
-    raise ImageError(
-        f"the image has no {INIT} that something else could be started instead of", hint="inv boot --interactive"
-    )
+    raise ImageError(f"the image has no {INIT} to start a shell in place of", hint="inv boot --interactive")
 
 
 def _planted(guest: Guest, device: str, planted: Planted) -> bool:

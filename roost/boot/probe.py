@@ -121,7 +121,7 @@ def _open(device: Path) -> Probe | None:
     except FileNotFoundError:
         return Probe("absent", f"{device} does not exist", _ABSENT, 0.0)
     except PermissionError:
-        return Probe("not-permitted", f"{device} may not be opened by this user", _NOT_PERMITTED, 0.0)
+        return Probe("not-permitted", f"{device} cannot be opened by this user", _NOT_PERMITTED, 0.0)
     except OSError as error:
         return Probe("absent", f"{device}: {error.strerror}", _ABSENT, 0.0)
     return None

@@ -70,7 +70,7 @@ def _hypervisor(evidence: Evidence) -> Verdict | None:
     if evidence.changed:
         return _failed(evidence, "hypervisor", f"{', '.join(evidence.changed)} changed while it was booted", "disks")
     if evidence.stop == "gone" and not evidence.reason:
-        return _failed(evidence, "hypervisor", "QEMU ended by itself, without a word of the guest")
+        return _failed(evidence, "hypervisor", "QEMU exited by itself, without any output of the guest")
     if evidence.reason.startswith("host-") and evidence.stop == "ended":
         return _failed(evidence, "hypervisor", f"QEMU was ended from outside ({evidence.reason})")
     return None
@@ -89,7 +89,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
     elif said:
         detail = f"the boot loader started no kernel: {said}"
     elif evidence.came_to("boot-loader"):
-        detail = "the boot sector was started, and no kernel came of it"
+        detail = "the boot sector ran, but no kernel started"
     else:
         detail = "the firmware never started anything"
     if evidence.reason == "guest-reset":
@@ -107,7 +107,7 @@ def _root(evidence: Evidence) -> Verdict | None:
         phase = evidence.phase_of()
         if evidence.root_disk_seen is False:
             return _failed(evidence, "no-root-driver", "the initrd mounted nothing: it never found a disk", phase)
-        return _failed(evidence, "no-root", "the initrd mounted no root file system in its time", phase)
+        return _failed(evidence, "no-root", "the initrd mounted no root file system in time", phase)
     if "VFS" not in panic and not any(kind in evidence.serial for kind in ("no-root", "no-init", "initrd-shell")):
         return None
     said = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
@@ -151,7 +151,7 @@ def _collapsed(evidence: Evidence) -> Verdict | None:
         return _failed(evidence, "rebooted", "the guest reset the machine; HTCondor would let it boot for ever")
     halt = next((text for kind in ("halted", "power-down") if (text := _text(evidence, kind))), None)
     if evidence.stop == "dead" or halt:
-        how = f"'{halt}', but the machine stays on" if halt else "all CPUs sleep for ever"
+        how = f"'{halt}', but the machine stays on" if halt else "all CPUs are halted"
         return _failed(evidence, "halted", how)
     return None
 
@@ -159,7 +159,7 @@ def _collapsed(evidence: Evidence) -> Verdict | None:
 def _unfinished(evidence: Evidence) -> Verdict:
     if evidence.exits:
         return _failed(evidence, "halted", f"the job finished, but the machine stays on: {_why(evidence)}", "power-off")
-    where = "the job never ended" if evidence.came_to("job") else f"the guest never came to its job: {evidence.phase}"
+    where = "the job never ended" if evidence.came_to("job") else f"the guest never reached its job: {evidence.phase}"
     return _failed(evidence, "job-timeout", f"{where}; {_why(evidence)}")
 
 
@@ -168,7 +168,7 @@ def _why(evidence: Evidence) -> str:
     notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
     if not evidence.came_to("job"):
         notes += [f"it waited {one.seconds:.0f} s for {one.what}" for one in evidence.waits[:2]]
-    words = {"timeout": "its time is over", "button-ignored": "it did not react to the power button"}
+    words = {"timeout": "the deadline passed", "button-ignored": "it did not react to the power button"}
     return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])
 
 
@@ -238,10 +238,10 @@ def _passed(evidence: Evidence) -> Verdict:
     if not evidence.powered_off:
         notes.append("it did not power itself off: HTCondor would run it until it is removed")
         notes += ["it did not react to the power button"] if evidence.stop == "button-ignored" else []
-        notes.append("file systems were not judged: the machine was cut off")
+        notes.append("file systems were not checked: the machine was cut off")
     notes += [f"{one.type} of {one.disk}: {one.seen}" for one in evidence.filesystems if one.clean is None]
     notes += proof.notes(evidence)
-    how = "powered itself off" if evidence.powered_off and not evidence.button else "came to its login prompt"
+    how = "powered itself off" if evidence.powered_off and not evidence.button else "reached its login prompt"
     if proof.finished(evidence):
         how = f"did its job and {how}"
     return replace(Verdict(True, evidence.phase, None, f"the guest {how}"), notes=tuple(notes))

@@ -118,7 +118,7 @@ class HostDomain(Domain):
         self._listen()
         done = await self.call("unpause", self.name)
         if done is None or done.returncode:
-            self.refused = "xl unpause: it failed; its words are in qemu.log"
+            self.refused = "xl unpause failed: see qemu.log"
             return
         self._told({"event": "created"})
         task = asyncio.create_task(self._watch())

@@ -95,7 +95,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs of what was compared."""
+        """Whether nothing that was compared differs."""
         return not (self.packages or self.kernel or self.files or self.sizes or self.submit or self.recipe)
 
     def to_json(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def write(catalogue: Catalogue, directory: Path, *, public: str | None, events: 
     where = roots(catalogue.target, public)
     pages = Pages(catalogue, where, _files(catalogue, where.url, final))
     try:
-        with staging.passing_lock(final, lambda: events.note(f"{final} is being written by another: waiting")):
+        with staging.passing_lock(final, lambda: events.note(f"{final} is being written by another process: waiting")):
             _check(catalogue, final)
             with staging.staged(final) as new:
                 for path, data in _pages(pages):

@@ -35,7 +35,7 @@ def build(_context: object, name: str, flags: Flags, json: bool = False) -> None
 
     if flags.explain:
         if flags.force:
-            raise UsageError("--explain says what changed, --force builds whatever did: choose one")
+            raise UsageError("--explain and --force exclude each other")
         from roost.pipeline import rebuild
 
         with terminal.events() as events:

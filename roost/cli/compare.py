@@ -80,7 +80,7 @@ def _shown(found: Difference) -> str:
         lines += ["", "submit description:", *(f"  {line}" for line in text.splitlines())]
     lines += _changes("recipe", found.recipe)
     if found.same:
-        lines += ["", "nothing differs" if not found.notes else "nothing differs of what was compared"]
+        lines += ["", "nothing differs" if not found.notes else "no differences in what was compared"]
     lines += [""] * bool(found.notes) + [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 

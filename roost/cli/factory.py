@@ -110,7 +110,7 @@ def _options(flags: Flags) -> Options:
     from roost.pipeline.factory import Options
 
     if flags.container and not flags.dag:
-        raise UsageError("--container is about the jobs of a workflow", hint="--dag DIR")
+        raise UsageError("--container is for the jobs of a workflow", hint="--dag DIR")
     if flags.publish and flags.to and flags.publish != flags.to:
         raise UsageError("--publish and --to name two catalogues", hint="one of them")
     return Options(

@@ -42,7 +42,7 @@ def kernels(
         terminal.write_json(taken.to_json()) if json else terminal.write_text(_taken(taken.to_json()))
         return
     if version:
-        raise UsageError("--version chooses a kernel of an image", hint="use it with --extract")
+        raise UsageError("--version is for a kernel of an image", hint="use it with --extract")
     with terminal.events() as events:
         result = story.listing(names or [], events, fetch=fetch)
     terminal.write_json(result) if json else terminal.write_text(_listed(result))

@@ -114,7 +114,7 @@ def _places(devices: tuple[DeviceNode, ...], entries: tuple[Entry, ...]) -> None
         if kinds.get(directory[1:].encode()) != "d":
             raise ImageError(f"the device node {device.path} has no directory {directory or '/'} in the tree")
         if device.path[1:].encode() in kinds:
-            raise ImageError(f"{device.path} is in the tree and is to be a device node as well")
+            raise ImageError(f"{device.path} exists in the tree and cannot be a device node as well")
 
 
 def _io(directory: Path, epoch: int) -> Filling:

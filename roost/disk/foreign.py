@@ -45,7 +45,7 @@ _OTHERS = {
         "name a root tree as os.tarball; of an .ova, unpack it and convert the .vmdk in it",
     ),
     "squashfs": ("a squashfs image", "unpack it (unsquashfs) and name the directory as os.tree"),
-    "luks": ("encrypted (LUKS)", "an execution point has no key to it: decrypt it, or use another image"),
+    "luks": ("encrypted (LUKS)", "an execution point has no key for it: decrypt it, or use another image"),
     "html": ("a web page", "fetch the image itself"),
     "ar": ("a Debian package or an ar archive", "use a disk image"),
 }
@@ -84,7 +84,7 @@ def _format(image: Path, head: bytes, tail: bytes) -> ImageError | None:
     name, format = ("vhd (fixed size)", "vpc") if kind is None else _FORMATS[kind]
     new = shlex.quote(image.with_suffix(".qcow2").name)
     hint = f"convert it: qemu-img convert -f {format} -O qcow2 {shlex.quote(image.name)} {new}"
-    return ImageError(f"{shown(image.name)} is a {name} image; raw and qcow2 are taken", hint=shown(hint, 300))
+    return ImageError(f"{shown(image.name)} is a {name} image; only raw and qcow2 are supported", hint=shown(hint, 300))
 
 
 def _packed(image: Path, head: bytes) -> ImageError | None:

@@ -133,7 +133,7 @@ def embedded(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:
     Raises `ImageError` when they are not what GRUB 2 makes.
     """
     if len(boot) != SECTOR or len(core) <= SECTOR or boot[SECTOR - 2 :] != b"\x55\xaa":
-        raise ImageError("GRUB's boot.img or core.img has an odd size", hint=INSTALL)
+        raise ImageError("GRUB's boot.img or core.img has the wrong size", hint=INSTALL)
     start, count, segment = struct.unpack_from("<QHH", core, BLOCK_LIST)
     rest = -(-len(core) // SECTOR) - 1
     if (start, count) != (2, rest) or boot[DRIVE_CHECK] != 0xEB or boot[KERNEL_SECTOR : KERNEL_SECTOR + 8] != _SECTOR_1:

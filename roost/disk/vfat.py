@@ -86,7 +86,9 @@ def _require_entries(entries: Sequence[Entry], size: int, label: str | None) -> 
     """Raise `ImageError` when the root directory has too few entries: mtools leaves out the rest."""
     names = sorted({entry.path.decode("utf-8", "surrogateescape").split("/")[0] for entry in entries if entry.path})
     if (name := vfat_limits.beyond_root(names, size, label)) is not None:
-        what = f"the root directory of the vfat file system has {vfat_limits.ROOT} entries, and none for {shown(name)}"
+        what = (
+            f"the root directory of the vfat file system has {vfat_limits.ROOT} entries, and no room for {shown(name)}"
+        )
         raise ImageError(what, hint="put the files into a directory, or use ext4")
 
 
@@ -102,7 +104,7 @@ def _refuse(entries: Sequence[Entry]) -> None:
             what = f"{shown(path)} has {format_size(entry.size)}: vfat holds no file of 4 GiB or more"
             raise ImageError(what, hint="use ext4")
     for again, first in vfat_limits.twins(paths):
-        what = f"{shown(first)} and {shown(again)} differ only in case: vfat takes them for one"
+        what = f"{shown(first)} and {shown(again)} differ only in case: vfat takes them for the same name"
         raise ImageError(what, hint="rename one of them, or use ext4")
 
 

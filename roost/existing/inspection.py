@@ -57,7 +57,7 @@ def find(guest: Guest) -> System:
     systems = guest.filesystems()
     locked = [device for device, kind in systems.items() if kind in {"crypto_LUKS", "BitLocker"}]
     if locked:
-        what = f"the image is encrypted ({', '.join(map(shown, sorted(locked)))}): roost has no key to it"
+        what = f"the image is encrypted ({', '.join(map(shown, sorted(locked)))}): roost has no key for it"
         raise ImageError(what, hint="an execution point has none either: decrypt it, or use another image")
     candidates = {device: kind for device, kind in systems.items() if kind not in NO_FILES}
     roots = [device for device, kind in candidates.items() if _is_root(guest, device, kind)]

@@ -22,7 +22,9 @@ def add(editor: Editor, kernel: KernelFiles | None) -> None:
     words = [*(() if speaks and "xen" not in editor.recipe.hypervisors else consoles), *editor.recipe.kernel.parameters]
     loaders = [path for path in texts if path != bootconfig.GRUB_DEFAULTS]
     if not loaders and editor.recipe.kernel.placement != "external":
-        editor.notes.append("no configuration of a boot loader that roost knows: kernel.parameters go nowhere")
+        editor.notes.append(
+            "the image has no boot loader configuration that roost knows: kernel.parameters have no effect"
+        )
     # The kernel itself knows no UUIDs: its initrd does.
     initrd = kernel is not None and kernel.initrd is not None
     uuid = editor.guest.blkid(editor.system.root.device).get("UUID") if initrd else None

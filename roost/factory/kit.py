@@ -37,7 +37,7 @@ def inputs(files: Sequence[Path], named: Sequence[tuple[Path, str]]) -> list[Pat
         if name.startswith("/"):
             raise UsageError(
                 f"{files[0]} names {name}, which is another file on another machine",
-                hint="a name relative to the recipe",
+                hint="write a name relative to the recipe",
             )
         top = Path(os.path.abspath(directory / name))  # noqa: PTH100 - links stay as they are named
         for path in keys.walk(top):

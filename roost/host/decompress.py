@@ -216,7 +216,7 @@ class Unpacked:
     def __init__(self, source: LookaheadReader, *, all: bool = True) -> None:
         kind = compression(source.peek(16))
         if kind not in _DECODERS:
-            raise CorruptError(f"{kind or 'no known compression'} cannot be unpacked")
+            raise CorruptError(f"{kind or 'an unknown compression'} cannot be unpacked")
         self._source = source
         self._all = all
         self._kind = kind
@@ -236,7 +236,7 @@ class Unpacked:
                 zstandard.ZstdError,
                 lz4.block.LZ4BlockError,
             ) as error:
-                raise CorruptError(f"no whole {self._kind}: {error}") from error
+                raise CorruptError(f"not a complete {self._kind} file: {error}") from error
             more = self._all and compression(self._source.peek(16)) == self._kind
             self._decoder = _DECODERS[self._kind]() if more else None
         return b""
@@ -253,6 +253,6 @@ def unpack(file: BinaryIO, limit: int) -> bytes:
     while data := stream.read():
         limit -= len(data)
         if limit < 0:
-            raise CorruptError("it unpacks to more than is to be believed")
+            raise CorruptError("it unpacks to more than its limit")
         parts.append(data)
     return b"".join(parts)

@@ -111,7 +111,7 @@ def _grub_modules() -> Check:
         if all((directory / name).is_file() for name in ("boot.img", "diskboot.img", "biosdisk.mod")):
             return Check("grub-i386-pc", True, str(directory))
     return Check(
-        "grub-i386-pc", False, "GRUB's modules for BIOS are not there", install("grub-pc-bin", "grub2-pc-modules")
+        "grub-i386-pc", False, "GRUB's modules for BIOS are not installed", install("grub-pc-bin", "grub2-pc-modules")
     )
 
 

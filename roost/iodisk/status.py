@@ -34,7 +34,7 @@ def judge(text: bytes) -> tuple[Verdict, str, dict[str, Any]]:
     if status.get("not_ready"):
         failed = shown(str(status["not_ready"]), 200)
     elif status.get("timed_out"):
-        failed = "its time was over"
+        failed = "it exceeded its time limit"
     elif signal is not None:
         failed = f"signal {shown(str(signal))}"
     elif code != 0:

@@ -140,7 +140,7 @@ def _archive(stream: _Stream) -> Iterator[Member]:
         try:
             fields = [int(header[6 + 8 * number : 14 + 8 * number].decode("ascii"), 16) for number in range(13)]
         except ValueError as error:
-            raise BadInitrdError("an entry of the initrd has a header of no numbers") from error
+            raise BadInitrdError("an entry of the initrd has a header that is not hexadecimal") from error
         mode, size, length = fields[1], fields[6], fields[11]
         if not 0 < length <= MAX_NAME:
             raise BadInitrdError(f"an entry of the initrd has a name of {length} bytes")

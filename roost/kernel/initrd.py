@@ -101,7 +101,7 @@ def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) ->
         busybox = own[0]
         if _needs_loader(busybox):
             raise ImageError(
-                "the tree's busybox needs shared libraries, which its initrd has not", hint="use busybox-static"
+                "the tree's busybox needs shared libraries, which the initrd does not have", hint="use busybox-static"
             )
     if not rooted.is_file(modules, "modules.dep"):
         raise ImageError(

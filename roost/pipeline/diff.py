@@ -83,7 +83,7 @@ def _trees(old: Asked, new: Asked, notes: list[str], events: Events) -> tuple[Co
     for one in (old, new):
         if one.disks is None and not one.notes:
             recipe = one.side.kind == "recipe"
-            why = "is not built" if recipe else "is in a catalogue that is no directory of this machine"
+            why = "is not built" if recipe else "is in a catalogue that is not a local directory"
             notes.append(f"files are not compared: {one.side.label} {why}")
     if old.disks is None or new.disks is None:
         return None

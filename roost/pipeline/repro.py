@@ -107,7 +107,7 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
             home.mkdir(parents=True)
         other, note = surroundings.other(homes[1], project, loaded.path)
         if note:
-            events.note(f"the second build is the same user's: {note}")
+            events.note(f"the second build runs as the same user: {note}")
         made, builds = [], []
         for number, around in enumerate((surroundings.usual(homes[0]), other), 1):
             with stages.stage(f"build {number}", "as another user" if around.user is not None else ""):

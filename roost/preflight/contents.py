@@ -83,14 +83,14 @@ def _vfat(loaded: Loaded, area: _Area) -> Iterator[Problem]:
     size = area.area.size
     if size is not None and (last := vfat_limits.beyond_root(firsts, size, area.area.label)) is not None:
         one = firsts[last]
-        what = f"the root directory of {where} has {vfat_limits.ROOT} entries, and none for {shown(last)}"
+        what = f"the root directory of {where} has {vfat_limits.ROOT} entries, and no room for {shown(last)}"
         hint = "a long name takes several: put the files into a directory, or use ext4"
         yield loaded.problem(_place(loaded, one), what, hint)
     root = area.mount.rstrip("/")
     for again, first in vfat_limits.twins(paths):
         one = next(one for path, one in paths.items() if path == again or path.startswith(f"{again}/"))
         what = f"{shown(f'{root}/{first}')} and {shown(f'{root}/{again}')} differ only in case"
-        yield loaded.problem(_place(loaded, one), f"{what}: {where} takes them for one", "rename one of them")
+        yield loaded.problem(_place(loaded, one), f"{what}: {where} takes them for the same name", "rename one of them")
 
 
 def _place(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:

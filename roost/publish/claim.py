@@ -209,7 +209,7 @@ def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: W
             continue
         if take_over or dead(there):
             if _take_over(target, path, there, own):
-                wish.events.note(f"{what}: going on where another ended")
+                wish.events.note(f"{what}: resuming where another publication ended")
                 time.sleep(target.grace)
                 break
             take_over = False

@@ -225,7 +225,7 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
         path = f"{release.directory}/boot/{hypervisor}.json"
         verdict = parsed(target.read(path))
         if verdict is None:
-            seen.wrong(path, "is missing or no JSON, and the release says that it passed")
+            seen.wrong(path, "is missing or not JSON, and the release says that it passed")
             continue
         if verdict.get("passed") is not True:
             seen.wrong(where, f"says that {hypervisor} passed, and its verdict does not")
@@ -239,7 +239,7 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
         for one in booted:
             name = str(one.get("name"))
             if disks.get(name) != one.get("sha256") and not _reported(seen, name):
-                seen.wrong(path, f"was reached on another {name}")
+                seen.wrong(path, f"was reached with another {name}")
     if not seen.untested and not any(
         isinstance(said, dict) and said.get("verdict") == "passed" for said in seen.hypervisors.values()
     ):

@@ -93,7 +93,7 @@ class Submit(Model):
     def _known_transfer(cls, value: str) -> str:
         if value not in {"files", "shared"} and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
             raise ValueError(
-                f"'{value}' is no way to transfer: write files, shared, or a URL such as osdf:///pool/images"
+                f"'{value}' is not a way to transfer: write files, shared, or a URL such as osdf:///pool/images"
             )
         return value
 
@@ -134,7 +134,7 @@ class Submit(Model):
                 if isinstance(one, str) and (not one.isprintable() or re.search(r"[\\$]", one)):
                     raise ValueError(f"the value of {name} must be one line of printable characters, without \\ and $")
                 if isinstance(one, float) and not math.isfinite(one):
-                    raise ValueError(f"the value of {name} is not a number that ClassAds have")
+                    raise ValueError(f"the value of {name} is not a number that a ClassAd can hold")
         return value
 
     @model_validator(mode="after")

@@ -182,7 +182,7 @@ def read(place: Place) -> Plan | None:
 
 def _unreadable(place: Place, why: str) -> ImageError:
     return ImageError(
-        f"{place.plan} is not the plan of a run: {shown(why, 200)}", hint="begin anew in another directory"
+        f"{place.plan} is not the plan of a run: {shown(why, 200)}", hint="start again in another directory"
     )
 
 

@@ -81,7 +81,7 @@ class State:
                     self._take(jsontext.load_object(line))
                 except (ValueError, KeyError, TypeError) as error:
                     what = f"{self.path}:{number} is not a line of a run's state: {error}"
-                    raise ImageError(what, hint="begin anew in another directory") from error
+                    raise ImageError(what, hint="start again in another directory") from error
 
     def _take(self, said: dict[str, Any]) -> None:
         event, job = str(said["event"]), said.get("job")

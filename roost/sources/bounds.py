@@ -205,6 +205,6 @@ def _sensible(member: tarfile.TarInfo, sparse: list[tuple[int, int]]) -> None:
         if size == 0:
             continue
         if size < 0 or offset < at or offset + size > member.size:
-            raise tarfile.ReadError(f"the map of the sparse file {shown(member.name, 200)} makes no sense")
+            raise tarfile.ReadError(f"the map of the sparse file {shown(member.name, 200)} is not valid")
         at = offset + size
     setattr(member, "sparse", [(offset, size) for offset, size in sparse if size])  # noqa: B010 - not in its type

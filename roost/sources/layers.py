@@ -82,7 +82,7 @@ def layers_of(archive: Path, work: Path, log: Path) -> Layers:
         raise ImageError(what, hint="save the image again, with all of its layers") from error
     except (ValueError, TypeError, IndexError, RecursionError, AttributeError) as error:
         raise ImageError(
-            f"{archive.name} looks like a container image, but its description makes no sense: {shown(repr(error))}"
+            f"{archive.name} looks like a container image, but its description is not valid: {shown(repr(error))}"
         ) from error
 
 

@@ -57,7 +57,7 @@ class Installed:
         """The time that no file is later than, in seconds since 1970, once the tree is made."""
         made = cache.default().get(STAGE.name, self.key)
         if made is None:
-            raise HostError("the root tree went out of the cache while it was in use", hint="build again")
+            raise HostError("the root tree was removed from the cache while it was in use", hint="build again")
         return int(files.read_text(made / EPOCH))
 
     @property

@@ -70,7 +70,7 @@ def of_uris(text: str) -> tuple[Package, ...]:
             found.add(package(name, version, architecture, value if kind == "SHA256" else ""))
         except ValueError as error:
             what = f"the archive's index has no SHA256 of {shown(name)} {shown(version)}"
-            raise ImageError(what, hint="its repository must be made anew by a present tool") from error
+            raise ImageError(what, hint="its repository must be made again with a current tool") from error
     return tuple(sorted(found))
 
 

@@ -132,7 +132,7 @@ def _set_aside(entry: Entry, item: Garbage) -> list[tuple[Garbage, Path]]:
         if now is None:
             item.state = "gone"
         elif not free or (entry.lock is not None and not entry.left and now > entry.used):
-            item.state, item.why = "stays", f"{item.why}; but a task uses it just now"
+            item.state, item.why = "stays", f"{item.why}; but a task is using it"
         else:
             try:
                 return [(item, _renamed(entry.path))]
