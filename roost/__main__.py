@@ -6,6 +6,7 @@ from roost.cli import greeting
 
 if __name__ == "__main__":
     # Before the tasks are imported.
+    greeting.require_python()
     greeting.greet(sys.argv[1:])
     from roost.cli.main import main
 

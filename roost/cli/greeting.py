@@ -13,6 +13,15 @@ from collections.abc import Sequence
 LONG = frozenset({"boot", "build", "factory", "lock", "publish", "repro", "run", "shell", "ssh"})
 
 
+def require_python() -> None:
+    """End the process where an older Python runs roost: this module is the last that it can read."""
+    if sys.version_info >= (3, 11):  # noqa: UP036 - pip refuses an older one, a checkout on PYTHONPATH does not
+        return
+    sys.stderr.write("roost needs Python 3.11 or later, and {} is {}.{}\n".format(sys.executable, *sys.version_info))
+    sys.stderr.write("Debian 12, Ubuntu 24.04 and EL 10 have it: make the virtual environment with theirs\n")
+    raise SystemExit(3)
+
+
 def greet(argv: Sequence[str]) -> None:
     """Say on a terminal which task begins, if it is a long one; nothing in a log, for help, or for a wrong call."""
     words = argv[: argv.index("--")] if "--" in argv else argv

@@ -22,6 +22,9 @@ from roost.recipe.words import shown
 
 #: What no host can do with a name: whoever wrote it, in the call or a recipe, is who can change it.
 _NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+#: What another place for the cache helps against: a home that is closed, or that nobody may write.
+_CLOSED = frozenset({errno.EACCES, errno.EROFS})
+OTHER_CACHE = "set ROOST_CACHE to a directory of yours"
 #: The exit status of a task whose reader closed its output, as a shell tells of SIGPIPE.
 CLOSED = 141
 
@@ -36,7 +39,11 @@ def told(error: BaseException) -> RoostError:
         return error
     cause = causes.behind(error)
     if cause is not None:
-        return causes.host_error(cause, str(getattr(error, "filename", None) or ""))
+        place = str(getattr(error, "filename", None) or "")
+        wrong = causes.host_error(cause, place)
+        if cause.number in _CLOSED and place and _is_cache(place):
+            return HostError(wrong.problem.what, hint=OTHER_CACHE)
+        return wrong
     if isinstance(error, OSError):
         return _refused(error)
     log = _report(error)
@@ -52,7 +59,7 @@ def _refused(error: OSError) -> RoostError:
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
     what = f"{shown(place, 200)}: {why}" if place else why
     if place and _is_cache(place):
-        return HostError(what, hint="set ROOST_CACHE to a directory of yours")
+        return HostError(what, hint=OTHER_CACHE)
     return UsageError(what) if error.errno in _NAMES else HostError(what)
 
 

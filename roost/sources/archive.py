@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.events import Events
@@ -174,10 +175,24 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
         reason = str(getattr(error, "reason", error)) or type(error).__name__
     if path.exists():
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"
-    raise HostError(
-        f"the archive does not answer: {url} ({reason})",
-        hint=f"is the network up? {mirror_hint}. A proxy comes from http_proxy or from apt's settings",
+    proxy = _proxy(url, opener)
+    hint = (
+        f"does the proxy {proxy} let this through? It comes from {urlsplit(url).scheme}_proxy or from apt's settings"
+        if proxy
+        else f"is the network up? {mirror_hint}. A proxy comes from http_proxy or from apt's settings"
     )
+    raise HostError(f"the archive does not answer: {url} ({reason})", hint=hint)
+
+
+def _proxy(url: str, opener: urllib.request.OpenerDirector) -> str:
+    """Return the proxy through which a URL is asked for, without the password that it may have; "" for none."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    handlers = [one for one in getattr(opener, "handlers", ()) if isinstance(one, urllib.request.ProxyHandler)]
+    proxies: dict[str, str] = getattr(handlers[0], "proxies", {}) if handlers else {}
+    scheme, slashes, rest = proxies.get(parts.scheme, "").rpartition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 
 
 def date_of(text: str) -> int:

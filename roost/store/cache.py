@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from roost.errors import ToolError
 from roost.host import files, interruption, memory, namespace, paths, process
 
 #: Seconds that an interrupted task waits for a work directory to go; a large one goes after its end.
@@ -163,8 +164,13 @@ def remove_tree(directory: Path) -> None:
     """Remove a directory whoever its files belong to: in the namespace that they were made in."""
     if not directory.exists():
         return
-    process.run(
-        namespace.current().argv(["rm", "-rf", "--one-file-system", "--", directory]),
-        deadline=300,
-        what="cannot clean up",
-    )
+    try:
+        process.run(
+            namespace.current().argv(["rm", "-rf", "--one-file-system", "--", directory]),
+            deadline=300,
+            what="cannot clean up",
+        )
+    except ToolError:
+        # Where there are no namespaces at all, that is what to say: the work that is cleaned up failed for it too.
+        namespace.probe()
+        raise

@@ -33,7 +33,10 @@ class Remote(Target):
         Raises `UsageError` for a URL that fsspec does not know, `HostError` when the place cannot be reached.
         """
         try:
-            filesystem, root = fsspec.url_to_fs(url, **cls.options)
+            # A web server is asked through the proxy that the environment names, as every download is.
+            web = url.partition(":")[0] in {"http", "https"}
+            options = {**cls.options, "client_kwargs": {"trust_env": True}} if web else cls.options
+            filesystem, root = fsspec.url_to_fs(url, **options)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{url.partition(':')[0]}:// cannot be opened: {error}") from error
         except Exception as error:

@@ -5,15 +5,20 @@ The calls run as a person makes them, in a project with the shipped recipes and 
 
 from __future__ import annotations
 
+import http.server
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import roost
+from tests.fake_tools import FakeTools
 from tests.publish import lab
 
 RECIPE = """\
@@ -29,7 +34,12 @@ NOWHERE = "http://127.0.0.1:9"
 
 @dataclass(frozen=True)
 class Mistake:
-    """A call, its exit code, and the parts of what it says; `files` are laid into the project, `env` over it."""
+    """A call, its exit code, and the parts of what it says; `files` are laid into the project, `env` over it.
+
+    `closed` are files and directories that nobody may read, and the call runs without root's right to read them all the
+    same; neither does a `bare` one. `tools` come first on PATH. `before` is Python that is run in the process before
+    roost: what no test can have otherwise, such as an older Python. {proxy} in `env` is a proxy that refuses all.
+    """
 
     call: str
     code: int
@@ -37,6 +47,27 @@ class Mistake:
     files: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     under: str = ""
+    closed: tuple[str, ...] = ()
+    tools: dict[str, str] = field(default_factory=dict)
+    before: str = ""
+    bare: bool = False
+
+
+#: What a QEMU says where /dev/kvm opens and the host's hypervisor keeps it from working.
+REFUSES = "echo 'qemu-system-x86_64: error: failed to set MSR 0x10a to 0x0' >&2; exit 1"
+LYING_KVM = """
+from pathlib import Path
+from roost.boot import host_kernels, probe
+Path("dev-kvm").write_text("")
+probe.DEVICE = Path("dev-kvm")
+host_kernels.kernels = lambda: iter([Path("dev-kvm")])
+"""
+CHROOT = """
+import os
+os.geteuid = lambda: 1000
+from roost.host import namespace
+namespace.root_is_mounted = lambda: False
+"""
 
 
 def recipe(text: str) -> dict[str, str]:
@@ -118,9 +149,88 @@ MISTAKES = [
     Mistake(
         "build smoke --set os.debian.mirror=http://deb.example.invalid/debian",
         3,
-        ("the archive does not answer: http://deb.example.invalid/debian", "A proxy comes from http_proxy"),
+        ("the archive does not answer: http://deb.example.invalid/debian", f"does the proxy {NOWHERE} let this"),
         {},
         {"http_proxy": NOWHERE},
+    ),
+    Mistake(
+        "build smoke --set os.debian.mirror=http://deb.example.invalid/debian",
+        3,
+        ("http://deb.example.invalid/debian", "status 403", "does the proxy {proxy} let this through?"),
+        env={"http_proxy": "{proxy}"},
+    ),
+    Mistake(
+        "build smoke --set os.debian.mirror=https://deb.example.invalid/debian",
+        3,
+        ("https://deb.example.invalid/debian", "403 Forbidden", "does the proxy {proxy} let this through?"),
+        env={"https_proxy": "{proxy}"},
+    ),
+    Mistake("verify http://images.example.invalid/x", 3, ("cannot list it", "403"), env={"http_proxy": "{proxy}"}),
+    # Who may not: a closed home, files of somebody else.
+    Mistake(
+        "build smoke",
+        3,
+        ("closed/.cache/roost", "permission denied", "set ROOST_CACHE to a directory of yours"),
+        {"closed/x": ""},
+        {"HOME": "{project}/closed"},
+        closed=("closed",),
+    ),
+    Mistake(
+        "check theirs",
+        2,
+        ("recipes/theirs.yaml:", "cannot be read: Permission denied"),
+        {"recipes/theirs.yaml": "x"},
+        closed=("recipes/theirs.yaml",),
+    ),
+    Mistake(
+        "check my",
+        2,
+        ("recipes/my.yaml:4:27: 'files/theirs' cannot be read", "check the permissions of"),
+        {**recipe('files: [{path: /x, source: files/theirs, mode: "0644"}]\n'), "recipes/files/theirs": "x"},
+        closed=("recipes/files/theirs",),
+    ),
+    Mistake(
+        "lint theirs.sub",
+        2,
+        ("theirs.sub cannot be read: Permission denied", "the path of a submit description"),
+        {"theirs.sub": "x"},
+        closed=("theirs.sub",),
+    ),
+    # A host that cannot: a /dev/kvm that lies, a chroot, an old Python.
+    Mistake(
+        "boot ready --accel kvm",
+        3,
+        ("KVM does not work here: QEMU refuses KVM: failed to set MSR 0x10a", "nested virtualisation"),
+        before=LYING_KVM,
+        tools={"qemu-system-x86_64": REFUSES},
+    ),
+    Mistake(
+        "boot ready --accel kvm",
+        3,
+        ("KVM does not work here: nowhere/kvm does not exist", "kvm_intel"),
+        before='from pathlib import Path\nfrom roost.boot import probe\nprobe.DEVICE = Path("nowhere/kvm")',
+        tools={"qemu-system-x86_64": REFUSES},
+    ),
+    Mistake(
+        "doctor",
+        3,
+        ("cannot make a user namespace: this is a chroot, where the kernel allows none", "with systemd-nspawn"),
+        before=CHROOT,
+        tools={"qemu-system-x86_64": REFUSES, "unshare": "exit 1", "newuidmap": "", "newgidmap": ""},
+    ),
+    Mistake(
+        "doctor",
+        3,
+        ("cannot make a mount and a process namespace as root", "run outside of a restricted container"),
+        before="import os\nos.geteuid = lambda: 0",
+        tools={"qemu-system-x86_64": REFUSES},
+        bare=True,
+    ),
+    Mistake(
+        "build smoke",
+        3,
+        ("roost needs Python 3.11 or later", " is 3.9", "make the virtual environment with theirs"),
+        before="import sys\nsys.version_info = (3, 9, 2)",
     ),
     Mistake("check smoke --set os.debian.architecture=arm64", 2, ("'arm64'", "did you mean amd64?")),
     Mistake("schema -o /dev/full", 3, ("/dev/full cannot be written: No space left", "name a file")),
@@ -132,31 +242,79 @@ MISTAKES = [
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lab.project(tmp_path_factory.mktemp("project"))
+    project = lab.project(tmp_path_factory.mktemp("project"))
+    smoke = project / "recipes/smoke.yaml"
+    smoke.with_name("ready.yaml").write_text(smoke.read_text().replace("name: smoke", "name: ready"))
+    lab.built(project, name="ready")
+    return project
+
+
+class _Refuses(http.server.BaseHTTPRequestHandler):
+    """A proxy that lets nothing through."""
+
+    def do_GET(self) -> None:
+        self.send_error(403, "Forbidden by the site's rules")
+
+    do_HEAD = do_CONNECT = do_GET  # noqa: N815 - the names that the server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def closed(paths: Sequence[Path]) -> Iterator[None]:
+    """Take away all rights to paths."""
+    modes = {path: path.stat().st_mode for path in paths}
+    try:
+        for path in paths:
+            path.chmod(0)
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
 
 
 @pytest.mark.parametrize("one", MISTAKES, ids=lambda one: f"{one.call[:40]} {one.said[-1][:16]}")
-def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path) -> None:
+def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path, proxy: str, tmp_path: Path) -> None:
     for name, text in one.files.items():
+        (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text(text)
+    tools = FakeTools(tmp_path / "tools")
+    for name, script in one.tools.items():
+        tools.put(name, script)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST", "XDG", "SOURCE_DATE"))}
     env = {**kept, "PYTHONPATH": str(Path(roost.__file__).parents[1]), "HOME": str(project), **one.env}
+    env = {name: value.replace("{proxy}", proxy).replace("{project}", str(project)) for name, value in env.items()}
+    env |= {"PATH": f"{tools.directory}:{env['PATH']}"} if one.tools else {}
+    program = f"{one.before}\nimport runpy\nrunpy.run_module('roost', run_name='__main__', alter_sys=True)"
+    start = '-c "$1"' if one.before else "-m roost"
+    # Root reads what is closed: without its capabilities it does not.
+    bare = "setpriv --bounding-set=-all --inh-caps=-all " if (one.closed or one.bare) and os.geteuid() == 0 else ""
     gone = "mkdir gone && cd gone && rmdir ../gone && " if one.under == "gone" else ""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'{gone}"$0" -P -m roost {one.call}', sys.executable],
-        cwd=project,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-    )
+    with closed([project / name for name in one.closed]):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'{gone}{bare}"$0" -P {start} {one.call}', sys.executable, program],
+            cwd=project,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
     text = done.stdout + done.stderr
     assert "Traceback" not in text and "a bug in roost" not in text, text
     assert done.returncode == one.code, text
     for part in one.said:
-        assert part in text, text
+        assert part.replace("{proxy}", proxy) in text, text
 
 
 def test_there_are_thirty_of_them() -> None:

@@ -10,6 +10,7 @@ import pytest
 from roost.errors import HostError
 from roost.host import namespace, process
 from roost.host.namespace import Namespace
+from roost.store import cache
 
 
 def test_a_user_gets_a_user_namespace() -> None:
@@ -107,3 +108,13 @@ def test_absent_uidmap_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(process, "which", lambda tool: None if tool == "newuidmap" else which(tool))
     error = _refused(monkeypatch, tmp_path)
     assert "newuidmap is not installed" in str(error) and "uidmap" in str(error)
+
+
+def test_what_cannot_be_removed_for_want_of_namespaces_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(HostError, match="cannot make a mount and a process namespace as root"):
+        cache.remove_tree(tmp_path / "tree")
