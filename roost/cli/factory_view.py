@@ -17,12 +17,13 @@ from roost.factory.progress import Progress
 from roost.host.safetext import one_line, safe
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
-    from rich.table import Table
 
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
+#: Columns that an image's name has at least.
+NAMES = 20
 #: How the steps that ended are shown.
 MARKS = {
     "done": "[green]✓[/]", "cached": "[green]=[/]", "failed": "[red]✗[/]",
@@ -142,19 +143,23 @@ class LiveTable:
             text = escape(safe(f"{_what(node)}: {outcome.failure.text}"))
             self._console.print(f"[red]✗[/] {text} [dim]{outcome.seconds:.1f} s[/]", highlight=False)
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Group:
         """Return the table as it is now: the images that fit, what runs or failed before what is done or waits."""
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         with self._lock:
             graph, ended, running = self._graph, dict(self._ended), dict(self._running)
         kinds = [kind for kind in STEPS if any(node.kind == kind for node in graph)]
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        table.add_column("image", no_wrap=True, ratio=2, overflow="ellipsis")
+        longest = max((len(one_line(node.label)) for node in graph), default=0)
+        names = min(max(5, longest), max(NAMES, self._console.width * 2 // 5))
+        table.add_column("image", no_wrap=True, width=names, overflow="ellipsis")
         for kind in kinds:
             table.add_column(STEPS[kind], no_wrap=True, width=max(5, len(STEPS[kind])))
-        table.add_column("", no_wrap=True, ratio=3, overflow="ellipsis", style="dim")
+        table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis", style="dim")
         table.add_column("", no_wrap=True, justify="right", width=7)
         now = time.monotonic()
         rows: dict[str, dict[str, Node]] = {}
@@ -176,8 +181,8 @@ class LiveTable:
         failed = f", [red]{bad} failed[/]" if bad else ""
         hidden = f", {len(rows) - len(shown)} images more" if len(rows) > len(shown) else ""
         count = f"[bold]{len(ended)} of {len(graph)} steps[/]{failed}{hidden}"
-        table.add_row(count, *("" for _ in kinds), "", f"{now - self._start:.0f} s")
-        return table
+        # Below the table: in its first column there is no room for it on a narrow terminal.
+        return Group(table, Text.from_markup(f"{count}, {now - self._start:.0f} s"))
 
 
 def _mark(node: Node | None, running: Mapping[str, object], ended: Mapping[str, Outcome]) -> str:

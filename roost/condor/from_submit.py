@@ -103,7 +103,7 @@ def _kernel(view: JobView, hint: str) -> MachineKernel | None:
     initrd = view.get("xen_initrd")
     for file in (kernel, initrd):
         if file is not None and not file.text.startswith("/"):
-            # The script hands the name on as it is, and libvirt is not in the sandbox (docs/vm-universe.md, section 8).
+            # The script hands the name on as it is, and libvirt is not in the sandbox (docs/vm-universe.md, section 5).
             what = f"{file.name} = {shown(file.text)} is not an absolute path: libvirt would not find it"
             raise ImageError(what, where=file.where, hint=hint)
     if root is None:

@@ -22,6 +22,7 @@ from roost.iodisk.make import IoDisk
 from roost.pipeline import environment, table
 from roost.recipe import loader
 from roost.recipe.model import Recipe
+from roost.recipe.words import counted
 from roost.run import table as tables
 
 #: Files and directories that come out of one disk, unless the caller says otherwise.
@@ -73,7 +74,7 @@ def io(
         requests = _requests(given, recipe, output, rows, reading.progress)
     namespace.probe(namespace.owner())
     stages = Stages(events)
-    with stages.stage("io disks", f"{len(requests)}"):
+    with stages.stage("io disks", str(len(requests))):
         made = each(
             lambda one: make.make(recipe, one.items, one.output, texts=one.texts),
             requests,
@@ -124,7 +125,7 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
     for directory in directories:
         check_target(directory)
     stages = Stages(events)
-    with stages.stage("collect", f"{len(disks)} disks"):
+    with stages.stage("collect", counted(len(disks), "disk")):
         found = each(
             lambda pair: _collect(pair[0], pair[1], most, size),
             zip(disks, directories, strict=True),

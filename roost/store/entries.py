@@ -65,8 +65,8 @@ LEFT = {
 }
 #: A download that broke off goes on where it was; by age it goes, with what the server called it.
 PARTS = re.compile(r"\.[0-9a-f]{64}\.(?:part|version)")
-#: The report of a mistake of roost's own, a file among the directories of logs.
-REPORTS = re.compile(r"bug-\d{8}T\d{6}-\d+[.]log")
+#: Files among the directories of logs: the report of a mistake of roost's own, the log of what is of no one image.
+REPORTS = re.compile(r"bug-\d{8}T\d{6}-\d+[.]log|(?:extract|originals)[.]log")
 LOCKS = re.compile(r"\.[0-9a-f]{64}\.lock")
 #: What a collection that was killed had set aside.
 GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -112,3 +113,19 @@ def test_the_live_table_interprets_nothing() -> None:
     console.print(view)
     view.ended(node, Outcome("failed", failure=Failure(EVIL)))
     assert "\x1b]0" not in stream.getvalue() and "[red]x" in stream.getvalue()
+
+
+def test_a_narrow_terminal_shows_names_and_how_far_it_is() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=40)
+    one = graph(2, "debian-trixie-large")
+    with Live(console=console, auto_refresh=False) as live:
+        view = LiveTable(live, console)
+        view.expect(one)
+        view.began(one.nodes["boot /build/1"])
+        view.doing(one.nodes["boot /build/1"], "kernel: ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1")
+        view.ended(one.nodes["image /build/0"], Outcome("failed", failure=Failure("no room")))
+        shown = Console(file=(text := io.StringIO()), width=60)
+        shown.print(view)
+    assert "debian-trixie-large" in text.getvalue()
+    assert re.fullmatch(r"1 of 5 steps, 1 failed, \d s", text.getvalue().splitlines()[-1].strip())
+    assert all(len(line) <= 60 for line in text.getvalue().splitlines())

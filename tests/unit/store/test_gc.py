@@ -95,6 +95,8 @@ def test_reports_of_mistakes_of_roost_go_by_age(root: Path) -> None:
     young = lastresort.told(KeyError("x")).log
     assert young is not None
     old = _file(root, "log/bug-20260101T000000-7.log", idle=40 * DAY)
+    _file(root, "log/extract.log")
+    _file(root, "log/originals.log")
     other = _file(root, "log/bug-report.txt", idle=40 * DAY)
     done = _collect(root)
     assert _what(done, "gone") == [f"log/{old.name}"]
