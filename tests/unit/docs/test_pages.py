@@ -127,3 +127,26 @@ def test_the_picture_of_a_run_shows_calls_that_there_are() -> None:
     assert [parse(words) for words in typed] == [["build"], ["boot"]]
     assert any(line.startswith("passed: ") for line in lines.values())
     assert "docs/pictures/run.svg" in (PROJECT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+def test_links_of_what_is_not_in_the_site_lead_somewhere(name: str) -> None:
+    """mkdocs checks those of docs/."""
+    text = re.sub(r"^```.*?^```", "", (PROJECT / name).read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not link.startswith("https://"):
+            assert (PROJECT / link.partition("#")[0]).exists(), link
+
+
+def test_pages_that_code_and_messages_name_are_there() -> None:
+    """A source of lint, an explanation, a comment: `docs/vm-universe.md, section 4`."""
+    named: dict[str, set[str]] = {}
+    for path in [*PROJECT.glob("roost/**/*"), *PROJECT.glob("recipes/**/*.yaml"), *PROJECT.glob("*.md")]:
+        if path.suffix in {".py", ".j2", ".yaml", ".md", ".sh"}:
+            for page, section in re.findall(r"\b(docs/[\w/.-]+\.md)(?:, section (\d+))?", path.read_text()):
+                named.setdefault(page, set()).add(section)
+    assert len(named) > 5
+    for page, sections in named.items():
+        text = (PROJECT / page).read_text()
+        for section in sections - {""}:
+            assert re.search(rf"^## {section}\. ", text, re.MULTILINE), f"{page} has no section {section}"
