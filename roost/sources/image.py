@@ -73,7 +73,7 @@ def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Ite
     name = shown(original.path.name)
     what = {
         "uefi": f"{name} starts on UEFI only: it has an EFI system partition and no BIOS boot loader",
-        "none": f"{name} starts on no machine with a BIOS: its first sector is no boot sector",
+        "none": f"{name} starts on no machine with a BIOS: its first sector is not a boot sector",
     }[found]
     hint = {
         "uefi": "use an image for BIOS, install GRUB for it (grub-install --target=i386-pc)",

@@ -196,14 +196,19 @@ def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_pat
 
 @pytest.mark.slow
 def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path) -> None:
+    blank = tmp_path / "blank.raw"
+    blank.write_bytes(bytes(4 << 20))
     empty = tmp_path / "empty.raw"
-    empty.write_bytes(bytes(4 << 20))
+    boots = bytes(510) + b"\x55\xaa"
+    empty.write_bytes(boots + bytes((4 << 20) - len(boots)))
     trick = tmp_path / "trick"
     trick.mkdir()
     (trick / "etc").symlink_to("/etc")
     (trick / "usr").symlink_to("/usr")
     tricky = tmp_path / "tricky.raw"
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", trick, tricky, "8M"], check=True)
+    with tricky.open("r+b") as file:
+        file.write(boots)  # ext4 leaves the first 1024 bytes to a boot loader
     cut = tmp_path / "cut.qcow2"
     cut.write_bytes((smoke / "root.qcow2").read_bytes()[: (smoke / "root.qcow2").stat().st_size // 2])
     hostile = tmp_path / "hostile.qcow2"
@@ -211,6 +216,7 @@ def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path
         ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw", hostile, "1M"], check=True
     )
     for path, code, words in (
+        (blank, 2, "its first sector is not a boot sector"),
         (empty, 1, "no root file system"),
         (tricky, 1, "no root file system"),
         (cut, 1, "is it complete?"),

@@ -222,7 +222,7 @@ def test_a_recipe_learns_it_before_anything_is_built(
     bare = raw(tmp_path / "bare.raw", 16 << 20)
     (tmp_path / "x.yaml").write_text(RECIPE.format(path=bare, disks=disks))
     bare_problems = [str(one) for one in image.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))]
-    assert len(bare_problems) == told and (not told or "is no boot sector" in bare_problems[0])
+    assert len(bare_problems) == told and (not told or "is not a boot sector" in bare_problems[0])
     (tmp_path / "x.yaml").write_text(RECIPE.format(path=convert(tmp_path / "d.vmdk", "vmdk"), disks=disks))
     (problem,) = image.problems(loader.load(str(tmp_path / "x.yaml"), tmp_path))
     assert "qemu-img convert -f vmdk" in str(problem)
