@@ -185,7 +185,7 @@ MISTAKES = [
     Mistake(
         "check my",
         2,
-        ("recipes/my.yaml:4:27: 'files/theirs' cannot be read", "check the permissions of"),
+        ("recipes/my.yaml:4:28: 'files/theirs' cannot be read", "check the permissions of"),
         {**recipe('files: [{path: /x, source: files/theirs, mode: "0644"}]\n'), "recipes/files/theirs": "x"},
         closed=("recipes/files/theirs",),
     ),
