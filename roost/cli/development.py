@@ -13,8 +13,8 @@ from roost.errors import HostError, UsageError
 from roost.host import capacity, temporary
 from roost.host.paths import project_root
 
-#: Bytes of memory that a process of the unit tests and its tools may need.
-WORKER = 1 << 30
+#: Bytes of memory that a process of the unit tests and its tools may need, and one that builds and boots.
+WORKER, BOOTER = 1 << 30, 3 << 30
 #: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
 SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh", "roost/guest/common",
          "roost/guest/first-boot", "roost/guest/job", "roost/guest/power-button", "roost/guest/start",
@@ -68,20 +68,20 @@ def _script(name: str, *words: str) -> bool:
     return subprocess.run([program, *words], cwd=_checkout(), check=False).returncode == 0
 
 
-def _workers() -> int:
-    """Return how many processes run the unit tests: half of the time a test waits, for a disk or for a tool."""
-    return max(1, min(capacity.cores() + 2, capacity.memory_free() // WORKER))
+def _workers(more: int, memory: int) -> str:
+    """Return how many processes run tests: `more` than cores, for a part of the time a test waits for disk or tool."""
+    return str(max(1, min(capacity.cores() + more, capacity.memory_free() // memory)))
 
 
 def test(args: Sequence[str], *, unit: bool) -> bool:
-    """Run the checks, the unit tests on all cores, then the real builds and boots, two at a time.
+    """Run the checks, the unit tests on all cores, then the real builds and boots: one more at a time than cores.
 
     All run, whatever the one before found.
     """
     if args:
         return _run(["pytest", *args])
-    passed = [check_code(), _run(["pytest", "tests/unit", "-q", "-n", str(_workers()), "--dist", "worksteal"])]
+    passed = [check_code(), _run(["pytest", "tests/unit", "-q", "-n", _workers(2, WORKER), "--dist", "worksteal"])]
     if not unit:
-        images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", "2", "--dist", "worksteal"]
+        images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", _workers(1, BOOTER), "--dist", "worksteal"]
         passed.append(_run([*images, "--durations=10", "--timeout=900"]))
     return all(passed)

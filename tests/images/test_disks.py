@@ -392,7 +392,7 @@ def test_a_device_in_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -
 def test_a_device_that_is_in_the_tree_already_is_an_error(tmp_path: Path) -> None:
     tree = _tree(tmp_path)
     (tree / "dev/console").touch()
-    with pytest.raises(ImageError, match="/dev/console is in the tree"):
+    with pytest.raises(ImageError, match="/dev/console exists in the tree"):
         written(recipe_of(ROOT), tree, tmp_path / "disks")
 
 

@@ -88,6 +88,7 @@ def copy(smoke: Path, tmp_path: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_variants_share_their_base_boot_and_are_published(project: Path, tmp_path: Path) -> None:
     overlay = [{"name": "root", "format": "qcow2", "overlay": True}, *RECIPE["disks"][1:]]
     overlay += [{"name": "data", "filesystem": "ext4", "size": "16MiB", "mount": "/data"}]
