@@ -6,12 +6,12 @@ docs/xen-in-qemu.md, devices a PV guest sees: xvda and so on, never sda, hda or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from roost.condor.placement import devices
 from roost.customize import fstab_reader
 from roost.errors import Problem
-from roost.preflight.placed import head, placed
+from roost.preflight.placed import Placed, content_key, placed, text
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
@@ -28,7 +28,8 @@ _BY_BUS = re.compile(r"/dev/disk/by-(?:path|id)/(?:pci|acpi|virtio|ata|scsi|usb|
 
 def problems(loaded: Loaded) -> list[Problem]:
     """Return every device that a machine of the recipe does not have under this name."""
-    return [*_parameters(loaded), *_fstab(loaded), *_loaders(loaded)]
+    everything = placed(loaded)
+    return [*_parameters(loaded), *_fstab(loaded, everything), *_loaders(loaded, everything)]
 
 
 def _parameters(loaded: Loaded) -> Iterator[Problem]:
@@ -40,43 +41,38 @@ def _parameters(loaded: Loaded) -> Iterator[Problem]:
             yield loaded.problem(("kernel", "parameters", number), f"{shown(parameter)}: {wrong}", hint)
 
 
-def _fstab(loaded: Loaded) -> Iterator[Problem]:
-    for one in placed(loaded):
+def _fstab(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Problem]:
+    for one in everything:
         if one.path != _FSTAB or one.kind != "file":
             continue
-        entry = loaded.recipe.files[one.number]
-        key = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
-        for line in fstab_reader.read((head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")):
+        for line in fstab_reader.read(text(loaded, one)):
             wrong = _wrong(loaded, line.source)
             if wrong:
                 what = f"line {line.number} of {_FSTAB} mounts {shown(line.source)}: {wrong}"
-                yield loaded.problem(("files", one.number, key), what, "write UUID= or LABEL=")
+                yield loaded.problem(content_key(loaded, one), what, "write UUID= or LABEL=")
 
 
-def _loaders(loaded: Loaded) -> Iterator[Problem]:
+def _loaders(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Problem]:
     if loaded.recipe.edited:
         # There such names are replaced.
         return
-    for one in placed(loaded):
+    for one in everything:
         if one.kind != "file" or not _LOADERS.fullmatch(one.path):
             continue
-        entry = loaded.recipe.files[one.number]
-        key = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
-        lines = (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace").splitlines()
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(text(loaded, one).splitlines(), 1):
             command = _COMMAND.search(line) if not line.lstrip().startswith("#") else None
             for word in command[1].split() if command else ():
                 named = _PARAMETER.fullmatch(word.strip("\"'"))
                 wrong = _wrong(loaded, named[1]) if named else None
                 if wrong:
                     what = f"line {number} of {shown(one.path)} has {shown(word)}: {wrong}"
-                    yield loaded.problem(("files", one.number, key), what, "write root=UUID= or root=LABEL=")
+                    yield loaded.problem(content_key(loaded, one), what, "write root=UUID= or root=LABEL=")
 
 
 def _wrong(loaded: Loaded, path: str) -> str | None:
     """Return why a device is not there, or None if it is under every hypervisor of the recipe."""
     if "xen" in loaded.recipe.hypervisors and _BY_BUS.fullmatch(path):
-        return "under xen there is no such name, for the guest's disks are on no bus"
+        return "under xen there is no such name: the guest's disks are not on a bus"
     found = _DEVICE.fullmatch(path)
     if found is None:
         return None

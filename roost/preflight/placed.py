@@ -116,6 +116,18 @@ def at(everything: Sequence[Placed], path: str) -> Placed | None:
         return None
 
 
+def content_key(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:
+    """Return the key of the recipe that says what is in a file, for a problem of its content."""
+    entry = loaded.recipe.files[one.number]
+    said = (key for key in ("content", "source", "template") if getattr(entry, key) is not None)
+    return ("files", one.number, next(said, "path"))
+
+
+def text(loaded: Loaded, one: Placed) -> str:
+    """Return the first 64 KiB of a file as text; nothing where that cannot be seen."""
+    return (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")
+
+
 def head(loaded: Loaded, one: Placed, size: int = 4096) -> bytes | None:
     """Return how a file begins; None when that cannot be seen."""
     if one.text is not None:

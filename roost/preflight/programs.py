@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from roost.errors import Problem
 from roost.host import executable, rooted
-from roost.preflight.placed import Placed, at, head, placed
+from roost.preflight.placed import Placed, at, content_key, head, placed, text
 from roost.recipe.command_words import FIRST_LINE, programs
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
@@ -70,8 +70,7 @@ def _uses(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Use]:
             continue
         pattern = _UNIT_LINE if _UNITS.fullmatch(one.path) else _CRON_LINE if _CRONTABS.fullmatch(one.path) else None
         if pattern is not None:
-            text = (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")
-            for path in pattern.findall(text):
+            for path in pattern.findall(text(loaded, one)):
                 yield Use(path, one.path, run)
         elif _RUN_BY_PLACE.fullmatch(one.path) and (head(loaded, one, 2) or b"") == b"#!":
             yield Use(one.path, "the system, because of its place,", run)
@@ -97,7 +96,6 @@ def _may_change(loaded: Loaded, everything: Sequence[Placed], use: Use, one: Pla
 def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) -> Iterator[tuple[str, Problem]]:
     path, who = shown(one.path), shown(use.who)
     entry = loaded.recipe.files[one.number]
-    content = next((key for key in ("content", "source", "template") if getattr(entry, key) is not None), "path")
     if one.kind == "directory":
         if not use.script:
             yield "kind", loaded.problem(("files", one.number, "path"), f"{path} is a directory, and {who} runs it")
@@ -109,7 +107,7 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
         hint = f'write mode: "0755"{f", or chmod +x {shown(str(one.source))}" if copied else ""}'
         yield "mode", loaded.problem(("files", one.number, place), what, hint)
     begin = head(loaded, one)
-    where = ("files", one.number, content)
+    where = content_key(loaded, one)
     other = executable.foreign(begin or b"")
     if other is not None and (not use.script or "UTF-16" in other):
         hint = "save it as UTF-8 without a byte order mark" if "UTF-16" in other else "build it for linux/amd64"
