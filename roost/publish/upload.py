@@ -14,10 +14,11 @@ from roost.events import Events
 from roost.host import jsontext
 from roost.publish import layout
 from roost.publish.claim import Claim, Wish, await_removal, held
+from roost.publish.counted import Counted
 from roost.publish.layout import Release, parse_release
 from roost.publish.release import Artifact, Draft, latest
 from roost.publish.signature import Key, read_keys
-from roost.publish.targets.target import Target
+from roost.publish.targets.target import Progress, Target, unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _published(target: Target, draft: Draft) -> Release | None:
 
 def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events, *, take_over: bool = False) -> Written:
     total = sum(item.file.size for item in draft.items)
-    counted = _Count(events, 2 * total)
+    counted = Counted(events, "publish", 2 * total)
     _tidy(target, draft)
     sent = 0
     for item in draft.items:
@@ -92,22 +93,7 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
     return Written(True, sent, total - sent, parse_release(draft.release, path))
 
 
-class _Count:
-    """Bytes behind us, each once sent and once read back, for those who watch."""
-
-    def __init__(self, events: Events, total: int) -> None:
-        self._events, self._total, self._done = events, max(1, total), 0
-
-    def __call__(self, size: int) -> None:
-        self._done += size
-        self._events.progress("publish", min(self._done, self._total), self._total)
-
-    def doing(self, what: str) -> None:
-        """Say what is done with which file."""
-        self._events.doing("publish", what)
-
-
-def _send(target: Target, item: Artifact, counted: _Count) -> int:
+def _send(target: Target, item: Artifact, counted: Counted) -> int:
     """Send a file unless it is there, and read it back; return the bytes that were sent."""
     file, source = item.file, item.source
     counted.doing(f"sending {file.name}")
@@ -129,8 +115,8 @@ def _send(target: Target, item: Artifact, counted: _Count) -> int:
     return file.size
 
 
-def _same(target: Target, path: str, sha256: str, counted: _Count | None = None) -> None:
-    seen = target.digest(path, counted) if counted else target.digest(path)
+def _same(target: Target, path: str, sha256: str, progress: Progress = unwatched) -> None:
+    seen = target.digest(path, progress)
     if seen != sha256:
         raise ImageError(
             f"{target.url}/{path} is not what was sent: sha256 {seen or 'of nothing'} instead of {sha256}",

@@ -15,6 +15,7 @@ from roost.errors import UsageError
 from roost.events import Events, Silent
 from roost.host import files
 from roost.publish import claim, layout, signature
+from roost.publish.counted import Counted
 from roost.publish.listing import find, parsed, read_sums, versions
 from roost.publish.release import latest
 from roost.publish.targets.target import Target
@@ -35,13 +36,13 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
     names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     found: list[Verified] = []
     bases: dict[str, tuple[str | None, int]] = {}
-    counted = _Count(events)
+    counted = Counted(events, "verify")
     for name in names:
         if not layout.is_name(name):
             continue
         listed = [scope.version] if scope.version else versions(target, name)
         for version in listed:
-            events.doing("verify", f"{name} {version}")
+            counted.doing(f"{name} {version}")
             seen = verify_version(target, name, version, keys, bases, counted)
             if seen.problems and target.size(f"{name}/{version}/{layout.RELEASE}") is None:
                 # A collection removes it just now, and release.json goes first.
@@ -62,17 +63,6 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
         "images": [one.to_json() for one in found],
         "problems": [{"file": one.file, "what": one.what} for one in every],
     }
-
-
-class _Count:
-    """Bytes that were read, for those who watch; how many there will be is not known."""
-
-    def __init__(self, events: Events) -> None:
-        self._events, self._done = events, 0
-
-    def __call__(self, size: int) -> None:
-        self._done += size
-        self._events.progress("verify", self._done, 0)
 
 
 def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
