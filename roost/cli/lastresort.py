@@ -40,10 +40,8 @@ def told(error: BaseException) -> RoostError:
     cause = causes.behind(error)
     if cause is not None:
         place = str(getattr(error, "filename", None) or "")
-        wrong = causes.host_error(cause, place)
-        if cause.number in _CLOSED and place and _is_cache(place):
-            return HostError(wrong.problem.what, hint=OTHER_CACHE)
-        return wrong
+        elsewhere = cause.number in _CLOSED and place and _is_cache(place)
+        return causes.host_error(cause, place, hint=OTHER_CACHE if elsewhere else None)
     if isinstance(error, OSError):
         return _refused(error)
     log = _report(error)

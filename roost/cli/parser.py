@@ -195,9 +195,7 @@ def _complete_flag(machine: ParseMachine) -> None:
 
 def _suggestion(machine: ParseMachine, message: str) -> str:
     unknown = _UNKNOWN.fullmatch(message)
-    if unknown is None:
-        return ""
-    if unknown["word"] == "--json":
+    if unknown is None or unknown["word"] == "--json":
         return ""
     if not unknown["word"].startswith("-"):
         return _nearest(unknown["word"], [name for name in machine.contexts if isinstance(name, str)], _TASKS)

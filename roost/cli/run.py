@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roost.cli import lastresort, quantity, terminal
+from roost.cli import fold, lastresort, quantity, terminal
 from roost.cli.verb import finish, verb
 from roost.errors import HostError, UsageError
 from roost.recipe.words import counted, shown
@@ -94,7 +95,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
             with _going_on(given[-1]):
                 result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
     answer = result.to_json()
-    terminal.write_json(answer) if json else terminal.write_text(_shown(answer, terminal.width()))
+    terminal.write_json(answer) if json else terminal.write_text(_shown(answer, fold.columns(sys.stdout)))
     finish(result.ok)
 
 

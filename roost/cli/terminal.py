@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -207,11 +206,6 @@ def write_text(text: str, *, whole: bool = False) -> None:
     """
     shown = safe(text if text.endswith("\n") else text + "\n")
     _write(shown if whole else fold.folded(shown, fold.columns(sys.stdout)))
-
-
-def width() -> int | None:
-    """Return the columns of the terminal that standard output is; None where it is none, and a line may be long."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def write_prompt(text: str) -> None:
