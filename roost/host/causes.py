@@ -110,6 +110,12 @@ def host_error(
     return HostError(text, hint=hint or cause.hint, log=log, tail=tail)
 
 
+def unwritable(path: Path | str, error: OSError) -> HostError:
+    """Return the error for a file that the host lets nobody write, with what to do where the cause is known."""
+    cause = behind(error)
+    return HostError(f"{path} cannot be written: {error.strerror or error}", hint=cause.hint if cause else None)
+
+
 def check(error: BaseException, what: str = "") -> None:
     """Raise `HostError` when the host, not the content, is behind an exception; `what` defaults to the file's name.
 

@@ -15,6 +15,7 @@ from roost.condor import dag_writer
 from roost.condor.event_log import Follower
 from roost.errors import HostError, ImageError, UsageError
 from roost.events import Events, Silent, Stages
+from roost.host import causes
 from roost.iodisk import make
 from roost.pipeline import run as story
 from roost.pipeline import run_plan
@@ -71,7 +72,7 @@ def write(
                 write_atomically(place.directory / file, text.encode())
             (place.directory / dag.STEP).chmod(0o755)
         except OSError as error:
-            raise HostError(f"{error.filename or place.directory} cannot be written: {error.strerror}") from error
+            raise causes.unwritable(error.filename or place.directory, error) from error
         plan.write(place)
     _tell_missing(plan, images, events)
     path = place.directory / dag.DAG

@@ -25,7 +25,7 @@ from roost.boot.verdict import judge
 from roost.condor.machine import VirtualMachine
 from roost.errors import HostError, ToolError
 from roost.events import Events, Silent, Stages
-from roost.host import capacity, interruption, process
+from roost.host import capacity, causes, interruption, process
 from roost.host.pool import Pool
 from roost.recipe.quantities import format_size
 from roost.run.model import End, Job, Run, Told
@@ -187,7 +187,7 @@ def _keep_log(console: Path, log: Path) -> None:
             partial.write_bytes(b"")
         partial.replace(log)
     except OSError as error:
-        raise HostError(f"{log} cannot be written: {error.strerror}") from error
+        raise causes.unwritable(log, error) from error
 
 
 def _copy(attempt: Attempt, suffix: str, disk: Path) -> None:
@@ -203,6 +203,6 @@ def _copy(attempt: Attempt, suffix: str, disk: Path) -> None:
     except ToolError as error:
         raise HostError(error.problem.what, hint="is there space for the io disks?", tail=error.tail) from error
     except OSError as error:
-        raise HostError(f"{disk} cannot be written: {error.strerror}") from error
+        raise causes.unwritable(disk, error) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -38,10 +38,7 @@ def write(path: Path, data: bytes) -> None:
     try:
         write_atomically(path, data)
     except OSError as error:
-        cause = causes.behind(error)
-        raise HostError(
-            f"{path} cannot be written: {error.strerror or error}", hint=cause.hint if cause else None
-        ) from error
+        raise causes.unwritable(path, error) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError
+from roost.host import causes
 from roost.run import description, submission, written
 from roost.run.description import ANYHOW, How, Wanted
 from roost.run.model import End, Image, Job, Run, Told, Verdict
@@ -216,7 +217,7 @@ class _Watched:
         try:
             self.run.place.log(job).write_text(one.texts.get(id_, ""), "utf-8", "replace")
         except OSError as error:
-            raise HostError(f"{self.run.place.log(job)} cannot be written: {error.strerror}") from error
+            raise causes.unwritable(self.run.place.log(job), error) from error
 
     def _ask(self) -> None:
         """Compare with the schedd: an event log may be lost, and a job removed by force has no last event."""

@@ -130,10 +130,7 @@ class State:
                     raise
                 self._take(said)
         except OSError as error:
-            cause = causes.behind(error)
-            raise HostError(
-                f"{self.path} cannot be written: {error.strerror}", hint=cause.hint if cause else None
-            ) from error
+            raise causes.unwritable(self.path, error) from error
 
     @property
     def empty(self) -> bool:
