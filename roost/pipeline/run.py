@@ -30,7 +30,7 @@ from roost.run.place import Place
 from roost.run.plan import Plan
 from roost.run.pool import Pool
 from roost.run.result import Result
-from roost.run.state import State
+from roost.run.state import ANEW, State
 from roost.run.work import Contents, Work
 from roost.store import lease, manifest, staging
 
@@ -93,7 +93,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
                 what = (
                     f"{listed(changed)} was built anew since the run began: its other jobs would run on another image"
                 )
-                raise ImageError(what, hint="begin anew in another directory")
+                raise ImageError(what, hint=ANEW)
             replace(plan, built=sums, options=options.said()).write(place)
             executor = _executor(run, records, options, held, events)
             work.execute(executor, work.make_disks(work.prepare(left)))

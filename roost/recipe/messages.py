@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from roost.recipe.merge import EXTENDS, LOADERS_OWN, VARIABLES
 from roost.recipe.nodes import Node
 from roost.recipe.quantities import format_size
@@ -186,3 +188,29 @@ def message(error: Mapping[str, Any], node: Node | None) -> Message:
         return what, hint
     said = str(error["msg"]).replace("Input should be", "expected")
     return shown(said[:1].lower() + said[1:], 400), None
+
+
+def sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """Return one of pydantic's errors as a line for data that is no recipe: its place within `root`, what, the fix."""
+    path = written_path(error)
+    absent = error["type"] in ("missing", "extra_forbidden")
+    within = dotted(path[:-1] if absent else path)
+    if error["type"] == "extra_forbidden":
+        close = near(str(path[-1]), keys(path[:-1], root))
+        what = f"unknown key '{shown(str(path[-1]))}'" + (f" (did you mean {close}?)" if close else "")
+    elif error["type"] == "missing":
+        what = f"the key '{path[-1]}' is missing"
+    else:
+        what, hint = message(error, None)
+        what = f"{what}: {hint}" if hint else what
+    return f"{within}: {what}" if within else what
+
+
+def written_path(error: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Return the path of one of pydantic's errors without what pydantic puts in for the key of a mapping."""
+    return tuple(step for step in error["loc"] if step != "[key]")
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """Return a path as people write it: `packages[2].sha256`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).lstrip(".")

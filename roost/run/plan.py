@@ -21,6 +21,7 @@ from roost.run import place as places
 from roost.run import written
 from roost.run.model import Job
 from roost.run.place import Place, fit
+from roost.run.state import ANEW
 
 SCHEMA = 1
 #: Bytes of a plan; a job has some 200.
@@ -181,9 +182,7 @@ def read(place: Place) -> Plan | None:
 
 
 def _unreadable(place: Place, why: str) -> ImageError:
-    return ImageError(
-        f"{place.plan} is not the plan of a run: {shown(why, 200)}", hint="start again in another directory"
-    )
+    return ImageError(f"{place.plan} is not the plan of a run: {shown(why, 200)}", hint=ANEW)
 
 
 def relocated(

@@ -33,6 +33,8 @@ from roost.host import causes, files, jsontext
 LIMIT = 1 << 30
 #: Bytes of one line.
 LINE = 1 << 20
+#: What to do about a record that cannot be read.
+ANEW = "start again in another directory"
 #: What the run itself writes: a job that was in vain can be run again.
 _OWN = frozenset({"started", "returned", "ended", "cut off"})
 
@@ -81,7 +83,7 @@ class State:
                     self._take(jsontext.load_object(line))
                 except (ValueError, KeyError, TypeError) as error:
                     what = f"{self.path}:{number} is not a line of a run's state: {error}"
-                    raise ImageError(what, hint="start again in another directory") from error
+                    raise ImageError(what, hint=ANEW) from error
 
     def _take(self, said: dict[str, Any]) -> None:
         event, job = str(said["event"]), said.get("job")

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from roost.errors import ImageError
+from roost.recipe.messages import sentence
 from roost.run.model import Verdict
-from roost.run.state import State
+from roost.run.state import ANEW, State
 
 _Model = TypeVar("_Model", bound=BaseModel)
 #: A text that can be a path, and the token of a submission.
@@ -120,12 +121,9 @@ def checked(model: type[_Model], said: object) -> _Model:
     try:
         return model.model_validate(said)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = str(first["msg"]).removeprefix("Value error, ")
-        raise ValueError(f"{where}: {what}" if where else what) from error
+        raise ValueError(sentence(error.errors(include_url=False)[0], model)) from error
 
 
 def damaged(state: State, what: str) -> ImageError:
     """Return the error for a record that cannot be right."""
-    return ImageError(f"{state.path} is damaged: {what}", hint="begin anew in another directory")
+    return ImageError(f"{state.path} is damaged: {what}", hint=ANEW)

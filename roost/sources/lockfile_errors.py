@@ -12,9 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from roost.errors import Location, Problem
-from roost.recipe.messages import message
-from roost.recipe.schema import keys
-from roost.recipe.words import near, shown
+from roost.recipe.messages import sentence, written_path
+from roost.recipe.words import shown
 
 #: How to get a lock that is right.
 HINT = "`inv lock NAME --update` writes it again"
@@ -37,24 +36,8 @@ def of_model(error: ValidationError, root: type[BaseModel], text: str, file: str
 
 
 def _problem(error: Mapping[str, Any], root: type[BaseModel], text: str, file: str) -> Problem:
-    path: Path = tuple(step for step in error["loc"] if step != "[key]")
-    absent = error["type"] in ("missing", "extra_forbidden")
-    within = _name(path[:-1] if absent else path)
-    if error["type"] == "extra_forbidden":
-        close = near(str(path[-1]), keys(path[:-1], root))
-        what = f"unknown key '{shown(str(path[-1]))}'" + (f" (did you mean {close}?)" if close else "")
-    elif error["type"] == "missing":
-        what = f"the key '{path[-1]}' is missing"
-    else:
-        what, hint = message(error, None)
-        what = what.replace("a mapping (lines of `key: value`)", "a table")
-        what = f"{what}: {hint}" if hint else what
-    return Problem(f"{within}: {what}" if within else what, _place(path, text, file), HINT)
-
-
-def _name(path: Path) -> str:
-    """Return a path as people write it: `packages[2].sha256`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).lstrip(".")
+    what = sentence(error, root).replace("a mapping (lines of `key: value`)", "a table")
+    return Problem(what, _place(written_path(error), text, file), HINT)
 
 
 def _place(path: Path, text: str, file: str) -> Location:
