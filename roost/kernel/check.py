@@ -23,8 +23,6 @@ from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 from roost.store.cache import Cache
 
-#: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
-XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
 XEN_ZSTD = "4.15"
 
 
@@ -207,14 +205,12 @@ def _at_hand(
 def _xen(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
     release, place = seen.facts.release, where(("kernel", "use"))
     if seen.facts.xen_pv is False:
-        what = f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"
-        yield Problem(what, place, claims.instead(others, {"xen-pv"}))
+        yield Problem(claims.no_xen_pv(release), place, claims.instead(others, {"xen-pv"}))
     elif seen.facts.xen_pv is None:
         what = f"whether kernel {release} starts under xen cannot be seen: it has no config, and cannot be unpacked"
         yield Problem(what, place, claims.instead(others, {"xen-pv"}))
-    packed = seen.facts.compression
-    if packed is None or packed not in XEN_UNPACKS | {"zstd"}:
-        yield Problem(f"kernel {release} is packed in a way that Xen's loader does not know", place)
+    if (packed := claims.packed_otherwise(release, seen.facts.compression)) is not None:
+        yield Problem(packed, place)
     if kernel_of(recipe, "xen") is not None and seen.initrd is None and seen.bad_initrd is None:
         what = "a xen machine that is given no initrd gets a blank file name for one, and does not start"
         yield Problem(what, where(("kernel", "initrd")), "give it an initrd")

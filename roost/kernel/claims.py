@@ -15,6 +15,8 @@ from roost.kernel.drivers import BUSES
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Disk, Recipe
 
+#: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
+XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
 ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]
 
 
@@ -50,6 +52,18 @@ def placed(recipe: Recipe, hypervisor: Hypervisor) -> Iterator[tuple[int, Disk, 
 def no_driver(kernel: str, disk: Disk, device: str, missing: Sequence[str]) -> str:
     """Return what is wrong with a kernel that lacks the drivers of a disk."""
     return f"kernel {kernel} has no driver for disk {disk.name} on {device} ({', '.join(missing)})"
+
+
+def no_xen_pv(release: str) -> str:
+    """Return what is wrong with a kernel that has no Xen PV."""
+    return f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"
+
+
+def packed_otherwise(release: str, compression: str | None) -> str | None:
+    """Return what is wrong with a kernel that no Xen unpacks, or None; `compression` is None where nobody knows it."""
+    if compression in XEN_UNPACKS | {"zstd"}:
+        return None
+    return f"kernel {release} is packed in a way that Xen's loader does not know"
 
 
 def instead(others: Sequence[KernelSpec], wanted: set[Ability], also: str | None = None) -> str | None:

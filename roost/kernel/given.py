@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from roost.errors import Problem
+from roost.errors import Location, Problem
 from roost.host import bzimage, checksum, files
 from roost.host.decompress import CorruptError
-from roost.kernel import contents, cpio
+from roost.kernel import claims, contents, cpio
 from roost.kernel.catalogue import KernelSpec, Part
-from roost.kernel.check import XEN_UNPACKS
 from roost.kernel.files import below, opened
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
@@ -26,15 +25,14 @@ MAX_NAMES, SECONDS = 5_000, 5.0
 
 def problems(recipe: Recipe, spec: KernelSpec) -> list[Problem]:
     """Return what is wrong with the files of a kernel on this machine; nothing for a package or a URL."""
-    found = [*_kernel(recipe, spec)]
-    path = _path(spec, "kernel")
-    image = bzimage.read(path) if path is not None and not found else None
+    image, found = _kernel(recipe, spec)
+    release = image.release if image is not None and not found else None
     for name, look in (("modules", _modules), ("initrd", _initrd)):
         part = _path(spec, name)
         if part is not None:
             try:
                 found += _sum(spec, name, part)
-                found += look(spec, part, image.release if image else None)
+                found += look(spec, part, release)
             except OSError as error:
                 found.append(_unreadable(spec, name, error))
     return found
@@ -55,29 +53,32 @@ def _sum(spec: KernelSpec, name: str, path: Path) -> Iterator[Problem]:
         yield Problem(f"{shown(spec.parts[name].path or '')} has sha256 {seen}, not {wanted}", spec.where(name))
 
 
-def _kernel(recipe: Recipe, spec: KernelSpec) -> Iterator[Problem]:
+def _kernel(recipe: Recipe, spec: KernelSpec) -> tuple[bzimage.BzImage | None, list[Problem]]:
+    """Return what the kernel is, None where that cannot be seen, and what is wrong with it."""
     path, where = _path(spec, "kernel"), spec.where("kernel")
     if path is None:
-        return
+        return None, []
     try:
         with files.open_regular(path):
             image = bzimage.read(path)
-        yield from _sum(spec, "kernel", path)
+        found = [*_sum(spec, "kernel", path)]
     except OSError as error:
-        yield _unreadable(spec, "kernel", error)
-        return
+        return None, [_unreadable(spec, "kernel", error)]
     if image is None:
-        yield Problem("this is not an x86 kernel that a boot loader starts (bzImage)", where)
+        found.append(Problem("this is not an x86 kernel that a boot loader starts (bzImage)", where))
     elif "xen" in recipe.hypervisors:
-        starts = bzimage.starts_under_xen(path)
-        if starts is False:
-            what = f"kernel {image.release} does not start under xen: it is built without CONFIG_XEN_PV"
-            yield Problem(what, where, "use another kernel, or `hypervisors: !replace [kvm]`")
-        elif image.compression is None or image.compression not in XEN_UNPACKS | {"zstd"}:
-            yield Problem(f"kernel {image.release} is packed in a way that Xen's loader does not know", where)
-        elif starts is None:
-            what = f"whether kernel {image.release} starts under xen cannot be seen: it cannot be unpacked"
-            yield Problem(what, where)
+        found += _under_xen(image, bzimage.starts_under_xen(path), where)
+    return image, found
+
+
+def _under_xen(image: bzimage.BzImage, starts: bool | None, where: Location | None) -> Iterator[Problem]:
+    if starts is False:
+        hint = "use another kernel, or `hypervisors: !replace [kvm]`"
+        yield Problem(claims.no_xen_pv(image.release), where, hint)
+    elif (packed := claims.packed_otherwise(image.release, image.compression)) is not None:
+        yield Problem(packed, where)
+    elif starts is None:
+        yield Problem(f"whether kernel {image.release} starts under xen cannot be seen: it cannot be unpacked", where)
 
 
 def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Problem]:
