@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
 from roost.condor.rules.view import JobView, Transfer
+from roost.condor.submit.source_text import is_quoted
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK = Effect.OK
@@ -138,7 +139,7 @@ def inputs(view: JobView) -> Iterator[Finding]:
     yield from _keys(view)
     if not view.is_vm or command is None or command.unknown:
         return
-    if len(command.text) > 1 and command.text[0] == command.text[-1] == '"':
+    if is_quoted(command.text):
         yield TIF_QUOTED.at(command.where, "transfer_input_files is in quotes, which older HTCondor keeps")
     disks = {item.fields[0].text for item in view.disks}
     seen: dict[str, Transfer] = {}
@@ -280,8 +281,7 @@ def remaps_of(view: JobView) -> dict[str, str]:
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if command is None:
         return {}
-    text = command.text
-    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    text = command.text[1:-1] if is_quoted(command.text) else command.text
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     return {name.strip(): new.strip() for name, _, new in pairs}
 

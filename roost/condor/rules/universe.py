@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from roost.condor.rules.model import Effect, Finding, Severity, Stage, check, rule, shown
 from roost.condor.rules.view import JobView
 from roost.condor.submit.expression import as_bool, parses
+from roost.condor.submit.source_text import is_quoted
 
 _E, _W = Severity.ERROR, Severity.WARNING
 _SECTION = "docs/vm-universe.md, section 1"
@@ -163,14 +164,10 @@ def literals(view: JobView) -> Iterator[Finding]:
     ):
         yield CHOICE.at(command.where, f"notification = {shown(command.text)} is not a choice")
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
-    if view.is_vm and command and not command.unknown and (len(command.text) < 2 or not _quoted(command.text)):
+    if view.is_vm and command and not command.unknown and not is_quoted(command.text):
         what = "transfer_output_remaps is not in double quotes: HTCondor before 24.0.5 and 24.5 refuses that"
         yield QUOTES.but(_W, Effect.OK).at(command.where, what, 'write transfer_output_remaps = "NAME = new"')
     for name in ("arguments", "environment"):
         command = view.get(name)
         if command and command.text.startswith('"') and (len(command.text) == 1 or not command.text.endswith('"')):
             yield QUOTES.at(command.where, f"the double quote that begins {name} is not closed")
-
-
-def _quoted(text: str) -> bool:
-    return text[0] == text[-1] == '"'

@@ -10,7 +10,7 @@ from functools import cached_property
 from roost.condor.submit.description import Description, Job
 from roost.condor.submit.expression import as_bool
 from roost.condor.submit.macros import Expander
-from roost.condor.submit.source_text import Traced
+from roost.condor.submit.source_text import Traced, is_quoted
 from roost.condor.vm_disk import DiskItem, scan
 from roost.errors import Location
 
@@ -223,7 +223,7 @@ def _listed(command: Command | None) -> tuple[Transfer, ...]:
     if not command:
         return ()
     value = command.value
-    if len(value.text) > 1 and value.text[0] == value.text[-1] == '"':
+    if is_quoted(value.text):
         value = value.cut(1, len(value.text) - 1)
     return tuple(Transfer(part.text, part.at()) for part in _parts(value) if part.text)
 

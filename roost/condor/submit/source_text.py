@@ -16,6 +16,11 @@ from roost.errors import Location
 BLANKS = " \t\n\v\f\r"
 
 
+def is_quoted(text: str) -> bool:
+    """Return whether a text stands in double quotes."""
+    return len(text) > 1 and text[0] == text[-1] == '"'
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From offset `start` on, text stands at `where`; `fixed` text was computed and all of it stands there."""
