@@ -79,7 +79,7 @@ def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> 
             image = inspect(path)
         except OSError:
             if os.path.isdir(path):  # noqa: PTH112 - never raises
-                kept.append(FILE_KIND.at(where, f"{shown(item.fields[0].text)} is a directory, and no disk"))
+                kept.append(FILE_KIND.at(where, f"{shown(item.fields[0].text)} is a directory, not a disk"))
             continue
         images.append((item, image))
         guesses = {FMT_MISSING.code, FMT_MISMATCH.code, XEN_FORMAT.code}

@@ -163,24 +163,25 @@ def test_a_layer_that_cannot_be_read_is_no_crash(ext4: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_boot_that_is_killed_leaves_nothing_running(how: signal.Signals, smoke: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    roost = subprocess.Popen(
-        [sys.executable, "-P", "-m", "roost", "boot", "smoke", "--accel", "tcg"],
-        cwd=PROJECT,
-        env={**os.environ, "ROOST_CACHE": str(cache)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    cache, said = tmp_path / "cache", tmp_path / "said"
+    with said.open("wb") as file:
+        roost = subprocess.Popen(
+            [sys.executable, "-P", "-m", "roost", "boot", "smoke", "--accel", "tcg"],
+            cwd=PROJECT,
+            env={**os.environ, "ROOST_CACHE": str(cache)},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
 
     def machines() -> list[str]:
         done = subprocess.run(["pgrep", "-f", str(cache)], capture_output=True, text=True, check=False)
         return [pid for pid in done.stdout.split() if int(pid) != roost.pid]
 
     deadline = time.monotonic() + 120
-    while not machines() and time.monotonic() < deadline:
+    while not machines() and roost.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert machines(), "QEMU never started"
+    assert machines(), f"QEMU never started: {said.read_text()}"
     roost.send_signal(how)
     roost.wait(30)
     time.sleep(0.5)

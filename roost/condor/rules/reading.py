@@ -48,7 +48,7 @@ REMARKS: dict[str, tuple[Rule, str]] = {
          "give a submit description, not an image", _LANGUAGE),
         ("too-long", _W, _OK, "the description is very long: {}", "is this the right file?", _LANGUAGE),
         ("queue", _E, _REJECTED, "{}", "write `queue`, `queue N` or `queue VARIABLES from FILE`", _QUEUE),
-        ("queue-comment", _W, _OK, "{} is a job of its own: in a file of items a line that begins with # is no comment",
+        ("queue-comment", _W, _OK, "{} is a job of its own: in a file of items # does not begin a comment",
          "remove the line, or write the items into the description, where such lines are comments", _ITEMS),
         ("queue-blank", _W, _OK, "the blank line is a job of its own{}, with empty values", "remove the line", _ITEMS),
         ("queue-command", _N, _OK, "the jobs come from the output of {}; lint does not run it",

@@ -79,20 +79,24 @@ def test_lines_stay_lines_whatever_is_in_them() -> None:
     assert not any(line == "roost: done" for line in stream.getvalue().splitlines())
 
 
+def drawn(console: Console, steps: Graph, booting: int, doing: str) -> list[str]:
+    """Return the lines of the live table while one image boots, after the one before it failed."""
+    with Live(console=console, auto_refresh=False) as live:
+        view = LiveTable(live, console)
+        view.expect(steps)
+        view.began(steps.nodes[f"boot /build/{booting}"])
+        view.doing(steps.nodes[f"boot /build/{booting}"], doing)
+        view.ended(steps.nodes[f"image /build/{booting - 1}"], Outcome("failed", failure=Failure("no room")))
+        shown = Console(file=(text := io.StringIO()), width=console.width)
+        shown.print(view)
+    return text.getvalue().splitlines()
+
+
 @pytest.mark.parametrize(("height", "rows"), [(40, 30), (12, 6), (3, 1)])
 def test_the_live_table_fits_the_terminal_and_shows_what_runs_and_failed_first(height: int, rows: int) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100, height=height)
-    one = graph(30)
-    with Live(console=console, auto_refresh=False) as live:
-        view = LiveTable(live, console)
-        view.expect(one)
-        view.began(one.nodes["boot /build/29"])
-        view.doing(one.nodes["boot /build/29"], "boot (pc, tcg)")
-        view.ended(one.nodes["image /build/28"], Outcome("failed", failure=Failure("no room")))
-        shown = Console(file=(text := io.StringIO()), width=100)
-        shown.print(view)
-    lines = text.getvalue().splitlines()
+    lines = drawn(console, graph(30), 29, "boot (pc, tcg)")
     assert sum("image-" in line for line in lines) == rows
     assert "boot (pc, tcg)" in next(line for line in lines if "image-29" in line)
     assert rows == 1 or any("image-28" in line and "✗" in line for line in lines)
@@ -117,15 +121,8 @@ def test_the_live_table_interprets_nothing() -> None:
 
 def test_a_narrow_terminal_shows_names_and_how_far_it_is() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=60, height=40)
-    one = graph(2, "debian-trixie-large")
-    with Live(console=console, auto_refresh=False) as live:
-        view = LiveTable(live, console)
-        view.expect(one)
-        view.began(one.nodes["boot /build/1"])
-        view.doing(one.nodes["boot /build/1"], "kernel: ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1")
-        view.ended(one.nodes["image /build/0"], Outcome("failed", failure=Failure("no room")))
-        shown = Console(file=(text := io.StringIO()), width=60)
-        shown.print(view)
-    assert "debian-trixie-large" in text.getvalue()
-    assert re.fullmatch(r"1 of 5 steps, 1 failed, \d s", text.getvalue().splitlines()[-1].strip())
-    assert all(len(line) <= 60 for line in text.getvalue().splitlines())
+    doing = "kernel: ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1"
+    lines = drawn(console, graph(2, "debian-trixie-large"), 1, doing)
+    assert "debian-trixie-large" in "\n".join(lines)
+    assert re.fullmatch(r"1 of 5 steps, 1 failed, \d s", lines[-1].strip())
+    assert all(len(line) <= 60 for line in lines)
