@@ -89,13 +89,13 @@ def opened(directory: Path, hypervisor: str) -> Attestation | str:
         made_here = hmac.compare_digest(str(said), _hmac(_key(create=False), data))
         found = Attestation({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
     except FileNotFoundError:
-        return f"no boot of this account has sealed boot/{hypervisor}.json"
+        return f"boot/{hypervisor}.json was not written by a boot of this account"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"boot/{path.name} cannot be read: {error}"
     if not made_here or data.get("hypervisor") != hypervisor:
-        return f"boot/{path.name} is not what a boot of this account wrote"
+        return f"boot/{path.name} was changed, or written by another account"
     if data.get("code") != code():
-        return f"boot/{hypervisor}.json was reached by another version of roost"
+        return f"boot/{hypervisor}.json was written by another version of roost"
     return next(_changes(directory, hypervisor, found.files), None) or found
 
 
@@ -111,7 +111,7 @@ def _changes(directory: Path, hypervisor: str, files: Mapping[str, str]) -> Iter
     missing = {"manifest.json", f"boot/{hypervisor}.json"} - files.keys()
     new = {path.name for path in directory.glob("*.sub")} - files.keys()
     for name in sorted(missing | new):
-        yield f"{name} is not of the image that was booted"
+        yield f"{name} does not belong to the image that was booted"
 
 
 def missing(directory: Path, hypervisor: str) -> bool:

@@ -102,7 +102,7 @@ class Checkpoint:
         except OSError as error:
             return Trial(False, None, None, f"its disks cannot be copied: {error.strerror}")
         except QemuError as error:
-            return Trial(True, False, None, f"QEMU does not go on from the saved state: {error.tail or error}")
+            return Trial(True, False, None, f"QEMU does not resume from the saved state: {error.tail or error}")
         finally:
             for copy in self.scratch.glob(f"*-{name}.qcow2"):
                 copy.unlink()
@@ -119,7 +119,7 @@ class Checkpoint:
                     break
                 await asyncio.sleep(0.05)
             if session.gone:
-                return Trial(True, False, None, "QEMU does not go on from the saved state")
+                return Trial(True, False, None, "QEMU does not resume from the saved state")
             trial = await follow(session)
             await session.quit()
             return trial  # type: ignore[no-any-return]
@@ -145,7 +145,7 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
         await session.wait(0.2)
     seconds = round(session.now, 2)
     if not _off(session):
-        return Trial(True, False, seconds, f"it did not go off within {limit:.0f} s")
+        return Trial(True, False, seconds, f"it did not power off within {limit:.0f} s")
     return went_off(session.serial.signs, seconds, held if io else None)
 
 
@@ -157,9 +157,9 @@ def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
     """
     first = next((sign for sign in signs if sign in (*GOING, "job-finished")), None)
     if first != "job-finished":
-        return Trial(True, True, seconds, "it went off")
+        return Trial(True, True, seconds, "it powered off")
     if held is not None and seconds >= held:
-        return Trial(True, False, seconds, "it went on until its job had ended")
+        return Trial(True, False, seconds, "it kept running until its job had ended")
     return Trial(True, None, seconds, "its job had ended before it could react")
 
 
@@ -171,8 +171,8 @@ async def _ended(session: Session, plan: BootPlan) -> Trial:
         await session.wait(0.2)
     seconds = round(session.now, 2)
     if not session.serial.exits:
-        how = "it went off before its job had ended" if session.over else "its job never ended"
+        how = "it powered off before its job had ended" if session.over else "its job never ended"
         return Trial(True, False, seconds, f"restored: {how}")
     if not (plan.stays or _off(session)):
-        return Trial(True, False, seconds, "restored: its job ended, but it did not go off")
+        return Trial(True, False, seconds, "restored: its job ended, but it did not power off")
     return Trial(True, True, seconds, f"restored: its job ended with exit status {session.serial.exits[-1]}")

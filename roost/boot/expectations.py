@@ -17,9 +17,7 @@ from roost.recipe.quantities import format_size
 from roost.recipe.words import some
 from roost.verify.evidence import FoundFile
 
-_TOO_SLOW = (
-    "not known: the search for this regular expression takes too long; write it without repetitions of repetitions"
-)
+_TOO_SLOW = "not known: the search for this regular expression takes too long; avoid nested repetitions"
 #: More names of failed units than this are not shown.
 _NAMES = 5
 
@@ -123,14 +121,14 @@ def _within(wanted: Expectation, actual: Actual) -> Expected:
     slower = f", here {scaled:.1f} s" if actual.factor > 1 else ""
     what = f"{wanted.phase or 'the whole boot'} within {limit:g} s{slower}"
     if wanted.phase and wanted.phase not in actual.seconds:
-        return Expected(what, False, f"the guest never came to {wanted.phase}")
+        return Expected(what, False, f"the guest never reached {wanted.phase}")
     taken = actual.seconds[wanted.phase] if wanted.phase else sum(actual.seconds.values())
     return Expected(what, taken <= scaled, f"{taken:.1f} s")
 
 
 def _failed_units(wanted: Expectation, actual: Actual) -> Expected:
     allowed = wanted.failed_units if isinstance(wanted.failed_units, tuple) else ()
-    what = f"no failed unit but {', '.join(allowed)}" if allowed else "no failed unit"
+    what = f"no failed unit except {', '.join(allowed)}" if allowed else "no failed unit"
     told = (actual.status or {}).get("failed_units")
     if not isinstance(told, list):
         return Expected(what, False, _untold(actual, "it has no systemd"))
@@ -143,14 +141,18 @@ def _memory_free(wanted: Expectation, actual: Actual) -> Expected:
     what = f"{format_size(wanted.memory_free or 0)} of memory left when the job has ended"
     left = (actual.status or {}).get("memory_available")
     if not isinstance(left, int) or isinstance(left, bool):
-        return Expected(what, False, _untold(actual, "it was built before roost asked for this"))
+        return Expected(
+            what, False, _untold(actual, "the image was built by an older roost, which did not record this")
+        )
     return Expected(what, left >= (wanted.memory_free or 0), f"{format_size(left)} left")
 
 
 def _untold(actual: Actual, why: str) -> str:
     if actual.status is None:
         return "the guest left no status.json"
-    return "the job did not finish" if actual.status.get("state") != "finished" else f"the guest does not say: {why}"
+    return (
+        "the job did not finish" if actual.status.get("state") != "finished" else f"the guest did not report it: {why}"
+    )
 
 
 _JUDGES: Mapping[str, Callable[[Expectation, Actual], Expected]] = {

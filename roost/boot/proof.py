@@ -49,11 +49,11 @@ def notes(evidence: Evidence) -> Iterator[str]:
     elif "unit-failed" in evidence.serial and evidence.status is None:
         yield f"on the console: {evidence.serial['unit-failed'].text}"
     if degraded := told(status.get("degraded")):
-        yield f"the machine was not made ready in all: {degraded}"
+        yield f"the machine was not fully set up: {degraded}"
     if evidence.exits and evidence.status is None:
         yield "the job's exit status was read from the console only"
     if evidence.goal == "any" and not finished(evidence):
         wrote = f"wrote to {', '.join(evidence.written)}" if evidence.written else "may have written to its disks"
         yield f"no result of a job was found: what the job did is not known; the guest {wrote}"
     if evidence.goal == "any" and not evidence.serial:
-        yield "nothing came on the serial console: what the guest did is known from its disks and its end only"
+        yield "the serial console stayed silent: what the guest did is known only from its disks and from how it ended"

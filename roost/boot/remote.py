@@ -213,7 +213,7 @@ async def ready(session: Session, heard: Heard, factor: float) -> str:
         lost = next((sign for sign in _LOST if session.serial.has(sign)), None)
         if heard.failed is not None or lost or session.over:
             break
-    why = heard.failed or ("the machine went off" if session.over else "it is not up")
+    why = heard.failed or ("the machine powered off" if session.over else "it is not up")
     raise ImageError(
         f"no login by ssh after {session.now:.0f} s: {why}",
         hint="inv shell NAME starts a root shell without the system, inv boot NAME --interactive shows the console",

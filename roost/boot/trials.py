@@ -18,8 +18,8 @@ from roost.recipe.model import Recipe
 
 NOT_ASKED = Trial(False, None, None, "not asked for")
 FAILED = Trial(False, None, None, "the boot failed")
-EVICTION = "goes off when the power button is pressed (HTCondor's eviction)"
-CHECKPOINT = "goes on after it was saved and restored (vm_checkpoint)"
+EVICTION = "powers off when the power button is pressed (HTCondor's eviction)"
+CHECKPOINT = "continues after it was saved and restored (vm_checkpoint)"
 IGNORED = "it ignores the power button, which is all that HTCondor's eviction does"
 
 
@@ -70,7 +70,7 @@ def at_the_end(seen: Observation, powered_off: bool) -> Trial:
     if seen.button is None:
         return NOT_ASKED
     seconds = round(seen.ended - seen.button, 2)
-    return Trial(True, powered_off, seconds, "it went off" if powered_off else "it did not go off")
+    return Trial(True, powered_off, seconds, "it powered off" if powered_off else "it did not power off")
 
 
 @dataclass(frozen=True, slots=True)

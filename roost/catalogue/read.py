@@ -1,7 +1,7 @@
 """What a catalogue holds, read for people: images, their versions, how each was tested, what is in it.
 
 Only what the version's signed sums list is believed: release.json by the signature, every other file by the sum that
-release.json gives it. A version that is not as it was signed is kept with the reason, and with nothing of its content.
+release.json gives it. A version that does not match its signature is kept with the reason, and without its content.
 No disk is read: `inv verify` does that.
 """
 
@@ -77,7 +77,7 @@ def _told(target: Target, release: Release) -> Version:
             return {}
         data = target.read(file.path)
         if data is None or layout.sha256(data) != file.sha256:
-            raise ImageError(f"{file.path} is not as it was signed")
+            raise ImageError(f"{file.path} does not match the signed checksums")
         return _parsed(data)
 
     raw = release.raw

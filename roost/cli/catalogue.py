@@ -54,7 +54,7 @@ def published_to() -> str:
     if len(places) == 1:
         return places.pop()
     if places:
-        raise UsageError(f"which catalogue? {', '.join(sorted(places))}", hint="inv catalogue --from URL")
+        raise UsageError(f"which of the catalogues: {', '.join(sorted(places))}", hint="inv catalogue --from URL")
     raise UsageError("nothing was published from here", hint="inv catalogue --from URL, or inv publish NAME --to URL")
 
 
@@ -78,7 +78,7 @@ def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
                     said,
                 ]
             )
-    lines.append(indented(table(rows)) if found.images else "  it lists no version of any image")
+    lines.append(indented(table(rows)) if found.images else "  no published versions")
     if result["html"]:
         lines += ["", f"the page: {result['html']}/index.html"]
     return "\n".join(lines)

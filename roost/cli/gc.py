@@ -43,9 +43,9 @@ def gc(_context: object, flags: Flags, url: list[str] | None = None, json: bool 
     """Remove what nothing needs: from the cache and build/, or from the catalogue URL. Dry run unless --delete."""
     place = at_most_one(url or [])
     if place is None and (flags.keep or flags.take_over):
-        raise UsageError("--keep and --take-over are about a catalogue", hint="inv gc URL --keep 3")
+        raise UsageError("--keep and --take-over are for a catalogue", hint="inv gc URL --keep 3")
     if place is not None and flags.cap:
-        raise UsageError("--cap is about the cache", hint="of a catalogue: inv gc URL --keep 3")
+        raise UsageError("--cap is for the cache", hint="of a catalogue: inv gc URL --keep 3")
     with terminal.events() as events:
         if place is None:
             from roost.host import paths
@@ -102,9 +102,9 @@ def _shown(report: Report) -> str:
     lines += [f"note: {note}" for note in report.notes]
     freed = format_size(report.bytes())
     if not report.items:
-        lines.append("nothing to drop")
+        lines.append("nothing to remove")
     elif report.deleted:
-        lines.append(f"dropped {freed}" if report.ok else f"dropped {freed}; not all that should go could go")
+        lines.append(f"removed {freed}" if report.ok else f"removed {freed}; some of it could not be removed")
     else:
         lines.append(f"{freed} would be removed; dry run: --delete removes it")
     return "\n".join(lines)

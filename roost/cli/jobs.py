@@ -67,7 +67,7 @@ def collect(
     from roost.pipeline import jobs as story
 
     if max_files < 0:
-        raise UsageError(f"--max-files takes a number from 0, not {max_files}")
+        raise UsageError(f"--max-files takes a number of at least 0, not {max_files}")
     size = quantity.size("--max-size", max_size)
     with terminal.events() as events:
         result = story.collect_all(words or [], events=events, most=max_files, size=size)

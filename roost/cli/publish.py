@@ -46,7 +46,7 @@ def publish(_context: object, name: str, flags: Flags, json: bool = False) -> No
     from roost.pipeline import publish as publishing
 
     if not flags.to:
-        raise UsageError("where to?", hint="inv publish NAME --to DIRECTORY, or a URL")
+        raise UsageError("no catalogue to publish to", hint="inv publish NAME --to DIRECTORY, or a URL")
     options = publishing.Options(
         flags.version or None, flags.public or None, flags.allow_untested, flags.require_kvm, flags.take_over
     )
@@ -115,7 +115,7 @@ def _verified(result: Mapping[str, Any]) -> str:
     # What is wrong with a file of the whole catalogue is found with each image.
     lines += dict.fromkeys(f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"])
     if not result["images"]:
-        lines.append(f"{result['url']} lists no version of any image")
+        lines.append(f"{result['url']} has no published versions")
     lines.append("")
     lines.append("verification passed" if result["ok"] else "verification failed")
     return "\n".join(lines)

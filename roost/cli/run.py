@@ -91,7 +91,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
                 result = story.resume(Path(flags.resume), options, events=events)
         else:
             if not 1 <= len(given) <= 2:
-                raise UsageError("which image, and which directory?", hint="inv run NAME --jobs FILE DIR --local 2")
+                raise UsageError("no image and no directory given", hint="inv run NAME --jobs FILE DIR --local 2")
             with _going_on(given[-1]):
                 result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
     answer = result.to_json()
@@ -185,9 +185,9 @@ def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: 
         raise UsageError("which image?", hint="inv run NAME --jobs FILE --dag DIR")
     for name, value in (("jobs", flags.max_jobs), ("disks", flags.max_disks)):
         if value < 1:
-            raise UsageError(f"--max-{name} takes a number from 1, not {value}")
+            raise UsageError(f"--max-{name} takes a number of at least 1, not {value}")
     if flags.retries < 0:
-        raise UsageError(f"--retries takes a number from 0, not {flags.retries}")
+        raise UsageError(f"--retries takes a number of at least 0, not {flags.retries}")
     throttles = Throttles(flags.max_jobs, flags.max_disks, flags.retries)
     answer = workflow.write(given[0] if given else None, Path(flags.dag), options, throttles, events)
     if json:

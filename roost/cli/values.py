@@ -45,5 +45,5 @@ VALUES = {
     "transfer": "files|shared|URL",
     "version": "VERSION",
 }
-#: Values that a flag takes, for completion: those of `VALUES` that are written in small letters.
+#: Values that a flag takes, for completion: those of `VALUES` that are written in lower-case letters.
 CHOICES = {flag: tuple(one for one in words.split("|") if one.islower()) for flag, words in VALUES.items()}

@@ -86,7 +86,7 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
         return  # the loader says what is wrong with the file
     key = ("cloud_init", "user_data")
     if wanted is not None and isinstance(wanted.user_data, str) and not files["user-data"].startswith(HEADERS):
-        what = f"'{wanted.user_data}' is of no kind that cloud-init knows: it would be ignored"
+        what = f"'{wanted.user_data}' is not in a format that cloud-init knows: it would be ignored"
         yield loaded.problem(key, what, "begin it with #cloud-config, or with #! if it is a script")
     if sum(map(len, files.values())) > LIMIT:
         yield loaded.problem(key, f"more than {LIMIT >> 20} MiB of user data", "put large content into `files`")

@@ -18,7 +18,7 @@ class Line:
 
 
 def read(text: str) -> list[Line]:
-    """Return the lines of an fstab, octal escapes and quotes resolved, UUIDs in small letters."""
+    """Return the lines of an fstab, octal escapes and quotes resolved, UUIDs in lower-case letters."""
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         fields = line.split()

@@ -86,7 +86,7 @@ def _area(area: Partition, key: Key) -> Iterator[Mistake]:
     if kind == "squashfs" and (area.label is not None or area.uuid is not None):
         yield Mistake((*key, "label" if area.label else "uuid"), "squashfs has neither label nor UUID", "use erofs")
     elif kind in READ_ONLY and area.free:
-        yield Mistake((*key, "free"), f"nothing can be written to {kind}: free space in it is of no use")
+        yield Mistake((*key, "free"), f"{kind} is read-only: free space in it is of no use")
     elif area.label is not None and len(area.label) > LABEL_LENGTH[kind]:
         yield Mistake((*key, "label"), f"a label of {kind} has at most {LABEL_LENGTH[kind]} characters: {area.label}")
     if area.mount is not None:
@@ -99,7 +99,7 @@ def _mount(mount: str, kind: FileSystem, key: Key) -> Iterator[Mistake]:
             (*key, "mount"), f"{mount} is not a plain path", "write it without //, . or .. and no / at the end"
         )
     if any(mount == top or mount.startswith(f"{top}/") for top in KERNEL_MOUNTS):
-        yield Mistake((*key, "mount"), f"{mount} belongs to the kernel of the guest: nothing on a disk is seen there")
+        yield Mistake((*key, "mount"), f"{mount} belongs to the guest's kernel: what a disk has there is hidden")
     if mount in ("/", "/boot") and kind in READ_ONLY:
         what = f"{mount} on {kind} could not be written: no machine-id, no logs, no new kernel"
         yield Mistake((*key, "filesystem"), what, "use ext4 with `readonly: true` on the disk, if it must not change")
@@ -158,7 +158,7 @@ def _readonly(disk: Disk, key: Key) -> Iterator[Mistake]:
         if area.filesystem == "swap":
             yield Mistake((*place, "filesystem"), "swap on a read-only disk cannot be used", "drop `readonly: true`")
         if area.free:
-            yield Mistake((*place, "free"), "nothing can be written to a read-only disk: free space is of no use")
+            yield Mistake((*place, "free"), "the disk is read-only: free space on it is of no use")
 
 
 def _early(recipe: Recipe) -> Iterator[Mistake]:
@@ -191,6 +191,6 @@ def _unnamed(recipe: Recipe) -> Iterator[Mistake]:
     for disk in recipe.disks:
         for index, area in enumerate(disk.areas):
             if area.filesystem == "squashfs" and area.mount is not None and (busybox or not disk.partitions):
-                what = "squashfs has no UUID, and this disk is called otherwise by each hypervisor"
+                what = "squashfs has no UUID, and each hypervisor names this disk differently"
                 hint = "use erofs" if busybox else "use erofs, or give the disk partitions"
                 yield Mistake((*_place(recipe, disk, index), "filesystem"), what, hint)

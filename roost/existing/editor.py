@@ -50,7 +50,7 @@ class Editor:
         """Return a regular file's text, links followed inside of the image; None when there is none."""
         seen = self.guest.stat(path)
         if seen is not None and stat.S_ISREG(seen.mode) and seen.size > LIMIT:
-            raise ImageError(f"{path} of the image has {seen.size} bytes: that is no such file")
+            raise ImageError(f"{path} of the image has {seen.size} bytes: too large for a configuration file")
         return self.text(path, LIMIT)
 
     def write(self, path: str, text: str) -> None:

@@ -42,7 +42,7 @@ def fit(text: str, absent: tuple[str, ...], uuids: Mapping[str, str], added: str
         (entry,) = fields
         if entry.source in absent and not OPTIONAL & {*entry.options}:
             lines.append(_MARK + line)
-            notes.append(f"/etc/fstab: {shown(entry.source)} ({shown(entry.mount)}) is on no disk: commented out")
+            notes.append(f"/etc/fstab: {shown(entry.source)} ({shown(entry.mount)}) is not on any disk: commented out")
             continue
         if _DISK.fullmatch(entry.source) and entry.source in uuids:
             lines.append(line.replace(entry.source, f"UUID={uuids[entry.source]}", 1))

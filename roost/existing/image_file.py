@@ -69,9 +69,9 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
         hint = "is it complete? For a raw disk write `format: raw`"
         raise ImageError(f"{image.name} cannot be read as qcow2: {error}", hint=hint) from error
     if header.external_data:
-        raise ImageError(f"{image.name} keeps its data in another file: it is not taken", hint=_FLATTEN)
+        raise ImageError(f"{image.name} keeps its data in another file, which is not supported", hint=_FLATTEN)
     if header.encrypted:
-        raise ImageError(f"{image.name} is encrypted: roost has no key to it", hint="decrypt it with qemu-img convert")
+        raise ImageError(f"{image.name} is encrypted: roost has no key for it", hint="decrypt it with qemu-img convert")
     if header.corrupt:
         raise ImageError(f"{image.name} is marked as corrupt", hint="`qemu-img check -r all` on a copy, or another one")
     base = _own_base(image, header.backing, header.backing_format) if header.backing is not None else None
@@ -133,13 +133,15 @@ def _own_base(image: Path, backing: str, kind: str | None) -> Path:
 
     Ours lies beside the image, is a plain file, is named after its own sha256 and stands on nothing itself.
     """
-    refused = ImageError(f"{image.name} stands on another file, {shown(backing)}: it is not taken", hint=_FLATTEN)
+    refused = ImageError(f"{image.name} has the backing file {shown(backing)}, which is not supported", hint=_FLATTEN)
     named = BASE.fullmatch(backing)
     if named is None or kind not in {None, "qcow2"}:
         raise refused
     base = image.parent / backing
     if base.is_symlink() or not base.is_file():
-        raise ImageError(f"{image.name} stands on {backing}, which is not beside it", hint="copy both, or flatten it")
+        raise ImageError(
+            f"{image.name} has the backing file {backing}, which is not beside it", hint="copy both, or flatten it"
+        )
     try:
         header = qcow2.read(_head(base))
     except NotQcow2Error as error:
@@ -147,7 +149,7 @@ def _own_base(image: Path, backing: str, kind: str | None) -> Path:
     if header.backing is not None or header.external_data or header.encrypted:
         raise refused
     if not checksum.sha256(base).startswith(named[1]):
-        raise ImageError(f"{backing} is not what its name says", hint="build the image again")
+        raise ImageError(f"{backing} does not have the sha256 in its name", hint="build the image again")
     return base
 
 
@@ -166,9 +168,9 @@ def check(original: Original, log: Path) -> None:
                 capture=True,
             )
         except ToolError as error:
-            raise ImageError(f"{image.name}: {error.problem.what}", hint="its tables make no sense", log=log) from error
+            raise ImageError(f"{image.name}: {error.problem.what}", hint="its tables are not valid", log=log) from error
         if done.returncode != 0:
-            kind = "has clusters that belong to nothing" if done.returncode == 3 else "is not consistent"
+            kind = "has leaked clusters" if done.returncode == 3 else "is not consistent"
             raise ImageError(
                 f"{image.name} {kind}",
                 hint="is it complete? `qemu-img check -r all` may fix a copy",

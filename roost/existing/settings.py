@@ -76,6 +76,6 @@ def job(editor: Editor, init: str) -> Iterator[Item]:
             yield Item("/etc/inittab", 0o644, text.encode("utf-8", "surrogateescape"))
     elif init != "systemd":
         raise ImageError(
-            "nothing would start the job: the image's init is none of systemd, OpenRC, sysvinit and busybox",
+            "nothing would start the job: the image's init is not systemd, OpenRC, sysvinit or busybox",
             hint="leave `job` out and start it yourself, or use another image",
         )

@@ -105,7 +105,7 @@ def _told(path: Path) -> Iterator[None]:
         cause = causes.behind(error)
         hint = cause.hint if cause else None
         if error.errno == errno.ENOSPC and _is_device(path):
-            hint = "it is a device and takes no more: name a file"
+            hint = "the device takes no more data: name a file"
         raise HostError(f"{path} cannot be written: {why}", hint=hint) from error
     except ValueError as error:
         raise UsageError(f"{path!s:.100} is not a path: {error}") from error
@@ -204,7 +204,7 @@ def _require_followable(link: Path, status: os.stat_result) -> None:
     parent = link.parent.stat()
     sticky = parent.st_mode & stat.S_ISVTX and parent.st_mode & stat.S_IWOTH
     if sticky and status.st_uid not in {os.geteuid(), parent.st_uid}:
-        raise OSError(errno.EACCES, f"{link} is a link that somebody else made in a directory for all")
+        raise OSError(errno.EACCES, f"{link} is a symbolic link of another user in a world-writable directory")
 
 
 @contextmanager

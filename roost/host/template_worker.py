@@ -69,8 +69,10 @@ def _words(error: BaseException) -> str:
             return meaning
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template {error.message}"
+    if isinstance(error, TypeError) and "no loader" in str(error):
+        return "a template cannot include or import another"
     if isinstance(error, jinja2.TemplateError):
-        return error.message or type(error).__name__
+        return (error.message or type(error).__name__).rstrip(".")
     return str(error) or type(error).__name__
 
 

@@ -39,7 +39,7 @@ _guard = threading.RLock()
 def directory(purpose: str, parent: Path | None = None, *, hidden: bool = False) -> Iterator[Path]:
     """Yield a new directory of mode 0700 in `parent`, by default the one for temporary files; what is left goes first.
 
-    `purpose` is one word of small letters.
+    `purpose` is one word of lower-case letters.
     """
     top = Path(tempfile.gettempdir()) if parent is None else parent
     now = time.monotonic()

@@ -158,7 +158,8 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | Non
         names = shlex.split(value)
     except ValueError as error:
         hint = "close the quotes; a name with a quote in it goes in quotes of the other kind"
-        return [], [Problem(f"the inputs cannot be read: {error}", where, hint)]
+        what = "ends in a backslash" if "escape" in str(error) else "has a quote that is not closed"
+        return [], [Problem(f"'{shown(value)}' {what}", where, hint)]
     found, problems = inputs.items(names, jobs.directory, where, None if size is None else Room.of(size))
     # lexists: a cell of many inputs may be longer than any name.
     if problems and names != [value] and os.path.lexists(jobs.directory / value):

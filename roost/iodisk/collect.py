@@ -183,8 +183,8 @@ def _look(returned: Returned, scratch: Path, limits: tuple[int, int | None]) -> 
 def _judge(found: Found, returned: Returned) -> tuple[Verdict, str, dict[str, Any]]:
     if found.status is None:
         if not found.prepared and returned.unread:
-            return "unreadable", f"nothing of a job is on what can be read; not read: {listed(returned.unread)}", {}
-        why = "there is no status on it" if found.prepared else "nothing of a job is on it"
+            return "unreadable", f"no data of a job in what could be read; not read: {listed(returned.unread)}", {}
+        why = "there is no status on it" if found.prepared else "no data of a job is on it"
         return "never started", why, {}
     if not found.status and found.seen.damage:
         return "unreadable", next((one for one in found.seen.damage if STATUS in one), found.seen.damage[0]), {}

@@ -245,9 +245,9 @@ class ExtFiles:
         taken: set[bytes] = set()
         for name, inode in entries:
             if not name or b"/" in name or b"\0" in name:
-                seen.lose(path + b"/" + name, "a name that no file system has")
+                seen.lose(path + b"/" + name, "a name that is not valid")
             elif name in taken:
-                seen.lose(path + b"/" + name, "a name that is there twice")
+                seen.lose(path + b"/" + name, "a name that occurs twice")
             else:
                 taken.add(name)
                 yield name, inode

@@ -105,7 +105,7 @@ class VfatFiles:
                 seen.limit(path.encode(), f"more than {limits.files} files")
                 continue
             if os.path.lexists(target) and not (is_directory and target.is_dir()):
-                seen.lose(path.encode(), "a name that is there twice")
+                seen.lose(path.encode(), "a name that occurs twice")
                 continue
             if is_directory:
                 target.mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,7 @@ def check(
     blind = alone and not seen.modules.loadable and not seen.modules.builtin
     problems = dict.fromkeys(_matching(seen, where, blind=blind))
     if blind:
-        notes.append(f"kernel {seen.facts.release} came without modules: which drivers it has cannot be seen")
+        notes.append(f"kernel {seen.facts.release} came without modules: its drivers are not known")
     else:
         problems |= dict.fromkeys(_drivers(recipe, seen, where, others))
     if "xen" in recipe.hypervisors:

@@ -160,7 +160,7 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
                     raise RecipeError([Problem("this unpacks to more than any kernel's modules", where)])
                 _place(archive, member, directory / relative, epoch)
     except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        raise RecipeError([Problem(f"this is not a whole tar of modules: {error}", where)]) from error
+        raise RecipeError([Problem(f"this is not a complete tar archive of modules: {error}", where)]) from error
     if not names:
         what = f"this has no modules of the kernel's release {release}"
         raise RecipeError([Problem(what, where, f"they are looked for in a directory {release}")])

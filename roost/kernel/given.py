@@ -91,7 +91,7 @@ def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Prob
                 if number >= MAX_NAMES or time.monotonic() > until:
                     return
     except (tarfile.TarError, CorruptError, EOFError, ValueError) as error:
-        yield Problem(f"this is not a whole tar of modules: {shown(str(error), 100)}", where)
+        yield Problem(f"this is not a complete tar archive of modules: {shown(str(error), 100)}", where)
         return
     what = f"this has no modules of the kernel's release {release}" if release else "this tar is empty"
     yield Problem(what, where, f"they are looked for in a directory {release}" if release else None)

@@ -50,7 +50,7 @@ def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[
 def _root(loaded: Loaded) -> Path:
     root = revisions.repository(_real(loaded.path))
     if root is None:
-        raise UsageError(f"{loaded.path} is in no git repository", hint="leave --changed-since out")
+        raise UsageError(f"{loaded.path} is not in a git repository", hint="leave --changed-since out")
     return root
 
 
@@ -65,7 +65,7 @@ def _first(recipes: Sequence[Loaded], changes: Changes) -> str | None:
                 if found is not None:
                     return str(found)
             elif not one.is_relative_to(shipped):
-                return f"{one} is not in the repository of the recipe, so that it may have"
+                return f"{one} is not in the repository of the recipe, so it may have"
             # Else it came with roost, which is installed beside the recipes and is another with its version.
     return None
 

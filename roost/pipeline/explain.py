@@ -36,7 +36,7 @@ def explain(words: Sequence[str], *, named: bool = False) -> dict[str, Any]:
         and words[0] != "-"
         and not _is_there(words[0])
     ):
-        return {"matches": [], "note": f"there is no file {words[0]}, and the word itself says nothing"}
+        return {"matches": [], "note": f"{words[0]} is neither a file nor a message that roost knows"}
     return {"matches": matches}
 
 

@@ -55,7 +55,7 @@ class Options:
         if self.publish is None:
             for name in ("keep", "public", "key"):
                 if getattr(self, name) is not None:
-                    raise UsageError(f"--{name} is about a catalogue", hint="name it: --publish URL")
+                    raise UsageError(f"--{name} is for a catalogue", hint="name it: --publish URL")
 
 
 @dataclass(slots=True)

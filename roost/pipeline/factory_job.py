@@ -112,7 +112,7 @@ def _there(here: Path, name: str) -> Path:
     """Return a file of the workflow: HTCondor puts all inputs of a job into one directory."""
     found = next((path for path in (here / name, here / Path(name).name) if path.is_file()), None)
     if found is None or found.stat().st_size == 0:
-        raise HostError(f"{name} did not come with the job")
+        raise HostError(f"{name} was not transferred with the job")
     return found
 
 

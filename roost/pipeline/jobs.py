@@ -108,7 +108,7 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
     A disk that the host could not collect is `not collected`, and `host_fault` is true; the others have their verdicts.
     """
     if len(words) < 2:
-        raise UsageError("which disks, and where to?", hint="inv collect DISK... DIR")
+        raise UsageError("no disks and no directory given", hint="inv collect DISK... DIR")
     disks, target = [Path(word) for word in words[:-1]], Path(words[-1])
     if os.path.lexists(target) and not target.is_dir():
         raise UsageError(f"{target} is not a directory", hint="the last word is the directory for the results")

@@ -118,7 +118,7 @@ def of_package(package: Path) -> Facts | None:
         causes.check(error)
         # Not the cache's fault: a package whose sum is not that of the archive's index is downloaded again.
         hint = "the archive has it like this: choose another kernel, or another mirror"
-        raise ImageError(f"{package.name} is not a whole Debian package: {error}", hint=hint) from error
+        raise ImageError(f"{package.name} is not a complete Debian package: {error}", hint=hint) from error
 
 
 def _of_package(package: Path) -> Facts | None:

@@ -25,8 +25,8 @@ def target(given: str) -> Path:
         path = paths.project_root() / "recipes" / f"{given}.yaml"
     if not start.is_name(path.stem):
         raise UsageError(
-            f"{safe(path.stem)!r} is not a name for an image",
-            hint="small letters, digits and ._+- after the first, at most 64 of them",
+            f"{safe(path.stem)!r} is not a valid image name",
+            hint="lower-case letters, digits and ._+- after the first, at most 64 of them",
         )
     return path
 

@@ -90,9 +90,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
             sums = {name: record.sums for name, record in records.items()}
             changed = [name for name, one in plan.built.items() if one != sums.get(name)]
             if changed:
-                what = (
-                    f"{listed(changed)} was built anew since the run began: its other jobs would run on another image"
-                )
+                what = f"{listed(changed)} was rebuilt since the run began: the other jobs would run on another image"
                 raise ImageError(what, hint=ANEW)
             replace(plan, built=sums, options=options.said()).write(place)
             executor = _executor(run, records, options, held, events)

@@ -45,7 +45,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.guests is not None and self.guests < 1:
-            raise UsageError(f"--local takes a number of guests from 1, not {self.guests}")
+            raise UsageError(f"--local takes a number of guests of at least 1, not {self.guests}")
         if self.timeout is not None and self.timeout <= 0:
             raise UsageError("--timeout takes a time above 0")
 
@@ -84,9 +84,7 @@ def planned(
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
     table = tables.read(options.jobs)
     if name is None and not table.image:
-        what = (
-            f"which image, or which directory? '{shown(str(directory))}' is the only word, and taken as the directory"
-        )
+        what = f"no image or no directory: '{shown(str(directory))}' is the only word, and is taken as the directory"
         hint = "inv run NAME --jobs FILE DIR; a sweep with an axis `image` needs no NAME"
         raise UsageError(what, hint=hint)
     place = Place(loader.absolute(directory))

@@ -48,7 +48,9 @@ def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
     for one in outputs:
         path, colon, directory = one.rpartition(":")
         if colon and not path.startswith("/"):
-            raise UsageError(f"--out {one}: {path!r} is no absolute path of the guest", hint="--out /etc/fstab:results")
+            raise UsageError(
+                f"--out {one}: {path!r} is not an absolute path in the guest", hint="--out /etc/fstab:results"
+            )
         if not directory:
             raise UsageError(f"--out {one} names no directory", hint="--out results, or --out /etc/fstab:results")
         found += [path] if colon else []
@@ -150,11 +152,11 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
         )
         found = collect.collect(raw, directory, files=FILES)
         if found.directory is None:
-            raise ImageError(f"nothing came out: {found.why}", hint="end the shell with `exit`")
+            raise ImageError(f"nothing was copied out: {found.why}", hint="end the shell with `exit`")
         _flatten(found.directory)
         for note in found.notes:
             events.note(note)
-        events.note(f"{counted(found.files, 'file')} came out, in {directory}")
+        events.note(f"{counted(found.files, 'file')} copied to {directory}")
 
     return take
 

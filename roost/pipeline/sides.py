@@ -123,7 +123,7 @@ def _descriptions(directory: Path) -> dict[str, str]:
 def published(word: str, url: str) -> Asked:
     """Return what a catalogue has under NAME[@VERSION]. Raises `UsageError` for nothing, `ImageError` for a change."""
     if not url:
-        raise UsageError(f"which catalogue has {word}?", hint="--from URL")
+        raise UsageError(f"no catalogue given for {word}", hint="--from URL")
     place, fixed = released.source_of(url)
     name, version = released.named(word)
     target = open_target(place)

@@ -128,7 +128,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
                     # `poweroff` closes the connection before the machine is off.
                     await _off(session, OFF * chosen.factor)
                 if session.over:
-                    events.note("the machine went off")
+                    events.note("the machine powered off")
                     # A shell that ends with the machine ended as it was told to.
                     status = status if login.command else 0
                 await session.quit()

@@ -14,5 +14,5 @@ def standard_input(what: str) -> bytes:
     """Return standard input; more than any log or description has is refused."""
     data = sys.stdin.buffer.read(INPUT_BYTES + 1)
     if len(data) > INPUT_BYTES:
-        raise UsageError(f"standard input is larger than {what} is (over {INPUT_BYTES >> 20} MiB)")
+        raise UsageError(f"standard input is too large for {what}: more than {INPUT_BYTES >> 20} MiB")
     return data

@@ -150,8 +150,8 @@ def _require_same_image(work: Work, job: Job) -> None:
     loaded = work.run.images[job.image].loaded
     record = manifest.read(loaded.build)
     if record is None or record.sums != work.contents.plan.built.get(job.image):
-        what = f"{listed([job.image])} was built anew since the workflow was written, which is for the image as it was"
-        raise ImageError(what, hint="write the workflow anew in another directory")
+        what = f"{listed([job.image])} was rebuilt since the workflow was written, which is for the earlier image"
+        raise ImageError(what, hint="write a new workflow in another directory")
 
 
 def _judge(work: Work, words: Sequence[str]) -> int:

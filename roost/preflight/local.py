@@ -44,5 +44,5 @@ def _sealed(loaded: Loaded) -> Iterator[Problem]:
         return
     for number, entry in enumerate(loaded.recipe.files):
         if any(fnmatch.fnmatchcase(entry.path, pattern) for pattern in sealing.ALWAYS):
-            what = f"{shown(entry.path)} makes all machines of this image one, so sealing takes it out"
+            what = f"{shown(entry.path)} would be the same on all machines of this image, so sealing removes it"
             yield loaded.problem(("files", number, "path"), what, "leave it out, or write `seal: false`")

@@ -159,7 +159,7 @@ def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
     """Yield whether the bill of materials is another than the build's, whose sum is among the manifest's facts."""
     wanted = record.facts.get("sbom_sha256")
     if wanted is None and bill is not None:
-        yield f"{layout.SBOM} is not of this build"
+        yield f"{layout.SBOM} does not belong to this build"
     elif wanted is not None and bill is None:
         yield f"{layout.SBOM} is missing"
     elif bill is not None and layout.sha256(bill) != wanted:
@@ -246,7 +246,7 @@ def _contradictions(
     """Yield why a verdict with a good seal is none of this image: it booted other bytes, or contradicts itself."""
     file = f"boot/{hypervisor}.json"
     if verdict["hypervisor"] != hypervisor:
-        yield f"{file} is of {verdict['hypervisor']}"
+        yield f"{file} is for {verdict['hypervisor']}"
     built = record.sums
     machine = submission.machine(loaded, hypervisor, record, Path("/"))
     wanted = [disk.file for disk in machine.disks]
@@ -270,20 +270,20 @@ def _contradictions(
             yield f"{file} contradicts itself: passed, and yet {verdict['cause'] or [*unmet, *dirty][0]}"
         recipe, tries = loaded.recipe, hypervisor == "kvm"
         if len(verdict["expectations"]) < len(recipe.boot_test.expect):
-            yield f"{file} is of a boot that did not try all that the recipe expects"
+            yield f"{file} is from a boot that did not try all that the recipe expects"
         # Under Xen neither is tried.
         if tries and recipe.boot_test.evict is True and verdict["eviction"]["obeyed"] is not True:
-            yield f"{file} is of a boot that did not try eviction, and the recipe says that the image obeys"
+            yield f"{file} is from a boot that did not try eviction, and the recipe says that the image obeys"
         if (
             tries
             and recipe.submit.checkpoint
             and recipe.job is not None
             and verdict["checkpoint"]["restored"] is not True
         ):
-            yield f"{file} is of a boot that did not try a checkpoint, and the recipe asks for them"
+            yield f"{file} is from a boot that did not try a checkpoint, and the recipe asks for them"
     finished = datetime.fromisoformat(str(verdict["finished"]))
     if finished > now + CLOCK:
-        yield f"the boot ended at {verdict['finished']}, which is still to come: the clock went back"
+        yield f"the boot ended at {verdict['finished']}, which is in the future: was the clock set back?"
 
 
 def causes(tested: Sequence[Tested]) -> list[str]:

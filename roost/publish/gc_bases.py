@@ -25,7 +25,9 @@ def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report:
                 return
         return
     if stock.wrong:
-        report.note("no shared base goes: what stands on it cannot be told while a version is not as it was signed")
+        report.note(
+            "no shared base is removed: what needs them is not known while a version does not match its signature"
+        )
         return
     if not removal.delete:
         taken, used = _claimed(stock.claims), stock.used(going)
@@ -40,7 +42,7 @@ def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report:
             fresh = inventory.read(removal.target)
             taken, used = _claimed(fresh.claims), fresh.used()
             if fresh.wrong:
-                report.note("no shared base goes: a version is not as it was signed")
+                report.note("no shared base is removed: a version does not match its signature")
                 return
             for path in candidates:
                 held.check()
@@ -48,7 +50,7 @@ def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report:
     except claim.TakenError:
         report.note("another collection is removing bases: they are left to it")
     except HostError as error:
-        report.items.append(Garbage(layout.BASES, "nobody stands on them", 0, "stays", error.problem.what))
+        report.items.append(Garbage(layout.BASES, "no version needs them", 0, "stays", error.problem.what))
 
 
 def _candidates(removal: Removal, used: set[str]) -> list[str]:
@@ -81,7 +83,7 @@ def _base(removal: Removal, path: str, taken: set[str] | None, used: set[str], r
     directory, _, name = path.rpartition("/")
     if path in used:
         return
-    item = Garbage(path, "no version stands on it", removal.target.size(path) or 0)
+    item = Garbage(path, "no version needs it", removal.target.size(path) or 0)
     if taken is None or any(one.startswith(f"{directory}/") for one in taken):
         report.note(f"{path} stays: a publication under way may use it")
         return

@@ -1,6 +1,6 @@
 """What a catalogue holds, as far as a collection may judge it: versions as they were signed, claims, shared bases.
 
-Only what roost wrote is here. A version that is not as it was signed is listed with the reason, and is left alone, and
+Only what roost wrote is here. A version that does not match its signature is listed with the reason and left alone, and
 so are all bases while there is one: it may stand on any of them.
 """
 

@@ -166,7 +166,7 @@ def parse_release(data: bytes, where: str) -> Release:
             raw,
         )
     except KeyError as error:
-        raise ImageError(f"{where} has no {error.args[0]!r}: roost did not write it so") from error
+        raise ImageError(f"{where} has no {error.args[0]!r}: it was not written by roost") from error
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ImageError(f"{where} has a value of another type than roost writes") from error
     for file in release.files:

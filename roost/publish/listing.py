@@ -1,4 +1,4 @@
-"""What a catalogue lists: which part of one a URL is, the versions of an image, whether one is as it was signed."""
+"""What a catalogue lists: which part of one a URL is, the versions of an image, whether one matches its signature."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def find(url: str) -> Scope:
         root, name, _ = _above(url, 1)
         return Scope(root, name, None)
     if not any(versions(here, name.rstrip("/")) for name in names if name.endswith("/")) and layout.KEYS not in names:
-        raise UsageError(f"{url} is not a catalogue, and no image or version of one", hint="inv publish NAME --to URL")
+        raise UsageError(
+            f"{url} is not a catalogue, nor an image or a version of one", hint="inv publish NAME --to URL"
+        )
     return Scope(here, None, None)
 
 
@@ -72,7 +74,7 @@ def check_release(target: Target, name: str, version: str, release: bytes) -> No
     keys, _ = signature.read_keys(target.read(layout.KEYS) or b"")
     good = sums is not None and found is not None and found[0] in keys and signature.verifies(*found, sums)
     if not good or read_sums(sums).get(layout.RELEASE) != layout.sha256(release):
-        raise ImageError(f"{name} {version} is not as it was signed", hint=f"inv verify {target.url}")
+        raise ImageError(f"{name} {version} does not match its signature", hint=f"inv verify {target.url}")
 
 
 def parsed(data: bytes | None) -> Mapping[str, Any] | None:

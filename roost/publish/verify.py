@@ -108,7 +108,7 @@ def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) 
     path = f"{name}/{layout.LATEST}"
     said = parsed(data)
     if said is None:
-        return [Wrong(path, "is not a JSON")]
+        return [Wrong(path, "is not JSON")]
     version = said.get("version")
     if version not in versions:
         return [Wrong(path, f"names the version {version!r}, which is not published")]
@@ -138,4 +138,4 @@ def _moved_back(target: Target, name: str, found: Sequence[Verified]) -> None:
     latest = next((one for one in found if one.version == said.get("version")), None)
     newest = max(found, key=lambda one: one.created, default=None)
     if latest is not None and newest is not None and newest.created > latest.created:
-        latest.notes.append(f"latest.json names this version, and {newest.version} is newer: was it put back?")
+        latest.notes.append(f"latest.json names this version, and {newest.version} is newer: was it reverted?")

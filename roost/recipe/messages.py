@@ -42,20 +42,20 @@ _EXPECTED = {
 
 #: What a text may be, by a sample that tells the model's patterns apart better than their source would.
 PATTERNS = {
-    r"^[a-z0-9][a-z0-9._+-]*$": "small letters, digits and . _ + -, a letter or digit first",
+    r"^[a-z0-9][a-z0-9._+-]*$": "lower-case letters, digits and . _ + -, a letter or digit first",
     r"^/[^\x00\n]*$": "an absolute path: it begins with /",
     r"^[^\x00\n\r]*$": "one line of text",
     r"^[^\x00-\x1f\x7f]*$": "one line of text",
     r"^[^\x00\n]+$": "the name of a file",
     r"^(/[A-Za-z0-9._+-]+)+/?$": "an absolute path of letters, digits and . _ + -",
     r"^[A-Za-z0-9:_.\\@-]+$": "the name of a systemd unit, such as ssh.service",
-    r"^[a-z][a-z0-9.+-]*$": "small letters, digits and . + -, a letter first",
+    r"^[a-z][a-z0-9.+-]*$": "lower-case letters, digits and . + -, a letter first",
     r"^[a-z0-9][a-z0-9+.:~=/-]*$": "a package: NAME, NAME=VERSION or NAME/SUITE",
     r"^(https?|file|copy)://?[^\s\"'<>]+$": "a URL that begins with http://, https://, file: or copy:",
     r"^(https?|file)://[^\s\"'<>]+$": "a URL that begins with http://, https:// or file://",
-    r"^[0-9a-f]{64}$": "64 hexadecimal digits in small letters",
+    r"^[0-9a-f]{64}$": "64 lower-case hexadecimal digits",
     r"^[!-~]+$": "one parameter without blanks",
-    r"^[a-z_][a-z0-9_-]*$": "small letters, digits, _ and -, a letter first",
+    r"^[a-z_][a-z0-9_-]*$": "lower-case letters, digits, _ and -, a letter first",
     r"^[A-Za-z0-9._-]+$": "letters, digits and . _ -",
     r"^[a-z]+[0-9]*$": "a device such as vda or sda1",
     r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$": "a host name: letters, digits and -, at most 63",
@@ -124,7 +124,7 @@ def _literal(error: Mapping[str, Any], node: Node | None) -> Message:
     if not isinstance(value, str):
         return f"expected one of {listed(choices)}; found {kind(value)}", None
     close = near(value, choices)
-    return f"'{shown(value)}' is none of {listed(choices)}", f"did you mean {close}?" if close else None
+    return f"'{shown(value)}' is not one of {listed(choices)}", f"did you mean {close}?" if close else None
 
 
 def _pattern(error: Mapping[str, Any], _node: Node | None) -> Message:

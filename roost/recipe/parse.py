@@ -160,7 +160,7 @@ class _Builder:
         if key in parent.entries:
             first = parent.entries[key].key
             line = f", first in line {first.line}" if first else ""
-            self.problem(f"the key '{shown(key)}' stands here a second time{line}", where, "keep one of them")
+            self.problem(f"duplicate key '{shown(key)}'{line}", where, "keep one of them")
         parent.key = (key, where)
 
     def put(self, node: Node, anchor: str | None, size: int) -> None:

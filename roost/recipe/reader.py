@@ -89,7 +89,7 @@ class Reader:
         base = self.found(path, node.text)
         if base in stack:
             circle = " → ".join(display(file) for file in (*stack[stack.index(base) :], base))
-            self.problems.append(Problem(f"'{EXTENDS}' goes in a circle: {circle}", node.where, "take this one out"))
+            self.problems.append(Problem(f"'{EXTENDS}' forms a circle: {circle}", node.where, "remove this one"))
             return None
         try:
             found = base.exists() and not base.is_dir()

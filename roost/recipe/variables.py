@@ -69,7 +69,7 @@ def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str
             # Its uses are not unknown as well.
             known[name] = replace(node, value=None)
         elif node.text is not None and any(not found["kept"] for found in _USE.finditer(node.text)):
-            problems.append(Problem("a variable cannot be made of others", node.where, "write the value out"))
+            problems.append(Problem("a variable cannot refer to others", node.where, "write the value out"))
             known[name] = replace(node, value=None)
         else:
             known[name] = node

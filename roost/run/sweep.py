@@ -178,7 +178,7 @@ class _Reader:
             if value is None:
                 continue
             if value in found:
-                self.problem(f"the value '{shown(value)}' is there twice", one.where, "keep one of them")
+                self.problem(f"the value '{shown(value)}' is given twice", one.where, "keep one of them")
             found[value] = None
         return tuple(found)
 

@@ -88,18 +88,18 @@ def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolErr
 def _unsigned(uri: str, suite: str, text: str, wanted: Bootstrap, error: ToolError) -> ImageError | HostError:
     """Return the error for an index that no known key signs: of a further repository, or of the archive."""
     signer = re.findall(r"NO_PUBKEY ([0-9A-F]+)", text)
-    signed = f"it is signed by {signer[-1]}" if signer else "it has no signature that holds"
+    signed = f"it is signed by {signer[-1]}" if signer else "it has no valid signature"
     address = re.sub(r"^(?:file|copy):/*", "/", uri).rstrip("/")
     for extra in wanted.repositories:
         if re.sub(r"^(?:file|copy):/*", "/", extra.repository.uri).rstrip("/") == address:
             return ImageError(
-                f"the key {extra.repository.key} is not that of the repository {extra.repository.uri}",
+                f"{extra.repository.key} is not the key of the repository {extra.repository.uri}",
                 hint=f"{signed}; the file holds {', '.join(extra.fingerprints)}",
                 log=error.log,
                 tail=error.tail,
             )
     return HostError(
-        f"no key of this host signs {uri} {suite}: {signed}",
+        f"{uri} {suite} is not signed by a key that this host trusts: {signed}",
         hint=keyring.hint(wanted.index.origin),
         log=error.log,
         tail=error.tail,

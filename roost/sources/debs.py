@@ -56,11 +56,11 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
             for one in missing:
                 path = fetched / one.file
                 if not path.is_file() or checksum.sha256(path) != one.sha256:
-                    what = f"{one.file} is not what the archive's index says"
+                    what = f"{one.file} does not match the archive's index"
                     raise ImageError(what, hint="build again: a mirror may be changing", log=log)
                 path.replace(shared / one.file)
                 if not taken(shared / one.file, mine / one.file, one.sha256):
-                    raise HostError(f"{shared / one.file} went away while it was in use", hint="build again")
+                    raise HostError(f"{shared / one.file} was removed while it was in use", hint="build again")
         yield [mine / one.file for one in chosen]
 
 

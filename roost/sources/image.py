@@ -98,7 +98,7 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
         parent, standing = found.recipe, found
         if parent.name in seen:
             circle = " → ".join([*seen, parent.name])
-            yield loaded.problem((*_WHERE, "recipe"), f"recipes stand on each other in a circle: {circle}")
+            yield loaded.problem((*_WHERE, "recipe"), f"recipes need each other in a circle: {circle}")
             return
         seen.append(parent.name)
         following = parent.os.image.recipe if parent.os.image is not None else None

@@ -73,7 +73,7 @@ def _mistake(url: str, sha256: str) -> str | None:
     if parts.scheme == "file" and (parts.netloc not in {"", "localhost"} or not parts.path.startswith("/")):
         return f"{shown(url)} is not a file of this machine: write file:///PATH"
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        return "a sha256 is 64 hexadecimal digits in small letters"
+        return "a sha256 is 64 lower-case hexadecimal digits"
     return None
 
 
@@ -140,7 +140,7 @@ class _Download:
                     raise HostError(
                         f"cannot fetch {shown(self.url)}: {broken}",
                         where=self.where,
-                        hint="what has come is kept: the next attempt goes on there" if self._size() else None,
+                        hint="what was downloaded is kept: the next attempt resumes it" if self._size() else None,
                     ) from broken
                 time.sleep(PAUSES[failures - 1])
 

@@ -84,9 +84,9 @@ def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
     except (http.client.InvalidURL, ValueError, OverflowError) as error:
         # A redirect that cannot be split, named or numbered: http://[::1/x, http://h:99999/. Its text may hold a
         # password.
-        raise RefusedError(f"{shown(url)} leads to something that is not a URL") from error
+        raise RefusedError(f"{shown(url)} redirects to something that is not a URL") from error
     except http.client.HTTPException as error:
-        raise BrokenError(f"the answer is not a whole HTTP ({type(error).__name__})") from error
+        raise BrokenError(f"the answer is not valid HTTP ({type(error).__name__})") from error
     except (TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise BrokenError(_reason(error)) from error
 

@@ -19,7 +19,7 @@ def check(exam: Examination, disk: Disk, device: str) -> list[Promised]:
         return []
     if not disk.partitions:
         if table.kind is not None:
-            exam.wrong.append(f"disk {disk.name} has a partition table ({table.kind}), the recipe promises none")
+            exam.wrong.append(f"disk {disk.name} has a partition table ({table.kind}), the recipe has none")
         return [_promised(exam, disk, 0, device)]
     if table.mistake is not None:
         exam.wrong.append(f"disk {disk.name}: {table.mistake}")

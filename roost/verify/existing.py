@@ -112,7 +112,7 @@ def absent(lines: Iterable[Mount], known: frozenset[str]) -> Iterator[str]:
         source = key(line.source)
         named = source.partition("=")[0] in {"uuid", "label", "partuuid"}
         if named and source not in known and not _OPTIONAL & {*line.options}:
-            yield f"/etc/fstab mounts {shown(line.source)}, which is on no disk"
+            yield f"/etc/fstab mounts {shown(line.source)}, which is not on any disk"
         elif re.fullmatch(r"/dev/(sd|vd|xvd|hd)[a-z]+\d*", line.source) and not _OPTIONAL & {*line.options}:
             yield f"/etc/fstab names {shown(line.source)}, not a UUID: devices change their names"
 

@@ -22,7 +22,7 @@ def check(exam: Examination, systems: list[Promised]) -> None:
         value = value.strip('"')
         known = value.lower() in ids if key == "UUID" else value in labels if key == "LABEL" else None
         if known is False:
-            exam.wrong.append(f"/etc/fstab mounts {shown(line.source)}, which is on no disk")
+            exam.wrong.append(f"/etc/fstab mounts {shown(line.source)}, which is not on any disk")
         elif known is None and line.filesystem not in booting.PSEUDO | {"squashfs"}:
             exam.wrong.append(f"/etc/fstab names {shown(line.source)}, not a UUID: devices change their names")
     entries(exam, lines, systems)

@@ -77,7 +77,7 @@ def packages(text: str, *, unpacked: bool = False) -> list[dict[str, str]]:
 
 
 def _fields(paragraph: str) -> dict[str, str]:
-    """Return the first lines of a paragraph's fields, by their name in small letters (deb822(5))."""
+    """Return the first lines of a paragraph's fields, by their name in lower-case letters (deb822(5))."""
     found = {}
     # Not splitlines: it breaks at characters that a value may have.
     for line in paragraph.split("\n"):

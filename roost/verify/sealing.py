@@ -107,4 +107,4 @@ def _passwords(guest: Guest, recipe: Recipe) -> Iterator[str]:
                 what = "a password" if password else "an empty password"
                 yield f"the account '{shown(name)}' has {what}"
     for name in sorted(wanted - opened):
-        yield f"the account '{name}' has not the password that the recipe names"
+        yield f"the account '{name}' does not have the password of the recipe"

@@ -72,14 +72,14 @@ def _file(guest: Guest, entry: File, *, exact: bool) -> str | None:
         behind = guest.stat(entry.path)
         seen = behind if behind is not None and stat.S_ISDIR(behind.mode) else seen
     if not _right_kind(guest, entry, seen):
-        return f"is not a link to {shown(entry.link)}" if entry.link is not None else "is of another type"
+        return f"is not a link to {shown(entry.link)}" if entry.link is not None else "has another type"
     if (seen.uid, seen.gid) != (entry.owner, entry.group):
         return f"belongs to {seen.uid}:{seen.gid}, not to {entry.owner}:{entry.group}"
     if entry.mode is not None and stat.S_ISREG(seen.mode) and stat.S_IMODE(seen.mode) != int(entry.mode, 8):
         return f"has mode {stat.S_IMODE(seen.mode):04o}, not {entry.mode}"
     wanted = None if entry.content is None else entry.content.encode()
     if wanted is not None and (seen.size != len(wanted) or guest.read(entry.path, len(wanted)) != wanted):
-        return "has another content"
+        return "has other content"
     return None
 
 

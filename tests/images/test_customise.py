@@ -198,7 +198,7 @@ boot_test: {{expect: !replace [{{file: /output/result.txt, on: io, matches: "{gr
         write(address, "files/wrong.gpg")
         refused = roost("build", "greeting", "--json", cwd=project)
         assert refused.code == 1
-        assert "the key files/wrong.gpg is not that of the repository" in refused.err, refused.err
+        assert "files/wrong.gpg is not the key of the repository" in refused.err, refused.err
         assert key.fingerprint[-16:] in refused.err and wrong.fingerprint in refused.err
 
         write(address, "files/key.asc")
@@ -224,7 +224,7 @@ boot_test: {{expect: !replace [{{file: /output/result.txt, on: io, matches: "{gr
     # A signature over another index does not do.
     (shelf / "InRelease").write_text((shelf / "InRelease").read_text().replace("Origin: Test", "Origin: Best"))
     forged = roost("build", "greeting", "--json", cwd=project)
-    assert forged.code == 1 and "is not that of the repository" in forged.err, forged.err
+    assert forged.code == 1 and "is not the key of the repository" in forged.err, forged.err
 
 
 @pytest.mark.slow

@@ -221,7 +221,7 @@ def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path
         (empty, 1, "no root file system"),
         (tricky, 1, "no root file system"),
         (cut, 1, "is it complete?"),
-        (hostile, 2, "stands on another file, /etc/passwd"),
+        (hostile, 2, "has the backing file /etc/passwd"),
     ):
         _write(project, "bad", os={"image": {"path": _image_name(path)}})
         ran = roost("build", "bad", cwd=project)

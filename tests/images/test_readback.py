@@ -219,7 +219,7 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
     root = filesystem_id(wanted, wanted.root_disk, 0)
     assert all(problem.isprintable() for problem in found)
     expected = [
-        "/etc/fstab mounts UUID=00000000-0000-0000-0000-000000000000, which is on no disk",
+        "/etc/fstab mounts UUID=00000000-0000-0000-0000-000000000000, which is not on any disk",
         "/etc/fstab names /dev/sda1, not a UUID: devices change their names",
         f"/etc/fstab does not mount disk root, / on / by UUID={root}",
         f"grub.cfg: 'root=/dev/loop0p1' is not root=UUID={root}",
@@ -227,7 +227,7 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
         "the job runner /usr/lib/roost/job is not there, is empty or cannot be executed",
         "nothing starts the job: no unit is enabled, and no line of /etc/inittab names it",
         "the job runs /opt/run, which is not in the image",
-        "/etc/motd has another content",
+        "/etc/motd has other content",
         "/etc/machine-id is not empty: every machine would be the same one",
         "/etc/ssh holds host keys: ssh_host_rsa_key\\x1b[31m",
         "the account 'root' has an empty password",
@@ -267,7 +267,7 @@ def test_exchanged_and_empty_disks(tmp_path: Path, log: Path) -> None:
     found = problems(wanted, {"root": images["io"], "io": images["root"]}, log)
     assert found == [
         "disk root has no partition table, not mbr",
-        "disk io has a partition table (mbr), the recipe promises none",
+        "disk io has a partition table (mbr), the recipe has none",
         "disk io, io: nothing is there, not ext4",
         "there is no root file system to look into",
     ]

@@ -133,7 +133,7 @@ def verdict(directory: Path, **changes: Any) -> dict[str, Any]:
         "disks": disks,
         "kernel": [],
         "bases": [{"name": name, "sha256": digest} for name, digest in sums.items() if name in bases],
-        "eviction": {"tried": True, "obeyed": True, "seconds": 1.0, "seen": "it went off"},
+        "eviction": {"tried": True, "obeyed": True, "seconds": 1.0, "seen": "it powered off"},
         "checkpoint": {"tried": False, "restored": None, "seconds": None, "seen": "not asked for"},
         "console": "reboot: Power down",
         "serial_log": str(directory / "boot/kvm/serial.log"),

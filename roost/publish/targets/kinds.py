@@ -79,7 +79,7 @@ def open_target(url: str) -> Target:
     if parts is None or parts.scheme in {"file", "local"}:
         path = url if parts is None else url.split("://", 1)[1]
         if not path:
-            raise UsageError("there is no place to publish to", hint="--to DIRECTORY, or a URL")
+            raise UsageError("no place to publish to is given", hint="--to DIRECTORY, or a URL")
         return Directory(_directory(Path(path).expanduser()))
     if parts.password is not None:
         raise UsageError(

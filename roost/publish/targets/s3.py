@@ -27,7 +27,7 @@ class ObjectStore(Remote):
         if not bucket:
             raise UsageError(f"{shown(url)} names no bucket", hint=hint)
         if not _BUCKET.fullmatch(bucket):
-            raise UsageError(f"'{shown(bucket)}' is not a name of a bucket", hint=hint)
+            raise UsageError(f"'{shown(bucket)}' is not a valid bucket name", hint=hint)
         return super().open(url)
 
     def names(self, path: str) -> list[str]:

@@ -82,7 +82,7 @@ def test_what_is_met(wanted: Mapping[str, Any], seen: str) -> None:
         ({"exit": 0}, "exit status 3"),
         ({"within": "2s"}, "10.0 s"),
         ({"within": "2s", "phase": "job"}, "9.0 s"),
-        ({"within": "2s", "phase": "init"}, "the guest never came to init"),
+        ({"within": "2s", "phase": "init"}, "the guest never reached init"),
         ({"failed_units": "none"}, "failed: odd.service, ssh.service"),
         ({"failed_units": ["ssh.service"]}, "failed: odd.service"),
         ({"memory_free": "101MiB"}, "100 MiB left"),

@@ -38,7 +38,7 @@ def test_it_is_a_script_whatever_it_is_given(tmp_path: Path) -> None:
 def test_it_goes_on_with_the_systems_own_start_and_knows_its_card() -> None:
     text = script()
     assert text.splitlines()[-1] == f'exec {plant.KEPT} "$@"'
-    assert "= 52:54:00:ab:cd:ef ]" in text, "sysfs has small letters"
+    assert "= 52:54:00:ab:cd:ef ]" in text, "sysfs has lower-case letters"
     assert f'"$seconds" -lt {round(remote.SETTLED * 2)} ]' in text
 
 
@@ -103,7 +103,7 @@ def _session(*, console: bytes = b"", off: bool = False) -> Session:
     [
         (b"Kernel panic - not syncing: VFS\r\n", None, False, "it is not up"),
         (b"", "the image has no driver for the network card (virtio_net)", False, "virtio_net"),
-        (b"", None, True, "went off"),
+        (b"", None, True, "powered off"),
         (b"", None, False, "it is not up"),
     ],
 )

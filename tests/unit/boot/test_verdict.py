@@ -180,7 +180,7 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
         recorded(KERNEL + INIT, goal="any", events=OFF, status={"state": "running"}, written=("io.raw",)),
     ),
     (
-        "not made ready",
+        "not fully set up",
         "job-failed",
         "job",
         recorded(

@@ -68,9 +68,9 @@ class _Page(html.parser.HTMLParser):
         self.text += "" if self._raw else data
 
 
-def _site(catalogue: Catalogue, folder: Path, public: str | None = None) -> dict[str, str]:
-    site.write(catalogue, folder, public=public, events=Silent())
-    return {str(one.relative_to(folder)): one.read_text() for one in folder.rglob("*.html")}
+def _site(catalogue: Catalogue, directory: Path, public: str | None = None) -> dict[str, str]:
+    site.write(catalogue, directory, public=public, events=Silent())
+    return {str(one.relative_to(directory)): one.read_text() for one in directory.rglob("*.html")}
 
 
 def test_what_is_published_is_listed_newest_first(catalogue: Catalogue) -> None:
@@ -236,11 +236,11 @@ def test_a_version_that_was_changed_is_shown_as_wrong_and_with_nothing_of_it(roo
         release.read_text().replace("busybox that runs", "malware that runs")
     )
     found = read.read(url, Silent())
-    assert found.problems == ["analysis 2 is not as it was signed"]
+    assert found.problems == ["analysis 2 does not match its signature"]
     assert found.images[0].current.version == "1"
     assert not found.to_json()["ok"]
     pages = _site(found, tmp_path / "site")
-    assert "not as it was signed" in pages["index.html"]
+    assert "does not match its signature" in pages["index.html"]
     page = _Page(pages["versions/analysis/2.html"])
     assert "Do not use this version" in page.text
     assert "malware" not in page.text
@@ -264,22 +264,22 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_only_an_earlier_site_is_replaced(catalogue: Catalogue, tmp_path: Path) -> None:
-    folder = tmp_path / "public"
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("x")
+    directory = tmp_path / "public"
+    directory.mkdir()
+    (directory / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds something else"):
-        _site(catalogue, folder)
-    assert (folder / "thesis.tex").read_text() == "x"
-    (folder / "thesis.tex").unlink()
-    _site(catalogue, folder)
-    (folder / "images/gone.html").write_text("an image that was removed")
-    assert "images/gone.html" not in _site(catalogue, folder)
+        _site(catalogue, directory)
+    assert (directory / "thesis.tex").read_text() == "x"
+    (directory / "thesis.tex").unlink()
+    _site(catalogue, directory)
+    (directory / "images/gone.html").write_text("an image that was removed")
+    assert "images/gone.html" not in _site(catalogue, directory)
     with pytest.raises(UsageError, match="the catalogue itself"):
         site.write(catalogue, Path(catalogue.target.url), public=None, events=Silent())
     with pytest.raises(UsageError, match="neither a URL"):
-        site.write(catalogue, folder, public="images", events=Silent())
+        site.write(catalogue, directory, public="images", events=Silent())
     link = tmp_path / "link"
-    link.symlink_to(folder)
+    link.symlink_to(directory)
     _site(catalogue, link)
     assert link.is_symlink()
 
@@ -287,28 +287,28 @@ def test_only_an_earlier_site_is_replaced(catalogue: Catalogue, tmp_path: Path) 
 def test_the_old_site_stays_when_the_new_one_fails(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "site"
-    before = _site(catalogue, folder)
+    directory = tmp_path / "site"
+    before = _site(catalogue, directory)
 
     def fail(*_arguments: object) -> bytes:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("roost.catalogue.page.Pages.version", fail)
     with pytest.raises(KeyboardInterrupt):
-        _site(catalogue, folder)
-    assert {str(one.relative_to(folder)): one.read_text() for one in folder.rglob("*.html")} == before
+        _site(catalogue, directory)
+    assert {str(one.relative_to(directory)): one.read_text() for one in directory.rglob("*.html")} == before
     assert {one.name for one in tmp_path.iterdir()} <= {"site", ".site.lock"}
 
 
 def test_links_to_the_files_where_the_page_can_reach_them(filled: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     report = "analysis/2026.11/boot/report.html"
-    for public, folder, address in (
+    for public, directory, address in (
         ("https://images.example.org/x", tmp_path / "a", f"https://images.example.org/x/{report}"),
         (None, filled / "catalogue/web", f"../../{report}"),
         (None, tmp_path / "b", None),
     ):
-        site.write(catalogue, folder, public=public, events=Silent())
-        page = _Page((folder / "images/analysis.html").read_text())
+        site.write(catalogue, directory, public=public, events=Silent())
+        page = _Page((directory / "images/analysis.html").read_text())
         addresses = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
         assert (address in addresses) is (address is not None)
         assert any((one or "").endswith("report.html") for one in addresses) is (address is not None)

@@ -34,8 +34,11 @@ def test_words_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_word_that_says_nothing_may_have_meant_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = explain.explain(["nope"])
-    assert (result["matches"], result["note"]) == ([], "there is no file nope, and the word itself says nothing")
-    assert "there is no file nope" in show.explain(result)
+    assert (result["matches"], result["note"]) == (
+        [],
+        "nope is neither a file nor a message that roost knows",
+    )
+    assert "nope is neither a file" in show.explain(result)
     assert "note" not in explain.explain(["two words"]) and "note" not in explain.explain(["VMGAHP_ERR_CRITICAL"])
 
 
@@ -66,7 +69,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_endless_standard_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin, "INPUT_BYTES", 1000)
     feed(monkeypatch, b"y\n" * 1000)
-    with pytest.raises(UsageError, match="larger"):
+    with pytest.raises(UsageError, match="too large"):
         explain.explain(["-"])
 
 

@@ -41,7 +41,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
     [
         (["--jobs", "x"], "--jobs takes a whole number"),
         (["--jobs", "0"], "at least one"),
-        (["--keep", "3"], "--keep is about a catalogue"),
+        (["--keep", "3"], "--keep is for a catalogue"),
         (["--publish", "a", "--to", "b"], "two catalogues"),
         (["--junit", "absent/j.xml"], "does not exist"),
         (["--markdown", "recipes"], "is a directory (name a file)"),

@@ -58,7 +58,7 @@ def run(command: str, cwd: Path, **extra: str) -> tuple[int, str]:
         ("mkdir g; cd g; rmdir ../g; $ROOST schema -o x", 3, "cannot be written"),
         ("touch c; ROOST_CACHE=$PWD/c $ROOST build smoke", 3, "is a file, not a directory"),
         ("$ROOST recipes nope", 2, "no such recipe: 'nope'"),
-        ("$ROOST collect --max-files -1 a b", 2, "--max-files takes a number from 0, not -1"),
+        ("$ROOST collect --max-files -1 a b", 2, "--max-files takes a number of at least 0, not -1"),
         ("$ROOST check $'a\\nb'", 2, "a\\nb: 1 problem"),
         ("$ROOST check $(printf 'x%.0s' $(seq 5000))", 2, "xxx...: 1 problem"),
         ("mkfifo q; $ROOST lint q", 2, "q is a FIFO, not a file"),

@@ -96,7 +96,7 @@ MISTAKES = [
     Mistake("run smoke --jobs j.csv --dag out --accel tcg", 2, ("--accel is for runs with --local", "leave it out")),
     Mistake("build smoke --set machine.memry=1GiB", 2, ("unknown key 'memry'", "did you mean memory?")),
     Mistake("build smoke --set machine.memory", 2, ("needs key=value", "--set machine.memory=2GiB")),
-    Mistake("new Bad_Name", 2, ("'Bad_Name' is not a name for an image", "small letters")),
+    Mistake("new Bad_Name", 2, ("'Bad_Name' is not a valid image name", "lower-case letters")),
     Mistake("new sim --distribution fedora", 2, ("--distribution fedora", "debian-12")),
     Mistake("new sim --memory much", 2, ("--memory: 'much' is not a size", "512MiB")),
     Mistake("new smoke", 2, ("smoke.yaml exists", "choose another name")),
@@ -112,7 +112,7 @@ MISTAKES = [
     Mistake("lint", 2, ("which file?", "standard input")),
     Mistake("collect io-7.raw results", 2, ("there is no file io-7.raw", "the directory for the results last")),
     Mistake("io smoke data.csv -o io.raw", 2, ("no file or directory 'data.csv'", "looked in")),
-    Mistake("publish smoke", 2, ("where to?", "--to DIRECTORY")),
+    Mistake("publish smoke", 2, ("no catalogue to publish to", "--to DIRECTORY")),
     Mistake("publish smoke --to ftp://host/x", 2, ("ftp://", "s3://BUCKET/PREFIX")),
     Mistake("catalogue --from nowhere", 2, ("nowhere is not a catalogue", "inv publish NAME --to URL")),
     # A recipe.

@@ -87,7 +87,7 @@ def test_user_data_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "user").write_text("packages: [a]\n")
     (problem,) = cloud_init.problems(loaded)
     assert problem.where is not None and (problem.where.line, problem.where.column) == (4, 25)
-    assert "of no kind that cloud-init knows" in problem.what
+    assert "not in a format that cloud-init knows" in problem.what
     (tmp_path / "user").write_text("#cloud-config\n" + "x" * (1 << 20))
     assert "more than 1 MiB" in next(cloud_init.problems(loaded)).what
 

@@ -85,8 +85,8 @@ class TreeGuest:
     def exists(self, path: str) -> bool:
         return (self.root / path[1:]).exists()
 
-    def names(self, folder: str) -> list[str]:
-        path = self.root / folder[1:]
+    def names(self, directory: str) -> list[str]:
+        path = self.root / directory[1:]
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
     def read(self, path: str, size: int, offset: int = 0) -> bytes:
@@ -164,7 +164,7 @@ def test_what_the_recipe_put_there_stays(tmp_path: Path) -> None:
         "the account 'me' has a password"
     ]
     other = submitting.recipe(files=wanted.files, users=[*wanted.users, {"name": "you", "password": {"env": "X"}}])
-    assert verifier(root, other) == ["the account 'you' has not the password that the recipe names"]
+    assert verifier(root, other) == ["the account 'you' does not have the password of the recipe"]
 
 
 def test_a_resolvers_link_stays(tmp_path: Path) -> None:

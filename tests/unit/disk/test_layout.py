@@ -196,12 +196,12 @@ OWN = UUID("12345678-1234-5678-1234-567812345678")
         (
             [PLAIN, {"name": "data", "filesystem": "erofs", "mount": "/data", "free": "1MiB"}],
             ("disks", 1, "free"),
-            "nothing can be written to erofs",
+            "erofs is read-only: free space in it",
         ),
         (
             [PLAIN, {"name": "data", "filesystem": "ext4", "free": "1MiB", "readonly": True}],
             ("disks", 1, "free"),
-            "nothing can be written to a read-only disk",
+            "the disk is read-only: free space on it",
         ),
         (
             [PLAIN, {"name": "more", "filesystem": "swap", "size": "1MiB", "readonly": True}],
@@ -241,7 +241,7 @@ OWN = UUID("12345678-1234-5678-1234-567812345678")
         (
             [PLAIN, {"name": "data", "filesystem": "ext4", "size": "9MiB", "mount": "/run/data"}],
             ("disks", 1, "mount"),
-            "belongs to the kernel",
+            "belongs to the guest's kernel",
         ),
         (
             [PLAIN, *({"name": name, "filesystem": "ext4", "size": "9MiB", "mount": "/data"} for name in "ab")],

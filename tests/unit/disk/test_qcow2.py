@@ -72,9 +72,9 @@ def _refused(image: Path, words: str) -> None:
 )
 def test_a_backing_file_of_a_stranger_is_refused(tmp_path: Path, backing: str) -> None:
     image = _create(tmp_path / "a.qcow2", "-u", "-b", backing, "-F", "raw")
-    _refused(image, "stands on")
+    _refused(image, "has the backing file")
     image = _create(tmp_path / "b.qcow2", "-u", "-b", backing, "-F", "qcow2")
-    _refused(image, "stands on")
+    _refused(image, "has the backing file")
 
 
 def test_our_own_base_is_known_by_its_sum(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_our_own_base_is_known_by_its_sum(tmp_path: Path) -> None:
     image = _create(tmp_path / "a.qcow2", "-b", named.name, "-F", "qcow2", size=None)
     assert image_file.look(image).base == named
     _patched(named, 200_000, b"changed")
-    _refused(image, "is not what its name says")
+    _refused(image, "does not have the sha256 in its name")
     named.unlink()
     _refused(image, "which is not beside it")
     named.symlink_to("/etc/passwd")
@@ -95,7 +95,7 @@ def test_a_base_that_stands_on_something_is_none(tmp_path: Path) -> None:
     base = _create(tmp_path / "b", "-u", "-b", "/etc/passwd", "-F", "raw")
     digest = subprocess.run(["sha256sum", base], check=True, capture_output=True, text=True).stdout[:12]
     base.rename(tmp_path / f"base-{digest}.qcow2")
-    _refused(_create(tmp_path / "a.qcow2", "-u", "-b", f"base-{digest}.qcow2", "-F", "qcow2"), "stands on another file")
+    _refused(_create(tmp_path / "a.qcow2", "-u", "-b", f"base-{digest}.qcow2", "-F", "qcow2"), "has the backing file")
 
 
 def test_a_data_file_and_a_secret_are_refused(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_links_of_the_image_are_followed_inside_of_it() -> None:
     assert _place(names, Item("/etc/motd", 0o644, b"")) == ["/outside", "/outside/etc", "/outside/etc/motd"]
 
 
-def test_a_link_is_replaced_and_a_folder_is_not() -> None:
+def test_a_link_is_replaced_and_a_directory_is_not() -> None:
     names: dict[str, str | bytes | None] = {
         "/etc": None,
         "/etc/localtime": "/usr/x",
@@ -107,8 +107,8 @@ def test_no_name_that_is_laid_leads_through_a_link(names: dict[str, str | bytes 
         return
     for item in placed:
         assert ".." not in item.path.split("/")
-        folders = [str(parent) for parent in Path(item.path).parents]
-        assert not any(isinstance(names.get(folder), str | bytes) for folder in folders)
+        directories = [str(parent) for parent in Path(item.path).parents]
+        assert not any(isinstance(names.get(directory), str | bytes) for directory in directories)
 
 
 FSTAB = """\
@@ -155,9 +155,9 @@ def test_what_the_witness_misses() -> None:
         Mount("tmpfs", "/tmp", "tmpfs", ()),
     ]
     assert list(existing.absent(lines, frozenset({"uuid=aa"}))) == [
-        "/etc/fstab mounts LABEL=gone, which is on no disk",
+        "/etc/fstab mounts LABEL=gone, which is not on any disk",
         "/etc/fstab names /dev/sda2, not a UUID: devices change their names",
-        "/etc/fstab mounts /dev/disk/by-uuid/BB, which is on no disk",
+        "/etc/fstab mounts /dev/disk/by-uuid/BB, which is not on any disk",
     ]
 
 
@@ -224,8 +224,8 @@ def image(tmp_path: Path) -> Path:
 ROOT = "disks:\n  - {name: root, format: qcow2%s}\n"
 
 
-def _problems(folder: Path, text: str) -> list[str]:
-    path = folder / "x.yaml"
+def _problems(directory: Path, text: str) -> list[str]:
+    path = directory / "x.yaml"
     path.write_text(f"name: x\n{text}")
     try:
         loader.load(path, PROJECT, (), planning.problems)

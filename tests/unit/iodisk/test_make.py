@@ -46,14 +46,14 @@ def recipe(**io: Any) -> Recipe:
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
     """Return a directory with inputs."""
-    folder = tmp_path / "given"
-    (folder / "deep" / "er").mkdir(parents=True)
-    (folder / "deep" / "er" / "x.txt").write_text("42\n")
-    (folder / "deep" / "link").symlink_to("er/x.txt")
-    (folder / "run").write_text("#!/bin/sh\n")
-    (folder / "run").chmod(0o4755)
-    (folder / "odd \n'name\"").write_text("odd\n")
-    return folder
+    directory = tmp_path / "given"
+    (directory / "deep" / "er").mkdir(parents=True)
+    (directory / "deep" / "er" / "x.txt").write_text("42\n")
+    (directory / "deep" / "link").symlink_to("er/x.txt")
+    (directory / "run").write_text("#!/bin/sh\n")
+    (directory / "run").chmod(0o4755)
+    (directory / "odd \n'name\"").write_text("odd\n")
+    return directory
 
 
 def made(output: Path, wanted: Recipe, given: Path, *names: str, texts: dict[str, bytes] | None = None) -> make.IoDisk:
@@ -76,7 +76,7 @@ def test_what_was_made_here_is_listed_as_the_tool_lists_it(tmp_path: Path, given
     assert sorted(measure.own_listing(given)) == sorted(as_found)
 
 
-def test_files_and_folders_keep_their_names(tmp_path: Path, given: Path) -> None:
+def test_files_and_directories_keep_their_names(tmp_path: Path, given: Path) -> None:
     image = tmp_path / "io.raw"
     result = made(image, recipe(), given, "deep", "run", "odd \n'name\"", texts={"job.json": b"{}\n"})
     assert (result.path, result.virtual) == (image, 4 * MiB)
@@ -95,7 +95,7 @@ def test_files_and_folders_keep_their_names(tmp_path: Path, given: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "io.raw"]
 
 
-def test_a_slash_stands_for_what_is_in_a_folder(tmp_path: Path, given: Path) -> None:
+def test_a_slash_stands_for_what_is_in_a_directory(tmp_path: Path, given: Path) -> None:
     made(tmp_path / "io.raw", recipe(), given, "deep/")
     assert debugfs(tmp_path / "io.raw", "cat /input/er/x.txt") == "42\n"
 
@@ -180,7 +180,7 @@ def test_a_row_of_a_file_of_jobs_is_a_disk(tmp_path: Path, given: Path) -> None:
         ("name\nx\n", "jobs.csv:1: there is no column io"),
         ("io\nio.raw\nio.raw\n", "jobs.csv:3: io.raw is the disk of line 2 already"),
         ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: there is no file or directory 'gone'"),
-        ("io,inputs\nio.raw,'run\n", "jobs.csv:2: the inputs cannot be read"),
+        ("io,inputs\nio.raw,'run\n", "jobs.csv:2: ''run' has a quote that is not closed"),
         ('io,inputs\nio.raw,"deep/my file"\n', "'deep/my file' is the name of one file, and blanks separate inputs"),
         ("io,inputs\nio.raw,run deep/../run\n", "both give run"),
         ("io,x\n.,1\n", "jobs.csv:2: the column io names no file"),
@@ -211,16 +211,16 @@ def test_a_recipe_without_an_io_disk_says_what_to_add() -> None:
         make.disk_of(plain)
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path, given: Path) -> None:
+def test_a_directory_that_is_not_there_is_said(tmp_path: Path, given: Path) -> None:
     with pytest.raises(UsageError, match="there is no directory"):
         made(tmp_path / "none" / "io.raw", recipe(), given, "run")
 
 
-def test_collect_names_its_folders_by_the_disks(tmp_path: Path, given: Path) -> None:
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        made(tmp_path / folder / "io.raw", recipe(), given, "run")
-    disks = [str(tmp_path / folder / "io.raw") for folder in ("a", "b")]
+def test_collect_names_its_directories_by_the_disks(tmp_path: Path, given: Path) -> None:
+    for directory in ("a", "b"):
+        (tmp_path / directory).mkdir()
+        made(tmp_path / directory / "io.raw", recipe(), given, "run")
+    disks = [str(tmp_path / directory / "io.raw") for directory in ("a", "b")]
     with pytest.raises(UsageError, match=r"two disks are named io\.raw"):
         jobs.collect_all([*disks, str(tmp_path / "out")], events=Silent())
     answer = jobs.collect_all([disks[0], str(tmp_path / "out")], events=Silent())
@@ -229,7 +229,7 @@ def test_collect_names_its_folders_by_the_disks(tmp_path: Path, given: Path) -> 
     assert (tmp_path / "out" / "io").is_dir()
     with pytest.raises(UsageError, match=r"there is no .*gone"):
         jobs.collect_all([str(tmp_path / "gone"), str(tmp_path / "out")], events=Silent())
-    with pytest.raises(UsageError, match="which disks"):
+    with pytest.raises(UsageError, match="no disks and no directory"):
         jobs.collect_all([disks[0]], events=Silent())
     os.mkfifo(tmp_path / "fifo")
     for name, kind in ((str(tmp_path / "fifo"), "a FIFO"), ("/dev/null", "a device"), (str(given), "a directory")):

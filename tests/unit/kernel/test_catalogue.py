@@ -50,7 +50,7 @@ def test_the_kernels_of_the_project_are_right() -> None:
     ("text", "said"),
     [
         (HEAD + "packages: {amd64: x}\ncann: []\n", ["kernels/mine.yaml:3:1: unknown key 'cann' (did you mean can?)"]),
-        (HEAD + "packages: {amd64: x}\ncan: [virtio, virtioo]\n", ["kernels/mine.yaml:3:15: 'virtioo' is none of"]),
+        (HEAD + "packages: {amd64: x}\ncan: [virtio, virtioo]\n", ["kernels/mine.yaml:3:15: 'virtioo' is not one of"]),
         (HEAD + "packages: {amd64: X y}\n", ["kernels/mine.yaml:2:19: 'X y' is not allowed here"]),
         (HEAD, ["kernels/mine.yaml:1:1: a kernel comes from exactly one of packages and files"]),
         (
@@ -72,7 +72,7 @@ def test_the_kernels_of_the_project_are_right() -> None:
             "packages: {amd64: 3}\n",
             ["kernels/mine.yaml:1:1: the key 'description' is missing", "kernels/mine.yaml:1:19: expected text"],
         ),
-        (HEAD + "packages: {amd64: x}\ncompression: {trixie: zip}\n", ["kernels/mine.yaml:3:23: 'zip' is none of"]),
+        (HEAD + "packages: {amd64: x}\ncompression: {trixie: zip}\n", ["kernels/mine.yaml:3:23: 'zip' is not one of"]),
     ],
 )  # fmt: skip
 def test_mistakes_have_line_and_column(text: str, said: list[str], project: Path) -> None:
@@ -166,9 +166,9 @@ def test_a_kernel_is_put_into_a_tree(prefix: str, packed: str, project: Path) ->
     found = files.install(parts, tree, kind="busybox", wanted=(), epoch=1000, log=project / "log")
     assert (found.version, found.kernel) == (lab.RELEASE, f"/boot/vmlinuz-{lab.RELEASE}")
     assert found.initrd == f"/boot/initrd.img-{lab.RELEASE}"
-    folder = tree / "usr/lib/modules" / lab.RELEASE
-    assert (folder / "kernel" / lab.MODULES["ext4"]).read_bytes() == lab.module("ext4")
-    assert "kernel/fs/ext4/ext4.ko:" in (folder / "modules.dep").read_text()
+    directory = tree / "usr/lib/modules" / lab.RELEASE
+    assert (directory / "kernel" / lab.MODULES["ext4"]).read_bytes() == lab.module("ext4")
+    assert "kernel/fs/ext4/ext4.ko:" in (directory / "modules.dep").read_text()
     facts = files.look(parts)
     assert facts.drivers["virtio"] == "module" and facts.drivers["scsi"] == "absent" and facts.xen_pv is True
 
@@ -203,7 +203,7 @@ def test_a_tar_without_this_kernels_modules(project: Path) -> None:
     with pytest.raises(RecipeError, match=r"no modules of the kernel's release 9\.9"):
         files.install(parts, project / "tree", kind="busybox", wanted=(), epoch=0, log=project / "log")
     (project / "kernels/modules.tar").write_bytes(b"no tar")
-    with pytest.raises(RecipeError, match="not a whole tar"):
+    with pytest.raises(RecipeError, match="not a complete tar"):
         files.install(parts, project / "tree", kind="busybox", wanted=(), epoch=0, log=project / "log")
 
 
@@ -279,7 +279,7 @@ def test_a_package_is_looked_into(project: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-b", "/etc/passwd", "-F", "raw"], "stands on another file"),
+        (["-b", "/etc/passwd", "-F", "raw"], "has the backing file"),
         (["-o", "data_file=other.raw"], "keeps its data in another file"),
     ],
 )
@@ -290,7 +290,7 @@ def test_an_image_that_names_other_files_is_not_opened(options: list[str], said:
     assert not (project / "out").exists()
 
 
-def test_a_folder_with_something_in_it_is_kept(project: Path) -> None:
+def test_a_directory_with_something_in_it_is_kept(project: Path) -> None:
     (project / "disk.raw").write_bytes(bytes(4096))
     (project / "out").mkdir()
     (project / "out/precious").write_text("x")
@@ -326,5 +326,5 @@ def test_a_broken_package_is_told_as_one(how: str, tmp_path: Path) -> None:
     data[100_000:101_000] = b"x" * 1000
     broken = {"cut": package.read_bytes()[:50_000], "flipped": bytes(data), "empty": b"", "other": b"PK" * 500}
     package.write_bytes(broken[how])
-    with pytest.raises(ImageError, match=r"x\.deb is not a whole Debian package"):
+    with pytest.raises(ImageError, match=r"x\.deb is not a complete Debian package"):
         kernels.of_package(package)

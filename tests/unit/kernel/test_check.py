@@ -150,7 +150,7 @@ def test_no_modules_at_all(tmp_path: Path) -> None:
     assert problem.what == f"the image has no modules of its kernel {lab.RELEASE}"
     seen = check.look(tree, inspect.newest(tree), xen=False)
     found = check.check(recipe, seen, where, alone=True)
-    assert found.problems == () and "cannot be seen" in found.notes[0]
+    assert found.problems == () and "its drivers are not known" in found.notes[0]
 
 
 def test_an_initrd_that_is_none(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_an_initrd_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("folder", "transfer", "said"),
+    ("directory", "transfer", "said"),
     [
         ("/pool/isolated/build/image", "shared", ["contains 'iso'"]),
         ("/pool/included/image", "shared", ["contains 'included'"]),
@@ -219,7 +219,7 @@ def test_an_initrd_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("/pool/images", "shared", []),
     ],
 )
-def test_paths_that_htcondor_reads_meaning_into(folder: str, transfer: str, said: list[str]) -> None:
+def test_paths_that_htcondor_reads_meaning_into(directory: str, transfer: str, said: list[str]) -> None:
     recipe = recipe_of(hypervisors=["xen"], kernel={"placement": "external"}, submit={"transfer": transfer})
-    found = from_recipe.directory_refusals(recipe, Path(folder), where)
+    found = from_recipe.directory_refusals(recipe, Path(directory), where)
     assert len(found) == len(said) and all(text in problem.what for text, problem in zip(said, found, strict=True))

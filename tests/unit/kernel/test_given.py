@@ -89,7 +89,7 @@ def test_parts_that_are_something_else(project: Path) -> None:
     parts = {"initrd": "{path: initrd}", "modules": "{path: modules}"}
     found = told(project, kernel=f"{{path: vmlinuz, sha256: '{'1' * 64}'}}", **parts)
     assert [one.partition(": ")[0] for one in found] == [f"kernels/mine.yaml:{line}:3" for line in (3, 5, 4)]
-    assert "has sha256" in found[0] and "not a whole tar" in found[1]
+    assert "has sha256" in found[0] and "not a complete tar" in found[1]
 
 
 def test_a_file_that_nobody_may_read_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, str]] = {
         f"name: wrong\nos: {{tarball: {{path: files/tree.tar, sha256: {'0' * 64}}}}}\n" + DISKS,
         "2:46: 'files/tree.tar' has another sha256: " + hashlib.sha256(b"a tar").hexdigest(),
     ),
-    "an extends loop": ("extends: loop.yaml\n" + HEAD + DISKS, "loop.yaml:1:10: 'extends' goes in a circle"),
+    "an extends loop": ("extends: loop.yaml\n" + HEAD + DISKS, "loop.yaml:1:10: 'extends' forms a circle"),
     "an unknown variable": (
         HEAD + DISKS + 'variables: {suite: x}\ndescription: "{{ siute }}"\n',
         "6:14: no such variable: 'siute' (did you mean suite?)",
@@ -93,11 +93,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "user data that cloud-init would ignore": (
         HEAD + DISKS + "cloud_init: {user_data: files/tree.tar}\n",
-        "5:25: 'files/tree.tar' is of no kind that cloud-init knows",
+        "5:25: 'files/tree.tar' is not in a format that cloud-init knows",
     ),
     "a host key, which sealing takes out": (
         HEAD + DISKS + "files: [{path: /etc/ssh/ssh_host_rsa_key, content: x}]\n",
-        "5:16: /etc/ssh/ssh_host_rsa_key makes all machines of this image one",
+        "5:16: /etc/ssh/ssh_host_rsa_key would be the same on all machines of this image",
     ),
     "a locale where nothing makes one": (
         HEAD.replace("bookworm", "bookworm, variant: unpacked") + DISKS + "locale: de_DE.UTF-8\n",
@@ -116,9 +116,9 @@ CASES: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(PROJECT / "kernels", folder / "kernels")
-    files = folder / "recipes/files"
+    directory = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "kernels", directory / "kernels")
+    files = directory / "recipes/files"
     files.mkdir(parents=True)
     (files / "undefined.j2").write_text("{{ recipe.name }}\n{{ recpie.name }}\n")
     (files / "syntax.j2").write_text("\n\n{{ name } }\n")
@@ -127,7 +127,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (files / "good.j2").write_text("{{ variables.word }} {{ kernel }} {{ recipe.os.debian.suite }}\n")
     (files / "key.gpg").write_bytes(Key().binary)
     (files / "tree.tar").write_bytes(b"a tar")
-    return folder
+    return directory
 
 
 def check(project: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -91,7 +91,7 @@ def test_published_versions_and_the_build_here(root: Path) -> None:
     assert not mixed["packages"]["changed"]
     with pytest.raises(UsageError, match="has no analysis 2025"):
         _diff("analysis@2025", "analysis", url=url)
-    with pytest.raises(UsageError, match="which catalogue"):
+    with pytest.raises(UsageError, match="no catalogue given"):
         _diff("analysis@2026.09", "a")
 
 
@@ -152,7 +152,7 @@ def test_packages_of_a_build_and_of_a_version(root: Path) -> None:
     assert {"openssl": "3.0.14-1"}.items() <= {one["name"]: one["version"] for one in old["packages"]}.items()
     release = root / "catalogue/analysis/2026.09/sbom.cdx.json"
     release.write_bytes(release.read_bytes() + b" ")
-    with pytest.raises(ImageError, match="not as it was signed"):
+    with pytest.raises(ImageError, match="does not match"):
         installed.packages("analysis@2026.09", url)
 
 

@@ -361,7 +361,7 @@ def test_recipes_outside_of_a_repository_and_unknown_revisions_are_wrong_calls(
     with pytest.raises(UsageError, match="has no revision 'nosuch'"):
         prepared(since="nosuch")
     (tmp_path / "lone.yaml").write_text(TINY.format(name="lone"))
-    with pytest.raises(UsageError, match="in no git repository"):
+    with pytest.raises(UsageError, match="not in a git repository"):
         prepared(str(tmp_path / "lone.yaml"), since="HEAD")
 
 

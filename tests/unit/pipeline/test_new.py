@@ -77,7 +77,7 @@ def test_nothing_that_exists_is_replaced(there: str, dangling: bool, tmp_path: P
 
 @pytest.mark.parametrize("name", ["", ".", "/", "Sim", "a b", "../x y", "-x", "x" * 65, "a\x1b[31m"])
 def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not a name") as told:
+    with pytest.raises(UsageError, match="not a valid image name") as told:
         story.new(name, Answers())
     assert "\x1b" not in str(told.value)
     assert not list(tmp_path.iterdir())

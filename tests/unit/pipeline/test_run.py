@@ -188,7 +188,7 @@ def test_the_rest_of_a_run_needs_the_same_image(runs: Runs) -> None:
     with pytest.raises(HostError):
         runs.run(Executor(stop="b"))
     build(runs.recipe.parent, b"other")
-    with pytest.raises(ImageError, match="built anew"):
+    with pytest.raises(ImageError, match="rebuilt since"):
         runs.resume(Executor())
     build(runs.recipe.parent, b"root")
     assert runs.resume(Executor()).ok
@@ -330,6 +330,6 @@ def test_a_host_that_cannot_take_out_what_a_job_left_runs_no_more_jobs(
 
 def test_one_word_is_told_to_be_the_directory(runs: Runs) -> None:
     options = run_plan.Options(runs.recipe.parent / "jobs.csv", 2)
-    with pytest.raises(UsageError, match="'out' is the only word, and taken as the directory"):
+    with pytest.raises(UsageError, match="'out' is the only word, and is taken as the directory"):
         story.run(None, Path("out"), options, events=Silent())
     assert not Path("out").exists()

@@ -23,7 +23,7 @@ def test_paths_of_the_guest_and_one_directory() -> None:
 @pytest.mark.parametrize(
     ("outputs", "said"),
     [
-        (["etc/fstab:res"], "no absolute path"),
+        (["etc/fstab:res"], "not an absolute path in the guest"),
         (["/etc/fstab:"], "names no directory"),
         ([""], "names no directory"),
         (["a", "b"], "several directories"),

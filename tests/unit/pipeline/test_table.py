@@ -32,13 +32,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "large").touch()
     with (tmp_path / "large").open("wb") as file:
         file.truncate(5 << 20)
-    folder = tmp_path / "build" / "made"
-    folder.mkdir(parents=True)
+    directory = tmp_path / "build" / "made"
+    directory.mkdir(parents=True)
     files = [BuiltFile(name, name.rpartition(".")[2], "0" * 64, 4 << 20, 0, 0, 0) for name in ("root.qcow2", "io.raw")]
     for built in files:
-        (folder / built.name).touch()
-        os.utime(folder / built.name, (0, 0))
-    manifest.write(folder, Manifest("made", "key", {}, {}, tuple(files), {}, {}))
+        (directory / built.name).touch()
+        os.utime(directory / built.name, (0, 0))
+    manifest.write(directory, Manifest("made", "key", {}, {}, tuple(files), {}, {}))
     return str(tmp_path / "made.yaml")
 
 
@@ -46,7 +46,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ("text", "kind", "message"),
     [
         ("io,inputs\nio-1.raw,one.txt\nio-2.raw,gone\n", RecipeError, "jobs.csv:3: there is no file or directory"),
-        ("io,inputs\nio-1.raw,'one.txt\n", RecipeError, "jobs.csv:2: the inputs cannot be read"),
+        ("io,inputs\nio-1.raw,'one.txt\n", RecipeError, "jobs.csv:2: ''one.txt' has a quote that is not closed"),
         ("io\nio-1.raw\nio-1.raw\n", RecipeError, "jobs.csv:3: io-1.raw is the disk of line 2 already"),
         ("io\none.raw\n", RecipeError, "jobs.csv:2: .*one.raw is there already, and it is not a disk"),
         ("io\nnone/io-1.raw\n", RecipeError, "jobs.csv:2: there is no directory"),

@@ -147,7 +147,7 @@ def test_a_job_that_dagman_never_submitted(recipe: Path) -> None:
 def test_an_image_that_was_built_anew_is_another(recipe: Path) -> None:
     out = write(recipe)
     _build(recipe.parent / "build" / "smoke", b"rest")
-    with pytest.raises(ImageError, match="built anew since the workflow was written"):
+    with pytest.raises(ImageError, match="rebuilt since the workflow was written"):
         workflow.step(out, ["io", "a"])
 
 

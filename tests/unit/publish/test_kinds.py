@@ -22,7 +22,7 @@ from roost.publish.targets.s3 import ObjectStore
     [
         ("s3://", "names no bucket"),
         ("s3:///prefix", "names no bucket"),
-        ("s3://{bucket}/x", "not a name of a bucket"),
+        ("s3://{bucket}/x", "not a valid bucket name"),
         ("ftp://example.org/x", "ftp:// is not a supported kind of place"),
         ("FTP://example.org/x", "FTP:// is not a supported kind of place"),
         ("simplecache::s3://bucket/x", "is not a supported kind of place"),

@@ -50,8 +50,8 @@ def catalogue(root: Path) -> Path:
     return root / "catalogue"
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
 def _version(catalogue: Path) -> Path:
@@ -205,7 +205,7 @@ def test_an_older_latest_that_was_put_back_is_said(root: Path, catalogue: Path) 
     result = verify.verify(str(catalogue))
     assert result["ok"]
     (image,) = (one for one in result["images"] if one["version"] == first.name)
-    assert image["notes"] == [f"latest.json names this version, and {second.name} is newer: was it put back?"]
+    assert image["notes"] == [f"latest.json names this version, and {second.name} is newer: was it reverted?"]
     # One that never was is wrong.
     (catalogue / "smoke/latest.json").write_bytes(older.replace(first.name.encode(), second.name.encode()))
     assert _wrong(catalogue) == {"smoke/latest.json"}
@@ -303,10 +303,10 @@ def test_verify_wants_a_catalogue(tmp_path: Path) -> None:
 
 
 def test_an_edited_verdict_is_seen_even_if_everything_is_signed_again(root: Path) -> None:
-    folder = lab.built(root)
-    passed = gate.examine(lab.load(root), folder, allow_untested=True)
+    directory = lab.built(root)
+    passed = gate.examine(lab.load(root), directory, allow_untested=True)
     liar = gate.Passed(
-        passed.loaded, passed.record, folder, (gate.Tested("kvm", "passed", "kvm", "2026-01-01T00:00:00Z"),)
+        passed.loaded, passed.record, directory, (gate.Tested("kvm", "passed", "kvm", "2026-01-01T00:00:00Z"),)
     )
     key = signature.load_private_key(None, Silent())
     target = open_target(str(root / "catalogue"))
@@ -338,7 +338,7 @@ def test_other_bytes_under_a_version_are_an_error(root: Path, catalogue: Path) -
 
 
 @pytest.mark.parametrize("version", ["../x", "a/b", "", ".hidden", "latest.json", "_base", "a" * 200, "x y"])
-def test_a_version_is_the_name_of_a_folder(version: str) -> None:
+def test_a_version_is_the_name_of_a_directory(version: str) -> None:
     with pytest.raises(UsageError):
         layout.checked_version(version)
 
@@ -369,20 +369,20 @@ def _for_both(root: Path) -> Path:
     return lab.built(root, files={"root.qcow2": b"q" * 9000, "root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
 
 
-def _boots(folder: Path, under: str, **changes: Any) -> None:
+def _boots(directory: Path, under: str, **changes: Any) -> None:
     other = {"kvm": "root.raw", "xen": "root.qcow2"}[under]
-    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != other]
-    lab.booted(folder, under=under, **{"disks": disks, **changes})
+    disks = [one for one in lab.verdict(directory)["disks"] if one["name"] != other]
+    lab.booted(directory, under=under, **{"disks": disks, **changes})
 
 
 def test_the_xen_side_is_published_by_a_boot_of_its_own(root: Path) -> None:
-    folder = _for_both(root)
-    _boots(folder, "kvm")
+    directory = _for_both(root)
+    _boots(directory, "kvm")
     with pytest.raises(ImageError, match="xen: it was not booted") as refused:
         lab.publish(root, str(root / "catalogue"))
     assert "--hypervisor xen" in (refused.value.problem.hint or "")
     # The report of one side is not that of the other: both seals hold.
-    _boots(folder, "xen", machine="xenpv", hypervisor_version="Xen 4.17.7")
+    _boots(directory, "xen", machine="xenpv", hypervisor_version="Xen 4.17.7")
     lab.publish(root, str(root / "catalogue"))
     version = _version(root / "catalogue")
     said = json.loads((version / "release.json").read_text())
@@ -402,8 +402,8 @@ def test_the_xen_side_is_published_by_a_boot_of_its_own(root: Path) -> None:
 def test_an_image_for_xen_alone_is_published_by_its_boot(root: Path) -> None:
     recipe = root / "recipes/smoke.yaml"
     recipe.write_text(recipe.read_text().replace("[kvm]", "[xen]").replace("format: qcow2", "format: raw"))
-    folder = lab.built(root, files={"root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
-    _boots(folder, "xen", machine="xenpv", eviction={"tried": False, "obeyed": None, "seconds": None, "seen": ""})
+    directory = lab.built(root, files={"root.raw": b"r" * 9000, "io.raw": b"i" * 5000})
+    _boots(directory, "xen", machine="xenpv", eviction={"tried": False, "obeyed": None, "seconds": None, "seen": ""})
     lab.publish(root, str(root / "catalogue"))
     said = json.loads((_version(root / "catalogue") / "release.json").read_text())
     assert said["hypervisors"]["xen"]["verdict"] == "passed"
@@ -416,22 +416,22 @@ def test_an_image_for_xen_alone_is_published_by_its_boot(root: Path) -> None:
         ({"passed": False, "cause": "no-boot-loader"}, "no-boot-loader"),
         ({"disks": [{"name": "root.raw", "sha256": "0" * 64}]}, "was not part of the boot|is not the file"),
         ({"expectations": []}, "did not try all"),
-        ({"hypervisor": "kvm"}, "is of kvm"),
+        ({"hypervisor": "kvm"}, "is for kvm"),
     ],
 )
 def test_the_xen_side_is_held_to_what_the_kvm_side_is(root: Path, changes: dict[str, Any], why: str) -> None:
-    folder = _for_both(root)
-    _boots(folder, "kvm")
-    _boots(folder, "xen", **changes)
+    directory = _for_both(root)
+    _boots(directory, "kvm")
+    _boots(directory, "xen", **changes)
     with pytest.raises(ImageError, match=why):
         lab.publish(root, str(root / "catalogue"))
 
 
 def test_a_xen_verdict_whose_report_changed_is_refused(root: Path) -> None:
-    folder = _for_both(root)
-    _boots(folder, "kvm")
-    _boots(folder, "xen")
-    (folder / "boot/xen/report.html").write_text("better")
+    directory = _for_both(root)
+    _boots(directory, "kvm")
+    _boots(directory, "xen")
+    (directory / "boot/xen/report.html").write_text("better")
     with pytest.raises(ImageError, match="was changed after the boot"):
         lab.publish(root, str(root / "catalogue"))
 
@@ -606,7 +606,7 @@ def test_public_says_where_jobs_find_it(root: Path, memory: str) -> None:
     assert f"osdf:///site/images/{done.release.directory}/root.qcow2" in text
 
 
-@pytest.mark.parametrize("place", ["memory", "folder"])
+@pytest.mark.parametrize("place", ["memory", "directory"])
 def test_of_many_that_create_a_name_one_is_told_so(tmp_path: Path, memory: str, place: str) -> None:
     target = open_target(memory if place == "memory" else str(tmp_path))
     told: list[bool] = []
@@ -642,11 +642,11 @@ def test_no_secret_of_a_recipe_or_a_key_is_published(root: Path, catalogue: Path
     private = (root / "config/roost/signing-key").read_bytes()
     assert (root / "config/roost/signing-key").stat().st_mode & 0o777 == 0o600
     secret = b"".join(private.splitlines()[2:-1])
-    folder = lab.built(root, 3)
-    data = json.loads((folder / "manifest.json").read_text())
+    directory = lab.built(root, 3)
+    data = json.loads((directory / "manifest.json").read_text())
     data["inputs"]["debian"] = {"mirror": "https://me:hunter2@mirror.example.org/debian"}
-    (folder / "manifest.json").write_text(json.dumps(data))
-    lab.booted(folder)
+    (directory / "manifest.json").write_text(json.dumps(data))
+    lab.booted(directory)
     lab.publish(root, str(catalogue))
     assert len(secret) > 100
     for path in _files(catalogue):
@@ -711,7 +711,7 @@ def test_a_release_that_names_files_outside_is_refused() -> None:
         layout.parse_release(json.dumps(said).encode(), "release.json")
 
 
-def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
+def test_a_directory_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
     source = tmp_path / "disk.raw"
     with source.open("wb") as file:
         file.truncate(64 << 20)
@@ -724,18 +724,18 @@ def test_a_folder_keeps_the_holes_of_an_image(tmp_path: Path) -> None:
 
 
 def test_recipes_say_what_was_published(root: Path) -> None:
-    folder = lab.ready(root)
-    record = manifest.read(folder)
+    directory = lab.ready(root)
+    record = manifest.read(directory)
     assert record is not None
     loaded = loader.load("smoke", root)
-    assert not publish.is_published(folder, record)
+    assert not publish.is_published(directory, record)
     assert recipes._state(loaded) == "booted"
     lab.publish(root, str(root / "catalogue"))
-    assert publish.is_published(folder, record)
+    assert publish.is_published(directory, record)
     assert recipes._state(loaded) == "published"
     lab.built(root, 1)
     assert recipes._state(loaded) == "built"
-    lab.booted(folder, passed=False)
+    lab.booted(directory, passed=False)
     assert recipes._state(loaded) == "failed"
     # A verdict of another build says nothing of this one.
     lab.built(root, 2)

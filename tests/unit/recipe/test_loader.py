@@ -29,8 +29,8 @@ disks:
 class Project:
     """A throw-away project directory; the tests run in it, so that problems show relative names."""
 
-    def __init__(self, folder: Path) -> None:
-        self.directory = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     def write(self, name: str, text: str | bytes) -> Path:
         path = self.directory / "recipes" / name
@@ -100,7 +100,7 @@ def test_five_mistakes_are_five_located_errors(project: Project) -> None:
         'recipes/five.yaml:5:34: a mode is octal digits in quotes, such as "0755"',
         "recipes/five.yaml:6:24: the file or directory 'files/absent' does not exist"
         f" (looked for {project.directory}/recipes/files/absent)",
-        "recipes/five.yaml:10:32: 'ext5' is none of ext4, ext3, ext2, vfat, squashfs, erofs, xfs, btrfs, swap"
+        "recipes/five.yaml:10:32: 'ext5' is not one of ext4, ext3, ext2, vfat, squashfs, erofs, xfs, btrfs, swap"
         " (did you mean ext4?)",
         "recipes/five.yaml:11:17: a second file system mounted on '/' (the first: recipes/five.yaml:10:17)",
     ]
@@ -132,7 +132,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
             "5:6: expected a list, found the text 'apt-get update' (write [apt-get update])",
         ),
         (GOOD + "hypervisors: []\n", "5:1: 'hypervisors' needs at least 1 item"),
-        (GOOD + "hypervisors: [kmv]\n", "5:15: 'kmv' is none of kvm, xen (did you mean kvm?)"),
+        (GOOD + "hypervisors: [kmv]\n", "5:15: 'kmv' is not one of kvm, xen (did you mean kvm?)"),
         (GOOD + "hypervisors: [kvm, kvm]\n", "5:20: named twice: hypervisor 'kvm' (the first: recipes/one.yaml:5:15)"),
         (GOOD + "users: [{shell: /bin/sh}]\n", "5:9: the key 'name' is missing in users"),
         (GOOD + "submit: {return: [rot]}\n", "5:19: there is no disk 'rot' (did you mean root?)"),
@@ -154,7 +154,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
             '5:39: a mode is octal digits in quotes, such as "0755"',
         ),
         (GOOD + "  - {name: root, filesystem: swap, size: 1MiB}\n", "5:12: a second disk named 'root'"),
-        (GOOD + "name: other\n", "5:1: the key 'name' stands here a second time, first in line 1 (keep one of them)"),
+        (GOOD + "name: other\n", "5:1: duplicate key 'name', first in line 1 (keep one of them)"),
         (GOOD + "machine:\n\tcpus: 1\n", "6:1: a tab cannot stand here (indent with blanks)"),
         (GOOD + "description: a: b\n", "5:15: a ':' that cannot be here (check the indentation, or quote the text)"),
         (GOOD + "description: 'a\n", "6:1: a quote that is not closed"),
@@ -312,7 +312,7 @@ def test_circle_of_bases(project: Project) -> None:
     project.write("small.yaml", "extends: [base/a.yaml]\n" + GOOD)
     circle = "recipes/small.yaml → recipes/base/a.yaml → recipes/small.yaml"
     assert project.problems("small") == [
-        f"recipes/base/a.yaml:1:11: 'extends' goes in a circle: {circle} (take this one out)"
+        f"recipes/base/a.yaml:1:11: 'extends' forms a circle: {circle} (remove this one)"
     ]
 
 

@@ -91,7 +91,7 @@ def test_mistakes_are_located(project: Path) -> None:
         "2:30: a variable is a single value, found a list"
     ]
     assert problems(project, RECIPE.replace("suite: bookworm", "suite: '{{ room }}'"))[0] == (
-        "2:20: a variable cannot be made of others (write the value out)"
+        "2:20: a variable cannot refer to others (write the value out)"
     )
     assert "2:1: expected a mapping from names to values, found a list" in problems(
         project, RECIPE.replace("variables: {suite: bookworm, room: 64MiB, cpus: 2, loud: true}", "variables: [a]")

@@ -84,7 +84,7 @@ def test_the_image_may_be_an_axis() -> None:
         ("axes: [a]\n", ["1:1: expected axes with their values, found a list"]),
         ("axes: {a: 1}\n", ["1:11: expected the values of the axis a, found the number 1"]),
         ("axes: {a: []}\n", ["expected the values of the axis a, found no values"]),
-        ("axes: {a: [1, 1]}\n", ["1:15: the value '1' is there twice"]),
+        ("axes: {a: [1, 1]}\n", ["1:15: the value '1' is given twice"]),
         ("axes: {a: [1, [2]]}\n", ["1:15: expected a value, found a list"]),
         ("axes: {a: [1, ~]}\n", ["1:15: expected a value, found nothing"]),
         ("axes: {a b: [1]}\n", ["1:8: 'a b' is not a name of a variable"]),
@@ -123,6 +123,16 @@ def test_the_number_of_jobs_is_bounded(count: int) -> None:
     axes = {10: 317, 11: 1001}[len(str(count)) + 4]
     text = f"axes: {{a: {list(range(axes))}, b: {list(range(-(-count // axes)))}}}\n"
     assert "more than" in problems(text)[0]
+
+
+def test_the_words_of_a_template_engine_are_put_right() -> None:
+    assert problems('axes: {a: [1]}\nname: "{{ a|nofilter }}"\n')[0].endswith(
+        "2:7: No filter named 'nofilter', for a=1"
+    )
+    assert (
+        "2:7: a template cannot include or import another"
+        in problems("axes: {a: [1]}\nname: \"{% include 'x' %}\"\n")[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,8 @@ def fetch(server: Server, cache: Cache, sha256: str = SUM, url: str | None = Non
 
 def left(cache: Cache) -> list[str]:
     """Return what is kept of downloads, without locks."""
-    folder = cache.root / download.STAGE
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") if folder.is_dir() else []
+    directory = cache.root / download.STAGE
+    return sorted(path.name for path in directory.iterdir() if path.suffix != ".lock") if directory.is_dir() else []
 
 
 def test_a_file_is_fetched_once_with_progress_and_cannot_be_changed(server: Server, cache: Cache) -> None:
@@ -203,7 +203,7 @@ def test_what_always_breaks_is_given_up_and_resumed_by_the_next_call(server: Ser
     server.does.breaks = [100_000, 0, 0, 0]
     with pytest.raises(HostError, match="the connection ended after 100000 of 1048576 bytes") as raised:
         fetch(server, cache)
-    assert raised.value.problem.where == WHERE and "goes on there" in str(raised.value)
+    assert raised.value.problem.where == WHERE and "the next attempt resumes it" in str(raised.value)
     server.does.breaks = []
     server.does.asked.clear()
     assert fetch(server, cache).read_bytes() == CONTENT
@@ -413,12 +413,12 @@ def test_what_is_no_url(cache: Cache, url: str) -> None:
 
 
 def test_old_remains_are_forgotten(server: Server, cache: Cache) -> None:
-    folder = cache.root / download.STAGE
-    folder.mkdir(parents=True)
+    directory = cache.root / download.STAGE
+    directory.mkdir(parents=True)
     for name, age in (("a", download.FORGOTTEN + 60), ("b", 60)):
-        (folder / f".{name}.part").write_bytes(b"x")
-        (folder / f".{name}.version").write_bytes(b"x")
-        os.utime(folder / f".{name}.part", (time.time() - age,) * 2)
+        (directory / f".{name}.part").write_bytes(b"x")
+        (directory / f".{name}.version").write_bytes(b"x")
+        os.utime(directory / f".{name}.part", (time.time() - age,) * 2)
     fetch(server, cache)
     assert left(cache) == [".b.part", ".b.version", SUM]
 

@@ -43,9 +43,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _put(root: Path, stage: str, key: str, *, size: int = 4096, idle: float = 0.0) -> Path:
-    folder = Cache(root).put(stage, key, lambda folder: _write(folder / "tree.tar", size))
-    _age(folder, idle)
-    return folder
+    directory = Cache(root).put(stage, key, lambda directory: _write(directory / "tree.tar", size))
+    _age(directory, idle)
+    return directory
 
 
 def _write(path: Path, size: int) -> None:
@@ -195,10 +195,10 @@ def test_a_killed_task_keeps_nothing_and_its_leftovers_go(root: Path) -> None:
 
 def test_a_work_directory_in_use_stays(root: Path) -> None:
     (root.parent / "shm").mkdir()
-    with work_directory() as folder:
-        (folder / "tree").mkdir()
+    with work_directory() as directory:
+        (directory / "tree").mkdir()
         assert not _collect(root, cap=0).items
-        assert folder.is_dir()
+        assert directory.is_dir()
 
 
 def test_a_result_that_is_being_made_stays(root: Path) -> None:
@@ -338,7 +338,7 @@ def _roost(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_task(root: Path) -> None:
     _put(root, "rootfs", KEYS[0], idle=3 * DAY)
-    assert "nothing to drop" in _roost(root, "gc").stdout
+    assert "nothing to remove" in _roost(root, "gc").stdout
     said = _roost(root, "gc", "--older-than", "2d")
     assert said.returncode == 0
     assert "dry run: --delete removes it" in said.stdout
@@ -357,8 +357,8 @@ def test_the_task(root: Path) -> None:
     [
         (["--older-than", "soon"], "'soon' is not a time"),
         (["--cap", "lots"], "'lots' is not a size"),
-        (["--keep", "3"], "about a catalogue"),
-        (["URL", "--cap", "1GiB"], "about the cache"),
+        (["--keep", "3"], "for a catalogue"),
+        (["URL", "--cap", "1GiB"], "for the cache"),
         (["URL", "--keep", "0"], "the latest version always stays"),
         (["URL", "--keep", "few"], "neither a number nor NAME@VERSION"),
         (["URL", "--keep", "3", "--keep", "4"], "one number"),
