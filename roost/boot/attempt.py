@@ -155,6 +155,6 @@ def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None,
     except drive.QemuError as error:
         return None, error.tail or str(error)
     except OSError as error:
-        causes.check(error, f"the machine cannot go on in {run.scratch.parent}, which ROOST_CACHE names")
+        causes.check(error, f"the machine cannot continue in {run.scratch.parent}, which ROOST_CACHE names")
         raise
     return seen, None

@@ -1,4 +1,4 @@
-"""The machine's state when its job has just started, saved, and gone on with in a new QEMU: eviction and checkpoint.
+"""The machine's state when its job has just started, saved, and resumed in a new QEMU: eviction and checkpoint.
 
 HTCondor evicts by the ACPI power button, and checkpoints as libvirt saves: state and disks at one moment, the machine
 gone, later a new one that goes on. Both need a guest whose job runs. So state and layers are saved once in the test

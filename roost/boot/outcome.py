@@ -153,7 +153,7 @@ def _content(disk: StoppedDisk, area: Area, path: str) -> bytes:
 
 
 def parse_status(content: bytes) -> Mapping[str, Any] | None:
-    """Return status.json as a mapping; None for what is none."""
+    """Return status.json as a mapping; None for anything else."""
     try:
         status = jsontext.loads(content.decode("utf-8", "replace"))
     except ValueError:

@@ -53,7 +53,7 @@ def screen_text(memory: bytes) -> str:
 
 
 def png(ppm: bytes) -> tuple[bytes, tuple[int, int]] | None:
-    """Return a PPM picture (P6, 8 bits) as PNG, and its width and height; None for what is none."""
+    """Return a PPM picture (P6, 8 bits) as PNG, and its width and height; None for anything else."""
     head = re.match(rb"P6\s+(?:#[^\n]*\s+)*(\d{1,5})\s+(\d{1,5})\s+255\s", ppm)
     if head is None:
         return None

@@ -164,7 +164,7 @@ class Heard:
         self.failed: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take what came; half a line, or one that the kernel wrote into, is none."""
+        """Take what came; half a line, or one that the kernel wrote into, does not count."""
         self._recent = (self._recent + data.decode("ascii", "replace"))[-max(_RECENT, len(data)) :]
         for found in self._line.finditer(self._recent):
             said = found["said"].strip()

@@ -167,7 +167,7 @@ class Resumed(Domain):
 class Xen:
     """How a machine is started as a domain: its hardware, its disks, the kernel beside the image.
 
-    The time that Xen itself takes to start, a stage of `stages`, is none of the guest's. `seen` takes QEMU's arguments.
+    The time that Xen itself takes to start, a stage of `stages`, is not the guest's. `seen` takes QEMU's arguments.
     """
 
     first: FirstDomain

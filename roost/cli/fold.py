@@ -21,7 +21,7 @@ _WHOLE = re.compile(r"\s*(?:[-+] )?[\w.+]+ *= |\s*\| ")
 
 
 def columns(stream: TextIO) -> int | None:
-    """Return how many columns a stream's terminal has; None where it is none, and in the log of a CI."""
+    """Return how many columns a stream's terminal has; None where it is not one, and in the log of a CI."""
     if os.environ.get("CI", "") not in ("", "0", "false"):
         return None
     try:

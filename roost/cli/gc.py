@@ -1,4 +1,4 @@
-"""The task that drops what nobody needs, of the cache or of a catalogue."""
+"""The task that removes what nothing needs, from the cache or from a catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes and times given as flags: what is none is told with the flag's name."""
+"""Sizes and times given as flags: a value that is not one is reported with the flag's name."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _going_on(directory: str) -> Iterator[None]:
         begun = not isinstance(error, HostError) or (place.state.is_file() and place.state.stat().st_size > 0)
         if place.plan.is_file() and begun:
             words = shlex.quote(shown(directory, 500))
-            lastresort.write_error(f"roost: to go on: inv run --resume {words}\n")
+            lastresort.write_error(f"roost: to resume: inv run --resume {words}\n")
         raise
 
 

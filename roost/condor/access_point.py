@@ -110,7 +110,7 @@ def _ads(argv: Sequence[str], what: str) -> list[Queued]:
 
 
 def read_ads(text: str) -> list[Queued]:
-    """Return the jobs in the JSON of condor_q or condor_history. Raises `HostError` when it is none."""
+    """Return the jobs in the JSON of condor_q or condor_history. Raises `HostError` when it is not one."""
     try:
         # Without ads the tools print nothing at all, not an empty list.
         ads = jsontext.loads(text) if text.strip() else []

@@ -42,7 +42,7 @@ class Event:
 
 
 def parse(text: str) -> Event | None:
-    """Return the event that a text is, without its end line; None when it is none of a job."""
+    """Return the event that a text is, without its end line; None when it is not about a job."""
     head = _HEAD.match(text)
     if head is None or int(head[2]) < 0:
         return None

@@ -40,7 +40,7 @@ LIBVIRT = (
               "vm_macaddr is not an address, or a multicast one", "", _LIBVIRT, "mac"),
     requeued("not-qcow2", r"[Ii]mage is not in qcow2 format|"
               r"unsupported image type|[Ii]mage not in (?:VMDK|VDI|VPC|VHDX|qcow) format",
-              "a disk is declared as a format that it has not", "declare the format that `qemu-img info` shows",
+              "a disk is declared in a format that it does not have", "declare the format that `qemu-img info` shows",
               f"{_REFERENCE}, error 12: current QEMU writes it in another case, so it falls to INTERNAL",
               "fmt-mismatch"),
     requeued("disk-permission",

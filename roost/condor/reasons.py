@@ -203,7 +203,7 @@ OTHERS = (
             "read the result from the disk that came back (inv collect)", "docs/vm-universe.md, fact 3"),
     reason("evicted", r"^004 |job was evicted", "the job left its machine and starts again from the beginning",
             "the machine was wanted for something else, or the virtual machine failed to start",
-            "see the event before it; with vm_checkpoint it would go on where it was", "HTCondor manual, Job Event Log",
+            "see the event before it; vm_checkpoint would resume it where it was", "HTCondor manual, Job Event Log",
             "ckpt-transfer"),
     reason("reconnect-failed", r"^024 |Job reconnection failed|Job disconnected too long|"
             r"JobLeaseDuration[^\n]{0,40}expired",

@@ -65,7 +65,7 @@ def convert(raw: Path, qcow2: Path, *, compress: str = "none", log: Path | None 
 
 
 def info(image: Path, format: DiskFormat) -> ImageInfo:
-    """Return what `image`, read as `format`, is. Raises `ImageError` when it is none."""
+    """Return what `image`, read as `format`, is. Raises `ImageError` when it is not one."""
     done = process.run(
         ["qemu-img", "info", "--force-share", "-f", format, "--output=json", _local(image)],
         deadline=60,

@@ -21,7 +21,7 @@ _DIRECTORIES = ("/usr/lib/modules", "/lib/modules")
 def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tuple[Facts | None, list[str]]:
     """Return the kernel's facts and notes on it; raise `KernelRefusalError` with all that keeps it from starting.
 
-    Of a kernel that is none for x86, or has no list of modules, nothing is known.
+    Of a kernel that is not for x86, or has no list of modules, nothing is known.
     """
     tree = work / "kernel"
     taken = [kernel.kernel, f"/boot/config-{kernel.version}", *([kernel.initrd] if kernel.initrd else [])]

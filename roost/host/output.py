@@ -119,7 +119,7 @@ def _is_device(path: Path) -> bool:
 
 
 def _stream(path: Path) -> contextlib.AbstractContextManager[int] | None:
-    """Return an open descriptor when the path is none of a file in the file system, else None."""
+    """Return an open descriptor when the path is not that of a file in the file system, else None."""
     own = files.own_descriptor(path)
     if own is not None:
         for text in (sys.stdout, sys.stderr):

@@ -56,7 +56,7 @@ def is_qcow2(head: bytes) -> bool:
 
 
 def read(head: bytes) -> Header:
-    """Return the header in the first bytes of an image (`HEAD` of them); raise `NotQcow2Error` for what is none."""
+    """Return the header in the first bytes of an image (`HEAD` of them); raise `NotQcow2Error` for anything else."""
     if len(head) < _HEADER.size or not is_qcow2(head):
         raise NotQcow2Error("it is not a qcow2 image")
     fields = _HEADER.unpack_from(head)

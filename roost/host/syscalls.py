@@ -58,7 +58,7 @@ def _call(number: int | None, what: str, *arguments: object) -> int:
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """Mount as mount(2) does; an empty `kind` or `data` is none."""
+    """Mount as mount(2) does; an empty `kind` or `data` stands for none."""
     words = (os.fsencode(one) if one else None for one in (source, target, kind))
     _checked(_LIBC.mount(*words, ctypes.c_ulong(flags), data.encode() or None), target)
 

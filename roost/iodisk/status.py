@@ -13,7 +13,7 @@ Verdict = Literal["done", "failed", "never started", "killed", "unreadable"]
 
 #: The job runner writes 4 KiB (roost/guest/job).
 LIMIT = 64 << 10
-#: Exit codes of a process; a number beyond these is none.
+#: Exit codes of a process; a number beyond these is not one.
 CODES = range(-(1 << 31), 1 << 32)
 
 

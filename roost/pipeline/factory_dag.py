@@ -139,7 +139,7 @@ def _home(directory: Path) -> Path:
     home = Path(os.path.abspath(directory)).resolve()  # noqa: PTH100
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         resume = home / "factory.dag"
-        hint = f"condor_submit_dag {resume} goes on with it" if resume.is_file() else "name a new directory"
+        hint = f"condor_submit_dag {resume} resumes it" if resume.is_file() else "name a new directory"
         raise UsageError(f"{home} exists already", hint=hint)
     return home
 

@@ -63,7 +63,7 @@ def resume(directory: Path, options: Options, *, events: Events) -> Result:
             raise UsageError(f"the jobs of {directory} run in the {plan.executor}", hint="leave --local out")
         if plan.executor == "dag":
             raise UsageError(
-                f"DAGMan runs the jobs of {directory}", hint=f"condor_submit_dag {place.directory}/run.dag goes on"
+                f"DAGMan runs the jobs of {directory}", hint=f"condor_submit_dag {place.directory}/run.dag resumes it"
             )
         return _run(plan, run_plan.load(plan), place, options.resumed(plan.options), events)
 

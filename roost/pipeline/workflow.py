@@ -103,7 +103,7 @@ def _require_new(place: Place) -> None:
     """Raise `UsageError` where the workflow was submitted: what DAGMan works on is not written anew."""
     with contextlib.closing(State(place.state)) as state:
         if not state.empty or (place.directory / f"{dag.DAG}.condor.sub").exists():
-            hint = f"condor_submit_dag {place.directory / dag.DAG} goes on with it; or name another directory"
+            hint = f"condor_submit_dag {place.directory / dag.DAG} resumes it; or name another directory"
             raise UsageError(f"the workflow in {place.directory} was submitted", hint=hint)
 
 

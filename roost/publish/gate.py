@@ -243,7 +243,7 @@ def _detail(verdict: Mapping[str, Any]) -> str:
 def _contradictions(
     loaded: Loaded, record: Manifest, hypervisor: Hypervisor, verdict: Mapping[str, Any], now: datetime
 ) -> Iterator[str]:
-    """Yield why a verdict with a good seal is none of this image: it booted other bytes, or contradicts itself."""
+    """Yield why a verdict with a good seal does not belong to this image: other bytes, or a contradiction."""
     file = f"boot/{hypervisor}.json"
     if verdict["hypervisor"] != hypervisor:
         yield f"{file} is for {verdict['hypervisor']}"

@@ -137,7 +137,7 @@ class Release:
 
 
 def parse_release(data: bytes, where: str) -> Release:
-    """Return what release.json says; raise `ImageError` when it is none."""
+    """Return what release.json says; raise `ImageError` when it is not one."""
     try:
         raw = jsontext.loads(data)
     except ValueError as error:

@@ -23,7 +23,7 @@ class Scope:
 
 
 def find(url: str) -> Scope:
-    """Return the catalogue that a URL or directory is, or is a part of; raise `UsageError` when it is none of these."""
+    """Return the catalogue that a URL or directory is, or is a part of; raise `UsageError` for anything else."""
     here = open_target(url)
     names = here.names("")
     if layout.RELEASE in names or here.size(layout.RELEASE) is not None:

@@ -184,7 +184,7 @@ def expected_of_the_job(tree: Node) -> Iterator[Problem]:
         for key in OF_THE_JOB:
             if key in node.items:
                 yield Problem(
-                    f"{key} is told by the job's runner, and there is no job", node.items[key].where, "add job"
+                    f"{key} is reported by the job's runner, and there is no job", node.items[key].where, "add job"
                 )
 
 

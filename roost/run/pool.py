@@ -233,7 +233,7 @@ class _Watched:
                 past = access_point.past(token, one.submission.begun, count) if missing else []
             except RoostError as error:
                 if not self._silent:
-                    self.run.events.note(f"{error.problem.what}: waiting for it, the jobs go on")
+                    self.run.events.note(f"{error.problem.what}: waiting for it; the jobs keep running")
                 self._silent = True
                 return
             self._silent = False
@@ -263,8 +263,10 @@ class _Watched:
         left = [one for one in self.clusters if self._open(one)]
         rm = "; ".join(f"condor_rm {one.submission.cluster}" for one in left)
         if not left:
-            return f"inv run --resume {self.run.place.directory} goes on"
-        return f"the jobs stay in the queue: inv run --resume {self.run.place.directory} goes on, {rm} ends them"
+            return f"inv run --resume {self.run.place.directory} resumes it"
+        return (
+            f"the jobs stay in the queue: inv run --resume {self.run.place.directory} resumes the run, {rm} ends them"
+        )
 
 
 def end_of(gone: Gone, disk: Path | None) -> End:

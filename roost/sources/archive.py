@@ -169,7 +169,7 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
             raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
         reason = f"status {error.code}"
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
-        # A full disk or a limit of file size, met while the answer is stored, is none of the archive's.
+        # A full disk or a limit of file size, met while the answer is stored, is not the archive's.
         causes.check(error, str(path))
         # ValueError and OverflowError: a redirect to what is not a URL.
         reason = str(getattr(error, "reason", error)) or type(error).__name__

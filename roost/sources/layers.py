@@ -53,7 +53,7 @@ class Layers:
 def layers_of(archive: Path, work: Path, log: Path) -> Layers:
     """Return the layers of an archive, uncompressed ones in the directory `work`.
 
-    Raises `ImageError` for what is none of the three forms, is cut off, holds more than `bounds` allows, or is not
+    Raises `ImageError` for what has none of the three forms, is cut off, holds more than `bounds` allows, or is not
     what its digests say.
     """
     bounds = Bounds(archive.name, archive.stat().st_size)

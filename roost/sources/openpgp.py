@@ -1,4 +1,4 @@
-"""Public keys of repositories: told from what is none, and armored for apt. RFC 9580; apt itself verifies with them.
+"""Public keys of repositories: told from anything else, and armored for apt. RFC 9580; apt itself verifies with them.
 
 A key file is what `gpg --export` writes, armored or not. Only its form is looked at: which keys, by fingerprint.
 """

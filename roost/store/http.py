@@ -1,4 +1,4 @@
-"""One request over HTTP for a file or for the rest of it: what may pass is told from what will not.
+"""One request over HTTP for a file or for the rest of it: what may pass is told from what is final.
 
 A redirect leads to http and https only, and the password of a URL goes to its own server only.
 """

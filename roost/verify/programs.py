@@ -81,7 +81,7 @@ def _interpreter(guest: Guest, words: Sequence[str]) -> str | None:
 
 
 def _runs(guest: Guest, path: str) -> str | None:
-    """Return why a file is none that runs, or None."""
+    """Return why a file cannot run, or None."""
     seen = guest.stat(path)
     if seen is None:
         return "is not in the image"

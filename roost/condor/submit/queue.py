@@ -51,7 +51,7 @@ class Queue:
 
 
 def arguments_of(line: Traced) -> Traced | None:
-    """Return what follows the keyword of a queue statement, or None if the line is none."""
+    """Return what follows the keyword of a queue statement, or None if the line is not one."""
     match = _STATEMENT.match(line.text)
     return line.cut(match.end()).strip() if match else None
 

@@ -139,7 +139,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD + "boot_test: {expect: [{file: /x, on: io}]}\n", "5:37: there is no disk 'io' (known: root)"),
         (
             GOOD + "boot_test: {expect: [{exit: 0}]}\n",
-            "5:29: exit is told by the job's runner, and there is no job (add job)",
+            "5:29: exit is reported by the job's runner, and there is no job (add job)",
         ),
         (
             GOOD + "job: {command: x}\nboot_test: {expect: [{exit: 0}, {exit: 1}]}\n",

@@ -184,7 +184,9 @@ def test_a_schedd_that_does_not_answer_is_waited_for(
     with opened(place) as (run, told, notes):
         executor().run(run, jobs(run), told)
     assert len(told.ends) == 3
-    assert [note for note in notes.notes if "waiting" in note] == ["no schedd answers: waiting for it, the jobs go on"]
+    assert [note for note in notes.notes if "waiting" in note] == [
+        "no schedd answers: waiting for it; the jobs keep running"
+    ]
 
 
 def test_a_refusal_tells_what_condor_submit_said(schedd: Schedd, place: Place) -> None:
