@@ -18,7 +18,7 @@ from roost.events import Events, Stages
 from roost.host import paths
 from roost.iodisk import inputs as job_inputs
 from roost.pipeline import xen_dom0
-from roost.recipe import loader
+from roost.recipe import loader, mistaken
 from roost.recipe.loader import Loaded
 from roost.store import lease, manifest, staging
 from roost.store.manifest import Manifest
@@ -113,6 +113,8 @@ def _is_description(name: str) -> bool:
 
 
 def _described(path: Path, options: Options) -> VirtualMachine:
+    if (problem := mistaken.image(path)) is not None:
+        raise RecipeError([problem])
     """Return the machine of a submit description."""
     vm = from_submit.virtual_machine(path)
     if options.hypervisor not in {None, vm.hypervisor}:

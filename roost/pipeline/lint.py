@@ -40,6 +40,8 @@ def lint(file: str | None, sets: Sequence[str] = (), dag: str | None = None) -> 
     if file == "-":
         text = decode(standard_input("a submit description"))
         return judging.lint(text, file="standard input", directory=Path.cwd(), variables=given)
+    if file.endswith((".yaml", ".yml")):
+        raise UsageError(f"{_readable(file)} is a recipe, not a submit description", hint=f"inv check {file}")
     return judging.lint_file(_readable(file), variables=given)
 
 

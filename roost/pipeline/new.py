@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def target(given: str) -> Path:
 def new(given: str, answers: Answers) -> dict[str, Any]:
     """Write a recipe and the example of its job; return their paths. Nothing that exists is replaced.
 
-    Raises `UsageError` for wrong answers and for files that exist, `HostError` for a directory that cannot be written.
+    Raises `UsageError` for wrong answers and for files that exist, `HostError` for a directory that cannot be written;
+    what was written until then is removed.
     """
     mistakes = answers.mistakes()
     if mistakes:
@@ -46,11 +48,14 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
             path = recipe.parent / name
             if os.path.lexists(path):
                 raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
-        for name, (text, mode) in files.items():
-            path = recipe.parent / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            output.write(path, text.encode())
-            path.chmod(mode)
+        with ExitStack() as undo:
+            for name, (text, mode) in files.items():
+                path = recipe.parent / name
+                _make(path.parent, undo)
+                output.write(path, text.encode())
+                undo.callback(path.unlink)
+                path.chmod(mode)
+            undo.pop_all()
     except OSError as error:
         what = f"{shown(os.fsdecode(error.filename), 200)} cannot be written: {error.strerror}"
         if isinstance(error, FileExistsError) or error.errno in output.NO_PATH:
@@ -62,3 +67,11 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
         "files": [str(recipe.parent / name) for name in files],
         "called": Reader(absolute(recipe), absolute(paths.project_root())).called(None, several=False),
     }
+
+
+def _make(directory: Path, undo: ExitStack) -> None:
+    """Make a directory and those above it that are not there; `undo` removes them."""
+    if not directory.is_dir():
+        _make(directory.parent, undo)
+        directory.mkdir()
+        undo.callback(directory.rmdir)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from roost.errors import Location, Problem, RecipeError
 from roost.host.paths import display
-from roost.recipe import checks, localfiles, seed
+from roost.recipe import checks, localfiles, mistaken, seed
 from roost.recipe.loaded import Loaded
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
@@ -150,9 +150,12 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
         for path in candidates if given_path else candidates[1:]:
             # What is not a file, such as a FIFO, is told by its reader.
             if path.exists() and not path.is_dir():
+                if path.suffix not in SUFFIXES and (problem := mistaken.told(path)) is not None:
+                    raise RecipeError([problem])
                 return path, None
         if start.is_dir():
-            raise RecipeError([Problem(f"'{shown(given)}' is a directory, not a recipe")])
+            hint = _meant(given, start.name, names(project))
+            raise RecipeError([Problem(f"'{shown(given)}' is a directory, not a recipe", None, hint)])
     except OSError as error:
         raise RecipeError([Problem(f"'{shown(given)}': {error.strerror}")]) from error
     # The images of a matrix have names, but no file of their own.
@@ -162,8 +165,13 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
             return path, stem
     beside = [path.stem for path in recipe_files(start.parent)] if given_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
-    hint = did_you_mean(stem, known) if known else f"the project's recipes are files in {display(directory)}"
+    hint = _meant(given, stem, known) if known else f"the project's recipes are files in {display(directory)}"
     raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])
+
+
+def _meant(given: str, stem: str, known: Sequence[str]) -> str | None:
+    """Return a hint: the recipe that a wrong path ends with, else what `did_you_mean` says."""
+    return f"did you mean {stem}?" if stem in known and stem != given else did_you_mean(stem, known)
 
 
 def load(

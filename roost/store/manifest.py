@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 import roost
 from roost.errors import ImageError, UsageError
 from roost.host import files, jsontext
+from roost.host.paths import display
 
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
@@ -173,7 +174,7 @@ def require_unchanged(directory: Path, record: Manifest, called: str) -> None:
     """Raise `ImageError` when a file of a build is gone or changed, by size and time."""
     told = told_changes(directory, record.files)
     if told is not None:
-        raise ImageError(told, hint=f"inv build --force {called}")
+        raise ImageError(f"{display(directory)}: {told}", hint=f"inv build --force {called}")
 
 
 def is_fresh(directory: Path, key: str) -> Manifest | None:

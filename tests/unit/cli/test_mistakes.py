@@ -83,6 +83,13 @@ MISTAKES = [
     Mistake("build", 2, ("build needs NAME", "inv help build")),
     Mistake("build smoke --frce", 2, ("no such flag: '--frce'", "Did you mean --force?")),
     Mistake("build smok", 2, ("no such recipe: 'smok'", "did you mean smoke?")),
+    Mistake("build smoke.yaml", 2, ("no such recipe: 'smoke.yaml'", "did you mean smoke?")),
+    Mistake("build elsewhere/smoke", 2, ("no such recipe: 'elsewhere/smoke'", "did you mean smoke?")),
+    Mistake("boot there/smoke", 2, ("is a directory, not a recipe", "did you mean smoke?"), {"there/smoke/x": ""}),
+    Mistake("boot ./disk.vmdk", 2, ("disk.vmdk: a disk image (vmdk)", "name the recipe"), {"disk.vmdk": "KDMV"}),
+    Mistake("check ./my.vmdk", 2, ("my.vmdk: a disk image (vmdk)", "name the recipe"), {"my.vmdk": "KDMV"}),
+    Mistake("check ./my.sub", 2, ("my.sub: a submit description", "inv lint my.sub"), {"my.sub": "x = 1\nQueue 3\n"}),
+    Mistake("lint recipes/smoke.yaml", 2, ("is a recipe", "inv check recipes/smoke.yaml")),
     Mistake("boot debian-12", 2, ("debian-12 is not built yet", "inv build debian-12")),
     Mistake("boot smoke --hypervisor vmware", 2, ("no such hypervisor: 'vmware'", "kvm or xen")),
     Mistake("boot smoke --machine i440", 2, ("no such machine: 'i440'", "pc or q35")),
@@ -285,7 +292,7 @@ def closed(paths: Sequence[Path]) -> Iterator[None]:
 @pytest.mark.parametrize("one", MISTAKES, ids=lambda one: f"{one.call[:40]} {one.said[-1][:16]}")
 def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path, proxy: str, tmp_path: Path) -> None:
     for name, text in one.files.items():
-        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
     tools = FakeTools(tmp_path / "tools")
     for name, script in one.tools.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from roost.errors import UsageError
+from roost.errors import HostError, UsageError
+from roost.host import output
 from roost.pipeline import new as story
 from roost.pipeline.check import check
 from roost.recipe import loader
@@ -103,6 +104,24 @@ def test_what_no_machine_can_have_is_refused_with_its_bounds(answers: Answers, s
     with pytest.raises(UsageError) as told:
         story.new("sim", answers)
     assert said in str(told.value) and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left would be in the way of the next try: nothing that exists is replaced."""
+    (tmp_path / "recipes").mkdir()
+    write, calls = output.write, itertools.count(1)
+
+    def full(path: Path, data: bytes) -> None:
+        if next(calls) == 3:
+            raise HostError(f"{path} cannot be written: No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(output, "write", full)
+    with pytest.raises(HostError, match="No space left"):
+        story.new("sim", Answers())
+    assert [path.name for path in tmp_path.rglob("*")] == ["recipes"]
+    monkeypatch.setattr(output, "write", write)
+    story.new("sim", Answers())
 
 
 @pytest.mark.parametrize("place", ["file/x.yaml", "loop/x.yaml", f"{'d' * 300}/x.yaml"])

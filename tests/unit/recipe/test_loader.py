@@ -258,7 +258,10 @@ def test_absent_recipe_names_a_near_one(project: Project) -> None:
     project.write("base/bottom.yaml", "{}")
     assert project.problems("smal") == ["no such recipe: 'smal' (did you mean small?)"]
     assert project.problems("./smal.yaml") == ["no such recipe: './smal.yaml' (did you mean small?)"]
-    assert project.problems("recipes/base") == ["'recipes/base' is a directory, not a recipe"]
+    assert project.problems("recipes/base") == ["'recipes/base' is a directory, not a recipe (known: small)"]
+    assert project.problems("recipes/small/small.yaml") == [
+        "no such recipe: 'recipes/small/small.yaml' (did you mean small?)"
+    ]
     assert loader.names(project.directory) == ["small"]
 
 
