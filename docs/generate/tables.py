@@ -78,7 +78,9 @@ def exit_codes() -> str:
         *(row(f"`{code}`", text) for code, text in _CODES.items()),
         "",
         "With `--json` a failure is an object too, with all mistakes in `problems`:", "",
-        '    {"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}', "",
+        "```text",
+        '{"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}',
+        "```", "",
         "Of several images the highest code counts.",
     )  # fmt: skip
 

@@ -138,6 +138,13 @@ def test_links_of_what_is_not_in_the_site_lead_somewhere(name: str) -> None:
             assert (PROJECT / link.partition("#")[0]).exists(), link
 
 
+@pytest.mark.parametrize("path", [*PAGES, PROJECT / "CHANGELOG.md", PROJECT / "SECURITY.md"], ids=ident)
+def test_addresses_are_of_sites_that_stay_or_of_examples(path: Path) -> None:
+    """No page sends people to a mirror, an index of packages or somebody's file; RFC 2606 keeps example.org free."""
+    for host in re.findall(r"\bhttps?://([^/\s`\"')>:]+)", path.read_text()):
+        assert re.fullmatch(r"(?:[\w-]+\.)?(?:htcondor\.org|keepachangelog\.com|example\.org|…,?)", host), host
+
+
 def test_pages_that_code_and_messages_name_are_there() -> None:
     """A source of lint, an explanation, a comment: `docs/vm-universe.md, section 4`."""
     named: dict[str, set[str]] = {}
