@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from roost.errors import HostError, UsageError
@@ -73,15 +76,44 @@ def _workers(more: int, memory: int) -> str:
     return str(max(1, min(capacity.cores() + more, capacity.memory_free() // memory)))
 
 
+@contextmanager
+def _beside(*words: str) -> Iterator[Callable[[], bool]]:
+    """Run Python beside the block, and yield a function that waits for its end and returns whether it ended well.
+
+    What it says is shown then, in one piece. When the block is left before, it is ended.
+    """
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen(
+            [sys.executable, *words], cwd=_checkout(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+
+        def passed() -> bool:
+            code = running.wait()
+            said.seek(0)
+            sys.stderr.flush()
+            shutil.copyfileobj(said, sys.stderr.buffer)
+            sys.stderr.flush()
+            return code == 0
+
+        try:
+            yield passed
+        finally:
+            running.terminate()
+            running.wait()
+
+
 def test(args: Sequence[str], *, unit: bool) -> bool:
-    """Run the checks, the unit tests on all cores, then the real builds and boots: one more at a time than cores.
+    """Run the unit tests on all cores, the checks of the code beside them, then the real builds and boots.
 
     All run, whatever the one before found.
     """
     if args:
         return _run(["pytest", *args])
-    passed = [check_code(), _run(["pytest", "tests/unit", "-q", "-n", _workers(2, WORKER), "--dist", "worksteal"])]
+    # One process at a time, they would leave the other cores idle for a minute.
+    with _beside("-P", "-m", "roost", "check-code") as clean:
+        passed = [_run(["pytest", "tests/unit", "-q", "-n", _workers(2, WORKER), "--dist", "worksteal"]), clean()]
     if not unit:
+        # One more at a time than cores: they wait for guests and disks now and then.
         images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", _workers(1, BOOTER), "--dist", "worksteal"]
         passed.append(_run([*images, "--durations=10", "--timeout=900"]))
     return all(passed)
