@@ -1,13 +1,23 @@
-"""`python -m roost TASK`: what `./inv` runs, as the installed `roost` command does."""
+"""`python -m roost TASK`, which `./inv` runs, and the installed `roost` command."""
 
+import signal
 import sys
 
 from roost.cli import greeting
 
-if __name__ == "__main__":
-    # Before the tasks are imported.
+
+def main() -> None:
+    """Run the tasks named on the command line; what they need is imported here."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until roost's own handler is there Ctrl-C ends this as it ends any program: without a traceback of an import.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     greeting.require_python()
     greeting.greet(sys.argv[1:])
-    from roost.cli.main import main
+    # Only now: it imports the tasks.
+    from roost.cli import main as program
 
+    program.main()
+
+
+if __name__ == "__main__":
     main()

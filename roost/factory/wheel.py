@@ -26,7 +26,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 _TAGS = "Wheel-Version: 1.0\nGenerator: roost\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 #: The extra of pyproject.toml without which nothing is built (roost.host.extras).
 BUILDS = "sbom"
-_SCRIPTS = "[console_scripts]\nroost = roost.cli.main:main\n"
+_SCRIPTS = "[console_scripts]\nroost = roost.__main__:main\n"
 
 
 def write(directory: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, UsageError
-from roost.host import output, paths
+from roost.host import causes, output, paths
 from roost.host.safetext import safe
 from roost.recipe import start
 from roost.recipe.reader import Reader, absolute
@@ -60,7 +60,8 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
         what = f"{shown(os.fsdecode(error.filename), 200)} cannot be written: {error.strerror}"
         if isinstance(error, FileExistsError) or error.errno in output.NO_PATH:
             raise UsageError(what, hint="give the path of a recipe whose directory can be made") from error
-        raise HostError(what) from error
+        cause = causes.behind(error)
+        raise HostError(what, hint=cause.hint if cause else None) from error
     return {
         "name": recipe.stem,
         "recipe": str(recipe),

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,21 @@ def test_it_loads_nothing_and_knows_the_tasks() -> None:
     known = {"__future__", "atexit", "collections.abc", "gc"}
     assert {one for one in json.loads(done.stdout) if not one.startswith("roost")} <= known
     assert set(ns.task_names) >= greeting.LONG
+
+
+#: Ctrl-C while the tasks are imported.
+EARLY = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(name, *_):
+        if name == "roost.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+runpy.run_module("roost", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_ctrl_c_while_the_tasks_are_imported_has_no_traceback() -> None:
+    argv = [sys.executable, "-P", "-c", EARLY, "recipes"]
+    done = subprocess.run(argv, env={**os.environ, **ENV}, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
