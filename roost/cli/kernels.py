@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roost.cli import terminal
+from roost.cli import fold, terminal
 from roost.cli.verb import at_most_one, finish, verb
 from roost.errors import UsageError
 
 #: How a driver's state is shown: short, so that a line holds all buses.
 _MARKS = {"builtin": "built in", "module": "module", "claimed": "claimed", "absent": "no", None: "?"}
+_BUSES = ("virtio", "ide", "ahci", "scsi", "nvme", "xen")
 
 
 @verb(
@@ -45,35 +47,38 @@ def kernels(
         raise UsageError("--version is for a kernel of an image", hint="use it with --extract")
     with terminal.events() as events:
         result = story.listing(names or [], events, fetch=fetch)
-    terminal.write_json(result) if json else terminal.write_text(_listed(result))
+    terminal.write_json(result) if json else terminal.write_text(_listed(result, fold.columns(sys.stdout)))
     finish(not result["problems"], 2)
 
 
-def _listed(result: Mapping[str, Any]) -> str:
+def _listed(result: Mapping[str, Any], width: int | None = None) -> str:
+    """Render the kernels as a table; on a terminal that is too narrow for it each as two lines."""
     from roost.cli.show import table
     from roost.recipe.quantities import format_size
 
-    rows = [["kernel", "suite", "version", "packed", "size", "virtio", "ide", "ahci", "scsi", "nvme", "xen", "xen pv"]]
-    lines = []
+    rows = [["kernel", "suite", "version", "packed", "size", *_BUSES, "xen pv"]]
+    lines, blocks = [], []
     for kernel in result["kernels"]:
         for number, one in enumerate(kernel["suites"]):
-            rows.append(
-                [
-                    "" if number else kernel["name"],
-                    one["suite"] or "",
-                    one["version"] or "?",
-                    one["compression"] or "?",
-                    format_size(one["size"]) if one["size"] else "?",
-                    *(_MARKS[one["drivers"][bus]] for bus in rows[0][5:11]),
-                    {True: "yes", False: "no", None: "?"}[one["xen_pv"]],
-                ]
+            version, packed = one["version"] or "?", one["compression"] or "?"
+            size = format_size(one["size"]) if one["size"] else "?"
+            marks = [_MARKS[one["drivers"][bus]] for bus in _BUSES]
+            xen = {True: "yes", False: "no", None: "?"}[one["xen_pv"]]
+            rows.append(["" if number else kernel["name"], one["suite"] or "", version, packed, size, *marks, xen])
+            called = f"{kernel['name']} {one['suite'] or ''}".rstrip()
+            lines.append(f"  {called}: {_source(one)}")
+            drivers = "; ".join(
+                f"{mark}: {', '.join(bus for bus, of in zip(_BUSES, marks, strict=True) if of == mark)}"
+                for mark in dict.fromkeys(marks)
             )
-            lines.append(f"  {kernel['name']} {one['suite'] or ''}: {_source(one)}".replace(" :", ":"))
-    return "\n".join(
-        [table(rows), "", "file systems and where this is from:", *lines, *result["problems"]]
-        if rows[1:]
-        else ["no kernel"]
-    )
+            facts = [one for one in (f"version {version}", f"packed {packed}", size, f"xen pv {xen}") if "?" not in one]
+            blocks += [f"{called}: {', '.join(facts)}" if facts else called, f"  {drivers}"]
+    if not lines:
+        return "\n".join(["no kernel", *result["problems"]])
+    whole = table(rows)
+    if width is not None and max(map(len, whole.splitlines())) > width:
+        whole = "\n".join(blocks)
+    return "\n".join([whole, "", "file systems and where this is from:", *lines, *result["problems"]])
 
 
 def _source(one: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from roost.host import interruption, namespace
 from roost.host.pool import Pool, each
 from roost.iodisk import batch, inputs, make
 from roost.recipe.quantities import format_size
-from roost.recipe.words import listed
+from roost.recipe.words import listed, some
 from roost.run import outcomes, written
 from roost.run.model import OPEN, End, Executor, Job, Outcome, Run
 from roost.run.plan import Plan
@@ -57,6 +57,8 @@ class Work:
     _told: int = 0
     _pool: Pool | None = None
     _looks: list[Future[None]] = field(default_factory=list)
+    #: Jobs of a local run whose machine runs.
+    _running: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rows = {job.name: number for number, job in enumerate(self.jobs)}
@@ -185,6 +187,10 @@ class Work:
         with self._guard:
             self._looks = [one for one in self._looks if one not in ended]
         self.run.state.write("started", job.name)
+        with self._guard:
+            if self.by == LOCAL:
+                self._running[job.name] = None
+            self._tell()
 
     def ended(self, end: End) -> None:
         """Write down that a job left the executor, and look at its disk beside the jobs that still run."""
@@ -209,8 +215,17 @@ class Work:
         self.run.state.write("ended", found.name, **outcomes.to_record(found, self.run.place))
         with self._guard:
             self.outcomes[found.name] = found
+            self._running.pop(found.name, None)
             self.run.events.progress("jobs", len(self.outcomes), len(self.jobs))
+            self._tell()
             if found.verdict != "done":
                 self._told += 1
                 if self._told <= TOLD:
                     self.run.events.note(f"{found.name}: {found.verdict}: {found.reason}")
+
+    def _tell(self) -> None:
+        """Say how many jobs have a verdict, and which run. Its caller holds the guard."""
+        bad = sum(1 for one in self.outcomes.values() if one.verdict != "done")
+        running = f"; running: {some(list(self._running), 3)}" if self._running else ""
+        said = f"{len(self.outcomes)} of {len(self.jobs)} ended{f', {bad} not done' if bad else ''}"
+        self.run.events.doing("jobs", said + running)

@@ -105,7 +105,9 @@ MISTAKES = [
     Mistake("build smoke --set machine.memory", 2, ("needs key=value", "--set machine.memory=2GiB")),
     Mistake("new Bad_Name", 2, ("'Bad_Name' is not a valid image name", "lower-case letters")),
     Mistake("new sim --distribution fedora", 2, ("--distribution fedora", "debian-12")),
-    Mistake("new ./shut/sim.yaml", 3, ("Permission denied", "the owner and the mode"), {"shut/x": ""}, closed=("shut",)),
+    Mistake(
+        "new ./shut/sim.yaml", 3, ("Permission denied", "the owner and the mode"), {"shut/x": ""}, closed=("shut",)
+    ),
     Mistake("new sim --memory much", 2, ("--memory: 'much' is not a size", "512MiB")),
     Mistake("new smoke", 2, ("smoke.yaml exists", "choose another name")),
     Mistake("gc --older-than yesterday", 2, ("--older-than: 'yesterday' is not a time", "4h")),

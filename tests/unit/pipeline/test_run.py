@@ -63,6 +63,9 @@ class Notes(Silent):
     def note(self, text: str) -> None:
         self.said.append(text)
 
+    def doing(self, name: str, text: str) -> None:
+        self.said.append(f"{name}: {text}")
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
@@ -131,6 +134,13 @@ def test_what_has_a_verdict_is_never_run_again(runs: Runs) -> None:
     third = Executor()
     assert verdicts(runs.run(third)) == verdicts(result)
     assert third.ran == []
+
+
+def test_a_local_run_says_how_far_it_is_and_which_jobs_run(runs: Runs) -> None:
+    (runs.recipe.parent / "jobs.csv").write_text("io,inputs\na.raw,x\nb.raw,x\n")
+    runs.run(Executor({"b": 3}))
+    assert "jobs: 0 of 2 ended; running: a" in runs.notes.said
+    assert "jobs: 2 of 2 ended, 1 not done" in runs.notes.said
 
 
 def test_a_job_that_came_back_is_looked_at_and_not_run_again(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
