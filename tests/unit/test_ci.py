@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 
@@ -29,7 +30,7 @@ case $words in
 esac
 [ ! -e "$does" ] || . "./$does"
 """
-SUITES = ["inv test", "fresh trixie", "tests/images -m slow", "tests/publish", "tests/pool"]
+SUITES = ["inv test", "tests/images -m slow", "fresh trixie", "tests/publish", "tests/pool"]
 #: What comes last, and is no suite: the cache is kept small.
 LAST = "inv gc --delete"
 
@@ -37,7 +38,7 @@ LAST = "inv gc --delete"
 def _project(directory: Path, **does: str) -> Path:
     """Write a project where each suite has but two seconds, and what some of them do; return its `.ci/run`."""
     text = RUN.read_text()
-    text = re.sub(r"\b(540|480|1500|600)\b", "2", text).replace("deadline=5100", "deadline=10")
+    text = re.sub(r"\b(600|1800)\b", "2", text).replace("deadline=5100", "deadline=8")
     # One that every Debian has.
     text, found = re.subn(r"(?ms)^test_packages=\(.*?^\)", "test_packages=(dpkg)", text)
     assert found == 1
@@ -52,22 +53,30 @@ def _project(directory: Path, **does: str) -> Path:
 
 
 def _run(directory: Path, **does: str) -> tuple[int, list[str]]:
-    """Run it in such a project; return its exit code and which suites it called."""
+    """Run it in such a project; return its exit code and which suites it called. Its output is in the file `out`."""
     run = _project(directory, **does)
-    env = {"PATH": os.environ["PATH"]}
-    done = subprocess.run([run], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=False)
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)}
+    with (directory / "out").open("wb") as out:
+        done = subprocess.run([run], env=env, stdin=subprocess.DEVNULL, stdout=out, timeout=60, check=False)
+    assert not list(directory.glob("tmp.*"))
     called = (directory / "called").read_text().splitlines()
     return done.returncode, called[:-1] if called[-1] == LAST else called
 
 
 def _kinds(called: list[str]) -> list[str]:
-    return [suite for line in called for suite in SUITES if suite in line and "--last-failed" not in line]
+    """Return the suites that were called, in the order of `SUITES`: slow images run beside two others."""
+    words = [line for line in called if "--last-failed" not in line and "check-code" not in line]
+    found = [suite for suite in SUITES for line in words if suite in line]
+    assert len(found) == len(words)
+    assert [line for line in words if SUITES[0] in line] == words[:1]
+    assert not [line for line in words[:-1] if SUITES[-1] in line]
+    return found
 
 
 def test_the_times_kept_leave_the_test_command_its_own() -> None:
     kept = [int(number) for number in re.findall(r"for_\w+=\D*?(\d+)", RUN.read_text())]
     (deadline,) = re.findall(r"deadline=(\d+)", RUN.read_text())
-    assert len(kept) == 4 and int(deadline) - sum(kept) > 1200 and int(deadline) < 90 * 60
+    assert len(kept) == 2 and int(deadline) - sum(kept) > 1200 and int(deadline) < 90 * 60
 
 
 def test_all_pass(tmp_path: Path) -> None:
@@ -77,11 +86,33 @@ def test_all_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("again", "code"), [("exit 0", 0), ("exit 1", 1), ("exit 5", 1)])
 def test_what_failed_is_tried_once_more_after_all(again: str, code: int, tmp_path: Path) -> None:
-    ended, called = _run(tmp_path, slow="exit 1", pool="exit 1", again=again)
+    ended, called = _run(tmp_path, slow="exit 1", publish="exit 1", pool="exit 1", again=again)
     assert ended == code and _kinds(called) == SUITES
-    # By its directory: conftest.py leaves tests/pool out of a call for `tests`.
-    assert "--last-failed" in called[-1] and called[-1].endswith("tests/images tests/publish tests/pool")
+    # Each by its directory, conftest.py leaves tests/pool out of a call for `tests`; and from what it noted itself.
+    names = [re.search(r"cache_dir=\.pytest_cache/(\S+) .*--timeout=900 (\S+)$", line) for line in called[5:]]
+    assert [match and match.groups() for match in names] == [
+        (name, name) for name in ("tests/images", "tests/publish", "tests/pool")
+    ]
+    noted = [match[1] for line in called[:5] if (match := re.search(r"cache_dir=\.pytest_cache/(\S+)", line))]
+    assert sorted(noted) == ["tests/images", "tests/pool", "tests/publish"]
+
+
+@pytest.mark.parametrize(("second", "code"), [("exit 0", 0), ("exit 1", 1), ("exit 3", 1)])
+def test_the_other_debian_is_tried_once_more_too(second: str, code: int, tmp_path: Path) -> None:
+    ended, called = _run(tmp_path, trixie=f"[ -e first ] && {second}; touch first; exit 1")
+    assert ended == code and [line for line in called if "fresh" in line] == [called[-1]] * 2
     assert len(called) == len(SUITES) + 1
+
+
+def test_publication_runs_beside_the_images_and_is_told_apart(tmp_path: Path) -> None:
+    """Each waits for the other, at most as long as a suite may; the words of one do not mix with the other's."""
+    met = "echo begin {0}; touch {0}.here; while [ ! -e {1}.here ]; do sleep 0.1; done; echo end {0}"
+    code, called = _run(tmp_path, slow=met.format("images", "publish"), publish=met.format("publish", "images"))
+    assert code == 0 and _kinds(called) == SUITES
+    lines = (tmp_path / "out").read_text().splitlines()
+    for name in ("images", "publish"):
+        begin = lines.index(f"begin {name}")
+        assert lines[begin + 1] == f"end {name}" and f"tests/{name}" in lines[begin - 1]
 
 
 @pytest.mark.parametrize(("code_is", "again", "code"), [(0, 0, 0), (0, 1, 1), (1, 0, 1)])
@@ -97,8 +128,9 @@ def test_the_cache_is_kept_small_at_the_end(tmp_path: Path) -> None:
     assert code == 1
 
 
-def test_a_suite_that_cannot_run_is_not_tried_again(tmp_path: Path) -> None:
-    code, called = _run(tmp_path, publish="exit 4")
+@pytest.mark.parametrize("suite", ["slow", "pool", "publish", "trixie"])
+def test_a_suite_that_cannot_run_is_not_tried_again(suite: str, tmp_path: Path) -> None:
+    code, called = _run(tmp_path, **{suite: "exit 4"})
     assert code == 1 and len(called) == len(SUITES)
 
 
@@ -109,22 +141,50 @@ def test_one_that_hangs_costs_those_after_it_nothing(tmp_path: Path) -> None:
     assert 4 < time.monotonic() - begin < 30
 
 
+@pytest.mark.parametrize("suite", ["trixie", "publish"])
+def test_one_that_hangs_beside_another_costs_those_after_it_nothing(suite: str, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    code, called = _run(tmp_path, **{suite: "echo so far; sleep 100"}, pool="exit 1")
+    assert code == 1 and {"tests/images -m slow", "tests/pool"} <= set(_kinds(called))
+    assert "so far" in (tmp_path / "out").read_text()
+    assert 4 < time.monotonic() - begin < 30
+
+
 def test_a_test_command_that_hangs_ends_it(tmp_path: Path) -> None:
     code, called = _run(tmp_path, main="sleep 100")
     assert code == 1 and called == ["inv test"]
 
 
-def test_ctrl_c_ends_it(tmp_path: Path) -> None:
-    run = _project(tmp_path, main="sleep 100")
-    run.write_text(run.read_text().replace("deadline=10", "deadline=100"))
+def _alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("signal", ["ctrl-c", "term"])
+@pytest.mark.parametrize("suites", [["main"], ["slow", "publish"], ["slow", "trixie"]])
+def test_what_ends_it_ends_all_of_it(suites: list[str], signal: str, tmp_path: Path) -> None:
+    run = _project(tmp_path, **dict.fromkeys(suites, 'echo $$ >"pid-$does"; exec sleep 100'))
+    run.write_text(run.read_text().replace("deadline=8", "deadline=100"))
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(run, [str(run)])
+        os.execve(run, [str(run)], {**os.environ, "TMPDIR": str(tmp_path)})
     end = time.monotonic() + 30
-    while not (tmp_path / "called").exists() and time.monotonic() < end:
+    while len(list(tmp_path.glob("pid-*"))) < len(suites) and time.monotonic() < end:
         time.sleep(0.1)
+    time.sleep(0.2)
     begin = time.monotonic()
-    os.write(terminal, b"\x03")
+    if signal == "ctrl-c":
+        os.write(terminal, b"\x03")
+    else:
+        os.kill(pid, SIGTERM)
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert status != 0 and time.monotonic() - begin < 10
+    pids = [path.read_text().strip() for path in tmp_path.glob("pid-*")]
+    assert len(pids) == len(suites)
+    while any(map(_alive, pids)) and time.monotonic() - begin < 10:
+        time.sleep(0.1)
+    assert not list(filter(_alive, pids))
+    assert not list(tmp_path.glob("tmp.*"))
