@@ -49,7 +49,7 @@ def choose(
     if accel not in ("auto", "kvm", "tcg"):
         raise UsageError(f"no such accelerator: '{accel}'", hint="auto, kvm or tcg")
     if accel == "tcg" and require_kvm:
-        raise UsageError("--accel tcg and --require-kvm exclude each other")
+        raise UsageError("--accel tcg and --require-kvm cannot be used together")
     known = None if accel == "tcg" else probes.probe(kernel)
     if known and known.usable:
         return Accelerator(

@@ -90,8 +90,10 @@ def opened(directory: Path, hypervisor: str) -> Attestation | str:
         found = Attestation({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
     except FileNotFoundError:
         return f"boot/{hypervisor}.json was not written by a boot of this account"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"boot/{path.name} cannot be read: {error}"
+    except (OSError, ValueError) as error:
+        return f"boot/{path.name} cannot be read: {getattr(error, 'strerror', None) or error}"
+    except (KeyError, TypeError, AttributeError):
+        return f"boot/{path.name} is damaged"
     if not made_here or data.get("hypervisor") != hypervisor:
         return f"boot/{path.name} was changed, or written by another account"
     if data.get("code") != code():
@@ -104,7 +106,7 @@ def _changes(directory: Path, hypervisor: str, files: Mapping[str, str]) -> Iter
         try:
             now = checksum.sha256(directory / name)
         except OSError:
-            yield f"{name} is gone since the boot"
+            yield f"{name} was removed after the boot"
             continue
         if now != digest:
             yield f"{name} was changed after the boot"

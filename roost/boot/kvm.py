@@ -39,7 +39,7 @@ def qemu_argv(
     Raises `UsageError` for a xen machine, which QEMU does not run by itself.
     """
     if hardware.machine == "xenpv":
-        raise UsageError("a xen machine is not booted by QEMU alone", hint="--hypervisor kvm")
+        raise UsageError("QEMU alone cannot boot a xen machine", hint="--hypervisor kvm")
     argv = [program, "-name", f"guest={_escaped(hardware.name)}", "-S", "-nodefaults", "-no-user-config"]
     argv += ["-machine", f"{hardware.machine},usb=off,dump-guest-core=off", "-accel", accelerator.name]
     argv += ["-cpu", accelerator.cpu, "-m", str(hardware.memory)]

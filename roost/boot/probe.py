@@ -37,12 +37,12 @@ TCG_DEADLINE = 60.0
 
 NO_KERNEL = "install a kernel to try with (apt-get install linux-image-cloud-amd64), or build an image first"
 _ABSENT = (
-    "enable virtualisation in the firmware and load kvm_intel or kvm_amd; in a virtual machine turn on nested"
-    " virtualisation; in a container pass /dev/kvm in"
+    "enable virtualization in the firmware and load kvm_intel or kvm_amd; in a virtual machine turn on nested"
+    " virtualization; in a container pass /dev/kvm in"
 )
 _NOT_PERMITTED = "join the group that owns it (usermod -aG kvm USER) and log in again"
-_REFUSED = "load kvm_intel or kvm_amd; in a virtual machine ask for nested virtualisation with its host's CPU"
-_HUNG = "nested virtualisation of this host is broken: its own host must fix it; roost uses TCG meanwhile"
+_REFUSED = "load kvm_intel or kvm_amd; in a virtual machine ask for nested virtualization with its host's CPU"
+_HUNG = "nested virtualization of this host is broken: its own host must fix it; roost uses TCG meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _probe(kernel: Path | None, device: Path, deadline: float, fresh: bool) -> P
             return Probe(**{**known, "remembered": True})
     found = kernel or next(host_kernels.kernels(), None)
     if found is None:
-        return Probe("no-kernel", "KVM is there, but no kernel to try it with", NO_KERNEL, 0.0)
+        return Probe("no-kernel", "KVM exists, but there is no kernel to test it with", NO_KERNEL, 0.0)
     result = _judge(_boot(program, "kvm", found, deadline), found, deadline)
     probe_memory.remember(memory, asdict(result))
     return result
@@ -140,7 +140,7 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
         why = re.sub(r"^\S*qemu\S*: (?:error: )?", "", why)
         return Probe("refused", f"QEMU refuses KVM: {why}", _REFUSED, seconds, str(kernel))
     last = outcome.console.splitlines()[-1:] or [""]
-    far = f"it came as far as '{last[0]}'" if outcome.started else "no output"
+    far = f"it got as far as '{last[0]}'" if outcome.started else "no output"
     return Probe(
         "hung",
         f"{DEVICE} answers, but {kernel.name} did not boot within {deadline:g} s: {far}",

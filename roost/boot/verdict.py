@@ -91,7 +91,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
     elif evidence.came_to("boot-loader"):
         detail = "the boot sector ran, but no kernel started"
     else:
-        detail = "the firmware never started anything"
+        detail = "the firmware started nothing"
     if evidence.reason == "guest-reset":
         detail += "; then the machine was reset"
     return _failed(evidence, "no-boot-loader", detail)

@@ -1,6 +1,6 @@
 """A machine of Xen's on a host without Xen: the hypervisor and its first domain in QEMU, the image as a domain of it.
 
-A paravirtual guest needs no hardware virtualisation, so a real Xen runs under QEMU's emulation. Its first domain is an
+A paravirtual guest needs no hardware virtualization, so a real Xen runs under QEMU's emulation. Its first domain is an
 image of roost's own (recipes/base/xen-dom0.yaml); it hands the disks on, has pygrub and xl start the domain, and passes
 on the domain's console and how it ended. QEMU's own events tell of the whole, not of the domain, and are left out: the
 session's events are those of the domain in QMP's words (`roost.boot.domain`).

@@ -139,7 +139,9 @@ def between(a: Side, b: Side, trees: tuple[Contents, Contents] | None, notes: Se
     said = list(notes)
     recipes = bool(a.version.settings and b.version.settings)
     if not recipes:
-        said.append("recipe keys are not compared: an older roost built one of the two, without its recipe")
+        said.append(
+            "recipe keys are not compared: one of the two was built by an older roost, which did not record the recipe"
+        )
     files = None if trees is None else list(_files(*trees))
     return Difference(
         a,

@@ -64,7 +64,7 @@ def read_version(target: Target, name: str, version: str) -> Version:
         listing.check_release(target, name, version, data)
         release = layout.parse_release(data, path)
         if (release.name, release.version) != (name, version):
-            raise ImageError(f"{path} is of {release.name} {release.version}")
+            raise ImageError(f"{path} belongs to {release.name} {release.version}")
         return _told(target, release)
     except ImageError as error:
         return Version(name, version, problem=error.problem.what)

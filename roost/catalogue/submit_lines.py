@@ -99,7 +99,7 @@ def _published(version: Version, hypervisor: str, transfer: str) -> tuple[str, s
         said = version.release.raw["submit"][hypervisor][transfer]
         return str(said["description"]), str(said["snippet"])
     except (KeyError, TypeError) as error:
-        raise ImageError("another roost published this version, without lines for this transfer") from error
+        raise ImageError("this version was published without submit lines for this transfer") from error
 
 
 def _remark(version: Version, hypervisor: str) -> list[str]:

@@ -30,14 +30,14 @@ class Flags:
     positional=("name",),
     help={
         "accel": "auto, kvm or tcg",
-        "hypervisor": "whose machine to boot: kvm or xen; by default that of the description, or of the recipe",
+        "hypervisor": "kvm or xen; default: that of the description or the recipe",
         "machine": "pc or q35",
         "interactive": "the console on this terminal; changes are thrown away, unless --keep",
         "console": "show the guest's console while it boots: on standard output, with --json on standard error",
         "keep": "with --interactive: the changed disks go into a new directory, NAME.kept; the image stays as it was",
         "evict": "press the power button while the job runs, as HTCondor's eviction does: the guest must obey",
         "no-evict": "do not try the eviction, whatever the recipe says",
-        "require-kvm": "fail where KVM does not work instead of using TCG",
+        "require-kvm": "fail instead of using TCG where KVM does not work",
     },
 )
 def boot(_context: object, name: str, flags: Flags, json: bool = False) -> None:
@@ -47,9 +47,11 @@ def boot(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     from roost.pipeline import boot as story
 
     if flags.keep and not flags.interactive:
-        raise UsageError("--keep keeps what was changed by hand", hint="use it with --interactive")
+        raise UsageError("--keep needs --interactive", hint="inv boot NAME --interactive --keep")
     if flags.console and flags.interactive:
-        raise UsageError("--console and --interactive exclude each other", hint="--interactive shows the console too")
+        raise UsageError(
+            "--console and --interactive cannot be used together", hint="--interactive shows the console too"
+        )
     evict = True if flags.evict else False if flags.no_evict else None
     options = story.Options(flags.accel, flags.hypervisor or None, flags.machine, flags.require_kvm, evict)
     if flags.interactive:

@@ -35,7 +35,7 @@ def build(_context: object, name: str, flags: Flags, json: bool = False) -> None
 
     if flags.explain:
         if flags.force:
-            raise UsageError("--explain and --force exclude each other")
+            raise UsageError("--explain and --force cannot be used together")
         from roost.pipeline import rebuild
 
         with terminal.events() as events:

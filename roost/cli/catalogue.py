@@ -54,8 +54,10 @@ def published_to() -> str:
     if len(places) == 1:
         return places.pop()
     if places:
-        raise UsageError(f"which of the catalogues: {', '.join(sorted(places))}", hint="inv catalogue --from URL")
-    raise UsageError("nothing was published from here", hint="inv catalogue --from URL, or inv publish NAME --to URL")
+        raise UsageError(f"several catalogues: {', '.join(sorted(places))}", hint="name one: inv catalogue --from URL")
+    raise UsageError(
+        "nothing was published from this project", hint="inv catalogue --from URL, or inv publish NAME --to URL"
+    )
 
 
 def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:

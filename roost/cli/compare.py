@@ -39,7 +39,7 @@ def packages(_context: object, name: str, from_: str = "", json: bool = False) -
     rest="names",
     help={
         "from_": "the catalogue of published versions: a directory or URL",
-        "no-files": "read no disk: compare packages, kernel, sizes, submit lines and recipe keys alone",
+        "no-files": "compare only packages, kernel, sizes, submit lines and recipe keys; read no disk",
     },
 )
 def diff(_context: object, names: list[str], from_: str = "", no_files: bool = False, json: bool = False) -> None:

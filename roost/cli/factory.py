@@ -112,7 +112,7 @@ def _options(flags: Flags) -> Options:
     if flags.container and not flags.dag:
         raise UsageError("--container is for the jobs of a workflow", hint="--dag DIR")
     if flags.publish and flags.to and flags.publish != flags.to:
-        raise UsageError("--publish and --to name two catalogues", hint="one of them")
+        raise UsageError("--publish and --to name two catalogues", hint="use one of them")
     return Options(
         jobs=_number("jobs", flags.jobs),
         publish=flags.publish or flags.to or None,
@@ -163,7 +163,7 @@ def _written(result: Result, flags: Flags, *, stopped: bool = False) -> list[str
             if place:
                 write(Path(place))
         except RoostError as error:
-            wrong.append(f"a report is not written: {error.problem}")
+            wrong.append(f"a report could not be written: {error.problem}")
     return wrong
 
 

@@ -78,7 +78,7 @@ def _rules(keep: Sequence[str], older_than: str) -> Rules:
             raise UsageError(f"--keep {word} is neither a number nor NAME@VERSION", hint="--keep 3 --keep sim@2026.11")
         named.append((name, version))
     if len(numbers) > 1:
-        raise UsageError(f"--keep {' --keep '.join(numbers)}: how many versions stay?", hint="one number")
+        raise UsageError(f"--keep {' --keep '.join(numbers)}: several numbers of versions", hint="give one number")
     count = int(numbers[0]) if numbers else None
     if count == 0:
         raise UsageError("--keep 0: the latest version always stays", hint="--keep 1, or more")

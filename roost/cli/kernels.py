@@ -95,7 +95,8 @@ def _taken(taken: Mapping[str, Any]) -> str:
     pv = {True: "yes", False: "no", None: "unknown"}[taken["xen_pv"]]
     return "\n".join(
         [
-            f"{taken['kernel']}  {taken['release']}, {format_size(taken['size'])}, packed with {taken['compression']}",
+            f"{taken['kernel']}  {taken['release']}, "
+            f"{format_size(taken['size'])}, compressed with {taken['compression']}",
             f"{taken['initrd']}" if taken["initrd"] else "the image has no initrd for it",
             "",
             f"  in the image  {taken['source']}",

@@ -50,7 +50,7 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     if asked:
         flags = Flags(
             distribution=_asked(f"distribution ({', '.join(DISTRIBUTIONS)})", default.distribution),
-            package=_asked("packages that the job needs, with blanks between them", "").split(),
+            package=_asked("packages that the job needs, separated by spaces", "").split(),
             io=_asked("size of the io disk, for input and results", default.io),
             memory=_asked("memory of the machine", default.memory),
             hypervisor=_asked(f"hypervisor ({'; '.join(HYPERVISORS)})", default.hypervisors),

@@ -58,7 +58,7 @@ def publish(_context: object, name: str, flags: Flags, json: bool = False) -> No
 
 @verb(
     positional=("url",),
-    help={"key": "the public key (.pub or allowed_signers) to believe instead of the one in the catalogue"},
+    help={"key": "the public key (.pub or allowed_signers) to trust instead of the one in the catalogue"},
 )
 def verify(_context: object, url: str, key: str = "", json: bool = False) -> None:
     """Verify a catalogue, an image of it or one version: sums, signatures, verdicts; says which file is wrong."""
@@ -89,7 +89,7 @@ def _published(result: Published) -> str:
         for role in ["shared base" if file.role == "base" else file.role]
     ]
     lines += ["", indented(table(rows)), ""]
-    lines.append(f"  sent {format_size(result.sent)}, there already {format_size(result.kept)}")
+    lines.append(f"  sent {format_size(result.sent)}, already there {format_size(result.kept)}")
     since = f"new to those who have {result.before}" if result.before else "to fetch (it is the first version)"
     lines.append(f"  {since}: {format_size(result.fetched)}")
     lines.append(f"  signed by {result.signed_by}")

@@ -55,7 +55,7 @@ class Flags:
         "resume": "resume the run in this directory; a job that has a verdict is not run again",
         "timeout": "stop a job's machine after this time, such as 10min; default: the job's own and that of a boot",
         "junit": "write the verdicts as JUnit XML",
-        "html": "write the page of the run there, a file or a directory; default: DIR/report.html",
+        "html": "write the page of the run to this file or directory; default: DIR/report.html",
         "hypervisor": "kvm or xen; default: the recipe's first",
         "accel": "with --local: auto, kvm or tcg",
         "require-kvm": "with --local: fail where KVM does not work",
@@ -180,7 +180,7 @@ def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: 
 
     here = flags.local != NOT_HERE
     if here or flags.resume:
-        raise UsageError(f"--dag and --{'local' if here else 'resume'} exclude each other")
+        raise UsageError(f"--dag and --{'local' if here else 'resume'} cannot be used together")
     if len(given) > 1:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE --dag DIR")
     for name, value in (("jobs", flags.max_jobs), ("disks", flags.max_disks)):

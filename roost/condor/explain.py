@@ -52,8 +52,8 @@ _EFFECTS = {
     Effect.HELD: "the job is held",
     Effect.IDLE: "no machine ever matches the job, so it stays idle",
     Effect.RUNS_FOREVER: "the guest never ends, so the job runs for ever",
-    Effect.WRONG_DATA: "data is wrong or does not come back, and nothing says so",
-    Effect.OK: "the job runs, but not as it should",
+    Effect.WRONG_DATA: "data is wrong or does not come back, without any error",
+    Effect.OK: "the job runs, but not as intended",
 }
 
 
@@ -203,7 +203,7 @@ def _of_six(subcode: int | None, text: str) -> Explanation:
     """Return what hold code 6 means: condor_vm-gahp's own error, or, with other words, that a process did not start."""
     if subcode is not None and subcode < len(reasons.HOLDING) and not _NO_WORDS.sub("", text):
         alone = _of(reasons.HOLDING[subcode])
-        doubt = f"with no more than the numbers: {alone.cause} (or the job failed with errno {subcode}: see HoldReason)"
+        doubt = f"judging by the numbers alone: {alone.cause} (or the job failed with errno {subcode}: see HoldReason)"
         return replace(alone, cause=doubt)
     number = transfer_failures.number(text) or subcode
     said = f" (errno {number}: {os.strerror(number)})" if number and number < 200 else ""

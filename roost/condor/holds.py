@@ -104,7 +104,7 @@ HELD = (
     _hold(11, r"transfer.?ack", "the transfer of files ended without an answer",
           "the connection between access point and execute machine broke", "condor_release"),
     _hold(4, r"corrupted credential|Job credentials are not available",
-          "the job's credentials cannot be used", "a token or proxy is missing, damaged or over",
+          "the job's credentials cannot be used", "a token or proxy is missing, damaged or expired",
           "make new credentials and release the job"),
     _hold(36, r"failed to checkpoint|checkpoint exit", "the checkpoint of the job failed",
           "vm_checkpoint is on, and the machine could not be saved", "drop vm_checkpoint", "ckpt-transfer"),
@@ -128,7 +128,7 @@ def _vacate(number: int, meaning: str, cause: str, fix: str) -> Reason:
 
 
 _AGAIN = "the job goes back to the queue and starts again from the beginning"
-_WAIT = "nothing: it starts elsewhere; a job that is to survive this should be short"
+_WAIT = "nothing to do: it starts elsewhere; keep jobs short if they must survive this"
 
 VACATED = (
     _vacate(1000, "the job's own periodic_vacate became true", "the description says so", "see periodic_vacate"),

@@ -177,7 +177,7 @@ def _separator(header: list[str]) -> str | None:
 def _header(names: list[str]) -> Iterator[tuple[str, str | None]]:
     for number, name in enumerate(names, 1):
         if not is_name(name):
-            what = "has no name" if not name else f"is named {name!r}, which is not a name of a variable"
+            what = "has no name" if not name else f"is named {name!r}, which is not a valid variable name"
             yield f"column {number} {what}", "a letter or _, then letters, digits and _, such as io"
     for _number, what, hint in taken_names(names):
         yield what, hint

@@ -51,7 +51,7 @@ LIBVIRT = (
               "a disk is there, and QEMU's user may not open it: its mode or owner forbids it, a directory on the way "
               "is closed to others, or it is declared w and may only be read",
               "publish disks with mode 0644, in directories that others may enter (mode 0755); declare r what is only "
-              "read; on NFS with root_squash let the file system's administrator see to it", _LIBVIRT,
+              "read; on NFS with root_squash ask the file system's administrator", _LIBVIRT,
               "file-readonly", "file-unreadable", "perm-case"),
     requeued("backing-file",
               r"could not open backing (?:file|image)(?![^\n]{0,700}permission denied)|"
@@ -113,7 +113,7 @@ LIBVIRT = (
               "tell the pool's administrator", _LIBVIRT),
     requeued("security-driver", r"cannot (?:load|update) AppArmor profile|AppArmor[^\n]{0,60}(?:denied|failed)|"
               r"avc:\s+denied|SELinux[^\n]{0,80}(?:denied|prevent)",
-              "the execute machine's AppArmor or SELinux does not let QEMU at the disks",
+              "the execute machine's AppArmor or SELinux does not let QEMU open the disks",
               "tell the pool's administrator: EXECUTE has to be a place that libvirt's profile allows", _LIBVIRT),
     requeued("too-many-cpus", r"maximum (?:vcpus|cpus)|invalid SMP CPUs|max CPUs supported|"
               r"number of CPUs[^\n]{0,60}exceed|vCPUs? count[^\n]{0,60}exceed",
@@ -136,7 +136,7 @@ LIBVIRT = (
               r"end of file (?:while reading|from qemu|from monitor)",
               "QEMU ended as soon as it was started: it could not open a disk (mode, owner, missing backing file), had "
               "not enough memory, or was killed",
-              "the words behind it, or libvirt's log of the machine (/var/log/libvirt/qemu/), say which: explain those",
+              "the text after it, or libvirt's log of the machine (/var/log/libvirt/qemu/), say which: explain those",
               _LIBVIRT, "file-unreadable", "backing-missing"),
     requeued("libvirt-busy", r"cannot acquire state change lock|timed out during operation",
               "libvirt on the execute machine is stuck", "tell the pool's administrator", _LIBVIRT),

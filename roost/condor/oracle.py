@@ -64,10 +64,10 @@ def _forked(text: str) -> dict[str, Any]:
 def _death(status: int) -> str:
     """Return in words how the parser ended without an answer."""
     if not os.WIFSIGNALED(status):
-        return f"the parser ended itself with status {os.waitstatus_to_exitcode(status)}"
+        return f"the parser exited with status {os.waitstatus_to_exitcode(status)}"
     if os.WTERMSIG(status) == signal.SIGALRM:
-        return f"it did not come to an end within {SECONDS} s"
-    return f"it died of signal {os.WTERMSIG(status)}"
+        return f"it did not end within {SECONDS} s"
+    return f"it was killed by signal {os.WTERMSIG(status)}"
 
 
 def main() -> None:

@@ -205,7 +205,7 @@ def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
     disk, area = mounts.get("/boot") or mounts["/"]
     key = ("disks", recipe.disks.index(disk))
     if area.filesystem not in PYGRUB_READS:
-        what = f"pygrub reads no {area.filesystem}, so xen would find no kernel in the image"
+        what = f"pygrub cannot read {area.filesystem}, so xen would find no kernel in the image"
         hint = "put /boot on ext4, write `kernel: {placement: external}`, or `hypervisors: !replace [kvm]`"
         yield Problem(what, where(key), hint)
     if disk is not recipe.root_disk:

@@ -139,15 +139,15 @@ def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
     for command, ours in taken.items():
         if ours and command in given:
             what = f"the command {given[command]} is written for max_starts or on_timeout already"
-            yield Problem(what, where(("submit", "commands", given[command])), "leave one of the two out")
+            yield Problem(what, where(("submit", "commands", given[command])), "remove one of the two")
     if asked.on_timeout == "hold":
         key = where(("submit", "on_timeout"))
         if bound_of(recipe) is None:
             what = "on_timeout has no effect: the recipe has no job, so it has no timeout"
             yield Problem(what, key, "add `job: {command: …, timeout: …}`")
         elif "periodic_remove" in given:
-            what = "on_timeout: hold and a periodic_remove of its own: which of them ends the job is not said"
-            yield Problem(what, key, "leave one of the two out")
+            what = "on_timeout: hold and a periodic_remove of its own: it is not defined which of them ends the job"
+            yield Problem(what, key, "remove one of the two")
     if asked.require_working_vm and any(name.lower() == WORKS.lower() for name in asked.require):
         what = f"{WORKS} is required twice"
         yield Problem(what, where(("submit", "require_working_vm")), f"remove {WORKS} from require")
@@ -157,5 +157,5 @@ def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
         if name.lower() in seen:
             yield Problem(f"the attribute {name} is required twice: names are not case-sensitive", key)
         elif name.lower() == "arch" and asked.architecture is not None:
-            yield Problem("the architecture is named twice", key, "remove submit.architecture")
+            yield Problem("the architecture is given twice", key, "remove submit.architecture")
         seen.add(name.lower())

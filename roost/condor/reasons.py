@@ -45,7 +45,9 @@ def requeued(code: str, pattern: str, cause: str, fix: str, source: str, *lint: 
     return reason(code, pattern, meaning, cause, fix, source, *lint)
 
 
-_DISK = "a disk of vm_disk has not 3 or 4 fields, is neither transferred nor an absolute path, or its mode forbids it"
+_DISK = (
+    "a disk of vm_disk does not have 3 or 4 fields, is neither transferred nor an absolute path, or its mode forbids it"
+)
 _DISK_FIX = (
     "write file:device:permission:format; list each relative file in transfer_input_files, name the others by their "
     "absolute path, and publish disks with mode 0644"
@@ -61,7 +63,7 @@ HOLDING = (
           "write vm_memory as a plain number of MiB", "memory"),
     _held(1, "XEN_NO_KERNEL_PARAM", "the job has no xen_kernel", "write xen_kernel = included, or name a kernel file",
           "xen-kernel"),
-    _held(2, "MISMATCHED_HARDWARE_VT", "xen_kernel is vmx, which asks for hardware virtualisation",
+    _held(2, "MISMATCHED_HARDWARE_VT", "xen_kernel is vmx, which asks for hardware virtualization",
           "write xen_kernel = included; name no kernel file vmx", "xen-vmx"),
     _held(3, "XEN_KERNEL_NOT_FOUND", "the kernel file cannot be read from the sandbox",
           "list it in transfer_input_files and name it without a directory; on a shared file system check its mode",
@@ -181,7 +183,7 @@ IDLE = (
             "they run other jobs now, other users have a better priority, or a limit or quota is reached",
             "wait; condor_userprio shows the priorities", "condor_q(1), -better-analyze"),
     reason("not-considered", r"has not yet been considered by the matchmaker|has not been considered",
-            "the negotiator has not looked at the job yet", "the job was submitted a moment ago",
+            "the negotiator has not looked at the job yet", "the job was just submitted",
             "wait for a negotiation cycle, some minutes at most, and ask again", "condor_q(1), -analyze"),
 )  # fmt: skip
 

@@ -35,7 +35,7 @@ def problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where
             yield Problem(what, at, 'return: [io] and "io.raw = NAME", or return_as: {io: NAME}')
             continue
         if name in asked.return_as:
-            yield Problem(f"the disk {name} has a name in return_as already", at, "leave one of the two out")
+            yield Problem(f"the disk {name} has a name in return_as already", at, "remove one of the two")
         try:
             returned_name(new)
         except ValueError as error:

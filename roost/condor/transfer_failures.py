@@ -138,7 +138,7 @@ def _output(failure: Failure) -> list[tuple[bool, str, str]]:
         (
             number in _FULL,
             f"{_full(failure)} in {returns}",
-            "make room there, or return the output elsewhere with transfer_output_remaps",
+            "free some space there, or return the output elsewhere with transfer_output_remaps",
         ),
         (
             number in {*_DENIED, 30} and access,
@@ -167,14 +167,14 @@ def _output(failure: Failure) -> list[tuple[bool, str, str]]:
         ),
         (
             number == 110,
-            "the transfer of the output stood still or was cut off: the network, or a busy access point",
-            "look whether the access point is overloaded; if it repeats, return less, or tell its administrator",
+            "the transfer of the output stalled or was cut off: the network, or a busy access point",
+            "check whether the access point is overloaded; if it repeats, return less, or tell its administrator",
         ),
         (
             True,
             f"the output could not be {'written at the access point' if access else 'read where the job ran'} "
             f"(errno {number})",
-            f"look at {returns}: space, quota, modes",
+            f"check {returns}: space, quota, modes",
         ),
     ]
 
@@ -200,7 +200,7 @@ def _input(failure: Failure) -> list[tuple[bool, str, str]]:
         ),
         (
             number in _DENIED,
-            "an input exists, and may not be read by the job's owner (permission denied)",
+            "an input exists, but may not be read by the job's owner (permission denied)",
             "chmod the file and the directories on the way to it",
         ),
         (
@@ -211,17 +211,17 @@ def _input(failure: Failure) -> list[tuple[bool, str, str]]:
         (
             number is None,
             "a file of transfer_input_files could not be sent; most often it is not there",
-            "look whether each file exists where you submit and may be read; separate them with commas, without quotes",
+            "check that each file exists where you submit and may be read; separate them with commas, without quotes",
         ),
         (
             number == 2,
             "a file of transfer_input_files could not be sent: it is not there",
-            "look whether each file exists where you submit; separate them with commas, without quotes",
+            "check whether each file exists where you submit; separate them with commas, without quotes",
         ),
         (
             number == 110,
-            "the transfer of the input stood still or was cut off: the network, or a busy access point",
-            "look whether the access point is overloaded; send less, or publish large images on a shared path or osdf://",
+            "the transfer of the input stalled or was cut off: the network, or a busy access point",
+            "check whether the access point is overloaded; send less, or publish large images on a shared path or osdf://",
         ),
         (True, f"a file of transfer_input_files could not be sent (errno {number})", "read the file by hand there"),
     ]

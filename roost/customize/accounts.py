@@ -51,10 +51,10 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
     name = account.name
     accounts = [line.split(":") for line in passwd.split("\n")]
     if any(fields[0] == name for fields in accounts):
-        raise AccountError(f"the tree has a user {name} already")
+        raise AccountError(f"the tree already has a user {name}")
     known = [line.split(":") for line in group.split("\n") if line]
     if any(entry[0] == name for entry in known):
-        raise AccountError(f"the tree has a group {name} already, but no such user")
+        raise AccountError(f"the tree already has a group {name}, but no such user")
     ids = [entry[2] for entry in (*accounts, *known) if len(entry) > 2]
     # Not isdigit: it is true of digits that int refuses.
     taken = [int(one) for one in ids if re.fullmatch("[0-9]{1,10}", one)]

@@ -54,7 +54,7 @@ def unpack(overlay: tarfile.TarFile) -> None:
         try:
             _lay(overlay, member, path)
         except OSError as error:
-            what = f"{path} cannot be put into the tree: {error.filename or path}: {error.strerror}"
+            what = f"{path} cannot be written into the tree: {error.filename or path}: {error.strerror}"
             raise FailedError(what, "files", str(path)) from error
 
 
@@ -119,7 +119,7 @@ def systemctl(runner: Runner, verb: str, units: list[str]) -> None:
         raise FailedError(f"cannot {verb} {' '.join(units)}: the tree has no systemd", "services", verb)
     for number, unit in enumerate(units):
         if _run(runner, ["/usr/bin/systemctl", "--no-reload", verb, "--", unit]) != 0:
-            what = f"systemctl {verb} {unit} failed: is the package that brings the unit installed?"
+            what = f"systemctl {verb} {unit} failed: is the package that provides the unit installed?"
             raise FailedError(what, "services", verb, number)
 
 
@@ -139,7 +139,7 @@ def make_locale(runner: Runner, name: str) -> None:
     wanted = next((line.strip() for line in lines if line.split()[:1] == [name]), None)
     if wanted is None:
         alike = sorted({line.split()[0] for line in lines if line.startswith(f"{language}")})
-        known = f"; there is {', '.join(alike[:5])}" if alike else ""
+        known = f"; it has {', '.join(alike[:5])}" if alike else ""
         raise FailedError(f"there is no locale {name}{known}", "locale")
     chosen = Path("/etc/locale.gen")
     before = chosen.read_text() if chosen.is_file() else ""

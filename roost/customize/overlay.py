@@ -181,7 +181,7 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
                 yield Item(str(here / name), chosen, source=path, owner=entry.owner, group=entry.group)
             else:
                 raise ImageError(
-                    f"{path} is neither a file, a directory nor a link", hint="take it out of the directory"
+                    f"{path} is neither a file, a directory nor a link", hint="remove it from the directory"
                 )
 
 

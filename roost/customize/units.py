@@ -57,7 +57,7 @@ GENERATORS_UNUSED: dict[str, tuple[str, ...]] = {
 }
 
 #: Devices that udev has nothing to do for, and that are most of all: terminals of a screen, processors, memory. The
-#: modules that a processor's name stands for (nested virtualisation, ciphers) are loaded by who needs them.
+#: modules that a processor's name stands for (nested virtualization, ciphers) are loaded by who needs them.
 _NOT_PLUGGED = (
     "tty", "cpu", "memory", "machinecheck", "msr", "cpuid", "vc", "vtconsole", "workqueue", "clocksource",
     "clockevents", "event_source", "bdi", "wakeup",

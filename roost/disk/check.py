@@ -140,7 +140,7 @@ def _existing(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
     if not disk.existing:
         for index, area in enumerate(disk.areas):
             if recipe.edited and area.mount in SYSTEM_MOUNTS:
-                what = f"{area.mount} is the existing image's own: another disk there would hide it"
+                what = f"{area.mount} belongs to the existing image: a disk mounted there would hide it"
                 yield Mistake((*_place(recipe, disk, index), "mount"), what, "mount it elsewhere")
         return
     if disk.overlay and "xen" in recipe.hypervisors:

@@ -91,8 +91,8 @@ def _packed(image: Path, head: bytes) -> ImageError | None:
     kind = magic.kind(head, _PACKED)
     if kind is None:
         return None
-    hint = f"unpack it first: {_PACKED[kind]} {shlex.quote(image.name)}"
-    return ImageError(f"{shown(image.name)} is packed with {kind}", hint=shown(hint, 300))
+    hint = f"decompress it first: {_PACKED[kind]} {shlex.quote(image.name)}"
+    return ImageError(f"{shown(image.name)} is compressed with {kind}", hint=shown(hint, 300))
 
 
 def _other(image: Path, head: bytes) -> ImageError | None:

@@ -104,7 +104,8 @@ def _passes(word: str, *, pygrub: bool) -> None:
         raise UsageError(f"GRUB cannot pass {bad!r} to a kernel: {word!r}", hint="leave it out of kernel.parameters")
     if pygrub and not PLAIN.fullmatch(word):
         raise UsageError(
-            f"pygrub cannot read {word!r}: it knows no quotes", hint="use letters, digits and _./:=,@%+- under xen"
+            f"pygrub cannot read {word!r}: it does not support quotes",
+            hint="use letters, digits and _./:=,@%+- under xen",
         )
 
 
@@ -137,7 +138,7 @@ def embedded(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:
     start, count, segment = struct.unpack_from("<QHH", core, BLOCK_LIST)
     rest = -(-len(core) // SECTOR) - 1
     if (start, count) != (2, rest) or boot[DRIVE_CHECK] != 0xEB or boot[KERNEL_SECTOR : KERNEL_SECTOR + 8] != _SECTOR_1:
-        raise ImageError("GRUB's boot.img or core.img is not as GRUB 2 makes it", hint=INSTALL)
+        raise ImageError("GRUB's boot.img or core.img was not made by GRUB 2", hint=INSTALL)
     code = bytearray(boot[:CODE_END])
     struct.pack_into("<Q", code, KERNEL_SECTOR, sector)
     # grub-install does the same for hard disks: some BIOSes pass a wrong drive number.

@@ -40,7 +40,7 @@ FULL = "No space left on device"
 
 
 def estimate(wanted: FileSystemSpec) -> int:
-    """Return the bytes that a file system needs for its content and the free space promised, on the safe side."""
+    """Return the bytes that a file system needs for its content and the promised free space, on the safe side."""
     data = wanted.content.blocks * BLOCK
     inodes = wanted.content.inodes
     if wanted.filesystem == "xfs":

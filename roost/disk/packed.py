@@ -57,14 +57,15 @@ def make(wanted: FileSystemSpec, path: Path, source: FileSystemSource, tools: To
     except ToolError as error:
         if label and re.search(r"invalid option.*'?L", error.tail):
             raise HostError(
-                "this mkfs.erofs sets no label", hint="leave label out, or install erofs-utils 1.7", log=error.log
+                "this mkfs.erofs cannot set a label", hint="leave label out, or install erofs-utils 1.7", log=error.log
             ) from error
         raise
     packed = path.stat().st_size
     whole = -(-max(packed, size or 0) // MiB) * MiB
     if size is not None and whole > -(-size // MiB) * MiB:
         raise ImageError(
-            f"the packed content needs {packed} bytes; its size is {size}", hint="leave size out: it fits by itself"
+            f"the packed content needs {packed} bytes; its size is {size}",
+            hint="leave size out: it follows from the content",
         )
     with path.open("r+b") as file:
         file.truncate(whole)

@@ -101,10 +101,10 @@ def _refuse(entries: Sequence[Entry]) -> None:
         if bad is not None:
             raise ImageError(f"{shown(path)}: {bad}", hint="rename it, or use ext4")
         if entry.type == "f" and entry.size > vfat_limits.FILE:
-            what = f"{shown(path)} has {format_size(entry.size)}: vfat holds no file of 4 GiB or more"
+            what = f"{shown(path)} has {format_size(entry.size)}: vfat files must be smaller than 4 GiB"
             raise ImageError(what, hint="use ext4")
     for again, first in vfat_limits.twins(paths):
-        what = f"{shown(first)} and {shown(again)} differ only in case: vfat takes them for the same name"
+        what = f"{shown(first)} and {shown(again)} differ only in case: vfat treats them as the same name"
         raise ImageError(what, hint="rename one of them, or use ext4")
 
 

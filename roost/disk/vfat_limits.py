@@ -24,11 +24,11 @@ def bad_name(name: str) -> str | None:
     if odd:
         return f"vfat has no {' '.join(char if char.isprintable() else f'0x{ord(char):02x}' for char in odd)} in names"
     if any("\udc80" <= char <= "\udcff" for char in name):
-        return "vfat has no names that are not UTF-8"
+        return "vfat allows only UTF-8 names"
     if name.endswith((".", " ")):
         return f"vfat drops the {'dot' if name.endswith('.') else 'blank'} at the end of a name"
     if len(name.encode("utf-16-le", "surrogatepass")) // 2 > NAME:
-        return f"vfat has names of at most {NAME} characters"
+        return f"vfat allows names of at most {NAME} characters"
     return None
 
 

@@ -167,7 +167,7 @@ def _write_disk(recipe: Recipe, disk: Disk, areas: list[_Area], path: Path, tool
             continue
         return WrittenDisk(disk.name, path, layout, path.stat().st_blocks * 512, free)
     raise ImageError(
-        f"disk {disk.name} cannot be made large enough for its content and the free space promised",
+        f"disk {disk.name} cannot be made large enough for its content and the promised free space",
         hint="give the file system a `size` instead of `free`",
         log=tools.log("mke2fs"),
     )

@@ -41,7 +41,7 @@ def services(editor: Editor, init: str) -> None:
             script = " && ".join(f"rc-update {words[0]} {shlex.quote(name)} {words[1]}" for name in names)
         else:
             raise ImageError(f"cannot {verb} {' '.join(units)}: the image has neither systemd nor OpenRC")
-        _run(editor, script, f"cannot {verb} {' '.join(units)}: is the package that brings it installed?")
+        _run(editor, script, f"cannot {verb} {' '.join(units)}: is the package that provides it installed?")
 
 
 def run(editor: Editor) -> None:

@@ -53,7 +53,7 @@ def fit(text: str, absent: tuple[str, ...], uuids: Mapping[str, str], added: str
     for entry in read(added):
         if entry.mount.startswith("/") and entry.mount in kept:
             raise ImageError(
-                f"the image mounts a file system of its own on {entry.mount}",
+                f"the image already mounts a file system on {entry.mount}",
                 hint="mount the recipe's disk elsewhere",
             )
     return Fitted("".join(f"{line}\n" for line in lines) + added, tuple(notes))

@@ -35,14 +35,14 @@ def grow(guest: Guest, root: Part) -> Iterator[str]:
         guest.grow_mounted("xfs" if root.type == "xfs" else "btrfs", "/")
         guest.unmount_all()
     else:
-        yield f"the disk is larger now, its root is not: {shown(root.type)} does not grow"
+        yield f"the disk is larger now, its root is not: {shown(root.type)} cannot be grown"
 
 
 def _partition(guest: Guest, number: int) -> str | None:
     """Enlarge a partition to the end of the disk; return why not."""
     table = guest.partition_table(_DISK)
     if table not in {"gpt", "msdos"}:
-        return f"the disk is larger now, its root is not: a table of kind {shown(table)} is left alone"
+        return f"the disk is larger now, its root is not: a partition table of type {shown(table)} is not changed"
     sectors = guest.device_size(_DISK) // SECTOR
     if table == "gpt":
         guest.extend_gpt(_DISK)

@@ -73,12 +73,14 @@ def look(image: Path, declared: DiskFormat | None = None) -> Original:
     if header.encrypted:
         raise ImageError(f"{image.name} is encrypted: roost has no key for it", hint="decrypt it with qemu-img convert")
     if header.corrupt:
-        raise ImageError(f"{image.name} is marked as corrupt", hint="`qemu-img check -r all` on a copy, or another one")
+        raise ImageError(
+            f"{image.name} is marked as corrupt", hint="run `qemu-img check -r all` on a copy, or use another image"
+        )
     base = _own_base(image, header.backing, header.backing_format) if header.backing is not None else None
     return Original(image, "qcow2", header.size, base)
 
 
-_FLATTEN = "who made it can make it one file: qemu-img convert -O qcow2 OLD NEW"
+_FLATTEN = "flatten it where all of its files are: qemu-img convert -O qcow2 OLD NEW"
 
 
 def _head(image: Path) -> bytes:
@@ -191,7 +193,7 @@ def layer(original: Original, path: Path, *, size: int | None, log: Path) -> Non
          str(path.absolute()), *([str(-(-size // SECTOR) * SECTOR)] if size is not None else [])],
         path,
         log,
-        f"cannot lay a layer over {original.path.name}",
+        f"cannot create an overlay over {original.path.name}",
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def find(guest: Guest) -> System:
     if not roots:
         if "LVM2_member" in systems.values():
             if not guest.has("lvm2"):
-                raise NeedsLvmError("the image's root is on LVM, which this appliance of libguestfs does not know")
+                raise NeedsLvmError("the image's root is on LVM, which this appliance of libguestfs does not support")
             raise ImageError("the image's volume group has no root file system")
         kinds = listed(sorted({shown(kind) for kind in systems.values()} - {"unknown"})) or "nothing known"
         raise ImageError(
@@ -201,7 +201,7 @@ def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
         except GuestfsError as refused:
             unsupported = "unknown filesystem type" in refused.problem.what
             if unsupported:
-                what = f"libguestfs' appliance does not know {shown(part.type)}, which the image has on {part.mount}"
+                what = f"libguestfs' appliance does not support {shown(part.type)}, which the image has on {part.mount}"
                 raise HostError(what, hint="use an image with ext4, xfs or btrfs") from refused
             raise ImageError(
                 f"the image's {part.mount} ({shown(part.type)}) cannot be mounted: {refused.problem.what}",

@@ -34,9 +34,7 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
         _take(guest, f"{modules}/{name}", tree, f"/lib/modules/{kernel.version}/{name}")
     found = facts.in_tree(tree, kernel.kernel)
     if found is None or modules is None:
-        return None, [
-            f"whether kernel {kernel.version} starts on these disks cannot be seen: it has no list of modules"
-        ]
+        return None, [f"cannot tell whether kernel {kernel.version} starts on these disks: it has no list of modules"]
     initrd, bad = None, None
     if kernel.initrd is not None:
         try:

@@ -95,7 +95,7 @@ def untie(editor: Editor) -> None:
     if root is not None and (root.uid != 0 or stat.S_IMODE(root.mode) & 0o5 != 0o5):
         editor.notes.append(
             f"the root directory of the image has mode {stat.S_IMODE(root.mode):04o} and belongs to {root.uid}:"
-            f"{root.gid}: services with an account of their own may read nothing. Write `run: [chown 0:0 /,"
+            f"{root.gid}: services that run as other users may be unable to read anything. Write `run: [chown 0:0 /,"
             " chmod 755 /]` if that is not meant"
         )
     config = editor.text("/etc/selinux/config", ties.MOST_BYTES) or ""

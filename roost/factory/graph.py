@@ -66,7 +66,7 @@ class Graph:
                 else:
                     left.append(node)
             if len(left) == len(waiting):
-                raise ValueError(f"nodes need each other in a circle: {', '.join(node.key for node in left)}")
+                raise ValueError(f"nodes depend on each other in a circle: {', '.join(node.key for node in left)}")
             waiting = left
         return cls(ordered)
 

@@ -130,4 +130,5 @@ def _read(path: Path, form: type[_Form]) -> _Form:
         what, hint = f"{path} was not written by this version of roost", "write it again: inv factory --dag"
         raise HostError(what, hint=hint) from error
     except (OSError, ValueError) as error:
-        raise HostError(f"{path} cannot be read: {error}", hint="write it again: inv factory --dag") from error
+        why = getattr(error, "strerror", None) or error
+        raise HostError(f"{path} cannot be read: {why}", hint="write it again: inv factory --dag") from error

@@ -144,7 +144,7 @@ def readable_kernel() -> HostKernel:
             return kernel
     if known:
         image = known[0].image
-        raise HostError(f"{image} cannot be read, and libguestfs boots it", hint=f"sudo chmod 0644 {image}")
+        raise HostError(f"{image} cannot be read, but libguestfs has to boot it", hint=f"sudo chmod 0644 {image}")
     raise HostError("this host has no kernel that libguestfs can boot", hint="apt-get install linux-image-amd64")
 
 

@@ -55,7 +55,7 @@ CAUSES = (
     Cause(errno.EIO, r"Input/output error", "the host's disk has an error", "see the kernel's log: dmesg"),
 )
 #: Named only where nothing else ran than the host's own tools.
-DENIED = Cause(errno.EACCES, r"Permission denied", "permission denied", "see the owner and the mode of what is named")
+DENIED = Cause(errno.EACCES, r"Permission denied", "permission denied", "check the owner and mode of that file")
 _BY_NUMBER = {cause.number: cause for cause in (*CAUSES, DENIED)}
 MEMORY = _BY_NUMBER[errno.ENOMEM]
 #: How programs end that have no memory: words of the dynamic linker, and signals.

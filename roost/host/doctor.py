@@ -181,7 +181,7 @@ def _guestfs_module() -> Check:
         return Check("libguestfs", False, error.problem.what, f"{fix}{note}")
     directory = appliance.supermin_directory()
     if directory is None:
-        return Check("libguestfs", False, "its appliance is not there", fix)
+        return Check("libguestfs", False, "its appliance is missing", fix)
     return Check("libguestfs", True, f"module of {python}, appliance from {directory}")
 
 

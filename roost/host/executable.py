@@ -21,11 +21,11 @@ _ONE_WORD = re.compile(r"(?:ba|da|a|z|k)?sh|python[\d.]*")
 def foreign(head: bytes) -> str | None:
     """Return why a file that begins so is not run on x86-64 Linux, such as "is a program for aarch64", or None."""
     if head.startswith(_MACH):
-        return "is a program for macOS, or of Java"
+        return "is a macOS program or a Java class"
     if head.startswith(b"MZ") and len(head) > 64 and b"\0" in head[:64]:
         return "is a program for Windows"
     if head.startswith(_UTF_16):
-        return "is a text in UTF-16: the kernel sees no #! in it"
+        return "is UTF-16 text: the kernel sees no #! in it"
     if len(head) < 52 or not head.startswith(b"\x7fELF"):
         return None
     order = ">" if head[5] == 2 else "<"
@@ -65,7 +65,7 @@ def one_word(line: str) -> str | None:
         return None
     name, rest = words[0].rpartition("/")[2], " ".join(words[1:])
     if name == "env" and not words[1].startswith("-") and "=" not in words[1]:
-        return f"gives env the one word '{rest}': write #!{words[0]} -S {rest}"
+        return f"passes env the single word '{rest}': write #!{words[0]} -S {rest}"
     if _ONE_WORD.fullmatch(name) and words[1].startswith("-") and words[1].strip("-"):
-        return f"gives {name} the one word '{rest}': write one option, or use `set`"
+        return f"passes {name} the single word '{rest}': write one option, or use `set`"
     return None

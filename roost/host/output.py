@@ -108,7 +108,7 @@ def _told(path: Path) -> Iterator[None]:
             hint = "the device takes no more data: name a file"
         raise HostError(f"{path} cannot be written: {why}", hint=hint) from error
     except ValueError as error:
-        raise UsageError(f"{path!s:.100} is not a path: {error}") from error
+        raise UsageError(f"{path!s:.100} is not a valid path: {error}") from error
 
 
 def _is_device(path: Path) -> bool:
@@ -157,7 +157,7 @@ def _opened(path: Path) -> Iterator[int]:
     try:
         mode = os.fstat(descriptor).st_mode
         if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-            raise UsageError(f"{path} is {files.kind(mode)}, not what it was")
+            raise UsageError(f"{path} is {files.kind(mode)}, it was something else before")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -170,7 +170,7 @@ def _pour(descriptor: int, blocks: Iterable[bytes]) -> None:
         while left:
             _readable, ready, _failed = select.select([], [descriptor], [], STALLED)
             if not ready:
-                raise OSError(errno.ETIMEDOUT, f"nobody took the data for {STALLED:g} s")
+                raise OSError(errno.ETIMEDOUT, f"nothing read the data for {STALLED:g} s")
             try:
                 # Not more than a pipe surely takes at once: a blocking one would otherwise wait without a bound.
                 left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]

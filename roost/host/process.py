@@ -197,7 +197,7 @@ def spawn(
         else:
             sink = subprocess.DEVNULL if stderr is None else stderr
         if which(words[0]) is None:
-            raise HostError(f"{words[0]} is not installed", hint="`inv doctor` says which package brings it")
+            raise HostError(f"{words[0]} is not installed", hint="`inv doctor` says which package provides it")
         yield stack.enter_context(
             interruption.started(
                 ["setpriv", "--pdeathsig", "KILL", "--", *words],

@@ -62,9 +62,9 @@ def read(head: bytes) -> Header:
     fields = _HEADER.unpack_from(head)
     _, version, at, length, cluster_bits, size, crypt, l1_size, _, _, _, snapshots, _ = fields
     if version not in (2, 3):
-        raise NotQcow2Error(f"qcow2 has no version {version}")
+        raise NotQcow2Error(f"qcow2 version {version} does not exist")
     if not 9 <= cluster_bits <= 21:
-        raise NotQcow2Error(f"qcow2 has no clusters of 2^{cluster_bits} bytes")
+        raise NotQcow2Error(f"qcow2 does not allow clusters of 2^{cluster_bits} bytes")
     if not 0 < size <= LARGEST:
         raise NotQcow2Error(f"a disk of {size} bytes is not possible")
     # An entry of the table stands for a cluster full of 8-byte entries, each of them for a cluster.
@@ -75,7 +75,7 @@ def read(head: bytes) -> Header:
     backing = None
     if at or length:
         if not at or length > 1023 or at + length > len(head):
-            raise NotQcow2Error("the name of its backing file lies outside of its header")
+            raise NotQcow2Error("the name of its backing file is outside its header")
         backing = head[at : at + length].decode("utf-8", "replace")
     extensions = dict(_extensions(head, version))
     kind = extensions.get(_BACKING_FORMAT)

@@ -59,7 +59,7 @@ _MEANINGS: Mapping[type[BaseException], str] = {
     confined.StepTimeoutError: f"the template needs more than {confined.STEP:g} s of CPU time",
     _TooLargeError: f"the template renders to more than {files.size_in_words(RENDERED)}",
     MemoryError: f"the template needs more than {files.size_in_words(confined.MEMORY)} of memory",
-    RecursionError: "the template is nested too deep, or calls itself without end",
+    RecursionError: "the template is nested too deep, or calls itself endlessly",
 }
 
 

@@ -108,7 +108,7 @@ def requests(
         elif output in taken:
             problems.append(jobs.problem(number, f"{output.name} is the disk of line {taken[output]} already"))
         elif wrong_place := replaceable.problem_of(output):
-            hint = f"the column {column} names the disk to write, such as io-1.raw; what goes in is named by {INPUTS}"
+            hint = f"the column {column} names the disk to write, such as io-1.raw; the inputs are named in {INPUTS}"
             problems.append(jobs.problem(number, f"{shown(str(output), 200)} {wrong_place}", hint))
         taken[output] = jobs.lines[number]
         every, texts, wrong = content(jobs, number, column, common, size)

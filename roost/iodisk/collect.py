@@ -3,7 +3,7 @@
 done          the job ended with exit code 0
 failed        it ended otherwise: another exit code, a signal, its time over
 never started there is no status: the guest did not come to the job, or the disk never was in one
-killed        it started, and nothing says that it ended: the machine went away, or the job was removed
+killed        it started and did not report its end: the machine went away, or the job was removed
 unreadable    the disk, its file system, its status or a part of its output cannot be read
 
 Only a file system that was found sound proves that something is not there. From one that was repaired comes what can
@@ -183,8 +183,8 @@ def _look(returned: Returned, scratch: Path, limits: tuple[int, int | None]) -> 
 def _judge(found: Found, returned: Returned) -> tuple[Verdict, str, dict[str, Any]]:
     if found.status is None:
         if not found.prepared and returned.unread:
-            return "unreadable", f"no data of a job in what could be read; not read: {listed(returned.unread)}", {}
-        why = "there is no status on it" if found.prepared else "no data of a job is on it"
+            return "unreadable", f"no job data in what could be read; not read: {listed(returned.unread)}", {}
+        why = "the disk has no status" if found.prepared else "the disk has no job data"
         return "never started", why, {}
     if not found.status and found.seen.damage:
         return "unreadable", next((one for one in found.seen.damage if STATUS in one), found.seen.damage[0]), {}

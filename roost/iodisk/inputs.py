@@ -111,7 +111,7 @@ def _unusable(name: str, path: Path, directory: Path) -> tuple[str, str | None] 
         path.stat()
     except OSError as error:
         if path.is_symlink() if error.errno != errno.ENAMETOOLONG else False:
-            return f"the link {shown(name, 200)} {_broken(error)}", "remove it, or name what it should point at"
+            return f"the link {shown(name, 200)} {_broken(error)}", "remove it, or correct its target"
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
         return f"{shown(name, 200)} cannot be read: {error.strerror}", None
@@ -120,7 +120,13 @@ def _unusable(name: str, path: Path, directory: Path) -> tuple[str, str | None] 
 
 def _broken(error: OSError) -> str:
     loop = error.errno == errno.ELOOP
-    return "leads in a loop" if loop else "points at nothing" if error.errno == errno.ENOENT else str(error.strerror)
+    return (
+        "is part of a loop"
+        if loop
+        else "points to a file that does not exist"
+        if error.errno == errno.ENOENT
+        else str(error.strerror)
+    )
 
 
 def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:

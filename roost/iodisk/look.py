@@ -101,7 +101,7 @@ def _take_ext(
 
 def _take_status(files: ExtFiles, node: Node, path: bytes, seen: Extracted) -> bytes:
     if node.size > LIMIT:
-        seen.lose(path, f"it has {node.size} bytes; a status has 4096")
+        seen.lose(path, f"it has {node.size} bytes; a status has at most {LIMIT}")
         return b""
     for _, copied in files.copies([node], LIMIT):
         if copied is not None:

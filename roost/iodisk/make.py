@@ -146,7 +146,7 @@ def _replaced(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
     inside = next((base for base in (place, *place.parents) if base in bases), None)
     if inside is None:
         return None
-    what = "is one of the inputs" if place == inside else f"lies in the input {shown(str(inside), 200)}"
+    what = "is one of the inputs" if place == inside else f"is inside the input {shown(str(inside), 200)}"
     return f"the disk {shown(str(output), 400)} {what}", "write it elsewhere, or name the inputs one by one"
 
 

@@ -28,7 +28,7 @@ def problem_of(path: Path) -> str | None:
         return None
     except OSError as error:
         return f"cannot be replaced: {error.strerror}"
-    return None if not head or _is_disk(head) else "is there already, and it is not a disk"
+    return None if not head or _is_disk(head) else "already exists and is not a disk"
 
 
 def is_built(place: Path) -> bool:

@@ -92,7 +92,8 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
     allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if allowed != resource.RLIM_INFINITY and allowed < size:
         raise HostError(
-            f"{path.name} has {size} bytes, and a file may have {allowed} here", hint="raise the limit: ulimit -f"
+            f"{path.name} has {size} bytes, and files of this process may have {allowed}",
+            hint="raise the limit: ulimit -f",
         )
     # Whatever the disk is called: a name that JSON and QEMU can say.
     link = scratch / f"{prefix}.image"
@@ -114,7 +115,7 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
             continue
         needed = _superblock(disk.copy(area.number)).size if area.type == "ext" else 0
         if needed > area.size:
-            damage += (f"{what} is cut off: its file system has {needed} bytes, {area.size} are there",)
+            damage += (f"{what} is cut off: its file system has {needed} bytes, only {area.size} are present",)
             continue
         found.append(_checked(disk.copy(area.number), area))
     if not found:
@@ -159,7 +160,7 @@ def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, .
     except (ValueError, TypeError, AttributeError):
         errors, leaks = 0, 0
     if done.returncode == 3:
-        return (f"{leaks} clusters of the qcow2 belong to nothing: what they held may be missing",)
+        return (f"{leaks} leaked clusters in the qcow2: their content may be missing",)
     raise UnreadableError(f"{name}: its qcow2 tables are damaged (qemu-img check: {errors or 'unknown'} errors)")
 
 

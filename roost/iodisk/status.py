@@ -24,7 +24,7 @@ def judge(text: bytes) -> tuple[Verdict, str, dict[str, Any]]:
         state = status["state"]
         if state == "running":
             since = shown(str(status.get("start", "?")))
-            return "killed", f"it started at {since}, and nothing says that it ended", _plain(status)
+            return "killed", f"it started at {since} and did not report its end", _plain(status)
         code, signal = status["exit_code"], status.get("signal")
         if state != "finished" or type(code) is not int or code not in CODES:
             raise ValueError(state)

@@ -73,7 +73,7 @@ class VfatFiles:
             if not line:
                 continue
             if not line.startswith("::/") or any(part in {"", ".", ".."} or _ODD.search(part) for part in parts):
-                seen.lose(line.encode(), "a name that cannot be asked for")
+                seen.lose(line.encode(), "a name that mtools cannot address")
             else:
                 found.append((parts, line.endswith("/")))
         return found

@@ -34,9 +34,9 @@ class Part(Model):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.path is None) == (self.url is None):
-            raise ValueError("exactly one of path and url says where the file is")
+            raise ValueError("give exactly one of path and url")
         if self.url is not None and self.sha256 is None:
-            raise ValueError("what comes from a URL needs its sha256")
+            raise ValueError("a URL needs a sha256")
         return self
 
 
@@ -70,7 +70,7 @@ class KernelSpec(Model):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if bool(self.packages) == (self.files is not None):
-            raise ValueError("a kernel comes from exactly one of packages and files")
+            raise ValueError("give exactly one of packages and files")
         return self
 
     @property

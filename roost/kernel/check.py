@@ -122,7 +122,9 @@ def check(
     if "xen" in recipe.hypervisors:
         problems |= dict.fromkeys(_xen(recipe, seen, where, others))
         if seen.facts.compression == "zstd":
-            notes.append(f"kernel {seen.facts.release} is packed with zstd: only Xen {XEN_ZSTD} and later unpack it")
+            notes.append(
+                f"kernel {seen.facts.release} is compressed with zstd: only Xen {XEN_ZSTD} and later unpack it"
+            )
     return CheckResult(tuple(problems), tuple(notes))
 
 
@@ -141,7 +143,7 @@ def _matching(seen: Candidate, where: Where, *, blind: bool) -> Iterator[Problem
         strange = sorted({*seen.initrd.releases, *filter(None, [seen.initrd.built_for])} - {release})
         if strange:
             what = f"the initrd has modules of {', '.join(strange)}, and the kernel is {release}"
-            yield Problem(what, where(("kernel", "initrd")), "make the initrd again, for this kernel")
+            yield Problem(what, where(("kernel", "initrd")), "rebuild the initrd for this kernel")
 
 
 def _drivers(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelSpec]) -> Iterator[Problem]:
@@ -207,10 +209,10 @@ def _xen(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[KernelS
     if seen.facts.xen_pv is False:
         yield Problem(claims.no_xen_pv(release), place, claims.instead(others, {"xen-pv"}))
     elif seen.facts.xen_pv is None:
-        what = f"whether kernel {release} starts under xen cannot be seen: it has no config, and cannot be unpacked"
+        what = f"cannot tell whether kernel {release} starts under xen: it has no config, and cannot be unpacked"
         yield Problem(what, place, claims.instead(others, {"xen-pv"}))
     if (packed := claims.packed_otherwise(release, seen.facts.compression)) is not None:
         yield Problem(packed, place)
     if kernel_of(recipe, "xen") is not None and seen.initrd is None and seen.bad_initrd is None:
-        what = "a xen machine that is given no initrd gets a blank file name for one, and does not start"
+        what = "without an initrd HTCondor gives a xen machine a blank file name, and it does not start"
         yield Problem(what, where(("kernel", "initrd")), "give it an initrd")

@@ -63,7 +63,7 @@ def packed_otherwise(release: str, compression: str | None) -> str | None:
     """Return what is wrong with a kernel that no Xen unpacks, or None; `compression` is None where nobody knows it."""
     if compression in XEN_UNPACKS | {"zstd"}:
         return None
-    return f"kernel {release} is packed in a way that Xen's loader does not know"
+    return f"kernel {release} is compressed in a format that Xen's loader does not know"
 
 
 def instead(others: Sequence[KernelSpec], wanted: set[Ability], also: str | None = None) -> str | None:

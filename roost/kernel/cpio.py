@@ -93,7 +93,7 @@ class _Stream:
         if head in _MAGIC:
             return True
         if self.current is not self.raw:
-            raise BadInitrdError("the initrd unpacks to something that is not a newc cpio")
+            raise BadInitrdError("the initrd unpacks to something that is not a newc cpio archive")
         self.current = LookaheadReader(_Part(self.raw))
         return self.next_archive()
 

@@ -157,7 +157,7 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
                     continue
                 names, size = names + 1, size + member.size
                 if names > MAX_NAMES or size > MAX_UNPACKED:
-                    raise RecipeError([Problem("this unpacks to more than any kernel's modules", where)])
+                    raise RecipeError([Problem("this is larger than the modules of any kernel once unpacked", where)])
                 _place(archive, member, directory / relative, epoch)
     except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise RecipeError([Problem(f"this is not a complete tar archive of modules: {error}", where)]) from error

@@ -78,7 +78,7 @@ def _under_xen(image: bzimage.BzImage, starts: bool | None, where: Location | No
     elif (packed := claims.packed_otherwise(image.release, image.compression)) is not None:
         yield Problem(packed, where)
     elif starts is None:
-        yield Problem(f"whether kernel {image.release} starts under xen cannot be seen: it cannot be unpacked", where)
+        yield Problem(f"cannot tell whether kernel {image.release} starts under xen: it cannot be unpacked", where)
 
 
 def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Problem]:
@@ -107,4 +107,4 @@ def _initrd(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Probl
     strange = sorted({*seen.releases, *filter(None, [seen.built_for])} - {release or ""})
     if release is not None and strange:
         what = f"the initrd has modules of {shown(', '.join(strange), 200)}, and the kernel is {release}"
-        yield Problem(what, where, "make the initrd again, for this kernel")
+        yield Problem(what, where, "rebuild the initrd for this kernel")

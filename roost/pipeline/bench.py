@@ -62,7 +62,7 @@ def run(events: Events, rounds: int) -> dict[str, Any]:
     are made once. Packages are at hand for roost and its peers alike. Raises `UsageError` for fewer rounds than one.
     """
     if rounds < 1:
-        raise UsageError(f"--rounds is {rounds}", hint="1 or more; 3 tell a median from chance")
+        raise UsageError(f"--rounds is {rounds}", hint="1 or more; a meaningful median needs 3")
     project = paths.project_root()
     with tempfile.TemporaryDirectory(prefix="roost-bench-", dir="/var/tmp") as name:
         scratch = Path(name)

@@ -25,7 +25,7 @@ def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | 
     """
     if process.which("mkosi") is None:
         raise HostError("it is not installed")
-    said = process.run(["mkosi", "--version"], deadline=60, capture=True, what="mkosi says no version").text
+    said = process.run(["mkosi", "--version"], deadline=60, capture=True, what="mkosi does not report its version").text
     version = re.search(r"\d+", said)
     if version is None or int(version[0]) < OLDEST:
         raise HostError(f"{said.strip()} is older than {OLDEST}")

@@ -188,4 +188,5 @@ def _seal(directory: Path, hypervisor: str, events: Events) -> None:
     try:
         attestation.write(directory, hypervisor)
     except (OSError, ValueError) as error:
-        events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {error}")
+        why = getattr(error, "strerror", None) or error
+        events.note(f"the verdict cannot be sealed, so `inv publish` will boot the image again: {why}")

@@ -76,7 +76,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             from roost.pipeline import locked
 
             context = replace(context, locked=locked.required(loaded))
-        with stages.stage("plan", "what is there, what is new"):
+        with stages.stage("plan", "what is up to date, what has to be built"):
             plan = planning.plan(context)
         if context.locked is not None:
             locked.check(context.locked, plan, stages)
@@ -106,10 +106,10 @@ def _refuse_foreign(directory: Path) -> None:
             or (directory.is_dir() and not (directory / manifest.NAME).exists() and any(directory.iterdir()))
         )
     except OSError as error:
-        raise UsageError(f"{directory}: {error.strerror}") from error
+        raise UsageError(f"{directory} cannot be read: {error.strerror}") from error
     if foreign:
         raise UsageError(
-            f"{directory} exists, and roost did not make it", hint="move it, or give the recipe another name"
+            f"{directory} exists, and was not created by roost", hint="move it, or give the recipe another name"
         )
 
 

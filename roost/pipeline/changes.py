@@ -43,7 +43,7 @@ def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[
             notes.append(f"{member.called}: {what} changed since {revision}")
     left = len(members) - len(chosen)
     if left:
-        notes.append(f"{left} of {len(members)} images are left out: nothing that they are made of changed")
+        notes.append(f"{left} of {len(members)} images are left out: none of their inputs changed")
     return chosen, notes
 
 
@@ -66,12 +66,12 @@ def _first(recipes: Sequence[Loaded], changes: Changes) -> str | None:
                     return str(found)
             elif not one.is_relative_to(shipped):
                 return f"{one} is not in the repository of the recipe, so it may have"
-            # Else it came with roost, which is installed beside the recipes and is another with its version.
+            # Else it came with roost, which is installed beside the recipes and changes with its version.
     return None
 
 
 def _code(changes: Changes) -> str | None:
-    """Return why all images may be another: roost's own code in this repository is; None when it is not."""
+    """Return why all images may differ: roost's own code in this repository changed; None when it did not."""
     if revisions.repository(closure.PACKAGE / "x") != changes.root or closure.PACKAGE not in {
         directory for path in changes.known for directory in path.parents
     }:
@@ -81,7 +81,7 @@ def _code(changes: Changes) -> str | None:
     # What was removed is no file of today's code.
     gone = (path for path in changes.changed if path.is_relative_to(closure.PACKAGE) and not path.exists())
     what = found or next(gone, None)
-    return f"all images are looked at: roost's own code changed ({what})" if what else None
+    return f"all images are considered: roost's own code changed ({what})" if what else None
 
 
 def _real(path: Path) -> Path:

@@ -110,7 +110,7 @@ def _pygrub(recipe: Recipe, system: inspection.System) -> None:
     boot = mounts.get("/boot", system.root.type)
     if boot not in placement.PYGRUB_READS:
         raise ImageError(
-            f"pygrub reads no {boot}, so xen would find no kernel in the image",
+            f"pygrub cannot read {boot}, so xen would find no kernel in the image",
             hint="write `kernel: {placement: external}`",
         )
 
@@ -147,7 +147,7 @@ def root_files(context: Context, layer: Layer) -> list[BuiltFile]:
         else:
             image_file.flatten(layer.path, path, format, compress=disk.compress, log=log)
         if not qemu_img.same_content(layer.path, "qcow2", path, format):
-            raise ImageError(f"{path.name} does not hold what was edited", log=log)
+            raise ImageError(f"{path.name} does not have the edited content", log=log)
         backing = layer.base.name if layer.base is not None else None
         files.append(manifest.describe(path, format, layer.size, checksum.sha256(path), backing))
     if layer.base is not None:

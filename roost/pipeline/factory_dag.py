@@ -158,8 +158,8 @@ def _transferable(member: Member) -> Member:
     try:
         if member.loaded.recipe.submit.transfer == "shared":
             raise UsageError(
-                f"{member.called}: submit.transfer is shared, and the directory of the build is another for each job",
-                hint="inv factory builds it here, or `transfer: files`",
+                f"{member.called}: submit.transfer is shared, but each job builds in a directory of its own",
+                hint="build it here with inv factory, or use `transfer: files`",
             )
         _kit_inputs((member.loaded, *member.parents))
     except UsageError as error:

@@ -134,7 +134,7 @@ def _layer(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outco
         return Outcome("done")
     context, plan = steps.planned(loaded, "layer", stages)
     if not isinstance(plan.tree, mmdebstrap.Installed):
-        raise ImageError(f"{given.recipe} has no tree that is installed")
+        raise ImageError(f"{given.recipe} does not install a tree from packages")
     tar = plan.tree.make(cache.default(), stages, context.log_dir)
     target = here / f"{given.node}.tar"
     target.unlink()
@@ -159,13 +159,13 @@ def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
     if said is None or not isinstance(plan.tree, mmdebstrap.Installed):
         raise HostError(f"the result of {layer} cannot be read")
     if said.facts.get("sha256") != checksum.sha256(tar):
-        raise HostError(f"{layer}.tar is not what {layer} made")
+        raise HostError(f"{layer}.tar is not the file that {layer} made")
     if said.facts.get("inputs") != keys.digest(plan.tree.inputs()):
-        events.note("the tree of the layer is made from other inputs: installing it again")
+        events.note("the tree of the layer was made from other inputs: installing it again")
         return
     epoch = said.facts.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool):
-        raise HostError(f"the result of {layer} has no time of its packages")
+        raise HostError(f"the result of {layer} does not record the time of its packages")
     mmdebstrap.adopt(plan.tree.wanted, cache.default(), tar, epoch)
 
 

@@ -66,7 +66,7 @@ def io(
     recipe = loader.load(name, paths.project_root(), sets).recipe
     make.disk_of(recipe)
     if jobs is not None and output is not None:
-        raise UsageError("--output and --jobs exclude each other", hint="the file of jobs names each disk")
+        raise UsageError("--output and --jobs cannot be used together", hint="the file of jobs names each disk")
     with table.reading(jobs, events) as reading:
         rows = tables.for_image(tables.read(jobs), name, recipe) if jobs is not None else None
         if rows is not None:

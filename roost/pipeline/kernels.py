@@ -117,7 +117,7 @@ def of_package(package: Path) -> Facts | None:
     except (tarfile.TarError, EOFError) as error:
         causes.check(error)
         # Not the cache's fault: a package whose sum is not that of the archive's index is downloaded again.
-        hint = "the archive has it like this: choose another kernel, or another mirror"
+        hint = "the file in the archive is damaged: choose another kernel or another mirror"
         raise ImageError(f"{package.name} is not a complete Debian package: {error}", hint=hint) from error
 
 

@@ -43,6 +43,6 @@ def check(lock: Lock, plan: planning.BuildPlan, stages: Stages) -> None:
     wrong += [f"kernel ({name})" for name, value in sums.items() if lock.kernel.get(f"file {name}") != value]
     if wrong:
         raise ImageError(
-            f"not as in the lock: {', '.join(wrong)}",
+            f"differs from the lock: {', '.join(wrong)}",
             hint="restore the file that was locked, or `inv lock NAME --update`",
         )

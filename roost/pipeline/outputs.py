@@ -41,7 +41,7 @@ def _disk(context: Context, disk: WrittenDisk, formats: frozenset[DiskFormat]) -
         qcow2 = write.to_qcow2(disk, compress=compress, log=log)
         qcow2.chmod(0o644)
         if not qemu_img.same_content(disk.path, "raw", qcow2, "qcow2"):
-            raise ImageError(f"{qcow2.name} does not hold what {disk.path.name} does", log=log)
+            raise ImageError(f"the content of {qcow2.name} differs from that of {disk.path.name}", log=log)
         files.append(manifest.describe(qcow2, "qcow2", disk.layout.size, checksum.sha256(qcow2)))
     if "raw" in formats:
         files.append(manifest.describe(disk.path, "raw", disk.layout.size, checksum.sha256(disk.path)))

@@ -66,10 +66,12 @@ def problems(loaded: Loaded) -> list[Problem]:
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
     found += from_recipe.directory_refusals(recipe, loaded.build, loaded.where)
-    # Whether a tree brings an initrd for its own kernel is seen when the tree is.
+    # Whether a tree has an initrd for its own kernel is known once the tree is.
     added = not recipe.os.source.installs and recipe.kernel.use is not None and not recipe.edited
     if added and recipe.kernel.initrd == "distribution":
-        what = "initramfs-tools runs in trees of the archive only, and a kernel that is added has no other initrd"
+        what = (
+            "a kernel that is added has no initrd of a distribution: initramfs-tools runs only in trees of the archive"
+        )
         found.append(loaded.problem(("kernel", "initrd"), what, "leave initrd out"))
     found += local.problems(loaded)
     try:

@@ -74,7 +74,7 @@ def probe(events: Events, *, deadline: int = DEADLINE) -> Proof:
     Never raises for a host that lacks something: the reason says what.
     """
     if not 1 <= deadline <= LONGEST:
-        raise UsageError(f"--deadline is from 1 to {LONGEST} s", hint=f"{DEADLINE} is enough without KVM")
+        raise UsageError(f"--deadline must be from 1 to {LONGEST} s", hint=f"{DEADLINE} is enough without KVM")
     if process.which("virsh") is None:
         return _refused(f"virsh is not installed ({_INSTALL})")
     try:
@@ -164,7 +164,7 @@ def install(directory: Path, events: Events) -> list[Path]:
     """
     target = directory.absolute()
     if "iso" in str(target) or not re.fullmatch(r"[A-Za-z0-9._+/-]+", str(target)):
-        what = f"{safetext.printable(str(target))}: HTCondor reads meaning into such a path"
+        what = f"{safetext.printable(str(target))}: HTCondor would misread this path"
         raise UsageError(what, hint="a path without 'iso', of letters, digits and . _ + - /")
     with lease.held():
         guest = provide(Stages(events))

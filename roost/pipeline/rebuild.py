@@ -104,7 +104,7 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     """Return the outlook on the root tree, or the image that is edited, and on the image."""
     there = _there(plan)
     if record is None:
-        damaged = f"{manifest.NAME} is damaged, or another roost wrote it"
+        damaged = f"{manifest.NAME} is damaged, or was written by another version of roost"
         first = (Change("build", damaged if manifest.is_damaged(loaded.build) else "there is no earlier build"),)
         return [
             StageOutlook("rootfs", not there, there, first),

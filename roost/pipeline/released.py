@@ -123,7 +123,7 @@ def recipe(target: Target, found: Release) -> Recipe:
     entry = next((file for file in found.files if file.role == "manifest"), None)
     data = target.read(entry.path) if entry else None
     if entry is None or data is None or layout.sha256(data) != entry.sha256:
-        raise ImageError(f"{found.directory}/{layout.MANIFEST} is missing or changed", hint="inv verify says more")
+        raise ImageError(f"{found.directory}/{layout.MANIFEST} is missing or changed", hint="inv verify shows details")
     try:
         return Recipe.model_validate(jsontext.loads(data)["recipe"])
     except (ValueError, KeyError, TypeError, RecipeError) as error:

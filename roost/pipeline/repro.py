@@ -94,7 +94,7 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
     """
     environment.check()
     if keep is not None and (keep.exists() or not keep.parent.is_dir()):
-        raise UsageError(f"{keep} exists, or there is no directory for it", hint="name a new directory")
+        raise UsageError(f"{keep} already exists, or its parent directory does not", hint="name a new directory")
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     stages = Stages(events)
     with lease.held(), temporary.directory("repro", Path("/var/tmp")) as scratch:

@@ -54,7 +54,7 @@ def resume(directory: Path, options: Options, *, events: Events) -> Result:
     _require_writable(options)
     place = Place(absolute(directory))
     if plans.read(place) is None:
-        raise UsageError(f"there is no run in {directory}", hint="inv run NAME --jobs FILE DIR begins one")
+        raise UsageError(f"there is no run in {directory}", hint="inv run NAME --jobs FILE DIR starts one")
     with place.lock():
         plan = plans.read(place)
         if plan is None:

@@ -84,7 +84,9 @@ def planned(
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
     table = tables.read(options.jobs)
     if name is None and not table.image:
-        what = f"no image or no directory: '{shown(str(directory))}' is the only word, and is taken as the directory"
+        what = (
+            f"an image or a directory is missing: the only word, '{shown(str(directory))}', is taken as the directory"
+        )
         hint = "inv run NAME --jobs FILE DIR; a sweep with an axis `image` needs no NAME"
         raise UsageError(what, hint=hint)
     place = Place(loader.absolute(directory))
@@ -134,7 +136,7 @@ def require_own(place: Place, what: str, *given: Path) -> None:
         raise UsageError(f"{place.directory} cannot be read: {error.strerror}") from error
     others = [name for name in names if not name.startswith(staging.WRITING)]
     if others:
-        said = f"{place.directory} is not empty, and no {what}: it has {listed(others[:3])}"
+        said = f"{place.directory} is not empty and not a {what}: it has {listed(others[:3])}"
         raise UsageError(said, hint="name a new directory, or an empty one")
 
 
@@ -187,7 +189,7 @@ def _require_empty(place: Place) -> None:
     """Raise `UsageError` where files of somebody else stand in a new run's directories."""
     for directory in (place.disks, place.returned, place.results, place.logs):
         if any(directory.iterdir()):
-            raise UsageError(f"{directory} is not empty, and no run began there", hint="name another directory")
+            raise UsageError(f"{directory} is not empty, and holds no run", hint="name another directory")
     # An empty one is that of a call that was stopped before it wrote its plan.
     if place.state.exists() and place.state.lstat().st_size:
         raise UsageError(f"{place.state} exists without a run", hint="name another directory")

@@ -43,7 +43,7 @@ class Carried:
 
 
 def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
-    """Return what `--in PATH` and `--out DIR` or `--out PATH:DIR` ask for; all that goes out goes to one directory."""
+    """Return what `--in PATH` and `--out DIR` or `--out PATH:DIR` ask for; all output goes into one."""
     found, directories = [], set()
     for one in outputs:
         path, colon, directory = one.rpartition(":")
@@ -56,7 +56,7 @@ def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
         found += [path] if colon else []
         directories.add(directory)
     if len(directories) > 1:
-        raise UsageError("--out names several directories", hint="all that goes out goes to one")
+        raise UsageError("--out names several directories", hint="all output goes into one directory")
     return Carried(tuple(inputs), tuple(found), Path(directories.pop()) if directories else None)
 
 
@@ -111,7 +111,7 @@ def _free(vm: VirtualMachine) -> str:
     taken = {target_index(disk.device) for disk in vm.disks}
     letter = next((chr(ord("a") + index) for index in range(26) if index not in taken and index > max(taken)), None)
     if letter is None:
-        raise ImageError("the machine has no device left for files to carry in and out")
+        raise ImageError("the machine has no free device for the files to copy in and out")
     return f"vd{letter}"
 
 
@@ -148,7 +148,7 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
             ["qemu-img", "convert", "-O", "raw", described(layer, "qcow2"), raw],
             deadline=DEADLINE,
             log=scratch / "log" / "taken.log",
-            what="what goes out cannot be read",
+            what="the output of the guest cannot be read",
         )
         found = collect.collect(raw, directory, files=FILES)
         if found.directory is None:

@@ -131,7 +131,7 @@ def published(word: str, url: str) -> Asked:
     found = released.find(target, name, version or fixed)
     told = read.read_version(target, found.name, found.version)
     if told.problem:
-        raise ImageError(told.problem, hint=f"inv verify {place} says more")
+        raise ImageError(told.problem, hint=f"inv verify {place} shows details")
     side = Side(
         label=f"{found.name}@{found.version}",
         kind="published",

@@ -62,4 +62,4 @@ def doubtful(jobs: Jobs, recipe: Recipe) -> Iterator[str]:
             continue
         close = near(column, absent, _ALIKE)
         if close is not None:
-            yield f"{jobs.file}: the column {column} is a variable of the jobs and nothing else; did you mean {close}?"
+            yield f"{jobs.file}: the column {column} only sets a variable of the jobs; did you mean {close}?"

@@ -94,7 +94,7 @@ def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> N
     whys = [(job.name, contents.of(number, sizes[job.image])[1]) for number, job in enumerate(plan.jobs())]
     missing = [(name, why) for name, why in whys if why]
     for name, why in missing[:_TOLD]:
-        events.note(f"{name}: {why}; as it is now, the node io-{name} fails")
+        events.note(f"{name}: {why}; until that is fixed, the node io-{name} fails")
     if len(missing) > _TOLD:
         events.note(f"the inputs of {len(missing) - _TOLD} more jobs cannot be used as they are now")
 

@@ -70,7 +70,7 @@ def _vfat(loaded: Loaded, area: _Area) -> Iterator[Problem]:
         if one.kind == "link":
             yield loaded.problem(place, f"{shown(one.path)} is a link: {where} has none", "copy the file, or use ext4")
         if one.size > vfat_limits.FILE:
-            what = f"{shown(one.path)} has {format_size(one.size)}: vfat holds no file of 4 GiB or more"
+            what = f"{shown(one.path)} has {format_size(one.size)}: vfat files must be smaller than 4 GiB"
             yield loaded.problem(place, what, "use ext4, or split the file")
         for name in area.below(one).split("/"):
             if (why := vfat_limits.bad_name(name)) is not None:
@@ -90,7 +90,7 @@ def _vfat(loaded: Loaded, area: _Area) -> Iterator[Problem]:
     for again, first in vfat_limits.twins(paths):
         one = next(one for path, one in paths.items() if path == again or path.startswith(f"{again}/"))
         what = f"{shown(f'{root}/{first}')} and {shown(f'{root}/{again}')} differ only in case"
-        yield loaded.problem(_place(loaded, one), f"{what}: {where} takes them for the same name", "rename one of them")
+        yield loaded.problem(_place(loaded, one), f"{what}: {where} treats them as the same name", "rename one of them")
 
 
 def _place(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:

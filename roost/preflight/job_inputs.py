@@ -40,11 +40,8 @@ def _each(loaded: Loaded) -> Iterator[tuple[str, list[Input], list[Problem]]]:
             there = (loaded.directory / name).exists()
             yield name, *(inputs.items([name], loaded.directory, where) if there else ([], []))
         except (OSError, ValueError) as error:
-            yield (
-                name,
-                [],
-                [loaded.problem(("boot_test", "inputs", number), f"'{shown(name)}' cannot be read: {error}")],
-            )
+            what = f"'{shown(name)}' cannot be read: {getattr(error, 'strerror', None) or error}"
+            yield name, [], [loaded.problem(("boot_test", "inputs", number), what)]
 
 
 def _size(path: Path) -> int:

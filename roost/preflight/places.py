@@ -42,7 +42,10 @@ def _impossible(path: str) -> Iterator[tuple[str, str | None]]:
         yield f"'{shown(path)}' is not a plain path", "write it without //, . or .."
     for top in KERNEL_MOUNTS:
         if path == top or path.startswith(f"{top}/"):
-            yield f"{shown(path)} is not seen in the guest: its kernel mounts {top} over it", "put it elsewhere"
+            yield (
+                f"{shown(path)} would not be visible in the guest: its kernel mounts {top} over it",
+                "put it elsewhere",
+            )
 
 
 def _deep(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, Problem]]:
@@ -51,10 +54,10 @@ def _deep(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, P
         key = "path" if one.path == loaded.recipe.files[one.number].path else "source"
         where = ("files", one.number, key)
         if max(parts) > NAME_BYTES:
-            what = f"a name in '{shown(one.path)}' has {max(parts)} bytes: Linux takes {NAME_BYTES}"
+            what = f"a name in '{shown(one.path)}' has {max(parts)} bytes: Linux allows {NAME_BYTES}"
             yield one.number, loaded.problem(where, what)
         elif sum(parts) + len(parts) - 1 > PATH_BYTES:
-            yield one.number, loaded.problem(where, f"the path has more than {PATH_BYTES} bytes: Linux takes no longer")
+            yield one.number, loaded.problem(where, f"the path has more than {PATH_BYTES} bytes: Linux allows no more")
 
 
 def _together(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, Problem]]:
@@ -70,7 +73,7 @@ def _together(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[in
             first = loaded.where(("files", before.number, "path"))
             if (one.kind == "directory") != (before.kind == "directory"):
                 what = f"{shown(one.path)} is a {one.kind} here, and a {before.kind} in {first}"
-                yield one.number, loaded.problem(where, what, "take one of them out")
+                yield one.number, loaded.problem(where, what, "remove one of them")
             elif one.kind != "directory" and first.file == loaded.where(where).file:
                 # One in a base is there to be replaced.
                 yield (

@@ -121,7 +121,7 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
         yield "mark", loaded.problem(where, what, "save it as UTF-8 without a byte order mark")
     elif line.endswith(b"\r"):
         what = f"the first line of {path} ends in CR, which becomes part of a name there, and {who} runs it"
-        yield "cr", loaded.problem(where, what, "convert it to Unix line ends: sed -i 's/\\r$//'")
+        yield "cr", loaded.problem(where, what, "convert it to Unix line endings: sed -i 's/\\r$//'")
     elif line.startswith(b"#!") and not use.script:
         if len(line) > FIRST_LINE:
             yield "length", loaded.problem(where, f"the first line of {path} is longer than {FIRST_LINE} bytes")

@@ -106,7 +106,9 @@ class Claim:
     def check(self) -> None:
         """Raise `ImageError` unless the claim is still ours."""
         if self._target.read(self._path) != self._data:
-            raise ImageError("another publisher took this version over", hint="rerun the command: nothing was listed")
+            raise ImageError(
+                "another publisher took over this version", hint="rerun the command: nothing was added to the catalogue"
+            )
 
 
 def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
@@ -189,7 +191,7 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
             time.sleep(target.grace)
             return
         if not told:
-            events.note(f"{path} is being removed by a collection: waiting")
+            events.note(f"{path} is being removed by inv gc: waiting")
             told = True
         if time.monotonic() > end:
             raise TakenError(f"{path} is still being removed", hint="if that was killed on another host: --take-over")
@@ -214,11 +216,11 @@ def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: W
                 break
             take_over = False
         elif not told and patience:
-            wish.events.note(f"{what} is being published or removed by another: waiting")
+            wish.events.note(f"{what} is being published or removed by another process: waiting")
             told = True
         if time.monotonic() >= end:
             hint = "if it was killed on another host: --take-over"
-            raise TakenError(f"{what} is still being published by another, or removed", hint=hint)
+            raise TakenError(f"{what} is still being published or removed by another process", hint=hint)
         time.sleep(min(INTERVAL, patience))
 
 

@@ -109,7 +109,7 @@ def examine(
     for one in tested:
         if one.verdict == "untested" and not allow_untested:
             boot = f"inv boot {name} --hypervisor {one.hypervisor}"
-            hint = f"{boot}; --allow-untested publishes it all the same and says so for ever"
+            hint = f"{boot}; --allow-untested publishes it untested, and the release says so permanently"
             raise _refused(name, f"{one.hypervisor}: {one.cause}", hint)
         if require_kvm and one.hypervisor == "kvm" and one.accelerator != "kvm":
             how = f"it was booted under {one.accelerator}" if one.accelerator else "it was not booted"
@@ -131,7 +131,7 @@ def _refused(name: str, reason: str, hint: str) -> ImageError:
 def _changed(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
     """Yield why the directory is not, byte for byte, what the recipe of today built."""
     if record.name != loaded.recipe.name:
-        yield f"the build is of {record.name}"
+        yield f"the build belongs to {record.name}"
     if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         yield "the recipe changed since the build"
     yield from _changed_bytes(record, directory)
@@ -182,8 +182,10 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> 
             yield f"{file}: {error.problem.what}"
         except FileNotFoundError:
             yield f"{file} is missing"
-        except (OSError, UnicodeDecodeError) as error:
-            yield f"{file} cannot be read: {error}"
+        except OSError as error:
+            yield f"{file} cannot be read: {error.strerror or error}"
+        except UnicodeDecodeError:
+            yield f"{file} is not UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +233,12 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
             return Tested(hypervisor, "passed", **common)
         cause = f"the test boot failed: {verdict['cause']} ({verdict['phase']}){_detail(verdict)}"
         return Tested(hypervisor, "untested", cause=cause, **common)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _refused(name, f"boot/{path.name} cannot be read: {error!r}", f"inv boot {name}") from error
+    except (OSError, ValueError) as error:
+        why = f"boot/{path.name} cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise _refused(name, why, f"inv boot {name}") from error
+    except (KeyError, TypeError) as error:
+        why = f"boot/{path.name} was not written by this version of roost"
+        raise _refused(name, why, f"inv boot {name}") from error
 
 
 def _detail(verdict: Mapping[str, Any]) -> str:
@@ -267,7 +273,7 @@ def _contradictions(
         unmet = [one["what"] for one in verdict["expectations"] if one["met"] is not True]
         dirty = [one["disk"] for one in verdict["filesystems"] if one["clean"] is False]
         if verdict["cause"] is not None or unmet or dirty:
-            yield f"{file} contradicts itself: passed, and yet {verdict['cause'] or [*unmet, *dirty][0]}"
+            yield f"{file} contradicts itself: it says passed, but also {verdict['cause'] or [*unmet, *dirty][0]}"
         recipe, tries = loaded.recipe, hypervisor == "kvm"
         if len(verdict["expectations"]) < len(recipe.boot_test.expect):
             yield f"{file} is from a boot that did not try all that the recipe expects"

@@ -34,7 +34,7 @@ def collect(
     scope = listing.find(url)
     if scope.version is not None:
         hint = f"inv gc {scope.target.url} --keep N"
-        raise UsageError(f"{url} is one version: a collection is of a catalogue or an image", hint=hint)
+        raise UsageError(f"{url} is one version: inv gc takes a catalogue or an image", hint=hint)
     removal = Removal(scope.target, events, delete, take_over)
     return _Collection(removal, scope.name, rules, now or time.time()).run()
 
@@ -74,7 +74,7 @@ class _Collection:
                 claim.sweep(self.removal.target, directory)
         report.total = sum(one.bytes for one in stock.listed)
         for one in stock.wrong:
-            report.note(f"{one.name} {one.version} is left alone: {one.problem} (inv verify {self.removal.target.url})")
+            report.note(f"{one.name} {one.version} is kept: {one.problem} (inv verify {self.removal.target.url})")
         return report
 
     def _version(self, one: Listed, why: str, report: Report) -> None:
@@ -99,7 +99,7 @@ class _Collection:
                     item.state = "gone"
         except claim.TakenError:
             item.state = "stays"
-            item.why += "; but somebody is publishing it"
+            item.why += "; but it is being published"
         except HostError as error:
             item.state, item.problem = "stays", error.problem.what
 
@@ -114,14 +114,14 @@ class _Collection:
             return
         said = claim.files_of(claimed.data)
         if said is None:
-            report.note(f"{what} was left by an older roost, which did not say what it wrote: left alone")
+            report.note(f"{what} was left by an older roost, which did not record what it wrote: not removed")
             return
         listed = self.removal.target.size(f"{directory}{layout.RELEASE}") is not None
         closing = [f"{directory}{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
         files = [] if listed else [*closing, *(one for one in said if _inside(one, directory))]
         files = [one for one in dict.fromkeys(files) if not self.removal.through_a_link(one)]
         sizes = sum(self.removal.target.size(one) or 0 for one in files)
-        why = "the claim of a publication that ended" if listed else "left by a publication that ended before its end"
+        why = "the claim of a publication that ended" if listed else "left by a publication that did not complete"
         item = Garbage(claimed.path if listed else what, why, sizes)
         report.items.append(item)
         if not self.removal.delete:
@@ -133,7 +133,7 @@ class _Collection:
                     self.removal.remove(files, report)
             item.state = "gone"
         except claim.TakenError:
-            item.state, item.why = "stays", "somebody is publishing it again"
+            item.state, item.why = "stays", "it is being published again"
         except HostError as error:
             item.state, item.problem = "stays", error.problem.what
 

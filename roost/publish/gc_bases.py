@@ -48,7 +48,7 @@ def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report:
                 held.check()
                 _base(removal, path, taken, used, report, known=path in known)
     except claim.TakenError:
-        report.note("another collection is removing bases: they are left to it")
+        report.note("another inv gc is removing shared bases: they are left to it")
     except HostError as error:
         report.items.append(Garbage(layout.BASES, "no version needs them", 0, "stays", error.problem.what))
 
@@ -89,7 +89,7 @@ def _base(removal: Removal, path: str, taken: set[str] | None, used: set[str], r
         return
     partial = layout.is_partial(name)
     if not known and not partial and removal.target.digest(path) != directory.rpartition("/")[2]:
-        report.note(f"not roost's, and left alone: {path}")
+        report.note(f"not written by roost, and not touched: {path}")
         return
     report.items.append(item)
     if removal.delete:

@@ -141,7 +141,7 @@ def look(target: Target, name: str, version: str) -> Listed | None:
         listing.check_release(target, name, version, data)
         release = layout.parse_release(data, path)
         if (release.name, release.version) != (name, version):
-            raise ImageError(f"{path} is of {release.name} {release.version}")
+            raise ImageError(f"{path} belongs to {release.name} {release.version}")
     except ImageError as error:
         return Listed(name, version, None, data, error.problem.what)
     return Listed(name, version, release, data)

@@ -57,7 +57,9 @@ def sha256(data: bytes) -> str:
 def checked_version(version: str) -> str:
     """Return a version that may be the name of a directory; raise `UsageError` for another."""
     if not _VERSION.fullmatch(version) or version.endswith(".json"):
-        raise UsageError(f"{version!r} cannot be a version", hint="letters, digits and . _ + - only, such as 2026.11")
+        raise UsageError(
+            f"{version!r} is not a valid version", hint="letters, digits and . _ + - only, such as 2026.11"
+        )
     return version
 
 
@@ -168,7 +170,7 @@ def parse_release(data: bytes, where: str) -> Release:
     except KeyError as error:
         raise ImageError(f"{where} has no {error.args[0]!r}: it was not written by roost") from error
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ImageError(f"{where} has a value of another type than roost writes") from error
+        raise ImageError(f"{where} has a value of an unexpected type") from error
     for file in release.files:
         if not is_inside(file.path, release.directory):
             raise ImageError(f"{where} names a file outside of its version: {file.path!r}")

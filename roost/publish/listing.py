@@ -35,9 +35,7 @@ def find(url: str) -> Scope:
         root, name, _ = _above(url, 1)
         return Scope(root, name, None)
     if not any(versions(here, name.rstrip("/")) for name in names if name.endswith("/")) and layout.KEYS not in names:
-        raise UsageError(
-            f"{url} is not a catalogue, nor an image or a version of one", hint="inv publish NAME --to URL"
-        )
+        raise UsageError(f"{url} is not a catalogue, nor an image or version in one", hint="inv publish NAME --to URL")
     return Scope(here, None, None)
 
 

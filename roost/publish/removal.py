@@ -42,7 +42,7 @@ class Removal:
                     self.target.remove(f"{directory}/{name}")
             rest = self.target.names(directory)
             if rest:
-                report.note(f"not roost's, and left alone: {directory}/{rest[0]}")
+                report.note(f"not written by roost, and not touched: {directory}/{rest[0]}")
             else:
                 self.target.prune(directory)
 

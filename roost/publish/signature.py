@@ -70,7 +70,7 @@ def load_private_key(given: Path | None, events: Events) -> Ed25519PrivateKey:
     path = named or paths.config_root() / "signing-key"
     if named is None and secretfile.create_once(path, _new_key):
         made = public_key(_read(path))
-        events.note(f"made a signing key, {path} ({made.fingerprint}): keep a copy of it; --key FILE uses another")
+        events.note(f"created the signing key {path} ({made.fingerprint}): keep a copy of it; --key FILE uses another")
     return _read(path)
 
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # What the library says may quote the file: it stays out.
         hint = "a private Ed25519 key: ssh-keygen -t ed25519; its passphrase in ROOST_SIGNING_PASSPHRASE"
-        raise UsageError(f"{path} is not a key that can be used", hint=hint) from error
+        raise UsageError(f"{path} is not a usable key", hint=hint) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{path} is not an Ed25519 key", hint="ssh-keygen -t ed25519")
     return key

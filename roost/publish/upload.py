@@ -71,7 +71,7 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
     sent = 0
     for item in draft.items:
         if isinstance(item.source, Path):
-            # Before each that takes long: whoever took this version over has files of its own under these names.
+            # Before each that takes long: whoever took over this version has files of its own under these names.
             claim.check()
         if item.file.path.startswith(f"{layout.BASES}/"):
             await_removal(target, item.file.path, events, take_over=take_over)
@@ -85,7 +85,7 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
     claim.check()
     path = f"{draft.directory}/{layout.RELEASE}"
     if not target.create(path, draft.release) and target.read(path) != draft.release:
-        raise ImageError(f"another publisher was first with {draft.name} {draft.version}", hint="choose a --version")
+        raise ImageError(f"another process published {draft.name} {draft.version} first", hint="choose a --version")
     _same(target, path, layout.sha256(draft.release))
     target.write(f"{draft.name}/{layout.LATEST}", draft.latest)
     # Once more: another's first publication may have written the file without our line.
@@ -119,8 +119,8 @@ def _same(target: Target, path: str, sha256: str, progress: Progress = unwatched
     seen = target.digest(path, progress)
     if seen != sha256:
         raise ImageError(
-            f"{target.url}/{path} is not what was sent: sha256 {seen or 'of nothing'} instead of {sha256}",
-            hint="the file changed while it was sent, or the place does not keep what it is given",
+            f"{target.url}/{path} differs from what was sent: sha256 {seen or 'unknown'} instead of {sha256}",
+            hint="the file changed while it was sent, or the storage does not keep what it is sent",
         )
 
 

@@ -80,7 +80,7 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
         # It is at fault once, whatever is signed.
         return Keys((), "")
     keys, wrong = signature.read_keys(data)
-    problems += [Wrong(layout.KEYS, f"line {number} is not as roost wrote it") for number in wrong]
+    problems += [Wrong(layout.KEYS, f"line {number} was not written by roost") for number in wrong]
     return Keys(tuple(keys), layout.KEYS)
 
 
@@ -119,7 +119,7 @@ def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) 
     if listed is not None and listed != layout.sha256(release):
         # release.json is what changed, and is reported with its version.
         return []
-    return [Wrong(path, "does not have the sum of the release that it names")]
+    return [Wrong(path, "does not match the checksum of the release that it names")]
 
 
 def _is_being_published(target: Target, name: str) -> bool:

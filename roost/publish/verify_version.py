@@ -100,15 +100,15 @@ def verify_version(
         if whole:
             # Its sums go with it: whatever else is wrong with its files follows from this one thing.
             seen.really = (release.name, release.version)
-            what = f"is of {release.directory}: the directory was renamed or copied (rename it back, or remove it)"
+            what = f"belongs to {release.directory}: the directory was renamed or copied (rename it back, or remove it)"
             seen.wrong(f"{directory}/{layout.RELEASE}", what)
             return seen
-        seen.wrong(f"{directory}/{layout.RELEASE}", f"is of {release.name} {release.version}")
+        seen.wrong(f"{directory}/{layout.RELEASE}", f"belongs to {release.name} {release.version}")
     intact = release is not None and sums == layout.sums(release.files, directory, layout.sha256(release_bytes))
     signed = _signature(seen, directory, parts[layout.SIGNATURE], parts[layout.SUMS], keys, intact)
     sums_wrong = any(problem.file == f"{directory}/{layout.SUMS}" for problem in seen.problems)
     if not whole and parts[layout.RELEASE] is not None and (signed or not sums_wrong):
-        seen.wrong(f"{directory}/{layout.RELEASE}", f"is not what {layout.SUMS} lists")
+        seen.wrong(f"{directory}/{layout.RELEASE}", f"does not match {layout.SUMS}")
     digests = _files(target, seen, directory, release, listed, bases)
     if release is not None:
         told = release.raw.get("hypervisors")
@@ -129,7 +129,7 @@ def _signature(
     path = f"{directory}/{layout.SIGNATURE}"
     found = signature.signer(armoured)
     if found is None:
-        seen.wrong(path, "is not a signature as OpenSSH writes it")
+        seen.wrong(path, "is not an OpenSSH signature")
         return False
     key, raw = found
     if signature.verifies(key, raw, sums):
@@ -142,11 +142,11 @@ def _signature(
             seen.wrong(path, f"is signed by {key.fingerprint}, which is not a trusted key")
         return True
     if any(signature.verifies(one, raw, sums) for one in keys.keys):
-        seen.wrong(path, "names another key than the one that signed")
+        seen.wrong(path, "names a different key from the one that signed")
         return True
     seen.wrong(
         path if intact else f"{directory}/{layout.SUMS}",
-        f"is not the signature of {layout.SUMS}" if intact else "is not what was signed",
+        f"is not the signature of {layout.SUMS}" if intact else "differs from what was signed",
     )
     return False
 
@@ -196,9 +196,9 @@ def _files(
         elif found not in {digest, in_sums}:
             seen.wrong(path, f"changed: sha256 {found} instead of {digest}")
         elif found != digest:
-            seen.wrong(f"{directory}/{layout.RELEASE}", f"lists {path} with another sum")
+            seen.wrong(f"{directory}/{layout.RELEASE}", f"lists {path} with a different checksum")
         elif in_sums != digest:
-            seen.wrong(f"{directory}/{layout.SUMS}", f"lists {path} with another sum, or not at all")
+            seen.wrong(f"{directory}/{layout.SUMS}", f"lists {path} with a different checksum, or not at all")
     _strangers(target, seen, directory, wanted)
     return digests
 
@@ -228,18 +228,18 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
             seen.wrong(path, "is missing or not JSON, and the release says that it passed")
             continue
         if verdict.get("passed") is not True:
-            seen.wrong(where, f"says that {hypervisor} passed, and its verdict does not")
+            seen.wrong(where, f"says that {hypervisor} passed, but its verdict does not")
         parts = [verdict.get(part) or [] for part in ("disks", "kernel", "bases")]
         booted = [one for part in parts for one in (part if isinstance(part, list) else [part])]
         if not all(isinstance(one, dict) and isinstance(one.get("sha256"), str) for one in booted):
-            seen.wrong(path, "lists what was booted in another way than roost does")
+            seen.wrong(path, "has an invalid list of what was booted")
             continue
         if not booted:
             seen.wrong(path, "names no disk that was booted")
         for one in booted:
             name = str(one.get("name"))
             if disks.get(name) != one.get("sha256") and not _reported(seen, name):
-                seen.wrong(path, f"was reached with another {name}")
+                seen.wrong(path, f"comes from a boot with a different {name}")
     if not seen.untested and not any(
         isinstance(said, dict) and said.get("verdict") == "passed" for said in seen.hypervisors.values()
     ):

@@ -133,7 +133,7 @@ def job_of_io_disk(tree: Node) -> Iterator[Problem]:
     roles = _io_roles(tree)
     job = tree.items.get("job")
     if roles and (job is None or job.value is None) and not tree.incomplete:
-        yield Problem("a disk with role io, and no job to use it", roles[0].where, "add `job: {command: …}`")
+        yield Problem("a disk has role io, but there is no job to use it", roles[0].where, "add `job: {command: …}`")
 
 
 def _references(tree: Node, references: list[Node]) -> Iterator[Problem]:
@@ -194,7 +194,7 @@ def inputs_of_the_job(tree: Node) -> Iterator[Problem]:
     if inputs is None or not inputs.elements:
         return
     if "job" not in tree.items:
-        yield Problem("inputs are for a job, and there is none", inputs.where, "add `job: {command: …}`")
+        yield Problem("inputs need a job, and there is none", inputs.where, "add `job: {command: …}`")
     elif not _io_roles(tree) and not any(disk.incomplete for disk in _disks(tree)):
         what = "the job gets its inputs on a disk with role io, and there is none"
         yield Problem(what, inputs.where, "add {name: io, filesystem: ext4, size: 64MiB, role: io} to disks")

@@ -100,16 +100,16 @@ class Debian(Source):
             try:
                 snapshot_time(value)
             except ValueError as error:
-                raise ValueError(f"'{value}' is not a time: {error}") from error
+                raise ValueError(f"'{value}' is not a time: no calendar has it") from error
         return value
 
     @model_validator(mode="after")
     def _mirror_of_snapshot(self) -> Self:
         if self.mirror is not None and (SNAPSHOT_ID in self.mirror) != (self.snapshot is not None):
             raise ValueError(
-                f"a mirror has the packages of today: with snapshot it needs {SNAPSHOT_ID} where the time belongs"
+                f"a mirror has only today's packages: with snapshot its URI needs {SNAPSHOT_ID} in place of the time"
                 if self.snapshot
-                else f"the mirror has {SNAPSHOT_ID} in its address: add snapshot, the time that belongs there"
+                else f"the mirror's URI has {SNAPSHOT_ID}: add snapshot, the time to put in its place"
             )
         return self
 

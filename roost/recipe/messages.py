@@ -184,7 +184,10 @@ def message(error: Mapping[str, Any], node: Node | None) -> Message:
     if words is not None:
         what, hint = words(error, node)
         if node is not None and isinstance(node.value, str) and BEGINS in node.value:
-            return what, f"'{BEGINS}' begins no variable here: write {BEGINS} NAME }}}}, with NAME in `{VARIABLES}`"
+            return (
+                what,
+                f"'{BEGINS}' does not begin a variable here: write {BEGINS} NAME }}}}, with NAME in `{VARIABLES}`",
+            )
         return what, hint
     said = str(error["msg"]).replace("Input should be", "expected")
     return shown(said[:1].lower() + said[1:], 400), None

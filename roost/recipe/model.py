@@ -68,7 +68,7 @@ class Partition(Model):
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         if self.free is not None and self.size is not None:
-            raise ValueError("free and size exclude each other: free grows with the content, size is fixed")
+            raise ValueError("free and size cannot be used together: free grows with the content, size is fixed")
         if self.filesystem == "swap" and self.mount is not None:
             raise ValueError("swap is not mounted: leave mount out")
         if self.filesystem == "swap" and self.size is None:

@@ -44,7 +44,7 @@ class Tarball(Source):
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
         if value is not None and "@" in value.split("://", 1)[1].split("/", 1)[0]:
-            raise ValueError("a recipe holds no passwords: fetch the file yourself and name its path")
+            raise ValueError("passwords are not allowed in a URL: fetch the file yourself and give its path")
         return value
 
     @model_validator(mode="after")
@@ -53,7 +53,7 @@ class Tarball(Source):
         if len(named) != 1:
             raise ValueError(f"a source has exactly one of path, url; here: {', '.join(named) or 'none'}")
         if self.url is not None and self.sha256 is None:
-            raise ValueError("what comes by url needs its sha256: add it")
+            raise ValueError("url needs sha256: add it")
         return self
 
     @property

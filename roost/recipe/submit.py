@@ -19,7 +19,7 @@ def returned_name(value: str) -> str:
     """Return a name that a returned disk can have; raises ValueError for another."""
     if not re.fullmatch(_RETURNED, value) or len(value) > 1024:
         words = "letters, digits, . _ + - / : and macros such as $(Cluster), $(Process), $Fn(io)"
-        raise ValueError(f"'{value}' is not a name that a returned disk can have: {words}")
+        raise ValueError(f"'{value}' is not a valid name for a returned disk: {words}")
     if value.rpartition("/")[2] in {"", ".", ".."}:
         raise ValueError(f"'{value}' is a directory: write the name of a file")
     return value
@@ -29,13 +29,13 @@ def _host(value: str) -> str:
     if not re.fullmatch(_HOST, value) or len(value) > 253:
         raise ValueError(f"'{value}' is not a host's name: node17, node17.example.org, or a pattern such as gpu*")
     if not re.search(r"[A-Za-z0-9]", value):
-        raise ValueError(f"'{value}' is every host: no job would ever run")
+        raise ValueError(f"'{value}' matches every host: no job would ever run")
     return value
 
 
 def _check_attribute(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"{name!r} is not a name of an attribute: letters, digits and _ only")
+        raise ValueError(f"{name!r} is not an attribute name: letters, digits and _ only")
 
 
 #: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`; with a directory, or a URL.
@@ -109,7 +109,7 @@ class Submit(Model):
     def _one_line(cls, value: dict[str, str]) -> dict[str, str]:
         for name, command in value.items():
             if not re.fullmatch(r"(\+|[Mm][Yy]\.)?[A-Za-z0-9_]+", name):
-                raise ValueError(f"{name!r} is not a name of a submit command")
+                raise ValueError(f"{name!r} is not the name of a submit command")
             if not command.isprintable() or command.rstrip().endswith("\\"):
                 raise ValueError(f"the value of {name} must be one line of printable characters, without \\ at its end")
         return value
@@ -129,7 +129,7 @@ class Submit(Model):
         for name, wanted in value.items():
             _check_attribute(name)
             if wanted == ():
-                raise ValueError(f"{name} has no value that a machine could have")
+                raise ValueError(f"the list of {name} is empty: no machine would match")
             for one in wanted if isinstance(wanted, tuple) else (wanted,):
                 if isinstance(one, str) and (not one.isprintable() or re.search(r"[\\$]", one)):
                     raise ValueError(f"the value of {name} must be one line of printable characters, without \\ and $")

@@ -12,8 +12,8 @@ REPLACE = "!replace"
 
 #: What ruamel.yaml's parser says, in words of the person who wrote the file: a piece of its message, what, hint.
 _SYNTAX = (
-    ("'\\t'", "a tab cannot stand here", "indent with blanks"),
-    ("mapping values are not allowed", "a ':' that cannot be here", "check the indentation, or quote the text"),
+    ("'\\t'", "a tab is not allowed here", "indent with blanks"),
+    ("mapping values are not allowed", "a ':' is not allowed here", "check the indentation, or quote the text"),
     ("expected <block end>", "this line fits neither the list or mapping before it nor its parent", "indentation"),
     (
         "but found '<stream end>'",
@@ -28,7 +28,7 @@ _SYNTAX = (
     ("found undefined alias", "an alias without anchor", None),
     ("cannot start any token", "a character that no value can begin with", "quote the text"),
     ("expected alphabetic or numeric", "'*' or '&' without a name", "quote the text"),
-    ("special characters are not allowed", "a control character", "only printable text may stand in a recipe"),
+    ("special characters are not allowed", "a control character", "a recipe may contain only printable text"),
 )
 
 
@@ -37,9 +37,9 @@ def problem(error: Exception, text: str, file: str) -> Problem:
     if isinstance(error, ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        return Problem("a control character", Location(file, line, column), "only printable text may stand in a recipe")
+        return Problem("a control character", Location(file, line, column), "a recipe may contain only printable text")
     if not isinstance(error, MarkedYAMLError):
-        return Problem("not YAML that can be read", Location(file, 1, 1), str(error)[:80] or None)
+        return Problem("not valid YAML", Location(file, 1, 1), str(error)[:80] or None)
     said = f"{error.context or ''} {error.problem or ''}".strip()
     mark = error.problem_mark or error.context_mark
     where = Location(file, mark.line + 1, mark.column + 1) if mark is not None else Location(file, 1, 1)
@@ -48,7 +48,7 @@ def problem(error: Exception, text: str, file: str) -> Problem:
         and "cannot start any token" in said
         and text.splitlines()[mark.line][mark.column :][:1] == "\t"
     ):
-        return Problem("a tab cannot stand here", where, "indent with blanks")
+        return Problem("a tab is not allowed here", where, "indent with blanks")
     for piece, what, hint in _SYNTAX:
         if piece in said:
             return Problem(what, where, hint)

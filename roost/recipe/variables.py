@@ -61,7 +61,7 @@ def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str
     known: dict[str, Node] = {}
     for name, node in declared.value.items():
         if not re.fullmatch(_NAME, name):
-            what = f"'{shown(name)}' is not a name of a variable"
+            what = f"'{shown(name)}' is not a valid variable name"
             problems.append(Problem(what, node.key, "letters, digits and _, no digit first"))
         elif isinstance(node.value, Mapping | tuple) or node.value is None:
             what = f"a variable is a single value, found {kind(node.value)}"

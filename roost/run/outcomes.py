@@ -51,7 +51,7 @@ def judge(end: End, collected: Collected | None) -> tuple[Verdict, str]:
     if not collected.lost and verdict in {"done", "failed"} and not end.stopped:
         return verdict, collected.why
     if verdict == "done" and collected.lost:
-        return "unreadable", _joined(f"not all of its output came out: {collected.lost[0]}", end.reason)
+        return "unreadable", _joined(f"not all of its output was extracted: {collected.lost[0]}", end.reason)
     return verdict, _joined(collected.why, end.reason)
 
 

@@ -119,7 +119,7 @@ class Place:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"another inv run is at work in {self.directory}", hint="wait for it, or name another directory"
+                    f"another inv run is using {self.directory}", hint="wait for it, or name another directory"
                 ) from None
             except OSError as error:
                 raise HostError(f"{path} cannot be locked: {error.strerror}") from error

@@ -79,7 +79,7 @@ class Plan:
             name = _name(values, named, column, number, len(table.rows))
             if not fit(name):
                 hint = f"the column {named or column} names it: letters, digits and . _ + -"
-                problems.append(table.problem(number, f"'{shown(name)}' cannot be the name of a job", hint))
+                problems.append(table.problem(number, f"'{shown(name)}' is not a valid job name", hint))
             image = values.get(table.image or "") or self.image or ""
             cell = (values[inputs],) if inputs else ()
             found.append(Job(name, image, cell, values, table.lines[number]))
@@ -94,7 +94,9 @@ class Plan:
                     what, hint = _alike(job, found[other])
                 problems.append(table.problem(number, what, hint))
         if len(problems) > PROBLEMS:
-            problems[PROBLEMS:] = [Problem(f"{len(problems) - PROBLEMS} more jobs of {table.file} are named wrong")]
+            problems[PROBLEMS:] = [
+                Problem(f"{len(problems) - PROBLEMS} more jobs of {table.file} have invalid or duplicate names")
+            ]
         if problems:
             raise RecipeError(problems)
         return tuple(found)

@@ -76,7 +76,7 @@ class Pool:
         for one in earlier:
             image = run.images.get(one.image)
             if image is None or any(row >= len(image.jobs) for row in one.rows):
-                raise written.damaged(run.state, f"it tells of jobs of {one.image} that this run does not have")
+                raise written.damaged(run.state, f"it lists jobs of {one.image} that this run does not have")
         tokens = {one.token for one in earlier}
         for one in self._submitted(run, jobs, earlier):
             watched.add(one, again=one.token in tokens)
@@ -275,7 +275,7 @@ def end_of(gone: Gone, disk: Path | None) -> End:
     if gone.how == "terminated":
         if disk is not None:
             return End(gone.job, disk, gone.seconds, more=more)
-        reason = "HTCondor says that the machine ended, and no io disk came back"
+        reason = "HTCondor says that the machine ended, but no io disk came back"
         return End(gone.job, None, gone.seconds, "killed" if gone.starts else "never started", reason, more=more)
     if gone.hold:
         reason = f"{gone.hold}; it was removed while it was held: {gone.reason}"

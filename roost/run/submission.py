@@ -87,7 +87,7 @@ def recall(state: State) -> list[Submission]:
     except ValueError as error:
         raise written.damaged(state, str(error)) from error
     except KeyError as error:
-        raise written.damaged(state, f"it does not say what was submitted as {error}") from error
+        raise written.damaged(state, f"it does not record the submission {error}") from error
     return list(found.values())
 
 
@@ -148,7 +148,7 @@ def _find(one: Submission, place: Place) -> int | None:
         if event is not None:
             return _cluster(event.job)
         if not one.here:
-            what = f"whether its jobs were submitted only {one.host} can tell, and this is {os.uname().nodename}"
+            what = f"only {one.host} knows whether its jobs were submitted, and this host is {os.uname().nodename}"
             raise UsageError(what, hint=f"inv run --resume {place.directory}, there")
         for job in [*access_point.queued(one.token), *access_point.past(one.token, one.begun, 1)]:
             return _cluster(job.id)

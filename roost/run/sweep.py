@@ -114,7 +114,7 @@ class _Reader:
         places = {name: node.key for key in (AXES, VARIABLES) for name, node in self.entries(tree, key)}
         for name in names:
             if not is_name(name):
-                what = f"'{shown(name)}' is not a name of a variable"
+                what = f"'{shown(name)}' is not a valid variable name"
                 self.problem(what, places.get(name), "a letter or _, then letters, digits and _")
         for number, what, hint in taken_names(names):
             self.problem(what, places.get(names[number]), hint)

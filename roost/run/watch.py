@@ -109,7 +109,7 @@ class Watch:
                 continue
             ad = gone.get(id_)
             how: How = "lost" if ad is None else "terminated" if ad.status == access_point.COMPLETED else "removed"
-            words = str(ad.ad.get("RemoveReason") or "") if ad else "the schedd knows nothing of it any more"
+            words = str(ad.ad.get("RemoveReason") or "") if ad else "the schedd no longer knows it"
             hold = seen.said if seen.status == "held" else ""
             starts = seen.starts or (_number(ad.ad, "NumJobStarts") if ad else 0)
             seconds = seen.seconds or (float(_number(ad.ad, "RemoteWallClockTime")) if ad else 0.0)

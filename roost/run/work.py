@@ -149,7 +149,7 @@ class Work:
             try:
                 back[name] = outcomes.end_from_record(name, said, place)
             except ValueError as error:
-                raise written.damaged(state, f"it does not say how {name} returned: {error}") from error
+                raise written.damaged(state, f"it does not record how {name} returned: {error}") from error
         with (
             Pool(max_workers=os.cpu_count() or 1, thread_name_prefix="roost-collect") as pool,
             self.stages.stage("jobs", f"{len(jobs)}, {executor.name}"),

@@ -35,7 +35,7 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
         hint = f"{refused.hint}; it was in {paths.cache_root()} (ROOST_CACHE) or in memory"
         return causes.host_error(refused, error.problem.what, hint=hint, log=error.log, tail=error.tail)
     if re.search(_NO_VERIFIER, text):
-        what = "apt of this host has nothing to verify signatures with"
+        what = "apt on this host cannot verify signatures: gpgv is missing"
         return HostError(what, hint="apt-get install gpgv", log=error.log, tail=error.tail)
     unknown = sorted(set(re.findall(r"E: (?:Unable to locate package|Package '?)\s*'?([^\s']+)", text)))
     if unknown:
@@ -58,9 +58,9 @@ def _limit(text: str, error: ToolError) -> HostError | ImageError | None:
     stopped = re.findall(_STOPPED, text)
     if stopped:
         what = f"{error.problem.what}: its packages take {stopped[-1]}"
-        return ImageError(what, hint="a script of a package runs wild, or the limit is too low", log=error.log)
+        return ImageError(what, hint="a package script runs out of control, or the limit is too low", log=error.log)
     if re.search(_NO_FORK, text):
-        what = f"{error.problem.what}: it could start no further process"
+        what = f"{error.problem.what}: it could not start another process"
         return HostError(what, hint=_MORE, log=error.log, tail=error.tail)
     return None
 
@@ -71,7 +71,7 @@ def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolErr
     if absent:
         return ImageError(
             f"the archive no longer has {', '.join(absent[:8])}",
-            hint="build again when its index says so too; with os.debian.snapshot the packages of a time stay",
+            hint="build again once its index is updated; os.debian.snapshot keeps the packages of a point in time",
             log=error.log,
             tail=error.tail,
         )

@@ -191,7 +191,7 @@ class Bounds:
             left -= len(data)
             if data.strip(b"\0"):
                 raise ImageError(
-                    f"{self.name}: something follows the end of the archive",
+                    f"{self.name}: data follows the end of the archive",
                     hint="two archives in one file? Unpack both (tar --ignore-zeros) and pack the tree as one",
                 )
             if left < 0:

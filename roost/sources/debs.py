@@ -43,7 +43,7 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
 
     They are sorted by name, and gone afterwards.
 
-    What is not in the cache, or is there with another sum, is downloaded; the cache only ever gets whole files.
+    What is not in the cache, or has a different checksum there, is downloaded; the cache only ever gets whole files.
     """
     shared = shared_directory(cache, wanted)
     with work_directory() as work:

@@ -23,7 +23,7 @@ def problems(loaded: Loaded, source: Tarball | ExistingImage) -> Iterator[Proble
         return  # the loader says what is wrong with the file
     if found != source.sha256:
         what = f"'{shown(source.path)}' has another sha256: {found}"
-        yield loaded.problem(("os", loaded.recipe.os.key, "sha256"), what, "is it the right file, and whole?")
+        yield loaded.problem(("os", loaded.recipe.os.key, "sha256"), what, "is it the right file, and complete?")
 
 
 def fetch(loaded: Loaded, source: Tarball | ExistingImage, stages: Stages) -> Path:

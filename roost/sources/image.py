@@ -98,7 +98,7 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
         parent, standing = found.recipe, found
         if parent.name in seen:
             circle = " → ".join([*seen, parent.name])
-            yield loaded.problem((*_WHERE, "recipe"), f"recipes need each other in a circle: {circle}")
+            yield loaded.problem((*_WHERE, "recipe"), f"recipes depend on each other in a circle: {circle}")
             return
         seen.append(parent.name)
         following = parent.os.image.recipe if parent.os.image is not None else None
@@ -141,5 +141,5 @@ def locate(request: Request) -> OriginalImage:
             raise RecipeError(wrong)
     count = image_file.snapshots(found.original)
     if count:
-        stages.note(f"{found.original.path.name} holds {count} snapshots: its present state is taken, without them")
+        stages.note(f"{found.original.path.name} holds {count} snapshots, which are ignored: its current state is used")
     return found

@@ -13,8 +13,8 @@ VENDORS = {
     "Debian": ("debian-archive-keyring.gpg", "apt-get install debian-archive-keyring"),
     "Ubuntu": (
         "ubuntu-archive-keyring.gpg",
-        "apt-get install ubuntu-keyring, which Debian 13 calls ubuntu-archive-keyring; where neither is, put Ubuntu's"
-        f" own file into {KEYRINGS}",
+        "apt-get install ubuntu-keyring, which Debian 13 calls ubuntu-archive-keyring; where neither exists,"
+        f" put Ubuntu's own file into {KEYRINGS}",
     ),
 }
 
@@ -37,7 +37,7 @@ def foreign(origin: str) -> Path | None:
         return None
     path = KEYRINGS / VENDORS[origin][0]
     if not path.is_file():
-        raise HostError(f"this host has no keys of {origin}'s archive ({path})", hint=hint(origin))
+        raise HostError(f"no keys of {origin}'s archive on this host ({path})", hint=hint(origin))
     return path
 
 

@@ -81,9 +81,7 @@ def layers_of(archive: Path, work: Path, log: Path) -> Layers:
         what = f"{archive.name} looks like a container image, but {shown(str(error), 100)} is not in it"
         raise ImageError(what, hint="save the image again, with all of its layers") from error
     except (ValueError, TypeError, IndexError, RecursionError, AttributeError) as error:
-        raise ImageError(
-            f"{archive.name} looks like a container image, but its description is not valid: {shown(repr(error))}"
-        ) from error
+        raise ImageError(f"{archive.name} looks like a container image, but its description is not valid") from error
 
 
 _Names = Mapping[str, tarfile.TarInfo]
@@ -268,7 +266,7 @@ def _blob(opened: tarfile.TarFile, names: _Names, digest: str) -> bytes:
         raise ValueError(f"{member.name} is not a description")
     data = file.read()
     if hashlib.sha256(data).hexdigest() != _hex(digest):
-        raise ImageError(f"{member.name} in the archive is not what its digest says", hint="save the image again")
+        raise ImageError(f"{member.name} in the archive does not match its digest", hint="save the image again")
     return data
 
 
@@ -288,7 +286,7 @@ def _layer(
             hashed.update(data)
             target.write(data)
     if digest is not None and hashed.hexdigest() != digest:
-        raise ImageError(f"{name} is not what its digest says", hint="save the image again")
+        raise ImageError(f"{name} does not match its digest", hint="save the image again")
     plain, _ = _plain(raw, name, raw.with_suffix(".tar"), bounds, log)
     if plain != raw:
         raw.unlink()

@@ -78,7 +78,7 @@ class Lock(_Part):
     @classmethod
     def _is_known(cls, value: int) -> int:
         if value != VERSION:
-            raise ValueError(f"this roost reads locks of version {VERSION}")
+            raise ValueError(f"this version of roost reads locks of version {VERSION}")
         return value
 
     def selection(self) -> Selection:

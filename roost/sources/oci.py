@@ -109,7 +109,7 @@ class Tree:
         elif member.isdir() and there is not None and there.info.isdir():
             node.below = there.below
         elif member.issym() and (not 0 < len(os.fsencode(member.linkname)) <= LONGEST or "\0" in member.linkname):
-            raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system takes")
+            raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system allows")
         elif not (member.isreg() or member.isdir() or member.issym() or member.isfifo()):
             raise ImageError(f"{shown_name(member.name)} has an unsupported tar entry type")
         if there is None:
@@ -133,7 +133,7 @@ class Tree:
         """
         found = self._follow(parts, last=True, make=True)
         if found is None:
-            raise ImageError(f"/{shown_name('/'.join(parts))} is behind links that go in a circle")
+            raise ImageError(f"/{shown_name('/'.join(parts))} is reached through a loop of links")
         return found
 
     def _follow(self, parts: Sequence[str], *, last: bool, make: bool) -> Node | None:
@@ -179,7 +179,7 @@ def _ended(archive: tarfile.TarFile) -> None:
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or any(block):
-        raise tarfile.ReadError("it breaks off")
+        raise tarfile.ReadError("it is cut off")
 
 
 def directory(name: str, mode: int) -> tarfile.TarInfo:
@@ -197,10 +197,10 @@ def pieces(path: str) -> list[str]:
 def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(pieces(name))
     if ".." in parts:
-        raise ImageError(f"the archive has a name that leads out of it: {shown_name(name)}")
+        raise ImageError(f"the archive has a path that leads out of it: {shown_name(name)}")
     sizes = [len(os.fsencode(part)) for part in parts]
     if len(parts) > DEEPEST or "\0" in name or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > LONGEST:
-        raise ImageError(f"the archive has a name that no file system takes: {shown_name(name)}")
+        raise ImageError(f"the archive has a name that no file system allows: {shown_name(name)}")
     return parts
 
 

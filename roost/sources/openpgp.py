@@ -88,7 +88,7 @@ def _fingerprint(body: bytes) -> str:
         return hashlib.sha1(b"\x99" + struct.pack(">H", len(body)) + body, usedforsecurity=False).hexdigest().upper()
     if version == 6:
         return hashlib.sha256(b"\x9b" + struct.pack(">I", len(body)) + body).hexdigest().upper()
-    raise NoKeyError(f"a key of version {version}, which apt does not take")
+    raise NoKeyError(f"a key of version {version}, which apt does not accept")
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -60,7 +60,7 @@ def at(source: AptSource, template: str | None, snapshot: str) -> AptSource:
     """Return a source as of a time; raise `UsageError` when nobody knows where that is."""
     if template is None:
         raise UsageError(
-            f"nobody says where {source.uri} keeps its state of {snapshot}",
+            f"no snapshot service is known for {source.uri} (state of {snapshot})",
             hint=f"set {VARIABLE} to a snapshot service, or os.debian.mirror to an address with {SNAPSHOT_ID} in it",
         )
     options = f"{source.options} {OPTION}".strip()

@@ -257,7 +257,7 @@ def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageE
         return ImageError(f"the archive's lists do not have {named}", hint="build again: it is changing")
     hint = "`inv lock NAME --update` takes what there is now"
     if wanted.debian.snapshot is None:
-        hint += "; with os.debian.snapshot the packages of a time can always be had"
+        hint += "; with os.debian.snapshot the packages of a point in time stay available"
     return ImageError(f"the archive no longer has {named} as locked", hint=hint)
 
 

@@ -38,7 +38,7 @@ class BrokenPackageError(ImageError):
 
     def __init__(self, package: Path, log: Path, tail: str) -> None:
         super().__init__(
-            f"{package.name} is not a complete package", hint="does the archive have it whole?", log=log, tail=tail
+            f"{package.name} is not a complete package", hint="is it complete in the archive?", log=log, tail=tail
         )
         self.package = package
 

@@ -95,7 +95,11 @@ def _chosen(free: Iterable[Entry], total: int, rules: Rules, now: float) -> Iter
         if total <= rules.cap:
             return
         if entry.capped:
-            yield entry, f"used longest ago ({_long(now - entry.used)}), and the cache is over {format_size(rules.cap)}"
+            yield (
+                entry,
+                f"least recently used ({_long(now - entry.used)} ago),"
+                f" and the cache is larger than {format_size(rules.cap)}",
+            )
             total -= entry.bytes
 
 
@@ -199,7 +203,7 @@ def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
         with _locked(lock) as free:
             if not free:
                 continue
-            why = f"half an image, left by a build of {name} that was killed"
+            why = f"an unfinished image, left by a build of {name} that was killed"
             item = Garbage(_shown(path, build.parent), why, entries.size(path))
             report.items.append(item)
             if delete:
@@ -220,9 +224,9 @@ def _explain(report: Report, found: list[Entry], strangers: list[str], since: fl
         rest = [one for one in members if str(one.path.relative_to(root)) not in gone]
         report.kept.append({"what": kind, "entries": len(rest), "bytes": sum(one.bytes for one in rest)})
     if since is not None:
-        report.note("a task is running: what it uses or may use stays")
+        report.note("a task is running: what it uses or may use is kept")
     left = report.total - report.bytes()
     if left > rules.cap:
-        report.note(f"{format_size(left)} stay, more than {format_size(rules.cap)}: the rest is in use or small")
+        report.note(f"{format_size(left)} remain, more than {format_size(rules.cap)}: the rest is in use or small")
     if strangers:
-        report.note(f"not roost's, and left alone: {some(strangers, 5)}")
+        report.note(f"not written by roost, and not touched: {some(strangers, 5)}")

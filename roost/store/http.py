@@ -130,7 +130,7 @@ def start(answer: http.client.HTTPResponse, have: int) -> int:
         return 0
     given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
     if given is None or int(given[1]) != have:
-        raise ChangedError("the server sent another part than it was asked for")
+        raise ChangedError("the server sent a different part than requested")
     return have
 
 

@@ -126,7 +126,7 @@ def required(directory: Path, name: str, called: str) -> Manifest:
     if record is not None:
         return record
     if is_damaged(directory):
-        what = f"{directory / NAME} is damaged, or another roost wrote it"
+        what = f"{directory / NAME} is damaged, or was written by another version of roost"
         raise ImageError(what, hint=f"inv build --force {called}")
     raise UsageError(f"{name} is not built yet", hint=f"inv build {called}")
 

@@ -61,7 +61,7 @@ def of_files(one: Path, other: Path, kind: str, scratch: Path, log: Path) -> Dif
             return _qcow2(one, other, found, scratch, log)
         where = list(_named(one, other, kind, offsets, log))
     except RoostError as error:
-        where = [f"cannot be looked into: {shown(error.problem.what)}"]
+        where = [f"cannot be read: {shown(error.problem.what)}"]
     return replace(found, where=tuple(where))
 
 

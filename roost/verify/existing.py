@@ -135,7 +135,7 @@ def boots(guest: Guest, root: Seen, own_boot: bool) -> tuple[list[str], list[dic
         if version is None:
             continue
         initrds = [_on_boot(guest, name, own_boot, above) for name in entry.initrds]
-        wrong += [f"grub.cfg: the initrd {shown(name)} is not there" for name in initrds if not guest.exists(name)]
+        wrong += [f"grub.cfg: the initrd {shown(name)} is missing" for name in initrds if not guest.exists(name)]
         wrong += [
             f"grub.cfg: '{shown(word)}' is not root=UUID={root.uuid}"
             for word in entry.command_line

@@ -41,7 +41,7 @@ def _ext(exam: Examination, promised: Promised) -> None:
     try:
         free = (int(seen["Free blocks"]) - int(seen["Reserved block count"])) * int(seen["Block size"])
     except (KeyError, ValueError):
-        exam.wrong.append(f"{promised.name}: its superblock does not tell how much is free")
+        exam.wrong.append(f"{promised.name}: its superblock does not record the free space")
         return
     if promised.area.free is not None and free < promised.area.free:
         what = f"{format_size(free)} are free, not {format_size(promised.area.free)}"

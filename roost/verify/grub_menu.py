@@ -43,7 +43,7 @@ def _kernel(exam: Examination, entry: booting.Entry, prefix: str) -> dict[str, A
     begin = head(exam.guest, path, 32768)
     version = booting.kernel_version(begin) if begin else None
     if version is None:
-        exam.wrong.append(f"the kernel {shown(path)} of grub.cfg is not there or is not a Linux kernel")
+        exam.wrong.append(f"the kernel {shown(path)} of grub.cfg is missing or not a Linux kernel")
         return None
     if not exam.recipe.busybox_initrd and not any(
         exam.guest.exists(f"{directory}/{version}") for directory in _MODULE_DIRECTORIES
@@ -54,7 +54,7 @@ def _kernel(exam: Examination, entry: booting.Entry, prefix: str) -> dict[str, A
         initrd = prefix + re.sub(r"^\([^)]*\)", "", name)
         begin = head(exam.guest, initrd, 8)
         if begin is None or not begin.startswith(booting.INITRD_MAGIC):
-            exam.wrong.append(f"the initrd {shown(initrd)} of grub.cfg is not there or is not an initrd")
+            exam.wrong.append(f"the initrd {shown(initrd)} of grub.cfg is missing or not an initrd")
         else:
             initrds.append(initrd)
     if not entry.initrds:

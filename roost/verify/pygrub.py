@@ -75,7 +75,7 @@ def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Pa
         raise ImageError(f"pygrub would not start this image: {'; '.join(wrong)}", hint="look at /boot/grub/grub.cfg")
     pygrub = find()
     if pygrub is None:
-        return {"seen": False, "checked": "grub.cfg, by what is known of pygrub: it is not installed here"}
+        return {"seen": False, "checked": "grub.cfg, judged by pygrub's known rules: it is not installed here"}
     with temporary.directory("pygrub") as name:
         found = run(pygrub, image, Path(name), log)
         for what, path in (("kernel", kernel.kernel), ("ramdisk", kernel.initrd)):
@@ -159,4 +159,4 @@ def mistakes(text: str) -> Iterator[str]:
     if len(first.initrds) > 1:
         yield "it reads one initrd only"
     if re.search(r'^\s*set\s+default="?[^"$\n]*>', text, re.MULTILINE):
-        yield "a default that is not a number means its first entry to it"
+        yield "a default that is not a number selects its first entry"

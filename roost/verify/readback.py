@@ -114,11 +114,11 @@ def _examine(exam: Examination) -> None:
         if _system(exam, usable):
             _tree(exam)
         else:
-            exam.wrong.append("there is no root file system to look into")
+            exam.wrong.append("no root file system to examine")
         return
     root = next((entry for entry in usable if entry.area.mount == "/"), None)
     if root is None or not filesystems.mount(exam, usable):
-        exam.wrong.append("there is no root file system to look into")
+        exam.wrong.append("no root file system to examine")
         return
     exam.findings.append(f"root: {root.area.filesystem} {root.id} on disk {root.disk.name}")
     mounts.check(exam, usable)

@@ -25,7 +25,7 @@ def state(head: bytes) -> tuple[str, bool | None, str]:
 
 
 def _xfs_state(_head: bytes) -> tuple[bool | None, str]:
-    return None, "whether its log is empty is not looked at"
+    return None, "whether its log is empty was not checked"
 
 
 def _btrfs_state(head: bytes) -> tuple[bool | None, str]:

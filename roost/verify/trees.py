@@ -22,7 +22,7 @@ def job(guest: Guest, recipe: Recipe) -> Iterator[str]:
         return
     runner = guest.stat(_RUNNER)
     if runner is None or not runner.size or not runner.mode & 0o100:
-        yield f"the job runner {_RUNNER} is not there, is empty or cannot be executed"
+        yield f"the job runner {_RUNNER} is missing, empty or not executable"
     command = text(guest, "/etc/roost/job/command")
     if command is None or command.rstrip("\n") != recipe.job.command:
         yield f"/etc/roost/job/command is not the recipe's '{shown(recipe.job.command)}'"
@@ -39,7 +39,7 @@ def first_boot(guest: Guest, recipe: Recipe) -> Iterator[str]:
         if text(guest, path) != f"{command}\n":
             yield f"{path} is not the recipe's '{shown(command)}'"
     if recipe.first_boot and recipe.seal and guest.exists("/var/lib/roost/first-boot"):
-        yield "/var/lib/roost/first-boot says that the first boot is over"
+        yield "/var/lib/roost/first-boot says that the first boot is done"
 
 
 def users(guest: Guest, recipe: Recipe) -> Iterator[str]:
@@ -66,7 +66,7 @@ def files(guest: Guest, recipe: Recipe) -> Iterator[str]:
 def _file(guest: Guest, entry: File, *, exact: bool) -> str | None:
     seen = guest.lstat(entry.path)
     if seen is None or not exact:
-        return "is not there" if seen is None else None
+        return "is missing" if seen is None else None
     if stat.S_ISLNK(seen.mode) and (entry.directory or entry.source is not None):
         # A tree has links where others have directories (/lib): what the recipe lays there lies behind them.
         behind = guest.stat(entry.path)

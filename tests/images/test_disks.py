@@ -1,4 +1,4 @@
-"""Disks written by the real tools: the same bytes, the content as it was, the free space promised, no mess."""
+"""Disks written by the real tools: the same bytes, the content as it was, the promised free space, no mess."""
 
 from __future__ import annotations
 

@@ -223,8 +223,8 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
         "/etc/fstab names /dev/sda1, not a UUID: devices change their names",
         f"/etc/fstab does not mount disk root, / on / by UUID={root}",
         f"grub.cfg: 'root=/dev/loop0p1' is not root=UUID={root}",
-        f"the kernel /boot/vmlinuz-{VERSION} of grub.cfg is not there or is not a Linux kernel",
-        "the job runner /usr/lib/roost/job is not there, is empty or cannot be executed",
+        f"the kernel /boot/vmlinuz-{VERSION} of grub.cfg is missing or not a Linux kernel",
+        "the job runner /usr/lib/roost/job is missing, empty or not executable",
         "nothing starts the job: no unit is enabled, and no line of /etc/inittab names it",
         "the job runs /opt/run, which is not in the image",
         "/etc/motd has other content",
@@ -269,7 +269,7 @@ def test_exchanged_and_empty_disks(tmp_path: Path, log: Path) -> None:
         "disk root has no partition table, not mbr",
         "disk io has a partition table (mbr), the recipe has none",
         "disk io, io: nothing is there, not ext4",
-        "there is no root file system to look into",
+        "no root file system to examine",
     ]
 
 

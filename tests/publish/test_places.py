@@ -136,7 +136,7 @@ def test_a_publisher_on_another_host_is_waited_for_or_taken_over(
     path = f"smoke/{layout.CLAIMS}/v1.json"
     target.create(path, layout.json_bytes(claim))
     monkeypatch.setattr("roost.publish.claim.PATIENCE", 0.5)
-    with pytest.raises(ImageError, match="still being published by another") as refused:
+    with pytest.raises(ImageError, match="still being published or removed by another process") as refused:
         lab.publish(root, directory.url, version="v1")
     assert "--take-over" in str(refused.value)
     assert lab.publish(root, directory.url, version="v1", take_over=True).new

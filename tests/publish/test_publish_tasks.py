@@ -60,7 +60,7 @@ def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         (["publish", "smoke"], "inv publish NAME --to"),
         (["publish", "smoke", "--too", "{}"], "Did you mean --to?"),
         (["publish", "smokee", "--to", "{}"], "smoke"),
-        (["publish", "smoke", "--to", "{}", "--version", "a/b"], "cannot be a version"),
+        (["publish", "smoke", "--to", "{}", "--version", "a/b"], "is not a valid version"),
         (["publish", "smoke", "--to", "s3://me:hunter2@b/x"], "has a password in it"),
         (["publish", "smoke", "--to", "{}", "--key", "{}/nothing"], "cannot be read"),
         (["catalogue", "--from", "{}x"], "is not a catalogue"),
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_the_files_is_exit_code_1(root: Path, catalogue: Path
     # What cannot be believed is left alone, and nothing is wrong with that.
     done = _roost(root, "gc", str(catalogue), "--keep", "1", "--delete")
     assert done.returncode == 0
-    assert "smoke v01 is left alone" in done.stdout
+    assert "smoke v01 is kept" in done.stdout
 
 
 def test_a_place_that_cannot_be_reached_is_exit_code_3(root: Path, catalogue: Path) -> None:

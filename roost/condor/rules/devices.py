@@ -111,7 +111,7 @@ def _on_kvm(view: JobView, item: DiskItem) -> Iterator[Finding]:
         else:
             yield DEV_UNKNOWN.at(where, f"{shown(device)} is not a disk of a kvm machine")
     elif match[3]:
-        yield DEV_PARTITION.at(where, f"{shown(device)} is a partition, and libvirt wants whole disks")
+        yield DEV_PARTITION.at(where, f"{shown(device)} is a partition, and libvirt takes only whole disks")
     elif match[1] == "hd" and (len(match[2]) > 1 or match[2] > "d"):
         yield DEV_UNKNOWN.at(where, f"there are only four IDE disks, hda to hdd, and no {device}")
     elif match[1] == "hd":

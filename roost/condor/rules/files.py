@@ -13,7 +13,7 @@ _IMAGE = "docs/vm-universe.md, section 4, error 12: what is not a clean image of
 
 FILE_MISSING = rule(
     "file-missing", _W, _OK, hint="submit from the directory that has it; a missing input holds the job (code 13)",
-    source="docs/vm-universe.md, section 3: condor_submit does not look whether files exist",
+    source="docs/vm-universe.md, section 3: condor_submit does not check whether files exist",
 )  # fmt: skip
 FILE_UNREADABLE = rule(
     "file-unreadable", _E, Effect.HELD, stage=Stage.INPUT, hint="chmod 0644",
@@ -59,4 +59,4 @@ REQUEST_DISK_SMALL = rule(
     "request-disk-small", _W, _OK, hint="give request_disk at least the sum of the virtual sizes",
     source="docs/vm-universe.md, section 1: emit request_disk from virtual sizes",
 )  # fmt: skip
-NOT_CHECKED = rule("file-not-checked", _N, _OK, hint="apt-get install qemu-utils", source="qemu-img was not asked")
+NOT_CHECKED = rule("file-not-checked", _N, _OK, hint="apt-get install qemu-utils", source="qemu-img was not run")

@@ -156,19 +156,19 @@ def network(view: JobView) -> Iterator[Finding]:
     uncertain = any(one and one.unknown for one in [view.get("vm_networking", "JobVMNetworking")])
     kind = view.get("vm_networking_type", "JobVMNetworkingType")
     if kind and not networking and not uncertain:
-        yield NET_TYPE_IGNORED.at(kind.where, "vm_networking_type is ignored, for vm_networking is not true")
+        yield NET_TYPE_IGNORED.at(kind.where, "vm_networking_type is ignored because vm_networking is not true")
     elif kind and not kind.unknown:
         if kind.text.lower() not in NETWORK_TYPES:
             yield NET_TYPE.at(kind.where, f"no machine offers networking of type {shown(kind.text)}")
         elif kind.text not in NETWORK_TYPES:
-            yield NET_TYPE_CASE.at(kind.where, f"{shown(kind.text)} works, but is not how it is written")
+            yield NET_TYPE_CASE.at(kind.where, f"{shown(kind.text)} works, but should be in lower case")
         if kind.text.lower() == "user":
             yield _user(view, kind)
     address = view.get("vm_macaddr", "JobVM_MACADDR")
     if address is None or address.unknown or uncertain:
         return
     if not networking:
-        yield MAC_IGNORED.at(address.where, "vm_macaddr is ignored, for vm_networking is not true")
+        yield MAC_IGNORED.at(address.where, "vm_macaddr is ignored because vm_networking is not true")
     elif not _MAC.fullmatch(address.text):
         yield MAC.at(address.where, f"libvirt refuses the address {shown(address.text)}")
     elif int(address.text.partition(":")[0], 16) & 1:

@@ -174,7 +174,7 @@ def _urls(view: JobView) -> Iterator[Finding]:
             yield TIF_SCHEME.at(item.where, f"few machines fetch {shown(item.scheme + '://')}")
     first = next((item for item in view.transfers if item.is_url), None)
     if first and not view.get("request_disk", "RequestDisk"):
-        yield REQUEST_DISK_URL.at(first.where, f"{shown(first.text)} counts nothing towards the disk that the job gets")
+        yield REQUEST_DISK_URL.at(first.where, f"{shown(first.text)} does not count towards the disk that the job gets")
 
 
 def _has_keys(view: JobView) -> bool:
@@ -200,9 +200,7 @@ def disk_places(view: JobView) -> Iterator[Finding]:
                 lost = PATH_BASENAME.but(_E, Effect.HASVM_FALSE)
                 yield lost.at(where, f"the sandbox has no directory {shown(directory)}")
         elif path.startswith("/"):
-            yield PATH_SHARED.at(
-                where, f"{shown(path)} is used where it is; it changes in place and nothing comes back"
-            )
+            yield PATH_SHARED.at(where, f"{shown(path)} is used in place: the job changes it, and nothing comes back")
         elif view.transfers_known:
             yield TIF_MISSING.at(where, f"{shown(path)} is not in transfer_input_files")
         elif view.makes_inputs:

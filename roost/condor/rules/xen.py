@@ -93,7 +93,7 @@ def kernel(view: JobView) -> Iterator[Finding]:
         for name in COMMANDS if view.hypervisor == "kvm" else ():
             command = view.get(name)
             if command:
-                yield XEN_ON_KVM.at(view.place_of(name), f"{name} means nothing to kvm")
+                yield XEN_ON_KVM.at(view.place_of(name), f"{name} has no effect under kvm")
         return
     command = view.get("xen_kernel", "VMPARAM_Xen_Kernel")
     if command is None:

@@ -125,7 +125,7 @@ class _Reader:
         at = words[0].where
         if len(words) < 3 or len(words) not in {3, 5} or (len(words) == 5 and not words[3].says("DIR")):
             self.dag.mistake(
-                at, "SPLICE takes a name, a DAG file, and maybe a directory", "SPLICE NAME FILE.dag [DIR D]"
+                at, "SPLICE takes a name, a DAG file, and optionally a directory", "SPLICE NAME FILE.dag [DIR D]"
             )
             return
         directory = posixpath.join(self.own.directory, words[4].text) if len(words) == 5 else self.own.directory

@@ -75,11 +75,11 @@ def open_target(url: str) -> Target:
         parts = urlsplit(url) if "://" in url else None
         _port = parts and parts.port
     except ValueError as error:
-        raise UsageError(f"{shown(url)} is not a URL: {error}") from error
+        raise UsageError(f"{shown(url)} is not a valid URL", hint="SCHEME://HOST[:PORT]/PATH") from error
     if parts is None or parts.scheme in {"file", "local"}:
         path = url if parts is None else url.split("://", 1)[1]
         if not path:
-            raise UsageError("no place to publish to is given", hint="--to DIRECTORY, or a URL")
+            raise UsageError("no catalogue to publish to", hint="--to DIRECTORY, or a URL")
         return Directory(_directory(Path(path).expanduser()))
     if parts.password is not None:
         raise UsageError(
@@ -87,6 +87,6 @@ def open_target(url: str) -> Target:
             hint="use the environment, an agent or a key file; see docs/publishing.md",
         )
     if parts.scheme in _NOT_PLACES or "::" in url:
-        what = f"{shown(url.partition('://')[0])}:// is not a supported kind of place"
+        what = f"{shown(url.partition('://')[0])}:// is not a supported kind of catalogue"
         raise UsageError(what, hint="a directory, s3://BUCKET/PREFIX, sftp://USER@HOST/PATH or https://HOST/PATH")
     return _KINDS.get(parts.scheme, _remote)(url)

@@ -71,7 +71,7 @@ def failing(what: str) -> Iterator[None]:
 
 def _unreachable(what: str, error: Exception) -> HostError:
     said = str(error).strip() or type(error).__name__
-    hint = "is the place reachable, and may you write there?"
+    hint = "is it reachable, and are you allowed to write there?"
     if "credentials" in said.lower():
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
     return HostError(f"{what}: {said}", hint=hint)

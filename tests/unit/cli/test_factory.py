@@ -91,7 +91,7 @@ def test_a_report_that_cannot_be_written_takes_nothing_from_the_result(
 ) -> None:
     code, out, _ = call(capsys, monkeypatch, "--junit", "/dev/full", "--markdown", "m.md", "--json")
     said = json.loads(out)
-    assert code == 3 and len(said["images"]) == 2 and "a report is not written" in said["notes"][0]
+    assert code == 3 and len(said["images"]) == 2 and "a report could not be written" in said["notes"][0]
     assert (tmp_path / "m.md").is_file()
 
 

@@ -93,7 +93,7 @@ MISTAKES = [
     Mistake("boot debian-12", 2, ("debian-12 is not built yet", "inv build debian-12")),
     Mistake("boot smoke --hypervisor vmware", 2, ("no such hypervisor: 'vmware'", "kvm or xen")),
     Mistake("boot smoke --machine i440", 2, ("no such machine: 'i440'", "pc or q35")),
-    Mistake("boot smoke --keep", 2, ("--keep", "use it with --interactive")),
+    Mistake("boot smoke --keep", 2, ("--keep needs --interactive", "inv boot NAME --interactive --keep")),
     Mistake(
         "run smoke --jobs j.csv out --local 1 --retries 3", 2, ("--retries is for runs with --dag", "leave it out")
     ),
@@ -105,9 +105,7 @@ MISTAKES = [
     Mistake("build smoke --set machine.memory", 2, ("needs key=value", "--set machine.memory=2GiB")),
     Mistake("new Bad_Name", 2, ("'Bad_Name' is not a valid image name", "lower-case letters")),
     Mistake("new sim --distribution fedora", 2, ("--distribution fedora", "debian-12")),
-    Mistake(
-        "new ./shut/sim.yaml", 3, ("Permission denied", "the owner and the mode"), {"shut/x": ""}, closed=("shut",)
-    ),
+    Mistake("new ./shut/sim.yaml", 3, ("Permission denied", "the owner and mode"), {"shut/x": ""}, closed=("shut",)),
     Mistake("new sim --memory much", 2, ("--memory: 'much' is not a size", "512MiB")),
     Mistake("new smoke", 2, ("smoke.yaml exists", "choose another name")),
     Mistake("gc --older-than yesterday", 2, ("--older-than: 'yesterday' is not a time", "4h")),
@@ -116,7 +114,7 @@ MISTAKES = [
     Mistake("run smoke --jobs j.csv out --timeout soon", 2, ("--timeout: 'soon' is not a time", "4h")),
     Mistake(f"gc /nowhere --keep {'9' * 5000}", 2, ("is neither a number nor NAME@VERSION", "sim@2026.11")),
     Mistake("diff smoke", 2, ("smoke is not built yet", "inv build smoke")),
-    Mistake("packages smoke@1", 2, ("nothing was published from here", "--from URL")),
+    Mistake("packages smoke@1", 2, ("nothing was published from this project", "--from URL")),
     # Files and places.
     Mistake("lint nosuch.sub", 2, ("there is no file nosuch.sub", "inv lint FILE.sub")),
     Mistake("lint", 2, ("which file?", "standard input")),
@@ -139,7 +137,7 @@ MISTAKES = [
     ),
     Mistake("check my", 2, ("recipes/my.yaml:4:", "vmware"), recipe("hypervisors: [vmware]\n")),
     # The host.
-    Mistake("catalogue --from http://127.0.0.1:9/x", 3, ("127.0.0.1:9", "is the place reachable")),
+    Mistake("catalogue --from http://127.0.0.1:9/x", 3, ("127.0.0.1:9", "is it reachable")),
     Mistake("build smoke", 3, ("ROOST_CACHE", "a directory of yours"), {"cache": ""}, {"ROOST_CACHE": "cache"}),
     Mistake("build smoke", 3, ("/proc/roost", "set ROOST_CACHE"), {}, {"ROOST_CACHE": "/proc/roost"}),
     # Missing tools.
@@ -210,7 +208,7 @@ MISTAKES = [
     Mistake(
         "boot ready --accel kvm",
         3,
-        ("KVM does not work here: QEMU refuses KVM: failed to set MSR 0x10a", "nested virtualisation"),
+        ("KVM does not work here: QEMU refuses KVM: failed to set MSR 0x10a", "nested virtualization"),
         before=LYING_KVM,
         tools={"qemu-system-x86_64": REFUSES},
     ),

@@ -133,7 +133,7 @@ def test_splices_have_names_of_their_own_and_includes_do_not() -> None:
         ("MAXJOBS c 2\n", "w.dag:1:9: no node is in the category c"),
         ("JOB A a\nCATEGORY A c\n", "w.dag:2:12: the category c has no MAXJOBS, so it limits nothing"),
         ("REJECT\n", "w.dag:1:1: the DAG is marked as rejected: DAGMan does not run it"),
-        ("SPLICE S\n", "w.dag:1:1: SPLICE takes a name, a DAG file, and maybe a directory"),
+        ("SPLICE S\n", "w.dag:1:1: SPLICE takes a name, a DAG file, and optionally a directory"),
         ("SPLICE S no.dag\n", "w.dag:1:10: the file no.dag is not here, so its nodes are not judged"),
         ("INCLUDE w.dag\n", "w.dag:1:9: w.dag includes itself"),
         ("JOB A \\\na.sub\n", "w.dag:1:1: a backslash continues a line before HTCondor 25 only"),

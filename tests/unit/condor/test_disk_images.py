@@ -334,11 +334,11 @@ def test_what_the_parser_has_no_time_for_is_no_refusal(tmp_path: Path, monkeypat
     monkeypatch.setattr(oracle, "answer", lambda _: signal.pause())
     assert oracle._forked("queue") == {
         "accepted": None,
-        "message": "it did not come to an end within 1 s",
+        "message": "it did not end within 1 s",
         "ad": {},
     }
     create(tmp_path / "root.raw", "-f", "raw")
-    said = json.dumps({"accepted": None, "message": "it did not come to an end within 5 s", "ad": {}}).encode()
+    said = json.dumps({"accepted": None, "message": "it did not end within 5 s", "ad": {}}).encode()
     monkeypatch.setattr(process, "which", lambda _: None)
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Completed((), 0, said, 0.0))
     found = lint(f"{HEAD}queue\n", file="job.sub", directory=tmp_path)

@@ -108,14 +108,14 @@ def test_a_data_file_and_a_secret_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("offset", "data", "words"),
     [
-        (4, struct.pack(">I", 4), "no version 4"),
+        (4, struct.pack(">I", 4), "version 4 does not exist"),
         (20, struct.pack(">I", 63), "clusters of 2\\^63"),
         (24, struct.pack(">Q", 1 << 62), "bytes is not possible"),
         (24, struct.pack(">Q", 0), "bytes is not possible"),
         (36, struct.pack(">I", 0xFFFFFFFF), "does not fit"),
         (36, struct.pack(">I", 0), "does not fit"),
-        (8, struct.pack(">QI", 1 << 40, 100), "outside of its header"),
-        (8, struct.pack(">QI", 512, 100_000), "outside of its header"),
+        (8, struct.pack(">QI", 1 << 40, 100), "outside its header"),
+        (8, struct.pack(">QI", 512, 100_000), "outside its header"),
         (100, struct.pack(">I", 104) + struct.pack(">II", 1, 0xFFFFFFFF), "cut off"),
     ],
 )
@@ -130,7 +130,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
     image.write_bytes(whole[:50])
     _refused(image, "not a qcow2 image")
     image.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ImageError, match=r"not consistent|belong to nothing|cannot be read"):
+    with pytest.raises(ImageError, match=r"not consistent|leaked clusters|cannot be read"):
         image_file.check(image_file.look(image), tmp_path / "log")
     image.write_bytes(b"")
     _refused(image, "is empty")

@@ -135,7 +135,7 @@ def test_an_fstab_fits_its_new_machine() -> None:
         "UUID=5678\t/data\text4\tdefaults\t0\t2",
     ]
     assert len(fitted.notes) == 2
-    with pytest.raises(ImageError, match="own on /home"):
+    with pytest.raises(ImageError, match="file system on /home"):
         fstab.fit(FSTAB, (), {}, "UUID=5678\t/home\text4\tdefaults\t0\t2\n")
     assert fstab.fit("", (), {}, "").text == ""
 
@@ -260,7 +260,7 @@ def _problems(directory: Path, text: str) -> list[str]:
             "os: {image: {path: disk.raw}}\n"
             + ROOT % ""
             + "  - {name: two, filesystem: ext4, size: 8MiB, mount: /boot}\n",
-            ["5: /boot is the existing image's own"],
+            ["5: /boot belongs to the existing image"],
         ),
         ("os: {image: {path: disk.raw}}\nkernel: {use: debian}\n" + ROOT % "", ["3: an existing image starts its own"]),
         (

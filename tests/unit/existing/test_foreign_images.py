@@ -69,7 +69,7 @@ def test_other_formats_are_told_with_the_way_out(
 def test_a_packed_disk_is_told(tool: str, declared: str | None, tmp_path: Path) -> None:
     packed = subprocess.run([tool, "-c", str(raw(tmp_path / "x"))], capture_output=True, check=True).stdout
     (tmp_path / "disk.img").write_bytes(packed)
-    with pytest.raises(ImageError, match=f"is packed with {tool}.*unpack it first: {tool} -d disk.img"):
+    with pytest.raises(ImageError, match=f"is compressed with {tool}.*decompress it first: {tool} -d disk.img"):
         image_file.look(tmp_path / "disk.img", declared)  # type: ignore[arg-type]
 
 

@@ -606,7 +606,7 @@ def test_a_full_host_is_not_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_limit_of_file_size_is_not_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = disk(tmp_path, finished())
     monkeypatch.setattr("resource.getrlimit", lambda _which: (MiB, MiB))
-    with pytest.raises(HostError, match="a file may have 1048576 here"):
+    with pytest.raises(HostError, match="files of this process may have 1048576"):
         collect(image, tmp_path / "out", files=10)
 
 

@@ -259,9 +259,9 @@ def test_links_travel_or_are_told_with_and_without_a_slash(tmp_path: Path, given
     for name in ("out", "out/", "out/."):
         assert "the link" in problems_of(given, name)
         assert "leads out" in problems_of(given, name)
-    assert "latest points at nothing" in problems_of(given, "data/latest")
-    assert "one leads in a loop" in problems_of(given, "loop/one")
-    assert "one/ leads in a loop" in problems_of(given, "loop/one/")
+    assert "latest points to a file that does not exist" in problems_of(given, "data/latest")
+    assert "one is part of a loop" in problems_of(given, "loop/one")
+    assert "one/ is part of a loop" in problems_of(given, "loop/one/")
     # A link that is named itself is followed.
     made(tmp_path / "io.raw", recipe(), given, "out/secret")
     assert debugfs(tmp_path / "io.raw", "cat /input/secret") == "private"
@@ -353,7 +353,7 @@ def test_a_disk_is_not_written_among_its_inputs(tmp_path: Path, given: Path) -> 
         (given / "deep" / "io.raw", ["deep"]), (given / "deep" / "io.raw", ["deep/"]), (given / "run", ["run"]),
         (given / "io.raw", ["."]), (given / "deep" / "er" / "io.raw", ["deep"]),
     ):  # fmt: skip
-        with pytest.raises(UsageError, match=r"lies in the input|is one of the inputs"):
+        with pytest.raises(UsageError, match=r"is inside the input|is one of the inputs"):
             made(output, recipe(), given, *names)
     (tmp_path / "to-run").symlink_to(given / "run")
     with pytest.raises(UsageError, match="is one of the inputs"):
@@ -414,11 +414,11 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io,inputs\nio-1.raw\n", ["1 values for 2 variables"]),
         (
             "io,inputs\none.txt,\n",
-            ["jobs.csv:2: ", "one.txt is there already, and it is not a disk", "column io names"],
+            ["jobs.csv:2: ", "one.txt already exists and is not a disk", "column io names"],
         ),
-        ("io,inputs\nlinked.raw,\n", ["linked.raw is there already, and it is not a disk"]),
-        ("io,inputs\njobs.csv,\n", ["jobs.csv is there already, and it is not a disk"]),
-        ("io,inputs\n/etc/passwd,\n", ["/etc/passwd is there already, and it is not a disk"]),
+        ("io,inputs\nlinked.raw,\n", ["linked.raw already exists and is not a disk"]),
+        ("io,inputs\njobs.csv,\n", ["jobs.csv already exists and is not a disk"]),
+        ("io,inputs\n/etc/passwd,\n", ["/etc/passwd already exists and is not a disk"]),
         ("io,inputs\n/dev/null,\n", ["/dev/null cannot be replaced: a device, not a file"]),
         ("io,inputs\nqueue,\n", ["queue cannot be replaced: a FIFO, not a file"]),
         ("io,x\na.qcow2,1\n", ["jobs.csv:2: the disk 'a.qcow2' is raw: name it a.raw"]),
@@ -426,7 +426,7 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io,inputs\none.txt,one.txt\n", ["would overwrite another file"]),
         ("io,inputs\nx.raw,./run\nrun,\n", ["would overwrite another file"]),
         ("io,inputs\nx.raw,deep/er/../../run\nrun,\n", ["would overwrite another file"]),
-        ("io,inputs\nx.raw,run deep\ndeep/y.raw,\n", ["lies in the input"]),
+        ("io,inputs\nx.raw,run deep\ndeep/y.raw,\n", ["is inside the input"]),
         (f"io,inputs\nio.raw,{'gone ' * 2000}\n", ["no file or directory 'gone'"]),
     ],
 )

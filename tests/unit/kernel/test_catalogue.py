@@ -52,10 +52,10 @@ def test_the_kernels_of_the_project_are_right() -> None:
         (HEAD + "packages: {amd64: x}\ncann: []\n", ["kernels/mine.yaml:3:1: unknown key 'cann' (did you mean can?)"]),
         (HEAD + "packages: {amd64: x}\ncan: [virtio, virtioo]\n", ["kernels/mine.yaml:3:15: 'virtioo' is not one of"]),
         (HEAD + "packages: {amd64: X y}\n", ["kernels/mine.yaml:2:19: 'X y' is not allowed here"]),
-        (HEAD, ["kernels/mine.yaml:1:1: a kernel comes from exactly one of packages and files"]),
+        (HEAD, ["kernels/mine.yaml:1:1: give exactly one of packages and files"]),
         (
             HEAD + "packages: {amd64: x}\nfiles:\n  kernel: {url: 'https://example.org/vmlinuz'}\n",
-            ["kernels/mine.yaml:4:3: what comes from a URL needs its sha256"],
+            ["kernels/mine.yaml:4:3: a URL needs a sha256"],
         ),
         (HEAD + "files:\n  kernel: {path: absent}\n", ["kernels/mine.yaml:3:18: no such file: 'absent'"]),
         (

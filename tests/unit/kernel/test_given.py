@@ -60,7 +60,7 @@ def test_good_files_are_silent(project: Path) -> None:
         (b"\x7fELF" + bytes(4096), "this is not an x86 kernel"),
         (b"\x1f\x8b\x08" + bytes(70_000), "this is not an x86 kernel"),
         (lab.bzimage(kernel=lab.elf([18])), "does not start under xen: it is built without CONFIG_XEN_PV"),
-        (lab.bzimage(packed=None), "is packed in a way that Xen's loader does not know"),
+        (lab.bzimage(packed=None), "is compressed in a format that Xen's loader does not know"),
         (lab.bzimage()[:-90], "cannot be unpacked"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_damaged_manifest_is_no_missing_build(project: Project) -> None:
     path = project.path.parent / "build/x/manifest.json"
     path.write_bytes(path.read_bytes()[:100])
     assert project.outlook().again
-    assert ("build", "manifest.json is damaged, or another roost wrote it") in project.named()["image"]
+    assert ("build", "manifest.json is damaged, or was written by another version of roost") in project.named()["image"]
 
 
 def test_what_is_gone_is_said(project: Project) -> None:

@@ -50,7 +50,7 @@ def test_a_deadline_that_is_none(deadline: int) -> None:
 
 @pytest.mark.parametrize("name", ["isolated", "a b", "a;b"])
 def test_a_directory_that_htcondor_misreads(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="HTCondor reads meaning"):
+    with pytest.raises(UsageError, match="HTCondor would misread"):
         story.install(tmp_path / name, Silent())
     assert list(tmp_path.iterdir()) == []
 

@@ -226,7 +226,7 @@ def test_files_of_somebody_else_are_no_disks_of_the_run(runs: Runs) -> None:
 def test_a_directory_of_somebody_else_is_not_filled(runs: Runs) -> None:
     runs.out.mkdir()
     (runs.out / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match=r"not empty, and no run of inv: it has thesis\.tex"):
+    with pytest.raises(UsageError, match=r"not empty and not a run of inv: it has thesis\.tex"):
         runs.run(Executor())
     assert [one.name for one in runs.out.iterdir()] == ["thesis.tex"]
     # What a kill leaves of a file that was being written is the run's own.
@@ -278,7 +278,7 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_runs(runs: Runs
     ("jobs", "said"),
     [
         ("io,inputs\na.raw,x\na.qcow2,x\n", "named a too"),
-        ("name,inputs\na b,x\n", "cannot be the name of a job"),
+        ("name,inputs\na b,x\n", "not a valid job name"),
         ("io,inputs\na.raw\n", "1 values for 2 variables"),
     ],
 )
@@ -340,6 +340,6 @@ def test_a_host_that_cannot_take_out_what_a_job_left_runs_no_more_jobs(
 
 def test_one_word_is_told_to_be_the_directory(runs: Runs) -> None:
     options = run_plan.Options(runs.recipe.parent / "jobs.csv", 2)
-    with pytest.raises(UsageError, match="'out' is the only word, and is taken as the directory"):
+    with pytest.raises(UsageError, match="the only word, 'out', is taken as the directory"):
         story.run(None, Path("out"), options, events=Silent())
     assert not Path("out").exists()

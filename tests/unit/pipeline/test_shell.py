@@ -38,7 +38,7 @@ def test_the_disk_of_files_gets_a_device_that_nobody_has() -> None:
     disks = tuple(VmDisk(f"{name}.raw", f"vd{name}", "w", "raw") for name in ("a", "b", "d"))
     assert shell._free(VirtualMachine("x", "kvm", 256, 1, disks)) == "vde"
     full = tuple(VmDisk("x.raw", f"vd{chr(97 + index)}", "w", "raw") for index in range(26))
-    with pytest.raises(ImageError, match="no device left"):
+    with pytest.raises(ImageError, match="no free device"):
         shell._free(VirtualMachine("x", "kvm", 256, 1, full))
 
 

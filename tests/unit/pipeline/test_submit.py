@@ -113,7 +113,9 @@ def test_a_damaged_record_is_no_image_that_was_never_built(tmp_path: Path) -> No
     loaded = loader.load(name, tmp_path)
     (loaded.build / manifest.NAME).write_text("{")
     for refused in (lambda: submitted(name), lambda: boot.built(loaded, Silent())):
-        with pytest.raises(ImageError, match=r"manifest\.json is damaged, or another roost wrote it") as caught:
+        with pytest.raises(
+            ImageError, match=r"manifest\.json is damaged, or was written by another version of roost"
+        ) as caught:
             refused()
         assert str(caught.value.problem.hint).startswith("inv build --force ")
     assert [row["state"] for row in recipes.recipes([name])["recipes"]] == ["damaged"]

@@ -48,7 +48,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("io,inputs\nio-1.raw,one.txt\nio-2.raw,gone\n", RecipeError, "jobs.csv:3: there is no file or directory"),
         ("io,inputs\nio-1.raw,'one.txt\n", RecipeError, "jobs.csv:2: ''one.txt' has a quote that is not closed"),
         ("io\nio-1.raw\nio-1.raw\n", RecipeError, "jobs.csv:3: io-1.raw is the disk of line 2 already"),
-        ("io\none.raw\n", RecipeError, "jobs.csv:2: .*one.raw is there already, and it is not a disk"),
+        ("io\none.raw\n", RecipeError, "jobs.csv:2: .*one.raw already exists and is not a disk"),
         ("io\nnone/io-1.raw\n", RecipeError, "jobs.csv:2: there is no directory"),
         (f"io\n{'x' * 300}.raw\n", RecipeError, "jobs.csv:2: the name .* is longer than 255 bytes"),
         ("io,inputs\nio-1.raw,\nio-2.raw,large\n", ImageError, "jobs.csv:3: the inputs need more than 4 MiB"),

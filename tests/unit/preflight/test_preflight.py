@@ -100,10 +100,10 @@ def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
         (files(f"{{path: /opt/j, {CRLF}}}", job="sh /opt/j"), "ends in CR"),
         (files("{path: /opt, source: directory}"), "/opt/job.sh is not executable"),
         (files("{path: /opt/job.sh, source: arm}"), "is a program for aarch64, not for x86-64, and the job runs it"),
-        (files("{path: /opt/job.sh, source: wide}"), "is a text in UTF-16"),
-        (files("{path: /opt/job.sh, source: wide}", job="sh /opt/job.sh"), "is a text in UTF-16"),
+        (files("{path: /opt/job.sh, source: wide}"), "is UTF-16 text"),
+        (files("{path: /opt/job.sh, source: wide}", job="sh /opt/job.sh"), "is UTF-16 text"),
         (files(f'{{path: /opt/job.sh, {X}, content: "#!/usr/bin/env python3 -u\\n"}}'), "env -S python3 -u"),
-        (files(f'{{path: /opt/job.sh, {X}, content: "#!/bin/sh -e -u\\n"}}'), "the one word '-e -u'"),
+        (files(f'{{path: /opt/job.sh, {X}, content: "#!/bin/sh -e -u\\n"}}'), "the single word '-e -u'"),
     ],
 )
 def test_others_that_run_files(keys: str, said: str, tmp_path: Path) -> None:
@@ -167,10 +167,10 @@ def test_an_interpreter_that_a_given_tree_lacks(tmp_path: Path) -> None:
         (f"/opt/{'n' * 256}", "has 256 bytes"),
         (f"/opt/{'ä' * 128}", "has 256 bytes"),
         ("/" + "/".join(["n" * 200] * 20) + "/" + "n" * 75, "more than 4095 bytes"),
-        ("/proc/x", "not seen in the guest"),
-        ("/sys", "not seen in the guest"),
-        ("/dev/mine", "not seen in the guest"),
-        ("/run/x", "not seen in the guest"),
+        ("/proc/x", "would not be visible in the guest"),
+        ("/sys", "would not be visible in the guest"),
+        ("/dev/mine", "would not be visible in the guest"),
+        ("/run/x", "would not be visible in the guest"),
     ],
 )
 def test_a_path_that_cannot_be(path: str, said: str, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_the_root_directory_of_fat16_has_512_entries(name: str, most: int, disk:
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ("[{path: /data/big, source: big}]", "vfat holds no file of 4 GiB or more"),
+        ("[{path: /data/big, source: big}]", "vfat files must be smaller than 4 GiB"),
         ("[{path: /data, source: names}]", "differ only in case"),
         ("[{path: /data/a/x, content: x}, {path: /data/A/y, content: x}]", "/data/a and /data/A differ only in case"),
         ("[{path: /data/Ärger, content: x}, {path: /data/ärger, content: x}]", "differ only in case"),

@@ -99,7 +99,7 @@ def test_a_living_claim_is_not_taken_over(tmp_path: Path) -> None:
         first.check()
         with (
             claim.held(target, "smoke", "v1", "", claim.Wish(Silent(), take_over=True)),
-            pytest.raises(ImageError, match="took this version over"),
+            pytest.raises(ImageError, match="took over this version"),
         ):
             first.check()
     assert target.names("smoke/.publishing") == []

@@ -350,14 +350,14 @@ WAYS: list[tuple[Callable[[Path], None], str]] = [
     (_bill_added, "sbom.cdx.json does not belong to this build"),
     (_eviction_left_out, "did not try eviction"),
     (_eviction_ignored, "did not try eviction"),
-    (_older_verdict_without_eviction, "cannot be read"),
+    (_older_verdict_without_eviction, "not written by this version of roost"),
     (_verdict_of_another_roost, "another version of roost"),
     (_seal_without_code, "another version of roost"),
     (_key_that_others_can_read, "can be read by others"),
     (_report_added, "xen.sub does not belong to the image that was booted"),
     (_disk_that_is_a_pipe, "io.raw is not a plain file"),
     (_built_with_set, "the recipe changed since the build"),
-    (_recipe_renamed, "the build is of smoke"),
+    (_recipe_renamed, "the build belongs to smoke"),
     (_boot_of_the_other_image, "was changed after the boot"),
     (_base_left_out_of_the_boot, "base.qcow2 was not part of the boot"),
     (_another_base, "base.qcow2 is not the file that was booted"),
@@ -544,7 +544,7 @@ def test_a_place_that_does_not_keep_what_it_is_given_is_found_out(root: Path, mo
             _flip(root / "catalogue" / path)
 
     monkeypatch.setattr(Directory, "put", losing)
-    with pytest.raises(ImageError, match="is not what was sent"):
+    with pytest.raises(ImageError, match="differs from what was sent"):
         lab.publish(root, str(root / "catalogue"))
     assert not list((root / "catalogue").rglob("release.json"))
 

@@ -174,7 +174,7 @@ def test_what_is_not_roosts_is_never_touched(root: Path) -> None:
     assert not (catalogue / "smoke/v00/release.json").exists()
     notes = "\n".join(done.notes)
     assert "smoke/v00/more/" in notes
-    assert "alias is left alone" in notes
+    assert "alias is kept" in notes
 
 
 def test_a_version_that_is_not_as_signed_stays_and_so_do_all_bases(root: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_version_that_is_not_as_signed_stays_and_so_do_all_bases(root: Path) -
     assert [item.what for item in done.items] == ["smoke/v70"]
     assert path.exists()
     assert (catalogue / "_base" / cellar.sha(base) / "base.qcow2").exists()
-    assert any("on-base is left alone" in note for note in done.notes)
+    assert any("on-base is kept" in note for note in done.notes)
 
 
 def test_a_base_goes_with_the_last_version_that_stands_on_it(root: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_publisher_waits_for_a_base_that_is_being_removed(root: Path, monkeypa
         with pytest.raises(claim.TakenError, match="still being removed"):
             claim.await_removal(target, path, Told())
         claim.await_removal(target, "_base/another", Told())
-    assert told == [f"{path} is being removed by a collection: waiting"]
+    assert told == [f"{path} is being removed by inv gc: waiting"]
     claim.await_removal(target, path, Told())
     # One that was killed is not waited for.
     said = claim._own("", [path])
@@ -362,7 +362,7 @@ def test_what_a_failed_publication_left_goes_and_nothing_else(root: Path, monkey
     (catalogue / "smoke/half/notes.txt").write_text("mine")
     said = _collect(catalogue, delete=False)
     assert [(item.what, item.why) for item in said.items] == [
-        ("smoke/half", "left by a publication that ended before its end")
+        ("smoke/half", "left by a publication that did not complete")
     ]
     assert said.items[0].bytes > 60_000
     _collect(catalogue)

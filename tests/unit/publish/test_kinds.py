@@ -23,9 +23,9 @@ from roost.publish.targets.s3 import ObjectStore
         ("s3://", "names no bucket"),
         ("s3:///prefix", "names no bucket"),
         ("s3://{bucket}/x", "not a valid bucket name"),
-        ("ftp://example.org/x", "ftp:// is not a supported kind of place"),
-        ("FTP://example.org/x", "FTP:// is not a supported kind of place"),
-        ("simplecache::s3://bucket/x", "is not a supported kind of place"),
+        ("ftp://example.org/x", "ftp:// is not a supported kind of catalogue"),
+        ("FTP://example.org/x", "FTP:// is not a supported kind of catalogue"),
+        ("simplecache::s3://bucket/x", "is not a supported kind of catalogue"),
         ("gopher://example.org/x", "gopher"),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_bucket_that_is_not_there_is_no_empty_catalogue() -> None:
 
 @pytest.mark.parametrize("url", ["http://[::1/x", "s3://[/x", "sftp://host:99999999/x", "sftp://host:x/y"])
 def test_what_is_not_a_url_is_a_wrong_call(url: str) -> None:
-    with pytest.raises(UsageError, match="is not a URL"):
+    with pytest.raises(UsageError, match="is not a valid URL"):
         open_target(url)
 
 

@@ -232,7 +232,7 @@ def test_a_directory_that_was_renamed_is_one_line(catalogue: Path, whole_image: 
     problems = verify.verify(str(catalogue))["problems"]
     place = (new / version.name if whole_image else new).relative_to(catalogue)
     assert [one["file"] for one in problems] == [f"{place}/release.json"]
-    assert problems[0]["what"].startswith(f"is of {version.relative_to(catalogue)}: the directory was renamed")
+    assert problems[0]["what"].startswith(f"belongs to {version.relative_to(catalogue)}: the directory was renamed")
     new.rename(old)
     assert verify.verify(str(catalogue))["ok"]
 
@@ -275,7 +275,7 @@ def test_each_fault_of_the_trusted_keys_is_told_once(root: Path, catalogue: Path
     ("data", "said"),
     [
         (b"{}", "has no 'files'"),
-        (b"[]", "has a value of another type"),
+        (b"[]", "has a value of an unexpected type"),
         (b"{", "is not JSON"),
         (b'{"files": [{}]}', "has no 'name'"),
         (None, "is missing, and smoke/latest.json names that version"),

@@ -121,7 +121,7 @@ def test_what_roost_did_not_make_is_not_replaced(kind: str, elsewhere: Path) -> 
         there.write_text("precious")
     else:
         there.symlink_to(elsewhere / "other")
-    with pytest.raises(UsageError, match="roost did not make it"):
+    with pytest.raises(UsageError, match="was not created by roost"):
         build.build("my/sim.yaml", events=PlainEvents(sys.stderr))
     assert os.path.lexists(there)
     assert kind != "folder" or (there / "mine").read_text() == "precious"

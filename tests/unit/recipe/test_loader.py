@@ -155,8 +155,8 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         ),
         (GOOD + "  - {name: root, filesystem: swap, size: 1MiB}\n", "5:12: a second disk named 'root'"),
         (GOOD + "name: other\n", "5:1: duplicate key 'name', first in line 1 (keep one of them)"),
-        (GOOD + "machine:\n\tcpus: 1\n", "6:1: a tab cannot stand here (indent with blanks)"),
-        (GOOD + "description: a: b\n", "5:15: a ':' that cannot be here (check the indentation, or quote the text)"),
+        (GOOD + "machine:\n\tcpus: 1\n", "6:1: a tab is not allowed here (indent with blanks)"),
+        (GOOD + "description: a: b\n", "5:15: a ':' is not allowed here (check the indentation, or quote the text)"),
         (GOOD + "description: 'a\n", "6:1: a quote that is not closed"),
         (GOOD + "run: [a, b\n", "6:1: a '[' or '{' that is not closed "),
         (GOOD + "run: [*x]\n", "5:7: the alias *x has no anchor before it"),
@@ -170,7 +170,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD + "---\nname: x\n", "5:1: a second document"),
         (GOOD + "? [a]\n: b\n", "5:3: a list or mapping cannot be a key"),
         (GOOD.encode() + b"description: '\xff'\n", "5:15: byte 0xff is not UTF-8 (save the recipe as UTF-8)"),
-        (GOOD + "description: '\x07'\n", "5:15: a control character (only printable text may stand in a recipe)"),
+        (GOOD + "description: '\x07'\n", "5:15: a control character (a recipe may contain only printable text)"),
         (GOOD + 'description: "\\ud800"\n', "5:14: half a surrogate pair is not a character"),
         (GOOD + "description: " + "[" * 60 + "]" * 60 + "\n", "5:53: nested more than 40 deep"),
         ("", "1:1: the recipe is empty"),
@@ -418,7 +418,7 @@ def test_resolved_says_where_each_value_came_from(project: Project) -> None:
 
 def test_io_disk_and_labels(project: Project) -> None:
     io = "  - {name: io, filesystem: ext4, size: 1MiB, role: io}\n"
-    assert project.one(GOOD + io).startswith("5:52: a disk with role io, and no job to use it")
+    assert project.one(GOOD + io).startswith("5:52: a disk has role io, but there is no job to use it")
     assert project.one(
         GOOD + io + "  - {name: data, filesystem: ext4, size: 1MiB, label: io}\njob: {command: /x}\n"
     ) == ("6:55: a second file system labelled 'io' (the first: recipes/one.yaml:5:12)")

@@ -97,7 +97,7 @@ def test_mistakes_are_located(project: Path) -> None:
         project, RECIPE.replace("variables: {suite: bookworm, room: 64MiB, cpus: 2, loud: true}", "variables: [a]")
     )
     assert problems(project, RECIPE.replace("loud: true", "loud: true, a-b: 1")) == [
-        "2:64: 'a-b' is not a name of a variable (letters, digits and _, no digit first)"
+        "2:64: 'a-b' is not a valid variable name (letters, digits and _, no digit first)"
     ]
     # A value that a variable made wrong is reported where it is used.
     assert problems(project, RECIPE, "variables.cpus=0") == ["5:17: the number 0 is out of bounds (at least 1)"]
@@ -109,7 +109,7 @@ def test_mistakes_are_located(project: Path) -> None:
 def test_a_use_that_is_not_one_is_told_where_it_makes_a_value_wrong(project: Path) -> None:
     broken = RECIPE.replace('"{{ suite }}", p', '"{{ suite }", p')
     assert broken != RECIPE
-    assert any("'{{' begins no variable here: write {{ NAME }}" in one for one in problems(project, broken))
+    assert any("'{{' does not begin a variable here: write {{ NAME }}" in one for one in problems(project, broken))
 
 
 def test_a_recipe_without_variables_is_left_alone(project: Path) -> None:

@@ -25,7 +25,7 @@ BACK = End("a", Path("io.raw"))
     [
         (BACK, disk("done", "exit code 0"), "done", "exit code 0"),
         (BACK, disk("failed", "exit code 3"), "failed", "exit code 3"),
-        (BACK, disk("done", "exit code 0", ("output/x: cut",)), "unreadable", "not all of its output came out"),
+        (BACK, disk("done", "exit code 0", ("output/x: cut",)), "unreadable", "not all of its output was extracted"),
         (End("a", None), None, "never started", "no disk came back"),
         (End("a", None, verdict="held", reason="no such file"), None, "held", "no such file"),
         (End("a", None, verdict="killed", reason="removed"), None, "killed", "removed"),

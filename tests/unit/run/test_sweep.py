@@ -87,7 +87,7 @@ def test_the_image_may_be_an_axis() -> None:
         ("axes: {a: [1, 1]}\n", ["1:15: the value '1' is given twice"]),
         ("axes: {a: [1, [2]]}\n", ["1:15: expected a value, found a list"]),
         ("axes: {a: [1, ~]}\n", ["1:15: expected a value, found nothing"]),
-        ("axes: {a b: [1]}\n", ["1:8: 'a b' is not a name of a variable"]),
+        ("axes: {a b: [1]}\n", ["1:8: 'a b' is not a valid variable name"]),
         ("axes: {vm_memory: [1]}\n", ["1:8: a variable vm_memory would be taken for condor_submit's own vm_memory"]),
         ("axes: {a: [1]}\nvariables: {A: 2}\n", ["2:13: two columns are named A: names are not case-sensitive"]),
         ("axes: {a: [1]}\nvariables: {a: 2}\n", ["2:13: 'a' is an axis already"]),

@@ -26,14 +26,14 @@ SAID = {
     "gpgv of apt-key": (
         "W: GPG error: http://h s InRelease: gpgv, gpgv2 or gpgv1 required for verification, but neither seems"
         " installed\nE: The repository 'http://h s InRelease' is not signed.",
-        "nothing to verify signatures with",
+        "cannot verify signatures",
     ),
     "gpgv of apt 3": (
         "W: OpenPGP signature verification failed: http://h s InRelease: Could not execute 'gpgv' to verify signature"
         " (is gnupg installed?)\nE: The repository 'http://h s InRelease' is not signed.",
         "apt-get install gpgv",
     ),
-    "no further process": ("/var/lib/dpkg/info/x.postinst: 3: Cannot fork", "ROOST_RUN_PROCESSES"),
+    "not start another process": ("/var/lib/dpkg/info/x.postinst: 3: Cannot fork", "ROOST_RUN_PROCESSES"),
     "space, told as an index that is not signed": (
         "E: Write error - write (28: No space left on device)\nE: The repository 'http://h s InRelease' is not signed.",
         "no space left",

@@ -40,7 +40,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ("lock = 1", "lock = 2", ["3:1: lock: this roost reads locks of version 1"]),
+        ("lock = 1", "lock = 2", ["3:1: lock: this version of roost reads locks of version 1"]),
         ("lock = 1", 'lock = "1"', ["3:1: lock: expected a whole number, found the text '1': leave out the quotes"]),
         ("lock = 1", "lock = 2026-11-27", ["3:1: lock: expected a whole number, found a date or a time"]),
         ("lock = 1", "lock = ", ["3:8: not TOML: Invalid value"]),

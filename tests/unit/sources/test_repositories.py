@@ -173,7 +173,7 @@ def test_where_a_snapshot_is() -> None:
     at = snapshot.at(security, snapshot.from_service(root, security), "20261101T000000Z")
     assert at.uri == f"{root}/archive/debian-security/20261101T000000Z/"
     assert at.line.startswith('deb [signed-by="/usr/share/keyrings/k.gpg" check-valid-until=no] http://snap.example/')
-    with pytest.raises(UsageError, match="nobody says") as caught:
+    with pytest.raises(UsageError, match="no snapshot service is known") as caught:
         snapshot.at(one, None, "20261101T000000Z")
     assert "ROOST_SNAPSHOT" in str(caught.value)
 
@@ -198,7 +198,7 @@ def test_what_apt_knows_of_snapshots(text: str, settings: dict[str, str], expect
 def test_a_snapshots_time_and_its_mirror() -> None:
     with pytest.raises(ValidationError, match="not a time"):
         debian(snapshot="20261301T000000Z")
-    with pytest.raises(ValidationError, match="packages of today"):
+    with pytest.raises(ValidationError, match="today's packages"):
         debian(snapshot="20261101T000000Z", mirror="http://h/debian")
     with pytest.raises(ValidationError, match="add snapshot"):
         debian(mirror="http://h/@SNAPSHOTID@/")

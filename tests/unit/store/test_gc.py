@@ -100,7 +100,7 @@ def test_reports_of_mistakes_of_roost_go_by_age(root: Path) -> None:
     other = _file(root, "log/bug-report.txt", idle=40 * DAY)
     done = _collect(root)
     assert _what(done, "gone") == [f"log/{old.name}"]
-    assert done.notes == ["not roost's, and left alone: log/bug-report.txt"]
+    assert done.notes == ["not written by roost, and not touched: log/bug-report.txt"]
     assert young.exists() and other.exists() and not old.exists()
 
 
@@ -117,7 +117,7 @@ def test_the_cap_takes_what_was_used_longest_ago(root: Path) -> None:
     index = _file(root, f"inrelease/{KEYS[0]}", idle=10 * DAY)
     done = _collect(root, cap=(3 << 20) + (1 << 19))
     assert _what(done) == [f"rootfs/{KEYS[0]}", f"rootfs/{KEYS[1]}"]
-    assert "used longest ago (4 days), and the cache is over 3.5 MiB" in done.items[0].why
+    assert "least recently used (4 days ago), and the cache is larger than 3.5 MiB" in done.items[0].why
     assert deb.exists()
     # Small things cost the next build more than they take.
     assert index.exists()
@@ -260,7 +260,7 @@ def test_what_is_not_roosts_is_never_touched(root: Path, tmp_path: Path) -> None
     assert (outside / "tree/file").read_text() == "mine"
     assert (root / f"rootfs/{KEYS[1]}").is_symlink()
     assert (root / "downloads").is_symlink()
-    assert any("not roost's, and left alone" in note for note in done.notes)
+    assert any("not written by roost, and not touched" in note for note in done.notes)
 
 
 def test_half_images_in_build_go_and_built_ones_stay(root: Path) -> None:

@@ -76,7 +76,7 @@ PYTHON = (X, b"\x7fELF")
             {"__opt__run": (X, elf(loader="/lib/ld-musl-x86_64.so.1"))},
             "needs /lib/ld-musl-x86_64.so.1, which is not in",
         ),
-        ({"__opt__run": (X, b"#!/usr/bin/env python3 -u\n")}, "has a first line that gives env the one word"),
+        ({"__opt__run": (X, b"#!/usr/bin/env python3 -u\n")}, "has a first line that passes env the single word"),
         ({"__opt__run": (X, b"#!/usr/bin/python3\n")}, "needs /usr/bin/python3, which is not in the image"),
         ({"__opt__run": (X, b"#! /opt/py -u\n"), "__opt__py": (FILE, b"x")}, "needs /opt/py, which cannot be executed"),
         (
@@ -172,7 +172,7 @@ def entry(path: str, size: int = 1, kind: str = "f") -> Entry:
         ([entry("d", kind="d"), entry("d/x:y")], "vfat has no :"),
         ([entry("big", 1 << 32)], "4 GiB"),
         ([entry("dot.")], "drops the dot"),
-        ([entry("\udcff")], "not UTF-8"),
+        ([entry("\udcff")], "only UTF-8"),
     ],
 )
 def test_what_vfat_does_not_have_is_said_before_it_is_written(entries: list[Entry], said: str) -> None:
