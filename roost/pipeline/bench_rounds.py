@@ -29,7 +29,7 @@ ROOST = (sys.executable, "-P", "-m", "roost")
 #: Bytes of memory for mmdebstrap's tree and packages.
 _ROOM = 4 << 30
 #: In the cache: what a build makes of packages, and what it knows of the archive.
-_MADE, _KNOWN = ("rootfs", "grub"), ("selections", "lists", "apt", "inrelease")
+_MADE, _KNOWN = ("rootfs", "essential", "grub"), ("selections", "lists", "apt", "inrelease")
 
 Measure = Callable[[str, Sequence[str | Path], Mapping[str, str]], None]
 

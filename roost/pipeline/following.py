@@ -22,6 +22,8 @@ STAGE, EVERY, MOST = "bootstrap", 0.5, 1 << 20
 _FETCHED = re.compile(rb"^Get:\d+ .*\[(?P<size>[\d.,]+) (?P<unit>[kMG]?B)\]$", re.MULTILINE)
 _UNPACKED = re.compile(rb"^(?:Unpacking|Extracting) \S", re.MULTILINE)
 _CONFIGURED = re.compile(rb"^Setting up \S", re.MULTILINE)
+#: hooks/setup's line for packages that came unpacked and configured.
+_THERE = re.compile(rb"^I: roost: (?P<packages>\d{1,6}) packages are there$", re.MULTILINE)
 _UNITS = {b"B": 1, b"kB": 1000, b"MB": 1000**2, b"GB": 1000**3}
 
 
@@ -40,6 +42,10 @@ class Seen:
             self.fetched += 1
             with contextlib.suppress(ValueError):
                 self.size += float(one["size"].replace(b",", b"")) * _UNITS[one["unit"]]
+        if there := _THERE.search(data):
+            # Whether that was just now or in an earlier build: the count goes on from there.
+            self.unpacked = self.configured = int(there["packages"])
+            data = data[there.end() :]
         self.unpacked += len(_UNPACKED.findall(data))
         self.configured += len(_CONFIGURED.findall(data))
 

@@ -9,6 +9,9 @@ from roost.pipeline import image
 from roost.pipeline.planning import BuildPlan
 from roost.recipe.loader import Loaded
 
+#: The stage of the layer that a root tree is made on.
+LAYER = "essential"
+
 
 @runtime_checkable
 class Parted(Protocol):
@@ -16,6 +19,19 @@ class Parted(Protocol):
 
     def parts(self) -> dict[str, Any]:
         """Return `inputs`, `code` and `tools`."""
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A root tree that is made on top of a layer which other recipes share."""
+
+    def layer(self) -> tuple[str, dict[str, Any]] | None:
+        """Return its key, and what this is made of; None where the tree has none."""
+
+
+def layer(source: object) -> tuple[str, dict[str, Any]] | None:
+    """Return the key of the layer that a root tree is made on, and what this is made of; None where it has none."""
+    return source.layer() if isinstance(source, Layered) else None
 
 
 def of(loaded: Loaded, plan: BuildPlan) -> dict[str, Any]:
@@ -29,4 +45,6 @@ def of(loaded: Loaded, plan: BuildPlan) -> dict[str, Any]:
     if plan.bootstrap is not None:
         made_of["selection"] = [one.parts() for one in plan.bootstrap.selection.tools]
     tree = source.parts() if isinstance(source, Parted) else {"inputs": source.inputs()}
-    return {"rootfs": tree, "image": image.STAGE.parts(made_of)}
+    below = layer(source)
+    first = {LAYER: below[1]} if below is not None else {}
+    return {**first, "rootfs": tree, "image": image.STAGE.parts(made_of)}

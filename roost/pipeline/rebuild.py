@@ -6,7 +6,7 @@ It builds nothing, and reads only what a build reads first: local files, the arc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,12 +101,13 @@ def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
 
 
 def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -> list[StageOutlook]:
-    """Return the outlook on the root tree, or the image that is edited, and on the image."""
+    """Return the outlook on the root tree with its layer, or the image that is edited, and on the image."""
     there = _there(plan)
     if record is None:
         damaged = f"{manifest.NAME} is damaged, or was written by another version of roost"
         first = (Change("build", damaged if manifest.is_damaged(loaded.build) else "there is no earlier build"),)
         return [
+            *_layer(plan, not there, first),
             StageOutlook("rootfs", not there, there, first),
             StageOutlook("image", True, False, first),
         ]
@@ -127,10 +128,19 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     elif not image:
         image = [Change("input", "something that an earlier roost did not record")]
     again = bool(image or lost)
+    below = _changed(record.parts.get(key_parts.LAYER), now.get(key_parts.LAYER, {}))
     return [
+        *_layer(plan, again and not there, tuple(below)),
         StageOutlook("rootfs", again and not there, there, tuple(tree)),
         StageOutlook("image", again, False, (*image, *lost)),
     ]
+
+
+def _layer(plan: planning.BuildPlan, tree: bool, why: tuple[Change, ...]) -> Iterator[StageOutlook]:
+    """Yield the outlook on the layer that a root tree is made on, where both are made again."""
+    below = key_parts.layer(plan.source)
+    if tree and below is not None and not (cache.default().root / key_parts.LAYER / below[0]).is_dir():
+        yield StageOutlook(key_parts.LAYER, True, False, why)
 
 
 def _changed(old: Any, new: Mapping[str, Any]) -> list[Change]:

@@ -123,6 +123,11 @@ def stored(text: str, sizes: Mapping[str, int]) -> str:
     return "".join(f"{stanza.strip()}\n\n" for stanza in kept)
 
 
+def ordered(text: str) -> str:
+    """Return a Packages file with its packages in the order of their names, whatever the archive's was."""
+    return "".join(f"{stanza}\n\n" for stanza in sorted(filter(None, (one.strip("\n") for one in text.split("\n\n")))))
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What apt selects: the packages, sorted; `lists` is a directory of apt's lists that hold them and no others.
@@ -134,6 +139,8 @@ class Selection:
     lists: Path | None = None
     #: Packages of the same archive that are in no tree: what a build runs or copies of them is the same on all hosts.
     tools: tuple[Package, ...] = ()
+    #: Those of the packages that are installed first: the essential ones, with what they need.
+    essential: tuple[Package, ...] = ()
 
     def inputs(self) -> list[list[str]]:
         """Return what a tree depends on, as JSON."""

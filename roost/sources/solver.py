@@ -32,10 +32,12 @@ from roost.store.cache import Cache, work_directory
 from roost.store.stage import Stage
 
 STAGE = Stage("selections", (__name__,), ("apt-get", "apt-cache", "apt-config"))
-LISTS = Stage("lists", (__name__,))
+LISTS = Stage("lists", (__name__,), ("apt-get",))
 #: The root of apt's own in the cache.
 ROOTS = "apt"
 FOUND = "packages.json"
+#: Beside the lists that hold a selection only: the packages of it that mmdebstrap installs first.
+ESSENTIAL = "essential.json"
 #: In apt's root: the keys of an archive that the host does not trust by itself.
 KEYRING = "keyring.gpg"
 #: Bytes of one list: Debian's main has 50 MB.
@@ -88,13 +90,16 @@ def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Selection | Non
         with _root(wanted, cache) as root:
             _apt(wanted, root, "select", ["update", ""], log)
             _keep(root, directory, found, wanted, locked is not None)
+        _essential(wanted, directory, log)
 
-    return replace(wanted, selection=replace(found, lists=LISTS.stored(cache, _kept(wanted, found), make)))
+    lists = LISTS.stored(cache, _kept(wanted, found), make)
+    essential = packages.of_parts(jsontext.read(lists / ESSENTIAL))
+    return replace(wanted, selection=replace(found, lists=lists, essential=essential))
 
 
 def _kept(wanted: Bootstrap, found: Selection) -> dict[str, Any]:
     """Return the inputs of the lists that hold these packages only."""
-    return {**wanted.sources(), **_parts(found)}
+    return {**wanted.sources(), "variant": wanted.debian.variant, **_parts(found)}
 
 
 def _parts(found: Selection) -> dict[str, Any]:
@@ -107,7 +112,12 @@ def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> Selection:
     def make(directory: Path) -> None:
         with _root(wanted, cache) as root:
             found = _solve(wanted, root, log)
-            LISTS.stored(cache, _kept(wanted, found), lambda lists: _keep(root, lists, found, wanted, False))
+
+            def keep(lists: Path) -> None:
+                _keep(root, lists, found, wanted, False)
+                _essential(wanted, lists, log)
+
+            LISTS.stored(cache, _kept(wanted, found), keep)
         (directory / FOUND).write_text(json.dumps(_parts(found)))
 
     inputs = {**wanted.asked(), "states": wanted.index.states}
@@ -239,10 +249,31 @@ def list_name(address: str) -> str:
 def download(wanted: Bootstrap, missing: Sequence[Package], directory: Path, log: Path) -> Path:
     """Download packages of the selection, verified by apt; return the directory that they are in, in `directory`."""
     assert wanted.selection.lists is not None
+    return _beside(
+        wanted, wanted.selection.lists / "sources", directory, ["download", *(one.exact for one in missing)], log
+    )
+
+
+def _essential(wanted: Bootstrap, lists: Path, log: Path) -> None:
+    """Write into a directory of lists which of the packages in it are essential, or are needed by these.
+
+    It is asked as mmdebstrap asks, and of the same lists. In a tree that is only unpacked there is no order.
+    """
+    found: tuple[Package, ...] = ()
+    if wanted.debian.variant == "full":
+        pattern = _pattern(wanted.debian.suite, wanted.debian.architecture, "?essential")
+        with work_directory() as work:
+            out = _beside(wanted, lists / "merged", work, ["essential", pattern], log)
+            found = packages.of_uris(files.read_text(out / "essential", LARGEST))
+    (lists / ESSENTIAL).write_text(json.dumps([one.parts() for one in found]))
+
+
+def _beside(wanted: Bootstrap, lists: Path, directory: Path, words: Sequence[str], log: Path) -> Path:
+    """Run one of the scripts with a root of apt's own in `directory` that has these lists; return what it left."""
     root = directory / "apt"
-    shutil.copytree(wanted.selection.lists / "sources", root / "lists")
+    shutil.copytree(lists, root / "lists")
     prepare(wanted, root)
-    _apt(wanted, root, "download", [one.exact for one in missing], log)
+    _apt(wanted, root, words[0], words[1:], log)
     return root / "out"
 
 

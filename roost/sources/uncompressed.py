@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -32,8 +32,8 @@ _DEADLINE = 600
 
 
 @contextmanager
-def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
-    """Yield the packages of a selection in a directory of their own, sorted by name, and gone afterwards.
+def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | None = None) -> Iterator[list[Path]]:
+    """Yield the packages of a selection, or `which` of them, in a directory of their own, which is gone afterwards.
 
     What cannot be had without compression, for want of room or because it is not whole, is there as it came.
     """
@@ -45,7 +45,7 @@ def held(wanted: Bootstrap, cache: Cache, log: Path) -> Iterator[list[Path]]:
         mine = work / "packages"
         # apt wants one beside them.
         (mine / "partial").mkdir(parents=True)
-        chosen = wanted.selection.packages
+        chosen = wanted.selection.packages if which is None else which
         with Pool(capacity.cores()) as pool:
             taken = [*pool.map(lambda one: _taken(shared, there.get(one.sha256), mine / one.file), chosen)]
             missing = [one for one, whole in zip(chosen, taken, strict=True) if not whole]

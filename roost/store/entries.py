@@ -36,6 +36,7 @@ UNCOMPRESSED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})[.]deb")
 
 KINDS = (
     Kind("rootfs", SHA, directory=True, locked=True),
+    Kind("essential", SHA, directory=True, locked=True),
     Kind("selections", SHA, directory=True, locked=True, capped=False),
     Kind("grub", SHA, directory=True, locked=True),
     Kind("lists", SHA, directory=True, locked=True, capped=False),

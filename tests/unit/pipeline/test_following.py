@@ -25,6 +25,8 @@ GET = b"Get:%d http://deb.debian.org/debian bookworm/main amd64 libbsd0 amd64 0.
         (GET % (1, b"2 MB") + b"Unpacking libc6:amd64 (2.36) ...\n", "1 of 3 packages unpacked"),
         (b"Unpacking a (1) ...\n" * 5, "3 of 3 packages unpacked"),
         (b"Unpacking a (1) ...\nSetting up a (1) ...\nSetting up b (1) ...\n", "2 of 3 packages configured"),
+        (b"Unpacking a (1) ...\nI: roost: 2 packages are there\nUnpacking b (1) ...\n", "2 of 3 packages configured"),
+        (b"I: roost: 1 packages are there\nUnpacking b (1) ...\nSetting up b (1) ...\n", "2 of 3 packages configured"),
         (b"x Unpacking a\n Setting up b\nGet:1 [1 kB] x\n", ""),
     ],
 )

@@ -16,6 +16,7 @@ from roost.pipeline.context import Context
 from roost.pipeline.rebuild import Outlook
 from roost.recipe import loader
 from roost.sources import lockfile
+from roost.sources.mmdebstrap import Installed
 from roost.store import manifest
 from roost.store.cache import Cache
 from roost.store.manifest import Manifest
@@ -173,6 +174,30 @@ def test_what_would_be_built_again_and_why(project: Project) -> None:
     answer = project.outlook().to_json()
     assert answer["again"] is True and answer["stages"][0]["again"] is True
     assert answer["stages"][0]["changes"] == [{"kind": "package", "what": "hello", "old": "1.0", "new": "2.0"}]
+
+
+def test_the_layer_of_a_tree_is_named_where_it_is_made_again_too(project: Project) -> None:
+    project.path.write_text(project.path.read_text().replace("unpacked", "full"))
+    package(project.here.directory, "base", {"/base": "x"}, Essential="yes")
+    project.here.push(NOW)
+    assert [one.name for one in project.outlook().stages] == ["essential", "rootfs", "image"]
+    project.built()
+    assert project.named() == {"rootfs": [], "image": []}, "nothing is made again, though neither is in the cache"
+    (found,) = [one.layer() for one in [project.planned().tree] if isinstance(one, Installed)]
+    assert found is not None
+    layer = project.here.cache.root / "essential" / found[0]
+    layer.mkdir(parents=True)
+    _newer(project)
+    assert project.named() == {"rootfs": [("package", "hello")], "image": [("stage", "rootfs")]}
+    layer.rmdir()
+    assert project.named()["essential"] == [], "it is gone, and nothing that it is made of changed"
+    layer.mkdir()
+    package(project.here.directory, "base", {"/base": "y"}, "2.0", Essential="yes")
+    project.here.push(NOW)
+    named = project.named()
+    assert named["essential"] == [("package", "base")]
+    assert named["rootfs"] == [("package", "base"), ("package", "hello")]
+    assert list(named) == ["essential", "rootfs", "image"]
 
 
 def test_a_build_that_an_earlier_roost_left_has_no_reasons(project: Project) -> None:

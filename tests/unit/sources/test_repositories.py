@@ -20,8 +20,7 @@ from roost.host import namespace, process
 from roost.host.namespace import Namespace
 from roost.kernel import catalogue
 from roost.recipe.debian import Debian
-from roost.sources import archive, contained, debs, keyring, openpgp, repositories, snapshot
-from roost.sources import mmdebstrap as source
+from roost.sources import archive, contained, debs, installation, keyring, mmdebstrap, openpgp, repositories, snapshot
 from roost.sources.aptsource import AptSource, parse_sources
 from roost.sources.archive import Index
 from roost.sources.bootstrap import Bootstrap
@@ -299,11 +298,11 @@ def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path.write_bytes(b"x")
     entry = {"uri": "http://h/d", "suite": "stable", "key": "key.asc"}
     noble = _bootstrap(tmp_path, debian(suite="noble", components=["main", "universe"], repositories=[entry]), "Ubuntu")
-    words = source._base_argv(noble)
+    words = installation.base_argv(noble)
     assert f"--keyring={path}" in words and "--components=main,universe" in words
     assert "linux-image-virtual" in noble.packages and "initramfs-tools" in noble.packages
     # The keyring is this host's way to trust the archive: it does not stay in the image.
-    assert source._target(noble, "-") == [
+    assert installation.target(noble, "-") == [
         "noble",
         "-",
         "deb http://a.example/debian bookworm main",
@@ -318,17 +317,17 @@ def test_what_mmdebstrap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     stored = tmp_path / chosen.file
     stored.write_bytes(bytes(20))
-    source._give(replace(noble, selection=Selection((chosen,), merged.parent)), hooks, [stored])
+    installation.give(replace(noble, selection=Selection((chosen,), merged.parent)), hooks, [stored])
     there = (hooks / "sources.list.d/roost-h-d.sources").read_text()
     assert there == noble.repositories[0].outside("amd64")
     # apt takes a file for the package by its name and size.
     listed = (hooks / "lists/h_Packages").read_text()
     assert listed == "Package: hello\nVersion: 1:2\nArchitecture: all\nSize: 20\n\n"
     assert (hooks / "selected").read_text() == "hello 1:2\n"
-    assert (hooks / "sources.list").read_text().splitlines() == source._target(noble, "-")[2:]
+    assert (hooks / "sources.list").read_text().splitlines() == installation.target(noble, "-")[2:]
 
     then = _bootstrap(tmp_path, debian(snapshot="20261101T000000Z"), "")
-    assert source._target(then, "-") == [
+    assert installation.target(then, "-") == [
         "bookworm",
         "-",
         "deb [check-valid-until=no] http://s/archive/debian/20261101T000000Z/ bookworm main",
@@ -345,7 +344,7 @@ def test_apt_downloads_as_who_can_read(
 ) -> None:
     monkeypatch.setattr(namespace, "current", lambda: Namespace(user=user))
     entry = {"uri": uri, "suite": "stable", "key": "key.asc"}
-    words = source._base_argv(_bootstrap(tmp_path, debian(repositories=[entry]), ""))
+    words = installation.base_argv(_bootstrap(tmp_path, debian(repositories=[entry]), ""))
     assert ('--aptopt=APT::Sandbox::User "root"' in words) is root
     # mmdebstrap's own user namespace has no id that may read a closed home.
     assert "--mode=root" in words
@@ -358,7 +357,7 @@ def test_what_a_tree_depends_on(tmp_path: Path) -> None:
     one = _bootstrap(tmp_path, debian(repositories=[entry]), "")
     kept = _bootstrap(tmp_path, debian(repositories=[{**entry, "keep": False}]), "")
     cache = Cache(tmp_path / "cache")
-    assert source.Installed(plain).key != source.Installed(one).key
+    assert mmdebstrap.Installed(plain).key != mmdebstrap.Installed(one).key
     # Another key file of the same name is another tree; what stays in the image is laid over it.
     global_key = one.inputs()["repositories"]
     (tmp_path / "other").mkdir()

@@ -22,7 +22,17 @@ from roost.host.declared import UndeclaredToolError
 from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
 from roost.pipeline import image
-from roost.sources import archive, boot_loader, bootable, given_tree, image_tree, mmdebstrap, registry, solver
+from roost.sources import (
+    archive,
+    boot_loader,
+    bootable,
+    essential,
+    given_tree,
+    image_tree,
+    mmdebstrap,
+    registry,
+    solver,
+)
 from roost.store import closure, keys
 from roost.store.cache import Cache
 from roost.store.stage import Stage
@@ -34,6 +44,7 @@ STAGES = {
         mmdebstrap.STAGE,
         ["sources/mmdebstrap", "sources/bootstrap", "sources/archive", "sources/repositories", "sources/unpacked"],
     ),
+    "layer": (essential.STAGE, ["sources/essential", "sources/installation", "sources/debs", "sources/uncompressed"]),
     "selection": (solver.STAGE, ["sources/solver", "sources/packages", "sources/contained", "sources/aptsource"]),
     "boot loader": (boot_loader.STAGE, ["sources/boot_loader", "sources/debs"]),
     "lists": (solver.LISTS, ["sources/solver", "sources/packages"]),
@@ -56,6 +67,7 @@ STAGES = {
 #: Files that modules of a stage read.
 DATA = {
     "debian": ["sources/hooks/finish", "sources/hooks/download"],
+    "layer": ["sources/hooks/base", "sources/hooks/setup"],
     "selection": ["sources/hooks/select"],
     "image": ["guest/job", "guest/inittab", "condor/templates/submit.j2", "disk/mke2fs.conf"],
 }
