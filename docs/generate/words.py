@@ -131,6 +131,8 @@ ENVIRONMENT = {
     "ROOST_INITRD": ("roost", "", "for the hooks of mmdebstrap: how the initrd is made"),
     "ROOST_GIVEN": ("roost", "", "for the hooks of mmdebstrap: the directory of the lists and sources of a tree"),
     "ROOST_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: the directory of the packages of a tree"),
+    "ROOST_LAYER": ("roost", "", "for the hooks of mmdebstrap: the tar of the layer that a tree is made on"),
+    "ROOST_LAYER_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: how many packages are in that layer"),
     "ROOST_TOOLS": ("roost", "", "for the hook that selects packages: those that a build takes beside the tree"),
     "ROOST_UNDECLARED": ("roost", "", "`refuse` in the tests: a stage may run no tool that is not in its key"),
 }

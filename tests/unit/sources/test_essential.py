@@ -40,8 +40,8 @@ def here(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield found
 
 
-def _selected(here: Archive, *names: str, **more: str) -> Bootstrap:
-    return here.select(here.wanted(*names, **more))
+def _selected(here: Archive, *names: str, variant: str = "unpacked") -> Bootstrap:
+    return here.select(here.wanted(*names, variant=variant))
 
 
 def _layer(found: Bootstrap) -> str:
