@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MARGIN = 6
 #: Columns that an image's name has at least.
 NAMES = 20
+#: Columns of a running step's time, and those that what it does must have to be shown at all.
+TIME, WORDS = 7, 12
 #: How the steps that ended are shown.
 MARKS = {
     "done": "[green]✓[/]", "cached": "[green]=[/]", "failed": "[red]✗[/]",
@@ -155,12 +157,19 @@ class LiveTable:
         kinds = [kind for kind in STEPS if any(node.kind == kind for node in graph)]
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         longest = max((len(one_line(node.label)) for node in graph), default=0)
+        widths = [max(5, len(STEPS[kind])) for kind in kinds]
+        # Two blanks stand between columns.
+        beside = self._console.width - sum(widths) - TIME - 2 * (len(widths) + 1)
         names = min(max(5, longest), max(NAMES, self._console.width * 2 // 5))
+        worded = beside - names - 2 >= WORDS
+        if not worded:
+            names = min(max(5, longest), max(5, beside))
         table.add_column("image", no_wrap=True, width=names, overflow="ellipsis")
-        for kind in kinds:
-            table.add_column(STEPS[kind], no_wrap=True, width=max(5, len(STEPS[kind])))
-        table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis", style="dim")
-        table.add_column("", no_wrap=True, justify="right", width=7)
+        for kind, width in zip(kinds, widths, strict=True):
+            table.add_column(STEPS[kind], no_wrap=True, width=width)
+        if worded:
+            table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis", style="dim")
+        table.add_column("", no_wrap=True, justify="right", width=TIME)
         now = time.monotonic()
         rows: dict[str, dict[str, Node]] = {}
         for node in graph:
@@ -176,7 +185,8 @@ class LiveTable:
             words, seconds = (running[at.key][2], f"{now - running[at.key][1]:.0f} s") if at else ("", "")
             marks = [_mark(steps.get(kind), running, ended) for kind in kinds]
             label = next(iter(steps.values())).label
-            table.add_row(escape(one_line(label)), *marks, escape(one_line(words)), seconds)
+            said = [escape(one_line(words))] if worded else []
+            table.add_row(escape(one_line(label)), *marks, *said, seconds)
         bad = sum(1 for one in ended.values() if one.state == "failed")
         failed = f", [red]{bad} failed[/]" if bad else ""
         hidden = f", {len(rows) - len(shown)} images more" if len(rows) > len(shown) else ""

@@ -126,3 +126,17 @@ def test_a_narrow_terminal_shows_names_and_how_far_it_is() -> None:
     assert "debian-trixie-large" in "\n".join(lines)
     assert re.fullmatch(r"1 of 5 steps, 1 failed, \d s", lines[-1].strip())
     assert all(len(line) <= 60 for line in lines)
+
+
+@pytest.mark.parametrize("name", ["bad", "pair-a-long-host-name-for-a-worker"])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_steps_keep_their_names_at_any_width(name: str, width: int) -> None:
+    """What a step does goes first, then the end of a long name."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=40)
+    head, *rows = drawn(console, graph(2, name), 1, "boot (pc, tcg) and more words than there is room for")
+    assert head.split() == ["image", "build", "test", "boot"]
+    running = rows[1].split()
+    assert running[1:3] == ["·", "●"] and running[-2:] == ["0", "s"]
+    assert len(running[0]) >= min(13, len(name))
+    # Either some words of it, or none: no lone dots.
+    assert len(running) == 5 or len(rows[1].partition("●")[2].rpartition("0 s")[0].strip()) >= 12
