@@ -60,7 +60,7 @@ def causes() -> str:
     """Return the page of what a test boot may end with."""
     return _lines(
         "# Causes of a failed boot", "", _MADE, "",
-        "A verdict (`inv boot NAME --json`, boot/kvm.json, boot/report.html) names the phase that the boot came to,",
+        "A verdict (`inv boot NAME --json`, boot/kvm.json, boot/report.html) names the phase that the boot reached,",
         "and one cause if it failed. [Debugging a failed boot](../guides/failed-boot.md) goes through one.", "",
         *head("cause", "what was seen", "what to do"),
         *(row(f"`{one}`", *words.CAUSES[one]) for one in get_args(Cause)),

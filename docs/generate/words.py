@@ -141,7 +141,7 @@ OTHERS = {
     "http_proxy, https_proxy, no_proxy": "the proxy for archives, sources and pip; also in capitals",
     "NO_COLOR": "no colour on the terminal",
     "COLUMNS": "the width of help and tables, where there is no terminal to ask",
-    "TMPDIR": "where temporary files lie: overlays of test boots, disks that `collect` repairs",
+    "TMPDIR": "where temporary files are: overlays of test boots, disks that `collect` repairs",
     "SOURCE_DATE_EPOCH": "the time of files that have none of their own, in seconds since 1970",
     "XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_STATE_HOME": "where cache, signing key and state belong",
     "AWS_ACCESS_KEY_ID and the like": "credentials for s3:// catalogues, as boto3 reads them",

@@ -64,7 +64,7 @@ class Attempt:
         return BootPlan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds, bound)
 
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
-        """Return QEMU's command line for disks at `places`, with `incoming` for a machine that goes on."""
+        """Return QEMU's command line for disks at `places`, with `incoming` for a machine that is resumed."""
         assert self.shape is not None
         if self.context.first:
             words = xens.qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels)
@@ -114,7 +114,7 @@ class Attempt:
 
 
 def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None, str | None]:
-    """Run the machine to its end; return what was seen, or in whose words it was refused.
+    """Run the machine to its end; return what was seen, or why the hypervisor refused it.
 
     Raises `HostError` as soon as the host has no room for what the guest writes or says.
     """

@@ -1,4 +1,4 @@
-"""The seal on a verdict: which bytes it was reached on, under a key that only this user's roost has.
+"""The seal of a verdict: digests of the files that were booted, signed with a key that only this account has.
 
 A verdict is a text file beside the image, and a publisher must be able to tell that nobody changed either since. The
 boot therefore leaves HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and
@@ -37,7 +37,7 @@ NO_PART = ("roost.cli",)
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What a good seal says: the sha256 of each file by its name in the image's directory, and who booted it."""
+    """The content of a valid seal: the sha256 of each file by its name in the image's directory, and who booted it."""
 
     files: Mapping[str, str]
     tester: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Attestation:
 
 @functools.cache
 def code() -> str:
-    """Return a digest of the code that boots and judges: another one may judge otherwise."""
+    """Return a digest of the code that boots and judges: other code may judge differently."""
     return closure.digest(JUDGES, NO_PART)
 
 

@@ -1,4 +1,4 @@
-"""What QEMU is given whichever hypervisor runs in it: the sockets that it inherits, and its disks. Pure."""
+"""What QEMU gets under every hypervisor: the sockets that it inherits, and its disks. Pure."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Argv = Callable[[Channels, Mapping[str, DiskPlace], str], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What became of a machine that went on from the saved state: None for `ok` when that cannot be told."""
+    """The result of a machine that was resumed from the saved state: None for `ok` when it is not known."""
 
     tried: bool
     ok: bool | None
@@ -66,7 +66,7 @@ class Checkpoint:
     problem: str | None = "its job never ran"
 
     async def take(self, session: Session, places: Mapping[str, DiskPlace]) -> None:
-        """Save a machine that runs, and let it run on."""
+        """Save a running machine, and let it continue."""
         self.problem = await session.save(_SAVE, DEADLINE)
         if self.problem is None:
             try:
@@ -90,7 +90,7 @@ class Checkpoint:
         return self._try("evict", lambda session: _evicted(session, plan, io), argv)
 
     def restore(self, argv: Argv, plan: BootPlan) -> Trial:
-        """Let the machine go on until its job has ended, as after a checkpoint."""
+        """Let the resumed machine run until its job has ended, as after a checkpoint."""
         return self._try("restore", lambda session: _ended(session, plan), argv)
 
     def _try(self, name: str, follow: Callable[[Session], Any], argv: Argv) -> Trial:
@@ -150,7 +150,7 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
 
 
 def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
-    """Judge a guest that went off `seconds` after the button, by the signs of its console in their order.
+    """Judge a guest that powered off `seconds` after the button, by the signs of its console in their order.
 
     Its job's disk was slow for `held` seconds, or until it said that it goes off; None: there was none to slow down.
     A job that ends after that word ends because it may write again: the guest has obeyed all the same.

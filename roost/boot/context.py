@@ -1,4 +1,4 @@
-"""What a test boot is told, in one value that its steps take."""
+"""The input of a test boot, in one value that its steps take."""
 
 from __future__ import annotations
 

@@ -102,8 +102,8 @@ def quoted(text: str) -> str:
     return '"' + "".join(_escaped(byte) for byte in text.encode("utf-8", "surrogateescape")) + '"'
 
 
-def ahead(vm: VirtualMachine) -> tuple[str, ...]:
-    """Return what has to be said before a boot: what a job may ask of the machine and not find in a domain."""
+def warnings(vm: VirtualMachine) -> tuple[str, ...]:
+    """Return the warnings before a boot: what a job may ask of the machine and not find in a domain."""
     if vm.hypervisor != "xen" or vm.network == "none":
         return ()
     return ("the test boot under Xen has no network card: a job that needs the network fails in it",)

@@ -1,4 +1,4 @@
-"""Drives one session to its end: lets it run, looks now and then at what the console cannot tell, stops it."""
+"""Drives one session to its end: lets it run, polls what the console cannot show, stops it."""
 
 from __future__ import annotations
 

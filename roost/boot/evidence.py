@@ -1,4 +1,4 @@
-"""All that a test boot has to show for itself, from which the verdict follows. Pure."""
+"""The evidence of a test boot, from which the verdict follows. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a test boot has to show for itself. Times in seconds after the start.
+    """The evidence of one test boot. Times in seconds after the start.
 
     `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
@@ -57,7 +57,7 @@ class Evidence:
 
     @property
     def phase(self) -> Phase:
-        """The last phase that the guest came to."""
+        """The last phase that the guest reached."""
         return self.phases[-1][0] if self.phases else "start"
 
     def phase_of(self, *kinds: str) -> Phase:
@@ -83,6 +83,6 @@ class Evidence:
         """Whether the guest switched itself off."""
         return self.reason == "guest-shutdown"
 
-    def came_to(self, *phases: Phase) -> bool:
-        """Return whether the guest came to one of `phases`."""
+    def has_reached(self, *phases: Phase) -> bool:
+        """Return whether the guest reached one of `phases`."""
         return any(name in phases for name, _begin in self.phases)

@@ -1,4 +1,4 @@
-"""What the recipe expects, held against what was seen: the console, the disks, the job's status, the clock. Pure.
+"""What the recipe expects, compared with what was seen: the console, the disks, the job's status, the clock. Pure.
 
 Each expectation has a judge of its own, which says what was there instead, or what met it.
 """
@@ -24,7 +24,7 @@ _NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """All that expectations are held against.
+    """All that expectations are compared with.
 
     `matched` has the line of the console in which each pattern was first seen, `status` is the job's status.json (None:
     there is none), `exits` are the exit statuses on the console, `seconds` how long each phase took, `factor` by which

@@ -43,7 +43,7 @@ class _Lines:
                 self._put(clean(line[start : start + LINE]))
 
     def close(self) -> None:
-        """Write the line that has not ended, and wait a moment for the terminal."""
+        """Write the line that has not ended, and wait briefly for the terminal."""
         if self._rest:
             self._put(clean(self._rest))
         with contextlib.suppress(queue.Full):

@@ -47,7 +47,7 @@ def interact(
     before: Step | None = None,
     after: Step | None = None,
 ) -> None:
-    """Run the machine of a context until it goes off or the user types Ctrl-].
+    """Run the machine of a context until it powers off or the user types Ctrl-].
 
     `keep` is a new directory for its disks as they are then, and for the files `also`; `before` and `after` are what
     is done with their layers. Raises `UsageError` when there is no terminal or the directory exists,

@@ -218,5 +218,5 @@ def _boot(program: str, accel: Accel, kernel: Path, deadline: float) -> _Outcome
 
 
 def _has_run(console: Console) -> bool:
-    """Return whether the kernel came to the point where it looks for its root: all of its drivers have run."""
+    """Return whether the kernel reached the point where it looks for its root: all of its drivers have run."""
     return console.has("kernel") and console.has("panic") and "VFS" in console.signs["panic"].text

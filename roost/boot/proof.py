@@ -1,4 +1,4 @@
-"""What a guest has shown for itself beside how it ended, and what has to be said of one that passed. Pure.
+"""The proof that a guest did its work, beside how it ended, and the notes on one that passed. Pure.
 
 An image that comes with a submit description alone has no expectations: that it powered itself off is not a proof that
 it did anything. It must have written to one of its disks, and a guest whose console tells of a job must have left the

@@ -1,4 +1,4 @@
-"""What a test boot comes to: the verdict with all that belongs to it, and its JSON contract."""
+"""The result of a test boot: the verdict with all that belongs to it, and its JSON contract."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def boot(context: Context, out: Path) -> BootResult:
     stages = Stages(context.events)
     for name in context.files:
         _require_file(directory, name)
-    for text in domain.ahead(vm):
+    for text in domain.warnings(vm):
         stages.note(text)
     chosen = choose_accelerator(context, stages)
     stages.events.expect(last_time(out / f"{vm.hypervisor}.json", chosen.name))
@@ -160,5 +160,5 @@ def readable(screen: Screen, evidence: Evidence) -> Screen:
 
     Linux scrolls a text screen by moving its start in the card's memory, which nothing outside of QEMU is told.
     """
-    scrolled = evidence.came_to("kernel", "initrd", "init", "job", "power-off")
+    scrolled = evidence.has_reached("kernel", "initrd", "init", "job", "power-off")
     return replace(screen, text="") if scrolled else screen

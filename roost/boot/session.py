@@ -67,7 +67,7 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether the machine has gone off, or QEMU has ended."""
+        """Whether the machine has powered off, or QEMU has ended."""
         return self.gone or self.event("SHUTDOWN") is not None
 
     def event(self, name: str) -> Event | None:

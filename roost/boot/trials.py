@@ -66,7 +66,7 @@ def wanted(recipe: Recipe | None, evict: bool | None, *, domain: bool = False) -
 
 
 def at_the_end(seen: Observation, powered_off: bool) -> Trial:
-    """Return the eviction of a guest that stays on: the button was pressed when it was where it was meant to come."""
+    """Return the eviction of a guest that stays on: the button was pressed when it had reached its goal."""
     if seen.button is None:
         return NOT_ASKED
     seconds = round(seen.ended - seen.button, 2)
@@ -75,7 +75,7 @@ def at_the_end(seen: Observation, powered_off: bool) -> Trial:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """A saved machine, how QEMU is told to go on with it, what is awaited, and the target of the job's disk."""
+    """A saved machine, how QEMU is told to resume it, what is awaited, and the target of the job's disk."""
 
     saved: Checkpoint
     argv: Argv
@@ -86,7 +86,7 @@ class Resumption:
 def run(
     asked: TrialRequest, seen: Observation, powered_off: bool, resumption: Resumption | None, stages: Stages
 ) -> Trials:
-    """Try what is wanted with a machine that has passed, going on from its saved state."""
+    """Try what is wanted with a machine that has passed, resuming from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
     if resumption is not None:
         saved, plan = resumption.saved, resumption.plan.paced(seen.phases)

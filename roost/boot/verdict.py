@@ -77,7 +77,7 @@ def _hypervisor(evidence: Evidence) -> Verdict | None:
 
 
 def _boot_loader(evidence: Evidence) -> Verdict | None:
-    if evidence.came_to("kernel", "initrd", "init", "job", "power-off"):
+    if evidence.has_reached("kernel", "initrd", "init", "job", "power-off"):
         return None
     if evidence.goal == "any" and evidence.powered_off and evidence.written != ():
         return None
@@ -88,7 +88,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
         detail = why if "cannot start" in why else f"nothing to boot was found: {why}"
     elif said:
         detail = f"the boot loader started no kernel: {said}"
-    elif evidence.came_to("boot-loader"):
+    elif evidence.has_reached("boot-loader"):
         detail = "the boot sector ran, but no kernel started"
     else:
         detail = "the firmware started nothing"
@@ -99,7 +99,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
 
 def _root(evidence: Evidence) -> Verdict | None:
     """No root: of a kernel or an initrd that gave up. One that came to init has found it."""
-    if evidence.came_to("init", "job"):
+    if evidence.has_reached("init", "job"):
         return None
     panic = _text(evidence, "panic")
     if evidence.stop == "initrd-timeout" and _mounted_nothing(evidence):
@@ -159,14 +159,16 @@ def _collapsed(evidence: Evidence) -> Verdict | None:
 def _unfinished(evidence: Evidence) -> Verdict:
     if evidence.exits:
         return _failed(evidence, "halted", f"the job finished, but the machine stays on: {_why(evidence)}", "power-off")
-    where = "the job never ended" if evidence.came_to("job") else f"the guest never reached its job: {evidence.phase}"
+    where = (
+        "the job never ended" if evidence.has_reached("job") else f"the guest never reached its job: {evidence.phase}"
+    )
     return _failed(evidence, "job-timeout", f"{where}; {_why(evidence)}")
 
 
 def _why(evidence: Evidence) -> str:
     """Say why the watch stopped, for people."""
     notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
-    if not evidence.came_to("job"):
+    if not evidence.has_reached("job"):
         notes += [f"it waited {one.seconds:.0f} s for {one.what}" for one in evidence.waits[:2]]
     words = {"timeout": "the deadline passed", "button-ignored": "it did not react to the power button"}
     return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])

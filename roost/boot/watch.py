@@ -122,7 +122,7 @@ class Watch:
 def timeline(
     serial: dict[str, Sign], firmware: dict[str, Sign], paging_at: float | None = None
 ) -> tuple[tuple[Phase, float], ...]:
-    """Return the phases that the guest came to, each with its begin in seconds; never empty, times never fall."""
+    """Return the phases that the guest reached, each with its begin in seconds; never empty, times never fall."""
     groups: tuple[tuple[Phase, Iterable[Sign | None]], ...] = (
         ("boot-loader", (firmware.get("boot-sector"), firmware.get("direct-kernel"))),
         ("kernel", (serial.get("kernel"), serial.get("kernel-line"))),
@@ -216,7 +216,7 @@ def _since(console: Console, kind: str, now: float) -> float:
 
 
 def _arrived(plan: BootPlan, serial: Console, now: float) -> bool:
-    """Return whether the guest is where it was meant to come, and will not go off by itself."""
+    """Return whether the guest has reached its goal, and will not power off by itself."""
     if plan.goal == "job":
         return plan.stays and serial.has("job-finished") and not serial.missing
     if serial.has("job-started") and not serial.has("job-finished"):

@@ -132,7 +132,7 @@ class Domain(Session):
         await self.tell({"do": "start"})
 
     async def power_button(self) -> None:
-        """Ask the domain to go off, as libvirt does on eviction: by its control node in xenstore."""
+        """Ask the domain to power off, as libvirt does on eviction: by its control node in xenstore."""
         await self.tell({"do": "shutdown"})
 
     async def processors(self) -> Processors | None:
@@ -154,7 +154,7 @@ class Domain(Session):
 
 @dataclass
 class Resumed(Domain):
-    """A domain that goes on in a saved QEMU: Xen and its first domain go on with it."""
+    """A domain that is resumed in a saved QEMU, together with Xen and its first domain."""
 
     running: bool = True
 

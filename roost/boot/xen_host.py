@@ -179,7 +179,7 @@ class HostDomain(Domain):
                 os.write(self._terminal, text.encode("utf-8", "surrogateescape"))
 
     async def power_button(self) -> None:
-        """Ask the domain to go off, as libvirt does on eviction."""
+        """Ask the domain to power off, as libvirt does on eviction."""
         await self.call("shutdown", self.name)
 
     async def processors(self) -> Processors | None:

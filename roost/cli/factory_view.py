@@ -1,4 +1,4 @@
-"""A factory at work as it is shown: a live table on a terminal, a line for each thing that happens elsewhere."""
+"""The progress of a factory: a live table on a terminal, a line for each thing that happens elsewhere."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class LiveTable:
         self._console.print(f"[yellow]![/] {escape(safe(f'{_what(node)}: {text}'))}", highlight=False)
 
     def ended(self, node: Node, outcome: Outcome) -> None:
-        """Take down how a node ended; a failure stays as lines above the table."""
+        """Record how a node ended; a failure stays as lines above the table."""
         from rich.markup import escape
 
         with self._lock:

@@ -1,4 +1,4 @@
-"""A line on the terminal before anything else is loaded: nobody likes to look at nothing while long tasks import.
+"""A line on the terminal before anything else is loaded: long tasks take a second to import.
 
 This module loads nothing but the interpreter's own.
 """

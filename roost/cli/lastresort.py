@@ -1,4 +1,4 @@
-"""What no part of roost has an answer for: one line for a refusal of the host, a short report for a mistake of roost.
+"""Errors that no other part of roost handles: one line for a refusal of the host, a short report for a bug in roost.
 
 Also the standard streams, which may be closed, full or of another encoding: what cannot be written is not a success.
 """
@@ -30,7 +30,7 @@ CLOSED = 141
 
 
 class BugError(RoostError):
-    """A mistake of roost itself (exit code 1); `log` is the traceback."""
+    """A bug in roost (exit code 1); `log` is the traceback."""
 
 
 def told(error: BaseException) -> RoostError:

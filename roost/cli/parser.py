@@ -38,7 +38,7 @@ _FLAG_WORDS = {"needed value and was not given one!": "needs a value", "doesn't 
 
 
 class Rest(Argument):
-    """An argument that takes all words nobody else wants: a list, empty when there are none."""
+    """An argument that takes all remaining words: a list, empty when there are none."""
 
     def __init__(self, **options: Any) -> None:
         options["kind"] = list
@@ -205,7 +205,7 @@ def _suggestion(machine: ParseMachine, message: str) -> str:
 
 
 def no_such_task(message: str, known: Iterable[str]) -> str:
-    """Return what is said of a task that invoke does not know outside of a parse, such as that of `--help`."""
+    """Return the message for a task that invoke rejects outside of its parser, such as that of `--help`."""
     unknown = _UNKNOWN.fullmatch(message)
     return f"{plain(message)}{_nearest(unknown['word'], known, _TASKS) if unknown else ''}"
 
@@ -226,7 +226,7 @@ _original_complete_flag = ParseMachine.complete_flag
 
 
 def install() -> None:
-    """Teach invoke's parse machine; safe to call twice."""
+    """Extend invoke's parser; safe to call twice."""
     setattr(invoke.parser.parser.ParseMachine, "handle", _handle)  # noqa: B010
     setattr(invoke.parser.parser.ParseMachine, "complete_flag", _complete_flag)  # noqa: B010
     setattr(invoke.parser.parser.ParseMachine, "error", _error)  # noqa: B010

@@ -126,6 +126,6 @@ def _asks_for_help(words: Sequence[str]) -> bool:
 
 
 def wants_json(argv: Sequence[str] | None = None) -> bool:
-    """Return whether a command line asks for JSON: what failed before its task began is told so too."""
+    """Return whether a command line asks for JSON: errors before the task begins are JSON too."""
     words = list(sys.argv[1:] if argv is None else argv)
     return "--json" in words[: words.index("--")] if "--" in words else "--json" in words

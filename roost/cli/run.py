@@ -101,7 +101,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
 @contextmanager
 def _going_on(directory: str) -> Iterator[None]:
-    """Say how a run goes on that is interrupted, or that the host cannot carry on."""
+    """Say how to resume a run that was interrupted, or that the host could not continue."""
     try:
         yield
     except (KeyboardInterrupt, HostError) as error:

@@ -1,4 +1,4 @@
-"""How much the `run` commands of a recipe may take of the machine that builds, from the environment of who builds."""
+"""Limits of a recipe's `run` commands on the build machine, read from the environment."""
 
 from __future__ import annotations
 

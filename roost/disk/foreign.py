@@ -1,4 +1,4 @@
-"""What is given as a disk image and is neither raw nor qcow2, or does not start on a BIOS: told from its first bytes.
+"""Files that are not raw or qcow2 disk images, or do not start on a BIOS: recognized by their first bytes.
 
 No tool opens such a file: several of these formats name other files of the host (a vmdk its extents, a vhdx its
 parent), and qemu-img follows them. Whoever trusts the file converts it.

@@ -1,4 +1,4 @@
-"""Does the kernel of an existing image start on the recipe's disks? Judged as that of a tree, with what is taken out.
+"""Whether the kernel of an existing image starts on the recipe's disks; judged as that of a tree.
 
 Only what the judgement needs leaves the image: the kernel, its initrd, its configuration, and what depmod(8) lists.
 """

@@ -10,7 +10,7 @@ Kind = Literal["kvm", "tcg"]
 
 
 class ApplianceAccelerator:
-    """An answer that may take seconds: threads share it, and the first that asks waits for the probe."""
+    """An answer that may take seconds to get: threads share it, and the first that asks waits for the probe."""
 
     def __init__(self, probe: Callable[[], Kind]) -> None:
         self._probe = probe

@@ -137,7 +137,7 @@ def supermin_directory() -> Path | None:
 
 
 def readable_kernel() -> HostKernel:
-    """Return the newest kernel of this host that can be read; raise `HostError` with the way out when none can."""
+    """Return the newest kernel of this host that can be read; raise `HostError` with a hint when none can."""
     known = kernels()
     for kernel in known:
         if os.access(kernel.image, os.R_OK):

@@ -1,4 +1,4 @@
-"""What the host refused, behind an exception or a tool's last words: space, quota, limits, memory, permission.
+"""The host's refusal behind an exception or a tool's last words: space, quota, limits, memory, permission.
 
 A full disk, met while a package is unpacked, is not a fault of the package. Whoever is about to say that content is bad
 asks here first. The words are strerror(3)'s, which every tool prints in the C locale (roost.host.process).

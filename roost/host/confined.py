@@ -1,4 +1,4 @@
-"""A child process for work on foreign input that Python cannot interrupt: bounded in time, memory and output.
+"""A child process for work on untrusted input that Python cannot interrupt: bounded in time, memory and output.
 
 The child is roost's own code, started through the one door to subprocesses, told what to do by JSON on its standard
 input. It confines itself before it reads: a bound on its CPU time and memory, and it can write no file.

@@ -1,4 +1,4 @@
-"""Where programs of strangers run on the host: a root tree of their own, as nobody of the host, without its powers.
+"""Runs untrusted programs on the host: in a root tree of their own, as no user of the host, without its capabilities.
 
 What a recipe's `run` commands and the programs of a given tree may reach is the tree, and nothing else: no file,
 process, device, sysctl, cgroup, keyring or host name of the host, and no network unless it is asked for. A process

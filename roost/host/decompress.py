@@ -1,4 +1,4 @@
-"""Compressed data of strangers, a piece at a time: kernels, initrds, modules.
+"""Untrusted compressed data, read a piece at a time: kernels, initrds, modules.
 
 The compression is told by its magic, never by a name. What comes out is bounded at each step, so that a few kilobytes
 that unpack to terabytes cost no memory; how much of it is wanted at all is the caller's to say.

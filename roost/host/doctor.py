@@ -1,4 +1,4 @@
-"""What this host can do: each thing that roost needs, whether it is there, and the command that brings it.
+"""What this host can do: each thing that roost needs, whether it is there, and the command that installs it.
 
 Every check is independent and none raises. Tools are looked up on PATH; what only shows in use (user namespaces, a
 kernel that libguestfs may read, GRUB's modules) is tried.

@@ -1,4 +1,4 @@
-"""Files whose path, or whose directory, somebody else may have made: opened only if regular, read with a bound.
+"""Files at untrusted paths: opened only if regular, read with a bound.
 
 `open(2)` of a FIFO waits for its other end, a device may never end, and either can stand where a recipe or a catalogue
 names a file. So the kind is looked at before the file is opened and again once it is open (it may have been exchanged

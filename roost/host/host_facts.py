@@ -1,4 +1,4 @@
-"""What an image is built on: the system, and the versions of the packages that bring the tools of a build.
+"""What an image is built on: the system, and the versions of the packages that provide the tools of a build.
 
 None of it is a secret, and none of it changes between two builds of one host: it explains a difference between two.
 """

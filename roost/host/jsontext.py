@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written: bounded in depth, its numbers finite, and one kind of error.
+"""Untrusted JSON: bounded in depth, its numbers finite, and one kind of error.
 
 Python's parser follows nesting by recursion and ends in `RecursionError`, takes NaN and Infinity, and turns 1e999 into
 an infinity that no later `int()` survives. Each of these is a `ValueError` here, as is all else that is not JSON.

@@ -89,7 +89,7 @@ def root_is_mounted() -> bool:
 
 
 def probe(namespace: Namespace | None = None) -> None:
-    """Raise `HostError`, with the way out, unless files can be owned by another user inside."""
+    """Raise `HostError`, with a hint, unless files can be owned by another user inside."""
     chosen = namespace or current()
     script = ":" if chosen.owner else 't=$(mktemp) && chown 1:1 "$t" && rm -f "$t"'
     done = process.run(chosen.argv(["sh", "-c", script]), deadline=20, check=False)
@@ -103,7 +103,7 @@ def probe(namespace: Namespace | None = None) -> None:
 
 
 def _refused(*, ids: bool) -> HostError:
-    """Return why this user got no user namespace, as far as it shows, with the way out; with `ids` some are needed."""
+    """Return why this user got no user namespace, as far as it shows, with a hint; with `ids` some are needed."""
     what = "cannot make a user namespace"
     for tool in ("newuidmap", "newgidmap"):
         if ids and process.which(tool) is None:

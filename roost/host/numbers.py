@@ -1,4 +1,4 @@
-"""Whole numbers in texts that somebody else may have written.
+"""Whole numbers in untrusted texts.
 
 `str.isdigit` is true of digits that `int` refuses (a superscript two), `int` takes digits of every script, and refuses
 more than 4300 of them. What roost reads as a number has ASCII digits, and not too many.

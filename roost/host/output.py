@@ -200,7 +200,7 @@ def _target(path: Path) -> Path:
 
 
 def _require_followable(link: Path, status: os.stat_result) -> None:
-    """Refuse a stranger's link in a directory for all, as the kernel does (proc(5), protected_symlinks)."""
+    """Refuse another user's link in a world-writable directory, as the kernel does (proc(5), protected_symlinks)."""
     parent = link.parent.stat()
     sticky = parent.st_mode & stat.S_ISVTX and parent.st_mode & stat.S_IWOTH
     if sticky and status.st_uid not in {os.geteuid(), parent.st_uid}:

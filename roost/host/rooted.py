@@ -1,4 +1,4 @@
-"""Paths inside of a tree that is not to be trusted: links are followed as its guest would, never out of it.
+"""Paths inside an untrusted tree: links are followed as its guest would, never out of it.
 
 A tree may hold `boot -> /etc` or `vmlinuz -> /etc/shadow`: read plainly, the host's own file would land in an image.
 """

@@ -1,4 +1,4 @@
-"""The time that whoever calls gives to all that is made (SOURCE_DATE_EPOCH, reproducible-builds.org)."""
+"""The time that the caller sets for all files that are made (SOURCE_DATE_EPOCH, reproducible-builds.org)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign templates: jinja2 in its sandbox, in a child process with bounds of time, memory and size.
+"""Untrusted templates: jinja2 in its sandbox, in a child process with bounds of time, memory and size.
 
 jinja2's sandbox keeps a template from Python's objects (`cycler.__init__.__globals__.os`), not from loops without end
 or texts of any size (jinja2, "Sandbox": "consider limiting resources"). So a template that comes with a recipe, or

@@ -38,7 +38,7 @@ class DiskRequest:
 
 
 def nowhere(_done: int, _total: int) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def checked(

@@ -1,4 +1,4 @@
-"""What a job left on its disk: a verdict, and status, log and output in a directory of the host.
+"""Collects what a job left on its disk: a verdict, and status, log and output in a directory of the host.
 
 done          the job ended with exit code 0
 failed        it ended otherwise: another exit code, a signal, its time over

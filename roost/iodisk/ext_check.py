@@ -1,4 +1,4 @@
-"""Whether an ext file system of a stranger is sound, by e2fsck on a copy, and its repair when it is not.
+"""Whether an untrusted ext file system is sound, by e2fsck on a copy, and its repair when it is not.
 
 Only a sound file system proves that a name which is not found is not there: e2fsck verifies the structure and, where
 the file system has them, the checksums of superblock, groups, inodes, directories and extents.

@@ -1,4 +1,4 @@
-"""Files out of an ext file system of a stranger, without mounting it and without a virtual machine.
+"""Files out of an untrusted ext file system, without mounting it and without a virtual machine.
 
 debugfs copies by inode number into files whose names are made here, and prints inodes as hexadecimal digits: so no
 name in the file system, however odd, reaches a command or is mistaken for what debugfs says. Only plain files and

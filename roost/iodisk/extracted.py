@@ -1,4 +1,4 @@
-"""How much may come out of a disk, and what did: files, bytes, what stayed there and why, and what is lost."""
+"""What may be and what was extracted from a disk: files, bytes, what was left out and why, and what is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOM = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may come out of one disk: files and directories, and bytes."""
+    """Limits of what is extracted from one disk: files and directories, and bytes."""
 
     files: int
     size: int
@@ -24,7 +24,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Extracted:
-    """What came out, counted, and what did not.
+    """What was extracted, counted, and what was not.
 
     `files` and `size` count what is in the output, `log` the bytes of the log.
     `left` counts what stays on the disk, by reason, and `left_names` has its paths. `damage` is what cannot be read,

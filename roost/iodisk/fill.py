@@ -1,4 +1,4 @@
-"""Inputs copied from the host into the directory that becomes an io disk, each file as it was at one moment or not.
+"""Copies inputs into the directory that becomes an io disk; a file that changes while it is read is refused.
 
 A file is opened only if it is a plain one, and read to the size that it had then: one that grows, shrinks, changes or
 never ends is an error, not half a file. What is read is named in errors; what is written belongs to the host.

@@ -1,4 +1,4 @@
-"""Does this kernel start on these disks? Seen before anything boots, in the very files that would.
+"""Whether a kernel starts on the recipe's disks; judged before anything boots, by the very files that would.
 
 `check` judges the kernel, its modules and its initrd as they are; `roost.kernel.claims` judged what the catalogue says
 of it, before anything was built. Both find everything at once, each at the place in the recipe that decides it.

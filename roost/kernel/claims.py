@@ -1,4 +1,4 @@
-"""Can this kernel drive these disks, by what the catalogue says of it? Seen before anything is built.
+"""Whether a kernel can drive the recipe's disks, by what the catalogue claims; judged before anything is built.
 
 `roost.kernel.check` judges the kernel itself, when it is there, in the same words.
 """

@@ -66,7 +66,7 @@ def built_for(path: Path) -> str | None:
 
 
 def vermagic(module: bytes) -> str | None:
-    """Return the release of the kernel that a module, plain or packed, was built for; None if it does not say."""
+    """Return the release of the kernel that a module, plain or compressed, was built for; None if it does not say."""
     if compression(module[:16]) is not None:
         try:
             module = unpack(io.BytesIO(module), _LIMIT)

@@ -69,7 +69,7 @@ def xen_pv(config: str | None, kernel: Callable[[], bool | None]) -> bool | None
 
 @dataclass(frozen=True, slots=True)
 class InTree:
-    """A kernel in an unpacked tree, which may be a stranger's: no link leads out of it."""
+    """A kernel in an unpacked, untrusted tree: no link leads out of it."""
 
     tree: Path
     path: Path

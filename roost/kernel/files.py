@@ -189,7 +189,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, epoc
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Yield a tar, plain or packed in any way that kernels are."""
+    """Yield a tar, plain or compressed in any way that kernels are."""
     with files.open_regular(path) as file:
         head = file.read(16)
         file.seek(0)

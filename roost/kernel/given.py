@@ -1,4 +1,4 @@
-"""A kernel that is given as files, opened before anything is built: is it one, do its parts fit, can Xen start it?
+"""A kernel given as files, checked before anything is built: its format, its parts, whether Xen can start it.
 
 Only files of this machine are looked at, each within bounds; what has a URL is seen when it is fetched.
 """

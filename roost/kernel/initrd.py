@@ -85,7 +85,7 @@ class Payload:
 
 
 def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) -> None:
-    """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), packed with zstd.
+    """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), compressed with zstd.
 
     The tree may be a stranger's: no link leads out of it. Raises `ImageError` when there is no busybox, or when the
     kernel has no driver for any virtual disk.

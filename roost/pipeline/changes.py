@@ -1,4 +1,4 @@
-"""Which images of a factory may be another since a revision of git: those of whose inputs one changed.
+"""Which images of a factory may differ since a revision of git: those with an input that changed.
 
 Inputs are the recipe, its bases, all local files that it names, its kernel's description and files, the same of the
 recipes that it stands on, and roost's own code. What git does not know cannot be told to be the same, and counts as
@@ -27,7 +27,7 @@ MAKERS = ("roost.pipeline.build", "roost.pipeline.boot", "roost.pipeline.publish
 
 
 def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[str]]:
-    """Return the images that may be another since `revision`, and what is to be said of the choice.
+    """Return the images that may differ since `revision`, and notes on the choice.
 
     Raises `UsageError` for recipes that are in no repository, and for a revision that theirs does not have.
     """

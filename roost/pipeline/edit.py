@@ -45,7 +45,7 @@ class Layer:
 
 
 def root_disk(context: Context, source: OriginalImage, original: Original) -> Layer:
-    """Lay a layer over the original and edit it."""
+    """Create a layer over the original and edit it."""
     disk, stages, target = context.recipe.root_disk, context.stages, context.target
     log = context.log("qemu-img")
     with stages.stage("original", original.path.name):

@@ -147,7 +147,7 @@ def prepare(names: Sequence[str], options: Options, progress: Progress, told: To
 
 
 def chosen(names: Sequence[str], options: Options) -> tuple[list[Member], list[str]]:
-    """Return the images that a call is about, and what is to be said of the choice; raises as `prepare` does."""
+    """Return the images that a call is about, and notes on the choice; raises as `prepare` does."""
     members = family.chosen(names, paths.project_root())
     notes: list[str] = []
     if options.since is not None:

@@ -122,7 +122,7 @@ def publish(loaded: Loaded, events: NodeEvents, place: Publication) -> Outcome:
 
 
 def _drop_old(name: str, events: NodeEvents, place: Publication) -> Failure | None:
-    """Remove the versions of an image that are too many; return why some that should go stay."""
+    """Remove the versions of an image beyond `keep`; return why some could not be removed."""
     if place.keep is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What differs between the recorded and the present parts of a key, in the words of who changed it. Pure."""
+"""What differs between the recorded and the present parts of a key, in the terms of the recipe. Pure."""
 
 from __future__ import annotations
 

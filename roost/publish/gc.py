@@ -1,4 +1,4 @@
-"""`inv gc URL`: versions that are too many or too old, what killed publications left, bases that nobody stands on.
+"""`inv gc URL` removes versions beyond a number or an age, remains of killed publications, and unused bases.
 
 The order makes it safe. A version's release.json goes first, so what is listed is whole at every moment; latest.json
 names no version that goes. Each version is removed under the claim that publishers take, each base under a word that
@@ -26,7 +26,7 @@ PARTIAL_AGE = 86400.0
 def collect(
     url: str, rules: Rules, events: Events, *, delete: bool, take_over: bool = False, now: float | None = None
 ) -> Report:
-    """Return what goes out of a catalogue or one image of it, and with `delete` take it away.
+    """Return what a collection removes from a catalogue or one image of it, and with `delete` remove it.
 
     `take_over` also takes what publications on other hosts left, of which nobody can see that they ended. Raises
     `UsageError` for what is not a catalogue, or for a version to keep that is not there.

@@ -1,4 +1,4 @@
-"""The part of a collection that is about shared bases: those that no version stands on and nobody is about to use."""
+"""The part of a collection that removes shared bases: those that no version uses and no publisher is about to use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHA = re.compile(r"[0-9a-f]{64}")
 
 
 def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report: Report) -> None:
-    """Remove the bases that no version stands on any more and that nobody is about to use."""
+    """Remove the bases that no version uses any more and that no publisher is about to use."""
     candidates = _candidates(removal, stock.used(going))
     if not candidates:
         left = removal.target.read(f"{layout.BASES}/{layout.REMOVING}")

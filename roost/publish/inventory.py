@@ -1,4 +1,4 @@
-"""What a catalogue holds, as far as a collection may judge it: versions as they were signed, claims, shared bases.
+"""What a catalogue holds, as a collection sees it: versions as they were signed, claims, shared bases.
 
 Only what roost wrote is here. A version that does not match its signature is listed with the reason and left alone, and
 so are all bases while there is one: it may stand on any of them.
@@ -18,7 +18,7 @@ from roost.publish.targets.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A version that is listed; `release` is None when it cannot be believed, `problem` says why."""
+    """A version that is listed; `release` is None when it cannot be trusted, `problem` says why."""
 
     name: str
     version: str
@@ -48,7 +48,7 @@ class Listed:
 
     @property
     def bases(self) -> list[str]:
-        """The shared bases that it stands on."""
+        """The shared bases that it uses."""
         found = self.release.files if self.release else ()
         return [file.path for file in found if file.path.startswith(f"{layout.BASES}/")]
 
@@ -89,18 +89,18 @@ class Inventory:
     latest: dict[str, str] = field(default_factory=dict)
 
     def of(self, name: str) -> list[Listed]:
-        """Return the versions of an image that can be believed, the newest first."""
+        """Return the versions of an image that can be trusted, the newest first."""
         found = [one for one in self.listed if one.name == name and one.release is not None]
         return sorted(found, key=lambda one: one.order, reverse=True)
 
     def used(self, without: Sequence[Listed] = ()) -> set[str]:
-        """Return the bases that listed versions stand on, those of `without` aside."""
+        """Return the bases that listed versions use, except those of `without`."""
         gone = {(one.name, one.version) for one in without}
         return {base for one in self.listed if (one.name, one.version) not in gone for base in one.bases}
 
     @property
     def wrong(self) -> list[Listed]:
-        """The versions that cannot be believed."""
+        """The versions that cannot be trusted."""
         return [one for one in self.listed if one.release is None]
 
 

@@ -1,4 +1,4 @@
-"""Which versions of an image a collection takes: those that are too many or too old. Pure."""
+"""Which versions of an image a collection takes: those beyond a number or an age. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_named(rules: Rules, stock: Inventory) -> None:
 
 
 def choose(rules: Rules, stock: Inventory, name: str, now: float) -> Iterator[tuple[Listed, bool, str]]:
-    """Yield each version of an image that can be believed: whether it goes, and why it goes or stays."""
+    """Yield each version of an image that can be trusted: whether it goes, and why it goes or stays."""
     versions = stock.of(name)
     for one in versions:
         # An untested version must not push out one that passed.

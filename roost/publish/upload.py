@@ -1,4 +1,4 @@
-"""Writing a release into a catalogue, so that it is valid at every moment and whoever is killed when.
+"""Writes a release into a catalogue, so that it is valid at every moment, whichever process is killed when.
 
 The order makes it so: files, SHA256SUMS and its signature, release.json, latest.json. Before release.json nobody lists
 the version; after it nothing in the directory changes. What a killed publisher sent is kept if its bytes are right.
@@ -166,7 +166,7 @@ def _is_latest(target: Target, there: Release) -> bool:
 
 
 def _mend_latest(target: Target, there: Release) -> None:
-    """Point latest.json at a version that is listed, if a killed publisher did not come to it. Under its claim only."""
+    """Point latest.json at a listed version, if a killed publisher did not do so. Under its claim only."""
     other = current(target, there.name)
     # Times are whole seconds: of two releases of one second this is the one that somebody asks for now.
     if not _is_latest(target, there) and (other is None or other.created <= there.created):

@@ -1,4 +1,4 @@
-"""`inv verify`: is everything that a catalogue lists there, unchanged, signed, and tested as it says?
+"""`inv verify`: verifies that everything a catalogue lists is there, unchanged, signed, and tested as it says.
 
 The chain: allowed_signers names the key, the key signed SHA256SUMS, SHA256SUMS has the sha256 of release.json and of
 every file, release.json says what each file is, the verdict names the disks that it booted. Where a link breaks, its

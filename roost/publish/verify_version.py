@@ -1,4 +1,4 @@
-"""Is one version there, unchanged, signed, and tested as it says? See `publish.verify` for the chain."""
+"""Verifies one version: complete, unchanged, signed, and tested as it says. See `publish.verify` for the chain."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys to believe, and the catalogue's file that they are from ("": the caller's own, or none)."""
+    """The keys to trust, and the catalogue's file that they are from ("": the caller's own, or none)."""
 
     keys: tuple[Key, ...]
     file: str
@@ -216,7 +216,7 @@ def _strangers(target: Target, seen: Verified, directory: str, wanted: Mapping[s
 
 
 def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping[str, str | None]) -> None:
-    """Hold each hypervisor's verdict against the disks that it is about."""
+    """Compare each hypervisor's verdict with the disks that it is about."""
     disks = {file.name: digests.get(file.path) for file in release.files if file.role in IMAGE_ROLES}
     where = f"{release.directory}/{layout.RELEASE}"
     for hypervisor, said in seen.hypervisors.items():

@@ -1,4 +1,4 @@
-"""How much one source of a root tree may hold, so that a few KiB from a stranger do not fill the disk or run for hours.
+"""Limits on what one source of a root tree may hold, so that a few untrusted KiB do not fill the disk or run for hours.
 
 Counted as the headers of an archive are read, before the content of a file is written anywhere.
 """

@@ -1,4 +1,4 @@
-"""What a file is packed with, told from its first bytes: opened as a stream, or refused with the way out."""
+"""How a file is compressed, recognized by its first bytes: opened as a stream, or refused with a hint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FOREIGN = {
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return how a file that begins with `head` is packed (gzip, bzip2, xz, lzma, zstd), or None."""
+    """Return how a file that begins with `head` is compressed (gzip, bzip2, xz, lzma, zstd), or None."""
     # A tar begins with the name of its first file, which may be any.
     return None if magic.begins(head, "tar") else magic.kind(head, KINDS)
 

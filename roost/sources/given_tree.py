@@ -90,7 +90,7 @@ def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> Gi
 
 @contextmanager
 def _room(place: Path) -> Iterator[None]:
-    """Say of a full disk that it is full."""
+    """Turn the error for a full disk into one that says so."""
     try:
         yield
     except (OSError, ToolError) as error:
@@ -101,7 +101,7 @@ def _room(place: Path) -> Iterator[None]:
 
 
 def _insist(facts: TreeFacts, name: str, inside: str) -> None:
-    """Raise `ImageError` for what is not laid out as a root tree; `inside` is the way out where one is in it."""
+    """Raise `ImageError` for what is not laid out as a root tree; `inside` is the hint where one is in it."""
     if facts.rooted or facts.names == 0:
         return
     if facts.below is not None:

@@ -1,4 +1,4 @@
-"""Whose keys apt of this host trusts: its own distribution's, and another's where that keyring is installed."""
+"""Which archive keys apt trusts on this host: its own distribution's, and others whose keyring is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is put right in a tree that comes from outside, and what the person who builds it should know about it."""
+"""Normalizes a tree from outside, with notes on what was changed or is odd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of a root tree as the layers of an archive are laid over each other; archives may come from a stranger.
+"""The names of a root tree as the layers of an archive are laid over each other; archives are untrusted.
 
 No name leads out of the tree: `..` is refused, links on the way to a name are followed inside. What layers take away
 is marked as the OCI image specification says (image-spec, layer.md: whiteouts).

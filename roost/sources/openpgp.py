@@ -1,4 +1,4 @@
-"""Public keys of repositories: told from anything else, and armored for apt. RFC 9580; apt itself verifies with them.
+"""Public keys of repositories: recognized, and armored for apt. RFC 9580; apt itself verifies with them.
 
 A key file is what `gpg --export` writes, armored or not. Only its form is looked at: which keys, by fingerprint.
 """
@@ -20,7 +20,7 @@ _BLOCK = re.compile(rf"{_BEGIN}\s*?\n(?P<body>.*?){_END}", re.DOTALL)
 
 
 class NoKeyError(ValueError):
-    """The data are no public key; the message says what they are instead."""
+    """The data are not a public key; the message says what they are instead."""
 
 
 def dearmored(data: bytes) -> bytes:

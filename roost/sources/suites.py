@@ -1,4 +1,4 @@
-"""A suite that the archive does not have, told without a network: by the list of the package distro-info-data."""
+"""Unknown suites, recognized without a network: by the list of the package distro-info-data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a finished image says that it boots and mounts: grub.cfg and fstab, read as GRUB and mount(8) would.
+"""How a finished image boots and mounts: grub.cfg and fstab, read as GRUB and mount(8) would.
 
 Pure functions over what was read; shares nothing with what wrote the files.
 """

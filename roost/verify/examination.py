@@ -1,4 +1,4 @@
-"""What every check of finished disks works with: the recipe, the open disks, and what was seen of them."""
+"""The input of every check of finished disks: the recipe, the open disks, and what was seen of them."""
 
 from __future__ import annotations
 

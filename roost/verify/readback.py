@@ -1,4 +1,4 @@
-"""The read-back: opens the finished image read-only through libguestfs and holds it against the recipe.
+"""The read-back: opens the finished image read-only through libguestfs and compares it with the recipe.
 
 It shares no code with what writes disks and trees: tables, fstab and grub.cfg are read by code of its own, file
 systems by the kernel and the tools of libguestfs' appliance. What it saw (kernels, packages) goes into the manifest.
@@ -67,7 +67,7 @@ def readback(
     opened: Guest | None = None,
     where: Where = nowhere,
 ) -> ReadBack:
-    """Hold the finished disks against their recipe.
+    """Compare the finished disks with their recipe.
 
     `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
     the recipe's order; `where` tells the place of a key in the recipe. Raises `ReadBackError` with all

@@ -1,4 +1,4 @@
-"""What partition table a disk holds, told from its first bytes alone. Shares nothing with what wrote it.
+"""What partition table a disk holds, recognized by its first bytes alone. Shares nothing with what wrote it.
 
 MBR: four entries of 16 bytes at 446, 55 AA at 510. GPT: header in sector 1, entries where it says (UEFI 2.10, 5.3).
 """

@@ -137,7 +137,7 @@ class Remote(Target):
 
     @contextmanager
     def _there(self) -> Iterator[None]:
-        """Turn what says that there is no such bucket, where one writes, into another error than for a missing file."""
+        """Turn the error for a missing bucket, on writing, into another one than that for a missing file."""
         try:
             yield
         except FileNotFoundError as error:

@@ -15,7 +15,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 class ObjectStore(Remote):
-    """s3://: there are no directories, and a bucket is not ours to make."""
+    """s3://: there are no directories, and a bucket is not created here."""
 
     options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True, "use_listings_cache": False}
 
@@ -31,7 +31,7 @@ class ObjectStore(Remote):
         return super().open(url)
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a directory; a bucket that is not there is no empty one."""
+        """Return the names in a directory; a missing bucket is not an empty one."""
         found = super().names(path)
         bucket = self._root.partition("/")[0]
         if not found and not path:

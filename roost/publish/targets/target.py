@@ -38,7 +38,7 @@ Progress = Callable[[int], None]
 
 
 def unwatched(_bytes: int) -> None:
-    """Have nobody told."""
+    """Report progress to nobody."""
 
 
 def checked(source: Path, sha256: str) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def checked(source: Path, sha256: str) -> Iterator[bytes]:
 
 @contextmanager
 def failing(what: str) -> Iterator[None]:
-    """Turn what a place throws into one error of roost; `FileNotFoundError` passes."""
+    """Turn a place's exceptions into one error of roost; `FileNotFoundError` passes."""
     try:
         yield
     except (RoostError, FileNotFoundError, GeneratorExit):

@@ -107,9 +107,9 @@ def test_what_is_not_tried_is_said() -> None:
 
 
 def test_that_there_is_no_network_is_said_before_the_boot() -> None:
-    assert domain.ahead(INCLUDED) == ()
-    assert domain.ahead(replace(INCLUDED, hypervisor="kvm", network="nat")) == ()
-    (text,) = domain.ahead(replace(INCLUDED, network="nat"))
+    assert domain.warnings(INCLUDED) == ()
+    assert domain.warnings(replace(INCLUDED, hypervisor="kvm", network="nat")) == ()
+    (text,) = domain.warnings(replace(INCLUDED, network="nat"))
     assert "no network card" in text
 
 

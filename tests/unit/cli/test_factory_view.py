@@ -1,4 +1,4 @@
-"""A factory at work as it is shown: lines, and the live table on terminals of any height; hostile names in both."""
+"""The progress of a factory: lines, and the live table on terminals of any height; hostile names in both."""
 
 from __future__ import annotations
 
