@@ -146,7 +146,7 @@ def test_a_silent_schedd_is_no_no(silent: str, schedd: Schedd, place: Place, sta
 
 def test_only_the_machine_that_submitted_can_tell(schedd: Schedd, place: Place, state: State) -> None:
     elsewhere = Submission("0" * 32, "sim", (0,), "other.example", 0.0)
-    with pytest.raises(UsageError, match=r"only other\.example can tell"):
+    with pytest.raises(UsageError, match=r"only other\.example knows"):
         submission.settle(elsewhere, place, state)
 
 
