@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from roost.cli import terminal
 from roost.cli.verb import verb
@@ -44,26 +45,30 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     from roost.pipeline import new as story
     from roost.recipe.start import DISTRIBUTIONS, HYPERVISORS, Answers
 
-    asked = sys.stdin.isatty() and sys.stderr.isatty() and flags == Flags() and not json
-    story.target(name)
+    # A repeatable flag that is not given comes as an empty list.
+    given = replace(flags, package=flags.package or None) != Flags()
+    asked = sys.stdin.isatty() and sys.stderr.isatty() and not given and not json
+    target = story.target(name)
     default = Answers()
     if asked:
-        flags = Flags(
-            distribution=_asked(f"distribution ({', '.join(DISTRIBUTIONS)})", default.distribution),
-            package=_asked("packages that the job needs, separated by spaces", "").split(),
-            io=_asked("size of the io disk, for input and results", default.io),
-            memory=_asked("memory of the machine", default.memory),
-            hypervisor=_asked(f"hypervisor ({'; '.join(HYPERVISORS)})", default.hypervisors),
+        story.require_absent(target)
+        answers = Answers(
+            distribution=_asked(f"distribution ({', '.join(DISTRIBUTIONS)})", "distribution"),
+            packages=_asked("packages that the job needs, separated by spaces", "packages"),
+            io=_asked("size of the io disk, for input and results", "io"),
+            memory=_asked("memory of the machine", "memory"),
+            hypervisors=_asked(f"hypervisor ({'; '.join(HYPERVISORS)})", "hypervisors"),
         )
-    answers = Answers(
-        flags.distribution or default.distribution,
-        tuple(flags.package or ()),
-        flags.hypervisor or default.hypervisors,
-        flags.io or default.io,
-        flags.memory or default.memory,
-        flags.cpus,
-        flags.timeout or default.timeout,
-    )
+    else:
+        answers = Answers(
+            flags.distribution or default.distribution,
+            tuple(flags.package or ()),
+            flags.hypervisor or default.hypervisors,
+            flags.io or default.io,
+            flags.memory or default.memory,
+            flags.cpus,
+            flags.timeout or default.timeout,
+        )
     made = story.new(name, answers)
     if json:
         terminal.write_json(made)
@@ -73,10 +78,19 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     terminal.write_text("\n".join([*made["files"], "", "next, after a look at them:", *steps]))
 
 
-def _asked(question: str, default: str) -> str:
-    """Ask on the terminal; an empty answer is the default."""
-    terminal.write_prompt(f"{question} [{default or 'none'}]: ")
-    line = sys.stdin.readline(1000)
-    if not line:
-        raise UsageError("no answer", hint="inv help new: every answer can be a flag")
-    return line.strip() or default
+def _asked(question: str, field: str) -> Any:
+    """Ask on the terminal for a field of `Answers`, until the answer can be one; an empty answer is the default."""
+    from roost.recipe.start import Answers
+
+    default = getattr(Answers(), field)
+    several = isinstance(default, tuple)
+    while True:
+        terminal.write_prompt(f"{question} [{default or 'none'}]: ")
+        line = sys.stdin.readline(1000)
+        if not line:
+            raise UsageError("no answer", hint="inv help new: every answer can be a flag")
+        answer: Any = tuple(line.split()) if several else line.strip()
+        mistakes = replace(Answers(), **{field: answer}).mistakes() if answer else []
+        if not mistakes:
+            return answer or default
+        terminal.write_prompt(f"{'; '.join(mistakes)}\n")

@@ -200,7 +200,7 @@ def _suggestion(machine: ParseMachine, message: str) -> str:
     if not unknown["word"].startswith("-"):
         return _nearest(unknown["word"], [name for name in machine.contexts if isinstance(name, str)], _TASKS)
     context = machine.context
-    listed = "see --help TASK" if context is not None and context.name else "see --help"
+    listed = f"inv help {context.name}" if context is not None and context.name else "inv help"
     return _nearest(unknown["word"], list(context.flags) if context else [], listed)
 
 

@@ -32,6 +32,12 @@ def target(given: str) -> Path:
     return path
 
 
+def require_absent(path: Path) -> None:
+    """Raise `UsageError` where there is something already."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
+
+
 def new(given: str, answers: Answers) -> dict[str, Any]:
     """Write a recipe and the example of its job; return their paths. Nothing that exists is replaced.
 
@@ -45,9 +51,7 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
     files = start.written(recipe.stem, answers)
     try:
         for name in files:
-            path = recipe.parent / name
-            if os.path.lexists(path):
-                raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
+            require_absent(recipe.parent / name)
         with ExitStack() as undo:
             for name, (text, mode) in files.items():
                 path = recipe.parent / name

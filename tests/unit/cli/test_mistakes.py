@@ -82,6 +82,7 @@ MISTAKES = [
     Mistake("help bulid", 2, ("no such task: 'bulid'", "Did you mean build?")),
     Mistake("build", 2, ("build needs NAME", "inv help build")),
     Mistake("build smoke --frce", 2, ("no such flag: '--frce'", "Did you mean --force?")),
+    Mistake("build smoke --qqq", 2, ("no such flag: '--qqq'", "inv help build")),
     Mistake("build smok", 2, ("no such recipe: 'smok'", "did you mean smoke?")),
     Mistake("build smoke.yaml", 2, ("no such recipe: 'smoke.yaml'", "did you mean smoke?")),
     Mistake("build elsewhere/smoke", 2, ("no such recipe: 'elsewhere/smoke'", "did you mean smoke?")),
