@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -35,9 +36,12 @@ class BugError(RoostError):
 
 def told(error: BaseException) -> RoostError:
     """Return the error to show for one that reached the top; a bug's traceback is written to a file first."""
-    if isinstance(error, RoostError):
-        return error
     cause = causes.behind(error)
+    if isinstance(error, RoostError):
+        if isinstance(error, HostError) and error.problem.hint is None and cause is not None:
+            # Whoever told of it did not say what to do.
+            error.problem = replace(error.problem, hint=cause.hint)
+        return error
     if cause is not None:
         place = str(getattr(error, "filename", None) or "")
         elsewhere = cause.number in _CLOSED and place and _is_cache(place)

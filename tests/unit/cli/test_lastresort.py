@@ -105,6 +105,17 @@ def test_refusals_of_the_host_are_its_own_fault() -> None:
     assert lastresort.told(usage) is usage
 
 
+def test_who_did_not_say_what_to_do_about_a_refusal_of_the_host_has_it_said() -> None:
+    for hint, said in (
+        (None, "write elsewhere, or mount it rw"),
+        ("use a clone of your own", "use a clone of your own"),
+    ):
+        error = HostError("out cannot be made: Read-only file system", hint=hint)
+        error.__cause__ = OSError(errno.EROFS, "Read-only file system", "out")
+        assert lastresort.told(error) is error
+        assert str(error.problem) == f"out cannot be made: Read-only file system ({said})"
+
+
 @pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP])
 def test_a_name_that_no_host_takes_is_the_callers_mistake(number: int) -> None:
     told = lastresort.told(OSError(number, os.strerror(number), "a" * 5000))
