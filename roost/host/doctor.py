@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, RoostError
-from roost.host import appliance, guestfs, namespace, paths, process
+from roost.host import appliance, guestfs, namespace, paths, process, saved_appliance
 
 GiB = 1 << 30
 #: A Debian tree, its unpacked copy and its images take about 2 GiB; less and a build ends half-way.
@@ -182,7 +182,9 @@ def _guestfs_module() -> Check:
     directory = appliance.supermin_directory()
     if directory is None:
         return Check("libguestfs", False, "its appliance is missing", fix)
-    return Check("libguestfs", True, f"module of {python}, appliance from {directory}")
+    saved = saved_appliance.kept()
+    note = f", restored instead of booted ({saved} saved)" if saved else ""
+    return Check("libguestfs", True, f"module of {python}, appliance from {directory}{note}")
 
 
 def _guestfs_kernel() -> Check:

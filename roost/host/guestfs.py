@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, process
+from roost.host import appliance, process, saved_appliance
 from roost.host.accelerator import Kind
 from roost.host.guestfs_calls import Guest, Partition, Stat
 from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
@@ -101,13 +101,20 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
     ends = time.monotonic() + deadline
     with contextlib.ExitStack() as stack:
         quick = None if stock else appliance.path(log)
-        worker, broken = (None, False) if quick is None else _quick(quick, request, stack, (accelerator, log, ends))
+        how = (accelerator, log, ends)
+        worker, failed, broken = None, None, False
+        if quick is not None:
+            worker, failed = saved_appliance.restored(quick, request, stack, how)
+            if worker is None:
+                worker, broken = _quick(quick, request, stack, how)
         if worker is None:
             worker = stack.enter_context(started(None, accelerator, log, ends))
             _launch_stock(worker, request, log)
             if quick is not None and broken:
                 # The stock one starts with these disks, so it was the appliance's fault.
                 appliance.give_up(quick)
+        if failed is not None:
+            saved_appliance.give_up(failed)
         yield Guest(worker)
 
 

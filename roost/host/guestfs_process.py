@@ -36,12 +36,13 @@ class GuestfsError(ImageError):
 
 
 class Worker:
-    """A running worker process. Its deadline is the end of all it does.
+    """A running worker process. Its deadline is the end of all it does; `directory` is for its temporary files.
 
     `ask` raises `GuestfsError` when libguestfs says no, `ToolError` when it hangs or dies.
     """
 
-    def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float) -> None:
+    def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float, directory: Path) -> None:
+        self.directory = directory
         self._worker = worker
         self._log = log
         self._ends = ends
@@ -103,8 +104,11 @@ def interpreter() -> str:
 
 
 @contextmanager
-def started(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Iterator[Worker]:
-    """Yield a worker that has not opened anything yet; it, its QEMU and their temporary files are gone afterwards."""
+def started(fixed: Path | None, accelerator: str, log: Path, ends: float, qemu: Path | None = None) -> Iterator[Worker]:
+    """Yield a worker that has not opened anything yet; it, its QEMU and their temporary files are gone afterwards.
+
+    `qemu` is what it runs in place of libguestfs' own.
+    """
     cache = paths.cache_root() / "libguestfs"
     cache.mkdir(parents=True, exist_ok=True)
     _sweep()
@@ -118,13 +122,15 @@ def started(fixed: Path | None, accelerator: str, log: Path, ends: float) -> Ite
         }
         if fixed is not None:
             env["LIBGUESTFS_PATH"] = str(fixed)
+        if qemu is not None:
+            env["LIBGUESTFS_HV"] = str(qemu)
         left: list[Path] = []
         try:
             with process.spawn(
                 [interpreter(), "-I", _WORKER], log=log, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             ) as worker:
                 try:
-                    yield Worker(worker, log, ends)
+                    yield Worker(worker, log, ends, own)
                     _end(worker, ends)
                 finally:
                     left = _socket_directories(worker.pid)

@@ -1,0 +1,284 @@
+"""The quick appliance, saved when it was up: to restore it takes less than a second, to boot it five without KVM.
+
+It is booted once with small empty disks, saved with QEMU's migration to a file, and kept in the directory of the
+appliance. Every opening restores that state with its own disks in place of the empty ones; then the kernel forgets all
+that it knew of those, and libguestfs talks to its own daemon as ever. No image was ever attached to what is kept, so
+the reader stays independent of the disks and of their writers.
+
+Only for reading: a restored kernel begins with the random numbers of every other one, and keys made in an image must
+not come from them, whatever it is seeded with. Only without KVM, under which a state is bound to the processor and a
+boot is short. Whatever fails, or is not as after a boot, goes to the log, and the appliance is booted as ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from roost.errors import RoostError
+from roost.host import declared, guestfs_qemu, paths, process, qcow2, temporary
+from roost.host.appliance import GIVEN_UP
+from roost.host.guestfs_process import Worker, started
+
+#: In the directory of an appliance.
+DIRECTORY = "machines"
+#: The QEMU of libguestfs on Debian and Ubuntu. Where it is another nothing is saved.
+_QEMU = Path("/usr/bin/qemu-system-x86_64")
+#: How many machines are kept, of about 100 MB each: one for each number of disks.
+KEPT = 4
+#: The most disks of a machine that is saved: more of them are rare.
+MOST = 6
+#: Seconds for restoring, for the boot of what is saved, and for saving it.
+RESTORE, BOOT, SAVE = 20.0, 60.0, 30.0
+#: An opening that has less time, in seconds, saves nothing.
+LEISURE = 60.0
+_BLANK = 1 << 20
+_SECTOR = 512
+#: Run in the appliance before its kernel is stopped: less to save.
+_SETTLE = "sync; echo 3 > /proc/sys/vm/drop_caches; echo settled"
+#: Run in the appliance that was restored: other disks, another time, other random numbers. Tells the sectors of each.
+_ADOPT = """\
+set -e
+exec 2>&1
+echo {seed} > /dev/urandom
+date -u -s @{now} > /dev/null
+for device in /sys/class/scsi_device/*/device; do echo 1 > $device/rescan; done
+for disk in {disks}; do blockdev --flushbufs --rereadpt /dev/$disk; done
+for disk in /sys/class/scsi_device/*/device/block/*; do read -r sectors < $disk/size; echo ${{disk##*/}} $sectors; done
+"""
+
+
+class UnusableError(RoostError):
+    """A machine that was saved or restored is not what it should be."""
+
+
+class BusyError(Exception):
+    """Another command is saving a machine."""
+
+
+def restored(
+    quick: Path, request: dict[str, Any], stack: contextlib.ExitStack, how: tuple[str, Path, float]
+) -> tuple[Worker | None, Path | None]:
+    """Return a worker whose appliance was restored, to be closed by `stack`; None when it has to be booted.
+
+    Then the second value is the machine that failed, to be given up if the appliance boots with these disks: else it is
+    they that are at fault. `request` is what opens the disks, `how` the accelerator, the log and the end by
+    time.monotonic. The first opening with a number of disks makes what is restored.
+    """
+    accelerator, log, ends = how
+    place = _place(quick, request, accelerator)
+    sizes = _sizes(request["disks"])
+    if place is None or sizes is None:
+        return None, None
+    try:
+        if not (place / guestfs_qemu.RECORD).exists():
+            if ends - time.monotonic() < LEISURE:
+                return None, None
+            _save(quick, request, place, how)
+        with contextlib.ExitStack() as attempt:
+            begin = time.monotonic()
+            worker = attempt.enter_context(started(quick, accelerator, log, ends, place / "qemu"))
+            worker.ask({**request, "verbose": False}, within=RESTORE)
+            _adopt(worker, sizes, RESTORE - (time.monotonic() - begin))
+            os.utime(place)
+            stack.enter_context(attempt.pop_all())
+            return worker, None
+    except BusyError:
+        return None, None
+    except Exception as error:  # whatever it is, the appliance can be booted
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+            file.write(f"the saved appliance is not used: {process.tail(str(error) or type(error).__name__, 3)}\n")
+        return None, place if time.monotonic() < ends else None
+
+
+def kept() -> int:
+    """Return how many machines are in the cache."""
+    return len(list((paths.cache_root() / "appliance").glob(f"*/{DIRECTORY}/*/{guestfs_qemu.RECORD}")))
+
+
+def give_up(place: Path) -> None:
+    """Remove a machine that failed, and save none of its kind for an hour."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        place.with_suffix(".unusable").touch()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(quick: Path, request: dict[str, Any], accelerator: str) -> Path | None:
+    """Return where the machine of an opening is, or will be; None when there is to be none."""
+    disks = request["disks"]
+    plain = request.get("clock") is None and not request.get("network")
+    if accelerator != "tcg" or not plain or not 1 <= len(disks) <= MOST or not all(disk["readonly"] for disk in disks):
+        return None
+    temporary.sweep(quick / DIRECTORY)
+    try:
+        place = quick / DIRECTORY / _key(quick, len(disks), int(request["memory"]))
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - place.with_suffix(".unusable").stat().st_mtime < GIVEN_UP:
+                return None
+    except OSError:
+        return None
+    return place
+
+
+def _key(quick: Path, disks: int, memory: int) -> str:
+    """Return the digest of what a machine is made of, beside its appliance; raise `OSError` where there is no QEMU.
+
+    The processor is in it since the kernel has measured the rate of its counter.
+    """
+    status = _QEMU.resolve(strict=True).stat()
+    parts: list[object] = [str(quick), disks, memory, str(_QEMU.resolve()), status.st_size, status.st_mtime_ns]
+    parts.append(os.path.realpath(sys.executable))
+    for of_host in ("/proc/cpuinfo", "/etc/machine-id"):
+        with contextlib.suppress(OSError), Path(of_host).open(errors="replace") as file:
+            parts += [line for line in file.read(4096).splitlines() if ":" not in line or line.startswith("model name")]
+    hashed = hashlib.sha256(repr(parts).encode() + _SETTLE.encode())
+    hashed.update(Path(guestfs_qemu.__file__).read_bytes())
+    return hashed.hexdigest()[:32]
+
+
+def _sizes(disks: list[dict[str, Any]]) -> list[int] | None:
+    """Return how many sectors each disk has for the appliance; None when one is not of a kind that is restored."""
+    found = []
+    for disk in disks:
+        size = 0
+        with contextlib.suppress(OSError, qcow2.NotQcow2Error), Path(disk["path"]).open("rb") as file:
+            if disk["format"] == "raw":
+                size = os.fstat(file.fileno()).st_size
+            elif disk["format"] == "qcow2":
+                size = qcow2.read(file.read(qcow2.HEAD)).size
+        if not size:
+            return None
+        found.append(-(-size // _SECTOR))
+    return found
+
+
+def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
+    """Have the appliance take the disks for new ones; raise `UnusableError` when they are not those of the images."""
+    if not (worker.directory / guestfs_qemu.RESTORED).exists():
+        raise UnusableError("the machine was not restored")
+    names = [f"sd{letter}" for letter in "abcdefgh"[: len(sizes)]]
+    script = _ADOPT.format(seed=secrets.token_hex(64), now=int(time.time()), disks=" ".join(names))
+    said = worker.ask({"call": "debug", "args": ["sh", [script]]}, within=max(0.1, within))
+    seen = [line.split(" ") for line in str(said).splitlines()]
+    # The last disk is the appliance's own.
+    if seen[:-1] != [[name, str(size)] for name, size in zip(names, sizes, strict=True)]:
+        raise UnusableError(f"the restored machine has other disks: {process.tail(str(said))}")
+
+
+@contextmanager
+def _alone(machines: Path) -> Iterator[None]:
+    """Hold the lock of those that save; raise `BusyError` when somebody has it."""
+    descriptor = os.open(machines, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if temporary.locked(descriptor) is False:
+            raise BusyError
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Path, float]) -> None:
+    """Boot the appliance with empty disks, and keep its state in `place`."""
+    accelerator, log, ends = how
+    machines = place.parent
+    machines.mkdir(mode=0o700, exist_ok=True)
+    with _alone(machines), temporary.directory("machine", machines, hidden=True) as work, declared.only(None):
+        machine = work / "machine"
+        _prepare(machine, quick, log)
+        blanks = [work / f"blank-{number}" for number in range(len(request["disks"]))]
+        for blank in blanks:
+            with blank.open("xb") as file:
+                file.truncate(_BLANK)
+        disks = [{"path": str(blank), "format": "raw", "readonly": True} for blank in blanks]
+        with started(quick, accelerator, log, ends, machine / "qemu") as worker:
+            worker.ask({**request, "disks": disks, "verbose": False}, within=min(BOOT, (ends - time.monotonic()) / 3))
+            said = worker.ask({"call": "debug", "args": ["sh", [_SETTLE]]}, within=SAVE)
+            if "settled" not in str(said):
+                raise UnusableError("the appliance runs no commands")
+            _migrate(worker.directory / guestfs_qemu.MONITOR, machine)
+        arguments = json.loads((machine / guestfs_qemu.ARGUMENTS).read_text())
+        record = {"arguments": arguments, "files": guestfs_qemu.sums(str(machine))}
+        (machine / guestfs_qemu.RECORD).write_text(json.dumps(record))
+        # Another process may have been first, where there are no locks.
+        with contextlib.suppress(OSError):
+            machine.rename(place)
+        _drop_others(machines)
+
+
+def _prepare(machine: Path, quick: Path, log: Path) -> None:
+    """Make the directory of a machine: its disk over the appliance's, and what libguestfs runs in place of QEMU."""
+    machine.mkdir(mode=0o700)
+    process.run(
+        [
+            *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", (quick / "root").absolute()),
+            machine / guestfs_qemu.DISK,
+        ],
+        deadline=30,
+        log=log,
+    )
+    (machine / guestfs_qemu.DISK).chmod(0o600)
+    shutil.copyfile(guestfs_qemu.__file__, machine / "guestfs_qemu.py")
+    script = machine / "qemu"
+    python = shlex.join([os.path.realpath(sys.executable), "-I", "-S", "-B"])
+    script.write_text(f'#!/bin/sh\nexec {python} "${{0%/*}}/guestfs_qemu.py" {shlex.quote(str(_QEMU))} "$0" "$@"\n')
+    script.chmod(0o700)
+
+
+def _migrate(monitor: Path, machine: Path) -> None:
+    """Have QEMU write its state into `machine`, and end.
+
+    It is not stopped before: a machine that takes up the state of one that was stopped is stopped too.
+    """
+    # Only what saves loads these.
+    import asyncio
+
+    from qemu.qmp import QMPClient, QMPError
+
+    async def status(client: QMPClient) -> str:
+        answer = await client.execute("query-migrate")
+        return str(answer.get("status", "")) if isinstance(answer, dict) else ""
+
+    async def migrate() -> None:
+        client = QMPClient("saving the appliance")
+        await client.connect(str(monitor))
+        descriptor = os.open(machine / guestfs_qemu.STATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            client.send_fd_scm(descriptor)
+            await client.execute("getfd", {"fdname": "state"})
+            await client.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
+            await client.execute("migrate", {"uri": "fd:state"})
+            while (now := await status(client)) != "completed":
+                if now in {"failed", "cancelled"}:
+                    raise UnusableError("QEMU did not save the machine")
+                await asyncio.sleep(0.02)
+            await client.execute("quit")
+        finally:
+            os.close(descriptor)
+            # QEMU may have hung up first.
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await client.disconnect()
+
+    asyncio.run(asyncio.wait_for(migrate(), SAVE))
+
+
+def _drop_others(machines: Path) -> None:
+    """Remove the machines that were used least lately, beyond `KEPT`, and marks of long ago."""
+    found = [entry for entry in machines.iterdir() if not entry.name.startswith(".")]
+    found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for directory in [entry for entry in found if entry.is_dir()][KEPT:]:
+        shutil.rmtree(directory, ignore_errors=True)
+    for mark in [entry for entry in found if entry.suffix == ".unusable"]:
+        if time.time() - mark.stat().st_mtime >= GIVEN_UP:
+            mark.unlink(missing_ok=True)
