@@ -93,7 +93,7 @@ def opened(directory: Path, hypervisor: str) -> Attestation | str:
     except (OSError, ValueError) as error:
         return f"boot/{path.name} cannot be read: {getattr(error, 'strerror', None) or error}"
     except (KeyError, TypeError, AttributeError):
-        return f"boot/{path.name} is damaged"
+        return f"boot/{path.name} cannot be read: it is damaged"
     if not made_here or data.get("hypervisor") != hypervisor:
         return f"boot/{path.name} was changed, or written by another account"
     if data.get("code") != code():

@@ -45,7 +45,11 @@ CASES: list[tuple[Hypervisor, dict[str, Any], str]] = [
     ("kvm", {"hypervisors": ["xen"]}, "the recipe is not for kvm"),
     ("xen", {"submit": {"xen_kernel": "files"}}, "needs kernel and initrd beside the image"),
     ("xen", {"machine": {"network": "user"}}, "user networking is for kvm only"),
-    ("xen", {"disks": [{**ROOT, "partitions": [{"mount": "/", "filesystem": "xfs", "size": "1GiB"}]}, IO]}, "no xfs"),
+    (
+        "xen",
+        {"disks": [{**ROOT, "partitions": [{"mount": "/", "filesystem": "xfs", "size": "1GiB"}]}, IO]},
+        "cannot read xfs",
+    ),
     ("xen", {"disks": [ROOT, {**data("xvdc"), "mount": "/boot"}], "submit": {}}, "/boot is on disk data"),
     ("xen", {"kernel": {"placement": "external", "parameters": ["a=<b>"]}}, "does not reach a xen machine"),
     ("kvm", {"submit": {"checkpoint": True}}, "cannot be checkpointed"),

@@ -44,9 +44,9 @@ def test_a_file_whose_last_line_has_no_end() -> None:
 
 
 def test_what_is_there_or_is_not() -> None:
-    with pytest.raises(accounts.AccountError, match="has a user root already"):
+    with pytest.raises(accounts.AccountError, match="already has a user root"):
         _add("root")
-    with pytest.raises(accounts.AccountError, match="has a group audio already"):
+    with pytest.raises(accounts.AccountError, match="already has a group audio"):
         _add("audio")
     with pytest.raises(accounts.AccountError, match="has no group video for user job"):
         _add(groups=["video"])

@@ -174,7 +174,7 @@ def test_a_kernel_that_is_not_for_xen(tmp_path: Path) -> None:
     assert "without CONFIG_XEN_PV" in problem.what
     (tree / f"boot/vmlinuz-{lab.RELEASE}").write_bytes(lab.bzimage(packed=None))
     problems = told(checked(tree, recipe).problems)
-    assert len(problems) == 2 and "cannot be seen" in problems[0] and "does not know" in problems[1]
+    assert len(problems) == 2 and "cannot tell whether kernel" in problems[0] and "does not know" in problems[1]
 
 
 def test_a_xen_machine_with_files_needs_an_initrd(tmp_path: Path) -> None:

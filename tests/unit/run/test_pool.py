@@ -165,7 +165,7 @@ def test_a_job_without_a_last_event_is_lost_only_when_nobody_knows_it(
     schedd.tool("condor_history", 'echo \'[{"ClusterId": 7, "ProcId": 1, "JobStatus": 3, "RemoveReason": "by hand"}]\'')
     with opened(place) as (run, told, _):
         executor().run(run, jobs(run), told)
-    assert told.ends["a"].verdict == "killed" and "knows nothing of it" in told.ends["a"].reason
+    assert told.ends["a"].verdict == "killed" and "no longer knows it" in told.ends["a"].reason
     assert told.ends["b"].verdict == "never started" and "by hand" in told.ends["b"].reason
     assert told.ends["c"].verdict == "never started"
 

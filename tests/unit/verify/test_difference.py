@@ -107,4 +107,4 @@ def test_a_member_of_an_initrd_is_named(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     found = _found(tmp_path, _pair(tmp_path, b"no initrd", b"nor this"), "initrd")
-    assert found.offset == 2 and found.where[0].startswith("cannot be looked into")
+    assert found.offset == 2 and found.where[0].startswith("cannot be read: ")
