@@ -30,7 +30,8 @@ def listed(values: Iterable[object]) -> str:
     items = [str(value) for value in values]
     for item in items:
         if not item or re.search(r"[\s,\"'\\]", item):
-            raise UnsafeValueError(f"{item!r} cannot be an item of a list")
+            what = "has a blank, a comma, a quote or a backslash" if item else "is empty"
+            raise UnsafeValueError(f"{item!r} {what}, which HTCondor's lists of files cannot carry")
     return ",".join(items)
 
 
@@ -39,7 +40,8 @@ def remapped(pairs: Iterable[tuple[str, str]]) -> str:
     written = [(str(name), str(new)) for name, new in pairs]
     for name in (part for pair in written for part in pair):
         if not name or re.search(r"[\s;=\"',]", name):
-            raise UnsafeValueError(f"{name!r} cannot be a name in transfer_output_remaps")
+            what = "has a blank, a quote or one of ; = ," if name else "is empty"
+            raise UnsafeValueError(f"{name!r} {what}, which transfer_output_remaps cannot carry")
     return '"' + "; ".join(f"{name} = {new}" for name, new in written) + '"'
 
 

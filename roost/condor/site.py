@@ -21,7 +21,7 @@ def render(template: str, directories: Sequence[Path], own: Path, values: Mappin
         try:
             return layout.environment((), own).get_template(template).render(values)
         except layout.UnsafeValueError as error:
-            raise UsageError(str(error), hint="a value of a submit description is one line") from error
+            raise UsageError(str(error), hint="use names and directories without them") from error
     plain = {
         name: asdict(one) if is_dataclass(one) and not isinstance(one, type) else one for name, one in values.items()
     }
