@@ -249,7 +249,7 @@ hypervisors: !replace [kvm]
     # Sealed, it is refused for the file, and without it all is gone.
     (project / "recipes/same.yaml").write_text(lines)
     ran = roost("build", "same", "--json", cwd=project)
-    assert ran.code == 2 and "recipes/same.yaml:3:16: /etc/ssh/ssh_host_rsa_key makes all machines" in ran.err
+    assert ran.code == 2 and "recipes/same.yaml:3:16: /etc/ssh/ssh_host_rsa_key would be the same" in ran.err
     (project / "recipes/same.yaml").write_text(lines.replace("/etc/ssh/ssh_host_rsa_key", "/etc/other"))
     sealed = build("same", cwd=project)
     qemu(sealed / "root.qcow2", sealed / "io.raw", io=tmp_path / "io-2.raw")
