@@ -144,7 +144,7 @@ def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
         ("services: {enable: [ssh]}\n", "3:12", "the tree has no systemd"),
         ("timezone: Europe/Berlin\n", "3:11", "tzdata"),
         ('users: [{name: a}, {name: b, groups: [nobodies]}]\n', "3:30", "no group nobodies for user b"),
-        ('users: [{name: nobody}]\n', "3:16", "has a user nobody already"),
+        ('users: [{name: nobody}]\n', "3:16", "already has a user nobody"),
     ],
 )  # fmt: skip
 def test_what_fails_in_the_tree_is_told_with_its_place(lines: str, place: str, said: str | None, project: Path) -> None:

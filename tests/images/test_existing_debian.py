@@ -101,7 +101,7 @@ def test_it_is_opened_customised_and_boots(foreign: Path, project: Path) -> None
     assert (hashlib.sha256(foreign.read_bytes()).hexdigest(), foreign.stat().st_mtime_ns) == before
     for note in (
         "/dev/sda1 is now named by its UUID",
-        "(/gone) is on no disk",
+        "(/gone) is not on any disk",
         "kernels find their root by its UUID",
         "no console on the serial line",
         "locked",
