@@ -66,7 +66,7 @@ def test_files_by_any_name(ext4: Path, tmp_path: Path) -> None:
     assert disk.read(0, "/absolute").content == b"42\n"
 
 
-def test_what_is_no_file_is_said(ext4: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_said(ext4: Path, tmp_path: Path) -> None:
     disk = _disk(ext4, tmp_path)
     for path, why in (
         ("/absent", "no such file"),
@@ -152,7 +152,7 @@ def test_nothing_that_is_known(content: bytes, tmp_path: Path) -> None:
     assert disk.read(0, "/x").content is None
 
 
-def test_a_layer_that_cannot_be_read_is_no_crash(ext4: Path, tmp_path: Path) -> None:
+def test_a_layer_that_cannot_be_read_is_not_a_crash(ext4: Path, tmp_path: Path) -> None:
     disk = _disk(ext4, tmp_path)
     (tmp_path / "vda.qcow2").write_bytes(b"broken")
     ((one),) = disk.filesystems()

@@ -147,7 +147,9 @@ def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
         ('users: [{name: nobody}]\n', "3:16", "already has a user nobody"),
     ],
 )  # fmt: skip
-def test_what_fails_in_the_tree_is_told_with_its_place(lines: str, place: str, said: str | None, project: Path) -> None:
+def test_what_fails_in_the_tree_is_reported_with_its_place(
+    lines: str, place: str, said: str | None, project: Path
+) -> None:
     (project / "recipes/wrong.yaml").write_text(f"extends: smoke.yaml\nname: wrong\n{lines}")
     ran = roost("build", "wrong", "--json", cwd=project)
     if said is None:

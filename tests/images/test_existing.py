@@ -196,7 +196,7 @@ def test_links_of_the_image_lead_nowhere_else(project: Path, copy: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_is_no_system_is_refused(project: Path, smoke: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_system_is_refused(project: Path, smoke: Path, tmp_path: Path) -> None:
     blank = tmp_path / "blank.raw"
     blank.write_bytes(bytes(4 << 20))
     empty = tmp_path / "empty.raw"

@@ -75,7 +75,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return disk
 
 
-def test_it_is_opened_customised_and_boots(foreign: Path, project: Path) -> None:
+def test_it_is_opened_customized_and_boots(foreign: Path, project: Path) -> None:
     before = hashlib.sha256(foreign.read_bytes()).hexdigest(), foreign.stat().st_mtime_ns
     expect = [
         *RECIPE["boot_test"]["expect"],

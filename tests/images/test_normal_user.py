@@ -196,7 +196,7 @@ boot_test: {{evict: false, expect: !replace [{{file: /output/all, on: io, matche
 """
 
 
-def test_customising(user: User) -> None:
+def test_customizing(user: User) -> None:
     # A repository that only he can read.
     shelf = user.project / "shelf"
     shelf.mkdir()

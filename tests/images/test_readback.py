@@ -196,7 +196,7 @@ def test_qcow2_is_read_alike(tmp_path: Path, log: Path) -> None:
     ).findings
 
 
-def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path) -> None:
+def test_everything_wrong_in_the_tree_is_reported_at_once(tmp_path: Path, log: Path) -> None:
     def spoil(tree: Path) -> None:
         (tree / "etc/fstab").write_text(
             "UUID=00000000-0000-0000-0000-000000000000 / ext4 x 0 1\n/dev/sda1 /x ext4 x 0 0\n"
@@ -236,7 +236,7 @@ def test_everything_wrong_in_the_tree_is_told_at_once(tmp_path: Path, log: Path)
     assert found == expected
 
 
-def test_wrong_disks_are_told_at_once(tmp_path: Path, log: Path) -> None:
+def test_wrong_disks_are_reported_at_once(tmp_path: Path, log: Path) -> None:
     wanted = recipe()
     images = make(tmp_path, wanted)
     root, io = images["root"][0], images["io"][0]

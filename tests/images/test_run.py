@@ -43,7 +43,7 @@ def _machines(parent: int) -> list[int]:
     return found
 
 
-def test_a_run_is_stopped_and_goes_on_and_nothing_runs_twice(smoke: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_and_nothing_runs_twice(smoke: Path, tmp_path: Path) -> None:
     assert smoke.is_dir()
     lines = ["io,inputs,what"]
     for name, text in (("one", "1\n"), ("bad", "1 +\n"), ("two", "2\n"), ("three", "3\n")):

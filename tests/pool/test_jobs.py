@@ -62,7 +62,7 @@ def test_it_was_really_stopped_half_way(seen: dict[str, Any]) -> None:
     assert "have a verdict and are not run again" in seen["said"]
 
 
-def test_a_hold_that_is_mended_is_resumed(seen: dict[str, Any], session: JobResult) -> None:
+def test_a_hold_that_was_fixed_is_resumed(seen: dict[str, Any], session: JobResult) -> None:
     jobs = {job["name"]: job for job in seen["again"]["answer"]["jobs"]}
     assert {name: job["verdict"] for name, job in jobs.items()} == VERDICTS
     for number in range(ten.COUNT):

@@ -83,7 +83,7 @@ def test_a_collection_that_is_killed_leaves_a_valid_catalogue_and_is_ended_by_th
     print(f"{killed} collections killed")
 
 
-def test_a_publication_killed_after_the_collection_of_its_version_goes_on(root: Path, place: Place) -> None:
+def test_a_publication_killed_after_the_collection_of_its_version_is_resumed(root: Path, place: Place) -> None:
     """Half a collection is not an obstacle to the publisher: the same version comes back, whole."""
     with lab.nursery(place.env) as nursery:
         _fill(root, place.url)

@@ -159,7 +159,7 @@ cli.main()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_publication_that_is_ended_half_way_is_listed_nowhere_and_goes_on(
+def test_a_publication_that_is_ended_half_way_is_not_listed_and_is_resumed(
     root: Path, catalogue: Path, number: signal.Signals
 ) -> None:
     lab.ready(root, 7)

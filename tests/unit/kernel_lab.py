@@ -146,7 +146,7 @@ def tree(
     return root
 
 
-def tar(folder: Path, archive: Path, *options: str) -> Path:
+def tar(directory: Path, archive: Path, *options: str) -> Path:
     """Pack a directory's content."""
-    subprocess.run(["tar", "-C", str(folder), *options, "-cf", str(archive), "."], check=True)
+    subprocess.run(["tar", "-C", str(directory), *options, "-cf", str(archive), "."], check=True)
     return archive

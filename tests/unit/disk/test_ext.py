@@ -72,7 +72,7 @@ def test_each_entry_belongs_to_one_file_system() -> None:
     }
 
 
-def test_mount_points_exist_or_not_and_are_no_links() -> None:
+def test_mount_points_exist_or_not_and_are_not_links() -> None:
     entries = [ROOT, entry("srv", "d"), entry("srv/data", "d"), entry("link", "l"), entry("file")]
     assert measure.mount_point(entries, "/srv/data")
     assert not measure.mount_point(entries, "/srv/other/deep")

@@ -168,7 +168,7 @@ def test_other_layouts_are_refused(tmp_path: Path) -> None:
         ext_backups.renew(disk, Extent(0, 8192))
 
 
-def test_unwritten_bitmaps_are_told_by_group(tmp_path: Path) -> None:
+def test_unwritten_bitmaps_are_reported_by_group(tmp_path: Path) -> None:
     at = _made(tmp_path, "ext4", MiB)
     flags = _flags(tmp_path / "d.raw", at)
     expected = tuple((group, value) for group, value in enumerate(flags) if value & 2)

@@ -68,7 +68,7 @@ def test_the_same_as_dumpe2fs_says(tmp_path: Path, kind: str, options: list[str]
     assert space.free_blocks == numbers["Free blocks"] - numbers["Reserved block count"]
 
 
-def test_what_is_no_file_system_is_an_error(tmp_path: Path) -> None:
+def test_what_is_not_a_file_system_is_an_error(tmp_path: Path) -> None:
     disk = tmp_path / "d.raw"
     disk.write_bytes(bytes(2 * MiB))
     with pytest.raises(RoostError, match=r"cannot read d\.raw"):

@@ -70,7 +70,7 @@ def _refused(image: Path, words: str) -> None:
         "base-0123456789AB.qcow2",
     ],
 )
-def test_a_backing_file_of_a_stranger_is_refused(tmp_path: Path, backing: str) -> None:
+def test_an_unknown_backing_file_is_refused(tmp_path: Path, backing: str) -> None:
     image = _create(tmp_path / "a.qcow2", "-u", "-b", backing, "-F", "raw")
     _refused(image, "has the backing file")
     image = _create(tmp_path / "b.qcow2", "-u", "-b", backing, "-F", "qcow2")
@@ -91,7 +91,7 @@ def test_our_own_base_is_known_by_its_sum(tmp_path: Path) -> None:
     _refused(image, "which is not beside it")
 
 
-def test_a_base_that_stands_on_something_is_none(tmp_path: Path) -> None:
+def test_a_base_with_a_backing_file_is_refused(tmp_path: Path) -> None:
     base = _create(tmp_path / "b", "-u", "-b", "/etc/passwd", "-F", "raw")
     digest = subprocess.run(["sha256sum", base], check=True, capture_output=True, text=True).stdout[:12]
     base.rename(tmp_path / f"base-{digest}.qcow2")

@@ -132,7 +132,7 @@ def test_another_sum_is_refused_at_its_line(project: Path) -> None:
     assert all(hashlib.sha256(lab.bzimage()).hexdigest() in text and zeros in text for text in found)
 
 
-def test_a_file_that_is_no_kernel(project: Path) -> None:
+def test_a_file_that_is_not_a_kernel(project: Path) -> None:
     (project / "kernels/vmlinuz").write_bytes(b"\x7fELF" + bytes(4096))
     with pytest.raises(RecipeError, match="this is not an x86 kernel"):
         fetched(project, kernel="{path: vmlinuz}")
@@ -320,7 +320,7 @@ def _package(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "empty", "other"])
-def test_a_broken_package_is_told_as_one(how: str, tmp_path: Path) -> None:
+def test_a_broken_package_is_reported_as_one(how: str, tmp_path: Path) -> None:
     package = _package(tmp_path)
     data = bytearray(package.read_bytes())
     data[100_000:101_000] = b"x" * 1000

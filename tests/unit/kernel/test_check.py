@@ -153,7 +153,7 @@ def test_no_modules_at_all(tmp_path: Path) -> None:
     assert found.problems == () and "its drivers are not known" in found.notes[0]
 
 
-def test_an_initrd_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_initrd(tmp_path: Path) -> None:
     tree = lab.tree(tmp_path / "tree")
     (tree / f"boot/initrd.img-{lab.RELEASE}").write_bytes(b"\x28\xb5\x2f\xfd broken")
     (problem,) = checked(tree, recipe_of()).problems

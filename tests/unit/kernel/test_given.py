@@ -92,7 +92,7 @@ def test_parts_that_are_something_else(project: Path) -> None:
     assert "has sha256" in found[0] and "not a complete tar" in found[1]
 
 
-def test_a_file_that_nobody_may_read_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_nobody_may_read_is_reported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "kernels/vmlinuz").write_bytes(lab.bzimage())
 
     def denied(*_: object) -> None:

@@ -52,7 +52,7 @@ def test_a_module_is_unpacked_whatever_packed_it(tmp_path: Path, name: str) -> N
     assert initrd._unpacked(module) == MODULE
 
 
-def test_a_module_that_is_cut_off_is_told_of(tmp_path: Path) -> None:
+def test_a_module_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     module = tmp_path / "one.ko.xz"
     module.write_bytes(lzma.compress(MODULE)[:-20])
     with pytest.raises(ImageError, match=r"the module one\.ko\.xz cannot be unpacked"):

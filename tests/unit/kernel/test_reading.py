@@ -70,7 +70,7 @@ def test_a_packed_archive_that_ends_early_is_refused(packed: str) -> None:
         listed(whole[: len(whole) * 2 // 3])
 
 
-def test_nothing_is_no_initrd() -> None:
+def test_an_empty_file_is_not_an_initrd() -> None:
     for data in (b"", bytes(4096), b"no initrd at all", b"070701" + b"g" * 200, newc({})):
         with pytest.raises(BadInitrdError):
             listed(data)

@@ -59,7 +59,7 @@ def test_what_lies_beside_comes_first(elsewhere: Path) -> None:
     assert [disk.name for disk in loader.load("my/sim.yaml", PROJECT).recipe.disks] == ["root"]
 
 
-def test_two_recipes_of_one_name_have_two_folders(elsewhere: Path) -> None:
+def test_two_recipes_of_one_name_have_two_directories(elsewhere: Path) -> None:
     found = {loader.load(f"{name}/sim.yaml", PROJECT).build for name in ("my", "other")}
     assert found == {elsewhere / "my/build/sim", elsewhere / "other/build/sim"}
     own = loader.load("smoke", PROJECT)
@@ -67,7 +67,7 @@ def test_two_recipes_of_one_name_have_two_folders(elsewhere: Path) -> None:
     assert loader.load(PROJECT / "recipes/smoke.yaml", PROJECT).build == own.build
 
 
-def test_a_recipe_in_the_current_folder(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_in_the_current_directory(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(elsewhere / "my")
     loaded = loader.load("sim.yaml", PROJECT)
     assert (loaded.build, loaded.called) == (elsewhere / "my/build/sim", "./sim.yaml")
@@ -101,7 +101,7 @@ def test_hints_name_the_path_that_works(task: str, elsewhere: Path) -> None:
     assert caught.value.problem.hint == "inv build ./my/sim.yaml"
 
 
-def test_folders_of_recipes_are_checked_and_listed(elsewhere: Path) -> None:
+def test_directories_of_recipes_are_checked_and_listed(elsewhere: Path) -> None:
     assert [one["name"] for one in check.check(["my", "./other"])["recipes"]] == ["my/sim.yaml", "other/sim.yaml"]
     (row,) = recipes.recipes(["my"])["recipes"]
     assert (row["name"], row["state"], row["called"]) == ("sim", "unbuilt", "my/sim.yaml")
@@ -110,11 +110,11 @@ def test_folders_of_recipes_are_checked_and_listed(elsewhere: Path) -> None:
         check.check(["empty"])
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
 def test_what_roost_did_not_make_is_not_replaced(kind: str, elsewhere: Path) -> None:
     (elsewhere / "my/build").mkdir()
     there = elsewhere / "my/build/sim"
-    if kind == "folder":
+    if kind == "directory":
         there.mkdir()
         (there / "mine").write_text("precious")
     elif kind == "file":
@@ -124,7 +124,7 @@ def test_what_roost_did_not_make_is_not_replaced(kind: str, elsewhere: Path) -> 
     with pytest.raises(UsageError, match="was not created by roost"):
         build.build("my/sim.yaml", events=PlainEvents(sys.stderr))
     assert os.path.lexists(there)
-    assert kind != "folder" or (there / "mine").read_text() == "precious"
+    assert kind != "directory" or (there / "mine").read_text() == "precious"
 
 
 def test_a_minimal_base_has_no_job_and_no_io_disk(elsewhere: Path) -> None:

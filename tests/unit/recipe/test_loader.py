@@ -569,7 +569,7 @@ def test_a_base_with_control_characters_is_shown_escaped(project: Project) -> No
     assert all(str(problem).isprintable() for problem in caught.value.problems)
 
 
-def test_what_only_a_build_would_see_is_told_with_the_rest(tmp_path: Path) -> None:
+def test_what_only_a_build_would_see_is_reported_with_the_rest(tmp_path: Path) -> None:
     """An unknown kernel and a file system that is too small once came up only when all else was right."""
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/five.yaml").write_text(

@@ -106,7 +106,7 @@ def test_mistakes_are_located(project: Path) -> None:
     )
 
 
-def test_a_use_that_is_not_one_is_told_where_it_makes_a_value_wrong(project: Path) -> None:
+def test_a_use_that_is_not_one_is_reported_where_it_makes_a_value_wrong(project: Path) -> None:
     broken = RECIPE.replace('"{{ suite }}", p', '"{{ suite }", p')
     assert broken != RECIPE
     assert any("'{{' does not begin a variable here: write {{ NAME }}" in one for one in problems(project, broken))

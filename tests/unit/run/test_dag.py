@@ -61,7 +61,7 @@ def test_one_description_for_all_jobs(tmp_path: Path) -> None:
     assert "logs/$(roost_job).log" in text
 
 
-def test_a_priority_that_is_no_number_is_named_with_its_place(tmp_path: Path) -> None:
+def test_a_priority_that_is_not_a_number_is_named_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="priority 'high' is not a whole number") as caught:
         workflow(tmp_path, "io,priority\ndisks/a.raw,high\ndisks/b.raw,1.5\ndisks/c.raw,-7\ndisks/d.raw,99999999999\n")
     assert [problem.where.line for problem in caught.value.problems if problem.where] == [2, 3, 5]
@@ -70,10 +70,10 @@ def test_a_priority_that_is_no_number_is_named_with_its_place(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["my run", "a'b", "a$b", "a;b"])
 def test_a_directory_that_dagman_cannot_read_is_refused(name: str, tmp_path: Path) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
+    directory = tmp_path / name
+    directory.mkdir()
     with pytest.raises(RecipeError, match="DAGMan cannot read the path"):
-        workflow(folder)
+        workflow(directory)
 
 
 def test_the_step_program_calls_this_roost_from_anywhere(tmp_path: Path) -> None:

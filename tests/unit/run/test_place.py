@@ -33,7 +33,7 @@ def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_is_no_directory(tmp_path: Path) -> None:
+def test_a_file_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(UsageError, match="not a directory"):
         Place(tmp_path / "run").make()

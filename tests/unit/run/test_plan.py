@@ -64,7 +64,7 @@ def test_another_run_is_refused(other: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1}', "nonsense", '{"schema": 2, "roost": "9"}'])
-def test_what_is_no_plan_is_said(text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_plan_is_said(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ImageError, match=r"run\.json"):
         plans.read(Place(tmp_path))
@@ -90,7 +90,7 @@ def test_what_is_no_plan_is_said(text: str, tmp_path: Path) -> None:
         ({"built": [1]}, "built: "),
     ],
 )
-def test_a_plan_that_was_edited_is_told_as_such(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_plan_that_was_edited_is_reported_as_such(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
     place = Place(tmp_path / "run")
     place.make()
     plan("io,n\nio-1.raw,2\n", tmp_path).write(place)
@@ -118,7 +118,7 @@ def test_jobs_of_a_sweep_with_one_name_are_told_apart_by_their_axes(tmp_path: Pa
     assert first.what == "two jobs are named j3: that of a=1 and that of a=2" and "differs with a" in (first.hint or "")
 
 
-def test_thousands_of_jobs_with_one_name_are_no_thousands_of_lines(tmp_path: Path) -> None:
+def test_thousands_of_jobs_with_one_name_are_reported_in_few_lines(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         plan("name\n" + "a\n" * 3000, tmp_path).jobs()
     assert len(caught.value.problems) == plans.PROBLEMS + 1 and "2899 more" in caught.value.problems[-1].what

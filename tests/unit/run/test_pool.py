@@ -90,10 +90,10 @@ def jobs(run: Run) -> Sequence[Job]:
 
 def answers(schedd: Schedd, text: str, *returned: str) -> None:
     """Let condor_submit write the event log, as the schedd and the shadows do."""
-    (schedd.folder / "events").write_text(text)
+    (schedd.directory / "events").write_text(text)
     log = "$(sed -n 's/^log *= *//p' \"$2\")"
     disks = "".join(f"; echo x >returned/{name}" for name in returned)
-    schedd.submits("7.0 - 7.2", f'cat {schedd.folder}/events >"{log}"{disks}')
+    schedd.submits("7.0 - 7.2", f'cat {schedd.directory}/events >"{log}"{disks}')
 
 
 ALL = events(
@@ -103,7 +103,7 @@ ALL = events(
 )  # fmt: skip
 
 
-def test_every_job_is_told(schedd: Schedd, place: Place) -> None:
+def test_every_job_is_reported(schedd: Schedd, place: Place) -> None:
     answers(schedd, ALL, "a-7.0.raw")
     with opened(place) as (run, told, notes):
         one = executor()
@@ -150,7 +150,7 @@ def test_a_job_removed_while_it_was_held_is_submitted_anew(schedd: Schedd, place
     assert told.ends["b"].verdict == "held" and "by hand" in told.ends["b"].reason
     answers(schedd, events(("000", 0, ""), ("001", 0, ""), ("005", 0, "")), "b-7.0.raw")
     log = "$(sed -n 's/^log *= *//p' \"$2\")"
-    again = f'sed "s/(007/(008/" {schedd.folder}/events >"{log}"; echo x >returned/b-8.0.raw'
+    again = f'sed "s/(007/(008/" {schedd.directory}/events >"{log}"; echo x >returned/b-8.0.raw'
     schedd.submits("8.0 - 8.0", again)
     with opened(place) as (run, told, _):
         executor().run(run, jobs(run)[1:2], told)
@@ -175,11 +175,11 @@ def test_a_schedd_that_does_not_answer_is_waited_for(
 ) -> None:
     monkeypatch.setattr(pool, "ASK", 0.0)
     answers(schedd, events(("000", 0, ""), ("000", 1, ""), ("000", 2, "")))
-    flag = schedd.folder / "asked"
+    flag = schedd.directory / "asked"
     log = "$(ls pool/*.log)"
     more = events(("005", 0, ""), ("005", 1, ""), ("005", 2, ""))
-    (schedd.folder / "more").write_text(more)
-    ends = f"[ $(wc -l <{flag}) -lt 3 ] || cat {schedd.folder}/more >>{log}"
+    (schedd.directory / "more").write_text(more)
+    ends = f"[ $(wc -l <{flag}) -lt 3 ] || cat {schedd.directory}/more >>{log}"
     schedd.tool("condor_q", f"cd {place.directory}; echo x >>{flag}; {ends}; exit 1")
     with opened(place) as (run, told, notes):
         executor().run(run, jobs(run), told)

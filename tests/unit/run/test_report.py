@@ -71,7 +71,7 @@ def test_logs_are_cut_and_together_bounded(tmp_path: Path) -> None:
         report.ALL = limit
 
 
-def test_a_log_that_is_no_file_is_none(tmp_path: Path) -> None:
+def test_a_log_that_is_not_a_file_reads_as_none(tmp_path: Path) -> None:
     found = result(tmp_path, 1)
     log = tmp_path / "results" / "job-0" / "job.log"
     log.unlink()

@@ -21,19 +21,19 @@ EVENT = "000 (007.000.000) 2026-11-26 17:47:13 Job submitted from host: <127.0.0
 class Schedd:
     """Stand-ins for HTCondor's tools; `calls` counts submissions."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.queue(None)
         self.tool("condor_history", "exit 0")
         self.submits("7.0 - 7.1")
 
     def tool(self, name: str, script: str) -> None:
-        path = self.folder / name
+        path = self.directory / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
     def submits(self, answer: str, then: str = "") -> None:
-        self.tool("condor_submit", f"echo x >>{self.folder}/calls; echo '{answer}'; {then}")
+        self.tool("condor_submit", f"echo x >>{self.directory}/calls; echo '{answer}'; {then}")
 
     def queue(self, cluster: int | None) -> None:
         ads = f'echo \'[{{"ClusterId": {cluster}, "ProcId": 0, "JobStatus": 1}}]\'' if cluster else "exit 0"
@@ -42,18 +42,18 @@ class Schedd:
     @property
     def calls(self) -> int:
         try:
-            return len((self.folder / "calls").read_text().splitlines())
+            return len((self.directory / "calls").read_text().splitlines())
         except FileNotFoundError:
             return 0
 
 
 @pytest.fixture
 def schedd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Schedd:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
     monkeypatch.setattr(submission, "SETTLE", 0.0)
-    return Schedd(folder)
+    return Schedd(directory)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_the_event_log_is_proof_even_where_the_schedd_is_silent(schedd: Schedd, 
 
 
 @pytest.mark.parametrize("silent", ["condor_q", "condor_history"])
-def test_a_silent_schedd_is_no_no(silent: str, schedd: Schedd, place: Place, state: State) -> None:
+def test_a_silent_schedd_is_not_an_empty_queue(silent: str, schedd: Schedd, place: Place, state: State) -> None:
     wanted = submission.intended("sim", [0])
     submission.intend(wanted, state)
     schedd.tool(silent, "echo down >&2; exit 1")

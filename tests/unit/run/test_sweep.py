@@ -113,7 +113,7 @@ def test_every_mistake_has_its_place(text: str, said: list[str]) -> None:
         assert other in one
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     found = problems("axes: {a: [1, 1], b: 2}\nvariables: [x]\nexclude: [{c: 1}]\nmore: 1\n")
     assert [one.split(":")[1] for one in found] == ["1", "1", "2", "3", "4"]
 

@@ -406,7 +406,7 @@ def test_files_of_this_machine(cache: Cache, tmp_path: Path) -> None:
         "http://host/a b", "http://host/\n", "http://[::1/", "http://höst/", "javascript:1", "http://:80/",
     ],
 )  # fmt: skip
-def test_what_is_no_url(cache: Cache, url: str) -> None:
+def test_what_is_not_a_url(cache: Cache, url: str) -> None:
     with pytest.raises(RecipeError) as raised:
         download.fetch(url, SUM, cache, Silent(), where=WHERE)
     assert raised.value.problems[0].where == WHERE and not cache.root.exists()
@@ -456,7 +456,7 @@ def test_a_full_disk(server: Server, tmp_path: Path, length: bool) -> None:
         "http://127.0.0.1/\x7f",
     ],
 )
-def test_a_redirect_to_what_is_no_url_is_told(
+def test_a_redirect_to_what_is_not_a_url_is_reported(
     server: Server, cache: Cache, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "PAUSES", ())

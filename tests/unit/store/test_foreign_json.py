@@ -58,7 +58,7 @@ def test_each_record_has_one_error(text: str, tmp_path: Path) -> None:
         {"unknown": 1},
     ],
 )
-def test_a_manifest_of_wrong_types_is_none(wrong: dict[str, object]) -> None:
+def test_a_manifest_of_wrong_types_reads_as_none(wrong: dict[str, object]) -> None:
     """What reads it later may rely on its types."""
     assert manifest.parse(json.dumps(GOOD).encode()) is not None
     assert manifest.parse(json.dumps(GOOD | wrong).encode()) is None
@@ -74,7 +74,7 @@ def test_a_fifo_in_a_build_is_not_waited_for(name: str, tmp_path: Path) -> None:
     assert "cannot be read" in str(attestation.opened(tmp_path, "kvm"))
 
 
-def test_a_recipe_that_is_a_fifo_is_told(tmp_path: Path) -> None:
+def test_a_recipe_that_is_a_fifo_is_reported(tmp_path: Path) -> None:
     """The recipe itself, and a base."""
     os.mkfifo(tmp_path / "r.yaml")
     with pytest.raises(RecipeError, match=r".") as caught:

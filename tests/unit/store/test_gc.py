@@ -326,7 +326,7 @@ def test_all_that_roost_keeps_in_the_cache_is_known() -> None:
     assert found <= known
 
 
-def test_no_cache_is_no_error(root: Path) -> None:
+def test_a_missing_cache_is_not_an_error(root: Path) -> None:
     assert not _collect(root).items
 
 

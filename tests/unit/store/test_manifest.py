@@ -17,7 +17,7 @@ from roost.recipe.nodes import Node
 from roost.store import manifest
 
 
-def _folder(tmp_path: Path) -> manifest.Manifest:
+def _directory(tmp_path: Path) -> manifest.Manifest:
     (tmp_path / "root.raw").write_bytes(b"\0" * 4096)
     file = manifest.describe(tmp_path / "root.raw", "raw", 4096, checksum.sha256(tmp_path / "root.raw"))
     record = manifest.Manifest("x", "key", {"rootfs": "k"}, {"suite": "bookworm"}, (file,), {}, {"disks": 1.5})
@@ -26,12 +26,12 @@ def _folder(tmp_path: Path) -> manifest.Manifest:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    record = _folder(tmp_path)
+    record = _directory(tmp_path)
     assert manifest.read(tmp_path) == record
 
 
-def test_an_overlay_says_what_it_stands_on_and_older_manifests_do_not(tmp_path: Path) -> None:
-    record = _folder(tmp_path)
+def test_an_overlay_names_its_base_and_older_manifests_do_not(tmp_path: Path) -> None:
+    record = _directory(tmp_path)
     assert "backing" not in record.files[0].public()
     (tmp_path / "root.qcow2").write_bytes(b"Q" * 512)
     overlay = manifest.describe(tmp_path / "root.qcow2", "qcow2", 4096, "0" * 64, "root.raw")
@@ -52,32 +52,32 @@ def test_an_overlay_says_what_it_stands_on_and_older_manifests_do_not(tmp_path: 
 
 
 def test_sums_are_checked_by_sha256sum(tmp_path: Path) -> None:
-    _folder(tmp_path)
+    _directory(tmp_path)
     digest = "ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7"
     assert (tmp_path / "SHA256SUMS").read_text() == f"{digest}  root.raw\n"
 
 
 def test_fresh_while_key_and_files_hold(tmp_path: Path) -> None:
-    _folder(tmp_path)
+    _directory(tmp_path)
     assert manifest.is_fresh(tmp_path, "key")
     assert not manifest.is_fresh(tmp_path, "other")
 
 
 def test_a_touched_grown_or_removed_file_is_not_fresh(tmp_path: Path) -> None:
-    _folder(tmp_path)
+    _directory(tmp_path)
     image = tmp_path / "root.raw"
     os.utime(image, (0, 0))
     assert not manifest.is_fresh(tmp_path, "key")
-    _folder(tmp_path)
+    _directory(tmp_path)
     with image.open("ab") as file:
         file.write(b"x")
     assert not manifest.is_fresh(tmp_path, "key")
-    _folder(tmp_path)
+    _directory(tmp_path)
     image.unlink()
     assert not manifest.is_fresh(tmp_path, "key")
 
 
-def test_a_broken_manifest_is_none(tmp_path: Path) -> None:
+def test_a_broken_manifest_reads_as_none(tmp_path: Path) -> None:
     for text in ("", "[]", "null", "{}", '{"files": [{"name": 1}]}', '{"files": 3}', "\x00"):
         (tmp_path / manifest.NAME).write_text(text)
         assert manifest.read(tmp_path) is None
@@ -94,8 +94,8 @@ def _recipe(**more: object) -> Recipe:
     )
 
 
-def _key(recipe: Recipe, folder: Path, source: str = "a tree") -> str:
-    return image.key(Loaded(recipe, folder / "x.yaml", (), Node({}, Location("x.yaml"))), source)
+def _key(recipe: Recipe, directory: Path, source: str = "a tree") -> str:
+    return image.key(Loaded(recipe, directory / "x.yaml", (), Node({}, Location("x.yaml"))), source)
 
 
 def test_every_change_changes_the_key(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_every_change_changes_the_key(tmp_path: Path) -> None:
     assert len(keys) == 5
 
 
-def test_a_changed_folder_changes_the_key(tmp_path: Path) -> None:
+def test_a_changed_directory_changes_the_key(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "etc").mkdir(parents=True)
     recipe = _recipe(files=[{"path": "/opt", "source": "tree"}])

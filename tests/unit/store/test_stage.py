@@ -264,9 +264,9 @@ def test_a_namespace_is_looked_through(user: bool, chrooted: bool) -> None:
 def test_an_undeclared_tool_is_refused(tmp_path: Path) -> None:
     stage = Stage("a", ("roost.store.keys",), ("true", "find"))
 
-    def make(folder: Path) -> None:
-        process.run(["find", folder], deadline=20)
-        process.run(["rm", "-rf", folder / "x"], deadline=20)
+    def make(directory: Path) -> None:
+        process.run(["find", directory], deadline=20)
+        process.run(["rm", "-rf", directory / "x"], deadline=20)
         process.run(["sort", "/dev/null"], deadline=20)
 
     with pytest.raises(UndeclaredToolError, match="sort"):

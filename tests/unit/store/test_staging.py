@@ -13,18 +13,18 @@ from roost.store import staging
 
 
 def _fill(final: Path, text: str) -> None:
-    with staging.staged(final) as folder:
-        (folder / "file").write_text(text)
+    with staging.staged(final) as directory:
+        (directory / "file").write_text(text)
         assert not final.exists() or (final / "file").read_text() != text
 
 
-def test_folder_appears_at_the_end_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_directory_appears_at_the_end_and_nothing_else_is_left(tmp_path: Path) -> None:
     _fill(tmp_path / "image", "one")
     assert (tmp_path / "image" / "file").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
 
 
-def test_new_folder_replaces_the_old(tmp_path: Path) -> None:
+def test_new_directory_replaces_the_old(tmp_path: Path) -> None:
     _fill(tmp_path / "image", "one")
     _fill(tmp_path / "image", "two")
     assert (tmp_path / "image" / "file").read_text() == "two"
@@ -33,8 +33,8 @@ def test_new_folder_replaces_the_old(tmp_path: Path) -> None:
 
 def test_a_failure_keeps_the_old_and_leaves_nothing(tmp_path: Path) -> None:
     _fill(tmp_path / "image", "one")
-    with pytest.raises(OSError, match="disk full"), staging.staged(tmp_path / "image") as folder:
-        (folder / "file").write_text("two")
+    with pytest.raises(OSError, match="disk full"), staging.staged(tmp_path / "image") as directory:
+        (directory / "file").write_text("two")
         raise OSError("disk full")
     assert (tmp_path / "image" / "file").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
@@ -141,7 +141,7 @@ def test_atomic_write_leaves_only_the_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+def test_a_link_to_a_directory_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     """Whoever moved an image's directory to a larger disk left a link."""
     (tmp_path / "large").mkdir()
     (tmp_path / "image").symlink_to("large/image")
@@ -151,7 +151,7 @@ def test_a_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "large").iterdir()] == ["image"]
 
 
-def test_a_folder_does_not_replace_a_file_or_a_fifo(tmp_path: Path) -> None:
+def test_a_directory_does_not_replace_a_file_or_a_fifo(tmp_path: Path) -> None:
     """What is not ours stays."""
     os.mkfifo(tmp_path / "image")
     with pytest.raises(OSError, match="a FIFO, not a directory"), staging.staged(tmp_path / "image"):
@@ -159,7 +159,7 @@ def test_a_folder_does_not_replace_a_file_or_a_fifo(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
 
 
-@pytest.mark.parametrize("make", ["fifo", "link", "device", "folder"])
+@pytest.mark.parametrize("make", ["fifo", "link", "device", "directory"])
 def test_atomic_write_replaces_nothing_but_files(tmp_path: Path, make: str) -> None:
     """Whatever was planted under the name of a file of roost's own stays, and is told."""
     path = tmp_path / "a"

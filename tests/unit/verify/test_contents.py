@@ -54,7 +54,7 @@ def test_names_stay_names(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.tar"]
 
 
-def test_what_is_no_tar_or_too_much_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_a_tar_or_too_much_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no.tar").write_bytes(b"no" * 400)
     with pytest.raises(ImageError, match="cannot be read"):
         contents.members(tmp_path / "no.tar")

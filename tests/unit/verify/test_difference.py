@@ -26,7 +26,7 @@ def _found(tmp_path: Path, paths: tuple[Path, Path], kind: str) -> Difference:
     return found
 
 
-def test_the_same_is_no_difference(tmp_path: Path) -> None:
+def test_the_same_is_not_a_difference(tmp_path: Path) -> None:
     paths = _pair(tmp_path, b"x" * 5000, b"x" * 5000)
     assert difference.of_files(*paths, "raw", tmp_path, tmp_path / "log") is None
 

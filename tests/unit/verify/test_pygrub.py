@@ -32,7 +32,7 @@ def test_configurations(text: str, said: str | None) -> None:
 
 
 @pytest.mark.parametrize("place", ["bin/pygrub", "pygrub", "usr/lib/xen-4.9/bin/pygrub"])
-def test_found_in_the_folder_that_the_variable_names(
+def test_found_in_the_directory_that_the_variable_names(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(pygrub.VARIABLE, str(tmp_path))
