@@ -37,12 +37,12 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Return a function that puts a fake QEMU on PATH: what it does under kvm, what under tcg; it counts its starts."""
     monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(probes, "DEVICE", tmp_path / "kvm")
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
     def put(kvm: str, tcg: str = RUNS) -> Path:
-        program = folder / "qemu-system-x86_64"
+        program = directory / "qemu-system-x86_64"
         program.write_text(
             f'#!/bin/sh\necho "$@" >>{tmp_path}/starts\ncase "$*" in\n*"-accel kvm"*)\n{kvm};;\n*)\n{tcg};;\nesac\n'
         )
@@ -144,7 +144,7 @@ def test_it_is_remembered_until_something_changes(fake: Fake, device: Path, kern
     assert probe(kernel, device=device).state == "refused"
 
 
-def test_a_broken_memory_is_no_memory(fake: Fake, device: Path, kernel: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_of_a_probe_is_ignored(fake: Fake, device: Path, kernel: Path, tmp_path: Path) -> None:
     fake(RUNS, RUNS)
     probe(kernel, device=device)
     for content in ("{", "[1]", '{"state": "works"}', ""):

@@ -52,7 +52,7 @@ def test_signs(line: str, kind: str) -> None:
     "line",
     ["Last login: Mon Nov 23 on ttyS0", "Stopped target initrd.target", "the login: of a job", "panic", "job started"],
 )
-def test_what_is_no_sign(line: str) -> None:
+def test_what_is_not_a_sign(line: str) -> None:
     assert _fed(f"{line}\n".encode()).signs == {}
 
 

@@ -21,24 +21,24 @@ ROOT = "{name: root, partitions: [{mount: /, filesystem: ext4, free: 16MiB}]}"
 IO = "{name: io, filesystem: ext4, size: 16MiB, role: io}"
 
 
-def load(folder: Path, test: str, *, disks: str = f"{ROOT}, {IO}", job: str = "job: {command: 'true'}") -> Loaded:
+def load(directory: Path, test: str, *, disks: str = f"{ROOT}, {IO}", job: str = "job: {command: 'true'}") -> Loaded:
     """Load a recipe whose fifth line is its boot_test."""
-    path = folder / "r.yaml"
+    path = directory / "r.yaml"
     path.write_text(f"name: r\nos: {OS}\ndisks: [{disks}]\n{job}\nboot_test: {test}\n")
     return loader.load(path, PROJECT, (), planning.problems)
 
 
-def refusals(folder: Path, test: str, **more: str) -> list[str]:
+def refusals(directory: Path, test: str, **more: str) -> list[str]:
     """Return `LINE:COLUMN: what` of each problem."""
     try:
-        load(folder, test, **more)
+        load(directory, test, **more)
     except RecipeError as error:
         return [f"{one.where.line}:{one.where.column}: {one.what}" for one in error.problems if one.where]
     return []
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """Return a recipe's directory with two inputs."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/one.txt").write_text("1\n")
@@ -46,9 +46,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_inputs_that_are_there(folder: Path) -> None:
-    assert refusals(folder, "{inputs: [run.cfg, data/]}") == []
-    assert load(folder, "{inputs: [run.cfg, data/]}").recipe.boot_test.inputs == ("run.cfg", "data/")
+def test_inputs_that_are_there(directory: Path) -> None:
+    assert refusals(directory, "{inputs: [run.cfg, data/]}") == []
+    assert load(directory, "{inputs: [run.cfg, data/]}").recipe.boot_test.inputs == ("run.cfg", "data/")
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,30 @@ def test_inputs_that_are_there(folder: Path) -> None:
         ("{input: [run.cfg]}", "5:13: unknown key 'input'"),
     ],
 )
-def test_what_cannot_be_an_input_is_said_with_its_place(test: str, problem: str, folder: Path) -> None:
-    (folder / "data/run.cfg").write_text("x")
-    os.mkfifo(folder / "pipe")
-    (folder / "links").mkdir()
-    (folder / "links/out").symlink_to("../../outside")
-    with (folder / "big").open("wb") as file:
+def test_what_cannot_be_an_input_is_said_with_its_place(test: str, problem: str, directory: Path) -> None:
+    (directory / "data/run.cfg").write_text("x")
+    os.mkfifo(directory / "pipe")
+    (directory / "links").mkdir()
+    (directory / "links/out").symlink_to("../../outside")
+    with (directory / "big").open("wb") as file:
         file.truncate(17 << 20)
-    found = refusals(folder, test)
+    found = refusals(directory, test)
     assert any(one.startswith(problem) for one in found), found
 
 
-def test_inputs_need_a_job_and_its_disk(folder: Path) -> None:
-    assert any("role io" in one for one in refusals(folder, "{inputs: [run.cfg]}", disks=ROOT))
-    assert any("there is none" in one for one in refusals(folder, "{inputs: [run.cfg]}", disks=ROOT, job="locale: C"))
+def test_inputs_need_a_job_and_its_disk(directory: Path) -> None:
+    assert any("role io" in one for one in refusals(directory, "{inputs: [run.cfg]}", disks=ROOT))
+    assert any(
+        "there is none" in one for one in refusals(directory, "{inputs: [run.cfg]}", disks=ROOT, job="locale: C")
+    )
 
 
-def test_the_slash_of_a_base_stays(folder: Path) -> None:
-    (folder / "base").mkdir()
-    (folder / "base/set").mkdir()
-    (folder / "base/set/two.txt").write_text("2\n")
-    (folder / "base/b.yaml").write_text(f"os: {OS}\ndisks: [{ROOT}, {IO}]\nboot_test: {{inputs: [set/]}}\n")
-    path = folder / "r.yaml"
+def test_the_slash_of_a_base_stays(directory: Path) -> None:
+    (directory / "base").mkdir()
+    (directory / "base/set").mkdir()
+    (directory / "base/set/two.txt").write_text("2\n")
+    (directory / "base/b.yaml").write_text(f"os: {OS}\ndisks: [{ROOT}, {IO}]\nboot_test: {{inputs: [set/]}}\n")
+    path = directory / "r.yaml"
     path.write_text("extends: [base/b.yaml]\nname: r\njob: {command: 'true'}\nboot_test: {inputs: [run.cfg]}\n")
     loaded = loader.load(path, PROJECT, (), planning.problems)
     found, problems = items(loaded.recipe.boot_test.inputs, loaded.directory)
@@ -96,11 +98,11 @@ def test_the_slash_of_a_base_stays(folder: Path) -> None:
     assert sorted(one.target for one in found) == ["run.cfg", "two.txt"]
 
 
-def test_an_input_is_of_the_boot_and_not_of_the_image(folder: Path) -> None:
+def test_an_input_is_of_the_boot_and_not_of_the_image(directory: Path) -> None:
     """Another test is another boot, and no other build."""
 
     def keys(test: str) -> tuple[str, str]:
-        loaded = load(folder, test)
+        loaded = load(directory, test)
         return image_inputs.recipe_key(loaded.recipe, loaded.directory), image_inputs.boot_key(
             loaded.recipe, loaded.directory
         )
@@ -111,16 +113,16 @@ def test_an_input_is_of_the_boot_and_not_of_the_image(folder: Path) -> None:
     for test in ("{inputs: [run.cfg]}", "{inputs: [run.cfg, data]}", "{timeout: 3min}", "{expect: [{exit: 3}]}"):
         assert keys(test)[0] == image
         changed.add(keys(test)[1])
-    (folder / "data/one.txt").write_text("2\n")
+    (directory / "data/one.txt").write_text("2\n")
     changed.add(keys("{inputs: [run.cfg, data/]}")[1])
-    (folder / "data/new.txt").write_text("2\n")
+    (directory / "data/new.txt").write_text("2\n")
     changed.add(keys("{inputs: [run.cfg, data/]}")[1])
-    (folder / "run.cfg").chmod(0o755)
+    (directory / "run.cfg").chmod(0o755)
     changed.add(keys("{inputs: [run.cfg, data/]}")[1])
-    (folder / "real").write_text("1")
-    (folder / "link").symlink_to("real")
+    (directory / "real").write_text("1")
+    (directory / "link").symlink_to("real")
     changed.add(keys("{inputs: [link]}")[1])
-    (folder / "real").write_text("2")
+    (directory / "real").write_text("2")
     assert keys("{inputs: [link]}")[0] == image
     changed.add(keys("{inputs: [link]}")[1])
     assert len(changed) == 10

@@ -177,12 +177,12 @@ def test_a_read_only_file_system_in_a_partition_of_a_throw_away_overlay_is_as_it
 def test_a_checker_that_is_absent_or_fails_judges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = make("ext4", tmp_path / "io.raw")
     for name, script in (("fails", "exit 8"), ("killed", "kill -9 $$")):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "e2fsck").write_text(f"#!/bin/sh\n{script}\n")
-        (folder / "e2fsck").chmod(0o755)
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "e2fsck").write_text(f"#!/bin/sh\n{script}\n")
+        (directory / "e2fsck").chmod(0o755)
         with monkeypatch.context() as patch:
-            patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+            patch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
             found = structure.check("ext", image)
             assert found[0] is None, found
     with monkeypatch.context() as patch:
@@ -191,7 +191,7 @@ def test_a_checker_that_is_absent_or_fails_judges_nothing(tmp_path: Path, monkey
         assert "e2fsprogs" in structure.check("ext", image)[1]
 
 
-def test_files_deleted_while_open_are_no_damage(tmp_path: Path) -> None:
+def test_files_deleted_while_open_are_not_damage(tmp_path: Path) -> None:
     """As a root file system has them that was made read-only at the power-off: the next mount removes them."""
     image = make("ext4", tmp_path / "io.raw")
     (tmp_path / "f").write_text("x")

@@ -62,7 +62,7 @@ def test_a_picture() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"P5\n1 1\n255\nx", b"P6\n3 2\n255\n1", b"P6\n99999 99999\n255\n", b"P6\n0 9\n255\n"]
 )
-def test_what_is_no_picture(content: bytes) -> None:
+def test_what_is_not_a_picture(content: bytes) -> None:
     assert png(content) is None
 
 

@@ -107,7 +107,7 @@ def _session(*, console: bytes = b"", off: bool = False) -> Session:
         (b"", None, False, "it is not up"),
     ],
 )
-def test_a_machine_without_a_login_is_told_with_its_console(
+def test_a_machine_without_a_login_is_reported_with_its_console(
     console: bytes, failed: str | None, off: bool, said: str
 ) -> None:
     heard = Heard("m")
@@ -140,6 +140,6 @@ def test_the_client_reads_nothing_of_the_users_and_trusts_one_host_key() -> None
 
 
 @pytest.mark.parametrize("user", ["", "-oProxyCommand=x", "a b", "A", "x" * 40, "root\n"])
-def test_who_is_no_account_is_a_wrong_call(user: str) -> None:
+def test_who_is_not_an_account_is_a_wrong_call(user: str) -> None:
     with pytest.raises(UsageError, match="not the name of an account"):
         Login(user)

@@ -123,7 +123,7 @@ def test_the_console_is_followed_line_by_line_and_clean() -> None:
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_a_terminal_that_stands_still_holds_up_nothing() -> None:
+def test_a_terminal_that_stands_still_delays_nothing() -> None:
     class Stuck(io.StringIO):
         def __init__(self) -> None:
             super().__init__()

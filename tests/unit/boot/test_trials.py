@@ -19,7 +19,7 @@ def test_the_eviction_of_a_domain_is_tried_where_it_is_asked_for() -> None:
     assert (asked.evict, asked.must_obey) == (True, True)
 
 
-def test_a_saved_domain_is_no_checkpoint_of_htcondors() -> None:
+def test_a_saved_domain_is_not_a_checkpoint_of_htcondors() -> None:
     recipe = loader.load("debian-12", lab.PROJECT).recipe
     submit = recipe.submit.model_copy(update={"checkpoint": True})
     checkpointed = recipe.model_copy(update={"submit": submit})
@@ -27,7 +27,7 @@ def test_a_saved_domain_is_no_checkpoint_of_htcondors() -> None:
     assert not trials.wanted(checkpointed, None, domain=True).checkpoint
 
 
-def test_a_domain_that_goes_on_is_not_started_again() -> None:
+def test_a_domain_that_is_resumed_is_not_started_again() -> None:
     machine: Any = object()
     session = xen.Resumed(machine, Console(SERIAL), Console(xen.TOOLS))
     told: list[Any] = []

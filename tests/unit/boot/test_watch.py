@@ -76,7 +76,7 @@ def test_firmware_and_loader_have_deadlines_of_their_own() -> None:
     assert _until("error: unknown filesystem.\ngrub rescue> ")[0] == "loader-error"
 
 
-def test_a_silent_kernel_is_no_idle_loader() -> None:
+def test_a_silent_kernel_is_not_an_idle_loader() -> None:
     """A guest without a serial console: its CPU runs with paging, so an operating system is up."""
     long = BootPlan("any", 600.0, 1.0)
     assert _until("", long, watch=Watch(paging_at=5.0))[0] == "kernel-timeout"

@@ -155,7 +155,7 @@ def test_reason_0_and_the_guests_own_result_pass() -> None:
     assert judge(evidence(session, DONE)).passed
 
 
-def test_a_domain_that_is_gone_is_no_success() -> None:
+def test_a_domain_that_is_gone_has_not_passed() -> None:
     without = judge(evidence(told(CREATED, {"event": "shutdown", "reason": 0}), b"[    0.0] Linux version 6.1\n"))
     assert (without.passed, without.cause) == (False, "job-failed")
     vanished = judge(evidence(told(CREATED, {"event": "shutdown", "reason": None}), DONE))
@@ -210,7 +210,7 @@ def test_an_image_without_a_kernel_is_known_at_once() -> None:
     assert verdict.detail == f"nothing to boot was found: {why}"
 
 
-def test_a_kernel_that_xen_cannot_start_is_no_boot_loader() -> None:
+def test_a_kernel_that_xen_cannot_start_is_not_a_boot_loader() -> None:
     session = told({"event": "failed", "status": 3, "said": XL_LOADER, "loader": ""})
     verdict = judge(replace(evidence(session), stop="not-bootable"))
     assert verdict.cause == "no-boot-loader"
@@ -234,14 +234,14 @@ def test_memory_too_small_for_the_kernel_is_said_in_plain_words() -> None:
     assert verdict.detail.startswith("the hypervisor does not start this machine: its memory is too small")
 
 
-def test_the_end_of_the_first_domain_is_no_end_of_the_guest() -> None:
+def test_the_end_of_the_first_domain_is_not_an_end_of_the_guest() -> None:
     session = told(CREATED)
     session.happened(Event(3.0, "SHUTDOWN", {"reason": "guest-shutdown"}))
     assert session.events == []
     assert session.refused is not None
 
 
-def test_what_is_no_message_is_left_out() -> None:
+def test_what_is_not_a_message_is_left_out() -> None:
     junk = [b"\xff\xfe\n", b"[1]\n", b'"x"\n', b"{\n", b'{"event": "shutdown"', b"\n", b"x" * (1 << 20)]
     session = told(*junk, {"event": "other"})
     assert session.events == []
@@ -252,8 +252,8 @@ def test_what_is_no_message_is_left_out() -> None:
 HEAD = "universe = vm\nexecutable = x\nvm_type = xen\nvm_memory = 256\nvm_disk = root.raw:xvda:w:qcow2\n"
 
 
-def described(folder: Path, text: str) -> VirtualMachine:
-    path = folder / "x.sub"
+def described(directory: Path, text: str) -> VirtualMachine:
+    path = directory / "x.sub"
     path.write_text(f"{HEAD}{text}\nqueue\n")
     return virtual_machine(path)
 
@@ -273,7 +273,7 @@ def test_kernel_files_of_a_description_are_absolute(tmp_path: Path) -> None:
             described(tmp_path, f"xen_kernel = {kernel}\n{words}")
 
 
-def test_an_io_disk_beside_a_kernel_in_the_image_is_no_warning() -> None:
+def test_an_io_disk_beside_a_kernel_in_the_image_is_not_a_warning() -> None:
     text = HEAD.replace("root.raw:xvda:w:qcow2", "root.raw:xvda:w:raw,io.raw:xvdb:w:raw") + "xen_kernel = included\n"
     inputs = "transfer_input_files = root.raw,io.raw\n"
     found = {one.rule.code for one in lint_text(f"{text}{inputs}queue\n", "x.sub", environment={}).findings}
@@ -291,11 +291,11 @@ def test_a_description_without_kernel_or_root_is_refused(tmp_path: Path) -> None
 
 
 def test_the_scripts_of_the_first_domain_are_sound() -> None:
-    folder = Path(__file__).parents[3] / "recipes/base/xen-dom0"
+    directory = Path(__file__).parents[3] / "recipes/base/xen-dom0"
     for name in ("start", "block"):
-        subprocess.run(["sh", "-n", folder / name], check=True)
+        subprocess.run(["sh", "-n", directory / name], check=True)
     subprocess.run(
-        [sys.executable, "-c", f"compile(open({str(folder / 'domain')!r}).read(), 'domain', 'exec')"], check=True
+        [sys.executable, "-c", f"compile(open({str(directory / 'domain')!r}).read(), 'domain', 'exec')"], check=True
     )
 
 
@@ -314,7 +314,7 @@ class xc:
 """
 
 
-def test_an_image_without_a_kernel_is_told_by_the_first_domain(tmp_path: Path) -> None:
+def test_an_image_without_a_kernel_is_reported_by_the_first_domain(tmp_path: Path) -> None:
     """Run the program of the first domain with pipes for ports, and an xl that fails as xl does."""
     source = (Path(__file__).parents[3] / "recipes/base/xen-dom0/domain").read_text()
     (tmp_path / "xen/lowlevel").mkdir(parents=True)

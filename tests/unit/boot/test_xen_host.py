@@ -92,8 +92,8 @@ def _calls(home: Path) -> list[list[str]]:
     return [json.loads(line) for line in (home / "calls").read_text().splitlines()]
 
 
-def _capabilities(folder: Path, text: str) -> Path:
-    path = folder / "capabilities"
+def _capabilities(directory: Path, text: str) -> Path:
+    path = directory / "capabilities"
     path.write_text(text)
     return path
 
@@ -112,7 +112,7 @@ def _run(tmp_path: Path, machine: VirtualMachine = IMAGE, *, stays: bool = False
 
 
 @pytest.mark.parametrize("text", ["", "\n", "other\n", "control_domain\n"])
-def test_a_domain_without_control_is_no_dom0(tmp_path: Path, home: Path, text: str) -> None:
+def test_a_domain_without_control_is_not_a_dom0(tmp_path: Path, home: Path, text: str) -> None:
     assert xen_host.find(_capabilities(tmp_path, text)) is None
     assert xen_host.find(tmp_path / "nothing") is None
     assert not (home / "calls").exists()

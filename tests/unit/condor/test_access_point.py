@@ -14,8 +14,8 @@ AD = {"ClusterId": 12, "ProcId": 3, "JobStatus": 5, "HoldReason": "x", "RoostJob
 TOKEN = "0123456789abcdef"
 
 
-def tool(folder: Path, name: str, script: str) -> None:
-    path = folder / name
+def tool(directory: Path, name: str, script: str) -> None:
+    path = directory / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
 
@@ -23,12 +23,12 @@ def tool(folder: Path, name: str, script: str) -> None:
 @pytest.fixture
 def bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a directory on PATH whose tools fail; a test writes those that it needs."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    directory = tmp_path / "bin"
+    directory.mkdir()
     for name in ("condor_submit", "condor_q", "condor_history"):
-        tool(folder, name, "echo 'Failed to connect to schedd' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
+        tool(directory, name, "echo 'Failed to connect to schedd' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    return directory
 
 
 def test_without_tools_the_host_lacks_something(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_ads(bin: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["{}", "[1]", '[{"ClusterId": "x"}]', "not JSON", '[{"ClusterId": 1}]', "[" * 9999])
-def test_an_answer_that_cannot_be_read_is_no_empty_queue(answer: str) -> None:
+def test_an_answer_that_cannot_be_read_is_not_an_empty_queue(answer: str) -> None:
     with pytest.raises(HostError, match="cannot be read"):
         access_point.read_ads(answer)
 

@@ -145,7 +145,7 @@ def test_nodes_that_leave_their_disks_under_one_name(tmp_path: Path) -> None:
     assert "remap-collides" not in codes(workflow(tmp_path, text, node=numbered))
 
 
-def test_a_value_that_the_description_overrides_is_told(tmp_path: Path) -> None:
+def test_a_value_that_the_description_overrides_is_reported(tmp_path: Path) -> None:
     text = 'JOB A node.sub\nVARS A io="a.raw" mem="512" request_disk="2G"\n'
     report = workflow(tmp_path, text)
     (found,) = report.findings
@@ -187,7 +187,7 @@ def test_settings_that_are_none(tmp_path: Path, setting: str) -> None:
         story.lint(str(tmp_path / "n.sub"), [setting])
 
 
-def test_several_queue_statements_are_told_with_the_version() -> None:
+def test_several_queue_statements_are_reported_with_the_version() -> None:
     base = NODE.replace("$(mem)", "512").replace("$(io)", "a.raw").replace("$(JOB)", "$(Cluster).$(Process)")
     report = lint_text(f"{base}vm_memory = 1024\nqueue 2\n", environment={}, variables=())
     (found,) = [one for one in report.findings if one.rule.code == "queue-several"]

@@ -26,14 +26,14 @@ def create(path: Path, *options: str, size: str = "1M") -> Path:
     return path
 
 
-def report(folder: Path, vm_disk: str, *, ask: bool = False, **more: str) -> LintReport:
+def report(directory: Path, vm_disk: str, *, ask: bool = False, **more: str) -> LintReport:
     files = ",".join(item.partition(":")[0] for item in vm_disk.split(","))
     commands = {
         "universe": "vm", "executable": "label", "vm_type": "kvm", "vm_memory": "512", "request_memory": "512",
         "request_disk": "1GB", "vm_disk": vm_disk, "transfer_input_files": files, **more,
     }  # fmt: skip
     text = "".join(f"{name} = {value}\n" for name, value in commands.items()) + "queue\n"
-    return lint(text, file="job.sub", directory=folder, ask=ask)
+    return lint(text, file="job.sub", directory=directory, ask=ask)
 
 
 def codes(found: LintReport) -> list[str]:
@@ -111,7 +111,7 @@ def test_a_base_of_another_format(tmp_path: Path, base: str, said: str, effect: 
     assert (codes(found), found.effect) == (["backing-mismatch"], effect)
 
 
-def test_a_directory_is_no_disk(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_disk(tmp_path: Path) -> None:
     (tmp_path / "root.raw").mkdir()
     found = report(tmp_path, "root.raw:vda:w:raw", transfer_input_files="root.raw")
     assert (codes(found), found.effect) == (["file-kind"], Effect.HASVM_FALSE)
@@ -278,7 +278,7 @@ def test_commands_of_a_description_are_never_run(tmp_path: Path, line: str) -> N
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_list_of_jobs_that_is_absent_is_no_refusal(tmp_path: Path) -> None:
+def test_a_list_of_jobs_that_is_absent_is_not_a_refusal(tmp_path: Path) -> None:
     create(tmp_path / "root.raw", "-f", "raw")
     text = "universe = vm\nexecutable = x\nvm_type = kvm\nvm_memory = 512\nvm_disk = root.raw:vda:w:raw\n"
     found = lint(text + "transfer_input_files = root.raw\nqueue x from no.csv\n", file="job.sub", directory=tmp_path)
@@ -315,7 +315,7 @@ def test_condor_submit_is_asked_about_the_first_job(
     (tmp_path / "rows.txt").write_text(ROWS)
     told = []
 
-    def someone(text: str, _folder: Path) -> judge.Judgement:
+    def someone(text: str, _directory: Path) -> judge.Judgement:
         told.append(text)
         return judge.Judgement("", True, "")
 
@@ -329,7 +329,7 @@ def test_condor_submit_is_asked_about_the_first_job(
         assert read(text, "job.sub", lambda _: None, {}).jobs[0].count == 1
 
 
-def test_what_the_parser_has_no_time_for_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_parser_has_no_time_for_is_not_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oracle, "SECONDS", 1)
     monkeypatch.setattr(oracle, "answer", lambda _: signal.pause())
     assert oracle._forked("queue") == {
@@ -350,12 +350,12 @@ def test_an_answer_may_be_long() -> None:
     assert oracle._forked(text)["accepted"] is True
 
 
-def described(text: str, folder: Path) -> tuple[str, Path, Description]:
-    return text, folder, read(text, "job.sub", lambda _: None, {})
+def described(text: str, directory: Path) -> tuple[str, Path, Description]:
+    return text, directory, read(text, "job.sub", lambda _: None, {})
 
 
-def fake_condor_submit(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    tools = folder / "tools"
+def fake_condor_submit(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    tools = directory / "tools"
     tools.mkdir()
     tool = tools / "condor_submit"
     tool.write_text(f"#!/bin/sh\n{script}\n")
@@ -370,7 +370,7 @@ def test_a_local_condor_submit_is_asked_first(tmp_path: Path, monkeypatch: pytes
     assert (verdict.judge, verdict.accepted, verdict.line) == ("condor_submit -dry-run", False, 3)
 
 
-def test_a_local_condor_submit_without_configuration_is_no_judge(
+def test_a_local_condor_submit_without_configuration_is_not_a_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_condor_submit(tmp_path, monkeypatch, 'echo "Neither CONDOR_CONFIG nor a config file" >&2; exit 1')

@@ -261,7 +261,7 @@ def test_without_returned_disks_none_overwrites_the_submitted_one(condor: Condor
     assert "TransferOutputRemaps" not in ad
 
 
-def test_several_returned_disks_and_a_folder_for_them(condor: CondorSubmit) -> None:
+def test_several_returned_disks_and_a_directory_for_them(condor: CondorSubmit) -> None:
     data = {"name": "data", "filesystem": "ext4", "size": "9MiB"}
     made = recipe(disks=[ROOT, IO, data], submit={"return": ["io", "data"]})
     ad = condor.ad(submit_description(made, "kvm", output_directory="results/"))

@@ -127,7 +127,7 @@ def test_automatic_addresses_differ_from_job_to_job() -> None:
         (f"io,n\na,{'x' * 200_000}\n", "a value is longer than 131072 characters (name a file"),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> None:
+def test_a_mistake_in_the_file_is_reported_with_its_line(text: str, what: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parsed(text)
     assert what in str(caught.value) and str(caught.value).startswith("jobs.csv")
@@ -148,7 +148,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(text: str, what: str) -> No
         ("folder/", "characters"),
     ],
 )
-def test_a_disk_that_htcondor_would_misread_is_told_with_its_line(value: str, what: str) -> None:
+def test_a_disk_that_htcondor_would_misread_is_reported_with_its_line(value: str, what: str) -> None:
     (problem,) = refused(f"io,n\n{value},1\n")
     assert what in problem and problem.startswith("jobs.csv:2")
 
@@ -242,7 +242,7 @@ def test_a_row_that_would_be_blank_is_still_a_job() -> None:
         ('a\\"b', "$(sample)", "a backslash before a double quote"),
     ],
 )
-def test_what_no_description_can_carry_is_told_before_a_disk_is_made(value: str, attribute: str, what: str) -> None:
+def test_what_no_description_can_carry_is_reported_before_a_disk_is_made(value: str, attribute: str, what: str) -> None:
     jobs = parsed(table("io,sample", [["1.raw", "x"], ["2.raw", value]]))
     made = recipe(submit={"return": ["io"], "attributes": {"Sample": attribute}})
     for ask in (lambda: check_jobs(jobs, made), lambda: submit_description(made, "kvm", files=BUILT, jobs=jobs)):
@@ -283,11 +283,11 @@ def test_a_file_of_jobs_is_read_within_bounds(tmp_path: Path) -> None:
         read_jobs(tmp_path / "excel.csv")
 
 
-def test_every_bad_row_is_told() -> None:
+def test_every_bad_row_is_reported() -> None:
     assert [text.partition(": ")[0] for text in refused("io\na b\nc.raw\niso\n")] == ["jobs.csv:2", "jobs.csv:4"]
 
 
-def test_the_label_is_no_jobs_disk() -> None:
+def test_the_label_is_not_a_jobs_disk() -> None:
     text = submit_description(recipe(), "kvm", files=BUILT, jobs=parsed("io\nx/debian-12\n"))
     assert jobs_of(text)[0]["Cmd"].endswith("debian-12-job")
 

@@ -25,8 +25,10 @@ def test_names_beside_the_image_and_paths_elsewhere() -> None:
         (ad,) = jobs_of(submit_description(made, "kvm", files=BUILT, at=at))
         assert ad["TransferInput"] == "root.qcow2,io.raw,run.cfg,/abs/x,https://h.example/y"
     (ad,) = jobs_of(submit_description(made, "kvm", files=BUILT, at=ELSEWHERE))
-    folder = "/images/debian-12"
-    assert ad["TransferInput"] == (f"{folder}/root.qcow2,{folder}/io.raw,{folder}/run.cfg,/abs/x,https://h.example/y")
+    directory = "/images/debian-12"
+    assert ad["TransferInput"] == (
+        f"{directory}/root.qcow2,{directory}/io.raw,{directory}/run.cfg,/abs/x,https://h.example/y"
+    )
     assert ad["VMPARAM_vm_Disk"] == "root.qcow2:vda:w:qcow2,io.raw:vdb:w:raw"
     assert ad["TransferOutputRemaps"] == "io.raw = io-7.0.raw"
 

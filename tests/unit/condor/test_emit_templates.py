@@ -21,16 +21,16 @@ def test_a_site_changes_one_block_and_keeps_the_rest(tmp_path: Path) -> None:
     assert [line for line in changed.splitlines() if line not in own.splitlines()] == ['+ProjectName = "site"']
 
 
-def test_the_first_folder_wins_and_absent_ones_do_not_matter(tmp_path: Path) -> None:
+def test_the_first_directory_wins_and_absent_ones_do_not_matter(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "disks.j2").write_text(f"# {name}\nvm_disk = {{{{ vm_disk }}}}\n")
-    folders = (tmp_path / "none", tmp_path / "a", tmp_path / "b")
-    text = submit_description(recipe(), "kvm", files=BUILT, transfer="shared", templates=folders)
+    directories = (tmp_path / "none", tmp_path / "a", tmp_path / "b")
+    text = submit_description(recipe(), "kvm", files=BUILT, transfer="shared", templates=directories)
     assert "\n# a\n" in text and "# b" not in text
 
 
-def test_folders_are_the_projects_and_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_directories_are_the_projects_and_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/config")
     assert template_directories(tmp_path) == (tmp_path / "templates", Path("/config/roost/templates"))
     monkeypatch.delenv("XDG_CONFIG_HOME")
@@ -49,14 +49,14 @@ def test_folders_are_the_projects_and_the_users(monkeypatch: pytest.MonkeyPatch,
         ('{% include "absent.j2" %}', "absent.j2"),
     ],
 )
-def test_a_mistake_in_a_template_is_told(tmp_path: Path, text: str, what: str) -> None:
+def test_a_mistake_in_a_template_is_reported(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "submit.j2").write_text(text)
     with pytest.raises(UsageError) as caught:
         submit_description(recipe(), "kvm", files=BUILT, templates=(tmp_path,))
     assert what in str(caught.value)
 
 
-def test_the_line_of_an_undefined_name_is_told(tmp_path: Path) -> None:
+def test_the_line_of_an_undefined_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "submit.j2").write_text("\n\n{{ nonsense }}\n")
     with pytest.raises(UsageError) as caught:
         submit_description(recipe(), "kvm", files=BUILT, templates=(tmp_path,))

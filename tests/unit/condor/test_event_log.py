@@ -70,8 +70,8 @@ def test_reasons(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 200), max_size=12))
 def test_each_event_is_read_once_however_the_file_grows(sizes: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "log"
         follower, data, seen = Follower(path), LOG.encode(), []
         for size in [*sizes, len(data)]:
             with path.open("ab") as file:
@@ -84,8 +84,8 @@ def test_each_event_is_read_once_however_the_file_grows(sizes: list[int]) -> Non
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "log"
         path.write_bytes(data + b"\n...\n" + LOG.encode())
         events = list(Follower(path).events())
         assert [event.number for event in events][-5:] == ["000", "001", "012", "009", "005"]

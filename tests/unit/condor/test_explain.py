@@ -121,7 +121,7 @@ def test_a_message_is_recognised(text: str, code: str) -> None:
     assert code in codes(text)
 
 
-def test_a_condition_that_machines_meet_is_no_reason() -> None:
+def test_a_condition_that_machines_meet_is_not_a_reason() -> None:
     assert codes("[1]          12  TARGET.HasVM is true") == []
 
 

@@ -138,7 +138,7 @@ def test_permission_denied_is_not_absence(text: str, code: str) -> None:
         'HoldReason = "Error from s1@ep: VMGAHP_ERR_INTERNAL"\nHoldReasonCode = 6\nHoldReasonSubCode = 0\n',
     ],
 )
-def test_a_held_internal_error_is_no_missing_memory_and_is_not_requeued(text: str) -> None:
+def test_a_held_internal_error_is_not_missing_memory_and_is_not_requeued(text: str) -> None:
     (found,) = explain(text)
     assert found.code == "VMGAHP_ERR_INTERNAL"
     assert "is held" in found.meaning
@@ -153,7 +153,7 @@ def test_a_job_that_was_requeued_and_then_held_is_held() -> None:
 
 
 @pytest.mark.parametrize("subcode", range(13))
-def test_an_errno_is_no_subcode_of_the_vm_gahp(subcode: int) -> None:
+def test_an_errno_is_not_a_subcode_of_the_vm_gahp(subcode: int) -> None:
     words = f"Error from slot1@ep: Failed to execute '/usr/bin/x': (errno={subcode}: 'whatever it is')"
     assert codes(event("012", "43.0", words, f"Code 6 Subcode {subcode}")) == ["hold-6"]
 
@@ -203,7 +203,7 @@ def test_what_schedulers_starters_and_libvirt_say_is_known(text: str, code: str)
 
 
 @pytest.mark.parametrize("text", ["The job ended with exit code 12", "return code 3", "exit-code 1", "error code 26"])
-def test_an_exit_code_is_no_hold_code(text: str) -> None:
+def test_an_exit_code_is_not_a_hold_code(text: str) -> None:
     assert codes(text) == []
 
 

@@ -91,7 +91,7 @@ def test_jobs_that_do_not(text: str) -> None:
         ("io.raw = new.raw", False),
     ],
 )
-def test_a_remap_over_a_submitted_file_is_told(remap: str, over: bool) -> None:
+def test_a_remap_over_a_submitted_file_is_reported(remap: str, over: bool) -> None:
     report = lint_text(f'{OUT}transfer_output_remaps = "{remap}"\nqueue\n', environment={})
     assert ("tof-overwrites" in codes(report, Severity.NOTE)) is over, report.render()
 

@@ -267,7 +267,7 @@ def test_a_queue_statement_that_condor_submit_refuses_is_remarked(statement: str
 
 
 @pytest.mark.parametrize("line", ["hello", "hello world", "vm_vcpus : 2", "= 1"])
-def test_a_line_that_is_no_statement_is_remarked(line: str) -> None:
+def test_a_line_that_is_not_a_statement_is_remarked(line: str) -> None:
     assert set(codes(line + "\n")) & {"syntax", "identifier"}
 
 

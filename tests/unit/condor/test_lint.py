@@ -265,7 +265,7 @@ def test_the_names_of_a_queue_statement_stand_before_its_keyword(
 @pytest.mark.parametrize(
     "number", ["1" * 5000, "1e999", "0x" + "f" * 5000, "1" * 5000 + "K", "-1e999", "0." + "1" * 5000]
 )
-def test_a_number_beyond_all_numbers_is_told(command: str, number: str) -> None:
+def test_a_number_beyond_all_numbers_is_reported(command: str, number: str) -> None:
     sign = "" if command == "queue" else "="
     text = (
         f"universe = vm\nvm_type = kvm\nvm_memory = 64\nvm_disk = a.raw:vda:w:raw\n{command} {sign} {number}\nqueue\n"
@@ -365,7 +365,7 @@ def test_what_is_certain_is_an_error_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["root.vmdk", "root.vdi", "root.VHDX", "root.ova"])
-def test_an_image_of_another_program_is_no_raw_disk(name: str) -> None:
+def test_an_image_of_another_program_is_not_a_raw_disk(name: str) -> None:
     changes = {"transfer_input_files": f"{name},io.raw"}
     told = Effect.RUNS_FOREVER, {"fmt-mismatch"}
     assert found_in(vm_disk=f"{name}:vda:w:raw,io.raw:vdb:w:raw", **changes) == told
@@ -396,7 +396,7 @@ def test_the_command_line_of_a_xen_kernel(parameters: str, effect: Effect, codes
     assert found_in(**changes) == (effect, codes)
 
 
-def test_pygrub_reads_the_first_disk_and_a_disk_is_no_partition_of_another() -> None:
+def test_pygrub_reads_the_first_disk_and_a_disk_is_not_a_partition_of_another() -> None:
     xen = {"vm_type": "xen", "xen_kernel": "included", "transfer_input_files": "root.img,io.raw"}
     first = found_in(vm_disk="io.raw:xvda:w:raw,root.img:xvdb:w:raw", **xen)
     assert first[0] is Effect.HASVM_FALSE and "boot-order" in first[1]

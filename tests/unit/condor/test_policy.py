@@ -200,7 +200,7 @@ def test_contradictions_are_refused(changes: dict[str, Any], reason: str) -> Non
         ("require_working_vms: true", 10, "did you mean require_working_vm"),
     ],
 )
-def test_mistakes_are_told_with_their_place(tmp_path: Path, submit: str, line: int, words: str) -> None:
+def test_mistakes_are_reported_with_their_place(tmp_path: Path, submit: str, line: int, words: str) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(
         "name: r\nos: {debian: {suite: bookworm}}\njob: {command: /bin/true}\ndisks:\n"

@@ -53,7 +53,7 @@ def test_what_is_there_or_is_not() -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
-def test_lines_of_strangers_are_kept_as_they_are(passwd: str, group: str) -> None:
+def test_unknown_lines_are_kept_as_they_are(passwd: str, group: str) -> None:
     try:
         added = accounts.add(passwd, group, "", accounts.Account("job", "/bin/sh", 1))
     except accounts.AccountError:

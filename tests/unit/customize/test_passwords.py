@@ -49,7 +49,7 @@ def test_hashes_are_read(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "value", ["", "hunter2", "*", "!", "$1$md5$0123456789abcdefghijkl", YESCRYPT + ":0:0", SHA512[:-1], f"x\n{SHA512}"]
 )
-def test_what_is_no_hash_is_refused_and_not_shown(value: str, tmp_path: Path) -> None:
+def test_what_is_not_a_hash_is_refused_and_not_shown(value: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(value)
     with pytest.raises(NoPasswordError) as caught:
         passwords.read(Secret(file="secret"), tmp_path)

@@ -102,7 +102,7 @@ HEAD = "name: x\nos: {debian: {suite: bookworm}}\ndisks: [{name: root, partition
 
 @pytest.mark.parametrize(("make", "what"), [("fifo", "a FIFO, not a file"), ("zero", "a device, not a file")])
 @pytest.mark.parametrize("key", ["template", "source"])
-def test_what_is_no_file_is_told_by_check(make: str, what: str, key: str, tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_reported_by_check(make: str, what: str, key: str, tmp_path: Path) -> None:
     """A FIFO as template or source made `inv check` or the build wait for ever, /dev/zero took all memory."""
     if make == "fifo":
         os.mkfifo(tmp_path / "it")
@@ -123,7 +123,7 @@ def test_a_mistake_has_its_place_in_the_template_and_in_the_recipe(tmp_path: Pat
     assert "r.yaml:4:30: " in str(told)
 
 
-def test_a_large_template_is_told(tmp_path: Path) -> None:
+def test_a_large_template_is_reported(tmp_path: Path) -> None:
     """A sparse file of any size is not a template."""
     with (tmp_path / "big.j2").open("wb") as file:
         file.truncate(1 << 40)
@@ -148,7 +148,7 @@ def test_a_sites_template_is_as_bounded(source: str, what: str, tmp_path: Path) 
     assert "submit.j2" in str(caught.value)
 
 
-def test_a_fifo_among_a_sites_templates_is_told(tmp_path: Path) -> None:
+def test_a_fifo_among_a_sites_templates_is_reported(tmp_path: Path) -> None:
     """It was opened and waited for."""
     os.mkfifo(tmp_path / "submit.j2")
     with pytest.raises(UsageError, match="a FIFO, not a file"):
@@ -190,7 +190,7 @@ def test_all_templates_of_a_recipe_have_a_bound_together(tmp_path: Path, monkeyp
     assert len(asked) == before + 1
 
 
-def test_half_a_surrogate_pair_is_told_by_check(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_reported_by_check(tmp_path: Path) -> None:
     """It can be escaped in an expression, and be written to no file."""
     (tmp_path / "x.j2").write_text("{{ '\\ud800' }}")
     (tmp_path / "r.yaml").write_text(

@@ -49,7 +49,7 @@ def convert(path: Path, kind: str, *options: str) -> Path:
     ],
 )
 @pytest.mark.parametrize("declared", [None, "raw"])
-def test_other_formats_are_told_with_the_way_out(
+def test_other_formats_are_reported_with_a_hint(
     kind: str, options: list[str], name: str, declared: str | None, tmp_path: Path
 ) -> None:
     image = convert(tmp_path / "a disk.img", kind, *options)
@@ -66,7 +66,7 @@ def test_other_formats_are_told_with_the_way_out(
 
 @pytest.mark.parametrize("tool", ["gzip", "xz", "bzip2", "zstd"])
 @pytest.mark.parametrize("declared", [None, "raw", "qcow2"])
-def test_a_packed_disk_is_told(tool: str, declared: str | None, tmp_path: Path) -> None:
+def test_a_packed_disk_is_reported(tool: str, declared: str | None, tmp_path: Path) -> None:
     packed = subprocess.run([tool, "-c", str(raw(tmp_path / "x"))], capture_output=True, check=True).stdout
     (tmp_path / "disk.img").write_bytes(packed)
     with pytest.raises(ImageError, match=f"is compressed with {tool}.*decompress it first: {tool} -d disk.img"):
@@ -98,7 +98,7 @@ def _iso(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("declared", [None, "raw"])
-def test_what_is_no_disk_at_all(
+def test_what_is_not_a_disk_at_all(
     make: Callable[[Path], object], what: str, declared: str | None, tmp_path: Path
 ) -> None:
     make(tmp_path / "disk.img")

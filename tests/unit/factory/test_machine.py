@@ -168,7 +168,7 @@ def test_whatever_fails_all_else_is_done(data: st.DataObject) -> None:
         ([node("image a"), node("image a")], "one key"),
     ],
 )
-def test_what_is_no_graph_is_refused(nodes: list[Node], what: str) -> None:
+def test_what_is_not_a_graph_is_refused(nodes: list[Node], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Graph.of(nodes)
 

@@ -108,7 +108,7 @@ def test_junit_takes_any_text(name: str, text: str) -> None:
     assert len(cases(data)) == 3
 
 
-def test_junit_takes_what_is_no_xml() -> None:
+def test_junit_takes_what_is_not_xml() -> None:
     (failure,) = cases(junit.render(result(bad(HOSTILE, HOSTILE))))[
         f"{HOSTILE} build".replace("\x1b", "\ufffd").replace("\x00", "\ufffd").replace("\n", "\n")
     ].result

@@ -32,15 +32,15 @@ def finished(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def disk(folder: Path, status: dict[str, Any] | str | None, *options: str, size: int = 8 * MiB) -> Path:
-    """Return an ext4 disk with a job's directories, `folder/content` and a status on it."""
-    content = folder / "content"
+def disk(directory: Path, status: dict[str, Any] | str | None, *options: str, size: int = 8 * MiB) -> Path:
+    """Return an ext4 disk with a job's directories, `directory/content` and a status on it."""
+    content = directory / "content"
     for name in ("input", "output"):
         (content / name).mkdir(parents=True, exist_ok=True)
     if status is not None:
         text = status if isinstance(status, str) else json.dumps(status)
         (content / "status.json").write_text(f"{text:<4095}\n")
-    image = folder / "io.raw"
+    image = directory / "io.raw"
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
         file.truncate(size)
@@ -62,10 +62,10 @@ def debugfs(image: Path, *requests: str) -> None:
     )
 
 
-def found(image: Path, folder: Path, **limits: Any) -> Collected:
-    """Collect a disk into `folder/out` and see that the disk is as it was."""
+def found(image: Path, directory: Path, **limits: Any) -> Collected:
+    """Collect a disk into `directory/out` and see that the disk is as it was."""
     before = image.read_bytes()
-    result = collect(image, folder / "out", files=limits.pop("files", 1000), **limits)
+    result = collect(image, directory / "out", files=limits.pop("files", 1000), **limits)
     assert image.read_bytes() == before
     return result
 
@@ -158,7 +158,7 @@ def test_names_that_lead_out_do_not(tmp_path: Path, name: bytes) -> None:
     assert result.lost
 
 
-def test_a_folder_that_contains_itself_ends(tmp_path: Path) -> None:
+def test_a_directory_that_contains_itself_ends(tmp_path: Path) -> None:
     (tmp_path / "content" / "output" / "a" / "b").mkdir(parents=True)
     image = disk(tmp_path, finished())
     debugfs(image, "link /output /output/a/b/again", "link /output/a /output/a/b/a")
@@ -192,7 +192,7 @@ def test_a_file_that_is_all_hole_does_not_fill_the_host(tmp_path: Path) -> None:
     assert any("bytes in all" in note for note in result.notes)
 
 
-def test_disks_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_disks(tmp_path: Path) -> None:
     for name, content in {"empty": b"", "zeros": bytes(MiB), "text": b"hello\n" * 1000, "short": b"QFI\xfb"}.items():
         path = tmp_path / name
         path.write_bytes(content)
@@ -370,14 +370,14 @@ def test_a_damaged_directory_is_never_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [1024 + 0x58, 1024 + 0x28, 1024 + 0x60, 1024 + 0x18])
-def test_a_damaged_superblock_is_no_disk_that_never_started(tmp_path: Path, at: int) -> None:
+def test_a_damaged_superblock_is_not_a_disk_that_never_started(tmp_path: Path, at: int) -> None:
     for status in (finished(), None):
         image = disk(tmp_path, status, "-O", "metadata_csum")
         flip(image, at, 1)
         assert found(image, tmp_path).verdict == "unreadable"
 
 
-def test_a_damaged_root_directory_is_no_disk_that_never_started(tmp_path: Path) -> None:
+def test_a_damaged_root_directory_is_not_a_disk_that_never_started(tmp_path: Path) -> None:
     image = disk(tmp_path, finished(), "-O", "metadata_csum")
     data = bytearray(image.read_bytes())
     start = block_of(image, "/") * 1024
@@ -483,7 +483,7 @@ def test_the_log_is_bounded_too(tmp_path: Path) -> None:
         '{"state": "finished", "exit_code": 0} x', '{"a":' * 600, "9" * 4000,
     ],
 )  # fmt: skip
-def test_a_status_of_other_types_is_none(tmp_path: Path, status: str) -> None:
+def test_a_status_of_other_types_reads_as_none(tmp_path: Path, status: str) -> None:
     result = judge(status.encode())
     assert result[0] == "unreadable"
 
@@ -522,7 +522,7 @@ def test_a_qcow2_with_damaged_tables_is_never_done(tmp_path: Path) -> None:
             assert found(image, tmp_path).verdict == "unreadable", (at, value)
 
 
-def test_other_file_systems_and_partitions_that_are_cut_off_are_told(tmp_path: Path) -> None:
+def test_other_file_systems_and_partitions_that_are_cut_off_are_reported(tmp_path: Path) -> None:
     content = disk(tmp_path, None)
     debugfs(content, "rmdir input", "rmdir output")
     image = tmp_path / "table.raw"

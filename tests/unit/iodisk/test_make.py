@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_said_and_nothing_is_left(tmp_path: Path, given: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "io.raw"]
 
 
-def test_every_input_that_cannot_travel_is_told_at_once(tmp_path: Path, given: Path) -> None:
+def test_every_input_that_cannot_travel_is_reported_at_once(tmp_path: Path, given: Path) -> None:
     (given / "deep" / "up").symlink_to("../../../etc/passwd")
     (given / "deep" / "root").symlink_to("/etc/passwd")
     os.mkfifo(given / "pipe")
@@ -242,7 +242,7 @@ def problems_of(given: Path, *names: str) -> str:
     return "\n".join(str(problem) for problem in inputs.items(names, given)[1])
 
 
-def test_links_travel_or_are_told_with_and_without_a_slash(tmp_path: Path, given: Path) -> None:
+def test_links_travel_or_are_reported_with_and_without_a_slash(tmp_path: Path, given: Path) -> None:
     for name in ("data", "loop", "out"):
         (given / name).mkdir()
     (given / "data" / "latest").symlink_to("run-17/none")
@@ -267,7 +267,7 @@ def test_links_travel_or_are_told_with_and_without_a_slash(tmp_path: Path, given
     assert debugfs(tmp_path / "io.raw", "cat /input/secret") == "private"
 
 
-def test_what_is_no_plain_file_is_never_opened(tmp_path: Path, given: Path) -> None:
+def test_what_is_not_a_plain_file_is_never_opened(tmp_path: Path, given: Path) -> None:
     place = given / "special"
     place.mkdir()
     os.mkfifo(place / "fifo")
@@ -430,7 +430,9 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         (f"io,inputs\nio.raw,{'gone ' * 2000}\n", ["no file or directory 'gone'"]),
     ],
 )
-def test_all_that_is_wrong_with_jobs_is_told_before_disks_are_made(given: Path, text: str, messages: list[str]) -> None:
+def test_all_that_is_wrong_with_jobs_is_reported_before_disks_are_made(
+    given: Path, text: str, messages: list[str]
+) -> None:
     (given / "made.yaml").write_text(
         "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\ndisks:\n"
         "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"

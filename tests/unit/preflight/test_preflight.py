@@ -19,9 +19,9 @@ OS = "{debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}
 ROOT = "{name: root, partitions: [{mount: /, filesystem: ext4, free: 16MiB}]}"
 
 
-def refusals(folder: Path, keys: str, *, os_: str = OS, disks: str = "") -> list[str]:
+def refusals(directory: Path, keys: str, *, os_: str = OS, disks: str = "") -> list[str]:
     """Return `LINE: what` of each problem of a recipe: name, os and disks are lines 1 to 3, `keys` from 4 on."""
-    path = folder / "r.yaml"
+    path = directory / "r.yaml"
     path.write_text(f"name: r\nos: {os_}\ndisks: [{ROOT}{disks and ', '}{disks}]\n{keys}\n", newline="")
     try:
         loader.load(path, PROJECT, (), planning.problems)
@@ -72,7 +72,7 @@ def test_a_first_line_that_ends_in_cr(entry: str, tmp_path: Path) -> None:
     assert found.startswith("6: the first line of /opt/job.sh ends in CR")
 
 
-def test_both_are_told_at_once_and_one_thing_once(tmp_path: Path) -> None:
+def test_both_are_reported_at_once_and_one_thing_once(tmp_path: Path) -> None:
     keys = files(f"{{path: /opt/job.sh, {CRLF}}}") + "\nfirst_boot: [/opt/job.sh]"
     assert len(refusals(tmp_path, keys)) == 2
 
@@ -396,7 +396,7 @@ def test_a_source_with_a_zero_byte(source: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[::1/x", "http://host:99999999/x", "https://user:secret@host:port/x"])
-def test_what_is_not_a_url_is_told_before_anything_is_asked(url: str, tmp_path: Path) -> None:
+def test_what_is_not_a_url_is_reported_before_anything_is_asked(url: str, tmp_path: Path) -> None:
     (said,) = refusals(tmp_path, "", os_=f'{{debian: {{suite: bookworm, mirror: "{url}"}}}}')
     assert said.startswith("2: ") and "is not a URL" in said and "secret" not in said
     repository = f'{{uri: "{url}", suite: stable, key: k.asc}}'

@@ -27,10 +27,10 @@ from roost.store.cache import Cache
 from tests.unit.sources.test_oci import archive, container, entry, layer, seen
 
 ROOT = [
-    entry("etc", "folder"),
+    entry("etc", "directory"),
     entry("etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n"),
     entry("etc/group", data=b"root:x:0:\nstaff:x:50:\n"),
-    entry("bin", "folder"),
+    entry("bin", "directory"),
     entry("bin/busybox", data=b"\x7fELF", mode=0o755),
     entry("bin/sh", "link", link="busybox"),
 ]
@@ -363,7 +363,7 @@ def test_a_container_image_without_one_of_its_layers(take: Take, tmp_path: Path)
     ("mode", "owner", "becomes"), [(0o700, 1000, 0o755), (0o777, 0, 0o755), (0o555, 7, 0o555), (0o2750, 0, 0o755)]
 )
 def test_the_root_directory_is_roots(mode: int, owner: int, becomes: int, take: Take, tmp_path: Path) -> None:
-    root, _ = entry("./", "folder", mode=mode, uid=owner, gid=owner)
+    root, _ = entry("./", "directory", mode=mode, uid=owner, gid=owner)
     root.pax_headers = {"SCHILY.acl.default": "user::rwx,group::---,other::---"}
     base = take(archive(tmp_path / "x.tar", [(root, b""), *ROOT]))
     with tarfile.open(base.tar) as made:
@@ -378,7 +378,7 @@ def test_the_root_directory_is_roots(mode: int, owner: int, becomes: int, take: 
 
 @pytest.mark.parametrize("mode", [0o755, 0o555])
 def test_a_root_directory_as_it_should_be_is_not_worth_a_word(mode: int, take: Take, tmp_path: Path) -> None:
-    base = take(archive(tmp_path / "x.tar", [entry("./", "folder", mode=mode), *ROOT]))
+    base = take(archive(tmp_path / "x.tar", [entry("./", "directory", mode=mode), *ROOT]))
     assert base.facts.notes == ()
 
 
@@ -434,7 +434,7 @@ def test_attributes_of_every_tool_are_kept(records: dict[str, str], kept: str, t
     assert base.facts.labels == (kept == attributes.LABEL)
 
 
-def test_attributes_that_are_left_out_are_told(take: Take, tmp_path: Path) -> None:
+def test_attributes_that_are_left_out_are_reported(take: Take, tmp_path: Path) -> None:
     records = {
         "SCHILY.xattr.security.ima": "x",
         "SCHILY.xattr.trusted.overlay.opaque": "y",
@@ -447,7 +447,7 @@ def test_attributes_that_are_left_out_are_told(take: Take, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_an_enforcing_system_is_told_what_has_no_label(labelled: bool, take: Take, tmp_path: Path) -> None:
+def test_what_has_no_label_in_an_enforcing_system_is_reported(labelled: bool, take: Take, tmp_path: Path) -> None:
     entries = [
         *ROOT,
         entry("etc/selinux/config", data=b"# x\nSELINUX=enforcing\nSELINUXTYPE=targeted\n"),

@@ -28,14 +28,14 @@ def entry(
     info = tarfile.TarInfo(name)
     info.type = {
         "file": tarfile.REGTYPE,
-        "folder": tarfile.DIRTYPE,
+        "directory": tarfile.DIRTYPE,
         "link": tarfile.SYMTYPE,
         "hard": tarfile.LNKTYPE,
         "device": tarfile.CHRTYPE,
         "fifo": tarfile.FIFOTYPE,
     }[kind]
     info.linkname, info.size = link, len(data)
-    info.mode = 0o755 if kind == "folder" else 0o644
+    info.mode = 0o755 if kind == "directory" else 0o644
     for field, value in fields.items():
         setattr(info, field, value)
     return info, data
@@ -95,7 +95,11 @@ def test_a_hard_link_keeps_its_bytes_when_its_target_is_replaced(tmp_path: Path)
 
 
 def test_a_file_put_through_a_link_lands_in_the_tree(tmp_path: Path) -> None:
-    lower = [entry("usr/lib", "folder"), entry("lib", "link", link="usr/lib"), entry("out", "link", link="/../../etc")]
+    lower = [
+        entry("usr/lib", "directory"),
+        entry("lib", "link", link="usr/lib"),
+        entry("out", "link", link="/../../etc"),
+    ]
     upper = [entry("lib/modules/m.ko", data=b"m"), entry("out/passwd", data=b"p")]
     found = write(tmp_path, lower, upper)
     assert found["./usr/lib/modules/m.ko"] == "m"
@@ -160,7 +164,7 @@ def test_owners_modes_times_and_attributes(tmp_path: Path) -> None:
 
 
 def test_the_same_names_in_another_order_are_the_same_bytes(tmp_path: Path) -> None:
-    entries = [entry("b", data=b"1"), entry("a/c", data=b"2"), entry("a", "folder", mtime=3), entry("é", data=b"3")]
+    entries = [entry("b", data=b"1"), entry("a/c", data=b"2"), entry("a", "directory", mtime=3), entry("é", data=b"3")]
     made = []
     for order in (entries, entries[::-1]):
         path = archive(tmp_path / "in.tar", order)
@@ -205,7 +209,7 @@ def test_what_a_tree_is(tmp_path: Path) -> None:
 
 
 def test_commands_that_are_missing_become_links(tmp_path: Path) -> None:
-    entries = [entry("bin", "link", link="usr/bin"), entry("usr/bin/ls", data=b"own"), entry("usr/sbin", "folder")]
+    entries = [entry("bin", "link", link="usr/bin"), entry("usr/bin/ls", data=b"own"), entry("usr/sbin", "directory")]
     path = archive(tmp_path / "in.tar", entries)
     links = {"/bin/ls": "/b", "/usr/sbin/ls": "/b", "/bin/cat": "/b", "/sbin/init": "/b"}
     canonical.write([path], tmp_path / "out.tar", whiteouts=False, epoch=None, links=links)
@@ -223,7 +227,7 @@ _names = st.lists(st.sampled_from(["a", "b", "usr", "..", ".wh.a", ".wh..wh..opq
 _entries = st.builds(
     entry,
     _names,
-    st.sampled_from(["file", "folder", "link", "hard", "fifo", "device"]),
+    st.sampled_from(["file", "directory", "link", "hard", "fifo", "device"]),
     link=st.sampled_from(["a", "../../..", "/a/b", "usr/a", "b", ".", ""]),
 )
 
@@ -349,7 +353,7 @@ def test_compressions(kind: str, tmp_path: Path) -> None:
         canonical.write(cut.paths, tmp_path / "out.tar", whiteouts=False, epoch=None)
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_what_is_not_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for data in (b"", b"hello", b"\x1f\x8bhello"):
         path.write_bytes(data)
@@ -358,7 +362,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
             canonical.write(found.paths, tmp_path / "out.tar", whiteouts=False, epoch=None)
 
 
-def test_a_header_with_a_negative_size_is_no_endless_loop(tmp_path: Path) -> None:
+def test_a_header_with_a_negative_size_is_not_an_endless_loop(tmp_path: Path) -> None:
     data = bytearray(archive(tmp_path / "in.tar", [entry("a", data=b"x" * 600), entry("b")]).read_bytes())
     # Base-256, negative (GNU tar); the checksum made right again.
     data[124:136] = b"\xff" * 11 + b"\x00"

@@ -66,9 +66,9 @@ class ToyTree:
         return {"greeting": self.greeting}
 
     def make(self, cache: Cache, stages: Stages, _log_dir: Path) -> Path:
-        def fill(folder: Path) -> None:
+        def fill(directory: Path) -> None:
             with stages.stage("toy"):
-                (folder / "tree.tar").write_text(self.greeting)
+                (directory / "tree.tar").write_text(self.greeting)
 
         return STAGE.stored(cache, self.inputs(), fill) / "tree.tar"
 
@@ -130,7 +130,7 @@ def test_a_new_source_is_planned(toy: None, tmp_path: Path, monkeypatch: pytest.
     assert planning.plan(context).key != made.key
 
 
-def test_its_mistakes_are_told_with_all_others(toy: None, tmp_path: Path) -> None:
+def test_its_mistakes_are_reported_with_all_others(toy: None, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         loader.load(_recipe(tmp_path, "bye", "nmae"), tmp_path, (), planning.problems)
     assert "x.yaml:3:" in str(caught.value) and "did you mean name?" in str(caught.value)

@@ -70,7 +70,7 @@ def test_the_keyring_of_debian_is_read() -> None:
         (b"\xc6\x01\x03", "version 3"),
     ],
 )
-def test_what_is_no_key(data: bytes, said: str) -> None:
+def test_what_is_not_a_key(data: bytes, said: str) -> None:
     with pytest.raises(NoKeyError, match=said):
         openpgp.fingerprints(openpgp.dearmored(data))
 
@@ -370,7 +370,7 @@ def test_what_a_tree_depends_on(tmp_path: Path) -> None:
     assert len(directories) == 2 and "amd64" in directories
 
 
-def test_an_index_that_nobody_signed_is_told_by_whose_it_is(tmp_path: Path) -> None:
+def test_an_unsigned_index_is_reported_with_its_owner(tmp_path: Path) -> None:
     entry = {"uri": "http://h/d/", "suite": "./", "key": "key.asc"}
     wanted = _bootstrap(tmp_path, debian(repositories=[entry]), "Ubuntu")
 
@@ -388,7 +388,7 @@ def test_an_index_that_nobody_signed_is_told_by_whose_it_is(tmp_path: Path) -> N
     assert isinstance(archives, HostError) and "ubuntu-keyring" in str(archives)
 
 
-def test_a_signature_over_another_index_is_no_archive_that_does_not_answer(tmp_path: Path) -> None:
+def test_a_signature_over_another_index_is_not_an_archive_that_does_not_answer(tmp_path: Path) -> None:
     """As apt says it when it only updates its lists."""
     entry = {"uri": "file:/srv/shelf", "suite": "./", "key": "key.asc"}
     log = tmp_path / "log"
