@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roost.errors import RoostError
+from roost.errors import HostError, RoostError
 from roost.host import declared, guestfs_qemu, paths, process, qcow2, temporary
 from roost.host.appliance import GIVEN_UP
 from roost.host.guestfs_process import Worker, started
@@ -103,8 +103,11 @@ def restored(
 
 
 def kept() -> int:
-    """Return how many machines are in the cache."""
-    return len(list((paths.cache_root() / "appliance").glob(f"*/{DIRECTORY}/*/{guestfs_qemu.RECORD}")))
+    """Return how many machines are in the cache; none where the cache is not a directory."""
+    try:
+        return len(list((paths.cache_root() / "appliance").glob(f"*/{DIRECTORY}/*/{guestfs_qemu.RECORD}")))
+    except HostError:
+        return 0
 
 
 def give_up(place: Path) -> None:
