@@ -51,7 +51,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
         (["--changed-since", "HEAD", "nosuch"], "no such recipe"),
     ],
 )
-def test_wrong_calls_are_told_before_any_work(
+def test_wrong_calls_are_reported_before_any_work(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], what: str
 ) -> None:
     (project / "recipes/x").write_text("")
@@ -70,7 +70,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("project", "ended")
-def test_the_reports_are_written_and_the_result_is_told(
+def test_the_reports_are_written_and_the_result_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = ("--junit", "j.xml", "--markdown", "m.md", "--html", "page", "--json")

@@ -103,7 +103,7 @@ def test_a_flag_of_one_name_has_a_value_of_another_kind_elsewhere(capsys: pytest
     assert "--jobs N" in shown(["help", "factory"], capsys)
 
 
-def test_json_is_no_flag_that_hides_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_not_a_flag_that_hides_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="no such task"):
         Roost(name="roost", version="0", namespace=ns, binary="roost").run(["roost", "nothing", "--json"])
 

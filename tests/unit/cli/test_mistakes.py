@@ -292,7 +292,7 @@ def closed(paths: Sequence[Path]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("one", MISTAKES, ids=lambda one: f"{one.call[:40]} {one.said[-1][:16]}")
-def test_a_mistake_is_told_with_what_to_do(one: Mistake, project: Path, proxy: str, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_with_what_to_do(one: Mistake, project: Path, proxy: str, tmp_path: Path) -> None:
     for name, text in one.files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)

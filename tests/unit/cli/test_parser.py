@@ -121,7 +121,7 @@ def test_a_wrong_call_ends_with_2(argv: str, said: str, capsys: pytest.CaptureFi
         "kernels doctor --json",
     ],
 )
-def test_a_wrong_call_is_no_bug_and_has_its_json_object(
+def test_a_wrong_call_is_not_a_bug_and_has_its_json_object(
     argv: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """invoke's options for shell commands ended in its own exceptions, and --json in an empty standard output."""
@@ -179,7 +179,7 @@ def test_help_of_a_task_may_stand_behind_it(argv: str, capsys: pytest.CaptureFix
     assert "--json" in out
 
 
-def test_a_directory_of_recipes_is_no_second_task(
+def test_a_directory_of_recipes_is_not_a_second_task(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

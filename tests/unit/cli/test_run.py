@@ -15,7 +15,7 @@ from roost.pipeline import run as story
 
 
 @pytest.mark.parametrize("planned", [True, False])
-def test_an_interrupted_run_says_how_it_goes_on(
+def test_an_interrupted_run_says_how_to_resume_it(
     planned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = tmp_path / "my run"
@@ -36,7 +36,7 @@ def test_an_interrupted_run_says_how_it_goes_on(
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_run_that_its_host_cannot_carry_on_says_how_it_goes_on(
+def test_a_run_that_its_host_cannot_continue_says_how_to_resume_it(
     begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run.json").write_text("{}")

@@ -64,7 +64,7 @@ def test_one_that_fails_is_left_out_with_its_last_words(tools: FakeTools, tmp_pa
 
 
 @pytest.mark.parametrize("manifest", ['{"packages": [{"name": "openssh-server"}]}', "", "[]"])
-def test_another_image_is_no_peer(tools: FakeTools, tmp_path: Path, manifest: str) -> None:
+def test_another_image_is_not_a_peer(tools: FakeTools, tmp_path: Path, manifest: str) -> None:
     tools.put("mkosi", f"[ \"$1\" = --version ] && {{ echo mkosi 26; exit; }}\necho '{manifest}' >image.manifest")
     why = _why(tmp_path / "mkosi")
     assert "linux-image-cloud-amd64" in why or "image.manifest cannot be read" in why

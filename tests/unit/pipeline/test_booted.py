@@ -17,7 +17,7 @@ from tests.publish import lab
      '{"passed": true, "disks": [5]}', '{"passed": true, "disks": [{"name": [], "sha256": 1}]}',
      '{"passed": "yes", "disks": []}', "[" * 100_000],
 )  # fmt: skip
-def test_a_verdict_of_another_shape_is_none(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_of_another_shape_reads_as_none(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
     directory = lab.built(lab.project(tmp_path))

@@ -80,12 +80,12 @@ def test_a_probe_that_fails_is_tried_again() -> None:
 
 
 def test_the_target_is_where_the_image_is_staged(root: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out" / "smoke"
-    folder.parent.mkdir()
-    context = Context(lab.load(root), folder, Stages(), tmp_path / "log")
-    with staging.staged(folder) as target:
+    directory = tmp_path / "out" / "smoke"
+    directory.parent.mkdir()
+    context = Context(lab.load(root), directory, Stages(), tmp_path / "log")
+    with staging.staged(directory) as target:
         assert context.target == target
-    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "link").symlink_to(directory)
     with staging.staged(tmp_path / "link") as target:
         assert Context(context.loaded, tmp_path / "link", Stages(), tmp_path).target == target
 
@@ -100,7 +100,7 @@ def test_publish_loads_and_checks_the_recipe_once(root: Path, monkeypatch: pytes
 
 
 def test_build_checks_the_recipe_and_renders_its_description_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = lab.built(root)
+    directory = lab.built(root)
     monkeypatch.setattr(planning, "plan", as_built)
     checked = counted(monkeypatch, planning, "problems")
     judged = counted(monkeypatch, emit, "judge")
@@ -108,10 +108,10 @@ def test_build_checks_the_recipe_and_renders_its_description_once(root: Path, mo
     assert built.cached
     # The description was judged when it was written: what has not changed is rendered for its lines alone.
     assert (len(checked), len(judged)) == (1, 0)
-    record = manifest.read(folder)
+    record = manifest.read(directory)
     assert record is not None
-    assert submission.write(lab.load(root), record.files, folder, folder) == built.snippets
-    assert judged == [(folder / "kvm.sub").read_text()]
+    assert submission.write(lab.load(root), record.files, directory, directory) == built.snippets
+    assert judged == [(directory / "kvm.sub").read_text()]
 
 
 @dataclass(frozen=True, slots=True)

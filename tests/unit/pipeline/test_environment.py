@@ -27,7 +27,7 @@ from roost.pipeline import check, environment
         ("SOURCE_DATE_EPOCH", "9" * 30),
     ],
 )
-def test_a_wrong_number_is_told_at_once(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_a_wrong_number_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     environment.check()
     monkeypatch.setenv(variable, value)
     with pytest.raises(UsageError, match=variable):
@@ -35,7 +35,7 @@ def test_a_wrong_number_is_told_at_once(monkeypatch: pytest.MonkeyPatch, variabl
 
 
 @pytest.mark.parametrize("variable", ["ROOST_CACHE", "ROOST_STATE"])
-def test_a_cache_that_is_not_a_directory_is_told_by_its_variable(
+def test_a_cache_that_is_not_a_directory_is_reported_by_its_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
 ) -> None:
     named = paths.cache_root if variable == "ROOST_CACHE" else paths.state_root

@@ -80,7 +80,7 @@ def test_the_directory_has_all_that_jobs_need(project: Path) -> None:
     assert said["dag"] == str(home / "factory.dag") and said["ok"]
 
 
-def test_a_kit_is_the_recipe_with_what_it_names_and_stands_on(project: Path) -> None:
+def test_a_kit_is_the_recipe_with_what_it_names_and_depends_on(project: Path) -> None:
     home = written(project, "top").directory
     one = task.task(home / "tasks/image_top.json")
     assert one.images == {"image_two-a": "recipes/two-a"} and one.recipe == "recipes/top"
@@ -149,7 +149,7 @@ def test_a_path_that_dagman_cannot_read_is_refused_and_leaves_nothing(project: P
 
 
 @pytest.mark.parametrize("image", ["x y", "", "a\nqueue 5", "$(x)"])
-def test_what_is_no_container_image_is_refused(image: str) -> None:
+def test_what_is_not_a_container_image_is_refused(image: str) -> None:
     with pytest.raises(UsageError):
         Jobs(image)
 
@@ -218,7 +218,9 @@ def test_a_job_cannot_have_a_file_of_the_access_point_shown(link: str, project: 
         ({}, 1.0, Failure("odd", 130)),
     ],
 )
-def test_a_result_that_is_none_is_told(facts: dict[str, Any], seconds: float, failure: Failure, project: Path) -> None:
+def test_a_result_that_is_not_valid_is_reported(
+    facts: dict[str, Any], seconds: float, failure: Failure, project: Path
+) -> None:
     home = written(project).directory
     left(home, "image_two-a", Outcome("failed" if failure else "done", seconds, failure, facts))
     left(home, "boot_two-a", Outcome("done", seconds, facts=facts))

@@ -64,7 +64,7 @@ def test_keys_of_a_recipe_whatever_their_order() -> None:
     ]
 
 
-def test_another_order_alone_is_told() -> None:
+def test_another_order_alone_is_reported() -> None:
     (found,) = changes(_parts(recipe={"run": ["a", "b"]}), _parts(recipe={"run": ["b", "a"]}))
     assert found.what == "run (order)"
     (found,) = changes(

@@ -104,7 +104,7 @@ def test_a_lock_is_written_kept_and_brought_up_to_date(project: Project) -> None
     assert not project.locked(update=True).written
 
 
-def test_a_damaged_manifest_is_no_missing_build(project: Project) -> None:
+def test_a_damaged_manifest_is_not_a_missing_build(project: Project) -> None:
     assert ("build", "there is no earlier build") in project.named()["image"]
     project.built()
     path = project.path.parent / "build/x/manifest.json"

@@ -77,14 +77,14 @@ def test_nothing_that_exists_is_replaced(there: str, dangling: bool, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", "Sim", "a b", "../x y", "-x", "x" * 65, "a\x1b[31m"])
-def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
+def test_an_invalid_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a valid image name") as told:
         story.new(name, Answers())
     assert "\x1b" not in str(told.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_all_wrong_answers_are_told_at_once() -> None:
+def test_all_wrong_answers_are_reported_at_once() -> None:
     wrong = Answers("fedora", ("a b", "ok"), "vmware", "banana", "0", 0, "-1h")
     with pytest.raises(UsageError) as told:
         story.new("sim", wrong)

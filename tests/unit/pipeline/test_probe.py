@@ -43,7 +43,7 @@ def test_without_libvirt_it_is_false_with_the_reason(without_libvirt: None) -> N
 
 
 @pytest.mark.parametrize("deadline", [0, -1, 100_000])
-def test_a_deadline_that_is_none(deadline: int) -> None:
+def test_a_deadline_that_is_not_valid(deadline: int) -> None:
     with pytest.raises(UsageError, match="--deadline"):
         story.probe(Silent(), deadline=deadline)
 

@@ -215,7 +215,7 @@ def test_one_run_at_a_time(runs: Runs) -> None:
                 call(Executor())
 
 
-def test_files_of_somebody_else_are_no_disks_of_the_run(runs: Runs) -> None:
+def test_files_of_another_user_are_not_disks_of_the_run(runs: Runs) -> None:
     (runs.out / "disks").mkdir(parents=True)
     (runs.out / "disks" / "a.raw").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
@@ -223,7 +223,7 @@ def test_files_of_somebody_else_are_no_disks_of_the_run(runs: Runs) -> None:
     assert (runs.out / "disks" / "a.raw").read_text() == "mine"
 
 
-def test_a_directory_of_somebody_else_is_not_filled(runs: Runs) -> None:
+def test_a_directory_of_another_user_is_not_filled(runs: Runs) -> None:
     runs.out.mkdir()
     (runs.out / "thesis.tex").write_text("mine")
     with pytest.raises(UsageError, match=r"not empty and not a run of inv: it has thesis\.tex"):
@@ -253,7 +253,7 @@ def test_a_call_that_was_stopped_before_its_plan_was_written_is_called_again(run
     assert runs.run(Executor()).ok
 
 
-def test_what_happened_without_a_plan_is_no_new_run(runs: Runs) -> None:
+def test_what_happened_without_a_plan_is_not_a_new_run(runs: Runs) -> None:
     place = Place(runs.out)
     place.make()
     place.state.write_text("{}\n")
@@ -261,7 +261,7 @@ def test_what_happened_without_a_plan_is_no_new_run(runs: Runs) -> None:
         runs.run(Executor())
 
 
-def test_a_report_that_cannot_be_written_is_told_before_anything_runs(runs: Runs, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_anything_runs(runs: Runs, tmp_path: Path) -> None:
     executor = Executor()
     with pytest.raises(UsageError):
         runs.run(executor, junit=tmp_path / "absent" / "junit.xml")
@@ -302,7 +302,7 @@ def test_a_sweep_over_images(runs: Runs) -> None:
     assert (runs.out / "disks" / "smoke-1.raw").is_file()
 
 
-def test_an_image_that_is_not_built_is_told_before_anything_is_made(runs: Runs) -> None:
+def test_an_image_that_is_not_built_is_reported_before_anything_is_made(runs: Runs) -> None:
     shutil.rmtree(runs.recipe.parent / "build")
     with pytest.raises(UsageError, match="not built"):
         runs.run(Executor())
@@ -315,7 +315,7 @@ def test_no_run_to_resume(runs: Runs) -> None:
             story.resume(directory, run_plan.Options(), events=Silent())
 
 
-def test_a_file_is_no_run_to_resume(runs: Runs) -> None:
+def test_a_file_is_not_a_run_to_resume(runs: Runs) -> None:
     with pytest.raises(UsageError, match="there is no run in"):
         story.resume(runs.recipe, run_plan.Options(), events=Silent())
 
@@ -338,7 +338,7 @@ def test_a_host_that_cannot_take_out_what_a_job_left_runs_no_more_jobs(
     assert set(verdicts(runs.resume(Executor())).values()) == {"done"}
 
 
-def test_one_word_is_told_to_be_the_directory(runs: Runs) -> None:
+def test_one_word_is_reported_to_be_the_directory(runs: Runs) -> None:
     options = run_plan.Options(runs.recipe.parent / "jobs.csv", 2)
     with pytest.raises(UsageError, match="the only word, 'out', is taken as the directory"):
         story.run(None, Path("out"), options, events=Silent())

@@ -18,14 +18,14 @@ from roost.recipe import loader
 RECIPE = "name: x\nos: {%s}\ndisks: [{name: root, partitions: [{mount: /, free: 5MiB}]}]\n"
 
 
-def test_an_image_that_is_not_built_is_told(tmp_path: Path) -> None:
+def test_an_image_that_is_not_built_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(RECIPE % "debian: {suite: bookworm}")
     with pytest.raises(UsageError, match="x is not built yet"):
         ssh.ssh(str(path), Login(), events=Silent(), options=DEFAULTS)
 
 
-def test_a_host_without_a_client_is_told_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_host_without_a_client_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("roost.host.process.SBIN", ())
     with pytest.raises(HostError, match="ssh is not installed") as caught:

@@ -108,7 +108,7 @@ def test_a_build_whose_files_are_gone_or_changed_is_not_submitted(tmp_path: Path
         submitted(name)
 
 
-def test_a_damaged_record_is_no_image_that_was_never_built(tmp_path: Path) -> None:
+def test_a_damaged_record_is_not_an_image_that_was_never_built(tmp_path: Path) -> None:
     name = built(tmp_path)
     loaded = loader.load(name, tmp_path)
     (loaded.build / manifest.NAME).write_text("{")

@@ -125,7 +125,7 @@ def test_the_requests_of_a_file_of_jobs_tell_a_bad_place_of_a_disk(tmp_path: Pat
         ("io,inputz", []),
     ],
 )
-def test_a_column_that_is_nearly_one_of_roosts_own_is_told(made: str, columns: str, meant: list[str]) -> None:
+def test_a_column_that_is_nearly_one_of_roosts_own_is_reported(made: str, columns: str, meant: list[str]) -> None:
     recipe = loader.load(made, Path.cwd(), ["submit.attributes={Note: $(note), More: $(inputz)}"]).recipe
     rows = parse_jobs(f"{columns}\n{','.join('x' for _ in columns.split(','))}\n", "jobs.csv", Path.cwd())
     told = [line.rpartition("did you mean ")[2] for line in table.doubtful(rows, recipe)]

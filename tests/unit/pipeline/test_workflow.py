@@ -127,7 +127,7 @@ class Notes(Silent):
         self.said.append(text)
 
 
-def test_inputs_that_are_not_there_are_told_when_it_is_written(recipe: Path) -> None:
+def test_inputs_that_are_not_there_are_reported_when_it_is_written(recipe: Path) -> None:
     jobs = recipe.parent / "jobs.csv"
     jobs.write_text("io,inputs\na.raw,x\n" + "".join(f"b{number}.raw,late\n" for number in range(7)))
     notes = Notes()

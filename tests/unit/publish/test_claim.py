@@ -47,7 +47,7 @@ def test_of_many_that_take_over_a_dead_claim_one_does(tmp_path: Path) -> None:
         assert open_target(url).names("smoke/.publishing") == ["v1.json"]
 
 
-def test_a_taker_that_was_killed_stands_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_killed_publisher_blocks_nobody(tmp_path: Path) -> None:
     target = open_target(str(tmp_path))
     dead = _dead()
     target.create(PATH, dead)

@@ -44,8 +44,8 @@ def _listed(catalogue: Path, name: str = "smoke") -> list[str]:
     return sorted(image["version"] for image in result["images"] if image["name"] == name)
 
 
-def _tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def _tree(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_the_newest_stay_and_a_dry_run_touches_nothing(root: Path) -> None:
@@ -56,8 +56,8 @@ def test_the_newest_stay_and_a_dry_run_touches_nothing(root: Path) -> None:
     assert [item.what for item in said.items] == ["smoke/v02", "smoke/v01", "smoke/v00"]
     assert {item.state for item in said.items} == {"would go"}
     assert said.items[0].why == "2 newer that passed"
-    folder = sum(path.stat().st_size for path in (catalogue / "smoke/v02").rglob("*") if path.is_file())
-    assert 0.9 * folder < said.items[0].bytes <= folder
+    directory = sum(path.stat().st_size for path in (catalogue / "smoke/v02").rglob("*") if path.is_file())
+    assert 0.9 * directory < said.items[0].bytes <= directory
     assert _tree(catalogue) == before
     done = _collect(catalogue, keep=2)
     assert [(item.what, item.bytes) for item in done.items] == [(item.what, item.bytes) for item in said.items]
@@ -192,7 +192,7 @@ def test_a_version_that_is_not_as_signed_stays_and_so_do_all_bases(root: Path) -
     assert any("on-base is kept" in note for note in done.notes)
 
 
-def test_a_base_goes_with_the_last_version_that_stands_on_it(root: Path) -> None:
+def test_a_base_is_removed_with_the_last_version_that_uses_it(root: Path) -> None:
     catalogue = root / "catalogue"
     first, second = cellar.base(root / "one", 7), cellar.base(root / "two", 8)
     for number, base in enumerate((first, first, second)):
@@ -371,7 +371,7 @@ def test_what_a_failed_publication_left_goes_and_nothing_else(root: Path, monkey
     assert not _collect(catalogue).items
 
 
-def test_a_claim_of_another_host_is_left_alone_until_somebody_says_so(root: Path) -> None:
+def test_a_claim_of_another_host_is_kept_unless_take_over_is_given(root: Path) -> None:
     catalogue = root / "catalogue"
     cellar.versions(root, str(catalogue), 2)
     target = open_target(str(catalogue))
@@ -410,7 +410,7 @@ def test_old_partial_files_go_young_ones_stay(root: Path) -> None:
     assert not old.exists()
 
 
-def test_what_is_no_catalogue_is_a_wrong_call(tmp_path: Path) -> None:
+def test_something_that_is_not_a_catalogue_is_a_wrong_call(tmp_path: Path) -> None:
     (tmp_path / "home/thesis").mkdir(parents=True)
     (tmp_path / "home/thesis/a.tex").write_text("x")
     for place in (tmp_path / "home", tmp_path / "nowhere"):

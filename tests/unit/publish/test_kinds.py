@@ -35,7 +35,7 @@ def test_a_url_that_names_no_place_is_a_wrong_call(url: str, message: str) -> No
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "fifo", "link"])
-def test_what_is_no_directory_is_a_wrong_call(name: str, tmp_path: Path) -> None:
+def test_what_is_not_a_directory_is_a_wrong_call(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
     os.mkfifo(tmp_path / "fifo")

@@ -32,7 +32,7 @@ FACTS = {
 
 @pytest.fixture
 def statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return the provenance of an image that was published, its directory under `folder`."""
+    """Return the provenance of an image that was published, its directory under `directory`."""
     monkeypatch.setenv("ROOST_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("ROOST_ROOT", str(tmp_path))
@@ -49,19 +49,19 @@ def statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
         "files/more": "755 directory",
         "files/more/link": "777 link /etc/passwd",
     }
-    folder = lab.built(tmp_path, files=content, facts=FACTS, sources=sources)
-    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.raw"]
-    lab.booted(folder, disks=disks)
-    disks = [one for one in lab.verdict(folder)["disks"] if one["name"] != "root.qcow2"]
-    lab.booted(folder, under="xen", disks=disks, machine="xenpv")
+    directory = lab.built(tmp_path, files=content, facts=FACTS, sources=sources)
+    disks = [one for one in lab.verdict(directory)["disks"] if one["name"] != "root.raw"]
+    lab.booted(directory, disks=disks)
+    disks = [one for one in lab.verdict(directory)["disks"] if one["name"] != "root.qcow2"]
+    lab.booted(directory, under="xen", disks=disks, machine="xenpv")
     done = lab.publish(tmp_path, str(tmp_path / "catalogue"))
     version = tmp_path / "catalogue" / done.release.directory
     found: dict[str, Any] = json.loads((version / "provenance.json").read_text())
-    return {**found, "folder": version}
+    return {**found, "directory": version}
 
 
 def test_it_is_a_statement_as_in_toto_defines_it(statement: dict[str, Any]) -> None:
-    folder = statement.pop("folder")
+    directory = statement.pop("directory")
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
     read = Statement([], "", {})
@@ -69,8 +69,8 @@ def test_it_is_a_statement_as_in_toto_defines_it(statement: dict[str, Any]) -> N
     read.validate()
     # The subjects are the release's own files, by the sums that they have.
     for subject in statement["subject"]:
-        inside = subject["name"].removeprefix(f"smoke/{folder.name}/")
-        data = (folder / inside).read_bytes()
+        inside = subject["name"].removeprefix(f"smoke/{directory.name}/")
+        data = (directory / inside).read_bytes()
         assert subject["digest"] == {"sha256": layout.sha256(data)}
     names = [one["name"].rpartition("/")[2] for one in statement["subject"]]
     assert names == ["root.qcow2", "root.raw", "io.raw", "kvm.sub", "xen.sub"]
@@ -91,7 +91,7 @@ def test_its_predicate_is_slsas_provenance(statement: dict[str, Any]) -> None:
 
 def test_every_resource_can_be_told(statement: dict[str, Any]) -> None:
     """in-toto, resource_descriptor.md: at least one of uri, digest and content; digests are hexadecimal."""
-    folder = statement.pop("folder")
+    directory = statement.pop("directory")
     parts = [
         *statement["subject"],
         *statement["predicate"]["buildDefinition"]["resolvedDependencies"],
@@ -110,7 +110,7 @@ def test_every_resource_can_be_told(statement: dict[str, Any]) -> None:
     assert tests["test:kvm"]["annotations"]["tester"]
     evidence = {one["name"]: one["digest"]["sha256"] for one in parts if "/boot/" in one["name"]}
     for name, digest in evidence.items():
-        data = (folder.parents[1] / name).read_bytes()
+        data = (directory.parents[1] / name).read_bytes()
         assert layout.sha256(data) == digest
 
 
@@ -123,6 +123,6 @@ def test_packages_are_named_as_their_own_system_names_them(statement: dict[str, 
     assert purl.qualifiers == {"arch": "amd64", "distro": "ubuntu-24.04"}
     source = PackageURL.from_string(found["libstdc++6"]["annotations"]["source"])
     assert (source.name, source.version, source.qualifiers["arch"]) == ("gcc-14", "14.2~rc1-1", "source")
-    bill = json.loads((statement["folder"] / "sbom.cdx.json").read_text())
+    bill = json.loads((statement["directory"] / "sbom.cdx.json").read_text())
     known = {one["purl"] for one in bill["components"] if one["scope"] == "required"}
     assert {one["uri"] for one in found.values()} == known

@@ -243,7 +243,7 @@ def test_verify_names_a_file_that_was_added(catalogue: Path) -> None:
     assert [problem["file"] for problem in problems] == [f"smoke/{_version(catalogue).name}/more.raw"]
 
 
-def test_a_release_signed_by_a_stranger_is_wrong(root: Path, catalogue: Path) -> None:
+def test_a_release_signed_by_an_untrusted_key_is_wrong(root: Path, catalogue: Path) -> None:
     """Whoever can write into the catalogue can sign; a reader who has the right key sees it."""
     key = root / "key.pub"
     key.write_text((catalogue / "allowed_signers").read_text())
@@ -259,7 +259,7 @@ def test_a_release_signed_by_a_stranger_is_wrong(root: Path, catalogue: Path) ->
     assert "not signed" not in said
 
 
-def test_each_fault_of_the_trusted_keys_is_told_once(root: Path, catalogue: Path) -> None:
+def test_each_fault_of_the_trusted_keys_is_reported_once(root: Path, catalogue: Path) -> None:
     _second(root, catalogue)
     (catalogue / "allowed_signers").write_bytes(b"")
     for _ in range(2):
@@ -297,7 +297,7 @@ def test_the_release_that_the_latest_names_is_at_fault(
     assert f"smoke/{version.name}/release.json {said}" in str(caught.value)
 
 
-def test_verify_wants_a_catalogue(tmp_path: Path) -> None:
+def test_verify_needs_a_catalogue(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a catalogue"):
         verify.verify(str(tmp_path))
 
@@ -607,7 +607,7 @@ def test_public_says_where_jobs_find_it(root: Path, memory: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["memory", "directory"])
-def test_of_many_that_create_a_name_one_is_told_so(tmp_path: Path, memory: str, place: str) -> None:
+def test_of_many_that_create_a_name_one_succeeds(tmp_path: Path, memory: str, place: str) -> None:
     target = open_target(memory if place == "memory" else str(tmp_path))
     told: list[bool] = []
     threads = [threading.Thread(target=lambda n=n: told.append(target.create("a/b", b"%d" % n))) for n in range(8)]
@@ -686,7 +686,7 @@ def test_a_key_of_ssh_keygen_signs_as_ssh_keygen_does(tmp_path: Path, monkeypatc
     assert (keys, wrong) == ([signature.public_key(private)], [1])
 
 
-def test_no_key_is_made_for_what_is_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_is_made_for_what_is_not_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from roost.pipeline import publish
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -200,7 +200,7 @@ def test_htcondors_script_makes_the_domain(site: Path) -> None:
     assert "LIBVIRT_XML_SCRIPT" in probe(site).reason
 
 
-def test_a_path_that_htcondor_misreads_is_told(site: Path) -> None:
+def test_a_path_that_htcondor_misreads_is_reported(site: Path) -> None:
     (site / "isolated").mkdir()
     found = probe(site, TMPDIR=str(site / "isolated"))
     assert "'iso'" in found.reason
