@@ -118,8 +118,10 @@ def _value(said: Mapping[str, Any], schema: Mapping[str, Any]) -> str:  # noqa: 
     if "enum" in said or "const" in said:
         words = [f"`{one}`" for one in said.get("enum", [said.get("const")])]
         return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    if said.get("type") in (["string", "integer"], ["string", "number"]):
-        return "size" if "bytes" in said.get("description", "bytes") and "integer" in said["type"] else "time"
+    if said.get("type") == ["string", "integer"]:
+        return "size"
+    if said.get("type") == ["string", "number"]:
+        return "time"
     if said.get("type") == "array":
         items = said.get("items", {})
         return f"list of {_plural(_value(items, schema))}" if items else "list"

@@ -15,6 +15,7 @@ from roost.boot.verdict import Cause
 from roost.boot.watch import Phase
 from roost.cli.main import ns
 from roost.condor.rules import ALL
+from roost.recipe.quantities import parse_duration, parse_size
 from roost.store.manifest import BuiltFile, Manifest
 from tests.documented import PROJECT, Bench
 
@@ -34,6 +35,18 @@ def test_there_are_no_other_pages() -> None:
 def test_every_key_of_a_recipe_has_an_example() -> None:
     shown = set().union(*(recipe.paths(text) for _, text in recipe.examples()))
     assert [key.path for key in recipe.every_key() if key.path not in shown] == []
+
+
+def test_sizes_are_not_shown_as_times() -> None:
+    keys = {key.path: key for key in recipe.every_key()}
+    assert (keys["machine.memory"].value, keys["machine.memory"].default) == ("size", "`1GiB`")
+    assert keys["boot_test.expect.size.min"].value == "size"
+    assert (keys["boot_test.timeout"].value, keys["job.timeout"].value) == ("time", "time")
+    parsers = {"size": parse_size, "time": parse_duration}
+    shown = [key for key in keys.values() if key.value in parsers and key.default.startswith("`")]
+    assert len(shown) > 3
+    for key in shown:
+        parsers[key.value](key.default.strip("`"))
 
 
 def test_every_example_is_shown() -> None:
