@@ -14,8 +14,8 @@ from roost.recipe.words import shown
 @verb(
     rest="words",
     help={
-        "output": "the disk to write; default: the name of the recipe's io disk, here",
-        "jobs": "a CSV file or a sweep (.yaml): a disk a row; the column `inputs` names what goes in",
+        "output": "the disk to write; default: the name of the recipe's io disk, here; not with --jobs",
+        "jobs": "a CSV file or a sweep (.yaml): a disk a row, beside that file; the column `inputs` names what goes in",
     },
 )
 def io(
@@ -80,5 +80,7 @@ def collect(
             lines.append(f"{one['verdict']:<14} {name}  {one['why']}")
             notes += [f"               {name}: {note}" for note in one["notes"]]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["counts"].items()))
-        terminal.write_text("\n".join([*lines, *notes, f"{counts}; in {result['folder']}"]))
+        made = any(one["folder"] for one in result["disks"])
+        where = f"in {result['folder']}" if made else f"nothing is in {result['folder']}"
+        terminal.write_text("\n".join([*lines, *notes, f"{counts}; {where}"]))
     finish(result["ok"], 3 if result["host_fault"] else 1)

@@ -7,9 +7,12 @@ asks here first. The words are strerror(3)'s, which every tool prints in the C l
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import signal
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +64,14 @@ MEMORY = _BY_NUMBER[errno.ENOMEM]
 #: How programs end that have no memory: words of the dynamic linker, and signals.
 _STARVED = re.compile(rf"{MEMORY.words}|failed to map segment|cannot create shared object|[Nn]ot enough memory")
 _STARVED_BY = (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGBUS, signal.SIGTRAP)
+#: Words of tools that could not write, and do not say why.
+_WRITING = re.compile(
+    r"[Ww]rote only|[Ss]hort write|[Dd]isk full|[Ww]rite (?:error|fail)|[Ww]riting .{0,80}failed"
+    r"|(?:[Cc]annot|[Cc]ould not|[Ff]ailed to|[Ee]rror while|[Ee]rror) (?:writ|flush|close|closing)"
+)
+#: Arguments of a failed tool that are looked at, and bytes that are written to see whether a file system is full.
+_WORDS = 64
+_PROBE = 64 << 10
 #: A tool that a limit ends with a signal: by the tool's status, as seen directly and through a shell.
 _SIGNALS = {
     signal.SIGXFSZ: _BY_NUMBER[errno.EFBIG],
@@ -77,6 +88,52 @@ def behind_words(text: str, returncode: int | None = None) -> Cause | None:
     # A permission is often denied in passing; what else was refused stopped the tool.
     others = [one for one in found if one[1] is not DENIED]
     return max(others or found, key=lambda one: one[0])[1] if found else None
+
+
+def full(argv: Sequence[str], said: str, directory: Path | None = None) -> Cause | None:
+    """Return that a file system which a failed tool's arguments name is full, where its words `said` give no reason.
+
+    sfdisk on a full disk says nothing at all, and others only that they could not write. `directory` is the one that
+    the tool was started in.
+    """
+    if said.strip() and not _WRITING.search(said):
+        return None
+    devices: set[int] = set()
+    for word in argv[1:_WORDS]:
+        # The value of an option, or of an argument such as of=FILE, may be the path.
+        for name in dict.fromkeys((word, word.rpartition("=")[2])):
+            place = _directory(name, directory)
+            if place is None or (device := place.stat().st_dev) in devices:
+                continue
+            devices.add(device)
+            if (cause := _refused(place)) is not None:
+                return cause
+    return None
+
+
+def _directory(word: str, start: Path | None) -> Path | None:
+    """Return the directory that a file of a tool's command line is in, or is to be in; None for other words."""
+    path = Path(start or "", word)
+    if not word or "/" not in str(path):
+        return None
+    try:
+        if path.is_dir():
+            return path
+        return path.parent if path.parent.is_dir() and (path.is_file() or not path.exists()) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _refused(directory: Path) -> Cause | None:
+    """Return why the file system of a directory takes no data: no space or no quota is left; None if it does."""
+    try:
+        # Of no name where the file system can do that, and gone with the descriptor.
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            file.write(os.urandom(_PROBE))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return _BY_NUMBER[error.errno] if error.errno in {errno.ENOSPC, errno.EDQUOT} else None
+    return None
 
 
 def is_memory(text: str, returncode: int) -> bool:

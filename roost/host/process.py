@@ -261,14 +261,14 @@ def run(
                 tail=tail(_words(log, begin, complaints)),
             ) from timeout
         returncode = process.returncode
-        words_said = _words(log, begin, complaints)
+        heard = _words(log, begin, complaints)
     seconds = time.monotonic() - start
     foreign = judgement.get("foreign", False)
-    if returncode != 0 and not foreign and _starved(words, words_said, returncode):
-        raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(words_said))
+    if returncode != 0 and not foreign and _starved(words, heard, returncode):
+        raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(heard))
     if judgement.get("check", True) and returncode != 0:
-        said = tail(words_said) or tail(stdout or b"")
-        cause = None if foreign else causes.behind_words(words_said, returncode)
+        said = tail(heard) or tail(stdout or b"")
+        cause = None if foreign else causes.behind_words(heard, returncode) or causes.full(words, said, around["cwd"])
         if cause is not None:
             raise causes.host_error(
                 cause, what or f"{name} failed", hint=hint if cause is causes.DENIED else None, log=log, tail=said

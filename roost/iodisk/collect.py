@@ -93,7 +93,10 @@ def collect(disk: Path, directory: Path, *, files: int, size: int | None = None)
                 _keep(scratch / "out", directory, found)
             return result
     except OSError as error:
-        where = f": {shown(os.fsdecode(error.filename), 200)}" if error.filename else ""
+        # A copy names its source first; what is wrong is in the directory that the message names already.
+        name = os.fsdecode(error.filename) if error.filename and not error.filename2 else ""
+        aside = name and not Path(name).is_relative_to(staging.place(directory))
+        where = f": {shown(name, 200)}" if aside else ""
         raise HostError(
             f"{disk.name} cannot be collected into {directory}: {error.strerror or error}{where}",
             hint=_fix(error),

@@ -15,14 +15,14 @@ from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
 from roost.host import files, namespace, paths
 from roost.host.pool import each
-from roost.iodisk import batch, inputs, make
+from roost.iodisk import batch, inputs, make, replaceable
 from roost.iodisk.batch import DiskRequest, Progress
 from roost.iodisk.collect import Collected, check_target, collect
 from roost.iodisk.make import IoDisk
 from roost.pipeline import environment, table
 from roost.recipe import loader
 from roost.recipe.model import Recipe
-from roost.recipe.words import counted
+from roost.recipe.words import counted, shown
 from roost.run import table as tables
 
 #: Files and directories that come out of one disk, unless the caller says otherwise.
@@ -99,6 +99,9 @@ def _requests(
         return batch.checked(rows, recipe, items, progress=progress)
     where = output or Path(f"{disk.name}.{disk.format}")
     make.check_output(where, items)
+    # FIFOs and devices are written to, and replace nothing.
+    if where.is_file() and (kept := replaceable.problem_of(where)) is not None:
+        raise UsageError(f"{shown(str(where), 400)} {kept}", hint="remove it, or name another file")
     return (DiskRequest(where, tuple(items), {}),)
 
 

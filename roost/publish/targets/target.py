@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roost.errors import HostError, ImageError, RoostError
-from roost.host import files
+from roost.host import causes, files
 
 CHUNK = 4 << 20
 #: Bytes of what describes an image: records, bills of materials, reports.
@@ -63,6 +63,9 @@ def failing(what: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, files.UnfitFileError) or error.errno in _UNFIT:
             raise ImageError(f"{what}: {error.strerror}") from error
+        cause = causes.behind(error)
+        if cause is not None and cause is not causes.DENIED and error.errno != errno.EIO:
+            raise causes.host_error(cause, what) from error
         raise _unreachable(what, error) from error
     except Exception as error:
         # boto, paramiko and aiohttp each have a family of their own.
@@ -71,6 +74,9 @@ def failing(what: str) -> Iterator[None]:
 
 def _unreachable(what: str, error: Exception) -> HostError:
     said = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and said.startswith("[Errno"):
+        # Without its number and the file, which `what` names.
+        said = error.strerror
     hint = "is it reachable, and are you allowed to write there?"
     if "credentials" in said.lower():
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"

@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 
 from roost.cli import verb
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import causes, process
+from roost.host import causes, namespace, process
 from roost.iodisk import collect, make
 from roost.recipe import words
 from roost.sources import unpacked
@@ -68,6 +68,48 @@ def test_words_of_another_run_and_of_an_image_prove_nothing(tmp_path: Path) -> N
     # The command is in the log too; its words are not the tool's.
     with pytest.raises(ToolError):
         process.run(["sh", "-c", "exit 1", "No space left on device"], deadline=20, log=log)
+
+
+#: In a small file system: a disk that is all hole, and a file that takes what is left.
+SMALL = 'mount -t tmpfs -o size=256k roost "$1" && cd "$1" && shift && truncate -s 8M disk && exec "$@"'
+PREPARE = """
+import sys; from pathlib import Path; from roost.errors import RoostError; from roost.host import process
+if sys.argv[1] == "full":
+    try: Path("rest").write_bytes(bytes(1 << 20))
+    except OSError: pass
+def run(argv, **how):
+    try: process.run(argv, deadline=20, **how)
+    except RoostError as error: print(error.exit_code, str(error).splitlines()[0])
+"""
+
+
+@pytest.mark.parametrize("state", ["full", "free"])
+def test_a_tool_that_does_not_say_why_it_failed(state: str, tmp_path: Path) -> None:
+    """Where a file system that it was to write to is full, that is the cause; a bad content stays one."""
+    code = PREPARE + (
+        "here = Path.cwd()\n"
+        "if sys.argv[1] == 'full':\n"
+        "    run(['sfdisk', '--quiet', '--no-reread', here / 'disk'], stdin=b'label: dos\\n1 : start=2048\\n')\n"
+        "for word in (here / 'disk', f'--to={here}/disk', f'of={here}/new'): run(['false', word])\n"
+        "run(['false', 'disk'], cwd=here)\n"
+        "run(['sh', '-c', 'echo tar: disk: Wrote only 512 of 10240 bytes >&2; exit 2', here / 'disk'])\n"
+        "print('content')\n"
+        "run(['sh', '-c', 'echo not a qcow2 file >&2; exit 1', here / 'disk'])\n"
+        "run(['false', '--quiet', 'no such', '/nowhere/x', '/dev/full'])\n"
+        "print(sorted(path.name for path in here.iterdir()))"
+    )
+    argv = ["sh", "-c", SMALL, "sh", str(tmp_path), sys.executable, "-P", "-c", code, state]
+    done = subprocess.run(namespace.current().argv(argv), capture_output=True, text=True, timeout=60, check=True)
+    told, content = done.stdout.split("content\n")
+    if state == "full":
+        assert told.splitlines()[0].startswith("3 sfdisk failed: no space left on the disk")
+        assert [line[:2] for line in told.splitlines()] == ["3 "] * 6
+        assert all("no space left on the disk" in line for line in told.splitlines())
+    else:
+        assert [line[:2] for line in told.splitlines()] == ["1 "] * 5
+    *lines, left = content.splitlines()
+    assert [line[:2] for line in lines] == ["1 ", "1 "]
+    assert left == ("['disk', 'rest']" if state == "full" else "['disk']")
 
 
 def test_the_refusal_that_stopped_it_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
+from roost.cli.jobs import collect as collect_task
 from roost.errors import HostError, UsageError
 from roost.events import Silent
+from roost.host import namespace
 from roost.iodisk.collect import Collected, collect
 from roost.iodisk.status import judge
 from roost.pipeline import jobs
@@ -630,3 +634,43 @@ def test_a_limit_of_memory_is_not_the_disk(tmp_path: Path, limit: int) -> None:
     argv = [sys.executable, "-c", _LIMITED, str(image), str(tmp_path / "out"), str(limit)]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
     assert said in ({"done"} if limit == 1 << 30 else {"done", "not collected"})
+
+
+def test_a_full_directory_is_the_one_that_is_named(tmp_path: Path) -> None:
+    output = tmp_path / "content" / "output"
+    output.mkdir(parents=True)
+    (output / "sum").write_bytes(os.urandom(MiB))
+    image = disk(tmp_path, finished())
+    code = (
+        "import sys; from pathlib import Path; from roost.errors import RoostError\n"
+        "from roost.iodisk.collect import collect\n"
+        "try: collect(Path(sys.argv[1]), Path(sys.argv[2]) / 'io', files=100)\n"
+        "except RoostError as error: print(error.exit_code, error)\n"
+        "print([path.name for path in Path(sys.argv[2]).iterdir()])"
+    )
+    (tmp_path / "small").mkdir()
+    script = 'mount -t tmpfs -o size=256k roost "$1" && shift && exec "$@"'
+    argv = ["sh", "-c", script, "sh", str(tmp_path / "small"), sys.executable, "-P", "-c", code, str(image)]
+    done = subprocess.run(
+        namespace.current().argv([*argv, str(tmp_path / "small")]),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    told, left = done.stdout.splitlines()
+    where = tmp_path / "small/io"
+    assert told.startswith(f"3 io.raw cannot be collected into {where}: No space left on device (free some space")
+    assert left == "[]"
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_directory_that_was_not_made_is_not_said_to_have_results(
+    made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = disk(tmp_path, finished()) if made else tmp_path / "text.raw"
+    if not made:
+        image.write_bytes(b"hello\n" * 1000)
+    with contextlib.suppress(SystemExit, Exit):
+        collect_task.body(None, words=[str(image), "results"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == ("1 done; in results" if made else "1 unreadable; nothing is in results")
+    assert (tmp_path / "results").exists() == made

@@ -504,3 +504,18 @@ def test_mistakes_in_inputs_are_counted(given: Path) -> None:
     for number in range(150):
         os.mkfifo(given / "deep" / f"pipe-{number}")
     assert len(inputs.items(["deep"], given)[1]) == inputs.PROBLEMS
+
+
+def test_a_file_that_is_no_disk_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "made.yaml").write_text(
+        "name: made\nos: {tree: {path: .}}\njob: {command: 'true'}\nhypervisors: [kvm]\ndisks:\n"
+        "  - {name: root, partitions: [{mount: /, free: 1MiB}]}\n"
+        "  - {name: io, filesystem: ext4, size: 4MiB, role: io}\n"
+    )
+    text, disk = tmp_path / "p.raw", tmp_path / "io.raw"
+    text.write_text("notes of a year\n")
+    with pytest.raises(UsageError, match=r"p.raw already exists and is not a disk \(remove it, or name another file"):
+        jobs.io(str(tmp_path / "made.yaml"), [], output=text, events=Silent())
+    assert text.read_text() == "notes of a year\n"
+    for _ in range(2):
+        jobs.io(str(tmp_path / "made.yaml"), [], output=disk, events=Silent())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roost.errors import ImageError, UsageError
+from roost.errors import HostError, ImageError, UsageError
 from roost.publish.targets import target
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.s3 import ObjectStore
@@ -111,3 +112,19 @@ def test_a_record_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyP
         with pytest.raises(ImageError, match=r"latest\.json is larger than 8 MiB"):
             place.read("x/latest.json")
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/c/x"), "no space left on the disk (free some space"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk (free some space"),
+        (OSError(errno.EROFS, "Read-only file system", "/c/x"), "the file system is read-only (write elsewhere"),
+        (PermissionError(errno.EACCES, "Permission denied", "/c/x"), "Permission denied (is it reachable, and are you"),
+        (OSError("Failure"), "Failure (is it reachable"),
+    ],
+)
+def test_a_place_that_takes_no_more_says_why(error: OSError, message: str) -> None:
+    with pytest.raises(HostError) as raised, target.failing("/c: cannot write sim/root.raw"):
+        raise error
+    assert str(raised.value).startswith(f"/c: cannot write sim/root.raw: {message}")
