@@ -15,7 +15,7 @@ from roost.condor.rules.reading import MACRO_ABORTS, MACRO_UNDEFINED, REMARKS
 from roost.condor.rules.returned import collisions
 from roost.condor.submit.description import Description, Variable
 from roost.condor.submit.language import decode, read
-from roost.condor.submit.macros import Assignment, Expander
+from roost.condor.submit.macros import Expander
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location
 from roost.host import files as host_files
@@ -63,11 +63,11 @@ def judge(subject: Subject, environment: Mapping[str, str] | None = None) -> tup
         REMARKS[remark.code][0].at(remark.where, REMARKS[remark.code][1].format(_quoted(remark.code, remark.what)))
         for remark in description.remarks
     ]
+    description.used |= _macros_in(_texts(description, given or ()))
     jobs: Jobs = []
     for job in description.jobs[: _judged(description)]:
         job.live |= _numbered(subject)
         view = JobView(description, job, Expander(job.table, job.live, environment, open=given is None))
-        description.used |= _macros_in(job.table.values())
         findings = list(general)
         for apply in CHECKS:
             findings += apply(view)
@@ -105,9 +105,18 @@ def _judged(description: Description) -> int:
     return max(2, min(MAX_JOBS, MAX_WORK // (1 + size)))
 
 
-def _macros_in(assignments: Iterable[Assignment]) -> set[str]:
+def _texts(description: Description, given: Sequence[Variable]) -> Iterator[str]:
+    """Yield each text that can refer to a macro."""
+    yield from (one.value.text for one in description.assignments)
+    yield from (one.value.text for one in given)
+    yield from (item.text for queue in description.queues for item in queue.items)
+    yield from (job.row.text for job in description.jobs if job.row is not None)
+
+
+def _macros_in(texts: Iterable[str]) -> set[str]:
     """Return the names that values refer to: a misspelt-looking name among them is a macro, not a command."""
-    return {name.lower() for entry in assignments for name in re.findall(r"\$\(([\w.]+)", entry.value.text)}
+    arguments = (words for text in texts for words in re.findall(r"\$\w*\(([^)]*)", text))
+    return {name.lower() for words in arguments for name in re.findall(r"[\w.]+", words)}
 
 
 #: Remarks whose subject is not a text of the description.

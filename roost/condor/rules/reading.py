@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 
 from roost.condor.rules.model import Effect, Finding, Rule, Severity, check, rule, shown
 from roost.condor.rules.view import JobView
+from roost.condor.submit import commands
 from roost.condor.submit.expression import parses
+from roost.condor.submit.macros import Assignment
 from roost.condor.submit.queue import row_values, separators
 from roost.condor.submit.source_text import BLANKS
+from roost.errors import Location
+from roost.recipe.words import near
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"
@@ -71,8 +74,13 @@ MACRO_ABORTS = rule(
 )  # fmt: skip
 UNKNOWN_COMMAND = rule(
     "unknown-command", _W, _OK,
-    hint="condor_submit takes any name as a macro and says nothing about a misspelt command",
-    source="HTCondor manual, condor_submit, submit description file commands",
+    hint="correct it; condor_submit takes any name as a macro, warns that the line was unused, and submits the job",
+    source="HTCondor manual, condor_submit, commands; condor_utils/submit_utils.cpp (warn_unused)",
+)  # fmt: skip
+UNUSED_NAME = rule(
+    "unused-name", _N, _OK,
+    hint="remove it, or use it as $(NAME); for an attribute of the job write +NAME. condor_submit warns of it as well",
+    source="condor_utils/submit_utils.cpp (warn_unused): the line was unused by condor_submit. Is it a typo?",
 )  # fmt: skip
 OBSOLETE = rule(
     "obsolete-command", _W, _OK, hint="remove it; HTCondor no longer reads it",
@@ -115,13 +123,9 @@ _EXPRESSIONS = (
     "request_memory", "request_disk", "job_lease_duration", "periodic_hold_reason", "periodic_hold_subcode",
     "on_exit_hold_reason", "on_exit_hold_subcode", "next_job_start_delay", "keep_claim_idle", "max_job_retirement_time",
 )  # fmt: skip
-_KNOWN = (
-    "universe", "executable", "vm_type", "vm_memory", "vm_vcpus", "vm_disk", "vm_networking", "vm_networking_type",
-    "vm_macaddr", "vm_vnc", "vm_checkpoint", "vm_no_output_vm", "xen_kernel", "xen_initrd", "xen_root",
-    "xen_kernel_params", "transfer_input_files", "transfer_output_files", "transfer_output_remaps",
-    "should_transfer_files", "when_to_transfer_output", "request_cpus", "request_memory", "request_disk",
-    "request_gpus", "requirements", "transfer_executable", "transfer_plugins", "transfer_checkpoint_files",
-)  # fmt: skip
+_RESOURCES = ("request_cpus", "request_memory", "request_disk", "request_gpus")
+#: No resources of a pool: condor_submit warns of them and does without (submit_utils.cpp, SetRequestCpus).
+_IGNORED = ("request_cpu", "request_gpu")
 #: Commands of Condor 7 (condor_submit.V6/submit.cpp) that no later condor_submit looks for: what takes their place.
 _GONE = {
     "kvm_disk": "vm_disk", "xen_disk": "vm_disk", "vm_should_transfer_files": "should_transfer_files",
@@ -166,10 +170,49 @@ def names(view: JobView) -> Iterator[Finding]:
         elif key in _CD and entry.value.text:
             what = f"{entry.name} is no longer read: the guest gets no CD"
             yield OBSOLETE.at(entry.where, what, hint=_DISK_INSTEAD)
-        elif key.startswith(("vm_", "kvm_", "xen_", "transfer_", "request_", "should_", "when_")) and key not in _KNOWN:
-            close = difflib.get_close_matches(key, _KNOWN, 1, 0.85)
-            if close and key not in view.description.used:
-                yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is not a command; did you mean {close[0]}?")
+        elif key.startswith("request_") and key not in commands.COMMANDS:
+            yield from _resource(view, key, entry)
+        else:
+            yield from _unread(view, key, entry.name, entry.where)
+    queue = view.job.queue
+    if queue is None:
+        return
+    for name in queue.variables:
+        if name.lower() not in view.job.table:
+            yield from _unread(view, name.lower(), name, queue.line.at())
+
+
+def _unread(view: JobView, key: str, name: str, where: Location) -> Iterator[Finding]:
+    """Yield what is said of a name that neither condor_submit nor the description uses."""
+    if commands.is_read(key) or key in view.description.used:
+        return
+    meant = near(key, commands.COMMANDS, 0.8 if len(key) > 5 else 0.75)
+    if meant is not None:
+        yield UNKNOWN_COMMAND.at(where, f"{name} is not a command; did you mean {meant}?")
+    elif not view.description.incomplete:
+        yield UNUSED_NAME.at(where, f"{name} is not a command, and nothing in the description uses it")
+
+
+def _resource(view: JobView, key: str, entry: Assignment) -> Iterator[Finding]:
+    """Yield what is said of a request for a resource that only some pools define, and which may be a slip."""
+    command = view.get(key)
+    if command is None or key in view.description.used:
+        return
+    meant = near(key, _RESOURCES, 0.85)
+    refused = key not in _IGNORED and not command.unknown and parses(command.text) is not None
+    if meant is not None and refused:
+        what = f"{entry.name} = {shown(command.text)} is refused; did you mean {meant}?"
+        yield UNKNOWN_COMMAND.but(_E, _REJECTED).at(entry.where, what, f"write {meant}")
+    elif key in _IGNORED:
+        yield UNKNOWN_COMMAND.at(entry.where, f"{entry.name} is not a command; did you mean {meant}?")
+    elif meant is not None:
+        yield UNKNOWN_COMMAND.at(
+            entry.where,
+            f"{entry.name} is a resource of your own; did you mean {meant}?",
+            f"write {meant}, unless the pool has such a resource: elsewhere the job is idle for ever",
+        )
+    elif refused:
+        yield EXPRESSION.at(command.where, f"{entry.name} = {shown(command.text)} is not a ClassAd expression")
 
 
 @check

@@ -128,12 +128,16 @@ class _Reader:
         if conditions.stack:
             self.remark("if-open", line.at(), "endif(s) not found before end-of-file")
 
+    def defined(self, name: str) -> bool:
+        self.description.used.add(name.lower())
+        return name.lower() in self.table and bool(self.table[name.lower()].value.text)
+
     def condition(self, conditions: Conditions, line: Traced) -> bool:
         try:
             return conditions.feed(
                 line.text,
                 lambda text: self.expand(Traced.of(text, line.at())).text,
-                lambda name: bool(self.table[name.lower()].value.text) if name.lower() in self.table else False,
+                self.defined,
             )
         except ConditionError as error:
             self.remark("if-condition", line.at(), str(error))

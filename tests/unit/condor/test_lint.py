@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roost.condor import judge
 from roost.condor.lint import lint, lint_file, lint_text
 from roost.condor.rules import ALL, Effect, Severity
+from roost.condor.submit.language import read
 from roost.condor.submit.queue import parse_queue
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location, UsageError
@@ -403,3 +405,98 @@ def test_pygrub_reads_the_first_disk_and_a_disk_is_not_a_partition_of_another() 
     assert found_in(vm_disk="root.img:xvda:w:raw,io.raw:xvdb:w:raw", **xen) == (Effect.OK, set())
     inside = found_in(vm_disk="root.img:xvda:w:raw,io.raw:xvda2:w:raw", **xen)
     assert inside == (Effect.WRONG_DATA, {"dev-alias"})
+
+
+MISSPELT = {
+    "requirments": "requirements",
+    "requirement": "requirements",
+    "reqest_memory": "request_memory",
+    "shoud_transfer_files": "should_transfer_files",
+    "notfication": "notification",
+    "periodic_hodl": "periodic_hold",
+    "on_exit_remov": "on_exit_remove",
+    "Transfer_Input_File": "transfer_input_files",
+    "vm_netwroking": "vm_networking",
+    "xen_kernal": "xen_kernel",
+    "rnak": "rank",
+    "max_retrys": "max_retries",
+    "acounting_group": "accounting_group",
+    "request_disc": "request_disk",
+    "request_cpu": "request_cpus",
+    "request_memmory": "request_memory",
+}
+
+
+@pytest.mark.parametrize(("written", "meant"), MISSPELT.items())
+def test_a_misspelt_command_is_a_warning_that_names_the_command(written: str, meant: str) -> None:
+    report = lint_text(good(**{written: "1"}))
+    (finding,) = [one for one in report.findings if one.rule.severity is not Severity.NOTE]
+    assert (finding.rule.code, finding.rule.severity) == ("unknown-command", Severity.WARNING)
+    assert finding.message.endswith(f"did you mean {meant}?")
+    assert finding.where.column == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where = /data\nlog = $(where)/log",
+        "where = /data\nlog = $Ffd(where)x",
+        "names = a,b\nlog = $CHOICE(0, names)",
+        "requirments = true\nrequirements = $(requirments)",
+        "level = 1\nlog = $INT(level)",
+        "inner = x\nouter = $(inner)\nlog = $(outer:y)",
+        "site = x\nif defined site\nlog = x\nendif",
+        'where = x\n+Where = "$(where)"',
+        'where = x\nMY.Where = "$(where)"',
+        "FACTORY.Iwd = /x\ntmp.thing = 1\n+Requirments = true\nMY.Requirments = true",
+        "DAG_STATUS = 0\nFAILED_COUNT = 0\nJOB = a\nRETRY = 0",
+        "request_licenses = 1\nuse_oauth_services = box\nbox_oauth_permissions = read:/",
+        "JobPrio = 1\nRequestDisk = 1\nNodeCount = 1\nprio = 1\ndocker_image = x\nec2_tag_Name = x",
+        "count = 2\nqueue $(count)",
+        "where = x\nqueue name in ($(where)/a b)\nlog = $(name)",
+        "one = a\nqueue\nlog = $(one)",
+    ],
+)
+def test_a_name_that_is_used_or_read_is_no_slip(text: str) -> None:
+    head, _, _ = good().rpartition("queue")
+    findings = lint_text(f"{head}{text}\nqueue\n").findings
+    assert not [one for one in findings if one.rule.code in ("unknown-command", "unused-name")], findings
+
+
+def test_a_name_that_nothing_uses_is_a_note_and_so_is_a_variable_of_the_queue_statement() -> None:
+    report = lint_text(good(colour="blue").replace("queue", "queue 1 shade, vm_vcpu from (\nx, 2\n)"))
+    found = [(one.rule.code, one.rule.severity, one.message.split()[0], one.where.line) for one in report.findings]
+    assert report.ok
+    last = len(good().splitlines()) + 1
+    assert found == [
+        ("unused-name", Severity.NOTE, "colour", last - 1),
+        ("unused-name", Severity.NOTE, "shade", last),
+        ("unknown-command", Severity.WARNING, "vm_vcpu", last),
+    ]
+
+
+def test_a_slip_that_condor_submit_refuses_is_one_finding_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "root.qcow2").touch()
+    text = good().replace("queue", "request_disc = 2G\nqueue")
+    report = lint(text, file="job.sub", directory=tmp_path)
+    (finding,) = [one for one in report.findings if one.rule.effect is Effect.REJECTED]
+    assert (finding.rule.code, finding.where.line) == ("unknown-command", len(text.splitlines()) - 1)
+    assert "did you mean request_disk?" in finding.message
+    assert not [one for one in report.findings if one.where.line == 1]
+
+
+@pytest.mark.parametrize(("written", "effect"), [("request_cpu", Effect.OK), ("request_licenses", Effect.REJECTED)])
+def test_the_effect_of_a_request_is_what_condor_submit_makes_of_it(
+    written: str, effect: Effect, tmp_path: Path
+) -> None:
+    text = good(**{written: "2G"})
+    assert lint_text(text).effect is effect
+    refused = judge.ask(text, tmp_path, read(text, "job.sub", lambda _: None, {})).accepted is False
+    assert refused == (effect is Effect.REJECTED)
+
+
+def test_where_an_include_is_missing_a_name_that_no_command_is_like_may_be_used_there() -> None:
+    text = "include : absent.sub\n" + good(colour="blue", requirments="true")
+    codes = [one.rule.code for one in lint_text(text).findings]
+    assert "unknown-command" in codes
+    assert "unused-name" not in codes
