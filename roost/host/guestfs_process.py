@@ -123,7 +123,10 @@ def started(fixed: Path | None, accelerator: str, log: Path, ends: float, qemu: 
         if fixed is not None:
             env["LIBGUESTFS_PATH"] = str(fixed)
         if qemu is not None:
-            env["LIBGUESTFS_HV"] = str(qemu)
+            # By a short path: libguestfs 1.48 puts it into a command of QEMU's monitor, and writes beyond the 256 bytes
+            # that it has for the beginning of that (lib/command.c, add_string).
+            (own / qemu.name).symlink_to(qemu)
+            env["LIBGUESTFS_HV"] = str(own / qemu.name)
         left: list[Path] = []
         try:
             with process.spawn(

@@ -235,7 +235,9 @@ def _prepare(machine: Path, quick: Path, log: Path) -> None:
     shutil.copyfile(guestfs_qemu.__file__, machine / "guestfs_qemu.py")
     script = machine / "qemu"
     python = shlex.join([os.path.realpath(sys.executable), "-I", "-S", "-B"])
-    script.write_text(f'#!/bin/sh\nexec {python} "${{0%/*}}/guestfs_qemu.py" {shlex.quote(str(_QEMU))} "$0" "$@"\n')
+    call = f'exec {python} "${{own%/*}}/guestfs_qemu.py" {shlex.quote(str(_QEMU))} "$own" "$@"'
+    # It is called by a link (`guestfs_process.started`).
+    script.write_text(f'#!/bin/sh\nown=$(readlink -f -- "$0")\n{call}\n')
     script.chmod(0o700)
 
 
