@@ -25,7 +25,7 @@ class Flags:
     positional=("name",),
     help={
         "hypervisor": "kvm or xen; default: the recipe's first",
-        "transfer": "files, shared, or a URL prefix; default: the recipe's",
+        "transfer": "files, shared, or a URL prefix; default: the recipe's; with --from, where jobs copy from",
         "jobs": "a CSV file or a sweep (.yaml): one job a row, its columns are variables",
         "snippet": "only the vm_disk, xen_* and transfer_input_files lines",
         "output": "write to this file instead of standard output",

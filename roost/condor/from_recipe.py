@@ -165,10 +165,14 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Wher
     if hypervisor == "kvm" and recipe.kernel.placement == "external":
         what = "HTCondor gives a kvm machine no kernel: the image must boot by itself"
         yield Problem(what, where(("kernel", "placement")), "write `placement: included` or `both`")
-    if hypervisor == "xen" and recipe.submit.kernel_path is not None and kernel_of(recipe, "xen") is None:
+    # Of an image with its kernel at both places, xen.sub or xen-files.sub names the file.
+    if hypervisor == "xen" and recipe.submit.kernel_path is not None and recipe.kernel.placement == "included":
         what = "submit.kernel_path has no effect: the machine starts the kernel that is in the image"
-        hint = "remove it, or write `kernel: {placement: both}` and `submit: {xen_kernel: files}`"
+        hint = "remove it, or write `kernel: {placement: both}`, which makes xen-files.sub, too"
         yield Problem(what, where(("submit", "kernel_path")), hint)
+    elif hypervisor == "xen" and "included" in (recipe.submit.kernel_path or ""):
+        what = f"the path {recipe.submit.kernel_path} contains 'included', so xen would load no kernel"
+        yield Problem(what, where(("submit", "kernel_path")), "use another name")
     yield from _transfer(transfer, where)
     if recipe.submit.checkpoint and transfer != "shared":
         what = "a machine whose disks are transferred cannot be checkpointed: HTCondor would hold the job"

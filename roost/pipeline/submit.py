@@ -132,8 +132,11 @@ def _published(name: str, source: str, options: Options, reading: Reading) -> st
     told = found.raw.get("remarks")
     remark = told.get(chosen) if isinstance(told, dict) else None
     images = [file for file in found.files if file.role in release.IMAGE_ROLES]
+    root = _root(target, found, options.transfer)
+    if options.transfer == "shared":
+        reading.events.note(f"published disks are never used in place: each job copies them from {root}")
     texts = describe.descriptions(
-        ReleasedImage(recipe, images, _root(target, found, options.transfer)),
+        ReleasedImage(recipe, images, root),
         chosen,
         remarks=[str(remark)] if remark else [],
         jobs=options.table(name, recipe, "files", reading),
@@ -147,6 +150,9 @@ def _overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
     """Return a published recipe with `sets` laid over it; raise `UsageError` where the image would be another."""
     if not sets:
         return recipe
+    if any(setting.partition("=")[0].strip() == "submit.transfer" for setting in sets):
+        what = "--set submit.transfer has no effect on a published image"
+        raise UsageError(what, hint="--transfer files, shared or URL says where jobs copy its files from")
     changed = overlaid.overlaid(recipe, sets)
     if overlaid.image_of(changed) != overlaid.image_of(recipe):
         raise _other_image(overlaid.of_the_image(sets), "inv build and publish it with")

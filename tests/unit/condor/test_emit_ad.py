@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.condor.from_recipe import BuiltFiles
+from roost.condor.from_recipe import BuiltFiles, refusals
 from roost.condor.lint import lint_text
 from roost.errors import RecipeError
 from roost.publish import describe
@@ -157,6 +157,9 @@ def test_a_kernel_without_an_absolute_path_is_refused() -> None:
         submit_description(made, "xen", files=included)
     with pytest.raises(RecipeError, match="kernel_path has no effect"):
         submit_description(recipe(submit={"kernel_path": "/boot"}), "xen", files=BUILT)
+    for placement in ("external", "both"):
+        known = recipe(kernel={"placement": placement}, submit={"kernel_path": "/srv/included/k"})
+        assert ["contains 'included'" in one.what for one in refusals(known, "xen")] == [True]
     for path in ("boot", "/a b", "/../x y", "", "/"):
         with pytest.raises(ValueError, match="kernel_path"):
             recipe(submit={"kernel_path": path})

@@ -36,6 +36,7 @@ def test_the_shipped_images_are_for_both_hypervisors(name: str) -> None:
     [
         ("", ["kvm", "xen", "xen-files"], "/srv/image/vmlinuz"),
         ("submit: {xen_kernel: files}\n", ["kvm", "xen", "xen-included"], "/srv/image/vmlinuz"),
+        ("submit: {kernel_path: /ep}\n", ["kvm", "xen", "xen-files"], "/ep/vmlinuz"),
         ("submit: {xen_kernel: files, kernel_path: /ep}\n", ["kvm", "xen", "xen-included"], "/ep/vmlinuz"),
     ],
 )

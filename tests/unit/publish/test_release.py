@@ -473,6 +473,16 @@ def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> 
     assert whole == (_version(catalogue) / "kvm.sub").read_text()
     assert _described(root, source=f"{catalogue}@{version}") == whole
     assert _described(root, transfer="shared") == whole
+    notes: list[str] = []
+
+    class Noted(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    submit.published("smoke", str(catalogue), submit.Options(transfer="shared"), Noted())
+    assert notes == [f"published disks are never used in place: each job copies them from {catalogue}"]
+    with pytest.raises(UsageError, match="no effect on a published image"):
+        _described(root, sets=["submit.transfer=shared"])
     url = _described(root, transfer="https://example.org/c/", snippet=True)
     assert f"https://example.org/c/smoke/{version}/io.raw" in url
     assert "queue" not in url
