@@ -195,6 +195,9 @@ class Work:
     def ended(self, end: End) -> None:
         """Write down that a job left the executor, and look at its disk beside the jobs that still run."""
         self.run.state.write("returned", end.job, **outcomes.end_to_record(end, self.run.place))
+        with self._guard:
+            # Its disk is still to be read, and another guest may start before that is done.
+            self._running.pop(end.job, None)
         self._look(end)
 
     def _look(self, end: End) -> None:
