@@ -57,6 +57,8 @@ def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileS
 
 def _present(before: StoppedDisk, after: StoppedDisk, now: Sequence[Area], *, off: bool) -> Iterator[FileSystem]:
     for area in now:
+        if not area.type and area.no_files:
+            continue
         if not area.type:
             seen = "it holds no file system that roost knows: not judged"
             yield FileSystem(after.name, area.number, _other(after, area), None, seen)

@@ -131,7 +131,7 @@ def any_status(
     for before, disk in disks:
         try:
             for area in disk.areas():
-                if area.type == "swap":
+                if area.type == "swap" or (area.no_files and not area.type):
                     continue
                 if area.type not in READABLE:
                     unread.append(disk.name)

@@ -14,6 +14,7 @@ from typing import Literal
 from roost.boot import proof
 from roost.boot.evidence import Evidence
 from roost.boot.watch import Phase
+from roost.verify.evidence import FileSystem
 
 Cause = Literal[
     "no-boot-loader",
@@ -211,14 +212,17 @@ def _also(evidence: Evidence) -> str:
     return f": {notes[0]}" if notes else ""
 
 
+def _place(one: FileSystem) -> str:
+    """Name a file system: `ext of root.qcow2 partition 1`, without a type where it is not known."""
+    where = f"{one.disk} partition {one.partition}" if one.partition else one.disk
+    return where if one.type == "unknown" else f"{one.type} of {where}"
+
+
 def _disks(evidence: Evidence) -> Verdict | None:
     dirty = [one for one in evidence.filesystems if one.clean is False and (evidence.powered_off or one.lost)]
     if not dirty:
         return None
-    places = ", ".join(
-        f"{one.type} of {one.disk}{f' partition {one.partition}' if one.partition else ''} ({one.seen})"
-        for one in dirty
-    )
+    places = ", ".join(f"{_place(one)} ({one.seen})" for one in dirty)
     return _failed(evidence, "dirty-filesystem", f"not clean after the run: {places}", "disks")
 
 
@@ -241,7 +245,7 @@ def _passed(evidence: Evidence) -> Verdict:
         notes.append("it did not power itself off: HTCondor would run it until it is removed")
         notes += ["it did not react to the power button"] if evidence.stop == "button-ignored" else []
         notes.append("file systems were not checked: the machine was cut off")
-    notes += [f"{one.type} of {one.disk}: {one.seen}" for one in evidence.filesystems if one.clean is None]
+    notes += [f"{_place(one)}: {one.seen}" for one in evidence.filesystems if one.clean is None]
     notes += proof.notes(evidence)
     how = "powered itself off" if evidence.powered_off and not evidence.button else "reached its login prompt"
     if proof.finished(evidence):

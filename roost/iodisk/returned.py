@@ -110,7 +110,7 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
     for area in sorted(areas, key=lambda one: -one.size):
         what = f"partition {area.number}" if area.number else "the disk"
         if area.type not in {"ext", "vfat"}:
-            if area.type != "swap":
+            if area.type != "swap" and (area.type or not area.no_files):
                 unread.append(f"{what} ({area.type or area.seen or 'no known file system'})")
             continue
         needed = _superblock(disk.copy(area.number)).size if area.type == "ext" else 0

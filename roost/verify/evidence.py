@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +31,8 @@ COPY_DEADLINE = 600.0
 READABLE = frozenset({"ext", "vfat"})
 _LINKS = 8
 _EXTENDED = {"5", "f", "85"}
+#: Types of partitions that hold no file system by design: GRUB's core of a GPT disk, and swap (util-linux, sfdisk -T).
+_NO_FILES = frozenset({"21686148-6449-6e6f-744e-656564454649", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "82"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,10 @@ class FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A partition of a disk, or (number 0) all of it: offset and size in bytes, and the file system in it."""
+    """A partition of a disk, or (number 0) all of it: offset and size in bytes, and the file system in it.
+
+    `no_files` says that the partition table gives it a type that holds no file system by design.
+    """
 
     number: int
     offset: int
@@ -58,6 +63,7 @@ class Area:
     type: str
     clean: bool | None
     seen: str
+    no_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class StoppedDisk:
             return [whole]
         partitions = self._partitions(head, size)
         areas = []
-        for number, offset, length in partitions:
+        for number, offset, length, no_files in partitions:
             if offset + length > size:
                 areas.append(Area(number, offset, max(0, size - offset), "", None, BEYOND))
                 continue
@@ -137,10 +143,10 @@ class StoppedDisk:
                 start = file.read(HEAD)
             if offset + HEAD > 9 * HEAD:
                 start = self._extract(offset, min(length, HEAD), f"{self.prefix}-part.raw").read_bytes()
-            areas.append(_area(number, offset, length, start))
+            areas.append(replace(_area(number, offset, length, start), no_files=no_files))
         return areas or [whole]
 
-    def _partitions(self, head: Path, size: int) -> list[tuple[int, int, int]]:
+    def _partitions(self, head: Path, size: int) -> list[tuple[int, int, int, bool]]:
         if head.read_bytes()[SECTOR - 2 : SECTOR] != b"\x55\xaa":
             return []
         # sfdisk wants the disk's size to believe the table; a hole costs nothing.
@@ -157,8 +163,9 @@ class StoppedDisk:
         for entry in table.get("partitions", []):
             number = int(re.search(r"\d+$", entry["node"])[0])  # type: ignore[index]
             offset, length = int(entry["start"]) * sector, int(entry["size"]) * sector
-            if entry.get("type", "").lower() not in _EXTENDED and 0 < offset < offset + length:
-                found.append((number, offset, length))
+            kind = entry.get("type", "").lower()
+            if kind not in _EXTENDED and 0 < offset < offset + length:
+                found.append((number, offset, length, kind in _NO_FILES))
         return found
 
     def _size(self) -> int:

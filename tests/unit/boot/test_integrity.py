@@ -108,6 +108,24 @@ def test_a_partition_and_its_table(tmp_path: Path) -> None:
     assert {one.partition for one in zeros if one.lost} == {1, 2}
 
 
+def test_a_partition_that_holds_no_file_system_by_design_is_not_noted(tmp_path: Path) -> None:
+    """GRUB's core on a GPT disk, and a swap that nobody made; of another, the note names the partition."""
+    image, part = tmp_path / "root.raw", make("ext4", tmp_path / "part")
+    with image.open("wb") as file:
+        file.truncate(80 << 20)
+    bios, swap = "21686148-6449-6E6F-744E-656564454649", "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
+    table = f"label: gpt\nsize=1MiB, type={bios}\nsize=4MiB, type={swap}\nsize=4MiB\nstart=40MiB, size=32MiB\n"
+    _run("sfdisk", "-q", str(image), stdin=table.encode())
+    noise(image, 1 << 20, 1 << 20)
+    _run("dd", f"if={part}", f"of={image}", f"seek={40 << 20}", "oflag=seek_bytes", "conv=notrunc,sparse", "bs=64K")
+    found = run(image, None)
+    assert [(one.partition, one.clean) for one in found] == [(3, None), (4, True)]
+    answer = judge(verdict(found))
+    assert answer.passed
+    (note,) = (note for note in answer.notes if "not judged" in note)
+    assert note == "io.raw partition 3: it holds no file system that roost knows: not judged"
+
+
 def test_a_disk_that_never_held_anything_is_said(tmp_path: Path) -> None:
     image = tmp_path / "io.raw"
     image.write_bytes(b"\0" * (1 << 20))
