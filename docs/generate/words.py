@@ -28,7 +28,7 @@ CAUSES = {
         "needs a smaller input in `boot_test.inputs`.",
     ),
     "job-failed": (
-        "The job ended with another exit status than expected, was killed, or left no result.",
+        "The job ended with another exit status than expected, was not run, was killed, or left no result.",
         "`job.log` on the io disk, shown in the report, has its output. `inv boot NAME --interactive` lets you try it.",
     ),
     "halted": (

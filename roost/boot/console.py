@@ -78,6 +78,7 @@ SERIAL: Mapping[str, Kind] = {
     "restarting": kind(r"reboot: Restarting system", "Restarting system"),
     "job-started": kind(r"roost: job started", "roost: job started"),
     "job-finished": kind(r"roost: job finished: exit (?P<exit>-?\d{1,9})", "roost: job finished"),
+    "job-not-run": kind(r"roost: the job was not run: (?P<why>.+)", "roost: the job was not run"),
     "job-timed-out": kind(r"roost: job timed out", "roost: job timed out"),
     "loader-error": kind(
         r"^error: |grub rescue>|^grub> *$|Missing operating system|Operating system not found"

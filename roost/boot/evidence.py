@@ -31,7 +31,7 @@ class Evidence:
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
     statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
     the job is to have; `written` the disks that the guest wrote to; `unread` the disks on which a status was looked for
-    and that could not be read (both None: not looked at);
+    and that could not be read (both None: not looked at); `unused` the recipe's io disk, if the job did not use it;
     `job_log` the last lines of the job; `waits` what init waited for longest.
     """
 
@@ -52,6 +52,7 @@ class Evidence:
     exit_status: int = 0
     written: tuple[str, ...] | None = None
     unread: tuple[str, ...] | None = None
+    unused: str | None = None
     job_log: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
 

@@ -34,7 +34,7 @@ def evidence(run: Attempt, seen: drive.Observation | None, refused: str | None, 
     looks = [pool.submit(integrity.judged, before, after, off=off) for before, after in writable]
     filesystems = tuple(one for look in looks for one in look.result())
     run.virtual.update({name: disk.virtual for name, disk in stopped.items() if disk.virtual})
-    status, unread = _status(run, stopped, writable, seen.started_at)
+    status, unread, unused = _status(run, stopped, writable, seen.started_at)
     actual = Actual(
         matched=seen.matched,
         slow=seen.slow,
@@ -55,6 +55,7 @@ def evidence(run: Attempt, seen: drive.Observation | None, refused: str | None, 
         exit_status=tried.exit_status,
         written=run.written() if writable else None,
         unread=unread,
+        unused=unused,
         job_log=outcome.job_log(list(outcome.job_places(run.context.recipe, stopped))) or seen.job,
     )
 
@@ -64,8 +65,18 @@ def _status(
     stopped: Mapping[str, StoppedDisk],
     writable: Sequence[tuple[StoppedDisk, StoppedDisk]],
     started_at: float,
-) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None]:
-    """Return the job's status, and the disks it was looked for on and that could not be read (None: not looked)."""
-    if run.context.recipe is None:
-        return outcome.any_status(writable, started_at)
-    return (outcome.job_status(run.context.recipe, stopped, started_at) if run.context.recipe.job else None), None
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None, str | None]:
+    """Return the job's status, the disks it was looked for on and that could not be read, and an io disk not used.
+
+    None are disks that were not looked for, and an io disk that was used or is not known.
+    """
+    recipe = run.context.recipe
+    if recipe is None:
+        return *outcome.any_status(writable, started_at), None
+    if recipe.job is None:
+        return None, None, None
+    status, elsewhere = outcome.job_status(recipe, stopped, started_at)
+    # Mounting a file system to write to it writes to it.
+    io = next((one for _, one in writable if recipe.io_disk and Path(one.name).stem == recipe.io_disk.name), None)
+    untouched = io is not None and io.name not in run.written()
+    return status, None, recipe.io_disk.name if recipe.io_disk and (elsewhere or untouched) else None

@@ -81,18 +81,21 @@ def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str 
         return FoundFile(None, 0, 0, f"it cannot be read: {error.problem.what}")
 
 
-def job_status(recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: float) -> Mapping[str, Any] | None:
-    """Return the job's status.json of this run; None when there is none, or one of an earlier run.
+def job_status(
+    recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: float
+) -> tuple[Mapping[str, Any] | None, bool]:
+    """Return the job's status.json of this run, and whether it is on the root though the recipe has an io disk.
 
-    `started_at` is when the machine started, in seconds since the epoch.
+    It is None when there is none, or one of an earlier run. `started_at` is when the machine started, in seconds since
+    the epoch.
     """
     candidates = [("/" + STATUS, recipe.io_disk.name)] if recipe.io_disk else []
     for path, on in [*candidates, (f"{OWN_IO}/{STATUS}", None)]:
         found = find(recipe, stopped, path, on)
         status = parse_status(found.content or b"")
         if status and began(status) >= started_at - CLOCK:
-            return status
-    return None
+            return status, bool(candidates) and on is None
+    return None, False
 
 
 def job_log(places: Sequence[tuple[StoppedDisk, int, str]]) -> tuple[str, ...]:

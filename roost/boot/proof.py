@@ -28,6 +28,14 @@ def finished(evidence: Evidence) -> bool:
     return (evidence.status or {}).get("state") == "finished" or bool(evidence.exits)
 
 
+def not_run(evidence: Evidence) -> str:
+    """Return why the guest did not run its job; empty where it did, or does not say. A job may print anything."""
+    if evidence.status is not None:
+        return told(evidence.status.get("not_ready"))
+    sign = evidence.serial.get("job-not-run")
+    return sign.text.partition("the job was not run: ")[2] if sign and "job-started" not in evidence.serial else ""
+
+
 def missing(evidence: Evidence) -> str | None:
     """Return what an unknown image that switched itself off has not shown, None when it has shown enough."""
     if evidence.goal != "any" or not evidence.powered_off or evidence.button:

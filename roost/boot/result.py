@@ -89,7 +89,7 @@ class BootResult:
             "checkpoint": self.trials.checkpoint.to_json("restored"),
             "job": dict(self.evidence.status) if self.evidence.status else None,
             "job_log": list(self.evidence.job_log),
-            "not_ready": proof.told((self.evidence.status or {}).get("not_ready")) or None,
+            "not_ready": proof.not_run(self.evidence) or None,
             "waits": [{"what": one.what, "seconds": one.seconds} for one in self.evidence.waits],
             "disks": [{"name": one.name, "sha256": one.sha256} for one in self.disks],
             "kernel": [{"name": one.name, "sha256": one.sha256} for one in self.kernel],

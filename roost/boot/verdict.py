@@ -48,7 +48,7 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict. The first cause that explains the rest wins: a guest without a root also fails its job."""
-    for rule in (_hypervisor, _boot_loader, _root, _end, _job, _disks, _expectations, _proof):
+    for rule in (_hypervisor, _boot_loader, _root, _end, _io_disk, _job, _disks, _expectations, _proof):
         if failure := rule(evidence):
             return failure
     return _passed(evidence)
@@ -175,12 +175,20 @@ def _why(evidence: Evidence) -> str:
     return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])
 
 
+def _io_disk(evidence: Evidence) -> Verdict | None:
+    """The job was run, and where its results come back from."""
+    if reason := proof.not_run(evidence):
+        return _failed(evidence, "job-failed", f"the job was not run: {reason}{_also(evidence)}", "job")
+    if evidence.unused is not None and proof.finished(evidence):
+        what = f"the job did not use the io disk {evidence.unused}: its inputs and results were on the root file system"
+        return _failed(evidence, "job-failed", what, "job")
+    return None
+
+
 def _job(evidence: Evidence) -> Verdict | None:
     if evidence.goal != "job" and "job-started" not in evidence.serial and evidence.status is None:
         return _emergency(evidence)
     status = evidence.status or {}
-    if reason := proof.told(status.get("not_ready")):
-        return _failed(evidence, "job-failed", f"the job was not run: {reason}{_also(evidence)}", "job")
     if status.get("timed_out") is True or "job-timed-out" in evidence.serial:
         return _failed(evidence, "job-timeout", "the job took longer than the recipe allows and was killed", "job")
     if not proof.finished(evidence):

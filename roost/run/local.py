@@ -20,6 +20,7 @@ from roost.boot.accelerator import Accelerator
 from roost.boot.attempt import Attempt, run_machine
 from roost.boot.backends import described
 from roost.boot.context import Context, Given
+from roost.boot.proof import not_run
 from roost.boot.run import choose_accelerator
 from roost.boot.verdict import judge
 from roost.condor.machine import VirtualMachine
@@ -155,7 +156,8 @@ class Local:
             disk = run.place.returned / f"{job.name}.{suffix}"
             _copy(attempt, suffix, disk)
             stopped = _why(seen, limit)
-            told.ended(End(job.name, disk, seen.ended, None, stopped or "", stopped is not None, more))
+            why = stopped or not_run(seen.evidence("job"))
+            told.ended(End(job.name, disk, seen.ended, None, why, stopped is not None, more))
 
 
 def _why(seen: drive.Observation, limit: float) -> str | None:

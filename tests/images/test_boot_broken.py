@@ -101,6 +101,15 @@ def _boot_edited(smoke: Path, directory: Path, edit: Edit, timeout: float) -> Bo
     return boot(Context(vm, directory, wanted, how=How("tcg")), directory / "boot")
 
 
+def test_a_job_that_does_not_find_its_io_disk_is_not_run(smoke: Path, tmp_path: Path) -> None:
+    """It would do its work without its inputs, and all it leaves would be lost with the root disk."""
+    result = _boot_edited(smoke, tmp_path, Edit({"/etc/roost/job/label": b"other\n"}), 12.0)
+    assert (result.passed, result.verdict.cause) == (False, "job-failed"), result.console
+    assert result.verdict.detail == "the job was not run: there is no disk with label other"
+    assert result.to_json()["not_ready"] == "there is no disk with label other"
+    assert "reboot: Power down" in result.console and "roost: job started" not in result.console
+
+
 @pytest.mark.parametrize("case", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CASES)])
 def test_a_broken_image(case: str, smoke: Path, tmp_path: Path) -> None:
     edit, causes = (CASES | SLOW_CASES)[case]

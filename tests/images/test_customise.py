@@ -117,7 +117,8 @@ def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
     io = tmp_path / "io-1.raw"
     first = tmp_path / "first.qcow2"
     console = qemu(built / "root.qcow2", built / "io.raw", root=first, io=io)
-    assert f"roost: {said}" in console and f"roost: job finished: exit {code}" in console, console[-3000:]
+    assert f"roost: the job was not run: {said}" in console, console[-3000:]
+    assert f"roost: job finished: exit {code}" in console
     assert "roost: job started" not in console and "reboot: Power down" in console
     status, answer, left = _collect(io, tmp_path / "out")
     assert (status, answer["verdict"], answer["why"], answer["exit_code"]) == (1, "failed", said, code)
@@ -128,7 +129,7 @@ def test_a_failing_first_boot_fails_the_job_and_the_machine_goes_off(
         assert "looked" in (left / "job.log").read_text()
         # A machine that was never made ready runs no job later either.
         console = qemu(first, built / "io.raw", first=tmp_path / "again.qcow2", io=tmp_path / "io-2.raw")
-        assert f"roost: {said}" in console and "roost: job started" not in console
+        assert f"roost: the job was not run: {said}" in console and "roost: job started" not in console
         # The test boot sees it too.
         ran = roost("boot", "fails", "--accel", "tcg", "--json", cwd=project)
         assert (ran.code, ran.answer["passed"], ran.answer["cause"]) == (1, False, "job-failed")

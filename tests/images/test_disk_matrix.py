@@ -31,15 +31,20 @@ disks: !replace
     partitions:
       - {{mount: /, filesystem: {filesystem}, free: 16MiB, label: system}}
       - {{filesystem: swap, size: 16MiB}}
-  - {{name: io, filesystem: ext4, size: 16MiB, role: io}}
+  - {{name: io, filesystem: {io}, size: 16MiB, role: io}}
   - {{name: data, filesystem: {data}, mount: /data, readonly: true}}
   - {{name: packed, table: {table}, partitions: [{{mount: /packed, filesystem: {packed}}}]}}
   - {{name: more, table: {table}, partitions: [{{mount: /more, filesystem: {more}, free: 8MiB}}]}}
   - {{name: swap, filesystem: swap, size: 32MiB}}
-boot_test: {{evict: false, timeout: 1min}}
+boot_test:
+  evict: false
+  timeout: 1min
+  inputs: [files/in.txt]
+  expect: [{{file: /output/in.txt, on: io, matches: "^an input$"}}]
 """
 LOOK = """\
 #!/bin/sh
+[ ! -e in.txt ] || cp in.txt "$ROOST_OUTPUT"
 cp /proc/swaps /proc/mounts "$ROOST_OUTPUT"
 cat /data/hello /packed/hello /more/link >"$ROOST_OUTPUT/read"
 stat -c '%a %u %g' /data/hello >"$ROOST_OUTPUT/owner"
@@ -53,16 +58,16 @@ fi
 echo new >/more/new && sync && echo 42 >"$ROOST_OUTPUT/result.txt"
 """
 CASES = [
-    ("mbr", "ext4", "zlib", "erofs", "erofs", "ext4"),
-    ("mbr", "xfs", "none", "erofs", "squashfs", "btrfs"),
-    ("mbr", "btrfs", "zstd", "ext4", "erofs", "ext4"),
-    ("gpt", "ext4", "none", "squashfs", "erofs", "ext2"),
-    ("gpt", "xfs", "zstd", "ext4", "erofs", "ext4"),
-    ("gpt", "btrfs", "none", "ext4", "erofs", "ext3"),
+    ("mbr", "ext4", "zlib", "erofs", "erofs", "ext4", "vfat"),
+    ("mbr", "xfs", "none", "erofs", "squashfs", "btrfs", "ext4"),
+    ("mbr", "btrfs", "zstd", "ext4", "erofs", "ext4", "ext4"),
+    ("gpt", "ext4", "none", "squashfs", "erofs", "ext2", "ext4"),
+    ("gpt", "xfs", "zstd", "ext4", "erofs", "ext4", "vfat"),
+    ("gpt", "btrfs", "none", "ext4", "erofs", "ext3", "ext4"),
 ]
 
 
-@pytest.mark.parametrize(("table", "filesystem", "compress", "data", "packed", "more"), CASES)
+@pytest.mark.parametrize(("table", "filesystem", "compress", "data", "packed", "more", "io"), CASES)
 def test_it_boots_and_sees_its_disks(
     table: str,
     filesystem: str,
@@ -70,12 +75,15 @@ def test_it_boots_and_sees_its_disks(
     data: str,
     packed: str,
     more: str,
+    io: str,
     project: Path,
     qemu: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     (project / "recipes/files/look").write_text(LOOK)
-    text = RECIPE.format(table=table, filesystem=filesystem, compress=compress, data=data, packed=packed, more=more)
+    (project / "recipes/files/in.txt").write_text("an input\n")
+    roots = {"table": table, "filesystem": filesystem, "compress": compress}
+    text = RECIPE.format(**roots, data=data, packed=packed, more=more, io=io)
     (project / "recipes/matrix.yaml").write_text(text)
     built = build("matrix", cwd=project)
     record = json.loads((built / "manifest.json").read_text())

@@ -24,6 +24,13 @@ FOUND = "[    2.3] virtio_blk virtio0: [vda] 32768 512-byte logical blocks (16.8
 INIT = "[    4.0] systemd[1]: systemd 252.39-1~deb12u1 running in system mode (+PAM)\n"
 JOB = KERNEL + FOUND + INIT + "roost: job started\n"
 DONE = JOB + "roost: job finished: exit 0\n[   12.0] reboot: Power down\n"
+NOT_RUN = (
+    KERNEL
+    + FOUND
+    + INIT
+    + "roost: the job was not run: there is no disk with label io\n"
+    + "roost: job finished: exit 1\n[   12.0] reboot: Power down\n"
+)
 FINISHED: Mapping[str, Any] = {"state": "finished", "exit_code": 0, "signal": None, "timed_out": False}
 
 
@@ -190,6 +197,14 @@ CASES: list[tuple[str, Cause, str, Evidence]] = [
             status={**FINISHED, "exit_code": 1, "not_ready": "cloud-init failed: exit 1"},
         ),
     ),
+    ("no io disk, no status", "job-failed", "job", recorded(NOT_RUN, events=OFF, exit_status=1)),
+    ("no io disk, no recipe", "job-failed", "job", recorded(NOT_RUN, goal="any", events=OFF, written=("root.raw",))),
+    (
+        "io disk not used",
+        "job-failed",
+        "job",
+        recorded(DONE, events=OFF, status=FINISHED, unused="io"),
+    ),
     (
         "exit code is not a number",
         "job-failed",
@@ -224,6 +239,10 @@ PASSING = [
     ("job with status", recorded(DONE, events=OFF, status=FINISHED)),
     # A job may print what it likes: the guest went on, did its work and switched itself off.
     ("job prints a panic", recorded(JOB + "Kernel panic - not syncing: ha\n" + DONE, events=OFF, status=FINISHED)),
+    (
+        "job prints that it was not run",
+        recorded(JOB + "roost: the job was not run: x\n" + DONE[len(JOB) :], events=OFF),
+    ),
     ("console lost the line", recorded(JOB + "roost: job fini[ 3.2] usb\n", events=OFF, status=FINISHED)),
     ("login", recorded(KERNEL + INIT + "host login: ", goal="login", events=OFF, button=True)),
     (
@@ -267,6 +286,13 @@ def test_why_a_job_was_not_run_is_the_reason() -> None:
     detail = judge(recorded(DONE, events=OFF, status=status)).detail
     assert "cloud-init failed: exit 1: resizefs" in detail
     assert detail.isprintable()
+
+
+def test_that_the_io_disk_was_missing_is_the_reason() -> None:
+    """Also where the status is on a root file system that is not read, and the job is to end with this exit status."""
+    evidence = recorded(NOT_RUN, events=OFF, exit_status=1)
+    assert judge(evidence).detail == "the job was not run: there is no disk with label io"
+    assert "io disk io" in judge(recorded(DONE, events=OFF, unused="io")).detail
 
 
 @pytest.mark.parametrize("goal", ["job", "login", "any"])

@@ -32,12 +32,28 @@ class Guest:
             text = (GUEST / name).read_text().replace("/sys/class/tty/console/active", f"{top}/sys/active")
             for place in ("/dev/console", "/dev/$", "/run/", "/etc/", "/var/lib/", "/usr/lib/roost"):
                 text = text.replace(place, f"{top}{place}")
-            text = text.replace("cloud-init status", f"{top}/cloud-init status")
+            for program in ("cloud-init status", "findfs ", "mount -o rw", "umount "):
+                text = text.replace(f" {program}", f" {top}/{program}").replace(f"({program}", f"({top}/{program}")
+                text = text.replace(f"\t{program}", f"\t{top}/{program}")
+            if name == "job":
+                text = text.replace("sleep 0.5", "sleep 0")
             (top / "usr/lib/roost" / name).write_text(text)
 
     def active(self, text: str) -> None:
         """Set the kernel's consoles; the last is /dev/console."""
         (self.top / "sys/active").write_text(f"{text}\n")
+
+    def has_io_disk(self, label: str, *, mounts: bool = True) -> Path:
+        """Let the recipe have an io disk `io`, and the machine a disk with a label; return where it is mounted."""
+        (self.top / "etc/roost/job/label").write_text("io\n")
+        for name, text in {
+            "findfs": f'[ "$1" = "LABEL={label}" ] && echo /dev/vdb',
+            "mount": "exit 0" if mounts else "exit 32",
+            "umount": "exit 0",
+        }.items():
+            (self.top / name).write_text(f"#!/bin/sh\n{text}\n")
+            (self.top / name).chmod(0o755)
+        return self.top / "run/roost/io"
 
     def run(self, script: str, env: Mapping[str, str] = EMPTY) -> None:
         """Run a script of the guest to its end."""
@@ -182,3 +198,35 @@ def test_what_cloud_init_could_not_do_is_in_the_status(code: int, key: str, gues
     assert status["exit_code"] == (1 if code == 1 else 0)
     if code == 1:
         assert "the job was not run: cloud-init failed: exit 1" in log
+
+
+@pytest.mark.parametrize("label", ["io", "IO"])
+def test_an_io_disk_has_its_label_as_given_or_in_upper_case(label: str, guest: Guest) -> None:
+    """FAT has it in upper case (mkfs.fat(8)); findfs tells `io` from `IO`."""
+    io = guest.has_io_disk(label)
+    (guest.top / "etc/roost/job/command").write_text('pwd; echo 42 >"$ROOST_OUTPUT/result"\n')
+    guest.run("job")
+    assert (io / "job.log").read_text() == f"{io}/input\n"
+    assert (io / "output/result").read_text() == "42\n"
+    assert json.loads((io / "status.json").read_text())["exit_code"] == 0
+    assert not (guest.top / "var/lib/roost/io").exists()
+
+
+@pytest.mark.parametrize(
+    ("label", "mounts", "why"),
+    [
+        ("other", True, "there is no disk with label io"),
+        ("io", False, "the io disk /dev/vdb (label io) cannot be mounted"),
+    ],
+)
+def test_a_job_without_its_io_disk_is_not_run(label: str, mounts: bool, why: str, guest: Guest) -> None:
+    """On the root file system it would find no input, and what it leaves there is lost with the machine."""
+    guest.has_io_disk(label, mounts=mounts)
+    log, status = guest.job(f"touch {guest.top}/ran")
+    assert not (guest.top / "ran").exists()
+    assert log == f"roost: the job was not run: {why}\n"
+    assert (status["state"], status["exit_code"], status["not_ready"]) == ("finished", 1, why)
+    console = (guest.top / "dev/console").read_text()
+    assert f"roost: the job was not run: {why}\n" in console
+    assert "roost: job finished: exit 1" in console
+    assert "job started" not in console
