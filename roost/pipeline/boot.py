@@ -69,7 +69,7 @@ def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: 
     directory, recipe = loaded.build, loaded.recipe
     record = built(loaded, events)
     vm = machine(loaded, options.hypervisor, record, events)
-    with staging.lock(directory, lambda: events.note(f"{recipe.name} is in use: waiting for it")):
+    with staging.lock(directory, lambda: events.note(staging.in_use(directory))):
         if manifest.read(directory) != record:
             raise ImageError(f"{recipe.name} was rebuilt meanwhile", hint=f"inv boot {loaded.called}")
         items, problems = job_inputs.items(
@@ -101,7 +101,7 @@ def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bo
     loaded = _load(name)
     directory = loaded.build
     vm = machine(loaded, options.hypervisor, built(loaded, events), events)
-    with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is in use: waiting for it")):
+    with staging.lock(directory, lambda: events.note(staging.in_use(directory))):
         kept = directory.with_name(f"{directory.name}.kept") if keep else None
         with lease.held():
             context = started(Context(vm, directory, events=events), options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from roost.errors import ImageError, UsageError
 from roost.events import Events, Stages
 from roost.host import extras, paths
 from roost.pipeline import environment, planning
-from roost.pipeline.context import Context, log_directory
+from roost.pipeline.context import Context, log_directory, passing_logs
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 from roost.recipe.parent import parent
@@ -68,19 +70,28 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
     directory = loaded.build
     _refuse_foreign(directory)
     stages = Stages(events)
-    waiting = f"another build of {loaded.recipe.name} is running: waiting for it"
-    with lease.held(), staging.lock(directory, lambda: events.note(waiting)):
-        above = parent_of(loaded, stages, from_lock=from_lock)
-        context = Context(loaded, directory, stages, log_directory(directory), parent=above)
-        if from_lock:
-            from roost.pipeline import locked
+    with lease.held(), passing_logs(directory) as logs, ExitStack() as held:
+        fresh, ready = None, None
+        # Who only reads what is there, such as a run of jobs, is not waited for where nothing is to be done.
+        if not force and manifest.read(directory) is not None:
+            ready = _planned(loaded, stages, logs, from_lock=from_lock)
+            fresh = manifest.is_fresh(directory, ready[1].key)
+        if fresh is None:
+            waited: list[str] = []
 
-            context = replace(context, locked=locked.required(loaded))
-        with stages.stage("plan", "what is up to date, what has to be built"):
-            plan = planning.plan(context)
-        if context.locked is not None:
-            locked.check(context.locked, plan, stages)
-        fresh = None if force else manifest.is_fresh(directory, plan.key)
+            def wait() -> None:
+                waited.append(staging.in_use(directory))
+                events.note(waited[0])
+
+            held.enter_context(staging.lock(directory, wait))
+            kept = log_directory(directory)
+            if ready is None or waited:
+                # What was planned before may be another image by now.
+                context, plan = _planned(loaded, stages, kept, from_lock=from_lock)
+            else:
+                shutil.copytree(logs, kept, dirs_exist_ok=True)
+                context, plan = replace(ready[0], log_dir=kept), ready[1]
+            fresh = None if force else manifest.is_fresh(directory, plan.key)
         # What a build takes, one that finds nothing to do is not to wait for.
         if fresh is None:
             extras.require("sbom")
@@ -95,6 +106,21 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             record, snippets = fresh, submission.snippets(loaded, fresh, directory)
     name, cached = loaded.recipe.name, fresh is not None
     return Built(name, directory, cached, stages.seconds, record.files, snippets, loaded.called)
+
+
+def _planned(loaded: Loaded, stages: Stages, logs: Path, *, from_lock: bool) -> tuple[Context, planning.BuildPlan]:
+    """Return the plan of an image, and what its steps are given; builds the image that it is made from."""
+    above = parent_of(loaded, stages, from_lock=from_lock)
+    context = Context(loaded, loaded.build, stages, logs, parent=above)
+    if from_lock:
+        from roost.pipeline import locked
+
+        context = replace(context, locked=locked.required(loaded))
+    with stages.stage("plan", "what is up to date, what has to be built"):
+        plan = planning.plan(context)
+    if context.locked is not None:
+        locked.check(context.locked, plan, stages)
+    return context, plan
 
 
 def _refuse_foreign(directory: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.disk.tools import Tools
+from roost.errors import RoostError
 from roost.events import Stages
-from roost.host import declared, namespace, paths
+from roost.host import declared, namespace, paths, temporary
 from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
@@ -24,12 +27,40 @@ if TYPE_CHECKING:
 
 def log_directory(image: Path) -> Path:
     """Return an empty directory for the logs of building `image`: not in build/, so that a failed build leaves them."""
-    # Two checkouts may build images of one name.
-    place = hashlib.sha256(os.fsencode(image.absolute().parent)).hexdigest()[:8]
-    directory = paths.cache_root() / "log" / f"{image.name}-{place}"
+    directory = _logs(image)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def _logs(image: Path) -> Path:
+    # Two checkouts may build images of one name.
+    place = hashlib.sha256(os.fsencode(image.absolute().parent)).hexdigest()[:8]
+    return paths.cache_root() / "log" / f"{image.name}-{place}"
+
+
+@contextmanager
+def passing_logs(image: Path) -> Iterator[Path]:
+    """Yield a directory for the logs of planning `image`, which are gone afterwards: a build of it may be running.
+
+    The log that an error names is kept where those of a build are.
+    """
+    with temporary.directory("plan") as directory:
+        try:
+            yield directory
+        except RoostError as error:
+            if error.log is not None and error.log.is_relative_to(directory):
+                error.log = _kept(error.log, _logs(image))
+            raise
+
+
+def _kept(log: Path, directory: Path) -> Path | None:
+    """Return the copy of a log in another directory, None where there can be none: the error itself counts more."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(log, directory / log.name))
+    except OSError:
+        return None
 
 
 def accelerator() -> ApplianceAccelerator:

@@ -10,9 +10,9 @@ from typing import Any
 import roost
 from roost.errors import UsageError
 from roost.events import Events, Stages
-from roost.host import host_facts, paths, temporary
+from roost.host import host_facts, paths
 from roost.pipeline import build, environment, key_changes, locked, planning
-from roost.pipeline.context import Context
+from roost.pipeline.context import Context, passing_logs
 from roost.pipeline.key_changes import Change
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
@@ -83,7 +83,7 @@ def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, 
     if below is not None and loaded.recipe.edited:
         return _lock(loaded, [], None, {}), None
     above = build.parent_of(loaded, stages) if below is not None else None
-    with temporary.directory("lock") as logs:
+    with passing_logs(loaded.build) as logs:
         plan = planning.plan(Context(loaded, loaded.build, stages, logs, parent=above, locked=held))
     kernel = {f"file {name}": value for name, value in (plan.kernel.sums if plan.kernel is not None else {}).items()}
     return _lock(loaded, locked.of_sources(plan), plan.bootstrap, kernel), plan

@@ -111,7 +111,7 @@ def hand_over(
 ) -> Published:
     """Publish the image of a recipe as it was built and booted; raise `ImageError` for what the gate refuses."""
     directory, stages = loaded.build, Stages(events)
-    with staging.lock(directory, lambda: events.note(f"{loaded.recipe.name} is in use: waiting for it")):
+    with staging.lock(directory, lambda: events.note(staging.in_use(directory))):
         with stages.stage("gate", "compare each byte with what passed"):
             untested, kvm = options.allow_untested, options.require_kvm
             passed = gate.examine(loaded, directory, allow_untested=untested, require_kvm=kvm)

@@ -133,8 +133,7 @@ def how(options: Options) -> How:
 def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
     """Return the record of a built image, which stays as it is until the run has ended."""
     record = boot.built(loaded, events)
-    waiting = f"{loaded.recipe.name} is in use by another command: waiting"
-    held.enter_context(staging.reading(loaded.build, lambda: events.note(waiting)))
+    held.enter_context(staging.reading(loaded.build, lambda: events.note(staging.in_use(loaded.build))))
     if manifest.read(loaded.build) != record:
         raise ImageError(f"{loaded.recipe.name} was rebuilt meanwhile", hint="run the same command again")
     return record

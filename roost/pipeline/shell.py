@@ -80,7 +80,7 @@ def shell(name: str, carried: Carried, *, events: Events, options: Options) -> N
         loaded.recipe.name, Terminal(os.environ.get("TERM", ""), size.lines, size.columns), carried.outputs
     )
     with (
-        staging.lock(loaded.build, lambda: events.note(f"{name} is in use: waiting for it")),
+        staging.lock(loaded.build, lambda: events.note(staging.in_use(loaded.build))),
         lease.held(),
         temporary.directory("shell") as place,
     ):

@@ -90,7 +90,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
     vm = replace(vm, network="user", mac=vm.mac or remote.MAC)
     stages = Stages(events)
     with (
-        staging.lock(loaded.build, lambda: events.note(f"{name} is in use: waiting for it")),
+        staging.lock(loaded.build, lambda: events.note(staging.in_use(loaded.build))),
         lease.held(),
         scratch_directory() as scratch,
     ):

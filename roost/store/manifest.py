@@ -19,6 +19,7 @@ import roost
 from roost.errors import ImageError, UsageError
 from roost.host import files, jsontext
 from roost.host.paths import display
+from roost.store import staging
 
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
@@ -128,6 +129,8 @@ def required(directory: Path, name: str, called: str) -> Manifest:
     if is_damaged(directory):
         what = f"{directory / NAME} is damaged, or was written by another version of roost"
         raise ImageError(what, hint=f"inv build --force {called}")
+    if (who := staging.changing(directory)) is not None:
+        raise UsageError(f"{name} is being built by {who}", hint="wait for it, and run the same command again")
     raise UsageError(f"{name} is not built yet", hint=f"inv build {called}")
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from roost.host import files, temporary
+from roost.host import files, holder, temporary
+from roost.host.paths import display
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -55,11 +56,34 @@ def _place(staging: Path, final: Path) -> None:
         shutil.rmtree(old)
 
 
+def _lock_file(directory: Path) -> Path:
+    return directory.parent / f".{directory.name}.lock"
+
+
+def in_use(directory: Path) -> str:
+    """Return what is told of an image's directory whose lock somebody else has, while it is waited for."""
+    by = holder.command(_lock_file(directory))
+    return f"{display(directory)} is in use by another command{f' ({by})' if by else ''}: waiting for it"
+
+
+def changing(directory: Path) -> str | None:
+    """Return which command has an image's directory for itself, to build or boot it; None when nobody has."""
+    path = _lock_file(directory)
+    try:
+        with files.open_regular(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return holder.command(path) or "another command"
+    except OSError:
+        pass
+    return None
+
+
 @contextmanager
 def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of an image's directory; call `waiting` once if somebody else has it now."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(files.lock_path(directory.parent / f".{directory.name}.lock"))
+    held = FileLock(files.lock_path(_lock_file(directory)))
     try:
         held.acquire(timeout=0)
     except Timeout:
@@ -81,7 +105,7 @@ def passing_lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]
         try:
             yield
         finally:
-            (directory.parent / f".{directory.name}.lock").unlink(missing_ok=True)
+            _lock_file(directory).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -89,7 +113,7 @@ def reading(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold an image's directory as it is, beside others who read it; call `waiting` once if it is being changed now."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     # The same file, and the same lock of flock(2), as `lock` has: shared here, exclusive there.
-    with files.lock_path(directory.parent / f".{directory.name}.lock").open("ab") as file:
+    with files.lock_path(_lock_file(directory)).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import pytest
 
 from roost.cli.verb import verb
 from roost.condor import emit, submission
+from roost.errors import ImageError, UsageError
 from roost.events import Silent, Stages
 from roost.host.accelerator import ApplianceAccelerator, Kind
+from roost.host.paths import display
 from roost.pipeline import build, planning, publish
-from roost.pipeline.context import Context
+from roost.pipeline import construct as constructing
+from roost.pipeline.context import Context, log_directory, passing_logs
 from roost.pipeline.planning import BuildPlan
 from roost.recipe import loader
 from roost.store import manifest, staging
@@ -112,6 +117,105 @@ def test_build_checks_the_recipe_and_renders_its_description_once(root: Path, mo
     assert record is not None
     assert submission.write(lab.load(root), record.files, directory, directory) == built.snippets
     assert judged == [(directory / "kvm.sub").read_text()]
+
+
+@dataclass
+class Told(Silent):
+    """Keeps the notes."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("hold", [staging.reading, staging.lock])
+def test_a_build_that_finds_nothing_to_do_waits_for_nobody(
+    hold: Callable[..., AbstractContextManager[None]], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of jobs reads its images for hours, and a test boot changes nothing of what a build leaves."""
+    directory = lab.built(root)
+    monkeypatch.setattr(planning, "plan", as_built)
+    told = Told()
+    with hold(directory, lambda: None), ThreadPoolExecutor(1) as pool:
+        built = pool.submit(build.build, lab.NAME, events=told).result(30)
+    assert built.cached and told.notes == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_build_that_replaces_an_image_waits_for_its_readers_and_looks_again(
+    force: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = lab.built(root)
+    key = hashlib.sha256(b"key").hexdigest()
+    plans: list[str] = []
+
+    def plan(context: Context) -> BuildPlan:
+        # The first is of another image; until the lock is free, somebody else builds that one.
+        source: Any = None
+        plans.append("changed" if not plans else key)
+        assert context.log_dir.is_dir()
+        return BuildPlan(source, plans[-1])
+
+    made: list[str] = []
+
+    def construct(context: Context, plan: BuildPlan) -> Any:
+        made.append(plan.key)
+        return manifest.read(directory), {}
+
+    monkeypatch.setattr(planning, "plan", plan)
+    monkeypatch.setattr(constructing, "construct", construct)
+    told = Told()
+    with staging.reading(directory, lambda: None):
+        pool = ThreadPoolExecutor(1)
+        result = pool.submit(build.build, lab.NAME, events=told, force=force)
+        with pytest.raises(TimeoutError):
+            result.result(1)
+        assert told.notes == [f"{display(directory)} is in use by another command: waiting for it"]
+    assert result.result(30).cached != force
+    pool.shutdown()
+    assert plans == (["changed"] if force else ["changed", key])
+    assert made == (["changed"] if force else [])
+
+
+def test_a_build_that_did_not_wait_plans_once_and_keeps_the_logs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = lab.built(root)
+    seen: list[Path] = []
+
+    def plan(context: Context) -> BuildPlan:
+        source: Any = None
+        context.log("select").write_text("what apt said")
+        seen.append(context.log_dir)
+        return BuildPlan(source, "changed")
+
+    def construct(context: Context, plan: BuildPlan) -> Any:
+        assert context.log("select").read_text() == "what apt said" and context.log_dir == log_directory(directory)
+        return manifest.read(directory), {}
+
+    monkeypatch.setattr(planning, "plan", plan)
+    monkeypatch.setattr(constructing, "construct", construct)
+    assert not build.build(lab.NAME, events=Silent()).cached
+    assert len(seen) == 1 and not seen[0].exists()
+
+
+def test_an_image_that_is_being_built_for_the_first_time_is_told_as_that(root: Path) -> None:
+    loaded = lab.load(root)
+    with pytest.raises(UsageError, match="smoke is not built yet"):
+        manifest.required(loaded.build, "smoke", "smoke")
+    with staging.lock(loaded.build, lambda: None), pytest.raises(UsageError, match="smoke is being built by another"):
+        manifest.required(loaded.build, "smoke", "smoke")
+    with pytest.raises(UsageError, match="smoke is not built yet"):
+        manifest.required(loaded.build, "smoke", "smoke")
+
+
+def test_the_log_of_a_failed_plan_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ImageError) as raised, passing_logs(tmp_path / "sim") as logs:
+        (logs / "select.log").write_text("E: nothing")
+        raise ImageError("x", log=logs / "select.log")
+    assert raised.value.log is not None and raised.value.log.is_relative_to(tmp_path / "cache/log")
+    assert raised.value.log.read_text() == "E: nothing"
+    assert not logs.exists()
 
 
 @dataclass(frozen=True, slots=True)
