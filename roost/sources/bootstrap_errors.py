@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 
 from roost.errors import HostError, ImageError, ToolError
 from roost.host import causes, mapped, paths
@@ -24,6 +25,16 @@ _NO_VERIFIER = (
 )
 
 
+class UnknownPackagesError(ImageError):
+    """An archive has no packages of these `names`."""
+
+    def __init__(self, names: Sequence[str], suite: str, error: ToolError) -> None:
+        what = f"the archive of {suite} has no package {', '.join(names)}"
+        hint = "check os.debian.packages, os.debian.components and kernel.use"
+        super().__init__(what, hint=hint, log=error.log, tail=error.tail)
+        self.names = tuple(names)
+
+
 def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
     """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
     text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
@@ -39,12 +50,7 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
         return HostError(what, hint="apt-get install gpgv", log=error.log, tail=error.tail)
     unknown = sorted(set(re.findall(r"E: (?:Unable to locate package|Package '?)\s*'?([^\s']+)", text)))
     if unknown:
-        return ImageError(
-            f"the archive of {wanted.debian.suite} has no package {', '.join(unknown)}",
-            hint="check os.debian.packages, os.debian.components and kernel.use",
-            log=error.log,
-            tail=error.tail,
-        )
+        return UnknownPackagesError(unknown, wanted.debian.suite, error)
     unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
     # Where lists are only updated, apt keeps the old ones, and calls this a failure to fetch.
     unsigned = unsigned or re.search(r"GPG error: (\S+) (\S+) (?:In)?Release: The following signatures", text)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from roost.customize.apply import BUILT_IN
 from roost.customize.overlay import Item
-from roost.errors import Problem, UsageError
+from roost.errors import Problem, RecipeError, UsageError
 from roost.host import files
 from roost.host.paths import display
 from roost.kernel import initrd_choice
@@ -16,6 +17,7 @@ from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 from roost.sources import archive, lockfile, openpgp, repositories, solver, suites
 from roost.sources.bootstrap import Bootstrap
+from roost.sources.bootstrap_errors import UnknownPackagesError
 from roost.sources.mmdebstrap import Installed
 from roost.sources.openpgp import NoKeyError
 from roost.sources.packages import Selection
@@ -48,7 +50,23 @@ def plan(request: Request) -> RootTree:
     loaded = request.loaded
     source = _source(loaded)
     extra = repositories.read(source, loaded.directory)
-    return Installed(bootstrap(request, source, request.kernel, initrd_choice.kind(loaded.recipe), extra))
+    try:
+        return Installed(bootstrap(request, source, request.kernel, initrd_choice.kind(loaded.recipe), extra))
+    except UnknownPackagesError as error:
+        found = list(_unknown(loaded, source, error.names))
+        if not found:
+            raise
+        raise RecipeError(found, log=error.log) from error
+
+
+def _unknown(loaded: Loaded, source: Debian, names: Sequence[str]) -> Iterator[Problem]:
+    """Yield the packages of the recipe that the archive does not have."""
+    for number, package in enumerate(source.packages):
+        # NAME, NAME:ARCHITECTURE, NAME=VERSION or NAME/SUITE (apt-get(8)); apt tells of the first two as written.
+        if not {package, *re.split("[=/]", package)[:1], *re.split("[:=/]", package)[:1]}.isdisjoint(names):
+            what = f"the archive of {source.suite} has no package {package}"
+            hint = "look for it with apt-cache search, and in os.debian.components"
+            yield loaded.problem(("os", "debian", "packages", number), what, hint)
 
 
 def bootstrap(
@@ -76,7 +94,7 @@ def _locked(request: Request, asked: Bootstrap) -> Selection:
         where = display(lockfile.path_of(request.loaded))
         raise UsageError(
             f"the recipe asks for other packages than {where} was made for: {', '.join(sorted(differing)[:8])}",
-            hint="`inv lock NAME --update`",
+            hint=f"`inv lock {request.loaded.called} --update`",
         )
     return lock.selection()
 

@@ -169,7 +169,8 @@ def test_a_package_that_the_archive_does_not_have(variant: str, project: Path) -
         f"extends: smoke.yaml\nname: lacking\nos: {{debian: {source}}}\nkernel: {{initrd: busybox}}\n"
     )
     ran = roost("build", "lacking", "--json", cwd=project)
-    assert ran.code == 1 and "has no package roost-no-such-package" in ran.err, ran.err
+    assert ran.code == 2 and "has no package roost-no-such-package" in ran.err, ran.err
+    assert "recipes/lacking.yaml:3:" in ran.err, ran.err
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.customize import inputs
-from roost.errors import ImageError, UsageError
+from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent, Stages
 from roost.pipeline import build, key_parts, lock, planning, rebuild
 from roost.pipeline.context import Context
@@ -209,3 +209,25 @@ def test_a_build_that_an_earlier_roost_left_has_no_reasons(project: Project) -> 
     outlook = project.outlook()
     assert outlook.again
     assert [one.what for one in outlook.stages[1].changes] == ["something that an earlier roost did not record"]
+
+
+def test_a_package_that_the_archive_does_not_have_is_a_mistake_of_the_recipe(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told with its place, by a build as by a lock, and the log is still there."""
+    text = project.path.read_text().replace("packages: [hello]", "packages: [hello, nosuchpkg, hello, 'other:amd64']")
+    project.path.write_text(text)
+    monkeypatch.setenv("ROOST_ROOT", str(project.path.parent))
+    for ask in (project.locked, lambda: build.build(str(project.path), events=Silent())):
+        with pytest.raises(RecipeError) as raised:
+            ask()
+        wrong = raised.value
+        assert [one.what for one in wrong.problems] == [
+            "the archive of bookworm has no package nosuchpkg", "the archive of bookworm has no package other:amd64",
+        ]  # fmt: skip
+        places = [(one.where.line, one.where.column) for one in wrong.problems if one.where is not None]
+        line = text.splitlines()[1]
+        assert places == [(2, line.index("nosuchpkg") + 1), (2, line.index("'other") + 1)]
+        assert wrong.exit_code == 2
+        assert wrong.log is not None and "Unable to locate package nosuchpkg" in wrong.log.read_text()
+    assert not project.lock.exists()
