@@ -39,6 +39,17 @@ class Problem:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.hint})" if self.hint else text
 
+    def to_json(self) -> dict[str, str | int | None]:
+        """Return the object that `--json` has for it; a place that is not known is None."""
+        where = self.where
+        return {
+            "what": self.what,
+            "file": where.file if where else None,
+            "line": where.line if where else None,
+            "column": where.column if where else None,
+            "hint": self.hint,
+        }
+
 
 class RoostError(Exception):
     """Base of all errors shown to the user; `exit_code` is the process's."""

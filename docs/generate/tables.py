@@ -81,6 +81,7 @@ def exit_codes() -> str:
         "```text",
         '{"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}',
         "```", "",
+        "`inv check --json` has for each recipe `error`, null or such an object of `problems`, beside their lines.", "",
         "Of several images the highest code counts.",
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def build(_context: object, name: str, flags: Flags, json: bool = False) -> None
         return
     with terminal.events() as events:
         result = story.build(name, events=events, force=flags.force, sets=flags.set or [], from_lock=flags.locked)
-    terminal.write_json(result.to_json()) if json else terminal.write_text(show.build(result))
+    terminal.write_json({"ok": True, **result.to_json()}) if json else terminal.write_text(show.build(result))
 
 
 @verb(

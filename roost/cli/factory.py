@@ -73,7 +73,7 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
         return
     with factory_view.shown() as view:
         one = story.prepare(names or [], options, view, lastresort.told)
-        view.expect(one.family.graph)
+        view.expect(one.family.graph, one.family.broken())
         try:
             result = one.run()
         except KeyboardInterrupt:
@@ -178,11 +178,11 @@ def _shown(result: Result) -> str:
         rows = [["image", *(STEPS[kind] for kind in kinds), "seconds", "version"]]
         for image in result.images:
             states = [image.steps[kind].state if kind in image.steps else "-" for kind in kinds]
-            rows.append([image.called, *states, f"{image.seconds:.1f}", image.version or ""])
+            rows.append([result.title(image), *states, f"{image.seconds:.1f}", image.version or ""])
         lines += [table(rows), ""]
     for image in result.images:
         if image.cause is not None:
-            lines.append(f"{image.called}: {image.cause}")
+            lines.append(f"{result.title(image)}: {image.cause}")
             failure = image.failure
             lines += [indented(failure.tail)] if failure and failure.tail else []
             lines += [f"  log: {failure.log}"] if failure and failure.log else []

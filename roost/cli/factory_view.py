@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from roost.cli import terminal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
 
+#: No image is broken.
+NONE: Mapping[str, str] = MappingProxyType({})
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
 #: Columns that an image's name has at least.
@@ -36,8 +39,8 @@ MARKS = {
 class View(Progress, Protocol):
     """Progress that learns the graph once it is known."""
 
-    def expect(self, graph: Graph) -> None:
-        """Say what there is to do."""
+    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
+        """Say what there is to do; `broken` are images that have no steps, and why."""
 
 
 def _what(node: Node) -> str:
@@ -58,11 +61,13 @@ class Lines:
             self._stream.write(f"roost: {one_line(text)}\n")
             self._stream.flush()
 
-    def expect(self, graph: Graph) -> None:
-        """Say how much there is to do."""
+    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
+        """Say how much there is to do, and what cannot be done."""
         self._total = len(graph)
-        images = sum(1 for node in graph if node.kind == "image")
+        images = sum(1 for node in graph if node.kind == "image") + len(broken)
         self._say(f"{images} image{'s' if images != 1 else ''}, {len(graph)} steps")
+        for name, why in broken.items():
+            self._say(f"{name}: not built: {why}")
 
     def began(self, node: Node) -> None:
         """Say that a node's work starts."""
@@ -107,10 +112,14 @@ class LiveTable:
         self._noted: set[str] = set()
         self._start = time.monotonic()
 
-    def expect(self, graph: Graph) -> None:
-        """Learn what there is to do."""
+    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
+        """Learn what there is to do; what cannot be done stays above the table."""
+        from rich.markup import escape
+
         with self._lock:
             self._graph = graph
+        for name, why in broken.items():
+            self._console.print(f"[red]✗[/] {escape(one_line(f'{name}: not built: {why}'))}", highlight=False)
 
     def began(self, node: Node) -> None:
         """Add a node to the table."""

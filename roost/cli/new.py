@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,7 +74,7 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     if json:
         terminal.write_json(made)
         return
-    called = made["called"]
+    called = shlex.quote(made["called"])
     steps = [f"  inv check {called}", f"  inv build {called}", f"  inv boot {called}"]
     terminal.write_text("\n".join([*made["files"], "", "next, after a look at them:", *steps]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def build(built: Built) -> str:
         lines += ["", f"  {name}:", indented(indented(snippet.strip()))]
     first = f"{next(iter(built.snippets))}.sub"
     # A boot takes no --set; the description beside the image is one of its disks.
-    boots = f"{directory}/{first}" if built.renamed else built.called or built.name
+    boots = shlex.quote(f"{directory}/{first}" if built.renamed else built.called or built.name)
     lines += [
         "",
         "next:",
@@ -102,7 +103,7 @@ def build(built: Built) -> str:
             table(
                 [
                     [f"inv boot {boots}", "test boot, as HTCondor would run it"],
-                    [f"cd {directory} && condor_submit {first}", "run it in your pool"],
+                    [f"cd {shlex.quote(directory)} && condor_submit {first}", "run it in your pool"],
                 ]
             )
         ),

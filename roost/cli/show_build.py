@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def lock(found: Locked) -> str:
     state = "written" if found.written else "unchanged"
     lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]
     lines += _changes(found.changes)
-    lines += ["", f"build exactly this: ./inv build {found.name} --locked"] if found.written else []
+    lines += ["", f"build exactly this: inv build {shlex.quote(found.called)} --locked"] if found.written else []
     return "\n".join(lines)
 
 

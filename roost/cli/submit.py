@@ -82,5 +82,6 @@ def explain(_context: object, text: list[str] | None = None, log: str = "", json
     from roost.pipeline import explain as story
 
     result = story.explain([*(text or []), *([log] if log else [])], named=bool(log))
-    terminal.write_json(result) if json else terminal.write_text(show.explain(result))
-    finish(bool(result["matches"]))
+    found = bool(result["matches"])
+    terminal.write_json({"ok": found, **result}) if json else terminal.write_text(show.explain(result))
+    finish(found)

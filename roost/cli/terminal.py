@@ -230,16 +230,7 @@ def error_json(error: RoostError) -> dict[str, Any]:
     return {
         "ok": False,
         "error": {
-            "problems": [
-                {
-                    "what": problem.what,
-                    "file": problem.where.file if problem.where else None,
-                    "line": problem.where.line if problem.where else None,
-                    "column": problem.where.column if problem.where else None,
-                    "hint": problem.hint,
-                }
-                for problem in error.problems
-            ],
+            "problems": [problem.to_json() for problem in error.problems],
             "log": str(error.log) if error.log else None,
             "tail": error.tail,
         },

@@ -17,27 +17,27 @@ def render(result: Result) -> bytes:
     """Return the result as a JUnit document in UTF-8."""
     root = ET.Element("testsuites", name="roost factory", time=f"{result.seconds:.1f}")
     for image in result.images:
-        root.append(_suite(image))
+        root.append(_suite(image, result.title(image)))
     for word in ("tests", "failures", "errors", "skipped"):
         root.set(word, str(sum(int(suite.get(word, "0")) for suite in root)))
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _suite(image: Image) -> ET.Element:
-    suite = ET.Element("testsuite", name=xml(image.called), time=f"{image.seconds:.1f}")
+def _suite(image: Image, title: str) -> ET.Element:
+    suite = ET.Element("testsuite", name=xml(title), time=f"{image.seconds:.1f}")
     if image.broken is not None:
-        _case(suite, image, "recipe", Outcome("failed", failure=image.broken))
+        _case(suite, title, "recipe", Outcome("failed", failure=image.broken))
     for kind, step in image.steps.items():
-        _case(suite, image, STEPS[kind], step)
+        _case(suite, title, STEPS[kind], step)
     suite.set("tests", str(len(suite)))
     for word, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(word, str(len(suite.findall(f"testcase/{tag}"))))
     return suite
 
 
-def _case(suite: ET.Element, image: Image, name: str, step: Outcome) -> None:
-    case = ET.SubElement(suite, "testcase", classname=xml(image.called), name=xml(name), time=f"{step.seconds:.1f}")
+def _case(suite: ET.Element, title: str, name: str, step: Outcome) -> None:
+    case = ET.SubElement(suite, "testcase", classname=xml(title), name=xml(name), time=f"{step.seconds:.1f}")
     failure = step.failure
     if step.state == "failed":
         failure = failure or Failure("failed")

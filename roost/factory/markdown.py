@@ -51,11 +51,11 @@ def render(result: Result) -> str:
     if result.images:
         head = ["image", *(STEPS[kind] for kind in steps), "time", "version or cause"]
         lines += [_row(head), _row(["---"] * len(head))]
-        lines += [_row(_cells(image, steps)) for image in result.images]
+        lines += [_row(_cells(image, result.title(image), steps)) for image in result.images]
         lines += ["", "✅ done, ☑️ done before and still valid, ❌ failed, – not reached", ""]
     bad = [image for image in result.images if not image.ok]
     for image in bad[:SHOWN]:
-        lines += _cause(image)
+        lines += _cause(image, result.title(image))
     if len(bad) > SHOWN:
         lines += [f"{len(bad) - SHOWN} more failed: see the table.", ""]
     lines += [f"- {escaped(note)}" for note in result.notes[:SHOWN]]
@@ -66,17 +66,17 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(image: Image, steps: list[Kind]) -> list[str]:
+def _cells(image: Image, title: str, steps: list[Kind]) -> list[str]:
     marks = [_MARKS[image.steps[kind].state] if kind in image.steps else "–" for kind in steps]
     last = image.cause or image.version or ""
-    return [escaped(image.called), *marks, seconds(image.seconds), escaped(last[:300])]
+    return [escaped(title), *marks, seconds(image.seconds), escaped(last[:300])]
 
 
-def _cause(image: Image) -> list[str]:
+def _cause(image: Image, title: str) -> list[str]:
     """Return the whole cause of a failure as a block that nothing in it can end."""
     failure = image.failure
     if failure is None:
         return []
     text = "\n".join(part for part in (failure.text, failure.tail) if part)[:CAUSE]
     body = [f"    {one_line(line)}" for line in text.splitlines()]
-    return [f"### {escaped(image.called)}", "", *body, ""]
+    return [f"### {escaped(title)}", "", *body, ""]

@@ -165,6 +165,10 @@ class Result:
         codes = [image.failure.code if image.failure else IMAGE for image in self.images if not image.ok]
         return max(codes, default=IMAGE if self.stopped else 0)
 
+    def title(self, image: Image) -> str:
+        """Return what reports call an image: its name, or where two have one, what a command line calls it."""
+        return image.name if [one.name for one in self.images].count(image.name) == 1 else image.called
+
     def count(self) -> dict[str, int]:
         """Return how many images there are, and how many were built, booted, published and failed."""
         said = [image.to_json() for image in self.images]

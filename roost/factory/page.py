@@ -93,21 +93,19 @@ def render(result: Result, reports: Sequence[Mapping[str, str]], moment: str) ->
         moment=moment,
         notes=result.notes,
         heads=[STEPS[kind] for kind in steps],
-        rows=list(_rows(result.images, steps, reports)),
+        rows=list(_rows(result, steps, reports)),
         **webpage.look(TEMPLATES / "factory.css"),
     )
     return text.encode("utf-8", "replace")
 
 
-def _rows(
-    images: Sequence[Image], steps: Sequence[Kind], reports: Sequence[Mapping[str, str]]
-) -> Iterator[dict[str, Any]]:
+def _rows(result: Result, steps: Sequence[Kind], reports: Sequence[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of each image: those that failed first."""
-    numbered = sorted(zip(images, reports, strict=True), key=lambda one: one[0].ok)
+    numbered = sorted(zip(result.images, reports, strict=True), key=lambda one: one[0].ok)
     for image, links in numbered:
         failure = image.failure
         yield {
-            "name": image.called,
+            "name": result.title(image),
             "ok": image.ok,
             "cause": image.cause,
             "lines": failure.text if failure and "\n" in failure.text else "",

@@ -151,5 +151,5 @@ def parent_of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Ori
         built = image(below, events=stages.events, from_lock=from_lock)
     record = manifest.read(built.directory)
     if record is None:
-        raise ImageError(f"the build of {below.recipe.name} is gone", hint=f"inv build {name}")
+        raise ImageError(f"the build of {below.recipe.name} is gone", hint=f"inv build {below.called}")
     return existing.of_build(built.directory, below.recipe.root_disk.name, record)

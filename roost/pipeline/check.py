@@ -21,12 +21,20 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     project = paths.project_root()
     results = []
     for name in loader.expanded(names, project):
-        problems: list[str] = []
+        found: Sequence[Problem] = ()
         try:
             loader.load_all(name, project, sets, _problems)
         except RoostError as error:
-            problems = [str(problem) for problem in error.problems]
-        results.append({"name": name, "ok": not problems, "problems": problems})
+            found = error.problems
+        results.append(
+            {
+                "name": name,
+                "ok": not found,
+                "problems": [str(one) for one in found],
+                # As an error of any task has them.
+                "error": {"problems": [one.to_json() for one in found]} if found else None,
+            }
+        )
     return {"ok": all(result["ok"] for result in results), "recipes": results}
 
 

@@ -64,6 +64,10 @@ class Family:
         keys = {kind: f"{kind} {member.key}" for kind in STEPS}
         return {kind: key for kind, key in keys.items() if key in self.graph.nodes}
 
+    def broken(self) -> dict[str, str]:
+        """Return why there are no steps for an image with a mistake in its recipe, in a line, by what it is called."""
+        return {member.called: member.broken.brief for member in self.members if member.broken is not None}
+
 
 def chosen(names: Sequence[str], project: Path) -> list[Member]:
     """Return the images of recipes, matrices by their variants, those with mistakes too; none named: the project's.

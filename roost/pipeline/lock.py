@@ -33,11 +33,14 @@ class Locked:
     lock: Lock
     written: bool
     changes: tuple[Change, ...]
+    #: What a command line calls the image.
+    called: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of `inv lock NAME --json`."""
         return {
             "name": self.name,
+            "called": self.called,
             "lock": str(self.path),
             "written": self.written,
             "packages": len(self.lock.packages),
@@ -56,12 +59,12 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
     with lease.held():
         now, _ = of(loaded, Stages(events), None if update else before)
     if before is not None and not update:
-        return Locked(loaded.recipe.name, path, before, False, ())
+        return Locked(loaded.recipe.name, path, before, False, (), loaded.called)
     found = tuple(_changes(before, now)) if before is not None else ()
     written = before is None or lockfile.text(before) != lockfile.text(now)
     if written:
         lockfile.write(path, now)
-    return Locked(loaded.recipe.name, path, now, written, found)
+    return Locked(loaded.recipe.name, path, now, written, found, loaded.called)
 
 
 def _before(loaded: Loaded, *, update: bool) -> Lock | None:

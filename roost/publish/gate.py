@@ -9,6 +9,7 @@ that were examined are those that go on.
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,23 +99,28 @@ def examine(
     written = _bytes(directory / manifest.NAME) or b""
     record = manifest.parse(written)
     if record is None:
-        raise ImageError(f"{name} is not built", hint=f"inv build {loaded.called}")
+        raise ImageError(f"{name} is not built", hint=f"inv build {_word(loaded)}")
     bill = _bytes(directory / layout.SBOM)
     for reason in (*_changed(loaded, record, directory), *_changed_bill(record, bill)):
-        raise _refused(name, reason, f"inv build --force {loaded.called} && inv boot {loaded.called}")
+        raise _refused(name, reason, f"inv build --force {_word(loaded)} && inv boot {_word(loaded)}")
     evidence: dict[str, bytes] = {}
     build = _Build(loaded, record, layout.sha256(written), directory)
     at = now or datetime.now(UTC)
     tested = [_tested(build, one, at, evidence) for one in loaded.recipe.hypervisors]
     for one in tested:
         if one.verdict == "untested" and not allow_untested:
-            boot = f"inv boot {name} --hypervisor {one.hypervisor}"
+            boot = f"inv boot {_word(loaded)} --hypervisor {one.hypervisor}"
             hint = f"{boot}; --allow-untested publishes it untested, and the release says so permanently"
             raise _refused(name, f"{one.hypervisor}: {one.cause}", hint)
         if require_kvm and one.hypervisor == "kvm" and one.accelerator != "kvm":
             how = f"it was booted under {one.accelerator}" if one.accelerator else "it was not booted"
-            raise _refused(name, f"--require-kvm: {how}, not under KVM", f"inv boot {name} --require-kvm")
+            raise _refused(name, f"--require-kvm: {how}, not under KVM", f"inv boot {_word(loaded)} --require-kvm")
     return Passed(loaded, record, directory, tuple(tested), evidence, bill)
+
+
+def _word(loaded: Loaded) -> str:
+    """Return what a command line calls the image, as it is typed."""
+    return shlex.quote(loaded.called)
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -207,21 +213,21 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
     path = directory / "boot" / f"{hypervisor}.json"
     if not path.exists():
         return Tested(hypervisor, "untested", cause="it was not booted")
-    name = loaded.recipe.name
+    name, again = loaded.recipe.name, f"inv boot {_word(loaded)}"
     sealed = attestation.opened(directory, hypervisor)
     if isinstance(sealed, str):
-        raise _refused(name, sealed, f"inv boot {name}")
+        raise _refused(name, sealed, again)
     try:
         if sealed.files[manifest.NAME] != build.written:
-            raise _refused(name, f"{manifest.NAME} was changed after the boot", f"inv boot {name}")
+            raise _refused(name, f"{manifest.NAME} was changed after the boot", again)
         read = {one: files.read_bytes(directory / one, _MOST) for one in sealed.files if one.startswith("boot/")}
         for one, data in read.items():
             if layout.sha256(data) != sealed.files[one]:
-                raise _refused(name, f"{one} was changed after the boot", f"inv boot {name}")
+                raise _refused(name, f"{one} was changed after the boot", again)
         evidence |= read
         verdict = jsontext.loads(read[f"boot/{hypervisor}.json"])
         for reason in _contradictions(loaded, record, hypervisor, verdict, now):
-            raise _refused(name, reason, f"inv boot {name}")
+            raise _refused(name, reason, again)
         common: dict[str, Any] = {
             "accelerator": str(verdict["accelerator"]),
             "booted_at": str(verdict["finished"]),
@@ -235,10 +241,10 @@ def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict
         return Tested(hypervisor, "untested", cause=cause, **common)
     except (OSError, ValueError) as error:
         why = f"boot/{path.name} cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise _refused(name, why, f"inv boot {name}") from error
+        raise _refused(name, why, again) from error
     except (KeyError, TypeError) as error:
         why = f"boot/{path.name} was not written by this version of roost"
-        raise _refused(name, why, f"inv boot {name}") from error
+        raise _refused(name, why, again) from error
 
 
 def _detail(verdict: Mapping[str, Any]) -> str:

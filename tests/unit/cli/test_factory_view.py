@@ -67,6 +67,14 @@ def test_lines_tell_each_beginning_and_end_and_a_note_once() -> None:
     ]
 
 
+def test_a_broken_recipe_counts_as_an_image_and_is_named() -> None:
+    stream = io.StringIO()
+    Lines(stream).expect(graph(2), {"fam/c.yaml": f"fam/c.yaml:3:1: no such key{EVIL}"})
+    first, second = stream.getvalue().splitlines()
+    assert first == "roost: 3 images, 5 steps"
+    assert second.startswith("roost: fam/c.yaml: not built: fam/c.yaml:3:1: no such key")
+
+
 def test_lines_stay_lines_whatever_is_in_them() -> None:
     stream, one = io.StringIO(), graph(1, EVIL)
     lines = Lines(stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,12 @@ def test_the_page_replaces_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a directory"):
         page.write(result(), tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_reports_call_an_image_by_its_name_unless_two_have_it() -> None:
+    found = [replace(one, called=f"/srv/{at}/r.yaml") for at, one in enumerate((good("a"), bad("b"), bad("b")))]
+    one = result(*found)
+    assert {case.split()[0] for case in cases(junit.render(one))} == {"a", "/srv/1/r.yaml", "/srv/2/r.yaml"}
+    text = markdown.render(one)
+    assert "| a |" in text and "/srv/1/r" in text and "/srv/0/r" not in text
+    assert [image["called"] for image in one.to_json()["images"]] == [one.called for one in found]

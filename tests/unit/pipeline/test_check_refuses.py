@@ -151,7 +151,15 @@ def said(project: Path) -> tuple[dict[str, list[str]], str]:
     names = [_file(name).removesuffix(".yaml") for name in CASES]
     done, words = check(project, *names, "--json"), check(project, *names)
     assert (done.returncode, words.returncode) == (2, 2), done.stdout + done.stderr
-    found = {f"{one['name']}.yaml": one["problems"] for one in json.loads(done.stdout)["recipes"]}
+    answer = json.loads(done.stdout)["recipes"]
+    for one in answer:
+        assert [
+            f"{what['file']}:{what['line']}:{what['column']}: {what['what']}" for what in one["error"]["problems"]
+        ] == [
+            text.removesuffix(f" ({what['hint']})")
+            for text, what in zip(one["problems"], one["error"]["problems"], strict=True)
+        ]
+    found = {f"{one['name']}.yaml": one["problems"] for one in answer}
     return found, words.stdout
 
 

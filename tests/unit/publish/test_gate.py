@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,22 @@ def test_allow_untested_lets_nothing_through_that_was_changed(root: Path, way: C
     way(directory)
     with pytest.raises(ImageError):
         gate.examine(lab.load(root), directory, allow_untested=True)
+
+
+def test_the_step_that_is_missing_is_named_as_the_image_was(root: Path, tmp_path: Path) -> None:
+    directory = lab.ready(root)
+    found = replace(lab.load(root), called="/srv/my recipes/other.yaml")
+    with pytest.raises(ImageError) as caught:
+        gate.examine(found, directory, require_kvm=True)
+    assert caught.value.problem.hint == "inv boot '/srv/my recipes/other.yaml' --require-kvm"
+    _seal_gone(directory)
+    with pytest.raises(ImageError) as caught:
+        gate.examine(found, directory)
+    assert caught.value.problem.hint == "inv boot '/srv/my recipes/other.yaml'"
+    shutil.rmtree(directory / "boot")
+    with pytest.raises(ImageError) as caught:
+        gate.examine(found, directory)
+    assert str(caught.value.problem.hint).startswith("inv boot '/srv/my recipes/other.yaml' --hypervisor kvm; ")
 
 
 def test_another_accelerator_than_required_is_refused(root: Path) -> None:
