@@ -40,12 +40,12 @@ def told(error: BaseException) -> RoostError:
     if isinstance(error, RoostError):
         if isinstance(error, HostError) and error.problem.hint is None and cause is not None:
             # Whoever told of it did not say what to do.
-            error.problem = replace(error.problem, hint=cause.hint)
+            error.problem = replace(error.problem, hint=causes.hint(error))
         return error
     if cause is not None:
         place = str(getattr(error, "filename", None) or "")
         elsewhere = cause.number in _CLOSED and place and _is_cache(place)
-        return causes.host_error(cause, place, hint=OTHER_CACHE if elsewhere else None)
+        return causes.host_error(cause, place, hint=OTHER_CACHE if elsewhere else causes.hint(error))
     if isinstance(error, OSError):
         return _refused(error)
     log = _report(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import textwrap
@@ -110,7 +111,8 @@ def _going_on(directory: str) -> Iterator[None]:
         place = Place(Path(directory))
         # A host that lacks something from the start has nothing to go on with.
         begun = not isinstance(error, HostError) or (place.state.is_file() and place.state.stat().st_size > 0)
-        if place.plan.is_file() and begun:
+        # Nobody resumes the run of somebody else.
+        if place.plan.is_file() and begun and os.access(place.directory, os.W_OK, effective_ids=True):
             words = shlex.quote(shown(directory, 500))
             lastresort.write_error(f"roost: to resume: inv run --resume {words}\n")
         raise

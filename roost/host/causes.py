@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roost.errors import HostError
+from roost.host import safetext
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,39 @@ def host_error(
 
 def unwritable(path: Path | str, error: OSError) -> HostError:
     """Return the error for a file that the host lets nobody write, with what to do where the cause is known."""
+    return HostError(f"{path} cannot be written: {error.strerror or error}", hint=hint(error))
+
+
+def hint(error: BaseException) -> str | None:
+    """Return what to do about what the host refused, by an exception or by what it was raised from, if that is known.
+
+    A permission that is denied is one of the directory where the file that it was denied for does not exist.
+    """
     cause = behind(error)
-    return HostError(f"{path} cannot be written: {error.strerror or error}", hint=cause.hint if cause else None)
+    if cause is not DENIED:
+        return cause.hint if cause else None
+    step: BaseException | None = error
+    while step is not None and not isinstance(step, PermissionError):
+        step = step.__cause__
+    return _owner(getattr(step, "filename", None)) or cause.hint
+
+
+def _owner(name: object) -> str | None:
+    """Return whose the file, or the nearest directory above it that there is, is."""
+    if not isinstance(name, str | bytes) or not name:
+        return None
+    path = Path(os.fsdecode(name))
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+        except (OSError, ValueError):
+            continue
+        try:
+            who = "you" if owner == os.geteuid() else pwd.getpwuid(owner).pw_name
+        except KeyError:
+            who = f"the user {owner}"
+        return f"check the owner and mode of {safetext.printable(str(place))[:200]}: it belongs to {who}"
+    return None
 
 
 def check(error: BaseException, what: str = "") -> None:

@@ -102,8 +102,7 @@ def _told(path: Path) -> Iterator[None]:
         why = error.strerror or str(error)
         if error.errno in NO_PATH:
             raise UsageError(f"{path!s:.200} cannot be written: {why}", hint="name another file") from error
-        cause = causes.behind(error)
-        hint = cause.hint if cause else None
+        hint = causes.hint(error)
         if error.errno == errno.ENOSPC and _is_device(path):
             hint = "the device takes no more data: name a file"
         raise HostError(f"{path} cannot be written: {why}", hint=hint) from error

@@ -24,6 +24,9 @@ def target(given: str) -> Path:
         path = Path(f"{given}.yaml")
     else:
         path = paths.project_root() / "recipes" / f"{given}.yaml"
+    if ".." in path.parts and not path.parent.is_dir():
+        # What is left by .. need not be made first.
+        path = Path(os.path.relpath(os.path.realpath(path.parent)), path.name)
     if not start.is_name(path.stem):
         raise UsageError(
             f"{safe(path.stem)!r} is not a valid image name",
@@ -64,8 +67,7 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
         what = f"{shown(os.fsdecode(error.filename), 200)} cannot be written: {error.strerror}"
         if isinstance(error, FileExistsError) or error.errno in output.NO_PATH:
             raise UsageError(what, hint="give the path of a recipe whose directory can be made") from error
-        cause = causes.behind(error)
-        raise HostError(what, hint=cause.hint if cause else None) from error
+        raise HostError(what, hint=causes.hint(error)) from error
     return {
         "name": recipe.stem,
         "recipe": str(recipe),

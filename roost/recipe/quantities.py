@@ -56,7 +56,7 @@ def parse_duration(value: object) -> float:
         return _bounded_time(value, value)
     match = _TIME.fullmatch(value.strip())
     if not match:
-        raise ValueError(f"'{value}' is not a time: write a number and a unit, such as 90s, 2min or 4h")
+        raise ValueError(f"'{value}' is not a time: write a number and a unit, such as 90s, 2min, 4h or 30d")
     return _bounded_time(float(match[1]) * _SECONDS[(match[2] or "").lower()], value)
 
 

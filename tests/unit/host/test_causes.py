@@ -248,3 +248,21 @@ def test_a_full_disk_while_a_directory_is_copied_has_its_cause() -> None:
     error = shutil.Error([("/a/root", "/b/root", "[Errno 28] No space left on device: '/a/root' -> '/b/root'")])
     cause = causes.behind(error)
     assert cause is not None and cause.number == errno.ENOSPC
+
+
+def test_who_owns_what_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the message need not exist: then it is the directory that is somebody's."""
+    (tmp_path / "x").touch()
+    real = Path.stat
+    for owner, who in ((0, "root"), (2**31, "the user 2147483648")):
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+        monkeypatch.setattr(
+            Path, "stat", lambda self, owner=owner, **how: os.stat_result((*real(self, **how)[:4], owner, *[0] * 5))
+        )
+        for name, place in (("x", tmp_path / "x"), ("new", tmp_path), ("a/b", tmp_path)):
+            wrong = causes.unwritable(tmp_path / name, PermissionError(errno.EACCES, "no", str(tmp_path / name)))
+            assert wrong.problem.hint == f"check the owner and mode of {place}: it belongs to {who}"
+        monkeypatch.undo()
+    assert causes.hint(PermissionError(errno.EACCES, "no")) == causes.DENIED.hint
+    assert causes.hint(OSError(errno.ENOENT, "no")) is None
+    assert causes.hint(OSError(errno.ENOSPC, "no")) == "free some space, or build elsewhere"

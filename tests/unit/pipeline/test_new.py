@@ -130,3 +130,11 @@ def test_a_path_that_cannot_be_is_a_wrong_call(place: str, tmp_path: Path) -> No
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(UsageError):
         story.new(place, Answers())
+
+
+def test_a_path_may_leave_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for given in ("bad/../sim", "here/sim", "here/../bad/../sim2.yaml"):
+        story.new(given, Answers())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "here", "sim.yaml", "sim2.yaml"]
+    assert (tmp_path / "here/sim.yaml").is_file()
