@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from roost.errors import Location, Problem, RecipeError
+from roost.host import files
 from roost.host.paths import display
 from roost.recipe import checks, localfiles, mistaken, seed
 from roost.recipe.loaded import Loaded
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
 from roost.recipe.nodes import Node
-from roost.recipe.parse import MAX_NODES, MAX_TEXT
+from roost.recipe.parse import MAX_NODES, MAX_TEXT, parse
 from roost.recipe.reader import SUFFIXES, Reader, absolute, is_path, located, recipe_files
 from roost.recipe.validation import lacking, validate
 from roost.recipe.variables import Room, substituted
@@ -239,7 +240,8 @@ def names(project: Path) -> list[str]:
 def expanded(given: Sequence[str], project: Path) -> list[str]:
     """Return names and paths of recipes with each directory replaced by the recipes in it; none given: the project's.
 
-    Raises `RecipeError` for a directory without recipes.
+    A file without a name that a recipe there extends, and that is no recipe by itself, is a base. Raises
+    `RecipeError` for a directory without recipes.
     """
     own = names(project)
     found: list[str] = []
@@ -248,8 +250,35 @@ def expanded(given: Sequence[str], project: Path) -> list[str]:
             directory = one not in own and Path(one).is_dir()
         except (OSError, ValueError):
             directory = False
-        inside = [str(path) for path in recipe_files(Path(one))] if directory else [one]
+        inside = [str(path) for path in _without_bases(recipe_files(Path(one)), project)] if directory else [one]
         if not inside:
             raise RecipeError([Problem(f"there are no recipes in the directory '{shown(one)}'")])
         found += inside
     return found if given else own
+
+
+def _without_bases(found: Sequence[Path], project: Path) -> list[Path]:
+    """Return the recipes of a directory without those that are there only for others to extend."""
+    nameless = {absolute(path) for path in found if not _is_named(path)}
+    extended: set[Path] = set()
+    for path in {absolute(path) for path in found} - nameless if nameless else ():
+        reader = Reader(path, absolute(project))
+        reader.read(path)
+        extended.update(reader.files[1:])
+    bases = {path for path in nameless & extended if _lacks(path, absolute(project))}
+    return [path for path in found if absolute(path) not in bases]
+
+
+def _is_named(path: Path) -> bool:
+    """Return whether a recipe file itself, without its bases, names the image; as true counts what cannot be read."""
+    try:
+        tree, _ = parse(files.read_bytes(path), str(path))
+    except OSError:
+        return True
+    return tree is None or not isinstance(tree.value, dict) or "name" in tree.items
+
+
+def _lacks(path: Path, project: Path) -> bool:
+    """Return whether a recipe has mistakes."""
+    made, _ = _each(path, None, project, (), nothing_further)
+    return any(isinstance(one, RecipeError) for _, one in made)

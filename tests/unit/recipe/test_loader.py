@@ -608,3 +608,30 @@ def test_two_roots_hide_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "3:15: unknown kernel 'debain' (did you mean 'debian'?)",
         "5:64: a second file system mounted on '/' (the first: recipes/two.yaml:5:39)",
     ]
+
+
+def test_a_base_beside_the_recipes_of_a_directory_is_none_of_them(tmp_path: Path) -> None:
+    """What has no name and is no recipe by itself, such as an io disk without a job, and is extended there."""
+    texts = {
+        "base.yaml": "disks:\n  - {name: root, partitions: [{mount: /, filesystem: ext4, free: 5MiB}]}\n"
+        "  - {name: io, filesystem: ext4, size: 4MiB, role: io}\nos: {debian: {suite: bookworm}}\n",
+        "one.yaml": "extends: [base.yaml]\nname: one\njob: {command: 'true'}\n",
+        "two.yaml": "extends: one.yaml\nname: two\n",
+        # Without a name of its own, and extended, but a recipe.
+        "whole.yaml": "extends: one.yaml\nmachine: {memory: 2GiB}\n",
+        "three.yaml": "extends: whole.yaml\nname: three\n",
+        # With mistakes, and no named recipe's base.
+        "circle1.yaml": "extends: circle2.yaml\n",
+        "circle2.yaml": "extends: circle1.yaml\n",
+        "wrong.yaml": "extends: [base.yaml]\nnam: x\n",
+        # A base with a name is meant to be built.
+        "named.yaml": "extends: [base.yaml]\nname: named\n",
+        "four.yaml": "extends: named.yaml\nname: four\njob: {command: 'true'}\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    found = [Path(one).name for one in loader.expanded([str(tmp_path)], tmp_path)]
+    assert found == sorted(texts.keys() - {"base.yaml"})
+    for name in texts.keys() - {"base.yaml"}:
+        (tmp_path / name).unlink()
+    assert loader.expanded([str(tmp_path)], tmp_path) == [str(tmp_path / "base.yaml")]
