@@ -11,6 +11,7 @@ from roost.errors import Problem
 from roost.recipe.boot_test import OF_THE_JOB
 from roost.recipe.nodes import Node
 from roost.recipe.os import SOURCES
+from roost.recipe.returned import defaults
 from roost.recipe.words import did_you_mean, shown
 
 _NOTHING = "there is no disk"
@@ -156,7 +157,7 @@ def returned_disks(tree: Node) -> Iterator[Problem]:
         if node.text in fixed:
             yield Problem(f"the disk '{shown(node.text or '')}' is read-only: nothing new would come back", node.where)
     chosen = tree.find(("submit", "return_as"))
-    named = [node.text for node in elements if node.text is not None]
+    named = [node.text for node in (defaults(tree) if returned is None else elements) if node.text is not None]
     for disk, node in chosen.items.items() if chosen is not None else ():
         if disk not in named:
             hint = did_you_mean(disk, named) if named else "write `return: [DISK]` as well"

@@ -15,7 +15,7 @@ from pathlib import Path
 from roost.errors import Location, Problem, RecipeError
 from roost.host import files
 from roost.host.paths import display
-from roost.recipe import checks, localfiles, mistaken, seed
+from roost.recipe import checks, localfiles, mistaken, returned, seed
 from roost.recipe.loaded import Loaded
 from roost.recipe.matrix import Variant, variants
 from roost.recipe.merge import assign, read_set
@@ -79,7 +79,7 @@ def _finished(variant: Variant, room: Room) -> Variant:
     return replace(
         variant,
         name=name,
-        tree=seed.with_disk(tree),
+        tree=returned.with_default(seed.with_disk(tree)),
         problems=(*variant.problems, *problems),
         variables=variables,
     )

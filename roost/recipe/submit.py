@@ -52,7 +52,7 @@ class Submit(Model):
 
     #: `files`: HTCondor transfers them from the directory; `shared`: every machine sees the directory; or a URL of it.
     transfer: str = "files"
-    #: Names of the disks that come back.
+    #: Names of the disks that come back; default: the job's io disk. With `[]` none does.
     returns: tuple[Name, ...] = Field(default=(), alias="return")
     #: Names that returned disks get, by disk: `io: results/$(Cluster).$(Process).raw`; by default
     #: DISK-CLUSTER.PROCESS.FORMAT, or that of the job's own disk with the number.
