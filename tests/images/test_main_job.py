@@ -63,7 +63,7 @@ def test_a_plain_qemu_boots_it_and_it_does_its_job(
     assert ran.code == 0, ran.err
     directory = Path(ran.answer["folder"])
     root = next(path for path in (directory / "root.qcow2", directory / "root.raw") if path.exists())
-    console = qemu(root, directory / "io.raw")
+    console = qemu(root)
     assert "roost: job started" in console
     assert re.search(r"roost: job finished: exit 0", console)
     assert "reboot: Power down" in console

@@ -30,7 +30,7 @@ class Guest:
             (top / "etc/roost/job" / name).write_text(f"{text}\n")
         for name in ("common", "job", "first-boot"):
             text = (GUEST / name).read_text().replace("/sys/class/tty/console/active", f"{top}/sys/active")
-            for place in ("/dev/console", "/dev/$", "/run/", "/etc/", "/var/lib/", "/usr/lib/roost"):
+            for place in ("/dev/console", "/dev/$", "/run/", "/etc/", "/var/lib/", "/usr/lib/roost", "/sys/block/"):
                 text = text.replace(place, f"{top}{place}")
             for program in ("cloud-init status", "findfs ", "mount -o rw", "umount "):
                 text = text.replace(f" {program}", f" {top}/{program}").replace(f"({program}", f"({top}/{program}")
@@ -46,6 +46,8 @@ class Guest:
     def has_io_disk(self, label: str, *, mounts: bool = True) -> Path:
         """Let the recipe have an io disk `io`, and the machine a disk with a label; return where it is mounted."""
         (self.top / "etc/roost/job/label").write_text("io\n")
+        for disk in ("vda", "vdb", "sr0", "loop0"):
+            (self.top / "sys/block" / disk).mkdir(parents=True)
         for name, text in {
             "findfs": f'[ "$1" = "LABEL={label}" ] && echo /dev/vdb',
             "mount": "exit 0" if mounts else "exit 32",
@@ -198,6 +200,16 @@ def test_what_cloud_init_could_not_do_is_in_the_status(code: int, key: str, gues
     assert status["exit_code"] == (1 if code == 1 else 0)
     if code == 1:
         assert "the job was not run: cloud-init failed: exit 1" in log
+
+
+def test_an_image_that_is_tried_with_its_root_disk_alone_runs_its_job_there(guest: Guest) -> None:
+    """A plain QEMU that was given no other disk has no input to miss, and is told where the results are."""
+    guest.has_io_disk("other")
+    (guest.top / "sys/block/vdb").rmdir()
+    log, status = guest.job("echo ran")
+    assert (log, status["exit_code"], status.get("not_ready")) == ("ran\n", 0, None)
+    console = (guest.top / "dev/console").read_text()
+    assert f"roost: there is no disk but the root's: using {guest.top}/var/lib/roost/io" in console
 
 
 @pytest.mark.parametrize("label", ["io", "IO"])
