@@ -1,7 +1,7 @@
 """The one exception family: what went wrong, where, and what to do about it.
 
-Every failure that a user can meet is a `RoostError`. Its class decides the exit code of the task:
-1 the image or the file is at fault, 2 the call or the recipe is wrong, 3 the host lacks something.
+Every failure that a user can encounter is a `RoostError`. Its class determines the exit code of the task: 1 the image
+or the file is at fault, 2 the call or the recipe is wrong, 3 the host lacks something.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: what it is, where it stands, and how to fix it."""
+    """One mistake: what it is, its location, and how to fix it."""
 
     what: str
     where: Location | None = None
@@ -52,7 +52,7 @@ class Problem:
 
 
 class RoostError(Exception):
-    """Base of all errors shown to the user; `exit_code` is the process's."""
+    """Base of all errors shown to the user; `exit_code` is the exit status of the process."""
 
     exit_code = 1
 
@@ -98,7 +98,7 @@ class UsageError(RoostError):
 
 
 class SeveralProblemsError(RoostError):
-    """Base of the errors that report all mistakes at once, in the order of what they are about."""
+    """Base of the errors that report all mistakes at once, in the order of the input."""
 
     def __init__(self, problems: Sequence[Problem], *, log: Path | None = None) -> None:
         super().__init__("; ".join(problem.what for problem in problems), log=log)

@@ -1,8 +1,8 @@
-"""What is going on, apart from how it is shown.
+"""Progress events, independent of how they are shown.
 
-Long work says what it does through an `Events` sink passed down to it: `stage` opens a named, timed step, `note` says
-one thing worth knowing, `progress` moves a step along, `doing` says in words where it is. `roost.cli` chooses the sink:
-rich on a terminal, plain lines otherwise, standard error when standard output carries JSON.
+Long work reports its progress through an `Events` sink passed down to it: `stage` opens a named, timed step, `note`
+reports one fact worth knowing, `progress` advances a step, `doing` describes its current work. `roost.cli` selects the
+sink: rich on a terminal, plain lines otherwise, standard error when standard output carries JSON.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ class Events(Protocol):
     """A sink for progress; every method returns at once and never raises."""
 
     def begin(self, name: str, detail: str) -> None:
-        """Say that the stage `name` starts."""
+        """Report that the stage `name` starts."""
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
-        """Say that the stage `name` ended after `seconds`."""
+        """Report that the stage `name` ended after `seconds`."""
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Say that `done` of `total` (bytes, files, seconds) of the stage `name` are behind us."""
+        """Report that `done` of `total` (bytes, files, seconds) of the stage `name` are finished."""
 
     def doing(self, name: str, text: str) -> None:
-        """Say in a line what the stage `name` does now; the next such line takes its place."""
+        """Describe in a line what the stage `name` is doing; the next such line replaces it."""
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Say how long stages took the last time, by their names: those that are to come."""
+        """Announce the coming stages, by name, with the seconds that they took the last time."""
 
     def note(self, text: str) -> None:
-        """Say one thing the user should know."""
+        """Report one fact that the user should know."""
 
 
 class Silent:
@@ -49,20 +49,20 @@ class Silent:
         """Ignore progress."""
 
     def doing(self, name: str, text: str) -> None:
-        """Ignore what is done."""
+        """Ignore the current activity."""
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Ignore how long it took."""
+        """Ignore the expected times."""
 
     def note(self, text: str) -> None:
         """Ignore a note."""
 
 
 class Stages:
-    """Times stages, tells the sink, and keeps `seconds` per stage for the manifest.
+    """Times stages, reports them to the sink, and keeps `seconds` per stage for the manifest.
 
-    A stage inside another one, in one thread, has its seconds for itself: the outer one counts what is left, so that
-    what a thread did adds up.
+    The seconds of a nested stage in the same thread count only for itself: the outer one gets the rest, so that a
+    thread's stages add up.
     """
 
     def __init__(self, events: Events | None = None) -> None:

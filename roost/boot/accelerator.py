@@ -1,7 +1,7 @@
 """Which accelerator can run Linux here: KVM only if a real kernel boots under it, and how slow TCG is.
 
-`probe` boots a kernel under KVM. The same boot under TCG is the control (the kernel is fit for it) and the measure by
-which deadlines are scaled.
+`probe` boots a kernel under KVM. The same boot under TCG is the control (it shows that the kernel is fit for the test)
+and the measure by which deadlines are scaled.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from roost.boot.qemu import CPU, Accel
 from roost.errors import HostError, UsageError
 from roost.events import Events
 
-#: Seconds that this boot takes where KVM is quick: firmware, unpacking the kernel, its drivers, the panic. Deadlines
-#: are written for such a machine and multiplied by (measured here / this).
+#: Seconds that this boot takes where KVM is fast: firmware, unpacking the kernel, its drivers, the panic. Deadlines are
+#: written for such a machine and multiplied by (measured here / this).
 REFERENCE_SECONDS = 1.0
-#: The factor where nothing could be measured under TCG.
+#: The factor where TCG could not be measured.
 UNMEASURED_FACTOR = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """What a machine is run with. Deadlines are multiplied by `factor`; `measured` says that it is not a guess.
+    """The accelerator of a machine. Deadlines are multiplied by `factor`; `measured` is false for an estimate.
 
-    `kernel_seconds` is how long the kernel's own start took in that measurement, from its first line to its last:
-    a guest whose kernel takes longer shares the host with others.
+    `kernel_seconds` is how long the kernel's own start took in that measurement, from its first line to its last: a
+    guest whose kernel takes longer shares the host with others.
     """
 
     name: Accel
@@ -41,10 +41,10 @@ class Accelerator:
 def choose(
     accel: str, *, require_kvm: bool = False, kernel: Path | None = None, events: Events | None = None
 ) -> Accelerator:
-    """Return the accelerator for `accel` (auto, kvm or tcg), and say so when it is not KVM.
+    """Return the accelerator for `accel` (auto, kvm or tcg), and note it when it is not KVM.
 
-    `kernel` is one to try with; without it one is looked for. Raises `HostError` when KVM is asked for
-    (`kvm`, or `require_kvm`) and does not work, `UsageError` for any other word.
+    `kernel` is the one to try with; by default one is looked for. Raises `HostError` when KVM is asked for (`kvm`, or
+    `require_kvm`) and does not work, `UsageError` for any other value of `accel`.
     """
     if accel not in ("auto", "kvm", "tcg"):
         raise UsageError(f"no such accelerator: '{accel}'", hint="auto, kvm or tcg")

@@ -1,4 +1,4 @@
-"""One run of a machine on throw-away layers: what it is started with, and its start."""
+"""One run of a machine on throw-away layers: its parameters and its start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMEOUT = 120.0
 
 @dataclass
 class Attempt:
-    """One run of the machine of a context: its accelerator, its throw-away layers, and what came of them."""
+    """One run of a context's machine: its accelerator, its throw-away layers, and its results."""
 
     context: Context
     accelerator: Accelerator
@@ -55,7 +55,7 @@ class Attempt:
 
     @property
     def plan(self) -> BootPlan:
-        """What is awaited, and for how long."""
+        """What to wait for, and for how long."""
         recipe, given = self.context.recipe, self.context.job
         goal: Goal = "job" if given or (recipe and recipe.job) else "any" if recipe is None else "login"
         stays = bool(recipe and recipe.job and recipe.job.then == "stay")
@@ -64,7 +64,7 @@ class Attempt:
         return BootPlan(goal, timeout, self.accelerator.factor, stays, self.accelerator.kernel_seconds, bound)
 
     def command(self, channels: Channels, places: Mapping[str, DiskPlace], incoming: str | None = None) -> list[str]:
-        """Return QEMU's command line for disks at `places`, with `incoming` for a machine that is resumed."""
+        """Return QEMU's command line for disks at `places`, with `incoming` for a resumed machine."""
         assert self.shape is not None
         if self.context.first:
             words = xens.qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels)
@@ -74,7 +74,7 @@ class Attempt:
         return [*words, "-incoming", incoming] if incoming else words
 
     def domain(self, shape: Hardware, stages: Stages) -> Start:
-        """Return what starts the machine as a domain of Xen."""
+        """Return what starts the machine as a Xen domain."""
         first = self.context.first
         assert first is not None
         direct = direct_kernel(self.context.directory, shape)
@@ -90,7 +90,7 @@ class Attempt:
         return xen.start
 
     def instead(self) -> dict[str, Path]:
-        """Return the io disk of the given job, or make that of a test with inputs: it stands in for the empty one."""
+        """Return the io disk of the given job, or make that of a test with inputs: it replaces the empty one."""
         given = self.context.job
         if given is not None and self.io is not None:
             return {self.io: given.disk.absolute()}
@@ -116,7 +116,7 @@ class Attempt:
 def run_machine(run: Attempt, stages: Stages) -> tuple[drive.Observation | None, str | None]:
     """Run the machine to its end; return what was seen, or why the hypervisor refused it.
 
-    Raises `HostError` as soon as the host has no room for what the guest writes or says.
+    Raises `HostError` as soon as the host has no space for the guest's writes or its output.
     """
     context, log = run.context, run.scratch / "log"
     try:

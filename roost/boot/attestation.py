@@ -1,11 +1,11 @@
 """The seal of a verdict: digests of the files that were booted, signed with a key that only this account has.
 
-A verdict is a text file beside the image, and a publisher must be able to tell that nobody changed either since. The
-boot therefore leaves HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and
-of the submit descriptions as they were, and of the code that boots and judges, with an HMAC-SHA256 over all of it.
-Times play no part in it. The key is made at the first boot and stays in the user's state directory, readable for nobody
-else; a verdict from another host or account, or of another roost, is not believed, there the image is booted again. It
-guards against mistakes and other accounts, not against the account's own owner.
+A verdict is a text file next to the image, and a publisher must be able to verify that neither has changed since. The
+boot therefore writes HYPERVISOR.seal.json: the sha256 of the verdict, its report and console, of manifest.json and of
+the submit descriptions as they were, and of the code that boots and judges, with an HMAC-SHA256 over all of it. Times
+are not included. The key is made at the first boot and stays in the user's state directory, readable only by the user;
+a verdict from another host or account, or from another version of roost, is not trusted, and the image is booted again.
+The seal protects against mistakes and other accounts, not against the account's own owner.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from roost.store.staging import write_atomically
 
 KEY = "verdict.key"
 _KEY_BYTES = 32
-#: What boots and judges, with all that it imports; how it is called and shown is not a part of it.
+#: The modules that boot and judge, with all their imports; how they are called and shown is not included.
 JUDGES = ("roost.boot.run", "roost.boot.attestation")
 NO_PART = ("roost.cli",)
 
@@ -50,7 +50,7 @@ def code() -> str:
 
 
 def seal_path(directory: Path, hypervisor: str) -> Path:
-    """Return where the seal of a verdict is in an image's directory."""
+    """Return the path of a verdict's seal in an image's directory."""
     return directory / "boot" / f"{hypervisor}.seal.json"
 
 
@@ -73,7 +73,7 @@ def write(directory: Path, hypervisor: str) -> None:
 
 
 def sealed(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what a seal says with what shows that this account said it; its key is made where there is none.
+    """Return the body of a seal with its signature by this account; the key is created if there is none.
 
     Raises `ValueError` for a key that others can read.
     """
@@ -81,7 +81,7 @@ def sealed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(directory: Path, hypervisor: str) -> Attestation | str:
-    """Return what the seal of a verdict says, or what is wrong with it; all it covers is as the boot left it."""
+    """Return the seal of a verdict, or what is wrong with it; everything it covers must be unchanged since the boot."""
     path = seal_path(directory, hypervisor)
     try:
         data = jsontext.read(path)
@@ -117,14 +117,14 @@ def _changes(directory: Path, hypervisor: str, files: Mapping[str, str]) -> Iter
 
 
 def missing(directory: Path, hypervisor: str) -> bool:
-    """Return whether there is no verdict that a boot by this account and this roost can have sealed."""
+    """Return whether there is no verdict that this account and this version of roost can have sealed."""
     needed = (directory / "boot" / f"{hypervisor}.json", seal_path(directory, hypervisor), paths.state_root() / KEY)
     if not all(path.exists() for path in needed):
         return True
     try:
         return bool(jsontext.read(seal_path(directory, hypervisor))["code"] != code())
     except (OSError, ValueError, KeyError, TypeError):
-        # One of an older roost has no such word. What else is wrong with it, the gate says.
+        # A verdict of an older roost lacks this key. The gate reports other faults.
         return True
 
 

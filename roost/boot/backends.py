@@ -1,4 +1,4 @@
-"""What QEMU gets under every hypervisor: the sockets that it inherits, and its disks. Pure."""
+"""QEMU's back ends under every hypervisor: the inherited sockets, and the disks. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from roost.condor.hardware import AttachedDisk, Hardware
 
-#: libvirt's names of formats that QEMU calls otherwise.
+#: libvirt's format names that differ from QEMU's.
 _DRIVERS = {"vhd": "vpc", "ploop": "parallels"}
 
 
 @dataclass(frozen=True, slots=True)
 class DiskPlace:
-    """Where a disk is: its image (absolute), and the throw-away layer over it; None for a read-only disk."""
+    """The files of a disk: its image (absolute), and the throw-away layer over it; None for a read-only disk."""
 
     image: Path
     layer: Path | None
@@ -23,14 +23,14 @@ class DiskPlace:
 
 @dataclass(frozen=True, slots=True)
 class DirectKernel:
-    """The files of a kernel that the hypervisor starts, absolute."""
+    """The files of a kernel that the hypervisor starts, as absolute paths."""
 
     kernel: Path
     initrd: Path | None = None
 
 
 def direct_kernel(directory: Path, hardware: Hardware) -> DirectKernel | None:
-    """Return the kernel that a machine names, whose files are in `directory`; None when its image has it."""
+    """Return the kernel files that a machine names in `directory`; None when the kernel is in its image."""
     if hardware.kernel is None:
         return None
     directory = directory.absolute()
@@ -47,21 +47,21 @@ class Channels:
 
 
 def described(image: Path, driver: str) -> str:
-    """Return an image as qemu-img opens it: its format said, its name with any character."""
+    """Return an image as qemu-img opens it: with an explicit format, and any character allowed in its name."""
     return f"json:{json.dumps({'driver': driver, 'file': {'driver': 'file', 'filename': str(image)}})}"
 
 
 def blockdev(disk: AttachedDisk, place: DiskPlace) -> dict[str, Any]:
     """Return the block graph of a disk: the image read-only, and over it the layer that takes the writes.
 
-    Formats are always said, never probed: a probed guest-written header could name any file of the host.
+    Formats are always explicit, never probed: a probed header written by the guest could name any file of the host.
     """
     driver = _DRIVERS.get(disk.format, disk.format)
     file = {"driver": "file", "filename": str(place.image), "read-only": True, "auto-read-only": False}
     image: dict[str, Any] = {"driver": driver, "read-only": True, "file": file}
     if place.layer is None:
         return {**image, "node-name": disk.target}
-    # What the guest flushes is thrown away in a minute: the host's disk need not be waited for.
+    # The layer is soon thrown away, so a flush by the guest need not wait for the host's disk.
     cache = {"direct": False, "no-flush": True}
     layer = {"driver": "file", "filename": str(place.layer), "cache": cache}
     return {

@@ -1,11 +1,11 @@
-"""The machine's state when its job has just started, saved, and resumed in a new QEMU: eviction and checkpoint.
+"""The state of a machine whose job has just started, saved and resumed in a new QEMU: eviction and checkpoint.
 
 HTCondor evicts by the ACPI power button, and checkpoints as libvirt saves: state and disks at one moment, the machine
-gone, later a new one that goes on. Both need a guest whose job runs. So state and layers are saved once in the test
-boot, and each trial goes on from there, on copies: neither costs a second boot, and the boot itself is not disturbed.
+ended, later resumed in a new one. Both need a guest with a running job. So state and layers are saved once in the test
+boot, and each trial resumes copies of them: neither costs a second boot, and the boot itself is not disturbed.
 
-A short job would be over before the guest has read the button. While eviction is tried, the job's own disk is slow: the
-job cannot get its results written, unless the button was ignored.
+A short job could end before the guest has handled the button. During the eviction trial the job's own disk is therefore
+slow: the job cannot write its results unless the guest ignores the button.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from roost.boot.start import Listening, start
 from roost.boot.watch import BUTTON, BootPlan
 from roost.condor.hardware import Hardware
 
-#: A file of the scratch directory, which is QEMU's working directory: nothing in these words is anybody's input.
+#: A file of the scratch directory, which is QEMU's working directory: the path contains no user input.
 STATE = "state"
 _SAVE, _LOAD = f"exec:cat >{STATE}", f"exec:cat {STATE}"
 #: Seconds for writing and for reading the state: memory, at the speed of the host's disk.
 DEADLINE = 120.0
-#: How long the job's disk stays slow: scaled seconds and seconds by the clock, in which a guest reacts to the button.
+#: How long the job's disk stays slow: scaled seconds, and seconds of wall time, for the guest to react to the button.
 HOLD = (3.0, 7.0)
-#: Signs on the console of a guest that goes off.
+#: Signs on the console of a guest that is shutting down.
 GOING = ("shutting-down", "power-down")
 
 Argv = Callable[[Channels, Mapping[str, DiskPlace], str], Sequence[str]]
@@ -39,7 +39,7 @@ Argv = Callable[[Channels, Mapping[str, DiskPlace], str], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The result of a machine that was resumed from the saved state: None for `ok` when it is not known."""
+    """The result of a machine that was resumed from the saved state; `ok` is None when unknown."""
 
     tried: bool
     ok: bool | None
@@ -47,15 +47,15 @@ class Trial:
     seen: str
 
     def to_json(self, word: str) -> dict[str, Any]:
-        """Return the trial's part of the JSON contract; `word` names `ok`."""
+        """Return the trial's part of the JSON contract; `word` is the key of `ok`."""
         return {"tried": self.tried, word: self.ok, "seconds": self.seconds, "seen": self.seen}
 
 
 @dataclass
 class Checkpoint:
-    """The saved machine: `places` are its disks' copies, `problem` why there are none.
+    """The saved machine: `places` are the copies of its disks, `problem` is why there are none.
 
-    `make` is the class of the session that goes on, `aside` the signs of what comes beside its serial port.
+    `make` is the class of the resumed session, `aside` the signs on the channel beside its serial port.
     """
 
     scratch: Path
@@ -132,7 +132,7 @@ def _off(session: Session) -> bool:
 
 async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     if io:
-        # Before the machine goes on: a short job is over in no time.
+        # Before the machine continues: a short job ends at once.
         await session.throttle(io, slow=True)
     await session.resume()
     await session.power_button()
@@ -150,10 +150,10 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
 
 
 def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
-    """Judge a guest that powered off `seconds` after the button, by the signs of its console in their order.
+    """Judge a guest that powered off `seconds` after the button, by the order of the signs on its console.
 
-    Its job's disk was slow for `held` seconds, or until it said that it goes off; None: there was none to slow down.
-    A job that ends after that word ends because it may write again: the guest has obeyed all the same.
+    Its job's disk was slow for `held` seconds, or until the guest reported its shutdown; None: there was no disk to
+    slow down. A job that ends after that report ends because it may write again: the guest obeyed all the same.
     """
     first = next((sign for sign in signs if sign in (*GOING, "job-finished")), None)
     if first != "job-finished":

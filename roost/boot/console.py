@@ -1,7 +1,7 @@
-"""What a console says: bytes in, clean lines, signs and times out. Pure; made for consoles that lie.
+"""A guest's console: bytes in; clean lines, signs and times out. Pure; does not trust the guest.
 
-A guest may write anything at any length: escape sequences, no line ends, invalid UTF-8. Lines are cleaned one
-by one and forgotten, but for the last ones; what matters is kept as signs, each with its time and its line.
+A guest may write anything at any length: escape sequences, no line ends, invalid UTF-8. Lines are cleaned one by one
+and only the last ones are kept; what matters is kept as signs, each with its time and its line.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from roost.recipe.patterns import Searches, TooSlowError, compiled
 #: Longer lines are cut into pieces of this many bytes.
 LINE = 4096
 TAIL = 400
-#: Lines of a job that are kept.
+#: How many lines of a job are kept.
 JOB_LINES = 40
 
-#: Moves of the cursor start a new line of text (GRUB and full-screen programs draw with them); others vanish.
+#: Cursor movements start a new line of text (GRUB and full-screen programs draw with them); other sequences are
+#: removed.
 _MOVE = re.compile(rb"\x1b\[[0-9;]*[ABHJfd]|\r+")
 
 
 class Kind(NamedTuple):
-    """How to tell a kind of sign: one of `hints` is in the line (quick), and `pattern` matches (sure)."""
+    """How to detect a kind of sign: one of `hints` is in the line (fast), and `pattern` matches (exact)."""
 
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
 
 
 def kind(pattern: str, *hints: str) -> Kind:
-    """Return a kind of sign by its pattern, and its hints."""
+    """Return a kind of sign from its pattern and hints."""
     return Kind(hints, re.compile(pattern))
 
 
-#: Signs on the serial console; texts are the kernel's (kernel/panic.c, init/do_mounts.c, init/main.c,
-#: kernel/reboot.c), initramfs-tools', dracut's, systemd's, GRUB's and SYSLINUX', and roost's own.
+#: Signs on the serial console; the texts are those of the kernel (kernel/panic.c, init/do_mounts.c, init/main.c,
+#: kernel/reboot.c), initramfs-tools, dracut, systemd, GRUB and SYSLINUX, and roost's own.
 SERIAL: Mapping[str, Kind] = {
     "panic": kind(r"Kernel panic - not syncing", "Kernel panic - not syncing"),
     "no-root": kind(
@@ -52,7 +53,7 @@ SERIAL: Mapping[str, Kind] = {
         "requested",
         "dracut",
     ),
-    # The kernel's word for a file system with files that people keep (fs/ext4/super.c and its like).
+    # The kernel's message for a mounted file system of a type that holds people's files (fs/ext4/super.c and the like).
     "mounted": kind(
         r"(?:EXT[234]-fs|F2FS-fs|erofs|XFS) \(.*(?:mounted (?:filesystem|with)|Mounting V\d)|BTRFS info",
         "mounted",
@@ -96,7 +97,7 @@ SERIAL: Mapping[str, Kind] = {
     "unit-failed": kind(r"\[FAILED\] ", "[FAILED] "),
     "disk-seen": kind(
         r"(?:\b|\[)(?P<disk>(?:[vsh]|xv)d[a-z])(?:: (?:[vsh]|xv)d[a-z]\d|\] [\d,]+ 512-byte logical blocks"
-        # Xen's disks need not have a table: xvda1 can be one.
+        # Xen's disks may have no partition table: xvda1 can be a disk.
         r"|(?<=blkfront: xvd[a-z])\d*: )",
         "blkfront: ",
         "512-byte",
@@ -122,7 +123,7 @@ SERIAL: Mapping[str, Kind] = {
     "login": kind(r"(?<!Last )\blogin: ?$", "login:"),
     "shutting-down": kind(
         r"Reached target (?:poweroff|shutdown|halt|reboot)|Reached target .*(?:Power.Off|Reboot|Halt)"
-        # An initrd of dracut stops targets too, but none for people. The last is roost's own guest.
+        # An initrd of dracut stops targets too, but none of these. The last pattern is roost's own guest.
         r"|The system is going down|Stopped target .*(?:[Mm]ulti-[Uu]ser|[Gg]raphical|getty|Login Prompts)"
         r"|roost: power button",
         "Reached target",
@@ -133,7 +134,7 @@ SERIAL: Mapping[str, Kind] = {
     "kernel-line": kind(r"^\[ {0,4}\d+\.\d{6}\] ", "] "),
 }
 
-#: Signs that stand in a line without an end.
+#: Signs in a line that has not ended.
 PROMPTS = frozenset({"login", "initrd-shell", "loader-error"})
 
 #: Signs of SeaBIOS on its debug port (boot.c).
@@ -148,7 +149,7 @@ FIRMWARE: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """The first line of its kind: when it came (seconds after the start) and what it said."""
+    """The first line of its kind: its time (seconds after the start) and text."""
 
     kind: str
     seconds: float
@@ -156,18 +157,18 @@ class Sign:
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the lines that have ended, not clean yet, and the rest that has not; a move of the cursor ends one."""
+    """Return the complete lines, not yet clean, and the incomplete rest; a cursor movement ends a line."""
     *lines, rest = _MOVE.sub(b"\n", data).split(b"\n")
     return lines, rest
 
 
 class Console:
-    """Follows one console. `patterns` are regular expressions that are waited for, line by line, `unwanted` others.
+    """Follows one console. `patterns` are regular expressions to wait for, line by line, `unwanted` others.
 
-    `exits` are the exit statuses of all lines that say that the job finished, `disks` what the kernel calls the
-    disks it found, `matched` the line in which each pattern was first seen, `last_byte` when the last byte came.
-    `slow` are the patterns that were given up, for they took too long; nothing is known of them.
-    `job` are the last lines that came while the job ran, but for the kernel's; `waits` what init waited for.
+    `exits` are the exit statuses of all lines that report the end of the job, `disks` the kernel's names of the disks
+    it found, `matched` the line in which each pattern was first seen, `last_byte` the time of the last byte. `slow` are
+    the patterns that were abandoned because they took too long; whether they match is unknown. `job` are the last lines
+    written while the job ran, except the kernel's; `waits` what init waited for.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class Console:
         self._rest = b""
 
     def feed(self, data: bytes, seconds: float) -> None:
-        """Take what came, at `seconds` after the start. A line counts when it has ended, or at `settle`."""
+        """Process data received at `seconds` after the start. A line counts when it has ended, or at `settle`."""
         self.size += len(data)
         self.last_byte = seconds
         lines, self._rest = split(self._rest + data)
@@ -202,12 +203,12 @@ class Console:
             self._rest = self._rest[LINE:]
 
     def settle(self, seconds: float) -> None:
-        """Look at the line that has not ended as it stands: a prompt, when nothing has come for a while."""
+        """Examine the incomplete line: it is a prompt if nothing has followed for a while."""
         if self._rest:
             self._line(clean(self._rest), seconds, whole=False)
 
     def close(self, seconds: float) -> None:
-        """Take the last line, which has no end."""
+        """Process the last line, which has no end."""
         if self._rest:
             self._line(clean(self._rest), seconds)
             self._rest = b""
@@ -218,16 +219,16 @@ class Console:
 
     @property
     def open_line(self) -> str:
-        """The line that has not ended: a prompt, as a rule."""
+        """The incomplete line: usually a prompt."""
         return clean(self._rest)
 
     @property
     def missing(self) -> bool:
-        """Whether a pattern that is waited for has not been seen yet."""
+        """Whether a pattern to wait for has not been seen yet."""
         return bool(self._waiting.keys() - self._unwanted)
 
     def tail(self, lines: int = 40) -> str:
-        """Return the last lines, clean; with the line that has not ended."""
+        """Return the last lines, clean, including the incomplete one."""
         last = [*self._tail, self.open_line] if self._rest else list(self._tail)
         return "\n".join([line for line in last if line.strip()][-lines:])
 

@@ -1,4 +1,4 @@
-"""The input of a test boot, in one value that its steps take."""
+"""The input of a test boot, in one value for all its steps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from roost.events import Events
 from roost.iodisk.inputs import Input
 from roost.recipe.model import Recipe
 
-#: Sees each byte of the console as it comes.
+#: Receives each byte of the console as it arrives.
 Echo = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a machine is run: `accel` is auto, kvm or tcg, `machine` QEMU's for kvm.
+    """How a machine is run: `accel` is auto, kvm or tcg, `machine` QEMU's machine type for kvm.
 
-    `evict` says whether HTCondor's eviction is tried, None what the recipe says.
+    `evict` selects whether HTCondor's eviction is tried, None as the recipe says.
     """
 
     accel: str = "auto"
@@ -36,9 +36,9 @@ DEFAULT = How()
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A job to run instead of the test's: its io disk, which stays as it is, and the seconds that its machine may take.
+    """A job to run instead of the test's: its io disk, which is not modified, and the time limit of its machine.
 
-    The seconds are by the clock, whatever the accelerator.
+    The limit is in seconds of wall time, whatever the accelerator.
     """
 
     disk: Path
@@ -47,12 +47,12 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What boots, what is known of it, and how: the machine `vm`, whose file names are relative to `directory`.
+    """What to boot, what is known about it, and how: the machine `vm`, whose file names are relative to `directory`.
 
-    `recipe` says what to expect (None: nothing is known of it). `bases` are the files that disks stand on, which the
-    verdict names too; `inputs` are put into the job's input/, on a disk made for this boot; `test` is the key of the
-    test (`roost.customize.inputs.boot_key`); `first` is Xen and its first domain, or the host's Xen, for a xen machine.
-    `events` and `echo` are told of what goes on. `job` is one that is run for its own sake, not as a test.
+    `recipe` has the expectations (None: nothing is known). `bases` are the backing files of disks, which the verdict
+    names too; `inputs` are put into the job's input/, on a disk made for this boot; `test` is the key of the test
+    (`roost.customize.inputs.boot_key`); `first` is Xen and its first domain, or the host's Xen, for a xen machine.
+    `events` and `echo` receive progress and console. `job` is a job run for its own sake, not as a test.
     """
 
     vm: VirtualMachine
@@ -69,13 +69,13 @@ class Context:
 
     @property
     def kernel_files(self) -> list[str]:
-        """The files of a kernel beside the image."""
+        """The kernel files next to the image."""
         kernel = self.vm.kernel
         return [name for name in (kernel.kernel, kernel.initrd) if name] if kernel else []
 
     @property
     def files(self) -> list[str]:
-        """All files that the machine is made of."""
+        """All files that the machine consists of."""
         return [*(disk.file for disk in self.vm.disks), *self.kernel_files, *self.bases]
 
     def path(self, name: str | None) -> Path | None:

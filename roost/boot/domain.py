@@ -1,9 +1,9 @@
-"""The domain that libvirt's xen driver makes of HTCondor's job, as xl reads it (xl.cfg(5)), and what ends it. Pure.
+"""The configuration of the domain that libvirt's xen driver makes of HTCondor's job (xl.cfg(5)), and its end. Pure.
 
-HTCondor's script gives each disk its target and nothing else: a raw file, whatever its fourth field says. libvirt hands
-the target on as it is, and where the guest sees it follows from Xen's own table (docs/xen-in-qemu.md): sda1 is xvda1.
-xen_root is dropped on the way: the guest's command line is xen_kernel_params and no more. With `xen_kernel = included`
-pygrub reads the first disk.
+HTCondor's script gives each disk its target and nothing else: a raw file, whatever its fourth field. libvirt passes the
+target on unchanged, and the guest's name for it follows from Xen's own table (docs/xen-in-qemu.md): sda1 is xvda1.
+xen_root gets lost on the way: the guest's command line is only xen_kernel_params. With `xen_kernel = included` pygrub
+reads the first disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roost.boot.backends import DirectKernel
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.condor.machine import VirtualMachine
 
-#: Xen's reasons for the end of a domain (xen/include/public/sched.h) in QMP's words, which the verdict reads; 4 is a
+#: Xen's reasons for the end of a domain (xen/include/public/sched.h) as QMP's terms, which the verdict reads; 4 is a
 #: watchdog's.
 REASONS: Mapping[int, str] = {
     0: "guest-shutdown",
@@ -28,30 +28,30 @@ REASONS: Mapping[int, str] = {
     4: "guest-panic",
     5: "guest-reset",
 }
-#: Where the domain's console and its end are told of, by the name of the port; docs/xen-in-qemu.md.
+#: The ports that report the domain's console and its end; docs/xen-in-qemu.md.
 CONSOLE, CONTROL = "roost.console", "roost.control"
-#: Names of the files that the first domain is given.
+#: Names of the files that the first domain gets.
 CONFIGURATION, KERNEL, INITRD = "domain.cfg", "vmlinuz", "initrd.img"
-#: Where the first domain unpacks them, and the letter of the first disk that is handed on: its own root is vda, the
-#: files are vdb.
+#: Where the first domain unpacks them, and the letter of the first disk that is passed through: its own root is vda,
+#: the files are vdb.
 DIRECTORY, FIRST = "/run/domain", "c"
-#: Where in their source libxl and libxc are when they say something.
+#: The source location with which libxl and libxc start a message.
 _SOURCE = re.compile(r"^\w+\.c:\d+: ?\w+: ")
-#: What libxc says when a part of the domain does not fit into its memory (xg_dom_core.c, xc_dom_chk_alloc_pages).
+#: libxc's message when a part of the domain does not fit into its memory (xg_dom_core.c, xc_dom_chk_alloc_pages).
 _SMALL = re.compile(r"\bsegment \S+ too large\b")
-#: Bytes of the words of a tool that are kept.
+#: Bytes of a tool's output that are kept.
 _MOST = 400
 
 
 def nodes(hardware: Hardware) -> dict[str, str]:
-    """Return where the first domain sees each disk, by its target: /dev/vdc and so on, in their order."""
+    """Return the first domain's name of each disk by its target: /dev/vdc and so on, in order."""
     letters = [chr(ord(FIRST) + number) for number in range(len(hardware.disks))]
     return {disk.target: f"/dev/vd{letter}" for disk, letter in zip(hardware.disks, letters, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class HostXen:
-    """The Xen of this host: the program xl, and Xen's version, empty where it does not say."""
+    """The Xen of this host: the program xl, and Xen's version, empty if unknown."""
 
     xl: str
     version: str = ""
@@ -59,7 +59,7 @@ class HostXen:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a host calls the domain and its files: `disks` are xl's words for each, by its target."""
+    """A host's names for the domain and its files: `disks` are xl's specifications, by target."""
 
     name: str
     disks: Mapping[str, str]
@@ -67,12 +67,12 @@ class Names:
 
 
 def target(disk: AttachedDisk, kind: str, path: str) -> str:
-    """Return xl's words for a disk: its format and its place, which comes last and may have any character."""
+    """Return xl's specification of a disk: its format and its path, which comes last and may have any character."""
     return f"format={kind}, vdev={disk.target}, access={'ro' if disk.readonly else 'rw'}, target={path}"
 
 
 def _inside(hardware: Hardware) -> Names:
-    """Return what the first domain in QEMU calls them."""
+    """Return the names used by the first domain in QEMU."""
     places = nodes(hardware)
     disks = {disk.target: target(disk, "raw", places[disk.target]) for disk in hardware.disks}
     directory = Path(DIRECTORY)
@@ -85,14 +85,14 @@ def configuration(hardware: Hardware, names: Names | None = None) -> str:
     names = names or _inside(hardware)
     lines = ['type = "pv"', f"name = {quoted(names.name)}", f"memory = {hardware.memory}", f"vcpus = {hardware.vcpus}"]
     if hardware.kernel is None:
-        # Without -q pygrub draws a menu on a terminal that is not there.
+        # Without -q pygrub draws a menu, but there is no terminal.
         lines += ['bootloader = "pygrub"', 'bootloader_args = [ "-q" ]']
     elif names.kernel is not None:
         lines.append(f"kernel = {quoted(str(names.kernel.kernel))}")
         lines += [f"ramdisk = {quoted(str(names.kernel.initrd))}"] if names.kernel.initrd is not None else []
         lines.append(f"cmdline = {quoted(hardware.cmdline or '')}")
     lines += ["disk = [", *(f"    {quoted(names.disks[disk.target])}," for disk in hardware.disks), "]"]
-    # Nothing is done at its end: its reason and its console are read first.
+    # The ended domain is preserved: its reason and its console are read first.
     lines += [f'on_{how} = "preserve"' for how in ("poweroff", "reboot", "crash", "watchdog")]
     return "\n".join(lines) + "\n"
 
@@ -103,7 +103,7 @@ def quoted(text: str) -> str:
 
 
 def warnings(vm: VirtualMachine) -> tuple[str, ...]:
-    """Return the warnings before a boot: what a job may ask of the machine and not find in a domain."""
+    """Return the warnings before a boot: what a job may request that a domain does not have."""
     if vm.hypervisor != "xen" or vm.network == "none":
         return ()
     return ("the test boot under Xen has no network card: a job that needs the network fails in it",)
@@ -116,19 +116,19 @@ def _escaped(byte: int) -> str:
 
 
 def reason(message: Mapping[str, Any]) -> str:
-    """Return how a domain ended, in QMP's words: only guest-shutdown is a power-off of its own."""
+    """Return how a domain ended, in QMP's terms: only guest-shutdown is a power-off by the guest."""
     code = message.get("reason")
     return REASONS.get(code, f"guest-reason-{code}") if isinstance(code, int) else "guest-gone"
 
 
 def not_started(message: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether the image is at fault for a domain that was not made (else Xen refused it), and why.
+    """Return whether the image is at fault for a domain that was not created (otherwise Xen refused it), and why.
 
-    The words are xl's and pygrub's, as the first domain passes them on.
+    The reason is that of xl or pygrub, as reported by the first domain.
     """
     said, loader = _lines(message.get("said")), _lines(message.get("loader"))
     if any("bootloader" in line for line in said):
-        # A traceback of pygrub ends with what was wrong.
+        # The last line of pygrub's traceback is the error.
         return True, f"pygrub: {loader[-1] if loader else 'it does not say why'}"
     invalid = [line for line in said if "no loader found" in line or "Invalid kernel" in line or "not a Xen" in line]
     if invalid:
@@ -142,7 +142,7 @@ def not_started(message: Mapping[str, Any]) -> tuple[bool, str]:
 
 
 def _message(line: str) -> str:
-    """Return what a line of libxl or libxc says without where in the source it comes from."""
+    """Return a message of libxl or libxc without its source location."""
     for mark in ("error: ", "panic: "):
         line = line.rpartition(mark)[2] or line
     return _SOURCE.sub("", line).strip()[:_MOST]

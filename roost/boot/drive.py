@@ -24,24 +24,24 @@ from roost.errors import HostError
 from roost.events import Events
 from roost.host import causes
 
-#: Seconds between two looks at the virtual CPUs and the disk's counters.
+#: Seconds between two polls of the virtual CPUs and the disk's counters.
 LOOK = 1.0
-#: A console that has been silent for so long may belong to a dead machine.
+#: After this many seconds of silence a console may belong to a dead machine.
 SILENT = 2.0
-#: A kernel that runs for so long (scaled, and by the clock) without a word is looked into; so much of its memory.
+#: A kernel that runs this long (scaled, and wall time) without output has its memory examined.
 SPEECHLESS = (4.0, 5.0)
 MEMORY = 1 << 30
-#: What kernels call the disks of a bus.
+#: The kernel's names for the disks of a bus.
 _NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
 
 __all__ = ["Observation", "QemuError", "drive"]
-#: The time of a line of the kernel (printk).
+#: The timestamp of a kernel message (printk).
 _TIME = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What was on the guest's screen at the end: a PNG, and its text where it was in text mode; empty without one."""
+    """The guest's screen at the end: a PNG, and its text if it was in text mode; empty without a screen."""
 
     picture: bytes = b""
     text: str = ""
@@ -49,7 +49,7 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of a machine from its start to its end; seconds after the start, `started_at` since the epoch.
+    """What was seen of a machine from start to end; times are seconds after the start, `started_at` since the epoch.
 
     `button` is when the power button was pressed, None if it was not; `job` the job's last lines on the console;
     `waits` what init waited for longest, `silence` its longest silence; `version` the hypervisor's.
@@ -98,9 +98,9 @@ class Observation:
 
 @dataclass
 class _Inside:
-    """Looks for a kernel's last words in the memory of a machine whose console has not said a word of any kernel.
+    """Looks for a kernel's last messages in the memory of a machine whose console shows no kernel message.
 
-    `directory` is QEMU's, `size` how many bytes are looked at; `said` has what was found, by its kind of sign.
+    `directory` is QEMU's, `size` the number of bytes to examine; `said` has the messages by kind of sign.
     """
 
     directory: Path
@@ -109,7 +109,7 @@ class _Inside:
     said: tuple[tuple[str, str], ...] = ()
 
     async def look(self, session: Session, watch: Watch) -> None:
-        """Look, unless the console has told of its kernel, or no kernel runs."""
+        """Examine the memory, unless the console shows kernel messages or no kernel runs."""
         if (
             not self.size
             or watch.paging_at is None
@@ -144,7 +144,7 @@ async def _screen(session: Session, directory: Path) -> Screen:
 
 @dataclass
 class _Drive:
-    """One session under way: what is awaited of it, and what has been seen beside its console."""
+    """One session in progress: its goal, and what has been seen besides its console."""
 
     session: Session
     plan: BootPlan
@@ -155,7 +155,7 @@ class _Drive:
     reads: dict[str, int | None] = field(default_factory=lambda: {"kernel": None, "end": None})
 
     async def until_stop(self, at_job: Callable[[Session], Awaitable[None]] | None) -> str:
-        """Look at the machine until `decide` says stop; return why."""
+        """Poll the machine until `decide` returns a stop; return the reason."""
         session, watch, plan = self.session, self.watch, self.plan
         looked = None
         said: set[str] = set()
@@ -194,14 +194,14 @@ class _Drive:
             await session.wait(LOOK)
 
     def _tell_waits(self, said: set[str]) -> None:
-        """Say, once each, which units the guest waits for at length while it does; `said` are those that were."""
+        """Report once each unit that the guest waits long for; `said` are those already reported."""
         for wait in self.session.serial.waits.longest():
             if self.events and wait.what not in said and wait.seconds >= self.plan.limit(LONG):
                 said.add(wait.what)
                 self.events.note(f"the guest has waited {wait.seconds:.0f} s for {wait.what}")
 
     async def _look(self, now: float) -> None:
-        """Look at CPUs and counters while the console does not tell what goes on."""
+        """Poll CPUs and counters while the console does not show what happens."""
         session, watch = self.session, self.watch
         kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
         silent = now - (session.serial.last_byte or 0.0) >= SILENT
@@ -219,7 +219,7 @@ class _Drive:
 
 
 def where(phase: str, console: Console) -> str:
-    """Return where a guest is, in a line: its phase, and the last line of its console without the kernel's time."""
+    """Return the guest's progress in one line: its phase, and its last console line without the kernel's timestamp."""
     last = _TIME.sub("", console.tail(1)).strip()
     return f"{phase}: {last}" if last else phase
 
@@ -233,9 +233,9 @@ async def drive(
     events: Events | None = None,
     at_job: Callable[[Session], Awaitable[None]] | None = None,
 ) -> Observation:
-    """Start a machine, run it until `decide` says stop, and return what was seen.
+    """Start a machine, run it until `decide` returns a stop, and return what was seen.
 
-    `at_job` is called once, when its job runs. A machine whose console is silent is looked into.
+    `at_job` is called once, when its job runs. The memory of a machine with a silent console is examined.
 
     Raises `QemuError` when the hypervisor does not start it, `HostError` as soon as the host cannot store what the
     guest writes.
@@ -292,7 +292,7 @@ def _unstored(session: Session, directory: Path) -> HostError:
 
 
 def _root_disk_seen(serial: Console, root: AttachedDisk, reads: Mapping[str, int | None]) -> bool | None:
-    """Return whether the kernel found the disk it was booted from, by the best evidence there is."""
+    """Return whether the kernel found the disk it was booted from, by the best evidence available."""
     names = set(serial.disks)
     listed = re.findall(r"^\s*\d+\s+\d+\s+\d+\s+([a-z]+)\d*$", serial.tail(200), re.MULTILINE)
     names.update(listed)

@@ -15,7 +15,7 @@ from roost.verify.evidence import FileSystem
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One expectation: what, whether it was met, and what was there instead (or the line that met it)."""
+    """One expectation: what was expected, whether it was met, and what was found instead (or the line that met it)."""
 
     what: str
     met: bool
@@ -25,14 +25,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evidence of one test boot. Times in seconds after the start.
+    """The evidence of one test boot. Times are in seconds after the start.
 
-    `stop` is why the watch ended it; `refused` what QEMU said when it would not start; `root_disk_seen` whether the
+    `stop` is why the watch ended it; `refused` QEMU's message when it would not start; `root_disk_seen` whether the
     guest's kernel found the disk it was booted from (None: unknown); `status` the job's status.json; `exits` the exit
-    statuses on the console; `changed` the images whose bytes were not the same afterwards; `exit_status` the one that
-    the job is to have; `written` the disks that the guest wrote to; `unread` the disks on which a status was looked for
-    and that could not be read (both None: not looked at); `unused` the recipe's io disk, if the job did not use it;
-    `job_log` the last lines of the job; `waits` what init waited for longest.
+    statuses on the console; `changed` the images whose bytes changed; `exit_status` the one expected of the job;
+    `written` the disks that the guest wrote to; `unread` the disks that could not be searched for a status (both None:
+    not searched); `unused` the recipe's io disk, if the job did not use it; `job_log` the last lines of the job;
+    `waits` what init waited for longest.
     """
 
     goal: Goal
@@ -62,9 +62,9 @@ class Evidence:
         return self.phases[-1][0] if self.phases else "start"
 
     def phase_of(self, *kinds: str) -> Phase:
-        """Return the phase in which the first of these signs stood; without one, the last before the power-off.
+        """Return the phase of the first of these signs; without one, the last phase before the power-off.
 
-        A busy host reads sign and power-off in one piece, at one time: what failed stood before the power-off.
+        On a busy host, sign and power-off can arrive together with the same time: the failure was before the power-off.
         """
         first = min((self.serial[kind].seconds for kind in kinds if kind in self.serial), default=None)
         before = [
@@ -81,7 +81,7 @@ class Evidence:
 
     @property
     def powered_off(self) -> bool:
-        """Whether the guest switched itself off."""
+        """Whether the guest powered itself off."""
         return self.reason == "guest-shutdown"
 
     def has_reached(self, *phases: Phase) -> bool:

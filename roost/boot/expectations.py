@@ -1,6 +1,6 @@
-"""What the recipe expects, compared with what was seen: the console, the disks, the job's status, the clock. Pure.
+"""The recipe's expectations compared with the console, the disks, the job's status and the times. Pure.
 
-Each expectation has a judge of its own, which says what was there instead, or what met it.
+Each kind of expectation has its own judge, which returns what was found instead, or what met it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roost.recipe.words import some
 from roost.verify.evidence import FoundFile
 
 _TOO_SLOW = "not known: the search for this regular expression takes too long; avoid nested repetitions"
-#: More names of failed units than this are not shown.
+#: At most this many names of failed units are shown.
 _NAMES = 5
 
 
@@ -26,10 +26,10 @@ _NAMES = 5
 class Actual:
     """All that expectations are compared with.
 
-    `matched` has the line of the console in which each pattern was first seen, `status` is the job's status.json (None:
-    there is none), `exits` are the exit statuses on the console, `seconds` how long each phase took, `factor` by which
-    the accelerator is slower than what the recipe's times are written for, `find` returns a file by (path, disk).
-    `slow` are the patterns whose search on the console was given up, `searches` the time that those in files have.
+    `matched` has the console line in which each pattern was first seen, `status` is the job's status.json (None: there
+    is none), `exits` are the exit statuses on the console, `seconds` how long each phase took, `factor` how much slower
+    the accelerator is than the one that the recipe's times assume, `find` returns a file by (path, disk). `slow` are
+    the patterns whose search on the console was abandoned, `searches` the time limit for those in files.
     """
 
     matched: Mapping[str, str]
@@ -75,7 +75,7 @@ def _file(wanted: Expectation, actual: Actual) -> Expected:
     if found.content is None:
         return Expected(what, False, found.seen, True)
     text = found.content.decode("utf-8", "replace")
-    # The first of the checks that fails says what was there instead.
+    # The first check that fails gives what was found instead.
     if wanted.size is not None and not _fits(found.size, wanted.size):
         return Expected(what, False, f"{found.size} bytes", True)
     if wanted.mode is not None and found.mode != int(wanted.mode, 8):

@@ -1,4 +1,4 @@
-"""What a machine that has stopped leaves: the evidence, from what was seen of it and from its disks."""
+"""Collects the evidence of a machine that has stopped, from its session and its disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roost.verify.evidence import StoppedDisk
 
 
 def evidence(run: Attempt, seen: drive.Observation | None, refused: str | None, pool: Pool) -> Evidence:
-    """Return the evidence of a run that has ended; without `seen` it was `refused`, in these words."""
+    """Return the evidence of a run that has ended; without `seen` the hypervisor `refused` it, with this message."""
     if seen is None:
         return Evidence(goal=run.plan.goal, stop="refused", refused=refused or "it did not say why")
     stopped: dict[str, StoppedDisk] = {}
@@ -66,9 +66,9 @@ def _status(
     writable: Sequence[tuple[StoppedDisk, StoppedDisk]],
     started_at: float,
 ) -> tuple[Mapping[str, Any] | None, tuple[str, ...] | None, str | None]:
-    """Return the job's status, the disks it was looked for on and that could not be read, and an io disk not used.
+    """Return the job's status, the disks that could not be searched for it, and the io disk if it was not used.
 
-    None are disks that were not looked for, and an io disk that was used or is not known.
+    The disks are None when none was searched; the io disk is None when it was used, or there is none.
     """
     recipe = run.context.recipe
     if recipe is None:
@@ -76,7 +76,7 @@ def _status(
     if recipe.job is None:
         return None, None, None
     status, elsewhere = outcome.job_status(recipe, stopped, started_at)
-    # Mounting a file system to write to it writes to it.
+    # Mounting a file system read-write already writes to it.
     io = next((one for _, one in writable if recipe.io_disk and Path(one.name).stem == recipe.io_disk.name), None)
     untouched = io is not None and io.name not in run.written()
     return status, None, recipe.io_disk.name if recipe.io_disk and (elsewhere or untouched) else None

@@ -1,7 +1,7 @@
-"""The guest's console on a terminal while it boots: line by line, clean, and never waited for.
+"""The guest's console on a terminal while it boots: clean lines, never waited for.
 
 A terminal may be slow or stopped, and the test boot has deadlines: lines go through a bounded queue to a thread that
-writes them. What the queue cannot take is left out, and how much is said.
+writes them. When the queue is full, lines are dropped and their number is reported.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TextIO
 from roost.boot.console import LINE, split
 from roost.host.safetext import clean
 
-#: Lines that wait for the terminal, and seconds that the last of them are waited for at the end.
+#: Lines that can wait for the terminal, and seconds to wait for the last of them at the end.
 WAITING = 20_000
 PATIENCE = 5.0
 
 
 class _Lines:
-    """Makes lines of a console's bytes, and hands them to a thread."""
+    """Splits a console's bytes into lines and passes them to a thread."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -33,7 +33,7 @@ class _Lines:
         self._thread.start()
 
     def feed(self, data: bytes) -> None:
-        """Take what came; never waits."""
+        """Process received data; never waits."""
         lines, self._rest = split(self._rest + data)
         while len(self._rest) > LINE:
             lines.append(self._rest[:LINE])
@@ -43,7 +43,7 @@ class _Lines:
                 self._put(clean(line[start : start + LINE]))
 
     def close(self) -> None:
-        """Write the line that has not ended, and wait briefly for the terminal."""
+        """Write the incomplete line, and wait briefly for the terminal."""
         if self._rest:
             self._put(clean(self._rest))
         with contextlib.suppress(queue.Full):
@@ -60,7 +60,7 @@ class _Lines:
             self._lost += 1
 
     def _write(self) -> None:
-        # A reader that went away ends the copy, not the boot.
+        # A closed terminal ends the copy, not the boot.
         with contextlib.suppress(OSError, ValueError):
             while (text := self._lines.get()) is not None:
                 if text:
@@ -71,7 +71,7 @@ class _Lines:
 
 @contextmanager
 def following(stream: TextIO | None) -> Iterator[Callable[[bytes], None] | None]:
-    """Yield what takes a console's bytes and shows them on `stream`; None where there is no stream."""
+    """Yield a function that shows a console's bytes on `stream`; None without a stream."""
     if stream is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""Kernels of this host that a boot may be tried with."""
+"""Kernels of this host that can be used for a trial boot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.host import bzimage, paths
 
 
 def kernels() -> Iterator[Path]:
-    """Yield kernels that may be tried: the host's own, those of built images, libguestfs' appliance's; newest first."""
+    """Yield kernels to try, newest first: the host's own, those of built images, that of libguestfs' appliance."""
     places = (
         (Path("/boot"), "vmlinuz-*"),
         (Path("/lib/modules"), "*/vmlinuz"),

@@ -1,7 +1,7 @@
-"""A writable disk before the run and after it: each file system is still there, was unmounted, and is sound.
+"""Writable disks before and after the run: each file system still exists, was unmounted, and is sound.
 
-What the image held before is the measure: a disk that held a file system and holds none now was overwritten. What
-cannot be judged is listed too, with the reason.
+The reference is the image's content before the run: a disk that held a file system and holds none now was overwritten.
+What cannot be judged is listed too, with the reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ READ_ONLY = frozenset({"squashfs", "erofs"})
 
 
 def known(disk: StoppedDisk) -> tuple[Area, ...] | str:
-    """Return the parts of a disk, or why they cannot be told."""
+    """Return the parts of a disk, or why they cannot be read."""
     try:
         return disk.areas()
     except (RoostError, OSError, ValueError, KeyError) as error:
@@ -31,7 +31,8 @@ def known(disk: StoppedDisk) -> tuple[Area, ...] | str:
 def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileSystem, ...]:
     """Return the state of each file system of a disk after the run.
 
-    `off` says that the guest switched itself off: only then was it to unmount, and only then is the structure checked.
+    `off` means that the guest powered itself off: only then must it have unmounted, and only then is the structure
+    checked.
     """
     was, now = known(before), known(after)
     if isinstance(now, str):
@@ -46,10 +47,10 @@ def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileS
 
 
 def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileSystem]:
-    """Yield what was there before and is not now."""
+    """Yield what existed before and is missing now."""
     held = {area.number: area.type for area in now if area.type}
     for area in was:
-        # A disk that was given a partition table with a file system in it was set up again, not overwritten.
+        # A disk that got a partition table with a file system was set up again, not overwritten.
         if area.type and area.number not in held and not (area.number == 0 and held):
             seen = f"it held {area.type} before the run and holds no file system now"
             yield FileSystem(name, area.number, area.type, False, seen, lost=True)
@@ -77,7 +78,7 @@ def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Jud
     compared = area.type in READ_ONLY
     if not compared and area.type not in structure.CHECKED:
         return area.clean, area.seen
-    # A copy is sparse: it takes what is in use, at most the whole part. What is compared is copied twice.
+    # A copy is sparse: it takes the space in use, at most the whole part. To be compared, it is copied twice.
     free = shutil.disk_usage(after.directory).free // (2 if compared else 1)
     if area.size > free and _in_use(before, after) > free // 2:
         return None, "its structure was not checked: there is no room for a copy of it"
@@ -87,17 +88,17 @@ def _sound(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Jud
 
 
 def _in_use(*disks: StoppedDisk) -> int:
-    """Return the bytes that the files of disks take."""
+    """Return the bytes allocated by the files of disks."""
     names = [str(disk.node["file"]["filename"]) for disk in disks]
     paths = [disk.directory / name for disk, name in zip(disks, names, strict=True)]
     return sum(Path(path).stat().st_blocks * 512 for path in paths)
 
 
 def _same(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judged:
-    """Compare a part with what it was.
+    """Compare a part with its state before the run.
 
-    Copies are compared: `qemu-img compare` of QEMU 7.2 finds differences between equal parts of a disk and of an
-    overlay over it, where only a part of a disk is given (`offset` of the raw driver).
+    Copies are compared, because `qemu-img compare` of QEMU 7.2 reports differences between equal parts of a disk and of
+    an overlay over it when only a part of a disk is given (`offset` of the raw driver).
     """
     was = next((one for one in before.areas() if (one.number, one.size) == (area.number, area.size)), None)
     if was is None:
@@ -108,7 +109,7 @@ def _same(before: StoppedDisk, after: StoppedDisk, area: Area) -> structure.Judg
 
 
 def _other(disk: StoppedDisk, area: Area) -> str:
-    """Return what util-linux calls the content of a part: crypto_LUKS, ntfs and so on; else `unknown`."""
+    """Return util-linux' name for the content of a part: crypto_LUKS, ntfs and so on; else `unknown`."""
     argv = ["blkid", "-p", "-o", "value", "-s", "TYPE", f"{disk.prefix}-head.raw"]
     if area.number:
         argv[-1:] = ["-O", str(area.offset), "-S", str(area.size), argv[-1]]

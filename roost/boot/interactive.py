@@ -1,7 +1,6 @@
-"""The machine of the test boot with its serial console on this terminal: for a person who wants to look around.
+"""The machine of the test boot with its serial console on this terminal, for interactive use.
 
-Nothing is judged, nothing has a deadline, and what was changed is thrown away unless a directory is named to keep it
-in.
+Nothing is judged, nothing has a deadline, and changes are thrown away unless a directory to keep them in is given.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from roost.store.scratch import scratch_directory
 #: Ctrl-] ends the machine, as in telnet and virsh console.
 ESCAPE = b"\x1d"
 
-#: What is done with the machine's disks before its start, and when it is off: the layers over them, a directory.
+#: A step before the machine's start or after its end, called with its layers and a directory.
 Step = Callable[[Hardware, Mapping[str, DiskPlace], Path], None]
 
 
@@ -49,8 +48,8 @@ def interact(
 ) -> None:
     """Run the machine of a context until it powers off or the user types Ctrl-].
 
-    `keep` is a new directory for its disks as they are then, and for the files `also`; `before` and `after` are what
-    is done with their layers. Raises `UsageError` when there is no terminal or the directory exists,
+    `keep` is a new directory for its disks as they are then, and for the files `also`; `before` and `after` are steps
+    that work on the layers. Raises `UsageError` when there is no terminal or the directory exists,
     `HypervisorRefusalError` and `QemuError` for a machine that does not start.
     """
     refuse_without_terminal()
@@ -89,7 +88,7 @@ def interact(
 
 
 def refuse_without_terminal() -> None:
-    """Raise `UsageError` where standard input or output is not a terminal."""
+    """Raise `UsageError` when standard input or output is not a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "a console needs a terminal: standard input or output is not one",
@@ -98,10 +97,10 @@ def refuse_without_terminal() -> None:
 
 
 async def _talk(start: Start, scratch: Path) -> bool:
-    """Run until the end; return whether the guest switched itself off."""
+    """Run until the end; return whether the guest powered itself off."""
     typed, out, logs = sys.stdin.fileno(), sys.stdout.fileno(), scratch / "log"
     listening = Listening(logs / "serial.log", logs / "qemu.log", scratch, echo=lambda data: _write(out, data))
-    # The terminal is the guest's from its start on: until then Ctrl-C ends this.
+    # From the start of the guest on, the terminal belongs to it; until then Ctrl-C ends the task.
     async with start(listening) as session:
         with _raw(typed):
             off = await _until_off(session, typed)

@@ -1,8 +1,8 @@
-"""Keeps what a person changed in an interactive boot: whole disks in a directory of their own, the image as it was.
+"""Keeps the changes of an interactive boot: whole disks in a new directory; the image is not changed.
 
-The built image and its manifest, sums and verdict are not touched: they still tell of the same bytes. The directory has
-all that the machine needs under the same names, so that its submit description boots (`inv boot DIRECTORY/kvm.sub`) and
-can be submitted.
+The built image and its manifest, sums and verdict are not touched and still match. The directory has everything that
+the machine needs under the same names, so that its submit description can be booted (`inv boot DIRECTORY/kvm.sub`) and
+submitted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEADLINE = 3600.0
 
 
 def refuse_if_taken(directory: Path) -> None:
-    """Raise `UsageError` where the directory exists: what was kept before is not written over."""
+    """Raise `UsageError` if the directory exists: kept disks are not overwritten."""
     if directory.exists():
         raise UsageError(f"{directory} exists: what was kept in it stays", hint="move it away, or boot it instead")
 
@@ -29,7 +29,7 @@ def refuse_if_taken(directory: Path) -> None:
 def keep(shape: Hardware, places: Mapping[str, DiskPlace], others: Iterable[Path], directory: Path, log: Path) -> None:
     """Write the disks with their changes, and `others` (kernel files, submit descriptions), into the new `directory`.
 
-    It appears whole or not at all. Raises `ImageError` when there is no room, or when two files share a name.
+    It appears whole or not at all. Raises `ImageError` when there is no space, or when two files share a name.
     """
     refuse_if_taken(directory)
     try:

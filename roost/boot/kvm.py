@@ -1,10 +1,10 @@
 """QEMU's command line for the hardware that libvirt gives to an HTCondor job. Pure.
 
-What differs from libvirt's own, and why: QEMU is driven through sockets that it inherits, not by libvirtd; a
-writable disk is a throw-away qcow2 layer, so that the image is only ever opened for reading; the serial port is
-listened to; SeaBIOS' debug port, which no guest looks at, tells whether it found something to boot; a reset ends
-the run like a shutdown, because HTCondor would let it reboot for ever; every network is QEMU's user-mode one; and
-TCG, which has no host CPU to pass through, emulates the most it can (`-cpu max`).
+Differences from libvirt, and why: QEMU is driven through inherited sockets, not by libvirtd; a writable disk is a
+throw-away qcow2 layer, so that the image is only ever opened for reading; the serial port is read; SeaBIOS' debug port,
+which no guest uses, shows whether it found something to boot; a reset ends the run like a shutdown, because under
+HTCondor the guest would reboot forever; every network is QEMU's user-mode one; and TCG, which has no host CPU to pass
+through, emulates all the features it can (`-cpu max`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from roost.boot.backends import Channels, DirectKernel, DiskPlace, blockdev
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import UsageError
 
-#: q35: libvirt gives each device a root port of its own; eight functions a slot, from slot 2 on.
+#: q35: libvirt gives each device its own root port; eight functions a slot, starting at slot 2.
 _PORT_SLOT = 2
-#: The network of every machine that has one.
+#: The network back end of every machine that has a network.
 _NETWORK = "user,id=net0"
 
 
@@ -34,9 +34,9 @@ def qemu_argv(
 ) -> list[str]:
     """Return the argument list; `places` is keyed by the disks' targets (vda ...), paths are absolute.
 
-    QEMU starts stopped. `direct` is the kernel of a machine that takes one from outside of its image.
+    QEMU starts stopped. `direct` is the kernel of a machine that takes one from outside its image.
 
-    Raises `UsageError` for a xen machine, which QEMU does not run by itself.
+    Raises `UsageError` for a xen machine, which QEMU cannot run by itself.
     """
     if hardware.machine == "xenpv":
         raise UsageError("QEMU alone cannot boot a xen machine", hint="--hypervisor kvm")
@@ -62,16 +62,16 @@ def qemu_argv(
 
 
 def reached(argv: Sequence[str], port: int, *, closed: bool) -> list[str]:
-    """Return the argument list with a port of this host's loopback, any that is free, that leads to one of the guest's.
+    """Return the argument list with a free port of this host's loopback forwarded to one of the guest's.
 
-    A `closed` network lets the guest reach nothing.
+    With a `closed` network the guest reaches nothing.
     """
     network = f"{_NETWORK},restrict={'on' if closed else 'off'},hostfwd=tcp:127.0.0.1:0-:{port}"
     return [network if word == _NETWORK else word for word in argv]
 
 
 def _escaped(text: str) -> str:
-    # QemuOpts: a comma in a value is written twice.
+    # QemuOpts: a comma in a value is doubled.
     return text.replace(",", ",,")
 
 
@@ -83,7 +83,7 @@ def _devices(hardware: Hardware, places: Mapping[str, DiskPlace]) -> Iterator[tu
     else:
         yield "-device", "piix3-usb-uhci,id=usb,bus=pci.0,addr=0x1.0x2"
     if hardware.vnc:
-        # libvirt's choice where the domain names no model; QEMU's own default is another.
+        # libvirt's default where the domain names no model; it differs from QEMU's.
         place = {"bus": "pcie.0", "addr": "0x1"} if q35 else {"bus": "pci.0", "addr": "0x2"}
         yield "-device", {"driver": "cirrus-vga", "id": "video0", **place}
     for name in ("usb", *(member for member in hardware.pci if member.startswith("scsi"))):
@@ -112,7 +112,7 @@ def _root_port(number: int) -> dict[str, Any]:
 
 
 def _slot(hardware: Hardware, member: str) -> dict[str, Any]:
-    """Return where a member of `hardware.pci` is plugged in."""
+    """Return the PCI address of a member of `hardware.pci`."""
     place = hardware.pci.index(member)
     if hardware.machine == "q35":
         return {"bus": f"pci.{place + 1}", "addr": "0x0"}

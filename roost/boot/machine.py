@@ -1,7 +1,7 @@
-"""What a test boot needs of a machine, whichever hypervisor runs it: its start; then a session tells the rest.
+"""The interface between a test boot and the hypervisor: starting a machine, which yields its session.
 
 `roost.boot.kvm` is QEMU with HTCondor's hardware, `roost.boot.xen` a domain of a real Xen. Evidence, verdict and report
-know neither.
+do not depend on either.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from roost.boot.start import Listening
 
 
 class Start(Protocol):
-    """Starts a machine, stopped, and gives its session: console, events, end; it is gone when the block is left."""
+    """Starts a machine, stopped, and yields its session: console, events, end; it is gone when the block is left."""
 
     def __call__(
         self,
         listening: Listening,
         /,
     ) -> AbstractAsyncContextManager[Session]:
-        """Start it. Raises `QemuError`, in its own words, when the hypervisor does not start it."""
+        """Start it. Raises `QemuError`, with the hypervisor's message, when it does not start."""
         ...

@@ -1,4 +1,4 @@
-"""What is seen of a running machine from outside: QMP events and the state of its virtual CPUs. Pure."""
+"""A running machine seen from outside: QMP events and the state of its virtual CPUs. Pure."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Event:
 
     @property
     def unstored(self) -> str | None:
-        """Why the host did not store what the guest wrote, such as a full disk: QEMU has paused the machine for it.
+        """Why the host did not store the guest's writes, such as a full disk: QEMU has paused the machine.
 
-        It goes on when it is told to (QEMU's werror=enospc, the default), which nobody here would do.
+        It continues only on request (QEMU's werror=enospc, the default), which roost never sends.
         """
         stopped = self.name == "BLOCK_IO_ERROR" and self.data.get("action") == "stop"
         return str(self.data.get("reason") or "an input/output error") if stopped else None
@@ -35,14 +35,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Processors:
-    """What the virtual CPUs do: `paging` means an operating system is up, `dead` that all sleep for ever."""
+    """The state of the virtual CPUs: `paging` means that an operating system is up, `dead` that all sleep forever."""
 
     paging: bool
     dead: bool
 
 
 def parse_registers(text: str) -> Processors | None:
-    """Return what QEMU's `info registers -a` says of all CPUs (target/i386/cpu-dump.c); None if it says nothing."""
+    """Parse QEMU's `info registers -a` of all CPUs (target/i386/cpu-dump.c); return None if it shows none."""
     control = [int(value, 16) for value in re.findall(r"\bCR0=([0-9a-f]+)", text)]
     flags = [int(value, 16) for value in re.findall(r"\b[ER]FL=([0-9a-f]+)", text)]
     halted = re.findall(r"\bHLT=(\d)", text)
@@ -53,6 +53,6 @@ def parse_registers(text: str) -> Processors | None:
 
 
 def parse_forwarded(text: str) -> int | None:
-    """Return the port of loopback that QEMU's `info usernet` says is forwarded (net/slirp.c); None if it says none."""
+    """Return the forwarded port of loopback in QEMU's `info usernet` (net/slirp.c); None if there is none."""
     found = re.search(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d{1,5})\s", text)
     return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""What a guest left that has a name in the recipe: files by their mount points, and the job's status.json."""
+"""What a guest left under names of the recipe: files by their mount points, and the job's status.json."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from roost.host.safetext import clean
 from roost.recipe.model import Recipe
 from roost.verify.evidence import CONTENT, READABLE, Area, FoundFile, StoppedDisk, place_of
 
-#: Where the guest's runner keeps status.json: on the io disk, or without one in a directory of the root.
+#: Names of the runner's files: on the io disk, or without one in a directory of the root.
 STATUS, LOG = "status.json", "job.log"
-#: Lines of a job's log that are kept.
+#: How many lines of a job's log are kept.
 LOG_LINES = 20
 OWN_IO = "/var/lib/roost/io"
-#: A guest's clock (read from the virtual one at its start) may be this many seconds off.
+#: The guest's clock, set from the virtual one at its start, may be off by this many seconds.
 CLOCK = 5.0
 NO_FILE = FoundFile(None, 0, 0, "nothing is known of its disks")
 
 
 def with_changed(evidence: Evidence, changed: tuple[str, ...]) -> Evidence:
-    """Return the evidence with the images whose bytes were not the same afterwards."""
+    """Return the evidence with the images whose bytes changed."""
     return replace(evidence, changed=changed)
 
 
@@ -37,7 +37,7 @@ def disk_named(stopped: Mapping[str, StoppedDisk], name: str) -> StoppedDisk | N
 
 
 def mounts(recipe: Recipe) -> dict[str, tuple[str, int]]:
-    """Return where each of the recipe's mount points lies: (disk, partition; 0 is the whole disk)."""
+    """Return the place of each of the recipe's mount points: (disk, partition; 0 is the whole disk)."""
     return {
         area.mount: (disk.name, number if disk.partitions else 0)
         for disk in recipe.disks
@@ -47,7 +47,7 @@ def mounts(recipe: Recipe) -> dict[str, tuple[str, int]]:
 
 
 def _existing(recipe: Recipe, stopped: Mapping[str, StoppedDisk]) -> dict[str, tuple[str, int]]:
-    """Return where the root of an existing image lies, whose layout the recipe does not say: where accounts are."""
+    """Return the place of an existing image's root, whose layout the recipe does not have: the one with accounts."""
     disk = disk_named(stopped, recipe.root_disk.name) if recipe.edited else None
     if disk is None:
         return {}
@@ -59,12 +59,12 @@ def _existing(recipe: Recipe, stopped: Mapping[str, StoppedDisk]) -> dict[str, t
         with contextlib.suppress(RoostError):
             if area.type == "ext" and disk.read(area.number, "/etc/passwd").content is not None:
                 return {"/": (recipe.root_disk.name, area.number)}
-    # One that cannot be read here says so when it is.
+    # An area that cannot be read here raises an error when it is used.
     return {"/": (recipe.root_disk.name, areas[-1].number)} if areas else {}
 
 
 def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str | None) -> FoundFile:
-    """Return the file at `path`: of the file system on disk `on`, or wherever the guest mounts it."""
+    """Return the file at `path`: of the file system on disk `on`, or of the mount point that it is below."""
     places = {**_existing(recipe, stopped), **mounts(recipe)}
     if on is not None:
         places = {mount: place for mount, place in places.items() if place[0] == on}
@@ -84,10 +84,10 @@ def find(recipe: Recipe, stopped: Mapping[str, StoppedDisk], path: str, on: str 
 def job_status(
     recipe: Recipe, stopped: Mapping[str, StoppedDisk], started_at: float
 ) -> tuple[Mapping[str, Any] | None, bool]:
-    """Return the job's status.json of this run, and whether it is on the root though the recipe has an io disk.
+    """Return the job's status.json of this run, and whether it is on the root although the recipe has an io disk.
 
-    It is None when there is none, or one of an earlier run. `started_at` is when the machine started, in seconds since
-    the epoch.
+    It is None when there is none, or only one of an earlier run. `started_at` is when the machine started, in seconds
+    since the epoch.
     """
     candidates = [("/" + STATUS, recipe.io_disk.name)] if recipe.io_disk else []
     for path, on in [*candidates, (f"{OWN_IO}/{STATUS}", None)]:
@@ -99,7 +99,7 @@ def job_status(
 
 
 def job_log(places: Sequence[tuple[StoppedDisk, int, str]]) -> tuple[str, ...]:
-    """Return the last lines of the first job.log among (disk, area, path); nothing of one that is too long to read."""
+    """Return the last lines of the first job.log among (disk, area, path); empty if it is too long to read."""
     for disk, number, path in places:
         try:
             found = disk.read(number, path)
@@ -112,7 +112,7 @@ def job_log(places: Sequence[tuple[StoppedDisk, int, str]]) -> tuple[str, ...]:
 
 
 def job_places(recipe: Recipe | None, stopped: Mapping[str, StoppedDisk]) -> Iterator[tuple[StoppedDisk, int, str]]:
-    """Yield where a job's log may be: on the io disk, or in the directory of a machine that has none."""
+    """Yield where a job's log may be: on the io disk, or without one in a directory of the root."""
     named = disk_named(stopped, recipe.io_disk.name) if recipe and recipe.io_disk else None
     for disk in [named] if named else stopped.values():
         with contextlib.suppress(RoostError, OSError, ValueError):
@@ -165,7 +165,7 @@ def parse_status(content: bytes) -> Mapping[str, Any] | None:
 
 
 def began(status: Mapping[str, Any]) -> float:
-    """Return when the job began, in seconds since the epoch; 0 when it does not say."""
+    """Return when the job began, in seconds since the epoch; 0 when unknown."""
     try:
         return datetime.strptime(str(status.get("start")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Throw-away layers over a machine's disks, in a directory that does not stay.
+"""Throw-away layers over a machine's disks, in a temporary directory.
 
 The images below are only ever opened for reading: they keep their bytes and their times whatever the guest writes.
 """
@@ -19,7 +19,7 @@ def make(
 ) -> dict[str, DiskPlace]:
     """Make a layer in `scratch` over each writable disk, whose files are relative to `directory`; by target.
 
-    `instead` has the files that stand in for a disk's, by target.
+    `instead` has the files that replace a disk's, by target.
 
     Raises `QemuError` for a file that is not of its declared format, as QEMU would.
     """

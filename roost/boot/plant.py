@@ -1,7 +1,7 @@
-"""What is planted on the throw-away layer of an image's root disk: a script instead of the system's start.
+"""A script planted on the throw-away layer of an image's root disk, run instead of the system's init.
 
-The kernel starts it as /sbin/init, whoever makes the initrd and whichever boot loader there is. That of a root shell is
-here: no password is needed, no service runs, no job begins. The image below is only read.
+The kernel starts it as /sbin/init, independent of the initrd and the boot loader. The script for a root shell is here:
+no password is needed, no service runs, no job starts. The image below is only read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from roost.host.accelerator import Kind
 from roost.host.guestfs import Guest, GuestfsError
 from roost.host.guestfs_calls import NO_FILES
 
-#: The label of the disk with what goes in and out (ext4: at most 16 bytes).
+#: The label of the disk with input and output files (ext4: at most 16 bytes).
 LABEL = "roost-files"
-#: The system's start, the directory that it is moved to, and where it is then: init of busybox goes by its name.
+#: The system's init, the directory that it is moved to, and its path there: busybox requires the name init.
 INIT, ASIDE = "/sbin/init", "/sbin/init.image"
 KEPT = f"{ASIDE}/init"
-#: The job's command, which its unit wants to see, and its runner; and what stands in for the runner.
+#: The job's command, which its unit requires, its runner, and the replacement of the runner.
 _JOB, _RUNNER = "/etc/roost/job/command", "/usr/lib/roost/job"
 _NO_JOB = b"#!/bin/sh\n# The job does not begin by itself here. job.image is the image's own.\nexit 0\n"
 #: Seconds in which the layer must be written.
@@ -89,7 +89,7 @@ sleep 100
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """The person's terminal: its type, rows and columns."""
+    """The user's terminal: its type, rows and columns."""
 
     type: str
     rows: int
@@ -114,10 +114,10 @@ def script(name: str, terminal: Terminal, outputs: Sequence[str] = ()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A script instead of the system's start; `needs` are programs of which the image must have one.
+    """A script instead of the system's init; the image must have one of the programs `needs`.
 
-    Without one it is refused, with `hint`. `system` says that the script goes on with the system's own start: then the
-    image's job does not begin by itself.
+    Without one it is refused, with `hint`. `system` means that the script continues with the system's own init: then
+    the image's job does not start by itself.
     """
 
     text: str
@@ -135,7 +135,7 @@ def plant(
     log: Path,
     root: str | None = None,
 ) -> None:
-    """Write the script over the start of the system, on the layers of a machine's disks.
+    """Install the script as the system's init, on the layers of a machine's disks.
 
     `root` is the UUID of the root file system, None: the one that has /sbin/init. Raises `ImageError` for an image
     without one, or without what is needed.
@@ -165,7 +165,7 @@ def _planted(guest: Guest, device: str, planted: Planted) -> bool:
             raise ImageError(f"the image has no {planted.needs[0]}", hint=planted.hint)
         guest.call("mkdir_p", f"{ASIDE}/run")
         if stat.S_ISLNK(found.mode):
-            # It is a directory deeper then.
+            # It is one directory deeper then.
             target = str(guest.call("readlink", INIT))
             guest.call("ln_s", target if target.startswith("/") else f"../{target}", KEPT)
             guest.remove(INIT)
@@ -187,7 +187,7 @@ def _program(guest: Guest, path: str) -> bool:
 
 
 def _without_job(guest: Guest) -> None:
-    """Move the job aside: its unit wants to see the command, and other systems start the runner whatever there is."""
+    """Move the job away: its unit requires the command, and other systems start the runner unconditionally."""
     if guest.lstat(_JOB) is not None:
         guest.call("mv", _JOB, f"{_JOB}.image")
     if guest.lstat(_RUNNER) is not None:

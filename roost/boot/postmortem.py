@@ -1,8 +1,8 @@
-"""What a guest cannot or does not tell its serial port: its screen, and the kernel's last words in its memory.
+"""What a guest does not write to its serial port: its screen, and the kernel's last messages in its memory.
 
-A screen is there only with `machine.vnc`. A kernel without a console on the serial port (`console=tty0` alone) still
-writes its messages to its log buffer, which is memory like all else: the text of a panic is looked for there. What is
-found is a stranger's bytes, and only ever shown as text.
+A screen exists only with `machine.vnc`. A kernel without a console on the serial port (`console=tty0` alone) still
+writes its messages to its log buffer in memory, which is searched for the text of a panic. What is found is untrusted,
+and only ever shown as text.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import struct
 import zlib
 from pathlib import Path
 
-#: Where a text screen lies: 25 lines of 80 characters, each with a byte of colour (IBM VGA, mode 3).
+#: The memory of a text screen: 25 lines of 80 characters, each with a colour byte (IBM VGA, mode 3).
 TEXT_SCREEN, TEXT_SIZE = 0xB8000, 80 * 25 * 2
-#: Sizes in pixels of a screen in text mode, 9 or 8 wide and 16 high a character.
+#: Sizes in pixels of a screen in text mode, with characters 9 or 8 wide and 16 high.
 TEXT_MODES = ((720, 400), (640, 400))
-#: More pixels than this are no screen of a guest's.
+#: A guest's screen has no more pixels than this.
 PIXELS = 4096 * 4096
-#: What the kernel says with something of its own in it; the same words with %s are its own text, not its log.
+#: Messages of the kernel with a value filled in; the same text with %s is a format string, not a log message.
 _LAST_WORDS = re.compile(
     rb"Kernel panic - not syncing: (?!%)[ -~]{3,200}|VFS: (?:Cannot open root device \"|Unable to mount root fs on"
     rb" unknown-block\()(?!%)[ -~]{1,200}"
@@ -28,13 +28,13 @@ _MESSAGES = 4
 
 
 def last_words(memory: Path) -> tuple[str, ...]:
-    """Return what a kernel said before its end, from a file of its memory; nothing when it said none of it."""
+    """Return a kernel's last messages from a file of its memory; empty when there are none."""
     if not memory.exists() or not memory.stat().st_size:
         return ()
     with memory.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         found: dict[str, None] = {}
         for match in _LAST_WORDS.finditer(content):
-            # `---[ end Kernel panic ... ]---` says it a second time.
+            # `---[ end Kernel panic ... ]---` repeats the message.
             if content[max(0, match.start() - 9) : match.start()] != b"---[ end ":
                 found[match[0].decode("ascii")] = None
             if len(found) == _MESSAGES:
@@ -43,7 +43,7 @@ def last_words(memory: Path) -> tuple[str, ...]:
 
 
 def screen_text(memory: bytes) -> str:
-    """Return the lines of a text screen from its 4000 bytes; empty when they are something else."""
+    """Return the lines of a text screen from its 4000 bytes; empty when it is not one."""
     characters = memory[:TEXT_SIZE:2]
     if len(characters) < TEXT_SIZE // 2 or any(byte < 0x20 and byte for byte in characters):
         return ""
@@ -61,7 +61,7 @@ def png(ppm: bytes) -> tuple[bytes, tuple[int, int]] | None:
     pixels = ppm[head.end() :]
     if not 0 < width * height <= PIXELS or len(pixels) < 3 * width * height:
         return None
-    # Each row of a PNG begins with the filter that was used on it: none.
+    # Each row of a PNG begins with its filter type: 0, none.
     rows = b"".join(b"\0" + pixels[3 * width * row : 3 * width * (row + 1)] for row in range(height))
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),

@@ -1,7 +1,7 @@
-"""Whether KVM runs Linux here, and how fast TCG does: a real kernel is booted, and what it showed is remembered.
+"""Whether KVM runs Linux here, and how fast TCG does: a real kernel is booted, and the result is cached.
 
-There are hosts whose /dev/kvm opens, answers every question and then never boots Linux. So a kernel is booted:
-no disk, no initrd, `panic=-1`; it has run when its own panic about the missing root arrives on the serial port.
+On some hosts /dev/kvm opens and answers every query, but never boots Linux. So a kernel is booted: no disk, no initrd,
+`panic=-1`; it has run when its own panic about the missing root arrives on the serial port.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from roost.boot.qemu import Accel
 from roost.errors import HostError
 from roost.host import process
 
-#: Several boots of one process ask at once: the others take what the first has seen.
+#: Several boots of one process may ask at once: the first one probes, the others take its result.
 _probing = threading.Lock()
 
 State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kernel", "no-qemu"]
@@ -32,7 +32,7 @@ State = Literal["works", "absent", "not-permitted", "refused", "hung", "no-kerne
 DEVICE = Path("/dev/kvm")
 #: Seconds for a kernel to boot under KVM; a slow nested KVM takes 3 to 5.
 DEADLINE = 10.0
-#: Seconds for the same boot under TCG; 3 to 7 on machines of today.
+#: Seconds for the same boot under TCG; 3 to 7 on current machines.
 TCG_DEADLINE = 60.0
 
 NO_KERNEL = "install a kernel to try with (apt-get install linux-image-cloud-amd64), or build an image first"
@@ -47,7 +47,7 @@ _HUNG = "nested virtualization of this host is broken: its own host must fix it;
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What KVM does here. `seen` says it in words, `fix` how to fix it; `seconds` of the boot, or of the wait."""
+    """The state of KVM here. `seen` describes it, `fix` is how to fix it; `seconds` of the boot, or of the wait."""
 
     state: State
     seen: str
@@ -65,7 +65,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How booting a kernel went: whether it ran to its panic, after how many seconds, and what was said."""
+    """The result of booting a kernel: whether it ran to its panic, after how many seconds, and its output."""
 
     ran: bool
     started: bool
@@ -78,7 +78,7 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a kernel boots under TCG here: seconds in all, and of the kernel's own start."""
+    """How fast a kernel boots under TCG here: seconds in total, and of the kernel's own start."""
 
     seconds: float
     kernel_seconds: float
@@ -87,10 +87,10 @@ class Pace:
 def probe(
     kernel: Path | None = None, *, device: Path | None = None, deadline: float | None = None, fresh: bool = False
 ) -> Probe:
-    """Return what KVM does here, within `deadline` (default DEADLINE) seconds and a little.
+    """Return the state of KVM here, within `deadline` (default DEADLINE) seconds and a little.
 
-    What a boot has shown is remembered until the host boots again or QEMU or the device change; `fresh` tries
-    again. `device` is another than /dev/kvm. Never raises for a host that lacks something: `state` says what.
+    The result is cached until the host reboots or QEMU or the device change; `fresh` probes again. `device` replaces
+    /dev/kvm. Never raises for what a host lacks: `state` has the reason.
     """
     with _probing:
         return _probe(kernel, device or DEVICE, deadline or DEADLINE, fresh)
@@ -133,7 +133,7 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
         seen = f"{kernel.name} booted under KVM in {seconds:.1f} s"
         return Probe("works", seen, None, seconds, str(kernel), kernel_seconds=round(outcome.kernel_seconds, 2))
     if outcome.status is not None:
-        # QEMU ended before the kernel did: its own words say why, the last line as a rule.
+        # QEMU ended before the kernel did: the last line of its output is usually the reason.
         lines = [line for line in outcome.said.splitlines() if "warning:" not in line]
         why = next((line for line in lines if "error" in line or "Could not" in line or "ailed" in line), "")
         why = why or (lines or outcome.console.splitlines() or [f"it ended with status {outcome.status}"])[-1]
@@ -151,13 +151,13 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
 
 
 def forget(device: Path) -> None:
-    """Forget what KVM did here."""
+    """Remove the cached result of KVM."""
     with suppress(HostError, OSError):
         probe_memory.forget(probe_memory.place("kvm", qemu.program(), device))
 
 
 def pace(kernel: Path | None = None) -> Pace | None:
-    """Return how fast a kernel boots under TCG here, or None if none does; remembered like a probe."""
+    """Return how fast a kernel boots under TCG here, or None if none does; cached like a probe."""
     with _probing:
         return _pace(kernel)
 

@@ -1,4 +1,4 @@
-"""What a trial of an accelerator has shown, remembered until the host boots again or QEMU or the device change."""
+"""The cached results of accelerator probes, valid until the host reboots or QEMU or the device change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.store.staging import write_atomically
 
 
 def place(kind: str, program: str, device: Path) -> Path:
-    """Return the file that remembers what `kind` did: another boot, QEMU, device or user is another file."""
+    """Return the file with the result for `kind`; it differs for another boot, QEMU, device or user."""
     binary, node = Path(program).stat(), device.stat()
     identity: list[Any] = [
         Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -27,7 +27,7 @@ def place(kind: str, program: str, device: Path) -> Path:
 
 
 def recall(memory: Path) -> dict[str, Any] | None:
-    """Return what was remembered there, None for nothing."""
+    """Return the cached result, or None."""
     try:
         known = jsontext.read(memory)
     except (OSError, ValueError):
@@ -36,13 +36,13 @@ def recall(memory: Path) -> dict[str, Any] | None:
 
 
 def remember(memory: Path, content: dict[str, Any]) -> None:
-    """Remember; a cache that cannot be written is no reason to fail."""
+    """Cache a result; a cache that cannot be written is not an error."""
     with suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(memory, json.dumps(content, indent=1).encode() + b"\n")
 
 
 def forget(memory: Path) -> None:
-    """Forget what was remembered there."""
+    """Remove the cached result."""
     with suppress(OSError):
         memory.unlink()

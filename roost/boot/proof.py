@@ -1,8 +1,7 @@
-"""The proof that a guest did its work, beside how it ended, and the notes on one that passed. Pure.
+"""Proof that a guest did its work, besides how it ended, and the notes on one that passed. Pure.
 
-An image that comes with a submit description alone has no expectations: that it powered itself off is not a proof that
-it did anything. It must have written to one of its disks, and a guest whose console tells of a job must have left the
-job's status on one.
+An image that has only a submit description has no expectations: a power-off does not prove that it did anything. It
+must have written to one of its disks, and a guest whose console shows a job must have left the job's status on one.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ from roost.boot.evidence import Evidence
 from roost.host.safetext import clean
 from roost.recipe.words import some
 
-#: Names of failed units that are shown, and characters of a guest's own words.
+#: How many names of failed units are shown, and how many characters of a guest's text.
 _NAMES, _WORDS = 5, 300
 
 
 def told(value: Any) -> str:
-    """Return a guest's own words, from its status, as a text that is safe to show; empty for what is not a text."""
+    """Return a text from the guest's status, safe to show; empty for a value that is not a text."""
     return clean(value.encode("utf-8", "replace"))[:_WORDS] if isinstance(value, str) else ""
 
 
 def finished(evidence: Evidence) -> bool:
-    """Return whether the guest says, on a disk or on its console, that its job came to an end."""
+    """Return whether the guest reports, on a disk or on its console, that its job ended."""
     return (evidence.status or {}).get("state") == "finished" or bool(evidence.exits)
 
 
 def not_run(evidence: Evidence) -> str:
-    """Return why the guest did not run its job; empty where it did, or does not say. A job may print anything."""
+    """Return why the guest did not run its job; empty if it did, or if unknown. The job's output is untrusted."""
     if evidence.status is not None:
         return told(evidence.status.get("not_ready"))
     sign = evidence.serial.get("job-not-run")
@@ -37,7 +36,7 @@ def not_run(evidence: Evidence) -> str:
 
 
 def missing(evidence: Evidence) -> str | None:
-    """Return what an unknown image that switched itself off has not shown, None when it has shown enough."""
+    """Return what is missing as proof for an unknown image that powered itself off, None when nothing is."""
     if evidence.goal != "any" or not evidence.powered_off or evidence.button:
         return None
     if evidence.exits and evidence.status is None and evidence.unread == ():
@@ -48,7 +47,7 @@ def missing(evidence: Evidence) -> str | None:
 
 
 def notes(evidence: Evidence) -> Iterator[str]:
-    """Yield what a person should know of a guest that passed."""
+    """Yield notes for the user about a guest that passed."""
     status = evidence.status or {}
     units = status.get("failed_units")
     if isinstance(units, list) and units:

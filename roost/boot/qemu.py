@@ -1,4 +1,4 @@
-"""QEMU's program for x86, and what it is told of the two accelerators."""
+"""QEMU's program for x86, and its options for the two accelerators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from roost.errors import HostError
 from roost.host import process
 
-#: `xen` is a host's own Xen, which is no accelerator of QEMU's.
+#: `xen` is a host's own Xen, not an accelerator of QEMU's.
 Accel = Literal["kvm", "tcg", "xen"]
 
 #: HTCondor's guests get the host's CPU. TCG has none to pass through: `max` is the most it can emulate.
@@ -17,7 +17,7 @@ QEMU = ("qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm")
 
 
 def program() -> str:
-    """Return QEMU's program for x86. Raises `HostError` where there is none."""
+    """Return QEMU's program for x86. Raises `HostError` when it is not installed."""
     for name in QEMU:
         if found := process.which(name):
             return found

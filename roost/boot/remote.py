@@ -1,8 +1,8 @@
-"""A login by ssh into a machine that is thrown away: what is planted in it, when it is ready, and the client's call.
+"""A login by ssh into a throw-away machine: what is planted in it, when it is ready, and the client's command line.
 
-The image's own sshd runs with a configuration and a host key of this boot's, beside the system as the image starts it:
-the image's accounts, keys and configuration of ssh are neither needed nor changed. The public half of the host key
-comes over the serial port, which nobody else can write to, and is the only one that the client takes.
+The image's own sshd runs with a configuration and a host key made for this boot, next to the system as the image starts
+it: the image's accounts, keys and ssh configuration are neither needed nor changed. The public half of the host key
+arrives over the serial port, which nobody else can write to, and is the only one that the client accepts.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from roost.boot.session import Session
 from roost.errors import ImageError, UsageError
 from roost.host.safetext import clean
 
-#: Where Debian and most others have it, and where Nix, Gentoo or a build of one's own does.
+#: Its path in Debian and most other distributions, and in Nix, Gentoo or local builds.
 SSHD = ("/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd")
-#: The guest's port: not 22, where the image's own server may be.
+#: The guest's port: not 22, where the image's own server may listen.
 PORT = 22022
-#: The card's address, where the recipe names none.
+#: The network card's address, unless the recipe sets one.
 MAC = "52:54:00:12:34:56"
 #: Files of the client, in its working directory.
 KEY, KNOWN = "key", "known_hosts"
-#: Seconds (scaled) for the system to be up before a login is let in anyway, and for the login to be possible.
+#: Seconds (scaled) to wait for the system to be up before logging in anyway, and for the login to be possible.
 SETTLED, READY = 45.0, 120.0
-#: An account's name, as useradd(8) takes it.
+#: A valid account name (useradd(8)).
 USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
-#: The public half of a key: its type, and the 51 bytes of an Ed25519 key in base64 (RFC 8709).
+#: A public key: its type, and the 51 bytes of an Ed25519 key in base64 (RFC 8709).
 _HOST_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}")
-#: Bytes of the console in which the machine's words are looked for.
+#: Bytes of the console that are searched for the machine's messages.
 _RECENT = 4096
-#: Signs of a system that does not come up.
+#: Signs of a system that fails to come up.
 _LOST = ("panic", "no-root", "no-init", "initrd-shell", "halted")
 
 _SCRIPT = """\
@@ -143,7 +143,7 @@ exec {kept} "$@"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who logs in, and the words of a command; without one it is a shell. One word is a line for the guest's shell."""
+    """The user that logs in, and the command; by default a shell. One word is a line for the guest's shell."""
 
     user: str = "root"
     command: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ class Login:
 
 
 class Heard:
-    """Listens for what the machine says of its server, amid all else on the console: lines that begin with `mark`."""
+    """Reads the machine's messages about its server among all other console output: lines that begin with `mark`."""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -164,7 +164,7 @@ class Heard:
         self.failed: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take what came; half a line, or one that the kernel wrote into, does not count."""
+        """Process received data; an incomplete line, or one interrupted by the kernel, does not count."""
         self._recent = (self._recent + data.decode("ascii", "replace"))[-max(_RECENT, len(data)) :]
         for found in self._line.finditer(self._recent):
             said = found["said"].strip()
@@ -177,9 +177,9 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What a machine is told: the public key that may log in, the mark of its words, and the address of its card.
+    """The parameters of a machine: the public key allowed to log in, the mark of its messages, its card's address.
 
-    `factor` is by how much it is slower than one with KVM.
+    `factor` is how much slower it is than one with KVM.
     """
 
     key: str
@@ -202,9 +202,9 @@ def planted(guest: Guest, *, hint: str) -> Planted:
 
 
 async def ready(session: Session, heard: Heard, factor: float) -> str:
-    """Wait until the machine's server is there; return its host key.
+    """Wait until the machine's server is ready; return its host key.
 
-    Raises `ImageError` with the console's end when the system does not come up, or the server does not.
+    Raises `ImageError` with the console's end when the system or the server does not come up.
     """
     while session.now < READY * factor:
         await session.wait(1.0)
@@ -222,14 +222,14 @@ async def ready(session: Session, heard: Heard, factor: float) -> str:
 
 
 def known(port: int, key: str) -> str:
-    """Return the one line of the client's file of known hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+    """Return the line of the client's known_hosts file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
     return f"[127.0.0.1]:{port} {key}\n"
 
 
 def client(port: int, login: Login, *, terminal: bool) -> list[str]:
-    """Return the client's argument list; its files are in its working directory. `terminal`: the guest gives it one.
+    """Return the client's argument list; its files are in its working directory. `terminal` requests one in the guest.
 
-    No file of the user's is read: neither keys nor an agent, no known hosts, no configuration.
+    None of the user's files are read: no keys, agent, known hosts or configuration.
     """
     options = {
         "IdentityFile": KEY,
@@ -251,5 +251,5 @@ def client(port: int, login: Login, *, terminal: bool) -> list[str]:
 
 
 def line(command: Sequence[str]) -> str:
-    """Return a command as the guest's shell is to read it: several words stay these words, one is a line of its own."""
+    """Return a command for the guest's shell: several words are quoted, a single word is a whole line."""
     return command[0] if len(command) == 1 else shlex.join(command)

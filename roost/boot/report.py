@@ -1,7 +1,7 @@
-"""Writes what a test boot leaves: the verdict as JSON, the logs, and one self-contained page for people.
+"""Writes the results of a test boot: the verdict as JSON, the logs, and one self-contained page for people.
 
-The page needs no network and trusts nothing: the console is a stranger's text, cleaned line by line, escaped by
-the template, and cut in the middle when it is long.
+The page needs no network, and its content is untrusted: the console is cleaned line by line, escaped by the template,
+and cut in the middle when it is long.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from roost.boot.result import BootResult, FileSum
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Bytes and lines of console in the page: so many from its beginning, and from its end.
+#: Bytes and lines of the console in the page: this many of its beginning, and of its end.
 SHOWN = 192 << 10
 LINES = 2000
-#: Phases of the guest, in order, as the timeline shows them.
+#: Phases of the guest, in the order of the timeline.
 PHASES = (
     "probe", "dom0", "prepare", "xen", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off",
     "disks", "eviction", "checkpoint",
@@ -37,7 +37,7 @@ _HOST = ("probe", "dom0", "prepare", "xen", "disks", "eviction", "checkpoint")
 
 
 def place(hypervisor: str) -> str:
-    """Return where the report of a boot is, below boot/: each hypervisor has its own, kvm's is the image's first."""
+    """Return the path of a boot's report below boot/: one per hypervisor; kvm's is at the top."""
     return "report.html" if hypervisor == "kvm" else f"{hypervisor}/report.html"
 
 
@@ -64,7 +64,7 @@ def write(result: BootResult, logs: Path, out: Path) -> None:
         screen.unlink(missing_ok=True)
     answer = result.to_json()
     write_atomically(result.report, page(result, answer, directory / "serial.log").encode())
-    # The verdict comes last: where it stands, the rest does too.
+    # The verdict is written last: if it exists, the other files do too.
     text = json.dumps({**answer, "argv": list(result.argv)}, indent=1) + "\n"
     write_atomically(out / f"{result.hypervisor}.json", text.encode())
 
@@ -87,7 +87,7 @@ def page(result: BootResult, answer: Mapping[str, Any], serial_log: Path) -> str
 
 
 def _sized(result: BootResult) -> dict[str, Any]:
-    """Return the machine's memory and CPUs, and its files with their sizes as people read them."""
+    """Return the machine's memory and CPUs, and its files with readable sizes."""
 
     def shown(file: FileSum) -> dict[str, str]:
         parts = [f"{format_size(file.virtual)} for the guest"] if file.virtual else []
@@ -134,7 +134,7 @@ def console_lines(serial_log: Path) -> tuple[list[str], int]:
         lines = _lines(head)
         if len(lines) <= 2 * LINES:
             return lines, 0
-        # Many short lines: a page with a hundred thousand of them is not a page.
+        # Also limit the number of lines: many short ones would make the page unusable.
         half = sum(len(line.encode()) for line in lines[LINES:-LINES])
         return [*lines[:LINES], f"[{len(lines) - 2 * LINES} lines left out]", *lines[-LINES:]], half
     left_out = size - 2 * SHOWN

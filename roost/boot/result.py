@@ -1,4 +1,4 @@
-"""The result of a test boot: the verdict with all that belongs to it, and its JSON contract."""
+"""The result of a test boot: the verdict with everything that belongs to it, and its JSON contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from roost.boot.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class FileSum:
-    """A file that was booted: its name, its sha256 in hexadecimal, its size and the size its guest sees, in bytes."""
+    """A file that was booted: its name, its sha256 in hexadecimal, its size and its virtual size, in bytes."""
 
     name: str
     sha256: str
@@ -27,7 +27,7 @@ class FileSum:
 
 @dataclass(frozen=True, slots=True)
 class BootResult:
-    """A verdict and all that belongs to it; `to_json` is the contract of `inv boot --json`."""
+    """A verdict and everything that belongs to it; `to_json` is the contract of `inv boot --json`."""
 
     name: str
     verdict: Verdict
@@ -50,7 +50,7 @@ class BootResult:
     bases: tuple[FileSum, ...] = ()
     test: str | None = None
     inputs: tuple[str, ...] = ()
-    #: The hypervisor's, where it says one, such as "Xen 4.17.6".
+    #: The hypervisor's version if known, such as "Xen 4.17.6".
     version: str = ""
 
     @property

@@ -1,8 +1,8 @@
-"""The test boot: the machine that HTCondor would make, run on throw-away layers, judged by what it leaves.
+"""The test boot: the machine that HTCondor would make, run on throw-away layers and judged by its results.
 
-`boot` is the whole story: choose the accelerator, put a layer over each disk, run, read the disks, judge, write the
-verdict. The sums of all files are taken while the guest runs and once more after it, so that the verdict is bound
-to bytes that were the same throughout.
+`boot` has all steps: choose the accelerator, put a layer over each disk, run, read the disks, judge, write the verdict.
+The checksums of all files are taken while the guest runs and again afterwards, so that the verdict is bound to bytes
+that were the same throughout.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from roost.store.scratch import scratch_directory
 
 __all__ = ["BootResult", "FileSum", "boot", "readable"]
 
-#: Stages that follow the guest's phases.
+#: Stages after the guest's phases.
 _LATER = ("disks", "eviction", "checkpoint")
 
 
 def boot(context: Context, out: Path) -> BootResult:
     """Boot the machine of a context, and judge it by its recipe.
 
-    Writes HYPERVISOR.json, the logs in HYPERVISOR/ and a report into `out`, each whole or not at all.
-    Raises `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks
-    a tool, `UsageError` for a word it does not know. A guest that fails is not an exception: `passed` is false.
+    Writes HYPERVISOR.json, the logs in HYPERVISOR/ and a report into `out`, each whole or not at all. Raises
+    `ImageError` when a file is missing, `HostError` when KVM is required and does not work or the host lacks a tool,
+    `UsageError` for an unknown accelerator. A guest that fails is not an exception: `passed` is false.
     """
     from roost.boot import report
 
@@ -123,7 +123,7 @@ def _require_file(directory: Path, name: str) -> None:
 
 
 def last_time(verdict: Path, accelerator: str) -> dict[str, float]:
-    """Return how long the stages of the last boot took, if it passed with this accelerator; else nothing."""
+    """Return how long the stages of the last boot took, if it passed with this accelerator; else an empty mapping."""
     try:
         said = jsontext.loads(files.read_bytes(verdict))
         if not said["passed"] or said["accelerator"] != accelerator:
@@ -132,12 +132,12 @@ def last_time(verdict: Path, accelerator: str) -> dict[str, float]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     stages = {name: seconds.pop(name) for name in ("probe", "prepare", *_LATER) if name in seconds}
-    # What is left are the phases of the guest.
+    # The rest are the phases of the guest.
     return {**stages, "boot": sum(seconds.values())}
 
 
 def choose_accelerator(context: Context, stages: Stages) -> Accelerator:
-    """Return what the machine is run with; a kernel of its own is tried, if it has one beside its image."""
+    """Return the accelerator of the machine; its own kernel is probed, if there is one next to its image."""
     how, first = context.how, context.first
     with stages.stage("probe", "does a kernel boot under KVM"):
         candidate = context.directory / context.vm.kernel.kernel if context.vm.kernel else None
@@ -146,7 +146,7 @@ def choose_accelerator(context: Context, stages: Stages) -> Accelerator:
 
 
 def _untried(context: Context) -> tuple[str, ...]:
-    """Return what was not tried of what the image asks for."""
+    """Return which of the image's settings the boot does not test."""
     checkpoint = bool(context.recipe and context.recipe.submit.checkpoint)
     return xens.untried(context.vm, checkpoint=checkpoint)
 
@@ -156,9 +156,9 @@ def _sum(future: Future[str]) -> str:
 
 
 def readable(screen: Screen, evidence: Evidence) -> Screen:
-    """Return the screen, its text only while it lies where firmware and boot loader put it.
+    """Return the screen, with its text only while it is where firmware and boot loader put it.
 
-    Linux scrolls a text screen by moving its start in the card's memory, which nothing outside of QEMU is told.
+    Linux scrolls a text screen by moving its start in the card's memory, which cannot be seen outside QEMU.
     """
     scrolled = evidence.has_reached("kernel", "initrd", "init", "job", "power-off")
     return replace(screen, text="") if scrolled else screen

@@ -1,11 +1,11 @@
-"""The file of a console: bounded, with the beginning and the end of what came."""
+"""The log file of a console: bounded, with the beginning and the end of the output."""
 
 from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
 
-#: Bytes that are kept: the beginning and the end.
+#: Bytes of the beginning and of the end that are kept.
 LOG_HEAD = 4 << 20
 LOG_TAIL = 1 << 20
 
@@ -22,7 +22,7 @@ class SerialLog:
         self._left_out = 0
 
     def write(self, data: bytes) -> None:
-        """Take what came."""
+        """Append received data."""
         head, rest = data[: self._room], data[self._room :]
         self._file.write(head)
         self._room -= len(head)
@@ -35,7 +35,7 @@ class SerialLog:
                 self._left_out += gone
 
     def close(self) -> None:
-        """Write the end, and how much is missing before it."""
+        """Write the end, preceded by the number of missing bytes."""
         if self._left_out:
             self._file.write(f"\n[roost: {self._left_out} bytes left out]\n".encode())
         for data in self._last:

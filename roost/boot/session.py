@@ -1,4 +1,4 @@
-"""One running QEMU: driven by QMP, its console and its events taken down. `roost.boot.start` starts it."""
+"""A running QEMU, driven by QMP, with its console and events recorded. `roost.boot.start` starts it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from roost.boot.console import Console
 from roost.boot.monitor import Event, Processors, parse_forwarded, parse_registers
 from roost.errors import ImageError
 
-#: Seconds in which QEMU must answer a question.
+#: Seconds in which QEMU must answer a command.
 ANSWER = 10.0
-#: A console that says nothing for so long stands at a prompt.
+#: After this many seconds without output, a console is at a prompt.
 QUIET = 0.25
 
 
 class QemuError(ImageError):
-    """The hypervisor does not start this machine; `tail` has its own words."""
+    """The hypervisor does not start this machine; `tail` has its message."""
 
 
 @dataclass
 class Session:
-    """A machine that runs. Times are seconds after `resume`."""
+    """A running machine. Times are seconds after `resume`."""
 
     #: None for a machine that QEMU does not run.
     qemu: subprocess.Popen[bytes] | None
@@ -36,9 +36,9 @@ class Session:
     firmware: Console
     events: list[Event] = field(default_factory=list)
     echo: Callable[[bytes], None] | None = None
-    #: In whose words the machine was refused after QEMU had started; None while it was not.
+    #: The message with which the machine was refused after QEMU had started; None if it was not.
     refused: str | None = None
-    #: The hypervisor's version, where it says one, such as "Xen 4.17.6".
+    #: The hypervisor's version if known, such as "Xen 4.17.6".
     version: str = ""
     _start: float = field(default_factory=time.monotonic)
     _saving: float = 0.0
@@ -52,12 +52,12 @@ class Session:
         self._client, self._writer, self._aside = client, serial, aside
 
     def changed(self) -> None:
-        """Wake whoever waits: something new has come."""
+        """Wake all waiters: something has changed."""
         self._changed.set()
 
     @property
     def now(self) -> float:
-        """Seconds after the start."""
+        """Return the seconds after the start."""
         return time.monotonic() - self._start
 
     @property
@@ -75,11 +75,11 @@ class Session:
         return next((event for event in self.events if event.name == name), None)
 
     def heard(self, data: bytes) -> None:
-        """Take what came on the channel beside the serial port: the firmware's debug port."""
+        """Process data of the channel beside the serial port: the firmware's debug port."""
         self.firmware.feed(data, self.now)
 
     def happened(self, event: Event) -> None:
-        """Take an event of QEMU's."""
+        """Record an event of QEMU's."""
         self.events.append(event)
 
     async def resume(self) -> None:
@@ -88,11 +88,11 @@ class Session:
         await self._ask("cont")
 
     def start_over(self) -> None:
-        """Let time start now."""
+        """Restart the time at zero."""
         self._start = time.monotonic()
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the console, an event or QEMU's end brings something new, or `seconds` are over."""
+        """Wait for console output, an event, QEMU's end, or until `seconds` have passed."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), max(0.0, min(seconds, QUIET)))
@@ -114,16 +114,16 @@ class Session:
                 await self._aside.drain()
 
     async def power_button(self) -> None:
-        """Press the ACPI power button: all that HTCondor does on eviction."""
+        """Press the ACPI power button, which is all that HTCondor does on eviction."""
         await self._ask("system_powerdown")
 
     async def status(self) -> str:
-        """Return QEMU's run state, such as running, paused, inmigrate; empty when it does not say."""
+        """Return QEMU's run state, such as running, paused, inmigrate; empty when unknown."""
         answer = await self._ask("query-status")
         return str(answer.get("status", "")) if isinstance(answer, dict) else ""
 
     async def throttle(self, disk: str, *, slow: bool) -> None:
-        """Let the disk at target `disk` do one operation of some bytes a second, or as many as it can."""
+        """Limit the disk at target `disk` to one small operation a second if `slow`, else lift the limit."""
         none = dict.fromkeys(("bps_rd", "bps_wr", "iops_rd", "iops_wr"), 0)
         limits = {"iops": int(slow), "bps": 512 * slow}
         # A virtio disk on PCI is two devices, and the inner one has the blocks.
@@ -132,7 +132,7 @@ class Session:
                 return
 
     async def save(self, uri: str, deadline: float) -> str | None:
-        """Stop the machine and write its state to `uri`, as libvirt's save does; return what went wrong, or None.
+        """Stop the machine and write its state to `uri`, as libvirt's save does; return the error, or None.
 
         Its disks are complete then. The machine stays stopped: `carry_on` lets it run again.
         """
@@ -153,12 +153,12 @@ class Session:
         return f"not done after {deadline:.0f} s"
 
     async def carry_on(self) -> None:
-        """Let a machine that was saved run again; the time it stood still does not count."""
+        """Let a machine that was saved run again; the time it was stopped does not count."""
         await self._ask("cont")
         self._start += time.monotonic() - self._saving
 
     async def screenshot(self, file: str) -> bool:
-        """Write the screen to a PPM file of QEMU's working directory; return whether there is one."""
+        """Write the screen to a PPM file in QEMU's working directory; return whether there is one."""
         return await self._ask("screendump", {"filename": file}) is not None
 
     async def memory(self, file: str, begin: int, size: int) -> bool:
@@ -166,7 +166,7 @@ class Session:
         return await self._ask("pmemsave", {"val": begin, "size": size, "filename": file}) is not None
 
     async def quit(self) -> None:
-        """End QEMU in order, so that its layers are complete; what does not go is killed when the block is left."""
+        """End QEMU cleanly, so that its layers are complete; if it hangs, it is killed when the block is left."""
         if not self.gone:
             await self._ask("quit")
         for _ in range(100):
@@ -183,12 +183,12 @@ class Session:
         return None
 
     async def processors(self) -> Processors | None:
-        """Return what the virtual CPUs do right now; None when QEMU does not say."""
+        """Return the current state of the virtual CPUs; None when QEMU does not report it."""
         answer = await self._ask("human-monitor-command", {"command-line": "info registers -a"})
         return parse_registers(str(answer)) if isinstance(answer, str) else None
 
     async def forwarded(self) -> int | None:
-        """Return the port of this host's loopback that leads into the guest; None when QEMU does not say."""
+        """Return the port of this host's loopback that leads into the guest; None when QEMU does not report it."""
         answer = await self._ask("human-monitor-command", {"command-line": "info usernet"})
         return parse_forwarded(str(answer)) if isinstance(answer, str) else None
 
@@ -198,5 +198,5 @@ class Session:
         try:
             return await asyncio.wait_for(self._client.execute(command, arguments), ANSWER)
         except (QMPError, TimeoutError, OSError):
-            # The machine is going, or gone: the events say so.
+            # The machine is ending or has ended, as the events show.
             return None

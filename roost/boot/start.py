@@ -1,4 +1,4 @@
-"""Starts QEMU and listens to it: QMP, the serial port, and a channel beside it.
+"""Starts QEMU and its channels: QMP, the serial port, and a channel beside it.
 
 They are socket pairs that QEMU inherits: no path in the file system, nothing to clean up, and the far end is closed the
 moment QEMU dies.
@@ -26,18 +26,18 @@ from roost.host import process
 
 #: Seconds in which QEMU must open its sockets.
 START = 20.0
-#: A serial port gives its bytes one by one: collecting them for a moment (seconds) spares the guest a wake-up of this
-#: process for each, unless there are many anyway.
+#: A serial port delivers single bytes. Collecting them for a moment (seconds) saves a wake-up of this process for each,
+#: unless there are many anyway.
 PAUSE = 0.02
 FULL = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where QEMU runs and what is taken down: its words in `log`, the console in `serial_log`.
+    """How QEMU runs and what is recorded: its output in `log`, the console in `serial_log`.
 
-    `cwd` is its working directory, None this process'. `patterns` and `unwanted` are looked for on the console; `echo`
-    sees each byte of it as it comes.
+    `cwd` is its working directory, None for this process's. `patterns` and `unwanted` are looked for on the console;
+    `echo` receives each byte of it as it arrives.
     """
 
     serial_log: Path
@@ -58,9 +58,9 @@ async def start(
 ) -> AsyncIterator[Session]:
     """Start QEMU, stopped, and yield its session; QEMU is gone when the block is left.
 
-    `make` is the session's class, `aside` the signs of what comes beside the serial port.
+    `make` is the session's class, `aside` the signs on the channel beside the serial port.
 
-    Raises `QemuError`, with QEMU's own words, when it does not start.
+    Raises `QemuError`, with QEMU's message, when it does not start.
     """
     with contextlib.ExitStack() as stack:
         ours, theirs = [], []
@@ -135,7 +135,7 @@ async def _attached(
     try:
         yield
         if session.gone:
-            # What QEMU wrote before its end is still in the sockets.
+            # The last output of QEMU is still in the sockets.
             await asyncio.wait(readers, timeout=5)
             for _ in range(100):
                 if client.runstate != Runstate.RUNNING and listener.empty():

@@ -1,8 +1,8 @@
-"""What is tried beside the boot: HTCondor's eviction, and a checkpoint where the recipe asks for one.
+"""Trials in addition to the boot: HTCondor's eviction, and a checkpoint if the recipe asks for one.
 
-A guest that stays on (no job, or `then: stay`) has had the power button pressed at its end: that is the eviction.
-Another is gone on with from the moment its job had started (`roost.boot.checkpoint`). Only what the recipe asks for by
-name must succeed; else a guest that ignores the button has passed, with a note.
+A guest that stays on (no job, or `then: stay`) gets the power button pressed at its end: that is the eviction. For any
+other guest, the machine is resumed from the state saved when its job had started (`roost.boot.checkpoint`). Only what
+the recipe explicitly asks for must succeed; otherwise a guest that ignores the button passes with a note.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IGNORED = "it ignores the power button, which is all that HTCondor's eviction do
 
 @dataclass(frozen=True, slots=True)
 class TrialRequest:
-    """What is to be tried: eviction (`must_obey`: or the boot has failed), a checkpoint."""
+    """What to try: eviction (with `must_obey` a failure fails the boot), a checkpoint."""
 
     evict: bool = False
     must_obey: bool = False
@@ -39,7 +39,7 @@ class TrialRequest:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What was tried, and what of it counts as an expectation of the recipe."""
+    """What was tried, and which of it counts as an expectation of the recipe."""
 
     eviction: Trial = FAILED
     checkpoint: Trial = FAILED
@@ -48,10 +48,10 @@ class Trials:
 
 
 def wanted(recipe: Recipe | None, evict: bool | None, *, domain: bool = False) -> TrialRequest:
-    """Return what to try with a job's guest; `evict` is the caller's word, None the recipe's.
+    """Return what to try with a job's guest; `evict` is the caller's choice, None the recipe's.
 
-    A `domain` of Xen is saved with Xen and all: that is no checkpoint of HTCondor's, and takes as long as the boot, so
-    that its eviction is tried only where it is asked for.
+    A Xen `domain` would be saved together with Xen: that is not HTCondor's checkpoint, and takes as long as the boot,
+    so its eviction is tried only on request.
     """
     if recipe is None:
         return TrialRequest()
@@ -75,7 +75,7 @@ def at_the_end(seen: Observation, powered_off: bool) -> Trial:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """A saved machine, how QEMU is told to resume it, what is awaited, and the target of the job's disk."""
+    """A saved machine, how QEMU resumes it, what to wait for, and the target of the job's disk."""
 
     saved: Checkpoint
     argv: Argv
@@ -86,7 +86,7 @@ class Resumption:
 def run(
     asked: TrialRequest, seen: Observation, powered_off: bool, resumption: Resumption | None, stages: Stages
 ) -> Trials:
-    """Try what is wanted with a machine that has passed, resuming from its saved state."""
+    """Run the requested trials with a machine that has passed, resuming from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
     if resumption is not None:
         saved, plan = resumption.saved, resumption.plan.paced(seen.phases)

@@ -1,8 +1,8 @@
 """From evidence to a verdict: passed, or the phase in which it failed and one of eleven causes. Pure.
 
-Only positive evidence passes: the guest's own result and its own power-off, or a login prompt; a guest that is
-merely gone has shown nothing. The console is what the guest says, and a job may print anything: where the
-hypervisor or a disk knows better (QMP's SHUTDOWN, the job's status.json), they decide.
+Only positive evidence passes: the guest's own result and its own power-off, or a login prompt; a guest that has merely
+ended has proven nothing. The console is untrusted, and a job may print anything: where the hypervisor or a disk has
+better evidence (QMP's SHUTDOWN, the job's status.json), that decides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Cause = Literal[
 ]
 
 
-#: The kernel's time stamp (CONFIG_PRINTK_TIME).
+#: The kernel's timestamp (CONFIG_PRINTK_TIME).
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
@@ -85,7 +85,7 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
     said = _text(evidence, "loader-error")
     if "not-bootable" in evidence.firmware:
         why = _text(evidence, "not-bootable")
-        # A kernel that does not start was found.
+        # A kernel was found, but does not start.
         detail = why if "cannot start" in why else f"nothing to boot was found: {why}"
     elif said:
         detail = f"the boot loader started no kernel: {said}"
@@ -99,12 +99,12 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
 
 
 def _root(evidence: Evidence) -> Verdict | None:
-    """No root: of a kernel or an initrd that gave up. One that came to init has found it."""
+    """Judge a missing root: a kernel or an initrd gave up. A guest that reached init has found its root."""
     if evidence.has_reached("init", "job"):
         return None
     panic = _text(evidence, "panic")
     if evidence.stop == "initrd-timeout" and _mounted_nothing(evidence):
-        # The last words of an initrd go to the last console of the command line, which need not be the one seen.
+        # An initrd's last messages go to the last console of the command line, which may not be the recorded one.
         phase = evidence.phase_of()
         if evidence.root_disk_seen is False:
             return _failed(evidence, "no-root-driver", "the initrd mounted nothing: it never found a disk", phase)
@@ -119,15 +119,15 @@ def _root(evidence: Evidence) -> Verdict | None:
 
 
 def _mounted_nothing(evidence: Evidence) -> bool:
-    """Return whether a kernel that does tell of its mounts told of none, and its initrd said nothing of a root."""
+    """Return whether a kernel that reports mounts reported none, and its initrd did not mention a root."""
     said = any(kind in evidence.serial for kind in ("mounted", "no-root", "no-init", "initrd-shell", "panic"))
     return "disk-seen" in evidence.serial and not said
 
 
 def _end(evidence: Evidence) -> Verdict | None:
-    """How it ended: only a power-off by the guest itself is an end that HTCondor sees."""
+    """Judge how it ended: HTCondor sees only a power-off by the guest itself."""
     if evidence.powered_off:
-        # A kernel that saves its predecessor's memory after a panic powers the machine off in good order.
+        # A kernel that saves its predecessor's memory after a panic powers the machine off cleanly.
         panic = _text(evidence, "panic")
         return None if not panic or proof.finished(evidence) else _failed(evidence, "panic", panic)
     if failure := _collapsed(evidence):
@@ -142,7 +142,7 @@ def _end(evidence: Evidence) -> Verdict | None:
 
 
 def _collapsed(evidence: Evidence) -> Verdict | None:
-    """A panic, a reset, a halt: whatever was awaited, it cannot come any more."""
+    """Judge a panic, a reset, a halt: the goal can no longer be reached."""
     panic = _text(evidence, "panic")
     if not panic and (evidence.reason == "guest-panic" or any(one.name == "GUEST_PANICKED" for one in evidence.events)):
         panic = "the guest reported a panic"
@@ -167,7 +167,7 @@ def _unfinished(evidence: Evidence) -> Verdict:
 
 
 def _why(evidence: Evidence) -> str:
-    """Say why the watch stopped, for people."""
+    """Return why the watch stopped, for people."""
     notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
     if not evidence.has_reached("job"):
         notes += [f"it waited {one.seconds:.0f} s for {one.what}" for one in evidence.waits[:2]]
@@ -176,7 +176,7 @@ def _why(evidence: Evidence) -> str:
 
 
 def _io_disk(evidence: Evidence) -> Verdict | None:
-    """The job was run, and where its results come back from."""
+    """Judge whether the job was run, and used the io disk."""
     if reason := proof.not_run(evidence):
         return _failed(evidence, "job-failed", f"the job was not run: {reason}{_also(evidence)}", "job")
     if evidence.unused is not None and proof.finished(evidence):
@@ -208,7 +208,7 @@ def _job(evidence: Evidence) -> Verdict | None:
 
 
 def _emergency(evidence: Evidence) -> Verdict | None:
-    """A guest that nothing is known of, and whose init gave up: it came to none of its work."""
+    """Judge an unknown guest whose init gave up: it did none of its work."""
     said = _text(evidence, "emergency")
     if evidence.goal != "any" or not evidence.powered_off or not said:
         return None
@@ -221,7 +221,7 @@ def _also(evidence: Evidence) -> str:
 
 
 def _place(one: FileSystem) -> str:
-    """Name a file system: `ext of root.qcow2 partition 1`, without a type where it is not known."""
+    """Return the name of a file system: `ext of root.qcow2 partition 1`, without an unknown type."""
     where = f"{one.disk} partition {one.partition}" if one.partition else one.disk
     return where if one.type == "unknown" else f"{one.type} of {where}"
 

@@ -1,8 +1,8 @@
-"""What a guest waited for while it came up: systemd's lines about units that are not there yet, and silences. Pure.
+"""What a guest waited for while starting: systemd's messages about unfinished units, and silences. Pure.
 
-systemd says every other moment which unit it waits for and for how long (manager_print_jobs_in_progress in
-src/core/manager.c); another init just falls silent. Each job of an image waits as long as its test boot did, so a long
-wait is said even where all else is in order.
+systemd regularly prints which unit it waits for and for how long (manager_print_jobs_in_progress in
+src/core/manager.c); other init systems print nothing. Each job of an image waits as long as its test boot did, so a
+long wait is reported even if everything else is fine.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Units that are kept, and waits that are listed.
+#: How many units are kept, and how many waits are listed.
 _KEPT, _LISTED = 64, 5
-#: Seconds that init may take, from its first line to the job: scaled, and by the clock.
+#: Seconds that init may take, from its first line to the job: scaled, and wall time.
 INIT = (10.0, 15.0)
-#: A wait of so many seconds (scaled, and by the clock) is said while it lasts.
+#: A wait of this many seconds (scaled, and wall time) is reported while it lasts.
 LONG = (5.0, 25.0)
 
 _RUNNING = re.compile(
@@ -36,14 +36,14 @@ class Wait:
 
 @dataclass(slots=True)
 class Waits:
-    """Follows a console's lines: the longest that each unit was waited for, and the longest silence of init."""
+    """Follows a console's lines: the longest wait for each unit, and the longest silence of init."""
 
     units: dict[str, float]
     silence: Wait | None = None
     _last: tuple[float, str] | None = None
 
     def line(self, text: str, seconds: float, *, in_init: bool) -> None:
-        """Take a line that came at `seconds` after the start."""
+        """Process a line received at `seconds` after the start."""
         if "running" in text and (match := _RUNNING.search(text)):
             what = (match["what"] or match["unit"]).strip()[:200]
             if (match["verb"] or match["kind"]) == "stop":
@@ -67,7 +67,7 @@ def _duration(text: str) -> float:
 
 
 def slow(waits: Sequence[Wait], silence: Wait | None, taken: float, limit: float) -> tuple[str, ...]:
-    """Return a note where init took more seconds than the `limit`, with what it waited for; else nothing."""
+    """Return a note if init took longer than `limit` seconds, with what it waited for; else an empty tuple."""
     if taken <= limit:
         return ()
     whose = [f"{one.seconds:.0f} s for {one.what}" for one in waits[:3]]

@@ -1,9 +1,9 @@
-"""When to end a test boot: which phase the guest is in, how long each may take, what is over already. Pure.
+"""When to end a test boot: the guest's phase, the deadline of each phase, signs of an early end. Pure.
 
-A guest that has failed is known long before its time is over: a panic, a halt, a shell in the initrd, a firmware
-without anything to boot. Deadlines are for the silent ones. They are written for KVM on a quick machine and scaled
-by the accelerator's measured factor; waits that go by the clock (a boot menu, initramfs-tools' 30 s for the root,
-systemd's 90 s for a unit to stop) are not scaled.
+The failure of a guest is usually known long before its deadline: a panic, a halt, a shell in the initrd, a firmware
+without anything to boot. Deadlines are for silent failures. They are written for KVM on a fast machine and scaled by
+the accelerator's measured factor; waits in wall time (a boot menu, initramfs-tools' 30 s for the root, systemd's 90 s
+for a unit to stop) are not scaled.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Literal
 from roost.boot.console import Console, Sign
 from roost.boot.monitor import Event
 
-#: What ends a boot that is expected to end: its job and its own power-off, a login prompt, or (nothing known of the
-#: image) whichever comes first.
+#: What completes a boot: its job and its own power-off, a login prompt, or, for an unknown image, whichever comes
+#: first.
 Goal = Literal["job", "login", "any"]
 Phase = Literal["start", "firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off", "disks"]
 
-#: Seconds per phase: scaled, and by the clock. init and job have all of the test boot's timeout.
+#: Seconds per phase: scaled, and wall time. init and job have the whole timeout of the test boot.
 LIMITS: dict[str, tuple[float, float]] = {
     "firmware": (10, 10),
     "boot-loader": (30, 60),
@@ -28,9 +28,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "initrd": (30, 75),
     "power-off": (20, 100),
 }
-#: A boot loader that neither reads nor speaks for so long has nothing to load; menus wait for 5 to 10 s.
+#: A boot loader without reads and output for this long has nothing to load; menus wait for 5 to 10 s.
 LOADER_IDLE = (1.0, 20.0)
-#: How long to look on after a sign of the end, for the rest of the story.
+#: How long to continue after a sign of the end, to record what follows.
 PATIENCE: dict[str, tuple[float, float]] = {
     "not-bootable": (0.2, 0.5),
     "panic": (1.0, 3.0),
@@ -41,30 +41,30 @@ PATIENCE: dict[str, tuple[float, float]] = {
     "power-down": (1.0, 5.0),
     "loader-error": (1.0, 12.0),
 }
-#: A job may print the words of a panic; only silence afterwards makes them true.
+#: A job may print the text of a panic; only silence afterwards confirms it.
 JOB_PATIENCE = (3.0, 15.0)
-#: A host that is shared is given at most so many times the time.
+#: On a shared host, the time is extended at most by this factor.
 SLOWEST = 5.0
 #: CPUs that sleep with interrupts off never wake up again.
 DEAD = 2.0
-#: After the power button (HTCondor's eviction): in all, and for a guest that does not say a word about it.
+#: After the power button (HTCondor's eviction): in total, and for a guest that prints nothing about it.
 BUTTON = (20.0, 100.0)
 BUTTON_SILENT = (3.0, 12.0)
-#: How long an unknown image may sit at its login prompt before the button is pressed.
+#: How long an unknown image may stay at its login prompt before the button is pressed.
 LOGIN_GRACE = (10.0, 10.0)
 
 
-#: Why the watch ends a machine that QEMU has paused because the host did not store what the guest wrote.
+#: The reason for ending a machine that QEMU has paused because the host did not store the guest's writes.
 UNSTORED = "unstored"
 
 
 @dataclass(frozen=True, slots=True)
 class BootPlan:
-    """What is awaited: the goal, the whole time in seconds under KVM, the accelerator's factor.
+    """What to wait for: the goal, the total time in seconds under KVM, the accelerator's factor.
 
-    `stays` says that the job does not power the machine off: the power button is pressed when it is done.
-    `kernel_seconds` is what the kernel's start took when the factor was measured. `bound` is the whole time by the
-    clock, in place of `timeout`.
+    `stays` means that the job does not power the machine off: the power button is pressed when it is done.
+    `kernel_seconds` is what the kernel's start took when the factor was measured. `bound` is the total wall time,
+    replacing `timeout`.
     """
 
     goal: Goal
@@ -77,7 +77,7 @@ class BootPlan:
     def paced(self, phases: Sequence[tuple[Phase, float]]) -> BootPlan:
         """Return the plan for a guest whose kernel took longer to start than the one measured: it shares the host.
 
-        The plan stays as it is until the kernel's phase is over, and for a guest that was quicker.
+        The plan does not change before the kernel's phase is over, or for a guest that was faster.
         """
         begins = dict(phases)
         after = [begin for name, begin in phases if name in ("initrd", "init", "job", "power-off")]
@@ -87,18 +87,18 @@ class BootPlan:
         return replace(self, factor=self.factor * min(max(slower, 1.0), SLOWEST))
 
     def limit(self, pair: tuple[float, float]) -> float:
-        """Return the seconds that a pair of (scaled, by the clock) stands for here."""
+        """Return the seconds for a pair of (scaled, wall time) here."""
         return pair[0] * self.factor + pair[1]
 
     @property
     def whole(self) -> float:
-        """The seconds that the whole boot may take."""
+        """Return the seconds that the whole boot may take."""
         return self.timeout * self.factor if self.bound is None else self.bound
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do next: wait, press the power button, ask the initrd's shell, or stop and why."""
+    """What to do next: wait, press the power button, ask the initrd's shell, or stop, with the reason."""
 
     kind: Literal["wait", "button", "ask", "stop"]
     why: str = ""
@@ -109,7 +109,7 @@ WAIT = Action("wait")
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen beside the console: filled by whoever drives the session, read by `decide`."""
+    """What was seen besides the console: filled by the driver of the session, read by `decide`."""
 
     paging_at: float | None = None
     dead_since: float | None = None
@@ -122,7 +122,7 @@ class Watch:
 def timeline(
     serial: dict[str, Sign], firmware: dict[str, Sign], paging_at: float | None = None
 ) -> tuple[tuple[Phase, float], ...]:
-    """Return the phases that the guest reached, each with its begin in seconds; never empty, times never fall."""
+    """Return the phases that the guest reached, each with its begin in seconds; never empty, times never decrease."""
     groups: tuple[tuple[Phase, Iterable[Sign | None]], ...] = (
         ("boot-loader", (firmware.get("boot-sector"), firmware.get("direct-kernel"))),
         ("kernel", (serial.get("kernel"), serial.get("kernel-line"))),
@@ -166,7 +166,7 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
 
 
 def _ended(events: Sequence[Event]) -> str | None:
-    """Return why the machine does not run any more, or None while it does."""
+    """Return why the machine no longer runs, or None while it does."""
     if any(event.name in ("SHUTDOWN", "GUEST_PANICKED") for event in events):
         return "ended"
     return UNSTORED if any(event.unstored is not None for event in events) else None
@@ -185,7 +185,7 @@ def _late(plan: BootPlan, serial: Console, watch: Watch, phase: Phase, since: fl
 
 
 def _over(plan: BootPlan, serial: Console, firmware: Console, watch: Watch, phase: Phase, now: float) -> Action | None:
-    """Return what the signs of the end ask for, once there was time for what follows them."""
+    """Return the action for the signs of the end, once there was time for what follows them."""
     if phase in ("firmware", "boot-loader") and _since(firmware, "not-bootable", now) >= plan.limit(
         PATIENCE["not-bootable"]
     ):
@@ -204,7 +204,7 @@ def _over(plan: BootPlan, serial: Console, firmware: Console, watch: Watch, phas
     }
     for kind, counts in kinds.items():
         patience = JOB_PATIENCE if phase == "job" else PATIENCE[kind]
-        # Only a console that has fallen silent has told its last.
+        # A console may print more until it has fallen silent.
         quiet = now - max(serial.last_byte or 0.0, watch.asked_at or 0.0)
         if counts and min(_since(serial, kind, now), quiet if kind != "halted" else now) >= plan.limit(patience):
             return Action("stop", kind)

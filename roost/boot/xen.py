@@ -1,9 +1,9 @@
-"""A machine of Xen's on a host without Xen: the hypervisor and its first domain in QEMU, the image as a domain of it.
+"""A Xen machine on a host without Xen: the hypervisor and its first domain run in QEMU, the image as a domain.
 
 A paravirtual guest needs no hardware virtualization, so a real Xen runs under QEMU's emulation. Its first domain is an
-image of roost's own (recipes/base/xen-dom0.yaml); it hands the disks on, has pygrub and xl start the domain, and passes
-on the domain's console and how it ended. QEMU's own events tell of the whole, not of the domain, and are left out: the
-session's events are those of the domain in QMP's words (`roost.boot.domain`).
+image of roost's own (recipes/base/xen-dom0.yaml); it passes the disks through, has pygrub and xl start the domain, and
+forwards the domain's console and how it ended. QEMU's own events concern the whole machine, not the domain, and are
+ignored: the session's events are those of the domain in QMP's terms (`roost.boot.domain`).
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from roost.errors import UsageError
 from roost.events import Stages
 from roost.host import jsontext
 
-#: MiB of the first domain, and of Xen's own beside the domains.
+#: MiB of the first domain, and of Xen itself in addition to the domains.
 FIRST_DOMAIN, HYPERVISOR = 512, 192
 #: The emulated processor: with more features than this one has, the first domain crashes (docs/xen-in-qemu.md).
 CPU = "Westmere"
-#: How much slower a guest is with a hypervisor below it, and how long Xen's start may take: scaled, and by the clock.
+#: How much slower a guest is under a hypervisor, and how long Xen's start may take: scaled, and wall time.
 SLOWER = 2.5
 START = (30.0, 60.0)
-#: How much slower a domain of a host's own Xen may be than a guest of a quick machine's KVM.
+#: How much slower a domain of a host's own Xen may be than a guest under KVM on a fast machine.
 HOST_FACTOR = 2.0
-#: Disks of a domain: the first domain's names for them end with /dev/vdz.
+#: Most disks of a domain: the first domain's names for them end with /dev/vdz.
 MOST_DISKS = ord("z") - ord(domain.FIRST) + 1
-#: PCI slots of q35 that disks can have, from the first on, and that of the ports.
+#: PCI slots of q35 for disks, and that of the ports.
 _SLOTS, _PORTS = range(2, 0x1D), 0x1D
-#: Files of the scratch directory, which is QEMU's working directory: their names have no character of a user's.
+#: Files of the scratch directory, which is QEMU's working directory: their names contain no user input.
 _FILES = "domain-files"
 _LINE = 1 << 16
 
-#: What the tools of the first domain say stands in for a firmware: pygrub is the boot loader.
+#: Messages of the first domain's tools take the place of a firmware's: pygrub is the boot loader.
 TOOLS: Mapping[str, Kind] = {
     "boot-sector": kind(r"^xl create: pygrub", "pygrub"),
     "direct-kernel": kind(r"^xl create: a kernel", "a kernel"),
@@ -72,7 +72,7 @@ class FirstDomain:
 
 @dataclass
 class Domain(Session):
-    """A domain that runs. `starts` says whether pygrub or a kernel starts it."""
+    """A running domain. `starts` says whether pygrub or a kernel starts it."""
 
     starts: str = "pygrub reads the first disk"
     running: bool = False
@@ -80,12 +80,12 @@ class Domain(Session):
     _rest: bytes = b""
 
     def happened(self, event: Event) -> None:
-        """Take an event of QEMU's: if it ends before the domain does, there is nothing to wait for."""
+        """Record an event of QEMU's: if QEMU ends before the domain does, there is nothing to wait for."""
         if event.name == "SHUTDOWN" and not self.event("SHUTDOWN"):
             self.refused = "Xen's first domain ended; its console is in dom0.log"
 
     def heard(self, data: bytes) -> None:
-        """Take what the first domain says: a JSON object a line."""
+        """Process output of the first domain: one JSON object a line."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LINE:]
         for line in lines:
@@ -113,11 +113,11 @@ class Domain(Session):
                 self.events.append(Event(self.now, "SHUTDOWN", {"guest": True, "reason": domain.reason(message)}))
 
     async def reads(self, disk: str) -> int | None:
-        """Return how many reads the disk has had. Until the domain runs, pygrub and xl work, and have no idle time."""
+        """Return how many reads the disk has had. Before the domain runs, pygrub and xl do not count as idle."""
         return await super().reads(disk) if self.running else int(self.now)
 
     async def bring_up(self, seconds: float) -> None:
-        """Start Xen and its first domain. Raises `QemuError` when they are not up in so many seconds."""
+        """Start Xen and its first domain. Raises `QemuError` when they are not up within `seconds`."""
         await super().resume()
         while not (self._ready or self.gone or self.refused or self.now > seconds):
             await self.wait(0.2)
@@ -126,7 +126,7 @@ class Domain(Session):
             raise QemuError("Xen does not start in QEMU", tail=f"Xen does not start in QEMU: {why}")
 
     async def resume(self) -> None:
-        """Have the domain started; time begins now."""
+        """Start the domain; time begins now."""
         self.start_over()
         self.firmware.feed(f"xl create: {self.starts}\n".encode(), 0.0)
         await self.tell({"do": "start"})
@@ -136,7 +136,7 @@ class Domain(Session):
         await self.tell({"do": "shutdown"})
 
     async def processors(self) -> Processors | None:
-        """Return what the domain's CPUs do: a paravirtual kernel has paging from its start."""
+        """Return the state of the domain's CPUs: a paravirtual kernel has paging from its start."""
         return Processors(paging=self.running, dead=False)
 
     async def memory(self, file: str, begin: int, size: int) -> bool:
@@ -148,7 +148,7 @@ class Domain(Session):
         return False
 
     async def tell(self, message: Mapping[str, str]) -> None:
-        """Say something to the first domain."""
+        """Send a message to the first domain."""
         await self.send_aside(json.dumps(message).encode() + b"\n")
 
 
@@ -165,9 +165,9 @@ class Resumed(Domain):
 
 @dataclass(frozen=True)
 class Xen:
-    """How a machine is started as a domain: its hardware, its disks, the kernel beside the image.
+    """How a machine is started as a domain: its hardware, its disks, the kernel next to the image.
 
-    The time that Xen itself takes to start, a stage of `stages`, is not the guest's. `seen` takes QEMU's arguments.
+    Xen's own start is a stage of `stages` and does not count as the guest's time. `seen` receives QEMU's arguments.
     """
 
     first: FirstDomain
@@ -203,7 +203,7 @@ class Xen:
             yield session
 
     def _lay_out(self, scratch: Path) -> None:
-        """Put into QEMU's directory what it starts, under names without a comma or a blank."""
+        """Put the files that QEMU starts into its directory, under names without commas and blanks."""
         for name, path in (
             ("xen", self.first.hypervisor), ("dom0-kernel", self.first.kernel), ("dom0-initrd", self.first.initrd),
             ("dom0-root", self.first.root),
@@ -224,7 +224,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def untried(vm: VirtualMachine, *, checkpoint: bool = False) -> tuple[str, ...]:
-    """Return what of a xen machine no test boot tries; nothing of another. `checkpoint`: its jobs are checkpointed."""
+    """Return which settings of a xen machine no boot tests; empty for others. `checkpoint`: jobs are checkpointed."""
     if vm.hypervisor != "xen":
         return ()
     saved = ("its checkpoint was not tried: the test boot under Xen saves no domain",) if checkpoint else ()
@@ -236,7 +236,7 @@ def untried(vm: VirtualMachine, *, checkpoint: bool = False) -> tuple[str, ...]:
 def choose(accel: str, first: FirstDomain | HostXen | None, *, require_kvm: bool, **more: Any) -> Accelerator:
     """Return the accelerator for a machine, as `accelerator.choose` does; with `first` for a domain of Xen.
 
-    Of Xen under KVM nothing is known yet: it must be asked for.
+    Xen under KVM has not been tested yet: it must be asked for.
     """
     if isinstance(first, HostXen):
         return Accelerator("xen", "host", HOST_FACTOR, False, None)
@@ -248,7 +248,7 @@ def choose(accel: str, first: FirstDomain | HostXen | None, *, require_kvm: bool
 
 
 def paced(accelerator: Accelerator) -> Accelerator:
-    """Return the accelerator as a guest of Xen meets it: another processor, and slower."""
+    """Return the accelerator as seen by a guest of Xen: with another processor, and slower."""
     return replace(accelerator, cpu=CPU, factor=round(accelerator.factor * SLOWER, 2), kernel_seconds=None)
 
 
@@ -261,8 +261,8 @@ def qemu_argv(
 ) -> list[str]:
     """Return QEMU's argument list for Xen, its first domain and the disks of the domain; pure.
 
-    File names are relative to QEMU's directory, where `Xen` lays them out. Raises `UsageError` for more disks than
-    there are slots.
+    File names are relative to QEMU's directory, where `Xen` puts them. Raises `UsageError` for more disks than there
+    are slots.
     """
     if len(hardware.disks) > MOST_DISKS:
         raise UsageError(f"{len(hardware.disks)} disks are more than the test boot under Xen takes")
@@ -273,7 +273,7 @@ def qemu_argv(
     argv += ["-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
     argv += ["-chardev", "file,id=dom0,path=log/dom0.log,append=on", "-serial", "chardev:dom0"]
     xen = f"spec-ctrl=no xpti=0 bootscrub=0 dom0_mem={FIRST_DOMAIN}M,max:{FIRST_DOMAIN}M dom0_max_vcpus=1"
-    # The first domain's root is named by its place: a disk of the image may have any label and UUID.
+    # The first domain's root is named by its device: a disk of the image may have any label and UUID.
     linux = "root=/dev/vda1 ro console=hvc0 quiet init=/usr/lib/roost-dom0/start"
     argv += ["-kernel", "xen", "-append", f"{xen} console=com1 com1=115200 loglvl=warning"]
     argv += ["-initrd", f"dom0-kernel {linux},dom0-initrd"]
@@ -289,7 +289,7 @@ def qemu_argv(
 
 
 def _disks(disks: Sequence[AttachedDisk], places: Mapping[str, DiskPlace]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the block nodes by their name, in the order in which the first domain sees them."""
+    """Return the block nodes by name, in the order in which the first domain sees them."""
     own: list[tuple[str, dict[str, Any]]] = [(name, _readonly(name)) for name in ("dom0-root", _FILES)]
     return own + [(disk.target, blockdev(disk, places[disk.target])) for disk in disks]
 

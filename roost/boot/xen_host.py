@@ -1,8 +1,8 @@
-"""A machine of Xen's on a host that is itself a Xen dom0: its own xl starts the domain, as libvirt's xen driver would.
+"""A Xen machine on a host that is itself a Xen dom0: its own xl starts the domain, as libvirt's xen driver would.
 
-The configuration is the one that the first domain in QEMU gets (`roost.boot.domain`), with the host's names: the layers
-are qcow2, which xl has its own QEMU serve, and the domain has a name of its own. The domain is destroyed however the
-boot ends. It is tested with a stand-in for xl only, not on a host with Xen.
+The configuration is the same as in QEMU (`roost.boot.domain`), with the host's names: the layers are qcow2, which xl's
+own QEMU serves, and the domain has its own name. The domain is destroyed however the boot ends. This is tested only
+with a substitute for xl, not on a host with Xen.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from roost.errors import RoostError
 from roost.host import files, process
 
 CAPABILITIES = Path("/proc/xen/capabilities")
-#: Seconds for xl to make or to destroy a domain, and for it to answer.
+#: Seconds for xl to create or to destroy a domain, and for it to answer.
 CREATE, ANSWER = 180.0, 20.0
-#: Seconds between two looks at the domain.
+#: Seconds between two polls of the domain.
 LOOK = 0.5
 #: A line of `xl list -v`: its state, its UUID, its reason code in hexadecimal (tools/xl/xl_list.c).
 _LISTED = re.compile(r"\s([r-][b-][p-][s-][c-][d-])\s+[\d.]+\s+[0-9a-fA-F-]{36}\s+([0-9a-fA-F]+|-)(?:\s|$)")
@@ -43,7 +43,7 @@ _CRASH = 3
 
 
 def find(capabilities: Path = CAPABILITIES) -> HostXen | None:
-    """Return the Xen of a host that is a dom0 whose xl answers to this user; None elsewhere."""
+    """Return the Xen of a host that is a dom0 whose xl works for this user; None elsewhere."""
     try:
         if "control_d" not in files.read_text(capabilities).split():
             return None
@@ -74,7 +74,7 @@ def ended(listed: str) -> int | None:
 
 @dataclass
 class HostDomain(Domain):
-    """A domain of this host that runs: its `name` and `configuration`, the program `xl` and its `log`."""
+    """A running domain of this host: its `name` and `configuration`, the program `xl` and its `log`."""
 
     xl: str = "xl"
     name: str = ""
@@ -87,7 +87,7 @@ class HostDomain(Domain):
 
     @property
     def gone(self) -> bool:
-        """Whether there is no domain any more."""
+        """Whether the domain no longer exists."""
         return self.over
 
     async def call(self, *words: str, deadline: float = ANSWER) -> process.Completed | None:
@@ -102,7 +102,7 @@ class HostDomain(Domain):
             return None
 
     async def resume(self) -> None:
-        """Have the domain made, and run; time begins now."""
+        """Create the domain and let it run; time begins now."""
         self.start_over()
         self.firmware.feed(f"xl create: {self.starts}\n".encode(), 0.0)
         begin = self.log.stat().st_size if self.log and self.log.exists() else 0
@@ -125,7 +125,7 @@ class HostDomain(Domain):
         self._stack.callback(task.cancel)
 
     def _listen(self) -> None:
-        """Follow the domain's console through a terminal of its own: xl console serves nothing else."""
+        """Follow the domain's console through a pseudo-terminal: xl console works only with one."""
         ours, theirs = os.openpty()
         self._stack.callback(os.close, ours)
         tty.setraw(theirs)
@@ -157,7 +157,7 @@ class HostDomain(Domain):
         self.changed()
 
     async def _watch(self) -> None:
-        """Look at the domain until it has ended."""
+        """Poll the domain until it has ended."""
         while True:
             await asyncio.sleep(LOOK)
             done = await self.call("list", "-v", self.name)
@@ -166,7 +166,7 @@ class HostDomain(Domain):
             reason = ended(done.text)
             if reason is None and done.returncode == 0:
                 continue
-            # What the domain said last is still on its way.
+            # The domain's last output is still on its way.
             await asyncio.sleep(LOOK)
             self._told({"event": "shutdown", "reason": reason})
             self.changed()
@@ -183,7 +183,7 @@ class HostDomain(Domain):
         await self.call("shutdown", self.name)
 
     async def processors(self) -> Processors | None:
-        """Return what the domain's CPUs do: a paravirtual kernel has paging from its start."""
+        """Return the state of the domain's CPUs: a paravirtual kernel has paging from its start."""
         return Processors(paging=self.running, dead=False)
 
     async def reads(self, disk: str) -> int | None:
@@ -208,7 +208,7 @@ class Host:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command that makes the domain."""
+        """Return the command that creates the domain."""
         return (self.xen.xl, "create", "-e", "-p", domain.CONFIGURATION)
 
     @property
@@ -239,6 +239,6 @@ class Host:
 
 
 def _target(disk: AttachedDisk, place: DiskPlace) -> str:
-    """Return xl's words for a disk: its layer, or the image itself where nothing is written to it."""
+    """Return xl's specification of a disk: its layer, or the image itself when nothing is written to it."""
     kind, path = ("qcow2", place.layer) if place.layer else (disk.format, place.image)
     return domain.target(disk, kind, str(path))

@@ -1,4 +1,4 @@
-"""The task `boot`: the test boot, the guest's console while it runs, and the machine for a person to look around in."""
+"""The tasks `boot`, `shell` and `ssh`: the test boot, the guest's console while it runs, and interactive use."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def boot(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     evict = True if flags.evict else False if flags.no_evict else None
     options = story.Options(flags.accel, flags.hypervisor or None, flags.machine, flags.require_kvm, evict)
     if flags.interactive:
-        # No live progress between the person and the guest's console.
+        # No live progress between the user and the guest's console.
         story.interact(name, events=terminal.PlainEvents(sys.stderr), options=options, keep=flags.keep)
         return
     # A live progress line and the guest's own lines would overwrite each other.

@@ -1,4 +1,4 @@
-"""The tasks `build`, `lock` and `repro`: the image, what exactly it is made from, whether it comes out the same."""
+"""The tasks `build`, `lock` and `repro`: the image, its exact inputs, whether it is reproducible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tasks about what is published: the list of it, its web page."""
+"""The task `catalogue`: the list of what is published, and its web page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def catalogue(_context: object, html: str = "", from_: str = "", public: str = "
 
 
 def published_to() -> str:
-    """Return the one place that this project's builds were published to; raise `UsageError` for none or several."""
+    """Return the single place where this project's builds were published; raise `UsageError` for none or several."""
     from roost.host import jsontext, paths
     from roost.pipeline.publish import RECORD
 

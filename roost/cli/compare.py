@@ -1,4 +1,4 @@
-"""The tasks that look into images without booting them: `packages`, `diff`."""
+"""The tasks that examine images without booting them: `packages`, `diff`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from roost.catalogue.changes import Change
     from roost.catalogue.difference import Difference, Size
 
-#: Lines of files that a terminal is given; --json has all of them.
+#: Maximum lines of files shown on a terminal; --json has all of them.
 SHOWN = 200
 
 
@@ -60,7 +60,7 @@ def diff(_context: object, names: list[str], from_: str = "", no_files: bool = F
 
 
 def _catalogue(names: list[str], given: str) -> str:
-    """Return the catalogue that is meant: as given, or that of this project where a version is asked for."""
+    """Return the catalogue: as given, or that of this project if a version is named."""
     from roost.pipeline import sides
 
     if given or not any(sides.is_published(name) for name in names):

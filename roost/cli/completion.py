@@ -1,7 +1,7 @@
 """Tab completion in bash, zsh and fish: tasks, flags, the values that flags take, recipes.
 
-The shells' scripts hand the words before the cursor over and add file names of their own. Nothing is loaded but the
-list of tasks: recipes are completed by the names of their files, versions by those of their directories.
+The shells' scripts pass the words before the cursor and add file names themselves. Only the list of tasks is loaded:
+recipes are completed by their file names, versions by their directories.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from roost.host import paths
 
 #: Tasks whose first word is the name of a recipe.
 NAMED = frozenset(word for word, page in manual.PAGES.items() if page.words.strip("[]").startswith("NAME")) | {"diff"}
-#: Those that take more of them.
+#: Those that accept several recipes.
 SEVERAL = frozenset({"check", "diff", "factory"})
 #: The name of an image, in a word NAME@VERSION.
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,200}")
-#: More words than these complete nothing.
+#: Longer command lines are not completed.
 MOST = 1000
 
 _BASH = """\
@@ -64,14 +64,14 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script(shell: str) -> str:
-    """Return the script that a shell reads once. Raises `UsageError` for another shell."""
+    """Return the script that a shell reads once. Raises `UsageError` for an unsupported shell."""
     if shell not in SCRIPTS:
         raise UsageError(f"there is no completion for the shell {shell!r}", hint=f"one of {', '.join(SCRIPTS)}")
     return SCRIPTS[shell]
 
 
 def candidates(collection: Collection, remainder: str) -> list[str]:
-    """Return what the last of the words may become, all of it: the shell keeps what begins as that word does."""
+    """Return all candidates for the last word; the shell filters them by prefix."""
     try:
         words = shlex.split(remainder)
     except ValueError:
@@ -100,7 +100,7 @@ def candidates(collection: Collection, remainder: str) -> list[str]:
 
 
 def _versions(task: str, before: list[str], word: str) -> list[str]:
-    """Return what a word NAME@ may become: the versions of an image in a catalogue that is a directory here."""
+    """Return candidates for a word NAME@: the versions of an image in a catalogue that is a local directory."""
     name, at, _ = word.partition("@")
     if not at or not _NAME.fullmatch(name):
         return []
@@ -115,7 +115,7 @@ def _versions(task: str, before: list[str], word: str) -> list[str]:
 
 
 def _catalogue(task: str, before: list[str], name: str) -> str:
-    """Return the catalogue that a call names, else the one that the image was published to from here."""
+    """Return the catalogue named by a call, else the one where the image was published from here."""
     for number, word in enumerate(before):
         if word == "--from":
             return before[number + 1] if number + 1 < len(before) else ""

@@ -16,9 +16,9 @@ from roost.errors import HostError, UsageError
 from roost.host import capacity, temporary
 from roost.host.paths import project_root
 
-#: Bytes of memory that a process of the unit tests and its tools may need, and one that builds and boots.
+#: Bytes of memory needed by a process of the unit tests with its tools, and by one that builds and boots.
 WORKER, BOOTER = 1 << 30, 3 << 30
-#: Scripts for shells that are not Python's to check; files that shellcheck knows no dialect for are left out.
+#: Shell scripts for shellcheck; those in dialects that it does not support are left out.
 SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh", "roost/guest/common",
          "roost/guest/first-boot", "roost/guest/job", "roost/guest/power-button", "roost/guest/start",
          "roost/sources/hooks/base", "roost/sources/hooks/download", "roost/sources/hooks/essential",
@@ -29,7 +29,7 @@ SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh",
 
 
 def _run(argv: Sequence[str]) -> bool:
-    # Not the product's door: these tools write to the developer's terminal and have no deadline of ours.
+    # Not roost.host.process: these tools write to the developer's terminal and have no deadline.
     if importlib.util.find_spec(argv[0]) is None:
         raise HostError(f"{argv[0]} is not installed", hint="`./inv test` of a checkout installs the developers' tools")
     sys.stderr.write(f"roost: {' '.join(argv)}\n")
@@ -58,30 +58,30 @@ def check_code() -> bool:
 
 
 def _docs() -> bool:
-    """Build the documentation as a site, which nobody keeps: a warning, such as a link to nowhere, fails it."""
-    # Of Material: no lines about its successor.
+    """Build the documentation as a site, which is discarded: a warning, such as a broken link, fails it."""
+    # Suppresses Material's message about its successor.
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
     with temporary.directory("site") as site:
         return _run(["mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)])
 
 
 def _script(name: str, *words: str) -> bool:
-    # Beside the interpreter: these have no module to run.
+    # Next to the interpreter: these cannot be run as modules.
     sys.stderr.write(f"roost: {' '.join((name, *words))}\n")
     program = Path(sys.executable).with_name(name)
     return subprocess.run([program, *words], cwd=_checkout(), check=False).returncode == 0
 
 
 def _workers(more: int, memory: int) -> str:
-    """Return how many processes run tests: `more` than cores, for a part of the time a test waits for disk or tool."""
+    """Return how many processes run tests: `more` than cores, because tests partly wait for disks and tools."""
     return str(max(1, min(capacity.cores() + more, capacity.memory_free() // memory)))
 
 
 @contextmanager
 def _beside(*words: str) -> Iterator[Callable[[], bool]]:
-    """Run Python beside the block, and yield a function that waits for its end and returns whether it ended well.
+    """Run Python in parallel with the block; yield a function that waits for it and returns whether it succeeded.
 
-    What it says is shown then, in one piece. When the block is left before, it is ended.
+    Its output is shown then, in one piece. If the block is left earlier, it is ended.
     """
     with tempfile.TemporaryFile() as said:
         running = subprocess.Popen(
@@ -104,17 +104,17 @@ def _beside(*words: str) -> Iterator[Callable[[], bool]]:
 
 
 def test(args: Sequence[str], *, unit: bool) -> bool:
-    """Run the unit tests on all cores, the checks of the code beside them, then the real builds and boots.
+    """Run the unit tests on all cores, the checks of the code in parallel, then the real builds and boots.
 
-    All run, whatever the one before found.
+    All run, even if one before fails.
     """
     if args:
         return _run(["pytest", *args])
-    # One process at a time, they would leave the other cores idle for a minute.
+    # As a single process, they would leave the other cores idle for a minute.
     with _beside("-P", "-m", "roost", "check-code") as clean:
         passed = [_run(["pytest", "tests/unit", "-q", "-n", _workers(2, WORKER), "--dist", "worksteal"]), clean()]
     if not unit:
-        # One more at a time than cores: they wait for guests and disks now and then.
+        # One more than there are cores: they sometimes wait for guests and disks.
         images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", _workers(1, BOOTER), "--dist", "worksteal"]
         passed.append(_run([*images, "--durations=10", "--timeout=900"]))
     return all(passed)

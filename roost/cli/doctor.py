@@ -1,4 +1,4 @@
-"""The task `doctor`: what this host can do."""
+"""The task `doctor`: checks of this host."""
 
 from __future__ import annotations
 

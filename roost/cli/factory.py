@@ -80,7 +80,7 @@ def factory(_context: object, flags: Flags, names: list[str] | None = None, json
             _written(one.result(stopped=True), flags, stopped=True)
             raise
     wrong = _written(result, flags)
-    # What was done is told also where a report could not be.
+    # The results are printed even if a report could not be written.
     result = replace(result, notes=(*result.notes, *wrong))
     terminal.write_json(result.to_json()) if json else terminal.write_text(_shown(result))
     finish(result.ok and not wrong, max(result.code, HOST if wrong else 0))
@@ -147,14 +147,14 @@ def _require_places(flags: Flags) -> None:
 
 
 def _written(result: Result, flags: Flags, *, stopped: bool = False) -> list[str]:
-    """Write the reports that are asked for; return why some could not be written."""
+    """Write the requested reports; return why some could not be written."""
     from roost.factory import junit, markdown, page
     from roost.host import output
 
     reports: list[tuple[str, Callable[[Path], object]]] = [
         (flags.junit, lambda path: output.write(path, junit.render(result))),
         (flags.markdown, lambda path: output.write(path, markdown.render(result).encode())),
-        # A page of many reports takes longer than a task that is told to end has.
+        # A page of many reports takes longer than an interrupted task may take.
         ("" if stopped else flags.html, lambda path: page.write(result, path)),
     ]
     wrong = []

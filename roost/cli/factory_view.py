@@ -1,4 +1,4 @@
-"""The progress of a factory: a live table on a terminal, a line for each thing that happens elsewhere."""
+"""The progress of a factory: a live table on a terminal, otherwise a line for each event."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 NONE: Mapping[str, str] = MappingProxyType({})
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
-#: Columns that an image's name has at least.
+#: Minimum columns for an image's name.
 NAMES = 20
-#: Columns of a running step's time, and those that what it does must have to be shown at all.
+#: Columns for a running step's time, and the minimum for its description.
 TIME, WORDS = 7, 12
-#: How the steps that ended are shown.
+#: How finished steps are shown.
 MARKS = {
     "done": "[green]✓[/]", "cached": "[green]=[/]", "failed": "[red]✗[/]",
     "skipped": "[dim]–[/]", "stopped": "[dim]–[/]",
@@ -57,7 +57,7 @@ class Lines:
         self._noted: set[str] = set()
 
     def _say(self, text: str) -> None:
-        with self._lock, contextlib.suppress(OSError):  # progress that nobody takes stops nothing
+        with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
             self._stream.write(f"roost: {one_line(text)}\n")
             self._stream.flush()
 
@@ -70,14 +70,14 @@ class Lines:
             self._say(f"{name}: not built: {why}")
 
     def began(self, node: Node) -> None:
-        """Say that a node's work starts."""
+        """Show that a node's work starts."""
         self._say(f"{_what(node)} ...")
 
     def doing(self, node: Node, what: str) -> None:
-        """Say nothing: several nodes at once would make the lines of each unreadable."""
+        """Show nothing: several nodes at once would make the lines of each unreadable."""
 
     def note(self, node: Node, text: str) -> None:
-        """Say a note, once: what is so on this host is so for every image."""
+        """Show a note, once: a fact about this host is the same for every image."""
         with self._lock:
             told = text in self._noted
             self._noted.add(text)
@@ -85,11 +85,11 @@ class Lines:
             self._say(f"{_what(node)}: note: {text}")
 
     def ended(self, node: Node, outcome: Outcome) -> None:
-        """Say how a node ended; the whole reason of a failure, a line each."""
+        """Show how a node ended; a failure with its whole reason, line by line."""
         with self._lock:
             self._ended += 1
         words = {"done": "done", "cached": "nothing to do", "failed": "FAILED", "stopped": "stopped"}
-        # A job of a workflow knows its own node only.
+        # A job of a workflow knows only its own node.
         head = f"[{self._ended}/{self._total}] {_what(node)}" if self._total else _what(node)
         if outcome.state == "skipped":
             brief = outcome.failure.brief if outcome.failure else ""
@@ -101,7 +101,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table of the images with their steps, and how many of all are done."""
+    """A table of the images with their steps, and the number of finished steps."""
 
     def __init__(self, live: Live, console: Console) -> None:
         self._live, self._console = live, console
@@ -127,7 +127,7 @@ class LiveTable:
             self._running[node.key] = (node, time.monotonic(), "")
 
     def doing(self, node: Node, what: str) -> None:
-        """Change what a node is said to do."""
+        """Change the description of a node's current work."""
         with self._lock:
             if node.key in self._running:
                 self._running[node.key] = (node, self._running[node.key][1], what)
@@ -155,7 +155,7 @@ class LiveTable:
             self._console.print(f"[red]✗[/] {text} [dim]{outcome.seconds:.1f} s[/]", highlight=False)
 
     def __rich__(self) -> Group:
-        """Return the table as it is now: the images that fit, what runs or failed before what is done or waits."""
+        """Return the current table: the images that fit, running and failed ones before finished and waiting ones."""
         from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
@@ -167,7 +167,7 @@ class LiveTable:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
         longest = max((len(one_line(node.label)) for node in graph), default=0)
         widths = [max(5, len(STEPS[kind])) for kind in kinds]
-        # Two blanks stand between columns.
+        # Two blanks separate columns.
         beside = self._console.width - sum(widths) - TIME - 2 * (len(widths) + 1)
         names = min(max(5, longest), max(NAMES, self._console.width * 2 // 5))
         worded = beside - names - 2 >= WORDS
@@ -200,7 +200,7 @@ class LiveTable:
         failed = f", [red]{bad} failed[/]" if bad else ""
         hidden = f", {len(rows) - len(shown)} images more" if len(rows) > len(shown) else ""
         count = f"[bold]{len(ended)} of {len(graph)} steps[/]{failed}{hidden}"
-        # Below the table: in its first column there is no room for it on a narrow terminal.
+        # Below the table: its first column has no room for it on a narrow terminal.
         return Group(table, Text.from_markup(f"{count}, {now - self._start:.0f} s"))
 
 
@@ -214,7 +214,7 @@ def _mark(node: Node | None, running: Mapping[str, object], ended: Mapping[str, 
 
 
 def _rank(steps: Mapping[str, Node], running: Mapping[str, object], ended: Mapping[str, Outcome]) -> int:
-    """Return how early an image is shown where not all fit: running, failed, waiting, done."""
+    """Return the sort rank of an image where not all fit: running, failed, waiting, done."""
     keys = [node.key for node in steps.values()]
     if any(key in running for key in keys):
         return 0
@@ -225,7 +225,7 @@ def _rank(steps: Mapping[str, Node], running: Mapping[str, object], ended: Mappi
 
 @contextmanager
 def shown() -> Iterator[View]:
-    """Yield the view that fits standard error: live where lines can be drawn over (`terminal.is_live`), else lines."""
+    """Yield the view for standard error: live if lines can be overwritten (`terminal.is_live`), else lines."""
     if not terminal.is_live():
         yield Lines(sys.stderr)
         return

@@ -1,7 +1,7 @@
-"""Lines that are longer than a terminal is wide, broken between words; what is meant to be copied stays whole.
+"""Wraps lines that are wider than the terminal between words; text meant to be copied stays whole.
 
-A terminal breaks a long line in the middle of a word. Here a line goes on below where its last column begins, or a
-little in; nothing is broken that is one word, a submit command or a line of a log.
+A terminal breaks a long line in the middle of a word. Here a line is continued below the start of its last column, or
+slightly indented; single words, submit commands and lines of a log are not broken.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import os
 import re
 from typing import TextIO
 
-#: Columns below which nothing is broken, and those that the last column of a table needs to be worth its place.
+#: Columns below which nothing is wrapped, and the minimum width for wrapping within a table's last column.
 NARROWEST, ROOM = 30, 24
-#: A word; what stands in back quotes is copied as one.
+#: A word; text in back quotes counts as one.
 _WORD = re.compile(r"`[^`\n]+`\S*|\S+")
 #: A gap between two columns of a table.
 _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
-#: A submit command, in a difference too, and a line of a log that is quoted: as they are.
+#: Submit commands, also in a difference, and quoted lines of a log are not wrapped.
 _WHOLE = re.compile(r"\s*(?:[-+] )?[\w.+]+ *= |\s*\| ")
 
 
 def columns(stream: TextIO) -> int | None:
-    """Return how many columns a stream's terminal has; None where it is not one, and in the log of a CI."""
+    """Return the columns of a stream's terminal; None if it is not a terminal, and in the log of a CI."""
     if os.environ.get("CI", "") not in ("", "0", "false"):
         return None
     try:
@@ -31,7 +31,7 @@ def columns(stream: TextIO) -> int | None:
 
 
 def folded(text: str, columns: int | None) -> str:
-    """Return a text whose lines fit into so many columns, as far as its words do; None: as it is."""
+    """Return a text wrapped to so many columns, as far as its words fit; None: unchanged."""
     if columns is None or columns < NARROWEST:
         return text
     return "\n".join("\n".join(_folded(line, columns)) for line in text.split("\n"))
@@ -49,7 +49,7 @@ def _folded(line: str, columns: int) -> list[str]:
         return _filled(line, " " * last, columns)
     below = " " * (indent + 4)
     if len(starts) == 1:
-        # No room beside the first column: the second one goes below.
+        # No room next to the first column: the second one goes below.
         return [line[:last].rstrip(), *_filled(below + line[last:], below, columns)]
     return _cells(line, [0, *starts], below, columns)
 
@@ -66,7 +66,7 @@ def _cells(line: str, starts: list[int], below: str, columns: int) -> list[str]:
 
 
 def _filled(line: str, below: str, columns: int) -> list[str]:
-    """Break a line between words; what follows begins with `below`. Blanks inside a line stay as they are."""
+    """Wrap a line between words; continuation lines begin with `below`. Blanks inside a line are kept."""
     lines: list[str] = []
     start = end = 0
     for match in _WORD.finditer(line):

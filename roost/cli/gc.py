@@ -1,4 +1,4 @@
-"""The task that removes what nothing needs, from the cache or from a catalogue."""
+"""The task `gc`, which removes unused files from the cache or from a catalogue."""
 
 from __future__ import annotations
 

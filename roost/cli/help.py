@@ -1,6 +1,6 @@
-"""Help as a person reads it: the tasks by what one wants to do, and a page for each with examples.
+"""The help: the tasks grouped by purpose, and a page for each with examples.
 
-invoke's own help lists core options that roost does not offer, and flags without a word.
+invoke's own help lists core options that roost does not offer, and flags without a description.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def page(collection: Collection, context: ParserContext, program: str) -> str:
 
 
 def overview_json(program: str) -> dict[str, Any]:
-    """Return what `overview` shows as JSON: the tasks with their words, their group and a line about each."""
+    """Return the content of `overview` as JSON: the tasks with their words, their group and a one-line description."""
     tasks = [
         {"name": name, "words": page.words, "group": page.group, "summary": page.summary}
         for group in manual.GROUPS
@@ -81,7 +81,7 @@ def overview_json(program: str) -> dict[str, Any]:
 
 
 def page_json(collection: Collection, context: ParserContext, program: str) -> dict[str, Any]:
-    """Return what `page` shows as JSON: usage, text, flags as they are typed, examples."""
+    """Return the content of `page` as JSON: usage, text, flags as they are typed, examples."""
     name = str(context.name)
     known = manual.PAGES[name]
     return {
@@ -104,7 +104,7 @@ def _paragraphs(task: Task[Any]) -> list[str]:
 
 
 def flags(context: ParserContext) -> list[tuple[str, str]]:
-    """Return the flags of a task as they are typed, each with a word about it."""
+    """Return the flags of a task as they are typed, each with its description."""
     named = {id(one) for one in context.positional_args}
     found = [one for one in _arguments(context) if id(one) not in named and not isinstance(one, Rest)]
     return [(_flag(one, str(context.name)), one.help or "") for one in sorted(found, key=_long)]
@@ -132,7 +132,7 @@ def _flag(argument: Argument, task: str) -> str:
 
 
 def width() -> int:
-    """Return the columns of the terminal, within what reads well."""
+    """Return the width of the terminal, limited to a readable range."""
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
@@ -149,7 +149,7 @@ def _widest(rows: Sequence[tuple[str, str]], most: int) -> int:
 def _columns(rows: Sequence[tuple[str, str]], left: int) -> list[str]:
     """Return two columns, the first `left` wide.
 
-    A text that is wider, or a narrow terminal, puts the second column on lines of its own.
+    If the text is wider, or the terminal narrow, the second column goes on separate lines.
     """
     room = width() - left - 4
     lines = []

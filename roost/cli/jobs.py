@@ -1,4 +1,4 @@
-"""The tasks around a job's own disk: `io` before the job, `collect` after it."""
+"""The tasks for a job's own disk: `io` before the job, `collect` after it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def io(
         terminal.write_json(made.to_json())
         return
     if output and is_standard_output(Path(output)):
-        return  # the disk itself is there
+        return  # the disk itself went to standard output
     shown = [f"{disk.path}" for disk in made.disks[:8]]
     more = [f"... {len(made.disks) - 8} more"] if len(made.disks) > 8 else []
     terminal.write_text("\n".join([*shown, *more]))

@@ -1,4 +1,4 @@
-"""The task about kernels: the catalogue, and a kernel taken out of an image."""
+"""The task `kernels`: the catalogue, and extraction of a kernel from an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.cli import fold, terminal
 from roost.cli.verb import at_most_one, finish, verb
 from roost.errors import UsageError
 
-#: How a driver's state is shown: short, so that a line holds all buses.
+#: Short forms of a driver's state, so that all buses fit on a line.
 _MARKS = {"builtin": "built in", "module": "module", "claimed": "claimed", "absent": "no", None: "?"}
 _BUSES = ("virtio", "ide", "ahci", "scsi", "nvme", "xen")
 
@@ -52,7 +52,7 @@ def kernels(
 
 
 def _listed(result: Mapping[str, Any], width: int | None = None) -> str:
-    """Render the kernels as a table; on a terminal that is too narrow for it each as two lines."""
+    """Render the kernels as a table; on a narrow terminal each as two lines."""
     from roost.cli.show import table
     from roost.recipe.quantities import format_size
 

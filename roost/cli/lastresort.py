@@ -1,6 +1,6 @@
-"""Errors that no other part of roost handles: one line for a refusal of the host, a short report for a bug in roost.
+"""Errors not handled elsewhere: one line for a failure of the host, a short report for a bug in roost.
 
-Also the standard streams, which may be closed, full or of another encoding: what cannot be written is not a success.
+Also the standard streams, which may be closed, full or of another encoding: failed output is not a success.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from roost.errors import HostError, RoostError, UsageError
 from roost.host import causes, paths
 from roost.recipe.words import shown
 
-#: What no host can do with a name: whoever wrote it, in the call or a recipe, is who can change it.
+#: Errors of a name on any host: only the author of the call or the recipe can fix them.
 _NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
-#: What another place for the cache helps against: a home that is closed, or that nobody may write.
+#: Errors that another place for the cache avoids: a home that is closed or read-only.
 _CLOSED = frozenset({errno.EACCES, errno.EROFS})
 OTHER_CACHE = "set ROOST_CACHE to a directory of yours"
-#: The exit status of a task whose reader closed its output, as a shell tells of SIGPIPE.
+#: The exit status of a task whose reader closed its output, as a shell reports SIGPIPE.
 CLOSED = 141
 
 
@@ -66,7 +66,7 @@ def _refused(error: OSError) -> RoostError:
 
 
 def _is_cache(place: str) -> bool:
-    """Return whether a path is in the cache, or is one of the directories that it would have to be made in."""
+    """Return whether a path is in the cache, or is one of its parent directories that would have to be made."""
     try:
         root = paths.cache_root()
     except (OSError, RoostError):
@@ -84,7 +84,7 @@ def _is_lost() -> bool:
 
 
 def _report(error: BaseException) -> Path | None:
-    """Write a traceback; return its file, or None when there is no place for it."""
+    """Write a traceback; return its file, or None when it cannot be written."""
     text = "".join(traceback.format_exception(error))
     name = f"bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
     with contextlib.suppress(OSError, RoostError):
@@ -101,15 +101,15 @@ def _report(error: BaseException) -> Path | None:
 
 
 def open_standard_streams() -> None:
-    """Give closed standard streams a descriptor, and let none fail at a character that its encoding lacks.
+    """Give closed standard streams a descriptor, and keep characters outside their encoding from raising errors.
 
-    Without it the next file that is opened would be standard output. What is written to a closed one fails.
+    Otherwise the next opened file would become standard output. Writing to a closed stream fails.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is this one. Standard output is opened such that a write to it fails.
+            # This is the lowest free descriptor. Standard output is opened such that a write to it fails.
             os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = cast(TextIO, open(0, closefd=False))  # noqa: SIM115
@@ -123,7 +123,7 @@ def open_standard_streams() -> None:
 
 
 def drop_output() -> None:
-    """Let what is left in standard output's buffer go nowhere: Python's own last flush must not fail at it again."""
+    """Discard the rest of standard output's buffer: Python's own last flush must not fail on it again."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
@@ -131,7 +131,7 @@ def drop_output() -> None:
 
 
 def write_error(text: str) -> None:
-    """Write to standard error; when that fails too there is nobody to tell."""
+    """Write to standard error; a failure cannot be reported and is ignored."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The program: its tasks, signals, and the end of a command. `ns` is what tasks.py and the `roost` command run."""
+"""The program: its tasks, signals, and the end of a command. `ns` is the collection for tasks.py and `roost`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from roost.host import interruption, temporary
 
 #: The exit status of a task that a signal ended.
 INTERRUPTED = 130
-#: Signals that end a process unless it handles them: those of terminals, of batch systems and of the limit of CPU time.
+#: Signals that end a process unless handled: those of terminals, of batch systems and of the CPU time limit.
 ENDING = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -52,9 +52,9 @@ ENDING = (
 
 
 def end_task(_signal: int, _frame: object) -> None:
-    """End the task: every `finally` of the main thread runs, so that processes, locks and temporary files go."""
+    """End the task: every `finally` of the main thread runs, which removes processes, locks and temporary files."""
     if interruption.interrupted():
-        # It is ending already: a second signal must not stop the cleaning up.
+        # Already ending: a second signal must not stop the cleanup.
         return
     interruption.interrupt()
     raise KeyboardInterrupt
@@ -95,17 +95,17 @@ ns = Collection(
 
 @contextlib.contextmanager
 def ending() -> Iterator[None]:
-    """Run a program's body: signals end it as an interruption does, and nothing of it is left then."""
+    """Run a program's body: signals end it like an interruption, and clean up everything."""
     lastresort.open_standard_streams()
     for one in ENDING:
-        # Who is started with a signal ignored (nohup) keeps it so.
+        # A signal ignored at the start (nohup) stays ignored.
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, end_task)
     try:
         yield
     finally:
         if interruption.interrupted():
-            # Threads may still be busy with what nobody wants any more: Python would wait for them.
+            # Threads may still be busy with unneeded work, and Python would wait for them.
             temporary.clear()
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
@@ -125,14 +125,14 @@ def _run() -> None:
         try:
             Roost(name="roost", version=roost.__version__, namespace=ns, binary=binary).run()
         finally:
-            # Also before an exit: what Python cannot write after it, it says in words of its own.
+            # Also before an exit: otherwise Python itself would report what it cannot write.
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read it has had enough (`| head`).
+        # The reader has closed the pipe (`| head`).
         lastresort.drop_output()
         sys.exit(lastresort.CLOSED)
     except Exception as error:
-        # Before or after a task: one that fails inside is told by its `verb`.
+        # Before or after a task: `verb` reports errors inside one.
         wrong = lastresort.told(error)
         if wants_json():
             with contextlib.suppress(RoostError, OSError):

@@ -1,6 +1,6 @@
-"""What help says of each task beside its flags: the group it belongs to, its words, and examples that run.
+"""Help texts of each task besides its flags: its group, its words, and examples that run.
 
-The groups stand in the order in which a person meets them. docs and `roost help` are made from this table.
+The groups are in the order in which a user meets them. docs and `roost help` are generated from this table.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from roost.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The flags of `new`; empty: the default."""
+    """The flags of `new`; an empty one means the default."""
 
     distribution: str = ""
     package: list[str] | None = None
@@ -80,7 +80,7 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
 
 
 def _asked(question: str, field: str) -> Any:
-    """Ask on the terminal for a field of `Answers`, until the answer can be one; an empty answer is the default."""
+    """Prompt on the terminal for a field of `Answers` until the answer is valid; an empty answer is the default."""
     from roost.recipe.start import Answers
 
     default = getattr(Answers(), field)

@@ -1,11 +1,11 @@
-"""How roost's command lines are read: invoke's parser, with names that may be left out.
+"""The command line parser: invoke's, extended by optional positional arguments.
 
-Invoke cannot parse `check [NAME]` or `factory [NAMES]`: there a positional argument is always required and
-takes one word. `Verb` tasks name such arguments `rest`; the parse machine here gives them every word that is
-neither a flag nor its value nor a task (`check recipes` names a directory of recipes where there is one). It also ends
-a wrong call with exit code 2 and a suggestion.
-invoke makes its machine inside `Parser.parse_argv`, with no seam, so two of its methods are replaced:
-`invoke TASK` with tasks.py and the `roost` command then read alike. The exact version of invoke is pinned for it.
+Invoke cannot parse `check [NAME]` or `factory [NAMES]`: its positional arguments are always required and take one word.
+`Verb` tasks name such arguments `rest`; the parse machine here gives them every word that is not a flag, a flag's value
+or a task (`check recipes` names a directory of recipes if there is one). It also ends a wrong call with exit code 2 and
+a suggestion. invoke creates its machine inside `Parser.parse_argv`, without an extension point, so two of its methods
+are replaced: `invoke TASK` with tasks.py and the `roost` command then parse alike. This requires a pinned version of
+invoke.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from roost.recipe.words import near
 
 USAGE = 2
 
-#: Flags that have one letter too, as they have everywhere.
+#: Flags that also have a one-letter form, as is common.
 SHORT = {"output": "o"}
 
 
-#: How invoke names a flag in its messages, and what is said instead.
+#: invoke's form of a flag in messages, and the replacement.
 _FLAG = re.compile(
     r"Flag <\w+: (?P<name>[^\s>]+)[^>]*> (?P<what>needed value and was not given one!|doesn't take any value!)"
 )
@@ -47,22 +47,22 @@ class Rest(Argument):
 
 
 class Verb(Task[Any]):
-    """A task whose argument `rest` (a list) takes the words that are no flags."""
+    """A task whose argument `rest` (a list) takes the words that are not flags."""
 
     rest: str | None = None
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
-        """Return invoke's options of an argument, with the one-letter flag that some have."""
+        """Return invoke's options of an argument, with the one-letter form that some flags have."""
         options = super().arg_opts(name, default, taken_names)
         if name in SHORT:
             options["names"] = [*options["names"], SHORT[name]]
         return options
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Return invoke's arguments, the one named `rest` made to take any number of words."""
+        """Return invoke's arguments; the one named `rest` takes any number of words."""
         texts = dict(self.help)
         arguments = super().get_arguments(ignore_unknown_help)
-        # invoke takes each text out as it uses it: a second call would find none.
+        # invoke removes each text as it uses it: a second call would find none.
         self.help = texts
         return [
             Rest(names=argument.names, help=argument.help, attr_name=argument.attr_name)
@@ -79,7 +79,7 @@ def _rest(machine: ParseMachine) -> Rest | None:
 
 
 def _is_unknown_flag(machine: ParseMachine, token: str) -> bool:
-    """Return whether a word is a flag of nothing: invoke would take it for the name that a task still wants."""
+    """Return whether a word is an unknown flag, which invoke would take for a missing positional argument."""
     context = machine.context
     if not token.startswith("-") or token == "-" or machine.ignore_unknown or machine.waiting_for_flag_value:
         return False
@@ -103,7 +103,7 @@ def _handle(machine: ParseMachine, token: str) -> None:
     try:
         _take(machine, token)
     except ValueError:
-        # What invoke cannot turn into the kind of the flag: all kinds but text are numbers.
+        # invoke could not convert the value to the flag's type: all types but text are numbers.
         assert machine.flag is not None
         machine.error(f"--{machine.flag.names[0]} takes a whole number, not {token!r}")
 
@@ -114,12 +114,12 @@ def _take(machine: ParseMachine, token: str) -> None:
         machine.error(f"No idea what {token!r} is!")
     first = context is machine.initial and machine.current_state != "unknown" and machine.flag is None
     if token == "help" and first and token not in machine.contexts:
-        # As git and others have it: `help`, `help TASK`.
+        # As in git and others: `help`, `help TASK`.
         _original_handle(machine, "--help")
         return
     if _asks_for_help(machine, token):
         assert context is not None
-        # invoke does so too, but not where a name is still to come: `build --help` is not a build of `--help`.
+        # invoke does so too, but not while a positional argument is missing: `build --help` must not build `--help`.
         machine.initial.flags["--help"].value = context.name
         for argument in context.positional_args:
             if argument.value is None:
@@ -149,15 +149,15 @@ def _holds_recipes(token: str) -> bool:
 
 
 class WrongCallError(ParseError, Exit):
-    """A command line that cannot be read: `Exit` for its status, `ParseError` because completion goes on after one."""
+    """An invalid command line: `Exit` for its status, `ParseError` because completion continues after one."""
 
     def __init__(self, words: str, context: Any) -> None:
         ParseError.__init__(self, words, context)
-        self.message = None  # invoke prints what a ParseError says already
+        self.message = None  # invoke prints a ParseError's message by itself
         self._code = USAGE
 
     def __str__(self) -> str:
-        """Give the words alone."""
+        """Return the message alone."""
         return str(self.args[0])
 
 
@@ -172,10 +172,10 @@ def _error(machine: ParseMachine, message: str) -> None:
 
 
 def plain(message: str) -> str:
-    """Return one of invoke's messages in roost's words: what is wrong, and for a word that is missing where to look."""
+    """Return one of invoke's messages in roost's wording: the error, and for a missing word where to look."""
     if (unknown := _UNKNOWN.fullmatch(message)) is not None:
         if unknown["word"] == "--json":
-            # Each task takes it, so it stands before one.
+            # It is a flag of each task, so it must not precede one.
             return "--json goes after the task: inv TASK --json (`inv help --json` lists the tasks)"
         kind = "flag" if unknown["word"].startswith("-") else "task"
         return f"no such {kind}: {unknown['quoted']}"
@@ -188,7 +188,7 @@ def plain(message: str) -> str:
 def _complete_flag(machine: ParseMachine) -> None:
     flag = machine.flag
     if flag is not None and flag.kind is list and not isinstance(flag, Rest) and not machine.flag_got_value:
-        # invoke lets a repeatable flag go by without a value.
+        # invoke accepts a repeatable flag without a value.
         machine.error(f"--{_typed(flag.names[0])} needs a value")
     _original_complete_flag(machine)
 

@@ -1,4 +1,4 @@
-"""The task `probe`: does this execution point really start virtual machines."""
+"""The task `probe`: whether this execution point can start virtual machines."""
 
 from __future__ import annotations
 

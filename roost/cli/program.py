@@ -1,7 +1,7 @@
-"""Invoke's program as roost uses it: few options before the task, wrong calls as roost's own errors, no settings files.
+"""Invoke's program adapted to roost: few options before the task, wrong calls as roost's own errors, no settings files.
 
-What invoke has for tasks that run shell commands (--echo, --pty, --config, ~/.invoke.yaml ...) does nothing here, so it
-is not offered and not read.
+invoke's options for tasks that run shell commands (--echo, --pty, --config, ~/.invoke.yaml ...) have no effect here, so
+they are not offered and settings files are not read.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from roost.cli import completion, help, parser, terminal
 from roost.errors import UsageError
 from roost.host.safetext import safe
 
-#: The options that stand before a task. The other ones of invoke keep their defaults.
+#: The options before a task. Other options of invoke keep their defaults.
 OFFERED = ("complete", "help", "list", "print-completion-script", "version")
 
 
 class Roost(Program):
     """Invoke's program with roost's tasks, and with invoke's own --list."""
 
-    #: Help is wanted as JSON.
+    #: Whether help is requested as JSON.
     json = False
 
     @property
     def initial_context(self) -> ParserContext:
-        """The options before a task: those that are offered as flags, all of them as values that invoke reads."""
+        """The options before a task: those in `OFFERED` as flags, all of them as values that invoke reads."""
         every = [*self.core_args(), *self.task_args()]
         context = ParserContext(args=[_plain(one) for one in every if one.names[0] in OFFERED])
         for one in every:
@@ -40,24 +40,24 @@ class Roost(Program):
         return context
 
     def create_config(self) -> None:
-        """Take invoke's defaults: its settings files could only break the tasks."""
+        """Use invoke's defaults: its settings files could only break the tasks."""
         self.config = self.config_class(lazy=True)
 
     def update_config(self, merge: bool = True) -> None:
-        """Read no settings file that an environment variable names either."""
+        """Read no settings file, including one named by an environment variable."""
 
     def parse_core(self, argv: list[str] | None) -> None:
-        """Read the options before the first task. Help takes --json as tasks do, wherever it stands."""
+        """Read the options before the first task. Help takes --json as tasks do, in any position."""
         words = list(sys.argv if argv is None else argv)
         self.json = wants_json(words[1:]) and _asks_for_help(words[1:])
         compiled_only_here = sys.dont_write_bytecode
         with _wrong_calls():
             super().parse_core([one for one in words if one != "--json"] if self.json else words)
-        # invoke spares projects the __pycache__ of their tasks.py; here it would have each call compile the tasks anew.
+        # invoke suppresses __pycache__ next to tasks.py; here every call would then compile the tasks again.
         sys.dont_write_bytecode = compiled_only_here
 
     def parse_core_args(self) -> None:
-        """Read them, and print the script of a shell: invoke would print its own, for a program called __main__.py."""
+        """Read them, and print a shell's script: invoke would print its own, for a program called __main__.py."""
         super().parse_core_args()
         shell = self.args["print-completion-script"].value
         if shell:
@@ -74,7 +74,7 @@ class Roost(Program):
             raise UsageError(what, hint=f"inv {self.tasks[0].name} ... --json, then the next")
 
     def parse_cleanup(self) -> None:
-        """Do what the core flags ask for; help on a task that does not exist is a wrong call."""
+        """Act on the core flags; help on a task that does not exist is a wrong call."""
         if self.args.complete.value:
             terminal.write_text("\n".join(completion.candidates(self.collection, self.core.remainder)), whole=True)
             raise Exit
@@ -82,14 +82,14 @@ class Roost(Program):
             super().parse_cleanup()
 
     def print_help(self) -> None:
-        """Show the tasks by what one wants to do."""
+        """Show the tasks grouped by purpose."""
         if self.json:
             terminal.write_json(help.overview_json(self.binary))
         else:
             terminal.write_text(help.overview(self.binary))
 
     def list_tasks(self) -> None:
-        """Show the same: there is one list."""
+        """Show the same as `print_help`: there is only one list."""
         self.print_help()
 
     def print_task_help(self, name: str) -> None:

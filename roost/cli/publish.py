@@ -1,4 +1,4 @@
-"""The tasks that publish images and verify what is published."""
+"""The tasks that publish images and verify published ones."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _verified(result: Mapping[str, Any]) -> str:
         told = "; ".join(part for part in (size, said, signed) if part)
         lines.append(f"{mark}: {image['name']} {image['version']} ({told})")
         lines += [f"  ! {note}" for note in image["notes"]]
-    # What is wrong with a file of the whole catalogue is found with each image.
+    # A fault in a file of the whole catalogue is found with each image.
     lines += dict.fromkeys(f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"])
     if not result["images"]:
         lines.append(f"{result['url']} has no published versions")

@@ -1,4 +1,4 @@
-"""Sizes and times given as flags: a value that is not one is reported with the flag's name."""
+"""Sizes and times given as flags: an invalid value is reported with the flag's name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def size(flag: str, text: str) -> int | None:
-    """Return the bytes that a flag such as `--cap` says; None when it is not given. Raises `UsageError`."""
+    """Return the bytes of a flag such as `--cap`; None when it is not given. Raises `UsageError`."""
     from roost.recipe.quantities import parse_size
 
     return _parsed(flag, text, parse_size)
 
 
 def duration(flag: str, text: str) -> float | None:
-    """Return the seconds that a flag such as `--timeout` says; None when it is not given. Raises `UsageError`."""
+    """Return the seconds of a flag such as `--timeout`; None when it is not given. Raises `UsageError`."""
     from roost.recipe.quantities import parse_duration
 
     return _parsed(flag, text, parse_duration)

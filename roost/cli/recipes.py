@@ -1,4 +1,4 @@
-"""The tasks about recipes as they are written: `recipes`, `check`, `schema`."""
+"""The tasks about recipes: `recipes`, `check`, `schema`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def recipes(_context: object, names: list[str] | None = None, json: bool = False
 
     result = story.recipes(names or [])
     terminal.write_json(result) if json else terminal.write_text(show.recipes(result))
-    # Among all of the project's a broken one is a state; one that was asked for is a wrong call.
+    # In the whole project a broken recipe is a state; one named in the call is an error.
     finish(not names or not any(one["state"] == "broken" for one in result["recipes"]), 2)
 
 

@@ -1,4 +1,4 @@
-"""The task `run`: the whole life of many jobs."""
+"""The task `run`: runs many jobs from start to end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from roost.cli.verb import finish, verb
 from roost.errors import HostError, UsageError
 from roost.recipe.words import counted, shown
 
-#: Jobs that are listed on a terminal.
+#: Maximum number of jobs listed on a terminal.
 LISTED = 200
-#: Columns of names in a table that is too wide for the terminal.
+#: Columns for names in a table that is too wide for the terminal.
 NAME = 40
-#: Not given: 0 guests are a mistake, and no wish to ask a pool.
+#: Marks a flag that is not given: 0 guests is a mistake, not a request to use a pool.
 NOT_HERE = -(1 << 30)
 
 
@@ -102,14 +102,14 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
 @contextmanager
 def _going_on(directory: str) -> Iterator[None]:
-    """Say how to resume a run that was interrupted, or that the host could not continue."""
+    """Report how to resume a run that was interrupted, or that the host could not continue."""
     try:
         yield
     except (KeyboardInterrupt, HostError) as error:
         from roost.run.place import Place
 
         place = Place(Path(directory))
-        # A host that lacks something from the start has nothing to go on with.
+        # If the host lacked something from the start, there is nothing to resume.
         begun = not isinstance(error, HostError) or (place.state.is_file() and place.state.stat().st_size > 0)
         # Nobody resumes the run of somebody else.
         if place.plan.is_file() and begun and os.access(place.directory, os.W_OK, effective_ids=True):
@@ -119,7 +119,7 @@ def _going_on(directory: str) -> Iterator[None]:
 
 
 def _require_used(flags: Flags) -> None:
-    """Raise `UsageError` for a flag that the run would not look at: what was asked for would be left out."""
+    """Raise `UsageError` for a flag that the run would ignore."""
     default = Flags()
     here = ("accel", "require_kvm")
     unused: tuple[str, ...] = () if flags.dag else ("max_jobs", "max_disks", "retries")
@@ -132,7 +132,7 @@ def _require_used(flags: Flags) -> None:
 
 
 def _shown(answer: Mapping[str, Any], width: int | None = None) -> str:
-    """Render the verdicts: what is not done first. `width` is that of the terminal, None where a line may be long."""
+    """Render the verdicts: failures first. `width` is that of the terminal, None if lines may be long."""
     jobs = sorted(answer["jobs"], key=lambda one: one["verdict"] == "done")
     lines = list(_table(jobs[:LISTED], width))
     if len(jobs) > LISTED:
@@ -146,7 +146,7 @@ def _shown(answer: Mapping[str, Any], width: int | None = None) -> str:
 
 
 def _table(jobs: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[str]:
-    """Yield the lines of the table; what does not fit into a line of the terminal stands below it, two blanks in."""
+    """Yield the lines of the table; text that does not fit into a line goes below it, indented by two."""
     from roost.cli import show
 
     rows = [
@@ -157,7 +157,7 @@ def _table(jobs: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[str
     if width is None or all(len(line) <= width for line in whole.splitlines()):
         yield whole
         return
-    # One long name does not push all that follows out of sight.
+    # One long name must not push the other columns out of sight.
     names = min(NAME, max(width - len("never started    seconds  "), 3), max(len(row[1]) for row in rows))
     for verdict, name, seconds, reason, notes in [["verdict", "job", "seconds", "reason", ""], *rows]:
         head = f"{verdict:<13}  {name:<{names}}  {seconds:<7}"
@@ -176,7 +176,7 @@ def _seconds(taken: float | None) -> str:
 
 
 def _write_dag(flags: Flags, given: list[str], options: Any, events: Any, json: bool) -> None:
-    """Write a workflow, and say how it is run."""
+    """Write a workflow, and show how to run it."""
     from roost.pipeline import workflow
     from roost.run.dag import Throttles
 

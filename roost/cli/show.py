@@ -1,4 +1,4 @@
-"""Results as people read them on a terminal: short tables, and what to do next."""
+"""Results as shown on a terminal: short tables, and the next steps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def indented(text: str) -> str:
-    """Return `text` with each line two blanks in."""
+    """Return `text` with each line indented by two."""
     return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
 
 
 def doctor(result: Mapping[str, Any]) -> str:
-    """Render the host's checks: a mark, what was seen, how to fix it."""
+    """Render the host's checks: a mark, what was found, how to fix it."""
     rows = [[("ok" if check["ok"] else "--"), check["name"], check["seen"]] for check in result["checks"]]
     lines = [table(rows)]
     mends = [f"  {check['name']}: {check['fix']}" for check in result["checks"] if not check["ok"] and check["fix"]]
@@ -63,7 +63,7 @@ def check(result: Mapping[str, Any]) -> str:
 
 
 def _named(name: str) -> str:
-    """Return a name that the caller gave, on one line and of a readable length."""
+    """Return a name given by the caller, on one line and of a readable length."""
     name = one_line(name)
     return name if len(name) <= 200 else f"{name[:197]}..."
 
@@ -82,7 +82,7 @@ def resolved(result: Mapping[str, Any]) -> str:
 
 
 def build(built: Built) -> str:
-    """Render a finished build: files, sizes, the lines for a submit description, what to do next."""
+    """Render a finished build: files, sizes, the lines for a submit description, the next steps."""
     directory = display(built.directory)
     state = "nothing has changed" if built.cached else f"built in {sum(built.seconds.values()):.1f} s"
     rows = [["file", "format", "guest sees", "on disk", "sha256"]]
@@ -133,7 +133,7 @@ def boot(result: BootResult) -> str:
 
 
 def _last_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return what a failed job said last; for another failure, or a job that said nothing, the console's last lines."""
+    """Return the last output of a failed job; for another failure, or without output, the console's last lines."""
     if answer["cause"] in ("job-failed", "job-timeout") and answer["job_log"]:
         return ["  the job's last lines:", *(f"  | {line}" for line in answer["job_log"][-15:])]
     console = str(answer["console"]).splitlines()[-15:]
@@ -166,7 +166,7 @@ def _jobs(jobs: Sequence[str]) -> str:
 
 
 def bench(result: Mapping[str, Any]) -> str:
-    """Render the medians of what was measured, and their ratios."""
+    """Render the medians of the measurements, and their ratios."""
     rows = [["", "wall", "CPU"]]
     rows += [[what, f"{cost['wall']:.2f} s", f"{cost['cpu']:.2f} s"] for what, cost in result["costs"].items()]
     ratios = [["ratio of medians (of one round)", "wall", "CPU"]]

@@ -1,4 +1,4 @@
-"""What would be built again, what a lock holds, and what differs between two builds, as people read it."""
+"""Rebuild outlook, lock and reproducibility results, as shown on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from roost.pipeline.rebuild import Outlook
     from roost.pipeline.repro import Reproduced
 
-#: Characters of a value that changed.
+#: Characters shown of a changed value.
 WIDTH = 60
 
 
@@ -34,7 +34,7 @@ def outlook(found: Outlook) -> str:
 
 
 def lock(found: Locked) -> str:
-    """Render what a lock holds and what changed."""
+    """Render the content of a lock and its changes."""
     path = display(found.path)
     state = "written" if found.written else "unchanged"
     lines = [f"{path}: {state}, {len(found.lock.packages)} packages"]

@@ -1,4 +1,4 @@
-"""What a node of a run's DAG calls: `python -m roost.cli.step STEP JOB...` in the run's directory. Not a task."""
+"""The program of a run's DAG nodes: `python -m roost.cli.step STEP JOB...` in the run's directory. Not a task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.cli.main import ending
 
 
 def main() -> int:
-    """Do the step that the words name; the exit code is what DAGMan goes by."""
+    """Do the step given by the arguments; return the exit code for DAGMan."""
     from roost.pipeline import workflow
 
     try:

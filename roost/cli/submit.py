@@ -1,4 +1,4 @@
-"""The tasks about submit descriptions and what became of the jobs: `submit`, `lint`, `explain`."""
+"""The tasks about submit descriptions and the results of jobs: `submit`, `lint`, `explain`."""
 
 from __future__ import annotations
 

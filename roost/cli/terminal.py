@@ -1,6 +1,6 @@
-"""How progress and results are shown: rich on a terminal, plain lines elsewhere, JSON when asked for.
+"""Display of progress and results: rich on a terminal, plain lines elsewhere, JSON on request.
 
-Progress always goes to standard error; standard output carries a task's result and nothing else.
+Progress always goes to standard error; standard output carries only a task's result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PlainEvents:
-    """A line when a stage begins and ends, one for each note, and one a minute where a stage is: for logs and CI."""
+    """A line when a stage begins and ends, for each note, and once a minute for a running stage: for logs and CI."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -34,38 +34,38 @@ class PlainEvents:
         self._told: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
-        with self._lock, contextlib.suppress(OSError):  # progress that nobody takes stops nothing
+        with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
             self._stream.write(f"{safe(text)}\n")
             self._stream.flush()
 
     def begin(self, name: str, detail: str) -> None:
-        """Say that a stage starts."""
+        """Print that a stage starts."""
         self._begun[name] = self._told[name] = time.monotonic()
         self._say(f"roost: {name}{f' ({detail})' if detail else ''} ...")
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
-        """Say how long a stage took."""
+        """Print how long a stage took."""
         self._begun.pop(name, None)
         self._say(f"roost: {name}: {'done' if ok else 'failed'} after {seconds:.1f} s")
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Say once a minute how many bytes there are; of all else, lines that only count make logs unreadable."""
+        """Print the number of bytes once a minute; other counts would make logs unreadable."""
         if name in BYTES:
             seconds = time.monotonic() - self._begun.get(name, time.monotonic())
             self.doing(name, transferred(done, total, seconds))
 
     def doing(self, name: str, text: str) -> None:
-        """Say once a minute what a stage does."""
+        """Print once a minute what a stage does."""
         now = time.monotonic()
         if name in self._begun and now - self._told[name] >= MINUTE:
             self._told[name] = now
             self._say(f"roost: {name}: {one_line(text)}")
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Say nothing: nobody looks at a log while the time runs out."""
+        """Print nothing: a log is not watched for the remaining time."""
 
     def note(self, text: str) -> None:
-        """Say a note."""
+        """Print a note."""
         self._say(f"roost: note: {text}")
 
 
@@ -95,22 +95,22 @@ class RichEvents:
         self._progress.console.print(f"{mark} {escape(one_line(name))} [dim]{seconds:.1f} s[/]")
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Move a stage's bar; of bytes it says how many, and how fast they come."""
+        """Advance a stage's bar; for bytes it shows their number and rate."""
         if name in self._tasks:
             task = next(one for one in self._progress.tasks if one.id == self._tasks[name])
             said = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
-            # Without a total the bar only shows that something goes on.
+            # Without a total the bar only shows activity.
             self._progress.update(task.id, completed=done, total=total or None, said=said)
 
     def doing(self, name: str, text: str) -> None:
-        """Say on a stage's line what it does, in place of what was said before."""
+        """Show on a stage's line what it does, replacing the previous text."""
         from rich.markup import escape
 
         if name in self._tasks:
             self._progress.update(self._tasks[name], description=escape(one_line(f"{name}: {text}")))
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Have the stages that begin from now on say how much time is left, as far as that is known."""
+        """Make stages that begin from now on show their remaining time, as far as it is known."""
         self._expected.update(seconds)
 
     def note(self, text: str) -> None:
@@ -122,18 +122,18 @@ class RichEvents:
 
 #: Stages whose progress is in bytes.
 BYTES = frozenset({"download", "publish", "verify"})
-#: Seconds before a rate means something, columns below which a line has no bar, and those of a bar, bytes and times.
+#: Seconds before a rate is meaningful, columns below which a line has no bar, and those of a bar, bytes and times.
 SETTLED, NARROW, BESIDE = 1.0, 80, 66
 
 
-#: Seconds between two lines of a log about one stage; and those that a stage must take for its end to be foretold.
+#: Seconds between two log lines about one stage, and the minimum duration of a stage whose end is predicted.
 MINUTE, FORETOLD = 60.0, 5.0
 
 
 def left(expected: float, seconds: float) -> str:
-    """Return about how much of the `expected` seconds is left after `seconds`; empty where that is not known.
+    """Return the approximate remainder of the `expected` seconds after `seconds`; empty if unknown.
 
-    A stage that takes longer than the last time says nothing, rather than a number that stands still.
+    A stage that takes longer than the last time shows nothing, rather than a number that does not change.
     """
     rest = expected - seconds
     if expected < FORETOLD or rest < 1:
@@ -145,7 +145,7 @@ def left(expected: float, seconds: float) -> str:
 
 
 def transferred(done: float, total: float, seconds: float) -> str:
-    """Return how many bytes of how many are there, the rate, and what is left at that rate."""
+    """Return the bytes done of the total, the rate, and the remaining time at that rate."""
     parts = [f"{done / (1 << 20):.1f} of {total / (1 << 20):.1f} MiB" if total else f"{done / (1 << 20):.1f} MiB"]
     if seconds >= SETTLED and done > 0:
         rate = done / seconds
@@ -156,13 +156,13 @@ def transferred(done: float, total: float, seconds: float) -> str:
 
 
 def is_live() -> bool:
-    """Return whether standard error is a terminal that lines can be drawn over on."""
+    """Return whether standard error is a terminal on which lines can be overwritten."""
     return greeting.live()
 
 
 @contextmanager
 def events() -> Iterator[Events]:
-    """Yield the sink that fits standard error: live on a terminal, else lines."""
+    """Yield the sink for standard error: live on a terminal, else lines."""
     if not is_live():
         yield PlainEvents(sys.stderr)
         return
@@ -173,7 +173,7 @@ def events() -> Iterator[Events]:
 
     console = Console(stderr=True, highlight=False)
     narrow = console.width < NARROW
-    # A wide line has all other columns beside the text, however long that is.
+    # On a wide line all other columns fit next to the text, however long it is.
     room = Column(no_wrap=True, overflow="ellipsis", ratio=1, max_width=None if narrow else console.width - BESIDE)
     text = TextColumn("{task.description}", table_column=room)
     columns: list[ProgressColumn] = [SpinnerColumn(), text]
@@ -182,7 +182,7 @@ def events() -> Iterator[Events]:
     columns.append(TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)))
 
     class Left(ProgressColumn):
-        """How much time is left, where the last time tells; bytes tell themselves."""
+        """The remaining time, if known from the last time; byte progress shows its own."""
 
         def render(self, task: Task) -> Text:
             said = "" if task.fields["said"] else left(task.fields["expected"], task.elapsed or 0.0)
@@ -195,14 +195,14 @@ def events() -> Iterator[Events]:
 
 def write_json(value: Mapping[str, Any]) -> None:
     """Write the one JSON object of a task to standard output."""
-    # JSON escapes all control characters but one.
+    # JSON escapes all control characters except DEL.
     _write(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
 
 
 def write_text(text: str, *, whole: bool = False) -> None:
-    """Write a task's result to standard output, with escapes for what a terminal would act on.
+    """Write a task's result to standard output, escaping what a terminal would act on.
 
-    On a terminal long lines are broken between words; `whole`: not those of a file that is printed.
+    On a terminal long lines are wrapped between words; `whole` disables it, for a printed file.
     """
     shown = safe(text if text.endswith("\n") else text + "\n")
     _write(shown if whole else fold.folded(shown, fold.columns(sys.stdout)))

@@ -1,8 +1,8 @@
-"""What the values of flags are called in help, and which of them completion offers."""
+"""Names of the flags' values in help, and the values offered by completion."""
 
 from __future__ import annotations
 
-#: What a flag's value is called, where the flag's own name does not say it.
+#: Name of a flag's value, where the flag's own name does not explain it.
 VALUES = {
     "distribution": "debian-12|debian-13|ubuntu-24.04",
     "io": "SIZE",
@@ -45,5 +45,5 @@ VALUES = {
     "transfer": "files|shared|URL",
     "version": "VERSION",
 }
-#: Values that a flag takes, for completion: those of `VALUES` that are written in lower-case letters.
+#: Values offered by completion: those of `VALUES` in lower case.
 CHOICES = {flag: tuple(one for one in words.split("|") if one.islower()) for flag, words in VALUES.items()}

@@ -1,4 +1,4 @@
-"""What every task is made of: options as words, errors as exit codes, `--json` with an error object too."""
+"""The common parts of all tasks: options as words, errors as exit codes, `--json` with an error object too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 from roost.cli import lastresort, parser, terminal
 from roost.errors import RoostError, UsageError
 
-# The parser that knows what a `Verb` is.
+# Makes the parser support `Verb`.
 parser.install()
 
 JSON_HELP = "one JSON object on standard output; progress goes to standard error"
@@ -24,9 +24,9 @@ JSON_HELP = "one JSON object on standard output; progress goes to standard error
 def verb(
     *, rest: str | None = None, positional: tuple[str, ...] = (), help: dict[str, str] | None = None
 ) -> Callable[[Callable[..., None]], parser.Verb]:
-    """Make a task of a function: errors become exit codes, `--json` gets its error object too.
+    """Make a task from a function: errors become exit codes, and error objects with `--json`.
 
-    A parameter that is a dataclass stands for its fields: each is a flag.
+    A parameter that is a dataclass is replaced by its fields: each is a flag.
     """
 
     def decorate(function: Callable[..., None]) -> parser.Verb:
@@ -67,7 +67,7 @@ def verb(
 
 
 def _flags(function: Callable[..., None]) -> tuple[inspect.Signature, Callable[[dict[str, Any]], dict[str, Any]]]:
-    """Return a function's signature with the fields of its dataclasses in their place, and what gathers them again."""
+    """Return a function's signature with dataclasses replaced by their fields, and a function that rebuilds them."""
     signature = inspect.signature(function, eval_str=True)
     annotated = {name: one.annotation for name, one in signature.parameters.items()}
     kinds = {name: kind for name, kind in annotated.items() if isinstance(kind, type) and is_dataclass(kind)}
@@ -87,7 +87,7 @@ def _flags(function: Callable[..., None]) -> tuple[inspect.Signature, Callable[[
 
 
 def finish(ok: bool, code: int = 1) -> None:
-    """End the task with `code` unless what it promises holds."""
+    """End the task with `code` unless `ok`."""
     if not ok:
         raise Exit(code=code)
 

@@ -1,1 +1,1 @@
-"""What is laid over a root tree or an existing image."""
+"""Customizing a root tree or an existing image: everything that a recipe adds to it."""

@@ -1,6 +1,6 @@
-"""Accounts, as text: passwd(5), group(5) and shadow(5) in, the same with one more account out.
+"""Accounts as text: passwd(5), group(5) and shadow(5) in, the same with one more account out.
 
-Pure, and the standard library only: `roost.customize.apply` uses it in a chroot.
+Pure, and uses the standard library only: `roost.customize.apply` imports it in a chroot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FIRST, LAST = 1000, 59999
 
 
 class AccountError(ValueError):
-    """There is such an account already, or no such group; `field` is the field of the account that says so."""
+    """The account already exists, or a group does not; `field` is the field of the account in question."""
 
     def __init__(self, what: str, field: str = "name") -> None:
         super().__init__(what)
@@ -34,9 +34,9 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account to be: `groups` are further ones.
+    """A new account: `groups` are supplementary groups.
 
-    `password` is a crypt(5) hash; without one no password opens it. `days` since 1970 is when it was last changed.
+    `password` is a crypt(5) hash; without one, password login is disabled. `days` since 1970 is the last change.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Account:
 
 
 def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
-    """Add an account with a group of its own, as useradd(8) would."""
+    """Add an account with its own group, as useradd(8) would."""
     name = account.name
     accounts = [line.split(":") for line in passwd.split("\n")]
     if any(fields[0] == name for fields in accounts):
@@ -56,7 +56,7 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
     if any(entry[0] == name for entry in known):
         raise AccountError(f"the tree already has a group {name}, but no such user")
     ids = [entry[2] for entry in (*accounts, *known) if len(entry) > 2]
-    # Not isdigit: it is true of digits that int refuses.
+    # Not isdigit, which accepts digits that int refuses.
     taken = [int(one) for one in ids if re.fullmatch("[0-9]{1,10}", one)]
     number = max([FIRST - 1, *(one for one in taken if FIRST <= one <= LAST)]) + 1
     for wanted in account.groups:
@@ -69,7 +69,7 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
     return Added(
         _ended(passwd) + f"{name}:x:{number}:{number}::{home}:{account.shell}\n",
         "".join(":".join(entry) + "\n" for entry in known),
-        # `*` is not a password at all; `!` would make sshd refuse keys too (sshd(8), locked accounts).
+        # `*` never matches a password; with `!` sshd would refuse keys too (sshd(8), locked accounts).
         _ended(shadow) + f"{name}:{account.password or '*'}:{account.days}:0:99999:7:::\n",
         number,
         home,
@@ -77,5 +77,5 @@ def add(passwd: str, group: str, shadow: str, account: Account) -> Added:
 
 
 def _ended(text: str) -> str:
-    """Return a text whose last line has its end: what is appended must not become part of it."""
+    """Return a text whose last line ends with a newline, so that appended text becomes a new line."""
     return text if text.endswith("\n") or not text else f"{text}\n"

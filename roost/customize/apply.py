@@ -1,7 +1,8 @@
-"""Runs inside: as root of the build's namespace and then of the tree alone, so that nothing in it leads out.
+"""Customizes a tree, as root of the build's namespace and then chrooted into the tree, so that no path leads out.
 
-Standard input is a JSON plan; the overlay is a tar already opened. Standard library only, all of it imported
-before the root changes. Fails with what is wrong in the plan's `report`, a JSON file, and on standard error.
+Standard input is a JSON plan; the overlay is a tar opened in advance. Uses the standard library only, all of it
+imported before the root changes. On failure the error is written to the plan's `report`, a JSON file, and to standard
+error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from roost.host import bounded, confinement
 from roost.host.bounded import ExceededError, Runner
 from roost.host.confinement import LINKS, Limits
 
-#: Locales that the C library has in itself.
+#: Locales built into the C library.
 BUILT_IN = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
 
 SSH_KEYS_UNIT = """\
@@ -40,7 +41,7 @@ WantedBy=multi-user.target
 
 
 class FailedError(Exception):
-    """What the user is told; `key` is the place in the recipe that it is about, if it is about one."""
+    """The error message for the user; `key` is the key of the recipe in question, if any."""
 
     def __init__(self, what: str, *key: str | int) -> None:
         super().__init__(what)
@@ -48,7 +49,7 @@ class FailedError(Exception):
 
 
 def unpack(overlay: tarfile.TarFile) -> None:
-    """Lay the overlay over the tree; its root is ours, so links of the tree are followed inside of it only."""
+    """Unpack the overlay over the tree; this process is chrooted, so links of the tree are followed only inside it."""
     for member in overlay:
         path = Path("/") / member.name
         try:
@@ -67,7 +68,8 @@ def _lay(overlay: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
             )
         path.mkdir(exist_ok=True)
     else:
-        # A link may replace a link to a directory (/etc/x -> y); a file in place of /lib would take all behind it away.
+        # A link may replace a link to a directory (/etc/x -> y); a file in place of /lib would remove everything behind
+        # it.
         if path.is_dir() and not (path.is_symlink() and member.issym()):
             kind = "a link to a directory" if path.is_symlink() else "a directory"
             raise FailedError(f"{path} is {kind} in the tree: a file cannot replace it", "files", str(path))
@@ -79,14 +81,14 @@ def _lay(overlay: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
             assert content is not None
             with content, path.open("wb") as file:
                 shutil.copyfileobj(content, file)
-    # What is meant by a directory is the one behind a link of the tree.
+    # A directory entry applies to the directory behind a link of the tree.
     os.chown(path, member.uid, member.gid, follow_symlinks=member.isdir())
     if not member.issym():
         path.chmod(member.mode)
 
 
 def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
-    """Add an account with its keys, and with a password only if the plan has its hash; as useradd(8) would."""
+    """Add an account with its keys, and its password if the plan has a hash; as useradd(8) would."""
     passwd, group, shadow = Path("/etc/passwd"), Path("/etc/group"), Path("/etc/shadow")
     try:
         account = accounts.Account(user["name"], user["shell"], days, user["groups"], user["password"])
@@ -112,7 +114,7 @@ def add_user(user: Mapping[str, Any], days: int, number_in_recipe: int) -> None:
 
 
 def systemctl(runner: Runner, verb: str, units: list[str]) -> None:
-    """Enable or disable units with the tree's own systemctl, which offline only writes links."""
+    """Enable or disable units with the tree's own systemctl, which only writes links when offline."""
     if not units:
         return
     if not Path("/usr/bin/systemctl").exists():
@@ -124,7 +126,7 @@ def systemctl(runner: Runner, verb: str, units: list[str]) -> None:
 
 
 def make_locale(runner: Runner, name: str) -> None:
-    """Have the C library know a locale, with the tree's own locale-gen."""
+    """Make a locale available to the C library, with the tree's own locale-gen."""
     if name in BUILT_IN:
         return
     language, _, codeset = name.partition(".")
@@ -159,7 +161,7 @@ def _run(runner: Runner, argv: list[str], *, network: bool = False, extra: Mappi
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """Keep packages that commands install from starting services (policy-rc.d(8))."""
+    """Keep packages installed by commands from starting services (policy-rc.d(8))."""
     policy = Path(bounded.POLICY)
     mine = not os.path.lexists(policy) and policy.parent.is_dir()
     if mine:
@@ -174,7 +176,7 @@ def _no_services() -> Iterator[None]:
 
 @contextmanager
 def _name_servers(text: str) -> Iterator[None]:
-    """Give the tree the host's name servers for a while; a package that meanwhile makes the file its own keeps it."""
+    """Install the host's name servers in the tree for a while; if a package replaces the file, its version is kept."""
     path, aside = Path(sealing.RESOLV_CONF), Path("/etc/.resolv.conf.roost")
     had = os.path.lexists(path)
     if had:
@@ -193,7 +195,7 @@ def _name_servers(text: str) -> Iterator[None]:
 
 
 def run(runner: Runner, commands: list[Mapping[str, Any]], name_servers: str, proxies: Mapping[str, str]) -> None:
-    """Run the recipe's commands in their order; only those that ask for the network have it."""
+    """Run the recipe's commands in order; only those that ask for the network have it."""
     with _no_services():
         for number, entry in enumerate(commands):
             command = entry["command"]
@@ -214,7 +216,7 @@ def run(runner: Runner, commands: list[Mapping[str, Any]], name_servers: str, pr
 
 
 def make_devices(dev: int) -> None:
-    """Make what a guest finds in /dev before anything is mounted there; `dev` is a descriptor of that directory."""
+    """Make the nodes that a guest needs in /dev before it is mounted; `dev` is a descriptor of that directory."""
     os.fchdir(dev)
     for name, target in LINKS.items():
         link = Path(name)
@@ -227,7 +229,7 @@ def make_devices(dev: int) -> None:
 
 
 def renew_host_keys() -> None:
-    """Have every machine make host keys of its own: the sealed image has none."""
+    """Make every machine generate its own host keys: the sealed image has none."""
     if not Path("/usr/sbin/sshd").exists() or not Path("/etc/systemd/system").is_dir():
         return
     unit = Path("/etc/systemd/system/roost-ssh-keys.service")
@@ -239,7 +241,7 @@ def renew_host_keys() -> None:
 
 
 def customize(plan: Mapping[str, Any]) -> None:
-    """Do what the plan says."""
+    """Apply the plan."""
     limits = Limits(**plan["limits"])
     with tarfile.open(plan["overlay"]) as overlay:
         entered = confinement.enter(plan["tree"], limits.memory)
@@ -253,7 +255,7 @@ def customize(plan: Mapping[str, Any]) -> None:
     systemctl(runner, "enable", plan["enable"])
     systemctl(runner, "disable", plan["disable"])
     run(runner, plan["run"], plan["name_servers"], plan["proxies"])
-    # What commands left in the background must not change the tree any more.
+    # Background processes of commands must not change the tree any more.
     bounded.kill_all()
     for name, (hint, *key) in plan["needed"].items():
         if not Path(name).exists():
@@ -269,7 +271,7 @@ def customize(plan: Mapping[str, Any]) -> None:
 
 
 def main() -> int:
-    """Do what the plan on standard input says; return the exit status."""
+    """Apply the plan on standard input; return the exit status."""
     plan = json.load(sys.stdin)
     os.umask(0o022)
     with Path(plan["report"]).open("w") as report:

@@ -1,4 +1,4 @@
-"""An unpacked root tree becomes that of one image: what the recipe says is laid over it, and its commands run in it."""
+"""Turns an unpacked root tree into that of one image: adds the recipe's files and runs its commands."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roost.host import bounded, files, jsontext, namespace, process
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 
-#: Seconds for all but the `run` commands, each of which has a bound of its own.
+#: Seconds for everything except the `run` commands, each of which has its own limit.
 DEADLINE = 3600
 
 
 def customize(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, epoch: int, log_dir: Path) -> None:
-    """Lay `items` and the recipe's users, services and commands over an unpacked tree, and seal it.
+    """Add `items` and the recipe's users, services and commands to an unpacked tree, and seal it.
 
-    Raises `ImageError` when a `run` command fails or the tree lacks what the recipe asks for.
+    Raises `ImageError` when a `run` command fails or the tree lacks what the recipe requires.
     """
     recipe = loaded.recipe
     overlay.write(items, work / "overlay.tar", epoch)
@@ -30,7 +30,7 @@ def customize(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, 
     report.touch()
     plan = {"tree": str(tree), "overlay": str(work / "overlay.tar"), "epoch": epoch, "report": str(report)}
     plan |= _wishes(loaded)
-    # Without a network of its own, each command leaves the host's unless it asks for it.
+    # Without a separate network namespace here, each command gets one unless it asks for the network.
     inside = replace(namespace.current(), network=any(command.network for command in recipe.commands))
     log = log_dir / "customize.log"
     bounds = limits.of_run_commands()
@@ -49,7 +49,7 @@ def customize(loaded: Loaded, tree: Path, items: Sequence[Item], work: Path, *, 
 
 
 def _wishes(loaded: Loaded) -> dict[str, Any]:
-    """Return what `apply` is told of the recipe; it reaches it by standard input only, for it has the passwords."""
+    """Return the recipe's part of the plan for `apply`, passed by standard input only, since it has the passwords."""
     recipe = loaded.recipe
     hashes = passwords.hashes(loaded)
     return {
@@ -82,7 +82,7 @@ def _wishes(loaded: Loaded) -> dict[str, Any]:
 
 
 def _batch(recipe: Recipe) -> dict[str, Any] | None:
-    """Return what `units.rest` is told of a machine for one job, whose tree is the archive's; None for all others."""
+    """Return the input of `units.rest` for a machine with one job and a tree from the archive; None for all others."""
     if recipe.job is None or not recipe.os.source.installs:
         return None
     return {"screen": recipe.machine.vnc, "cmdline": " ".join(recipe.kernel.parameters)}
@@ -96,7 +96,7 @@ def _name_servers() -> str:
 
 
 def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
-    """Return what the tree must have, with a hint and the key of the recipe that needs it."""
+    """Return what the tree must have, with a hint and the recipe's key that requires it."""
     needed: dict[str, list[str | int]] = {}
     if recipe.timezone != "UTC":
         hint = "add tzdata to os.debian.packages (tzdata-legacy for old names), or check timezone"
@@ -107,7 +107,7 @@ def _needed(recipe: Recipe) -> dict[str, list[str | int]]:
 
 
 def _of_file(loaded: Loaded, path: str) -> list[str | int]:
-    """Return the key of the last of the recipe's files that lays something at a path; none for roost's own."""
+    """Return the key of the recipe's last file at a path; empty for roost's own files."""
     numbers = [
         number
         for number, entry in enumerate(loaded.recipe.files)
@@ -117,7 +117,7 @@ def _of_file(loaded: Loaded, path: str) -> list[str | int]:
 
 
 def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
-    """Return what `apply` says, at its place in the recipe."""
+    """Return the error reported by `apply`, at its place in the recipe."""
     try:
         said = jsontext.read(report)
         what, key = str(said["what"]), list(said["key"])

@@ -1,6 +1,6 @@
-"""The files of a NoCloud seed: user-data, meta-data and network-config, as cloud-init finds them on its disk.
+"""The files of a NoCloud seed: user-data, meta-data and network-config, as cloud-init reads them from its disk.
 
-cloud-init reads YAML 1.1, where `yes`, `0755` and `1:30` are no texts: every text is written in double quotes.
+cloud-init reads YAML 1.1, where `yes`, `0755` and `1:30` are not strings: every string is written in double quotes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.host import files
 from roost.recipe.loader import Loaded
 from roost.recipe.seed import LIMIT
 
-#: What user data begin with (cloud-init's documentation, "User data formats"); gzip is unpacked first.
+#: Valid headers of user data (cloud-init's documentation, "User data formats"); gzip is decompressed first.
 HEADERS = (
     b"#cloud-config",
     b"#!",
@@ -55,7 +55,7 @@ def _quoted(value: Any) -> Any:
 
 
 def documents(loaded: Loaded) -> dict[str, bytes]:
-    """Return the seed's files by name; nothing without `cloud_init`. Raises `OSError` for a file that is not there."""
+    """Return the seed's files by name; empty without `cloud_init`. Raises `OSError` for a missing file."""
     wanted = loaded.recipe.cloud_init
     if wanted is None:
         return {}
@@ -63,7 +63,7 @@ def documents(loaded: Loaded) -> dict[str, bytes]:
     if wanted.network_config is not None:
         found["network-config"] = _content(wanted.network_config, loaded.directory, "")
     name = loaded.recipe.hostname or "roost"
-    # cloud-init runs again on a disk that knows another instance: what it is to do is what makes the instance.
+    # cloud-init runs again when the instance id differs, so the id is a digest of its configuration.
     digest = hashlib.sha256(json.dumps([loaded.recipe.name, name, dict(wanted.meta_data)], sort_keys=True).encode())
     for file, data in sorted(found.items()):
         digest.update(f"\0{file}\0".encode() + data)
@@ -78,12 +78,12 @@ def _content(value: str | Mapping[str, Any], directory: Path, header: str) -> by
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what cloud-init would not take: user data that are of no kind it knows, or more than the disk holds."""
+    """Yield problems with cloud-init's input: user data of an unknown type, or more than the disk holds."""
     wanted = loaded.recipe.cloud_init
     try:
         files = documents(loaded)
     except OSError:
-        return  # the loader says what is wrong with the file
+        return  # the loader reports what is wrong with the file
     key = ("cloud_init", "user_data")
     if wanted is not None and isinstance(wanted.user_data, str) and not files["user-data"].startswith(HEADERS):
         what = f"'{wanted.user_data}' is not in a format that cloud-init knows: it would be ignored"

@@ -1,7 +1,7 @@
-"""/etc/fstab: every file system of the recipe by its UUID, so that it does not matter what its disk is called.
+"""/etc/fstab: every file system of the recipe by its UUID, so that disk names do not matter.
 
-squashfs has no UUID. In a partition it is found by the partition's; a bare one only by the device that the machine
-gives it.
+squashfs has no UUID. In a partition it is found by the partition's UUID; without one only by the device name in the
+machine.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def _source(recipe: Recipe, disk: Disk, index: int) -> str:
 
 
 def by_partition(recipe: Recipe, disk: Disk) -> bool:
-    """Return whether a guest finds a file system of this disk by its partition's UUID: busybox' mount does not."""
+    """Return whether a guest finds this disk's file systems by PARTUUID, which busybox' mount does not support."""
     return bool(disk.partitions) and not recipe.busybox_mount
 
 
 def guest_device(recipe: Recipe, disk: Disk) -> str:
-    """Return what Linux calls a disk: by its place among those of its bus, whose letters it gives again.
+    """Return the Linux name of a disk: its position among the disks of its bus, lettered from a.
 
     (docs/vm-universe.md, section 2: libvirt attaches disks in the order of their letters.)
     """
@@ -66,5 +66,5 @@ def guest_device(recipe: Recipe, disk: Disk) -> str:
 
 
 def _escaped(path: str) -> str:
-    """Return a path as fstab(5) spells blanks, tabs and backslashes: in octal."""
+    """Return a path with blanks, tabs and backslashes escaped for fstab(5): in octal."""
     return "".join(f"\\{ord(char):03o}" if char in " \t\\#" else char for char in path)

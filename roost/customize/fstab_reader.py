@@ -1,4 +1,4 @@
-"""fstab(5) of a tree or an image, read as mount(8) does. Pure; the verifier has a reader of its own."""
+"""fstab(5) of a tree or an image, parsed as mount(8) does. Pure; the verifier has its own parser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of an fstab: its fields without escapes, its number in the file, from 1."""
+    """A line of an fstab: its unescaped fields, its number in the file, from 1."""
 
     source: str
     mount: str
@@ -18,7 +18,7 @@ class Line:
 
 
 def read(text: str) -> list[Line]:
-    """Return the lines of an fstab, octal escapes and quotes resolved, UUIDs in lower-case letters."""
+    """Return the lines of an fstab, octal escapes and quotes resolved, UUIDs in lower case."""
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         fields = line.split()

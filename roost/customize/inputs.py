@@ -1,7 +1,7 @@
-"""What an image depends on: its recipe, the local files that the recipe names, its secrets.
+"""The inputs of an image: its recipe, the local files that the recipe names, its secrets.
 
-Everything that can change a byte of an image is in the key under which it is built, so that nothing stale is ever
-taken for fresh and nothing is built twice.
+Everything that can change a byte of an image is in the key under which it is built, so that a stale result is never
+taken for a fresh one and nothing is built twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _local_names(recipe: Recipe) -> Iterator[str]:
 
 
 def local_files(recipe: Recipe, directory: Path) -> dict[str, str]:
-    """Return name → digest of content and mode for every local file that the recipe in `directory` puts in."""
+    """Return name → digest of content and mode for every local file that the recipe in `directory` uses."""
     found: dict[str, str] = {}
     for name in sorted(set(_local_names(recipe))):
         for path in keys.walk(directory / name):
@@ -42,7 +42,7 @@ def local_files(recipe: Recipe, directory: Path) -> dict[str, str]:
 
 
 def _state(path: Path) -> str:
-    """Return the mode of a file, link or directory, with what is in it."""
+    """Return the mode and content of a file, link or directory, for a digest."""
     if path.is_symlink():
         content = f"link {path.readlink()}"
     elif path.is_file():
@@ -53,9 +53,9 @@ def _state(path: Path) -> str:
 
 
 def boot_key(recipe: Recipe, directory: Path) -> str:
-    """Return the key of the test boot: what the recipe says of it, and the job's inputs, links in them followed.
+    """Return the key of the test boot: the recipe's settings for it, and the job's inputs, links in them followed.
 
-    It changes no byte of the image, so it is not a part of the image's key.
+    It does not affect the image, so it is not a part of the image's key.
     """
     found: dict[str, list[str]] = {}
     for name in recipe.boot_test.inputs:
@@ -69,9 +69,9 @@ def boot_key(recipe: Recipe, directory: Path) -> str:
 
 
 def recipe_key(recipe: Recipe, directory: Path) -> str:
-    """Return the key of a recipe with its local files: what a person may have changed since a build.
+    """Return the key of a recipe with its local files: what a user may have changed since a build.
 
-    What is said of the test boot alone is in `boot_key`: with another one the image is booted again, not built again.
+    Settings of the test boot alone are in `boot_key`: when they change, the image is booted again but not rebuilt.
     """
     given: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),

@@ -1,7 +1,7 @@
-"""Where a path of an image really is: links followed inside of the image, without asking anything that would leave it.
+"""Resolves paths of an image: links are followed inside the image, without calls that could lead out of it.
 
-libguestfs follows links inside of the image in calls that read; its tar does not. So names are resolved here, before
-they go into a tar, also through links that the same tar brings.
+libguestfs follows links inside the image in calls that read; its tar does not. So names are resolved here before they
+go into a tar, including links that come with the same tar.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from roost.recipe.words import shown
 
 
 class Looking(Protocol):
-    """What is asked of an image; `roost.host.guestfs.Guest` is one."""
+    """The calls needed; `roost.host.guestfs.Guest` has them."""
 
     def lstat(self, path: str) -> Stat | None:
-        """Return what is at a path, links not followed, or None."""
+        """Return the status of a path, links not followed, or None."""
 
     def readlink(self, path: str) -> str:
-        """Return where a symbolic link points."""
+        """Return the target of a symbolic link."""
 
 
 @dataclass(slots=True)
 class Inside:
-    """A view of an image and of what is about to be laid over it."""
+    """A view of an image and of the items to be added to it."""
 
     image: Looking
-    #: What is known of paths that lead through no link.
+    #: Known types of paths without links.
     _known: dict[str, Entry] = field(default_factory=dict)
 
     def kind(self, real: str) -> Entry:
-        """Return what is at a resolved path."""
+        """Return the type of a resolved path."""
         if real not in self._known:
             seen = self.image.lstat(real)
             if seen is None:
@@ -51,10 +51,10 @@ class Inside:
         return self._known[real]
 
     def resolve(self, path: str, *, last: bool) -> str:
-        """Return where a path is, links on the way followed; the `last` name too if asked.
+        """Return a path with links followed; the `last` component too if set.
 
-        What is not there is where it would be made. Raises `ImageError` for links in a circle, and for a way through a
-        file.
+        A path that does not exist is returned as it would be created. Raises `ImageError` for a loop of links, and for
+        a component that is a file.
         """
         try:
             return rooted.follow(path, self.kind, last=last)
@@ -64,7 +64,7 @@ class Inside:
             raise ImageError(f"{shown(path)} leads through too many links in the image") from error
 
     def place(self, items: Iterable[Item]) -> list[Item]:
-        """Return items at the paths where they really go, with the directories that lack on the way."""
+        """Return items at the paths to which links lead, with the missing parent directories."""
         placed: list[Item] = []
         for item in items:
             directory, _, name = item.path.rstrip("/").rpartition("/")
@@ -91,7 +91,7 @@ class Inside:
         return placed
 
     def forget(self) -> None:
-        """Look again: something changed the image."""
+        """Drop cached types after a change of the image."""
         self._known.clear()
 
 

@@ -19,7 +19,7 @@ def _count(text: str) -> int:
     return number
 
 
-#: The variable, the field that it sets, how it is read, the least that makes sense.
+#: The variable, the field that it sets, its parser, the minimum.
 VARIABLES: Mapping[str, tuple[str, Callable[[str], Any], float]] = {
     "ROOST_RUN_PROCESSES": ("processes", _count, 16),
     "ROOST_RUN_MEMORY": ("memory", parse_size, 16 << 20),
@@ -30,7 +30,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], Any], float]] = {
 
 
 def of_run_commands(environment: Mapping[str, str] = os.environ) -> Limits:
-    """Return the limits; raise `UsageError` for a variable that says no such quantity."""
+    """Return the limits; raise `UsageError` for a variable with an invalid quantity."""
     found: dict[str, Any] = {}
     for variable, (name, read, least) in VARIABLES.items():
         text = environment.get(variable, "")

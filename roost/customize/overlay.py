@@ -1,6 +1,6 @@
-"""What a recipe lays over its tree, as one tar: files, templates, links, the job, fstab, grub.cfg.
+"""A recipe's additions to its tree, as one tar: files, templates, links, the job, fstab, grub.cfg.
 
-Made on the host, where the sources are; unpacked by `roost.customize.apply`, where the owners are.
+It is made on the host, where the sources are; `roost.customize.apply` unpacks it in the build's namespace.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def guest_file(name: str) -> bytes:
 
 
 def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
-    """Yield the job runner, what it is to run, and what starts it."""
+    """Yield the job runner, its configuration, and what starts it."""
     if not systemd:
         inittab = guest_file("inittab")
         if recipe.first_boot:
-            # init waits for it, and starts the job then.
+            # init waits for it, and starts the job afterwards.
             inittab = inittab.replace(b"::once:", b"::wait:/usr/lib/roost/first-boot\n::once:", 1)
         yield Item("/etc/inittab", 0o644, inittab)
         yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
-        # The name under which busybox' acpid looks for what to do about this key.
+        # The path where busybox' acpid looks for the action of this key.
         yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
     if recipe.first_boot or recipe.job is not None or not systemd:
         yield Item("/usr/lib/roost/common", 0o644, guest_file("common"))
@@ -60,7 +60,7 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
         return
     conf = "/etc/roost/job"
     yield Item("/usr/lib/roost/job", 0o755, guest_file("job"))
-    # The command is a file of its own: it is in no other script, unit or command line, so needs no quoting.
+    # The command is in a separate file, not in a script, unit or command line, so it needs no quoting.
     yield Item(f"{conf}/command", 0o644, f"{job.command}\n".encode())
     yield Item(f"{conf}/timeout", 0o644, f"{max(1, round(job.timeout))}\n".encode())
     yield Item(f"{conf}/then", 0o644, f"{job.then}\n".encode())
@@ -74,7 +74,7 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
         yield Item(f"{units}/multi-user.target.wants/roost-job.service", 0o777, link="../roost-job.service")
         if job.then == "poweroff":
             yield Item(f"{units}/roost-job.service.d/poweroff.conf", 0o644, guest_file("poweroff.conf"))
-        # What an existing image's network waits for is its own, and may be without end.
+        # An existing image may wait for its network without limit.
         if recipe.machine.network != "none" and not recipe.edited:
             yield Item(f"{units}/roost-job.service.d/network.conf", 0o644, guest_file("network.conf"))
 
@@ -87,7 +87,7 @@ def _first_boot(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
     if not recipe.first_boot:
         return
     yield Item("/usr/lib/roost/first-boot", 0o755, guest_file("first-boot"))
-    # Each is a file of its own, so needs no quoting.
+    # Each is in a separate file, so it needs no quoting.
     for number, command in enumerate(recipe.first_boot, 1):
         yield Item(f"/etc/roost/first-boot/{number:03}", 0o644, f"{command}\n".encode())
     if systemd:
@@ -101,7 +101,7 @@ def _first_boot(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
 
 
 def system_items(recipe: Recipe) -> Iterator[Item]:
-    """Yield what every image has: fstab, host name, locale, time zone, and the network if the machine has one."""
+    """Yield the common settings: fstab, host name, locale, time zone, and the network if the machine has one."""
     name = recipe.hostname or "roost"
     yield Item("/etc/fstab", 0o644, fstab(recipe).encode())
     yield Item("/etc/hostname", 0o644, f"{name}\n".encode())
@@ -111,7 +111,7 @@ def system_items(recipe: Recipe) -> Iterator[Item]:
         yield Item("/etc/localtime", 0o777, link=f"/usr/share/zoneinfo/{recipe.timezone}")
         yield Item("/etc/timezone", 0o644, f"{recipe.timezone}\n".encode())
     if recipe.machine.network != "none":
-        # HTCondor's machine calls its card eth0, ens3 or enp1s0, after the version of libvirt.
+        # HTCondor's machine calls its card eth0, ens3 or enp1s0, depending on the version of libvirt.
         text = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n"
         yield Item("/etc/systemd/network/80-roost.network", 0o644, text.encode())
         yield Item(
@@ -124,14 +124,14 @@ def system_items(recipe: Recipe) -> Iterator[Item]:
 
 
 def _online() -> Iterator[Item]:
-    """Yield what makes network-online.target wait for an address: networkd's own way, but not for long."""
+    """Yield what makes network-online.target wait for an address: with networkd's own service, but not for long."""
     unit = "systemd-networkd-wait-online.service"
     yield Item(f"/etc/systemd/system/network-online.target.wants/{unit}", 0o777, link=f"/usr/lib/systemd/system/{unit}")
     yield Item(f"/etc/systemd/system/{unit}.d/roost.conf", 0o644, guest_file("wait-online.conf"))
 
 
 def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
-    """Yield the recipe's files; raise `RecipeError` for templates that do not render, all at once."""
+    """Yield the recipe's files; raise `RecipeError` for all templates that do not render."""
     texts = templates.rendered(loaded, kernel_version)
     for entry in loaded.recipe.files:
         mode = int(entry.mode, 8) if entry.mode else None
@@ -148,7 +148,7 @@ def file_items(loaded: Loaded, kernel_version: str) -> Iterator[Item]:
 
 
 def mounted_elsewhere(recipe: Recipe) -> list[str]:
-    """Return where disks other than the root's are mounted, where the root is an existing image's."""
+    """Return the mount points of disks other than the root's, if the root is an existing image's."""
     return [area.mount for disk in recipe.disks for area in disk.areas if area.mount is not None]
 
 
@@ -162,7 +162,7 @@ def _item(entry: File, mode: int, data: bytes) -> Item:
 
 
 def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
-    """Yield a local file, or a directory with all in it; modes are the sources' unless the recipe says one."""
+    """Yield a local file, or a directory with its content; the sources' modes are kept unless the recipe sets one."""
     if not source.is_dir():
         chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
         yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
@@ -187,7 +187,7 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
 
 
 def write(items: Sequence[Item], output: Path, epoch: int) -> None:
-    """Write items as a tar, in their order: a later one replaces an earlier one of the same path."""
+    """Write items as a tar, in order: a later one replaces an earlier one of the same path."""
     with tarfile.open(output, "w", format=tarfile.PAX_FORMAT) as tar:
         for item in items:
             info = tarfile.TarInfo(item.path.lstrip("/") or ".")

@@ -1,7 +1,7 @@
-"""Passwords of accounts: crypt(3) hashes that are read when an image is built, and are written nowhere else.
+"""Passwords of accounts: crypt(3) hashes that are read when an image is built, and are stored nowhere else.
 
-A hash is in no log, plan, manifest or key. Whether it changed is told by a keyed digest, whose key stays in the user's
-state directory: nobody can try passwords against what is published.
+No log, plan, manifest or key contains a hash. Changes are detected by a keyed digest whose key stays in the user's
+state directory: passwords cannot be guessed from published files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.recipe.customize import Secret
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 
-#: What libxcrypt in Debian 12, Ubuntu 22.04 and EL 9 makes and takes: yescrypt, scrypt, bcrypt, SHA-512, SHA-256.
+#: Hashes that libxcrypt in Debian 12, Ubuntu 22.04 and EL 9 supports: yescrypt, scrypt, bcrypt, SHA-512, SHA-256.
 HASH = re.compile(
     r"\$(?:y|gy|7)\$[./A-Za-z0-9$]{20,380}|\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
     r"|\$6\$(?:rounds=\d{1,9}\$)?[^:$\s]{1,16}\$[./A-Za-z0-9]{86}"
@@ -31,7 +31,7 @@ LIMIT = 4096
 
 
 class NoPasswordError(ValueError):
-    """There is no hash where the recipe says; the message does not show what is there instead."""
+    """The secret is not a hash; the message does not show its value."""
 
 
 def read(secret: Secret, directory: Path) -> str:
@@ -55,13 +55,13 @@ def read(secret: Secret, directory: Path) -> str:
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each secret that is there and is not a hash; a variable may be set only for builds."""
+    """Yield a problem for each secret that is set and is not a hash; a variable may be set only for builds."""
     for number, user in enumerate(loaded.recipe.users):
         secret = user.password
         if secret is None or (secret.env is not None and secret.env not in os.environ):
             continue
         if secret.file is not None and not (loaded.directory / secret.file).is_file():
-            continue  # the loader says so
+            continue  # the loader reports it
         try:
             read(secret, loaded.directory)
         except NoPasswordError as error:
@@ -73,7 +73,7 @@ def _key(number: int, secret: Secret) -> tuple[str | int, ...]:
 
 
 def hashes(loaded: Loaded) -> dict[str, str]:
-    """Return the hash by the account's name, for those that have one; raise `RecipeError` for all that have none."""
+    """Return the hash by the account's name, for those that have one; raise `RecipeError` for all that lack one."""
     found, wrong = {}, []
     for number, user in enumerate(loaded.recipe.users):
         if user.password is not None:
@@ -87,7 +87,7 @@ def hashes(loaded: Loaded) -> dict[str, str]:
 
 
 def digests(recipe: Recipe, directory: Path) -> dict[str, str]:
-    """Return, by account, what changes when its hash does, and tells nothing of it."""
+    """Return, by account, a value that changes with its hash but does not reveal it."""
     found = {}
     for user in recipe.users:
         if user.password is not None:

@@ -1,7 +1,7 @@
-"""Taking identity and traces out of a tree: none of it may be the same in two machines, or tell of the builder.
+"""Removes identity and traces from a tree: two machines must not share them, and the builder must not be revealed.
 
-Runs inside, chrooted into the tree, with the standard library only (`roost.customize.apply`). What the recipe's own
-`files` put there stays; `ALWAYS` goes whoever put it there, so that the recipe's checks refuse it.
+Runs chrooted into the tree, with the standard library only (`roost.customize.apply`). The recipe's own `files` are
+kept, except those in `ALWAYS`, which the recipe's checks therefore refuse.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import stat
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-#: An empty file, not a missing one and not `uninitialized`: for those systemd takes the first boot for that of a new
-#: installation, resets what is enabled, and asks questions on the console (machine-id(5), systemd-firstboot(1)).
+#: An empty file, not missing and not `uninitialized`: with those systemd treats the first boot as that of a new
+#: installation, resets what is enabled, and prompts on the console (machine-id(5), systemd-firstboot(1)).
 MACHINE_ID = "/etc/machine-id"
 
-#: Who the machine is. Patterns of pathlib; directories go whole.
+#: The machine's identity. Patterns of pathlib; directories are removed with their content.
 ALWAYS = (
     "/etc/ssh/ssh_host_*_key",
     "/etc/ssh/ssh_host_*_key.pub",
@@ -30,7 +30,7 @@ ALWAYS = (
     "/etc/nvme/hostid",
     "/etc/nvme/hostnqn",
 )
-#: What it did: leases, logs, caches, history.
+#: Traces: leases, logs, caches, history.
 TRACES = (
     "/var/lib/dhcp/*",
     "/var/lib/dhcpcd/*",
@@ -53,7 +53,7 @@ TRACES = (
     "/var/tmp/*",
     "/run/*",
 )
-#: In the homes of root and of all others.
+#: In the homes of root and of all other users.
 HISTORY = (".*_history", ".*history", ".lesshst", ".viminfo", ".wget-hsts", ".cache", ".ssh/known_hosts*")
 RESOLV_CONF = "/etc/resolv.conf"
 
@@ -72,7 +72,7 @@ def seal(kept: Collection[str], accounts: Collection[str], root: Path = Path("/"
     for home in homes:
         _remove(root, (f"/{home.relative_to(root)}/{pattern}" for pattern in HISTORY), kept)
     resolv = root / RESOLV_CONF[1:]
-    # A link is a resolver's own; a file has the builder's name servers.
+    # A link belongs to a resolver; a file has the builder's name servers.
     if not resolv.is_symlink() and RESOLV_CONF not in kept:
         resolv.unlink(missing_ok=True)
     for path in (root / "var/log").rglob("*"):
@@ -95,7 +95,7 @@ def is_kept(name: str, kept: Collection[str]) -> bool:
 
 
 def lock_passwords(root: Path, accounts: Collection[str]) -> None:
-    """Take away every password but those of `accounts`; keys still open an account without one."""
+    """Remove every password except those of `accounts`; accounts without one can still log in with keys."""
     shadow, passwd = root / "etc/shadow", root / "etc/passwd"
     for path in (shadow, passwd):
         if not path.is_file():
@@ -107,9 +107,9 @@ def lock_passwords(root: Path, accounts: Collection[str]) -> None:
 
 
 def locked(text: str, accounts: Collection[str], *, shadowed: bool) -> str:
-    """Return a passwd(5) or shadow(5) in which only `accounts` have a password, and none is entered without one.
+    """Return a passwd(5) or shadow(5) in which only `accounts` have a password, and none has an empty one.
 
-    `shadowed` says that it is a passwd(5) beside which there is a shadow(5).
+    `shadowed` means that it is a passwd(5) accompanied by a shadow(5).
     """
     return "".join(f"{_locked(line, accounts, shadowed)}\n" for line in text.splitlines())
 
@@ -120,5 +120,5 @@ def _locked(line: str, accounts: Collection[str], shadowed: bool) -> str:
         return line
     if fields[1].startswith(("*", "!")):
         return line
-    # Without a shadow file, `x` in passwd is not a password that anybody could enter.
+    # Without a shadow file, `x` in passwd does not match any password.
     return ":".join([fields[0], "x" if shadowed else "*", *fields[2:]])

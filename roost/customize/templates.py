@@ -1,7 +1,7 @@
-"""Templates of files in the image: jinja2, where a name that is not defined is a mistake.
+"""Templates of files in the image: jinja2, where an undefined name is an error.
 
-They are rendered before a build too, with a kernel version that stands in for one that is not known yet, and in a
-confined child (`host.template`): checking a recipe runs nothing of it.
+They are also rendered before a build, with a placeholder for a kernel version that is not known yet, and in a confined
+child (`host.template`): checking a recipe runs none of its code.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from roost.host.paths import display
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 
-#: What `kernel` is while nothing is built.
+#: The value of `kernel` before anything is built.
 SOME_KERNEL = "6.1.0-0-amd64"
 
-#: By the file of a recipe: what its templates may still take, whatever images it makes, and what was rendered last.
-#: Several checks of one recipe look into the same texts.
+#: By the recipe's file: the time left for its templates, whatever images it makes, and the last rendered texts. Several
+#: checks of one recipe use the same texts.
 _clocks: dict[tuple[Path, str], template.Clock] = {}
 _last: dict[Path, tuple[str, list[str | template.Failed]]] = {}
 
 
 def rendered(loaded: Loaded, kernel: str = SOME_KERNEL) -> Mapping[str, str]:
-    """Return the text of each template that the recipe's files name; raise `RecipeError` with all that is wrong."""
+    """Return the text of each template that the recipe's files name; raise `RecipeError` with all errors."""
     texts, wrong = _rendered(loaded, kernel)
     if wrong:
         raise RecipeError(wrong)

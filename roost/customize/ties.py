@@ -1,7 +1,7 @@
-"""What ties an image to the machine that it comes from: addresses of its cards, services of its cloud, its servers.
+"""Ties of an image to the machine that it comes from: card addresses, services of its cloud, its servers.
 
-Text in, notes out: each names file and line. Lines are matched, not parsed: a stranger wrote them, and each of the
-tools that read them has a syntax of its own. The expressions take time in proportion to the text, whatever it is.
+Text in, notes out: each names file and line. Lines are matched, not parsed: they are untrusted, and each of the tools
+that read them has its own syntax. The expressions take time linear in the text, whatever it is.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from roost.customize import fstab_reader
 from roost.recipe.words import listed, shown
 
-#: Files looked at in one directory, and bytes of one of them.
+#: Files examined in one directory, and bytes of each.
 MOST_FILES, MOST_BYTES = 200, 1 << 20
 
 _MAC = r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}"
 _CARD = "the address of a network card of another machine"
 _CLOUD_CONFIGS = ("/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/*.cfg")
-#: Sources of cloud-init that ask nobody over a network (cloud-init's documentation, "Datasources"), in lower case.
+#: Datasources of cloud-init without a network (cloud-init's documentation, "Datasources"), in lower case.
 _LOCAL_SOURCES = frozenset({"nocloud", "configdrive", "none", "ovf", "opennebula", "ibmcloud", "lxd", "wsl", "vmware"})
 #: File systems that need a network (mount(8), fstab(5)).
 _NETWORK_TYPES = frozenset(
@@ -31,9 +31,9 @@ _NETWORK_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine that an image will run in: whether it has a network, its card's address if the recipe names one.
+    """The machine that an image will run in: whether it has a network, its card's address if the recipe sets one.
 
-    `seeded` says that the recipe gives cloud-init a NoCloud seed.
+    `seeded` means that the recipe gives cloud-init a NoCloud seed.
     """
 
     network: bool
@@ -43,13 +43,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """An image to look into: the names in a directory, and a regular file's text, None where there is none."""
+    """Access to an image: the names in a directory, and a regular file's text, None if it does not exist."""
 
     names: Callable[[str], Sequence[str]]
     read: Callable[[str], str | None]
 
     def files(self, pattern: str) -> Iterator[tuple[str, str]]:
-        """Yield path and text of the files that match; only the last part of a pattern has wildcards."""
+        """Yield path and text of the matching files; only the last component of a pattern has wildcards."""
         directory, _, last = pattern.rpartition("/")
         found = [name for name in sorted(self.names(directory)) if fnmatch.fnmatchcase(name, last)]
         for name in found[:MOST_FILES]:
@@ -60,7 +60,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Lines of some files that are a tie: what matches the expression, whose first group is shown, and what it is."""
+    """A tie in lines of some files: the expression, whose first group is shown, and a description."""
 
     pattern: str
     line: re.Pattern[str]
@@ -100,7 +100,7 @@ _ADDRESSES = [
 
 
 def look(places: Places, machine: Machine, kept: Collection[str] = ()) -> Iterator[str]:
-    """Yield a note for each tie: `path:line: what`. `kept` are paths that the recipe put there itself."""
+    """Yield a note for each tie: `path:line: what`. `kept` are paths of the recipe's own files."""
     rules = [*_CARDS, *_SWAPS, *(_ADDRESSES if machine.network else ())]
     for rule in rules:
         for path, text in places.files(rule.pattern):
@@ -124,7 +124,7 @@ def _consequence(what: str) -> str:
 
 
 def untied(text: str) -> str | None:
-    """Return an ifcfg file without the address of a card, or None where it names its card by nothing else."""
+    """Return an ifcfg file without its card's address, or None if it identifies its card by nothing else."""
     if not re.search(r"^[ \t]*DEVICE[ \t]*=[ \t]*\S", text, re.MULTILINE):
         return None
     changed = re.sub(rf"^([ \t]*HWADDR[ \t]*=[ \t]*[\"']?{_MAC})", r"#\1", text, flags=re.MULTILINE | re.IGNORECASE)
@@ -132,7 +132,7 @@ def untied(text: str) -> str | None:
 
 
 def untie(places: Places, machine: Machine, kept: Collection[str] = ()) -> Iterator[tuple[str, str, str]]:
-    """Yield path, new text and note of each file whose tie can be taken out, for its card has a name, too."""
+    """Yield path, new text and note of each file whose tie can be removed, because its card has a name, too."""
     for pattern in _IFCFG:
         for path, text in places.files(pattern):
             changed = untied(text) if path not in kept else None
@@ -148,7 +148,7 @@ def untie(places: Places, machine: Machine, kept: Collection[str] = ()) -> Itera
 
 
 def _cloud(places: Places, machine: Machine, kept: Collection[str]) -> Iterator[str]:
-    """Yield a note on the sources that cloud-init is told to ask: the last file that says so decides."""
+    """Yield a note on the configured datasources of cloud-init: the last file that sets them decides."""
     last: tuple[str, int, list[str]] | None = None
     for pattern in _CLOUD_CONFIGS:
         for path, text in places.files(pattern):
@@ -193,7 +193,7 @@ def _sources(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _mounts(places: Places, kept: Collection[str]) -> Iterator[str]:
-    """Yield a note for what is mounted over a network, in a machine without one."""
+    """Yield a note for each network mount, in a machine without a network."""
     text = places.read("/etc/fstab") if "/etc/fstab" not in kept else None
     for entry in fstab_reader.read(text or ""):
         if "noauto" not in entry.options and (_remote(entry.source, entry.type) or "_netdev" in entry.options):
@@ -214,7 +214,7 @@ def _remote(source: str, kind: str) -> bool:
 
 
 def _locked(places: Places, kept: Collection[str]) -> Iterator[str]:
-    """Yield a note for each device of crypttab(5), whose key nobody types in."""
+    """Yield a note for each device of crypttab(5), whose passphrase cannot be entered."""
     text = places.read("/etc/crypttab") if "/etc/crypttab" not in kept else None
     for number, line in enumerate((text or "").splitlines(), 1):
         fields = line.split()

@@ -1,11 +1,11 @@
-"""What init does before a job, and a machine of HTCondor's has no use for: such units and generators are masked.
+"""Masks units and generators that init runs before a job and that are useless in HTCondor's machine.
 
-A job waits until systemd has mounted, loaded and looked for all that its units ask for: encrypted and verified disks,
-LVM, pstore, crash dumps of firmware, logins on a screen. HTCondor's machine has none of these, and a fresh disk for
-each job has nothing to be rotated or backed up. What the image itself has a use for stays: a unit that the recipe
-enables or has a file for, that another unit requires, or whose configuration is there.
+A job waits until systemd has mounted, loaded and searched everything that its units request: encrypted and verified
+disks, LVM, pstore, crash dumps of firmware, logins on a screen. HTCondor's machine has none of these, and a fresh disk
+for each job has nothing to rotate or back up. Units that the image uses are kept: those that the recipe enables or has
+a file for, that another unit requires, or whose configuration exists.
 
-Runs inside, chrooted into the tree, with the standard library only (`roost.customize.apply`).
+Runs chrooted into the tree, with the standard library only (`roost.customize.apply`).
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-#: Where units and generators are; a link to /dev/null in the first masks (systemd.unit(5), systemd.generator(7)).
+#: Directories of units and generators; a link to /dev/null in the first masks (systemd.unit(5), systemd.generator(7)).
 OWN, VENDOR = "etc/systemd/system", "usr/lib/systemd/system"
 GENERATORS = "systemd/system-generators"
 
-#: Units, each with what in the tree has a use for it: patterns of pathlib.
+#: Units, each with the files that show that the tree uses it: patterns of pathlib.
 UNITS: dict[str, tuple[str, ...]] = {
-    # With what they pull in: modprobe of configfs, dm_mod, efi_pstore, fuse, loop. Who opens /dev/fuse,
-    # /dev/loop-control or /dev/mapper/control has the module loaded (kmod static-nodes).
+    # And their dependencies: modprobe of configfs, dm_mod, efi_pstore, fuse, loop. Opening /dev/fuse, /dev/loop-control
+    # or /dev/mapper/control loads the module (kmod static-nodes).
     "sys-fs-fuse-connections.mount": (),
     "sys-kernel-config.mount": (),
     "sys-kernel-debug.mount": (),
     "sys-kernel-tracing.mount": (),
     "systemd-pstore.service": (),
     "systemd-repart.service": ("etc/repart.d/*", "usr/lib/repart.d/*", "usr/local/lib/repart.d/*"),
-    # It shows a progress that nobody looks at; the check of the file systems is systemd-fsck's.
+    # It only shows progress; systemd-fsck checks the file systems.
     "systemd-fsckd.service": (),
     "systemd-fsckd.socket": (),
-    # Python's byte code, run as a program, is all that Debian's trees have there.
+    # Debian's trees have only an entry for Python's byte code there.
     "proc-sys-fs-binfmt_misc.automount": ("etc/binfmt.d/*", "usr/local/lib/binfmt.d/*", "usr/lib/binfmt.d/[!p]*"),
     "systemd-binfmt.service": ("etc/binfmt.d/*", "usr/local/lib/binfmt.d/*", "usr/lib/binfmt.d/[!p]*"),
     "e2scrub_reap.service": ("usr/sbin/lvm",),
@@ -40,7 +40,7 @@ UNITS: dict[str, tuple[str, ...]] = {
     "apt-daily-upgrade.timer": (),
     "dpkg-db-backup.timer": (),
     "systemd-update-utmp-runlevel.service": (),
-    # The image is sealed: there is no seed to load, and its disk goes with the job.
+    # The image is sealed: there is no seed to load, and its disk is discarded with the job.
     "systemd-random-seed.service": (),
     "modprobe@drm.service": (),
 }
@@ -49,15 +49,15 @@ GENERATORS_UNUSED: dict[str, tuple[str, ...]] = {
     "systemd-cryptsetup-generator": ("etc/crypttab",),
     "systemd-integritysetup-generator": ("etc/integritytab",),
     "systemd-veritysetup-generator": ("etc/veritytab",),
-    # All that is mounted is in fstab.
+    # All mounts are in fstab.
     "systemd-gpt-auto-generator": (),
     "systemd-hibernate-resume-generator": (),
     "systemd-system-update-generator": (),
     "systemd-rc-local-generator": ("etc/rc.local",),
 }
 
-#: Devices that udev has nothing to do for, and that are most of all: terminals of a screen, processors, memory. The
-#: modules that a processor's name stands for (nested virtualization, ciphers) are loaded by who needs them.
+#: Devices that udev has nothing to do for, and that are the most numerous: virtual terminals, processors, memory.
+#: Modules for processor features (nested virtualization, ciphers) are loaded by their users.
 _NOT_PLUGGED = (
     "tty", "cpu", "memory", "machinecheck", "msr", "cpuid", "vc", "vtconsole", "workqueue", "clocksource",
     "clockevents", "event_source", "bdi", "wakeup",
@@ -72,7 +72,7 @@ ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=tty --s
 --sysname-match=hvc0
 """
 _COLDPLUG = f"{OWN}/systemd-udev-trigger.service.d/roost.conf"
-#: Rules of the image's own may be about any device.
+#: The image's own rules may concern any device.
 _RULES = ("etc/udev/rules.d/*.rules", "usr/local/lib/udev/rules.d/*.rules")
 
 #: Types of units that the job waits for, all types (systemd.unit(5)), and units that wait for the job themselves.
@@ -87,9 +87,9 @@ _MOUNTS = re.compile(r"^RequiresMountsFor=(.*)$", re.MULTILINE)
 
 
 def rest(root: Path, enabled: Collection[str] = (), *, screen: bool = False, cmdline: str = "") -> tuple[str, ...]:
-    """Mask in the tree at `root` what its machine has no use for; return what was masked.
+    """Mask unused units and generators in the tree at `root`; return what was masked.
 
-    `enabled` are the units that the recipe enables, `screen` says that the machine has one, `cmdline` are the kernel's
+    `enabled` are the units that the recipe enables, `screen` says whether the machine has one, `cmdline` are the kernel
     parameters of the recipe.
     """
     masked = []
@@ -118,7 +118,7 @@ def rest(root: Path, enabled: Collection[str] = (), *, screen: bool = False, cmd
 
 
 def await_services(root: Path, enabled: Collection[str]) -> None:
-    """Have the job of the tree at `root` start after the units that the recipe enables, but for those after itself."""
+    """Make the job of the tree at `root` start after the enabled units, except those ordered after it."""
     names = dict.fromkeys(map(_unit, enabled))
     awaited = [unit for unit in names if unit.endswith(_AWAITED) and not _LATER.search(_text(root, unit))]
     if awaited and (root / OWN / "roost-job.service").exists():
@@ -128,23 +128,23 @@ def await_services(root: Path, enabled: Collection[str]) -> None:
 
 
 def _unit(name: str) -> str:
-    """Return the name of a unit as systemctl(1) takes it: without a type it is a service."""
+    """Return the name of a unit as systemctl(1) interprets it: without a type it is a service."""
     return name if name.rpartition(".")[2] in _TYPES else f"{name}.service"
 
 
 def _names(unit: str) -> tuple[str, str]:
-    """Return the files that a unit may be in: its own, and the template that it is an instance of."""
+    """Return the possible file names of a unit: its own, and that of its template."""
     return unit, re.sub(r"@[^.]*\.", "@.", unit)
 
 
 def _text(root: Path, unit: str) -> str:
-    """Return the text of a unit, or of the template that it is an instance of; the image's own wins."""
+    """Return the text of a unit, or of its template; the image's own file takes precedence."""
     places = [root / directory / name for directory in (OWN, VENDOR) for name in _names(unit)]
     return next((path.read_text("utf-8", "replace") for path in places if path.is_file()), "")
 
 
 def _units(root: Path, screen: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield units that may be masked, each with what has a use for it."""
+    """Yield units that may be masked, each with the files that show that it is used."""
     yield from UNITS.items()
     if not screen:
         yield "getty@tty1.service", ()
@@ -153,7 +153,7 @@ def _units(root: Path, screen: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _generators(root: Path, cmdline: str) -> Iterator[tuple[str, bool]]:
-    """Yield generators, each with whether the image has a use for it."""
+    """Yield generators, each with whether the image uses it."""
     for name, has_use in GENERATORS_UNUSED.items():
         yield name, _any(root, has_use)
     yield "systemd-sysv-generator", _has_scripts(root)
@@ -167,7 +167,7 @@ def _any(root: Path, patterns: Collection[str]) -> bool:
 
 
 def _required(root: Path) -> frozenset[str]:
-    """Return the units without which others do not start, but for those that are masked together."""
+    """Return the units that others require, except those required only by units masked with them."""
     found: set[str] = set()
     for directory in (OWN, VENDOR, "usr/local/lib/systemd/system"):
         for pattern in ("*.*", "*.d/*.conf"):
@@ -186,12 +186,12 @@ def _ways(names: str) -> Iterator[PurePosixPath]:
 
 
 def _mount(path: PurePosixPath) -> str:
-    """Return the unit that mounts at a path, as far as those above are called."""
+    """Return the mount unit of a path, without systemd's escaping, which the units above do not need."""
     return f"{'-'.join(path.parts[1:])}.mount"
 
 
 def users_there(root: Path) -> bool:
-    """Return whether all accounts and groups that sysusers.d(5) of the tree asks for are there already."""
+    """Return whether all accounts and groups in the tree's sysusers.d(5) already exist."""
     users = {line.split(":")[0] for line in _lines(root / "etc/passwd")}
     groups = {fields[0]: fields[-1].split(",") for line in _lines(root / "etc/group") if (fields := line.split(":"))}
     directories = ("etc", "usr/local/lib", "usr/lib")
@@ -217,7 +217,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _has_scripts(root: Path) -> bool:
-    """Return whether a script of System V's init is started that no unit stands for."""
+    """Return whether a System V init script without a unit is started."""
     for link in root.glob("etc/rc[S2345].d/S*"):
         name = re.sub(r"^S\d\d", "", link.name).removesuffix(".sh")
         if not any(

@@ -1,4 +1,4 @@
-"""A canonical tar of a root tree, unpacked."""
+"""Unpacks a canonical tar of a root tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.host import namespace, process
 def unpack(tar: Path, tree: Path, log: Path) -> None:
     """Unpack a canonical tar into a new directory, without device nodes: mknod(2) fails in a user namespace.
 
-    Without SELinux labels there, too: only root of the host may set attributes of that kind (xattr(7)).
+    SELinux labels are dropped there, too: only the host's root may set such attributes (xattr(7)).
     """
     tree.mkdir(mode=0o755)
     labels = ["--xattrs-exclude=security.selinux"] if namespace.current().user else []

@@ -1,1 +1,1 @@
-"""Disks: layout, file systems, boot loader, image formats, and the read-back by libguestfs."""
+"""Disks: layout, file systems, boot loader, image formats."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a recipe's disks before anything is built. Pure; all mistakes at once."""
+"""Checks of a recipe's disks before anything is built. Pure; all mistakes at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from roost.errors import ImageError, Location, Problem
 from roost.recipe.model import Disk, FileSystem, Partition, Recipe
 from roost.recipe.quantities import format_size
 
-#: Where the guest's kernel mounts its own file systems: nothing can lie below.
+#: Where the guest's kernel mounts its own file systems: nothing can be placed below.
 KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/run")
 
-#: What init needs before it mounts anything; initramfs-tools' initrd mounts /usr, the busybox one only the root.
+#: Directories that init needs before it mounts anything; initramfs-tools' initrd mounts /usr, the busybox one only the
+#: root.
 BEFORE_FSTAB = ("/bin", "/etc", "/lib", "/lib64", "/sbin")
 
-#: What an existing image brings itself, and what cannot lie on another disk than its own.
+#: Directories that an existing image brings itself, and that must stay on its own disk.
 SYSTEM_MOUNTS = ("/boot", "/usr", "/var", "/home", "/opt", "/root", "/srv", "/tmp")
 
 Key = tuple[str | int, ...]
@@ -25,19 +26,19 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake in the disks of a recipe; `key` leads to it, such as ("disks", 0, "partitions", 1, "size")."""
+    """One mistake in the disks of a recipe; `key` is its path, such as ("disks", 0, "partitions", 1, "size")."""
 
     key: Key
     what: str
     hint: str | None = None
 
     def located(self, locate: Callable[[Key], Location | None]) -> Problem:
-        """Return it as a problem; `locate` knows where a key stands in the recipe's files."""
+        """Return it as a problem; `locate` returns the location of a key in the recipe's files."""
         return Problem(self.what, locate(self.key), self.hint)
 
 
 def check(recipe: Recipe) -> tuple[Mistake, ...]:
-    """Return all mistakes in the disks of a recipe that can be seen without building it."""
+    """Return all mistakes in the disks of a recipe that can be found without building it."""
     return tuple(_mistakes(recipe))
 
 
@@ -136,7 +137,7 @@ def _table(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
 
 
 def _existing(recipe: Recipe, disk: Disk, key: Key) -> Iterator[Mistake]:
-    """Yield what an existing image's disk cannot be, and what beside it the recipe cannot say."""
+    """Yield settings that an existing image's disk does not support, or that the recipe must not combine with it."""
     if not disk.existing:
         for index, area in enumerate(disk.areas):
             if recipe.edited and area.mount in SYSTEM_MOUNTS:
@@ -162,7 +163,7 @@ def _readonly(disk: Disk, key: Key) -> Iterator[Mistake]:
 
 
 def _early(recipe: Recipe) -> Iterator[Mistake]:
-    """Yield the mounts that come too late: what init needs before it reads fstab must be on the root."""
+    """Yield mounts that come too late: what init needs before it reads fstab must be on the root."""
     late = (*BEFORE_FSTAB, "/usr") if recipe.busybox_initrd else BEFORE_FSTAB
     for disk in recipe.disks:
         for index, area in enumerate(disk.areas):
@@ -184,7 +185,7 @@ def _place(recipe: Recipe, disk: Disk, index: int) -> Key:
 
 
 def _unnamed(recipe: Recipe) -> Iterator[Mistake]:
-    """Yield the squashfs that a guest could only find by a device, which each hypervisor calls otherwise."""
+    """Yield squashfs that a guest could only find by a device name, which differs between hypervisors."""
     if len(recipe.hypervisors) < 2:
         return
     busybox = recipe.busybox_mount

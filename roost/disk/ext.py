@@ -1,9 +1,9 @@
-"""ext2, ext3 and ext4, written by mke2fs straight into a disk file at their offset. The same bytes every time.
+"""ext2, ext3 and ext4, written by mke2fs directly into a disk file at their offset. The same bytes every time.
 
-mke2fs copies the status-change time of each inode and the host's access times; both are set afterwards, by
-one debugfs script over inode numbers, so that no name of the tree ever stands in a script. Device nodes are
-written there too. Releases of e2fsprogs differ in which block bitmaps they leave unwritten: all are written, and
-the backups follow (`ext_backups`). No blocks are reserved for root: what is free, is free for everyone.
+mke2fs copies the status-change time of each inode and the host's access times; both are set afterwards, by one debugfs
+script over inode numbers, so that the script never contains a name of the tree. Device nodes are written there too.
+Releases of e2fsprogs differ in which block bitmaps they leave unwritten: all are written, and the backups are updated
+(`ext_backups`). No blocks are reserved for root: all free space is available to everyone.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ FIRST_INODE = 11
 DEVICE_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 #: File type bits of an inode's mode (stat(2)).
 TYPE_BITS = {"c": 0o020000, "b": 0o060000, "p": 0o010000}
-#: What mke2fs says when the content or its inodes do not fit.
+#: Messages of mke2fs when the content or its inodes do not fit.
 FULL = ("Could not allocate", "too big for a", "Not enough space to build")
 
-#: Binds an empty directory over each mount point, in the command's own mount namespace, then becomes mke2fs.
-#: Arguments: the empty directory, how many mount points, these, the command.
+#: Binds an empty directory over each mount point, in the command's own mount namespace, then becomes mke2fs. Arguments:
+#: the empty directory, the number of mount points, the mount points, the command.
 HIDE = (
     'empty=$1; count=$2; shift 2; while [ "$count" -gt 0 ]; do mount --bind -- "$empty" "$1" || exit 1;'
     ' shift; count=$((count - 1)); done; exec "$@"'
@@ -47,7 +47,7 @@ class DoesNotFitError(RoostError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes a file system this one: UUID, the seed of its directory hashes, label, and its time (seconds)."""
+    """The identity of a file system: UUID, the seed of its directory hashes, label, and its time (seconds)."""
 
     uuid: UUID
     hash_seed: UUID
@@ -57,10 +57,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FileSystemSource:
-    """What goes into a file system: a directory, the root directory's own facts, device nodes.
+    """The content of a file system: a directory, the attributes of the root directory, device nodes.
 
-    `hidden` are mount points of other file systems below `directory` (absolute on the host), which stay empty;
-    `empty` is the directory that is seen there instead.
+    `hidden` are mount points of other file systems below `directory` (absolute on the host), which stay empty; `empty`
+    is the directory that is bound over them.
     """
 
     directory: Path
@@ -75,7 +75,7 @@ def mke2fs_argv(file: str, at: Extent, shape: Geometry, identity: Identity, sour
     options = [
         f"hash_seed={identity.hash_seed}",
         "root_owner=0:0",
-        # The disk file is new and sparse: zeros need not be written, and the guest need not write them either.
+        # The disk file is new and sparse: zeros need not be written, now or by the guest.
         "assume_storage_prezeroed=1",
         "nodiscard",
     ]
@@ -102,9 +102,9 @@ def write(
     source: FileSystemSource | None,
     tools: Tools,
 ) -> Space:
-    """Write a file system into the disk file and return what space it has.
+    """Write a file system into the disk file and return its space.
 
-    Raises `DoesNotFitError` when the content needs more room, `HostError` when the host's disk is full.
+    Raises `DoesNotFitError` when the content needs more space, `HostError` when the host's disk is full.
     """
     argv = mke2fs_argv(disk.name, at, shape, identity, source.directory if source else None)
     environment = {"MKE2FS_CONFIG": str(CONFIGURATION), "E2FSPROGS_FAKE_TIME": str(identity.epoch)}
@@ -128,7 +128,7 @@ def write(
 
 
 def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, tools: Tools) -> Space:
-    """Make a file system that mke2fs wrote the same whatever its release and the host; return what space it has."""
+    """Make a file system from mke2fs independent of its release and the host; return its space."""
     space = read_space(disk, at)
     done = process.run(
         ["debugfs", "-w", "-f", "-", target(disk, at)],
@@ -136,12 +136,12 @@ def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, 
         deadline=600,
         env={"E2FSPROGS_FAKE_TIME": str(epoch)},
         cwd=disk.parent,
-        # Standard output repeats the script, and has the superblock; only complaints reach the log.
+        # Standard output repeats the script, and has the superblock; only error messages go to the log.
         capture=True,
         log=tools.log("debugfs"),
         what=f"cannot set the times of {disk.name}",
     )
-    # debugfs ends with 0 even when it could not open the file system, or one of its commands failed.
+    # debugfs exits with 0 even when it could not open the file system, or one of its commands failed.
     if "\nInode count:" not in done.text:
         raise ImageError(f"cannot set the times of {disk.name}: debugfs could not open it", log=tools.log("debugfs"))
     ext_backups.renew(disk, at)
@@ -155,7 +155,7 @@ def settle(disk: Path, at: Extent, epoch: int, source: FileSystemSource | None, 
 
 
 def settle_script(space: Space, epoch: int, source: FileSystemSource | None) -> str:
-    """Return the debugfs script that makes the device nodes and sets all that mke2fs leaves to host and release."""
+    """Return the debugfs script that makes the device nodes and sets everything that depends on host or release."""
     lines: list[str] = []
     for device in source.devices if source else ():
         if not DEVICE_PATH.fullmatch(device.path) or "/../" in device.path or "/./" in device.path:
@@ -172,18 +172,18 @@ def settle_script(space: Space, epoch: int, source: FileSystemSource | None) -> 
         lines += [f"sif <{ROOT_INODE}> gid {root.gid}", f"sif <{ROOT_INODE}> mtime @{min(root.mtime, epoch)}"]
         for inode in _used(space):
             lines += [f"sif <{inode}> {field} {when}" for field in ("atime", "ctime", "crtime")]
-    # How much mke2fs wrote differs from release to release; 0 stays 0 (e2fsprogs, ext2fs_close2).
+    # The amount that mke2fs wrote differs between releases; 0 stays 0 (e2fsprogs, ext2fs_close2).
     lines.append("ssv kbytes_written 0")
     for group, flags in space.unwritten_bitmaps:
         lines.append(f"set_block_group {group} flags {flags & ~BLOCK_UNINIT}")
     if space.unwritten_bitmaps:
-        # debugfs writes the bitmaps, with their checksums, when it has changed one: block 1 holds group descriptors.
+        # debugfs writes the bitmaps, with their checksums, only after changing one: block 1 holds group descriptors.
         lines += ["freeb 1", "setb 1"]
     return "\n".join(lines) + "\n"
 
 
 def _used(space: Space) -> Iterator[int]:
-    """Yield the root directory's inode and all that hold files."""
+    """Yield the root directory's inode and all inodes of files."""
     yield ROOT_INODE
     start = FIRST_INODE
     for first, last in (*space.free_inode_ranges, (space.inodes + 1, space.inodes + 1)):
@@ -192,14 +192,14 @@ def _used(space: Space) -> Iterator[int]:
 
 
 def available(filesystem: Geometry, space: Space) -> int:
-    """Return the bytes that a normal user of the mounted file system has (df's "Available")."""
+    """Return the bytes available to a normal user of the mounted file system (df's "Available")."""
     return (space.free_blocks - kernel_reserve(filesystem.filesystem, space.blocks)) * BLOCK
 
 
 def check(disk: Path, areas: Sequence[Extent], tools: Tools) -> None:
     """Raise `ImageError` unless e2fsck finds each of the file systems clean; writes nothing.
 
-    `tools.epoch` is the present for e2fsck: the host's clock may be behind the archive's.
+    `tools.epoch` is the current time for e2fsck: the host's clock may be behind the archive's.
     """
     for at in areas:
         try:

@@ -1,7 +1,7 @@
-"""The backups of an ext file system's superblock and group descriptors: renewed, as mke2fs writes them.
+"""The backups of an ext file system's superblock and group descriptors, rewritten as mke2fs writes them.
 
-debugfs changes the first copy only (e2fsprogs, EXT2_FLAG_MASTER_SB_ONLY). What it makes the same on all hosts would
-still differ in the backups, and they would lack the device nodes.
+debugfs changes only the first copy (e2fsprogs, EXT2_FLAG_MASTER_SB_ONLY). The backups would still depend on the host,
+and lack the device nodes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _POLYNOMIAL = 0x82F63B78
 
 
 def renew(disk: Path, at: Extent) -> None:
-    """Write all backups anew from the first copy.
+    """Rewrite all backups from the first copy.
 
-    Raises `ImageError` for a layout that roost's mke2fs.conf does not make (meta_bg, or no sparse_super).
+    Raises `ImageError` for a layout that roost's mke2fs.conf does not produce (meta_bg, or no sparse_super).
     """
     first = ext_superblock.read(disk, at)
     if first.incompatible & META_BG or not first.read_only & SPARSE_SUPER:
@@ -63,7 +63,7 @@ def backup(first: bytes, group: int, *, checksum: bool) -> bytes:
 
 
 def crc32c(data: bytes) -> int:
-    """Return the CRC-32C of `data` as ext4 stores it: begun with ones, not inverted at the end."""
+    """Return the CRC-32C of `data` as ext4 stores it: initialized with ones, not inverted at the end."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

@@ -1,7 +1,7 @@
-"""What space an ext file system inside a disk file has, and which of its inodes are free.
+"""The space of an ext file system inside a disk file, and its free inodes.
 
-Read from its superblock, its group descriptors and its inode bitmaps: it was written a moment ago, by mke2fs or
-debugfs, and each tool that is asked costs as much as writing a small file system. The numbers have to agree.
+Read from its superblock, its group descriptors and its inode bitmaps, which mke2fs or debugfs have just written:
+running another tool would cost as much as writing a small file system. The numbers must agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK_UNINIT = 0x2
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What a written file system has: blocks of 4 KiB in all and free, inodes in all and free."""
+    """The space of a file system: total and free blocks of 4 KiB, total and free inodes."""
 
     blocks: int
     free_blocks: int
@@ -35,14 +35,14 @@ class Space:
 
 
 def target(disk: Path, at: Extent) -> str:
-    """Return how e2fsprogs' tools name a file system inside a file: relative, so that no directory's `?` matters."""
+    """Return e2fsprogs' name of a file system inside a file: relative, so that a `?` in a directory does not matter."""
     return f"{disk.name}?offset={at.offset}" if at.offset else disk.name
 
 
 def read_space(disk: Path, at: Extent) -> Space:
     """Return the space of the file system at `at` of a raw disk file; reserved blocks do not count as free.
 
-    Raises `ImageError` where there is none, or one whose bitmaps and superblock do not agree.
+    Raises `ImageError` if there is none, or if its bitmaps and superblock do not agree.
     """
     found = ext_superblock.read(disk, at)
     try:
@@ -57,7 +57,7 @@ def read_space(disk: Path, at: Extent) -> Space:
         raise ImageError(
             f"the inode bitmaps of {disk.name} do not match its superblock: {free} and {found.free_inodes} free inodes"
         )
-    # Without checksums of groups the flags mean nothing, and are 0.
+    # Without group checksums the flags have no meaning, and are 0.
     unwritten = tuple((number, one.flags) for number, one in enumerate(groups) if one.flags & BLOCK_UNINIT)
     space = found.free_blocks - found.reserved_blocks
     return Space(found.blocks, space, found.inodes, found.free_inodes, ranges, unwritten)
@@ -70,11 +70,11 @@ def _free_ranges(disk: Path, at: Extent, found: Superblock, groups: Sequence[Gro
         for number, group in enumerate(groups):
             first = number * per_group + 1
             if group.free == per_group:
-                # Such a group's bitmap need not have been written (ext4's INODE_UNINIT).
+                # The bitmap of such a group may be unwritten (ext4's INODE_UNINIT).
                 yield first, first + per_group - 1
             elif group.free:
                 file.seek(at.offset + group.bitmap * found.block)
-                # A bit for each inode, the lowest of a byte first.
+                # One bit for each inode, the lowest of a byte first.
                 bits = int.from_bytes(file.read(-(-per_group // 8)), "little")
                 used = format(bits & (1 << per_group) - 1 | 1 << per_group, "b")[:0:-1]
                 for run in re.finditer("0+", used):

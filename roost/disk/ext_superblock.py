@@ -1,4 +1,4 @@
-"""The superblock of an ext file system inside a disk file that roost writes: how large it is, and where its groups lie.
+"""The superblock of an ext file system inside a disk file written by roost: its size, and the place of its groups.
 
 Offsets: linux, fs/ext4/ext4.h, struct ext4_super_block; Documentation/filesystems/ext4, "Super Block".
 """
@@ -13,17 +13,18 @@ from pathlib import Path
 from roost.disk.layout import Extent
 from roost.errors import ImageError
 
-#: Bytes of the superblock, and where it lies in the file system.
+#: Bytes of the superblock, and its offset in the file system.
 SIZE = 1024
 SPARSE_SUPER, METADATA_CSUM, META_BG, WIDE = 0x1, 0x400, 0x10, 0x80
 _MAGIC, _LARGEST_BLOCK = 0xEF53, 6
-#: Of a group descriptor: the block of its inode bitmap, its free inodes, its flags; the high halves of the first two.
+#: Offsets in a group descriptor: the block of its inode bitmap, its free inodes, its flags; the high halves of the
+#: first two.
 _BITMAP, _FREE, _FLAGS, _BITMAP_HIGH, _FREE_HIGH = 0x04, 0x0E, 0x12, 0x24, 0x2E
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A block group: the block of its inode bitmap, how many of its inodes are free, its flags."""
+    """A block group: the block of its inode bitmap, the number of its free inodes, its flags."""
 
     bitmap: int
     free: int
@@ -32,7 +33,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
-    """What a superblock says. `data` is all of it; `block` and `descriptor` are in bytes, the rest are numbers."""
+    """A parsed superblock. `data` is all of it; `block` and `descriptor` are in bytes, the rest are numbers."""
 
     data: bytes
     block: int
@@ -50,7 +51,7 @@ class Superblock:
 
     @property
     def groups(self) -> int:
-        """How many block groups there are."""
+        """The number of block groups."""
         return -(-(self.blocks - self.first_block) // self.blocks_per_group)
 
     @property
@@ -69,7 +70,7 @@ class Superblock:
 
 
 def read(disk: Path, at: Extent) -> Superblock:
-    """Return the superblock of the file system at `at` of a raw disk file; raise `ImageError` where there is none."""
+    """Return the superblock of the file system at `at` of a raw disk file; raise `ImageError` if there is none."""
     with disk.open("rb") as file:
         file.seek(at.offset + SIZE)
         data = file.read(SIZE)

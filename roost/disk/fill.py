@@ -1,4 +1,4 @@
-"""Which part of the root tree goes into which file system, and what a file system is filled from."""
+"""Divides the root tree among the file systems, and prepares the source of each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from roost.errors import ImageError
 from roost.host import process
 from roost.recipe.model import Disk, Recipe
 
-#: The directories of an io disk (job contract): what the job is given, and what it leaves.
+#: The directories of an io disk (job contract): the job's input and its output.
 IO_DIRECTORIES = ("input", "output")
 
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What fills one file system: its source (None: it stays empty), and all names in it."""
+    """The content of one file system: its source (None: it stays empty), and all names in it."""
 
     source: FileSystemSource | None
     entries: tuple[Entry, ...]
@@ -41,7 +41,7 @@ class Fillings:
     seed: Filling = NOTHING
 
     def of(self, disk: Disk, index: int) -> Filling:
-        """Return what fills the `index`th file system of `disk`."""
+        """Return the filling of the `index`th file system of `disk`."""
         mount = disk.areas[index].mount
         if mount is not None:
             return self.mounted.get(mount, NOTHING)
@@ -49,9 +49,9 @@ class Fillings:
 
 
 def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) -> Fillings:
-    """Measure the tree and divide it among the mount points; mount points it lacks are made.
+    """Measure the tree and divide it among the mount points; missing mount points are made.
 
-    No time in the tree is later than the epoch afterwards. Raises `ImageError` for a mount point behind a link.
+    Afterwards no time in the tree is later than the epoch. Raises `ImageError` for a mount point behind a link.
     """
     epoch, namespace = tools.epoch, tools.namespace
     io = _io(scratch / "io", epoch)
@@ -87,7 +87,7 @@ def prepare(recipe: Recipe, tree: TreeInfo | None, scratch: Path, tools: Tools) 
 
 
 def _topmost(mount: str, mounts: list[str]) -> list[str]:
-    """Return the other mount points below `mount` that lie below no third one: what to hide."""
+    """Return the mount points directly below `mount`, not below another one: those to hide."""
     inner = sorted(other for other in mounts if other != mount and _under(other, mount))
     return [one for one in inner if not any(one != other and _under(one, other) for other in inner)]
 
@@ -97,7 +97,7 @@ def _under(path: str, mount: str) -> bool:
 
 
 def _devices(devices: tuple[DeviceNode, ...], mount: str, mounts: list[str]) -> list[DeviceNode]:
-    """Return the device nodes of the file system on `mount`, their paths below it."""
+    """Return the device nodes of the file system on `mount`, with paths relative to it."""
     mine = []
     for device in devices:
         holder = max((other for other in mounts if _under(device.path, other)), key=len)
@@ -107,7 +107,7 @@ def _devices(devices: tuple[DeviceNode, ...], mount: str, mounts: list[str]) -> 
 
 
 def _places(devices: tuple[DeviceNode, ...], entries: tuple[Entry, ...]) -> None:
-    """Raise `ImageError` unless each device node's directory is in the tree, and it itself is not."""
+    """Raise `ImageError` unless the tree has each device node's directory, but not the node itself."""
     kinds = {entry.path: entry.type for entry in entries}
     for device in devices:
         directory, _, _ = device.path.rpartition("/")

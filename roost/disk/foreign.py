@@ -1,7 +1,7 @@
-"""Files that are not raw or qcow2 disk images, or do not start on a BIOS: recognized by their first bytes.
+"""Files that are not raw or qcow2 disk images, or do not start on a BIOS, detected by their first bytes.
 
 No tool opens such a file: several of these formats name other files of the host (a vmdk its extents, a vhdx its
-parent), and qemu-img follows them. Whoever trusts the file converts it.
+parent), and qemu-img follows them. Users who trust the file can convert it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from roost.host import magic
 from roost.recipe.words import shown
 
 SECTOR = 512
-#: Bytes from the start of a disk that hold its boot code and partition table: GPT has 128 entries, from sector 2.
+#: Bytes at the start of a disk that hold its boot code and partition table: GPT has 128 entries, from sector 2.
 TABLE = 34 * SECTOR
 _SIGNATURE = b"\x55\xaa"
 #: Kind → name, and qemu-img's name of the format (qemu-img(1), "Supported image file formats").
@@ -38,7 +38,7 @@ _PACKED = {
     "zip": "unzip",
     "7z": "7z x",
 }
-#: Kind → what it is, and the way out.
+#: Kind → what it is, and what to do.
 _OTHERS = {
     "tar": (
         "a tar archive",
@@ -64,7 +64,7 @@ def refused(image: Path, head: bytes, tail: bytes) -> ImageError | None:
     found = _iso(image, head) or _format(image, head, tail)
     if found is not None:
         return found
-    # A disk that starts on a BIOS has boot code of its own here, and may begin with any bytes.
+    # A disk that starts on a BIOS has its own boot code here, and may begin with any bytes.
     return None if head[510:512] == _SIGNATURE else _packed(image, head) or _other(image, head)
 
 
@@ -104,12 +104,12 @@ def _other(image: Path, head: bytes) -> ImageError | None:
 
 
 def has_boot_sector(head: bytes) -> bool:
-    """Return whether a disk has what a BIOS starts: a first sector with a signature, whatever its code does."""
+    """Return whether a BIOS would start a disk: its first sector has a signature, whatever its code does."""
     return head[510:512] == _SIGNATURE
 
 
 def uefi_only(head: bytes) -> bool:
-    """Return whether a disk starts on UEFI and not on a BIOS; `head` are its first `TABLE` bytes as a guest sees them.
+    """Return whether a disk starts on UEFI only; `head` are its first `TABLE` bytes as the guest sees them.
 
     It has an EFI system partition, no boot code in its first sector and, with GPT, no BIOS boot partition.
     """

@@ -1,7 +1,7 @@
-"""How large an ext file system must be to hold a content and a promise of free space. Pure.
+"""How large an ext file system must be for its content and the promised free space. Pure.
 
-The formulas are mke2fs' own (e2fsprogs, lib/ext2fs/initialize.c and misc/util.c); the writer still looks
-afterwards whether the promise holds, and asks for more when it does not.
+The formulas are mke2fs' own (e2fsprogs, lib/ext2fs/initialize.c and misc/util.c); the writer still verifies the free
+space afterwards, and retries with a larger size if it is short.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ BLOCKS_PER_MIB = MiB // BLOCK
 #: One bitmap block describes a group.
 BLOCKS_PER_GROUP = 8 * BLOCK
 INODES_PER_BLOCK = BLOCK // 256
-#: mke2fs' default is an inode for each 16 KiB; here it applies to what is free for the user.
+#: mke2fs' default is one inode per 16 KiB; here it applies to the user's free space.
 BYTES_PER_INODE = 16384
-#: Free inodes that even a file system without free space gets: a guest makes a few files at its first boot.
+#: Free inodes even without free space: a guest makes a few files at its first boot.
 LEAST_INODES = 256
 RESERVED_INODES = 10
-#: A journal has at least 4 MiB, and mke2fs gives it at most half of the free blocks: smaller ext4 get none.
+#: A journal has at least 4 MiB, and mke2fs gives it at most half of the free blocks: a smaller ext4 gets none.
 LEAST_JOURNALLED = 16 * BLOCKS_PER_MIB
-#: Journals in MiB for file systems below these sizes (in blocks); beyond the largest, 64 MiB.
+#: Journals in MiB for file systems below these sizes (in blocks); above the largest, 64 MiB.
 JOURNALS = ((LEAST_JOURNALLED, 0), (128 * BLOCKS_PER_MIB, 4), (1024 * BLOCKS_PER_MIB, 16), (2048 * BLOCKS_PER_MIB, 32))
 LARGEST_JOURNAL = 64
-#: A last group smaller than this beside its metadata is not used by mke2fs.
+#: mke2fs does not use a last group with fewer blocks than this besides its metadata.
 LEAST_GROUP = 50
 
 
@@ -46,7 +46,7 @@ def uses_extents(filesystem: FileSystem) -> bool:
 
 
 def kernel_reserve(filesystem: FileSystem, blocks: int) -> int:
-    """Return the blocks that Linux keeps for itself on a mounted ext4: df never counts them as available.
+    """Return the blocks that Linux reserves for itself on a mounted ext4: df never counts them as available.
 
     fs/ext4/super.c, ext4_calculate_resv_clusters: 2 %, at most 4096 blocks, only with extents.
     """
@@ -56,10 +56,10 @@ def kernel_reserve(filesystem: FileSystem, blocks: int) -> int:
 def for_free(filesystem: FileSystem, content: Content, free: int, extra: int = 0) -> Geometry:
     """Return the smallest geometry in whole MiB with `free` bytes left for a normal user.
 
-    `extra` blocks are added (or, when negative, left out): what an earlier attempt was short of.
+    `extra` blocks are added (or, if negative, subtracted) to correct an earlier attempt.
     """
     inodes = RESERVED_INODES + 1 + content.inodes + max(LEAST_INODES, -(-free // BYTES_PER_INODE))
-    # Half a per cent and a little more for what names and sizes do not tell: attributes, odd extents.
+    # Half a per cent and a little more for what names and sizes do not show: attributes, odd extents.
     wanted = max(0, content.blocks + content.blocks // 200 + 64 + extra) + -(-free // BLOCK)
     # Without its journal an ext3 is an ext2, and mounting it as ext3 fails.
     blocks = LEAST_JOURNALLED if filesystem == "ext3" else BLOCKS_PER_MIB
@@ -68,8 +68,8 @@ def for_free(filesystem: FileSystem, content: Content, free: int, extra: int = 0
         short = wanted + overhead(shape) + kernel_reserve(filesystem, blocks) - blocks
         if short <= 0:
             return shape
-        # The metadata of one group can come and go with a MiB: near the end no size is passed over, so that asking
-        # for more never gives less.
+        # A group's metadata can appear or vanish with one MiB: near the end no size is skipped, so that asking for more
+        # never gives less.
         blocks += max(1, (short - 2 * BLOCKS_PER_GROUP) // BLOCKS_PER_MIB) * BLOCKS_PER_MIB
 
 
@@ -82,7 +82,7 @@ def for_size(filesystem: FileSystem, content: Content, size: int) -> Geometry:
 
 
 def overhead(shape: Geometry) -> int:
-    """Return the blocks of metadata that an empty file system of this shape has, at most."""
+    """Return the maximum number of metadata blocks of an empty file system of this shape."""
     groups = -(-shape.blocks // BLOCKS_PER_GROUP)
     per_descriptor_block = BLOCK // (64 if uses_extents(shape.filesystem) else 32)
     descriptors = -(-groups // per_descriptor_block)
@@ -91,7 +91,7 @@ def overhead(shape: Geometry) -> int:
     reserved = min(BLOCK // 4, max(0, -(-growth // per_descriptor_block) - descriptors))
     per_copy = 1 + descriptors + reserved
     tables = -(-shape.inodes // (groups * INODES_PER_BLOCK))
-    # mke2fs leaves a small last group unused when it has no room for its own metadata.
+    # mke2fs drops a small last group that has no room for its own metadata.
     rest = shape.blocks % BLOCKS_PER_GROUP
     group = 2 + tables + per_copy
     unused = rest if groups > 1 and 0 < rest < group + LEAST_GROUP else 0

@@ -1,8 +1,8 @@
-"""GRUB for BIOS, written into a disk file without mounting it, and the grub.cfg that it and pygrub read.
+"""GRUB for BIOS, written into a disk file without mounting it, and the grub.cfg that GRUB and pygrub read.
 
 boot.img goes into the first sector, around the partition table; it loads the first sector of the core image
-(diskboot.img), which loads the rest. Where these lie is patched into both, as grub-install's setup does
-(GRUB source: boot/i386/pc/boot.S, diskboot.S, include/grub/offsets.h).
+(diskboot.img), which loads the rest. Their locations are patched into both, as grub-install's setup does (GRUB source:
+boot/i386/pc/boot.S, diskboot.S, include/grub/offsets.h).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FILESYSTEM_MODULES: dict[FileSystem, tuple[str, ...]] = {
     "btrfs": ("btrfs",),
     "squashfs": ("squash4",),
 }
-#: Where distributions keep GRUB's modules for BIOS, and what installs them.
+#: Directories of GRUB's modules for BIOS in distributions, and how to install them.
 DIRECTORIES = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/local/lib/grub/i386-pc")
 INSTALL = "apt-get install grub-pc-bin grub-common (Enterprise Linux: grub2-pc-modules grub2-tools-minimal)"
 
@@ -56,10 +56,10 @@ KERNEL_SECTOR = 0x5C
 DRIVE_CHECK = 0x66
 #: The boot sector's code ends here: Windows' disk signature and the partition table follow, up to the 55 AA.
 CODE_END = 0x1B8
-#: diskboot.S: at its end stands the first entry of the block list: sector (64 bits), count, segment (16 each).
+#: diskboot.S: its end has the first entry of the block list: sector (64 bits), count, segment (16 each).
 BLOCK_LIST = SECTOR - 12
 
-#: What both GRUB's shell and pygrub, which knows no quotes, read as it stands.
+#: Text that GRUB's shell and pygrub, which does not support quotes, both read literally.
 PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
 
 
@@ -77,8 +77,8 @@ def early_configuration(boot_uuid: UUID | str, directory: str) -> str:
 def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline: str, boot_uuid: UUID | str) -> str:
     """Return the text of grub.cfg.
 
-    Paths are absolute in the file system that holds them, `boot_uuid` is that file system's, `cmdline` the
-    kernel's parameters. Raises `UsageError` for parameters that GRUB or, with hypervisor xen, pygrub cannot pass on.
+    Paths are absolute in the file system that holds them, `boot_uuid` is that file system's, `cmdline` the kernel's
+    parameters. Raises `UsageError` for parameters that GRUB or, with hypervisor xen, pygrub cannot pass on.
     """
     words = [kernel_path, *cmdline.split()]
     paths = [kernel_path] if initrd_path is None else [kernel_path, initrd_path]
@@ -98,7 +98,7 @@ def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline:
 
 
 def _passes(word: str, *, pygrub: bool) -> None:
-    # GRUB puts a backslash before these when it hands the command line to the kernel (grub-core/lib/cmdline.c).
+    # GRUB escapes these with a backslash when it passes the command line to the kernel (grub-core/lib/cmdline.c).
     bad = next((char for char in word if char in "'\"\\" or not char.isprintable() or char == " "), None)
     if bad is not None:
         raise UsageError(f"GRUB cannot pass {bad!r} to a kernel: {word!r}", hint="leave it out of kernel.parameters")
@@ -129,9 +129,9 @@ def core_image(filesystem: FileSystem, early: str, log: Path, modules: Path | No
 
 
 def embedded(boot: bytes, core: bytes, sector: int) -> tuple[bytes, bytes]:
-    """Return the first `CODE_END` bytes of the boot sector and the core image, to lie at `sector`.
+    """Return the first `CODE_END` bytes of the boot sector and the core image, patched for location `sector`.
 
-    Raises `ImageError` when they are not what GRUB 2 makes.
+    Raises `ImageError` when they are not as GRUB 2 makes them.
     """
     if len(boot) != SECTOR or len(core) <= SECTOR or boot[SECTOR - 2 :] != b"\x55\xaa":
         raise ImageError("GRUB's boot.img or core.img has the wrong size", hint=INSTALL)
@@ -156,8 +156,8 @@ def install(
 ) -> None:
     """Make the disk file boot: GRUB looks for `directory`/grub.cfg on the file system with `boot_uuid`.
 
-    The partition table and the disk's signature stay as they are. Raises `ImageError` when the core image does
-    not fit where the layout has room for it.
+    The partition table and the disk's signature do not change. Raises `ImageError` when the core image does not fit
+    into the space in the layout.
     """
     if layout.core is None:
         raise ImageError(f"disk {layout.disk} has no room for a boot loader", hint="give it partitions")

@@ -1,8 +1,8 @@
-"""Where everything lies on a disk: partition table, partitions, file systems, room for the boot loader. Pure.
+"""The layout of a disk: partition table, partitions, file systems, space for the boot loader. Pure.
 
-A layout follows from the recipe and from the sizes of its file systems. Everything is aligned to 1 MiB, so
-that the gap between the master boot record and the first partition (2047 sectors) holds GRUB's core image;
-on a GPT disk that boots, a BIOS boot partition holds it (GRUB manual, "BIOS installation").
+A layout is computed from the recipe and the sizes of its file systems. Everything is aligned to 1 MiB, so that the gap
+between the master boot record and the first partition (2047 sectors) holds GRUB's core image; on a GPT disk that boots,
+a BIOS boot partition holds it (GRUB manual, "BIOS installation").
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ALIGNMENT = MiB // SECTOR
 MBR_LIMIT = 1 << 32
 MBR_PARTITIONS = 4
 GPT_PARTITIONS = 128
-#: Debian's cloud images number it so: partitions that the user adds later keep the numbers that follow theirs.
+#: Debian's cloud images use this number: partitions that the user adds later are numbered after theirs.
 BIOS_BOOT_NUMBER = 14
 
-#: Partition types by file system: the MBR's type code and the GPT's type GUID (UEFI specification; for Linux
-#: file systems and swap, the ones sfdisk lists as "Linux filesystem" and "Linux swap").
+#: Partition types by file system: the MBR's type code and the GPT's type GUID (UEFI specification; for Linux file
+#: systems and swap, those that sfdisk lists as "Linux filesystem" and "Linux swap").
 LINUX = ("83", "0FC63DAF-8483-4772-8E79-3D69D8477DE4")
 TYPES: dict[FileSystem, tuple[str, str]] = {
     "swap": ("82", "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"),
@@ -59,7 +59,7 @@ class PartitionEntry:
 
     @property
     def end(self) -> int:
-        """The first sector behind the partition."""
+        """The first sector after the partition."""
         return self.start + self.size
 
 
@@ -73,10 +73,10 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A disk: `size` in bytes, its table (None: one bare file system) and where each of `Disk.areas` lies.
+    """A disk: `size` in bytes, its table (None: one bare file system) and the extent of each of `Disk.areas`.
 
-    `identifier` is the MBR's disk signature (`0x` and 8 digits) or the GPT's disk GUID, None without a table.
-    `core` is where a boot loader's core image may lie, None when the disk does not boot by itself.
+    `identifier` is the MBR's disk signature (`0x` and 8 digits) or the GPT's disk GUID, None without a table. `core` is
+    the place for a boot loader's core image, None when the disk does not boot by itself.
     """
 
     disk: str
@@ -89,12 +89,12 @@ class Layout:
 
 
 def boots(recipe: Recipe, disk: Disk) -> bool:
-    """Return whether a BIOS boots from this disk: it holds /, has a table, and the image brings its kernel."""
+    """Return whether a BIOS boots from this disk: it holds /, has a table, and the image has its own kernel."""
     return recipe.kernel.placement != "external" and disk.name == recipe.root_disk.name and bool(disk.partitions)
 
 
 def plan(recipe: Recipe, disk: Disk, sizes: Sequence[int]) -> Layout:
-    """Return the layout of `disk` whose file systems take `sizes` bytes each, in the order of `Disk.areas`.
+    """Return the layout of `disk` for file systems of `sizes` bytes each, in the order of `Disk.areas`.
 
     Sizes are rounded up to MiB. Raises `ImageError` when the disk is too large for its table.
     """
@@ -124,7 +124,7 @@ def plan(recipe: Recipe, disk: Disk, sizes: Sequence[int]) -> Layout:
         name = _partition_name(area.label or area.mount or area.filesystem)
         entries.append(PartitionEntry(number, start, count, kind, uuid, name, index == active, index))
         start += count
-    # GPT keeps a copy of itself in the last 33 sectors.
+    # The backup of a GPT is in the last 33 sectors.
     sectors = start + (ALIGNMENT if disk.table == "gpt" else 0)
     if disk.table == "mbr" and sectors > MBR_LIMIT:
         raise ImageError(
@@ -151,7 +151,7 @@ def plan(recipe: Recipe, disk: Disk, sizes: Sequence[int]) -> Layout:
 
 
 def boot_filesystem(recipe: Recipe) -> tuple[Disk, int, str]:
-    """Return where /boot lies: the disk, the index of the file system, and its mount point (`/` or `/boot`)."""
+    """Return the place of /boot: the disk, the index of the file system, and its mount point (`/` or `/boot`)."""
     mounts = {area.mount: (disk, index) for disk in recipe.disks for index, area in enumerate(disk.areas) if area.mount}
     mount = "/boot" if "/boot" in mounts else "/"
     disk, index = mounts[mount]
@@ -173,10 +173,10 @@ def _identifier(recipe: Recipe, disk: Disk) -> str:
     uuid = recipe.uuid_of("disk", disk.name)
     if disk.table == "gpt":
         return str(uuid)
-    # Zero means "no signature" to those who read it.
+    # Readers take zero as "no signature".
     return f"0x{int.from_bytes(uuid.bytes[:4], 'big') or 1:08x}"
 
 
 def _partition_name(text: str) -> str:
-    """Return a GPT partition name: at most 36 UTF-16 units, here of characters that no script needs to quote."""
+    """Return a GPT partition name: at most 36 UTF-16 units, here of characters that need no quoting in a script."""
     return re.sub(r"[^A-Za-z0-9._/-]", "_", text)[:36]

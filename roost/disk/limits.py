@@ -1,13 +1,13 @@
-"""What each kind of file system can hold at least and at most, as its tool and its readers have it. Pure."""
+"""The minimum and maximum of each file system type, according to its tool and its readers. Pure."""
 
 from __future__ import annotations
 
 from roost.disk.layout import MiB
 from roost.recipe.model import FileSystem
 
-#: The least size of a file system in bytes: below it, its tool refuses or nothing fits beside the metadata.
-#: mkfs.xfs (5.19 and later) makes none below 300 MiB. btrfs has a second superblock at 64 MiB, and busybox finds none
-#: without it (libbb/volume_id/btrfs.c); mkfs.btrfs needs 109 MiB unless data and metadata are mixed.
+#: The minimum size of a file system in bytes: below it, its tool refuses or there is only space for metadata. mkfs.xfs
+#: (5.19 and later) refuses sizes below 300 MiB. btrfs has a second superblock at 64 MiB, without which busybox does not
+#: detect it (libbb/volume_id/btrfs.c); mkfs.btrfs needs 109 MiB unless data and metadata are mixed.
 LEAST: dict[FileSystem, int] = {
     "ext4": MiB,
     "ext3": 16 * MiB,
@@ -31,5 +31,5 @@ LABEL_LENGTH: dict[FileSystem, int] = {
     "squashfs": 0,
     "erofs": 15,
 }
-#: File systems that nobody can write to.
+#: Read-only file systems.
 READ_ONLY: frozenset[FileSystem] = frozenset({"squashfs", "erofs"})

@@ -1,8 +1,8 @@
-"""What a tree will take in a file system, measured: blocks by file, directories, inodes.
+"""The space that a tree takes in a file system: blocks by file, directories, inodes.
 
-The measure rests on names and sizes alone, not on how the host's file system stores them: the same tree has
-the same measure everywhere, and so gives a disk of the same size. Sparse files count in full; the writer
-sees afterwards what was used, and shrinks.
+The measure is based on names and sizes alone, not on how the host's file system stores them: the same tree has the same
+measure everywhere, and so gives a disk of the same size. Sparse files count in full; the writer checks afterwards what
+was used, and shrinks.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from roost.host import process
 from roost.host.namespace import Namespace
 
 BLOCK = 4096
-#: A symbolic link shorter than this lies in its inode (ext4: i_block of 60 bytes, with a NUL).
+#: A symbolic link shorter than this is stored in its inode (ext4: i_block of 60 bytes, with a NUL).
 INODE_LINK = 60
-#: What a directory block holds: the block without its checksum and the hole that the next name leaves.
+#: Usable bytes of a directory block: without its checksum and the gap left by the next name.
 DIRECTORY_BLOCK = BLOCK - 12 - 40
 #: A file has 12 direct blocks in ext2 and ext3, and 1024 more for each indirect block.
 DIRECT = 12
 PER_INDIRECT = BLOCK // 4
-#: Beyond this size a file may need blocks for its extents: four of 128 MiB lie in the inode, if all goes well.
+#: Above this size a file may need blocks for its extents: at best, four of 128 MiB fit into the inode.
 INODE_EXTENTS = 64 << 20
 
 
 class Entry(NamedTuple):
-    """One name of a tree: path below the root (no leading slash, empty for the root itself), and lstat's facts.
+    """One name of a tree: path below the root (no leading slash, empty for the root itself), and its lstat data.
 
-    `type` is find's %y: f, d, l, c, b, p or s. `file` tells hard links: the same for all names of one file.
+    `type` is find's %y: f, d, l, c, b, p or s. `file` identifies hard links: the same for all names of one file.
     """
 
     path: bytes
@@ -50,18 +50,18 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file system will hold: blocks of 4 KiB (data, directories, extents) and inodes."""
+    """The content of a file system: blocks of 4 KiB (data, directories, extents) and inodes."""
 
     blocks: int
     inodes: int
 
     def __add__(self, other: Content) -> Content:
-        """Return both together."""
+        """Return the sum of both."""
         return Content(self.blocks + other.blocks, self.inodes + other.inodes)
 
 
 def clamp(tree: Path, epoch: int, namespace: Namespace, log: Path) -> None:
-    """Set every modification time in `tree` that is later than `epoch` (seconds since 1970) to it."""
+    """Limit every modification time in `tree` to `epoch` (seconds since 1970)."""
     process.run(
         namespace.argv(["find", tree, "-newermt", f"@{epoch}", "-exec", "touch", "-h", "-d", f"@{epoch}", "{}", "+"]),
         deadline=600,
@@ -71,7 +71,7 @@ def clamp(tree: Path, epoch: int, namespace: Namespace, log: Path) -> None:
 
 
 def listing(tree: Path, namespace: Namespace, log: Path) -> tuple[Entry, ...]:
-    """Return all names of `tree`, in no order; owners as seen in the namespace."""
+    """Return all names of `tree`, unordered; owners as seen in the namespace."""
     done = process.run(
         namespace.argv(["find", tree, "-printf", r"%y %D:%i %n %s %m %U %G %T@ %P\0"]),
         deadline=600,
@@ -83,7 +83,7 @@ def listing(tree: Path, namespace: Namespace, log: Path) -> tuple[Entry, ...]:
 
 
 def own_listing(tree: Path) -> tuple[Entry, ...]:
-    """Return what `listing` does of a `tree` that the caller has just made; all of it belongs to root."""
+    """Return the same as `listing` for a `tree` that the caller has just made; everything belongs to root."""
     top = os.fsencode(tree)
     found, waiting = [_own_entry(b"", os.lstat(top))], [b""]
     while waiting:
@@ -120,9 +120,9 @@ def _entry(record: bytes) -> Entry:
 
 
 def below(entries: Iterable[Entry], mount: str, others: Sequence[str]) -> tuple[Entry, ...]:
-    """Return the entries of the file system mounted on `mount`, without what lies on the `others`.
+    """Return the entries of the file system mounted on `mount`, without those below the `others`.
 
-    The mount point of another file system stays, as an empty directory. Paths are below `mount` then.
+    The mount point of another file system stays, as an empty directory. Paths are relative to `mount` then.
     """
     prefix = b"" if mount == "/" else mount[1:].encode() + b"/"
     cuts = tuple(other[1:].encode() + b"/" for other in others if other not in ("/", mount))
@@ -137,7 +137,7 @@ def below(entries: Iterable[Entry], mount: str, others: Sequence[str]) -> tuple[
 
 
 def content(entries: Iterable[Entry], *, extents: bool) -> Content:
-    """Return what the entries take in an ext file system with 4 KiB blocks, with or without extents."""
+    """Return the space of the entries in an ext file system with 4 KiB blocks, with or without extents."""
     blocks = inodes = 0
     seen: set[str] = set()
     names: dict[bytes, int] = defaultdict(int)
@@ -172,7 +172,7 @@ def _file_blocks(size: int, extents: bool) -> int:
 def mount_point(entries: Iterable[Entry], mount: str) -> bool:
     """Return whether the directory `mount` exists in a tree.
 
-    Raises `ImageError` when a part of it is a link or no directory: what is mounted there would hide elsewhere.
+    Raises `ImageError` when a part of it is a link or not a directory: the mount would hide another directory.
     """
     parts = mount.encode().strip(b"/").split(b"/")
     parents = {b"/".join(parts[: count + 1]) for count in range(len(parts))}

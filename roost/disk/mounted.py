@@ -1,9 +1,9 @@
-"""xfs and btrfs: made by their own mkfs in a file, filled by the Linux of libguestfs' appliance, checked.
+"""xfs and btrfs: made by their mkfs in a file, filled by the Linux of libguestfs' appliance, checked.
 
-No tool of the host fills them with owners, links, attributes and device nodes as they are. The content travels as a
-tar, inside of a small ext4. The kernel that unpacks it writes times of change, inode generations and, on btrfs,
-identifiers of its own: two builds hold the same files and not the same bytes. What can be set is set: UUID, label,
-times of modification, order of files, and the appliance's clock, which starts at the image's epoch.
+No tool of the host can fill them with owners, links, attributes and device nodes preserved. The content is passed as a
+tar inside a small ext4. The kernel that unpacks it writes change times, inode generations and, on btrfs, its own
+identifiers: two builds have the same files but not the same bytes. Everything else is fixed: UUID, label, modification
+times, order of files, and the appliance's clock, which starts at the image's epoch.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from roost.recipe.model import FileSystem
 from roost.recipe.quantities import format_size
 
 FILESYSTEMS: frozenset[FileSystem] = frozenset({"xfs", "btrfs"})
-#: Below this size btrfs keeps data and metadata together: else one of both is full long before (mkfs.btrfs(8)).
+#: Below this size btrfs mixes data and metadata: separate, one would be full long before the other (mkfs.btrfs(8)).
 MIXED = 1024 * MiB
 ATTEMPTS = 4
 DEADLINE = 1800.0
-#: Features that GRUB 2.06 refuses to read (incompatible ones newer than it), by mkfs.xfs' option.
+#: Features newer than GRUB 2.06 that it refuses to read, by mkfs.xfs' option.
 XFS_UNREADABLE = {"-i": ("nrext64", "exchange"), "-n": ("parent",), "-m": ("metadir",)}
-#: Where the appliance mounts what it fills, and what it copies from.
+#: The appliance's mount points for the file system and for the source, and the name of the tar.
 TARGET, SOURCE, TAR = "/target", "/source", "tree.tar"
 FULL = "No space left on device"
 
 
 def estimate(wanted: FileSystemSpec) -> int:
-    """Return the bytes that a file system needs for its content and the promised free space, on the safe side."""
+    """Return the bytes that a file system needs for its content and the promised free space, rounded generously."""
     data = wanted.content.blocks * BLOCK
     inodes = wanted.content.inodes
     if wanted.filesystem == "xfs":
-        # Inodes of 512 bytes; a log of 64 MiB or 1/2048; what the kernel reserves: 5 %, at most 32 MiB, and B-trees.
+        # Inodes of 512 bytes; a log of 64 MiB or 1/2048; the kernel's reserve: 5 %, at most 32 MiB, and B-trees.
         body = data + inodes * 640 + wanted.free
         needed = body + max(64 * MiB, body // 2048) + min(32 * MiB, body // 20) + body // 50 + 8 * MiB
     else:
-        # Items of names, inodes, extents and checksums; the global reserve and room for the trees to be copied.
+        # Items for names, inodes, extents and checksums; the global reserve and space for copying the trees.
         body = data + data // 256 + inodes * 1536 + wanted.free
         needed = body + min(512 * MiB, max(16 * MiB, body // 8))
     return max(LEAST[wanted.filesystem], _whole(needed))
@@ -90,7 +90,7 @@ def make(wanted: FileSystemSpec, path: Path, tools: Tools) -> FileSystemFile:
 
 
 def pack(source: FileSystemSource, entries: tuple[Entry, ...], tar: Path, namespace: Namespace, log: Path) -> None:
-    """Write the entries of a source as a tar, sorted, owners as numbers, and then its device nodes."""
+    """Write the entries of a source as a tar, sorted, with numeric owners, followed by its device nodes."""
     names = sorted(entry.path for entry in entries)
     process.run(
         namespace.argv(
@@ -105,7 +105,7 @@ def pack(source: FileSystemSource, entries: tuple[Entry, ...], tar: Path, namesp
         log=log,
         what="cannot pack the tree",
     )  # fmt: skip
-    # mknod(2) fails in a user namespace, so that no tree holds device nodes: they exist in the tar only.
+    # mknod(2) fails in a user namespace, so trees have no device nodes: they exist only in the tar.
     kinds = {"c": tarfile.CHRTYPE, "b": tarfile.BLKTYPE, "p": tarfile.FIFOTYPE}
     with tarfile.open(tar, "a", format=tarfile.PAX_FORMAT) as archive:
         for device in source.devices:
@@ -121,7 +121,7 @@ def _image_of(carrier: Path) -> Path:
 
 
 def _carry(carrier: Path, log_dir: Path) -> None:
-    """Write the directory `carrier`, which holds the tar, as an ext4: then the appliance can read it as a disk."""
+    """Write the directory `carrier`, which holds the tar, as an ext4, so that the appliance can read it as a disk."""
     size = _whole((carrier / TAR).stat().st_size) // MiB
     process.run(
         ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "16", "-d", carrier,
@@ -150,14 +150,14 @@ def _mkfs(wanted: FileSystemSpec, path: Path, size: int, log_dir: Path) -> None:
 
 
 def _usage() -> str:
-    """Return what mkfs.xfs says of its options: the names differ from release to release."""
+    """Return mkfs.xfs' usage text: its options differ from release to release."""
     process.require("mkfs.xfs", "xfsprogs")
     done = process.run(["sh", "-c", "exec mkfs.xfs 2>&1"], deadline=20, capture=True, check=False)
     return done.text
 
 
 def xfs_argv(wanted: FileSystemSpec, path: Path, usage: str) -> list[str]:
-    """Return mkfs.xfs' command line; features that GRUB 2.06 cannot read are off, where `usage` knows them."""
+    """Return mkfs.xfs' command line; features that GRUB 2.06 cannot read are off, as far as `usage` lists them."""
     options = {"-m": [f"uuid={wanted.uuid}", "crc=1", "finobt=1"], "-i": [], "-n": []}
     for letter, names in XFS_UNREADABLE.items():
         options[letter] += [f"{name}=0" for name in names if re.search(rf"\b{name}=", usage)]
@@ -171,7 +171,7 @@ def xfs_argv(wanted: FileSystemSpec, path: Path, usage: str) -> list[str]:
 
 
 def btrfs_argv(wanted: FileSystemSpec, path: Path, size: int) -> list[str]:
-    """Return mkfs.btrfs' command line: one copy of everything, for a virtual disk is kept whole by its host."""
+    """Return mkfs.btrfs' command line: a single copy of everything, since the host protects a virtual disk."""
     process.require("mkfs.btrfs", "btrfs-progs")
     argv = ["mkfs.btrfs", "-q", "-f", "-K", "-U", str(wanted.uuid), "-d", "single", "-m", "single"]
     if size < MIXED:
@@ -182,7 +182,7 @@ def btrfs_argv(wanted: FileSystemSpec, path: Path, size: int) -> list[str]:
 
 
 def _fill(wanted: FileSystemSpec, path: Path, carrier: Path, tools: Tools) -> int | None:
-    """Unpack the content; return the bytes that are free then, or None when it does not fit."""
+    """Unpack the content; return the bytes that are then free, or None when it does not fit."""
     with guestfs.open_writable(
         [(path, "raw")],
         accelerator=tools.accelerator.kind,
@@ -203,7 +203,7 @@ def _fill(wanted: FileSystemSpec, path: Path, carrier: Path, tools: Tools) -> in
                 if FULL in refused.problem.what:
                     return None
                 raise
-        # What is written late takes its room late.
+        # Delayed writes allocate their space late.
         guest.sync()
         return guest.available(TARGET)
 

@@ -1,4 +1,4 @@
-"""A file system that is made in a file of its own, before the file is put into its place on a disk."""
+"""A file system that is made in a separate file before it is copied to its place on a disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.recipe.model import FileSystem
 
 @dataclass(frozen=True, slots=True)
 class FileSystemSpec:
-    """One such file system: what it is, what goes in, and its size, or else the bytes that must be free in the end."""
+    """The parameters of such a file system: its type, its content, and its size, or else its final free bytes."""
 
     filesystem: FileSystem
     uuid: UUID
@@ -28,7 +28,7 @@ class FileSystemSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileSystemFile:
-    """A file system in a file of its own: a multiple of MiB; `free` bytes for a normal user, None when not asked."""
+    """A file system in a separate file: a multiple of MiB; `free` bytes for a normal user, None when not requested."""
 
     path: Path
     size: int

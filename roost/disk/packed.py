@@ -1,7 +1,7 @@
-"""squashfs and erofs: read-only file systems, packed by their own tools in the build's namespace.
+"""squashfs and erofs: read-only file systems, made by their own tools in the build's namespace.
 
-The same bytes every time: the tools sort names, and every time in them is said. Both are compressed, with what is
-quick to unpack: a job reads its data once. Nothing can be written to them, so they hold data, not a root.
+The same bytes every time: the tools sort names, and all times are set. Both are compressed with an algorithm that
+decompresses fast: a job reads its data once. They are read-only, so they hold data, not a root.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from roost.host import process
 
 
 def squashfs_argv(source: Path, output: Path, epoch: int) -> list[str]:
-    """Return mksquashfs' command line; files keep their times of modification."""
+    """Return mksquashfs' command line; files keep their modification times."""
     argv = ["mksquashfs", str(source), str(output), "-noappend", "-quiet", "-no-progress", "-comp", "zstd"]
     return [*argv, "-Xcompression-level", "9", "-b", "131072", "-mkfs-time", str(epoch), "-xattrs"]
 
 
 def erofs_argv(source: Path, output: Path, uuid: UUID, label: str | None, epoch: int) -> list[str]:
-    """Return mkfs.erofs' command line; all times are `epoch`: its small inodes hold none."""
+    """Return mkfs.erofs' command line; all times are `epoch`, since its small inodes have none."""
     argv = ["mkfs.erofs", "--quiet", "-zlz4hc", "-T", str(epoch), "-U", str(uuid)]
     if label:
         argv += ["-L", label]
@@ -33,10 +33,10 @@ def erofs_argv(source: Path, output: Path, uuid: UUID, label: str | None, epoch:
 
 
 def make(wanted: FileSystemSpec, path: Path, source: FileSystemSource, tools: Tools) -> FileSystemFile:
-    """Pack a source into the new file `path`, filled up to whole MiB.
+    """Pack a source into the new file `path`, padded to whole MiB.
 
-    Raises `ImageError` when it is larger than the size wanted, `HostError` when the tool is missing or the host's disk
-    is full.
+    Raises `ImageError` when it exceeds the requested size, `HostError` when the tool is missing or the host's disk is
+    full.
     """
     filesystem, label, size = wanted.filesystem, wanted.label, wanted.size
     if filesystem == "squashfs":

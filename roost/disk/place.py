@@ -1,4 +1,4 @@
-"""A file system that was made in a file of its own, put into its place on a disk: data only, holes stay holes."""
+"""Copies a file system from a separate file to its place on a disk: only data, holes are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 8 << 20
 
 
 def put(source: Path, disk: Path, at: Extent) -> None:
-    """Copy the file `source` to the range `at` of the disk file, which holds nothing there yet."""
+    """Copy the file `source` to the range `at` of the disk file, which must be empty there."""
     size = source.stat().st_size
     if size > at.size:
         raise ImageError(f"{source.name} ({size} bytes) is larger than its place on {disk.name} ({at.size} bytes)")
@@ -29,7 +29,7 @@ def put(source: Path, disk: Path, at: Extent) -> None:
 
 
 def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of what a sparse file holds, in bytes (lseek(2), SEEK_DATA)."""
+    """Yield start and end of the data in a sparse file, in bytes (lseek(2), SEEK_DATA)."""
     position = 0
     while position < size:
         try:

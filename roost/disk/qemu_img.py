@@ -1,4 +1,4 @@
-"""qemu-img: raw to qcow2, and what an image is. The format is always said, never guessed from its content.
+"""qemu-img: raw to qcow2, and image information. The format is always given, never probed.
 
 An untrusted file that is probed can name other files of the host as its backing file.
 """
@@ -19,9 +19,9 @@ DEADLINE = 3600
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What an image is; sizes in bytes. `allocated` is what it takes on the host, `file_size` what travels.
+    """Information about an image; sizes in bytes. `allocated` is its space on the host, `file_size` the transfer size.
 
-    `compression` is qcow2's type (`zlib`, `zstd`: of clusters that are compressed, if any are), None for raw.
+    `compression` is qcow2's type (`zlib`, `zstd`: of compressed clusters, if any), None for raw.
     """
 
     format: DiskFormat
@@ -37,7 +37,7 @@ class ImageInfo:
 
 
 def convert_argv(raw: Path, qcow2: Path, compress: str) -> list[str]:
-    """Return the command line of `convert`: in order (no -W), so that the same bytes come out every time."""
+    """Return the command line of `convert`: in order (no -W), so that the result is always the same bytes."""
     options = ["compat=1.1"]
     if compress != "none":
         # zstd needs QEMU 5.1 on the execution point.
@@ -65,7 +65,7 @@ def convert(raw: Path, qcow2: Path, *, compress: str = "none", log: Path | None 
 
 
 def info(image: Path, format: DiskFormat) -> ImageInfo:
-    """Return what `image`, read as `format`, is. Raises `ImageError` when it is not one."""
+    """Return information about `image` of the given format. Raises `ImageError` when it is not in that format."""
     done = process.run(
         ["qemu-img", "info", "--force-share", "-f", format, "--output=json", _local(image)],
         deadline=60,
@@ -79,7 +79,7 @@ def info(image: Path, format: DiskFormat) -> ImageInfo:
 
 
 def parse_info(data: dict[str, Any], status: os.stat_result) -> ImageInfo:
-    """Return the facts of `qemu-img info --output=json` with the file's own sizes."""
+    """Return the information in `qemu-img info --output=json` with the file's own sizes."""
     specific = data.get("format-specific", {}).get("data", {})
     return ImageInfo(
         format=data["format"],
@@ -104,7 +104,7 @@ def same_content(one: Path, one_format: DiskFormat, other: Path, other_format: D
         deadline=DEADLINE,
         check=False,
     )
-    # qemu-img(1): 1 differs, 2 and more are errors.
+    # qemu-img(1): 1 means different, 2 and more are errors.
     if done.returncode > 1:
         raise ImageError(f"cannot compare {one.name} with {other.name}")
     return done.returncode == 0
@@ -122,5 +122,5 @@ def check(image: Path, log: Path | None = None) -> None:
 
 
 def _local(path: Path) -> str:
-    """Return a name that QEMU does not read as a protocol (`nbd:`, `json:`), which a path with a `/` first is not."""
+    """Return a name that QEMU does not parse as a protocol (`nbd:`, `json:`): a path starting with `/` is not one."""
     return str(path.absolute())

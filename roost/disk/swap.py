@@ -1,4 +1,4 @@
-"""Swap space, made by mkswap: only its first page holds anything."""
+"""Swap space, made by mkswap: only its first page has content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = 4096
 def write(disk: Path, at: Extent, *, uuid: UUID, label: str | None, log_dir: Path) -> None:
     """Write swap space into the range `at` of the disk file.
 
-    mkswap writes to the start of a file only, so it gets a sparse one of the right size, whose header moves over.
+    mkswap writes only to the start of a file, so it gets a sparse file of the right size, whose header is copied.
     """
     with tempfile.NamedTemporaryFile(dir=disk.parent, prefix=f".{disk.name}.swap-") as scratch:
         scratch.truncate(at.size)

@@ -32,7 +32,7 @@ def write(path: Path, layout: Layout, log: Path) -> None:
     process.run(
         ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe", "never", path],
         stdin=script(layout).encode(),
-        # sfdisk reads and writes a few sectors, whatever the size.
+        # sfdisk reads and writes only a few sectors, whatever the size.
         deadline=60 + layout.size // (1024 * 1024 * MiB),
         log=log,
         what=f"cannot write the partition table of disk {layout.disk}",

@@ -1,4 +1,4 @@
-"""What every writer of a disk is given beside the disk: one value, the same for all disks of a build."""
+"""The common parameters of all writers of a disk: the same for all disks of a build."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from roost.host.namespace import Namespace
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Where commands run, the time of everything, and where logs go.
+    """Where commands run, the time of all files, and the directory of logs.
 
-    No time on a disk is later than `epoch`, in seconds since 1970. `accelerator` is asked only where libguestfs'
+    No time on a disk is later than `epoch`, in seconds since 1970. `accelerator` is determined only if libguestfs'
     appliance is needed: for xfs and btrfs.
     """
 
@@ -26,5 +26,5 @@ class Tools:
     grub: Path | None = None
 
     def log(self, name: str) -> Path:
-        """Return the log of a tool."""
+        """Return the path of a tool's log."""
         return self.log_dir / f"{name}.log"

@@ -1,4 +1,4 @@
-"""The root tree that the disks are filled from: what the root file system's stage hands over."""
+"""The root tree that the disks are filled from: the result of the root file system's stage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Literal
 class DeviceNode:
     """A device node of the image; `path` is absolute in the image, `mode` the permission bits.
 
-    Device nodes are no part of the tree, because mknod(2) fails in a user namespace: they are written into
-    the file system itself, the same for root and for a normal user.
+    Device nodes are not part of the tree, because mknod(2) fails in a user namespace: they are written into the file
+    system itself, the same for root and for a normal user.
     """
 
     path: str
@@ -26,9 +26,9 @@ class DeviceNode:
 
 @dataclass(frozen=True, slots=True)
 class TreeInfo:
-    """An unpacked tree at `path`, owned as in the image when seen from the build's namespace.
+    """An unpacked tree at `path`, with the owners of the image when seen from the build's namespace.
 
-    `kernel` and `initrd` are absolute paths in the image, None when it has none. `seed` is a directory with the files
+    `kernel` and `initrd` are absolute paths in the image, None when there is none. `seed` is a directory with the files
     of the disk with role seed, if the recipe has one.
     """
 

@@ -19,7 +19,7 @@ from roost.recipe.words import shown
 
 @dataclass(frozen=True, slots=True)
 class VfatIdentity:
-    """What tells one FAT file system from another: `volume_id` is `XXXX-XXXX` in hexadecimal."""
+    """The identity of a FAT file system: `volume_id` is `XXXX-XXXX` in hexadecimal."""
 
     volume_id: str
     label: str | None
@@ -27,7 +27,7 @@ class VfatIdentity:
 
 @dataclass(frozen=True, slots=True)
 class VfatContent:
-    """What goes in: the directory (None: nothing) and all names in it."""
+    """The content: the directory (None: empty) and all names in it."""
 
     directory: Path | None
     entries: tuple[Entry, ...]
@@ -36,7 +36,7 @@ class VfatContent:
 def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, tools: Tools) -> None:
     """Write a FAT file system into the range `at` of the disk file.
 
-    Raises `ImageError` for what FAT cannot hold: links and devices, or more than fits.
+    Raises `ImageError` for content that FAT does not support (links and devices) or that does not fit.
     """
     argv = ["mkfs.vfat", "--invariant", "-i", identity.volume_id.replace("-", "")]
     if identity.label:
@@ -56,7 +56,7 @@ def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, 
     _require_entries(content.entries, at.size, identity.label)
     directories, files = _contents(content.entries)
     image = f"{disk}@@{at.offset}"
-    # Directory by directory and sorted: mtools' own recursion takes names in the order of the host's file system.
+    # Sorted, directory by directory: mtools' own recursion uses the order of the host's file system.
     commands = [["mmd", "-i", image, *(f"::/{path}" for path in directories)]] if directories else []
     for parent, names in sorted(files.items()):
         sources = [str(content.directory / parent / name) for name in names]
@@ -68,7 +68,7 @@ def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, 
             process.run(
                 tools.namespace.argv(command),
                 deadline=600,
-                # FAT has local times: with a fixed zone they are the same everywhere.
+                # FAT has local times: a fixed zone makes them the same everywhere.
                 env={
                     "SOURCE_DATE_EPOCH": str(tools.epoch),
                     "TZ": "UTC",
@@ -83,7 +83,7 @@ def write(disk: Path, at: Extent, identity: VfatIdentity, content: VfatContent, 
 
 
 def _require_entries(entries: Sequence[Entry], size: int, label: str | None) -> None:
-    """Raise `ImageError` when the root directory has too few entries: mtools leaves out the rest."""
+    """Raise `ImageError` when the root directory has too few entries: mtools drops the rest."""
     names = sorted({entry.path.decode("utf-8", "surrogateescape").split("/")[0] for entry in entries if entry.path})
     if (name := vfat_limits.beyond_root(names, size, label)) is not None:
         what = (
@@ -93,7 +93,7 @@ def _require_entries(entries: Sequence[Entry], size: int, label: str | None) -> 
 
 
 def _refuse(entries: Sequence[Entry]) -> None:
-    """Raise `ImageError` for a name or a size that FAT does not have: mtools asks, or leaves the file out."""
+    """Raise `ImageError` for a name or a size that FAT does not support: mtools prompts, or drops the file."""
     paths = [entry.path.decode("utf-8", "surrogateescape") for entry in entries if entry.path]
     for entry in entries:
         path = entry.path.decode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""What FAT cannot hold: characters, sizes, two names that differ only in case. Pure.
+"""What FAT cannot store: characters, sizes, two names that differ only in case. Pure.
 
-Microsoft, FAT: General Overview of On-Disk Format; Linux, fs/fat/namei_vfat.c. Names are compared without case, are
+Microsoft, FAT: General Overview of On-Disk Format; Linux, fs/fat/namei_vfat.c. Names are compared ignoring case, are
 UTF-16, and lose trailing dots and blanks. A file's size has 32 bits.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 FILE = (1 << 32) - 1
 #: UTF-16 units of the longest name.
 NAME = 255
-#: Entries of the root directory of FAT12 and FAT16, and from how many bytes on mkfs.vfat makes FAT32.
+#: Entries of the root directory of FAT12 and FAT16, and the size in bytes from which mkfs.vfat makes FAT32.
 ROOT, FAT32 = 512, 512 << 20
 _SHORT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'()-@^_`{}~")
 FORBIDDEN = frozenset('"*/:<>?\\|')
 
 
 def bad_name(name: str) -> str | None:
-    """Return why FAT has no such name, or None."""
+    """Return why a name is invalid on FAT, or None."""
     odd = sorted({char for char in name if char in FORBIDDEN or ord(char) < 32 or ord(char) == 127})
     if odd:
         return f"vfat has no {' '.join(char if char.isprintable() else f'0x{ord(char):02x}' for char in odd)} in names"
@@ -33,9 +33,9 @@ def bad_name(name: str) -> str | None:
 
 
 def entries(name: str) -> int:
-    """Return how many entries of 32 bytes a name takes: one for 8.3, and one more for each 13 UTF-16 units otherwise.
+    """Return how many entries of 32 bytes a name takes: one for 8.3, otherwise one more for each 13 UTF-16 units.
 
-    Small letters are 8.3 too where a part has no others (seen of mtools 4.0.32).
+    Lower case also fits 8.3 if a part has no upper case (as mtools 4.0.32 does it).
     """
     parts = name.split(".")
     fits = len(parts) <= 2 and all(0 < len(part) <= most for part, most in zip(parts, (8, 3), strict=False))
@@ -45,9 +45,9 @@ def entries(name: str) -> int:
 
 
 def beyond_root(names: Iterable[str], size: int, label: str | None) -> str | None:
-    """Return the first of the names in the root directory that it has no entry for, or None.
+    """Return the first of the names in the root directory for which no entry is left, or None.
 
-    `size` is that of the file system in bytes: mkfs.vfat makes FAT32 from 512 MiB on (mkfs.fat.c, establish_params),
+    `size` is that of the file system in bytes: from 512 MiB on, mkfs.vfat makes FAT32 (mkfs.fat.c, establish_params),
     whose root directory is a file and grows.
     """
     if size >= FAT32:
@@ -61,12 +61,12 @@ def beyond_root(names: Iterable[str], size: int, label: str | None) -> str | Non
 
 
 def folded(path: str) -> str:
-    """Return the key under which FAT finds a path: two paths with one key are one file."""
+    """Return the key of a path on FAT: two paths with the same key are one file."""
     return path.upper()
 
 
 def twins(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield each path, or directory of one, that differs only in case from an earlier one, with that one; each once."""
+    """Yield each path or directory that differs only in case from an earlier one, with that one; each once."""
     seen: dict[str, str] = {}
     told: set[str] = set()
     for path in paths:

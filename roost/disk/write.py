@@ -1,7 +1,7 @@
-"""A recipe's disks, written as sparse raw files: table, file systems, boot loader; checked; then, if asked, qcow2.
+"""A recipe's disks, written as sparse raw files: table, file systems, boot loader; checked; optionally qcow2.
 
-What `free` promises is looked up in the finished file system. When the measure was too small, the disk is made
-larger and written again; when it was far too large (sparse files), smaller.
+The promised `free` space is verified in the finished file system. When the estimate was too small, the disk is enlarged
+and written again; when it was far too large (sparse files), it is made smaller.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from roost.recipe.quantities import format_size
 
 EXT: frozenset[FileSystem] = frozenset({"ext2", "ext3", "ext4"})
 ATTEMPTS = 6
-#: Free space beyond the promise that is worth writing the disk again, and what is then left of it.
+#: Excess free space for which the disk is written again, and how much of it is then left.
 SURPLUS = 64 * MiB
 MARGIN = 4 * MiB
 
@@ -36,7 +36,7 @@ MARGIN = 4 * MiB
 class WrittenDisk:
     """A finished disk: the raw file at `path`, `allocated` bytes of it on the host (`layout.size` is virtual).
 
-    `free` are the bytes that a normal user has on each of `Disk.areas`, None for those that hold no files.
+    `free` is the space in bytes for a normal user on each of `Disk.areas`, None for those without files.
     """
 
     name: str
@@ -48,7 +48,7 @@ class WrittenDisk:
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """One file system to be: what the recipe says, what goes in, and the blocks that an attempt asked for beside."""
+    """One file system to write: its specification, its content, and the extra blocks requested by an attempt."""
 
     recipe: Recipe
     disk: Disk
@@ -58,7 +58,7 @@ class _Area:
     content: Content
     extra: int = 0
     shrunk: bool = False
-    #: A file system that was made in a file of its own, to be put in its place.
+    #: A file system that was made in a separate file, to be copied to its place.
     made: FileSystemFile | None = None
 
     @property
@@ -83,7 +83,7 @@ class _Area:
 
 
 class _WriteAgainError(Exception):
-    """The area is to have `extra` blocks instead."""
+    """The area must be written again with `extra` blocks."""
 
     def __init__(self, index: int, extra: int, *, shrunk: bool) -> None:
         super().__init__(index, extra)
@@ -100,13 +100,13 @@ def write_disks(
 ) -> tuple[WrittenDisk, ...]:
     """Write all disks of a recipe into `directory` as NAME.raw and return them in the recipe's order.
 
-    That of an existing image is left out: it is not written but edited.
+    That of an existing image is left out: it is edited, not written.
 
-    `tree` is divided among the mount points (None: nothing is mounted). `reserved` are empty files of `directory`
-    that become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises
-    `ImageError` when a content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
+    `tree` is divided among the mount points (None: nothing is mounted). `reserved` are empty files of `directory` that
+    become the disks, by name, if they have the right size. Each file appears whole or not at all. Raises `ImageError`
+    when content does not fit its `size`, `HostError` when the host's disk is full or a tool is missing.
     """
-    # E2FSPROGS_FAKE_TIME=0 means the present.
+    # E2FSPROGS_FAKE_TIME=0 means the current time.
     tools = replace(tools, epoch=max(1, tools.epoch))
     directory = directory.absolute()
     written = []
@@ -126,14 +126,14 @@ def write_disks(
 
 
 def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = None) -> Path:
-    """Write NAME.qcow2 beside the raw disk and return its path; `compress` is none, zstd or zlib."""
+    """Write NAME.qcow2 next to the raw disk and return its path; `compress` is none, zstd or zlib."""
     qcow2 = disk.path.with_suffix(".qcow2")
     qemu_img.convert(disk.path, qcow2, compress=compress, log=log)
     return qcow2
 
 
 def _prepared(recipe: Recipe, disk: Disk, index: int, fillings: Fillings, scratch: Path, tools: Tools) -> _Area:
-    """Return the area; what is not written in its place, but in a file of its own, is made."""
+    """Return the area; a file system that is not written in place is made in a separate file."""
     area = _area(recipe, disk, index, fillings.of(disk, index))
     spec, source = area.spec, area.filling.source
     uuid = filesystem_uuid(recipe, disk, index)
@@ -180,12 +180,12 @@ def _area(recipe: Recipe, disk: Disk, index: int, filling: Filling, extra: int =
 
 
 def _attempt(path: Path, layout: Layout, areas: list[_Area], tools: Tools) -> tuple[int | None, ...]:
-    """Write the whole disk; return the bytes free on each area."""
+    """Write the whole disk; return the free bytes of each area."""
     if not _is_empty(path, layout.size):
         path.unlink(missing_ok=True)
         with path.open("xb") as file:
             file.truncate(layout.size)
-    # HTCondor hands disks to another user on the execution point.
+    # HTCondor passes disks to another user on the execution point.
     path.chmod(0o644)
     table.write(path, layout, tools.log("sfdisk"))
     free = [_write_area(path, at, area, tools) for at, area in zip(layout.areas, areas, strict=True)]
@@ -205,7 +205,7 @@ def _attempt(path: Path, layout: Layout, areas: list[_Area], tools: Tools) -> tu
 
 
 def _is_empty(path: Path, size: int) -> bool:
-    """Return whether a file is all hole, and of the right size: as good as a new one."""
+    """Return whether a file is one hole of the right size: as good as a new one."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -236,7 +236,7 @@ def _write_area(path: Path, at: Extent, area: _Area, tools: Tools) -> int | None
 
 
 def _write_ext(path: Path, at: Extent, area: _Area, shape: Geometry, identity: Identity, tools: Tools) -> int:
-    """Write an ext file system; raise `_WriteAgainError` when it is not as large as it should be."""
+    """Write an ext file system; raise `_WriteAgainError` when its size turns out to be wrong."""
     fixed = area.spec.size is not None
     try:
         space = ext.write(path, at, shape, identity, area.filling.source, tools)

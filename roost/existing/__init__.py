@@ -1,1 +1,1 @@
-"""Images that exist: inspected, overlaid, edited, grown, extracted from."""
+"""Existing images: inspected, overlaid, edited, grown, extracted from."""

@@ -1,8 +1,8 @@
-"""What an existing image's boot loader says to its kernels, with words added that it lacks. Pure: text in, text out.
+"""Boot loader configurations of an existing image, with kernel parameters added. Pure: text in, text out.
 
-grub.cfg and what grub-mkconfig makes it from, entries of the Boot Loader Specification, extlinux and syslinux. Words
-that are there are left as they are; a parameter of the same name with another value is the image's own choice, but for
-console=, of which there can be several, the last of them being /dev/console.
+Supported are grub.cfg and the files from which grub-mkconfig makes it, entries of the Boot Loader Specification,
+extlinux and syslinux. Existing parameters are kept; the same parameter with another value is the image's own choice,
+except for console=, of which there can be several; the last one is /dev/console.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: Where boot loaders keep their configuration, by what edits it; `*` is any name in a directory.
+#: Paths of boot loader configurations, by the function that edits them; `*` is any name in a directory.
 GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 GRUB_DEFAULTS = "/etc/default/grub"
 BLS = "/boot/loader/entries"
@@ -33,7 +33,7 @@ _KERNEL_LABEL = re.compile(r"^\s*(kernel|linux)\s+\S+", re.IGNORECASE)
 
 
 def missing(line: str, words: Sequence[str]) -> list[str]:
-    """Return those words that a command line lacks."""
+    """Return the words that a command line lacks."""
     there = line.split()
     names = {word.partition("=")[0] for word in there}
     lacking = []
@@ -55,7 +55,7 @@ def _added(line: str, words: Sequence[str]) -> str:
 
 
 def grub(text: str, words: Sequence[str]) -> str:
-    """Return a grub.cfg whose kernels get the words too. A line that goes on behind a backslash is one line."""
+    """Return a grub.cfg with the words added to its kernels. Lines continued with a backslash are one line."""
     lines: list[str] = []
     for line in _logical(text):
         found = _KERNEL.match(line.replace("\\\n", " "))
@@ -65,13 +65,15 @@ def grub(text: str, words: Sequence[str]) -> str:
 
 
 def rooted(text: str, uuid: str) -> str:
-    """Return a configuration whose kernels find their root by its UUID: a disk has another name in each machine."""
+    """Return a configuration whose kernels find their root by UUID: disk names differ between machines."""
     return _ROOT.sub(f"root=UUID={uuid}", text)
 
 
 def grub_on_serial(text: str) -> str:
-    """Return a grub.cfg for a machine without a graphics card, which HTCondor's is: GRUB looks for none, and speaks
-    on the serial line. Looking for one, it hangs."""
+    """Return a grub.cfg for a machine without a graphics card, as HTCondor's.
+
+    GRUB uses the serial line and does not look for a graphics card; with none present, it would hang.
+    """
     lines = [_SCREEN.sub(r"\1true # no screen: \2", line) for line in text.split("\n")]
     lines = [re.sub(r"\bgfxpayload=keep\b", "gfxpayload=text", line) for line in lines]
     found = [number for number, line in enumerate(lines) if _OUTPUT.match(line)]
@@ -98,7 +100,7 @@ def grub_defaults_on_serial(text: str) -> str:
 
 
 def _logical(text: str) -> list[str]:
-    """Return the lines of a script, each with its continuations."""
+    """Return the lines of a script, each with its continuation lines."""
     joined: list[list[str]] = []
     goes_on = False
     for line in text.split("\n"):
@@ -111,7 +113,7 @@ def _logical(text: str) -> list[str]:
 
 
 def grub_defaults(text: str, words: Sequence[str]) -> str:
-    """Return an /etc/default/grub that gives the words to every kernel when grub.cfg is made again."""
+    """Return an /etc/default/grub that adds the words to every kernel when grub.cfg is generated again."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
         found = _DEFAULT.match(line)
@@ -128,7 +130,7 @@ def grub_defaults(text: str, words: Sequence[str]) -> str:
 
 
 def _unquoted(text: str) -> tuple[str, str]:
-    """Return the quotes of a value, double ones where it has none, and what is between them."""
+    """Return the quotes of a value (default: double ones), and the text between them."""
     text = text.rstrip()
     if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
         return text[0], text[1:-1]
@@ -136,7 +138,7 @@ def _unquoted(text: str) -> tuple[str, str]:
 
 
 def bls(text: str, words: Sequence[str]) -> str:
-    """Return an entry of the Boot Loader Specification whose options have the words; GRUB adds its own to them."""
+    """Return an entry of the Boot Loader Specification with the words in its options; GRUB adds its own to them."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
         found = _OPTIONS.match(line)
@@ -147,7 +149,7 @@ def bls(text: str, words: Sequence[str]) -> str:
 
 
 def syslinux(text: str, words: Sequence[str]) -> str:
-    """Return an extlinux.conf or syslinux.cfg whose APPEND lines have the words."""
+    """Return an extlinux.conf or syslinux.cfg with the words in its APPEND lines."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
         found = _APPEND.match(line)
@@ -160,7 +162,7 @@ def syslinux(text: str, words: Sequence[str]) -> str:
 
 
 def has_serial(text: str) -> bool:
-    """Return whether a configuration speaks of the first serial line as a console of its kernels."""
+    """Return whether a configuration makes the first serial line a console of its kernels."""
     return any(
         re.search(r"(^|\s|\"|')console=ttyS0(,|\s|\"|'|$)", line)
         for line in text.split("\n")

@@ -1,4 +1,4 @@
-"""What runs of an existing image's own, in the appliance: its tool for services, and the recipe's commands."""
+"""Programs of an existing image, run in the appliance: its tool for services, and the recipe's commands."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from roost.existing.editor import Editor
 from roost.host import bounded, process
 from roost.recipe.words import shown
 
-#: The host, as libguestfs' appliance sees it (guestfs(3), guestfs_set_network).
+#: The host's address in libguestfs' appliance (guestfs(3), guestfs_set_network).
 _HOST = "169.254.2.2"
-#: Seconds for all that runs of the image's own.
+#: Seconds for all programs of the image.
 DEADLINE = 3600.0
 
 
@@ -23,7 +23,7 @@ def _exported(variables: Mapping[str, str]) -> str:
 
 
 def _proxies() -> dict[str, str]:
-    """Return what tells commands of the host's proxies; one on the host itself is where the appliance sees the host."""
+    """Return the host's proxy variables; a proxy on the host itself gets the host's address in the appliance."""
     local = re.compile(r"(?<=[/@])(localhost|127\.0\.0\.1)(?=[:/]|$)")
     return {name: local.sub(_HOST, value) for name, value in process.proxies().items()}
 
@@ -45,9 +45,9 @@ def services(editor: Editor, init: str) -> None:
 
 
 def run(editor: Editor) -> None:
-    """Run the recipe's commands; no service starts meanwhile (policy-rc.d(8)), and only who asks has the network.
+    """Run the recipe's commands; no service starts meanwhile (policy-rc.d(8)), and the network is on request only.
 
-    The appliance has one only if a command asks for it; its resolver is libguestfs' own meanwhile.
+    The appliance has a network only if a command asks for it; its resolver is libguestfs' own.
     """
     commands = editor.recipe.commands
     if not commands:

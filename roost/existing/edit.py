@@ -1,4 +1,4 @@
-"""Customizing an existing image as a tree: files, users, services, job and commands, through libguestfs."""
+"""Customizes an existing image like a tree: files, users, services, job and commands, through libguestfs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INITRDS = ("/boot/initrd.img-{0}", "/boot/initramfs-{0}.img", "/boot/initrd-{0}
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What an edited image is: its root, its newest kernel if it has one, and what the person should know."""
+    """The result: the image's root, its newest kernel if it has one, and notes for the user."""
 
     system: System
     root_uuid: str | None
@@ -33,7 +33,7 @@ class Edited:
 
 
 def edit(editor: Editor) -> Edited:
-    """Do all that the recipe says; return what the image is then."""
+    """Apply the recipe; return the resulting image."""
     kernel = _kernel(editor)
     init = _init(editor)
     elsewhere = overlay.mounted_elsewhere(editor.recipe)
@@ -52,7 +52,7 @@ def edit(editor: Editor) -> Edited:
         try:
             editor.guest.trim(part.mount)
         except GuestfsError:
-            # vfat and others have nothing to say to the disk.
+            # vfat and others do not support it.
             continue
     return Edited(editor.system, uuid, kernel, tuple(editor.notes))
 
@@ -72,7 +72,7 @@ def _kernel(editor: Editor) -> KernelFiles | None:
 
 
 def _init(editor: Editor) -> str:
-    """Return what starts services in the image: systemd, openrc, busybox, sysv, or nothing known."""
+    """Return the image's service manager: systemd, openrc, busybox, sysv, or empty if unknown."""
     if any(editor.guest.exists(path) for path in _SYSTEMD):
         return "systemd"
     if any(editor.guest.exists(path) for path in _OPENRC):
@@ -84,7 +84,7 @@ def _init(editor: Editor) -> str:
 
 
 def _require(editor: Editor) -> None:
-    """Raise unless the image has what the recipe's settings lead to."""
+    """Raise unless the image has what the recipe's settings require."""
     zone = f"/usr/share/zoneinfo/{editor.recipe.timezone}"
     if editor.recipe.timezone != "UTC" and not editor.there(zone):
         raise ImageError(f"the image has no {zone}", hint="install tzdata with `run`, or check timezone")

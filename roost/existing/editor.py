@@ -1,7 +1,7 @@
-"""An existing image that is open for editing: its parts mounted in the appliance, its paths, what is to be told.
+"""An existing image open for editing: its parts mounted in the appliance, its paths, and its notes.
 
-The image's root is mounted in the appliance, on a layer of ours. Nothing of the image runs on this host; its own
-programs run in the appliance, for `services` and `run` only.
+The image's root is mounted in the appliance, on a layer of roost's own. No program of the image runs on this host; its
+programs run in the appliance, only for `services` and `run`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.host.guestfs import Guest
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
 
-#: Bytes of a text that is edited.
+#: Maximum bytes of a text that is edited.
 LIMIT = 4 << 20
 
 
@@ -32,7 +32,7 @@ class Editor:
     guest: Guest
     system: System
     epoch: int
-    #: A directory for what travels.
+    #: A directory for files to transfer.
     work: Path
     log: Path
     inside: Inside = field(init=False)
@@ -47,18 +47,18 @@ class Editor:
         return self.loaded.recipe
 
     def read(self, path: str) -> str | None:
-        """Return a regular file's text, links followed inside of the image; None when there is none."""
+        """Return a regular file's text, links followed inside the image; None when it does not exist."""
         seen = self.guest.stat(path)
         if seen is not None and stat.S_ISREG(seen.mode) and seen.size > LIMIT:
             raise ImageError(f"{path} of the image has {seen.size} bytes: too large for a configuration file")
         return self.text(path, LIMIT)
 
     def write(self, path: str, text: str) -> None:
-        """Write over a file, or where its link leads; it keeps its owner and mode."""
+        """Overwrite a file, or the target of a link; owner and mode are kept."""
         self.guest.write(self.inside.resolve(path, last=True), text.encode("utf-8", "surrogateescape"))
 
     def lay(self, items: Sequence[Item]) -> None:
-        """Lay items over the image, where they really go."""
+        """Put items into the image, at the paths that its links lead to."""
         placed = self.inside.place(items)
         if placed:
             tar = self.work / "overlay.tar"
@@ -67,11 +67,11 @@ class Editor:
             tar.unlink()
 
     def there(self, path: str) -> bool:
-        """Return whether a path is there."""
+        """Return whether a path exists."""
         return self.inside.kind(self.inside.resolve(path, last=True)) != ""
 
     def text(self, path: str, most: int) -> str | None:
-        """Return a regular file's text, None when there is none or it has more than `most` bytes."""
+        """Return a regular file's text, None when it does not exist or has more than `most` bytes."""
         seen = self.guest.stat(path)
         if seen is None or not stat.S_ISREG(seen.mode) or seen.size > most:
             return None

@@ -1,7 +1,7 @@
-"""A kernel and its initrd taken out of an image that exists: by libguestfs, for reading only.
+"""A kernel and its initrd, extracted from an existing image by libguestfs, opened read-only.
 
-The image is a stranger's. Its file systems are mounted in libguestfs' appliance, never by this host's kernel; links are
-followed inside of it; what comes out are bytes, bounded, and text of which nothing is believed that is not seen.
+The image is untrusted. Its file systems are mounted in libguestfs' appliance, never by this host's kernel; links are
+followed inside it; the output is bounded bytes, and text that is trusted only as far as it is verified.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _GRUB = ("grub/grub.cfg", "grub2/grub.cfg")
 
 @dataclass(frozen=True, slots=True)
 class ExtractedKernel:
-    """What was taken out: `kernel` and `initrd` are files of the host, `source` is where the kernel was in the image.
+    """The extracted files: `kernel` and `initrd` are files of the host, `source` is the kernel's path in the image.
 
-    `root` is root= of the boot loader's configuration, else the file system that looks like a root; `command_line`
-    is None when there was no configuration that says one.
+    `root` is root= of the boot loader's configuration, else the file system that looks like a root; `command_line` is
+    None if no configuration has one.
     """
 
     kernel: Path
@@ -50,7 +50,7 @@ class ExtractedKernel:
     root: str | None
     command_line: str | None
     facts: Facts
-    #: All releases that the image has, the newest first.
+    #: All kernel releases in the image, newest first.
     releases: tuple[str, ...]
 
     def moved(self, directory: Path) -> ExtractedKernel:
@@ -59,7 +59,7 @@ class ExtractedKernel:
         return replace(self, kernel=directory / self.kernel.name, initrd=initrd)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `inv kernels --extract --json` says."""
+        """Return the output of `inv kernels --extract --json`."""
         return {
             **self.facts.to_json(),
             "kernel": str(self.kernel),
@@ -73,7 +73,7 @@ class ExtractedKernel:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A file system of the image: how libguestfs calls it, its type and its UUID."""
+    """A file system of the image: its device in libguestfs, its type and its UUID."""
 
     device: str
     kind: str
@@ -102,10 +102,10 @@ def extract(
     accelerator: Kind,
     log: Path,
 ) -> ExtractedKernel:
-    """Write vmlinuz, initrd.img and kernel.json of an image into the empty directory `out`; return what they are.
+    """Write vmlinuz, initrd.img and kernel.json of an image into the empty directory `out`; return their facts.
 
-    The newest kernel is taken, or the one of `version` (a release, or the end of its file's name). The caller has
-    made sure that the image names no other file. Raises `ImageError` when it has no kernel, `UsageError` for a
+    The newest kernel is taken, or the one of `version` (a release, or the end of its file's name). The caller must have
+    verified that the image refers to no other file. Raises `ImageError` when it has no kernel, `UsageError` for a
     version that it does not have.
     """
     with open_readonly([(image, format)], accelerator=accelerator, log=log, deadline=900) as guest:
@@ -126,14 +126,14 @@ def extract(
 
 
 def _places(guest: Guest) -> Iterator[_Place]:
-    """Yield the file systems, those on logical volumes and in btrfs subvolumes too."""
+    """Yield the file systems, including those on logical volumes and in btrfs subvolumes."""
     for device, kind in guest.filesystems().items():
         if kind not in NO_FILES:
             yield _Place(device, kind, guest.blkid(device).get("UUID"))
 
 
 def _mounted(guest: Guest, place: _Place) -> bool:
-    """Mount a file system so that nothing is replayed; False when it cannot be."""
+    """Mount a file system without replaying its journal; return False when that fails."""
     options = {"ext3": "ro,noload", "ext4": "ro,noload", "xfs": "ro,norecovery"}.get(place.kind, "ro")
     try:
         guest.mount(place.device, "/", options)
@@ -170,7 +170,7 @@ def _choose(found: list[_Candidate], version: str | None, name: str) -> _Candida
     ]
     if not wanted:
         raise UsageError(f"{name} has no kernel {shown(version or '')}", hint=f"it has {listed(_releases(found))}")
-    # Of vmlinuz and vmlinuz-VERSION, which often are one file, the second has its initrd beside it.
+    # Of vmlinuz and vmlinuz-VERSION, often the same file, the second has its initrd next to it.
     return max(wanted, key=lambda one: (version_order(one.image.release), len(one.name)))
 
 
@@ -231,7 +231,7 @@ def _text(guest: Guest, path: str) -> str | None:
 
 
 def _initrd(guest: Guest, chosen: _Candidate) -> str | None:
-    """Return the initrd beside a kernel, by the names that distributions give it."""
+    """Return the initrd next to a kernel, by the names that distributions use."""
     suffix = _NAMES.fullmatch(chosen.name)
     end = (suffix[2] or "").lstrip("-.") if suffix else ""
     ends = dict.fromkeys(filter(None, [end, chosen.image.release]))
@@ -250,7 +250,7 @@ def _initrd(guest: Guest, chosen: _Candidate) -> str | None:
 
 
 def _command_line(guest: Guest, chosen: _Candidate) -> str | None:
-    """Return the kernel's parameters in the boot loader's configuration beside it: GRUB's, or a loader entry."""
+    """Return the kernel's parameters in the boot loader's configuration next to it: GRUB's, or a loader entry."""
     base = chosen.directory.rstrip("/")
     for path in _GRUB:
         for entry in booting.menu(_text(guest, f"{base}/{path}") or ""):

@@ -1,4 +1,4 @@
-"""An existing image's fstab(5), made to fit the machine it will run in. Pure: text in, text out."""
+"""An existing image's fstab(5), adapted to the machine it will run in. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARK = "# not in this image: "
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The new text, and what was done to it, for the person who built it."""
+    """The new text, and its changes as notes for the user."""
 
     text: str
     notes: tuple[str, ...]
@@ -29,8 +29,8 @@ def fit(text: str, absent: tuple[str, ...], uuids: Mapping[str, str], added: str
     """Return an fstab for the image's new machine.
 
     Lines of file systems that are `absent` are commented out: a machine would wait for them. Disks are named by UUID
-    (`uuids`: as the fstab names them → UUID), for their devices have other names under each hypervisor. `added` are
-    the lines of the recipe's own disks. Raises `ImageError` when both mount something on one directory.
+    (`uuids`: name in the fstab → UUID), because device names differ between hypervisors. `added` are the lines of the
+    recipe's own disks. Raises `ImageError` when both use the same mount point.
     """
     lines, notes = [], []
     kept = set()

@@ -1,4 +1,4 @@
-"""A larger disk for an existing image: the root's partition and file system grow into the new room, where they can."""
+"""A larger disk for an existing image: the root's partition and file system grow into the new space, if possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.host.guestfs import Guest, GuestfsError
 from roost.recipe.words import shown
 
 SECTOR = 512
-#: Partitions end where a MiB does, as they begin; GPT keeps a copy of itself in the last 33 sectors.
+#: Partitions end at a multiple of a MiB, as they begin; the backup of a GPT is in the last 33 sectors.
 ALIGNMENT = 2048
 GPT_TAIL = 34
 MBR_LIMIT = (1 << 32) - 1
@@ -18,7 +18,7 @@ _DISK = "/dev/sda"
 
 
 def grow(guest: Guest, root: Part) -> Iterator[str]:
-    """Enlarge the root's partition and file system, neither of them mounted; yield what is to be known about it."""
+    """Enlarge the root's partition and file system, neither of them mounted; yield notes."""
     found = re.fullmatch(r"/dev/sda(\d*)", root.device)
     if found is None:
         yield f"the disk is larger now, its root {shown(root.device)} is not: enlarge the volume in a `run` command"
@@ -39,7 +39,7 @@ def grow(guest: Guest, root: Part) -> Iterator[str]:
 
 
 def _partition(guest: Guest, number: int) -> str | None:
-    """Enlarge a partition to the end of the disk; return why not."""
+    """Enlarge a partition to the end of the disk; return why this is not possible, or None."""
     table = guest.partition_table(_DISK)
     if table not in {"gpt", "msdos"}:
         return f"the disk is larger now, its root is not: a partition table of type {shown(table)} is not changed"

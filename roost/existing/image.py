@@ -1,7 +1,7 @@
-"""Source `image`: a disk that exists, from a file, a URL, or another recipe's build; edited on a layer.
+"""Source `image`: an existing disk, from a file, a URL, or another recipe's build, edited on a layer.
 
-The original is only ever opened for reading. The files of another recipe's build are held by links of their own, so
-that a build of it that goes on meanwhile takes nothing away.
+The original is only ever opened for reading. The files of another recipe's build are kept by hard links, so that a
+concurrent build of it cannot remove them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from roost.store.cache import Cache
 from roost.store.manifest import Manifest
 from roost.store.stage import Stage
 
-#: The time of what is written into an image whose own time is not known: any, but always the same.
+#: The time of files written into an image whose own time is unknown: arbitrary, but constant.
 EPOCH = 1735689600
 BASES = Stage("bases", (__name__,), ("qemu-img",))
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalImage:
-    """An original that was looked at: its sha256, and of which recipe's build it is, if it is of one."""
+    """An inspected original: its sha256, and the recipe that built it, if any."""
 
     original: Original
     sha256: str
@@ -38,7 +38,7 @@ class OriginalImage:
 
     @property
     def epoch(self) -> int:
-        """The time of what is written into it: $SOURCE_DATE_EPOCH, else that of the other recipe's build, else one."""
+        """The time of files written into it: $SOURCE_DATE_EPOCH, that of the other recipe's build, or a constant."""
         given = source_date.given()
         told = self.parent.inputs.get("epoch") if self.parent is not None else None
         return given if given is not None else told if isinstance(told, int) else EPOCH
@@ -49,7 +49,7 @@ class OriginalImage:
         return keys.digest(self.inputs())
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the image depends on, as JSON: the parts of its key."""
+        """Return everything that the image depends on, as JSON: the parts of its key."""
         parent = {"recipe": self.parent.name, "recipe_key": self.parent.key} if self.parent is not None else {}
         return {
             "source": "image",
@@ -62,7 +62,7 @@ class OriginalImage:
 
 
 def of_file(path: Path, declared: Literal["raw", "qcow2"] | None) -> OriginalImage:
-    """Return the image in a file, looked at; raise `ImageError` for one that roost does not take."""
+    """Return the image in a file, inspected; raise `ImageError` if roost does not support it."""
     return OriginalImage(image_file.look(path, declared), keys.large_digest(path))
 
 
@@ -78,7 +78,7 @@ def of_build(directory: Path, disk: str, record: Manifest) -> OriginalImage:
 
 @contextmanager
 def held(image: OriginalImage, directory: Path) -> Iterator[Original]:
-    """Yield the original, where nothing takes it away while the block runs. `directory` gets links, gone afterwards."""
+    """Yield the original, kept from removal while the block runs. `directory` gets temporary links."""
     if image.parent is None:
         yield image.original
         return
@@ -106,9 +106,9 @@ def _linked(path: Path, directory: Path) -> Path:
 
 
 def base(original: Original, sha256: str, cache: Cache, directory: Path, compress: str, log: Path) -> Path:
-    """Put the base of overlays into `directory`, named after its own sha256: the original as qcow2, made once.
+    """Put the base of overlays into `directory`, named after its sha256: the original as qcow2, made once.
 
-    Of one original it is the same file for whatever recipe, so that what is published or transferred is shared.
+    All recipes share the same file for one original, so that it is published and transferred once.
     """
 
     def make(place: Path) -> None:

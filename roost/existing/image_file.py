@@ -1,8 +1,8 @@
-"""Images that exist already: looked at before any tool is, opened for reading only, laid under a layer of our own.
+"""Existing images: inspected before any tool opens them, opened read-only, and used below a layer of roost's own.
 
-A qcow2 image of a stranger can name files of this host: as its backing file, as its data file. So its header is read
-here first, qemu-img is told the format (a raw disk that is probed can turn itself into a qcow2), and it runs with
-limits on time and memory.
+An untrusted qcow2 image can name files of this host: as its backing file or its data file. So its header is parsed here
+first, qemu-img gets an explicit format (a probed raw disk can turn itself into a qcow2), and it runs with limits on
+time and memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from roost.recipe.base import DiskFormat
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 
-#: Limits of qemu-img on an untrusted image: bytes of memory, and seconds to check it.
+#: Limits of qemu-img on an untrusted image: bytes of memory, and seconds for a check.
 MEMORY = 4 << 30
 DEADLINE = 900.0
-#: The name of a base that roost made: the beginning of its sha256.
+#: The name of a base that roost made: it contains the beginning of its sha256.
 BASE = re.compile(r"base-([0-9a-f]{12})\.qcow2")
 SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """An existing image that was looked at: `size` is what a guest sees, `base` what roost laid it on, if it did."""
+    """An inspected existing image: `size` is the virtual size, `base` the base that roost put below it, if any."""
 
     path: Path
     format: DiskFormat
@@ -45,9 +45,9 @@ def format_of(image: Path, declared: DiskFormat | None = None) -> DiskFormat:
 
 
 def look(image: Path, declared: DiskFormat | None = None) -> Original:
-    """Return what an image is, from its first bytes alone; raise `ImageError` for one that roost does not take.
+    """Inspect an image by its first bytes alone; raise `ImageError` if roost does not support it.
 
-    Nothing but these bytes is read: neither a tool nor another file is involved.
+    Only these bytes are read: no tool and no other file is involved.
     """
     head = _head(image)
     kind = declared or ("qcow2" if qcow2.is_qcow2(head) else "raw")
@@ -101,19 +101,19 @@ def _tail(image: Path) -> bytes:
 
 
 def snapshots(original: Original) -> int:
-    """Return how many snapshots a qcow2 image holds beside its present state."""
+    """Return the number of snapshots in a qcow2 image."""
     return 0 if original.format == "raw" else qcow2.read(_head(original.path)).snapshots
 
 
 def firmware(original: Original, log: Path) -> Literal["uefi", "none"] | None:
-    """Return what starts a disk where a BIOS does not: UEFI alone, or nothing. None where a BIOS may start it.
+    """Return what keeps a BIOS from starting a disk: it needs UEFI, or has no boot code. None if a BIOS may start it.
 
-    Its first sectors are looked at as a guest sees them.
+    Its first sectors are read as a guest sees them.
     """
     if original.format == "raw":
         head = _head(original.path)
     elif process.which("qemu-img") is None:
-        # A recipe can be checked where nothing can be built.
+        # A recipe can be checked on a host that cannot build.
         return None
     else:
         with temporary.directory("head") as directory:
@@ -122,7 +122,7 @@ def firmware(original: Original, log: Path) -> Literal["uefi", "none"] | None:
             argv += [f"if={original.path.absolute()}", f"of={target}"]
             done = process.run(process.bounded(argv, memory=MEMORY), deadline=60, check=False, log=log)
             if done.returncode != 0:
-                # What qemu-img cannot read, `check` tells.
+                # `check` reports what qemu-img cannot read.
                 return None
             head = target.read_bytes()
     if foreign.uefi_only(head):
@@ -131,9 +131,9 @@ def firmware(original: Original, log: Path) -> Literal["uefi", "none"] | None:
 
 
 def _own_base(image: Path, backing: str, kind: str | None) -> Path:
-    """Return the base that roost laid an image on; raise `ImageError` for any other backing file.
+    """Return the base below an image if roost made it; raise `ImageError` for any other backing file.
 
-    Ours lies beside the image, is a plain file, is named after its own sha256 and stands on nothing itself.
+    Such a base is next to the image, is a plain file named after its own sha256, and has no backing file.
     """
     refused = ImageError(f"{image.name} has the backing file {shown(backing)}, which is not supported", hint=_FLATTEN)
     named = BASE.fullmatch(backing)
@@ -156,7 +156,7 @@ def _own_base(image: Path, backing: str, kind: str | None) -> Path:
 
 
 def check(original: Original, log: Path) -> None:
-    """Let qemu-img go through all of an image's tables; raise `ImageError` unless each cluster is in its place."""
+    """Let qemu-img check all tables of an image; raise `ImageError` if a cluster is not in its place."""
     if original.format == "raw":
         return
     for image in filter(None, (original.base, original.path)):
@@ -182,7 +182,7 @@ def check(original: Original, log: Path) -> None:
 
 
 def layer(original: Original, path: Path, *, size: int | None, log: Path) -> None:
-    """Make a qcow2 layer at `path` over an image, which stays as it is; `size` enlarges the disk. Bytes."""
+    """Make a qcow2 layer at `path` over an image, which does not change; `size` in bytes enlarges the disk."""
     if size is not None and size < original.size:
         raise ImageError(
             f"the image's disk has {format_size(original.size)}: it cannot be made smaller ({format_size(size)})",
@@ -198,7 +198,7 @@ def layer(original: Original, path: Path, *, size: int | None, log: Path) -> Non
 
 
 def flatten(image: Path, target: Path, format: DiskFormat, *, compress: str = "none", log: Path) -> None:
-    """Write a layer with all below it as one image of `format`; it appears whole or not at all."""
+    """Write a layer and everything below it as one image of `format`; it appears whole or not at all."""
     options = ["compat=1.1"] if format == "qcow2" else []
     if format == "qcow2" and compress != "none":
         options.append(f"compression_type={compress}")
@@ -209,7 +209,7 @@ def flatten(image: Path, target: Path, format: DiskFormat, *, compress: str = "n
 
 
 def overlay(image: Path, base: Path, target: Path, *, log: Path) -> None:
-    """Write what a layer holds beyond `base`, a qcow2 beside `target`, which names it by its bare name."""
+    """Write a layer's changes relative to `base`, a qcow2 next to `target`, which refers to it by file name only."""
     argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-o", "compat=1.1", "-t", "unsafe"]
     _whole([*argv, "-B", base.name, "-F", "qcow2"], image, target, log)
 
@@ -217,7 +217,7 @@ def overlay(image: Path, base: Path, target: Path, *, log: Path) -> None:
 def _whole(argv: list[str], image: Path, target: Path, log: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
-        # In the target's directory: there a base is found by its bare name.
+        # In the target's directory, where a base is found by its file name.
         _run([*argv, str(image.absolute()), str(partial.absolute())], target, log, f"cannot write {target.name}")
         partial.chmod(0o644)
         partial.rename(target)

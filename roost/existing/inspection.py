@@ -1,7 +1,7 @@
-"""The system in an existing image: which file system is its root, and what it mounts where, found through libguestfs.
+"""The system in an existing image: its root file system and its mounts, found through libguestfs.
 
-libguestfs' own inspection runs what it knows of hundreds of systems; here a root is what looks like one: a file system
-with /etc, and with /usr or /sbin/init. What else belongs to it, its fstab says.
+libguestfs' own inspection supports hundreds of systems; here a root is a file system with /etc, and with /usr or
+/sbin/init. Its fstab names the rest of the system.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from roost.host.guestfs import Guest, GuestfsError
 from roost.host.guestfs_calls import JOURNALLED, NO_FILES
 from roost.recipe.words import listed, shown
 
-#: Parts of a system that must be there to change it.
+#: Directories that must exist for a system to be edited.
 ESSENTIAL = ("/usr", "/etc", "/var")
 _LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file system of the image: its device for libguestfs, its type, and where the system mounts it.
+    """A file system of the image: its device in libguestfs, its type, and its mount point in the system.
 
-    `subvolume` is the option that chooses a part of a btrfs (subvol=NAME, subvolid=NUMBER), None for its default.
+    `subvolume` is the option that selects a part of a btrfs (subvol=NAME, subvolid=NUMBER), None for its default.
     """
 
     device: str
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system: its parts, the root first, and what its fstab names that is on no disk of the image."""
+    """A system: its parts, the root first, and the entries of its fstab that are on no disk of the image."""
 
     parts: tuple[Part, ...]
     absent: tuple[str, ...]
@@ -49,11 +49,11 @@ class System:
 
 
 class NeedsLvmError(ImageError):
-    """The root is on LVM, and this appliance does not know LVM."""
+    """The root is on LVM, which this appliance does not support."""
 
 
 def find(guest: Guest) -> System:
-    """Return the one system of the opened disks; nothing is mounted then. Raises `ImageError` when there is not one."""
+    """Return the system of the opened disks, unmounted. Raises `ImageError` when there is not exactly one."""
     systems = guest.filesystems()
     locked = [device for device, kind in systems.items() if kind in {"crypto_LUKS", "BitLocker"}]
     if locked:
@@ -85,7 +85,7 @@ def find(guest: Guest) -> System:
 
 
 def _lines(guest: Guest, root: str, kind: str) -> list[fstab_reader.Line]:
-    """Return the fstab of a root that is not mounted."""
+    """Return the fstab of an unmounted root."""
     _mount(guest, root, "/", kind, readonly=True)
     try:
         return fstab_reader.read(_read(guest, "/etc/fstab"))
@@ -94,7 +94,7 @@ def _lines(guest: Guest, root: str, kind: str) -> list[fstab_reader.Line]:
 
 
 def _not_snapshots(guest: Guest, roots: list[str], kinds: Mapping[str, str]) -> list[str]:
-    """Return the roots that their own fstab calls the root: a snapshot's names the subvolume that it was made of.
+    """Return the roots that their own fstab mounts as root: a snapshot's fstab names its original subvolume.
 
     Roots of several file systems are all returned, for they are several systems.
     """
@@ -114,7 +114,7 @@ def _not_snapshots(guest: Guest, roots: list[str], kinds: Mapping[str, str]) -> 
 
 
 def subvolume(line: fstab_reader.Line) -> str | None:
-    """Return the option of a line that chooses a subvolume, in one form: subvol=a/b, subvolid=5; None without one."""
+    """Return the option of a line that selects a subvolume, normalized: subvol=a/b, subvolid=5; None without one."""
     for option in line.options:
         key, _, value = option.partition("=")
         if key == "subvol":
@@ -140,7 +140,7 @@ def _is_root(guest: Guest, device: str, kind: str) -> bool:
 
 
 def _parts(guest: Guest, root: Part, lines: list[fstab_reader.Line], systems: Mapping[str, str]) -> System:
-    # The subvolumes of a btrfs have one UUID: a line's options tell which of them it mounts.
+    # The subvolumes of a btrfs share one UUID: the options of a line determine which of them it mounts.
     whole = [device for device in systems if guest.split(device)[1] is None]
     names = {name: device for device in whole for name in _names(guest, device)}
     parts, absent = [root], []
@@ -163,12 +163,12 @@ def _parts(guest: Guest, root: Part, lines: list[fstab_reader.Line], systems: Ma
 
 
 def _on_a_disk(line: fstab_reader.Line) -> bool:
-    """Return whether a line names a file system of a disk, and no other machine, directory or pseudo file system."""
+    """Return whether a line names a file system on a disk, not a remote, bind or pseudo file system."""
     return "=" in line.source or line.source.startswith("/dev/")
 
 
 def _names(guest: Guest, device: str) -> Iterator[str]:
-    """Yield how an fstab can name a file system: by UUID, LABEL and so on, and by the devices that disks have."""
+    """Yield the names that an fstab can use for a file system: UUID, LABEL and so on, and device names."""
     seen = guest.blkid(device)
     for key, name in (("UUID", "UUID"), ("LABEL", "LABEL"), ("PART_ENTRY_UUID", "PARTUUID"), ("PARTUUID", "PARTUUID")):
         if seen.get(key):
@@ -192,7 +192,7 @@ def _read(guest: Guest, path: str) -> str:
 
 
 def mount(guest: Guest, system: System, *, readonly: bool = False) -> None:
-    """Mount a system's parts where it does; raise `ImageError` when one cannot be."""
+    """Mount a system's parts at their mount points; raise `ImageError` when one cannot be mounted."""
     for part in system.parts:
         try:
             if part.mount != "/" and not guest.exists(part.mount):

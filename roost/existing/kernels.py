@@ -1,6 +1,6 @@
-"""Whether the kernel of an existing image starts on the recipe's disks; judged as that of a tree.
+"""Whether the kernel of an existing image starts on the recipe's disks, judged like that of a tree.
 
-Only what the judgement needs leaves the image: the kernel, its initrd, its configuration, and what depmod(8) lists.
+Only the required files are copied from the image: the kernel, its initrd, its configuration, and depmod(8)'s lists.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _DIRECTORIES = ("/usr/lib/modules", "/lib/modules")
 
 
 def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tuple[Facts | None, list[str]]:
-    """Return the kernel's facts and notes on it; raise `KernelRefusalError` with all that keeps it from starting.
+    """Return the kernel's facts and notes; raise `KernelRefusalError` with everything that keeps it from starting.
 
-    Of a kernel that is not for x86, or has no list of modules, nothing is known.
+    A kernel that is not for x86, or has no list of modules, has no facts.
     """
     tree = work / "kernel"
     taken = [kernel.kernel, f"/boot/config-{kernel.version}", *([kernel.initrd] if kernel.initrd else [])]
@@ -57,7 +57,7 @@ def _lists(guest: Guest, directory: str, kernel: KernelFiles) -> bool:
 
 
 def _take(guest: Guest, path: str, tree: Path, to: str | None = None) -> None:
-    """Copy a file of the image, links followed inside of it, to the same place in a directory; none is not an error."""
+    """Copy a file of the image, links followed inside it, to the same path below a directory, if it exists."""
     target = tree / (to or path)[1:]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""Identity and traces taken out of an existing image, as `roost.customize.sealing` does in a tree; ties are noted."""
+"""Removes identity and traces from an existing image, as `roost.customize.sealing` does in a tree; notes ties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.existing.editor import Editor
 
 
 def seal(editor: Editor, init: str) -> None:
-    """Take identity and traces out, unless the recipe says not to; as `sealing.seal` does in a tree."""
+    """Remove identity and traces, unless the recipe disables it, as `sealing.seal` does in a tree."""
     if not editor.recipe.seal:
         return
     kept = [entry.path for entry in editor.recipe.files]
@@ -25,7 +25,7 @@ def seal(editor: Editor, init: str) -> None:
     _remove(editor, sealing.ALWAYS, ())
     _remove(editor, [*sealing.TRACES, *(f"{home}/{name}" for home in homes for name in sealing.HISTORY)], kept)
     resolver = editor.guest.lstat(sealing.RESOLV_CONF)
-    # A link is a resolver's own; a file has the builder's name servers.
+    # A link belongs to a resolver; a file has the builder's name servers.
     if resolver is not None and stat.S_ISREG(resolver.mode) and sealing.RESOLV_CONF not in kept:
         editor.guest.remove(sealing.RESOLV_CONF)
     _empty(editor, editor.inside.resolve("/var/log", last=True))
@@ -52,7 +52,7 @@ def seal(editor: Editor, init: str) -> None:
 
 
 def _remove(editor: Editor, patterns: Iterable[str], kept: Sequence[str]) -> None:
-    """Remove what matches patterns whose last part alone has wildcards."""
+    """Remove what matches patterns with wildcards only in their last component."""
     for pattern in patterns:
         directory, _, names = pattern.rpartition("/")
         real = editor.inside.resolve(directory, last=True)
@@ -63,7 +63,7 @@ def _remove(editor: Editor, patterns: Iterable[str], kept: Sequence[str]) -> Non
 
 
 def _empty(editor: Editor, directory: str, depth: int = 0) -> None:
-    """Remove the files below a directory, not the directories."""
+    """Remove the files below a directory, but not the directories."""
     for name in editor.guest.names(directory) if depth < 16 else ():
         path = f"{directory}/{name}"
         seen = editor.guest.lstat(path)
@@ -74,7 +74,7 @@ def _empty(editor: Editor, directory: str, depth: int = 0) -> None:
 
 
 def untie(editor: Editor) -> None:
-    """Take out what ties the image to another machine where that is safe and the image is sealed; note the rest."""
+    """Remove what ties the image to another machine if that is safe and the image is sealed; note the rest."""
     kept = [entry.path for entry in editor.recipe.files]
     mac = editor.recipe.machine.mac
     machine = Machine(

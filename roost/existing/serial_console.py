@@ -1,4 +1,4 @@
-"""A serial console for the kernels that an existing image's own boot loader starts: the verdict listens to it."""
+"""A serial console for the kernels that an existing image's own boot loader starts; the verdict depends on it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from roost.recipe.cmdline import CONSOLES
 
 
 def add(editor: Editor, kernel: KernelFiles | None) -> None:
-    """Give the kernels of the image's own boot loader a serial console, which the verdict listens to, and the
-    recipe's parameters."""
+    """Add a serial console and the recipe's parameters to the kernels of the image's own boot loader.
+
+    The verdict reads the serial console.
+    """
     consoles = [word for name in ("xen", "kvm") if name in editor.recipe.hypervisors for word in CONSOLES[name]]
     edits = [(path, bootconfig.grub) for path in bootconfig.GRUB]
     edits += [(bootconfig.GRUB_DEFAULTS, bootconfig.grub_defaults)]
@@ -25,7 +27,7 @@ def add(editor: Editor, kernel: KernelFiles | None) -> None:
         editor.notes.append(
             "the image has no boot loader configuration that roost knows: kernel.parameters have no effect"
         )
-    # The kernel itself knows no UUIDs: its initrd does.
+    # The kernel itself does not support UUIDs: its initrd does.
     initrd = kernel is not None and kernel.initrd is not None
     uuid = editor.guest.blkid(editor.system.root.device).get("UUID") if initrd else None
     changed = []

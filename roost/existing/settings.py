@@ -1,4 +1,4 @@
-"""An existing image's own settings: host name, network, fstab, and what starts the job under its own init."""
+"""The settings of an existing image: host name, network, fstab, and the job's start under its own init."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roost.errors import ImageError
 from roost.existing import fstab as mounts
 from roost.existing.editor import Editor
 
-#: What brings up a network by itself, and what roost's own settings are for.
+#: Programs that configure a network by themselves, which roost's settings would otherwise do.
 _NETWORKS = ("/usr/sbin/NetworkManager", "/etc/netplan", "/etc/network/interfaces", "/usr/bin/cloud-init")
 _NETWORKD = "/usr/lib/systemd/systemd-networkd"
 #: A link that starts a service in OpenRC's default runlevel.
@@ -20,7 +20,7 @@ OPENRC_JOB = "/etc/runlevels/default/roost-job"
 
 
 def settings(editor: Editor) -> Iterator[Item]:
-    """Yield host name, time zone, locale and network as for a tree, what the recipe does not say left as it is."""
+    """Yield host name, time zone, locale and network as for a tree; settings not in the recipe are kept."""
     own = ["/etc/fstab"]
     if "locale" not in editor.recipe.model_fields_set:
         own.append("/etc/default/locale")
@@ -53,7 +53,7 @@ def fstab(editor: Editor) -> Item:
 
 
 def job(editor: Editor, init: str) -> Iterator[Item]:
-    """Yield the job's runner and what starts it under the image's own init."""
+    """Yield the job's runner and its start under the image's own init."""
     if editor.recipe.first_boot and init != "systemd":
         what = "first_boot in an existing image needs systemd, which starts it before the job"
         raise ImageError(what, where=editor.loaded.where(("first_boot",)), hint="use `run`, or have the job do it")

@@ -22,7 +22,7 @@ def add(editor: Editor) -> None:
 
 
 def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
-    """Add an account with its home and keys; `index` is its place in the recipe, `password` a hash or None."""
+    """Add an account with its home and keys; `index` is its index in the recipe, `password` a hash or None."""
     texts = {path: editor.read(path) for path in ("/etc/passwd", "/etc/group", "/etc/shadow")}
     missing = [path for path, text in texts.items() if text is None]
     if missing:
@@ -54,7 +54,7 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
 
 
 def _copies(editor: Editor, directory: str, target: str) -> Iterator[Item]:
-    """Yield all below a directory of the image as items below another."""
+    """Yield everything below a directory of the image as items below another."""
     for name in sorted(editor.guest.names(directory)):
         path, copy = f"{directory}/{name}", f"{target}/{name}"
         seen = editor.guest.lstat(path)

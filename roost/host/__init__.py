@@ -1,1 +1,1 @@
-"""The host: one door to subprocesses, one to namespaces, one to libguestfs, and what the host can do."""
+"""The host layer: subprocesses, namespaces, libguestfs, and what the host can do."""

@@ -1,4 +1,4 @@
-"""What libguestfs' appliance runs under: KVM where a real kernel boots under it, else TCG; probed once, when asked."""
+"""The accelerator of libguestfs' appliance: KVM where a real kernel boots under it, else TCG; probed on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Kind = Literal["kvm", "tcg"]
 
 
 class ApplianceAccelerator:
-    """An answer that may take seconds to get: threads share it, and the first that asks waits for the probe."""
+    """An answer that may take seconds: threads share it, and the first caller that needs it waits for the probe."""
 
     def __init__(self, probe: Callable[[], Kind]) -> None:
         self._probe = probe
@@ -19,11 +19,11 @@ class ApplianceAccelerator:
 
     @property
     def kind(self) -> Kind:
-        """The answer; raises what the probe raises."""
+        """The accelerator; raises what the probe raises."""
         return self.find()
 
     def find(self) -> Kind:
-        """Return the answer. What takes seconds can be done in a thread, before it is asked for."""
+        """Return the accelerator. To save time, a thread can start the probe before the result is needed."""
         with self._lock:
             if self._kind is None:
                 self._kind = self._probe()

@@ -1,10 +1,10 @@
-"""A quick appliance for libguestfs, built once from the one that is installed.
+"""A quick appliance for libguestfs, built once from the installed one.
 
-libguestfs boots a small Linux to read a disk. The stock appliance of Debian 12 takes 14 s for that where there is no
-KVM; this one takes 4 s: a kernel that need not unpack itself, only the modules that block devices and file systems
-need, and an init that starts the daemon and nothing else (no udev, no scan for LVM, RAID or Windows disks). It is a
-*fixed appliance* (guestfs-internals(1), "FIXED APPLIANCE"; supermin(1), SUPERMIN_KERNEL and SUPERMIN_MODULES), found
-through LIBGUESTFS_PATH. It lives in the cache under a digest of all that it is made of.
+libguestfs boots a small Linux to read a disk. Without KVM the stock appliance of Debian 12 takes 14 s to boot; this one
+takes 4 s: its kernel is already unpacked, it has only the modules for block devices and file systems, and its init
+starts only the daemon (no udev, no scan for LVM, RAID or Windows disks). It is a *fixed appliance*
+(guestfs-internals(1), "FIXED APPLIANCE"; supermin(1), SUPERMIN_KERNEL and SUPERMIN_MODULES), found through
+LIBGUESTFS_PATH. It is kept in the cache under a digest of everything it is made from.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pathlib import Path
 from roost.errors import HostError, ToolError
 from roost.host import bzimage, declared, paths, process, temporary
 
-#: Changes when the way of building changes.
+#: Increment when the build procedure changes.
 _RECIPE = "5"
 
-#: Modules the appliance boots with, and those of file systems that images may hold. Absent ones are built in.
+#: Modules needed to boot the appliance, and those of file systems that images may hold. Missing ones are built in.
 _MODULES = (
     *("virtio_pci", "virtio_scsi", "virtio_console", "sd_mod", "ext4", "crc32c_generic"),
     *("xfs", "btrfs", "vfat", "squashfs", "erofs", "isofs", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"),
 )
 
-#: Packages of the stock appliance that are not needed to read Linux disks. Without udev no udevd runs, and udevadm,
-#: which the daemon calls before many operations, is not there to wait for one.
+#: Packages of the stock appliance that are not needed to read Linux disks. Without udev there is no udevd, and no
+#: udevadm, which the daemon would otherwise run before many operations and wait for.
 # fmt: off
 _UNNEEDED = frozenset(
     (
@@ -50,10 +50,10 @@ _UNNEEDED = frozenset(
 )
 # fmt: on
 
-#: Seconds for which an appliance that did not start is not tried again. Not for ever: a host without memory for a
-#: moment would have the slow one until its next kernel.
+#: Seconds for which an appliance that did not start is not tried again. It expires so that a temporary lack of memory
+#: does not leave the host with the slow appliance until its next kernel.
 GIVEN_UP = 3600.0
-#: What the appliance writes to its console when the kernel named its disks in another order than theirs.
+#: The message on the appliance's console when the kernel named the disks in an unexpected order.
 OUT_OF_ORDER = "roost: disks out of order"
 _INIT = b"""\
 #!/bin/sh
@@ -118,7 +118,7 @@ def _version_order(text: str) -> list[tuple[int, str]]:
 
 
 def kernels() -> list[HostKernel]:
-    """Return the kernels of this host that have their modules, the newest first, readable or not."""
+    """Return the host's kernels that have their modules, newest first, whether readable or not."""
     found = {}
     for modules in (*Path("/lib/modules").glob("*"), *Path("/usr/lib/modules").glob("*")):
         for image in (Path(f"/boot/vmlinuz-{modules.name}"), modules / "vmlinuz"):
@@ -128,7 +128,7 @@ def kernels() -> list[HostKernel]:
 
 
 def supermin_directory() -> Path | None:
-    """Return libguestfs' supermin.d, what its appliance is made from, or None when it is not installed."""
+    """Return libguestfs' supermin.d, from which its appliance is built, or None when it is not installed."""
     for pattern in ("lib/*-linux-gnu*/guestfs", "lib64/guestfs", "lib/guestfs"):
         for directory in sorted(Path("/usr").glob(pattern)):
             if (directory / "supermin.d" / "daemon.tar.gz").exists():
@@ -137,7 +137,7 @@ def supermin_directory() -> Path | None:
 
 
 def readable_kernel() -> HostKernel:
-    """Return the newest kernel of this host that can be read; raise `HostError` with a hint when none can."""
+    """Return the newest readable kernel of this host; raise `HostError` with a hint when there is none."""
     known = kernels()
     for kernel in known:
         if os.access(kernel.image, os.R_OK):
@@ -149,7 +149,7 @@ def readable_kernel() -> HostKernel:
 
 
 def _key(kernel: HostKernel, directory: Path) -> str:
-    """Return the digest of everything that the appliance is made from."""
+    """Return the digest of everything the appliance is made from."""
     hashed = hashlib.sha256(f"{_RECIPE} {sorted(_UNNEEDED)} {_MODULES} {kernel.version}".encode())
     status = kernel.image.stat()
     hashed.update(f"{status.st_size} {status.st_mtime_ns}".encode())
@@ -157,7 +157,7 @@ def _key(kernel: HostKernel, directory: Path) -> str:
     for file in sorted(directory.iterdir()):
         hashed.update(file.name.encode() + b"\0")
         hashed.update(file.read_bytes())
-    # The packages that supermin copies from the host change with the package database.
+    # The packages that supermin copies from the host are covered by the package database.
     for database in ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"):
         with contextlib.suppress(OSError):
             status = Path(database).stat()
@@ -166,7 +166,7 @@ def _key(kernel: HostKernel, directory: Path) -> str:
 
 
 def _dependencies(modules: Path) -> dict[str, list[str]]:
-    """Return module file → the files it needs, from modules.dep (depmod(8))."""
+    """Map each module file to the files it depends on, from modules.dep (depmod(8))."""
     lines = (modules / "modules.dep").read_text().splitlines()
     return {name: needs.split() for name, _, needs in (line.partition(":") for line in lines)}
 
@@ -208,7 +208,7 @@ def _init_tar() -> bytes:
 
 
 def _prepare(directory: Path, target: Path) -> None:
-    """Copy supermin.d with the package list cut and the init replaced."""
+    """Copy supermin.d with a reduced package list and roost's init."""
     target.mkdir()
     for file in directory.iterdir():
         if file.name == "packages":
@@ -221,11 +221,11 @@ def _prepare(directory: Path, target: Path) -> None:
 
 
 def _build(kernel: HostKernel, directory: Path, work: Path, log: Path | None) -> None:
-    """Leave the appliance's files in `work`/appliance."""
+    """Write the appliance's files to `work`/appliance."""
     _prepare(directory, work / "supermin.d")
     modules = work / "modules/lib/modules" / kernel.version
     _copy_modules(kernel, modules)
-    # The kernel asks for a file system's module by an alias, which modprobe looks up in depmod's indices.
+    # The kernel requests a file system's module by an alias, which modprobe looks up in depmod's indices.
     process.run(["depmod", "-b", work / "modules", kernel.version], deadline=60, log=log)
     process.run(
         [
@@ -251,10 +251,10 @@ def _build(kernel: HostKernel, directory: Path, work: Path, log: Path | None) ->
 
 
 def path(log: Path | None = None) -> Path | None:
-    """Return the directory of the quick appliance for LIBGUESTFS_PATH, built now if it is not in the cache.
+    """Return the directory of the quick appliance for LIBGUESTFS_PATH; build it if it is not in the cache.
 
-    None means that the stock appliance must do: this one could not be built, or did not start lately (`give_up`).
-    Raises `HostError` when libguestfs cannot work at all: not installed, or no kernel that it can read.
+    None means that the stock appliance must be used: this one could not be built, or recently failed to start
+    (`give_up`). Raises `HostError` when libguestfs cannot work at all: not installed, or no readable kernel.
     """
     directory = supermin_directory()
     if directory is None:
@@ -266,19 +266,19 @@ def path(log: Path | None = None) -> Path | None:
         if time.time() - (final / "unusable").stat().st_mtime < GIVEN_UP:
             return None
     if (final / "README.fixed").exists():
-        # `inv gc` drops what was not used for long.
+        # `inv gc` removes what has not been used for long.
         with contextlib.suppress(OSError):
             os.utime(final)
         return final
     cache.mkdir(parents=True, exist_ok=True)
     with temporary.directory("appliance", cache, hidden=True) as work:
         try:
-            # Made once for the host, by no stage.
+            # Built once for the host; not part of any stage.
             with declared.only(None):
                 _build(kernel, directory, work, log)
         except (ToolError, HostError, OSError, KeyError, struct.error):
             return None
-        # Another process may have been first: then its result stands.
+        # Another process may have been first: then its result is kept.
         with contextlib.suppress(OSError):
             (work / "appliance").rename(final)
     _drop_others(cache, final)
@@ -286,13 +286,13 @@ def path(log: Path | None = None) -> Path | None:
 
 
 def _drop_others(cache: Path, final: Path) -> None:
-    """Remove appliances of other kernels or releases that are older by a week."""
+    """Remove appliances of other kernels or releases that are a week older."""
     for directory in cache.iterdir():
         if directory != final and directory.stat().st_mtime < final.stat().st_mtime - 7 * 86400:
             shutil.rmtree(directory, ignore_errors=True)
 
 
 def give_up(appliance: Path) -> None:
-    """Remember that an appliance does not start here, so that the stock one is taken for an hour."""
+    """Record that an appliance does not start here, so that the stock one is used for an hour."""
     with contextlib.suppress(OSError):
         (appliance / "unusable").touch()

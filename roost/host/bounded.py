@@ -1,8 +1,8 @@
-"""Runs programs of a root tree, one after the other, within bounds: time, processes, memory, disk, output.
+"""Runs programs of a root tree one after the other, with limits on time, processes, memory, disk and output.
 
-Runs inside `roost.host.confinement`, as the first process of its process namespace: it sees all that the programs
-started, whatever they did to hide, and can kill all of it at once. As a program, `python -m roost.host.bounded TREE
-COMMAND...` runs one command of a tree that way, with its output on standard output.
+Runs inside `roost.host.confinement` as the first process of its process namespace: it sees every process that the
+programs started, including those that try to hide, and can kill all of them. As a program, `python -m
+roost.host.bounded TREE COMMAND...` runs one command of a tree this way, with the command's output on standard output.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "SYSTEMD_OFFLINE": "1",
 }
-#: What keeps packages that commands install from starting services (policy-rc.d(8)).
+#: A policy that keeps packages installed by commands from starting services (policy-rc.d(8)).
 POLICY, NO_SERVICES = "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"
-#: What roost's own Python needs to find its modules, wherever they lie.
+#: The environment in which roost's own Python finds its modules.
 SELF = {"PYTHONPATH": str(Path(__file__).parents[2])}
-#: Bytes of output that are kept of all programs; what is more is read and thrown away.
+#: Bytes of output kept of all programs together; further output is read and discarded.
 OUTPUT = 64 << 20
-#: Seconds between two looks at what the programs take.
+#: Seconds between two checks of what the programs use.
 INTERVAL = 0.2
 
 
 class ExceededError(Exception):
-    """The programs took more than they may; all of them are dead."""
+    """The programs exceeded a limit; all of them have been killed."""
 
 
 @dataclass(slots=True)
 class Runner:
-    """What runs programs in the tree that this process has entered; what they print goes to the descriptor `output`."""
+    """Runs programs in the tree that this process has entered; their output goes to the descriptor `output`."""
 
     entered: Entered
     limits: Limits
@@ -57,13 +57,13 @@ class Runner:
     _floor: int = 0
 
     def __post_init__(self) -> None:
-        """See how much room there is: where there is little, half of it is what must stay."""
+        """Measure the free space: where it is short, half of it must stay free."""
         self._floor = min(self.limits.free, _room() // 2)
 
     def run(self, argv: Sequence[str], *, network: bool = False, extra: Mapping[str, str] | None = None) -> int:
         """Run a program to its end; return its exit status, or minus the signal that killed it.
 
-        What it leaves in the background runs on. Raises `ExceededError`, and `OSError` when it cannot be started.
+        Its background processes keep running. Raises `ExceededError`, and `OSError` when it cannot be started.
         """
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -76,7 +76,7 @@ class Runner:
                 stderr=writing,
                 cwd="/",
                 start_new_session=True,
-                # There are no threads here.
+                # Safe: this process has no threads.
                 preexec_fn=lambda: confinement.lock_down(self.entered, self.limits, network=network),  # noqa: PLW1509
             )
         except subprocess.SubprocessError as error:
@@ -113,11 +113,11 @@ class Runner:
                 return status
             select.select([reading], [], [], 0.05)
             if not self._relay(reading):
-                # Nobody has the other end any more, and the program runs on.
+                # Nothing has the other end open any more, but the program still runs.
                 time.sleep(0.02)
 
     def _relay(self, reading: int) -> bool:
-        """Pass on what was printed so far; return whether more may come."""
+        """Forward the output so far; return whether more may follow."""
         for _ in range(64):
             try:
                 data = os.read(reading, 65536)
@@ -134,7 +134,7 @@ class Runner:
         return True
 
     def _exceeded(self) -> str | None:
-        """Return what the programs took too much of, or None."""
+        """Return which limit the programs exceeded, or None."""
         if _room() < self._floor:
             return f"less than {self._floor >> 20} MiB are left on the disk of the tree (ROOST_RUN_FREE)"
         return exceeded(self.limits)
@@ -146,7 +146,7 @@ def _room() -> int:
 
 
 def _reap(but: int) -> None:
-    """Collect children that this first process inherited, but not the program that is waited for."""
+    """Collect children inherited by this first process, except the program being waited for."""
     while True:
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -158,9 +158,9 @@ def _reap(but: int) -> None:
 
 
 def exceeded(limits: Limits) -> str | None:
-    """Return what the other processes of this process namespace took too much of, or None."""
+    """Return which limit the other processes of this process namespace exceeded, or None."""
     count, memory = used()
-    # The kernel refuses to make more than the limit: with that many, some have been refused.
+    # The kernel refuses processes above the limit: this close to it, some have been refused.
     if count >= limits.processes * 0.95:
         return f"more than {limits.processes} processes at once (ROOST_RUN_PROCESSES)"
     shared = os.statvfs("/dev/shm")
@@ -171,7 +171,7 @@ def exceeded(limits: Limits) -> str | None:
 
 
 def used() -> tuple[int, int]:
-    """Return how many threads of other processes there are, and the bytes of memory that are theirs alone."""
+    """Return the number of threads of other processes and the bytes of their private memory."""
     threads = pages = 0
     mine = str(os.getpid())
     for name in os.listdir("/proc"):  # noqa: PTH208 - thousands of names, five times a second
@@ -184,14 +184,14 @@ def used() -> tuple[int, int]:
                 sizes = file.read().split()
         except OSError:
             continue
-        # proc(5): field 20 of stat is num_threads; statm has resident and shared pages second and third.
+        # proc(5): field 20 of stat is num_threads; the second and third of statm are resident and shared pages.
         threads += int(fields[17])
         pages += max(0, int(sizes[1]) - int(sizes[2]))
     return threads, pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def kill_all() -> None:
-    """Kill every other process of this process namespace, until none is left."""
+    """Kill every other process of this process namespace, repeating until none is left."""
     ends = time.monotonic() + 5
     while time.monotonic() < ends:
         try:
@@ -203,17 +203,17 @@ def kill_all() -> None:
 
 
 def python(module: str, *words: str) -> list[str]:
-    """Return the command line of a module of roost's as a program; it needs `SELF` in its environment."""
+    """Return the command line that runs a module of roost's as a program; it needs `SELF` in its environment."""
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def command_line(tree: Path, *command: str) -> list[str]:
-    """Return the command line that runs one command of a tree, for the build's namespace; it needs `SELF`."""
+    """Return the command line that runs one command of a tree in the build's namespace; it needs `SELF`."""
     return python("roost.host.bounded", str(tree), *command)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run COMMAND of TREE; return its exit status, 1 when it exceeds its bounds or cannot be run."""
+    """Run COMMAND of TREE; return its exit status, or 1 when it exceeds a limit or cannot be run."""
     tree, *command = argv
     os.umask(0o022)
     limits = Limits()

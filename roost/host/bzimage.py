@@ -1,4 +1,4 @@
-"""What an x86 kernel says of itself: its release, who built it, how it is packed, what can start it unpacked.
+"""x86 kernels: release, builder, compression, and what can start the unpacked kernel.
 
 (Linux, Documentation/arch/x86/boot.rst: "HdrS" at 0x202, protocol 2.08 and later for the payload's place.)
 """
@@ -14,21 +14,21 @@ from pathlib import Path
 from roost.host import safetext
 from roost.host.decompress import Compression, CorruptError, compression, unpack
 
-#: Bytes in which the header and, in practice, the release are.
+#: Bytes that hold the header and, in practice, the release.
 HEAD = 65536
-#: A kernel, packed and unpacked: larger than any.
+#: Upper limits for a packed and an unpacked kernel.
 MAX_PACKED = 256 << 20
 MAX_UNPACKED = 1 << 30
-#: The place of the header's magic.
+#: Offset of the header's magic.
 _MAGIC_AT, _MAGIC = 0x202, b"HdrS"
-#: Types of Xen's notes (Xen, public/elfnote.h): the entry point for PV, which is only there with CONFIG_XEN_PV, and
-#: that for PVH, by which QEMU starts an ELF kernel, too.
+#: Types of Xen's ELF notes (Xen, public/elfnote.h): the PV entry point, which exists only with CONFIG_XEN_PV, and the
+#: PVH entry point, which QEMU also uses to start an ELF kernel.
 _XEN_ENTRY, _PVH_ENTRY = 1, 18
 
 
 @dataclass(frozen=True, slots=True)
 class BzImage:
-    """A kernel's header; `compression` is None when the payload begins with no magic that Linux' build writes."""
+    """A kernel's header; `compression` is None when the payload has no magic known to Linux' build."""
 
     release: str
     banner: str
@@ -38,7 +38,7 @@ class BzImage:
 
     @property
     def version(self) -> str:
-        """What the distribution calls this build, such as 6.1.192-2; the release where it does not say."""
+        """The distribution's version of this build, such as 6.1.192-2; the release if it is not recorded."""
         found = re.search(r"#\d+ .*?\b(?:Debian|Ubuntu) ([0-9][A-Za-z0-9.+~:-]*)", self.banner)
         return found[1] if found else self.release
 
@@ -49,7 +49,7 @@ def is_bzimage(head: bytes) -> bool:
 
 
 def parse(head: bytes) -> BzImage | None:
-    """Return what the first `HEAD` bytes say, or None: no x86 kernel that a boot loader starts."""
+    """Parse the first `HEAD` bytes; return None when they are not an x86 kernel that a boot loader can start."""
     if len(head) < 0x250 or not is_bzimage(head):
         return None
     protocol, version = struct.unpack_from("<H", head, 0x206)[0], struct.unpack_from("<H", head, 0x20E)[0] + 0x200
@@ -66,7 +66,7 @@ def parse(head: bytes) -> BzImage | None:
 
 
 def read(path: Path) -> BzImage | None:
-    """Return what the kernel at `path` says, or None when it is not an x86 kernel."""
+    """Return the header of the kernel at `path`, or None when it is not an x86 kernel."""
     with path.open("rb") as file:
         found = parse(file.read(HEAD))
         if found is None or not found.payload:
@@ -76,7 +76,7 @@ def read(path: Path) -> BzImage | None:
 
 
 def unpacked(path: Path) -> bytes | None:
-    """Return the ELF file that a kernel unpacks itself to, or None if it cannot be had."""
+    """Return the ELF file packed inside a kernel, or None if it cannot be extracted."""
     found = read(path)
     if found is None or found.compression is None or not 0 < found.length <= MAX_PACKED:
         return None
@@ -91,7 +91,7 @@ def unpacked(path: Path) -> bytes | None:
 
 
 def notes(kernel: bytes, owner: bytes) -> frozenset[int]:
-    """Return the types of an owner's notes in a 64-bit ELF file: from its segments of type PT_NOTE (elf(5))."""
+    """Return the note types of an owner in the PT_NOTE segments of a 64-bit ELF file (elf(5))."""
     found = set()
     if len(kernel) < 64 or kernel[:6] != b"\x7fELF\x02\x01":
         return frozenset()
@@ -113,15 +113,15 @@ def notes(kernel: bytes, owner: bytes) -> frozenset[int]:
 
 
 def starts_under_xen(path: Path) -> bool | None:
-    """Return whether Xen can start this kernel as PV, seen in the unpacked kernel; None if that cannot be had."""
+    """Return whether Xen can start the unpacked kernel as PV; None if it cannot be extracted."""
     kernel = unpacked(path)
     return None if kernel is None else _XEN_ENTRY in notes(kernel, b"Xen")
 
 
 def for_qemu(path: Path) -> bytes | None:
-    """Return the unpacked kernel if QEMU can start it, by its PVH entry; else None.
+    """Return the unpacked kernel if QEMU can start it by its PVH entry; else None.
 
-    Under TCG the guest's own unpacking of an xz kernel takes 4.5 s of a boot, here it takes 0.7 s, once.
+    Under TCG a guest takes 4.5 s of its boot to unpack an xz kernel; unpacking it here takes 0.7 s, once.
     """
     kernel = unpacked(path)
     return kernel if kernel is not None and _PVH_ENTRY in notes(kernel, b"Xen") else None

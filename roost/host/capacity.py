@@ -1,7 +1,7 @@
-"""What this process may use of the machine: cores and memory, as the scheduler and control groups allow it.
+"""The cores and memory that the scheduler and control groups allow this process.
 
-In a container, or under a batch system, the machine has more than is ours (cgroups(7), version 2: cpu.max, memory.max;
-sched_setaffinity(2)).
+In a container, or under a batch system, the machine has more than this process may use (cgroups(7), version 2: cpu.max,
+memory.max; sched_setaffinity(2)).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SELF = Path("/proc/self/cgroup")
 
 
 def cores(groups: Path = CGROUPS, own: Path = SELF) -> int:
-    """Return how many cores may be busy at a time, at least one."""
+    """Return how many cores may be busy at the same time, at least one."""
     found = float(len(os.sched_getaffinity(0)))
     for directory in _own_groups(groups, own):
         with contextlib.suppress(OSError, ValueError):
@@ -28,14 +28,14 @@ def cores(groups: Path = CGROUPS, own: Path = SELF) -> int:
 
 
 def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
-    """Return the bytes of memory that are free for the asking."""
+    """Return the bytes of memory that can be allocated."""
     found = _machine()
     for directory in _own_groups(groups, own):
         with contextlib.suppress(OSError, ValueError):
             limit = (directory / "memory.max").read_text().strip()
             if limit != "max":
                 used = int((directory / "memory.current").read_text())
-                # What files on disks hold in memory is given up for the asking; those of a tmpfs count as files too.
+                # File cache is reclaimable; the pages of a tmpfs are counted as file cache too, but are not.
                 told = _counts(directory / "memory.stat")
                 used -= told.get("file", 0) - told.get("shmem", 0)
                 found = min(found, max(0, int(limit) - used))
@@ -43,7 +43,7 @@ def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
 
 
 def _machine() -> int:
-    """Return the bytes that the machine has free for the asking (proc(5), MemAvailable)."""
+    """Return the bytes of memory available on the machine (proc(5), MemAvailable)."""
     with contextlib.suppress(OSError):
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0
@@ -51,14 +51,14 @@ def _machine() -> int:
 
 
 def _counts(stat: Path) -> dict[str, int]:
-    """Return the counts of a memory.stat, in bytes (Documentation/admin-guide/cgroup-v2.rst); none if it is absent."""
+    """Return the counters of a memory.stat in bytes (Documentation/admin-guide/cgroup-v2.rst); empty if absent."""
     with contextlib.suppress(OSError, ValueError):
         return {name: int(count) for name, _, count in (line.partition(" ") for line in stat.read_text().splitlines())}
     return {}
 
 
 def _own_groups(groups: Path, own: Path) -> Iterator[Path]:
-    """Yield the directories of this process's group of version 2 and of those above it."""
+    """Yield the directories of this process's version 2 control group and its ancestors."""
     with contextlib.suppress(OSError):
         for line in own.read_text().splitlines():
             number, _, path = line.partition("::")

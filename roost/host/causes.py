@@ -1,7 +1,7 @@
-"""The host's refusal behind an exception or a tool's last words: space, quota, limits, memory, permission.
+"""Host failures behind an exception or a tool's output: space, quota, limits, memory, permission.
 
-A full disk, met while a package is unpacked, is not a fault of the package. Whoever is about to say that content is bad
-asks here first. The words are strerror(3)'s, which every tool prints in the C locale (roost.host.process).
+A full disk while a package is unpacked is not a fault of the package, so check here before content is called bad. The
+words are those of strerror(3), which every tool prints in the C locale (roost.host.process).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.host import safetext
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One refusal: its number (errno(3)), how tools tell of it, what it is called here, what to do."""
+    """One cause: its number (errno(3)), how tools report it, its name in messages, and what to do."""
 
     number: int
     words: str
@@ -59,22 +59,22 @@ CAUSES = (
     Cause(errno.EROFS, r"Read-only file system", "the file system is read-only", "write elsewhere, or mount it rw"),
     Cause(errno.EIO, r"Input/output error", "the host's disk has an error", "see the kernel's log: dmesg"),
 )
-#: Named only where nothing else ran than the host's own tools.
+#: Reported only where nothing but the host's own tools ran.
 DENIED = Cause(errno.EACCES, r"Permission denied", "permission denied", "check the owner and mode of that file")
 _BY_NUMBER = {cause.number: cause for cause in (*CAUSES, DENIED)}
 MEMORY = _BY_NUMBER[errno.ENOMEM]
-#: How programs end that have no memory: words of the dynamic linker, and signals.
+#: Signs of a program out of memory: messages of the dynamic linker, and signals.
 _STARVED = re.compile(rf"{MEMORY.words}|failed to map segment|cannot create shared object|[Nn]ot enough memory")
 _STARVED_BY = (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGBUS, signal.SIGTRAP)
-#: Words of tools that could not write, and do not say why.
+#: Messages of tools about failed writes, without a reason.
 _WRITING = re.compile(
     r"[Ww]rote only|[Ss]hort write|[Dd]isk full|[Ww]rite (?:error|fail)|[Ww]riting .{0,80}failed"
     r"|(?:[Cc]annot|[Cc]ould not|[Ff]ailed to|[Ee]rror while|[Ee]rror) (?:writ|flush|close|closing)"
 )
-#: Arguments of a failed tool that are looked at, and bytes that are written to see whether a file system is full.
+#: Arguments of a failed tool that are examined, and bytes written to find out whether a file system is full.
 _WORDS = 64
 _PROBE = 64 << 10
-#: A tool that a limit ends with a signal: by the tool's status, as seen directly and through a shell.
+#: Tools ended by a signal because of a limit: by the tool's status, as seen directly and through a shell.
 _SIGNALS = {
     signal.SIGXFSZ: _BY_NUMBER[errno.EFBIG],
     signal.SIGXCPU: Cause(0, "", "the limit of processor time is reached", "raise `ulimit -t`"),
@@ -82,21 +82,21 @@ _SIGNALS = {
 
 
 def behind_words(text: str, returncode: int | None = None) -> Cause | None:
-    """Return what the host refused a tool, by its last words (the last refusal counts) and its status."""
+    """Return the cause reported in a tool's output (the last one counts) or by its exit status."""
     for number, cause in _SIGNALS.items():
         if returncode in {-number, 128 + number}:
             return cause
     found = [(match.start(), cause) for cause in (*CAUSES, DENIED) for match in re.finditer(cause.words, text)]
-    # A permission is often denied in passing; what else was refused stopped the tool.
+    # Permission denied is often harmless; any other cause is what stopped the tool.
     others = [one for one in found if one[1] is not DENIED]
     return max(others or found, key=lambda one: one[0])[1] if found else None
 
 
 def full(argv: Sequence[str], said: str, directory: Path | None = None) -> Cause | None:
-    """Return that a file system which a failed tool's arguments name is full, where its words `said` give no reason.
+    """Return the cause if a file system in a failed tool's arguments is full, and its output `said` has no reason.
 
-    sfdisk on a full disk says nothing at all, and others only that they could not write. `directory` is the one that
-    the tool was started in.
+    On a full disk sfdisk prints nothing at all, and other tools only that they could not write. `directory` is the
+    tool's working directory.
     """
     if said.strip() and not _WRITING.search(said):
         return None
@@ -114,7 +114,7 @@ def full(argv: Sequence[str], said: str, directory: Path | None = None) -> Cause
 
 
 def _directory(word: str, start: Path | None) -> Path | None:
-    """Return the directory that a file of a tool's command line is in, or is to be in; None for other words."""
+    """Return the directory of an existing or new file on a tool's command line; None for other words."""
     path = Path(start or "", word)
     if not word or "/" not in str(path):
         return None
@@ -127,9 +127,9 @@ def _directory(word: str, start: Path | None) -> Path | None:
 
 
 def _refused(directory: Path) -> Cause | None:
-    """Return why the file system of a directory takes no data: no space or no quota is left; None if it does."""
+    """Return why a directory's file system accepts no data (no space or quota left), or None if it does."""
     try:
-        # Of no name where the file system can do that, and gone with the descriptor.
+        # Without a name if the file system supports it, and removed with the descriptor.
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
             file.write(os.urandom(_PROBE))
             os.fsync(file.fileno())
@@ -139,12 +139,12 @@ def _refused(directory: Path) -> Cause | None:
 
 
 def is_memory(text: str, returncode: int) -> bool:
-    """Return whether a tool that may have little memory failed for want of it, by its words or its end."""
+    """Return whether a tool with limited memory ran out of it, by its output or exit status."""
     return _STARVED.search(text) is not None or any(returncode in {-one, 128 + one} for one in _STARVED_BY)
 
 
 def behind(error: BaseException) -> Cause | None:
-    """Return what the host refused, by an exception or by what it was raised from."""
+    """Return the cause of an exception, or of what it was raised from."""
     seen: set[int] = set()
     step: BaseException | None = error
     while step is not None and id(step) not in seen:
@@ -164,7 +164,7 @@ def behind(error: BaseException) -> Cause | None:
 def host_error(
     cause: Cause, what: str = "", *, hint: str | None = None, log: Path | None = None, tail: str = ""
 ) -> HostError:
-    """Return the error (exit code 3) for a cause; `what` is what failed for it, `hint` more than is known here."""
+    """Return the error (exit code 3) for a cause; `what` is what failed, `hint` replaces the default hint."""
     text = f"{what}: {cause.what}" if what else cause.what
     return HostError(text, hint=hint or cause.hint, log=log, tail=tail)
 
@@ -207,9 +207,9 @@ def _owner(name: object) -> str | None:
 
 
 def check(error: BaseException, what: str = "") -> None:
-    """Raise `HostError` when the host, not the content, is behind an exception; `what` defaults to the file's name.
+    """Raise `HostError` when the host, not the content, caused an exception; `what` defaults to the file's name.
 
-    Permission is left to the caller: it may be the call that named the wrong file.
+    Permission errors are left to the caller: the call may have named the wrong file.
     """
     cause = behind(error)
     if cause is not None and cause is not DENIED:

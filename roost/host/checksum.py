@@ -1,4 +1,4 @@
-"""The sha256 of files: what manifests, keys, seals and releases compare."""
+"""The sha256 of files, as compared by manifests, keys, seals and releases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from roost.host import files
 
 _BLOCK = 1 << 20
-#: What a hole is read as. Always the same bytes: the processor's cache keeps them, and the kernel makes none.
+#: The content of a hole. One shared buffer stays in the processor's cache and costs the kernel nothing.
 _ZEROS = memoryview(bytes(_BLOCK))
 
 
@@ -25,9 +25,9 @@ def sha256(path: Path) -> str:
 
 
 def _blocks(descriptor: int) -> Iterator[memoryview]:
-    """Yield the content of an open file from its begin to its end; its holes are not read.
+    """Yield the content of an open file from beginning to end; holes are not read.
 
-    A file that grows or shrinks meanwhile gives what a reader of every byte might have seen, and ends.
+    For a file that grows or shrinks meanwhile, the result is one that a plain reader might have seen, and reading ends.
     """
     buffer = memoryview(bytearray(_BLOCK))
     at = 0
@@ -40,7 +40,7 @@ def _blocks(descriptor: int) -> Iterator[memoryview]:
         end = _next_hole(descriptor, at)
         while end is None or at < end:
             count = os.preadv(descriptor, [buffer if end is None else buffer[: end - at]], at)
-            # The one way out: whatever the file system says of holes, all up to the end has been read.
+            # The only exit: whatever the file system reports about holes, everything up to the end has been read.
             if count == 0:
                 return
             yield buffer[:count]
@@ -48,16 +48,16 @@ def _blocks(descriptor: int) -> Iterator[memoryview]:
 
 
 def _next_data(descriptor: int, at: int) -> int:
-    """Return where the next data begin: the end of the file where a hole is the rest, `at` where nobody knows."""
+    """Return where the next data begins: the end of file if only a hole is left, `at` if unknown."""
     try:
         return max(at, os.lseek(descriptor, at, os.SEEK_DATA))
     except OSError as error:
-        # lseek(2); a file system that does not know the question answers EINVAL.
+        # lseek(2); a file system without support for the request answers EINVAL.
         return max(at, os.fstat(descriptor).st_size) if error.errno == errno.ENXIO else at
 
 
 def _next_hole(descriptor: int, at: int) -> int | None:
-    """Return where the next hole begins, or None: none is known, and what follows is to be read up to its end."""
+    """Return where the next hole begins, or None if unknown: then the file is read to its end."""
     try:
         found = os.lseek(descriptor, at, os.SEEK_HOLE)
     except OSError:

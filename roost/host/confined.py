@@ -1,7 +1,7 @@
-"""A child process for work on untrusted input that Python cannot interrupt: bounded in time, memory and output.
+"""A child process for work on untrusted input that Python cannot interrupt, limited in time, memory and output.
 
-The child is roost's own code, started through the one door to subprocesses, told what to do by JSON on its standard
-input. It confines itself before it reads: a bound on its CPU time and memory, and it can write no file.
+The child is roost's own code, started through `roost.host.process`, with its request as JSON on standard input. Before
+it reads anything it limits its CPU time and memory, and gives up writing files.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 import roost
 from roost.host import process
 
-#: CPU seconds of one step and of a whole child; bytes of its memory; seconds of wall time on a busy host.
+#: CPU seconds of one step and of a whole child; its memory in bytes; wall seconds on a busy host.
 STEP, CPU, MEMORY, DEADLINE = 2.0, 8, 512 << 20, 120.0
 
 
 class StepTimeoutError(Exception):
-    """A step has used up its CPU time."""
+    """A step exceeded its CPU time."""
 
 
 def ask(module: str, request: Any) -> list[Any]:
-    """Return the JSON values, one a line, that a worker module wrote until it ended, or was ended by a bound.
+    """Return the JSON values, one a line, that a worker module wrote before it ended or was killed by a limit.
 
-    The caller finds by their number where the worker was stopped. Raises `RoostError` only when it cannot be started.
+    The number of values shows where the worker was stopped. Raises `RoostError` only when it cannot be started.
     """
     done = process.run(
         [sys.executable, "-P", "-m", module],
@@ -43,7 +43,7 @@ def ask(module: str, request: Any) -> list[Any]:
 
 
 def confine() -> None:
-    """Bound the calling process, which is a worker of `ask`, for the rest of its life."""
+    """Apply limits to the calling process, a worker of `ask`, for the rest of its life."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -52,13 +52,13 @@ def confine() -> None:
 
 
 def begin_step() -> None:
-    """Start the clock of one step: `StepTimeoutError` is raised in the middle of it when `STEP` seconds are used."""
-    # Again and again after the first time: an `except` on the way must not swallow it for good.
+    """Start the timer of one step: `StepTimeoutError` is raised in the step once `STEP` seconds are used."""
+    # Repeat the signal: an `except` in the step could swallow the first one.
     signal.setitimer(signal.ITIMER_VIRTUAL, STEP, 0.1)
 
 
 def end_step() -> None:
-    """Stop the clock."""
+    """Stop the timer."""
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
@@ -67,6 +67,6 @@ def _over(_signal: int, _frame: FrameType | None) -> None:
 
 
 def answer(value: Any) -> None:
-    """Write one value of the worker's answer at once, so that it is there even if the next step is the last."""
+    """Write one value of the worker's answer and flush it, so that it is not lost if the next step is killed."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()

@@ -1,14 +1,14 @@
-"""Runs untrusted programs on the host: in a root tree of their own, as no user of the host, without its capabilities.
+"""Runs untrusted programs on the host in a root tree of their own, without the host's users and capabilities.
 
-What a recipe's `run` commands and the programs of a given tree may reach is the tree, and nothing else: no file,
-process, device, sysctl, cgroup, keyring or host name of the host, and no network unless it is asked for. A process
-that is root of a mount and a process namespace of its own (`roost.host.namespace`) calls `enter`; each child of it that
-becomes such a program calls `lock_down`.
+A recipe's `run` commands and the programs of a given tree can reach only the tree: no file, process, device, sysctl,
+cgroup, keyring or host name of the host, and the network only on request. A process that is root of its own mount and
+process namespace (`roost.host.namespace`) calls `enter`; each child that becomes such a program calls `lock_down`.
 
-For root it makes a user namespace too: the tree is mounted with its owners mapped (Linux 5.12), so that root in there
-is nobody outside. Where that cannot be, programs run as root of the host without the capabilities that reach it.
+When roost runs as root it also makes a user namespace: the tree is mounted with its owners mapped (Linux 5.12), so that
+root inside has no rights outside. Where this is not possible, programs run as the host's root without the capabilities
+that affect the host.
 
-Standard library only, loaded before the root changes.
+Uses the standard library only, loaded before the root changes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 }  # fmt: skip
-#: What in /proc changes the host, or tells of it what only its root may know: read-only, and hidden.
+#: Entries of /proc that change the host, or reveal what only its root may know: made read-only, and hidden.
 READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
 HIDDEN = ("kcore", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "latency_stats")
-#: The first of the host's user ids that stand for those of a tree while root builds, and how many. No file has them.
+#: The first of the host's user ids that stand for those of a tree when root builds, and their number. No file uses
+#: them.
 IDS, COUNT = 0x40000000, 0x3FFF0000
-#: tty(4)'s group in Debian: terminals belong to it.
+#: The group of terminals in Debian (tty(4)).
 TTY = 5
-#: The name of the host meanwhile: that of the one who builds may not get into an image.
+#: The host name inside: the builder's own must not get into an image.
 NAME = "localhost"
 
 #: capabilities(7) by number: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE,
-#: SYS_CHROOT, AUDIT_WRITE, SETFCAP: those that installing and configuring software needs, each bounded by the tree.
+#: SYS_CHROOT, AUDIT_WRITE, SETFCAP: needed to install and configure software, and effective only in the tree.
 KEPT = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 29, 31))
 SYS_CHROOT = 1 << 18
 
@@ -50,8 +51,11 @@ def _half_of_memory() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What programs may take: processes and threads at once, bytes of memory in all, bytes of one file, bytes that
-    must stay free where the tree is, wall seconds of one command."""
+    """Limits of programs.
+
+    Processes and threads at the same time, bytes of memory in total, bytes of one file, bytes that must stay free on
+    the tree's file system, and wall seconds of one command.
+    """
 
     processes: int = 2048
     memory: int = field(default_factory=_half_of_memory)
@@ -62,8 +66,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The state after `enter`: `kept` are the capabilities of programs; `user` is whether root is nobody outside;
-    `dev` is the tree's own /dev, below what is mounted there."""
+    """The state after `enter`.
+
+    `kept` are the capabilities of programs; `user` is whether root inside has no rights outside; `dev` is the tree's
+    own /dev, below what is mounted there.
+    """
 
     kept: int
     user: bool
@@ -71,9 +78,9 @@ class Entered:
 
 
 def user_namespace(*, nested: bool = False) -> int:
-    """Return a descriptor of a new user namespace; `nested` allows further ones in it.
+    """Return a descriptor of a new user namespace; `nested` allows further ones inside it.
 
-    Of the host's root it has the ids from `IDS` on; of the root of another namespace, the ids that are mapped there.
+    As the host's root it maps the ids starting at `IDS`; as root of another namespace, the ids that are mapped there.
     """
     known = {name: f"0 {IDS} {COUNT}\n" if is_initial() else _same(name) for name in ("uid_map", "gid_map")}
     ready_read, ready_write = os.pipe()
@@ -106,7 +113,7 @@ def user_namespace(*, nested: bool = False) -> int:
 
 
 def _same(name: str) -> str:
-    """Return the lines that map all ids of this namespace to themselves (user_namespaces(7))."""
+    """Return the lines that map every id of this namespace to itself (user_namespaces(7))."""
     rows = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
     return "".join(f"{first} {first} {count}\n" for first, _, count in rows)
 
@@ -118,7 +125,7 @@ def is_initial() -> bool:
 
 
 def _bind(tree: str) -> int | None:
-    """Mount the tree on itself; return the user namespace whose owners it has, or None for that of this process."""
+    """Bind-mount the tree on itself; return the user namespace of its owners, or None for that of this process."""
     if is_initial():
         with contextlib.suppress(OSError):
             namespace = user_namespace()
@@ -136,9 +143,10 @@ def _bind(tree: str) -> int | None:
 
 
 def mount_devices(dev: Path, memory: int, sources: Mapping[str, str] | None = None, base: int = 0) -> None:
-    """Mount on `dev` the harmless devices of the host, terminals and shared memory, of `memory` bytes.
+    """Mount harmless devices of the host, terminals and `memory` bytes of shared memory on `dev`.
 
-    `sources` say where each of `DEVICES` is found, None in /dev; `base` is root of the new namespace as seen from here.
+    `sources` gives the path of each of `DEVICES`, None means /dev; `base` is the new namespace's root as seen from
+    here.
     """
     syscalls.mount("roost", str(dev), "tmpfs", MS_NOSUID | MS_NOEXEC, f"mode=755,uid={base},gid={base},size=4m")
     for name in DEVICES:
@@ -155,12 +163,12 @@ def mount_devices(dev: Path, memory: int, sources: Mapping[str, str] | None = No
     for name in DEVICES:
         target = str(dev / name)
         syscalls.mount(sources[name] if sources else f"/dev/{name}", target, "", MS_BIND)
-        # The node is the host's: it can be written to, but its owner and mode stay.
+        # The node is the host's: it can be written to, but its owner and mode cannot change.
         syscalls.mount("", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
 def _protect_proc(null: str) -> None:
-    """Make what in /proc reaches the host read-only, and hide what tells of it."""
+    """Make the entries of /proc that affect the host read-only, and hide those that reveal its secrets."""
     for name in READ_ONLY:
         path = f"/proc/{name}"
         if os.path.lexists(path):
@@ -173,9 +181,9 @@ def _protect_proc(null: str) -> None:
 
 
 def enter(tree: str, memory: int) -> Entered:
-    """Make `tree` the root of this process, with /dev and /proc, and become root of it, who is nobody outside.
+    """Make `tree` the root of this process, with /dev and /proc, and become its root, without rights outside.
 
-    Nothing of the host is in its mount namespace afterwards. Raises `OSError` for what cannot be mounted.
+    Afterwards nothing of the host is in its mount namespace. Raises `OSError` when a mount fails.
     """
     syscalls.unshare(syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP)
     syscalls.set_host_name(NAME)
@@ -187,11 +195,11 @@ def enter(tree: str, memory: int) -> Entered:
     base = 0 if namespace is None else IDS
     os.chdir(tree)
     try:
-        # The old root lies on the new one then, where no path leads, until it is detached (pivot_root(2), NOTES).
+        # The old root is then stacked on the new one, unreachable, until it is detached (pivot_root(2), NOTES).
         syscalls.pivot_root(".", ".")
         pivoted = True
     except OSError:
-        # In a chroot it may not be possible: then nobody inside gets the capability that leads out of one.
+        # pivot_root can fail in a chroot: then no process inside gets the capability to leave one.
         os.chroot(".")
         pivoted = False
     os.chdir("/")
@@ -211,13 +219,13 @@ def enter(tree: str, memory: int) -> Entered:
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    # A program inside must not interrupt the one process that knows when to stop.
+    # A program inside must not be able to interrupt this process, which enforces the limits.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not is_initial(), dev)
 
 
 def bind(limits: Limits) -> None:
-    """Give this process and all that it starts bounds of the kernel, and no keys of the caller."""
+    """Set kernel limits for this process and its children, and drop the caller's keys."""
     bounds = {
         resource.RLIMIT_NPROC: limits.processes,
         resource.RLIMIT_DATA: limits.memory,
@@ -229,17 +237,17 @@ def bind(limits: Limits) -> None:
         most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (most, most))
     with contextlib.suppress(OSError):
-        # A kernel without keyrings has none to leave.
+        # A kernel without keyrings has no keys to drop.
         syscalls.leave_keyrings()
     with contextlib.suppress(OSError):
-        # Where memory runs out, these go first.
+        # These are killed first when memory runs out.
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def lock_down(entered: Entered, limits: Limits, *, network: bool) -> None:
-    """Bind this process, which is about to become a program, and all that it starts. Raises `OSError`.
+    """Restrict this process, which is about to become a program, and all its children. Raises `OSError`.
 
-    Without `network` it has a loopback device only.
+    Without `network` it has only a loopback device.
     """
     bind(limits)
     if not network:

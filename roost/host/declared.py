@@ -1,8 +1,8 @@
-"""The tools that a stage of a build declares: their identity is in its key, so it may run no others.
+"""The tools that a build stage declares: they are part of its key, so it may run no others.
 
-A stage sets what it declares while it runs (`only`). With ROOST_UNDECLARED=refuse in the environment, as the tests set
-it, the door to subprocesses then raises `UndeclaredToolError` for any other tool. A wrapper counts as what it runs, and
-what a tree brings itself is not a tool of the host.
+`only` sets the tools of the running stage. With ROOST_UNDECLARED=refuse in the environment, as the tests set it,
+`roost.host.process` raises `UndeclaredToolError` for any other tool. A wrapper counts as the command it runs; programs
+of a tree are not tools of the host.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from contextvars import ContextVar
 from pathlib import Path
 
 VARIABLE = "ROOST_UNDECLARED"
-#: Of no consequence for what is made: they remove, mount, or try something.
+#: Tools that do not affect the result: they remove, mount, or probe.
 NEUTRAL = frozenset(
     {"cat", "cd", "chown", "chroot", "exec", "exit", "export"}
     | {"mkdir", "mktemp", "mount", "rm", "shift", "test", "true"}
 )
-#: Their command follows after `--`.
+#: Wrappers whose command follows `--`.
 _WRAPPERS = frozenset({"unshare", "setpriv", "prlimit"})
 _SHELLS = frozenset({"sh", "bash"})
-#: Words before a command of a script.
+#: Shell keywords that can precede a command.
 _KEYWORDS = frozenset({"do", "else", "exec", "if", "then", "while"})
 
 _declared: ContextVar[frozenset[str] | None] = ContextVar("declared", default=None)
@@ -37,7 +37,7 @@ class UndeclaredToolError(AssertionError):
 
 @contextmanager
 def only(tools: Collection[str] | None) -> Iterator[None]:
-    """Let the block run these tools only; None lifts what is set, for work that is not part of the stage."""
+    """Allow only these tools in the block; None lifts the restriction for work that is not part of the stage."""
     token = _declared.set(None if tools is None else frozenset(Path(tool).name for tool in tools))
     try:
         yield
@@ -46,7 +46,7 @@ def only(tools: Collection[str] | None) -> Iterator[None]:
 
 
 def check(argv: Sequence[str], path: str) -> None:
-    """Raise `UndeclaredToolError` where the running stage did not declare a tool; `path` is the tools' PATH."""
+    """Raise `UndeclaredToolError` if the running stage did not declare a tool; `path` is the tools' PATH."""
     declared = _declared.get()
     if declared is None or os.environ.get(VARIABLE) != "refuse":
         return
@@ -56,12 +56,12 @@ def check(argv: Sequence[str], path: str) -> None:
 
 
 def counted(argv: Sequence[str], path: str) -> Iterator[str]:
-    """Yield the names of the host's tools that a command line runs, wrappers and roost's own Python left out."""
+    """Yield the names of the host tools that a command line runs, without wrappers and roost's own Python."""
     if not argv:
         return
     name = Path(argv[0]).name
     if argv[0] == sys.executable or re.fullmatch(r"python[\d.]*", name):
-        # Of roost's own programs only `roost.host.mapped` runs a tool of the host: after its last `--`.
+        # Of roost's own programs only `roost.host.mapped` runs a host tool: after its last `--`.
         if "roost.host.mapped" in argv and "--" in argv:
             yield from counted(argv[argv.index("--") + 1 :], path)
     elif name in _WRAPPERS:
@@ -69,8 +69,8 @@ def counted(argv: Sequence[str], path: str) -> Iterator[str]:
     elif name in _SHELLS and len(argv) > 2 and argv[1] == "-c":
         yield from (word for word in _commands(argv[2]) if shutil.which(word, path=path))
         if '"$@"' in argv[2]:
-            # The command is among the arguments, after those that the script takes for itself. If it does not say how
-            # many these are, the first that is a tool; a word of the command, such as a package, may be one too.
+            # The command follows the arguments that the script itself takes. If their number is unknown, take the first
+            # argument that is a tool; this may also match an argument of the command, such as a package name.
             taken = re.search(r'\bshift (\d+) && exec "\$@"', argv[2])
             tools = (at for at in range(4, len(argv)) if shutil.which(argv[at], path=path))
             begin = 4 + int(taken[1]) if taken else next(tools, len(argv))
@@ -80,7 +80,7 @@ def counted(argv: Sequence[str], path: str) -> Iterator[str]:
 
 
 def _commands(script: str) -> Iterator[str]:
-    """Yield the first words of the commands of a shell script, but for those of no consequence."""
+    """Yield the first words of the commands of a shell script, except neutral ones."""
     for command in re.split(r"[;&|()\n]+", script):
         words = command.split()
         while words and (words[0] in _KEYWORDS or re.match(r"\w+=", words[0])):

@@ -1,7 +1,7 @@
-"""Untrusted compressed data, read a piece at a time: kernels, initrds, modules.
+"""Untrusted compressed data, read in pieces: kernels, initrds, modules.
 
-The compression is told by its magic, never by a name. What comes out is bounded at each step, so that a few kilobytes
-that unpack to terabytes cost no memory; how much of it is wanted at all is the caller's to say.
+The compression is detected by magic, never by name. The output of each step is bounded, so that a few kilobytes that
+unpack to terabytes cost no memory; the caller decides how much it reads in total.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from roost.host import magic
 
 Compression = Literal["gzip", "xz", "lzma", "bzip2", "lz4", "zstd", "lzo"]
 
-#: What the kernel's own lz4 makes is the legacy form.
+#: The kernel's own lz4 uses the legacy format.
 _KINDS: Mapping[str, Compression] = {
     "gzip": "gzip", "xz": "xz", "bzip2": "bzip2", "lzma": "lzma", "zstd": "zstd", "lz4-legacy": "lz4", "lzo": "lzo",
 }  # fmt: skip
-#: Bytes that a decoder may take for its own tables: xz -9 and zstd --ultra need 64 and 128 MiB.
+#: Bytes that a decoder may use for its tables: xz -9 and zstd --ultra need 64 and 128 MiB.
 _TABLES = 256 << 20
 _PIECE = 1 << 20
-#: zstd's decoder gives all that its input holds, which may be 32,000 times as much.
+#: zstd's decoder returns everything that its input holds, which may be 32,000 times as much.
 _SIP = 512
-#: What the kernel's own lz4 makes: blocks of at most 8 MiB, packed ones hardly larger (lib/decompress_unlz4.c).
+#: The kernel's own lz4 makes blocks of at most 8 MiB, hardly larger when incompressible (lib/decompress_unlz4.c).
 _LZ4_BLOCK = 8 << 20
 _LZ4_MAGIC = 0x184C2102
 
 
 class CorruptError(ValueError):
-    """This is not what its magic says, or it ends too early."""
+    """The data does not match its magic, or it is truncated."""
 
 
 def compression(head: bytes) -> Compression | None:
-    """Return the compression that data begins with, or None."""
+    """Return the compression of data by its first bytes, or None."""
     found = magic.kind(head, _KINDS)
     return None if found is None else _KINDS[found]
 
 
 class Readable(Protocol):
-    """What `LookaheadReader` reads: a binary file, or anything that gives pieces until it gives none."""
+    """What `LookaheadReader` reads: a binary file, or any source of pieces that ends with an empty one."""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next bytes, of any number; none at the end."""
+        """Return the next bytes, of any length; empty at the end."""
 
 
 class LookaheadReader:
-    """A file read once from front to back, with a look ahead; bytes can be given back."""
+    """Reads a file once from front to back, with lookahead; bytes can be pushed back."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file
@@ -60,7 +60,7 @@ class LookaheadReader:
         self._at = 0
 
     def _fill(self, size: int) -> None:
-        """Have `size` bytes ahead, fewer only at the end."""
+        """Buffer `size` bytes, fewer only at the end."""
         have = len(self._ahead) - self._at
         if have >= size:
             return
@@ -77,12 +77,12 @@ class LookaheadReader:
         return data
 
     def peek(self, size: int) -> bytes:
-        """Return what `read` would, and leave it there."""
+        """Return what `read` would without consuming it."""
         self._fill(size)
         return self._ahead[self._at : self._at + size]
 
     def skip(self, size: int) -> int:
-        """Go on by `size` bytes, fewer only at the end; return how many."""
+        """Skip `size` bytes, fewer only at the end; return how many."""
         done = 0
         while done < size:
             self._fill(1)
@@ -94,7 +94,7 @@ class LookaheadReader:
         return done
 
     def give_back(self, data: bytes) -> None:
-        """Put bytes before those that come next."""
+        """Push bytes back in front of the next ones."""
         if data:
             if self._at >= len(data) and self._ahead[self._at - len(data) : self._at] == data:
                 self._at -= len(data)
@@ -102,7 +102,7 @@ class LookaheadReader:
             self._ahead, self._at = data + self._ahead[self._at :], 0
 
     def skip_zeros(self) -> None:
-        """Skip zero bytes: what lies between the parts of an initrd."""
+        """Skip zero bytes, which separate the parts of an initrd."""
         while data := self.read(4096):
             rest = data.lstrip(b"\0")
             if rest:
@@ -111,10 +111,10 @@ class LookaheadReader:
 
 
 class _Decoder(Protocol):
-    """What zlib, bz2, lzma and zstandard have in common once wrapped."""
+    """The common interface of zlib, bz2, lzma and zstandard decoders."""
 
     def step(self, source: LookaheadReader) -> bytes:
-        """Return the next piece; empty at the end of the stream, with the source right behind it."""
+        """Return the next piece; empty at the end of the stream, with the source positioned right after it."""
 
 
 class _Bounded:
@@ -143,7 +143,7 @@ class _Gzip:
     def step(self, source: LookaheadReader) -> bytes:
         while not self._engine.eof:
             data = self._engine.unconsumed_tail or source.read(65536)
-            # Without input there may still be output that did not fit into the piece before.
+            # Without further input there may still be output that did not fit into the previous piece.
             out = self._engine.decompress(data, _PIECE)
             if not data and not out and not self._engine.eof:
                 raise CorruptError("it ends too early")
@@ -172,7 +172,7 @@ class _Zstd:
 
 
 class _Lz4:
-    """The legacy format, the only one that Linux unpacks: blocks until something that is not a block."""
+    """The legacy lz4 format, the only one that Linux unpacks: blocks until something that is not a block."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -194,7 +194,7 @@ class _Lz4:
             source.read(4)
             block = source.read(size)
             if len(block) < size:
-                # The unpacked size, which the kernel's build appends, looks like the size of one more block.
+                # The unpacked size, appended by the kernel's build, looks like the size of another block.
                 source.give_back(head + block)
                 return b""
             return bytes(lz4.block.decompress(block, uncompressed_size=_LZ4_BLOCK))
@@ -211,7 +211,7 @@ _DECODERS: dict[Compression, Callable[[], _Decoder]] = {
 
 
 class Unpacked:
-    """What a source unpacks to from here: one stream, or with `all` those of one compression that follow each other."""
+    """The unpacked data of a source: one stream, or with `all` consecutive streams of one compression."""
 
     def __init__(self, source: LookaheadReader, *, all: bool = True) -> None:
         kind = compression(source.peek(16))
@@ -223,7 +223,7 @@ class Unpacked:
         self._decoder: _Decoder | None = _DECODERS[kind]()
 
     def read(self, _size: int = 0, /) -> bytes:
-        """Return the next piece, of a size that the data decides; empty at the end. Raises `CorruptError`."""
+        """Return the next piece, its size determined by the data; empty at the end. Raises `CorruptError`."""
         while self._decoder is not None:
             try:
                 if data := self._decoder.step(self._source):
@@ -243,10 +243,10 @@ class Unpacked:
 
 
 def unpack(file: BinaryIO, limit: int) -> bytes:
-    """Return what the one stream at the beginning of a file unpacks to, whatever follows it.
+    """Return the unpacked content of the single stream at the beginning of a file, ignoring what follows it.
 
-    (The size that ends a kernel may look like the beginning of a gzip.) Raises `CorruptError`, also when that is more
-    than `limit` bytes.
+    The size at the end of a kernel may look like the beginning of a gzip stream. Raises `CorruptError`, also when the
+    content is larger than `limit` bytes.
     """
     stream = Unpacked(LookaheadReader(file), all=False)
     parts = []

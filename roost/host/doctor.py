@@ -1,7 +1,7 @@
-"""What this host can do: each thing that roost needs, whether it is there, and the command that installs it.
+"""Checks of this host: each thing that roost needs, whether it is present, and the command that installs it.
 
-Every check is independent and none raises. Tools are looked up on PATH; what only shows in use (user namespaces, a
-kernel that libguestfs may read, GRUB's modules) is tried.
+Every check is independent and none raises. Tools are looked up on PATH; what shows only in use (user namespaces, a
+kernel readable by libguestfs, GRUB's modules) is tried.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.errors import HostError, RoostError
 from roost.host import appliance, guestfs, namespace, paths, process, saved_appliance
 
 GiB = 1 << 30
-#: A Debian tree, its unpacked copy and its images take about 2 GiB; less and a build ends half-way.
+#: A Debian tree, its unpacked copy and its images take about 2 GiB; with less a build fails half-way.
 ROOM = 4 * GiB
 GRUB_DIRECTORIES = ("/usr/lib/grub/i386-pc", "/usr/share/grub/i386-pc", "/usr/lib/grub2/i386-pc")
 KEYRINGS = ("/usr/share/keyrings", "/etc/apt/trusted.gpg.d", "/usr/share/distribution-gpg-keys/debian")
@@ -28,7 +28,7 @@ KEYRINGS = ("/usr/share/keyrings", "/etc/apt/trusted.gpg.d", "/usr/share/distrib
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing: its name, whether it is well, what was seen, what to do if not; `essential` ones decide."""
+    """One check: its name, result, what was found, and how to fix it; only `essential` ones decide."""
 
     name: str
     ok: bool
@@ -43,7 +43,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """A program: any of `names`, what its package is called, how it says its version."""
+    """A program: its possible names, its packages, and how to get its version."""
 
     names: tuple[str, ...]
     debian: str
@@ -95,7 +95,7 @@ def _tool(tool: _Tool) -> Check:
 
 
 def _version(path: str, arguments: Sequence[str]) -> str:
-    """Return the version that a tool tells of itself, else its path."""
+    """Return the version that a tool reports, else its path."""
     try:
         done = process.run(
             ["sh", "-c", 'exec "$@" 2>&1', "sh", path, *arguments], deadline=10, capture=True, check=False
@@ -116,7 +116,7 @@ def _grub_modules() -> Check:
 
 
 def _unshare() -> Check:
-    """unshare(1) of util-linux 2.38 is the first that maps subordinate ids."""
+    """Check unshare(1): util-linux 2.38 is the first to map subordinate ids."""
     name = "unshare --map-auto"
     try:
         text = process.run(["unshare", "--help"], deadline=10, capture=True, check=False).text
@@ -155,7 +155,7 @@ def _user() -> str:
 
 
 def _ids(file: Path, user: str) -> int:
-    """Return the largest range of ids that subuid(5) gives a user, by name or number."""
+    """Return the largest range of ids that a file in the format of subuid(5) grants a user, by name or number."""
     try:
         lines = [line.split(":") for line in file.read_text().splitlines()]
     except OSError:
@@ -213,7 +213,7 @@ def _keyrings() -> Check:
 
 
 def _room(name: str, directory: Path) -> Check:
-    """Say how much room a directory has, or the nearest above it that exists."""
+    """Check the free space of a directory, or of the nearest existing one above it."""
     place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
     if not os.access(place, os.W_OK):
         return Check(name, False, f"{place} cannot be written", "set ROOST_CACHE to a directory of yours")
@@ -251,5 +251,5 @@ def checks(project: Path, *, kvm: Callable[[], Check] | None = None) -> list[Che
 
 
 def ok(found: Sequence[Check]) -> bool:
-    """Return whether nothing essential is missing; KVM is not essential, TCG does the same slowly."""
+    """Return whether all essential checks pass; KVM is not essential, since TCG does the same, but slowly."""
     return all(check.ok for check in found if check.essential)

@@ -1,4 +1,4 @@
-"""What Linux makes of a file that is run, by its first bytes: a program for another machine, a first line it misreads.
+"""Executable files by their first bytes: programs for another machine, and `#!` lines that Linux misreads.
 
 Sources: execve(2), elf(5), env(1). Images are for x86-64.
 """
@@ -14,12 +14,12 @@ _RELOCATABLE, _CORE = 1, 4
 _INTERPRETER = 3
 _MACH = (b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-#: Interpreters that take `-e -u` as one word for an option of that name; perl reads the line itself.
+#: Interpreters that take `-e -u` as one word for one option; perl parses the line itself.
 _ONE_WORD = re.compile(r"(?:ba|da|a|z|k)?sh|python[\d.]*")
 
 
 def foreign(head: bytes) -> str | None:
-    """Return why a file that begins so is not run on x86-64 Linux, such as "is a program for aarch64", or None."""
+    """Return why x86-64 Linux cannot run a file with this beginning, such as "is a program for aarch64", or None."""
     if head.startswith(_MACH):
         return "is a macOS program or a Java class"
     if head.startswith(b"MZ") and len(head) > 64 and b"\0" in head[:64]:
@@ -38,7 +38,7 @@ def foreign(head: bytes) -> str | None:
 
 
 def loader(head: bytes) -> str | None:
-    """Return the path of the dynamic loader that an ELF program names, as far as it is in `head`; None: static."""
+    """Return the dynamic loader that an ELF program names, as far as it is in `head`; None if it is static."""
     if len(head) < 64 or not head.startswith(b"\x7fELF") or head[5] != 1:
         return None
     wide = head[4] == 2
@@ -59,7 +59,7 @@ def loader(head: bytes) -> str | None:
 
 
 def one_word(line: str) -> str | None:
-    """Return what is wrong with a first line whose arguments belong apart: the kernel hands them over as one word."""
+    """Return the fault of a `#!` line with several arguments, which the kernel passes on as one word; else None."""
     words = line.removeprefix("#!").split()
     if len(words) < 3 or words[1].startswith(("-S", "--split-string")):
         return None

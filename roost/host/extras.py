@@ -1,4 +1,4 @@
-"""Libraries that only some tasks need: an extra of the package each, and the error where one is missing."""
+"""Libraries that only some tasks need, each an extra of the package, and the error when one is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from roost.errors import HostError
 
-#: The library that an extra of pyproject.toml brings, as it is imported, and what it is for.
+#: Extra of pyproject.toml → the name under which its library is imported, and its purpose.
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "s3": ("s3fs", "catalogues in S3"),
     "sftp": ("paramiko", "catalogues over sftp"),
@@ -16,7 +16,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
 
 
 def require(extra: str) -> None:
-    """Raise `HostError` with what to install where the library of an extra is missing."""
+    """Raise `HostError` with an install hint when the library of an extra is missing."""
     library, purpose = EXTRAS[extra]
     if importlib.util.find_spec(library) is None:
         raise HostError(

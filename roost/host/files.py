@@ -1,9 +1,9 @@
-"""Files at untrusted paths: opened only if regular, read with a bound.
+"""Files at untrusted paths: opened only if regular, and read up to a limit.
 
-`open(2)` of a FIFO waits for its other end, a device may never end, and either can stand where a recipe or a catalogue
-names a file. So the kind is looked at before the file is opened and again once it is open (it may have been exchanged
-in between), the descriptor never blocks, and every reader names the most that it takes. Errors are `OSError`s whose
-`strerror` is a reason in words, as with any other file that cannot be read.
+open(2) waits at a FIFO, a device may never end, and either can be at a path named by a recipe or a catalogue. The type
+is therefore checked before the file is opened and again afterwards (it may have been exchanged in between), the
+descriptor never blocks, and every reader gives a size limit. Errors are `OSError`s whose `strerror` is a readable
+reason, as for any other unreadable file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-#: Bytes that a text which people or tools wrote (a recipe's file, a key, a manifest) may have at most.
+#: Maximum bytes of a text written by people or tools (a recipe's file, a key, a manifest).
 TEXT = 16 << 20
 _BLOCK = 1 << 20
 
@@ -33,17 +33,17 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 class UnfitFileError(OSError):
-    """What a path names is not a regular file, or is larger than its reader takes; `strerror` says which."""
+    """The path is not a regular file, or the file is larger than its reader's limit; `strerror` says which."""
 
 
 def kind(mode: int) -> str:
-    """Return what an `st_mode` is, in words: "a file", "a FIFO", "a directory" ..."""
+    """Return the file type of an `st_mode` in words: "a file", "a FIFO", "a directory" ..."""
     return next((words for test, words in _KINDS if test(mode)), "a file")
 
 
 @contextlib.contextmanager
 def _as_name(path: Path) -> Iterator[None]:
-    """Raise `UnfitFileError` for what no file system has as a name: a zero byte in it, half a surrogate pair."""
+    """Raise `UnfitFileError` for names that no file system allows: with a NUL byte or a lone surrogate."""
     try:
         yield
     except ValueError as error:
@@ -51,9 +51,9 @@ def _as_name(path: Path) -> Iterator[None]:
 
 
 def unfit(path: Path) -> str | None:
-    """Return why `path` (links are followed) is not a regular file, such as "a FIFO, not a file"; None if it is one.
+    """Return why `path` (links are followed) is not a regular file, such as "a FIFO, not a file", else None.
 
-    Raises `OSError` when it cannot be looked at.
+    Raises `OSError` when it cannot be examined.
     """
     with _as_name(path):
         mode = path.stat().st_mode
@@ -68,7 +68,7 @@ def _require_regular(mode: int, path: Path) -> None:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Return a regular file opened for reading; links are followed. Never waits.
+    """Open a regular file for reading; links are followed. Never blocks.
 
     Raises `OSError`: `UnfitFileError` for a FIFO, a device or a socket, `IsADirectoryError` for a directory.
     """
@@ -84,19 +84,19 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def require_replaceable(path: Path) -> None:
-    """Raise `UnfitFileError` unless a path is a regular file or nothing at all; a link counts as what it is."""
+    """Raise `UnfitFileError` unless a path is a regular file or does not exist; a link is judged by itself."""
     with contextlib.suppress(FileNotFoundError), _as_name(path):
         _require_regular(path.lstat().st_mode, path)
 
 
 def lock_path(path: Path) -> Path:
-    """Return the path of a lock file; raise as `require_replaceable` does for what opening it would empty."""
+    """Return the path of a lock file; raise as `require_replaceable` does if opening it would truncate a file."""
     require_replaceable(path)
     return path
 
 
 def size_in_words(size: int) -> str:
-    """Return a bound as messages give it: "16 MiB", "64 KiB"."""
+    """Return a size limit as messages show it: "16 MiB", "64 KiB"."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
@@ -104,7 +104,7 @@ def size_in_words(size: int) -> str:
 
 
 def read_stream(stream: BinaryIO, limit: int, name: str) -> bytes:
-    """Return all that a stream gives; raise `UnfitFileError` once that is more than `limit` bytes."""
+    """Return the content of a stream; raise `UnfitFileError` when it is more than `limit` bytes."""
     held = bytearray()
     while len(held) <= limit:
         block = stream.read(min(_BLOCK, limit + 1 - len(held)))
@@ -126,7 +126,7 @@ def read_text(path: Path, limit: int = TEXT, *, errors: str = "strict") -> str:
 
 
 def own_descriptor(path: Path) -> int | None:
-    """Return N where a path names this process's open file N (/dev/stdin, /dev/fd/N, /proc/self/fd/N), else None."""
+    """Return N if a path is this process's open file N (/dev/stdin, /dev/fd/N, /proc/self/fd/N), else None."""
     ours = {"/dev/fd", "/proc/self/fd", "/proc/thread-self/fd", f"/proc/{os.getpid()}/fd"}
     seen = os.path.abspath(path)  # noqa: PTH100 - resolve would follow the link that is looked for
     for _ in range(40):
@@ -141,9 +141,9 @@ def own_descriptor(path: Path) -> int | None:
 
 
 def read_argument(name: str, limit: int = TEXT) -> bytes:
-    """Return what a word of the command line names: a regular file, or standard input for `-`, /dev/stdin, /dev/fd/N.
+    """Read a command-line argument: a regular file, or standard input for `-`, /dev/stdin, /dev/fd/N.
 
-    What the caller's shell opened may be a pipe; its end is waited for, its size is bounded. Raises `OSError`.
+    The caller's shell may have opened a pipe: it is read to its end, up to `limit`. Raises `OSError`.
     """
     descriptor = 0 if name == "-" else own_descriptor(Path(name))
     if descriptor is None:

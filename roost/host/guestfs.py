@@ -1,6 +1,6 @@
-"""The one door to libguestfs: disks are opened in a worker process, and every call has a deadline.
+"""Access to libguestfs: disks are opened in a worker process, and every call has a deadline.
 
-`Guest` has the calls (`guestfs_calls`); `guestfs_process` is this side of the worker, `guestfs_worker` the other.
+`Guest` has the calls (`guestfs_calls`); `guestfs_process` is the near side of the worker, `guestfs_worker` the far one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from roost.host.guestfs_process import GuestfsError, Worker, interpreter, starte
 
 __all__ = ["Equipment", "Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
 
-#: How often a quick appliance is started whose kernel named the disks in another order.
+#: How often a quick appliance is started when its kernel names the disks in another order.
 ORDERS = 5
-#: MiB of memory for the appliance; file systems of any size are read with it.
+#: MiB of memory of the appliance; enough to read file systems of any size.
 MEMORY = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What the appliance has beside the disks, for those who write.
+    """What the appliance has besides the disks, for writers.
 
-    `clock` (seconds since 1970) is where its clock starts, None is the present. `stock` asks for libguestfs' whole
-    appliance, which also knows LVM; `network`, which needs it, for a network.
+    `clock` (seconds since 1970) is the initial time of its clock, None for the present. `stock` selects libguestfs'
+    full appliance, which also supports LVM; `network`, which needs it, adds a network.
     """
 
     clock: int | None = None
@@ -50,11 +50,11 @@ def open_readonly(
     deadline: float = 300.0,
     stock: bool = False,
 ) -> Iterator[Guest]:
-    """Yield the disks of `images` ((path, format) each), opened so that nothing in them can change.
+    """Open the disks of `images` ((path, format) each) read-only and yield them.
 
-    `deadline` is for all of it, in seconds. The appliance boots under KVM only if `accelerator` says that this was
-    proven. A quick appliance that does not start is given up for the stock one, whose whole boot is then in `log`;
-    `stock` asks for that one, which also knows LVM.
+    `deadline` is for the whole block, in seconds. The appliance boots under KVM only if `accelerator` says that this
+    was proven. A quick appliance that does not start is replaced by the stock one, whose whole boot is then in `log`;
+    `stock` selects that one from the start, since it also supports LVM.
     """
     for image, _ in images:
         if not os.access(image, os.R_OK):
@@ -74,10 +74,10 @@ def open_writable(
     readonly: Sequence[tuple[Path, str]] = (),
     equipment: Equipment = Equipment(),
 ) -> Iterator[Guest]:
-    """Yield the disks of `images` as `open_readonly` does, but to be written to: files of roost's own, never a source.
+    """Open disks as `open_readonly` does, but for writing: files of roost's own, never a source.
 
-    Those of `readonly` follow them, and cannot be written. What is written is on the disks when the block is left
-    without an exception.
+    Those of `readonly` follow and cannot be written. What is written is on the disks when the block is left without an
+    exception.
     """
     for image, _ in images:
         if not os.access(image, os.R_OK | os.W_OK):
@@ -111,7 +111,7 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
             worker = stack.enter_context(started(None, accelerator, log, ends))
             _launch_stock(worker, request, log)
             if quick is not None and broken:
-                # The stock one starts with these disks, so it was the appliance's fault.
+                # The stock appliance starts with these disks, so the quick one was at fault.
                 appliance.give_up(quick)
         if failed is not None:
             saved_appliance.give_up(failed)
@@ -123,8 +123,7 @@ def _quick(
 ) -> tuple[Worker | None, bool]:
     """Return a worker whose quick appliance is up, to be closed by `stack`; or None, and whether it is broken.
 
-    One that stops because its kernel named the disks in another order is started again: that is chance, and says
-    nothing of the next opening.
+    One that stops because its kernel named the disks in another order is started again: the order is random each time.
     """
     accelerator, log, ends = how
     for _ in range(ORDERS):

@@ -1,7 +1,7 @@
-"""The process that runs libguestfs: started, asked one call at a time, and gone with all it made.
+"""The process that runs libguestfs: started, called, and ended with everything it made.
 
-This process never loads libguestfs. A hang, a crash or a kill ends the worker and its QEMU with it, and what they
-left in temporary directories is removed.
+This process never loads libguestfs. A hang, a crash or a kill ends the worker and its QEMU, and what they left in
+temporary directories is removed.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from roost.errors import HostError, ImageError, ToolError
 from roost.host import paths, process, temporary
 
 _WORKER = Path(__file__).with_name("guestfs_worker.py")
-#: Where libguestfs' sockets lie: a path must stay under 108 bytes (unix(7)), whatever TMPDIR says.
+#: The directory of libguestfs' sockets: a path must stay under 108 bytes (unix(7)), so TMPDIR is ignored.
 _SHORT = Path("/tmp")
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 
 class GuestfsError(ImageError):
-    """libguestfs refused a call: there is no such file, this is not a file system, and so on."""
+    """libguestfs refused a call: no such file, not a file system, and so on."""
 
 
 class Worker:
-    """A running worker process. Its deadline is the end of all it does; `directory` is for its temporary files.
+    """A running worker process with a deadline for all its work; `directory` is for its temporary files.
 
-    `ask` raises `GuestfsError` when libguestfs says no, `ToolError` when it hangs or dies.
+    `ask` raises `GuestfsError` when libguestfs refuses, `ToolError` when it hangs or dies.
     """
 
     def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float, directory: Path) -> None:
@@ -105,9 +105,9 @@ def interpreter() -> str:
 
 @contextmanager
 def started(fixed: Path | None, accelerator: str, log: Path, ends: float, qemu: Path | None = None) -> Iterator[Worker]:
-    """Yield a worker that has not opened anything yet; it, its QEMU and their temporary files are gone afterwards.
+    """Yield a worker that has not opened any disk; it, its QEMU and their temporary files are gone afterwards.
 
-    `qemu` is what it runs in place of libguestfs' own.
+    `qemu` is run instead of libguestfs' own.
     """
     cache = paths.cache_root() / "libguestfs"
     cache.mkdir(parents=True, exist_ok=True)
@@ -123,8 +123,8 @@ def started(fixed: Path | None, accelerator: str, log: Path, ends: float, qemu: 
         if fixed is not None:
             env["LIBGUESTFS_PATH"] = str(fixed)
         if qemu is not None:
-            # By a short path: libguestfs 1.48 puts it into a command of QEMU's monitor, and writes beyond the 256 bytes
-            # that it has for the beginning of that (lib/command.c, add_string).
+            # Through a short path: libguestfs 1.48 puts it into a command for QEMU's monitor, and overflows the 256
+            # bytes of that command's beginning (lib/command.c, add_string).
             (own / qemu.name).symlink_to(qemu)
             env["LIBGUESTFS_HV"] = str(own / qemu.name)
         left: list[Path] = []
@@ -143,7 +143,7 @@ def started(fixed: Path | None, accelerator: str, log: Path, ends: float, qemu: 
 
 
 def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
-    """Let the worker shut libguestfs down; what does not end in time is killed by its caller."""
+    """Let the worker shut libguestfs down; the caller kills it if it does not end in time."""
     if worker.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             worker.stdin.close()
@@ -154,7 +154,7 @@ def _end(worker: subprocess.Popen[bytes], ends: float) -> None:
 def _socket_directories(session: int) -> list[Path]:
     """Return the socket directories of a worker's QEMU.
 
-    For root they lie in /tmp, and only a clean end removes them.
+    For root they are in /tmp, and only a clean end removes them.
     """
     directories = set()
     for entry in Path("/proc").iterdir():
@@ -167,9 +167,9 @@ def _socket_directories(session: int) -> list[Path]:
 
 
 def _sweep() -> None:
-    """Remove libguestfs' own directories of root's that nobody said whose they are, an hour after the last use.
+    """Remove root's libguestfs directories without a recorded owner, one hour after their last use.
 
-    Those that roost's workers made go with the worker's directory (`temporary.ELSEWHERE`).
+    Those made by roost's workers are removed with the worker's directory (`temporary.ELSEWHERE`).
     """
     with contextlib.suppress(OSError):
         sockets = Path("/proc/net/unix").read_text()

@@ -1,12 +1,12 @@
-"""What libguestfs runs in place of QEMU for a saved machine (`roost.host.saved_appliance`); it becomes QEMU.
+"""The program that libguestfs runs instead of QEMU for a saved machine (`roost.host.saved_appliance`); it becomes QEMU.
 
-A script in the directory of the machine calls it, with its own path and the arguments of libguestfs. Those that ask
-what QEMU can do are passed on. Those of a machine get the machine's own disk for the appliance, and either a monitor,
-through which QEMU is told to save itself, or the state that was saved, and a channel to libguestfs on which the daemon
-has already reported itself. The state is of exactly these arguments, but for the files that they name: with any others
-this program fails, as it does when a file of the machine is not as it was written.
+A script in the directory of the machine calls it, with its own path and the arguments of libguestfs. Queries of QEMU's
+capabilities are passed on. A machine gets its own disk for the appliance, and either a monitor, through which QEMU is
+asked to save itself, or the saved state, and a channel to libguestfs on which the daemon has already reported itself.
+The state is valid only for the same arguments, file names aside: with any others this program fails, as it does when a
+file of the machine has changed.
 
-It uses nothing but the standard library, and starts without site-packages: it is on the way of every opening.
+It uses only the standard library and starts without site-packages, since every opening of a disk waits for it.
 """
 
 import json
@@ -16,25 +16,25 @@ import socket
 import sys
 import zlib
 
-#: Beside the script: the state of the machine, the disk that it wrote to, what both were when they were saved, and the
-#: arguments, `comparable`.
+#: Next to the script: the state of the machine, the disk that it wrote to, the sizes and checksums of both when they
+#: were saved, and the arguments (`comparable`).
 STATE, DISK, RECORD, ARGUMENTS = "state", "disk.qcow2", "machine.json", "arguments.json"
-#: In the directory of the worker: the socket of QEMU's monitor while saving; where its libguestfs has other files; a
-#: mark that a machine was restored.
+#: In the worker's directory: the socket of QEMU's monitor while saving; the list of libguestfs' directories elsewhere;
+#: a mark that a machine was restored.
 MONITOR, ELSEWHERE, RESTORED = "monitor", "elsewhere", "restored"
-#: What the daemon sends when it is up (libguestfs, common/protocol: GUESTFS_LAUNCH_FLAG), as XDR has it.
+#: The daemon's message that it is up (libguestfs, common/protocol: GUESTFS_LAUNCH_FLAG), encoded as XDR.
 _LAUNCHED = (0xF5F55FF5).to_bytes(4, "big")
 _FILE = re.compile(r"(?<![^,])((?:file\.)*(?:file|filename))=(?:[^,]|,,)*")
 _CHANNEL = re.compile(r"socket,path=((?:[^,]|,,)+),id=(\w+)")
 
 
 def is_machine(arguments: "list[str]") -> bool:
-    """Return whether QEMU is to run a machine for libguestfs, and not to say what it can do."""
+    """Return whether QEMU is to run a machine for libguestfs, not to report its capabilities."""
     return any(_CHANNEL.fullmatch(one) for one in arguments)
 
 
 def comparable(arguments: "list[str]") -> "list[str]":
-    """Return the arguments without the names of files and what libguestfs measured on this host (lpj=)."""
+    """Return the arguments without file names and without the value that libguestfs measured on this host (lpj=)."""
     found = []
     for one in arguments:
         channel = _CHANNEL.fullmatch(one)
@@ -66,14 +66,14 @@ def saving(arguments: "list[str]", directory: str, monitor: str) -> "list[str]":
 
 
 def restoring(arguments: "list[str]", directory: str, channel: int, state: int) -> "list[str]":
-    """Return the arguments of a machine that takes up a state; `channel` and `state` are descriptors."""
+    """Return the arguments of a machine that restores a state; `channel` and `state` are descriptors."""
     found = _own_disk(arguments, directory, ",snapshot=on")
     found = [_CHANNEL.sub(rf"socket,fd={channel},id=\2", one) if _CHANNEL.fullmatch(one) else one for one in found]
     return [*found, "-incoming", f"fd:{state}"]
 
 
 def sums(directory: str) -> "dict[str, list[int]]":
-    """Return size and CRC-32 of the files of a machine: damage by chance is found, nobody else writes there."""
+    """Return size and CRC-32 of the files of a machine, to detect accidental damage; only roost writes there."""
     found = {}
     for name in (STATE, DISK):
         size = crc = 0
@@ -97,9 +97,9 @@ def _restored(arguments: "list[str]", directory: str, own: str) -> "list[str]":
     if record["files"] != sums(directory):
         sys.exit("roost: the saved machine is damaged")
     path = channel_of(arguments)
-    # The path is not among QEMU's arguments any more, where whoever cleans up after a kill would find it.
+    # The path is no longer among QEMU's arguments, where the cleanup after a kill would find it.
     _write(own, ELSEWHERE, os.path.dirname(path) + "\n")  # noqa: PTH120
-    # Both are written before libguestfs is told that the daemon is up.
+    # Both are written before libguestfs learns that the daemon is up.
     _write(own, RESTORED, "")
     state = os.open(os.path.join(directory, STATE), os.O_RDONLY)  # noqa: PTH118
     channel = socket.socket(socket.AF_UNIX)

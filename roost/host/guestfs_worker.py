@@ -1,11 +1,11 @@
 """The only process that loads libguestfs: it opens disks and answers calls, one JSON object a line.
 
-`roost.host.guestfs` starts it by its path and kills it when the deadline passes. It uses nothing but the standard
-library and libguestfs' own module, since it may run under another Python than roost (the one that has the module).
+`roost.host.guestfs` starts it by its path and kills it when the deadline passes. It uses only the standard library and
+libguestfs' own module, since it may run under another Python than roost (the one that has the module).
 
 Standard input: first {"disks": [{"path", "format", "readonly"}], "memory", "verbose", "clock", "network"}, then
-{"call", "args", "options"} each; `clock` is null, or seconds since 1970 at which the appliance's clock starts.
-Standard output: one {"result"} or {"error"} for each; bytes travel as {"base64"}. Standard error: the log.
+{"call", "args", "options"} each; `clock` is null, or the initial time of the appliance's clock in seconds since 1970.
+Standard output: one {"result"} or {"error"} for each; bytes are encoded as {"base64"}. Standard error: the log.
 """
 
 import base64
@@ -27,7 +27,7 @@ def _encoded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_encoded(entry) for entry in value]
     if isinstance(value, str):
-        # Names in an image are bytes; libguestfs hands over what is not UTF-8 as lone surrogates.
+        # Names in an image are bytes; libguestfs returns invalid UTF-8 as lone surrogates.
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return value
 
@@ -54,8 +54,8 @@ def _open(request: Any) -> Any:
     handle.set_verbose(bool(request["verbose"]))
     handle.set_memsize(int(request["memory"]))
     handle.set_network(bool(request.get("network")))
-    # The kernel probes SCSI disks side by side and names them in the order in which their probes come to that. One that
-    # is not preempted there leaves them in the order of their addresses: few starts are for nothing (appliance.py).
+    # The kernel probes SCSI disks in parallel and names them in the order in which the probes finish. Without
+    # preemption this is the order of their addresses, so that few starts fail (appliance.py).
     handle.set_append("preempt=none")
     for disk in request["disks"]:
         options = {} if disk["readonly"] else {"discard": "besteffort"}
@@ -86,9 +86,9 @@ def _sockets() -> "set[str]":
 
 
 def _remember(launched: threading.Event) -> None:
-    """Write down where libguestfs' sockets are, for whoever sweeps up after a kill (roost.host.temporary).
+    """Record where libguestfs' sockets are, for the cleanup after a kill (roost.host.temporary).
 
-    Root's lie in /tmp, whatever it is told, and it says where to nobody.
+    Root's are in /tmp, whatever the configuration, and libguestfs has no call that returns the path.
     """
     directory = os.environ.get("LIBGUESTFS_TMPDIR")
     while directory is not None and not launched.wait(0.01):
@@ -116,7 +116,7 @@ def _call(handle: Any, name: str, arguments: Any, options: Any) -> Any:
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer calls until standard input ends."""
     handle = None
     for line in sys.stdin:
         request = json.loads(line)
@@ -128,7 +128,7 @@ def main() -> None:
                 _answer(
                     {"result": _encoded(_call(handle, request["call"], request["args"], request.get("options", {})))}
                 )
-        except Exception as error:  # whatever the bindings raise is an answer
+        except Exception as error:  # any exception of the bindings is an answer
             _answer({"error": _encoded(str(error))})
     if handle is not None:
         # Closing shuts down what is still running.

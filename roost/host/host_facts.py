@@ -1,6 +1,6 @@
-"""What an image is built on: the system, and the versions of the packages that provide the tools of a build.
+"""The host that an image is built on: the system, and the versions of the packages that provide the build's tools.
 
-None of it is a secret, and none of it changes between two builds of one host: it explains a difference between two.
+None of it is secret, and it is the same for two builds on one host: it helps to explain a difference between two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 
 @functools.cache
 def host() -> dict[str, str | dict[str, str]]:
-    """Return the system's name and package → version of its tools, as far as this host tells."""
+    """Return the system's name, and package → version of its tools, as far as known."""
     return {"system": _system(), "packages": _packages()}
 
 
@@ -44,7 +44,7 @@ def _packages() -> dict[str, str]:
         return {}
     argv = ["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n", *PACKAGES]
     try:
-        # It is told beside what is made, and belongs to no stage.
+        # It is recorded next to the result, and is not part of any stage.
         with declared.only(None):
             said = process.run(argv, deadline=20, capture=True, check=False).text
     except RoostError:

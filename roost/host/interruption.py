@@ -1,6 +1,6 @@
-"""The tools that run, and how they end: with their block, or all at once when the task is interrupted.
+"""Running tools, and how they end: with their block, or all at once when the task is interrupted.
 
-Each tool leads a process group, and it is the group that is killed: what a tool has started ends with it.
+Each tool leads a process group; the whole group is killed, including what the tool started.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: The tools that run, and whether all is to end. The signal handler takes the lock too, so it is reentrant.
+#: The running tools, and whether all must end. The signal handler takes the lock too, so it is reentrant.
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.RLock()
 _interrupted = threading.Event()
 
 
 def interrupt() -> None:
-    """Kill every tool, whichever thread waits for it, and let no thread but the main one start another."""
+    """Kill every tool, and keep all threads but the main one from starting another."""
     with _guard:
         _interrupted.set()
         for tool in _running:
@@ -31,7 +31,7 @@ def interrupt() -> None:
 
 
 def interrupted() -> bool:
-    """Return whether the task was told to end."""
+    """Return whether the task was interrupted."""
     return _interrupted.is_set()
 
 
@@ -39,7 +39,7 @@ def interrupted() -> bool:
 def started(argv: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool with `subprocess.Popen`'s options and yield it; its process group is gone when the block is left.
 
-    Raises `KeyboardInterrupt` in a thread other than the main one once the task was told to end.
+    Raises `KeyboardInterrupt` in a thread other than the main one once the task was interrupted.
     """
     with _guard:
         if _interrupted.is_set() and threading.current_thread() is not threading.main_thread():
@@ -60,11 +60,11 @@ def started(argv: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]
 
 
 def await_end(tool: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait until a tool has ended, at most so long: asleep, where `Popen.wait` with a time looks again and again."""
+    """Wait at most `seconds` until a tool has ended; this sleeps, where `Popen.wait` with a timeout polls."""
     try:
         descriptor = os.pidfd_open(tool.pid)
     except OSError:
-        # A kernel before 5.3, or none of Linux' own: the caller waits as Python does.
+        # A kernel before 5.3, or not Linux: the caller waits as Python does.
         return
     try:
         end = select.poll()

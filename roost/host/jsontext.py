@@ -1,7 +1,7 @@
-"""Untrusted JSON: bounded in depth, its numbers finite, and one kind of error.
+"""Untrusted JSON: limited in depth, with finite numbers, and one kind of error.
 
-Python's parser follows nesting by recursion and ends in `RecursionError`, takes NaN and Infinity, and turns 1e999 into
-an infinity that no later `int()` survives. Each of these is a `ValueError` here, as is all else that is not JSON.
+Python's parser follows nesting by recursion and ends in `RecursionError`, accepts NaN and Infinity, and turns 1e999
+into an infinity that no later `int()` survives. Here all of these are a `ValueError`, as is any invalid JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from roost.host import files
 
-#: Levels of lists and objects; what roost and the tools that it calls write has fewer than ten.
+#: Maximum levels of lists and objects; the JSON of roost and of the tools that it calls has fewer than ten.
 DEPTH = 64
 
 

@@ -1,4 +1,4 @@
-"""What a file begins with, by kind: images, archives, compressions. Never its name.
+"""File types by their first bytes: images, archives, compressions. Never by name.
 
 Sources: file(1); the probe functions of QEMU's block drivers; for kernels and initrds, Linux' lib/decompress.c.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from roost.host import qcow2
 
-#: Kind → offset and bytes of each form that it has.
+#: Type → offset and bytes of each of its forms.
 SIGNATURES: dict[str, tuple[tuple[int, bytes], ...]] = {
     # Compressions.
     "gzip": ((0, b"\x1f\x8b"),),
@@ -43,17 +43,17 @@ SIGNATURES: dict[str, tuple[tuple[int, bytes], ...]] = {
     "squashfs": ((0, b"hsqs"),),
     "luks": ((0, b"LUKS\xba\xbe"),),
     "boot-sector": ((510, b"\x55\xaa"),),
-    # What comes by mistake.
+    # Common mistakes.
     "html": ((0, b"<!DOCTYPE"), (0, b"<html")),
     "elf": ((0, b"\x7fELF"),),
 }
 
 
 def begins(head: bytes, kind: str) -> bool:
-    """Return whether a file that begins with `head` is of a kind. An ISO image is told from 33 KiB only."""
+    """Return whether a file that begins with `head` is of a type. An ISO image needs the first 33 KiB."""
     return any(head.startswith(form, offset) for offset, form in SIGNATURES[kind])
 
 
 def kind(head: bytes, kinds: Iterable[str]) -> str | None:
-    """Return the first of `kinds` that a file beginning with `head` is of, or None."""
+    """Return the first of `kinds` that matches a file beginning with `head`, or None."""
     return next((one for one in kinds if begins(head, one)), None)

@@ -1,16 +1,16 @@
 """Runs a command as root of a user namespace, in a root directory of its own: the bootstrap, for root and for users.
 
-For what needs to mount, and so cannot be confined as programs of a finished tree are: the bootstrap, whose packages run
-their scripts. It sees the programs and settings of the host (`roost.host.own_root`) and the given directories, which
-are where they are outside; it has the host's network only where it is given that. For root that namespace's root is
-nobody of the host, and the owners on the disk are those that it gives. A user has no such ids to give: root in there
-has his own, but nothing of his to use it on.
+For commands that need to mount, and so cannot be confined like programs of a finished tree: the bootstrap, whose
+packages run their scripts. The command sees the programs and settings of the host (`roost.host.own_root`) and the given
+directories, at the same paths as outside; it has the host's network only on request. When roost runs as root, root of
+that namespace has no rights on the host, and the owners on the disk are those set inside. A normal user has no such
+range of ids: root inside has the user's rights, but none of the user's files to use them on.
 
-The first process of the process namespace stays outside of the command's and ends all of it where it takes more than
-the limits. As a program, by root of a mount and a process namespace of its own (`roost.host.namespace`), it is
-`python -m roost.host.mapped PLAN -- COMMAND...`; PLAN is JSON.
+The first process of the process namespace stays outside that of the command, and kills all of it when it exceeds the
+limits. As a program, started as root of its own mount and process namespace (`roost.host.namespace`), it is `python -m
+roost.host.mapped PLAN -- COMMAND...`; PLAN is JSON.
 
-Standard library only, all of it imported before the root changes.
+Uses the standard library only, all of it imported before the root changes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from typing import Any
 from roost.host import bounded, confinement, own_root, syscalls
 from roost.host.confinement import Limits
 
-#: What is to be confined further: namespaces that the new root owns, so that it can mount proc in its tree, and from
-#: which nothing of the mounts around it can be taken away (mount_namespaces(7), "locked").
+#: Further confinement: namespaces owned by the new root, so that it can mount proc in its tree, and that lock the
+#: mounts around it (mount_namespaces(7), "locked").
 OWN = ("unshare", "--mount", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
-#: Tells a probe that this host cannot do it.
+#: The exit status that tells a probe that this host cannot do it.
 UNABLE = 75
-#: What is told of a command that took too much, on standard error; `what` names the limit.
+#: The prefix of the message on standard error when a command exceeded a limit, which `what` names.
 STOPPED = "E: roost: stopped: "
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Given:
-    """What a command has of the host: directories at their places, and with `network` the host's network."""
+    """What a command gets from the host: directories at the same paths, and with `network` the host's network."""
 
     writable: Sequence[Path] = ()
     readable: Sequence[Path] = ()
@@ -59,13 +59,13 @@ def words(place: Path, given: Given, limits: Limits, command: Sequence[str]) -> 
 
 
 def enter(plan: dict[str, Any]) -> None:
-    """Become root of a user namespace in a root directory of its own. Raises `OSError` where that cannot be."""
+    """Become root of a user namespace in a root directory of its own. Raises `OSError` where this is impossible."""
     initial = confinement.is_initial()
     namespace = confinement.user_namespace(nested=True)
     root, readable = Path(plan["place"]), [Path(name) for name in plan["readable"]]
     own_root.build(root, plan["limits"]["memory"])
     mapped = namespace if initial else None
-    # Where one is below the other, the inner one is mounted later; what may be written is so wherever it lies.
+    # Sorted, so that a directory inside another is mounted after it; writable ones last, so that they stay writable.
     own_root.give(root, sorted(readable), namespace=mapped, read_only=True)
     own_root.give(root, sorted(map(Path, plan["writable"])), namespace=mapped, read_only=False)
     own_root.enter(root)
@@ -75,12 +75,12 @@ def enter(plan: dict[str, Any]) -> None:
         os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    # Who finds a way to this process must not become it.
+    # A process that finds this one must not be able to take it over.
     syscalls.hide_memory()
 
 
 def watch(child: int, limits: Limits) -> int:
-    """Wait for the command; return its exit status, 1 where it took more than it may."""
+    """Wait for the command; return its exit status, or 1 when it exceeded a limit."""
     looked = time.monotonic()
     while True:
         found, status = os.waitpid(-1, os.WNOHANG)
@@ -99,7 +99,7 @@ def watch(child: int, limits: Limits) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return its exit status, `UNABLE` when this host cannot."""
+    """Run the command; return its exit status, or `UNABLE` when this host cannot."""
     text, _, *command = arguments
     plan = json.loads(text)
     limits = Limits(**plan["limits"])
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
                 syscalls.unshare(syscalls.CLONE_NEWNET)
                 syscalls.raise_loopback()
             with contextlib.suppress(OSError):
-                # The host's network comes with its abstract sockets, of a desktop session for one.
+                # The host's network includes its abstract sockets, for example of a desktop session.
                 syscalls.leave_abstract_sockets()
             argv = [*OWN, *command]
             os.execvp(argv[0], argv)

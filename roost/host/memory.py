@@ -1,6 +1,6 @@
-"""A directory in memory, if there is plenty of it, for what is written once, read once and thrown away.
+"""A directory in memory, if there is enough of it, for data that is written once, read once and removed.
 
-Some forty thousand small files cost a file system on a disk seconds that a tmpfs does not take.
+Some forty thousand small files cost seconds on a disk's file system that a tmpfs saves.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from pathlib import Path
 
 from roost.host import capacity
 
-#: A tmpfs that every Linux has, usually half as large as the memory.
+#: The tmpfs that every Linux has, usually half the size of the memory.
 SHARED = Path("/dev/shm")
-#: Bytes that are left to everybody else.
+#: Bytes that are left for other users.
 SPARE = 2 << 30
-#: Files and directories that must be left: a tree has some forty thousand.
+#: Files and directories that must be available: a tree has some forty thousand.
 INODES = 1_000_000
 
 
 def place(room: int, shared: Path = SHARED) -> Path | None:
-    """Return the directory in memory that all users share, if `room` bytes and more fit there, programs can be run from
-    it, and files keep their extended attributes; else None.
+    """Return the shared directory in memory, or None.
+
+    It must have at least `room` bytes free, allow programs to run from it, and keep extended attributes.
     """
     try:
         status = os.statvfs(shared)
@@ -29,7 +30,7 @@ def place(room: int, shared: Path = SHARED) -> Path | None:
         if free < room + SPARE or status.f_favail < INODES or status.f_flag & os.ST_NOEXEC:
             return None
         with tempfile.NamedTemporaryFile(dir=shared) as file:
-            # A tmpfs has these since Linux 6.6.
+            # A tmpfs supports these since Linux 6.6.
             os.setxattr(file.name, "user.roost", b"1")
     except OSError:
         return None

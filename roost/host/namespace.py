@@ -1,10 +1,10 @@
-"""Where ownership matters: commands run as root of a name space of their own.
+"""Commands run as root of a namespace of their own, where ownership matters.
 
-A normal user becomes root of a user namespace whose ids are the subordinate ids of /etc/subuid, so that
-files get the owners they have in the image. Root needs no user namespace. Both get a mount and a process
-namespace, so that nothing stays mounted or running, however a command ends, and host name, IPC objects and control
-groups of their own. Programs of a tree are confined further: `roost.host.confinement`. Each command gets a name
-space of its own with the same mapping: a tree written by one is seen alike by the next.
+A normal user becomes root of a user namespace whose ids are the subordinate ids of /etc/subuid, so that files get the
+owners that they have in the image. Root needs no user namespace. Both get a mount and a process namespace, so that
+nothing stays mounted or running however a command ends, and a host name, IPC objects and control groups of their own.
+Programs of a tree are confined further: `roost.host.confinement`. Each command gets its own namespace with the same
+mapping, so that each sees the same owners in a tree.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from roost.host.process import Argv
 USER = ("--user", "--map-root-user", "--map-auto")
 COMMON = ("--mount", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child")
 PRIVATE = ("--propagation", "private", "--mount-proc")
-#: What the caller owns is root's; there are no other ids, and nothing else is another's.
+#: Maps the caller to root and no other ids: files of others have no mapped owner.
 OWNER = ("unshare", "--user", "--map-root-user", "--")
 
-#: In a chroot `/` is not a mount point: it cannot be made private, and what is mounted below it would show outside.
-#: /proc is one; so `/` is bound there, privately, and becomes the root. Arguments: the directory to be in, the command.
+#: In a chroot `/` is not a mount point: it cannot be made private, and mounts below it would show outside. /proc is a
+#: mount point, so `/` is bound there, privately, and becomes the root. Arguments: the working directory, the command.
 CHROOTED = """\
 mount --make-private /proc && mount --rbind / /proc && mount --make-rprivate /proc &&
 exec chroot /proc sh -c 'mount -t proc proc /proc && cd -- "$1" && shift && exec "$@"' roost "$PWD" "$@"
@@ -41,7 +41,7 @@ SYSCTLS = {
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """How to become root inside: `user` adds a user namespace, `network` false takes the network away.
+    """How to become root inside: `user` adds a user namespace, `network` false removes the network.
 
     `chrooted` is for root in a chroot. `owner` is for tools that write no tree and leave nothing: see `owner`.
     """
@@ -66,15 +66,15 @@ class Namespace:
 
 
 def current() -> Namespace:
-    """Return the namespace that fits who runs roost, and where: a user namespace for all but root."""
+    """Return the namespace for the user who runs roost: a user namespace for all but root."""
     root = os.geteuid() == 0
     return Namespace(user=not root, chrooted=root and not root_is_mounted())
 
 
 def owner() -> Namespace:
-    """Return how a tool sees the caller's own files as root's, which is all that some need: no ids are given out.
+    """Return a namespace in which the caller's own files belong to root, without subordinate ids.
 
-    It costs a third of `current`, and nothing at all where root runs roost.
+    It costs a third of `current`, and nothing at all when roost runs as root.
     """
     return Namespace(user=os.geteuid() != 0, owner=True)
 
@@ -89,7 +89,7 @@ def root_is_mounted() -> bool:
 
 
 def probe(namespace: Namespace | None = None) -> None:
-    """Raise `HostError`, with a hint, unless files can be owned by another user inside."""
+    """Raise `HostError`, with a hint, unless files can be given to another user inside."""
     chosen = namespace or current()
     script = ":" if chosen.owner else 't=$(mktemp) && chown 1:1 "$t" && rm -f "$t"'
     done = process.run(chosen.argv(["sh", "-c", script]), deadline=20, check=False)
@@ -103,7 +103,7 @@ def probe(namespace: Namespace | None = None) -> None:
 
 
 def _refused(*, ids: bool) -> HostError:
-    """Return why this user got no user namespace, as far as it shows, with a hint; with `ids` some are needed."""
+    """Return the probable reason why this user got no user namespace; with `ids` subordinate ids are needed."""
     what = "cannot make a user namespace"
     for tool in ("newuidmap", "newgidmap"):
         if ids and process.which(tool) is None:

@@ -1,7 +1,7 @@
-"""Whole numbers in untrusted texts.
+"""Whole numbers in untrusted text.
 
-`str.isdigit` is true of digits that `int` refuses (a superscript two), `int` takes digits of every script, and refuses
-more than 4300 of them. What roost reads as a number has ASCII digits, and not too many.
+`str.isdigit` accepts digits that `int` refuses (a superscript two); `int` accepts digits of every script and refuses
+more than 4300 of them. roost accepts only ASCII digits, and a limited number of them.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ _DIGITS = re.compile("[0-9]+")
 
 
 def whole(text: str, digits: int = 18) -> int | None:
-    """Return the number that a text of at most `digits` ASCII digits says (18 fit 64 bits); None for any other text."""
+    """Return the number in a text of at most `digits` ASCII digits (18 fit 64 bits); None for any other text."""
     return int(text) if len(text) <= digits and _DIGITS.fullmatch(text) else None

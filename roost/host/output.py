@@ -1,9 +1,9 @@
-"""Writing to a path that a user names: atomic for files, through devices and FIFOs, never instead of them.
+"""Writing to a path that a user names: atomic for files, through devices and FIFOs, never replacing them.
 
-What `rename(2)` puts at a path replaces whatever stands there: a device such as /dev/null for the whole machine, a
-FIFO that somebody reads, a link whose target was meant. So the path is looked at first. A link stays and its target is
-written; a character device or a FIFO gets the bytes; /dev/stdout and /dev/fd/N are this process's own open files. A
-block device, a socket and a directory are refused: nobody names them for a text or an io disk but by mistake.
+rename(2) replaces whatever is at a path: a device such as /dev/null for the whole machine, a FIFO with a reader, a link
+whose target was meant. So the path is examined first. A link stays and its target is written; a character device or a
+FIFO gets the bytes; /dev/stdout and /dev/fd/N are this process's own open files. A block device, a socket and a
+directory are refused: as the target of a text or an io disk they are a mistake.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 from roost.errors import HostError, UsageError
 from roost.host import causes, files
 
-#: Seconds to wait for the reader of a FIFO, and for a reader that takes nothing.
+#: Seconds to wait for a FIFO's reader, and for a reader that reads nothing.
 READER, STALLED = 10.0, 60.0
 _BLOCK = 1 << 20
-#: What is wrong with a path itself, whatever the host has and allows.
+#: Errors of the path itself, independent of the host.
 NO_PATH = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG})
 _LINKS = 40
 
@@ -33,7 +33,7 @@ _LINKS = 40
 def write(path: Path, data: bytes) -> None:
     """Write `data` to the path that a user named.
 
-    Raises `UsageError` for what cannot be written to by its nature, `HostError` for what the host refuses.
+    Raises `UsageError` for a path that cannot be written by its nature, `HostError` when the host refuses.
     """
     with _told(path):
         stream = _stream(path)
@@ -52,7 +52,7 @@ def write(path: Path, data: bytes) -> None:
 def place(made: Path, path: Path) -> None:
     """Move a finished file to the path that a user named; `made` is gone afterwards unless it was copied.
 
-    Raises as `write` does. Holes stay holes where the path is a file.
+    Raises as `write` does. Holes are kept if the path is a file.
     """
     with _told(path):
         stream = _stream(path)
@@ -74,9 +74,9 @@ def place(made: Path, path: Path) -> None:
 
 
 def directory(path: Path) -> Path | None:
-    """Return the directory that a file for `place` is best made in; None where the path is a device or a FIFO.
+    """Return the directory in which to make the file for `place`; None if the path is a device or a FIFO.
 
-    Raises as `write` does for a path that cannot be written to, so that nothing is made in vain.
+    Raises as `write` does for a path that cannot be written, so that no work is wasted.
     """
     with _told(path):
         if files.own_descriptor(path) is not None:
@@ -90,7 +90,7 @@ def directory(path: Path) -> Path | None:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Return whether a path names this process's standard output, where nothing else may then be written."""
+    """Return whether a path is this process's standard output; then nothing else may be written there."""
     return files.own_descriptor(path) == 1
 
 
@@ -139,7 +139,7 @@ def _stream(path: Path) -> contextlib.AbstractContextManager[int] | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """Yield a device or a FIFO open for writing; a FIFO's reader is waited for, not for ever."""
+    """Yield a device or a FIFO open for writing; wait a limited time for a FIFO's reader."""
     until = time.monotonic() + READER
     while True:
         try:
@@ -163,7 +163,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _pour(descriptor: int, blocks: Iterable[bytes]) -> None:
-    """Write all blocks to a descriptor that may not be ready; give up when it takes nothing for long."""
+    """Write all blocks to a descriptor that may not be ready; fail when nothing is read for long."""
     for block in blocks:
         left = memoryview(block)
         while left:
@@ -171,14 +171,14 @@ def _pour(descriptor: int, blocks: Iterable[bytes]) -> None:
             if not ready:
                 raise OSError(errno.ETIMEDOUT, f"nothing read the data for {STALLED:g} s")
             try:
-                # Not more than a pipe surely takes at once: a blocking one would otherwise wait without a bound.
+                # At most what a pipe takes at once: a blocking one would otherwise wait without limit.
                 left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
             except BlockingIOError:
                 continue
 
 
 def _target(path: Path) -> Path:
-    """Return the file that a path stands for, links followed; raise unless it is, or may become, a regular file."""
+    """Return the file that a path leads to, links followed; raise unless it is, or may become, a regular file."""
     seen = path.absolute()
     for _ in range(_LINKS):
         try:
@@ -191,7 +191,7 @@ def _target(path: Path) -> Path:
             if stat.S_ISDIR(status.st_mode) or stat.S_ISBLK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
                 raise UsageError(f"{path} is {files.kind(status.st_mode)}, not a file")
             if stat.S_ISREG(status.st_mode) and not os.access(seen, os.W_OK, effective_ids=True):
-                os.close(os.open(seen, os.O_WRONLY | os.O_CLOEXEC))  # says why
+                os.close(os.open(seen, os.O_WRONLY | os.O_CLOEXEC))  # raises the reason
             return seen
         _require_followable(seen, status)
         seen = seen.parent / seen.readlink()
@@ -208,7 +208,7 @@ def _require_followable(link: Path, status: os.stat_result) -> None:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a new file beside the target, which has the target's mode and owner where there is one."""
+    """Yield a new file next to the target, with the target's mode and owner if it exists."""
     temporary = target.with_name(f".roost-{os.getpid()}-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

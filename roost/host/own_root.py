@@ -1,9 +1,9 @@
-"""A root directory of its own for the host's tools: its programs and settings, read-only, and what is given to them.
+"""A root directory for the host's tools: its programs and settings, read-only, and the directories given to them.
 
-Not in it are home directories, /root, /srv, /mnt, /var, the sockets in /run, the devices in /dev and the processes of
-the host. A script that leaves a chroot arrives here.
+It does not contain home directories, /root, /srv, /mnt, /var, the sockets in /run, the devices in /dev and the
+processes of the host. A script that escapes a chroot ends up here.
 
-Standard library only.
+Uses the standard library only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 from roost.host import confinement, syscalls
 from roost.host.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC
 
-#: Where a system has its programs, libraries and settings, if it has them (hier(7)); /nix and /gnu are those of NixOS
-#: and Guix.
+#: Where a system has its programs, libraries and settings, as far as they exist (hier(7)); /nix and /gnu are those of
+#: NixOS and Guix.
 SYSTEM = (
     "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc", "/nix", "/gnu",
     "/var/lib/dpkg", "/var/lib/apt", "/sys",
 )  # fmt: skip
-#: A link on hosts whose name servers change; it may lead anywhere.
+#: On hosts whose name servers change this is a link; its target may be anywhere.
 RESOLV_CONF = Path("/etc/resolv.conf")
 WRITABLE = ("/tmp", "/var/tmp", "/run")
 
 
 def _target(root: Path, path: Path) -> Path:
-    """Return where `path` is below the new root, made as an empty directory or file where it is not there yet."""
+    """Return the path of `path` below the new root, created as an empty directory or file if it does not exist."""
     target = root / path.relative_to("/")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,16 +39,16 @@ def _target(root: Path, path: Path) -> Path:
 
 
 def _show(root: Path, path: Path) -> None:
-    """Mount a file or directory of the host at the same place, read-only with all that is mounted below it."""
+    """Mount a file or directory of the host at the same path, read-only with all its submounts."""
     target = str(_target(root, path))
     syscalls.mount(str(path), target, "", MS_BIND | MS_REC)
     syscalls.restrict(target)
 
 
 def build(root: Path, memory: int) -> None:
-    """Make a root directory at `root`, in memory: the host's programs and settings, /proc and /dev of its own.
+    """Make a root directory at `root`, in memory: the host's programs and settings, its own /proc and /dev.
 
-    Half of `memory`, in bytes, bounds /dev/shm. Raises `OSError` for what cannot be mounted.
+    /dev/shm is limited to half of `memory`, in bytes. Raises `OSError` when a mount fails.
     """
     syscalls.mount("roost", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")
     for path in map(Path, SYSTEM):
@@ -70,7 +70,7 @@ def build(root: Path, memory: int) -> None:
 
 
 def give(root: Path, directories: Sequence[Path], *, namespace: int | None, read_only: bool) -> None:
-    """Mount directories at the same places; with a `namespace` their owners are those that it maps (bind_mapped)."""
+    """Mount directories at the same paths; with a `namespace` their owners are mapped to it (bind_mapped)."""
     for directory in directories:
         target = str(_target(root, directory))
         syscalls.mount(str(directory), target, "", MS_BIND)
@@ -81,7 +81,7 @@ def give(root: Path, directories: Sequence[Path], *, namespace: int | None, read
 
 
 def enter(root: Path) -> None:
-    """Make `root` the root directory of this mount namespace; the old one is in it no longer (pivot_root(2), NOTES)."""
+    """Make `root` the root directory of this mount namespace and drop the old one (pivot_root(2), NOTES)."""
     os.chdir(root)
     syscalls.pivot_root(".", ".")
     syscalls.detach(".")

@@ -1,4 +1,4 @@
-"""Where roost keeps things: the cache, the project's directories, and temporary directories that do not stay."""
+"""The directories that roost uses: the cache, the project's, and state and settings of the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.host import files, safetext
 
 
 def display(path: Path) -> str:
-    """Return a path as people are shown it: relative to the current directory where it is below that."""
+    """Return a path as shown to people: relative to the current directory if it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -26,7 +26,7 @@ def cache_root() -> Path:
 
 
 def _named(variable: str) -> Path | None:
-    """Return the directory that a variable names, which need not exist; raise `HostError` for something else."""
+    """Return the directory that a variable names, which need not exist; raise `HostError` if it is something else."""
     text = os.environ.get(variable)
     if not text:
         return None
@@ -49,7 +49,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def state_root() -> Path:
-    """Return where what must not be lost is kept: $ROOST_STATE, else the user's state directory (XDG_STATE_HOME)."""
+    """Return the directory of permanent data: $ROOST_STATE, else the user's state directory (XDG_STATE_HOME)."""
     return _named("ROOST_STATE") or Path(platformdirs.user_state_dir("roost"))
 
 
@@ -66,7 +66,7 @@ def shipped_root() -> Path:
 
 
 def project_root() -> Path:
-    """Return the directory that holds recipes/ and kernels/: the nearest above, else $ROOST_ROOT, else the current."""
+    """Return the directory with recipes/ and kernels/: the nearest above, else $ROOST_ROOT, else the current one."""
     here = Path.cwd()
     for directory in (here, *here.parents):
         if (directory / "recipes").is_dir() and (directory / "kernels").is_dir():

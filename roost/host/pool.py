@@ -1,4 +1,4 @@
-"""Threads that nobody waits for when the task is interrupted: their tools are dead, their results are not wanted."""
+"""Threads that are not waited for when the task is interrupted: their tools have been killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from roost.host import capacity, interruption
 
-#: Seconds that interrupted threads have for cleaning up.
+#: Seconds that interrupted threads have to clean up.
 GRACE = 1.0
 
 _P = ParamSpec("_P")
@@ -22,7 +22,7 @@ _In = TypeVar("_In")
 
 
 class Pool(ThreadPoolExecutor):
-    """Threads for the block of a `with`; it ends when they have, and soon after an interruption."""
+    """Threads for a `with` block; it ends when they have ended, and soon after an interruption."""
 
     def __init__(self, max_workers: int, thread_name_prefix: str = "roost") -> None:
         self._known: list[Thread] = []
@@ -32,7 +32,7 @@ class Pool(ThreadPoolExecutor):
         self._known.append(current_thread())
 
     def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Let a thread make the call, in the context of the caller: it is part of the same stage."""
+        """Make the call in a thread, in the caller's context, so that it belongs to the same stage."""
         context = copy_context()
         return super().submit(lambda: context.run(call, *args, **kwargs))
 
@@ -40,7 +40,7 @@ class Pool(ThreadPoolExecutor):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the threads; when interrupted, kill their tools and wait no longer than `GRACE`."""
-        # An interruption can come out as another error: of a lock that it took from its holder's hands.
+        # An interruption can surface as another error, for example of a lock that it released early.
         ordinary = kind is None or issubclass(kind, Exception)
         if ordinary and not interruption.interrupted():
             super().__exit__(kind, error, trace)
@@ -53,9 +53,9 @@ class Pool(ThreadPoolExecutor):
 
 
 def each(work: Callable[[_In], _T], given: Iterable[_In], done: Callable[[int], None]) -> list[_T]:
-    """Do `work` for each, as many at a time as there are cores, and return the results in order.
+    """Do `work` for each item, as many at a time as there are cores, and return the results in order.
 
-    The first failure ends it. `done` is told how many are finished. Only what is under way waits in memory.
+    The first failure ends it. `done` receives the number of finished items. Only items in progress are held in memory.
     """
     workers = capacity.cores()
     results: list[_T] = []

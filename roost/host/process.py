@@ -1,9 +1,9 @@
 """The one door to subprocesses.
 
-Every external tool runs through `run` (wait for it) or `spawn` (drive it): an argv list, never a shell
-string; standard input closed unless given; its own process group, which is killed when the deadline
-passes, when an exception crosses, when the task is interrupted (`interruption`), and, through the parent-death
-signal, when roost itself is killed.
+Every external tool runs through `run` (wait for it) or `spawn` (interact with it): an argv list, never a shell string;
+standard input closed unless given; its own process group, which is killed when the deadline passes, when an exception
+is raised, when the task is interrupted (`interruption`), and, through the parent-death signal, when roost itself is
+killed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from roost.host import causes, declared, interruption, safetext
 
 Argv = Sequence[str | os.PathLike[str]]
 
-#: Seconds of a deadline that poll(2), which counts milliseconds in 32 bits, can wait for: 23 days.
+#: The longest deadline that poll(2), which counts milliseconds in 32 bits, can wait for, in seconds: 23 days.
 _LONGEST = 2_000_000.0
 
-#: Environment variables that reach tools. All others stay out: TMPDIR leaks into chroots and breaks
-#: maintainer scripts, LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
+#: Environment variables passed to tools. Others are dropped: TMPDIR leaks into chroots and breaks maintainer scripts,
+#: LD_PRELOAD and PYTHON* change what runs, and the rest may hold secrets.
 KEPT = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR", "SOURCE_DATE_EPOCH", "APT_CONFIG"}
     | {f"{scheme}_proxy" for scheme in ("http", "https", "ftp", "no")}
@@ -43,9 +43,9 @@ TAIL_LINES = 12
 
 
 def leave(argv: Argv, *, wait: float) -> None:
-    """Start a tool that may outlive roost, for cleaning up when the task is to end now; wait at most `wait` seconds.
+    """Start a tool that may outlive roost, to clean up when the task must end now; wait at most `wait` seconds.
 
-    It says nothing. A tool that does not exist or fails is passed over: the next command cleans up.
+    Its output is discarded. A missing or failing tool is ignored: the next command cleans up.
     """
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         tool = subprocess.Popen(
@@ -62,7 +62,7 @@ def leave(argv: Argv, *, wait: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a tool left: its exit status, output (bytes, empty unless captured) and wall seconds."""
+    """The result of a tool: its exit status, output (bytes, empty unless captured) and wall seconds."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -90,7 +90,7 @@ def _path() -> str:
 
 
 def proxies() -> dict[str, str]:
-    """Return the variables of the environment that name proxies."""
+    """Return the environment variables that name proxies."""
     return {name: value for name, value in environment().items() if name.lower().endswith("_proxy")}
 
 
@@ -116,10 +116,10 @@ def tail(text: bytes | str, lines: int = TAIL_LINES) -> str:
 
 
 def bounded(argv: Argv, *, memory: int, output: int | None = None) -> list[str]:
-    """Return `argv` so that the tool has at most `memory` bytes of address space and writes files of `output` bytes.
+    """Return `argv` with limits: `memory` bytes of address space and, if given, files of `output` bytes.
 
-    For tools that read untrusted data: they may be made to take all there is. No core file is left either.
-    Where this process may have less, so may the tool; when it fails for that, `run` says so (`_starved`).
+    For tools that read untrusted data, which may make them use all there is. Core files are disabled too. A lower limit
+    of this process applies to the tool as well; when it fails because of that, `run` reports it (`_starved`).
     """
     files = [] if output is None else [f"--fsize={_allowed(resource.RLIMIT_FSIZE, output)}"]
     return [
@@ -133,25 +133,25 @@ def bounded(argv: Argv, *, memory: int, output: int | None = None) -> list[str]:
 
 
 def _allowed(limit: int, wanted: int) -> int:
-    """Return how much of what is wanted this process may give: nobody but root raises a hard limit."""
+    """Return how much of `wanted` this process may allow: only root can raise a hard limit."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def _starved(words: Sequence[str], said: str, returncode: int) -> bool:
-    """Return whether a tool failed for want of memory under this process's own limit, not one of `bounded`."""
+    """Return whether a tool ran out of memory because of this process's own limit, not that of `bounded`."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     own = hard != resource.RLIM_INFINITY and (words[0] != "prlimit" or f"--as={hard}" in words)
     return own and causes.is_memory(said, returncode)
 
 
 def quoted(argv: Argv) -> str:
-    """Return `argv` as a person would paste it into a shell; for logs only."""
+    """Return `argv` quoted for pasting into a shell; for logs only."""
     return shlex.join(os.fspath(arg) for arg in argv)
 
 
 class Surroundings(TypedDict, total=False):
-    """What a tool is started in: variables added to its environment, its directory, descriptors that it inherits."""
+    """How a tool is started: variables added to its environment, its directory, inherited descriptors."""
 
     env: Mapping[str, str] | None
     cwd: Path | None
@@ -159,10 +159,10 @@ class Surroundings(TypedDict, total=False):
 
 
 class Judgement(Surroundings, total=False):
-    """How the end of a tool is judged, beside what it is started in.
+    """How the exit of a tool is judged, besides how it is started.
 
     A non-zero exit raises `ToolError` with `what` (default: the tool's name and status) and `hint`, unless `check` is
-    false. `foreign` is for what runs programs of an image, whose words prove nothing about the host.
+    false. `foreign` is for programs of an image, whose output proves nothing about the host.
     """
 
     check: bool
@@ -183,8 +183,8 @@ def spawn(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool and yield it; its process group is gone when the block is left, however it is left.
 
-    Standard error goes to `log` (appended, after a line with the command), without one to `stderr`; so
-    does standard output unless `stdout` says otherwise. Raises `HostError` when the tool does not exist.
+    Standard error and, unless `stdout` is given, standard output are appended to `log` after a line with the command.
+    Without a log, standard error goes to `stderr`. Raises `HostError` when the tool does not exist.
     """
     words = [os.fspath(arg) for arg in argv]
     declared.check(words, _path())
@@ -222,12 +222,12 @@ def run(
 ) -> Completed:
     """Run a tool to its end.
 
-    `deadline` is in seconds of wall time. With `capture` standard output is returned, otherwise it goes
-    to `log`. A non-zero exit raises `ToolError` with `what` (default: the tool's name and status), the
-    last lines of its output and the log's path, unless `check` is false. A passed deadline always raises.
-    When the tool says that the host refused it something (space, a limit, permission), `HostError` says so instead;
-    `foreign` is for what runs programs of an image, whose words prove nothing about the host. A tool that fails for
-    want of memory under a limit of this process (ulimit -v) raises that error whatever `check` is.
+    `deadline` is in seconds of wall time. With `capture` standard output is returned, otherwise it goes to `log`. A
+    non-zero exit raises `ToolError` with `what` (default: the tool's name and status), the last lines of its output and
+    the log's path, unless `check` is false. A passed deadline always raises. When the output shows that the host
+    refused something (space, a limit, permission), `HostError` is raised instead; `foreign` disables this for programs
+    of an image, whose output proves nothing about the host. A tool that ran out of memory under a limit of this process
+    (ulimit -v) raises `HostError` whatever `check` is.
     """
     words = tuple(os.fspath(arg) for arg in argv)
     what, hint = judgement.get("what"), judgement.get("hint")
@@ -286,7 +286,7 @@ def run(
 
 
 def _words(log: Path | None, begin: int, complaints: IO[bytes]) -> str:
-    """Return the last 16 KiB that this run said: of its part of the log, or of its standard error."""
+    """Return the last 16 KiB of this run's output: of its part of the log, or of its standard error."""
     if log is None:
         complaints.seek(0, os.SEEK_END)
         complaints.seek(max(0, complaints.tell() - 16384))

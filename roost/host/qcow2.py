@@ -1,4 +1,4 @@
-"""The header of a qcow2 image, read before any tool is: it can name other files of the host. Pure.
+"""The header of a qcow2 image, read before any tool reads it: it can name other files of the host. Pure.
 
 (QEMU, docs/interop/qcow2.rst: all numbers are big-endian; the backing file's name is not a C string.)
 """
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAGIC = b"QFI\xfb"
-#: Bytes that hold all that is looked at: the header, its extensions and the name of the backing file lie in the
-#: first cluster, and QEMU takes no name longer than 1023.
+#: Bytes that hold everything that is examined: the header, its extensions and the name of the backing file are in the
+#: first cluster, and QEMU accepts no name longer than 1023 bytes.
 HEAD = 64 << 10
 #: Incompatible features (bits of the field of that name).
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4
-#: QEMU's own bound on the table of tables (block/qcow2.h, QCOW_MAX_L1_SIZE), in bytes.
+#: QEMU's own limit on the L1 table (block/qcow2.h, QCOW_MAX_L1_SIZE), in bytes.
 L1_LIMIT = 32 << 20
-#: The largest disk that is taken: what ext4 and xfs on x86 reach in practice is far below.
+#: The largest accepted disk: well above what ext4 and xfs on x86 reach in practice.
 LARGEST = 256 << 40
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
 _BACKING_FORMAT = 0xE2792ACA
 
 
 class NotQcow2Error(ValueError):
-    """It is not a qcow2 image that QEMU would open; the text says why."""
+    """Not a qcow2 image that QEMU would open; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a qcow2 image says of itself; `size` is what a guest sees, in bytes."""
+    """The header of a qcow2 image; `size` is the virtual size in bytes."""
 
     version: int
     size: int
@@ -67,7 +67,7 @@ def read(head: bytes) -> Header:
         raise NotQcow2Error(f"qcow2 does not allow clusters of 2^{cluster_bits} bytes")
     if not 0 < size <= LARGEST:
         raise NotQcow2Error(f"a disk of {size} bytes is not possible")
-    # An entry of the table stands for a cluster full of 8-byte entries, each of them for a cluster.
+    # An L1 entry stands for a cluster of 8-byte entries, each of which stands for a cluster.
     needed = -(-size // (1 << (2 * cluster_bits - 3)))
     if l1_size * 8 > L1_LIMIT or l1_size < needed:
         raise NotQcow2Error(f"its table of {l1_size} entries does not fit a disk of {size} bytes")
@@ -91,7 +91,7 @@ def read(head: bytes) -> Header:
 
 
 def _extensions(head: bytes, version: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the header's extensions: type, length, data padded to 8 bytes each, until type 0."""
+    """Yield the header's extensions until type 0: type, length, data, padded to 8 bytes each."""
     at = struct.unpack_from(">I", head, 100)[0] if version == 3 and len(head) >= 104 else 72
     while at + 8 <= len(head):
         kind, length = struct.unpack_from(">II", head, at)

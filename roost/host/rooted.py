@@ -1,6 +1,6 @@
-"""Paths inside an untrusted tree: links are followed as its guest would, never out of it.
+"""Paths inside an untrusted tree: links are followed as its guest would, never out of the tree.
 
-A tree may hold `boot -> /etc` or `vmlinuz -> /etc/shadow`: read plainly, the host's own file would land in an image.
+A tree may hold `boot -> /etc` or `vmlinuz -> /etc/shadow`: a plain read would copy the host's own file into an image.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-#: How many links are followed before it is a loop (path_resolution(7): 40).
+#: Links followed before ELOOP (path_resolution(7): 40).
 LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A symbolic link, and where it points."""
+    """A symbolic link and its target."""
 
     target: str
 
@@ -29,10 +29,10 @@ Entry = Link | Literal["directory", "file", ""]
 
 
 def follow(path: str, look: Callable[[str], Entry], *, last: bool = True) -> str:
-    """Return the absolute path where `path` is in a tree, links on the way followed; the `last` name too if asked.
+    """Return the absolute path of `path` in a tree with links followed; the `last` component too if set.
 
-    `look` says what is at an absolute path that leads through no link. What does not exist is returned as it would be
-    called. Raises OSError for a loop (ELOOP) and for a way through what is not a directory (ENOTDIR), which it names.
+    `look` returns the entry at an absolute path without links. A path that does not exist is returned as it would be
+    named. Raises OSError for a loop (ELOOP) and for a component that is not a directory (ENOTDIR), with its path.
     """
     todo = _parts(path)[::-1]
     done: list[str] = []
@@ -62,9 +62,10 @@ def _parts(path: str) -> list[str]:
 
 
 def resolve(root: Path, path: str | os.PathLike[str]) -> Path:
-    """Return where `path` (as the guest names it) lies below `root`: every link followed inside, none left in it.
+    """Return the path of `path` (as the guest names it) below `root`, with every link followed inside.
 
-    What does not exist is returned as it would be called. Raises OSError for a loop or a part that is not a directory.
+    A path that does not exist is returned as it would be named. Raises OSError for a loop or a component that is not a
+    directory.
     """
 
     def look(inside: str) -> Entry:
@@ -89,7 +90,7 @@ def is_file(root: Path, path: str | os.PathLike[str]) -> bool:
 
 
 def exists(root: Path, path: str | os.PathLike[str]) -> bool:
-    """Return whether there is anything at `path`, links followed inside."""
+    """Return whether `path` exists, links followed inside."""
     try:
         resolve(root, path).lstat()
     except OSError:
@@ -98,7 +99,7 @@ def exists(root: Path, path: str | os.PathLike[str]) -> bool:
 
 
 def names(root: Path, path: str | os.PathLike[str]) -> list[str]:
-    """Return the names in a directory, sorted; nothing when it is not a directory."""
+    """Return the names in a directory, sorted; empty when it is not a directory."""
     try:
         directory = resolve(root, path)
         return sorted(entry.name for entry in directory.iterdir()) if stat.S_ISDIR(directory.lstat().st_mode) else []

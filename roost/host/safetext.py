@@ -1,9 +1,9 @@
-"""Untrusted text, made safe for a terminal and for what is written line by line.
+"""Untrusted text, made safe for a terminal and for line-based formats.
 
-A file's name, a recipe's value, a guest's console, a field of a package: each may hold escape sequences that retitle,
-recolour or answer for the terminal, or characters that turn the direction of what follows. One function a purpose:
-`safe` for whole texts, `one_line` and `escaped` for a part of a line that stays recognizable, `printable` where only
-what can be read counts, `clean` for a line of a console.
+A file's name, a recipe's value, a guest's console, a field of a package may hold escape sequences that retitle,
+recolour or answer for the terminal, or characters that reverse the direction of what follows. There is one function for
+each purpose: `safe` for whole texts, `one_line` and `escaped` for a part of a line that stays recognizable, `printable`
+where only readable text counts, `clean` for a line of a console.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _ESCAPE = re.compile(
 
 def _escaped(char: str) -> str:
     code = ord(char)
-    # surrogateescape: the byte of a file's name that is not a UTF-8.
+    # surrogateescape: a byte of a file name that is not valid UTF-8.
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
 
 
 def safe(text: str, keep: str = "\n\t") -> str:
-    """Return text with each character that a terminal would act on as an escape, but for those of `keep`."""
+    """Return text with each character that a terminal would act on escaped, except those of `keep`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -45,22 +45,22 @@ def safe(text: str, keep: str = "\n\t") -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: half a surrogate pair, which escapes in Python make, cannot."""
+    """Return whether a text can be encoded as UTF-8: a lone surrogate, which escapes in Python make, cannot."""
     return text.isascii() or _SURROGATE.search(text) is None
 
 
 def one_line(text: str) -> str:
-    """Return text that cannot begin a line of its own, or move within one."""
+    """Return text that cannot start a new line, or move within one."""
     return safe(text, "")
 
 
 def escaped(text: str) -> str:
-    """Return text on one line with all that is not plainly visible as an escape, blanks other than a space too."""
+    """Return text on one line with everything not plainly visible escaped, including blanks other than a space."""
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def printable(text: str, instead: str = "\N{REPLACEMENT CHARACTER}", keep: str = "") -> str:
-    """Return text with `instead` for each character that cannot be printed, but for those of `keep`."""
+    """Return text with `instead` for each unprintable character, except those of `keep`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in keep else instead for char in text)
@@ -74,5 +74,5 @@ def clean(line: bytes) -> str:
 
 
 def xml(text: str) -> str:
-    """Return text that XML allows once it is escaped: a replacement character for each that it does not."""
+    """Return text that XML allows once escaped, with a replacement character for each that it does not."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,13 +1,14 @@
-"""The quick appliance, saved when it was up: to restore it takes less than a second, to boot it five without KVM.
+"""The quick appliance, saved when it was up: restoring it takes less than a second, booting it five without KVM.
 
 It is booted once with small empty disks, saved with QEMU's migration to a file, and kept in the directory of the
-appliance. Every opening restores that state with its own disks in place of the empty ones; then the kernel forgets all
-that it knew of those, and libguestfs talks to its own daemon as ever. No image was ever attached to what is kept, so
-the reader stays independent of the disks and of their writers.
+appliance. Every opening restores that state with its own disks in place of the empty ones; then the kernel drops
+everything it knew about those, and libguestfs talks to its own daemon as usual. No image was ever attached to the saved
+machine, so the reader stays independent of the disks and of their writers.
 
-Only for reading: a restored kernel begins with the random numbers of every other one, and keys made in an image must
-not come from them, whatever it is seeded with. Only without KVM, under which a state is bound to the processor and a
-boot is short. Whatever fails, or is not as after a boot, goes to the log, and the appliance is booted as ever.
+It is used only for reading: every restored kernel starts with the same random numbers, and keys made in an image must
+not come from them, whatever it is seeded with. It is used only without KVM: under KVM the state would depend on the
+processor, and a boot is short. On any failure or difference from a boot, the reason is logged and the appliance is
+booted as usual.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from roost.host import declared, guestfs_qemu, paths, process, qcow2, temporary
 from roost.host.appliance import GIVEN_UP
 from roost.host.guestfs_process import Worker, started
 
-#: In the directory of an appliance.
+#: The directory of saved machines in that of an appliance.
 DIRECTORY = "machines"
-#: The QEMU of libguestfs on Debian and Ubuntu. Where it is another nothing is saved.
+#: The QEMU of libguestfs on Debian and Ubuntu. With any other, no machine is saved.
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
 #: How many machines are kept, of about 100 MB each: one for each number of disks.
 KEPT = 4
-#: The most disks of a machine that is saved: more of them are rare.
+#: The most disks of a saved machine: more are rare.
 MOST = 6
-#: Seconds for restoring, for the boot of what is saved, and for saving it.
+#: Seconds for restoring, for the boot before saving, and for saving.
 RESTORE, BOOT, SAVE = 20.0, 60.0, 30.0
-#: An opening that has less time, in seconds, saves nothing.
+#: Seconds that an opening must have left before it saves a machine.
 LEISURE = 60.0
 _BLANK = 1 << 20
 _SECTOR = 512
-#: Run in the appliance before its kernel is stopped: less to save.
+#: Run in the appliance before its kernel is stopped, so that less is saved.
 _SETTLE = "sync; echo 3 > /proc/sys/vm/drop_caches; echo settled"
-#: Run in the appliance that was restored: other disks, another time, other random numbers. Tells the sectors of each.
+#: Run in the restored appliance: new disks, time and random numbers. Prints the sectors of each disk.
 _ADOPT = """\
 set -e
 exec 2>&1
@@ -60,7 +61,7 @@ for disk in /sys/class/scsi_device/*/device/block/*; do read -r sectors < $disk/
 
 
 class UnusableError(RoostError):
-    """A machine that was saved or restored is not what it should be."""
+    """A saved or restored machine is not as expected."""
 
 
 class BusyError(Exception):
@@ -70,11 +71,12 @@ class BusyError(Exception):
 def restored(
     quick: Path, request: dict[str, Any], stack: contextlib.ExitStack, how: tuple[str, Path, float]
 ) -> tuple[Worker | None, Path | None]:
-    """Return a worker whose appliance was restored, to be closed by `stack`; None when it has to be booted.
+    """Return a worker with a restored appliance, to be closed by `stack`; None when it has to be booted.
 
-    Then the second value is the machine that failed, to be given up if the appliance boots with these disks: else it is
-    they that are at fault. `request` is what opens the disks, `how` the accelerator, the log and the end by
-    time.monotonic. The first opening with a number of disks makes what is restored.
+    Then the second value is the machine that failed, to be given up if the appliance boots with these disks; otherwise
+    the disks are at fault. `request` is the request that opens the disks, `how` the accelerator, the log and the
+    deadline by time.monotonic. The first opening with a given number of disks makes the machine that later ones
+    restore.
     """
     accelerator, log, ends = how
     place = _place(quick, request, accelerator)
@@ -96,14 +98,14 @@ def restored(
             return worker, None
     except BusyError:
         return None, None
-    except Exception as error:  # whatever it is, the appliance can be booted
+    except Exception as error:  # on any failure the appliance can be booted
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(f"the saved appliance is not used: {process.tail(str(error) or type(error).__name__, 3)}\n")
         return None, place if time.monotonic() < ends else None
 
 
 def kept() -> int:
-    """Return how many machines are in the cache; none where the cache is not a directory."""
+    """Return how many machines are in the cache; zero when the cache is not a directory."""
     try:
         return len(list((paths.cache_root() / "appliance").glob(f"*/{DIRECTORY}/*/{guestfs_qemu.RECORD}")))
     except HostError:
@@ -111,7 +113,7 @@ def kept() -> int:
 
 
 def give_up(place: Path) -> None:
-    """Remove a machine that failed, and save none of its kind for an hour."""
+    """Remove a machine that failed, and save no other of its kind for an hour."""
     with contextlib.suppress(OSError):
         place.parent.mkdir(mode=0o700, exist_ok=True)
         place.with_suffix(".unusable").touch()
@@ -119,7 +121,7 @@ def give_up(place: Path) -> None:
 
 
 def _place(quick: Path, request: dict[str, Any], accelerator: str) -> Path | None:
-    """Return where the machine of an opening is, or will be; None when there is to be none."""
+    """Return the path of the machine for an opening, existing or not; None when none is used."""
     disks = request["disks"]
     plain = request.get("clock") is None and not request.get("network")
     if accelerator != "tcg" or not plain or not 1 <= len(disks) <= MOST or not all(disk["readonly"] for disk in disks):
@@ -136,9 +138,9 @@ def _place(quick: Path, request: dict[str, Any], accelerator: str) -> Path | Non
 
 
 def _key(quick: Path, disks: int, memory: int) -> str:
-    """Return the digest of what a machine is made of, beside its appliance; raise `OSError` where there is no QEMU.
+    """Return the digest of what a machine is made from besides its appliance; raise `OSError` where there is no QEMU.
 
-    The processor is in it since the kernel has measured the rate of its counter.
+    It includes the processor, since the kernel has measured the rate of its counter.
     """
     status = _QEMU.resolve(strict=True).stat()
     parts: list[object] = [str(quick), disks, memory, str(_QEMU.resolve()), status.st_size, status.st_mtime_ns]
@@ -152,7 +154,7 @@ def _key(quick: Path, disks: int, memory: int) -> str:
 
 
 def _sizes(disks: list[dict[str, Any]]) -> list[int] | None:
-    """Return how many sectors each disk has for the appliance; None when one is not of a kind that is restored."""
+    """Return the number of sectors of each disk in the appliance; None when one is of a type that is not restored."""
     found = []
     for disk in disks:
         size = 0
@@ -168,7 +170,7 @@ def _sizes(disks: list[dict[str, Any]]) -> list[int] | None:
 
 
 def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
-    """Have the appliance take the disks for new ones; raise `UnusableError` when they are not those of the images."""
+    """Make the appliance take the disks as new ones; raise `UnusableError` when they are not those of the images."""
     if not (worker.directory / guestfs_qemu.RESTORED).exists():
         raise UnusableError("the machine was not restored")
     names = [f"sd{letter}" for letter in "abcdefgh"[: len(sizes)]]
@@ -182,7 +184,7 @@ def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
 
 @contextmanager
 def _alone(machines: Path) -> Iterator[None]:
-    """Hold the lock of those that save; raise `BusyError` when somebody has it."""
+    """Hold the lock for saving; raise `BusyError` when another command has it."""
     descriptor = os.open(machines, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if temporary.locked(descriptor) is False:
@@ -193,7 +195,7 @@ def _alone(machines: Path) -> Iterator[None]:
 
 
 def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Path, float]) -> None:
-    """Boot the appliance with empty disks, and keep its state in `place`."""
+    """Boot the appliance with empty disks, and save its state in `place`."""
     accelerator, log, ends = how
     machines = place.parent
     machines.mkdir(mode=0o700, exist_ok=True)
@@ -221,7 +223,7 @@ def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Pat
 
 
 def _prepare(machine: Path, quick: Path, log: Path) -> None:
-    """Make the directory of a machine: its disk over the appliance's, and what libguestfs runs in place of QEMU."""
+    """Make the directory of a machine: its disk on top of the appliance's, and the script that replaces QEMU."""
     machine.mkdir(mode=0o700)
     process.run(
         [
@@ -236,17 +238,17 @@ def _prepare(machine: Path, quick: Path, log: Path) -> None:
     script = machine / "qemu"
     python = shlex.join([os.path.realpath(sys.executable), "-I", "-S", "-B"])
     call = f'exec {python} "${{own%/*}}/guestfs_qemu.py" {shlex.quote(str(_QEMU))} "$own" "$@"'
-    # It is called by a link (`guestfs_process.started`).
+    # It is run through a link (`guestfs_process.started`).
     script.write_text(f'#!/bin/sh\nown=$(readlink -f -- "$0")\n{call}\n')
     script.chmod(0o700)
 
 
 def _migrate(monitor: Path, machine: Path) -> None:
-    """Have QEMU write its state into `machine`, and end.
+    """Make QEMU write its state into `machine` and exit.
 
-    It is not stopped before: a machine that takes up the state of one that was stopped is stopped too.
+    It is not stopped before: a machine restored from the state of a stopped one is stopped too.
     """
-    # Only what saves loads these.
+    # Imported here, since only saving needs them.
     import asyncio
 
     from qemu.qmp import QMPClient, QMPError
@@ -271,7 +273,7 @@ def _migrate(monitor: Path, machine: Path) -> None:
             await client.execute("quit")
         finally:
             os.close(descriptor)
-            # QEMU may have hung up first.
+            # QEMU may have closed the connection first.
             with contextlib.suppress(QMPError, OSError, EOFError):
                 await client.disconnect()
 
@@ -279,7 +281,7 @@ def _migrate(monitor: Path, machine: Path) -> None:
 
 
 def _drop_others(machines: Path) -> None:
-    """Remove the machines that were used least lately, beyond `KEPT`, and marks of long ago."""
+    """Remove the least recently used machines beyond `KEPT`, and old marks."""
     found = [entry for entry in machines.iterdir() if not entry.name.startswith(".")]
     found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
     for directory in [entry for entry in found if entry.is_dir()][KEPT:]:

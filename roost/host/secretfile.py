@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def create_once(path: Path, make: Callable[[], bytes]) -> bool:
-    """Create the file `path` (mode 0600) with what `make` returns, unless there is one; return whether it was created.
+    """Create `path` (mode 0600) with what `make` returns, unless it exists; return whether it was created.
 
-    Of two processes that create it at once, the first wins and both find the whole file. A link at `path` is never
-    followed or replaced. Missing directories are created with mode 0700. Raises `OSError`.
+    If two processes create it at the same time, the first wins and both find the complete file. A link at `path` is
+    never followed or replaced. Missing directories are created with mode 0700. Raises `OSError`.
     """
     if os.path.lexists(path):
         return False
@@ -24,7 +24,7 @@ def create_once(path: Path, make: Callable[[], bytes]) -> bool:
             file.write(make())
             file.flush()
             os.fsync(file.fileno())
-        # link(2) fails where a name exists, and does not follow it.
+        # link(2) fails if the name exists, and does not follow it.
         os.link(draft, path)
     except FileExistsError:
         return False

@@ -1,4 +1,4 @@
-"""The time that the caller sets for all files that are made (SOURCE_DATE_EPOCH, reproducible-builds.org)."""
+"""The time that the caller sets for all generated files (SOURCE_DATE_EPOCH, reproducible-builds.org)."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ VARIABLE = "SOURCE_DATE_EPOCH"
 
 
 def given() -> int | None:
-    """Return the seconds since 1970 that the environment gives; None where it gives none, or no number."""
+    """Return SOURCE_DATE_EPOCH in seconds since 1970; None where it is not set or not a number."""
     return numbers.whole(os.environ.get(VARIABLE, ""))

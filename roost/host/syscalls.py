@@ -1,7 +1,7 @@
 """Linux system calls that Python 3.11 has no function for: mounts, namespaces, capabilities, keyrings.
 
-Standard library only; each raises `OSError` with what the kernel said. Constants are those of the kernel's headers
-(linux/mount.h, sched.h, prctl.h, capability.h, keyctl.h, landlock.h).
+Uses the standard library only; each function raises `OSError` with the kernel's error. Constants are those of the
+kernel's headers (linux/mount.h, sched.h, prctl.h, capability.h, keyctl.h, landlock.h).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 _LANDLOCK_CREATE_RULESET_VERSION, _LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, _LANDLOCK_SCOPES_SINCE = 1, 1, 6
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
-#: Numbers of the calls that the C library has no function for; those from 424 on are the same on all machines.
+#: Numbers of the calls without a function in the C library; those from 424 on are the same on all machines.
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "ppc64le": 271, "s390x": 280, "riscv64": 219}
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203, "s390x": 217, "riscv64": 41}
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR, _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 428, 429, 442, 444, 446
@@ -58,13 +58,13 @@ def _call(number: int | None, what: str, *arguments: object) -> int:
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """Mount as mount(2) does; an empty `kind` or `data` stands for none."""
+    """Mount as mount(2) does; an empty `kind` or `data` is passed as NULL."""
     words = (os.fsencode(one) if one else None for one in (source, target, kind))
     _checked(_LIBC.mount(*words, ctypes.c_ulong(flags), data.encode() or None), target)
 
 
 def detach(target: str) -> None:
-    """Unmount lazily: nobody finds it by a path any more."""
+    """Unmount lazily: the mount is no longer reachable by a path."""
     _checked(_LIBC.umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
@@ -74,7 +74,7 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones (unshare(2))."""
+    """Move this process to new namespaces (unshare(2))."""
     _checked(_LIBC.unshare(flags), "unshare")
 
 
@@ -84,9 +84,10 @@ def enter(namespace: int, kind: int) -> None:
 
 
 def bind_mapped(directory: str, user_namespace: int) -> None:
-    """Mount a directory on itself so that its owners are those of a user namespace (mount_setattr(2), Linux 5.12).
+    """Bind-mount a directory on itself with the owners of a user namespace (mount_setattr(2), Linux 5.12).
 
-    Owner 0 on the disk is root of that namespace; nothing changes on the disk. Fails where the file system cannot.
+    Owner 0 on the disk is root of that namespace; nothing changes on the disk. Fails where the file system does not
+    support it.
     """
     path = ctypes.c_char_p(os.fsencode(directory))
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
@@ -108,19 +109,19 @@ def bind_mapped(directory: str, user_namespace: int) -> None:
 
 
 def restrict(target: str) -> None:
-    """Make a mount and all mounts below it read-only, without set-user-ID programs and devices (mount_setattr(2))."""
+    """Make a mount and all its submounts read-only, without set-user-ID programs and devices (mount_setattr(2))."""
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, 0, 0, 0)
     path, flags = ctypes.c_char_p(os.fsencode(target)), _AT_RECURSIVE
     _call(_MOUNT_SETATTR, target, _AT_FDCWD, path, flags, ctypes.c_char_p(attributes), len(attributes))
 
 
 def hide_memory() -> None:
-    """Have no process trace this one or look into its files (PR_SET_DUMPABLE), unless it may trace any."""
+    """Keep other processes from tracing this one or reading its files (PR_SET_DUMPABLE), unless they may trace any."""
     _checked(_LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def set_host_name(name: str) -> None:
-    """Name the host, in the UTS namespace of this process."""
+    """Set the host name in the UTS namespace of this process."""
     text = name.encode()
     _checked(_LIBC.sethostname(text, len(text)), "sethostname")
 
@@ -134,12 +135,12 @@ def raise_loopback() -> None:
 
 
 def leave_keyrings() -> None:
-    """Take a new, empty session keyring: the caller's keys are possessed no longer (keyctl(2))."""
+    """Join a new, empty session keyring: the caller's keys are possessed no longer (keyctl(2))."""
     _call(_KEYCTL.get(_MACHINE), "keyctl", _KEYCTL_JOIN_SESSION_KEYRING, ctypes.c_void_p(None))
 
 
 def leave_abstract_sockets() -> None:
-    """Connect to no abstract socket of other processes any more, for good (landlock(7), Linux 6.12)."""
+    """Block connections to abstract sockets of other processes, permanently (landlock(7), Linux 6.12)."""
     version = _call(_LANDLOCK_CREATE, "landlock", ctypes.c_void_p(None), 0, _LANDLOCK_CREATE_RULESET_VERSION)
     if version < _LANDLOCK_SCOPES_SINCE:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), "landlock")
@@ -152,17 +153,17 @@ def leave_abstract_sockets() -> None:
 
 
 def gain_nothing() -> None:
-    """Have no program give more privileges than this process has (PR_SET_NO_NEW_PRIVS)."""
+    """Keep programs from gaining privileges that this process does not have (PR_SET_NO_NEW_PRIVS)."""
     _checked(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
 
 
 def keep_capabilities(kept: int) -> None:
-    """Drop all capabilities but those of the mask `kept`, from every set, for this process and all that it starts."""
+    """Drop all capabilities except those of the mask `kept`, from every set, for this process and its children."""
     for number in range(64):
         if not kept & (1 << number) and _LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             code = ctypes.get_errno()
             if code == errno.EINVAL:
-                # The kernel knows no further one.
+                # The kernel knows no higher one.
                 break
             raise OSError(code, os.strerror(code), "prctl")
     _checked(_LIBC.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")

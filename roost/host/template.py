@@ -1,8 +1,8 @@
-"""Untrusted templates: jinja2 in its sandbox, in a child process with bounds of time, memory and size.
+"""Untrusted templates: jinja2 in its sandbox, in a child process with limits on time, memory and size.
 
-jinja2's sandbox keeps a template from Python's objects (`cycler.__init__.__globals__.os`), not from loops without end
-or texts of any size (jinja2, "Sandbox": "consider limiting resources"). So a template that comes with a recipe, or
-with a site, is rendered by a worker of `confined`, and a mistake in it has the line of its file.
+jinja2's sandbox keeps a template from Python's objects (`cycler.__init__.__globals__.os`), but not from endless loops
+or texts of any size (jinja2, "Sandbox": "consider limiting resources"). So a template that comes with a recipe or a
+site is rendered by a worker of `confined`, and an error has the line of its file.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 from roost.host import confined, files
 from roost.host.files import size_in_words
 
-#: Bytes of a template, and of what it renders to.
+#: Maximum bytes of a template, and of its rendered text.
 SOURCE, RENDERED = 1 << 20, 16 << 20
-#: Seconds of CPU time of all templates of one recipe, whatever images it makes.
+#: Seconds of CPU time for all templates of one recipe, whatever images it makes.
 IN_ALL = 10.0
 _WORKER = "roost.host.template_worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A template that does not render: why, in which line (0: not known) of which file ("": its own)."""
+    """A template that failed to render: the reason, the line (0: unknown) and the file ("": its own)."""
 
     what: str
     line: int = 0
@@ -33,20 +33,20 @@ class Failed:
 
 @dataclass(slots=True)
 class Clock:
-    """The seconds of CPU time that templates which belong together may still take, all of them."""
+    """The seconds of CPU time left for a group of templates."""
 
     left: float = IN_ALL
 
     @property
     def over(self) -> Failed:
-        """Why a template is not rendered any more."""
+        """Return the failure of a template for which no time is left."""
         return Failed(f"the templates of the recipe need more than {IN_ALL:g} s of CPU time in all")
 
 
 def render(sources: Sequence[str], values: Mapping[str, Any], clock: Clock | None = None) -> list[str | Failed]:
-    """Return what each template's text renders to with `values` (JSON), or why it does not; `clock` is moved on.
+    """Return each template's text rendered with `values` (JSON), or why it failed; `clock` is updated.
 
-    What stands after one that had to be killed may be missing from the list.
+    Templates after one that had to be killed may be missing from the list.
     """
     if not sources:
         return []
@@ -57,7 +57,7 @@ def render(sources: Sequence[str], values: Mapping[str, Any], clock: Clock | Non
 
 
 def answers(worker: str, request: Mapping[str, Any], wanted: int, clock: Clock | None = None) -> list[str | Failed]:
-    """Return what a worker module makes of `wanted` templates: it is told by `request`, and may be stopped half-way."""
+    """Return a worker module's answers for `wanted` templates, described by `request`; it may be stopped half-way."""
     clock = clock or Clock()
     told = confined.ask(worker, {**request, "seconds": clock.left})
     found: list[str | Failed] = [
@@ -65,7 +65,7 @@ def answers(worker: str, request: Mapping[str, Any], wanted: int, clock: Clock |
     ]
     taken = sum(float(one["seconds"]) for one in told)
     stopped = len(found) < wanted
-    # What was killed has not told how long it took.
+    # A killed worker has not reported how long it took.
     clock.left -= taken + (confined.STEP if stopped else 0)
     if stopped and (clock.left <= 0 or taken > confined.CPU - confined.STEP):
         clock.left = 0

@@ -1,6 +1,6 @@
-"""The child of `template`: renders the templates on standard input, writes an answer a line.
+"""The child of `template`: renders the templates on standard input, and writes one answer per line.
 
-Imports nothing that a recipe's model needs: it is started for every recipe that has templates.
+Does not import what a recipe's model needs: it is started for every recipe with templates.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _FILE = "<template>"
 
 
 class _TooLargeError(Exception):
-    """What was rendered so far is more than the bound."""
+    """The rendered text exceeds the limit."""
 
 
 def environment() -> ImmutableSandboxedEnvironment:
-    """Return the environment of a recipe's templates: one text, nothing to include."""
+    """Return the environment of a recipe's templates: a single text, without includes."""
     return ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
@@ -42,7 +42,7 @@ def _bounded(pieces: Iterable[str]) -> str:
 
 
 def _place(error: BaseException) -> tuple[int, str]:
-    """Return the line and the file of a mistake: of the syntax, else the last that was being rendered."""
+    """Return the line and the file of an error: of the syntax, else of the last template being rendered."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return error.lineno, error.filename or ""
     frames = [
@@ -77,7 +77,7 @@ def _words(error: BaseException) -> str:
 
 
 def answer(template: Callable[[], jinja2.Template], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer for one template: its text, or what is wrong and where."""
+    """Return the answer for one template: its text, or the error and its place."""
     begin = time.process_time()
     confined.begin_step()
     try:
@@ -92,7 +92,7 @@ def answer(template: Callable[[], jinja2.Template], values: Mapping[str, Any]) -
 
 
 def main() -> None:
-    """Do what standard input says."""
+    """Process the request on standard input."""
     confined.confine()
     request = json.load(sys.stdin)
     made = environment()

@@ -1,8 +1,8 @@
-"""Temporary directories: gone when their block ends, and swept by the next command when their process was killed.
+"""Temporary directories: removed when their block ends, and by the next command when their process was killed.
 
-Each is locked (flock(2)) as long as its process lives: the kernel gives the lock back however that ends, in every
-process namespace. So a directory of such a name that is this user's and can be locked belongs to nobody any more. A
-name is `roost-PURPOSE-` and 16 hexadecimal digits, after a dot where a user sees the directory.
+Each is locked (flock(2)) as long as its process lives: the kernel releases the lock however the process ends, in every
+process namespace. So a directory of such a name that belongs to this user and can be locked has no owner left. A name
+is `roost-PURPOSE-` and 16 hexadecimal digits, after a dot where a user sees the directory.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NAME = re.compile(r"\.?roost-[a-z]+-[0-9a-f]{16}")
-#: A file in such a directory that names others, one a line, which a tool makes elsewhere and which go with it.
+#: A file in such a directory that lists directories made elsewhere by a tool, one a line; they are removed with it.
 ELSEWHERE = "elsewhere"
-#: Where libguestfs puts its sockets when root runs it, whatever it is told.
+#: Where libguestfs puts its sockets when run by root, whatever the configuration.
 _LIBGUESTFS = re.compile(r"/tmp/libguestfs\w{6}")
 
-#: Seconds in which this process does not look again at what others left in a directory, which may have many names.
+#: Seconds before this process sweeps a directory again, which may have many names.
 AGAIN = 60.0
 
 _live: dict[Path, int] = {}
-#: When this process last swept a directory, by time.monotonic.
+#: When this process last swept each directory, by time.monotonic.
 _swept: dict[Path, float] = {}
 _guard = threading.RLock()
 
 
 @contextmanager
 def directory(purpose: str, parent: Path | None = None, *, hidden: bool = False) -> Iterator[Path]:
-    """Yield a new directory of mode 0700 in `parent`, by default the one for temporary files; what is left goes first.
+    """Yield a new directory of mode 0700 in `parent` (default: that for temporary files); sweep leftovers first.
 
     `purpose` is one word of lower-case letters.
     """
@@ -58,12 +58,12 @@ def _make(top: Path, prefix: str) -> Path:
         path = top / f"{prefix}{os.urandom(8).hex()}"
         with _guard:
             path.mkdir(mode=0o700)
-            # Until it is locked another thread or process may take it for left behind, and remove it.
+            # Until it is locked, another thread or process may take it for a leftover and remove it.
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 continue
-            # Where the file system has no locks nobody sweeps either.
+            # Where the file system has no locks, nothing is swept either.
             if locked(descriptor) is not False and _is(path, descriptor):
                 _live[path] = descriptor
                 return path
@@ -71,7 +71,7 @@ def _make(top: Path, prefix: str) -> Path:
 
 
 def locked(descriptor: int) -> bool | None:
-    """Take the lock; return False when somebody has it, None when there are no locks here."""
+    """Take the lock; return False when it is held, None when locks are not supported here."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -108,24 +108,24 @@ def _remove(path: Path) -> None:
 
 
 def abandoned(top: Path) -> list[Path]:
-    """Return the directories in `top` that killed processes of this user left."""
+    """Return the directories in `top` left by killed processes of this user."""
     return [path for path, _ in _abandoned(top)]
 
 
 def remove_if_free(path: Path) -> None:
-    """Remove a directory of this user's that has another name, if nobody holds its lock."""
+    """Remove a directory of this user's with another name, if its lock is free."""
     for one, _ in _free([path]):
         shutil.rmtree(one, ignore_errors=True)
 
 
 def sweep(top: Path) -> None:
-    """Remove the directories in `top` that killed processes of this user left."""
+    """Remove the directories in `top` left by killed processes of this user."""
     for path, _ in _abandoned(top):
         _remove(path)
 
 
 def _abandoned(top: Path) -> Iterator[tuple[Path, int]]:
-    """Yield what nobody holds, each with its lock, held meanwhile."""
+    """Yield the directories without an owner, each with its lock, held meanwhile."""
     try:
         found = [Path(entry.path) for entry in os.scandir(top) if NAME.fullmatch(entry.name)]
     except OSError:
@@ -134,7 +134,7 @@ def _abandoned(top: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _free(found: Iterable[Path]) -> Iterator[tuple[Path, int]]:
-    """Yield those that are directories of this user's and not locked, each with its lock, held meanwhile."""
+    """Yield the unlocked directories of this user, each with its lock, held meanwhile."""
     for path in found:
         with contextlib.suppress(OSError):
             seen = path.lstat()
@@ -149,6 +149,6 @@ def _free(found: Iterable[Path]) -> Iterator[tuple[Path, int]]:
 
 
 def clear() -> None:
-    """Remove all that this process still has: it is about to end, and threads that would do so are not waited for."""
+    """Remove all directories of this process, which is about to end without waiting for its threads."""
     for path in list(_live):
         _drop(path)

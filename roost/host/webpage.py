@@ -1,8 +1,8 @@
-"""What all pages that roost writes have in common: one look, templates that escape, a policy that runs nothing else.
+"""What all pages of roost have in common: one style, escaping templates, a policy that runs nothing else.
 
-What a page shows (names, logs, a guest's console) is a stranger's text. Autoescaping keeps it text; the
-Content-Security-Policy names the sha256 of roost's own style and script, so that nothing else would run even if it did
-not; and no page asks for anything from a network. A template extends `page.html.j2` and fills the blocks title, body.
+The content of a page (names, logs, a guest's console) is untrusted text. Autoescaping keeps it text; the
+Content-Security-Policy names the sha256 of roost's own style and script, so that nothing else runs even if escaping
+failed; and no page loads anything from a network. A template extends `page.html.j2` and fills the blocks title, body.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _STYLE = Path(__file__).parent / "templates" / "page.css"
 def environment(package: str) -> Environment:
     """Return jinja2's environment for the templates of a package, which may extend those here.
 
-    Text is escaped for HTML, and so are the characters that HTML lets through: controls, and those that turn the
-    direction of what follows.
+    Text is escaped for HTML, and so are characters that HTML allows: control characters, and those that change the
+    direction of text.
     """
-    # jinja2 takes as long to import as all the rest of a verdict: only those who write a page pay.
+    # Importing jinja2 takes as long as everything else a verdict imports: only tasks that write a page pay for it.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     loader = ChoiceLoader([PackageLoader(package, "templates"), PackageLoader("roost.host", "templates")])
@@ -42,14 +42,14 @@ def environment(package: str) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    # Not of markup: that is roost's own.
+    # Not markup, which is roost's own.
     return safe(value) if type(value) is str else value
 
 
 def look(style: Path, script: Path | None = None, *, pictures: bool = False) -> dict[str, str]:
-    """Return what a page's template needs: `style` (the common one and the page's own), `script`, and their `policy`.
+    """Return the values for a page's template: `style` (common and the page's own), `script`, and their `policy`.
 
-    `pictures` allows images that are part of the page (data: URLs).
+    `pictures` allows images embedded in the page (data: URLs).
     """
     css = _STYLE.read_text() + style.read_text()
     own = script.read_text() if script else ""
@@ -63,7 +63,7 @@ def look(style: Path, script: Path | None = None, *, pictures: bool = False) -> 
 
 
 def require_replaceable(directory: Path, mark: str, what: str) -> None:
-    """Raise `UsageError` for a directory that roost may not replace whole: it holds something, and no file `mark`.
+    """Raise `UsageError` for a directory that roost must not replace: it is not empty and has no file `mark`.
 
     `mark` is in every directory of pages that roost wrote; `what` is what would be written now.
     """
@@ -79,5 +79,5 @@ def require_replaceable(directory: Path, mark: str, what: str) -> None:
 
 
 def _sum(text: str) -> str:
-    """Return the policy's source of an inline text (CSP level 3, hash-source)."""
+    """Return the policy source of an inline text (CSP level 3, hash-source)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

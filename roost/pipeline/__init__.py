@@ -1,1 +1,1 @@
-"""The story of roost: a module per verb, readable from top to bottom."""
+"""The steps behind each verb: a module per verb, readable from top to bottom."""

@@ -1,9 +1,9 @@
-"""What building costs, measured in one run: the claims that no test with a clock could make.
+"""Build and boot costs, measured in one run: for claims that a unit test with a clock cannot verify.
 
-A test boot is measured beside bare QEMU; builds in rounds (`bench_rounds`) beside mmdebstrap and mkosi.
+A test boot is compared with bare QEMU; builds in rounds (`bench_rounds`) with mmdebstrap and mkosi.
 
-CPU seconds are user and system of the whole process tree. On noisy machines trust them over wall seconds, and a
-ratio of two things measured one after the other over both.
+CPU seconds are user and system time of the whole process tree. On noisy machines they are more reliable than wall
+seconds, and a ratio of two consecutive measurements is more reliable than both.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from roost.pipeline.bench_rounds import ROOST, Place
 
 
 def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> Cost:
-    """Run a command to its end and return what it cost; raise `ToolError` when it fails."""
+    """Run a command to its end and return its cost; raise `ToolError` when it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     words = [str(word) for word in argv]
-    # Not through the door: its children's CPU is to be counted alone, and it would add its own.
+    # Not through roost.host.process: only the CPU time of the command's own children may count.
     done = subprocess.run(
         words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
@@ -42,12 +42,12 @@ def measured(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | 
     return Cost(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
-#: A boot is short and a host has other things to do: the shortest of so many counts.
+#: Boots are short and the host is shared: the fastest of this many counts.
 BOOTS = 3
 
 
 def _bare(image: Path) -> list[str | Path]:
-    """Return the command line of a QEMU that boots `smoke` as its test boot does, with nothing around it."""
+    """Return the command line of a bare QEMU that boots `smoke` as its test boot does."""
     argv: list[str | Path] = [qemu.program(), "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults"]
     argv += ["-display", "none", "-no-reboot", "-serial", "stdio"]
     for name, kind in (("root.qcow2", "qcow2"), ("io.raw", "raw")):
@@ -56,10 +56,11 @@ def _bare(image: Path) -> list[str | Path]:
 
 
 def run(events: Events, rounds: int) -> dict[str, Any]:
-    """Measure a test boot beside bare QEMU, and in each round, one after the other, what `bench_rounds` names.
+    """Measure a test boot and bare QEMU, and in each round, in sequence, what `bench_rounds` lists.
 
-    Builds start without trees, lists and selections; libguestfs' appliance and the probe of KVM belong to the host and
-    are made once. Packages are at hand for roost and its peers alike. Raises `UsageError` for fewer rounds than one.
+    Builds start without cached trees, lists and selections; libguestfs' appliance and the probe of KVM belong to the
+    host and are made once. Packages are downloaded in advance for roost and its peers alike. Raises `UsageError` for
+    fewer rounds than one.
     """
     if rounds < 1:
         raise UsageError(f"--rounds is {rounds}", hint="1 or more; a meaningful median needs 3")

@@ -1,7 +1,7 @@
-"""mkosi as a peer of `inv bench`: measured where the mkosi of this host builds the same image, else left out, and why.
+"""mkosi as a peer of `inv bench`: measured if this host's mkosi builds the same image, else left out.
 
-A figure of another image is worse than none: an mkosi that is older than the settings used here would ignore some, and
-the packages of what it built are looked up in its own manifest.
+A measurement of another image would be misleading: an mkosi older than the settings used here would ignore some, so the
+packages of its image are verified by its own manifest.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from roost.errors import HostError, ImageError, RoostError
 from roost.host import jsontext, process
 
-#: The oldest mkosi that has all of the settings.
+#: The oldest mkosi with all settings used here.
 OLDEST = 25
 
 
 def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | Path]:
     """Write mkosi's configuration of a disk with these packages into a new directory; return its command line.
 
-    The image is built once, so that packages and caches are at hand. Raises `HostError` where there is no mkosi, or an
-    older one, `ToolError` where it fails, `ImageError` where it built something else.
+    The image is built once, so that packages and caches are warm. Raises `HostError` if mkosi is missing or too old,
+    `ToolError` if it fails, `ImageError` if it built something else.
     """
     if process.which("mkosi") is None:
         raise HostError("it is not installed")
@@ -38,7 +38,7 @@ def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | 
         "[Output]\nFormat=disk\nManifestFormat=json\n"
         "[Content]\nBootable=no\n"
         f"Packages={' '.join(packages)}\n"
-        # 25 keeps nothing between builds without the second of these.
+        # mkosi 25 caches nothing between builds without the second setting.
         f"[Build]\nIncremental=yes\nCacheDirectory={directory}/cache\n"
         f"PackageCacheDirectory={directory}/packages\n"
     )
@@ -50,12 +50,12 @@ def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | 
 
 
 def change(directory: Path, text: str) -> None:
-    """Change the one file that the image has from outside of any package."""
+    """Change the one file of the image that does not come from a package."""
     (directory / "mkosi.extra/etc/changed").write_text(text)
 
 
 def _installed(directory: Path) -> set[str]:
-    """Return the names of the packages that mkosi's manifest lists."""
+    """Return the names of the packages in mkosi's manifest."""
     found: set[str] = set()
     for path in directory.rglob("*.manifest"):
         try:
@@ -66,6 +66,6 @@ def _installed(directory: Path) -> set[str]:
 
 
 def reason(error: RoostError) -> str:
-    """Return why mkosi is left out: what failed, and the last that it said."""
+    """Return why mkosi is left out: what failed, and the end of its output."""
     said = [line.strip(" ‣")[:200] for line in error.tail.splitlines() if line.strip(" ‣")] if error.tail else []
     return f"mkosi is left out: {': '.join([error.problem.what, *said[-2:]])}"

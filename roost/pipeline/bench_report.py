@@ -1,4 +1,4 @@
-"""What was measured, as ratios of medians with their spread, and as a chart. Pure."""
+"""Benchmark results as ratios of medians with their spread, and as a chart. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-#: The peers, each the measure of what follows: another build is compared with it.
+#: The peers, each the reference for what follows it.
 FLOOR, PEER, PEER_AGAIN = "mmdebstrap", "mkosi", "mkosi, one file changed"
-#: What a build is compared with, if that was measured.
+#: The reference of each build, used if it was measured.
 COMPARED = {
     "first build": (FLOOR, PEER),
     "cold": (FLOOR, PEER),
@@ -19,27 +19,27 @@ COMPARED = {
     "one file changed": (FLOOR, PEER_AGAIN),
     "nothing changed": (FLOOR,),
 }
-#: Of the chart, in pixels: width, of the names, of the figures, height of a line and of a bar.
+#: Chart dimensions in pixels: width, names, figures, height of a line and of a bar.
 WIDTH, NAMES, FIGURES, LINE, BAR = 760, 200, 130, 26, 16
 _ROOST, _OTHER = "#2b6cb0", "#a0aec0"
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of wall time, and of CPU of a command with all of its children."""
+    """Seconds of wall time, and of CPU time of a command with all of its children."""
 
     wall: float
     cpu: float
 
     def to_json(self) -> dict[str, float]:
-        """Return both, to a hundredth of a second."""
+        """Return both, rounded to a hundredth of a second."""
         return {"wall": round(self.wall, 2), "cpu": round(self.cpu, 2)}
 
 
 def report(taken: Mapping[str, Sequence[Cost]]) -> dict[str, Any]:
-    """Return medians, all that was measured, and ratios; what was measured in one round is compared with each other.
+    """Return medians, all measurements, and ratios between measurements of the same round.
 
-    What failed in a round has no median and no ratio.
+    What failed in any round has no median and no ratio.
     """
     rounds = len(taken[FLOOR])
     taken = {what: costs for what, costs in taken.items() if what not in (PEER, PEER_AGAIN) or len(costs) == rounds}
@@ -66,14 +66,14 @@ def _median(costs: Sequence[Cost]) -> Cost:
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Return the ratio of the medians, and the smallest and the largest of one round."""
+    """Return the ratio of the medians, and the smallest and the largest ratio of one round."""
     rounds = [one / other for one, other in zip(ours, theirs, strict=True)]
     median = statistics.median(ours) / statistics.median(theirs)
     return {"median": round(median, 2), "min": round(min(rounds), 2), "max": round(max(rounds), 2)}
 
 
 def chart(found: Mapping[str, Any]) -> str:
-    """Return the medians of CPU seconds as an SVG picture of bars; a line in each spans the least and the most."""
+    """Return the medians of CPU seconds as an SVG bar chart; a line in each bar spans minimum to maximum."""
     shown = [what for what in (PEER, FLOOR, *COMPARED, PEER_AGAIN) if what in found["costs"]]
     longest = max(cost["cpu"] for what in shown for cost in found["measured"][what]) or 1.0
     scale = (WIDTH - NAMES - FIGURES) / longest

@@ -1,7 +1,7 @@
-"""What `inv bench` builds in each round, beside mmdebstrap at its best and, where it is installed, mkosi.
+"""The builds of each round of `inv bench`, compared with mmdebstrap at its fastest and, if installed, mkosi.
 
-All have the same packages at hand. mmdebstrap gets a directory in memory and dpkg without fsync; roost and mkosi work
-as they are.
+All have the same packages available locally. mmdebstrap gets a directory in memory and dpkg without fsync; roost and
+mkosi run with their defaults.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from roost.sources.bootstrap import Bootstrap
 from roost.sources.mmdebstrap import Installed
 
 RECIPE = "debian-12"
-#: A recipe of the same suite with one package more.
+#: The additional package of a second recipe of the same suite.
 SECOND = "less"
 ROOST = (sys.executable, "-P", "-m", "roost")
 #: Bytes of memory for mmdebstrap's tree and packages.
 _ROOM = 4 << 30
-#: In the cache: what a build makes of packages, and what it knows of the archive.
+#: Cache entries: results made from packages, and information about the archive.
 _MADE, _KNOWN = ("rootfs", "essential", "grub"), ("selections", "lists", "apt", "inrelease")
 
 Measure = Callable[[str, Sequence[str | Path], Mapping[str, str]], None]
@@ -36,25 +36,25 @@ Measure = Callable[[str, Sequence[str | Path], Mapping[str, str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where it is measured: a directory with recipes, and a cache below it; the checkout."""
+    """Where to measure: a directory with recipes, and a cache below it; the checkout."""
 
     scratch: Path
     project: Path
 
     def forget(self, *names: str) -> None:
-        """Take results out of the cache, and the image of the recipe out of build/."""
+        """Remove results from the cache, and the recipe's image from build/."""
         for name in names:
             shutil.rmtree(self.scratch / "cache" / name, ignore_errors=True)
         shutil.rmtree(self.scratch / "build" / RECIPE, ignore_errors=True)
 
     def recipe(self, name: str, text: str) -> Path:
-        """Write a recipe that extends the one that is measured; return its path."""
+        """Write a recipe that extends the measured one; return its path."""
         path = self.scratch / f"{name}.yaml"
         path.write_text(f"extends: [{self.project}/recipes/{RECIPE}.yaml]\nname: {name}\n{text}")
         return path
 
     def build(self, recipe: str | Path) -> None:
-        """Build an image whose time is nobody's."""
+        """Build an image without measuring it."""
         process.run(
             [*ROOST, "build", recipe, "--json"],
             deadline=7200, capture=True, cwd=self.scratch, env={"ROOST_CACHE": str(self.scratch / "cache")},
@@ -63,10 +63,10 @@ class Place:
 
 
 def run(measure: Measure, place: Place, rounds: int) -> list[str]:
-    """Measure all of it `rounds` times, one after the other; return why a peer is left out, if one is."""
+    """Measure everything `rounds` times in sequence; return why a peer is left out, if one is."""
     notes: list[str] = []
     second = place.recipe("second", f"os: {{debian: {{packages: [{SECOND}]}}}}\n")
-    # What both are built of is downloaded, and nobody's time.
+    # Common inputs are downloaded first, without measuring.
     for name in (RECIPE, second):
         place.build(name)
     packages, wanted = _at_hand(place)
@@ -83,7 +83,7 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
                 bench_mkosi.change(peer, f"{number}\n")
                 measure(PEER_AGAIN, [*mkosi, "--force", "build"], {})
             except ToolError as error:
-                # What was measured of it before is compared with nothing: `bench_report` wants all rounds.
+                # Its earlier measurements are not used: `bench_report` requires all rounds.
                 notes.append(bench_mkosi.reason(error))
                 mkosi = None
         place.forget(*_MADE, *_KNOWN, "uncompressed")
@@ -97,7 +97,7 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
         place.recipe("changed", f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n")
         measure("one file changed", [*ROOST, "build", changed, "--json"], {})
         measure("nothing changed", [*ROOST, "build", changed, "--json"], {})
-        # apt has its lists, and is asked again: nothing that is used is another.
+        # apt has its lists and is queried again: all used lists are unchanged.
         for name in ("selections", "inrelease"):
             shutil.rmtree(place.scratch / "cache" / name, ignore_errors=True)
         measure("archive changed", [*ROOST, "build", changed, "--json"], {})
@@ -105,7 +105,7 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
 
 
 def _at_hand(place: Place) -> tuple[Path, Bootstrap]:
-    """Return a directory with the packages of the recipe, and what is asked for."""
+    """Return a directory with the packages of the recipe, and the bootstrap for them."""
     loaded = loader.load(RECIPE, place.project, (), planning.problems)
     made = planning.plan(Context(loaded, loaded.build, Stages(Silent()), place.scratch))
     assert isinstance(made.source, Installed)
@@ -119,7 +119,7 @@ def _at_hand(place: Place) -> tuple[Path, Bootstrap]:
 
 
 def floor(packages: Path, wanted: Bootstrap, target: Path) -> list[str]:
-    """Return mmdebstrap's command line for the same packages, taken from a directory, and nothing else asked of it."""
+    """Return mmdebstrap's command line for the same packages from a directory, with nothing else to do."""
     return [
         "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(wanted.packages)}",
         "--dpkgopt=force-unsafe-io", "--skip=download/empty", "--skip=essential/unlink",

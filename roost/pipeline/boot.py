@@ -1,4 +1,4 @@
-"""The story of `inv boot`: a built image, or the disks of a submit description, boots and is judged."""
+"""The steps of `inv boot`: a built image, or the disks of a submit description, is booted and judged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from roost.store.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to boot: `hypervisor` is kvm or xen, None that of the description or of the recipe.
+    """How to boot: `hypervisor` is kvm or xen, None for that of the description or of the recipe.
 
-    `evict` says whether HTCondor's eviction is tried, None what the recipe says.
+    `evict` selects whether HTCondor's eviction is tried, None as the recipe says.
     """
 
     accel: str = "auto"
@@ -45,7 +45,7 @@ class Options:
 
     @property
     def how(self) -> How:
-        """What of it is the boot's own."""
+        """The options passed on to the boot."""
         return How(self.accel, "q35" if self.machine == "q35" else "pc", self.require_kvm, self.evict)
 
 
@@ -53,9 +53,9 @@ DEFAULTS = Options()
 
 
 def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
-    """Test boot a built image, or the disks of a submit description FILE.sub, and keep the verdict beside it.
+    """Test boot a built image, or the disks of a submit description FILE.sub, and store the verdict next to it.
 
-    `echo` sees each byte of the console as it comes.
+    `echo` receives each byte of the console as it arrives.
     """
     if _is_description(name):
         path = Path(name)
@@ -87,7 +87,7 @@ def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: 
 
 
 def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bool = False) -> None:
-    """Hand the machine's console to the person at the terminal; nothing is judged.
+    """Connect the machine's console to the user's terminal; nothing is judged.
 
     With `keep` the changed disks go into the new directory NAME.kept.
     """
@@ -123,12 +123,12 @@ def _described(path: Path, options: Options) -> VirtualMachine:
 
 
 def _load(name: str) -> Loaded:
-    # Hints repeat what the user typed.
+    # Hints repeat the name as typed.
     return replace(loader.load(name, paths.project_root()), called=name)
 
 
 def built(loaded: Loaded, events: Events) -> Manifest:
-    """Return the record of an image whose files are as the build left them."""
+    """Return the manifest of an image whose files are unchanged since the build."""
     name = loaded.recipe.name
     record = manifest.required(loaded.build, name, loaded.called)
     manifest.require_unchanged(loaded.build, record, loaded.called)
@@ -138,7 +138,7 @@ def built(loaded: Loaded, events: Events) -> Manifest:
 
 
 def machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Events) -> VirtualMachine:
-    """Return the machine of an image; where kvm is asked of one that is made for xen alone, one that stands in."""
+    """Return the machine of an image; for kvm, an image made only for xen gets a substitute machine."""
     made = loaded.recipe.hypervisors
     if hypervisor == "xen" and "xen" not in made:
         raise UsageError(f"{loaded.recipe.name} is not made for xen", hint="add xen to hypervisors, and build it")
@@ -158,13 +158,13 @@ def machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Ev
 
 def _run(context: Context, out: Path, options: Options) -> BootResult:
     """Boot a machine and judge it; the verdict goes into `out`."""
-    # What the machine is started from stays in the cache meanwhile.
+    # The machine's files must stay in the cache meanwhile.
     with lease.held():
         return run.boot(started(context, options), out)
 
 
 def started(context: Context, options: Options) -> Context:
-    """Return the context with what the machine is started with."""
+    """Return the context with `how` to run, and for a xen machine the first domain or the host's Xen."""
     assert context.events is not None
     first: FirstDomain | HostXen | None = None
     if context.vm.hypervisor == "xen":
@@ -173,7 +173,7 @@ def started(context: Context, options: Options) -> Context:
 
 
 def _host(context: Context, options: Options) -> HostXen | None:
-    """Return the Xen of this host, where it is a dom0 and nothing is asked for that takes Xen in QEMU."""
+    """Return the Xen of this host, if it is a dom0 and no option requires Xen in QEMU."""
     evict = context.recipe.boot_test.evict if context.recipe and options.evict is None else options.evict
     if options.accel != "auto" or options.require_kvm or evict is True:
         return None
@@ -184,7 +184,7 @@ def _host(context: Context, options: Options) -> HostXen | None:
 
 
 def _seal(directory: Path, hypervisor: str, events: Events) -> None:
-    """Bind the verdict to the bytes it was reached on, so that `publish` can tell."""
+    """Bind the verdict to the booted bytes, so that `publish` can verify it."""
     try:
         attestation.write(directory, hypervisor)
     except (OSError, ValueError) as error:

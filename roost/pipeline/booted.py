@@ -1,4 +1,4 @@
-"""What is known of the test boots of an image that were done before: their verdicts, and whether they still count."""
+"""Earlier test boots of an image: their verdicts, and whether they are still valid."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from roost.store.manifest import Manifest
 
 
 def passed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
-    """Return whether there is a verdict that passed, in the test `test`, of the files of a build."""
+    """Return whether there is a passing verdict for the test `test` and the files of a build."""
     return _verdict(directory, hypervisor, record, test) is True
 
 
 def failed(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> bool:
-    """Return whether there is a verdict that did not pass, in the test `test`, of the files of a build."""
+    """Return whether there is a failing verdict for the test `test` and the files of a build."""
     return _verdict(directory, hypervisor, record, test) is False
 
 
 def _verdict(directory: Path, hypervisor: Hypervisor, record: Manifest, test: str) -> object:
-    """Return what the verdict says in `passed`; None without one in this test and of these files."""
+    """Return `passed` of the verdict; None if there is none for this test and these files."""
     try:
         verdict = jsontext.read(directory / "boot" / f"{hypervisor}.json")
         built = record.sums
@@ -37,14 +37,14 @@ def _verdict(directory: Path, hypervisor: Hypervisor, record: Manifest, test: st
 
 
 def is_due(loaded: Loaded, directory: Path, hypervisor: Hypervisor, *, require_kvm: bool = False) -> bool:
-    """Return whether no boot of this account has left a verdict in the test that the recipe asks for now."""
+    """Return whether this account has no verdict for the recipe's current test."""
     insists = require_kvm and hypervisor == "kvm"
     other = insists and _accelerator(directory) != "kvm"
     return attestation.missing(directory, hypervisor) or other or _other_test(loaded, directory, hypervisor)
 
 
 def counts(loaded: Loaded, hypervisor: Hypervisor, *, require_kvm: bool = False) -> bool:
-    """Return whether a boot before passed that a publication of today would believe: no other is needed."""
+    """Return whether an earlier boot passed and is valid for a publication now, so that no other is needed."""
     directory = loaded.build
     record = manifest.read(directory)
     if record is None or is_due(loaded, directory, hypervisor, require_kvm=require_kvm):
@@ -56,9 +56,9 @@ def counts(loaded: Loaded, hypervisor: Hypervisor, *, require_kvm: bool = False)
 
 
 def verdict(directory: Path, hypervisor: str) -> dict[str, Any]:
-    """Return what reports tell of a verdict, and where its page is.
+    """Return the report's summary of a verdict, and the path of its page.
 
-    Raises what reading raises when there is none: a boot has just left it.
+    Raises errors of reading if there is none: call it only after a boot.
     """
     said = jsontext.read(directory / "boot" / f"{hypervisor}.json")
     kept = ("passed", "phase", "cause", "detail", "accelerator", "console", "finished")
@@ -71,7 +71,7 @@ def verdict(directory: Path, hypervisor: str) -> dict[str, Any]:
 
 
 def _other_test(loaded: Loaded, directory: Path, hypervisor: Hypervisor) -> bool:
-    """Return whether the verdict is of another test than the recipe asks for now."""
+    """Return whether the verdict is for another test than the recipe's current one."""
     try:
         test = jsontext.read(directory / "boot" / f"{hypervisor}.json").get("test")
     except (OSError, ValueError, AttributeError):

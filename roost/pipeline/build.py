@@ -1,4 +1,4 @@
-"""The story of `inv build`: the image and its submit files; with nothing changed, nothing is touched."""
+"""The steps of `inv build`: the image and its submit files; an unchanged image is not touched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` leaves: the directory, its files, and the lines for a submit description by hypervisor."""
+    """The result of `build`: the directory, its files, and the lines for a submit description by hypervisor."""
 
     name: str
     directory: Path
@@ -34,9 +34,9 @@ class Built:
     seconds: Mapping[str, float]
     files: tuple[BuiltFile, ...]
     snippets: Mapping[str, str]
-    #: What a command line calls the image: its name, or the path of its recipe.
+    #: The name of the image on the command line: its name, or the path of its recipe.
     called: str = ""
-    #: Whether the image has another name than the recipe gives it: no recipe's name stands for it.
+    #: Whether the image's name differs from the recipe's, so that no recipe can be named instead.
     renamed: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ class Built:
 def build(
     name: str, *, events: Events, force: bool = False, sets: Sequence[str] = (), from_lock: bool = False
 ) -> Built:
-    """Build an image and its submit files; with nothing changed, say so and touch nothing.
+    """Build an image and its submit files; if nothing has changed, report that and touch nothing.
 
-    `sets` are `key=value` laid over the recipe; `from_lock` builds what NAME.lock says.
+    `sets` are `key=value` settings that override the recipe; `from_lock` builds from NAME.lock.
     """
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     built = image(loaded, events=events, force=force, from_lock=from_lock)
@@ -65,7 +65,7 @@ def build(
 
 
 def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: bool = False) -> Built:
-    """Build the image of a recipe that was checked, and before it the image that it is made from."""
+    """Build the image of a checked recipe, after the image on which it is based."""
     environment.check()
     directory = loaded.build
     _refuse_foreign(directory)
@@ -124,7 +124,7 @@ def _planned(loaded: Loaded, stages: Stages, logs: Path, *, from_lock: bool) -> 
 
 
 def _refuse_foreign(directory: Path) -> None:
-    """Refuse to replace what roost did not make: build/ is a name that other tools like too."""
+    """Refuse to replace a directory that roost did not make: other tools use the name build/, too."""
     try:
         foreign = (
             directory.is_symlink()
@@ -140,7 +140,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 
 def parent_of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> OriginalImage | None:
-    """Build the image that another one is made from, if that is another recipe's."""
+    """Build the image on which another one is based, if it is another recipe's."""
     name = parent(loaded)
     if name is None:
         return None

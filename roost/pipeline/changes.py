@@ -1,8 +1,8 @@
-"""Which images of a factory may differ since a revision of git: those with an input that changed.
+"""The images of a factory that may have changed since a git revision: those with a changed input.
 
-Inputs are the recipe, its bases, all local files that it names, its kernel's description and files, the same of the
-recipes that it stands on, and roost's own code. What git does not know cannot be told to be the same, and counts as
-changed; so does a recipe with mistakes.
+Inputs are the recipe, its bases, all local files that it names, its kernel's description and files, the same for the
+recipes on which it is based, and roost's own code. A file unknown to git cannot be compared and counts as changed; so
+does a recipe with mistakes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from roost.recipe import localfiles
 from roost.recipe.loader import Loaded
 from roost.store import closure, keys
 
-#: What makes, boots and publishes an image; how it is called and shown is not a part of it.
+#: The modules that make, boot and publish an image; how they are called and shown is not included.
 MAKERS = ("roost.pipeline.build", "roost.pipeline.boot", "roost.pipeline.publish")
 
 
 def since(members: Sequence[Member], revision: str) -> tuple[list[Member], list[str]]:
-    """Return the images that may differ since `revision`, and notes on the choice.
+    """Return the images that may have changed since `revision`, and notes on the choice.
 
-    Raises `UsageError` for recipes that are in no repository, and for a revision that theirs does not have.
+    Raises `UsageError` for recipes outside a repository, and for an unknown revision.
     """
     read = cache(lambda root: revisions.since(root, revision))
     changes = {member.called: read(_root(member.loaded)) for member in members if member.loaded is not None}
@@ -55,10 +55,10 @@ def _root(loaded: Loaded) -> Path:
 
 
 def _first(recipes: Sequence[Loaded], changes: Changes) -> str | None:
-    """Return the first input that changed, or of which the repository of the recipe knows nothing."""
+    """Return the first input that changed, or that is unknown to the recipe's repository."""
     shipped = paths.shipped_root()
     for path in _inputs(recipes):
-        # A link is an input, and so is what it leads to.
+        # Both a link and its target are inputs.
         for one in dict.fromkeys((_real(path), path.resolve())):
             if revisions.repository(one) == changes.root:
                 found = _below(one, changes)
@@ -66,31 +66,31 @@ def _first(recipes: Sequence[Loaded], changes: Changes) -> str | None:
                     return str(found)
             elif not one.is_relative_to(shipped):
                 return f"{one} is not in the repository of the recipe, so it may have"
-            # Else it came with roost, which is installed beside the recipes and changes with its version.
+            # Otherwise it came with roost, which is installed next to the recipes and changes with its version.
     return None
 
 
 def _code(changes: Changes) -> str | None:
-    """Return why all images may differ: roost's own code in this repository changed; None when it did not."""
+    """Return why all images may differ: roost's own code in this repository changed; None if it did not."""
     if revisions.repository(closure.PACKAGE / "x") != changes.root or closure.PACKAGE not in {
         directory for path in changes.known for directory in path.parents
     }:
         return None
     parts = [*closure.files(MAKERS, ("roost.cli",)), closure.PACKAGE.parent / "pyproject.toml"]
     found = next((path for path in parts if path in changes.changed), None)
-    # What was removed is no file of today's code.
+    # Removed files are not among the files of the current code.
     gone = (path for path in changes.changed if path.is_relative_to(closure.PACKAGE) and not path.exists())
     what = found or next(gone, None)
     return f"all images are considered: roost's own code changed ({what})" if what else None
 
 
 def _real(path: Path) -> Path:
-    """Return the absolute path of a file, links to its directory followed, itself not: as git names it."""
+    """Return the absolute path of a file as git names it: links are resolved except in the last component."""
     return Path(os.path.realpath(path.parent), path.name)
 
 
 def _below(path: Path, changes: Changes) -> Path | None:
-    """Return what changed of a file or in a directory, or the path itself when git knows nothing of it."""
+    """Return what changed in a file or directory, or the path itself when it is unknown to git."""
     if path in changes.changed:
         return path
     if path in changes.known:
@@ -104,7 +104,7 @@ def _below(path: Path, changes: Changes) -> Path | None:
         if one in changes.changed or one not in changes.known:
             return one
         known = True
-    # What was removed is not found by walking.
+    # Removed files are not found by walking.
     gone = next((one for one in changes.changed if one.is_relative_to(path)), None)
     return gone or (None if known else path)
 

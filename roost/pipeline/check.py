@@ -1,4 +1,4 @@
-"""The story of `inv check`: all of a recipe's mistakes, or all of its values; nothing is built."""
+"""The steps of `inv check`: all of a recipe's mistakes, or all of its values; nothing is built."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from roost.recipe.loader import Loaded
 
 
 def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Check recipes without building; all of each one's mistakes.
+    """Check recipes without building; report all mistakes of each.
 
-    `names` are names, paths, or directories of recipes; none: all of the project's.
+    `names` are names, paths, or directories of recipes; none means all of the project's.
     """
     environment.check()
     project = paths.project_root()
@@ -43,9 +43,9 @@ def _problems(loaded: Loaded) -> list[Problem]:
 
 
 def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Return every value of the final recipe with where it came from, and the places of the variables in it.
+    """Return every value of the final recipe with its origin, and the places of the variables in it.
 
-    None is the model's default.
+    An origin of None is the model's default.
     """
     found = loader.load(name, paths.project_root(), sets).resolved()
     rows = [

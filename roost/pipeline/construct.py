@@ -1,6 +1,7 @@
-"""The story of making one planned image: out of a root tree, or out of an image that exists.
+"""The steps that make one planned image, from a root tree or from an existing image.
 
-libguestfs reads the finished disks while the host packs and sums them; nothing appears in build/ before both are done.
+libguestfs reads the finished disks while the host packs and hashes them; nothing appears in build/ before both are
+done.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def construct(context: Context, plan: BuildPlan) -> Finished:
             with stages.stage("prepare"):
                 namespace.probe()
                 stack.enter_context(staging.staged(context.directory))
-                # What lies in the image does not depend on who builds it; the directory is as its owner has it.
+                # The image's content must not depend on the user's umask; the directory's mode does.
                 stack.callback(os.umask, os.umask(0o022))
             if plan.original is not None:
                 with image.held(plan.original, context.target) as original:
@@ -66,10 +67,10 @@ def construct(context: Context, plan: BuildPlan) -> Finished:
 
 
 def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
-    """Build the image out of a root tree: unpack and customize it, write the disks, pack them, read them back."""
+    """Build the image from a root tree: unpack and customize it, write the disks, pack them, read them back."""
     recipe, stages, target = context.recipe, context.stages, context.target
     with Pool(max_workers=2) as pool, contextlib.ExitStack() as stack:
-        # Whether KVM works decides how libguestfs runs; a first answer takes seconds, which pass beside the bootstrap.
+        # libguestfs depends on whether KVM works; the first probe takes seconds, in parallel with the bootstrap.
         pool.submit(context.accelerator.find)
         sizes = _last_sizes(recipe, context.directory)
         early = (
@@ -79,7 +80,7 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
         known = len(asked.selection.packages) if asked is not None else 0
         with following.installation(context.log("mmdebstrap"), known, stages.events):
             tar = source.make(cache.default(), stages, context.log_dir)
-        # What commands add to the tree is not known; what is unpacked is, and some more.
+        # The space that commands need is unknown; that of the unpacked tree can be estimated.
         room = None if recipe.run else 2 * tar.stat().st_size
         work = stack.enter_context(cache.work_directory(room))
         with stages.stage("tree", "unpack and customize"):
@@ -97,7 +98,7 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
             files = [*outputs.disks(context, written), *outputs.kernel(context, kernel, made)]
             root = next(disk.path for disk in written if disk.name == recipe.root_disk.name)
             started = pygrub.verify(recipe, root, made.path, kernel, context.log("pygrub"))
-        # Nothing reads the tree any more: it goes while libguestfs reads.
+        # The tree is no longer needed: it is removed while libguestfs reads.
         pool.submit(cache.remove_tree, made.path)
         facts = reading.result()
         outputs.drop_raw(context, written)
@@ -111,13 +112,13 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
 
 
 def _modules(context: Context, plan: BuildPlan) -> Path | None:
-    """Return GRUB's modules out of the image's own archive, None for the host's."""
+    """Return GRUB's modules from the image's own archive, None for the host's."""
     asked = plan.bootstrap
     return boot_loader.modules(asked, cache.default(), context.log("boot-loader")) if asked is not None else None
 
 
 def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original: Original) -> Finished:
-    """Build the image from one that exists: its root disk is edited, the other disks are written."""
+    """Build the image from an existing one: its root disk is edited, the other disks are written."""
     recipe, stages, target = context.recipe, context.stages, context.target
     with Pool(max_workers=2) as pool:
         pool.submit(context.accelerator.find)
@@ -143,7 +144,7 @@ def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original
 
 
 def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
-    """Return the sizes of the disks of the last build, in bytes by the disk's name; None when there is one to learn."""
+    """Return the sizes of the last build's disks, in bytes by the disk's name; None if one is unknown."""
     record = manifest.read(directory)
     known = {file.name: file.virtual for file in record.files} if record else {}
     sizes = {}
@@ -156,7 +157,7 @@ def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
 
 
 def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Prestarted | None) -> dict[str, Any]:
-    """Let libguestfs confirm the disks, in the appliance that was started in advance if it has the very files."""
+    """Verify the disks with libguestfs, in the appliance started in advance if it has opened these files."""
     opened = None
     if early:
         with context.stages.stage("appliance", "libguestfs starts"):
@@ -174,7 +175,7 @@ def _verify(
     *,
     stock: bool = False,
 ) -> dict[str, Any]:
-    """Let libguestfs, which wrote nothing of it, confirm the disks; return the facts it saw."""
+    """Verify the disks with libguestfs, independently of their writers; return the facts found."""
     with context.stages.stage("read back", "libguestfs"):
         appliance = readback.Appliance(context.accelerator, _log(context), stock=stock)
         seen = readback.readback(context.recipe, images, appliance, opened=opened, where=context.loaded.where)

@@ -1,4 +1,4 @@
-"""What every step of one build knows, in one value: the recipe, the directories, the stages, the accelerator."""
+"""The context of one build, passed to every step: the recipe, the directories, the stages, the accelerator."""
 
 from __future__ import annotations
 
@@ -64,24 +64,24 @@ def _kept(log: Path, directory: Path) -> Path | None:
 
 
 def accelerator() -> ApplianceAccelerator:
-    """Return what libguestfs' appliance runs under on this host, not probed yet."""
+    """Return the accelerator of libguestfs' appliance on this host, not probed yet."""
     return ApplianceAccelerator(_probe)
 
 
 def _probe() -> Kind:
     from roost.boot import probe
 
-    # It is remembered for the host, and belongs to no stage.
+    # The result is cached for the host, and does not belong to a stage.
     with declared.only(None):
         return "kvm" if probe.probe().usable else "tcg"
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One build of a recipe that was checked.
+    """One build of a checked recipe.
 
-    `directory` appears whole at the end. `parent` is the image of another recipe that this one is made from, built
-    by now.
+    `directory` appears whole at the end. `parent` is the image of another recipe on which this one is based, already
+    built.
     """
 
     loaded: Loaded
@@ -90,7 +90,7 @@ class Context:
     log_dir: Path
     accelerator: ApplianceAccelerator = field(default_factory=accelerator)
     parent: OriginalImage | None = None
-    #: What packages are taken from, None to have apt select them.
+    #: The packages of the lock, None to have apt select them.
     locked: Lock | None = None
 
     @property
@@ -100,13 +100,13 @@ class Context:
 
     @property
     def target(self) -> Path:
-        """The hidden directory that the image is made in, and that becomes `directory`."""
+        """The hidden directory in which the image is made, and that becomes `directory`."""
         return staging.place(self.directory)
 
     def log(self, name: str) -> Path:
-        """Return the log of a tool or a step."""
+        """Return the path of the log of a tool or a step."""
         return self.log_dir / f"{name}.log"
 
     def tools(self, epoch: int) -> Tools:
-        """Return what the writers of disks are given; no time on a disk is later than `epoch`."""
+        """Return the parameters of the disk writers; no time on a disk is later than `epoch`."""
         return Tools(namespace.current(), epoch, self.log_dir, self.accelerator)

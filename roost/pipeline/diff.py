@@ -1,4 +1,4 @@
-"""The story of `inv diff`: which two are compared, what of them can be read here, and what differs."""
+"""The steps of `inv diff`: which two images are compared, what can be read here, and the differences."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEADLINE = 1800.0
 
 
 def diff(words: Sequence[str], *, events: Events, url: str = "", files: bool = True) -> Difference:
-    """Compare two builds, published versions or recipes; one alone with what its recipe says now, or is published.
+    """Compare two builds, published versions or recipes; a single one with its current recipe or its build.
 
-    `url` is the catalogue that words are looked up in, unless they are paths. Without `files` no disk is read. Raises
-    `UsageError` for what there is not, `ImageError` for what was changed or cannot be read.
+    `url` is the catalogue in which names are looked up, unless they are paths. Without `files` no disk is read. Raises
+    `UsageError` if one does not exist, `ImageError` if it was changed or cannot be read.
     """
     if not 1 <= len(words) <= 2:
         raise UsageError(f"one or two things to compare, not {len(words)}", hint="inv diff A [B]")
@@ -68,7 +68,7 @@ def _one(word: str, url: str, events: Events) -> Asked:
 
 
 def _as_selected(asked: Asked) -> Asked:
-    """Return a build with the packages that apt selected: a recipe does not say what its commands would install."""
+    """Return a build with only the packages that apt selected: the effect of a recipe's commands is unknown."""
     if asked.record is None:
         return asked
     packages = sides.selected_by(asked.record)
@@ -77,7 +77,7 @@ def _as_selected(asked: Asked) -> Asked:
 
 
 def _trees(old: Asked, new: Asked, notes: list[str], events: Events) -> tuple[Contents, Contents] | None:
-    """Read the files of both; disks that are the same bytes are not read."""
+    """Read the files of both; identical disks are not read."""
     if old.side.digests and old.side.digests == new.side.digests:
         return {}, {}
     for one in (old, new):

@@ -1,4 +1,4 @@
-"""The story of `inv doctor`: what this host can do."""
+"""The steps of `inv doctor`: checks of this host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roost.host.doctor import Check
 
 
 def doctor(events: Events) -> dict[str, Any]:
-    """Return what this host can do: every check, and whether anything essential is missing."""
+    """Return every check of this host, and whether all essential ones pass."""
 
     def kvm() -> Check:
         events.begin("kvm", "does a real kernel boot under it")

@@ -1,6 +1,6 @@
-"""Building an image from one that exists: a layer over it, edited; the recipe's other disks; one image, or a pair.
+"""Builds an image from an existing one: a layer over it, edited; the recipe's other disks; one image, or a pair.
 
-The layout, the file systems and the boot loader of the root disk are the original's own.
+The layout, the file systems and the boot loader of the root disk remain those of the original.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from roost.recipe.words import shown
 from roost.store import cache, manifest
 from roost.store.manifest import BuiltFile
 
-#: Seconds for all of the editing, commands included.
+#: Seconds for the whole editing, including commands.
 DEADLINE = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The edited root disk, before it becomes files: `path` is a qcow2 over the original, or over `base`."""
+    """The edited root disk before conversion: `path` is a qcow2 over the original, or over `base`."""
 
     path: Path
     size: int
     base: Path | None
     edited: Edited
-    #: Whether it took libguestfs' whole appliance to open it.
+    #: Whether opening it needed libguestfs' full appliance.
     stock: bool = False
 
 
@@ -79,7 +79,7 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
             accelerator=context.accelerator.kind,
             log=context.log("edit"),
             deadline=DEADLINE,
-            # Certificates are of the present.
+            # Verifying certificates needs the current time.
             equipment=guestfs.Equipment(None if network else epoch, stock, network),
         ) as guest,
     ):
@@ -103,7 +103,7 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
 
 
 def _pygrub(recipe: Recipe, system: inspection.System) -> None:
-    """Raise unless xen, where it starts the kernel in the image, can read the file system that it is on."""
+    """Raise if xen starts the kernel in the image but cannot read its file system."""
     if "xen" not in recipe.hypervisors or placement.kernel_of(recipe, "xen") is not None:
         return
     mounts = {part.mount: part.type for part in system.parts}
@@ -116,7 +116,7 @@ def _pygrub(recipe: Recipe, system: inspection.System) -> None:
 
 
 def other_disks(context: Context, kernel: str, epoch: int) -> tuple[WrittenDisk, ...]:
-    """Write the recipe's other disks: what the recipe's files put below a mount point of theirs is on them."""
+    """Write the recipe's other disks, including the recipe's files below their mount points."""
     with cache.work_directory() as work:
         tree = _tree(context, kernel, work, epoch)
         return write.write_disks(context.recipe, tree, context.target, context.tools(epoch))
@@ -157,7 +157,7 @@ def root_files(context: Context, layer: Layer) -> list[BuiltFile]:
 
 
 def kernel_files(layer: Layer, target: Path) -> list[BuiltFile]:
-    """Return the records of the kernel and initrd that were taken out of the image."""
+    """Return the records of the kernel and initrd extracted from the image."""
     files = []
     for name, kind in (("vmlinuz", "kernel"), ("initrd.img", "initrd")):
         path = target / name
@@ -169,7 +169,7 @@ def kernel_files(layer: Layer, target: Path) -> list[BuiltFile]:
 
 
 def root_parameters(edited: Edited) -> str | None:
-    """Return the kernel parameters that name the root of an edited image: root=, and for a subvolume rootflags=."""
+    """Return the kernel parameters of an edited image's root: root=, and for a subvolume rootflags=."""
     subvolume = edited.system.root.subvolume
     if edited.root_uuid is None:
         return None

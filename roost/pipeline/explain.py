@@ -1,4 +1,4 @@
-"""The story of `inv explain`: a hold reason or a log, in plain words."""
+"""The steps of `inv explain`: a hold reason or a log, explained in plain words."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from roost.condor import explain as explanation
 from roost.errors import UsageError
 from roost.pipeline.stdin import standard_input
 
-#: Bytes of a log that are read: its end tells what became of the jobs.
+#: Bytes read at the end of a log, which has the results of the jobs.
 LOG_BYTES = 4 << 20
 
 
 def explain(words: Sequence[str], *, named: bool = False) -> dict[str, Any]:
     """Explain a text: that of a file, of standard input (`-`), or the words themselves.
 
-    A single word that is a file is read; with `named` the last word is a file in any case. Raises `UsageError` for a
-    file that cannot be read.
+    A single word that names a file is read; with `named` the last word is always a file. Raises `UsageError` for a file
+    that cannot be read.
     """
     text = " ".join(words[:-1] if named else words)
     if named or (len(words) == 1 and _means_file(words[0])):
@@ -45,7 +45,7 @@ def _is_there(word: str) -> bool:
 
 
 def _means_file(word: str) -> bool:
-    """Return whether a word names a file or - rather than being the text itself: it is there, or looks like a path."""
+    """Return whether a word is a file name or - rather than the text: the file exists, or it looks like a path."""
     if word == "-":
         return True
     try:

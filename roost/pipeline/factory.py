@@ -1,6 +1,6 @@
-"""The story of `inv factory`: the images are chosen, their graph is run on this machine, each ends with a verdict.
+"""The steps of `inv factory`: the images are selected, their graph is run on this machine, each gets a verdict.
 
-What is fresh is not made again: a rerun goes on where the one before was stopped or failed.
+Fresh results are not made again: a rerun continues where the last one was interrupted or failed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from roost.publish import signature
 from roost.publish.targets.kinds import open_target
 from roost.store import lease
 
-#: Bytes of memory that are left to everybody else.
+#: Bytes of memory that are left for others.
 SPARE = 512 << 20
-#: Memory of a job for which `jobs` is chosen: less would wait more than it works.
+#: Memory per job when choosing `jobs`: with less, jobs would mostly wait.
 PER_JOB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run: `jobs` nodes at a time (None: what the machine allows), the catalogue, how many versions stay there.
+    """How to run: `jobs` nodes at a time (None: the machine's limit), the catalogue, the versions to keep there.
 
-    `since` is a revision of git: only images whose inputs changed since then. `public` and `key` are those of
-    `inv publish`.
+    `since` is a git revision: only images whose inputs have changed since. `public` and `key` are those of `inv
+    publish`.
     """
 
     jobs: int | None = None
@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(slots=True)
 class Factory:
-    """One run. `result` can be asked for at any time, also after an interruption."""
+    """One run. `result` can be called at any time, also after an interruption."""
 
     options: Options
     progress: Progress
@@ -73,22 +73,22 @@ class Factory:
     _capacity: Capacity | None = None
 
     def run(self) -> Result:
-        """Run the graph to its end; raise `KeyboardInterrupt` when the task is told to end."""
+        """Run the graph to its end; raise `KeyboardInterrupt` when the task is interrupted."""
         one = self.options
         if one.publish is not None:
-            # A key is made at its first use: before the work, so that nothing is built in vain.
+            # A key is made at its first use: do it first, so that no work is wasted if it fails.
             key = signature.load_private_key(one.key, _Notes(self.notes))
             options = publish.Options(public=one.public, require_kvm=one.require_kvm)
             self._publication = Publication(open_target(one.publish), key, options, one.keep)
         self._machine = Machine(self.family.graph, self._work, self.capacity, self.progress)
-        # What one image takes from the cache must not go while another is built.
+        # Cache entries of one image must not be removed while another is built.
         with lease.held():
             self._machine.run()
         return self.result()
 
     @property
     def capacity(self) -> Capacity:
-        """What of this machine may be used, as it was at first."""
+        """The available resources of this machine, as at the start."""
         if self._capacity is None:
             free = max(0, capacity.memory_free() - SPARE)
             cores = capacity.cores()
@@ -96,7 +96,7 @@ class Factory:
         return self._capacity
 
     def result(self, *, stopped: bool = False) -> Result:
-        """Return what became of all images by now."""
+        """Return the current results of all images."""
         outcomes = self._machine.outcomes if self._machine else {}
         images = tuple(self._image(member, outcomes) for member in self.family.members)
         seconds = time.monotonic() - self._started
@@ -109,7 +109,7 @@ class Factory:
         return Image(member.name, member.called, directory, done, member.broken)
 
     def _work(self, node: Node) -> Outcome:
-        """Do a node's work; whatever goes wrong is its outcome."""
+        """Do a node's work; every error becomes its outcome."""
         return steps.carried_out(node, self.progress, self.told, lambda events: self._step(node, events))
 
     def _step(self, node: Node, events: NodeEvents) -> Outcome:
@@ -128,26 +128,26 @@ class Factory:
 
 @dataclass(frozen=True, slots=True)
 class _Notes(Silent):
-    """Events that keep notes for the reports, of work that belongs to no node."""
+    """Events that collect notes for the reports, for work outside of any node."""
 
     notes: list[str]
 
     def note(self, text: str) -> None:
-        """Keep a note."""
+        """Store a note."""
         self.notes.append(text)
 
 
 def prepare(names: Sequence[str], options: Options, progress: Progress, told: Told) -> Factory:
-    """Return the factory of recipes, nothing done yet; none named: all of the project's.
+    """Return the factory of recipes, before any work; no names means all of the project's.
 
-    Raises `RecipeError` for a name that is no recipe's, `UsageError` for a call that cannot be carried out.
+    Raises `RecipeError` for an unknown recipe, `UsageError` for invalid options.
     """
     members, notes = chosen(names, options)
     return Factory(options, progress, told, family.family(members, publish=options.publish is not None), notes)
 
 
 def chosen(names: Sequence[str], options: Options) -> tuple[list[Member], list[str]]:
-    """Return the images that a call is about, and notes on the choice; raises as `prepare` does."""
+    """Return the selected images, and notes on the selection; raises as `prepare` does."""
     members = family.chosen(names, paths.project_root())
     notes: list[str] = []
     if options.since is not None:

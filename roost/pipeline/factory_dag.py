@@ -1,4 +1,4 @@
-"""The story of `inv factory --dag DIR`: the same graph as a directory that DAGMan runs.
+"""The steps of `inv factory --dag DIR`: the same graph as a directory that DAGMan runs.
 
 DIR/factory.dag             the workflow; layer.sub, image.sub, boot.sub, publish.sub, report.sub are its jobs
 DIR/node, wheels/           what a job runs: a script, and roost as a wheel; put wheels of dependencies there too
@@ -39,13 +39,13 @@ from roost.recipe.words import shown
 from roost.sources import archive, solver
 from roost.store import staging
 
-#: The wheel, unpacked, for the jobs of the access point.
+#: The unpacked wheel, for the jobs on the access point.
 LIBRARY = "lib"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A workflow that was written; `broken` are the images that are not in it."""
+    """A written workflow; `broken` are the images left out of it."""
 
     directory: Path
     nodes: int
@@ -54,7 +54,7 @@ class Written:
 
     @property
     def code(self) -> int:
-        """The exit code: that of the recipes that are not in the workflow."""
+        """The exit code: that of the recipes left out of the workflow."""
         return max((row.broken.code for row in self.images if row.broken), default=0)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """How the jobs run: in a container or not; where the last one writes reports, absolute paths by their kind."""
+    """How the jobs run: in a container or not; where the last one writes reports, absolute paths by kind."""
 
     container: str | None = None
     reports: Mapping[Report, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Jobs:
 def write(names: Sequence[str], directory: Path, options: Options, jobs: Jobs, events: Events) -> Written:
     """Write the workflow of recipes into a new directory; nothing is submitted.
 
-    Raises `UsageError` for a directory that exists, `RecipeError` for one whose path DAGMan cannot read.
+    Raises `UsageError` for a directory that exists, `RecipeError` for one whose path DAGMan cannot parse.
     """
     home = _home(directory)
     members, notes = factory.chosen(names, options)
@@ -119,7 +119,7 @@ def write(names: Sequence[str], directory: Path, options: Options, jobs: Jobs, e
         for name, one in tasks.items():
             task.write(new / TASKS / f"{name}.json", replace(one, require_kvm=options.require_kvm))
         task.write(new / PLAN, plan)
-        # Publications run the code that booted: a verdict of another roost would not be believed.
+        # Publications use the code that booted: a verdict of another version of roost would not be trusted.
         python, path = (sys.executable, "-P"), _python_path(home)
         flow = dagman.Workflow(
             graph, nodes, {key: _inputs(tasks[nodes[key]]) for key in graph.nodes}, home,
@@ -130,7 +130,7 @@ def write(names: Sequence[str], directory: Path, options: Options, jobs: Jobs, e
 
 
 def _python_path(home: Path) -> str:
-    """Return PYTHONPATH of jobs of the access point: the workflow's own roost, then where this one finds libraries."""
+    """Return PYTHONPATH for jobs on the access point: the workflow's own roost, then the library paths of this one."""
     mine = [str(absolute(Path(one))) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
     return os.pathsep.join([str(home / LIBRARY), *mine])
 
@@ -145,14 +145,14 @@ def _home(directory: Path) -> Path:
 
 
 def _catalogue(url: str | None) -> str | None:
-    """Return the catalogue as a job finds it, which runs in another directory."""
+    """Return the catalogue as an absolute path or URL, since jobs run in another directory."""
     if url is None or "://" in url:
         return url
     return os.path.abspath(Path(url).expanduser())  # noqa: PTH100 - links stay as they are named
 
 
 def _transferable(member: Member) -> Member:
-    """Return an image, broken when its jobs would not find on another machine what it names."""
+    """Return an image, marked broken if its jobs could not access its inputs on another machine."""
     if member.loaded is None:
         return member
     try:
@@ -168,7 +168,7 @@ def _transferable(member: Member) -> Member:
 
 
 def _without_local_layers(made: Family) -> Graph:
-    """Return the graph without the layers that no job hands over: of trees, only one that is installed is one file."""
+    """Return the graph without layers that jobs cannot transfer: only an installed tree is a single file."""
     kept = [
         node for node in made.graph
         if node.kind != "layer" or node.key == family.DOM0 or made.recipes[node.key].recipe.os.source.installs
@@ -183,7 +183,7 @@ def _row(member: Member, made: Family, nodes: Mapping[str, str]) -> Row:
 
 
 def _kit_inputs(recipes: Sequence[Loaded]) -> list[Path]:
-    """Return all files that a recipe and those that it stands on are made of, without what comes with roost."""
+    """Return all files of a recipe and of those on which it is based, without files shipped with roost."""
     files: list[Path] = []
     named: list[tuple[Path, str]] = []
     for one in recipes:
@@ -203,13 +203,13 @@ def _kit_inputs(recipes: Sequence[Loaded]) -> list[Path]:
 
 
 def _shipped(path: Path) -> bool:
-    """Return whether a file comes with an installed roost, and so with its wheel."""
+    """Return whether a file is part of an installed roost, and so of its wheel."""
     shipped = paths.shipped_root()
     return path.is_relative_to(shipped) and not shipped.is_relative_to(paths.project_root())
 
 
 def _index(made: Family, new: Path, events: Events) -> None:
-    """Write the state of the archives that the trees are installed from."""
+    """Write the state of the archives from which the trees are installed."""
     seen = set()
     since = time.time() - 2
     for loaded, *_ in made.lineages.values():
@@ -225,7 +225,7 @@ def _index(made: Family, new: Path, events: Events) -> None:
     for path in there.glob("inrelease/*"):
         shutil.copy2(path, copy / "inrelease")
     for stage in (solver.STAGE.name, solver.LISTS.name):
-        # What was taken out of the cache is marked as used then: it is what these recipes are planned with.
+        # Use updates the time of a cache entry: recent entries are those with which these recipes are planned.
         for path in there.glob(f"{stage}/[!.]*"):
             if path.stat().st_mtime >= since:
                 shutil.copytree(path, copy / stage / path.name)
@@ -266,7 +266,7 @@ def _task(node: Node, loaded: Loaded, made: Family, nodes: Mapping[str, str], pl
 
 
 def _inputs(one: Task) -> list[str]:
-    """Return what a job needs beside what all jobs do."""
+    """Return a job's inputs in addition to the common ones."""
     found = [one.kit]
     if one.layer is not None:
         found += [f"{OUT}/{one.layer}.tar", f"{RESULTS}/{one.layer}.result.json"]
@@ -283,7 +283,7 @@ def _files(new: Path, flow: dagman.Workflow) -> None:
     script.chmod(0o755)
     wheel.unpack(wheel.write(new / "wheels"), new / LIBRARY)
     (new / "wheels/requirements.txt").write_text("".join(f"{one}\n" for one in wheel.requirements()))
-    # The key of the workflow's own verdicts: that of this account stays here.
+    # A separate key for the workflow's verdicts: that of this account is not copied.
     key = secrets.token_bytes(32)
     for path in (new / "verdict.key", new / "state/verdict.key"):
         path.touch(mode=0o600)

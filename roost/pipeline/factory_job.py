@@ -1,6 +1,6 @@
-"""What a job of a factory's workflow does: one node, with what HTCondor transferred; and the report at the end.
+"""A job of a factory's workflow: one node, with the files that HTCondor transferred; and the final report.
 
-A job works in a directory of its own, with a cache of its own, and leaves one archive and one result.
+A job has its own directory and cache, and leaves one archive and one result.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _finished(node: Node, result: Path, progress: Progress, told: Told, work: Ca
 
 
 def _prepared(given: Task, here: Path, work: Path) -> Loaded:
-    """Unpack the recipe and the images that it needs; return the recipe, checked. The project becomes current."""
+    """Unpack the recipe and the images that it needs; return the checked recipe. Its project becomes current."""
     kit.unpack(_there(here, given.kit), work)
     _pinned(here)
     project = work / given.project
@@ -117,7 +117,7 @@ def _there(here: Path, name: str) -> Path:
 
 
 def _pinned(here: Path) -> None:
-    """Let what the archive held when the workflow was written stand for it: all jobs build from one state of it."""
+    """Use the archive's state from when the workflow was written, so that all jobs build from the same one."""
     index = here / "index.tar"
     if index.is_file() and not (here / TASKS).is_dir():
         cache_root = paths.cache_root()
@@ -152,7 +152,7 @@ def _image(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outco
 
 
 def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
-    """Take the tree that another job installed, if it is what this one would install."""
+    """Take the tree that another job installed, if its inputs are those of this job."""
     said = task.result(_there(here, f"{RESULTS}/{layer}.result.json"))
     tar = _there(here, f"{OUT}/{layer}.tar")
     _, plan = steps.planned(loaded, "layer", Stages(events))
@@ -171,7 +171,7 @@ def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
 
 def _boot(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
     if given.dom0 is not None:
-        # Under its key: another roost's would not be found.
+        # Stored under its key: that of another version of roost would not be found.
         kit.unpack(_there(here, f"{OUT}/{given.dom0}.tar"), paths.cache_root() / xen_dom0.STAGE)
     done = steps.boot(loaded, events, require_kvm=given.require_kvm)
     kit.pack_tree(loaded.build / "boot", here / f"{given.node}.tar")
@@ -186,7 +186,7 @@ _WORK: dict[Kind, Callable[[Task, Loaded, Path, NodeEvents], Outcome]] = {
 
 
 def report(plan: Plan, home: Path) -> int:
-    """Write the reports of a workflow from what its jobs left; return the exit status, which is the workflow's."""
+    """Write the reports of a workflow from its jobs' results; return the exit status, which is the workflow's."""
     images = tuple(_collected(row, home) for row in plan.rows)
     result = Result(images, time.time() - plan.started, plan.jobs, plan.publish, plan.notes)
     output.write(home / "result.json", _json(result))
@@ -194,7 +194,7 @@ def report(plan: Plan, home: Path) -> int:
     output.write(Path(places["junit"]), junit.render(result))
     output.write(Path(places["markdown"]), markdown.render(result).encode())
     page.write(result, Path(plan.reports.get("html", str(home / "html"))))
-    # Without them the next workflow asks for as much as this one did.
+    # Without them the next workflow requests as many resources as this one.
     with contextlib.suppress(OSError):
         usage.remember(usage.place(), usage.of_log(home / "factory.dag.nodes.log"))
     return result.code
@@ -205,7 +205,7 @@ def _json(result: Result) -> bytes:
 
 
 def _collected(row: task.Row, home: Path) -> Image:
-    """Return what became of one image; its verdicts, with the reports of its test boots unpacked."""
+    """Return the result of one image: its verdicts, with the reports of its test boots unpacked."""
     done: dict[Kind, Outcome] = {}
     place = home / "boots" / row.nodes.get("boot", "none")
     failed: Failure | None = None
@@ -229,6 +229,6 @@ def _with_reports(boot: Outcome, archive: Path, place: Path) -> Outcome:
     if archive.stat().st_size:
         kit.unpack(archive, place)
     for one in boot.facts.get("verdicts", ()):
-        # Where it was on the machine that booted it says nothing here.
+        # Its path on the machine that booted it is of no use here.
         verdicts.append({**one, "report": str(place / "boot" / boot_report.place(one["hypervisor"]))})
     return replace(boot, facts={**boot.facts, "verdicts": verdicts})

@@ -1,6 +1,6 @@
-"""The steps of a factory's images, each as one node of work: what this machine runs, and what a job of a workflow does.
+"""The steps of a factory's images, each as the work of one node, on this machine or in a job of a workflow.
 
-Each returns its outcome; what it raises is turned into one by `carried_out`.
+Each returns its outcome; `carried_out` converts exceptions to one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from roost.store import cache, manifest
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-#: Turns what was raised into what is told; a bug's traceback is in its log.
+#: Converts an exception to the error to report; the traceback of a bug is in its log.
 Told = Callable[[BaseException], RoostError]
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Where images are published and how; `keep` versions of each stay there, None: all."""
+    """Where and how images are published; `keep` is the number of versions kept there, None for all."""
 
     target: Target
     key: Ed25519PrivateKey
@@ -46,14 +46,14 @@ class Publication:
 
 
 def carried_out(node: Node, progress: Progress, told: Told, work: Callable[[NodeEvents], Outcome]) -> Outcome:
-    """Return the outcome of a node's work, whatever goes wrong with it."""
+    """Return the outcome of a node's work, whatever error occurs."""
     events = NodeEvents(node, progress)
     try:
         done = work(events)
         return Outcome(done.state, failure=done.failure, facts=done.facts, notes=tuple(events.notes))
     except Exception as error:
         if interruption.interrupted():
-            # Its tools were killed: that is no fault of the image.
+            # Its tools were killed: that is not a fault of the image.
             return Outcome("stopped")
         wrong = told(error)
         lines = "\n".join(str(problem) for problem in wrong.problems)
@@ -62,7 +62,7 @@ def carried_out(node: Node, progress: Progress, told: Told, work: Callable[[Node
 
 
 def planned(loaded: Loaded, name: str, stages: Stages) -> tuple[Context, BuildPlan]:
-    """Return the plan of an image, with a context of its own; `name` is that of its logs."""
+    """Return the plan of an image, with its own context; `name` is that of its logs."""
     directory = Path(f"{loaded.build}.{name.replace(' ', '-')}")
     parent = building.parent_of(loaded, stages)
     context = Context(loaded, directory, stages, log_directory(directory), parent=parent)
@@ -70,7 +70,7 @@ def planned(loaded: Loaded, name: str, stages: Stages) -> tuple[Context, BuildPl
 
 
 def layer(loaded: Loaded, name: str, events: NodeEvents) -> Outcome:
-    """Make the root tree that several images are made of, so that none of them waits for another's."""
+    """Make the root tree shared by several images, so that none of them waits for another's build."""
     stages = Stages(events)
     context, plan = planned(loaded, name, stages)
     if plan.tree is not None:
@@ -79,7 +79,7 @@ def layer(loaded: Loaded, name: str, events: NodeEvents) -> Outcome:
 
 
 def first_domain(events: NodeEvents) -> Outcome:
-    """Make Xen's first domain, which test boots under Xen share; `directory` is where it is in the cache."""
+    """Make Xen's first domain, which test boots under Xen share; `directory` is its place in the cache."""
     return Outcome("done", facts={"directory": str(xen_dom0.provide(Stages(events)).root.parent)})
 
 
@@ -94,7 +94,7 @@ def build(loaded: Loaded, events: NodeEvents) -> Outcome:
 
 
 def boot(loaded: Loaded, events: NodeEvents, *, require_kvm: bool = False) -> Outcome:
-    """Boot each side of an image that has no verdict which passed, also after one that failed."""
+    """Boot an image for each hypervisor without a passing verdict, also after a failed one."""
     verdicts, now = [], False
     for hypervisor in loaded.recipe.hypervisors:
         insists = require_kvm and hypervisor == "kvm"
@@ -112,7 +112,7 @@ def boot(loaded: Loaded, events: NodeEvents, *, require_kvm: bool = False) -> Ou
 
 
 def publish(loaded: Loaded, events: NodeEvents, place: Publication) -> Outcome:
-    """Publish an image that was built and booted, then remove its versions that are too many."""
+    """Publish an image that was built and booted, then remove its excess versions."""
     done = publishing.hand_over(loaded, place.target, private_key=place.key, events=events, options=place.options)
     facts = {"version": done.release.version, "url": f"{done.url}/{done.release.directory}"}
     failure = _drop_old(loaded.recipe.name, events, place)

@@ -1,4 +1,4 @@
-"""The images of a factory, and the graph of the work that makes them: what several are made of is a node of its own."""
+"""The images of a factory, and the graph of their work: a layer shared by several images is a node of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from roost.recipe.parent import parent
 from roost.store import keys
 
 MIB = 1 << 20
-#: Bytes beside what a machine's guest, or libguestfs' appliance, has: QEMU itself, the tools, roost.
+#: Bytes in addition to the memory of a guest or of libguestfs' appliance: QEMU itself, the tools, roost.
 BESIDE = 256 * MIB
 #: The node of Xen's first domain.
 DOM0 = "layer xen-dom0"
@@ -29,9 +29,9 @@ DOM0 = "layer xen-dom0"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of the family: its recipe, or why that cannot be built.
+    """One image of the family: its recipe, or why it cannot be built.
 
-    `parents` are the recipes that it stands on, the nearest first.
+    `parents` are the recipes on which it is based, nearest first.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Member:
 
     @property
     def key(self) -> str:
-        """What tells it from all other images: two recipes of one name have two directories."""
+        """The identity of the image: two recipes of the same name have different directories."""
         return str(self.loaded.build) if self.loaded is not None else self.called
 
 
@@ -50,8 +50,8 @@ class Member:
 class Family:
     """Images, the graph of their work, and the recipes of its nodes by the key of the node.
 
-    Images that others are made from are built too, also those that are not asked for themselves: they are no members.
-    `lineages` has each recipe followed by those that it stands on, the nearest first, by the directory of its build.
+    Images on which others are based are built too, even if they were not requested: they are not members. `lineages`
+    has each recipe followed by those on which it is based, nearest first, by the directory of its build.
     """
 
     members: tuple[Member, ...]
@@ -70,13 +70,13 @@ class Family:
 
 
 def chosen(names: Sequence[str], project: Path) -> list[Member]:
-    """Return the images of recipes, matrices by their variants, those with mistakes too; none named: the project's.
+    """Return the images of recipes, matrices by variants, including broken ones; no names means the project's.
 
-    Raises `RecipeError` for a name that is no recipe's.
+    Raises `RecipeError` for an unknown recipe.
     """
     found: dict[str, Member] = {}
     unknown: list[Problem] = []
-    # Many images stand on one.
+    # Many images can be based on one.
     load = functools.cache(lambda name: loader.load(name, project, (), planning.problems))
     for name in loader.expanded(names, project):
         try:
@@ -94,20 +94,20 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
     if unknown:
         raise RecipeError(unknown)
     if not found:
-        # To do nothing well is not what somebody wants who asks for all.
+        # Success without any work is not what a user expects who asks for all.
         raise UsageError(f"there are no recipes in {project / 'recipes'}", hint="name recipes, or go to their project")
     return list(found.values())
 
 
 def _same(one: Member, other: Member) -> bool:
-    """Return whether two of one key are the same recipe, named twice."""
+    """Return whether two members with the same key are the same recipe, named twice."""
     if one.loaded is None or other.loaded is None:
         return one.loaded is other.loaded
     return one.loaded.path.resolve() == other.loaded.path.resolve()
 
 
 def _member(name: str, called: str, found: Loaded | RecipeError, load: Callable[[str], Loaded]) -> Member:
-    """Return an image, broken when its recipe or one that it stands on has mistakes."""
+    """Return an image, broken when its recipe or one on which it is based has mistakes."""
     try:
         if isinstance(found, RecipeError):
             raise found
@@ -117,14 +117,14 @@ def _member(name: str, called: str, found: Loaded | RecipeError, load: Callable[
 
 
 def _parents(loaded: Loaded, load: Callable[[str], Loaded]) -> Iterator[Loaded]:
-    """Yield the recipes that one stands on, the nearest first; circles are mistakes of the recipe, found before."""
+    """Yield the recipes on which one is based, nearest first; cycles are mistakes of the recipe, reported earlier."""
     while (name := parent(loaded)) is not None:
         loaded = load(name)
         yield loaded
 
 
 def require_names(members: Sequence[Member]) -> None:
-    """Raise `UsageError` when two images would be published under one name."""
+    """Raise `UsageError` when two images would be published under the same name."""
     counts = Counter(member.name for member in members if member.loaded is not None)
     for name, count in counts.items():
         if count > 1:
@@ -133,9 +133,9 @@ def require_names(members: Sequence[Member]) -> None:
 
 
 def layer_of(loaded: Loaded) -> str | None:
-    """Return what tells the root tree of a recipe from others, known without asking an archive; None for no such work.
+    """Return the identity of a recipe's root tree, without querying an archive; None if there is no work to share.
 
-    Equal ones are one tree. It is no key of a cache: what the archive holds today is not in it.
+    Equal ones are the same tree. It is not a cache key: it does not include the archive's current state.
     """
     recipe = loaded.recipe
     source = recipe.os.source
@@ -186,7 +186,7 @@ class _Planner:
         self.recipes[node.key] = loaded
 
     def _image(self, key: str, line: Sequence[Loaded], shared: set[str], *, own: bool) -> None:
-        """Add the node that builds an image, after the tree that it shares and the image that it is made from."""
+        """Add the node that builds an image, after the shared tree and the image on which it is based."""
         loaded, *above = line
         after = [f"image {one.build}" for one in above[:1]]
         layer = layer_of(loaded)
@@ -220,7 +220,7 @@ _BUILD = Needs(guestfs.MEMORY * MIB + BESIDE)
 
 
 def _in_turn(nodes: Iterable[Node], order: Sequence[str]) -> Iterator[Node]:
-    """Yield nodes image by image, so that the first ones are finished first; what they share comes before all."""
+    """Yield nodes image by image, so that the first ones finish first; shared nodes precede all."""
     place = {key: number for number, key in enumerate(order)}
     steps = ("layer", "image", "boot", "publish")
 
@@ -232,6 +232,6 @@ def _in_turn(nodes: Iterable[Node], order: Sequence[str]) -> Iterator[Node]:
 
 
 def _words(loaded: Loaded) -> str:
-    """Return what a root tree is, in some words."""
+    """Return a short description of a root tree."""
     suite = getattr(loaded.recipe.os.source, "suite", None)
     return f"{loaded.recipe.os.key} {suite}" if suite is not None else loaded.recipe.os.key

@@ -1,4 +1,4 @@
-"""The stage that makes an image of its root tree, or of the image that it edits: what makes it, and its key."""
+"""The stage that makes an image from its root tree, or from the image that it edits: its modules and its key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGE = Stage(
         # GRUB's modules come from these directories, all from one package.
         *(f"{directory}/{name}" for directory in grub.DIRECTORIES for name in ("boot.img", "kernel.img")),
     ),
-    # What checks a recipe, boots the image or shows what is published changes nothing in it.
+    # Checking a recipe, booting the image and showing what is published do not influence it.
     left_out=("roost.preflight", "roost.boot", "roost.catalogue"),
 )
 
@@ -29,9 +29,9 @@ STAGE = Stage(
 def key(
     loaded: Loaded, source: str, kernel: Mapping[str, str] | None = None, loader: Sequence[Sequence[str]] = ()
 ) -> str:
-    """Return the key of an image; `source` is that of its source, `kernel` are the sums of a kernel that is files.
+    """Return the key of an image; `source` is its source's key, `kernel` are the checksums of kernel files.
 
-    `loader` are the packages that the boot loader is made of.
+    `loader` are the packages from which the boot loader is made.
     """
     made_of: dict[str, Any] = {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "source": source}
     if loader:

@@ -1,4 +1,4 @@
-"""The story of `inv packages`: what the package database of an image lists, of a build or a published version."""
+"""The steps of `inv packages`: the package database of a build or a published version."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from roost.pipeline import sides
 
 
 def packages(word: str, url: str = "") -> dict[str, Any]:
-    """Return the packages of NAME or NAME@VERSION as JSON; `url` is the catalogue, empty: the build here.
+    """Return the packages of NAME or NAME@VERSION as JSON; `url` is the catalogue, empty for the local build.
 
-    Raises `UsageError` for an image that is not there, `ImageError` for a list that was changed.
+    Raises `UsageError` for a missing image, `ImageError` for a list that was changed.
     """
     asked = sides.published(word, url) if url or sides.is_published(word) else sides.required(word)
     return _told(asked.side.version, url or None)

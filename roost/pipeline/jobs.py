@@ -1,4 +1,4 @@
-"""The story of a job's own disk: `io` makes one for each job, `collect` gets status and results out again."""
+"""The steps for a job's own disk: `io` makes one for each job, `collect` extracts status and results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
+import roost.sources.registry  # noqa: F401 - registers all sources, so that a recipe can name them
 from roost.condor.jobs_file import Jobs
 from roost.errors import HostError, RecipeError, UsageError
 from roost.events import Events, Stages
@@ -25,22 +25,22 @@ from roost.recipe.model import Recipe
 from roost.recipe.words import counted, shown
 from roost.run import table as tables
 
-#: Files and directories that come out of one disk, unless the caller says otherwise.
+#: Default limit of files and directories extracted from one disk.
 FILES = 100_000
-#: In place of a verdict: the host is at fault, and nothing is known of the disk.
+#: Used instead of a verdict: the host is at fault, and the disk's state is unknown.
 NOT_COLLECTED = "not collected"
 
 
 @dataclass(frozen=True, slots=True)
 class IoDisks:
-    """The io disks made in one call."""
+    """The io disks made by one call."""
 
     name: str
     disks: tuple[IoDisk, ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return `inv io --json`."""
+        """Return the JSON of `inv io --json`."""
         return {
             "name": self.name,
             "seconds": self.seconds,
@@ -57,10 +57,11 @@ def io(
     jobs: Path | None = None,
     sets: Sequence[str] = (),
 ) -> IoDisks:
-    """Make the io disk of the recipe `name` with the files and directories `given` in input/; with `jobs` one for each
-    row.
+    """Make the io disk of the recipe `name` with the files and directories `given` in input/.
 
-    Raises `RecipeError` with every input that is wrong, before anything is written.
+    With `jobs`, one is made for each row.
+
+    Raises `RecipeError` with all invalid inputs, before anything is written.
     """
     environment.check()
     recipe = loader.load(name, paths.project_root(), sets).recipe
@@ -86,7 +87,7 @@ def io(
 def _requests(
     given: Sequence[str], recipe: Recipe, output: Path | None, rows: Jobs | None, progress: Progress
 ) -> tuple[DiskRequest, ...]:
-    """Return the disks to make; raise `RecipeError`, or `ImageError` once the inputs are known not to fit."""
+    """Return the disks to make; raise `RecipeError`, or `ImageError` if the inputs do not fit."""
     disk = make.disk_of(recipe)
     size = disk.areas[0].size
     try:
@@ -99,16 +100,16 @@ def _requests(
         return batch.checked(rows, recipe, items, progress=progress)
     where = output or Path(f"{disk.name}.{disk.format}")
     make.check_output(where, items)
-    # FIFOs and devices are written to, and replace nothing.
+    # FIFOs and devices are written to, not replaced.
     if where.is_file() and (kept := replaceable.problem_of(where)) is not None:
         raise UsageError(f"{shown(str(where), 400)} {kept}", hint="remove it, or name another file")
     return (DiskRequest(where, tuple(items), {}),)
 
 
 def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size: int | None = None) -> dict[str, Any]:
-    """Collect the disks `words[:-1]` into directories of `words[-1]`, each named as its disk; return the verdicts.
+    """Collect the disks `words[:-1]` into directories of `words[-1]`, each named after its disk; return the verdicts.
 
-    A disk that the host could not collect is `not collected`, and `host_fault` is true; the others have their verdicts.
+    A disk that the host could not collect is `not collected`, and `host_fault` is true; others keep their verdicts.
     """
     if len(words) < 2:
         raise UsageError("no disks and no directory given", hint="inv collect DISK... DIR")
@@ -144,7 +145,7 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
 
 
 def _unfit(disk: Path) -> str | None:
-    """Return why a path is not a disk to read, by its kind; a link to nothing is told with its verdict."""
+    """Return why a path is not a readable disk, by its type; a dangling link is reported with its verdict."""
     try:
         return files.unfit(disk)
     except OSError:
@@ -152,7 +153,7 @@ def _unfit(disk: Path) -> str | None:
 
 
 def _collect(disk: Path, directory: Path, most: int, size: int | None) -> dict[str, Any]:
-    """Return the entry of one disk; a fault of the host is one too, so that the other disks keep theirs."""
+    """Return the entry of one disk; a fault of the host becomes one too, so that the other disks keep theirs."""
     try:
         return collect(disk, directory, files=most, size=size).to_json()
     except HostError as error:
@@ -161,7 +162,7 @@ def _collect(disk: Path, directory: Path, most: int, size: int | None) -> dict[s
 
 
 def _directories(disks: Sequence[Path], target: Path) -> list[Path]:
-    """Return the directory of each disk: its name without the ending, or all of it where two would be alike."""
+    """Return the directory of each disk: its name without the extension, or with it if two would be the same."""
     stems = Counter(disk.stem for disk in disks)
     names = [disk.name if stems[disk.stem] > 1 or disk.stem.startswith(".") else disk.stem for disk in disks]
     twice = [name for name, count in Counter(names).items() if count > 1]

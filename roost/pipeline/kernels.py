@@ -1,4 +1,4 @@
-"""The story of `inv kernels`: the catalogue with what is known of each kernel, and kernels taken out of images."""
+"""The steps of `inv kernels`: the catalogue with the facts about each kernel, and extraction from images."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from roost.sources.bootstrap import Bootstrap
 from roost.store import cache, lease, manifest, staging
 from roost.store.cache import Cache
 
-#: The suites that a package is shown for when its description names none.
+#: The suites listed for a package when its description names none.
 SUITES = ("bookworm", "trixie")
 
 
 def listing(names: Sequence[str], events: Events, *, fetch: bool = False) -> dict[str, Any]:
-    """Return the kernels of the catalogue (all, or those named) by suite, seen or as claimed.
+    """Return the kernels of the catalogue (all, or those named) by suite, with verified or claimed facts.
 
-    Nothing is asked of a network, unless with `fetch`: then each is downloaded and looked at.
+    The network is not used, unless `fetch` is set: then each is downloaded and inspected.
     """
     project, store = paths.project_root(), cache.default()
     problems: list[Problem] = []
@@ -76,7 +76,7 @@ def _suites(spec: KernelSpec, store: Cache, built: Sequence[dict[str, Any]]) -> 
 
 
 def _of_files(spec: KernelSpec, store: Cache) -> Record | None:
-    """Return what the files of a kernel say, if they are on this machine."""
+    """Return the facts from the files of a kernel, if they are on this machine."""
     for part in spec.parts.values():
         if part.url is not None and store.get("downloads", part.sha256 or "") is None:
             return None
@@ -88,7 +88,7 @@ def _of_files(spec: KernelSpec, store: Cache) -> Record | None:
 
 
 def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
-    """Download a kernel and note what it is: its files, or its package of each suite that is claimed."""
+    """Download a kernel and record its facts: from its files, or its package of each claimed suite."""
     if spec.files is not None:
         files.fetch(spec, store, events)
         return
@@ -116,7 +116,7 @@ def of_package(package: Path) -> Facts | None:
         return _of_package(package)
     except (tarfile.TarError, EOFError) as error:
         causes.check(error)
-        # Not the cache's fault: a package whose sum is not that of the archive's index is downloaded again.
+        # Not the cache's fault: a package whose checksum differs from the archive's index is downloaded again.
         hint = "the file in the archive is damaged: choose another kernel or another mirror"
         raise ImageError(f"{package.name} is not a complete Debian package: {error}", hint=hint) from error
 
@@ -143,7 +143,7 @@ def _of_package(package: Path) -> Facts | None:
 
 
 def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], bytes]]]:
-    """Yield what a package installs, each with a function that reads its first bytes."""
+    """Yield the files of a package, each with a function that reads its first bytes."""
     with process.spawn(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as tool:
         assert tool.stdout is not None
         with tarfile.open(fileobj=tool.stdout, mode="r|") as content:
@@ -157,7 +157,7 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[int], b
 
 
 def extract(image: Path, directory: Path, version: str | None, events: Events) -> ExtractedKernel:
-    """Take the kernel and the initrd out of an existing image (qcow2 or raw) into a new directory."""
+    """Extract the kernel and the initrd of an existing image (qcow2 or raw) into a new directory."""
     try:
         unfit = host_files.unfit(image)
     except FileNotFoundError as error:
@@ -166,7 +166,7 @@ def extract(image: Path, directory: Path, version: str | None, events: Events) -
         raise UsageError(f"{image} cannot be read: {error.strerror}") from error
     if unfit is not None:
         raise UsageError(f"{image} is {unfit}", hint="copy it into a file: qemu-img convert -O qcow2 DEVICE FILE")
-    # A qcow2 that names other files of this host, and what is not a disk, is refused before a tool sees it.
+    # A qcow2 that names other files of this host, and any file that is not a disk, is refused before a tool opens it.
     kind = image_file.look(image).format
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} exists and is not an empty directory", hint="name a new one")

@@ -1,4 +1,4 @@
-"""What differs between the recorded and the present parts of a key, in the terms of the recipe. Pure."""
+"""The differences between the recorded and the current parts of a key, in terms of the recipe. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Parts of a key by the kind of what is in them.
+#: Parts of a key → the kind of their entries.
 KINDS = {"code": "module", "tools": "tool", "recipe": "recipe", "files": "file", "kernel": "kernel"}
-#: What tells the entries of a recipe's list from each other, whatever their order.
+#: Keys that identify the entries of a recipe's list, whatever their order.
 _NAMES = ("name", "path", "mount", "uri")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that changed: `kind` is package, file, tool, module, recipe, kernel, secret, stage or input.
+    """One change: `kind` is package, file, tool, module, recipe, kernel, secret, stage or input.
 
-    `what` names it; `old` and `new` are None where it was not there, or is not any more.
+    `what` names it; `old` and `new` are None if it did not exist before, or no longer does.
     """
 
     kind: str
@@ -25,12 +25,12 @@ class Change:
     new: Any = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for `inv build --explain --json`."""
+        """Return its JSON for `inv build --explain --json`."""
         return {"kind": self.kind, "what": self.what, "old": self.old, "new": self.new}
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Return what changed between the parts of one stage's key; `old` is a manifest's, in which anything can stand."""
+    """Return the changes between the parts of one stage's key; `old` is from a manifest, and so untrusted."""
     found: list[Change] = []
     before, now = _inputs(old), _inputs(new)
     found += packages(_rows(before.pop("selection", [])), _rows(now.pop("selection", [])))
@@ -52,13 +52,13 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _rows(value: Any) -> list[list[str]]:
-    """Return the packages of a key: lists of four strings, and nothing else that stands there."""
+    """Return the packages of a key: lists of four strings, ignoring anything else."""
     rows = value if isinstance(value, list) else []
     return [one for one in rows if isinstance(one, list) and all(isinstance(part, str) for part in one)]
 
 
 def packages(old: Sequence[Sequence[str]], new: Sequence[Sequence[str]]) -> list[Change]:
-    """Return the packages that came, went or are others: [name, version, architecture, sha256] each."""
+    """Return added, removed and changed packages: [name, version, architecture, sha256] each."""
     before, now = ({f"{one[0]}:{one[2]}": one for one in some if len(one) == 4} for some in (old, new))
     found = []
     for key in sorted({*before, *now}):
@@ -109,7 +109,7 @@ def _lists(old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Any
 
 
 def _labelled(entries: list[Any]) -> dict[str, Any] | None:
-    """Return the entries of a list by what names each, or None where nothing does."""
+    """Return the entries of a list by their identifying key, or None if they have none."""
     found: dict[str, Any] = {}
     for entry in entries:
         if not isinstance(entry, Mapping):

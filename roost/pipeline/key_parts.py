@@ -1,4 +1,4 @@
-"""All that the keys of a build are made of, stage by stage: recorded in the manifest, compared by the next build."""
+"""The parts of a build's keys, stage by stage: recorded in the manifest, compared by the next build."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from roost.pipeline import image
 from roost.pipeline.planning import BuildPlan
 from roost.recipe.loader import Loaded
 
-#: The stage of the layer that a root tree is made on.
+#: The stage of the layer below a root tree.
 LAYER = "essential"
 
 
 @runtime_checkable
 class Parted(Protocol):
-    """A root tree that tells what its key is made of."""
+    """A root tree that exposes the parts of its key."""
 
     def parts(self) -> dict[str, Any]:
         """Return `inputs`, `code` and `tools`."""
@@ -23,19 +23,19 @@ class Parted(Protocol):
 
 @runtime_checkable
 class Layered(Protocol):
-    """A root tree that is made on top of a layer which other recipes share."""
+    """A root tree made on top of a layer that other recipes share."""
 
     def layer(self) -> tuple[str, dict[str, Any]] | None:
-        """Return its key, and what this is made of; None where the tree has none."""
+        """Return its key and parts; None if the tree has no layer."""
 
 
 def layer(source: object) -> tuple[str, dict[str, Any]] | None:
-    """Return the key of the layer that a root tree is made on, and what this is made of; None where it has none."""
+    """Return the key and parts of the layer below a root tree; None if it has none."""
     return source.layer() if isinstance(source, Layered) else None
 
 
 def of(loaded: Loaded, plan: BuildPlan) -> dict[str, Any]:
-    """Return stage → the parts of its key. Secrets are in none: whether they changed is seen in the recipe's key."""
+    """Return stage → the parts of its key. Secrets are not included: the recipe's key shows whether they changed."""
     source = plan.source
     made_of: dict[str, Any] = {
         "recipe": loaded.recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),

@@ -1,4 +1,4 @@
-"""The story of `inv lint`: a submit description, judged by HTCondor's rules."""
+"""The steps of `inv lint`: a submit description, checked by HTCondor's rules."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OF_A_NODE = [Variable(name, Traced.of("0", _SET, fixed=True, unknown=True)) for
 
 
 def lint(file: str | None, sets: Sequence[str] = (), dag: str | None = None) -> LintReport:
-    """Judge a submit description by HTCondor's rules, with the files it names at hand; `-` is standard input.
+    """Check a submit description by HTCondor's rules, with access to the files it names; `-` is standard input.
 
-    What comes on standard input names files of the current directory. `sets` are `NAME=VALUE`, what VARS would set.
-    With `dag`, or a file that is called `.dag`, the descriptions of all nodes of a DAG are judged, or the nodes of
-    `file` alone.
+    File names on standard input are relative to the current directory. `sets` are `NAME=VALUE`, as VARS would set them.
+    With `dag`, or a file with extension `.dag`, the descriptions of all nodes of a DAG are checked, or only the nodes
+    of `file`.
     """
     variables = [_variable(setting) for setting in sets]
     if dag is None and file is not None and file.endswith(".dag"):
@@ -35,7 +35,7 @@ def lint(file: str | None, sets: Sequence[str] = (), dag: str | None = None) -> 
         return dag_lint.lint_dag(_readable(dag), only=_readable(file) if file else None, also=variables)
     if not file:
         raise UsageError("which file?", hint="inv lint FILE.sub, inv lint --dag FILE.dag, or - for standard input")
-    # Where VARS are told, the node's name and attempt are set as well, to what nobody knows.
+    # With VARS, the node's name and attempt are set as well, to unknown values.
     given = [*_OF_A_NODE, *variables] if sets else None
     if file == "-":
         text = decode(standard_input("a submit description"))

@@ -1,4 +1,4 @@
-"""The story of `inv lock`: what an image would be made from now goes into NAME.lock, and what differs from the last."""
+"""The steps of `inv lock`: an image's current inputs are written to NAME.lock, and compared with the last lock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from roost.store import lease
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What `lock` did: the lock, whether it was written, and what changed since the one before."""
+    """The result of `lock`: the lock, whether it was written, and the changes since the one before."""
 
     name: str
     path: Path
@@ -51,7 +51,7 @@ class Locked:
 
 
 def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str] = ()) -> Locked:
-    """Write the lock of an image if there is none, or with `update` one of what there is now; builds nothing."""
+    """Write the lock of an image if there is none, or with `update` one of the current inputs; builds nothing."""
     environment.check()
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     path = lockfile.path_of(loaded)
@@ -68,7 +68,7 @@ def lock(name: str, *, events: Events, update: bool = False, sets: Sequence[str]
 
 
 def _before(loaded: Loaded, *, update: bool) -> Lock | None:
-    """Return the lock that is there, None where there is none; an update replaces one that cannot be read."""
+    """Return the existing lock, None if there is none; an update replaces one that cannot be read."""
     try:
         return lockfile.of(loaded)
     except UsageError:
@@ -78,9 +78,9 @@ def _before(loaded: Loaded, *, update: bool) -> Lock | None:
 
 
 def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, planning.BuildPlan | None]:
-    """Return the lock of what a build would take now, and its plan; `held` is a lock that it must fit, and then is.
+    """Return the lock of a build's current inputs, and its plan; `held` is a lock to verify and return instead.
 
-    An image that is made from another recipe's has no plan before that one is built: what it takes is in that lock.
+    An image based on another recipe's has no plan before that one is built: its inputs are in that lock.
     """
     below = parent(loaded)
     if below is not None and loaded.recipe.edited:
@@ -128,7 +128,7 @@ def _entries(packages: Sequence[Package]) -> list[LockedPackage]:
 
 
 def _changes(old: Lock, new: Lock) -> list[Change]:
-    """Return what changed from one lock to the next: packages first, then the rest."""
+    """Return the changes between two locks: packages first, then the rest."""
     before, now = old.selection(), new.selection()
     found = key_changes.packages(before.inputs(), now.inputs())
     tools = [[one.parts() for one in some.tools] for some in (before, now)]

@@ -1,4 +1,4 @@
-"""Building from NAME.lock: the lock must be there and fit the recipe, and what it names must still be what it was."""
+"""Building from NAME.lock: the lock must exist and fit the recipe, and the inputs that it names must be unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.sources.lockfile import Lock, LockedSource
 
 
 def of_sources(plan: planning.BuildPlan) -> list[LockedSource]:
-    """Return the digests of what is no package and no index: an archive file, a directory's tar, an image."""
+    """Return the digests of inputs other than packages and indices: an archive file, a directory's tar, an image."""
     if plan.original is not None:
         return [LockedSource(name="image", sha256=plan.original.sha256)] if plan.original.parent is None else []
     if isinstance(plan.tree, BootableTree):
@@ -25,7 +25,7 @@ def of_sources(plan: planning.BuildPlan) -> list[LockedSource]:
 
 
 def required(loaded: Loaded) -> Lock:
-    """Return the lock of a recipe; raise `UsageError` where there is none."""
+    """Return the lock of a recipe; raise `UsageError` if there is none."""
     found = lockfile.of(loaded)
     if found is None:
         path = display(lockfile.path_of(loaded))
@@ -34,7 +34,7 @@ def required(loaded: Loaded) -> Lock:
 
 
 def check(lock: Lock, plan: planning.BuildPlan, stages: Stages) -> None:
-    """Raise `ImageError` where what is no package is another than the lock says; note another roost."""
+    """Raise `ImageError` if an input other than a package differs from the lock; note another version of roost."""
     if lock.roost != roost.__version__:
         stages.note(f"the lock was written by roost {lock.roost}, this is {roost.__version__}: files may differ")
     held = {one.name: one.sha256 for one in lock.sources}

@@ -1,4 +1,4 @@
-"""The story of `inv new`: where the recipe goes, and the files that are written."""
+"""The steps of `inv new`: the recipe's path, and the files written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from roost.recipe.words import shown
 
 
 def target(given: str) -> Path:
-    """Return the path of the recipe that a NAME or a path stands for. Raises `UsageError`."""
+    """Return the path of the recipe for a NAME or a path. Raises `UsageError`."""
     if given.endswith((".yaml", ".yml")):
         path = Path(given)
     elif "/" in given:
@@ -36,16 +36,16 @@ def target(given: str) -> Path:
 
 
 def require_absent(path: Path) -> None:
-    """Raise `UsageError` where there is something already."""
+    """Raise `UsageError` if the path exists."""
     if os.path.lexists(path):
         raise UsageError(f"{path} exists", hint="choose another name, or remove it first")
 
 
 def new(given: str, answers: Answers) -> dict[str, Any]:
-    """Write a recipe and the example of its job; return their paths. Nothing that exists is replaced.
+    """Write a recipe and the example of its job; return their paths. Existing files are not replaced.
 
     Raises `UsageError` for wrong answers and for files that exist, `HostError` for a directory that cannot be written;
-    what was written until then is removed.
+    files already written are then removed.
     """
     mistakes = answers.mistakes()
     if mistakes:
@@ -77,7 +77,7 @@ def new(given: str, answers: Answers) -> dict[str, Any]:
 
 
 def _make(directory: Path, undo: ExitStack) -> None:
-    """Make a directory and those above it that are not there; `undo` removes them."""
+    """Make a directory with its missing parents; `undo` removes them."""
     if not directory.is_dir():
         _make(directory.parent, undo)
         directory.mkdir()

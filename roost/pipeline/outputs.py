@@ -1,4 +1,4 @@
-"""The step of a build that makes the image's files of its raw disks and its tree, and what goes beside them."""
+"""The build step that makes the image's files from its raw disks and its tree, and the files next to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from roost.recipe.base import DiskFormat
 from roost.store import manifest
 from roost.store.manifest import BuiltFile, Manifest
 
-#: What was seen in the image, for its manifest.
+#: Facts about the image, for its manifest.
 Facts = Mapping[str, Any]
 
 
@@ -49,7 +49,7 @@ def _disk(context: Context, disk: WrittenDisk, formats: frozenset[DiskFormat]) -
 
 
 def kernel(context: Context, kernel: KernelFiles, tree: TreeInfo) -> list[BuiltFile]:
-    """Copy kernel and initrd beside the image when the recipe places them there; return the records."""
+    """Copy kernel and initrd next to the image when the recipe places them there; return the records."""
     if context.recipe.kernel.placement == "included":
         return []
     files = []
@@ -78,9 +78,9 @@ class Finished(NamedTuple):
 
 
 def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel: str | None, facts: Facts) -> Finished:
-    """Write what goes beside the disks: bill of materials, submit descriptions, logs, and last the manifest.
+    """Write the files next to the disks: bill of materials, submit descriptions, logs, and last the manifest.
 
-    `kernel` is the release of the image's kernel, None where it has none.
+    `kernel` is the release of the image's kernel, None if it has none.
     """
     loaded, recipe, target = context.loaded, context.recipe, context.target
     told = {**facts, **({"kernel": kernel} if kernel else {})}

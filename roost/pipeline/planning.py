@@ -1,7 +1,7 @@
-"""What is to be built, worked out and checked before anything is: the root tree's source and the key of the image.
+"""The build plan, computed and checked before anything is built: the root tree's source and the key of the image.
 
-`problems` finds everything that is wrong and takes more than the recipe to see; `plan` reads local files and the
-archive's signed index.
+`problems` finds all mistakes that cannot be seen in the recipe alone; `plan` reads local files and the archive's signed
+index.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """What is to be built: where the root tree comes from or which image is edited, and the image's key.
+    """The plan: the source of the root tree or the image to edit, and the image's key.
 
     `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is not a package.
     """
@@ -39,34 +39,34 @@ class BuildPlan:
     key: str
     spec: catalogue.KernelSpec | None = None
     kernel: Parts | None = None
-    #: One of the two, which is the source: the tree that is laid out, or the image that is edited.
+    #: Exactly one of the two is the source: a tree to lay out, or an image to edit.
     tree: RootTree | None = None
     original: OriginalImage | None = None
 
     @property
     def epoch(self) -> int:
-        """The time that no file of the image is later than, in seconds since 1970."""
+        """The latest time of any file in the image, in seconds since 1970."""
         return self.source.epoch
 
     @property
     def bootstrap(self) -> Bootstrap | None:
-        """What is installed or added from an archive, None where nothing is."""
+        """What is installed or added from an archive, None if nothing is."""
         return self.tree.bootstrap if self.tree is not None else None
 
     @property
     def suite(self) -> str | None:
-        """The suite that the kernel's package is of, None when it is not a package."""
+        """The suite of the kernel's package, None when it is not a package."""
         return self.tree.suite if self.tree is not None else None
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return everything that is wrong before anything is built and takes more than the recipe to see."""
+    """Return all mistakes that can be found before a build, but not in the recipe alone."""
     recipe = loaded.recipe
     found = [mistake.located(loaded.where) for mistake in disk_check.check(recipe)]
     for hypervisor in recipe.hypervisors:
         found += from_recipe.refusals(recipe, hypervisor, where=loaded.where)
     found += from_recipe.directory_refusals(recipe, loaded.build, loaded.where)
-    # Whether a tree has an initrd for its own kernel is known once the tree is.
+    # Whether a tree has an initrd for its own kernel is known only once the tree is.
     added = not recipe.os.source.installs and recipe.kernel.use is not None and not recipe.edited
     if added and recipe.kernel.initrd == "distribution":
         what = (
@@ -76,10 +76,10 @@ def problems(loaded: Loaded) -> list[Problem]:
     found += local.problems(loaded)
     try:
         spec = kernel_spec(loaded)
-        # A tree may bring its own kernel, which is judged when it is seen.
+        # A tree may have its own kernel, which is judged when it is read.
         if recipe.os.source.installs or recipe.kernel.use is not None:
             wrong = claims.problems(recipe, spec, (), loaded.where)
-            # The rest of the catalogue is read for hints only.
+            # The rest of the catalogue is read only for hints.
             found += claims.problems(recipe, spec, others(), loaded.where) if wrong else []
     except RecipeError as error:
         found += error.problems
@@ -87,9 +87,9 @@ def problems(loaded: Loaded) -> list[Problem]:
 
 
 def given_kernel(loaded: Loaded) -> list[Problem]:
-    """Return what is wrong with the files of a kernel that is not a package, as far as they are on this machine.
+    """Return problems with the files of a kernel that is not a package, as far as they are on this machine.
 
-    A build sees it when it takes them; this is for those who build nothing.
+    A build finds these when it uses the files; this is for callers that do not build.
     """
     from roost.kernel import given
 
@@ -97,28 +97,28 @@ def given_kernel(loaded: Loaded) -> list[Problem]:
     try:
         spec = kernel_spec(loaded)
     except RecipeError:
-        # `problems` has told.
+        # `problems` has reported it.
         return []
     wanted = recipe.os.source.installs or recipe.kernel.use is not None
     return given.problems(recipe, spec) if wanted and not recipe.edited else []
 
 
 def kernel_spec(loaded: Loaded) -> catalogue.KernelSpec:
-    """Return the kernel of the catalogue that the recipe names, or that its source gets when it has none."""
+    """Return the catalogue's kernel that the recipe names, or the default of its source."""
     name = loaded.recipe.kernel.use or loaded.recipe.os.source.default_kernel
     return catalogue.load(name, paths.project_root(), loaded.where(("kernel", "use")))
 
 
 def others() -> tuple[catalogue.KernelSpec, ...]:
-    """Return the whole catalogue, as far as it can be read: for hints."""
+    """Return the readable entries of the whole catalogue, for hints."""
     return tuple(catalogue.load_all(paths.project_root())[0])
 
 
 def plan(context: Context) -> BuildPlan:
-    """Return the plan of an image: reads local files and the archive's signed index, fetches what has a URL.
+    """Return the plan of an image: reads local files and the archive's signed index, fetches files with a URL.
 
-    The recipe was loaded with `problems`, and has none. A tree or archive that was not seen before is read whole, to
-    know what it is.
+    The recipe was loaded with `problems`, and has none. A new tree or archive is read completely, to determine its
+    facts.
     """
     loaded, spec = context.loaded, kernel_spec(context.loaded)
     request = Request(

@@ -1,7 +1,7 @@
-"""The story of `inv probe`: does this execution point really start virtual machines, and the files that prove it.
+"""The steps of `inv probe`: whether this execution point can start virtual machines, and the files that test it.
 
-The guest is built out of a recipe of roost's own, once, into the cache. What runs is `roost/site/probe`, a shell script
-that needs neither Python nor roost: STARTD_CRON runs the same one on machines that have no roost (`install`).
+The guest is built once from a recipe of roost's own, into the cache. The test itself is `roost/site/probe`, a shell
+script that needs neither Python nor roost: STARTD_CRON runs the same script on machines without roost (`install`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT, FORMAT = "root.raw", "format.qcow2"
 SITE = Path(__file__).parents[1] / "site"
 PROGRAM, WRAPPER = "probe", "domain-xml"
 
-#: Seconds for a guest to answer: 2 with KVM, 20 under emulation; more than the script itself takes.
+#: Seconds for a guest to answer: 2 with KVM, 20 under emulation; and the time that the script itself takes in addition.
 DEADLINE, MARGIN = 120, 60
 LONGEST = 3600
 
@@ -40,7 +40,7 @@ _LINE = re.compile(r'(Roost[A-Za-z]+) = (true|false|-?\d+|"[^"\\]*")')
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the probe saw, as ClassAd attributes: text, whole numbers, booleans."""
+    """The result of the probe, as ClassAd attributes: text, whole numbers, booleans."""
 
     attributes: dict[str, str | int | bool]
 
@@ -51,11 +51,11 @@ class Proof:
 
     @property
     def reason(self) -> str:
-        """Why it does, or does not."""
+        """Why it works, or does not."""
         return str(self.attributes.get("RoostVMReason", ""))
 
     def advertised(self) -> str:
-        """Return what STARTD_CRON takes: an attribute a line, and the line that ends them."""
+        """Return the input for STARTD_CRON: one attribute a line, and a final separator line."""
         lines = [f"{name} = {_classad(value)}" for name, value in self.attributes.items()]
         return "\n".join([*lines, "-", ""])
 
@@ -69,9 +69,9 @@ def _classad(value: str | int | bool) -> str:
 
 
 def probe(events: Events, *, deadline: int = DEADLINE) -> Proof:
-    """Start the guest through this machine's libvirt, and return what was seen.
+    """Start the guest through this machine's libvirt, and return the result.
 
-    Never raises for a host that lacks something: the reason says what.
+    Never raises for what the host lacks: the result has the reason.
     """
     if not 1 <= deadline <= LONGEST:
         raise UsageError(f"--deadline must be from 1 to {LONGEST} s", hint=f"{DEADLINE} is enough without KVM")
@@ -101,7 +101,7 @@ def _plain(text: str) -> str:
 
 
 def read(text: str) -> Proof:
-    """Return what the script printed; lines that are no attributes of it count for nothing."""
+    """Parse the output of the script; lines that are not its attributes are ignored."""
     found: dict[str, str | int | bool] = {}
     for line in text.splitlines():
         if match := _LINE.fullmatch(line.strip()):
@@ -138,8 +138,8 @@ def provide(stages: Stages) -> Path:
 
 @contextmanager
 def _beside(guest: Path) -> Iterator[Path]:
-    """Yield the script with the guest's files beside it, where libvirt's own user can read them."""
-    # Not in the cache: the home directory may be closed to others. Not in /tmp: that may be another one for libvirt.
+    """Yield the script next to the guest's files, where libvirt's own user can read them."""
+    # Not in the cache: the home directory may be closed to others. Not in /tmp: libvirt may have a private one.
     with temporary.directory("probe", Path("/var/tmp")) as directory:
         directory.chmod(0o755)
         yield _laid(guest, directory)
@@ -158,9 +158,9 @@ def _laid(guest: Path, directory: Path) -> Path:
 
 
 def install(directory: Path, events: Events) -> list[Path]:
-    """Put what an execution point needs into a directory, which is made; return the files.
+    """Put the files for an execution point into a directory, which is created; return the files.
 
-    Raises `UsageError` for a directory that is no place for it, and what a build raises.
+    Raises `UsageError` for an unsuitable directory, and what a build raises.
     """
     target = directory.absolute()
     if "iso" in str(target) or not re.fullmatch(r"[A-Za-z0-9._+/-]+", str(target)):
@@ -173,7 +173,7 @@ def install(directory: Path, events: Events) -> list[Path]:
             target.chmod(0o755)
         except OSError as error:
             raise UsageError(f"{directory}: {error.strerror}") from error
-        # All of them, or what was there before: an execution point may be running it.
+        # All of them or none: an execution point may be running the old ones.
         with temporary.directory("probe", target.parent, hidden=True) as scratch:
             _laid(guest, scratch)
             made = [scratch / name for name in (ROOT, FORMAT, WRAPPER, PROGRAM)]

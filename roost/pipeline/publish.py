@@ -1,6 +1,6 @@
-"""The story of publication: what is stale is built and booted, the gate looks at it, the catalogue gets it; and back.
+"""The steps of publication: stale images are built and booted, checked by the gate, and added to the catalogue.
 
-`publish` and `verify` are the tasks' functions.
+`publish` and `verify` are the functions of the tasks.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from roost.store.manifest import Manifest
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-#: In the build directory: where this very build was published last.
+#: In the build directory: where this build was last published.
 RECORD = "published.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What `publish` did: where the version is, its files, what was sent and what another version had already.
+    """The result of `publish`: the place of the version, its files, what was sent and what other versions already had.
 
-    `fetched` are the bytes that are new to those who have the version `before`, if there is one.
+    `fetched` are the bytes that are new relative to the version `before`, if there is one.
     """
 
     release: Release
@@ -69,9 +69,9 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to publish: `version` is named by the image's content unless it is given.
+    """How to publish: `version` is derived from the image's content unless given.
 
-    `public` is the URL or path under which jobs find the catalogue if that is another than where it is written.
+    `public` is the URL or path under which jobs find the catalogue if it differs from the one written to.
     """
 
     version: str | None = None
@@ -89,14 +89,14 @@ DEFAULTS = Options()
 
 
 def publish(name: str, *, to: str, events: Events, options: Options = DEFAULTS, key: Path | None = None) -> Published:
-    """Build and boot what is stale of an image, and publish it to the directory or URL `to` if it passed.
+    """Build and boot an image as far as it is stale, and publish it to the directory or URL `to` if it passed.
 
-    Raises `ImageError` for what the gate refuses, and before anything is built when files of a finished build were
+    Raises `ImageError` for what the gate refuses, and, before anything is built, when files of a finished build were
     changed.
     """
     target = open_target(to)
     loaded = loader.load(name, paths.project_root(), (), planning.problems)
-    # A key is made at its first use: not for a call that names no recipe.
+    # A key is made at its first use: not for an unknown recipe.
     private = signature.load_private_key(key, events)
     directory = loaded.build
     _refuse_changed(loaded, directory)
@@ -119,7 +119,7 @@ def hand_over(
 
 
 def _refuse_changed(loaded: Loaded, directory: Path) -> None:
-    """Refuse a build that somebody changed: to build it again would hide that, and what was meant is not known."""
+    """Refuse a build whose files were changed: a rebuild would hide that, and the intent is unknown."""
     record = manifest.read(directory)
     if record is None or inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return
@@ -131,7 +131,7 @@ def _refuse_changed(loaded: Loaded, directory: Path) -> None:
 
 
 def _boot_what_is_not(loaded: Loaded, directory: Path, events: Events, *, require_kvm: bool) -> None:
-    """Boot each side unless a boot of this account has left a verdict; what that says is the gate's business."""
+    """Boot each hypervisor without a verdict of this account; the gate judges the verdicts."""
     for hypervisor in loaded.recipe.hypervisors:
         if booted.is_due(loaded, directory, hypervisor, require_kvm=require_kvm):
             insists = require_kvm and hypervisor == "kvm"
@@ -147,7 +147,7 @@ def write(
     events: Events,
     options: Options = DEFAULTS,
 ) -> Published:
-    """Write what came through the gate into a catalogue; the caller holds the build directory's lock."""
+    """Write an image that passed the gate into a catalogue; the caller holds the build directory's lock."""
     key = signature.public_key(private_key)
     stages = Stages(events)
     with stages.stage("publish", f"{passed.record.name} to {target.url}"):
@@ -179,7 +179,7 @@ def write(
 
 
 def _new_bytes(before: Release | None, now: Release) -> int:
-    """Return the bytes of disks and kernels that those who have the version before must fetch."""
+    """Return the bytes of disks and kernels that users of the previous version must fetch."""
     had = {file.sha256 for file in before.files} if before else set()
     images = [file for file in now.files if file.role in release.IMAGE_ROLES]
     return sum(file.size for file in images if file.sha256 not in had)
@@ -190,7 +190,7 @@ def _manifest_sum(directory: Path) -> str:
 
 
 def is_published(directory: Path, record: Manifest) -> bool:
-    """Return whether this build, exactly as it stands, was published from here."""
+    """Return whether this build, in its current state, was published from here."""
     try:
         said = jsontext.read(directory / RECORD)
         return bool(record.files) and said["manifest"] == _manifest_sum(directory)

@@ -1,6 +1,6 @@
-"""The story of `inv build --explain`: what would be built again, and which input of which stage changed.
+"""The steps of `inv build --explain`: which stages would be built again, and which inputs changed.
 
-It builds nothing, and reads only what a build reads first: local files, the archive's lists, what has a URL.
+It builds nothing, and reads only what a build reads first: local files, the archive's lists, files with a URL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from roost.store.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class StageOutlook:
-    """What a build would do with one stage: `again` it is made again, `cached` its result is there."""
+    """What a build would do with one stage: `again` means it is made again, `cached` that its result exists."""
 
     name: str
     again: bool
@@ -34,7 +34,7 @@ class StageOutlook:
     changes: tuple[Change, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for `inv build --explain --json`."""
+        """Return its JSON for `inv build --explain --json`."""
         return {
             "stage": self.name,
             "again": self.again,
@@ -45,7 +45,7 @@ class StageOutlook:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a build would do: nothing, unless `again`; the stages in the order in which they are made."""
+    """What a build would do: nothing, unless `again`; the stages in build order."""
 
     name: str
     called: str
@@ -63,7 +63,7 @@ class Outlook:
 
 
 def explain(name: str, *, events: Events, sets: Sequence[str] = (), from_lock: bool = False) -> Outlook:
-    """Return what `inv build NAME` would do now; `sets` are `key=value` laid over the recipe."""
+    """Return what `inv build NAME` would do now; `sets` are `key=value` settings that override the recipe."""
     environment.check()
     with lease.held():
         loaded = loader.load(name, paths.project_root(), sets, planning.problems)
@@ -71,7 +71,7 @@ def explain(name: str, *, events: Events, sets: Sequence[str] = (), from_lock: b
 
 
 def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
-    """Return what a build of a recipe that was checked would do, and before it of the image that it is made from."""
+    """Return what a build of a checked recipe would do, including the image on which it is based."""
     record = manifest.read(loaded.build)
     earlier = parent(loaded)
     above: tuple[StageOutlook, ...] = ()
@@ -82,7 +82,7 @@ def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
         above = (StageOutlook(f"parent {below.recipe.name}", outlook.again, not outlook.again),)
         built = manifest.read(below.build)
         if outlook.again or built is None:
-            # What it will be is known when it is built.
+            # Its result is known only once it is built.
             cause = Change("stage", above[0].name)
             lower = [
                 StageOutlook(f"{below.recipe.name}: {one.name}", one.again, one.cached, one.changes)
@@ -101,7 +101,7 @@ def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
 
 
 def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -> list[StageOutlook]:
-    """Return the outlook on the root tree with its layer, or the image that is edited, and on the image."""
+    """Return the outlook for the root tree with its layer, or the edited image, and for the image."""
     there = _there(plan)
     if record is None:
         damaged = f"{manifest.NAME} is damaged, or was written by another version of roost"
@@ -137,7 +137,7 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
 
 
 def _layer(plan: planning.BuildPlan, tree: bool, why: tuple[Change, ...]) -> Iterator[StageOutlook]:
-    """Yield the outlook on the layer that a root tree is made on, where both are made again."""
+    """Yield the outlook for the layer below a root tree, if both are made again."""
     below = key_parts.layer(plan.source)
     if tree and below is not None and not (cache.default().root / key_parts.LAYER / below[0]).is_dir():
         yield StageOutlook(key_parts.LAYER, True, False, why)
@@ -148,10 +148,10 @@ def _changed(old: Any, new: Mapping[str, Any]) -> list[Change]:
 
 
 def _there(plan: planning.BuildPlan) -> bool:
-    """Return whether the root tree need not be made: it is in the cache, or an image that exists is edited."""
+    """Return whether the root tree need not be made: it is cached, or an existing image is edited."""
     return plan.tree is None or (cache.default().root / "rootfs" / plan.tree.key).is_dir() or _given(plan)
 
 
 def _given(plan: planning.BuildPlan) -> bool:
-    """Return whether nothing is added to a given tree, which was read to plan."""
+    """Return whether nothing is added to a given tree, which planning has already read."""
     return getattr(plan.tree, "archive", True) is None

@@ -1,4 +1,4 @@
-"""The story of `inv recipes`: the recipes, and how far the image of each has come."""
+"""The steps of `inv recipes`: the recipes, and the state of each image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
+import roost.sources.registry  # noqa: F401 - registers all sources, so that a recipe can name them
 from roost.customize import inputs as image_inputs
 from roost.errors import RecipeError
 from roost.host import paths
@@ -20,8 +20,8 @@ from roost.store.manifest import Manifest
 def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
     """Return recipes with the state of each image: broken, unbuilt, damaged, built, failed, booted, published, stale.
 
-    Where files of a build are not as it left them: "files missing", else "changed since the build".
-    `names` are names, paths, or directories of recipes; none: all of the project's.
+    If files of a build are missing or changed: "files missing", else "changed since the build". `names` are names,
+    paths, or directories of recipes; none means all of the project's.
     """
     project = paths.project_root()
     rows = []
@@ -49,7 +49,7 @@ def _state(loaded: Loaded) -> str:
     record = manifest.read(directory)
     if record is None:
         return "damaged" if manifest.is_damaged(directory) else "unbuilt"
-    # The archive is not asked here: `build` knows whether it moved on.
+    # The archive is not queried here: only `build` notices its changes.
     if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return "stale"
     if changed := manifest.changed_files(directory, record.files):
@@ -58,14 +58,14 @@ def _state(loaded: Loaded) -> str:
     state = _boots(directory, loaded.recipe.hypervisors, record, image_inputs.boot_key(loaded.recipe, loaded.directory))
     if state != "booted":
         return state
-    # What publishes takes long to load, and few images come so far.
+    # Imported here, since publishing takes long to load, and few images get this far.
     from roost.pipeline import publish
 
     return "published" if publish.is_published(directory, record) else "booted"
 
 
 def _boots(directory: Path, hypervisors: Sequence[Hypervisor], record: Manifest, test: str) -> str:
-    """Return what the verdicts say, in the test `test`, of the files of the build: failed, booted (all), else built."""
+    """Return the state from the verdicts for test `test` and the build's files: failed, booted (all), else built."""
     from roost.pipeline import booted
 
     if any(booted.failed(directory, one, record, test) for one in hypervisors):

@@ -1,11 +1,11 @@
-"""What a catalogue has of an image: its releases by name and version, their recipes, where jobs find their files."""
+"""An image's entries in a catalogue: its releases by name and version, their recipes, where jobs find their files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-import roost.sources.registry  # noqa: F401 - with it a recipe can name every source
+import roost.sources.registry  # noqa: F401 - registers all sources, so that a recipe can name them
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.host import jsontext, paths
 from roost.publish import layout, listing, upload
@@ -15,12 +15,12 @@ from roost.recipe import loader
 from roost.recipe.model import Recipe
 from roost.recipe.words import near
 
-#: A URL or an absolute path that HTCondor's list of files can carry.
+#: A URL or an absolute path that is valid in HTCondor's file lists.
 _PLACE = re.compile(r"(?:/|[a-z][a-z0-9+.-]*://)(?:[A-Za-z0-9._~:@!&=+/\[\]-]|%[0-9A-Fa-f]{2})*")
 
 
 def named(name: str) -> tuple[str, str | None]:
-    """Split NAME@VERSION; of the path of a recipe the name is what the recipe says."""
+    """Split NAME@VERSION; for the path of a recipe, the name is the recipe's."""
     head, at, version = name.rpartition("@")
     if at and head and "/" not in version:
         return named(head)[0], layout.checked_version(version)
@@ -30,7 +30,7 @@ def named(name: str) -> tuple[str, str | None]:
 
 
 def source_of(source: str) -> tuple[str, str | None]:
-    """Split CATALOGUE@VERSION; an @ of a URL's user stands before its path."""
+    """Split CATALOGUE@VERSION; the @ of a user in a URL is in the authority, before its path."""
     head, at, tail = source.rpartition("@")
     if at and head and "/" not in tail and layout.is_version(tail):
         return head, tail
@@ -38,10 +38,11 @@ def source_of(source: str) -> tuple[str, str | None]:
 
 
 def root(target: Target, public: str | None) -> str | None:
-    """Return where jobs find the catalogue: as said, else the directory, or the URL if HTCondor fetches it without
-    keys.
+    """Return where jobs find the catalogue.
 
-    None: the files are carried from beside the description.
+    This is `public` if given, else the directory, or the URL if HTCondor fetches it without keys.
+
+    None: the files are transferred from the description's directory.
     """
     if public is not None:
         if "://" not in public and not public.startswith("/"):
@@ -54,9 +55,9 @@ def root(target: Target, public: str | None) -> str | None:
 
 
 def public(found: Release) -> str | None:
-    """Return where jobs find the catalogue as its publisher said it (`--public`); None where nobody did.
+    """Return where jobs find the catalogue according to its publisher (`--public`); None if not given.
 
-    Raises `ImageError` for what is no such place: the text goes into a submit description.
+    Raises `ImageError` for an invalid place: the text goes into a submit description.
     """
     said = found.raw.get("public")
     if said is None:
@@ -70,7 +71,7 @@ def public(found: Release) -> str | None:
 
 
 def find(target: Target, name: str, version: str | None) -> Release:
-    """Return what a catalogue has under a name; raise `UsageError` for nothing, `ImageError` for what was changed."""
+    """Return a catalogue's release of a name; raise `UsageError` if there is none, `ImageError` if it was changed."""
     if not layout.is_name(name):
         raise UsageError(f"{name!r} is not a valid image name")
     if version is None:
@@ -113,13 +114,13 @@ def _no_latest(target: Target, name: str) -> ImageError:
 
 
 def _close(word: str, known: Sequence[str], target: Target) -> str:
-    """Return what somebody may have meant, else where all of it is listed."""
+    """Return a hint with similar names, else with the place that lists all."""
     close = near(word, known)
     return f"did you mean {close}?" if close else f"inv catalogue --from {target.url} lists what it has"
 
 
 def recipe(target: Target, found: Release) -> Recipe:
-    """Return the recipe that is in a release's manifest, its bytes being those of the release."""
+    """Return the recipe in a release's manifest, after verifying the manifest's digest."""
     entry = next((file for file in found.files if file.role == "manifest"), None)
     data = target.read(entry.path) if entry else None
     if entry is None or data is None or layout.sha256(data) != entry.sha256:

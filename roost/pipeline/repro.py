@@ -1,7 +1,7 @@
-"""The story of `inv repro`: the image is built twice, in different surroundings and without a cache, and compared.
+"""The steps of `inv repro`: the image is built twice, in different environments and without a cache, and compared.
 
-Both builds take the same packages, those that apt selects now, so that an archive that moves on meanwhile is no
-difference. Their .deb files may come from the cache: each is verified by its sha256.
+Both builds use the same packages, those that apt selects now, so that archive updates in between make no difference.
+Their .deb files may come from the cache: each is verified by its sha256.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from roost.verify.difference import Difference
 
 #: Seconds for one build.
 DEADLINE = 7200
-#: Of a build's directory, what tells of the build itself and differs.
+#: Files in a build's directory that describe the build itself and so differ.
 ITS_OWN = frozenset({manifest.NAME, "log"})
-#: Of the cache, what is of the host and no result: whether KVM works, which sources a suite has; and the appliance.
+#: Cache entries that describe the host: whether KVM works, which sources a suite has; and the appliance.
 OF_THE_HOST = ("probe", "sources", "inrelease")
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One file of both builds: its sums, None where a build has no such file; how they differ."""
+    """One file of both builds: its checksums, None if a build lacks it; how they differ."""
 
     name: str
     sums: tuple[str | None, str | None]
@@ -53,14 +53,14 @@ class Compared:
         return self.sums[0] is not None and self.sums[0] == self.sums[1]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for `inv repro --json`."""
+        """Return its JSON for `inv repro --json`."""
         said = {"name": self.name, "identical": self.identical, "sha256": list(self.sums)}
         return said | (self.differs.to_json() if self.differs is not None else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduced:
-    """What came out: the files, the two builds, the report of diffoscope and the directory that is kept, if any."""
+    """The result: the files, the two builds, diffoscope's report, and the kept directory, if any."""
 
     name: str
     files: tuple[Compared, ...]
@@ -71,7 +71,7 @@ class Reproduced:
 
     @property
     def identical(self) -> bool:
-        """Whether all files are, and there are some."""
+        """Whether all files are identical, and there is at least one."""
         return bool(self.files) and all(one.identical for one in self.files)
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Reproduced:
 
 
 def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | None = None) -> Reproduced:
-    """Build an image twice and compare; `keep` is a new directory that both builds are left in.
+    """Build an image twice and compare; `keep` is a new directory for both builds.
 
     Raises what a build raises.
     """
@@ -98,7 +98,7 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
     loaded = loader.load(name, paths.project_root(), sets, planning.problems)
     stages = Stages(events)
     with lease.held(), temporary.directory("repro", Path("/var/tmp")) as scratch:
-        # Another user goes through it.
+        # The second build's user must be able to traverse it.
         scratch.chmod(0o711)
         held, plan = lock.of(loaded, stages)
         project = loader.absolute(paths.project_root())
@@ -131,13 +131,13 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
 
 
 def _seed(plan: planning.BuildPlan | None, around: Surroundings, log: Path) -> None:
-    """Give a build's own cache the packages and what is of the host, and its user all of it."""
+    """Put the packages and the host's entries into a build's own cache, and give it to its user."""
     own = around.home / "cache"
     own.mkdir()
     for name in OF_THE_HOST:
         with contextlib.suppress(FileNotFoundError):
             shutil.copytree(cache.default().root / name, own / name, symlinks=True, ignore=shutil.ignore_patterns(".*"))
-    # Only the appliance that this host takes now: the cache may hold several of former kernels and packages.
+    # Only the appliance used now: the cache may hold others of former kernels and packages.
     quick = appliance.path(log)
     if quick is not None:
         (own / quick.parent.name).mkdir()
@@ -154,7 +154,7 @@ def _seed(plan: planning.BuildPlan | None, around: Surroundings, log: Path) -> N
 
 
 def _build(loaded: Loaded, sets: Sequence[str], held: Lock, around: Surroundings, project: Path) -> Path:
-    """Build in the surroundings; return the directory of the image."""
+    """Build in the given environment; return the directory of the image."""
     output = around.home / "image"
     path = around.home / "packages.lock"
     path.write_text(lockfile.text(held))
@@ -194,7 +194,7 @@ def _compare(loaded: Loaded, made: Sequence[Path], scratch: Path) -> list[Compar
 
 
 def _sum(path: Path, record: Manifest | None, directory: Path) -> str | None:
-    """Return the sum of a file as it is now; what names the directory of its build is compared without that."""
+    """Return the current checksum of a file; the name of its build's directory is masked for the comparison."""
     if not path.is_file():
         return None
     if record is not None and path.name in {file.name for file in record.files}:
@@ -204,7 +204,7 @@ def _sum(path: Path, record: Manifest | None, directory: Path) -> str | None:
 
 
 def _diffoscope(compared: Sequence[Compared], made: Sequence[Path], log: Path) -> str | None:
-    """Return what diffoscope says of the smaller files that differ, None where it is not installed."""
+    """Return diffoscope's output for the smaller files that differ, None if it is not installed."""
     if process.which("diffoscope") is None:
         return None
     said = []

@@ -1,7 +1,7 @@
-"""One build of `inv repro`, as a program of its own: as another user, in another directory, with a cache of its own.
+"""One build of `inv repro`, as a separate program: as another user, in another directory, with its own cache.
 
 `python -m roost.pipeline.repro_worker NAME OUTPUT LOCK [KEY=VALUE...]` leaves the image in the new directory OUTPUT,
-made from the packages of the file LOCK. What is wrong is said on standard error.
+made from the packages of the file LOCK. Errors go to standard error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from roost.store import lease, manifest
 
 
 def build(loaded: Loaded, output: Path, lock: Lock | None) -> None:
-    """Build an image into a new directory, and before it, beside it, the image that it is made from."""
+    """Build an image into a new directory, after building the image on which it is based next to it."""
     original = _original(loaded, output.parent / f"{output.name}.parent")
     context = Context(loaded, output, Stages(), log_directory(output), parent=original, locked=lock)
     construct.construct(context, planning.plan(context))
@@ -45,7 +45,7 @@ def _original(loaded: Loaded, output: Path) -> OriginalImage | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build what the arguments say; return the exit status of a task."""
+    """Run the build for the arguments; return the exit status of a task."""
     name, output, lock, *sets = arguments
     try:
         loaded = loader.load(name, paths.project_root(), sets, planning.problems)

@@ -1,4 +1,4 @@
-"""The story of `inv run`: io disks, jobs, the disks that come back, a verdict for each job, a report."""
+"""The steps of `inv run`: io disks, jobs, the returned disks, a verdict for each job, a report."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from roost.store import lease, manifest, staging
 
 
 def run(name: str | None, directory: Path, options: Options, *, events: Events) -> Result:
-    """Run the jobs of a file on a built image; what an earlier call has done in `directory` is not done again.
+    """Run the jobs of a file on a built image; work done in `directory` by an earlier call is not repeated.
 
-    Raises `UsageError` for another run's directory, and `RecipeError` with everything that is wrong with the jobs.
+    Raises `UsageError` for another run's directory, and `RecipeError` with all mistakes in the jobs.
     """
     _require_writable(options)
     plan, loaded, place = run_plan.planned(
@@ -50,7 +50,7 @@ def run(name: str | None, directory: Path, options: Options, *, events: Events) 
 
 
 def resume(directory: Path, options: Options, *, events: Events) -> Result:
-    """Go on with the run in `directory`. Raises `UsageError` where there is none."""
+    """Resume the run in `directory`. Raises `UsageError` if there is none."""
     _require_writable(options)
     place = Place(absolute(directory))
     if plans.read(place) is None:
@@ -69,7 +69,7 @@ def resume(directory: Path, options: Options, *, events: Events) -> Result:
 
 
 def _require_writable(options: Options) -> None:
-    """Raise where a report could not be written, before hours are spent on what it tells."""
+    """Raise if a report could not be written, before hours are spent on the run."""
     for path in (options.html, options.junit):
         if path is not None and not (path is options.html and path.is_dir()):
             output.directory(path)
@@ -105,7 +105,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
 
 
 def report(result: Result, place: Place, *, html: Path | None = None, junit: Path | None = None) -> Result:
-    """Write the reports of a run into its directory, or where the caller says; return the result that names them."""
+    """Write the reports of a run into its directory, or the given paths; return the result that names them."""
     from roost.run import junit as junits
     from roost.run import report as pages
 
@@ -119,19 +119,19 @@ def report(result: Result, place: Place, *, html: Path | None = None, junit: Pat
         output.write(html, page)
     if junit is not None:
         output.write(junit, junits.render(result))
-    # The verdicts come last: where they stand, the rest does too.
+    # The verdicts are written last: if they exist, the other files do too.
     places.write(place.directory / "report.json", (json.dumps(result.to_json(), indent=1) + "\n").encode())
     return result
 
 
 def how(options: Options) -> How:
-    """Return what is asked of the pool's machines."""
+    """Return the requirements on the pool's machines."""
     word = options.boot.hypervisor
     return How("xen" if word == "xen" else "kvm" if word else None, options.timeout)
 
 
 def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
-    """Return the record of a built image, which stays as it is until the run has ended."""
+    """Return the manifest of a built image, which is locked until the run has ended."""
     record = boot.built(loaded, events)
     held.enter_context(staging.reading(loaded.build, lambda: events.note(staging.in_use(loaded.build))))
     if manifest.read(loaded.build) != record:
@@ -142,18 +142,18 @@ def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
 def _executor(
     run: Run, built: Mapping[str, manifest.Manifest], options: Options, held: ExitStack, events: Events
 ) -> Executor:
-    """Return who runs the jobs."""
+    """Return the executor of the jobs."""
     if options.guests is None:
-        # Before io disks are made in vain.
+        # Checked first, so that no io disks are made in vain.
         access_point.require()
         return Pool(built, how(options))
-    # What the machines are started from stays in the cache meanwhile.
+    # The machines' files must stay in the cache meanwhile.
     held.enter_context(lease.held())
     contexts = {}
     for name, image in run.images.items():
         recipe = image.loaded.recipe
         vm = boot.machine(image.loaded, options.boot.hypervisor, built[name], events)
-        # A job is judged by its disk, not by what the test of its image expects.
+        # A job is judged by its disk, not by the expectations of its image's test.
         job = recipe.model_copy(update={"boot_test": BootTest(timeout=recipe.boot_test.timeout)})
         contexts[name] = boot.started(Context(vm, image.loaded.build, job, events=events), options.boot)
     return Local(contexts, options.guests, options.timeout)

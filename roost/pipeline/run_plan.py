@@ -1,4 +1,4 @@
-"""What `inv run` is asked for, checked before anything is written: the jobs, their images, the directory."""
+"""The plan of `inv run`, checked before anything is written: the jobs, their images, the directory."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from roost.store import staging
 class Options:
     """How jobs are run: `guests` at a time on this machine (None: in the pool), how each boots, and for how long.
 
-    `timeout` is in seconds of a job's machine. None and the defaults of `boot` are what a run began with, where it is
-    resumed.
+    `timeout` is in seconds of a job's machine. When a run is resumed, None and the defaults of `boot` stand for its
+    original options.
     """
 
     jobs: Path | None = None
@@ -50,7 +50,7 @@ class Options:
             raise UsageError("--timeout takes a time above 0")
 
     def said(self) -> dict[str, Any]:
-        """Return what of it a resumed run needs."""
+        """Return the options that a resumed run needs."""
         return {
             "guests": self.guests,
             "accel": self.boot.accel,
@@ -61,7 +61,7 @@ class Options:
         }
 
     def resumed(self, said: Mapping[str, Any]) -> Options:
-        """Return the options with what a run began with, where the caller says nothing."""
+        """Return the options, with those of the original run where the caller gives none."""
         mine = boot.DEFAULTS
         one = self.boot
         how = boot.Options(
@@ -78,7 +78,7 @@ class Options:
 def planned(
     name: str | None, directory: Path, options: Options, executor: str, events: Events
 ) -> tuple[Plan, dict[str, Loaded], Place]:
-    """Return what is to be run, the recipes of its images, and where; raise as `run`. Nothing is written."""
+    """Return the plan, the recipes of its images, and its place; raise as `run`. Nothing is written."""
     environment.check()
     if options.jobs is None:
         raise UsageError("which jobs?", hint="inv run NAME --jobs jobs.csv DIR --local 2")
@@ -100,7 +100,7 @@ def planned(
         raise UsageError(f"the images name their io disks differently: {listed(set(disks.values()))}")
     wanted = replace(wanted, disk=next(iter(disks.values())))
     for one in loaded.values():
-        # Before a directory is made: the images are as they were built.
+        # Before a directory is made: the images are unchanged since their build.
         boot.built(one, Silent())
     _check(wanted, loaded, place)
     for line in dict.fromkeys(line for one in loaded.values() for line in doubtful(wanted.table, one.recipe)):
@@ -109,7 +109,7 @@ def planned(
 
 
 def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitStack) -> None:
-    """Make and hold the directory of a run; raise `UsageError` when it is that of another."""
+    """Make and lock the directory of a run; raise `UsageError` if it is another run's."""
     require_own(place, "run of inv", Path(wanted.table.file))
     place.make()
     held.enter_context(place.lock())
@@ -121,13 +121,13 @@ def begin(wanted: Plan, loaded: Mapping[str, Loaded], place: Place, held: ExitSt
 
 
 def require_own(place: Place, what: str, *given: Path) -> None:
-    """Raise `UsageError` for a directory that has files of somebody else's: a run leaves dozens among them.
+    """Raise `UsageError` for a directory with foreign files: a run writes dozens of files into it.
 
-    `what` would begin there, `given` are files of the call's own.
+    `what` would begin there, `given` are the call's own input files.
     """
     if place.plan.is_file() or not place.directory.is_dir():
         return
-    # What a call leaves that was stopped before it wrote its plan.
+    # Leftovers of a call that was interrupted before it wrote its plan.
     own = {place.disks, place.returned, place.results, place.logs, place.state, place.directory / LOCK}
     own |= {loader.absolute(one) for one in given}
     try:
@@ -141,7 +141,7 @@ def require_own(place: Place, what: str, *given: Path) -> None:
 
 
 def load(plan: Plan) -> dict[str, Loaded]:
-    """Return the recipes of a plan's images; raise `RecipeError` with all that are wrong."""
+    """Return the recipes of a plan's images; raise `RecipeError` with all mistakes."""
     table = plan.table
     if not table.image and plan.image is None:
         raise UsageError("which image?", hint="inv run NAME --jobs FILE DIR, or an axis `image` in a sweep")
@@ -161,7 +161,7 @@ def load(plan: Plan) -> dict[str, Loaded]:
 
 
 def _check(plan: Plan, loaded: Mapping[str, Loaded], place: Place) -> None:
-    """Raise `RecipeError` with everything that is wrong with the jobs, but for inputs that are not there."""
+    """Raise `RecipeError` with all mistakes in the jobs, except missing inputs."""
     jobs = plan.jobs()
     problems: list[Problem] = []
     for image in images(plan, loaded, jobs, place).values():
@@ -186,17 +186,17 @@ def images(plan: Plan, loaded: Mapping[str, Loaded], jobs: tuple[Job, ...], plac
 
 
 def _require_empty(place: Place) -> None:
-    """Raise `UsageError` where files of somebody else stand in a new run's directories."""
+    """Raise `UsageError` if a new run's directories contain foreign files."""
     for directory in (place.disks, place.returned, place.results, place.logs):
         if any(directory.iterdir()):
             raise UsageError(f"{directory} is not empty, and holds no run", hint="name another directory")
-    # An empty one is that of a call that was stopped before it wrote its plan.
+    # An empty one is that of a call that was interrupted before it wrote its plan.
     if place.state.exists() and place.state.lstat().st_size:
         raise UsageError(f"{place.state} exists without a run", hint="name another directory")
 
 
 def _require_same(wanted: Plan, earlier: Plan, place: Place) -> None:
-    """Raise `UsageError` when the directory holds another run; one of which no job was started is forgotten."""
+    """Raise `UsageError` if the directory holds another run; one whose jobs never started is discarded."""
     different = list(wanted.differences(earlier))
     if not different:
         return

@@ -1,4 +1,4 @@
-"""The story of `inv shell`: a root shell in a throw-away machine of a built image, with files carried in and out."""
+"""The steps of `inv shell`: a root shell in a throw-away machine of a built image, with file transfer."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from roost.recipe.words import counted
 from roost.store import lease, staging
 from roost.store.manifest import Manifest
 
-#: Bytes of room on the disk for what goes out, and the most files that come out; it is sparse.
+#: Bytes of space on the (sparse) disk for output, and the maximum number of output files.
 ROOM, FILES = 2 << 30, 200_000
 DEADLINE = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What goes in, of the host, and what out: paths of the guest, and a new directory for it (None: nothing)."""
+    """Input files of the host, output paths of the guest, and a new directory for the output (None: no output)."""
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Carried:
 
 
 def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
-    """Return what `--in PATH` and `--out DIR` or `--out PATH:DIR` ask for; all output goes into one."""
+    """Return the files for `--in PATH` and `--out DIR` or `--out PATH:DIR`; all output goes into one directory."""
     found, directories = [], set()
     for one in outputs:
         path, colon, directory = one.rpartition(":")
@@ -61,10 +61,10 @@ def carried(inputs: Sequence[str], outputs: Sequence[str]) -> Carried:
 
 
 def shell(name: str, carried: Carried, *, events: Events, options: Options) -> None:
-    """Hand a root shell to the person at the terminal; the image stays as it is, what changed is thrown away.
+    """Run a root shell on the user's terminal; the image does not change, and changes are thrown away.
 
-    Raises `UsageError` where there is no terminal or the recipe is not built, `RecipeError` for inputs that cannot be
-    read, `ImageError` for an image that no shell can be started in.
+    Raises `UsageError` without a terminal or if the recipe is not built, `RecipeError` for unreadable inputs,
+    `ImageError` for an image that cannot start a shell.
     """
     interactive.refuse_without_terminal()
     loaded = replace(loader.load(name, paths.project_root()), called=name)
@@ -101,13 +101,13 @@ def shell(name: str, carried: Carried, *, events: Events, options: Options) -> N
 
 
 def root(record: Manifest) -> str | None:
-    """Return the UUID of an image's root file system; None where its build does not say."""
+    """Return the UUID of an image's root file system; None if its build did not record it."""
     known = record.facts.get("filesystems") or ()
     return next((str(one["uuid"]) for one in known if one.get("mount") == "/"), None)
 
 
 def _free(vm: VirtualMachine) -> str:
-    """Return a device of the machine that no disk has."""
+    """Return an unused device name of the machine."""
     taken = {target_index(disk.device) for disk in vm.disks}
     letter = next((chr(ord("a") + index) for index in range(26) if index not in taken and index > max(taken)), None)
     if letter is None:
@@ -116,7 +116,7 @@ def _free(vm: VirtualMachine) -> str:
 
 
 def _disk(items: Sequence[job_inputs.Input], place: Path) -> Path:
-    """Make the disk of what goes in, with room for what comes out."""
+    """Make the disk with the input, and with space for the output."""
     room = ROOM + 2 * job_inputs.size(items)
     recipe = Recipe.model_validate(
         {
@@ -162,7 +162,7 @@ def _taker(target: str, directory: Path, events: Events) -> interactive.Step:
 
 
 def _flatten(directory: Path) -> None:
-    """Leave what is in output/ alone: there was no job."""
+    """Keep only the content of output/: there was no job."""
     for name in ("job.log", "status.json"):
         (directory / name).unlink(missing_ok=True)
     output = directory / "output"

@@ -1,4 +1,4 @@
-"""What `inv diff` and `inv packages` are asked about: a build, a published version, or what a recipe says now."""
+"""The arguments of `inv diff` and `inv packages`: a build, a published version, or a recipe's current state."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from roost.recipe.loader import Loaded
 from roost.store import manifest
 from roost.store.manifest import Manifest
 
-#: Bytes of a bill of materials and of a submit description.
+#: Maximum bytes of a bill of materials and of a submit description.
 BILL, DESCRIPTION = 64 << 20, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """The disks of a side that can be read here: (name, path, format) each, and their file systems as recorded."""
+    """The readable disks of a side: (name, path, format) each, and their file systems as recorded."""
 
     disks: tuple[tuple[str, Path, str], ...]
     filesystems: tuple[Mapping[str, Any], ...]
@@ -42,7 +42,7 @@ class Disks:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A side, its disks (None: they are not here), its record and recipe, and what is to be said of it."""
+    """A side: its disks (None: not available here), its record and recipe, and notes on it."""
 
     side: Side
     disks: Disks | None = None
@@ -57,7 +57,7 @@ def is_build(word: str) -> bool:
 
 
 def is_published(word: str, url: str = "") -> bool:
-    """Return whether a word names something published: NAME@VERSION, or with a catalogue any name that is no path."""
+    """Return whether a word is NAME@VERSION, or with a catalogue any name that is not a path."""
     path = "/" in word.rpartition("@")[0] or ("/" in word and "@" not in word) or word.endswith(loader.SUFFIXES)
     return not path and (bool(url) or ("@" in word and not is_build(word)))
 
@@ -65,7 +65,7 @@ def is_published(word: str, url: str = "") -> bool:
 def built(word: str) -> Asked | None:
     """Return the build that a word names: a recipe's, or a directory with one; None for a recipe without a build.
 
-    Raises `UsageError` for neither, `ImageError` for files that are not as the build left them.
+    Raises `UsageError` for neither, `ImageError` for files that changed since the build.
     """
     if is_build(word):
         return _of_directory(Path(word), None, word)
@@ -121,7 +121,7 @@ def _descriptions(directory: Path) -> dict[str, str]:
 
 
 def published(word: str, url: str) -> Asked:
-    """Return what a catalogue has under NAME[@VERSION]. Raises `UsageError` for nothing, `ImageError` for a change."""
+    """Return a catalogue's NAME[@VERSION]. Raises `UsageError` if there is none, `ImageError` if it was changed."""
     if not url:
         raise UsageError(f"no catalogue given for {word}", hint="--from URL")
     place, fixed = released.source_of(url)
@@ -150,7 +150,7 @@ def published(word: str, url: str) -> Asked:
 
 
 def _of_release(version: Version) -> dict[str, str] | None:
-    """Return the descriptions of a version with its files beside them, so that no place is a difference."""
+    """Return the descriptions of a version relative to its own directory, so that paths make no difference."""
     if version.recipe is None:
         return None
     image = ReleasedImage(version.recipe, version.images)
@@ -160,9 +160,9 @@ def _of_release(version: Version) -> dict[str, str] | None:
 
 
 def now(loaded: Loaded, record: Manifest | None, events: Events) -> Asked:
-    """Return what a recipe says now; what apt selects is asked of its archives.
+    """Return a recipe's current state; its archives are queried for the packages that apt selects.
 
-    `record` is that of the build, whose files the submit lines are of. What cannot be told is said.
+    `record` is that of the build, which supplies the files of the submit lines. Unknown values are noted.
     """
     recipe, notes = loaded.recipe, []
     packages: tuple[Package, ...] | None = None
@@ -190,7 +190,7 @@ def now(loaded: Loaded, record: Manifest | None, events: Events) -> Asked:
 
 
 def selected_by(record: Manifest) -> tuple[Package, ...] | None:
-    """Return the packages that a build selected of its archives, None where its source selects none."""
+    """Return the packages that a build selected from its archives, None if its source selects none."""
     rows = record.inputs.get("selection")
     return _packages(rows) if isinstance(rows, list | tuple) else None
 
@@ -208,7 +208,7 @@ def _packages(rows: Iterable[Sequence[object]]) -> tuple[Package, ...]:
 
 
 def required(word: str) -> Asked:
-    """Return the build that a word names; raise `UsageError` where there is none yet."""
+    """Return the build that a word names; raise `UsageError` if there is none yet."""
     found = built(word)
     if found is None:
         raise UsageError(f"{word} is not built yet", hint=f"inv build {word}")

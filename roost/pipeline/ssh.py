@@ -1,4 +1,4 @@
-"""The story of `inv ssh`: a login by ssh into a throw-away machine of a built image, whose own system starts."""
+"""The steps of `inv ssh`: a login by ssh into a throw-away machine of a built image, whose own system starts."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ from roost.recipe import loader
 from roost.store import lease, staging
 from roost.store.scratch import scratch_directory
 
-#: Bytes of a command's output that are kept for --json, of each of its two streams, and of memory for the client then.
+#: Bytes kept of each of a command's two output streams for --json, and of memory for the client then.
 OUTPUT, MEMORY = 4 << 20, 1 << 30
-#: Seconds that the client has to end by itself when the machine is gone, and (scaled) the machine to go off when a
-#: shell's connection was closed.
+#: Seconds for the client to exit by itself after the machine has ended, and (scaled) for the machine to power off after
+#: a shell's connection was closed.
 GRACE, OFF = 2.0, 10.0
 _PACKAGE = "openssh-client"
 #: Files of the command's output.
 _STREAMS = ("stdout.txt", "stderr.txt")
-#: What brings a server into an image: the key for a suite, then what works for a tree or an image that exists.
+#: How to add a server to an image: the key for a suite, then what works for a tree or an existing image.
 LACKING = (
     "add `os: {debian: {packages: [openssh-server]}}` and build again; to an existing tree or image, "
     'add `run: [{command: "apt-get install -y openssh-server", network: true}]`'
 )
-#: What ssh(1) itself ends with when the connection was the matter.
+#: The exit status of ssh(1) for a failed connection.
 LOST = 255
 
 
@@ -59,7 +59,7 @@ LOST = 255
 class Ended:
     """How a login ended: the command's exit status (255: the connection's), the host key, the seconds of each phase.
 
-    `stdout` and `stderr` are the command's, where they were asked for.
+    `stdout` and `stderr` are the command's, if requested.
     """
 
     name: str
@@ -75,11 +75,11 @@ class Ended:
 
 
 def ssh(name: str, login: Login, *, events: Events, options: Options, captured: bool = False) -> Ended:
-    """Log in to a throw-away machine of a built image, or run a command there; the image stays as it is.
+    """Log in to a throw-away machine of a built image, or run a command there; the image does not change.
 
     With `captured` the command's output is returned, else it goes to this process's own. Raises `UsageError` for an
-    image that is not built, `ImageError` for one without a server or whose system does not come up, `HostError` where
-    this host has no client.
+    image that is not built, `ImageError` for one without a server or whose system does not come up, `HostError` if this
+    host has no client.
     """
     for tool in ("ssh", "ssh-keygen"):
         process.require(tool, _PACKAGE)
@@ -129,7 +129,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
                     await _off(session, OFF * chosen.factor)
                 if session.over:
                     events.note("the machine powered off")
-                    # A shell that ends with the machine ended as it was told to.
+                    # A shell that ends with the machine has ended as requested.
                     status = status if login.command else 0
                 await session.quit()
                 return status, key
@@ -149,7 +149,7 @@ def _key(scratch: Path) -> str:
 
 
 def _tell(events: Events, scratch: Path, port: int, login: Login) -> None:
-    """Say how to copy files from another terminal."""
+    """Show how to copy files from another terminal."""
     words = ["-F", "none", "-i", str(scratch / remote.KEY), "-o", f"UserKnownHostsFile={scratch / remote.KNOWN}"]
     if re.fullmatch(r"[A-Za-z0-9_./-]+", str(scratch)):
         copying = shlex.join(["scp", *words, "-P", str(port), "FILE", f"{login.user}@127.0.0.1:"])
@@ -157,7 +157,7 @@ def _tell(events: Events, scratch: Path, port: int, login: Login) -> None:
 
 
 async def _logged_in(session: Session, port: int, login: Login, scratch: Path, *, captured: bool) -> int:
-    """Run the client until it ends, or the machine does; return its exit status."""
+    """Run the client until it or the machine ends; return its exit status."""
     terminal = not login.command and sys.stdin.isatty() and sys.stdout.isatty()
     argv = remote.client(port, login, terminal=terminal)
     with contextlib.ExitStack() as stack:
@@ -179,7 +179,7 @@ async def _logged_in(session: Session, port: int, login: Login, scratch: Path, *
         while client.poll() is None and not session.over:
             await session.wait(0.1)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # A machine that went off does not say good-bye.
+            # A machine that powered off does not close the connection.
             client.wait(GRACE)
         status = client.poll()
     if status == -signal.SIGXFSZ:
@@ -195,7 +195,7 @@ async def _off(session: Session, seconds: float) -> None:
 
 @contextmanager
 def _terminal() -> Iterator[None]:
-    """Leave the terminal as it was, however the client ends."""
+    """Restore the terminal's settings, however the client ends."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor) if sys.stdin.isatty() else None
     try:
@@ -207,9 +207,9 @@ def _terminal() -> Iterator[None]:
 
 @contextmanager
 def _resized(client: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass on that the terminal has another size: the kernel tells this process alone, the client is not in front."""
+    """Forward terminal size changes: the kernel signals only this process, as the client is in the background."""
     loop = asyncio.get_running_loop()
-    # Of a client that has ended, `send_signal` does nothing.
+    # For a client that has ended, `send_signal` does nothing.
     loop.add_signal_handler(signal.SIGWINCH, client.send_signal, signal.SIGWINCH)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Standard input as a task reads it: whole, within a bound."""
+"""Standard input as a task reads it: whole, up to a limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from roost.errors import UsageError
 
-#: Bytes of standard input that are waited for.
+#: Maximum bytes of standard input.
 INPUT_BYTES = 64 << 20
 
 

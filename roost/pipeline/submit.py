@@ -1,4 +1,4 @@
-"""The story of `inv submit`: the submit description of a built image, or of a published one."""
+"""The steps of `inv submit`: the submit description of a built or published image."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from roost.store.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked for: `hypervisor` None is the recipe's first, `transfer` None the recipe's or the catalogue's.
+    """The request: `hypervisor` None means the recipe's first, `transfer` None the recipe's or the catalogue's.
 
-    `jobs` is a file of jobs, with `snippet` it is only the lines about disks, `output` is where it is written, too.
-    `sets` are `key=value` laid over the recipe, as far as the image stays the same.
+    `jobs` is a file of jobs, `snippet` selects only the lines about disks, `output` is an additional output file.
+    `sets` are `key=value` settings that override the recipe, as far as they do not change the image.
     """
 
     hypervisor: str | None = None
@@ -48,13 +48,13 @@ class Options:
     sets: Sequence[str] = ()
 
     def chosen(self, recipe: Recipe) -> Hypervisor:
-        """Return the hypervisor; raise `UsageError` for a word that is not one."""
+        """Return the hypervisor; raise `UsageError` for an unknown one."""
         if self.hypervisor not in {None, "kvm", "xen"}:
             raise UsageError(f"no such hypervisor: '{self.hypervisor}'", hint="kvm or xen")
         return "xen" if self.hypervisor == "xen" else "kvm" if self.hypervisor else recipe.hypervisors[0]
 
     def table(self, called: str, recipe: Recipe, transfer: str | None, reading: Reading) -> Jobs | None:
-        """Return the jobs, once `inv io --jobs` would take each row too; `transfer` None is the recipe's."""
+        """Return the jobs, checked as by `inv io --jobs`; `transfer` None means the recipe's."""
         if self.jobs is None:
             return None
         jobs = tables.for_image(tables.read(self.jobs), called, recipe)
@@ -92,7 +92,7 @@ def _submit(name: str, options: Options, reading: Reading) -> str:
 
 
 def _refuse_others(name: str, sets: Sequence[str], record: Manifest) -> None:
-    """Raise `UsageError` where `sets` make another image than the one that was built, maybe with some of them."""
+    """Raise `UsageError` if `sets` do not match the built image, which may have been built with some of them."""
     others = overlaid.of_the_image(sets)
     if not others:
         return
@@ -113,8 +113,8 @@ def _other_image(sets: Sequence[str], build: str) -> UsageError:
 def published(name: str, source: str, options: Options = DEFAULTS, events: Events = SILENT) -> str:
     """Return the submit description of a published image: `source` is CATALOGUE or CATALOGUE@VERSION.
 
-    The transfer is files (beside the description), shared (the catalogue's absolute path), or the URL or path of a copy
-    of the catalogue; by default where the catalogue is. Nothing of the image itself is read, only what describes it.
+    The transfer is files (next to the description), shared (the catalogue's absolute path), or the URL or path of a
+    copy of the catalogue; by default the catalogue's own place. The image itself is not read, only its description.
     """
     with table.reading(options.jobs, events) as reading:
         return _published(name, source, options, reading)
@@ -147,7 +147,7 @@ def _published(name: str, source: str, options: Options, reading: Reading) -> st
 
 
 def _overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
-    """Return a published recipe with `sets` laid over it; raise `UsageError` where the image would be another."""
+    """Return a published recipe with `sets` applied; raise `UsageError` if they would change the image."""
     if not sets:
         return recipe
     if any(setting.partition("=")[0].strip() == "submit.transfer" for setting in sets):

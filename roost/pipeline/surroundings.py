@@ -1,7 +1,7 @@
-"""Other surroundings for a second build: another user, home, directory, umask, time zone and language.
+"""A different environment for a second build: another user, home, directory, umask, time zone and language.
 
-Root gets a user that exists for this command only: its passwd, and subordinate ids, are seen in a mount namespace of
-its own. Who is not root cannot be another user, and gets all the rest.
+For root, the user exists only for this command: its passwd entry and subordinate ids are visible only in a mount
+namespace. A normal user cannot become another user, and gets all other differences.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from roost.host import bounded, process
 USER, FIRST = 60900, 1 << 30
 NAME = "roost-repro"
 FILES = ("passwd", "group", "subuid", "subgid")
-#: Arguments: the directory with the files of accounts, the user's number, the command.
+#: Arguments: the directory with the account files, the user's number, the command.
 ENTER = """\
 for name in passwd group subuid subgid; do mount --bind "$1/$name" "/etc/$name" || exit 1; done
 number=$2; shift 2; umask 077
 exec setpriv --reuid "$number" --regid "$number" --clear-groups --inh-caps=-all -- "$@"
 """
-#: Whether that user gets at what a build needs. Arguments: the recipe, Python, the project.
+#: Tests whether that user can access what a build needs. Arguments: the recipe, Python, the project.
 CHECKS = """\
 test -r "$1" && test -r "$3" && "$2" -c 'import roost, guestfs' && unshare --user --map-root-user --map-auto true
 """
@@ -31,7 +31,7 @@ test -r "$1" && test -r "$3" && "$2" -c 'import roost, guestfs' && unshare --use
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a build runs in: `user` is a number, None for whoever runs roost."""
+    """The environment of a build: `user` is a number, None for the user who runs roost."""
 
     home: Path
     user: int | None
@@ -40,7 +40,7 @@ class Surroundings:
     language: str
 
     def environment(self, project: Path) -> dict[str, str]:
-        """Return the variables of the build."""
+        """Return the environment variables of the build."""
         named = {"USER": NAME, "LOGNAME": NAME} if self.user is not None else {}
         return {
             **bounded.SELF,
@@ -55,25 +55,25 @@ class Surroundings:
         }
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """Return the command line of a command there."""
+        """Return the command line that runs a command in it."""
         if self.user is None:
             return ["sh", "-c", f'umask {self.umask}; exec "$@"', "sh", *command]
         entering = ["sh", "-c", ENTER, "sh", str(self.home / "etc"), str(self.user), *command]
         return ["unshare", "--mount", "--propagation", "private", "--", *entering]
 
     def to_json(self) -> dict[str, str]:
-        """Return it for `inv repro --json`."""
+        """Return its JSON for `inv repro --json`."""
         user = str(os.geteuid() if self.user is None else self.user)
         return {"user": user, "umask": self.umask, "timezone": self.timezone, "language": self.language}
 
 
 def usual(home: Path) -> Surroundings:
-    """Return those of the first build."""
+    """Return the environment of the first build."""
     return Surroundings(home, None, "022", "UTC", "C.UTF-8")
 
 
 def other(home: Path, project: Path, recipe: Path) -> tuple[Surroundings, str]:
-    """Return those of the second build, and why it is the same user's where it is."""
+    """Return the environment of the second build, and why it has the same user, if it does."""
     found = Surroundings(home, None, "077", "XYZ-14", "tr_TR.UTF-8")
     if os.geteuid() != 0:
         return found, "only root can build as another user"

@@ -1,4 +1,4 @@
-"""The file of jobs of a task, read and checked; a long one shows how far that is, a doubtful column is told."""
+"""Reads and checks a task's file of jobs; shows progress for a long one, and reports doubtful columns."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from roost.run.plan import NAME
 #: Bytes of a file of jobs whose check takes seconds: some thousand rows.
 LONG = 1 << 18
 _STAGE = "jobs file"
-#: How like a name a column must be to be taken for it: `inptus` for inputs, but not `game` for name.
+#: Similarity at which a column counts as a misspelt name: `inptus` for inputs, but not `game` for name.
 _ALIKE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file of jobs while it is read: where what is to be said of it goes, and what is told of each row."""
+    """A file of jobs while it is read: the sink for notes, and the callback for each row."""
 
     events: Events
     progress: Progress = nowhere
@@ -34,7 +34,7 @@ class Reading:
 
 @contextmanager
 def reading(jobs: Path | None, events: Events) -> Iterator[Reading]:
-    """Make a stage of the body when the file of jobs is a long one; yield how it is read."""
+    """Make the block a stage when the file of jobs is long; yield how it is read."""
     size = 0
     with contextlib.suppress(OSError, ValueError):
         size = jobs.stat().st_size if jobs is not None else 0
@@ -46,13 +46,13 @@ def reading(jobs: Path | None, events: Events) -> Iterator[Reading]:
 
 
 def tell_doubtful(jobs: Jobs, recipe: Recipe, events: Events) -> None:
-    """Say which columns nothing but the job itself reads, and which of roost's own each was probably meant to be."""
+    """Report columns that only the job itself reads, with the column of roost's own that was probably meant."""
     for line in doubtful(jobs, recipe):
         events.note(line)
 
 
 def doubtful(jobs: Jobs, recipe: Recipe) -> Iterator[str]:
-    """Yield a line for each column that is not one of roost's own, but nearly. Pure."""
+    """Yield a line for each column whose name is close to one of roost's own. Pure."""
     lines = [*recipe.submit.commands.values(), *map(str, recipe.submit.attributes.values())]
     used = jobs_rows.uses(lines)
     own = {INPUTS, NAME, PRIORITY, "mac", *(variable_of(disk.name) for disk in recipe.disks)}

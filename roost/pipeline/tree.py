@@ -1,4 +1,4 @@
-"""The step of a build that makes the tree of one image: unpacked, with its kernel, and what the recipe lays over it."""
+"""The build step that makes the tree of one image: unpacked, with its kernel and the recipe's additions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from roost.recipe.identity import filesystem_id
 from roost.recipe.model import Recipe
 from roost.sources import registry
 
-#: The nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
+#: Device nodes that a system needs before udev or devtmpfs (Linux, admin-guide/devices.txt); the kernel makes the rest.
 DEVICES = (
     DeviceNode("/dev/console", "c", 5, 1, 0o600),
     DeviceNode("/dev/full", "c", 1, 7, 0o666),
@@ -35,7 +35,7 @@ DEVICES = (
 
 
 def make(context: Context, plan: BuildPlan, tar: Path, work: Path) -> tuple[TreeInfo, KernelFiles]:
-    """Unpack the root tree `tar` in `work` and lay over it what the recipe says; return the tree and its kernel."""
+    """Unpack the root tree `tar` in `work` and apply the recipe to it; return the tree and its kernel."""
     loaded, recipe = context.loaded, context.recipe
     tree = work / "tree"
     unpack.unpack(tar, tree, context.log("unpack"))
@@ -54,14 +54,14 @@ def make(context: Context, plan: BuildPlan, tar: Path, work: Path) -> tuple[Tree
 
 
 def _kernel(context: Context, plan: BuildPlan, tree: Path) -> KernelFiles:
-    """Return the kernel of a tree, after putting it there if it is not a package of the tree's."""
+    """Return the kernel of a tree, after adding it if it is not one of the tree's packages."""
     kind = initrd_choice.kind(context.recipe)
     wanted = initrd_choice.drivers(context.recipe, kind)
     if plan.kernel is None:
         found = inspect.newest(tree)
         if found.initrd is not None or kind != "busybox" or not context.recipe.os.source.installs:
             return found
-        # The kernel's package is in the tree; initramfs-tools, which it brings along, did not run.
+        # The kernel's package is in the tree; initramfs-tools, its dependency, did not run.
         target = rooted.resolve(tree, f"boot/initrd.img-{found.version}")
         initrd.make(tree, found.version, initrd.Payload(wanted, plan.epoch), target, context.log("kernel"))
         return replace(found, initrd=f"/boot/{target.name}")
@@ -71,7 +71,7 @@ def _kernel(context: Context, plan: BuildPlan, tree: Path) -> KernelFiles:
 
 
 def _boot_loader(recipe: Recipe, kernel: KernelFiles) -> list[Item]:
-    """Return grub.cfg, which GRUB and pygrub read, unless the kernel is beside the image only."""
+    """Return grub.cfg, which GRUB and pygrub read, unless the kernel is only next to the image."""
     if recipe.kernel.placement == "external":
         return []
     disk, index, mount = boot_filesystem(recipe)

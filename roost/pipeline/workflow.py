@@ -1,4 +1,4 @@
-"""The story of `inv run --dag`: a run written as a DAGMan workflow, and the steps that its nodes call later."""
+"""The steps of `inv run --dag`: a run written as a DAGMan workflow, and the steps that its nodes call later."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from roost.run.work import Contents, Work
 from roost.store import manifest
 from roost.store.staging import write_atomically
 
-#: The report for a CI, beside report.json and report.html.
+#: The report for CI systems, next to report.json and report.html.
 JUNIT = "junit.xml"
-#: What a run's plan calls who runs its jobs.
+#: The name of the executor in such a run's plan.
 EXECUTOR = "dag"
-#: Jobs whose inputs are told one by one.
+#: Jobs with missing inputs that are listed individually.
 _TOLD = 5
 _ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
 
@@ -47,9 +47,9 @@ _ID = re.compile(r"(\d{1,10})\.(\d{1,10})")
 def write(
     name: str | None, directory: Path, options: run_plan.Options, throttles: Throttles, events: Events
 ) -> dict[str, Any]:
-    """Write the workflow of a run into a directory, and return what `inv run --dag --json` says.
+    """Write the workflow of a run into a directory, and return the JSON of `inv run --dag --json`.
 
-    Raises as `story.run`: nothing is written where a recipe, a job or a name forbids it.
+    Raises as `story.run`: nothing is written if there is a mistake in a recipe, a job or a name.
     """
     if options.html or options.junit:
         raise UsageError(
@@ -88,7 +88,7 @@ def write(
 
 
 def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
-    """Say which jobs lack an input. That is no error: the io nodes look for it only when they run."""
+    """Report which jobs lack an input. That is not an error: the io nodes look for it only when they run."""
     contents = Contents(plan)
     sizes = {name: make.disk_of(one.recipe).areas[0].size for name, one in loaded.items()}
     whys = [(job.name, contents.of(number, sizes[job.image])[1]) for number, job in enumerate(plan.jobs())]
@@ -100,7 +100,7 @@ def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> N
 
 
 def _require_new(place: Place) -> None:
-    """Raise `UsageError` where the workflow was submitted: what DAGMan works on is not written anew."""
+    """Raise `UsageError` if the workflow was submitted: files that DAGMan uses are not rewritten."""
     with contextlib.closing(State(place.state)) as state:
         if not state.empty or (place.directory / f"{dag.DAG}.condor.sub").exists():
             hint = f"condor_submit_dag {place.directory / dag.DAG} resumes it; or name another directory"
@@ -108,11 +108,11 @@ def _require_new(place: Place) -> None:
 
 
 def step(directory: Path, words: Sequence[str]) -> int:
-    """Do one step of a node in a run's directory; return the exit code that DAGMan is to see.
+    """Do one step of a node in a run's directory; return the exit code for DAGMan.
 
-    `io JOB` makes the io disk. `judge JOB ID RETURN RETRY` takes out what came back: 0 when the job is done,
-    `dag.FINAL_WORD` when another try would not help, else 1. `clean JOB` removes the disks of a job that is done.
-    `report` writes the report: 0 when every job is done, else 1, for which DAGMan writes a rescue DAG.
+    `io JOB` makes the io disk. `judge JOB ID RETURN RETRY` extracts the results: 0 when the job is done,
+    `dag.FINAL_WORD` when a retry would not help, else 1. `clean JOB` removes the disks of a job that is done. `report`
+    writes the report: 0 when every job is done, else 1, for which DAGMan writes a rescue DAG.
     """
     if not words or words[0] not in _STEPS:
         raise UsageError(f"which step? {', '.join(_STEPS)}")
@@ -137,7 +137,7 @@ def _opened(directory: Path) -> Iterator[Work]:
 
 
 def _io(work: Work, words: Sequence[str]) -> int:
-    """Make a job's io disk, unless it is there."""
+    """Make a job's io disk, unless it exists."""
     job = work.job(words[0])
     _require_same_image(work, job)
     if work.run.disk(job).is_file():
@@ -155,7 +155,7 @@ def _require_same_image(work: Work, job: Job) -> None:
 
 
 def _judge(work: Work, words: Sequence[str]) -> int:
-    """Take out what a job left, and judge; `words` are the job, its number, its exit code, how often it was tried."""
+    """Extract a job's results and judge them; `words` are the job, its number, its exit code, the number of retries."""
     name, id_, returned = words[:3]
     job, place = work.job(name), work.run.place
     gone = _gone(job, id_, returned, place)
@@ -168,7 +168,7 @@ def _judge(work: Work, words: Sequence[str]) -> int:
 
 
 def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
-    """Return how a job left the queue, from its event log; where that says nothing, from DAGMan's word."""
+    """Return how a job left the queue, from its event log, or if that is silent, from DAGMan's arguments."""
     number = _ID.fullmatch(id_)
     if number is None:
         return Gone(job.name, id_, "lost", 0.0, 0, f"DAGMan could not submit it (its exit code is {returned})")
@@ -186,7 +186,7 @@ def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
 
 
 def _clean(work: Work, words: Sequence[str]) -> int:
-    """Remove the disks of a job that is done: what it left is in results/."""
+    """Remove the disks of a job that is done: its results are in results/."""
     job, place = work.job(words[0]), work.run.place
     said = work.run.state.ended(job.name)
     if said is None or said.get("verdict") != "done":
@@ -198,7 +198,7 @@ def _clean(work: Work, words: Sequence[str]) -> int:
 
 
 def _report(work: Work, words: Sequence[str]) -> int:
-    """Write the report about all jobs, whatever became of their nodes."""
+    """Write the report on all jobs, whatever happened to their nodes."""
     begin = time.monotonic()
     work.begin()
     found = tuple(work.outcomes.get(job.name) or _open(work, job) for job in work.jobs)
@@ -216,7 +216,7 @@ def _report(work: Work, words: Sequence[str]) -> int:
 
 
 def _open(work: Work, job: Job) -> Outcome:
-    """Return the outcome of a job that has no final one: it was held, or its node did not come to an end."""
+    """Return the outcome of a job without a final one: it was held, or its node did not finish."""
     said = work.run.state.ended(job.name)
     if said is not None:
         with contextlib.suppress(ValueError):
@@ -224,7 +224,7 @@ def _open(work: Work, job: Job) -> Outcome:
     return Outcome(job.name, "never started", reason="its node did not run to its end", image=job.image, attempts=0)
 
 
-#: The steps, and how many words each takes at least.
+#: The steps, and the minimum number of words for each.
 _STEPS: dict[str, tuple[int, Callable[[Work, Sequence[str]], int]]] = {
     "io": (1, _io),
     "judge": (3, _judge),

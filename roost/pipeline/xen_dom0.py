@@ -1,7 +1,7 @@
-"""Xen and its first domain, for test boots on hosts without Xen: built out of a recipe of roost's own, once.
+"""Xen and its first domain, for test boots on hosts without Xen: built once from a recipe of roost's own.
 
-The key of the result in the cache is the recipe with its files; the archive is not asked again. It is made again when
-the recipe changes, or after `inv gc` has dropped it.
+The key of the cached result covers the recipe with its files; the archive is not queried again. It is rebuilt when the
+recipe changes, or after `inv gc` has removed it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ RECIPE = Path("recipes/base/xen-dom0.yaml")
 #: The stage's name in the cache, and the files of a result.
 STAGE = "xen-dom0"
 HYPERVISOR, KERNEL, INITRD, ROOT = "xen", "vmlinuz", "initrd.img", "root.raw"
-#: Another one for other files out of the same recipe: it is part of the key.
+#: Changes the key when the same recipe yields other files.
 _FORM = "kernel unpacked"
-#: Where the root's file system begins on its disk, in bytes, and what a hypervisor may have, unpacked.
+#: The offset of the root's file system on its disk, in bytes, and the maximum size of an unpacked hypervisor.
 _BEGIN, _MOST = 1 << 20, 64 << 20
 
 
@@ -54,12 +54,12 @@ def provide(stages: Stages) -> FirstDomain:
 
 
 def _kernel(path: Path) -> bytes:
-    """Return the kernel unpacked, where it can be: under emulation Xen takes seconds to unpack one of xz."""
+    """Return the kernel, unpacked if possible: under emulation Xen takes seconds to unpack an xz one."""
     return bzimage.unpacked(path) or path.read_bytes()
 
 
 def _hypervisor(directory: Path, log: Path) -> bytes:
-    """Return the hypervisor out of the root of the first domain, unpacked: QEMU starts no packed one."""
+    """Return the hypervisor from the first domain's root, unpacked: QEMU does not start a packed one."""
     disk = f"{ROOT}?offset={_BEGIN}"
 
     def debugfs(request: str) -> bytes:

@@ -1,1 +1,1 @@
-"""What is wrong with a recipe and can be known before anything is built."""
+"""Checks of a recipe before anything is built."""

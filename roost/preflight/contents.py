@@ -1,4 +1,4 @@
-"""What the file systems of the disks cannot hold of the recipe's files: names, sizes, links; and what is too much."""
+"""What the disks' file systems cannot store of the recipe's files: names, sizes, links, or too much content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKED = frozenset({"squashfs", "erofs"})
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """A mounted file system, where its keys stand in the recipe, and what of the recipe's files lies on it."""
+    """A mounted file system, its keys in the recipe, and the recipe's files on it."""
 
     area: Partition
     key: tuple[str | int, ...]
@@ -26,12 +26,12 @@ class _Area:
     contents: tuple[Placed, ...]
 
     def below(self, one: Placed) -> str:
-        """Return a path as the file system has it."""
+        """Return a path relative to the file system."""
         return one.path[len(self.mount.rstrip("/")) :].strip("/")
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return all that cannot be on the file system that it would lie on."""
+    """Return all files that cannot be stored on their file system."""
     found: list[Problem] = []
     for area in _areas(loaded, placed(loaded)):
         if area.area.filesystem == "vfat":
@@ -99,11 +99,11 @@ def _place(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:
 
 
 def _too_much(loaded: Loaded, area: _Area) -> Iterator[Problem]:
-    """Yield a problem if the recipe's files alone are more than the file system's fixed size."""
+    """Yield a problem if the recipe's files alone exceed the file system's fixed size."""
     kind, size = area.area.filesystem, area.area.size
     if size is None or kind in _PACKED:
         return
-    # ext4, xfs and btrfs keep holes; FAT has none.
+    # ext4, xfs and btrfs keep holes; FAT does not.
     sizes = [one.size if kind == "vfat" else min(one.size, one.allocated) for one in area.contents]
     total = sum(sizes)
     if total > size:

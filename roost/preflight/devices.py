@@ -1,4 +1,4 @@
-"""Devices by their names, in an own fstab, grub.cfg or the recipe's parameters: each hypervisor calls them otherwise.
+"""Device names in the recipe's fstab, grub.cfg or kernel parameters: each hypervisor uses different ones.
 
 docs/xen-in-qemu.md, devices a PV guest sees: xvda and so on, never sda, hda or vda; under kvm never xvda.
 """
@@ -19,15 +19,15 @@ from roost.recipe.words import shown
 _DEVICE = re.compile(r"/dev/(xvd|vd|sd|hd|nvme|mmcblk)[a-z0-9]+")
 _PARAMETER = re.compile(r"(?:root|resume|real_root)=(/dev/\S+)")
 _FSTAB = "/etc/fstab"
-#: What GRUB and pygrub read: the lines with a kernel's command line, and what these may name.
+#: Files of GRUB and pygrub: the lines with a kernel's command line, and the device names in them.
 _LOADERS = re.compile(r"/boot/grub2?/(?:grub\.cfg|menu\.lst|grub\.conf)|/boot/(?:extlinux/)?extlinux\.conf")
 _COMMAND = re.compile(r"(?:^|[\s{;])(?:linux(?:16|efi)?|kernel|append)\s(.*)", re.IGNORECASE)
-#: Names by the bus that a disk is on; a disk of a Xen PV guest is on none.
+#: Names by the bus of a disk; a disk of a Xen PV guest is on none.
 _BY_BUS = re.compile(r"/dev/disk/by-(?:path|id)/(?:pci|acpi|virtio|ata|scsi|usb|nvme)-\S+")
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return every device that a machine of the recipe does not have under this name."""
+    """Return every device name that does not exist in a machine of the recipe."""
     everything = placed(loaded)
     return [*_parameters(loaded), *_fstab(loaded, everything), *_loaders(loaded, everything)]
 
@@ -70,7 +70,7 @@ def _loaders(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Problem]:
 
 
 def _wrong(loaded: Loaded, path: str) -> str | None:
-    """Return why a device is not there, or None if it is under every hypervisor of the recipe."""
+    """Return why a device does not exist, or None if it does under every hypervisor of the recipe."""
     if "xen" in loaded.recipe.hypervisors and _BY_BUS.fullmatch(path):
         return "under xen there is no such name: the guest's disks are not on a bus"
     found = _DEVICE.fullmatch(path)
@@ -86,7 +86,7 @@ def _wrong(loaded: Loaded, path: str) -> str | None:
 
 
 def _prefixes(loaded: Loaded, hypervisor: Hypervisor) -> list[str]:
-    """Return how the guest's disks are called; IDE and SCSI disks are both sdX to Linux."""
+    """Return the prefixes of the guest's disk names; IDE and SCSI disks are both sdX in Linux."""
     if hypervisor == "xen":
         return ["xvd"]
     prefixes = [re.match(r"[a-z]{2}", device) for device in devices(loaded.recipe, hypervisor).values()]

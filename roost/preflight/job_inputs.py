@@ -1,4 +1,4 @@
-"""The inputs of the test boot, as `inv io` would take them: each can travel, no two share a name, all of them fit."""
+"""The inputs of the test boot, checked as by `inv io`: each can be stored, names are unique, all of them fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.recipe.words import shown
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what cannot be put into the job's input/, at its place in the recipe; what is absent the loader says."""
+    """Yield inputs that cannot be put into the job's input/, with their place; the loader reports missing ones."""
     key = ("boot_test", "inputs")
     taken: dict[str, str] = {}
     size = 0

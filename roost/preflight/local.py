@@ -1,6 +1,6 @@
-"""What a recipe lays over its tree, looked at before anything is built: templates, keys, secrets, seeds, sums.
+"""Checks of a recipe's additions before anything is built: templates, keys, secrets, seeds, checksums.
 
-Everything here reads local files and says where in the recipe the mistake is.
+All checks read only local files and report the place in the recipe.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FORESEEN = (
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return all that can be seen without a tree."""
+    """Return all problems that can be found without a tree."""
     checks = (templates.problems, registry.of(loaded.recipe).problems, passwords.problems, cloud_init.problems)
     found = [problem for check in checks for problem in check(loaded)]
     found += [problem for check in FORESEEN for problem in check(loaded)]
@@ -33,13 +33,13 @@ def problems(loaded: Loaded) -> list[Problem]:
 
 
 def _suite(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for a suite of the kernel's that no archive has."""
+    """Yield a problem if the suite of the kernel is not in any archive."""
     if loaded.recipe.kernel.suite is not None:
         yield from suites.problems(loaded, ("kernel", "suite"), loaded.recipe.kernel.suite)
 
 
 def _sealed(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for each file that sealing would take out again."""
+    """Yield a problem for each file that sealing would remove again."""
     if not loaded.recipe.seal:
         return
     for number, entry in enumerate(loaded.recipe.files):

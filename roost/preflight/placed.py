@@ -1,4 +1,4 @@
-"""Where each of a recipe's files comes to lie in the image, and what it is there, from local files alone."""
+"""The names that a recipe's files get in the image, and their types, from local files alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from roost.recipe.customize import File
 from roost.recipe.loader import Loaded
 
 Kind = Literal["file", "directory", "link"]
-#: So many names of a local directory are looked at; what is beyond is judged when the image is made.
+#: Maximum number of names of a local directory that are examined; the rest is checked when the image is made.
 MOST = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One name in the image: `number` is the entry of `files` it comes from; `size` and `allocated` are bytes."""
+    """One name in the image: `number` is its entry in `files`; `size` and `allocated` are in bytes."""
 
     number: int
     path: str
@@ -38,12 +38,12 @@ class Placed:
 
     @property
     def executable(self) -> bool:
-        """Whether anybody may execute it."""
+        """Whether any user may execute it."""
         return bool(self.mode & 0o111)
 
 
 def placed(loaded: Loaded) -> tuple[Placed, ...]:
-    """Return every name that the recipe's files make, in their order; local files that cannot be seen are left out."""
+    """Return every name that the recipe's files make, in order; unreadable local files are left out."""
     found: list[Placed] = []
     for number, entry in enumerate(loaded.recipe.files):
         for one in _of_entry(number, entry, loaded.directory):
@@ -72,7 +72,7 @@ def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[
     try:
         status = source.stat()
     except (OSError, ValueError):
-        return  # the loader says what is wrong with it
+        return  # the loader reports what is wrong with it
     if not stat.S_ISDIR(status.st_mode):
         yield _file(number, path, source, status, mode)
         return
@@ -99,7 +99,7 @@ def _file(number: int, path: str, source: Path, status: os.stat_result, mode: in
 
 
 def at(everything: Sequence[Placed], path: str) -> Placed | None:
-    """Return what the recipe puts at a path, its own links followed; None: nothing, or it leads out of its files."""
+    """Return the recipe's file at a path, its own links followed; None if there is none, or a link leads elsewhere."""
     last = {one.path: one for one in everything}
 
     def look(path: str) -> rooted.Entry:
@@ -117,19 +117,19 @@ def at(everything: Sequence[Placed], path: str) -> Placed | None:
 
 
 def content_key(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:
-    """Return the key of the recipe that says what is in a file, for a problem of its content."""
+    """Return the key of the recipe for a file's content, for a problem with it."""
     entry = loaded.recipe.files[one.number]
     said = (key for key in ("content", "source", "template") if getattr(entry, key) is not None)
     return ("files", one.number, next(said, "path"))
 
 
 def text(loaded: Loaded, one: Placed) -> str:
-    """Return the first 64 KiB of a file as text; nothing where that cannot be seen."""
+    """Return the first 64 KiB of a file as text; empty if it cannot be read."""
     return (head(loaded, one, 1 << 16) or b"").decode("utf-8", "replace")
 
 
 def head(loaded: Loaded, one: Placed, size: int = 4096) -> bytes | None:
-    """Return how a file begins; None when that cannot be seen."""
+    """Return the beginning of a file; None if it cannot be read."""
     if one.text is not None:
         return one.text.encode("utf-8", "replace")[:size]
     try:

@@ -1,4 +1,4 @@
-"""Paths of the recipe's files that no image can have, or that would hide or replace one another.
+"""Paths of the recipe's files that are invalid, or would hide or replace one another.
 
 Limits of names are Linux's (path_resolution(7), limits.h): 255 bytes for a name, 4095 for a path.
 """
@@ -18,7 +18,7 @@ PATH_BYTES = 4095
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return every path that cannot be, at its place in the recipe."""
+    """Return every invalid path, at its place in the recipe."""
     found: dict[int, Problem] = {}
     for number, entry in enumerate(loaded.recipe.files):
         for what, hint in _impossible(entry.path):
@@ -61,9 +61,9 @@ def _deep(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, P
 
 
 def _together(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, Problem]]:
-    """Yield entries that cannot be beside an earlier one: of another kind, below a file, or a second of one file."""
+    """Yield entries in conflict with an earlier one: another type, below a file, or a second entry for a file."""
     seen: dict[str, Placed] = {}
-    #: Directories that are there because something lies below them.
+    #: Directories that exist because something is placed below them.
     implied: dict[str, Placed] = {}
     for one in everything:
         before = seen.get(one.path)
@@ -75,7 +75,7 @@ def _together(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[in
                 what = f"{shown(one.path)} is a {one.kind} here, and a {before.kind} in {first}"
                 yield one.number, loaded.problem(where, what, "remove one of them")
             elif one.kind != "directory" and first.file == loaded.where(where).file:
-                # One in a base is there to be replaced.
+                # An entry of a base recipe may be replaced.
                 yield (
                     one.number,
                     loaded.problem(where, f"a second {one.kind} at {shown(one.path)} (the first: {first})"),
@@ -98,7 +98,7 @@ def _together(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[in
 
 
 def _mounts(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[tuple[int, Problem]]:
-    """Yield files where a file system is mounted, or above that place."""
+    """Yield files on a mount point, or above one."""
     mounts = [area.mount for disk in loaded.recipe.disks for area in disk.areas if area.mount not in {None, "/"}]
     for one in everything:
         if one.kind == "directory":

@@ -1,8 +1,8 @@
-"""Files of the recipe that something in the image runs: a mode without x, lines that end in CR, no interpreter.
+"""Files of the recipe that the image runs: a mode without x, lines that end in CR, a missing interpreter.
 
-What runs them: the job, first_boot and run commands, systemd units, cron and init scripts among the files. Only what
-the recipe itself decides is judged here: what a command may change first, or a package may bring, is looked at when
-the finished image is read back (`disk.readback_programs`). execve(2) says what the kernel makes of each.
+They are run by the job, first_boot and run commands, and by systemd units, cron and init scripts among the files. Only
+what the recipe itself determines is checked here: what a command may change first, or a package may bring, is checked
+when the finished image is read back (`disk.readback_programs`). For what the kernel does with each file see execve(2).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from roost.recipe.command_words import FIRST_LINE, programs
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 
-#: Commands that change files which they need not name.
+#: Commands that can change files without naming them.
 _CHANGES = re.compile(r"\b(?:chmod|install|dos2unix|find|xargs|sed|rsync|tar|make|ansible\w*|setfacl|python\d?|perl)\b")
-#: Interpreters that no busybox stands in for.
+#: Interpreters that busybox does not replace.
 _NAMED = re.compile(r"(?:python|perl|ruby|node|lua|php|tclsh|Rscript|bash|zsh|ksh|fish)[\d.]*")
 _UNITS = re.compile(r"/(?:etc|usr/lib|lib|usr/local/lib)/systemd/system/[^/]+\.service(?:\.d/[^/]+\.conf)?")
 _UNIT_LINE = re.compile(r"^Exec\w+[ \t]*=[ \t]*[-@:+!|]*[ \t]*(/[^\s\"';]+)", re.MULTILINE)
 _CRONTABS = re.compile(r"/etc/crontab|/etc/cron\.d/[\w-]+")
 _CRON_LINE = re.compile(r"^(?:@\w+|(?:[\w*/,-]+[ \t]+){5})[ \t]*[a-z_][\w-]*[ \t]+(/[^\s\"';&|<>]+)", re.MULTILINE)
-#: Scripts that are run by their place; run-parts(8) takes names of letters, digits, _ and - only.
+#: Scripts that are run because of their directory; run-parts(8) accepts only letters, digits, _ and - in names.
 _RUN_BY_PLACE = re.compile(r"/etc/(?:cron\.(?:hourly|daily|weekly|monthly)|init\.d|rc\.local$)(?:/[A-Za-z0-9_-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A program that something runs: `who` in words; `script` says that a shell reads it, so that it needs no x."""
+    """A program that is run: `who` describes by what; `script` means that a shell reads it, so that it needs no x."""
 
     path: str
     who: str
@@ -41,7 +41,7 @@ class Use:
 
 
 def problems(loaded: Loaded) -> list[Problem]:
-    """Return what keeps files of the recipe from being run, each thing once."""
+    """Return what keeps files of the recipe from being run, each once."""
     everything = placed(loaded)
     found: dict[tuple[int, str], Problem] = {}
     for use in _uses(loaded, everything):
@@ -77,7 +77,7 @@ def _uses(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Use]:
 
 
 def _may_change(loaded: Loaded, everything: Sequence[Placed], use: Use, one: Placed) -> bool:
-    """Return whether a command that runs before, or cloud-init, may make the file another one."""
+    """Return whether an earlier command, or cloud-init, may change the file."""
     if loaded.recipe.cloud_init is not None and "run command" not in use.who:
         return True
     parents = [one.path.rpartition("/")[0]]
@@ -136,7 +136,7 @@ def _wrong(loaded: Loaded, everything: Sequence[Placed], one: Placed, use: Use) 
 
 
 def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) -> str | None:
-    """Return the interpreter of a first line that the image surely has not; None: it has, or nobody knows yet."""
+    """Return the interpreter of a `#!` line if the image certainly lacks it; None if it exists or this is unknown."""
     if not words:
         return None
     provided = at(everything, words[0])

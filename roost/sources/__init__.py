@@ -1,1 +1,1 @@
-"""Where root trees come from: one module per key of `os:`."""
+"""Sources of root trees: one module per key of `os:`."""

@@ -1,4 +1,4 @@
-"""What a given tree gets to become bootable, and why one cannot be: kernel, initrd and init, where it has none."""
+"""What a given tree gets to become bootable (kernel, initrd, init), and why a tree cannot become an image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from roost.sources.bootable import BootableTree
 from roost.sources.given_tree import GivenTree
 from roost.sources.source import Request
 
-#: Where trees that are no Debian take kernel and busybox from, unless the recipe says.
+#: The suite of kernel and busybox for trees that are not Debian, unless the recipe sets one.
 SUITE = "bookworm"
 BUSYBOX_PACKAGE = "busybox-static"
 #: The largest id that a user with the usual 65536 subordinate ids can give to a file.
 LARGEST_SUBORDINATE = 65535
-#: What an x86-64 kernel runs, as ELF numbers it (elf.h): EM_X86_64, EM_386.
+#: ELF machine numbers that an x86-64 kernel runs (elf.h): EM_X86_64, EM_386.
 MACHINES = frozenset({62, 3})
 _OTHER_MACHINES = {183: "arm64", 40: "arm", 243: "riscv", 21: "ppc64", 22: "s390x", 8: "mips", 258: "loongarch"}
 
 
 def plan(request: Request, origin: Mapping[str, Any], base: GivenTree) -> BootableTree:
-    """Return a given tree with what it gets; `origin` says in the manifest where it comes from."""
+    """Return a given tree with its additions; `origin` is its entry in the manifest."""
     loaded, kernel, stages = request.loaded, request.kernel, request.stages
     recipe = loaded.recipe
     refused = refusal(base)
@@ -70,9 +70,9 @@ def refusal(base: GivenTree) -> ImageError | None:
 
 
 def notes(base: GivenTree, *, network: bool = False, kept: Collection[str] = ()) -> Iterator[str]:
-    """Yield what the person should know about a tree that can become an image.
+    """Yield notes for the user about a tree that can become an image.
 
-    `network` says whether its machine has one, `kept` are the paths of the recipe's own files.
+    `network` says whether its machine has a network, `kept` are the paths of the recipe's own files.
     """
     facts = base.facts
     yield from facts.notes

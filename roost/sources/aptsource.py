@@ -1,4 +1,4 @@
-"""A source of packages as apt knows it: an address, a suite, components, and where its signed index is. Pure."""
+"""A package source in apt's terms: an address, a suite, components, and the place of its signed index. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SOURCE = re.compile(r"deb(?:\s+\[(?P<options>[^\]]*)\])?\s+(?P<uri>\S+)\s+(?P<s
 
 @dataclass(frozen=True, slots=True)
 class AptSource:
-    """One line of sources.list: where, which suite, which components, with which options.
+    """One line of sources.list: address, suite, components and options.
 
-    `further` is one that the recipe adds to the archive's own.
+    `further` marks one that the recipe adds to the archive's own.
     """
 
     uri: str
@@ -23,7 +23,7 @@ class AptSource:
 
     @property
     def directory(self) -> str:
-        """The address of the directory that its index is in: below dists/, or beside the packages (sources.list(5))."""
+        """The address of its index's directory: below dists/, or next to the packages (sources.list(5))."""
         base = self.uri.rstrip("/")
         if not self.suite.endswith("/"):
             return f"{base}/dists/{self.suite}"
@@ -36,7 +36,7 @@ class AptSource:
 
     @property
     def unsigned(self) -> AptSource:
-        """The source without the keyring that it names."""
+        """The source without its keyring."""
         options = " ".join(one for one in self.options.split() if not one.lower().startswith("signed-by="))
         return replace(self, options=options)
 

@@ -1,8 +1,8 @@
-"""The archive's signed index: which sources a suite has, and what they hold today.
+"""The archive's signed index: which sources a suite has, and their current state.
 
-mmdebstrap knows the sources of a suite (the archive, its updates, its security archive), so it is asked. Each
-source's InRelease file names, under signature, the digest of every list of packages: where none of those that are in
-use has another digest, apt selects what it selected before. apt verifies the signature when it reads the lists.
+mmdebstrap knows the sources of a suite (the archive, its updates, its security archive), so it is queried. Each
+source's InRelease file lists, signed, the digest of every package list: as long as those in use are unchanged, apt
+selects the same packages as before. apt verifies the signature when it reads the lists.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from roost.store.cache import Cache
 from roost.store.stage import Stage
 from roost.store.staging import write_atomically
 
-#: Seconds for one InRelease (some 150 kB): an archive that is slower than this cannot be installed from either.
+#: Seconds for one InRelease (some 150 kB): an archive slower than this is too slow to install from.
 TIMEOUT = 15
 LIMIT = 16 << 20
-#: In the directory of InRelease files.
+#: Name of the directory of InRelease files.
 PINNED = "pinned"
 STAGE = Stage("sources", (__name__,), ("mmdebstrap",))
 
@@ -42,9 +42,9 @@ STAGE = Stage("sources", (__name__,), ("mmdebstrap",))
 class Index:
     """The state of all sources: sha256 of each InRelease, and the archive's newest date in seconds since 1970.
 
-    `sources` are the archive's own, `digests` theirs and those of the recipe's further ones. `origin` is who made the
-    archive: Debian, Ubuntu. `states` are the digests of what each says of packages; `fixed` says that the archive is
-    as of a time, which is then `date`.
+    `sources` are the archive's own, `digests` theirs and those of the recipe's further ones. `origin` is the archive's
+    publisher: Debian, Ubuntu. `states` are the digests of each index's package information; `fixed` means that the
+    archive is as of a given time, which is then `date`.
     """
 
     sources: tuple[AptSource, ...]
@@ -56,19 +56,19 @@ class Index:
 
 
 def arguments(debian: Debian) -> list[str]:
-    """Return mmdebstrap's arguments that choose the archive: components, suite and mirror come from here only."""
+    """Return mmdebstrap's arguments that select the archive: components, suite and mirror are set only here."""
     return [f"--components={','.join(debian.components)}", f"--architectures={debian.architecture}"]
 
 
 def mirror(debian: Debian) -> list[str]:
-    """Return the mirror as mmdebstrap's argument, the time of a snapshot in its place; nothing for the default."""
+    """Return the mirror as mmdebstrap's argument, with a snapshot's time filled in; empty for the default."""
     if debian.mirror is None:
         return []
     return [debian.mirror.replace(SNAPSHOT_ID, debian.snapshot or "")]
 
 
 def sources(debian: Debian, cache: Cache, log: Path) -> tuple[AptSource, ...]:
-    """Return the sources that mmdebstrap uses for a suite; asked once for each mmdebstrap."""
+    """Return the sources that mmdebstrap uses for a suite; queried once for each version of mmdebstrap."""
     process.require("mmdebstrap", "mmdebstrap")
     asked = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
 
@@ -105,7 +105,7 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[AptSource, ...]:
 
 
 def _proxies() -> dict[str, str]:
-    """Return the proxies of the environment, else apt's: what reaches the archive for apt reaches it for us."""
+    """Return the proxies of the environment, else apt's: they must reach the archive for apt as well."""
     proxies = urllib.request.getproxies()
     if "http" not in proxies and process.which("apt-config"):
         shown = process.run(["apt-config", "dump", "Acquire::http::Proxy"], deadline=10, capture=True, check=False)
@@ -116,7 +116,7 @@ def _proxies() -> dict[str, str]:
 
 
 class _Store:
-    """InRelease files as last seen, so that an unchanged one costs an empty answer, and none costs nothing."""
+    """Stores InRelease files: an unchanged one is not sent again, and one replaces an archive that does not answer."""
 
     def __init__(self, cache: Cache) -> None:
         self.directory = cache.root / "inrelease"
@@ -124,7 +124,7 @@ class _Store:
 
     @property
     def pinned(self) -> bool:
-        """Whether what is here stands for the archive: all jobs of one workflow see one state of it."""
+        """Whether the stored files replace the archive: all jobs of one workflow see the same state of it."""
         return (self.directory / PINNED).exists()
 
     def path(self, url: str) -> Path:
@@ -132,7 +132,7 @@ class _Store:
 
 
 def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirector) -> tuple[bytes, str | None]:
-    """Return an InRelease, and what is to be said when it is the stored one because the archive does not answer."""
+    """Return an InRelease, and a note when it is the stored one because the archive does not answer."""
     url = source.index
     path = store.path(url)
     mirror_hint = "check os.debian.repositories" if source.further else "check os.debian.mirror"
@@ -169,9 +169,9 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
             raise ImageError(f"the archive has no such suite: {url} (404)", hint=suite_hint) from error
         reason = f"status {error.code}"
     except (OSError, ValueError, OverflowError, http.client.HTTPException) as error:
-        # A full disk or a limit of file size, met while the answer is stored, is not the archive's.
+        # A full disk or a file size limit met while storing the answer is not the archive's fault.
         causes.check(error, str(path))
-        # ValueError and OverflowError: a redirect to what is not a URL.
+        # ValueError and OverflowError: a redirect to an invalid URL.
         reason = str(getattr(error, "reason", error)) or type(error).__name__
     if path.exists():
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"
@@ -185,7 +185,7 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
 
 
 def _proxy(url: str, opener: urllib.request.OpenerDirector) -> str:
-    """Return the proxy through which a URL is asked for, without the password that it may have; "" for none."""
+    """Return the proxy used for a URL, without the password that it may contain; "" for none."""
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""
@@ -196,7 +196,7 @@ def _proxy(url: str, opener: urllib.request.OpenerDirector) -> str:
 
 
 def date_of(text: str) -> int:
-    """Return the Date: field of an InRelease in seconds since 1970; raise `ImageError` without one."""
+    """Return the Date: field of an InRelease in seconds since 1970; raise `ImageError` if it is missing."""
     found = re.search(r"^Date: (.+)$", text, re.MULTILINE)
     try:
         return int(email.utils.parsedate_to_datetime(found[1]).timestamp()) if found else 0
@@ -205,9 +205,9 @@ def date_of(text: str) -> int:
 
 
 def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[AptSource] = ()) -> Index:
-    """Return the state of a suite's sources and of `further` ones, fetched at once.
+    """Return the state of a suite's sources and of `further` ones, fetched in parallel.
 
-    Raises `HostError` when an archive does not answer, `UsageError` when nobody knows where its snapshots are.
+    Raises `HostError` when an archive does not answer, `UsageError` when the address of its snapshots is unknown.
     """
     found = sources(debian, cache, log)
     store = _Store(cache)
@@ -235,7 +235,7 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
 def _at(
     debian: Debian, time: str, found: Sequence[AptSource], fetch: Callable[[Sequence[AptSource]], list[bytes]]
 ) -> tuple[AptSource, ...]:
-    """Return the sources as of a time; the archive is asked where that is only if nobody else says it."""
+    """Return the sources as of a time; the archive's own index is read only if no setting gives the address."""
     service = snapshot.given()
     if debian.mirror is not None:
         return tuple(snapshot.at(source, source.uri, time) for source in found)
@@ -249,13 +249,13 @@ def _at(
     )
 
 
-#: Fields of an index that change with every push, whatever was pushed (Debian's repository format).
+#: Fields of an index that change with every update of the archive (Debian's repository format).
 _MOVING = re.compile(r"^(Date|Valid-Until|Changelogs|Version|Description):.*\n", re.MULTILINE)
 _PACKAGES = re.compile(r"^ ([0-9a-f]{64}) +\d+ +((?:\S+/)?Packages(?:\.\w+)?) *$", re.MULTILINE)
 
 
 def state(text: str) -> str:
-    """Return a digest of what an InRelease says of packages: its fields, and the sums of its lists of packages."""
+    """Return a digest of an InRelease's package information: its fields, and the sums of its package lists."""
     listed = _PACKAGES.findall(text)
     own = [(name, digest) for digest, name in listed if _in_use(name)]
     if not own:
@@ -265,16 +265,16 @@ def state(text: str) -> str:
 
 
 def _in_use(name: str) -> bool:
-    """Return whether a list is one that apt reads: not another architecture's, not the installer's."""
+    """Return whether apt reads a list: not one of another architecture or of the installer."""
     folders = name.split("/")[:-1]
     binary = [one for one in folders if one.startswith("binary-")]
     return "debian-installer" not in folders and (not binary or binary[-1] in ("binary-amd64", "binary-all"))
 
 
 def epoch(found: Index) -> int | None:
-    """Return the time of all files that have none of their own: SOURCE_DATE_EPOCH, else that of a snapshot, else None.
+    """Return the latest allowed file time: SOURCE_DATE_EPOCH, else that of a snapshot, else None.
 
-    None stands for the time of the newest package: what is pushed to the archive beside it changes nothing.
+    None stands for the time of the newest package: other updates of the archive then change nothing.
     """
     given = source_date.given()
     return given if given is not None else found.date if found.fixed else None

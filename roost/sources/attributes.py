@@ -1,4 +1,4 @@
-"""Extended attributes of an archive's members, in the one form that GNU tar unpacks: pax records SCHILY.xattr.*.
+"""Extended attributes of an archive's members, in the only form that GNU tar unpacks: pax records SCHILY.xattr.*.
 
 Tools write them in four ways: GNU tar --xattrs, --selinux and --acls (tar's manual, "Extended File Attributes"), and
 libarchive (tar(5), "LIBARCHIVE.xattr"). ACLs come as text and become the attribute that Linux keeps (acl(5),
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 PREFIX = "SCHILY.xattr."
 LABEL = f"{PREFIX}security.selinux"
-#: Attributes that mean something in a guest. What overlayfs and other hosts keep for themselves does not.
+#: Attributes that matter in a guest. Those that overlayfs and other hosts use internally do not.
 KEPT = (
     f"{PREFIX}user.",
     f"{PREFIX}security.capability",
@@ -23,7 +23,7 @@ KEPT = (
     f"{PREFIX}system.posix_acl_access",
     f"{PREFIX}system.posix_acl_default",
 )
-#: Attributes of the machine that the tree comes from: not worth a word when they are left out.
+#: Attributes of the machine that the tree comes from: dropped without a note.
 _OF_THE_HOST = (f"{PREFIX}trusted.overlay.", f"{PREFIX}user.overlay.", f"{PREFIX}user.containers.")
 _LIBARCHIVE = "LIBARCHIVE.xattr."
 _RED_HAT_LABEL = "RHT.security.selinux"
@@ -37,14 +37,14 @@ _NOBODY = 0xFFFFFFFF
 
 
 def carried(records: Mapping[str, str]) -> dict[str, str]:
-    """Return the records of a member that say something of its attributes, in whatever form."""
+    """Return the records of a member that describe its attributes, in any form."""
     return {key: value for key, value in records.items() if ".xattr." in key or key in _ACLS or key == _RED_HAT_LABEL}
 
 
 def plain(
     records: Mapping[str, str], users: Mapping[str, int], groups: Mapping[str, int]
 ) -> tuple[dict[str, str], set[str]]:
-    """Return the records that go into the image, and the names of attributes that do not.
+    """Return the records that go into the image, and the names of attributes that are dropped.
 
     `users` and `groups` are the tree's own: name → number.
     """
@@ -52,11 +52,11 @@ def plain(
     lost: set[str] = set()
     for key, value in records.items():
         if key.startswith(_LIBARCHIVE):
-            # GNU tar spells what would end a keyword in its own way.
+            # GNU tar has its own escapes for characters that would end a keyword.
             bare = unquote(key.removeprefix(_LIBARCHIVE)).replace("%", "%25").replace("=", "%3D")
             name = f"{PREFIX}{bare}"
             try:
-                # libarchive leaves the padding out.
+                # libarchive omits the padding.
                 data = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
             except (binascii.Error, ValueError):
                 lost.add(name.removeprefix(PREFIX))
@@ -85,7 +85,7 @@ def numbers(text: str) -> dict[str, int]:
 
 
 def _acl(text: str, users: Mapping[str, int], groups: Mapping[str, int]) -> bytes | None:
-    """Return the attribute of an ACL in text form; empty when it says nothing, None when it cannot be told."""
+    """Return the attribute of an ACL in text form; empty for one without entries, None if it cannot be converted."""
     entries = []
     for line in text.replace(",", "\n").splitlines():
         words = line.partition("#")[0].strip()
@@ -94,7 +94,7 @@ def _acl(text: str, users: Mapping[str, int], groups: Mapping[str, int]) -> byte
         fields = [field.strip() for field in words.split(":")]
         kind = _LONG.get(fields[0], fields[0])
         if len(fields) == 2:
-            # mask and other may come without the empty field.
+            # mask and other may lack the empty field.
             fields.insert(1, "")
         if kind not in _TAGS or len(fields) not in (3, 4) or not set(fields[2]) <= set("rwx-"):
             return None
@@ -105,7 +105,7 @@ def _acl(text: str, users: Mapping[str, int], groups: Mapping[str, int]) -> byte
                 return None
             tag *= 2
             known = users if kind == "user" else groups
-            # Names are the tree's; a number is what a name had where the archive was made (star, libarchive).
+            # Names are looked up in the tree; a number is the name's id where the archive was made (star, libarchive).
             given = known.get(fields[1], fields[3] if len(fields) == 4 else fields[1])
             if not str(given).isdecimal() or int(given) >= _NOBODY:
                 return None

@@ -1,6 +1,6 @@
-"""GRUB's modules out of the image's own archive: what grub-mkimage makes of them is the same on all hosts.
+"""GRUB's modules from the image's own archive: grub-mkimage makes the same image of them on all hosts.
 
-The modules decide; grub-mkimage 2.06 and 2.12 make the same image of the same ones.
+The modules are what matters; grub-mkimage 2.06 and 2.12 make the same image of the same modules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TARGET = "i386-pc"
 
 
 def modules(wanted: Bootstrap, cache: Cache, log: Path) -> Path | None:
-    """Return the directory of GRUB's modules for BIOS, None where the archive has none: then the host's are taken."""
+    """Return the directory of GRUB's modules for BIOS, None if the archive has none: then the host's are used."""
     tools = wanted.selection.tools
     if not tools:
         return None

@@ -1,7 +1,7 @@
-"""A given tree made bootable: with a kernel, an initrd and an init, where it has none of its own.
+"""A given tree made bootable: with a kernel, an initrd and an init, as far as it lacks them.
 
-What is added comes from Debian's archive and lies over the tree as one more layer, so that no link of the tree leads
-it elsewhere. A tree without init, as containers are, gets busybox for one.
+Additions come from Debian's archive and are laid over the tree as one more layer, so that no link of the tree redirects
+them. A tree without init, such as a container, gets busybox as init.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ BUSYBOX = "usr/lib/roost/busybox"
 
 @dataclass(frozen=True, slots=True)
 class BootableTree:
-    """A tree and what is added to it.
+    """A tree and its additions.
 
-    `archive` is the download of kernel and busybox, None when nothing is added; its kernel is None where the tree
-    keeps its own. `initrd` says whether one is made.
+    `archive` is the download of kernel and busybox, None when nothing is added; its kernel is None if the tree keeps
+    its own. `initrd` says whether one is made.
     """
 
     origin: Mapping[str, Any]
@@ -40,7 +40,7 @@ class BootableTree:
     archive: Bootstrap | None
     initrd: bool
     drivers: tuple[str, ...]
-    #: Whether the tree has a kernel of its own, and keeps it.
+    #: Whether the tree has its own kernel and keeps it.
     own_kernel: bool = False
 
     @property
@@ -50,12 +50,12 @@ class BootableTree:
 
     @property
     def bootstrap(self) -> Bootstrap | None:
-        """What is added, None where nothing is."""
+        """The additions, None if there are none."""
         return self.archive
 
     @property
     def suite(self) -> str | None:
-        """The suite that the kernel's package is of, None where no kernel is added."""
+        """The suite of the kernel's package, None if no kernel is added."""
         return self.archive.debian.suite if self.archive is not None and self.archive.kernel is not None else None
 
     @property
@@ -64,12 +64,12 @@ class BootableTree:
         return STAGE.key(self._depends())
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the tree depends on, as JSON, and the state of the archive that packages were found in."""
+        """Return everything that the tree depends on, as JSON, and the state of the archive used."""
         index = {"index": self.archive.index.digests} if self.archive is not None else {}
         return {**self._depends(), **index}
 
     def parts(self) -> dict[str, Any]:
-        """Return all that the key is made of."""
+        """Return everything that the key is made from."""
         return STAGE.parts(self._depends())
 
     def _depends(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class BootableTree:
         return found
 
     def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
-        """Return the tar of the tree: the given one, or with what is added from the cache or freshly made."""
+        """Return the tar of the tree: the given one, or with its additions from the cache or freshly made."""
         archive = self.archive
         if archive is None:
             return self.base.tar
@@ -131,7 +131,7 @@ class BootableTree:
             listed = process.run([busybox, "--list-full"], deadline=20, capture=True, log=log).text
             links = {f"/{applet}": f"/{BUSYBOX}" for applet in listed.split()}
         elif self.base.facts.init == "none":
-            # True in both layouts: `lib` is a directory, or a link into usr.
+            # Valid in both layouts: `lib` is a directory, or a link into usr.
             links = {"/sbin/init": "/lib/systemd/systemd"}
         unpacked.pack(extra, names, self.epoch, work / "extra.tar", log)
         canonical.write([self.base.tar, work / "extra.tar"], output, whiteouts=False, epoch=self.epoch, links=links)

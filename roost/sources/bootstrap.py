@@ -1,4 +1,4 @@
-"""What mmdebstrap is to install: the recipe's source, the kernel, the packages that apt selects for both."""
+"""What mmdebstrap is to install: the recipe's source, the kernel, and the packages that apt selects for both."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from roost.sources.archive import Index
 from roost.sources.packages import Selection
 from roost.sources.repositories import Extra
 
-#: What the initrd of a `full` tree needs beside the kernel's own dependencies.
+#: Packages that the initrd of a `full` tree needs besides the kernel's own dependencies.
 INITRD_PACKAGES = ("initramfs-tools", "zstd")
-#: What a build takes from the archive beside the tree: GRUB's modules, of which the boot loader is made.
+#: Packages that a build uses from the archive besides the tree: GRUB's modules, for the boot loader.
 TOOLS = ("grub-pc-bin",)
 
 
@@ -22,7 +22,7 @@ class Bootstrap:
     """What is to be installed.
 
     `kernel` is the package of the kernel, None when none is added; `drivers` are the modules of an initrd of busybox;
-    `epoch` is the time that no file is later than, in seconds since 1970, None for that of the newest package.
+    `epoch` is the latest allowed file time, in seconds since 1970, None for that of the newest package.
     """
 
     debian: Debian
@@ -36,23 +36,23 @@ class Bootstrap:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """All packages asked for: the recipe's, the kernel's, the initrd's."""
+        """All requested packages: the recipe's, the kernel's, the initrd's."""
         extra = INITRD_PACKAGES if self.initrd == "distribution" else ()
         kernel = (self.kernel,) if self.kernel is not None else ()
         return tuple(sorted({*self.debian.packages, *kernel, *extra}))
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The archive's sources as sources.list has them, the same on all hosts.
+        """The archive's sources as sources.list lines, the same on all hosts.
 
-        mmdebstrap names in them the keyring that it takes on a host that does not trust the archive by itself; the
-        image has that archive's keys where its own apt looks for them.
+        On a host that does not trust the archive, mmdebstrap adds its keyring to the lines; in the image, apt finds the
+        archive's keys by itself.
         """
         known = self.index.origin in keyring.VENDORS
         return tuple(source.unsigned.line if known else source.line for source in self.index.sources)
 
     def sources(self) -> dict[str, Any]:
-        """Return where packages come from, as JSON."""
+        """Return the package sources, as JSON."""
         return {
             "suite": self.debian.suite,
             "architecture": self.debian.architecture,
@@ -61,11 +61,11 @@ class Bootstrap:
         }
 
     def asked(self) -> dict[str, Any]:
-        """Return all that apt is asked to select, as JSON."""
+        """Return what apt is asked to select, as JSON."""
         return {**self.sources(), "variant": self.debian.variant, "packages": self.packages, "tools": TOOLS}
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the tree depends on, as JSON."""
+        """Return everything that the tree depends on, as JSON."""
         return {
             "debian": self.debian.model_dump(mode="json"),
             "packages": self.packages,

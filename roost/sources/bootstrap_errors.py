@@ -1,4 +1,4 @@
-"""Why mmdebstrap failed, found in its log, as an error that says what to do."""
+"""Causes of mmdebstrap's failures, found in its log, as errors with a hint."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from roost.host import causes, mapped, paths
 from roost.sources import keyring
 from roost.sources.bootstrap import Bootstrap
 
-#: What stops apt and dpkg. Other refusals they, and packages' scripts, tell of in passing.
+#: Causes that stop apt and dpkg. Other failures may be reported, also by packages' scripts, without stopping anything.
 _STOPPING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENOMEM})
 
-#: What is told of a bootstrap that took more than it may, and what shells and perl say that the kernel refuses.
+#: The message about a bootstrap that exceeded a limit, and those of shells and perl about the kernel's refusals.
 _STOPPED = rf"(?m)^{re.escape(mapped.STOPPED)}(more than \d+ [\w ]{{1,40}}\(ROOST_RUN_[A-Z]+\))$"
 _NO_FORK = r"(?m)(?:Cannot fork|fork: retry|[Ff]ork[^\n]{0,80}: Resource temporarily unavailable)$"
 _MORE = "more than ROOST_RUN_PROCESSES were wanted, or more than this host allows (ulimit -u)"
 
-#: What apt says without gpgv: its script apt-key (until Debian 12), its method (since).
+#: apt's messages without gpgv: its script apt-key (until Debian 12), its method (since).
 _NO_VERIFIER = (
     r"required for verification, but neither seems|Could not execute '[^']*' to verify signature|Cannot find gpgv"
 )
@@ -36,7 +36,7 @@ class UnknownPackagesError(ImageError):
 
 
 def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | ToolError:
-    """Return the cause of mmdebstrap's failure, found in its log, as an error that says what to do."""
+    """Return the cause of mmdebstrap's failure, found in its log, as an error with a hint."""
     text = error.log.read_text(errors="replace")[-65536:] if error.log else error.tail
     limit = _limit(text, error)
     if limit is not None:
@@ -52,7 +52,7 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
     if unknown:
         return UnknownPackagesError(unknown, wanted.debian.suite, error)
     unsigned = re.search(r"E: The repository '(\S+) (\S+) (?:In)?Release' is not signed", text)
-    # Where lists are only updated, apt keeps the old ones, and calls this a failure to fetch.
+    # When only updating lists, apt keeps the old ones and reports this as a failure to fetch.
     unsigned = unsigned or re.search(r"GPG error: (\S+) (\S+) (?:In)?Release: The following signatures", text)
     if unsigned:
         return _unsigned(unsigned[1], unsigned[2], text, wanted, error)
@@ -60,7 +60,7 @@ def explained(error: ToolError, wanted: Bootstrap) -> HostError | ImageError | T
 
 
 def _limit(text: str, error: ToolError) -> HostError | ImageError | None:
-    """Return the error for a bootstrap that took, or wanted to take, more than it may."""
+    """Return the error for a bootstrap that exceeded a limit, or would have."""
     stopped = re.findall(_STOPPED, text)
     if stopped:
         what = f"{error.problem.what}: its packages take {stopped[-1]}"
@@ -72,7 +72,7 @@ def _limit(text: str, error: ToolError) -> HostError | ImageError | None:
 
 
 def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolError:
-    """Return the error for what could not be fetched, else the failure as it is."""
+    """Return the error for what could not be fetched, else the original failure."""
     absent = sorted({name.rpartition("/")[2] for name in re.findall(r"E: Failed to fetch (\S+[.]deb) +404", text)})
     if absent:
         return ImageError(
@@ -92,7 +92,7 @@ def _unanswered(text: str, error: ToolError) -> HostError | ImageError | ToolErr
 
 
 def _unsigned(uri: str, suite: str, text: str, wanted: Bootstrap, error: ToolError) -> ImageError | HostError:
-    """Return the error for an index that no known key signs: of a further repository, or of the archive."""
+    """Return the error for an index that is not signed by a known key: of a further repository, or of the archive."""
     signer = re.findall(r"NO_PUBKEY ([0-9A-F]+)", text)
     signed = f"it is signed by {signer[-1]}" if signer else "it has no valid signature"
     address = re.sub(r"^(?:file|copy):/*", "/", uri).rstrip("/")

@@ -1,6 +1,6 @@
-"""Limits on what one source of a root tree may hold, so that a few untrusted KiB do not fill the disk or run for hours.
+"""Limits on one source of a root tree: a few untrusted KiB must not fill the disk or take hours.
 
-Counted as the headers of an archive are read, before the content of a file is written anywhere.
+Applied while the headers of an archive are read, before the content of a file is written anywhere.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from roost.recipe.quantities import format_size, parse_size
 from roost.recipe.words import shown
 from roost.sources.attributes import carried as attributes_of
 
-#: The environment variable that allows more, as a size.
+#: The environment variable that raises the limit, as a size.
 VARIABLE = "ROOST_MAX_SOURCE"
-#: Bytes that any source may hold, and that none may without `VARIABLE`.
+#: Bytes that any source may hold, and that none may exceed without `VARIABLE`.
 LEAST, MOST = 4 << 30, 64 << 30
-#: What a source may hold for each byte that it has. Real trees pack to a twentieth at best, zeros by gzip to a 1000th.
+#: Bytes that a source may hold per byte of its own. Real trees compress 20-fold at best, zeros with gzip 1000-fold.
 RATIO = 250
 #: The environment variable that allows more names than `MOST_NAMES`; a Debian desktop has some three hundred thousand.
 NAMES = "ROOST_MAX_NAMES"
 MOST_NAMES = 1_000_000
 #: Bytes: the headers of one member (long names, pax records, maps of sparse files), and what is kept of all headers.
 MOST_HEADER, MOST_KEPT = 4 << 20, 1 << 30
-#: Bytes of the extended attributes of one file; Linux has no longer list (xattr(7), XATTR_LIST_MAX, XATTR_SIZE_MAX).
+#: Bytes of the extended attributes of one file; Linux allows no longer list (xattr(7), XATTR_LIST_MAX, XATTR_SIZE_MAX).
 MOST_XATTRS = 128 << 10
 #: Records of a global pax header: tarfile copies them for every member.
 MOST_GLOBAL = 64
-#: Bytes of zeros after the end of an archive: tar fills its last record, of at most some MiB.
+#: Bytes of zeros after the end of an archive: tar pads its last record, of at most some MiB.
 MOST_PADDING = 64 << 20
 #: Seconds to read one archive.
 DEADLINE = 3600.0
@@ -66,7 +66,7 @@ def most_names() -> int:
 
 
 class HeaderFile:
-    """The file of an archive while the headers of one member are read: gives no more than `MOST_HEADER` bytes."""
+    """The file of an archive while the headers of one member are read: returns at most `MOST_HEADER` bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -90,7 +90,7 @@ class HeaderFile:
 class Header(tarfile.TarInfo):
     """A header whose size is not negative (older tarfile modules read such an archive forever: CVE-2025-8194).
 
-    What belongs to one member is read through a `HeaderFile`: tarfile itself reads as much as a header says.
+    The headers of one member are read through a `HeaderFile`: tarfile itself reads as much as a header claims.
     """
 
     def _block(self, count: int) -> int:
@@ -112,7 +112,7 @@ class Header(tarfile.TarInfo):
 
 @dataclass(slots=True)
 class Bounds:
-    """What was read of one source so far, all of its layers together. `limit` is in bytes."""
+    """What was read of one source so far, over all of its layers. `limit` is in bytes."""
 
     name: str
     stored: int
@@ -129,14 +129,14 @@ class Bounds:
         self.ends = time.monotonic() + DEADLINE
 
     def too_large(self, what: str) -> ImageError:
-        """Return the error of a source that holds more than it may; `what` says of what kind."""
+        """Return the error for a source that exceeds a limit; `what` names the limit."""
         return ImageError(
             f"{self.name}: {what}; the limit for a source of {format_size(self.stored)} is {format_size(self.limit)}",
             hint=f"leave out what no machine needs, or allow more with {VARIABLE}=SIZE in the environment",
         )
 
     def in_time(self) -> None:
-        """Raise unless there is time left."""
+        """Raise when the deadline has passed."""
         if time.monotonic() > self.ends:
             raise ImageError(f"{self.name} was not read within {DEADLINE:g} s")
 
@@ -147,7 +147,7 @@ class Bounds:
             raise self.too_large(what)
 
     def member(self, member: tarfile.TarInfo) -> None:
-        """Count a member; raise `ImageError` for one that makes no sense or is one too many."""
+        """Count a member; raise `ImageError` if it is invalid or exceeds a limit."""
         self.names += 1
         if self.names % 1024 == 0:
             self.in_time()
@@ -185,7 +185,7 @@ class Bounds:
             raise ImageError(f"{self.name} has a global header with {len(records)} records", hint="pack the tree again")
 
     def padding(self, file: IO[bytes]) -> None:
-        """Read what follows the end of an archive: zeros, and not many. Raises `ImageError` for anything else."""
+        """Read what follows the end of an archive: a limited number of zeros. Raises `ImageError` for anything else."""
         left = MOST_PADDING
         while data := file.read(_CHUNK):
             left -= len(data)
@@ -199,7 +199,7 @@ class Bounds:
 
 
 def _sensible(member: tarfile.TarInfo, sparse: list[tuple[int, int]]) -> None:
-    """Raise unless the map of a sparse file has its data in order and inside: tarfile reads others forever."""
+    """Raise unless the map of a sparse file is ordered and within the file: tarfile reads others forever."""
     at = 0
     for offset, size in sparse:
         if size == 0:

@@ -1,7 +1,7 @@
-"""Any tar of a root tree, or the layers of a container image, as one canonical tar that is safe to unpack.
+"""Converts a tar of a root tree, or the layers of a container image, to one canonical tar that is safe to unpack.
 
 Names are sorted and plain, no name leads through a link or out of the tree, owners are numbers, no time is later than
-the epoch, device nodes are gone (`/dev` belongs to the guest's kernel).
+the epoch, and device nodes are dropped (the guest's kernel fills `/dev`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from roost.sources import attributes, normalize
 from roost.sources.oci import Node, Tree, directory, open_layer, pieces, shown_name
 from roost.sources.tree_facts import COMMANDS, TreeFacts, facts_of, shape
 
-#: What a guest needs before init has made anything, with modes; the rest comes with the tree.
+#: Directories that a guest needs before init runs, with modes; everything else comes with the tree.
 DIRECTORIES = {"dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
            "usr": 0o755, "var": 0o755, "boot": 0o755}  # fmt: skip
-#: The latest time of a file that file systems keep as it is: ext4 with inodes of 256 bytes, in the year 2446.
+#: The latest file time that file systems can store: ext4 with inodes of 256 bytes, in the year 2446.
 LATEST = 15_032_385_535
-#: A container runtime's own marks.
+#: Files that mark a container, left by its runtime.
 MARKS = (".dockerenv", ".dockerinit", "run/.containerenv")
 
 
@@ -35,12 +35,11 @@ def write(
     strangers: bool = False,
     links: Mapping[str, str] | None = None,
 ) -> TreeFacts:
-    """Write the canonical tar of uncompressed `layers`, the lowest first, to `output`; return what is in the tree.
+    """Write the canonical tar of uncompressed `layers`, lowest first, to `output`; return the facts of the tree.
 
-    `epoch` is the latest time of any file, None the tree's own. With `strangers` the owner 65534 stands for users
-    that the build's namespace does not know, and becomes root. `links` are commands, such as /sbin/init, and what
-    each is to point at if no directory of commands has one of its name. Raises `ImageError` for what is not a root
-    tree.
+    `epoch` is the latest time of any file, None for the tree's own. With `strangers` the owner 65534 stands for users
+    that the build's namespace does not know, and becomes root. `links` maps commands, such as /sbin/init, to the target
+    that they get if no directory of commands has one of the same name. Raises `ImageError` for what is not a root tree.
     """
     tree = Tree()
     with ExitStack() as stack:
@@ -81,7 +80,7 @@ def _complete(tree: Tree) -> None:
 
 
 def _time(info: tarfile.TarInfo) -> int:
-    """Return when a file was changed: pax headers can name times that there are not."""
+    """Return the modification time of a file: pax headers can contain invalid times."""
     try:
         return min(max(0, int(info.mtime)), LATEST)
     except (ValueError, OverflowError):
@@ -89,7 +88,7 @@ def _time(info: tarfile.TarInfo) -> int:
 
 
 def _accounts(tree: Tree, archives: Sequence[tarfile.TarFile]) -> normalize.Accounts:
-    """Return the numbers of the tree's own users and groups."""
+    """Return the tree's own users and groups with their numbers."""
     texts = []
     for path in ("etc/passwd", "etc/group"):
         node = tree.find(pieces(path))

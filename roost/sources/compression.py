@@ -1,4 +1,4 @@
-"""How a file is compressed, recognized by its first bytes: opened as a stream, or refused with a hint."""
+"""The compression of a file, detected by its first bytes: opened as a stream, or refused with a hint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roost.errors import ImageError
 from roost.host import magic, process
 
 KINDS = ("gzip", "bzip2", "xz", "lzma", "zstd")
-#: What else comes by mistake: what it is, and the way out.
+#: Common mistakes: what the file is, and what to do instead.
 _FOREIGN = {
     "ar": ("a Debian package or an ar archive", "unpack it (dpkg-deb -x) into the tree and pack that"),
     "zip": ("a zip archive", "unpack it and pack the tree with tar: zip keeps no owners"),
@@ -37,13 +37,13 @@ _FOREIGN = {
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return how a file that begins with `head` is compressed (gzip, bzip2, xz, lzma, zstd), or None."""
-    # A tar begins with the name of its first file, which may be any.
+    """Return the compression of a file that begins with `head` (gzip, bzip2, xz, lzma, zstd), or None."""
+    # A tar begins with the name of its first file, which may look like anything.
     return None if magic.begins(head, "tar") else magic.kind(head, KINDS)
 
 
 def foreign(name: str, head: bytes) -> ImageError | None:
-    """Return why a file that begins with `head` (some 64 KiB) is not a tar archive, where its kind is known."""
+    """Return why a file that begins with `head` (some 64 KiB) is not a tar archive, if its type is known."""
     kind = magic.kind(head, _FOREIGN)
     if kind is not None:
         what, hint = _FOREIGN[kind]
@@ -55,15 +55,15 @@ def foreign(name: str, head: bytes) -> ImageError | None:
 
 @contextmanager
 def opened(path: Path, kind: str, log: Path) -> Iterator[IO[bytes]]:
-    """Yield the unpacked content of a file as a stream. Raises `ImageError` when it is damaged or incomplete."""
+    """Yield the decompressed content of a file as a stream. Raises `ImageError` when it is damaged or incomplete."""
     try:
         if kind == "zstd":
-            # Up to the largest window that zstd --long makes, of 2 GiB.
+            # Allow the largest window of zstd --long, 2 GiB.
             argv: list[str | Path] = ["zstd", "-dcq", "--long=31", "--", path]
             with process.spawn(argv, log=log, stdout=subprocess.PIPE) as tool:
                 assert tool.stdout is not None
                 yield tool.stdout
-                # The caller read to the end, so it ends by itself.
+                # The caller read to the end, so it exits by itself.
                 if tool.wait(60) != 0:
                     raise ImageError(f"{path.name} is not a complete zstd file", log=log)
             return

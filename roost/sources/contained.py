@@ -1,9 +1,9 @@
-"""Where the host's apt and mmdebstrap run: as root of a namespace in a root directory of its own.
+"""Runs the host's apt and mmdebstrap as root of a namespace in a root directory of its own.
 
-What they fetch is a stranger's until apt has verified it, and scripts of packages run under mmdebstrap. They see the
-host's programs and settings, write to the directories that they are given only, and take no more than `run` commands
-may (`roost.host.mapped`). Packages are downloaded before they are installed, and what installs them has no network.
-Where root runs them they are nobody of the host.
+Their downloads are untrusted until apt has verified them, and mmdebstrap runs scripts of packages. They see the host's
+programs and settings, write only to the directories given to them, and have the same limits as `run` commands
+(`roost.host.mapped`). Packages are downloaded before they are installed, and installing has no network. When roost runs
+as root, they have no rights on the host.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from roost.sources.bootstrap import Bootstrap
 
 #: Seconds: a whole Debian from a slow mirror.
 DEADLINE = 3600
-#: What scripts of packages need not have where they must run as root of the host (capabilities(7), setpriv(1)).
+#: Capabilities that package scripts do not need where they must run as the host's root (capabilities(7), setpriv(1)).
 WEAKER = (
     "setpriv",
     "--bounding-set=-sys_module,-sys_rawio,-sys_boot,-sys_time,-sys_ptrace,-syslog,-net_admin,-mac_admin,-mac_override",
     "--inh-caps=-all",
     "--",
 )
-#: A whole Debian while it is installed, with room to spare; bytes.
+#: Bytes for a whole Debian while it is installed, with room to spare.
 ROOM = 6 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a command has of the host: `scratch` is for temporary files; with `network` it reaches archives."""
+    """What a command gets from the host: `scratch` is for temporary files; with `network` it reaches archives."""
 
     scratch: Path
     readable: Sequence[Path] = ()
@@ -50,7 +50,7 @@ def run(
     env: Mapping[str, str],
     what: str,
 ) -> None:
-    """Run a command with what it is given. Raises `ToolError` with `what` when it fails."""
+    """Run a command with the given directories. Raises `ToolError` with `what` when it fails."""
     here, scratch = namespace.current(), given.scratch
     bounds = limits.of_run_commands()
     shown = mapped.Given([scratch, *given.writable], [*given.readable, *_needed(wanted)], given.network)
@@ -60,7 +60,7 @@ def run(
 
     with temporary.directory("mapped", Path("/tmp")) as place:
         argv = enclosed(place, script(words, scratch))
-        # A file system may not map owners.
+        # The file system may not support mapped owners.
         if here.chrooted or not _works(enclosed(place, ["sh", "-c", ":"])):
             argv = here.argv(script(words if here.user else [*WEAKER, *words], scratch))
             with log.open("a") as file:
@@ -73,7 +73,7 @@ def _works(argv: Sequence[str]) -> bool:
 
 
 def script(argv: Sequence[str], scratch: Path) -> list[str]:
-    """Return the command line whose temporary files are in memory where there is plenty of it, else in `scratch`."""
+    """Return the command line with temporary files in memory if there is enough of it, else in `scratch`."""
     text = 'export TMPDIR="$2" && shift 2 && exec "$@"'
     if capacity.memory_free() >= 2 * ROOM:
         text = f'mount -t tmpfs -o "size=$1,mode=1777" roost "$2" && {text}'
@@ -81,20 +81,20 @@ def script(argv: Sequence[str], scratch: Path) -> list[str]:
 
 
 def sandbox(wanted: Bootstrap) -> bool:
-    """Return whether apt's own user for downloads could not read what it must: in a closed home, a local archive."""
+    """Return whether apt's download user could not read what it must: below a closed home, or a local archive."""
     return bool(_local_archives(wanted)) or namespace.current().user
 
 
 def _local_archives(wanted: Bootstrap) -> list[Path]:
     """Return the directories of archives on this host."""
     addresses = [source.uri for source in wanted.index.sources] + [one.repository.uri for one in wanted.repositories]
-    # One slash or three, and whatever is between is no host (apt's methods file and copy).
+    # One slash or three; anything in between is not a host (apt's methods file and copy).
     found = [re.fullmatch(r"(?:file|copy):/*(/.*)", address) for address in addresses]
     return [Path(urllib.parse.unquote(one[1])) for one in found if one is not None]
 
 
 def _needed(wanted: Bootstrap) -> list[Path]:
-    """Return what apt reads beside what it is given: archives on this host, and what APT_CONFIG names."""
+    """Return what apt reads besides the given directories: archives on this host, and $APT_CONFIG."""
     named = process.environment().get("APT_CONFIG")
     found = [*_local_archives(wanted), *([Path(named).absolute()] if named else [])]
     return [path for path in found if path.exists() and path != Path("/")]

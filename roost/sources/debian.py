@@ -35,10 +35,10 @@ def _source(loaded: Loaded) -> Debian:
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what is wrong with the suite and the keys, and what the variant `unpacked` cannot do."""
+    """Yield problems of the suite and the keys, and settings that the variant `unpacked` does not support."""
     debian = _source(loaded)
     yield from _keys(loaded, debian)
-    # Another archive may know more suites.
+    # Another archive may have other suites.
     if debian.mirror is None and debian.snapshot is None and not debian.repositories:
         yield from suites.problems(loaded, ("os", "debian", "suite"), debian.suite)
     if debian.variant == "unpacked":
@@ -75,7 +75,7 @@ def bootstrap(
     """Return what mmdebstrap is to install or download: packages of `wanted`, a kernel, further repositories."""
     further = [one.source for one in extra]
     index = archive.index(wanted, cache.default(), request.log_dir / "archive.log", request.stages.events, further)
-    # A kernel that is not a package is put into the tree of each image.
+    # A kernel that is not a package is added to the tree of each image.
     package = kernel.package(wanted.architecture) if kernel is not None else None
     drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
     asked = Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
@@ -85,7 +85,7 @@ def bootstrap(
 
 
 def _locked(request: Request, asked: Bootstrap) -> Selection:
-    """Return the packages of the lock; raise `UsageError` where it was made for another recipe than this is now."""
+    """Return the packages of the lock; raise `UsageError` if it was made for a different recipe."""
     lock = request.locked
     assert lock is not None
     said = (lock.suite, sorted(lock.requested))
@@ -108,7 +108,7 @@ def _keys(loaded: Loaded, debian: Debian) -> Iterator[Problem]:
             where = ("os", "debian", "repositories", number, "key")
             yield loaded.problem(where, f"'{repository.key}' is not a key of a repository: {error}")
         except OSError:
-            # The loader says what is wrong with the file.
+            # The loader reports problems of the file.
             continue
 
 
@@ -125,7 +125,7 @@ def items(loaded: Loaded) -> Iterator[Item]:
 
 
 def _unpacked(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what a tree that is only unpacked cannot do."""
+    """Yield problems for settings that a tree that is only unpacked does not support."""
     recipe = loaded.recipe
     if recipe.locale not in BUILT_IN:
         what = f"the variant unpacked has no locale {shown(recipe.locale)}: nothing in it would make one"

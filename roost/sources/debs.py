@@ -1,4 +1,4 @@
-"""The .deb files of a selection: in the cache that recipes share, each with the sha256 of the signed index."""
+"""The .deb files of a selection, in a cache shared by recipes, each with the sha256 of the signed index."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from roost.sources.packages import Package
 from roost.store import keys
 from roost.store.cache import Cache, work_directory
 
-#: deb(5): an ar(5) archive whose first member has, at these bytes, the time when the package was built.
+#: deb(5): an ar(5) archive whose first member has the package's build time in these bytes.
 _AR, _TIME = b"!<arch>\n", slice(24, 36)
-#: 2106: a time that is later does not fit into an ext4 of small inodes, and is no package's.
+#: 2106: a later time does not fit into an ext4 with small inodes, and no package has one.
 _LATEST = 1 << 32
-#: Of link(2): a file of another user (proc(5), protected_hardlinks), a file system without links, too many of them.
+#: Errors of link(2): a file of another user (proc(5), protected_hardlinks), a file system without links, too many
+#: links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 
 
 def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
-    """Return the directory of downloaded packages that all recipes with the same repositories share."""
+    """Return the directory of downloaded packages shared by all recipes with the same repositories."""
     name: str = wanted.debian.architecture
     if wanted.repositories:
         name += "-" + keys.digest([extra.inputs() for extra in wanted.repositories])[:16]
@@ -41,9 +42,10 @@ def shared_directory(cache: Cache, wanted: Bootstrap) -> Path:
 def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | None = None) -> Iterator[list[Path]]:
     """Yield the packages of a selection, or `which` of these and of its tools, in a directory of their own.
 
-    They are sorted by name, and gone afterwards.
+    They are sorted by name; the directory is temporary.
 
-    What is not in the cache, or has a different checksum there, is downloaded; the cache only ever gets whole files.
+    Packages that are not in the cache, or have a different checksum there, are downloaded; the cache only ever gets
+    whole files.
     """
     shared = shared_directory(cache, wanted)
     with work_directory() as work:
@@ -65,11 +67,11 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
 
 
 def taken(path: Path, target: Path, sha256: str) -> bool:
-    """Link a package to where it stays as long as it is in use, if it is what it should be; return whether it is.
+    """Link a package to a place where it stays while in use, if it is valid; return whether it is.
 
-    What is no file, or cannot be read, is removed.
+    A package that is not a file, or cannot be read, is removed.
     """
-    # What nobody needs may be collected at any time.
+    # Garbage collection may remove an unused one at any time.
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             _remove(path)

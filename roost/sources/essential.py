@@ -1,7 +1,7 @@
-"""The first layer of a tree with dpkg: the essential packages, configured, which all recipes of a suite share.
+"""The first layer of a tree with dpkg: the essential packages, configured, shared by all recipes of a suite.
 
-A tree is always made on top of it, whether it was there or not, so that no byte depends on that. It is neither
-cleaned nor canonical: whoever makes a tree of it does both.
+A tree is always made on top of this layer, whether it was cached or not, so that no byte depends on that. It is neither
+cleaned nor canonical: that is done when a tree is made from it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from roost.store.cache import Cache
 from roost.store.stage import Stage
 
 TAR = "layer.tar"
-#: Beside the tar: when the newest of its packages was built, in seconds since 1970.
+#: Next to the tar: when the newest of its packages was built, in seconds since 1970.
 EPOCH = "epoch"
 STAGE = Stage("essential", (__name__,), installation.TOOLS)
 
 
 def inputs(wanted: Bootstrap) -> dict[str, Any]:
-    """Return all that the layer depends on, as JSON: not the recipe's other packages, nor where packages come from."""
+    """Return everything the layer depends on, as JSON: not the recipe's other packages, nor the package sources."""
     return {
         "suite": wanted.debian.suite,
         "architecture": wanted.debian.architecture,
@@ -49,6 +49,6 @@ def layer(wanted: Bootstrap, cache: Cache, stages: Stages, log: Path) -> Path:
             installation.run(first, step, packages, directory / TAR, log)
         (directory / EPOCH).write_text(str(epoch))
 
-    # Who waits for another build to make it is in the same stage.
+    # Waiting for another build to make it counts as the same stage.
     with stages.stage("essential", f"{wanted.debian.suite}, {len(chosen)} packages"):
         return STAGE.stored(cache, inputs(wanted), make)

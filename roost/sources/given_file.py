@@ -14,20 +14,20 @@ from roost.store import cache, download, keys
 
 
 def problems(loaded: Loaded, source: Tarball | ExistingImage) -> Iterator[Problem]:
-    """Yield a problem for a local file that is not the one its sum says."""
+    """Yield a problem for a local file that does not match its checksum."""
     if source.path is None or source.sha256 is None:
         return
     try:
         found = keys.large_digest(loaded.directory / source.path)
     except OSError:
-        return  # the loader says what is wrong with the file
+        return  # the loader reports problems of the file
     if found != source.sha256:
         what = f"'{shown(source.path)}' has another sha256: {found}"
         yield loaded.problem(("os", loaded.recipe.os.key, "sha256"), what, "is it the right file, and complete?")
 
 
 def fetch(loaded: Loaded, source: Tarball | ExistingImage, stages: Stages) -> Path:
-    """Return the file, fetched if it is named by a URL: then its sum is that of the recipe."""
+    """Return the file; if the recipe names a URL, fetch it and verify the recipe's checksum."""
     if source.path is not None:
         return loaded.directory / source.path
     assert source.url is not None and source.sha256 is not None, "the model insists"

@@ -1,7 +1,7 @@
-"""A given tree: a root tree that exists already, a directory or an archive, as a canonical tar in the cache.
+"""A given tree: an existing root tree, in a directory or an archive, as a canonical tar in the cache.
 
-A directory is taken as the build's namespace sees it. For a normal user that is: his own files are root's in the image,
-those of his subordinate ids are the users they were made for, and those of anybody else become root's.
+A directory is read as seen in the build's namespace. For a normal user this means: the user's own files belong to root
+in the image, files of subordinate ids to the users they were made for, and all others to root.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FULL = "No space left on device"
 
 @dataclass(frozen=True, slots=True)
 class GivenTree:
-    """A canonical tar, its sha256, and what is in the tree."""
+    """A canonical tar, its sha256, and the facts of the tree."""
 
     tar: Path
     sha256: str
@@ -57,7 +57,7 @@ def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Pa
 
 
 def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> GivenTree:
-    """Return the tree in a directory, which is read in the build's namespace and stays as it is."""
+    """Return the tree in a directory, which is read in the build's namespace and not modified."""
 
     def make(made: Path) -> None:
         with stages.stage("source", str(directory)), _room(made), work_directory() as work:
@@ -90,7 +90,7 @@ def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> Gi
 
 @contextmanager
 def _room(place: Path) -> Iterator[None]:
-    """Turn the error for a full disk into one that says so."""
+    """Report a full disk as such."""
     try:
         yield
     except (OSError, ToolError) as error:
@@ -101,7 +101,7 @@ def _room(place: Path) -> Iterator[None]:
 
 
 def _insist(facts: TreeFacts, name: str, inside: str) -> None:
-    """Raise `ImageError` for what is not laid out as a root tree; `inside` is the hint where one is in it."""
+    """Raise `ImageError` for what is not laid out as a root tree; `inside` is the hint if a directory in it is."""
     if facts.rooted or facts.names == 0:
         return
     if facts.below is not None:
@@ -117,7 +117,7 @@ def _insist(facts: TreeFacts, name: str, inside: str) -> None:
 
 
 def _measure(directory: Path) -> None:
-    """Raise `ImageError` for a tree that holds more than `bounds` allows: tar writes the holes of sparse files out."""
+    """Raise `ImageError` for a tree that exceeds `bounds`: tar writes the holes of sparse files out."""
     argv: list[str | Path] = ["find", directory, "-xdev", "-type", "f", "-printf", r"%s %b %n %D:%i %P\0"]
     found = process.run(namespace.current().argv(argv), deadline=600, capture=True, what=f"cannot list {directory}")
     total, stored, largest = 0, 0, (0, "")

@@ -1,6 +1,6 @@
-"""Source `image`: an existing image, from a file, a URL, or another recipe's build; edited, or its tree laid out again.
+"""Source `image`: an existing image, from a file, a URL or another recipe, either edited or laid out again.
 
-Another recipe's image was built before; what it is made of is then part of what is made from it.
+Another recipe's image is built first; its inputs are then part of the inputs of this image.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _source(loaded: Loaded) -> ExistingImage:
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what is wrong with a recipe's original and can be seen without building or fetching anything."""
+    """Yield problems of a recipe's original image that can be found without building or fetching anything."""
     source = _source(loaded)
     yield from given_file.problems(loaded, source)
     if loaded.recipe.edited and loaded.recipe.kernel.use is not None:
@@ -63,7 +63,7 @@ def _smaller(loaded: Loaded, size: int) -> Iterator[Problem]:
 
 
 def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield what keeps an image that is edited from starting on the machine that HTCondor gives it."""
+    """Yield what keeps an edited image from starting on the machine that HTCondor gives it."""
     recipe = loaded.recipe
     if not recipe.edited or "kvm" not in recipe.hypervisors or recipe.kernel.placement == "external":
         return
@@ -84,7 +84,7 @@ def _unbootable(loaded: Loaded, original: Original, key: tuple[str, ...]) -> Ite
 
 
 def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
-    """Yield what is wrong with the recipes that this one stands on."""
+    """Yield problems of the recipes that this one is based on."""
     seen = [loaded.recipe.name]
     following: str | None = name
     standing = loaded
@@ -105,12 +105,12 @@ def _parents(loaded: Loaded, name: str) -> Iterator[Problem]:
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:
-    """Return nothing: all of the tree is in the image."""
+    """Return nothing: the whole tree is in the image."""
     return ()
 
 
 def plan(request: Request) -> RootTree:
-    """Return the tree in the image with what it gets to become bootable."""
+    """Return the tree in the image with its additions to become bootable."""
     original = locate(request)
     with request.stages.stage("take the tree", original.original.path.name):
         tar = image_tree.take(original, cache.default(), request.accelerator.kind, request.log_dir)
@@ -120,7 +120,7 @@ def plan(request: Request) -> RootTree:
 
 
 def locate(request: Request) -> OriginalImage:
-    """Return the original of an image, fetched if need be, and looked at; another recipe's is built already."""
+    """Return the original of an image, fetched if necessary, and inspected; another recipe's is already built."""
     loaded, stages = request.loaded, request.stages
     source = _source(loaded)
     if source.recipe is not None:
@@ -135,7 +135,7 @@ def locate(request: Request) -> OriginalImage:
         what = f"the sha256 of {found.original.path.name} is {found.sha256}"
         raise loaded.error((*_WHERE, "sha256"), what, "is it the right file?")
     if key == "url":
-        # What has a path was looked at with the recipe.
+        # An image with a path was inspected with the recipe.
         wrong = list(_unbootable(loaded, found.original, (*_WHERE, key)))
         if wrong:
             raise RecipeError(wrong)

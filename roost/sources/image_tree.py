@@ -1,4 +1,4 @@
-"""The root tree of an existing image, for an image with a layout of its own."""
+"""The root tree of an existing image, for an image with its own layout."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from roost.sources import bounds
 from roost.store.cache import Cache
 from roost.store.stage import Stage
 
-#: The clock of reading: nothing is written.
+#: The deadline for reading; nothing is written.
 DEADLINE = 1800.0
 TAR = "image.tar"
-#: What the guest's kernel fills, and what is not of the tree.
+#: Directories that the guest's kernel fills, and others that do not belong to the tree.
 _LEFT_OUT = ("./proc/*", "./sys/*", "./dev/*", "./run/*", "./lost+found")
 #: libguestfs' appliance has the host's tar.
 STAGE = Stage("trees", (__name__,), ("qemu-img", "tar"))
 
 
 def take(image: OriginalImage, cache: Cache, accelerator: Kind, log_dir: Path) -> Path:
-    """Return a tar of the root tree in an image, its other file systems where it mounts them; made once.
+    """Return a tar of the root tree in an image, with its other file systems where it mounts them; made once.
 
-    Owners are numbers; xattrs and device nodes are there. Nothing in the image runs.
+    Owners are numbers; xattrs and device nodes are included. Nothing in the image runs.
     """
 
     def make(place: Path) -> None:
@@ -46,7 +46,7 @@ def take(image: OriginalImage, cache: Cache, accelerator: Kind, log_dir: Path) -
 
 
 def _take(image: OriginalImage, layer: Path, tar: Path, accelerator: Kind, log: Path, *, stock: bool) -> None:
-    # A layer that is thrown away: so a journal can be replayed, and the tree is whole.
+    # On a throw-away layer, a journal can be replayed, so that the tree is complete.
     with guestfs.open_writable(
         [(layer, "qcow2")],
         accelerator=accelerator,
@@ -61,7 +61,7 @@ def _take(image: OriginalImage, layer: Path, tar: Path, accelerator: Kind, log: 
 
 
 def measure(guest: Guest, path: Path) -> None:
-    """Raise `ImageError` when the mounted system of an image is more than `bounds` allows: tar writes holes out."""
+    """Raise `ImageError` when the mounted system of an image exceeds `bounds`: tar writes holes out."""
     counted = bounds.Bounds(path.name, path.stat().st_blocks * 512)
     size = guest.apparent_size()
     if size is not None and size > counted.limit:

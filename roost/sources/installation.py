@@ -1,7 +1,7 @@
-"""One call of mmdebstrap: without a network, with the packages of a selection at hand, into a tar.
+"""One run of mmdebstrap: without a network, with the packages of a selection available, into a tar.
 
-mmdebstrap installs the essential packages with dpkg, then has apt install all others. Its first part does nothing in a
-tree that has the essential packages (mmdebstrap, run_download, run_essential).
+mmdebstrap installs the essential packages with dpkg, then has apt install all others. The first part does nothing in a
+tree that already has the essential packages (mmdebstrap, run_download, run_essential).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.store.cache import work_directory
 
-#: mmdebstrap runs apt-get, dpkg and tar of the host.
+#: mmdebstrap runs the host's apt-get, dpkg and tar.
 TOOLS = ("mmdebstrap", "apt-get", "apt-cache", "dpkg", "dpkg-deb", "tar")
-#: What the hooks find in the directory that they are given: the lists, the sources of further repositories, what must
-#: have been installed (NAME VERSION, a line each, sorted).
+#: Files in the hooks' directory: the lists, the sources of further repositories, and the packages that must have been
+#: installed (NAME VERSION, one a line, sorted).
 LISTS, SOURCES, SELECTED = "lists", "sources.list.d", "selected"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done: `hook` runs mmdebstrap with `options` and packs the tree; `env` is for it and mmdebstrap's hooks.
+    """One step: `hook` runs mmdebstrap with `options` and packs the tree; `env` is for it and mmdebstrap's hooks.
 
-    `readable` are directories of the host's beside roost's own. With `ordered`, apt's lists are sorted by package: then
-    their order in the archive decides nothing.
+    `readable` are directories of the host besides roost's own. With `ordered`, apt's lists are sorted by package, so
+    that their order in the archive does not matter.
     """
 
     hook: str
@@ -41,13 +41,13 @@ class Step:
 
 
 def run(wanted: Bootstrap, step: Step, found: Sequence[Path], tar: Path, log: Path) -> None:
-    """Have mmdebstrap install what `wanted` selects, of which `found` are the packages, and pack the tree into `tar`.
+    """Run mmdebstrap to install the selection of `wanted`, whose packages are `found`, and pack the tree into `tar`.
 
-    Raises `HostError` for an archive that does not answer or a full disk, `ToolError` for all else; with the log.
+    Raises `HostError` for an archive that does not answer or a full disk, `ToolError` for other failures; with the log.
     """
     with temporary.directory("sources") as given, work_directory() as scratch:
         give(wanted, given, found, ordered=step.ordered)
-        # What is in the tree already needs no package.
+        # A tree that has everything already needs no package.
         at_hand = found[0].parent if found else given / "none"
         (at_hand / "partial").mkdir(parents=True, exist_ok=True)
         env = {**step.env, "ROOST_GIVEN": str(given), "ROOST_PACKAGES": str(at_hand)}
@@ -62,14 +62,14 @@ def run(wanted: Bootstrap, step: Step, found: Sequence[Path], tar: Path, log: Pa
 
 
 def base_argv(wanted: Bootstrap) -> list[str]:
-    """Return mmdebstrap's command line up to what it is to do."""
+    """Return mmdebstrap's command line up to the step's options."""
     return [
         "mmdebstrap",
-        # Not --quiet: it would keep apt's own words from the log when apt fails.
-        # Root of our own namespace, see `contained`. The root that mmdebstrap maps by itself is a subordinate id: it
-        # could read nothing below a home that is closed to others, as Debian 13 makes them.
+        # Not --quiet: it would keep apt's messages from the log when apt fails. Root of roost's own namespace, see
+        # `contained`: the root that mmdebstrap maps by itself is a subordinate id, which cannot read below a home that
+        # is closed to others, as Debian 13 makes them.
         "--mode=root",
-        # A dead mirror must not hold a build for apt's default of minutes at each file.
+        # A dead mirror must not block a build for apt's default of minutes per file.
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
         '--aptopt=Acquire::Retries "2"',
@@ -80,14 +80,14 @@ def base_argv(wanted: Bootstrap) -> list[str]:
 
 
 def _sandbox(wanted: Bootstrap) -> list[str]:
-    """Return apt's option for who reads packages: not _apt where that cannot, in a closed home or a local archive."""
+    """Return apt's option for the user that reads packages: not _apt if it cannot (closed home, local archive)."""
     return ['--aptopt=APT::Sandbox::User "root"'] if contained.sandbox(wanted) else []
 
 
 def _options(wanted: Bootstrap) -> list[str]:
     return [
         "--format=directory",
-        # The tree is thrown away when the host goes down in the middle.
+        # If the host goes down in the middle, the tree is thrown away anyway.
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
         "--skip=download/empty",
@@ -97,12 +97,12 @@ def _options(wanted: Bootstrap) -> list[str]:
 
 
 def target(wanted: Bootstrap, output: Path | str) -> list[str]:
-    """Return the end of mmdebstrap's command line: suite, where the tree goes, sources."""
+    """Return the end of mmdebstrap's command line: suite, target, sources."""
     return [wanted.debian.suite, str(output), *wanted.lines]
 
 
 def give(wanted: Bootstrap, directory: Path, files_of: Sequence[Path], *, ordered: bool = False) -> None:
-    """Write what the hooks put into the tree, or compare it with: lists of the packages that there are, sources."""
+    """Write what the hooks put into the tree or compare it with: lists of the available packages, sources."""
     lists = wanted.selection.lists
     assert lists is not None, "packages were selected"
     shutil.copytree(lists / "merged", directory / LISTS)

@@ -1,4 +1,4 @@
-"""Which archive keys apt trusts on this host: its own distribution's, and others whose keyring is installed."""
+"""The archive keys that apt trusts on this host: its own distribution's, and others whose keyring is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from roost.errors import HostError
 
 TRUSTED = Path("/etc/apt/trusted.gpg.d")
 KEYRINGS = Path("/usr/share/keyrings")
-#: By the origin of an archive: the keyring, and the packages that bring it.
+#: By the origin of an archive: the keyring, and the packages that provide it.
 VENDORS = {
     "Debian": ("debian-archive-keyring.gpg", "apt-get install debian-archive-keyring"),
     "Ubuntu": (
@@ -22,14 +22,14 @@ VENDORS = {
 def arguments(origin: str) -> list[str]:
     """Return mmdebstrap's arguments for the keys of an archive; raise `HostError` as `foreign` does.
 
-    mmdebstrap finds a foreign keyring by itself only with gpg, which is not everywhere.
+    mmdebstrap finds a foreign keyring by itself only with gpg, which may not be installed.
     """
     path = foreign(origin)
     return [f"--keyring={path}"] if path is not None else []
 
 
 def foreign(origin: str) -> Path | None:
-    """Return the keyring of an archive, None where this host trusts it anyway or roost does not know whose it is.
+    """Return the keyring of an archive, None if this host trusts it anyway or its origin is unknown.
 
     Raises `HostError` when the keyring is not installed.
     """

@@ -1,7 +1,7 @@
-"""A tar archive as it comes: unpacked from its compression, and, if it is a container image, taken apart into layers.
+"""A tar archive as input: decompressed, and split into layers if it is a container image.
 
-Three forms are told apart by what is in them: a root tree (`docker export`, debootstrap, tar itself), an image of
-`docker save` (manifest.json), an OCI image layout (index.json; image-spec, image-layout.md).
+Three forms are distinguished by content: a root tree (`docker export`, debootstrap, tar itself), an image of `docker
+save` (manifest.json), an OCI image layout (index.json; image-spec, image-layout.md).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from roost.sources.bounds import LEAST, Bounds, Header
 from roost.sources.oci import open_layer
 
 CHUNK = 1 << 20
-#: Bytes that tell what a file is: an ISO image says so behind its first 32 KiB.
+#: Bytes needed to detect the type of a file: the magic of an ISO image follows its first 32 KiB.
 HEAD = 64 << 10
-#: JSON of container images is a few kilobytes.
+#: JSON of container images has a few kilobytes.
 MOST_JSON = 8 << 20
 #: Layers of a container image; Docker itself makes at most 127.
 MOST_LAYERS = 256
-#: Names by which the form of an archive is told: a container image has a few dozen.
+#: Names examined to detect the form of an archive: a container image has a few dozen.
 MOST_TOLD = 10_000
 ARCHITECTURE = "amd64"
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Uncompressed tars, the lowest first; `whiteouts` says whether upper ones take names of lower ones away.
+    """Uncompressed tars, lowest first; `whiteouts` says whether upper ones remove names of lower ones.
 
-    `container` says that it is the image of a container: then it may be a single program.
+    `container` means that it is a container image: then it may be a single program.
     """
 
     paths: tuple[Path, ...]
@@ -46,15 +46,15 @@ class Layers:
 
     @property
     def container(self) -> bool:
-        """Whether it is the image of a container: that has whiteouts, and may be a single program."""
+        """Whether it is a container image, which has whiteouts and may be a single program."""
         return self.whiteouts
 
 
 def layers_of(archive: Path, work: Path, log: Path) -> Layers:
     """Return the layers of an archive, uncompressed ones in the directory `work`.
 
-    Raises `ImageError` for what has none of the three forms, is cut off, holds more than `bounds` allows, or is not
-    what its digests say.
+    Raises `ImageError` for an archive that has none of the three forms, is truncated, exceeds `bounds`, or does not
+    match its digests.
     """
     bounds = Bounds(archive.name, archive.stat().st_size)
     try:
@@ -89,7 +89,7 @@ _Found = Sequence[tuple[tarfile.TarInfo, str | None]]
 
 
 class _Tee:
-    """A stream that is read, and written to a file as it is read."""
+    """A stream that is written to a file as it is read."""
 
     def __init__(self, source: IO[bytes], target: IO[bytes], bounds: Bounds) -> None:
         self.source, self.target, self.bounds = source, target, bounds
@@ -99,7 +99,7 @@ class _Tee:
         self.bounds.in_time()
         data = self.source.read(size)
         self.total += len(data)
-        # Headers come on top of what files hold.
+        # Headers come on top of the content of files.
         if self.total > self.bounds.limit + LEAST:
             raise self.bounds.too_large(f"it unpacks to more than {format_size(self.total - len(data))}")
         self.target.write(data)
@@ -107,9 +107,9 @@ class _Tee:
 
 
 def _plain(path: Path, name: str, output: Path, bounds: Bounds, log: Path) -> tuple[Path, _Names]:
-    """Return the uncompressed tar, which is `output` unless `path` is one itself, and what it holds, all of it counted.
+    """Return the uncompressed tar, which is `output` unless `path` is one itself, and its names, all of them counted.
 
-    Of a tree only the first names are returned; `name` is what messages call it.
+    Of a root tree only the first names are returned; `name` is its name in messages.
     """
     with path.open("rb") as file:
         head = file.read(HEAD)
@@ -140,13 +140,13 @@ def _counted(opened: tarfile.TarFile, bounds: Bounds) -> _Names:
         bounds.header(opened.pax_headers)
         if len(names) < MOST_TOLD:
             names[member.name.removeprefix("./")] = member
-        # tarfile keeps what it has read, for the case that it is asked again.
+        # tarfile caches all members that it has read.
         opened.members.clear()  # type: ignore[attr-defined]
     return names
 
 
 def _not_a_tar(unpacked: Path, name: str, error: Exception, kind: str | None = None) -> ImageError:
-    """Return why a file is not an archive; `unpacked` is its content as far as it was unpacked from `kind`."""
+    """Return why a file is not an archive; `unpacked` is its content as far as it was decompressed from `kind`."""
     try:
         with unpacked.open("rb") as file:
             head = file.read(HEAD)
@@ -173,7 +173,7 @@ def _json(opened: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
 
 
 def _docker(opened: tarfile.TarFile, names: _Names) -> _Found:
-    """Return the layers of a `docker save`; their names are digests in newer ones."""
+    """Return the layers of a `docker save`; in newer ones their names are digests."""
     images = _json(opened, names["manifest.json"])
     if len(images) != 1:
         tags = ", ".join(str(tag) for image in images for tag in (image.get("RepoTags") or ["untagged"]))
@@ -182,7 +182,7 @@ def _docker(opened: tarfile.TarFile, names: _Names) -> _Found:
     for name in images[0]["Layers"]:
         member = names[name]
         if member.issym():
-            # Older ones point at a layer that they hold already.
+            # Older versions link to a layer that the archive already has.
             target = Path(name).parent / member.linkname
             member = names[str(Path(*_folded(target.parts)))]
         hexadecimal = re.fullmatch(r"blobs/sha256/([0-9a-f]{64})", name)
@@ -217,8 +217,8 @@ def _oci(opened: tarfile.TarFile, names: _Names) -> _Found:
 
 
 def _fitting(manifests: Sequence[Mapping[str, Any]]) -> str:
-    """Return the digest of the one manifest for linux/amd64; what says nothing of a platform may be for any."""
-    # What BuildKit attests about an image lies beside it, for the platform unknown/unknown.
+    """Return the digest of the single manifest for linux/amd64; one without a platform may be for any."""
+    # BuildKit stores attestations about an image next to it, for the platform unknown/unknown.
     images = [one for one in manifests if "vnd.docker.reference.type" not in (one.get("annotations") or {})]
     fitting = [one for one in images if _platform(one) in {f"linux/{ARCHITECTURE}", ""}]
     # amd64/v2 and later need newer processors than an execution point may have.
@@ -239,7 +239,7 @@ def _platform(described: Mapping[str, Any]) -> str:
 
 
 def _fits_machine(config: Mapping[str, Any]) -> None:
-    """Raise unless an image's configuration is of a Linux system for our architecture, as far as it says."""
+    """Raise unless an image's configuration is for Linux on our architecture, as far as it is set."""
     system, architecture = config.get("os") or "linux", config.get("architecture") or ARCHITECTURE
     if (system, architecture) != ("linux", ARCHITECTURE):
         raise ImageError(

@@ -1,6 +1,6 @@
-"""NAME.lock: exactly what an image is made from that is not beside its recipe. TOML, sorted, to be reviewed.
+"""NAME.lock: the exact external inputs of an image. TOML, sorted, to be reviewed.
 
-It holds no secret: packages, digests, names. What it says of the host explains a difference, and is not enforced.
+It holds no secret: packages, digests, names. The entries about the host explain a difference, and are not enforced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.sources.packages import Package, Selection, package
 
 SUFFIX = ".lock"
 VERSION = 1
-#: Bytes of a lock: a line of 200 bytes for each of 10,000 packages, and room.
+#: Maximum bytes of a lock: 10,000 packages with a line of 200 bytes each, and room to spare.
 MOST = 4 << 20
 
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -49,19 +49,19 @@ class LockedPackage(_Part):
 
     @property
     def value(self) -> Package:
-        """The package as a selection has it."""
+        """The package as used in a selection."""
         return Package(self.name, self.version, self.architecture, self.sha256)
 
 
 class LockedSource(_Part):
-    """Where something came from, and its sha256: an archive's index, an archive file, a directory's tar, an image."""
+    """An input with its sha256: an archive's index, an archive file, a directory's tar, an image."""
 
     name: Text
     sha256: Sha256
 
 
 class Lock(_Part):
-    """A lock. `requested` are the packages that the recipe asked for, `kernel` is what the guest starts."""
+    """A lock. `requested` are the packages that the recipe asks for, `kernel` is the guest's kernel."""
 
     lock: int
     name: Text
@@ -82,23 +82,23 @@ class Lock(_Part):
         return value
 
     def selection(self) -> Selection:
-        """Return the packages, and those that a build takes beside the tree."""
+        """Return the packages, and those that a build uses besides the tree."""
         packages, tools = (tuple(sorted(one.value for one in some)) for some in (self.packages, self.tools))
         return Selection(packages, None, tools)
 
 
 def path_of(loaded: Loaded) -> Path:
-    """Return where the lock of an image is: beside its recipe."""
+    """Return the path of an image's lock: next to its recipe."""
     return loaded.directory / f"{loaded.recipe.name}{SUFFIX}"
 
 
 def public(address: str) -> str:
-    """Return an address without the user and the password in it."""
+    """Return an address without user and password."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", address)
 
 
 def text(lock: Lock) -> str:
-    """Return a lock as its file has it: the same for the same content, an entry a line."""
+    """Return the text of a lock: the same for the same content, one entry a line."""
     said = lock.model_dump()
     lines = [
         f"# What the image {said['name']} is made from: written by `inv lock`, reviewed like code.",
@@ -115,7 +115,7 @@ def text(lock: Lock) -> str:
 
 
 def _value(value: str | int) -> str:
-    # JSON's strings are TOML's basic strings, but for DEL, which no value here has.
+    # JSON's strings are TOML's basic strings, except for DEL, which no value here contains.
     return json.dumps(value)
 
 
@@ -133,7 +133,7 @@ def write(path: Path, lock: Lock) -> None:
 
 
 def read(path: Path) -> Lock | None:
-    """Return a lock, None where there is none; raise `RecipeError` for a file that is not one."""
+    """Return a lock, None if the file does not exist; raise `RecipeError` for a file that is not one."""
     import tomllib
 
     try:
@@ -157,7 +157,7 @@ def read(path: Path) -> Lock | None:
 
 
 def of(loaded: Loaded) -> Lock | None:
-    """Return the lock of an image, None where there is none; raise `RecipeError` for that of another image too."""
+    """Return the lock of an image, None if there is none; raise `RecipeError` also for the lock of another image."""
     path = path_of(loaded)
     found = read(path)
     if found is not None and found.name != loaded.recipe.name:

@@ -1,4 +1,4 @@
-"""What is wrong in a lock: every mistake in words of its own, at its line and column."""
+"""Errors in a lock, each with its own message, line and column."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from roost.errors import Location, Problem
 from roost.recipe.messages import sentence, written_path
 from roost.recipe.words import shown
 
-#: How to get a lock that is right.
+#: How to get a valid lock.
 HINT = "`inv lock NAME --update` writes it again"
-#: Mistakes that are reported at most.
+#: Maximum number of errors reported.
 MOST = 20
 
 Path = tuple[str | int, ...]
 
 
 def not_toml(error: tomllib.TOMLDecodeError, file: str) -> Problem:
-    """Return the problem of a text that is not TOML, in its place."""
+    """Return the problem of a text that is not TOML, with its place."""
     at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
     where = Location(file, int(at[1]), int(at[2])) if at else Location(file)
     return Problem(f"not TOML: {shown(str(error).partition(' (at ')[0])}", where, HINT)
 
 
 def of_model(error: ValidationError, root: type[BaseModel], text: str, file: str) -> list[Problem]:
-    """Return the first problems of a lock that is TOML, and not what `root` says."""
+    """Return the first problems of a lock that is TOML but does not match `root`."""
     return [_problem(one, root, text, file) for one in error.errors(include_url=False)[:MOST]]
 
 
@@ -41,7 +41,7 @@ def _problem(error: Mapping[str, Any], root: type[BaseModel], text: str, file: s
 
 
 def _place(path: Path, text: str, file: str) -> Location:
-    """Return the place of a path: as exact as the layout of the file lets it be found, else the file alone."""
+    """Return the location of a path: exact if the layout of the file allows it, else the file alone."""
     lines = text.split("\n")
     number = 0
     key = ""
@@ -56,7 +56,7 @@ def _place(path: Path, text: str, file: str) -> Location:
 
 
 def _steps(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield line and key of each part of a path that is found, the first part first."""
+    """Yield line and key of each part of a path that is found, in order."""
     if not path:
         return
     top = str(path[0])
@@ -69,7 +69,7 @@ def _steps(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     if len(path) < 2:
         return
     if isinstance(path[1], int):
-        # `inv lock` writes an entry a line; in a file of another layout the key of the list has to do.
+        # `inv lock` writes one entry a line; in a file of another layout, report the key of the list instead.
         at = begin + path[1] + 1
         if at <= len(lines) and _is_entry(lines[at - 1]):
             yield at, str(path[2]) if len(path) > 2 else ""

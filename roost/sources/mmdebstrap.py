@@ -1,8 +1,9 @@
 """A root tree installed by mmdebstrap, kept as one canonical tar in the cache.
 
-The tar holds owners as numbers, modes, xattrs, hard links and device nodes, sorted, no time later than the
-epoch: the same for root and for a normal user. `full` installs and configures packages, in two layers, of which
-recipes share the first (`essential`); `unpacked` only unpacks those named, without dpkg, for trees of a few megabytes.
+The tar holds owners as numbers, modes, xattrs, hard links and device nodes, sorted, and no time is later than the
+epoch: it is the same for root and for a normal user. `full` installs and configures packages in two layers, of which
+the first is shared by recipes (`essential`); `unpacked` only unpacks the named packages, without dpkg, for trees of a
+few megabytes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Installed:
     """A root tree that mmdebstrap makes."""
 
     wanted: Bootstrap
-    #: Its kernel is a package, or files that are added to it.
+    #: Its kernel is a package, or files added to it.
     own_kernel: bool = False
 
     @property
@@ -45,12 +46,12 @@ class Installed:
 
     @property
     def suite(self) -> str | None:
-        """The suite that the kernel's package is of, None where no package of a kernel is installed."""
+        """The suite of the kernel's package, None if no kernel package is installed."""
         return self.wanted.debian.suite if self.wanted.kernel is not None else None
 
     @property
     def epoch(self) -> int:
-        """The time that no file is later than, in seconds since 1970, once the tree is made."""
+        """The latest time of any file, in seconds since 1970, once the tree is made."""
         made = cache.default().get(STAGE.name, self.key)
         if made is None:
             raise HostError("the root tree was removed from the cache while it was in use", hint="build again")
@@ -62,15 +63,15 @@ class Installed:
         return STAGE.key(self.wanted.inputs())
 
     def inputs(self) -> dict[str, Any]:
-        """Return all that the tree depends on, as JSON, and the state of the archive that it was found in."""
+        """Return everything that the tree depends on, as JSON, and the state of the archive in which it was found."""
         return {**self.wanted.inputs(), "index": self.wanted.index.digests}
 
     def parts(self) -> dict[str, Any]:
-        """Return all that the key is made of."""
+        """Return everything that the key is made from."""
         return STAGE.parts(self.wanted.inputs())
 
     def layer(self) -> tuple[str, dict[str, Any]] | None:
-        """Return the key of the layer that the tree is made on, with all that this is made of; None without dpkg."""
+        """Return the key of the layer below the tree, and everything the key is made from; None without dpkg."""
         if self.wanted.debian.variant != "full":
             return None
         below = essential.inputs(self.wanted)
@@ -84,8 +85,8 @@ class Installed:
 def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) -> Path:
     """Return the tar of the tree, from the cache or freshly installed.
 
-    Raises `HostError` for an archive that does not answer or a full disk, `ToolError` for all else that stops
-    mmdebstrap; each with the log.
+    Raises `HostError` for an archive that does not answer or a full disk, `ToolError` for other failures of mmdebstrap;
+    each with the log.
     """
     log = log_dir / "mmdebstrap.log"
 
@@ -98,9 +99,9 @@ def bootstrap(wanted: Bootstrap, cache: Cache, stages: Stages, log_dir: Path) ->
 
 
 def adopt(wanted: Bootstrap, cache: Cache, tar: Path, epoch: int) -> Path:
-    """Keep a tree that another host installed from the same inputs as what this one would make, at `epoch`; return it.
+    """Store a tree that another host made from the same inputs as this host's result, at `epoch`; return it.
 
-    Nobody can tell from outside whether it is: the caller knows where it comes from.
+    This cannot be verified here: the caller must trust the tree's origin.
     """
 
     def make(directory: Path) -> None:
@@ -130,13 +131,13 @@ def _layered(wanted: Bootstrap, cache: Cache, directory: Path, stages: Stages, l
 
 
 def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: int, layer: Path, log: Path) -> None:
-    """Have mmdebstrap install the rest of the selection on top of `layer` into the canonical tar in `directory`."""
+    """Run mmdebstrap to install the rest of the selection on top of `layer` into the canonical tar in `directory`."""
     step = installation.Step(
         "install",
         (
             "--variant=minbase",
             f"--include={','.join(wanted.packages)}",
-            # Its way of emptying apt's directories is another apt-get update; hooks/finish removes them.
+            # It would empty apt's directories with another apt-get update; hooks/finish removes them instead.
             "--skip=cleanup/apt",
             f"--customize-hook={solver.hook('finish')}",
         ),
@@ -144,7 +145,7 @@ def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: i
             "SOURCE_DATE_EPOCH": str(epoch),
             # initramfs-tools' hook of kernel packages: the initrd is made once, at the end (hooks/finish), not by each.
             "INITRD": "No",
-            # A kernel that is not a package comes into the tree later, and its initrd with it.
+            # A kernel that is not a package is added to the tree later, and its initrd with it.
             "ROOST_INITRD": wanted.initrd if wanted.kernel is not None else "later",
             "ROOST_LAYER": str(layer),
             "ROOST_LAYER_PACKAGES": str(len(wanted.selection.essential)),

@@ -1,4 +1,4 @@
-"""Normalizes a tree from outside, with notes on what was changed or is odd."""
+"""Normalizes a given tree, with notes on changes and oddities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from roost.sources import attributes
 from roost.sources.oci import WHITEOUT, Tree, directory, shown_name
 
-#: Modes that the root directory of a system may have: Debian's and Fedora's. Others keep services out of it.
+#: Accepted modes of the root directory: Debian's and Fedora's. Others lock services out of it.
 ROOT_MODES = (0o755, 0o555)
 
 
@@ -22,10 +22,10 @@ class Accounts:
 
 
 def normalize(tree: Tree, accounts: Accounts, *, strangers: bool, whiteouts: bool) -> tuple[str, ...]:
-    """Put the root directory and the attributes of all files right; return notes on what was changed or is odd.
+    """Fix the root directory and the attributes of all files; return notes on changes and oddities.
 
-    With `strangers` the owner 65534 stands for users that the build's namespace does not know; `whiteouts` says that
-    the marks of a container image were applied.
+    With `strangers` the owner 65534 stands for users that the build's namespace does not know; `whiteouts` means that
+    the whiteouts of a container image were applied.
     """
     return (
         *_attributes(tree, accounts),
@@ -36,7 +36,7 @@ def normalize(tree: Tree, accounts: Accounts, *, strangers: bool, whiteouts: boo
 
 
 def _root(tree: Tree, strangers: bool) -> Iterator[str]:
-    """Make the root directory root's, and one that every service gets into; yield what is to be said about it."""
+    """Give the root directory to root, with a mode that lets services in; yield notes."""
     given = tree.root.info
     mode = given.mode & 0o7777
     lists = [key for key in given.pax_headers if "posix_acl" in key]
@@ -55,7 +55,7 @@ def _root(tree: Tree, strangers: bool) -> Iterator[str]:
 
 
 def _owners(tree: Tree, strangers: bool) -> Iterator[str]:
-    """Yield a note on a tree of which nothing is root's: who packs a tree as a normal user gives it to himself."""
+    """Yield a note on a tree in which nothing belongs to root, as when a normal user has packed it."""
     owners = {(node.info.uid, node.info.gid) for path, node in tree.walk() if path}
     if len(owners) == 1 and not strangers and (owner := owners.pop())[0] not in (0, 65534):
         yield (
@@ -65,7 +65,7 @@ def _owners(tree: Tree, strangers: bool) -> Iterator[str]:
 
 
 def _whiteouts(tree: Tree, applied: bool) -> Iterator[str]:
-    """Yield a note on the marks of deleted files in what is not a container image, but may be one layer of one."""
+    """Yield a note on whiteouts in what is not a container image, but may be one of its layers."""
     left = 0 if applied else sum(name.rpartition("/")[2].startswith(WHITEOUT) for name, _ in tree.walk())
     if left:
         yield (
@@ -75,7 +75,7 @@ def _whiteouts(tree: Tree, applied: bool) -> Iterator[str]:
 
 
 def _attributes(tree: Tree, accounts: Accounts) -> Iterator[str]:
-    """Give all files their extended attributes in the one form that is unpacked; yield what cannot be kept."""
+    """Convert the extended attributes of all files to the form that is unpacked; yield notes on what cannot be kept."""
     lost: Counter[str] = Counter()
     changed: set[int] = set()
     for _, node in tree.walk():

@@ -1,7 +1,7 @@
-"""The names of a root tree as the layers of an archive are laid over each other; archives are untrusted.
+"""The names of a root tree as the layers of an archive are applied; archives are untrusted.
 
-No name leads out of the tree: `..` is refused, links on the way to a name are followed inside. What layers take away
-is marked as the OCI image specification says (image-spec, layer.md: whiteouts).
+No name leads out of the tree: `..` is refused, and links in a path are followed inside. Removals by layers are marked
+as in the OCI image specification (image-spec, layer.md: whiteouts).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from roost.sources.bounds import Header, most_names
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 DEEPEST = 200
-#: Bytes of a whole name and of the goal of a link: PATH_MAX of Linux, with room for where the tree is unpacked.
+#: Bytes of a full name or a link target: PATH_MAX of Linux, less room for the path where the tree is unpacked.
 LONGEST = 3800
-#: The largest id of a user or group; one more says "no id" (chown(2)).
+#: The largest id of a user or group; the next one means "no id" (chown(2)).
 MOST_ID = 0xFFFFFFFE
 
 
@@ -34,7 +34,7 @@ def open_layer(file: IO[bytes]) -> tarfile.TarFile:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One name of the tree: its header, the layer that its content is in, what lies below it."""
+    """One name of the tree: its header, the layer with its content, and the names below it."""
 
     info: tarfile.TarInfo
     layer: int
@@ -42,12 +42,12 @@ class Node:
 
     @property
     def content(self) -> tuple[int, int]:
-        """What tells one file's bytes from another's: hard links share it."""
+        """The identity of a file's content: hard links share it."""
         return self.layer, self.info.offset_data
 
 
 class Tree:
-    """The names of a root tree as layers are laid over it."""
+    """The names of a root tree while layers are applied."""
 
     def __init__(self) -> None:
         self.root = Node(directory("", 0o755), 0)
@@ -57,12 +57,12 @@ class Tree:
         self._devices: set[tuple[str, ...]] = set()
 
     def lay(self, archive: tarfile.TarFile, layer: int, *, whiteouts: bool) -> None:
-        """Lay one layer over the tree: first what it takes away, then what it brings."""
+        """Apply one layer to the tree: first its removals, then its files."""
         members: list[tuple[tuple[str, ...], tarfile.TarInfo]] = []
         for member in archive:
             if len(members) >= self._most:
                 raise ImageError(f"the archive has more than {self._most} names")
-            # The rest of its records, name and size, is in the member itself.
+            # Other records, name and size, are in the member itself.
             member.pax_headers = attributes.carried(member.pax_headers)
             members.append((_parts(member.name), member))
         _ended(archive)
@@ -119,17 +119,17 @@ class Tree:
         parent.below[name] = node
 
     def put(self, path: str, info: tarfile.TarInfo) -> None:
-        """Add a name that is in no layer, without content."""
+        """Add a name that is not in any layer, without content."""
         self._add(_parts(path), info, 0)
 
     def find(self, parts: Sequence[str], *, last: bool = True) -> Node | None:
-        """Return what is at a path, links followed inside; the last one only if `last`. A loop leads to nothing."""
+        """Return the node at a path, links followed inside; the last one only if `last`. A loop gives None."""
         return self._follow(parts, last=last, make=False)
 
     def _parent(self, parts: tuple[str, ...]) -> Node:
-        """Return the directory that a name is put into.
+        """Return the directory for a new name.
 
-        Links on the way are followed inside, what is absent is made.
+        Links in the path are followed inside; missing directories are made.
         """
         found = self._follow(parts, last=True, make=True)
         if found is None:
@@ -164,7 +164,7 @@ class Tree:
         return node
 
     def walk(self) -> Iterator[tuple[str, Node]]:
-        """Yield every name with its node, a directory before what is in it, sorted."""
+        """Yield every name with its node, sorted, a directory before its content."""
         stack = [("", self.root)]
         while stack:
             path, node = stack.pop()
@@ -173,7 +173,7 @@ class Tree:
 
 
 def _ended(archive: tarfile.TarFile) -> None:
-    """Raise unless the archive ends where its end is marked: the module takes a broken header for the end."""
+    """Raise unless the archive ends at its end mark: tarfile takes a broken header for the end."""
     file = archive.fileobj
     assert file is not None
     file.seek(archive.offset)
@@ -190,7 +190,7 @@ def directory(name: str, mode: int) -> tarfile.TarInfo:
 
 
 def pieces(path: str) -> list[str]:
-    """Return the parts of a path that say something."""
+    """Return the parts of a path without empty ones and dots."""
     return [part for part in path.split("/") if part not in ("", ".")]
 
 

@@ -1,6 +1,6 @@
-"""Public keys of repositories: recognized, and armored for apt. RFC 9580; apt itself verifies with them.
+"""Public keys of repositories: recognized, and armored for apt (RFC 9580); apt itself verifies with them.
 
-A key file is what `gpg --export` writes, armored or not. Only its form is looked at: which keys, by fingerprint.
+A key file is the output of `gpg --export`, armored or not. Only its form is checked: which keys, by fingerprint.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BLOCK = re.compile(rf"{_BEGIN}\s*?\n(?P<body>.*?){_END}", re.DOTALL)
 
 
 class NoKeyError(ValueError):
-    """The data are not a public key; the message says what they are instead."""
+    """The data is not a public key; the message says what it is instead."""
 
 
 def dearmored(data: bytes) -> bytes:
-    """Return the binary keys of a file, armored (one block or several) or binary."""
+    """Return the binary keys of a file, armored (one or more blocks) or binary."""
     if len(data) > LIMIT:
         raise NoKeyError("too large for a key")
     if not data.strip():
@@ -54,7 +54,7 @@ def _unpacked(body: str) -> bytes:
 
 
 def armored(binary: bytes) -> str:
-    """Return keys as apt takes them in a .asc file and in a source's own Signed-By."""
+    """Return keys in the form for apt's .asc files and for Signed-By in a source."""
     lines = re.findall(".{1,64}", base64.b64encode(binary).decode())
     checksum = base64.b64encode(_crc24(binary).to_bytes(3, "big")).decode()
     return "\n".join([_BEGIN, "", *lines, f"={checksum}", _END, ""])
@@ -70,7 +70,7 @@ def _crc24(data: bytes) -> int:
 
 
 def fingerprints(binary: bytes) -> tuple[str, ...]:
-    """Return the fingerprints of the primary keys; raise `NoKeyError` unless there is one and all is well-formed."""
+    """Return the fingerprints of the primary keys; raise `NoKeyError` if there are none or the data is malformed."""
     found = []
     for tag, body in _packets(binary):
         if tag in _SECRET_KEYS:
@@ -92,7 +92,7 @@ def _fingerprint(body: bytes) -> str:
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (tag, body) of each packet; raise `NoKeyError` where they end in the middle."""
+    """Yield (tag, body) of each packet; raise `NoKeyError` for truncated data."""
     position = 0
     while position < len(data):
         head = data[position]

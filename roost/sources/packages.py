@@ -1,4 +1,4 @@
-"""The packages that apt selects for a tree, as values, and as its own lists of what an archive holds. Pure."""
+"""The packages that apt selects for a tree, as values, and apt's lists of an archive's packages. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roost.recipe.words import shown
 #: A line of `apt-get --print-uris`: 'URI' FILE SIZE HASH:SUM.
 _URI = re.compile(r"'[^']+' (?P<file>\S+\.deb) (?P<size>\d+) ?(?P<sum>\S*)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
-#: Debian Policy 5.6.12, and what is harmless in a file name.
+#: Debian Policy 5.6.12, restricted to characters that are safe in a file name.
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Package:
-    """A package of an archive: `sha256` is that of its .deb, as the signed index says."""
+    """A package of an archive: `sha256` is that of its .deb, from the signed index."""
 
     name: str
     version: str
@@ -36,11 +36,11 @@ class Package:
 
     @property
     def exact(self) -> str:
-        """The package as apt-get(8) takes it: NAME=VERSION."""
+        """The package as an argument of apt-get(8): NAME=VERSION."""
         return f"{self.name}={self.version}"
 
     def parts(self) -> list[str]:
-        """Return it as JSON, the form that is a part of keys."""
+        """Return it as JSON, in the form used in keys."""
         return [self.name, self.version, self.architecture, self.sha256]
 
 
@@ -49,7 +49,7 @@ def _quoted(text: str) -> str:
 
 
 def package(name: object, version: object, architecture: object, sha256: object) -> Package:
-    """Return a package of strings that come from outside; raise `ValueError` for what cannot be one."""
+    """Return a package from untrusted strings; raise `ValueError` if they are not valid."""
     rules = ((name, _NAME), (version, _VERSION), (architecture, re.compile(r"[a-z0-9-]+")), (sha256, _SHA256))
     for value, rule in rules:
         if not isinstance(value, str) or len(value) > 256 or not rule.fullmatch(value):
@@ -58,7 +58,7 @@ def package(name: object, version: object, architecture: object, sha256: object)
 
 
 def of_uris(text: str) -> tuple[Package, ...]:
-    """Return the packages that `apt-get --print-uris` names, sorted; raise `ImageError` for one without a sha256."""
+    """Return the packages in the output of `apt-get --print-uris`, sorted; raise `ImageError` without a sha256."""
     found = set()
     for line in text.splitlines():
         match = _URI.fullmatch(line.strip())
@@ -78,7 +78,7 @@ _FIELD = re.compile(r"^(Package|Version|Architecture|SHA256): *(\S+) *$", re.MUL
 
 
 def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
-    """Return a Packages file with nothing in it but the wanted packages, and which of them it has."""
+    """Return a Packages file reduced to the wanted packages, and which of them it has."""
     by_name: dict[str, set[Package]] = {}
     for one in wanted:
         by_name.setdefault(one.name, set()).add(one)
@@ -96,7 +96,7 @@ def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
 
 
 def replaced(text: str, wanted: Iterable[Package]) -> set[Package]:
-    """Return the wanted packages that a Packages file has in their version, with another sha256."""
+    """Return the wanted packages that a Packages file has in the same version, but with another sha256."""
     sums: dict[tuple[str, str, str], set[str]] = {}
     for stanza in text.split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
@@ -110,9 +110,9 @@ _CONTENT = re.compile(r"^(?:Size|MD5sum|SHA1|SHA256|SHA512):.*\n?", re.MULTILINE
 
 
 def stored(text: str, sizes: Mapping[str, int]) -> str:
-    """Return a Packages file with the sizes of the files that there are, by `Package.file`, and without sums.
+    """Return a Packages file with the sizes of the available files, by `Package.file`, and without checksums.
 
-    apt takes a file that is there for the package by its name and size.
+    apt recognizes the file of a package by its name and size.
     """
     kept = []
     for stanza in filter(None, text.split("\n\n")):
@@ -124,22 +124,22 @@ def stored(text: str, sizes: Mapping[str, int]) -> str:
 
 
 def ordered(text: str) -> str:
-    """Return a Packages file with its packages in the order of their names, whatever the archive's was."""
+    """Return a Packages file sorted by package name."""
     return "".join(f"{stanza}\n\n" for stanza in sorted(filter(None, (one.strip("\n") for one in text.split("\n\n")))))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What apt selects: the packages, sorted; `lists` is a directory of apt's lists that hold them and no others.
+    """What apt selects: the packages, sorted; `lists` is a directory of apt's lists with exactly these packages.
 
-    Nothing but these lists decides which packages are installed, and in which order.
+    Only these lists determine which packages are installed, and in which order.
     """
 
     packages: tuple[Package, ...] = ()
     lists: Path | None = None
-    #: Packages of the same archive that are in no tree: what a build runs or copies of them is the same on all hosts.
+    #: Packages of the same archive that are in no tree: build tools and files to copy, the same on all hosts.
     tools: tuple[Package, ...] = ()
-    #: Those of the packages that are installed first: the essential ones, with what they need.
+    #: The packages that are installed first: the essential ones and their dependencies.
     essential: tuple[Package, ...] = ()
 
     def inputs(self) -> list[list[str]]:
@@ -148,7 +148,7 @@ class Selection:
 
 
 def of_parts(found: Any) -> tuple[Package, ...]:
-    """Return the packages that `Selection.inputs` gave; raise `ValueError` for anything else."""
+    """Return the packages in the result of `Selection.inputs`; raise `ValueError` for anything else."""
     if not isinstance(found, list):
         raise ValueError("not a list of packages")
     return tuple(sorted(package(*entry) if len(entry) == 4 else package("", "", "", "") for entry in found))

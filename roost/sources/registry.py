@@ -1,4 +1,4 @@
-"""The sources of root trees. A new one is a module with what `roost.sources.source.Source` says, and a line here.
+"""The sources of root trees. A new one is a module that implements `roost.sources.source.Source`, and a line here.
 
 A module is loaded when a recipe names its key, so that no command pays for the sources that it does not use.
 """

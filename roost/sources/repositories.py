@@ -1,7 +1,7 @@
-"""Further repositories of the source `debian`: their keys, and how apt is told of them, outside and in the image.
+"""Further repositories of the source `debian`: their keys, and their apt sources on the host and in the image.
 
-While the tree is installed apt runs on the host, where a key is not a file of the tree: it stands in the source itself.
-In the image it is a file of /etc/apt/keyrings, which the source names.
+While the tree is installed, apt runs on the host and the key is not yet a file of the tree: it is embedded in the
+source. In the image it is a file in /etc/apt/keyrings, which the source names.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Extra:
         }
 
     def outside(self, architecture: str) -> str:
-        """Return the source for apt on the host, its key in it; apt copies packages that are files of the host."""
+        """Return the source for apt on the host, with its key embedded; apt copies packages of local archives."""
         lines = [" ." if not line else f" {line}" for line in self.key.rstrip("\n").split("\n")]
         uri = re.sub(r"^file:", "copy:", self.repository.uri)
         return self._source(uri, architecture, "\n" + "\n".join(lines))
@@ -53,7 +53,7 @@ class Extra:
 
     @property
     def keyring(self) -> str:
-        """Where the key is in the image."""
+        """The path of the key in the image."""
         return f"/etc/apt/keyrings/{self.name}.asc"
 
     def _source(self, uri: str, architecture: str, signed_by: str) -> str:
@@ -65,7 +65,7 @@ class Extra:
 
 
 def _names(repositories: Sequence[Repository]) -> Iterator[str]:
-    """Yield a file name for each repository, of its address."""
+    """Yield a file name for each repository, derived from its address."""
     taken: set[str] = set()
     for repository in repositories:
         address = re.sub(r"^[a-z]+:/*", "", repository.uri)
@@ -79,7 +79,7 @@ def _names(repositories: Sequence[Repository]) -> Iterator[str]:
 
 
 def read(debian: Debian, directory: Path) -> tuple[Extra, ...]:
-    """Return the repositories with their keys, which lie beside the recipe, in `directory`.
+    """Return the repositories with their keys, which are next to the recipe, in `directory`.
 
     Raises `openpgp.NoKeyError` and `OSError`.
     """

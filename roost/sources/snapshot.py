@@ -1,8 +1,8 @@
-"""The archive as it was: the addresses of a suite's sources at a time. Pure, but for what apt of this host knows.
+"""Snapshots of an archive: the addresses of a suite's sources at a given time. Pure, except for apt's settings.
 
-A service that keeps old states of an archive has an address with the time in it. Which one, is said by, in this order:
-`os.debian.mirror` with @SNAPSHOTID@ in it; ROOST_SNAPSHOT, the same or the root of a service that is laid out as
-Debian's, ROOT/archive/NAME/TIME/; the archive's own index, field Snapshots; apt's settings, Acquire::Snapshots.
+A service that keeps old states of an archive has addresses that contain the time. The address is taken from, in this
+order: `os.debian.mirror` with @SNAPSHOTID@ in it; ROOST_SNAPSHOT, which is the same or the root of a service with
+Debian's layout, ROOT/archive/NAME/TIME/; the field Snapshots of the archive's index; apt's setting Acquire::Snapshots.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from roost.recipe.debian import SNAPSHOT_ID
 from roost.sources.aptsource import AptSource
 
 VARIABLE = "ROOST_SNAPSHOT"
-#: The index of an old state has long expired.
+#: The index of an old state has expired.
 OPTION = "check-valid-until=no"
 
 
 def given() -> str | None:
-    """Return what ROOST_SNAPSHOT says, or None."""
+    """Return the value of ROOST_SNAPSHOT, or None."""
     return os.environ.get(VARIABLE) or None
 
 
 def from_service(service: str, source: AptSource) -> str:
-    """Return the template of a source's address, given ROOST_SNAPSHOT."""
+    """Return the template of a source's address for a value of ROOST_SNAPSHOT."""
     if SNAPSHOT_ID in service:
         return service
     name = source.uri.rstrip("/").rpartition("/")[2]
@@ -36,7 +36,7 @@ def from_service(service: str, source: AptSource) -> str:
 
 
 def from_index(text: str, settings: Mapping[str, str]) -> str | None:
-    """Return the template that an index and apt's settings know, as apt chooses it (apt.conf(5)), or None."""
+    """Return the template from an index and apt's settings, chosen as apt does (apt.conf(5)), or None."""
     fields = {key: (re.findall(rf"^{key}: *(.+?) *$", text, re.MULTILINE) or [""])[0] for key in _FIELDS}
     named = [
         settings.get(f"{kind}{field}::{fields[field]}") for kind in ("Override::", "") for field in ("Label", "Origin")
@@ -49,7 +49,7 @@ _FIELDS = ("Label", "Origin", "Snapshots")
 
 
 def apt_settings() -> dict[str, str]:
-    """Return what apt of this host knows of snapshots: `Override::Origin::Debian` → template and the like."""
+    """Return the snapshot settings of this host's apt: `Override::Origin::Debian` → template and the like."""
     if process.which("apt-config") is None:
         return {}
     shown = process.run(["apt-config", "dump", "Acquire::Snapshots"], deadline=10, capture=True, check=False)
@@ -57,7 +57,7 @@ def apt_settings() -> dict[str, str]:
 
 
 def at(source: AptSource, template: str | None, snapshot: str) -> AptSource:
-    """Return a source as of a time; raise `UsageError` when nobody knows where that is."""
+    """Return a source as of a time; raise `UsageError` when its address is unknown."""
     if template is None:
         raise UsageError(
             f"no snapshot service is known for {source.uri} (state of {snapshot})",

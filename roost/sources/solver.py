@@ -1,8 +1,8 @@
-"""Which packages a tree gets: apt of this host selects them, as it will under mmdebstrap, before anything is installed.
+"""Package selection: apt of this host selects a tree's packages, as it will under mmdebstrap, before any installation.
 
-The archive's lists are kept in a root of apt's own in the cache, and are brought up to date only where the signed index
-says something new about packages. The result is kept with lists that hold the selected packages and no others:
-mmdebstrap gets these, so that it installs exactly what was selected.
+The archive's lists are kept in a separate root for apt in the cache, and are updated only when the signed index has new
+package information. The result is stored with lists that contain only the selected packages: mmdebstrap gets these, so
+that it installs exactly what was selected.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from roost.store.stage import Stage
 
 STAGE = Stage("selections", (__name__,), ("apt-get", "apt-cache", "apt-config"))
 LISTS = Stage("lists", (__name__,), ("apt-get",))
-#: The root of apt's own in the cache.
+#: The directory of apt's roots in the cache.
 ROOTS = "apt"
 FOUND = "packages.json"
-#: Beside the lists that hold a selection only: the packages of it that mmdebstrap installs first.
+#: Next to the lists of a selection: the packages that mmdebstrap installs first.
 ESSENTIAL = "essential.json"
-#: In apt's root: the keys of an archive that the host does not trust by itself.
+#: In apt's root: the keys of an archive that the host does not trust by default.
 KEYRING = "keyring.gpg"
 #: Bytes of one list: Debian's main has 50 MB.
 LARGEST = 1 << 30
-#: What mmdebstrap's variant minbase adds to the essential packages (mmdebstrap(1)), as a pattern of apt's.
+#: The packages that mmdebstrap's variant minbase adds to the essential ones (mmdebstrap(1)), as a pattern of apt's.
 REQUIRED = "?and(?priority(required),?not(?essential))"
 
 CONFIGURATION = """\
@@ -70,7 +70,7 @@ pkgCacheGen::ForceEssential ",";
 
 
 def hook(name: str) -> Path:
-    """Return a script of roost's that runs beside apt."""
+    """Return the path of one of roost's scripts that run with apt."""
     return Path(str(resources.files("roost.sources") / "hooks" / name))
 
 
@@ -81,8 +81,8 @@ def _pattern(suite: str, architecture: str, what: str) -> str:
 def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Selection | None = None) -> Bootstrap:
     """Return the bootstrap with the packages that apt selects for it, or with those of a lock.
 
-    Raises `ImageError` for a package that the archive does not have (any more), `HostError` for one that does not
-    answer.
+    Raises `ImageError` for a package that the archive does not have (any more), `HostError` for an archive that does
+    not answer.
     """
     found = locked if locked is not None else _selection(wanted, cache, log)
 
@@ -98,7 +98,7 @@ def selected(wanted: Bootstrap, cache: Cache, log: Path, locked: Selection | Non
 
 
 def _kept(wanted: Bootstrap, found: Selection) -> dict[str, Any]:
-    """Return the inputs of the lists that hold these packages only."""
+    """Return the inputs of the lists that contain only these packages."""
     return {**wanted.sources(), "variant": wanted.debian.variant, **_parts(found)}
 
 
@@ -107,7 +107,7 @@ def _parts(found: Selection) -> dict[str, Any]:
 
 
 def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> Selection:
-    """Return what apt selects, asked once for each state of the archive."""
+    """Return what apt selects, computed once for each state of the archive."""
 
     def make(directory: Path) -> None:
         with _root(wanted, cache) as root:
@@ -126,7 +126,7 @@ def _selection(wanted: Bootstrap, cache: Cache, log: Path) -> Selection:
 
 
 def _solve(wanted: Bootstrap, root: Path, log: Path) -> Selection:
-    """Bring the lists up to date and let apt select."""
+    """Update the lists and let apt select."""
     debian = wanted.debian
     essential = _pattern(debian.suite, debian.architecture, "?essential")
     names = list(wanted.packages)
@@ -140,7 +140,7 @@ def _solve(wanted: Bootstrap, root: Path, log: Path) -> Selection:
 
 @contextmanager
 def _root(wanted: Bootstrap, cache: Cache) -> Iterator[Path]:
-    """Yield the directory of apt's own for these sources, with what it is told, locked."""
+    """Yield the root directory of apt for these sources, with its configuration, locked."""
     name = keys.digest(wanted.sources())
     root = cache.root / ROOTS / name
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _root(wanted: Bootstrap, cache: Cache) -> Iterator[Path]:
 
 
 def prepare(wanted: Bootstrap, root: Path) -> None:
-    """Write into a directory what apt is told: settings, sources; with an empty directory `out`."""
+    """Write apt's configuration into a directory: settings, sources, and an empty directory `out`."""
     shutil.rmtree(root / "out", ignore_errors=True)
     shutil.rmtree(root / "etc", ignore_errors=True)
     for name in (
@@ -176,7 +176,7 @@ def prepare(wanted: Bootstrap, root: Path) -> None:
 
 
 def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: Path) -> None:
-    """Run one of the scripts that call apt with a root of its own; raise what its words mean."""
+    """Run one of the scripts that call apt with a separate root; raise an error for its output."""
     given = keyring.foreign(wanted.index.origin)
     if given is not None:
         shutil.copyfile(given, root / KEYRING)
@@ -195,16 +195,16 @@ def _apt(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: 
 
 
 def _keep(root: Path, directory: Path, found: Selection, wanted: Bootstrap, locked: bool) -> None:
-    """Write into a directory the archive's lists with the given packages only; raise when one is in none of them.
+    """Write the archive's lists reduced to the given packages into a directory; raise when one is in none of them.
 
-    In `sources` each source has its own, to download from. In `merged` the suite has those of its updates too:
-    mmdebstrap asks for the essential packages of the suite, and takes them in the versions that are there.
+    In `sources` each source has its own list, to download from. In `merged` the suite's list includes those of its
+    updates: mmdebstrap asks for the essential packages of the suite, and takes the versions found there.
     """
     missing = {*found.packages, *found.tools}
     own, own_text = root / "lists" / _suite_list(wanted), ""
     places = [directory / "sources", directory / "merged"]
     for place in places:
-        # Lists with these beside them are mmdebstrap's sign that apt was brought up to date already.
+        # Lists with these next to them show mmdebstrap that apt was already updated.
         for name in ("auxfiles", "partial"):
             (place / name).mkdir(parents=True)
         (place / "lock").touch()
@@ -241,13 +241,13 @@ def _suite_list(wanted: Bootstrap) -> str:
 
 
 def list_name(address: str) -> str:
-    """Return an address as apt names a list (apt, URItoFileName): without the scheme, some characters as %XX."""
+    """Return apt's file name for the list of an address (apt, URItoFileName): no scheme, some characters as %XX."""
     path = re.sub(r"^[a-z+]+:(//([^/@]*@)?)?", "", address)
     return re.sub(r'[\\|{}\[\]<>"^~_=!@#$%&*]', lambda found: f"%{ord(found[0]):02x}", path).replace("/", "_")
 
 
 def download(wanted: Bootstrap, missing: Sequence[Package], directory: Path, log: Path) -> Path:
-    """Download packages of the selection, verified by apt; return the directory that they are in, in `directory`."""
+    """Download packages of the selection, verified by apt; return their directory, below `directory`."""
     assert wanted.selection.lists is not None
     return _beside(
         wanted, wanted.selection.lists / "sources", directory, ["download", *(one.exact for one in missing)], log
@@ -255,9 +255,9 @@ def download(wanted: Bootstrap, missing: Sequence[Package], directory: Path, log
 
 
 def _essential(wanted: Bootstrap, lists: Path, log: Path) -> None:
-    """Write into a directory of lists which of the packages in it are essential, or are needed by these.
+    """Record in a directory of lists which of its packages are essential, or dependencies of these.
 
-    It is asked as mmdebstrap asks, and of the same lists. In a tree that is only unpacked there is no order.
+    The query is the same as mmdebstrap's, with the same lists. In a tree that is only unpacked there is no order.
     """
     found: tuple[Package, ...] = ()
     if wanted.debian.variant == "full":
@@ -269,7 +269,7 @@ def _essential(wanted: Bootstrap, lists: Path, log: Path) -> None:
 
 
 def _beside(wanted: Bootstrap, lists: Path, directory: Path, words: Sequence[str], log: Path) -> Path:
-    """Run one of the scripts with a root of apt's own in `directory` that has these lists; return what it left."""
+    """Run one of the scripts with a separate root for apt in `directory` and these lists; return its output."""
     root = directory / "apt"
     shutil.copytree(lists, root / "lists")
     prepare(wanted, root)
@@ -293,6 +293,6 @@ def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageE
 
 
 def _changed(found: Sequence[Package]) -> ImageError:
-    """Return the error for packages that the archive has in the locked version, with another content."""
+    """Return the error for packages that the archive has in the locked version, but with other content."""
     hint = "the archive replaced the file under the same version, or somebody changed the lock: find out which"
     return ImageError(f"the archive's sha256 of {_named(found)} differs from the lock's", hint=hint)

@@ -1,6 +1,6 @@
-"""What every source, a key of `os`, is to the rest: a module that checks a recipe and plans a root tree.
+"""The interface of sources, the keys of `os`: a module that checks a recipe and plans a root tree.
 
-A tree knows its inputs before anything is made; its key is theirs, so that what was made before is used again.
+A tree knows its inputs before anything is made; its key is derived from them, so that existing results are reused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RootTree(Protocol):
 
     @property
     def epoch(self) -> int:
-        """The time that no file of the image is later than, in seconds since 1970."""
+        """The latest time of any file in the image, in seconds since 1970."""
 
     @property
     def key(self) -> str:
@@ -38,18 +38,18 @@ class RootTree(Protocol):
 
     @property
     def suite(self) -> str | None:
-        """The suite that the kernel's package is of, None where no package of a kernel is installed."""
+        """The suite of the kernel's package, None if no kernel package is installed."""
 
     @property
     def own_kernel(self) -> bool:
-        """Whether the tree has a kernel of its own, and keeps it."""
+        """Whether the tree has its own kernel and keeps it."""
 
     @property
     def bootstrap(self) -> Bootstrap | None:
-        """What is installed or added from an archive, None where nothing is."""
+        """What is installed or added from an archive, None if nothing is."""
 
     def inputs(self) -> dict[str, Any]:
-        """Return what the tree is made of, as JSON, for the manifest: the parts of its key and where they came from."""
+        """Return the tree's inputs, as JSON, for the manifest: the parts of its key and their origin."""
 
     def make(self, cache: Cache, stages: Stages, log_dir: Path) -> Path:
         """Return the tar of the tree, from the cache or freshly made."""
@@ -57,10 +57,10 @@ class RootTree(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a source plans a tree with.
+    """The input for planning a tree.
 
-    `kernel` is the one that the tree gets, unless it keeps its own. `parent` is the image of another recipe that this
-    one is made from, built by now.
+    `kernel` is the one that the tree gets, unless it keeps its own. `parent` is the image of another recipe on which
+    this one is based, already built.
     """
 
     loaded: Loaded
@@ -69,7 +69,7 @@ class Request:
     log_dir: Path
     accelerator: ApplianceAccelerator
     parent: OriginalImage | None = None
-    #: What packages are taken from, None to have apt select them.
+    #: The packages of the lock, None to have apt select them.
     locked: Lock | None = None
 
 
@@ -81,10 +81,10 @@ class Source(Protocol):
         """The keys of a recipe that it reads."""
 
     def problems(self, loaded: Loaded) -> Iterable[Problem]:
-        """Return what is wrong with a recipe of this source and can be seen before anything is fetched or made."""
+        """Return the problems of a recipe with this source that can be found before anything is fetched or made."""
 
     def plan(self, request: Request) -> RootTree:
-        """Return the root tree of a recipe; reads what says what is in it, and fetches what has a URL."""
+        """Return the root tree of a recipe; reads its content information, and fetches files with a URL."""
 
     def items(self, loaded: Loaded) -> Iterable[Item]:
-        """Return what the source itself lays over the tree."""
+        """Return what the source itself adds to the tree."""

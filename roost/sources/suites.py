@@ -1,4 +1,4 @@
-"""Unknown suites, recognized without a network: by the list of the package distro-info-data."""
+"""Unknown suites, detected without a network, by the list of the package distro-info-data."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from roost.recipe.loader import Loaded
 from roost.recipe.words import near, shown
 
 LISTS = (Path("/usr/share/distro-info/debian.csv"), Path("/usr/share/distro-info/ubuntu.csv"))
-#: Names that Debian's archive has beside its code names.
+#: Names in Debian's archive besides its code names.
 ALIASES = ("stable", "testing", "unstable", "sid", "oldstable", "oldoldstable", "experimental", "rc-buggy")
 _RECENT = ("bookworm", "trixie", "noble")
 _PARTS = ("-updates", "-backports", "-backports-sloppy", "-security", "-proposed", "-proposed-updates")
 
 
 def code_names() -> list[str] | None:
-    """Return the code names of Debian's and Ubuntu's suites, the newest first; None where the list is not installed."""
+    """Return the code names of Debian's and Ubuntu's suites, newest first; None if the list is not installed."""
     found: list[str] = []
     for path in LISTS:
         try:
@@ -31,7 +31,7 @@ def code_names() -> list[str] | None:
 
 
 def problems(loaded: Loaded, key: tuple[str, ...], suite: str) -> Iterator[Problem]:
-    """Yield a problem for a suite, said at `key`, that neither Debian nor Ubuntu has, as far as this host knows."""
+    """Yield a problem at `key` for a suite that neither Debian nor Ubuntu has, as far as this host knows."""
     names = code_names()
     if names is None:
         return

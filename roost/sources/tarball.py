@@ -25,10 +25,10 @@ def _source(loaded: Loaded) -> Tarball:
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield a problem for a local file that is larger than a source may be, or not the one its sum says."""
+    """Yield a problem for a local file that is larger than a source may be, or does not match its checksum."""
     source = _source(loaded)
     if source.path is not None:
-        # A file of 8 TiB without content is summed for hours.
+        # Hashing a sparse file of 8 TiB would take hours.
         with contextlib.suppress(OSError, ValueError):
             size = (loaded.directory / source.path).stat().st_size
             if size > bounds.limit(size):
@@ -39,14 +39,14 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:
-    """Return nothing: all of the tree is in the archive."""
+    """Return nothing: the whole tree is in the archive."""
     return ()
 
 
 def plan(request: Request) -> RootTree:
-    """Return the tree in the archive with what it gets to become bootable.
+    """Return the tree in the archive with its additions to become bootable.
 
-    Raises `RecipeError` where the sum of the archive is another than the recipe's.
+    Raises `RecipeError` if the archive does not match the recipe's checksum.
     """
     loaded, source = request.loaded, _source(request.loaded)
     path = given_file.fetch(loaded, source, request.stages)

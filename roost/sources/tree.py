@@ -16,17 +16,17 @@ MODEL = Tree
 
 
 def problems(_loaded: Loaded) -> Iterable[Problem]:
-    """Return nothing: what is in it is seen when it is read."""
+    """Return nothing: the directory is checked when it is read."""
     return ()
 
 
 def items(_loaded: Loaded) -> Iterable[Item]:
-    """Return nothing: all of the tree is in it."""
+    """Return nothing: the whole tree is in the directory."""
     return ()
 
 
 def plan(request: Request) -> RootTree:
-    """Return the tree with what it gets to become bootable."""
+    """Return the tree with its additions to become bootable."""
     source = request.loaded.recipe.os.tree
     assert source is not None
     directory, log = request.loaded.directory / source.path, request.log_dir / "source.log"

@@ -1,4 +1,4 @@
-"""What a finished root tree is: which system, what its init is, which kernels it brings. Pure."""
+"""Facts about a finished root tree: its system, its init, its kernels. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ Init = Literal["systemd", "busybox", "other", "none"]
 
 @dataclass(frozen=True, slots=True)
 class TreeFacts:
-    """`kernels` and `initrds` are names in /boot, `os` the fields of os-release, `dropped` device nodes.
+    """Facts about a root tree.
 
-    `rooted` says whether it is laid out as a root tree, `below` names the directory in it that is, if one is.
-    `machine` is what the programs are for, as ELF numbers it; None when that is not told. `notes` are what the person
-    should know, `labels` counts files with an SELinux label, `highest` is the largest owner's number. `ties` are what
-    ties the tree to another machine, as notes for a machine without a network and for one with.
+    `kernels` and `initrds` are names in /boot, `os` the fields of os-release, `dropped` device nodes. `rooted` says
+    whether it is laid out as a root tree, `below` names the directory in it that is, if any. `machine` is the ELF
+    machine number of its programs; None when unknown. `notes` are for the user, `labels` counts files with an SELinux
+    label, `highest` is the largest owner's number. `ties` is what ties the tree to another machine, as notes for a
+    machine without a network and for one with.
     """
 
     epoch: int
@@ -58,9 +59,9 @@ SYSTEMD = ("usr/lib/systemd/systemd", "lib/systemd/systemd")
 BUSYBOX = ("bin/busybox", "usr/bin/busybox", "sbin/busybox")
 
 
-#: Where a tree has its commands.
+#: Directories of commands in a tree.
 COMMANDS = ("bin", "sbin", "usr/bin", "usr/sbin")
-#: What a root has beside its commands; and how deep, and among how many directories, a root is looked for.
+#: Directories of a root besides its commands; and how deep, and in how many directories, a root is searched for.
 _BESIDE = ("etc", "usr", "lib", "sbin", "dev", "proc")
 _DEEP, _MANY = 5, 2000
 
@@ -93,12 +94,12 @@ def _directories(tree: Tree, parts: tuple[str, ...]) -> list[str]:
 
 
 def _is_root(tree: Tree, parts: tuple[str, ...]) -> bool:
-    """Return whether a directory has commands, and something of what a root has beside them."""
+    """Return whether a directory has commands, and some of the other directories of a root."""
     node = tree.find(parts, last=False)
     if node is None or sum(name in node.below for name in _BESIDE) == 0:
         return False
     for path in COMMANDS:
-        # A link such as bin → usr/bin stands for what is elsewhere in this list.
+        # A link such as bin → usr/bin stands for another entry of this list.
         directory = tree.find([*parts, *pieces(path)], last=False)
         commands = directory.below.values() if directory is not None else ()
         if any(one.info.issym() or (one.info.isreg() and one.info.mode & 0o111) for one in commands):
@@ -109,7 +110,7 @@ def _is_root(tree: Tree, parts: tuple[str, ...]) -> bool:
 def facts_of(
     tree: Tree, read: Callable[[Node, int], bytes], epoch: int, seen: Shape, notes: tuple[str, ...]
 ) -> TreeFacts:
-    """Return what a tree is; `read` gives a file's first bytes, `seen` is its shape as it came."""
+    """Return the facts of a tree; `read` returns a file's first bytes, `seen` is its original shape."""
     boot = tree.find(["boot"])
     present = sorted(name for name in (boot.below if boot else {}) if _file(tree, f"boot/{name}"))
     kernels = tuple(name for name in present if name.startswith("vmlinuz"))
@@ -139,7 +140,7 @@ def facts_of(
 
 
 def _ties(tree: Tree, read: Callable[[Node, int], bytes], *, network: bool) -> tuple[str, ...]:
-    """Return what ties a tree to another machine; its fstab is not among it, for an image gets one of its own."""
+    """Return what ties a tree to another machine; its fstab does not, for an image gets its own."""
 
     def names(directory: str) -> list[str]:
         node = tree.find(pieces(directory))
@@ -155,7 +156,7 @@ def _ties(tree: Tree, read: Callable[[Node, int], bytes], *, network: bool) -> t
 
 
 def _machine(tree: Tree, read: Callable[[Node, int], bytes]) -> int | None:
-    """Return what the first program found is for: e_machine of its header (elf(5)), in the order of its bytes."""
+    """Return the e_machine of the first program found (elf(5)), in its byte order."""
     for path in ("sbin/init", "bin/sh", *BUSYBOX, "usr/bin/env"):
         node = _file(tree, path)
         head = read(node, 20) if node is not None else b""
@@ -165,7 +166,7 @@ def _machine(tree: Tree, read: Callable[[Node, int], bytes]) -> int | None:
 
 
 def _enforcing(tree: Tree, read: Callable[[Node, int], bytes]) -> bool:
-    """Return whether SELinux is enforcing in the tree: told so, and with a policy."""
+    """Return whether SELinux is enforcing in the tree: configured, and with a policy."""
     config = _file(tree, "etc/selinux/config")
     text = read(config, 65536).decode("utf-8", "replace") if config is not None else ""
     kind = re.search(r"^\s*SELINUXTYPE\s*=\s*([\w.-]+)", text, re.MULTILINE)

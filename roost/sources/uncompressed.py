@@ -1,7 +1,7 @@
-"""Packages once more, with their content uncompressed: unpacking it takes a third of the work of an installation.
+"""Packages with uncompressed content: this saves a third of the work of an installation.
 
-Each is kept in the cache by the sha256 of the package that apt verified, and has its own in its name. Its members are
-those of the package, byte for byte, but for the last: `data.tar` (deb(5)), which every dpkg reads.
+Each is kept in the cache under the sha256 of the package that apt verified and its own. Its members are those of the
+package, byte for byte, except for the last: `data.tar` (deb(5)), which every dpkg reads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.store.cache import Cache, work_directory
 from roost.store.entries import UNCOMPRESSED
 
 DIRECTORY = "uncompressed"
-#: ar(5): what an archive begins with; the header of a member, its name and size in it, what it ends with.
+#: ar(5): the magic of an archive; a member's header, the place of its size, and its end.
 _MAGIC, _HEADER, _SIZE, _END = b"!<arch>\n", 60, slice(48, 58), b"`\n"
 #: Bytes of a member that is not the content: control files, signatures.
 _SMALL = 64 << 20
@@ -33,9 +33,10 @@ _DEADLINE = 600
 
 @contextmanager
 def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | None = None) -> Iterator[list[Path]]:
-    """Yield the packages of a selection, or `which` of them, in a directory of their own, which is gone afterwards.
+    """Yield the packages of a selection, or `which` of them, in a temporary directory of their own.
 
-    What cannot be had without compression, for want of room or because it is not whole, is there as it came.
+    A package that cannot be decompressed, because the disk is full or the package is damaged, is there in its original
+    form.
     """
     shared = cache.root / DIRECTORY
     shared.mkdir(parents=True, exist_ok=True)
@@ -43,7 +44,7 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
     there = {found[1]: found for found in names if found}
     with work_directory() as work:
         mine = work / "packages"
-        # apt wants one beside them.
+        # apt requires one next to them.
         (mine / "partial").mkdir(parents=True)
         chosen = wanted.selection.packages if which is None else which
         with Pool(capacity.cores()) as pool:
@@ -60,7 +61,7 @@ def _taken(shared: Path, found: re.Match[str] | None, target: Path) -> bool:
 
 
 def _add(pool: Pool, originals: Mapping[Package, Path], shared: Path, mine: Path, log: Path) -> None:
-    """Put packages into `mine`, without compression, and into the cache."""
+    """Put packages into `mine`, uncompressed, and into the cache."""
 
     def add(one: Package) -> None:
         target = mine / one.file
@@ -69,12 +70,12 @@ def _add(pool: Pool, originals: Mapping[Package, Path], shared: Path, mine: Path
             debs.link(originals[one], target)
             return
         final = shared / f"{one.sha256}-{checksum.sha256(target)}.deb"
-        # Under another name first: a copy, where links are not to be had, is not there at once.
+        # Under another name first: where links are not possible, a copy takes time.
         staged = target.with_name(f".{one.sha256}")
         debs.link(target, staged)
         staged.replace(final)
 
-    # Large ones first: none is left to the end alone.
+    # Large ones first, so that none runs alone at the end.
     list(pool.map(add, sorted(originals, key=lambda one: -originals[one].stat().st_size)))
 
 
@@ -114,7 +115,7 @@ def _copy(source: IO[bytes], package: Path, output: IO[bytes], log: Path) -> boo
 
 
 def _write_content(header: bytes, package: Path, output: IO[bytes], log: Path) -> bool:
-    """Write the last member: dpkg-deb knows all compressions that there are."""
+    """Write the last member: dpkg-deb supports all compressions."""
     begin = output.tell()
     output.write(header)
     output.flush()

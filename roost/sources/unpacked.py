@@ -1,7 +1,7 @@
-"""The variant `unpacked`: a tree made of a few packages that are only unpacked, with busybox as its init.
+"""The variant `unpacked`: a tree made of a few unpacked packages, with busybox as its init.
 
-No dpkg, no maintainer scripts, no libc unless a package brings it: an image of tens of megabytes that boots in
-seconds. Everything in it belongs to root.
+No dpkg, no maintainer scripts, no libc unless a package brings it: an image of tens of megabytes that boots in seconds.
+All files belong to root.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILES = {
 
 
 class BrokenPackageError(ImageError):
-    """A downloaded package that is not whole."""
+    """A downloaded package is damaged."""
 
     def __init__(self, package: Path, log: Path, tail: str) -> None:
         super().__init__(
@@ -60,7 +60,7 @@ def make(wanted: Bootstrap, epoch: int, tar: Path, packages: Sequence[Path], log
 
 
 def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, register: bool = True) -> None:
-    """Unpack packages of the archive into the new directory `tree`; with `register` say in it what they are."""
+    """Unpack packages of the archive into the new directory `tree`; with `register` record them in it."""
     inside = namespace.current()
     tree.mkdir()
     for name in MERGED:
@@ -90,14 +90,14 @@ def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, regis
 
 
 def _register(tree: Path, package: Path, log: Path) -> None:
-    """Say in the tree what was unpacked into it, for its bill of materials and for scanners: dpkg never runs here."""
+    """Record the unpacked package in the tree, for its bill of materials and for scanners: dpkg never runs here."""
     control = process.run(["dpkg-deb", "--field", package], deadline=60, capture=True, log=log).text
     name = next((line[8:].strip() for line in control.splitlines() if line.startswith("Package:")), "")
     if not name or "/" in name:
         raise ImageError(f"{package.name} does not say which package it is", log=log)
     directory = tree / "var/lib/dpkg/status.d"
     directory.mkdir(parents=True, exist_ok=True)
-    # dpkg's word for a package whose files are there and whose scripts did not run (dpkg(1), PACKAGE STATES).
+    # dpkg's state of a package whose files are present and whose scripts did not run (dpkg(1), PACKAGE STATES).
     (directory / name).write_text(f"{control.rstrip()}\nStatus: install ok unpacked\n")
 
 
@@ -141,7 +141,7 @@ def _kernel(wanted: Bootstrap, epoch: int, tree: Path, log: Path) -> None:
 
 
 def pack(tree: Path, names: Sequence[str], epoch: int, tar: Path, log: Path) -> None:
-    """Write the canonical tar of some names below `tree`, all of them root's."""
+    """Write the canonical tar of some names below `tree`, all owned by root."""
     process.run(
         namespace.current().argv(
             [

@@ -1,1 +1,1 @@
-"""What is kept between builds: the cache, leases, staging, manifests, garbage collection."""
+"""Storage shared by builds: the cache, leases, staging, manifests, garbage collection."""

@@ -1,4 +1,4 @@
-"""The cache: results of stages by the key of all their inputs, each whole or not there at all."""
+"""The cache: results of stages by the key of all their inputs, each complete or absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from filelock import FileLock
 from roost.errors import ToolError
 from roost.host import files, interruption, memory, namespace, paths, process
 
-#: Seconds that an interrupted task waits for a work directory to go; a large one goes after its end.
+#: Seconds that an interrupted task waits for a work directory to be removed; a large one is removed after its end.
 GRACE = 0.5
 
 
@@ -31,7 +31,7 @@ def key(stage: str, given: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A directory of results: STAGE/KEY is a directory, finished once it has its name."""
+    """A directory of results: STAGE/KEY is a directory, complete once it has its name."""
 
     root: Path
 
@@ -45,9 +45,9 @@ class Cache:
         return directory
 
     def put(self, stage: str, name: str, make: Callable[[Path], None]) -> Path:
-        """Return the directory of a result; `make` fills an empty directory with it if nobody has yet.
+        """Return the directory of a result; `make` fills an empty directory with it if it is not cached.
 
-        Two that want the same result wait for each other. What `make` leaves when it fails is removed.
+        Concurrent calls for the same result wait for each other. What `make` leaves when it fails is removed.
         """
         parent = self.root / stage
         parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ class Cache:
         return parent / name
 
     def drop(self, stage: str, name: str) -> None:
-        """Remove a finished result that is not what it should be."""
+        """Remove a finished result that is not valid."""
         parent = self.root / stage
         with FileLock(files.lock_path(parent / f".{name}.lock")):
             remove_tree(parent / name)
 
 
 def _sweep_stage(parent: Path) -> None:
-    """Remove the half-made results of a stage that killed builds left: those whose lock nobody holds."""
+    """Remove the incomplete results of a stage that killed builds left: those whose lock is free."""
     for staging in parent.glob(".*.making"):
         lock = FileLock(staging.with_suffix(".lock"))
         with contextlib.suppress(OSError, TimeoutError):
@@ -92,10 +92,10 @@ def default() -> Cache:
 
 @contextmanager
 def work_directory(room: int | None = None) -> Iterator[Path]:
-    """Yield a directory for trees whose files may belong to subordinate ids; gone afterwards.
+    """Yield a directory for trees whose files may belong to subordinate ids; it is removed afterwards.
 
-    `room` is how many bytes will be in it: then it is in memory if there is plenty. What killed builds left is
-    removed first: a work directory whose lock nobody holds belongs to nobody.
+    `room` is its expected size in bytes: if there is enough memory, the directory is in memory. Leftovers of killed
+    builds are removed first: a work directory whose lock is free has no owner.
     """
     on_disk = paths.cache_root() / "work"
     on_disk.mkdir(parents=True, exist_ok=True)
@@ -119,9 +119,9 @@ def work_directory(room: int | None = None) -> Iterator[Path]:
 
 
 def _leave(directory: Path, lock: Path) -> None:
-    """Have a directory removed by a tool that outlives this process, which was told to end; wait `GRACE` for it.
+    """Start a tool that removes a directory and outlives this process, which must end; wait `GRACE` for it.
 
-    The tool holds the directory's lock. What it does not remove, the next command sweeps.
+    The tool holds the directory's lock. The next command sweeps what it does not remove.
     """
     if not lock.exists():
         return
@@ -142,9 +142,9 @@ def abandoned() -> list[Path]:
 
 
 def _nobodys() -> Iterator[tuple[FileLock, Path]]:
-    """Yield the work directories whose lock nobody holds, each with that lock, held.
+    """Yield the work directories whose lock is free, each with that lock, held.
 
-    In shared directories, only ours count.
+    In shared directories, only this user's are considered.
     """
     mine = f"roost-{os.geteuid()}-*.lock"
     for lock in [*(paths.cache_root() / "work").glob("*.lock"), *memory.SHARED.glob(mine)]:
@@ -161,7 +161,7 @@ def _nobodys() -> Iterator[tuple[FileLock, Path]]:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory whoever its files belong to: in the namespace that they were made in."""
+    """Remove a directory whatever the owners of its files: in the namespace in which they were made."""
     if not directory.exists():
         return
     try:
@@ -171,6 +171,6 @@ def remove_tree(directory: Path) -> None:
             what="cannot clean up",
         )
     except ToolError:
-        # Where there are no namespaces at all, that is what to say: the work that is cleaned up failed for it too.
+        # Without namespaces, report that: the work being cleaned up failed for the same reason.
         namespace.probe()
         raise

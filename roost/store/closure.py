@@ -1,9 +1,9 @@
-"""The code that makes something: modules with all that they import inside roost, and the data files that these read.
+"""The code that makes a result: modules with all their imports inside roost, and the data files that they read.
 
-It is read, not run: the import statements of each file, wherever they stand, those for types alone too (what a value
-can do is part of what is made with it). A string that is the name of a module (a program that is run with `python -m`)
-counts as an import of it. The data files of a package (hooks, templates, scripts of the guest) count where a module
-names the package so, or finds its own files by `__file__`.
+Files are parsed, not run: all import statements of a file count, wherever they are, including those for types only (a
+value's methods are part of the result's code). A string that is the name of a module (a program run with `python -m`)
+counts as an import of it. The data files of a package (hooks, templates, scripts of the guest) count if a module names
+the package this way, or finds its own files by `__file__`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-#: They carry out what the other modules decide, or show it: what is made is the same.
+#: Modules that carry out or display what the others decide, without influence on the result.
 LEFT_OUT = ("roost.host", "roost.errors", "roost.events", "roost.cli")
 
 _MODULE = r"(roost(?:\.[\w.]+)?)(?!\w)"
-#: Each begins with fixed text, which `re` looks for faster than for any start of a line.
+#: Each begins with fixed text, which `re` finds faster than any start of a line.
 _FROM = re.compile(rf"from {_MODULE} import (\([^)]*\)|.*)")
 _IMPORT = re.compile(rf"import {_MODULE}")
 _NAMED = (re.compile(r"\"(roost(?:\.\w+)+)[\"']"), re.compile(r"'(roost(?:\.\w+)+)[\"']"))
@@ -29,9 +29,9 @@ _NAMED = (re.compile(r"\"(roost(?:\.\w+)+)[\"']"), re.compile(r"'(roost(?:\.\w+)
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What a module's file says: its sha256, what it imports (modules and names in them), the modules that it names.
+    """A parsed module file: its sha256, its imports (modules and names in them), the modules that it names.
 
-    `own` says whether it looks for files beside it.
+    `own` says whether it looks for files next to it.
     """
 
     sha256: str
@@ -42,7 +42,7 @@ class _File:
 
 @functools.cache
 def _read(path: str | Path, size: int, mtime_ns: int) -> _File:
-    """Return what a module's file says; its size and time tell another content."""
+    """Return a parsed module file; a change of size or time means new content."""
     data = Path(path).read_bytes()
     text = data.decode()
     imports: dict[str, None] = {found[1]: None for found in _statements(_IMPORT, text)}
@@ -55,7 +55,7 @@ def _read(path: str | Path, size: int, mtime_ns: int) -> _File:
 
 
 def _statements(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """Yield the matches of a pattern that have nothing but blanks before them on their line."""
+    """Yield the matches of a pattern that are preceded only by blanks on their line."""
     place = 0
     while found := pattern.search(text, place):
         begins = not text[text.rfind("\n", 0, found.start()) + 1 : found.start()].strip(" \t")
@@ -65,7 +65,7 @@ def _statements(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _modules(package: str) -> dict[str, str]:
-    """Return module or package → its file, for all below the directory of roost."""
+    """Map each module or package below the directory of roost to its file."""
     found = {}
     above = len(os.path.dirname(package)) + 1  # noqa: PTH120 - thousands of Path would cost more than all else here
     for directory, directories, names in os.walk(package):
@@ -78,7 +78,7 @@ def _modules(package: str) -> dict[str, str]:
 
 
 def _data(directory: Path) -> Iterator[Path]:
-    """Yield the files of a package that are no modules, those of packages in it left out."""
+    """Yield the files of a package that are not modules, without those of its subpackages."""
     for path in sorted(directory.iterdir()):
         if path.is_dir() and not (path / "__init__.py").exists() and path.name != "__pycache__":
             yield from _data(path)
@@ -109,7 +109,7 @@ def listed(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: P
     waiting, seen = list(makers), set()
     while waiting:
         module = waiting.pop()
-        # What is imported is a module, or a name in the module before the last dot.
+        # An import names a module, or a name in the module before the last dot.
         path = modules.get(module) or modules.get(module := module.rpartition(".")[0])
         if path is None or module in seen or _below(module, left_out):
             continue
@@ -117,7 +117,7 @@ def listed(makers: Sequence[str], left_out: Sequence[str] = LEFT_OUT, package: P
         status = os.stat(path)  # noqa: PTH116 - see _modules
         read = _read(path, status.st_size, status.st_mtime_ns)
         found[path] = read.sha256
-        # Importing a module runs the packages that it is in.
+        # Importing a module runs the packages that contain it.
         waiting += [*read.imports, *read.named, *([module.rpartition(".")[0]] if module.count(".") else [])]
         named = (Path(modules[name]) for name in read.named if name in modules and not _below(name, left_out))
         packages = [one.parent for one in named if one.name == "__init__.py"]

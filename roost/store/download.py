@@ -1,7 +1,8 @@
-"""The one door to downloads: a URL and its sha256 become a file in the cache, or an error.
+"""Downloads: a URL and its sha256 become a file in the cache, or an error.
 
-What the sum names never changes, so a file is fetched once and never asked for again. A download that broke off goes on
-where it stopped, also in another process; what a server says about resuming is believed only as far as the sum agrees.
+The content for a checksum never changes, so a file is fetched once and never requested again. An interrupted download
+resumes where it stopped, also in another process; what a server says about resuming is trusted only if the checksum
+matches.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from roost.store.http import BrokenError, shown
 
 STAGE = "downloads"
 SCHEMES = ("http", "https", "file")
-#: Seconds: for all of a download, and between attempts, one more of which is made while data comes.
+#: Seconds: for a whole download, and between attempts; another attempt is made as long as data arrives.
 DEADLINE = 6 * 3600.0
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Seconds after which what broke off is not waited for any more.
+#: Seconds after which an interrupted download is given up.
 FORGOTTEN = 14 * 86400
 _CHUNK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def fetch(url: str, sha256: str, cache: Cache, events: Events, *, where: Location | None = None) -> Path:
-    """Return the file with this sha256, from the cache or else from `url` (http, https, file). Nobody may change it.
+    """Return the file with this sha256, from the cache or else from `url` (http, https, file). It must not be modified.
 
-    Two that want one file wait for each other. Raises `RecipeError` at `where` when the URL is wrong or what it gives
-    has another sum, of which nothing is kept; `HostError` when the network or the disk fails.
+    Concurrent calls for one file wait for each other. Raises `RecipeError` at `where` when the URL is wrong or its
+    content has another checksum (nothing is kept); `HostError` when the network or the disk fails.
     """
     wrong = _mistake(url, sha256)
     if wrong:
@@ -52,7 +53,7 @@ def fetch(url: str, sha256: str, cache: Cache, events: Events, *, where: Locatio
             _Download(url, sha256, directory.parent / f".{sha256}.part", events, where).into(directory / "file")
 
     found = cache.put(STAGE, sha256, make) / "file"
-    # A disk or a person may have damaged it since: it is read again when its size or times have changed.
+    # The file may have been damaged since: it is read again when its size or times have changed.
     if not found.is_file() or keys.large_digest(found) != sha256:
         cache.drop(STAGE, sha256)
         events.note(f"{found} in the cache is damaged: it is downloaded again")
@@ -79,14 +80,14 @@ def _mistake(url: str, sha256: str) -> str | None:
 
 @dataclass(slots=True)
 class _Download:
-    """One download: `part` holds what has come so far, a file beside it what the server called that version."""
+    """One download: `part` holds the data so far, a file next to it the server's version identifier."""
 
     url: str
     sha256: str
     part: Path
     events: Events
     where: Location | None
-    #: Whether some of `part` came with another answer than the rest.
+    #: Whether `part` was assembled from several answers.
     pieced: bool = False
 
     @property
@@ -94,21 +95,21 @@ class _Download:
         return self.part.with_suffix(".version")
 
     def into(self, target: Path) -> None:
-        """Leave the whole file in `target`, or raise."""
+        """Store the whole file in `target`, or raise."""
         self._forget_others()
         if self.part.is_symlink() or not self.part.is_file():
             self._drop()
         try:
             seen = self._complete()
             if seen != self.sha256 and self.pieced:
-                # The file may have changed between two answers without the server saying so.
+                # The file may have changed between two answers without notice from the server.
                 self._drop()
                 self.pieced = False
                 seen = self._complete()
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            # What is left of a full disk belongs to others too.
+            # A partial file on a full disk takes space from others too.
             self._drop()
             raise self._full() from error
         if seen != self.sha256:
@@ -123,7 +124,7 @@ class _Download:
         self.part.rename(target)
 
     def _complete(self) -> str:
-        """Fetch what lacks, again and again while something comes; return the sum of the whole."""
+        """Fetch the missing part, with retries as long as data arrives; return the checksum of the whole."""
         if urlsplit(self.url).scheme == "file":
             return self._copy()
         ends = time.monotonic() + DEADLINE
@@ -162,13 +163,13 @@ class _Download:
         return checksum.sha256(self.part)
 
     def _request(self, ends: float) -> None:
-        """Ask once, for what lacks. Raises `BrokenError` when it is worth another attempt."""
+        """Make one request for the missing part. Raises `BrokenError` when a retry may help."""
         have = self._size()
         known = self.version.read_text("ascii", "replace") if self.version.is_file() else ""
         try:
             answer = http.get(self.url, have, known)
             if answer is None:
-                # Everything had come before it broke off; the sum decides.
+                # All data had arrived before the interruption; the checksum decides.
                 self.pieced = True
                 return
             with answer:
@@ -183,7 +184,7 @@ class _Download:
             raise self._refused(str(error), error.hint) from error
 
     def _take(self, answer: HTTPResponse, start: int, ends: float) -> None:
-        """Write the body of an answer where it belongs."""
+        """Write the body of an answer at its place in the file."""
         self.pieced = self.pieced or start > 0
         length = http.length(answer)
         total = start + length if length is not None else None
@@ -197,7 +198,7 @@ class _Download:
             raise BrokenError(f"the connection ended after {got} of {total} bytes")
 
     def _pump(self, read: Callable[[], bytes], file: BinaryIO, done: int, total: int | None, ends: float) -> int:
-        """Write what `read` gives to `file`; return the size of the file then."""
+        """Write the data from `read` to `file`; return the resulting size of the file."""
         told = 0.0
         while data := read():
             view = memoryview(data)
@@ -244,7 +245,7 @@ class _Download:
 
 
 def _chunk(source: BinaryIO) -> bytes:
-    """Return what comes next of a local file; what fails here is the source, not the disk that is written to."""
+    """Return the next block of a local file; an error here is the source's, not that of the disk written to."""
     try:
         return source.read(_CHUNK)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What is in the cache: each entry that roost made, when it was used last, and how it is locked.
+"""The entries of the cache that roost made: their last use, and how they are locked.
 
-Only names that roost gives are entries. Whatever else is there, and whatever is a link, is somebody's, and stays.
+Only names that roost gives are entries. Everything else there, and every link, belongs to the user and is not touched.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SHA = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A directory of the cache: how its entries are called and what they are.
+    """A directory of the cache: the names of its entries and what they are.
 
-    `locked` entries have a lock each and are marked as used under it; the others stay while anybody uses the cache.
-    `depth` is how many directories stand between. `capped` entries go when the cache is too large; the others only by
-    age.
+    Each `locked` entry has a lock and is marked as used under it; others are kept while any task uses the cache.
+    `depth` is the number of directories in between. `capped` entries are removed when the cache is too large; others
+    only by age.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Kind:
     capped: bool = True
 
 
-#: A package without compression: the sha256 of the one that came, and its own.
+#: A package without compression: the sha256 of the original, and its own.
 UNCOMPRESSED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})[.]deb")
 
 KINDS = (
@@ -58,29 +58,28 @@ KINDS = (
     Kind("libguestfs", re.compile(r"\.guestfs-\d+"), directory=True),
 )
 
-#: What builds leave when they are killed, by the directory that it is in. Their locks tell whose they are.
+#: Leftovers of killed builds, by directory. Their locks show who owns them.
 LEFT = {
     **{kind.name: re.compile(r"\.[0-9a-f]{64}\.making") for kind in KINDS if kind.locked},
     "packages": re.compile(r"\.chosen-[0-9a-f]{64}"),
     "appliance": re.compile(r"\.building-\w+"),
 }
-#: A download that broke off goes on where it was; by age it goes, with what the server called it.
+#: A partial download is resumed; it expires by age, together with the server's version identifier.
 PARTS = re.compile(r"\.[0-9a-f]{64}\.(?:part|version)")
-#: Files among the directories of logs: the report of a mistake of roost's own, the log of what is of no one image.
+#: Files among the log directories: reports of internal errors, and logs that do not belong to an image.
 REPORTS = re.compile(r"bug-\d{8}T\d{6}-\d+[.]log|(?:extract|originals)[.]log")
 LOCKS = re.compile(r"\.[0-9a-f]{64}\.lock")
-#: What a collection that was killed had set aside.
+#: What a killed collection had set aside.
 GONE = re.compile(r"\.gone-\d+-[0-9a-f]+")
-#: What tools leave among the entries and is worth no word: the locks, apt's lock and its directory of partial
-#: downloads.
+#: Files of tools among the entries that are not reported: the locks, apt's lock and its directory of partial downloads.
 QUIET = frozenset({"lock", "partial"})
-#: Directories that are looked after elsewhere (their tasks sweep them), are nothing but locks, or one small file.
+#: Directories swept by their own tasks, or with only locks or one small file.
 OTHERS = frozenset({"work", "boot", "using", "factory"})
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the cache: `used` is when it was used last, in seconds since 1970; `left` says whose leftover."""
+    """One entry of the cache: `used` is its last use, in seconds since 1970; `left` names the owner of a leftover."""
 
     kind: str
     path: Path
@@ -92,12 +91,12 @@ class Entry:
 
     @property
     def shared(self) -> bool:
-        """Whether tasks read it without saying so."""
+        """Whether tasks read it without locking it."""
         return self.lock is None and not GONE.fullmatch(self.path.name)
 
 
 def size(path: Path) -> int:
-    """Return the bytes that a file or a tree takes on the disk; no link is followed, what cannot be read counts 0."""
+    """Return the bytes that a file or a tree takes on the disk; links are not followed, unreadable files count 0."""
     total = 0
     pending = [path]
     while pending:
@@ -113,7 +112,7 @@ def size(path: Path) -> int:
 
 
 def read(root: Path) -> tuple[list[Entry], list[str]]:
-    """Return the entries of a cache, and the paths (relative to it) of what is in it and is not roost's."""
+    """Return the entries of a cache, and the paths (relative to it) of anything that is not roost's."""
     entries: list[Entry] = []
     strangers: list[str] = []
     kinds = {kind.name: kind for kind in KINDS}
@@ -174,7 +173,7 @@ def _entry(kind: Kind, path: Path) -> Entry | None:
 
 
 def staged(build: Path) -> Iterator[tuple[Path, Path, str]]:
-    """Yield, of a directory of images, what killed builds left: the path, the lock of its image, the image's name."""
+    """Yield leftovers of killed builds in a directory of images: the path, the lock of its image, the image's name."""
     for path in _listed(build):
         found = re.fullmatch(r"\.(.+)\.staging-\d+(?:\.old)?", path.name)
         if found and path.is_dir() and not path.is_symlink():

@@ -1,7 +1,7 @@
-"""`inv gc`: the cache and the leftovers in build/. What is old, what killed builds left, what is too much.
+"""`inv gc`: removes old entries, leftovers of killed builds, and what exceeds the size limit from the cache and build/.
 
-What goes is set aside by a rename while no task can begin to use the cache, and removed after that; so nothing is ever
-half there for anybody, and a collection that was killed has left something that the next one knows.
+Entries are renamed away while no task can start to use the cache, and removed afterwards; so no task ever sees a
+partial entry, and the next collection recognizes what a killed one left.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from roost.store import entries, lease, scratch
 from roost.store.entries import Entry
 from roost.store.gc_report import Garbage, Report
 
-#: Seconds after which what was not used goes, and the bytes that the cache may have.
+#: Seconds after which unused entries are removed, and the maximum bytes of the cache.
 AGE = 30 * 86400.0
 CAP = 20 << 30
-#: Clocks of a file system and of its users differ by so much.
+#: Maximum difference in seconds between the clocks of a file system and of its users.
 SLACK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What goes: by age in seconds, by the size of the whole in bytes."""
+    """The limits: age in seconds, total size in bytes."""
 
     age: float = AGE
     cap: int = CAP
 
 
 def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bool, now: float | None = None) -> Report:
-    """Return what goes out of the cache `root` and of `build`, and with `delete` take it away.
+    """Return the garbage in the cache `root` and in `build`; with `delete` remove it.
 
-    Whatever a running task uses stays, and whatever roost did not make.
+    Entries used by a running task, and files that roost did not make, are kept.
     """
     report = Report(str(root), delete)
     moment = time.time() if now is None else now
@@ -72,14 +72,14 @@ def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bo
 
 
 def _in_use(entry: Entry, since: float | None) -> bool:
-    """Return whether a task that runs may be using an entry."""
+    """Return whether a running task may be using an entry."""
     if since is None:
         return False
     return entry.shared or entry.used >= since - SLACK
 
 
 def _chosen(free: Iterable[Entry], total: int, rules: Rules, now: float) -> Iterator[tuple[Entry, str]]:
-    """Yield what goes and why: leftovers, the old, then the least recently used until the rest is small enough."""
+    """Yield garbage and the reason: leftovers, old entries, then the least recently used above the size limit."""
     rest = []
     for entry in sorted(free, key=lambda one: (one.used, str(one.path))):
         idle = now - entry.used
@@ -112,7 +112,7 @@ def _long(seconds: float) -> str:
 
 @contextmanager
 def _locked(lock: Path | None) -> Iterator[bool]:
-    """Hold a lock if it is free; yield whether it was."""
+    """Take a lock if it is free; yield whether it was."""
     if lock is None:
         yield True
         return
@@ -130,7 +130,7 @@ def _locked(lock: Path | None) -> Iterator[bool]:
 
 
 def _set_aside(entry: Entry, item: Garbage) -> list[tuple[Garbage, Path]]:
-    """Take an entry's name away, so that nobody finds it from now on; return what is to be removed."""
+    """Rename an entry away, so that no task finds it from now on; return what is to be removed."""
     with _locked(entry.lock) as free:
         now = _used(entry.path)
         if now is None:
@@ -177,7 +177,7 @@ def _failed(item: Garbage, error: OSError) -> None:
 
 
 def _drop_locks(root: Path) -> None:
-    """Remove the locks of entries that are gone; nobody waits for one, since nobody uses the cache."""
+    """Remove the locks of removed entries; no task waits for one, since none uses the cache."""
     for kind in entries.KINDS:
         if kind.locked and not (root / kind.name).is_symlink():
             for lock in (root / kind.name).glob(".*.lock"):
@@ -189,7 +189,7 @@ def _drop_locks(root: Path) -> None:
 
 
 def _scratch(root: Path, build: Path, report: Report, *, delete: bool) -> None:
-    """Find what killed tasks left outside of the results: work directories, layers of boots, half an image."""
+    """Find leftovers of killed tasks besides the results: work directories, layers of boots, partial images."""
     for directory in [*caches.abandoned(), *scratch.abandoned()]:
         item = Garbage(_shown(directory, root), "left by a task that was killed", entries.size(directory))
         report.items.append(item)

@@ -1,4 +1,4 @@
-"""What a collection found: each thing that goes, why, how many bytes, and what became of it."""
+"""The result of a collection: each item, why it is garbage, its size, and whether it was removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["would go", "gone", "stays"]
 
 @dataclass(slots=True)
 class Garbage:
-    """One thing that nobody needs: `state` is what became of it, `problem` why it could not go."""
+    """One unneeded item: `state` is what happened to it, `problem` why it could not be removed."""
 
     what: str
     why: str
@@ -27,7 +27,7 @@ class Garbage:
 
 @dataclass(slots=True)
 class Report:
-    """A whole collection of one place; `total` are the bytes of all that it looked at and may judge."""
+    """A whole collection of one place; `total` is the size in bytes of everything under its control."""
 
     place: str
     deleted: bool
@@ -42,11 +42,11 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all that should go could go."""
+        """Whether everything that should be removed was removed."""
         return not any(item.problem for item in self.items)
 
     def note(self, text: str) -> None:
-        """Say one thing, once."""
+        """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
 

@@ -1,6 +1,6 @@
-"""One request over HTTP for a file or for the rest of it: what may pass is told from what is final.
+"""One HTTP request for a file or the rest of it: temporary failures are told apart from final ones.
 
-A redirect leads to http and https only, and the password of a URL goes to its own server only.
+A redirect is followed to http and https only, and the password of a URL is sent only to its own server.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import roost
 
-#: Seconds without a byte.
+#: Seconds without data before a connection counts as stalled.
 STALLED = 60.0
-#: What a server answers when it may do better soon.
+#: Statuses of temporary server failures.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class BrokenError(Exception):
-    """The connection or the server failed in a way that may pass."""
+    """The connection or the server failed, perhaps temporarily."""
 
 
 class ChangedError(BrokenError):
-    """The server has another file than the one whose beginning is here."""
+    """The server has a different file than the one partially downloaded."""
 
 
 class RefusedError(Exception):
-    """The server has no such file for us; `hint` says what to do."""
+    """The server refuses the file; `hint` says what to do."""
 
     def __init__(self, what: str, hint: str | None = None) -> None:
         super().__init__(what)
@@ -38,11 +38,11 @@ class RefusedError(Exception):
 
 
 class UntrustedError(Exception):
-    """The server's certificate is not one that this host trusts."""
+    """The server's certificate is not trusted by this host."""
 
 
 def shown(url: str) -> str:
-    """Return a URL as logs and errors show it: no user, no password, no query (which may hold a signature)."""
+    """Return a URL for logs and errors: without user, password and query (which may hold a signature)."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -52,12 +52,12 @@ def shown(url: str) -> str:
 
 
 def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
-    """Return the answer with a file, None when it has no more than the `have` bytes that are here.
+    """Return the answer with a file, None when it has no more than the `have` bytes already here.
 
-    The answer is the rest (206) if the file is still the one of `version`, else all of it. Raises `BrokenError` when
-    another attempt is worth it, `RefusedError` and `UntrustedError` when it is not.
+    The answer is the rest (206) if the file is still the one of `version`, else all of it. Raises `BrokenError` when a
+    retry may help, `RefusedError` and `UntrustedError` when it cannot.
     """
-    # Not urlopen's: that one also opens ftp: and file:, and could be made to by a redirect.
+    # Not urlopen: it also opens ftp: and file:, to which a redirect could lead.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -82,8 +82,7 @@ def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
             raise UntrustedError(f"{shown(url)}: {error.reason.verify_message}") from error
         raise BrokenError(_reason(error.reason)) from error
     except (http.client.InvalidURL, ValueError, OverflowError) as error:
-        # A redirect that cannot be split, named or numbered: http://[::1/x, http://h:99999/. Its text may hold a
-        # password.
+        # A malformed redirect: http://[::1/x, http://h:99999/. Its text may hold a password.
         raise RefusedError(f"{shown(url)} redirects to something that is not a URL") from error
     except http.client.HTTPException as error:
         raise BrokenError(f"the answer is not valid HTTP ({type(error).__name__})") from error
@@ -92,7 +91,7 @@ def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
 
 
 def _complete(error: urllib.error.HTTPError, have: int) -> bool:
-    """Return whether an answer says that there is nothing after the bytes that are here (RFC 9110, 15.5.17)."""
+    """Return whether an answer says that nothing follows the bytes already here (RFC 9110, 15.5.17)."""
     whole = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
     return error.code == 416 and have > 0 and whole is not None and int(whole[1]) == have
 
@@ -103,7 +102,7 @@ def _refusal(url: str, error: urllib.error.HTTPError, have: int) -> Exception:
     if error.code in _PASSING:
         return BrokenError(f"the server answers {error.code}")
     hint = "give user and password in the URL" if error.code == 401 else None
-    # HTTP's own words for the status (RFC 9110), not the server's.
+    # HTTP's own reason phrase (RFC 9110), not the server's.
     words = http.client.responses.get(error.code, "")
     return RefusedError(f"{shown(url)}: the server answers {error.code} {words}".rstrip(), hint)
 
@@ -125,7 +124,7 @@ def _request(url: str, have: int, version: str) -> urllib.request.Request:
 
 
 def start(answer: http.client.HTTPResponse, have: int) -> int:
-    """Return where the body of an answer belongs in the file: at `have` or at its beginning. Raises `ChangedError`."""
+    """Return the offset of an answer's body in the file: `have` or 0. Raises `ChangedError`."""
     if answer.status != 206:
         return 0
     given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
@@ -135,13 +134,13 @@ def start(answer: http.client.HTTPResponse, have: int) -> int:
 
 
 def length(answer: http.client.HTTPResponse) -> int | None:
-    """Return the bytes of an answer's body, None when it does not tell."""
+    """Return the bytes of an answer's body, None when unknown."""
     told = answer.headers.get("Content-Length", "")
     return int(told) if re.fullmatch(r"\d{1,18}", told) else None
 
 
 def version(answer: http.client.HTTPResponse) -> str:
-    """Return what If-Range takes (RFC 9110, 13.1.5): a strong entity tag, else the date of the last change."""
+    """Return the value for If-Range (RFC 9110, 13.1.5): a strong entity tag, else the date of the last change."""
     tag = answer.headers.get("ETag", "")
     if re.fullmatch(r'"[!#-~]*"', tag):
         return tag
@@ -150,7 +149,7 @@ def version(answer: http.client.HTTPResponse) -> str:
 
 
 def some(answer: http.client.HTTPResponse, size: int) -> bytes:
-    """Return what comes next of a body, at most `size` bytes; raise `BrokenError` when nothing does."""
+    """Return the next part of a body, at most `size` bytes; raise `BrokenError` when there is none."""
     try:
         return answer.read1(size)
     except http.client.HTTPException as error:

@@ -1,7 +1,7 @@
-"""Digests that keys are made of: values, files, directories, the host's tools.
+"""Digests for keys: values, files, directories, the host's tools.
 
-Everything that can change a byte of an image is in the key under which it is built, so that nothing stale
-is ever taken for fresh and nothing is built twice.
+Everything that can change a byte of an image is in the key under which it is built, so that a stale result is never
+taken for a fresh one and nothing is built twice.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def digest(value: object) -> str:
 
 
 def fingerprint(directory: Path) -> str:
-    """Return a digest of all names below a directory with their kind, mode, owner, size and times: no file is read.
+    """Return a digest of all names below a directory with type, mode, owner, size and times: no file is read.
 
-    It also changes where nothing in the directory did, in another copy of it. What belongs to the user's subordinate
-    ids is seen in the namespace only.
+    It differs for another copy of the directory, even an unchanged one. Files of the user's subordinate ids are seen in
+    the namespace only.
     """
     argv = ["find", str(directory), "(", "-type", "d", "-printf", r"%P\0%y %m %U %G %T@ %C@\0", ")", "-o",
             "-printf", r"%P\0%y %m %U %G %T@ %C@ %s %l\0"]  # fmt: skip
@@ -41,7 +41,7 @@ def fingerprint(directory: Path) -> str:
 
 
 def large_digest(path: Path) -> str:
-    """Return the sha256 of a file, read again only when its size or times have changed."""
+    """Return the sha256 of a file, which is read again only when its size or times have changed."""
     seen = path.stat()
     state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_dev]
     note = paths.cache_root() / "digests" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
@@ -50,7 +50,7 @@ def large_digest(path: Path) -> str:
         if earlier["state"] == state:
             return str(earlier["sha256"])
     found = checksum.sha256(path)
-    # What was written a moment ago could be written again within the clock's tick.
+    # A file written a moment ago could be written again within the clock's resolution.
     if time.time_ns() - seen.st_mtime_ns > 2_000_000_000 and path.stat() == seen:
         note.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(note, json.dumps({"state": state, "sha256": found}).encode())
@@ -58,7 +58,7 @@ def large_digest(path: Path) -> str:
 
 
 def walk(path: Path) -> Iterator[Path]:
-    """Yield a file, or a directory with all below it, sorted; links are not followed."""
+    """Yield a file, or a directory with everything below it, sorted; links are not followed."""
     if path.is_symlink() or not path.is_dir():
         yield path
         return
@@ -71,7 +71,7 @@ def walk(path: Path) -> Iterator[Path]:
 def tools(names: Iterable[str]) -> dict[str, str]:
     """Return tool → identity of its file, for those that are installed; a name with / is any file.
 
-    Size and time stand for the version, at no cost.
+    Size and time stand for the version, which would take longer to find out.
     """
     found = {}
     for name in names:

@@ -1,8 +1,8 @@
-"""Who is using the cache: one locked file for each task that does, so that `inv gc` takes nothing from under it.
+"""Leases on the cache: a locked file for each task that uses it, so that `inv gc` removes nothing in use.
 
-A lease is a file in the cache's directory `using`, locked as long as its task runs: a task that was killed has lost it.
-All that a task takes out of the cache it marks as used, after its lease began; so what was used since the oldest lease
-that is held stays. `gate` is short: no lease begins while things are taken away.
+A lease is a file in the cache's directory `using`, locked as long as its task runs: a killed task loses it. A task
+marks everything it takes out of the cache as used, after its lease began; so entries used since the oldest held lease
+are kept. `gate` is held briefly: no lease begins while entries are removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _directory(root: Path) -> Path:
 
 @contextmanager
 def gate(root: Path) -> Iterator[None]:
-    """Hold off leases that would begin now."""
+    """Keep new leases from beginning."""
     with FileLock(files.lock_path(_directory(root) / GATE)):
         yield
 
@@ -51,9 +51,9 @@ def held() -> Iterator[None]:
 
 
 def oldest(root: Path) -> float | None:
-    """Return since when the cache is in use without a break by any one task; None when nobody uses it.
+    """Return since when the cache has been in continuous use by any one task; None if it is not in use.
 
-    The caller holds the gate. Leases of tasks that were killed are removed.
+    The caller holds the gate. Leases of killed tasks are removed.
     """
     begun = []
     for path in _directory(root).glob("[!.]*.lock"):

@@ -1,6 +1,6 @@
-"""manifest.json: what a build was made from, and for each of its files sum and sizes.
+"""manifest.json: the inputs of a build, and the checksum and sizes of each of its files.
 
-It is written last, so a directory with a manifest is whole. `is_fresh` compares without reading images: the key of
+It is written last, so a directory with a manifest is complete. `is_fresh` compares without reading images: the key of
 all inputs, and each file's size and time.
 """
 
@@ -23,16 +23,16 @@ from roost.store import staging
 
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
-#: Bytes that a manifest has at most: it lists packages, not files of the tree.
+#: Maximum bytes of a manifest: it lists packages, not files of the tree.
 SIZE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltFile:
-    """One file of an image: `virtual` is what the guest sees, `allocated` what the disk holds, `size` what travels.
+    """One file of an image: `virtual` is the size in the guest, `allocated` that on disk, `size` that transferred.
 
-    `backing` is the name of the base that an overlay stands on: another file of the same image. `root` is the kernel
-    parameter `root=UUID=…` for a kernel that was taken out of an existing image.
+    `backing` is the name of an overlay's base: another file of the same image. `root` is the kernel parameter
+    `root=UUID=…` for a kernel that was taken from an existing image.
     """
 
     name: str
@@ -60,10 +60,10 @@ class BuiltFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The whole record of a build; `facts` are what the read-back saw (kernels, packages).
+    """The whole record of a build; `facts` were found by the read-back (kernels, packages).
 
-    `parts` is all that the key of each stage was made of, `host` what it was built on.
-    `recipe` has the final values of all keys; it is empty where an older roost built.
+    `parts` is everything that the key of each stage was made from, `host` the host that built it. `recipe` has the
+    final values of all keys; it is empty if an older roost built the image.
     """
 
     name: str
@@ -92,21 +92,21 @@ class Manifest:
 
 
 def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: str | None = None) -> BuiltFile:
-    """Return the record of a finished file; `backing` is the name of the base that an overlay stands on."""
+    """Return the record of a finished file; `backing` is the name of an overlay's base."""
     status = path.stat()
     allocated = status.st_blocks * 512
     return BuiltFile(path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns, backing)
 
 
 def write(directory: Path, manifest: Manifest) -> None:
-    """Write manifest.json and SHA256SUMS into a directory that nobody reads yet."""
+    """Write manifest.json and SHA256SUMS into a directory that is not in use yet."""
     lines = [f"{file.sha256}  {file.name}\n" for file in manifest.files]
     (directory / SUMS).write_text("".join(lines))
     (directory / NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
 def read(directory: Path) -> Manifest | None:
-    """Return the manifest of a build directory, or None when there is none or another roost wrote it."""
+    """Return the manifest of a build directory, or None when there is none or another version of roost wrote it."""
     try:
         return parse(files.read_bytes(directory / NAME, SIZE))
     except OSError:
@@ -114,14 +114,14 @@ def read(directory: Path) -> Manifest | None:
 
 
 def is_damaged(directory: Path) -> bool:
-    """Return whether a directory has a manifest.json that `read` makes nothing of."""
+    """Return whether a directory has a manifest.json that `read` cannot parse."""
     return os.path.lexists(directory / NAME) and read(directory) is None
 
 
 def required(directory: Path, name: str, called: str) -> Manifest:
-    """Return the manifest of the build of the image `name`, which a command line calls `called`.
+    """Return the manifest of the build of the image `name`, called `called` on the command line.
 
-    Raises `UsageError` where there is none, `ImageError` where it cannot be read.
+    Raises `UsageError` if there is none, `ImageError` if it cannot be read.
     """
     record = read(directory)
     if record is not None:
@@ -135,7 +135,7 @@ def required(directory: Path, name: str, called: str) -> Manifest:
 
 
 def parse(data: bytes) -> Manifest | None:
-    """Return what the bytes of a manifest.json say, or None when this roost did not write them."""
+    """Return the parsed content of a manifest.json, or None when this version of roost did not write it."""
     try:
         said = jsontext.loads(data)
         unknown = said.keys() - Manifest.__dataclass_fields__.keys()
@@ -145,7 +145,7 @@ def parse(data: bytes) -> Manifest | None:
 
 
 def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
-    """Return the names of files that are gone or are not what the build left, by size and time."""
+    """Return the names of files that are missing or have changed since the build, by size and time."""
     changed = []
     for file in files:
         try:
@@ -159,7 +159,7 @@ def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
 
 
 def what_became(directory: Path, name: str) -> str:
-    """Return what a file of `changed_files` is now: missing, or changed."""
+    """Return the state of a file of `changed_files`: missing, or changed."""
     return "changed" if os.path.lexists(directory / name) else "missing"
 
 
@@ -174,14 +174,14 @@ def told_changes(directory: Path, files: Sequence[BuiltFile]) -> str | None:
 
 
 def require_unchanged(directory: Path, record: Manifest, called: str) -> None:
-    """Raise `ImageError` when a file of a build is gone or changed, by size and time."""
+    """Raise `ImageError` when a file of a build is missing or changed, by size and time."""
     told = told_changes(directory, record.files)
     if told is not None:
         raise ImageError(f"{display(directory)}: {told}", hint=f"inv build --force {called}")
 
 
 def is_fresh(directory: Path, key: str) -> Manifest | None:
-    """Return the manifest if the directory holds exactly what `key` would build again."""
+    """Return the manifest if the directory holds exactly what a build with `key` would make."""
     manifest = read(directory)
     if manifest is None or manifest.key != key or changed_files(directory, manifest.files):
         return None

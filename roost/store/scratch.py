@@ -1,4 +1,4 @@
-"""The directory in which a machine runs: in the cache, gone afterwards, swept when its run was killed."""
+"""The directory in which a machine runs: in the cache, removed afterwards, or swept if its run was killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roost.host import paths
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a directory of the cache that is gone afterwards; what killed runs of this host left goes first."""
+    """Yield a temporary directory in the cache; leftovers of killed runs on this host are removed first."""
     root = paths.cache_root() / "boot"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def abandoned() -> list[Path]:
-    """Return what killed runs of this host left."""
+    """Return the leftovers of killed runs on this host."""
     host = socket.gethostname()
     found = []
     for old in (paths.cache_root() / "boot").glob(f"{host}-*"):
@@ -46,6 +46,6 @@ def abandoned() -> list[Path]:
 
 
 def sweep() -> None:
-    """Remove what killed runs of this host left."""
+    """Remove the leftovers of killed runs on this host."""
     for old in abandoned():
         shutil.rmtree(old, ignore_errors=True)

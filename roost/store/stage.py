@@ -1,8 +1,8 @@
-"""A stage of a build: what declared modules make of declared inputs, with declared tools, is kept under its key.
+"""A stage of a build: declared modules and tools turn declared inputs into a result, stored under its key.
 
-The key is the name of the stage, its inputs, a digest of the code that makes it (`roost.store.closure`), and the
-identity of the tools: nothing stale is ever taken for fresh. While the stage runs it may use these tools only
-(`roost.host.declared`).
+The key is the name of the stage, its inputs, a digest of the code that makes the result (`roost.store.closure`), and
+the identity of the tools: a stale result is never taken for a fresh one. While the stage runs it may use only these
+tools (`roost.host.declared`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from roost.store.cache import Cache
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The name of a stage, which is its directory in the cache; the modules that make it; the tools that these run.
+    """A stage: its name, which is its directory in the cache; the modules that make its result; their tools.
 
-    `tools` may name any file of the host by its path. `left_out` are modules that the makers import and that change
-    nothing in what is made.
+    `tools` may name any file of the host by its path. `left_out` are modules that the makers import and that do not
+    influence the result.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Stage:
     left_out: tuple[str, ...] = ()
 
     def key(self, inputs: Mapping[str, Any]) -> str:
-        """Return the key of what the stage makes of `inputs`, which are JSON."""
+        """Return the key of the stage's result for `inputs`, which are JSON."""
         made_by = {"code": _code(self.makers, self.left_out), "tools": keys.tools(self.tools)}
         return keys.digest({"stage": self.name, "inputs": inputs, **made_by})
 
     def parts(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that the key is made of, so that a later build can tell what changed."""
+        """Return everything that the key is made from, so that a later build can tell what changed."""
         return {
             "inputs": dict(inputs),
             "code": closure.listed(self.makers, (*closure.LEFT_OUT, *self.left_out)),
@@ -47,12 +47,12 @@ class Stage:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Hold what runs in the block to the tools that the stage declares."""
+        """Restrict the block to the tools that the stage declares."""
         with declared.only(self.tools):
             yield
 
     def stored(self, cache: Cache, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-        """Return the directory of the result; `make` fills an empty one unless the cache has it already."""
+        """Return the directory of the result; `make` fills an empty one unless it is cached."""
 
         def made(directory: Path) -> None:
             with self.running():

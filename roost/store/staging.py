@@ -1,7 +1,7 @@
-"""An image's directory appears whole or not at all, and two builds of one image wait for each other.
+"""Staging: an image's directory appears whole or not at all, and two builds of one image wait for each other.
 
-A build writes into a hidden directory beside the final one, on the same file system, and renames it at the
-end. An earlier result is exchanged, not removed first, so that a reader always finds a whole directory.
+A build writes into a hidden directory next to the final one, on the same file system, and renames it at the end. An
+earlier result is exchanged, not removed first, so that a reader always finds a whole directory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AT_FDCWD = -100
 def exchange(one: Path, other: Path) -> None:
     """Exchange two paths in one step (renameat2(2), RENAME_EXCHANGE; Linux 3.15).
 
-    Raises `OSError`, also where the file system cannot.
+    Raises `OSError`, also if the file system does not support it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
@@ -48,8 +48,8 @@ def _place(staging: Path, final: Path) -> None:
     try:
         exchange(staging, final)
     except OSError:
-        # Not every file system can exchange (some network and overlay ones): then there is a moment without a
-        # directory, but never one with half of it.
+        # Some file systems cannot exchange (network, overlay): then the directory is missing for a moment, but never
+        # incomplete.
         old = staging.with_name(f"{staging.name}.old")
         final.rename(old)
         staging.rename(final)
@@ -81,7 +81,7 @@ def changing(directory: Path) -> str | None:
 
 @contextmanager
 def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of an image's directory; call `waiting` once if somebody else has it now."""
+    """Hold the lock of an image's directory; call `waiting` once if it is held elsewhere."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(files.lock_path(_lock_file(directory)))
     try:
@@ -97,9 +97,9 @@ def lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def passing_lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a directory that a user named for a result, as `lock` does; no file of it stays beside it.
+    """Hold the lock of a result directory named by a user, as `lock` does, but leave no lock file next to it.
 
-    It is removed while it is held: who waited for it holds a file without a name then, which `FileLock` notices.
+    It is removed while it is held: a waiter then has a file without a name, which `FileLock` notices.
     """
     with lock(directory, waiting):
         try:
@@ -110,7 +110,7 @@ def passing_lock(directory: Path, waiting: Callable[[], None]) -> Iterator[None]
 
 @contextmanager
 def reading(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold an image's directory as it is, beside others who read it; call `waiting` once if it is being changed now."""
+    """Hold a shared lock of an image's directory against changes; call `waiting` once if it is being changed now."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     # The same file, and the same lock of flock(2), as `lock` has: shared here, exclusive there.
     with files.lock_path(_lock_file(directory)).open("ab") as file:
@@ -123,7 +123,7 @@ def reading(directory: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def place(final: Path) -> Path:
-    """Return the hidden directory of this process that becomes `final`: there while `staged` lasts."""
+    """Return the hidden directory of this process that becomes `final`; it exists while `staged` lasts."""
     final = _followed(final)
     return final.parent / f".{final.name}.staging-{os.getpid()}"
 
@@ -134,10 +134,10 @@ def _followed(final: Path) -> Path:
 
 @contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """Yield an empty directory that becomes `final` when the block ends well, and is gone when it does not.
+    """Yield an empty directory that becomes `final` when the block succeeds, and is removed when it fails.
 
-    The caller holds `lock(final)`, so whatever an earlier, killed build left behind is stale and removed. Where `final`
-    is a link, perhaps to a larger disk, it stays and the directory that it names is replaced.
+    The caller holds `lock(final)`, so leftovers of an earlier, killed build are stale and removed. If `final` is a
+    link, perhaps to a larger disk, it stays and the directory that it names is replaced.
     """
     final = _followed(final)
     if final.exists():
@@ -160,7 +160,7 @@ def staged(final: Path) -> Iterator[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed builds of other images left beside this one: whose process is gone and whose lock is free."""
+    """Remove leftovers next to this image, of killed builds of others: the process is gone and the lock is free."""
     for stale in parent.glob(".*.staging-*"):
         number = stale.name.rpartition("-")[2]
         if number.isdigit() and not Path("/proc", number).exists():
@@ -168,7 +168,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _sync(directory: Path) -> None:
-    # Names reach the disk before the rename does; the data of large images may follow, sums tell.
+    # Names reach the disk before the rename does; the data of large images may follow, checksums reveal its loss.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -176,15 +176,15 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-#: What the names of files begin with while `write_atomically` writes them.
+#: Prefix of file names while `write_atomically` writes them.
 WRITING = ".roost-"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file of roost's own so that readers see the old or the new content, never half.
+    """Write a file of roost's own so that readers see either the old or the new content.
 
-    Raises `files.UnfitFileError` where anything else than a file stands: none of these is roost's to replace or follow.
-    What a user names as output goes through `roost.host.output`.
+    Raises `files.UnfitFileError` if the path is anything but a file: roost must not replace or follow it. Paths named
+    by a user go through `roost.host.output`.
     """
     files.require_replaceable(path)
     temporary = path.with_name(f"{WRITING}{os.getpid()}-{os.urandom(6).hex()}")

@@ -1,1 +1,1 @@
-"""The independent readers of finished disks: libguestfs, pygrub, e2fsck and its like."""
+"""The independent readers of finished disks: libguestfs, pygrub, e2fsck and other checkers."""

@@ -1,6 +1,6 @@
-"""How a finished image boots and mounts: grub.cfg and fstab, read as GRUB and mount(8) would.
+"""How a finished image boots and mounts: grub.cfg and fstab, parsed as GRUB and mount(8) do.
 
-Pure functions over what was read; shares nothing with what wrote the files.
+Pure functions over the files' text; shares no code with what wrote the files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-#: What an initrd may begin with: cpio (newc), and the compressions that Linux unpacks.
+#: Magic at the start of an initrd: cpio (newc), and the compressions that Linux unpacks.
 INITRD_MAGIC = (
     b"070701",
     b"070702",
@@ -21,7 +21,7 @@ INITRD_MAGIC = (
     b"\x5d\0\0",
     b"\x89LZO",
 )
-#: File systems that are no disk's.
+#: Pseudo file systems, which need no disk.
 PSEUDO = frozenset(
     {"proc", "sysfs", "tmpfs", "devtmpfs", "devpts", "debugfs", "securityfs", "cgroup2", "overlay", "none"}
 )
@@ -48,7 +48,7 @@ class Mount:
 
 
 def menu(text: str) -> list[Entry]:
-    """Return the menu entries of a grub.cfg, those in submenus too, in their order."""
+    """Return the menu entries of a grub.cfg in order, including those in submenus."""
     found: list[Entry] = []
     title: str | None = None
     kernel: list[str] = []
@@ -72,7 +72,7 @@ def menu(text: str) -> list[Entry]:
 
 
 def _words(line: str) -> list[str]:
-    """Return the words of a line of GRUB's shell: quotes and backslashes taken away, comments left out."""
+    """Return the words of a line of GRUB's shell without quotes, backslashes and comments."""
     words: list[str] = []
     for match in re.finditer(r"#.*|((?:\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\s'\"\\#]|(?<=\S)#)+)", line):
         if match[1] is None:

@@ -1,7 +1,7 @@
-"""All files of finished disks, for a comparison: type, mode, owner, and a digest of what is in them.
+"""All files of finished disks, for a comparison: type, mode, owner, and a digest of the content.
 
-libguestfs mounts each file system read-only and writes it as a tar, whose members are read one after the other: names
-and contents are of strangers, and nothing is unpacked. Times are no part of it.
+libguestfs mounts each file system read-only and writes it as a tar, whose members are read in sequence: names and
+contents are untrusted, and nothing is unpacked. Times are not compared.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from roost.host.guestfs import Guest, GuestfsError
 from roost.host.guestfs_calls import JOURNALLED, NO_FILES
 from roost.verify.readback import Appliance
 
-#: Files that are read of one image, and bytes of a member's content that are held at a time.
+#: Maximum number of files of one image, and bytes of a member's content in memory at a time.
 MOST = 2_000_000
 CHUNK = 1 << 20
-#: Room that is left on the host's disk, in bytes.
+#: Free space to leave on the host's disk, in bytes.
 SPARE = 64 << 20
 _TYPES = {
     tarfile.DIRTYPE: "directory",
@@ -36,10 +36,10 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name: what it is, mode (12 bits), user and group as numbers, size in bytes.
+    """One name: its type, mode (12 bits), numeric user and group, size in bytes.
 
     `content` is the sha256 of a file's bytes, a link's target, or a device's numbers; `xattrs` is a digest of the
-    extended attributes, empty where there are none.
+    extended attributes, empty if there are none.
     """
 
     type: str
@@ -50,18 +50,18 @@ class Entry:
     xattrs: str = ""
 
 
-#: Entries by their path from the root of the file system, by the place of that: where it is mounted (`/`, `/boot`), or
-#: the name of its disk where nothing mounts it.
+#: Entries by their path from the root of the file system, by the name of the file system: its mount point (`/`,
+#: `/boot`), or the name of its disk if it is not mounted.
 Contents = Mapping[str, Mapping[str, Entry]]
 
 
 def read(
     disks: Sequence[tuple[str, Path, str]], known: Sequence[Mapping[str, Any]], appliance: Appliance, scratch: Path
 ) -> Contents:
-    """Return all files of the disks ((name, path, format) each), by the place of their file system.
+    """Return all files of the disks ((name, path, format) each), by the name of their file system.
 
-    `known` are the file systems as a manifest has them. `scratch` takes one tar at a time. Raises `ImageError` for a
-    file system that cannot be read, `HostError` where there is no room.
+    `known` are the file systems from a manifest. `scratch` holds one tar at a time. Raises `ImageError` for a file
+    system that cannot be read, `HostError` when the disk is full.
     """
     places = {str(one.get("uuid")).lower(): one for one in known}
     images = [(path, kind) for _, path, kind in disks]
@@ -80,7 +80,7 @@ def read(
             said = places.get(guest.blkid(device).get("UUID", "").lower(), {})
             place = str(said.get("mount") or "") or _unmounted(device, names, guest)
             if place in found:
-                # A subvolume, or a second file system with one UUID.
+                # A subvolume, or a second file system with the same UUID.
                 place = f"{place} on {device}"
             found[place] = _filesystem(guest, device, kind, scratch / "contents.tar")
             if sum(len(one) for one in found.values()) > MOST:
@@ -89,7 +89,7 @@ def read(
 
 
 def _unmounted(device: str, names: Mapping[str, str], guest: Guest) -> str:
-    """Return the name of the disk that a file system is on, with the number of its partition if it is in one."""
+    """Return the name of a file system's disk, with the number of its partition if it is in one."""
     node = guest.split(device)[0]
     disk = next((one for one in sorted(names, key=len, reverse=True) if node.startswith(one)), None)
     if disk is None:
@@ -119,7 +119,7 @@ def _filesystem(guest: Guest, device: str, kind: str, tar: Path) -> dict[str, En
 
 
 def members(tar: Path) -> dict[str, Entry]:
-    """Return the members of a tar by their absolute paths; a hard link is what it links to.
+    """Return the members of a tar by absolute path; a hard link gets the entry of its target.
 
     Raises `ImageError` for more than `MOST` of them, and for what is not a tar.
     """
@@ -128,7 +128,7 @@ def members(tar: Path) -> dict[str, Entry]:
     try:
         with tarfile.open(tar, "r:", errors="surrogateescape", encoding="utf-8") as archive:
             while (member := archive.next()) is not None:
-                # tarfile keeps all members that it has seen.
+                # tarfile keeps all members that it has read.
                 archive.members = []  # type: ignore[attr-defined]
                 path = _absolute(member.name)
                 if member.islnk():

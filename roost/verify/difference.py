@@ -1,7 +1,7 @@
-"""Where two files that should be the same differ: the first byte, how many blocks, and what lies there.
+"""How two files differ that should be the same: the first byte, how many blocks, and what is stored there.
 
-Disks are looked into by readers that wrote nothing of them: partition tables by `verify.tables`, ext file systems by
-debugfs, initrds member by member.
+Disks are examined by readers that share no code with their writers: partition tables by `verify.tables`, ext file
+systems by debugfs, initrds member by member.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from roost.verify import superblocks, tables
 
 BLOCK = 4096
 _CHUNK = 1 << 20
-#: Places that are named, and blocks of a file system that are looked up.
+#: Maximum number of places named, and of file system blocks looked up.
 MOST, LOOKED_UP = 20, 400
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two files that differ: `offset` is that of the first byte, `blocks` counts 4 KiB, `where` names what is there.
+    """A difference: `offset` is the first byte that differs, `blocks` counts 4 KiB, `where` lists what is stored there.
 
-    `content` says that two disks hold the same and only their files differ.
+    `content` means that two disks have the same content and only their files differ.
     """
 
     offset: int | None
@@ -48,9 +48,9 @@ class Difference:
 
 
 def of_files(one: Path, other: Path, kind: str, scratch: Path, log: Path) -> Difference | None:
-    """Return how two files differ, None where they are the same; `kind` is raw, qcow2, initrd, kernel or text.
+    """Return how two files differ, None if they are the same; `kind` is raw, qcow2, initrd, kernel or text.
 
-    Disks are unpacked in `scratch`. What cannot be looked into is said in `where`.
+    Disks are converted in `scratch`. `where` also reports what cannot be examined.
     """
     offsets, count = _blocks(one, other)
     if not count:
@@ -66,7 +66,7 @@ def of_files(one: Path, other: Path, kind: str, scratch: Path, log: Path) -> Dif
 
 
 def _named(one: Path, other: Path, kind: str, offsets: Sequence[int], log: Path) -> Iterator[str]:
-    """Yield what lies where two files differ, as far as their kind tells."""
+    """Yield what is stored where two files differ, as far as their kind allows."""
     if kind == "raw":
         yield from _places(one, offsets, log)
     elif kind == "initrd":
@@ -86,7 +86,7 @@ def _qcow2(one: Path, other: Path, found: Difference, scratch: Path, log: Path) 
 
 
 def _blocks(one: Path, other: Path) -> tuple[list[int], int]:
-    """Return where the first blocks begin that differ, and how many do; what one has more counts too."""
+    """Return the offsets of the first blocks that differ, and their number; blocks in only one file count too."""
     found: list[int] = []
     count = 0
     with files.open_regular(one) as left, files.open_regular(other) as right:
@@ -114,7 +114,7 @@ def _first(one: Path, other: Path, block: int) -> int:
 
 
 def _places(disk: Path, offsets: Sequence[int], log: Path) -> Iterator[str]:
-    """Yield what lies at some offsets of a raw disk, each once."""
+    """Yield what is stored at the given offsets of a raw disk, each once."""
     with files.open_regular(disk) as file:
         head = file.read(tables.TABLE_BYTES)
     table = tables.read(head)
@@ -133,14 +133,14 @@ def _places(disk: Path, offsets: Sequence[int], log: Path) -> Iterator[str]:
 
 
 def _in_filesystem(disk: Path, start: int, offsets: Sequence[int], log: Path) -> list[str]:
-    """Return the files that blocks at offsets of a file system belong to, or which block it is."""
+    """Return the files that own the blocks at offsets of a file system, or the block numbers."""
     with files.open_regular(disk) as file:
         file.seek(start)
         head = file.read(2048)
     size = superblocks.ext(head).block if len(head) == 2048 and superblocks.state(head)[0] == "ext" else 0
     if not size:
         return [f"byte {offset} (no ext file system)" for offset in offsets[:MOST]]
-    # One of 4 KiB may be several of the file system's, and the other way round.
+    # A block of 4 KiB may be several of the file system's, or a part of one.
     found = dict.fromkeys(at // size for one in offsets for at in range(one, one + BLOCK, min(size, BLOCK)))
     blocks = list(found)[:LOOKED_UP]
     target = f"{disk.name}?offset={start}" if start else disk.name
@@ -162,7 +162,7 @@ def _debugfs(disk: Path, target: str, request: str, log: Path) -> str:
 
 
 def _members(one: Path, other: Path) -> Iterator[str]:
-    """Yield the members of two initrds that differ."""
+    """Yield the members in which two initrds differ."""
     sides: list[Mapping[str, Any]] = []
     for path in (one, other):
         with files.open_regular(path) as file:

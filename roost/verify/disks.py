@@ -1,4 +1,4 @@
-"""Partition tables of finished disks against the recipe, and where its file systems should be."""
+"""Checks the partition tables of finished disks against the recipe, and locates its file systems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.verify.tables import BIOS_BOOT, SWAP_TYPES, TABLE_BYTES, Table
 
 
 def check(exam: Examination, disk: Disk, device: str) -> list[Promised]:
-    """Check the table of a disk; return the file systems it should hold that have a place."""
+    """Check the table of a disk; return the file systems that it should hold and whose place exists."""
     head = exam.guest.read_device(device, TABLE_BYTES, 0)
     table = tables.read(head)
     if disk.existing:
@@ -45,7 +45,7 @@ def check(exam: Examination, disk: Disk, device: str) -> list[Promised]:
 
 
 def _existing(exam: Examination, disk: Disk, device: str, head: bytes) -> None:
-    """Look at the disk of an image that existed: how it is divided is its own."""
+    """Examine the disk of an existing image, whose partitioning is not the recipe's."""
     if exam.boots and "kvm" in exam.recipe.hypervisors and not any(head[:440]):
         exam.wrong.append(f"disk {disk.name} has no boot loader in its first sectors")
     if disk.size is not None and exam.guest.device_size(device) < disk.size:
@@ -68,7 +68,7 @@ def _promised(exam: Examination, disk: Disk, index: int, device: str) -> Promise
 def _loader(exam: Examination, disk: Disk, device: str, table: Table) -> None:
     if not (exam.boots and "kvm" in exam.recipe.hypervisors and disk is exam.recipe.root_disk):
         return
-    # GRUB's second stage follows the MBR; on GPT it has a partition of its own.
+    # GRUB's second stage follows the MBR; on GPT it has its own partition.
     core = [seen for seen in table.partitions if seen.type == str(BIOS_BOOT)]
     if table.kind == "gpt" and len(core) != 1:
         exam.wrong.append(f"disk {disk.name} has {len(core)} BIOS boot partitions, not 1")

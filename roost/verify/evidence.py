@@ -1,8 +1,8 @@
-"""What the guest left on its disks, read after the stop without mounting anything and without a virtual machine.
+"""What the guest left on its disks, read after its end without mounting and without a virtual machine.
 
-Just the parts that matter are taken out of the throw-away layer: the partition table and the superblocks, which
-tell whether a file system was left clean; and, for a file, the one file system that holds it, read by debugfs or
-mtools in user space, with limits on time, memory and output, because a guest's file system may hold anything.
+Only the relevant parts are read from the throw-away layer: the partition table and the superblocks, which show whether
+a file system was left clean; and, for a file, its file system, read by debugfs or mtools in user space with limits on
+time, memory and output, because a guest's file system may hold anything.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from roost.verify import superblocks
 from roost.verify.superblocks import HEAD
 
 SECTOR = 512
-#: More of a file than this is not looked at.
+#: Maximum bytes of a file that are read.
 CONTENT = 1 << 20
 #: Limits for tools that read a guest's file system: bytes of output, bytes of memory, seconds.
 OUTPUT, MEMORY, DEADLINE = 2 * CONTENT, 1 << 30, 30.0
-#: What is said of a partition of a disk that was cut off, or whose table is damaged.
+#: The message for a partition of a truncated disk, or of one whose table is damaged.
 BEYOND = "it reaches beyond the end of the disk"
 COPY_DEADLINE = 600.0
 #: Types of file systems whose files can be read here.
 READABLE = frozenset({"ext", "vfat"})
 _LINKS = 8
 _EXTENDED = {"5", "f", "85"}
-#: Types of partitions that hold no file system by design: GRUB's core of a GPT disk, and swap (util-linux, sfdisk -T).
+#: Partition types that never have a file system: GRUB's core of a GPT disk, and swap (util-linux, sfdisk -T).
 _NO_FILES = frozenset({"21686148-6449-6e6f-744e-656564454649", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "82"})
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """A file system after the stop: on which disk (file name) and partition (0: the whole disk), its type.
+    """A file system after the guest's end: its disk (file name) and partition (0: the whole disk), its type.
 
-    `clean` is None when that cannot be told; `seen` says what was seen. `lost`: it was there before the run.
+    `clean` is None when unknown; `seen` is the finding in words. `lost`: it existed before the run and is gone.
     """
 
     disk: str
@@ -52,9 +52,9 @@ class FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A partition of a disk, or (number 0) all of it: offset and size in bytes, and the file system in it.
+    """A partition of a disk, or (number 0) the whole disk: offset and size in bytes, and its file system.
 
-    `no_files` says that the partition table gives it a type that holds no file system by design.
+    `no_files` means that its type in the partition table never has a file system.
     """
 
     number: int
@@ -68,9 +68,9 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """What is at a path: None for `content` when there is no regular file, and then `seen` says why.
+    """The result for a path: `content` is None when it is not a regular file, and then `seen` says why.
 
-    `exists` tells a name that is something else, or that could not be looked for, from one that is not there.
+    `exists` is false only for a name that certainly does not exist.
     """
 
     content: bytes | None
@@ -82,7 +82,7 @@ class FoundFile:
 
 @dataclass
 class StoppedDisk:
-    """A disk after the stop. `node` is QEMU's block node of it with file names relative to `directory` or absolute."""
+    """A disk after the guest's end. `node` is its block node; file names are relative to `directory` or absolute."""
 
     name: str
     node: dict[str, Any]
@@ -99,7 +99,7 @@ class StoppedDisk:
         return self._areas
 
     def filesystems(self) -> tuple[FileSystem, ...]:
-        """Return the state of each file system that is known; a disk that cannot be read says so."""
+        """Return the state of each known file system; a disk that cannot be read is reported as such."""
         try:
             return tuple(
                 FileSystem(self.name, area.number, area.type, area.clean, area.seen)
@@ -149,7 +149,7 @@ class StoppedDisk:
     def _partitions(self, head: Path, size: int) -> list[tuple[int, int, int, bool]]:
         if head.read_bytes()[SECTOR - 2 : SECTOR] != b"\x55\xaa":
             return []
-        # sfdisk wants the disk's size to believe the table; a hole costs nothing.
+        # sfdisk accepts the table only with the disk's real size; a hole costs nothing.
         with head.open("r+b") as file:
             file.truncate(size)
         done = process.run(
@@ -197,7 +197,7 @@ def _area(number: int, offset: int, size: int, head: bytes) -> Area:
 
 
 def _quoted(text: str) -> str:
-    """Return an argument as debugfs' request parser (libss) takes it: in quotes, quotes doubled."""
+    """Return an argument as debugfs' request parser (libss) expects it: in quotes, quotes doubled."""
     return '"' + text.replace('"', '""') + '"'
 
 
@@ -253,7 +253,7 @@ def _read_vfat(image: Path, path: str) -> FoundFile:
 
 
 def place_of(mounts: Mapping[str, tuple[str, int]], path: str) -> tuple[str, int, str] | None:
-    """Return (disk, area, path there) of an absolute path of the guest, by its mount points; None if none fits."""
+    """Return (disk, area, path there) of an absolute path of the guest, by its mount points; None if none matches."""
     best = max((mount for mount in mounts if PurePosixPath(path).is_relative_to(mount)), key=len, default=None)
     if best is None:
         return None

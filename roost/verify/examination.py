@@ -1,4 +1,4 @@
-"""The input of every check of finished disks: the recipe, the open disks, and what was seen of them."""
+"""The input of every check of finished disks: the recipe, the open disks, and the findings so far."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Promised:
 
 @dataclass(slots=True)
 class Examination:
-    """The finished disks, open; `wrong` is what differs from the recipe, `findings` what was confirmed."""
+    """The finished disks, open; `wrong` are the differences from the recipe, `findings` what was confirmed."""
 
     recipe: Recipe
     guest: Guest
     wrong: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    #: The file systems on the disk of an image that existed.
+    #: The file systems on the disk of an existing image.
     seen: list[existing.Seen] = field(default_factory=list)
 
     @property
     def boots(self) -> bool:
-        """Whether the image is promised to boot by itself: a kernel and a grub.cfg in it."""
+        """Whether the image must boot by itself: with its own kernel and grub.cfg."""
         return self.recipe.kernel.placement != "external"

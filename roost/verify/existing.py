@@ -1,6 +1,6 @@
-"""What the read-back sees of an edited image: the recipe promises nothing of its layout, so it is looked for.
+"""The read-back of an edited image: the recipe does not describe its layout, so the layout is detected.
 
-Finds the root in its own way, not in that of the editor; what it cannot find, a machine would not find either.
+The root is detected independently of the editor; what cannot be found here, a machine would not find either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from roost.recipe.words import shown
 from roost.verify import booting, texts
 from roost.verify.booting import Mount
 
-#: Options of fstab lines that a machine starts without.
+#: Options of fstab lines that do not keep a machine from starting.
 _OPTIONAL = frozenset({"nofail", "noauto"})
 _GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _OTHERS = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/extlinux.conf", "/boot/syslinux/syslinux.cfg")
@@ -25,7 +25,7 @@ _MODULES = ("/usr/lib/modules", "/lib/modules")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file system of the image: where libguestfs has it, what it is, and where the system mounts it, if it does."""
+    """A file system of the image: its device in libguestfs, its type, and its mount point, if any."""
 
     device: str
     type: str
@@ -33,12 +33,12 @@ class Seen:
     label: str
     partition: str
     mount: str | None = None
-    #: The path of a btrfs subvolume; None for the default one, which a mount without options shows.
+    #: The path of a btrfs subvolume; None for the default one, which is mounted without options.
     subvolume: str | None = None
 
     @property
     def names(self) -> frozenset[str]:
-        """How an fstab may name it."""
+        """The names that an fstab may use for it."""
         found = {f"uuid={self.uuid.lower()}"} if self.uuid else set()
         found |= {f"label={self.label}"} if self.label else set()
         return frozenset(found | ({f"partuuid={self.partition.lower()}"} if self.partition else set()))
@@ -59,9 +59,10 @@ def look(guest: Guest, devices: Iterable[str]) -> list[Seen]:
 
 
 def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
-    """Return the file system with accounts and programs, or None; nothing is mounted then.
+    """Return the file system with accounts and programs, or None; nothing is mounted afterwards.
 
-    A btrfs may hold snapshots beside the root, which look alike: then it is the one that its own fstab mounts on /.
+    A btrfs may hold snapshots besides the root, which look alike: then the root is the one that its own fstab mounts on
+    /.
     """
     found: list[tuple[Seen, str]] = []
     known = list(systems)
@@ -85,7 +86,7 @@ def root(guest: Guest, systems: Iterable[Seen]) -> Seen | None:
 
 
 def chosen(line: Mount, systems: Iterable[Seen]) -> Seen | None:
-    """Return what a line of fstab mounts: of a btrfs the subvolume that its options name, or the default one."""
+    """Return what a line of fstab mounts: for a btrfs the subvolume in its options, or the default one."""
     found = [entry for entry in systems if key(line.source) in entry.names]
     named = [word.partition("=")[2].strip("/") for word in line.options if word.startswith("subvol=")]
     for entry in found:
@@ -107,7 +108,7 @@ def key(source: str) -> str:
 
 
 def absent(lines: Iterable[Mount], known: frozenset[str]) -> Iterator[str]:
-    """Yield what a machine would wait for: file systems that its fstab names and no disk holds."""
+    """Yield what a machine would wait for: file systems in its fstab that are on no disk."""
     for line in lines:
         source = key(line.source)
         named = source.partition("=")[0] in {"uuid", "label", "partuuid"}
@@ -118,7 +119,7 @@ def absent(lines: Iterable[Mount], known: frozenset[str]) -> Iterator[str]:
 
 
 def boots(guest: Guest, root: Seen, own_boot: bool) -> tuple[list[str], list[dict[str, Any]], str]:
-    """Return what is wrong with the way the image starts, its kernels, and one line on what was found."""
+    """Return faults in how the image starts, its kernels, and a one-line summary."""
     text = next((text for path in _GRUB if (text := texts.text(guest, path)) is not None), None)
     entries = booting.menu(text) if text is not None else []
     if not entries:
@@ -160,7 +161,7 @@ def boots(guest: Guest, root: Seen, own_boot: bool) -> tuple[list[str], list[dic
 
 
 def _on_boot(guest: Guest, path: str, own_boot: bool, above: Iterable[str]) -> str:
-    """Return where the system has what GRUB calls `path`; `above` are subvolumes, which GRUB sees as directories."""
+    """Return the system's path for GRUB's `path`; `above` are subvolumes, which GRUB sees as directories."""
     plain = re.sub(r"^\([^)]*\)|^\$\{?root\}?", "", path)
     plain = plain if plain.startswith("/boot/") or not own_boot else f"/boot{plain}"
     shorter = [plain.removeprefix(f"/{name}") for name in above if plain.startswith(f"/{name}/")]

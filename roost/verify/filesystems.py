@@ -1,4 +1,4 @@
-"""File systems of finished disks against the recipe: type, UUID, label, size, room; mounted as the guest will."""
+"""Checks the file systems of finished disks against the recipe: type, UUID, label, size, free space, mount points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.verify.texts import text
 
 
 def check(exam: Examination, promised: Promised) -> bool:
-    """Check what is on the device against the promise; return whether it can be mounted as promised."""
+    """Compare the device's content with the promise; return whether it can be mounted as promised."""
     area, seen = promised.area, exam.guest.blkid(promised.device)
     kind = seen.get("TYPE")
     if kind != area.filesystem:
@@ -49,7 +49,7 @@ def _ext(exam: Examination, promised: Promised) -> None:
 
 
 def mount(exam: Examination, systems: list[Promised], *, mounted: bool = False) -> bool:
-    """Mount the file systems where the guest will; return whether the root is there (`mounted`: already)."""
+    """Mount the file systems as the guest will; return whether the root exists (`mounted`: already mounted)."""
     for promised in sorted(systems, key=lambda entry: entry.area.mount or ""):
         target = promised.area.mount
         if target is None or (target != "/" and not mounted):
@@ -65,7 +65,7 @@ def mount(exam: Examination, systems: list[Promised], *, mounted: bool = False) 
 
 
 def _free(exam: Examination, promised: Promised, target: str) -> None:
-    """Check the promise of free space where only a mounted file system tells it."""
+    """Check the promised free space of types that report it only when mounted."""
     if promised.area.filesystem not in {"xfs", "btrfs"} or promised.area.free is None:
         return
     free = exam.guest.available(target)
@@ -75,7 +75,7 @@ def _free(exam: Examination, promised: Promised, target: str) -> None:
 
 
 def seed(exam: Examination, promised: Promised) -> None:
-    """Check that cloud-init finds what it looks for on the disk with role seed."""
+    """Check that cloud-init finds its files on the disk with role seed."""
     try:
         exam.guest.mount_readonly(promised.device)
     except GuestfsError as refused:

@@ -1,4 +1,4 @@
-"""grub.cfg of a finished image against the recipe: kernels and initrds that exist, on this root."""
+"""Checks the grub.cfg of a finished image against the recipe: kernels and initrds that exist, and this root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODULE_DIRECTORIES = ("/usr/lib/modules", "/lib/modules")
 
 
 def check(exam: Examination, systems: list[Promised]) -> None:
-    """Check that grub.cfg starts a kernel and an initrd that exist, on this root."""
+    """Check that grub.cfg starts an existing kernel and initrd with this root."""
     paths = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
     found = next((found for path in paths if (found := text(exam.guest, path)) is not None), None)
     if found is None:

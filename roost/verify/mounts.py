@@ -1,4 +1,4 @@
-"""/etc/fstab of a finished image against the recipe: what it mounts is there, and all of the recipe's is mounted."""
+"""Checks /etc/fstab of a finished image: it mounts only what exists, and every file system of the recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roost.verify.texts import text
 
 
 def check(exam: Examination, systems: list[Promised]) -> None:
-    """Check that fstab names the file systems of the recipe and none that are not there."""
+    """Check that fstab names the file systems of the recipe and no missing ones."""
     content = text(exam.guest, "/etc/fstab")
     if content is None:
         exam.wrong.append("there is no /etc/fstab")
@@ -38,7 +38,7 @@ def entries(exam: Examination, lines: list[booting.Mount], systems: list[Promise
         sources = {f"uuid={entry.id}".lower(), f"label={entry.area.label}".lower()}
         mine = [line for line in lines if line.source.replace('"', "").lower() in sources]
         if entry.area.filesystem == "squashfs":
-            # It has no UUID: the target must do.
+            # It has no UUID: match by target.
             mine = [line for line in lines if line.filesystem == "squashfs"]
         if not any(line.target == target or line.filesystem == "swap" == entry.area.filesystem for line in mine):
             exam.wrong.append(f"/etc/fstab does not mount {entry.name} on {target} by UUID={entry.id}")

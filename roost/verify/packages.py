@@ -1,8 +1,8 @@
-"""What the guest's own package database lists: dpkg's status file, and status.d of trees that dpkg never ran in.
+"""The packages in the guest's own database: dpkg's status file, and status.d of trees in which dpkg never ran.
 
-`status` is what dpkg itself keeps (dpkg(1), FILES). `status.d`, one file a package, is how images without dpkg say what
-was unpacked into them; scanners of images read both. The database comes from a file system of strangers: any bytes
-give an answer, and what is too much to read is said to be cut.
+`status` is dpkg's own file (dpkg(1), FILES). `status.d`, one file a package, records the unpacked packages of images
+without dpkg; image scanners read both. The database is untrusted: any bytes are handled, and a result that is cut at
+the limit says so.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from roost.verify.texts import head
 
 STATUS = "/var/lib/dpkg/status"
 STATUS_D = "/var/lib/dpkg/status.d"
-#: Bytes of one file, and files of status.d: some ten times what the largest Debian has.
+#: Bytes of one file, and files of status.d: some ten times those of the largest Debian.
 LIMIT = 32 << 20
 FILES = 4096
 
-#: What a package of a status.d without a Status field is: there is nobody who would configure it.
+#: The state of a package in status.d without a Status field: it will never be configured.
 _UNPACKED = "unpacked"
-#: The field's third word of a package that left nothing behind; dpkg-query does not list it.
+#: The third word of the Status field for a package that left nothing behind; dpkg-query does not list it.
 _ABSENT = "not-installed"
-#: `name (version)`, the version only where it differs from the package's own (deb-control(5), Source).
+#: `name (version)`, the version only if it differs from the package's own (deb-control(5), Source).
 _SOURCE = re.compile(r"([^\s()]+)(?:\s*\(([^()]*)\))?")
 
 
 def read(guest: Guest) -> tuple[list[dict[str, str]], str]:
-    """Return the packages of a guest whose root is mounted (see `packages`), and which database says so."""
+    """Return the packages of a guest whose root is mounted (see `packages`), and the database they are from."""
     seen, found, cut = [], [], False
     status = head(guest, STATUS, LIMIT)
     if status is not None:
         seen.append(STATUS)
         cut = len(status) == LIMIT
         found += packages(status.decode("utf-8", "replace"))
-    # NAME.md5sums beside NAME lists its files.
+    # NAME.md5sums next to NAME lists its files.
     names = sorted(name for name in guest.names(STATUS_D) if not name.endswith(".md5sums"))
     if names:
         seen.append(STATUS_D)
@@ -51,8 +51,8 @@ def read(guest: Guest) -> tuple[list[dict[str, str]], str]:
 def packages(text: str, *, unpacked: bool = False) -> list[dict[str, str]]:
     """Return what `dpkg-query -W` lists for a status file: name, version, architecture, state, and the source's.
 
-    `state` is the third word of the Status field: `installed`, or what came between (dpkg(1), PACKAGE STATES).
-    `source_version` is there where a source package is. With `unpacked` an entry needs no Status field.
+    `state` is the third word of the Status field: `installed`, or an intermediate state (dpkg(1), PACKAGE STATES).
+    `source_version` is present if there is a source package. With `unpacked` an entry needs no Status field.
     """
     found = []
     for paragraph in re.split(r"\n(?:[ \t]*\n)+", text):
@@ -77,9 +77,9 @@ def packages(text: str, *, unpacked: bool = False) -> list[dict[str, str]]:
 
 
 def _fields(paragraph: str) -> dict[str, str]:
-    """Return the first lines of a paragraph's fields, by their name in lower-case letters (deb822(5))."""
+    """Return the first lines of a paragraph's fields, by their name in lower case (deb822(5))."""
     found = {}
-    # Not splitlines: it breaks at characters that a value may have.
+    # Not splitlines: it breaks at characters that a value may contain.
     for line in paragraph.split("\n"):
         name, colon, value = line.partition(":")
         if colon and name and not name[0].isspace():
@@ -88,6 +88,6 @@ def _fields(paragraph: str) -> dict[str, str]:
 
 
 def _unique(found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the packages sorted, one of each name and architecture: dpkg knows no more, and takes the last."""
+    """Return the packages sorted, one per name and architecture: dpkg keeps no more than one, the last."""
     by_key = {(entry["name"], entry["architecture"]): entry for entry in found}
     return [by_key[key] for key in sorted(by_key)]

@@ -1,8 +1,8 @@
 """The appliance of the read-back, started while the disks that it will read are still being written.
 
-Booting it takes longer than reading. How large the disks become is known from the last build, and is most often the
-same after a change to one file: so empty files of that size are opened, and the writer fills these very files. A
-disk that becomes larger or smaller is another file, and the read-back then opens the finished ones as ever.
+Booting it takes longer than reading. The sizes of the disks are known from the last build, and are usually the same
+after a change to one file: so empty files of those sizes are opened, and the writer fills these files. A disk of
+another size is a different file, and the read-back then opens the finished ones as usual.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from roost.host import guestfs
 from roost.host.accelerator import ApplianceAccelerator
 from roost.host.guestfs import Guest
 
-#: Seconds for starting and for all of the build that goes on beside it.
+#: Seconds for starting the appliance and for the parallel part of the build.
 DEADLINE = 900.0
 
 
 @dataclass(slots=True)
 class Prestarted:
-    """An appliance that is starting: `files` are the empty files, by the disk's name."""
+    """A starting appliance: `files` are the empty files, by the disk's name."""
 
     files: Mapping[str, Path]
     _identities: Mapping[str, tuple[int, int, int]]
@@ -33,7 +33,7 @@ class Prestarted:
     _over: Event = field(default_factory=Event)
 
     def take(self, written: Mapping[str, Path]) -> Guest | None:
-        """Return the disks of the appliance, in the order of `files`, if these are what was written; else None."""
+        """Return the open disks, in the order of `files`, if these are the files that were written; else None."""
         if {name: _identity(path) for name, path in written.items()} != dict(self._identities):
             self.release()
             return None
@@ -42,7 +42,7 @@ class Prestarted:
             for device in guest.devices():
                 guest.forget(device)
         except RoostError:
-            # Whatever it was, it is told by the one that is started again.
+            # Any failure will be reported by the appliance started instead.
             self.release()
             return None
         return guest
@@ -52,7 +52,7 @@ class Prestarted:
         self._over.set()
 
     def run(self, images: list[tuple[Path, str]], accelerator: ApplianceAccelerator, log: Path) -> None:
-        """Start the appliance, and hold it until it is released."""
+        """Start the appliance, and keep it until it is released."""
         try:
             with guestfs.open_readonly(images, accelerator=accelerator.kind, log=log, deadline=DEADLINE) as guest:
                 self._started.set_result(guest)

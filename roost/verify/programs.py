@@ -1,7 +1,7 @@
-"""Whether the finished image can run what the recipe has it run: the program, its first line, its interpreter.
+"""Whether the finished image can run the recipe's programs: the program, its `#!` line, its interpreter.
 
-Here is known what a package or a run command brought; what a command, first_boot or cloud-init makes only when the
-machine runs is not, and not judged. execve(2) says what the kernel makes of each.
+At this point everything that packages or run commands brought is known; what a command, first_boot or cloud-init makes
+only when the machine runs is not, and is not judged. For what the kernel does with each file see execve(2).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.verify.texts import Wrong, head
 
-#: Where env(1) looks, in the order of the runner's PATH (roost/guest).
+#: env(1)'s search path: the runner's PATH, in order (roost/guest).
 PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def check(guest: Guest, recipe: Recipe) -> Iterator[str]:
-    """Yield what keeps the job's program, or the first first_boot command's, from starting."""
+    """Yield what keeps the job's program, or that of the first first_boot command, from starting."""
     if recipe.cloud_init is not None:
         return
     if recipe.first_boot:
-        # What it makes of the job's program is seen at the first boot.
+        # Its effect on the job's program is only seen at the first boot.
         yield from _command(guest, recipe.first_boot[0], "the first_boot command", ("first_boot", 0))
     elif recipe.job is not None:
         yield from _command(guest, recipe.job.command, "the job", ("job", "command"))
@@ -33,7 +33,7 @@ def check(guest: Guest, recipe: Recipe) -> Iterator[str]:
 
 def _command(guest: Guest, command: str, who: str, key: tuple[str | int, ...]) -> Iterator[str]:
     found = programs(command)
-    # What comes later in a line may be made by what comes first.
+    # Earlier commands of a line may create the later programs.
     if not found or not command.lstrip().startswith((found[0][0], f"exec {found[0][0]}")):
         return
     path = found[0][0]
@@ -48,14 +48,14 @@ def _program(guest: Guest, path: str) -> str | None:
 
 
 def _loader(guest: Guest, begin: bytes) -> str | None:
-    """Return that the dynamic loader of a program is not in the image, which the kernel tells as "not found"."""
+    """Return an error if the image lacks a program's dynamic loader, which the kernel reports as "not found"."""
     path = executable.loader(begin)
     wrong = _runs(guest, path) if path is not None and path.startswith("/") else None
     return None if wrong is None else f"is a dynamic program that needs {shown(path or '')}, which {wrong}"
 
 
 def _first_line(guest: Guest, begin: bytes) -> str | None:
-    """Return why the kernel does not start a script that begins so, or None."""
+    """Return why the kernel cannot start a script with this beginning, or None."""
     line = begin.partition(b"\n")[0]
     if b"\0" in line or b"\0" in begin[:4]:
         return None

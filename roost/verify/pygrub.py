@@ -1,7 +1,7 @@
-"""`xen_kernel = included`: what Xen's pygrub finds in a finished image, asked of pygrub itself where it is installed.
+"""`xen_kernel = included`: what Xen's pygrub finds in a finished image, tested with pygrub itself if installed.
 
-pygrub reads the disk without mounting it, on the Xen host, before the guest exists. It knows less than GRUB
-(docs/xen-in-qemu.md): some of what it does not know it misreads in silence, so what it extracts is compared.
+pygrub reads the disk without mounting it, on the Xen host, before the guest exists. It supports less than GRUB
+(docs/xen-in-qemu.md) and silently misreads some of the rest, so the files that it extracts are compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from roost.recipe.cmdline import root_parameter
 from roost.recipe.model import Recipe
 from roost.verify import booting
 
-#: Where its package puts it (Debian: xen-utils-VERSION), and the variable that names another place.
+#: Its path in the package (Debian: xen-utils-VERSION), and the variable for another place.
 INSTALLED = "/usr/lib/xen-*/bin/pygrub"
 VARIABLE = "ROOST_PYGRUB"
 _PYTHON = "/usr/bin/python3"
@@ -30,14 +30,14 @@ _PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True, slots=True)
 class Pygrub:
-    """The program, and the version of Xen that it is of."""
+    """The program, and the version of its Xen."""
 
     program: Path
     version: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets it find its own libraries where the package was only unpacked."""
+        """The environment in which it finds its libraries when the package was only unpacked."""
         directory = self.program.parent.parent / "lib"
         found = sorted(directory.glob("*/xenfsimage")) + sorted(directory.glob("xenfsimage"))
         if not found:
@@ -46,7 +46,7 @@ class Pygrub:
 
 
 def find() -> Pygrub | None:
-    """Return the newest pygrub of this host, or the one in the directory that $ROOST_PYGRUB names; None without one."""
+    """Return the newest pygrub of this host, or the one in the directory $ROOST_PYGRUB; None if there is none."""
     named = os.environ.get(VARIABLE)
     if named:
         directory = Path(named).absolute()
@@ -63,10 +63,10 @@ def _version(program: Path) -> str:
 
 
 def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Path) -> dict[str, Any] | None:
-    """Return what pygrub finds in the raw `image`, for the manifest; None when nothing is started by it.
+    """Return what pygrub finds in the raw `image`, for the manifest; None if the recipe does not use it.
 
-    Raises `ImageError` when it would start nothing, or something else than the kernel and initrd of the tree. Without
-    a pygrub the configuration is judged by what is known of it, and the answer says so.
+    Raises `ImageError` when it would start nothing, or anything but the kernel and initrd of the tree. Without a pygrub
+    the configuration is checked for known problems, and the result says so.
     """
     if "xen" not in recipe.hypervisors or kernel_of(recipe, "xen") is not None:
         return None
@@ -98,7 +98,7 @@ def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Pa
 
 
 def run(pygrub: Pygrub, image: Path, directory: Path, log: Path) -> dict[str, str]:
-    """Return what pygrub prints for a raw image: `kernel` and `ramdisk` (files in `directory`), `args`."""
+    """Return the output of pygrub for a raw image: `kernel` and `ramdisk` (files in `directory`), `args`."""
     python = _PYTHON if Path(_PYTHON).exists() else "python3"
     try:
         done = process.run(
@@ -131,7 +131,7 @@ def run(pygrub: Pygrub, image: Path, directory: Path, log: Path) -> dict[str, st
         word, _, rest = line.partition(" ")
         if word in {"kernel", "ramdisk", "args"}:
             found[word] = rest
-    # It names the files itself: they are ours only in the directory that it was given.
+    # It chooses the file names itself: only those in the given directory are trusted.
     return {
         word: value
         for word, value in found.items()
@@ -144,7 +144,7 @@ def _configuration(tree: Path) -> str:
 
 
 def mistakes(text: str) -> Iterator[str]:
-    """Yield what is known to keep pygrub from starting the first entry of a grub.cfg as GRUB would."""
+    """Yield known reasons why pygrub would not start the first entry of a grub.cfg as GRUB does."""
     entries = booting.menu(text)
     if not entries:
         yield "grub.cfg has no menuentry"

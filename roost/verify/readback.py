@@ -1,7 +1,7 @@
 """The read-back: opens the finished image read-only through libguestfs and compares it with the recipe.
 
-It shares no code with what writes disks and trees: tables, fstab and grub.cfg are read by code of its own, file
-systems by the kernel and the tools of libguestfs' appliance. What it saw (kernels, packages) goes into the manifest.
+It shares no code with what writes disks and trees: tables, fstab and grub.cfg have their own parsers, file systems are
+read by the kernel and the tools of libguestfs' appliance. Its findings (kernels, packages) go into the manifest.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class ReadBack:
 
 
 class ReadBackError(SeveralProblemsError, ImageError):
-    """The image is not what the recipe promises; `problems` are all differences."""
+    """The image does not match its recipe; `problems` are all differences."""
 
 
 def nowhere(_key: Sequence[str | int]) -> Location | None:
-    """Return no place: the recipe was not read from a file."""
+    """Return None: the recipe was not read from a file."""
     return None
 
 
@@ -51,7 +51,7 @@ def _problem(what: str, where: Where) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Appliance:
-    """How libguestfs' appliance runs: `deadline` is in seconds, `stock` asks for one that knows LVM."""
+    """How libguestfs' appliance runs: `deadline` is in seconds, `stock` selects the one that supports LVM."""
 
     accelerator: ApplianceAccelerator
     log: Path
@@ -69,9 +69,9 @@ def readback(
 ) -> ReadBack:
     """Compare the finished disks with their recipe.
 
-    `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` has them open already, in
-    the recipe's order; `where` tells the place of a key in the recipe. Raises `ReadBackError` with all
-    differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
+    `images` is (path, format) by the disk's name, for every disk of the recipe; `opened` is a guest that already has
+    them open, in the recipe's order; `where` returns the location of a key in the recipe. Raises `ReadBackError` with
+    all differences, `HostError` when libguestfs does not work here, `ToolError` when it hangs.
     """
     missing = [disk.name for disk in recipe.disks if disk.name not in images]
     if missing:
@@ -128,7 +128,7 @@ def _examine(exam: Examination) -> None:
 
 
 def _system(exam: Examination, usable: list[Promised]) -> bool:
-    """Mount the system of an image that existed, with the recipe's disks in it; return whether there is one."""
+    """Mount the system of an existing image, with the recipe's disks in it; return whether there is one."""
     root = existing.root(exam.guest, exam.seen)
     if root is None:
         return False

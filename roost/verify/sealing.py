@@ -1,6 +1,6 @@
-"""Whether a finished image is sealed: nothing in it makes two machines one, tells of the builder, or lets somebody in.
+"""Whether a finished image is sealed: free of machine identity, traces of the builder, and logins.
 
-The read-back's own list, apart from the one that sealing works by (`roost.customize.sealing`).
+This is the read-back's own list, independent of the one used for sealing (`roost.customize.sealing`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 from roost.verify.texts import text
 
-#: Files that must not be there, and why.
+#: Files that must not exist, and why.
 ABSENT = {
     "/var/lib/systemd/random-seed": "every machine would start with the same randomness",
     "/var/lib/urandom/random-seed": "every machine would start with the same randomness",
@@ -23,7 +23,7 @@ ABSENT = {
     "/etc/shadow-": "it may hold passwords that were taken away",
     "/etc/gshadow-": "it may hold passwords that were taken away",
 }
-#: Directories that must be empty, but for what the recipe puts there; a lock and a directory for parts are apt's own.
+#: Directories that must be empty, except for the recipe's files; apt has a lock and a directory for partial files.
 EMPTY = {
     "/var/lib/apt/lists": ("package lists", ("lock", "partial", "auxfiles")),
     "/var/lib/dhcp": ("leases", ()),
@@ -37,7 +37,7 @@ HISTORIES = (".bash_history", ".ash_history", ".sh_history", ".python_history", 
 
 
 def sealing(guest: Guest, recipe: Recipe) -> Iterator[str]:
-    """Yield what a sealed image must not hold; nothing for a recipe that does not want it sealed."""
+    """Yield what a sealed image must not contain; nothing for a recipe with sealing disabled."""
     if not recipe.seal:
         return
     kept = [entry.path for entry in recipe.files]

@@ -1,8 +1,8 @@
-"""Whether a file system that a guest left is sound: its own checker reads a copy of it, and repairs nothing.
+"""Whether a file system that a guest left is sound: its own checker reads a copy of it, without repairs.
 
-A superblock says that a file system was unmounted, not that what lies behind it is one: a job can write anything over
-a disk that is mounted. Checkers read a stranger's data, so they run with limits on time and memory. A file system
-whose checker is not installed, or that it cannot read, is not judged, and the answer says so.
+A superblock shows that a file system was unmounted, not that it is intact: a job can overwrite a mounted disk. Checkers
+read untrusted data, so they run with limits on time and memory. A file system whose checker is not installed, or cannot
+read it, is not judged, and the result says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roost.host.safetext import clean
 #: Seconds for one check, and bytes of memory.
 DEADLINE = 300.0
 MEMORY = 4 << 30
-#: s_last_orphan of an ext superblock, and the feature of an orphan file that is in use (fs/ext4/ext4.h).
+#: s_last_orphan of an ext superblock, and the feature flag of an orphan file in use (fs/ext4/ext4.h).
 _LAST_ORPHAN, _RO_COMPATIBLE, _ORPHAN_PRESENT = 0xE8, 0x64, 0x10000
 
 Judged = tuple[bool | None, str]
@@ -26,7 +26,7 @@ _SOUND: Judged = (True, "unmounted, and its structure is sound")
 
 
 def check(kind: str, copy: Path) -> Judged:
-    """Return whether the file system of type `kind` in the file `copy` is sound (None: not known), and what was seen.
+    """Return whether the file system of type `kind` in the file `copy` is sound (None: unknown), and the finding.
 
     `kind` is a type of `roost.verify.evidence`. Raises `ToolError` when the checker does not end in time.
     """
@@ -35,7 +35,7 @@ def check(kind: str, copy: Path) -> Judged:
 
 
 def _run(copy: Path, *argv: str) -> tuple[int, list[str]] | None:
-    """Return a checker's status and its lines, safe to show; None where it is not installed."""
+    """Return a checker's status and its lines, safe to show; None if it is not installed."""
     if process.which(argv[0]) is None:
         return None
     words = process.bounded([*argv, copy.name], memory=MEMORY)
@@ -90,9 +90,9 @@ def _btrfs(copy: Path) -> Judged:
 
 
 def _by_status(copy: Path, argv: list[str], package: str, routine: str) -> Judged:
-    """Judge by a checker that exits with 0 for a sound file system and 1 for a damaged one.
+    """Judge by the exit status of a checker: 0 for a sound file system, 1 for a damaged one.
 
-    `routine` matches the lines that it prints in any case.
+    `routine` matches the lines that it always prints.
     """
     found = _run(copy, *argv)
     if found is None:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-#: Bytes of a disk's or partition's beginning that hold every superblock looked at (btrfs' is at 64 KiB).
+#: Bytes at the beginning of a disk or partition that hold every superblock examined (btrfs' is at 64 KiB).
 HEAD = 128 << 10
 
 
@@ -41,9 +41,9 @@ def _fat_state(head: bytes) -> tuple[bool | None, str]:
 
 @dataclass(frozen=True, slots=True)
 class ExtSuperblock:
-    """What an ext superblock tells (Documentation/filesystems/ext4/super.rst): `errors` that the kernel counted.
+    """Fields of an ext superblock (Documentation/filesystems/ext4/super.rst): `errors` is the kernel's error count.
 
-    `faulty`: the kernel found some, counted or not. `size` and a `block` are in bytes, 0 when they make no sense.
+    `faulty`: the kernel found errors, counted or not. `size` and `block` are in bytes, 0 when invalid.
     """
 
     clean: bool
@@ -61,7 +61,7 @@ def ext(head: bytes) -> ExtSuperblock:
         return int(struct.unpack_from("<I", head, 1024 + offset)[0])
 
     state, errors, incompatible, exponent = number(0x38) >> 16, number(0x194), number(0x60), number(0x18)
-    # e2fsck tells what is wrong with a larger exponent.
+    # e2fsck reports a larger exponent as an error.
     block = 1024 << exponent if exponent <= 6 else 0
     blocks = number(0x4) | (number(0x150) << 32 if incompatible & 0x80 else 0)
     return ExtSuperblock(
@@ -85,7 +85,7 @@ def _ext_state(head: bytes) -> tuple[bool | None, str]:
     return True, "unmounted"
 
 
-#: Type, offset and magic of what a guest may have on a disk, and who tells whether it is clean.
+#: Type, offset and magic of file systems on a guest's disk, and the function that judges whether it is clean.
 _MAGIC = (
     ("ext", 1080, b"\x53\xef"),
     ("xfs", 0, b"XFSB"),

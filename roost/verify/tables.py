@@ -1,6 +1,7 @@
-"""What partition table a disk holds, recognized by its first bytes alone. Shares nothing with what wrote it.
+"""The partition table of a disk, detected by its first bytes alone. Shares no code with what wrote it.
 
-MBR: four entries of 16 bytes at 446, 55 AA at 510. GPT: header in sector 1, entries where it says (UEFI 2.10, 5.3).
+MBR: four entries of 16 bytes at 446, 55 AA at 510. GPT: header in sector 1, which has the place of the entries (UEFI
+2.10, 5.3).
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ class Table:
 
 
 def read(head: bytes) -> Table:
-    """Return the table in the first `TABLE_BYTES` of a disk. Never raises: what does not fit is a `mistake`."""
+    """Return the table in the first `TABLE_BYTES` of a disk. Never raises: inconsistencies are a `mistake`."""
     first = head[:SECTOR]
     if len(first) < SECTOR or first[510:] != b"\x55\xaa":
         return Table(None, (), loader=False)
-    # GRUB's boot.img names itself; a jump comes first, so the code is entered at all.
+    # GRUB's boot.img contains its name; code that is really entered starts with a jump.
     loader = b"GRUB" in first[:440] and first[:1] in {b"\xeb", b"\xe9"}
     entries = [struct.unpack_from("<B3xB3xII", first, 446 + 16 * index) for index in range(4)]
     if any(kind == 0xEE for _, kind, _, _ in entries):
         return _gpt(head, loader=loader)
     if first[82:87] == b"FAT32" or first[54:59] in {b"FAT12", b"FAT16"}:
-        # A bare vfat begins with a boot sector of its own.
+        # A vfat without a partition table begins with its own boot sector.
         return Table(None, (), loader=False)
     partitions = [
         Seen(index + 1, f"{kind:02x}", start * SECTOR, count * SECTOR)

@@ -1,4 +1,4 @@
-"""What a finished root file system must hold and must not: the job, the recipe's files and users."""
+"""What a finished root file system must and must not contain: the job, the recipe's files and users."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def job(guest: Guest, recipe: Recipe) -> Iterator[str]:
 
 
 def first_boot(guest: Guest, recipe: Recipe) -> Iterator[str]:
-    """Yield what keeps the first boot's commands from running, or made them run already."""
+    """Yield what keeps the first boot's commands from running, or shows that they have already run."""
     for number, command in enumerate(recipe.first_boot, 1):
         path = f"/etc/roost/first-boot/{number:03}"
         if text(guest, path) != f"{command}\n":
@@ -54,7 +54,7 @@ def users(guest: Guest, recipe: Recipe) -> Iterator[str]:
 
 
 def files(guest: Guest, recipe: Recipe) -> Iterator[str]:
-    """Yield which files of the recipe are missing or not as it says; `run` may have changed their content."""
+    """Yield which files of the recipe are missing or wrong; `run` may have changed their content."""
     last = {entry.path: number for number, entry in enumerate(recipe.files)}
     for number in last.values():
         entry = recipe.files[number]
@@ -68,7 +68,7 @@ def _file(guest: Guest, entry: File, *, exact: bool) -> str | None:
     if seen is None or not exact:
         return "is missing" if seen is None else None
     if stat.S_ISLNK(seen.mode) and (entry.directory or entry.source is not None):
-        # A tree has links where others have directories (/lib): what the recipe lays there lies behind them.
+        # A tree may have links in place of directories (/lib): the recipe's files are then in their targets.
         behind = guest.stat(entry.path)
         seen = behind if behind is not None and stat.S_ISDIR(behind.mode) else seen
     if not _right_kind(guest, entry, seen):
