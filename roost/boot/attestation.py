@@ -85,8 +85,8 @@ def opened(directory: Path, hypervisor: str) -> Attestation | str:
     path = seal_path(directory, hypervisor)
     try:
         data = jsontext.read(path)
-        said = data.pop("hmac")
-        made_here = hmac.compare_digest(str(said), _hmac(_key(create=False), data))
+        signature = data.pop("hmac")
+        made_here = hmac.compare_digest(str(signature), _hmac(_key(create=False), data))
         found = Attestation({str(name): str(one) for name, one in data["files"].items()}, dict(data["tester"]))
     except FileNotFoundError:
         return f"boot/{hypervisor}.json was not written by a boot of this account"

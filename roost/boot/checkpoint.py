@@ -55,13 +55,13 @@ class Trial:
 class Checkpoint:
     """The saved machine: `places` are the copies of its disks, `problem` is why there are none.
 
-    `make` is the class of the resumed session, `aside` the signs on the channel beside its serial port.
+    `make` is the class of the resumed session, `side_signs` the signs on the side channel next to its serial port.
     """
 
     scratch: Path
     hardware: Hardware
     make: Callable[..., Session] = Session
-    aside: Mapping[str, Kind] = field(default_factory=lambda: FIRMWARE)
+    side_signs: Mapping[str, Kind] = field(default_factory=lambda: FIRMWARE)
     places: dict[str, DiskPlace] = field(default_factory=dict)
     problem: str | None = "its job never ran"
 
@@ -98,7 +98,7 @@ class Checkpoint:
             return Trial(False, None, None, f"the machine could not be saved: {self.problem}")
         try:
             places = self._copied(self.places, name)
-            return asyncio.run(self._go_on(name, follow, lambda channels: argv(channels, places, _LOAD)))
+            return asyncio.run(self._resume(name, follow, lambda channels: argv(channels, places, _LOAD)))
         except OSError as error:
             return Trial(False, None, None, f"its disks cannot be copied: {error.strerror}")
         except QemuError as error:
@@ -107,12 +107,12 @@ class Checkpoint:
             for copy in self.scratch.glob(f"*-{name}.qcow2"):
                 copy.unlink()
 
-    async def _go_on(
+    async def _resume(
         self, name: str, follow: Callable[[Session], Any], argv: Callable[[Channels], Sequence[str]]
     ) -> Trial:
         logs = self.scratch / "log"
         listening = Listening(logs / f"{name}.log", logs / "qemu.log", self.scratch)
-        async with start(argv, listening, make=self.make, aside=self.aside) as session:
+        async with start(argv, listening, make=self.make, side_signs=self.side_signs) as session:
             for _ in range(int(DEADLINE / 0.05)):
                 status = await session.status()
                 if session.gone or (status and status != "inmigrate"):

@@ -126,19 +126,19 @@ def not_started(message: Mapping[str, Any]) -> tuple[bool, str]:
 
     The reason is that of xl or pygrub, as reported by the first domain.
     """
-    said, loader = _lines(message.get("said")), _lines(message.get("loader"))
-    if any("bootloader" in line for line in said):
+    output, loader = _lines(message.get("said")), _lines(message.get("loader"))
+    if any("bootloader" in line for line in output):
         # The last line of pygrub's traceback is the error.
         return True, f"pygrub: {loader[-1] if loader else 'it does not say why'}"
-    invalid = [line for line in said if "no loader found" in line or "Invalid kernel" in line or "not a Xen" in line]
+    invalid = [line for line in output if "no loader found" in line or "Invalid kernel" in line or "not a Xen" in line]
     if invalid:
         return True, f"Xen cannot start this kernel: {_message(invalid[-1])}"
-    small = [line for line in said if _SMALL.search(line)]
+    small = [line for line in output if _SMALL.search(line)]
     if small:
         return False, f"its memory is too small for its kernel and initrd: {_message(small[-1])}"
-    errors = [line for line in said if "error" in line.lower()]
-    told = _message((errors or said or ["it does not say why"])[0])
-    return False, f"xl create: {told}"
+    errors = [line for line in output if "error" in line.lower()]
+    cause = _message((errors or output or ["it does not say why"])[0])
+    return False, f"xl create: {cause}"
 
 
 def _message(line: str) -> str:

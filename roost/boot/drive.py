@@ -100,13 +100,13 @@ class Observation:
 class _Inside:
     """Looks for a kernel's last messages in the memory of a machine whose console shows no kernel message.
 
-    `directory` is QEMU's, `size` the number of bytes to examine; `said` has the messages by kind of sign.
+    `directory` is QEMU's, `size` the number of bytes to examine; `messages` are those found, by kind of sign.
     """
 
     directory: Path
     size: int
     looked: bool = False
-    said: tuple[tuple[str, str], ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
 
     async def look(self, session: Session, watch: Watch) -> None:
         """Examine the memory, unless the console shows kernel messages or no kernel runs."""
@@ -122,7 +122,7 @@ class _Inside:
         try:
             if await session.memory(file.name, 0, self.size):
                 words = await asyncio.to_thread(postmortem.last_words, file)
-                self.said = tuple(("panic" if "panic" in text else "no-root", text) for text in words)
+                self.messages = tuple(("panic" if "panic" in text else "no-root", text) for text in words)
         finally:
             file.unlink(missing_ok=True)
 
@@ -158,7 +158,7 @@ class _Drive:
         """Poll the machine until `decide` returns a stop; return the reason."""
         session, watch, plan = self.session, self.watch, self.plan
         looked = None
-        said: set[str] = set()
+        reported: set[str] = set()
         while True:
             if session.refused:
                 raise QemuError("the machine is not started", tail=session.refused)
@@ -185,19 +185,19 @@ class _Drive:
                 paced = plan.limit(SPEECHLESS)
                 if not self.inside.looked and watch.paging_at is not None and now - watch.paging_at >= paced:
                     await self.inside.look(session, watch)
-                    if any(kind == "panic" for kind, _ in self.inside.said):
+                    if any(kind == "panic" for kind, _ in self.inside.messages):
                         return "panic"
             phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
             if self.events:
                 self.events.doing("boot", where(phase, session.serial))
-            self._tell_waits(said)
+            self._report_waits(reported)
             await session.wait(LOOK)
 
-    def _tell_waits(self, said: set[str]) -> None:
-        """Report once each unit that the guest waits long for; `said` are those already reported."""
+    def _report_waits(self, reported: set[str]) -> None:
+        """Report once each unit that the guest waits long for; `reported` are those already reported."""
         for wait in self.session.serial.waits.longest():
-            if self.events and wait.what not in said and wait.seconds >= self.plan.limit(LONG):
-                said.add(wait.what)
+            if self.events and wait.what not in reported and wait.seconds >= self.plan.limit(LONG):
+                reported.add(wait.what)
                 self.events.note(f"the guest has waited {wait.seconds:.0f} s for {wait.what}")
 
     async def _look(self, now: float) -> None:
@@ -258,7 +258,7 @@ async def drive(
     if stop == UNSTORED:
         raise _unstored(session, cwd or listening.log.parent)
     serial, firmware = session.serial, session.firmware
-    for kind, text in inside.said:
+    for kind, text in inside.messages:
         serial.signs.setdefault(kind, Sign(kind, ended, text))
     return Observation(
         stop=stop,
@@ -274,7 +274,7 @@ async def drive(
         root_disk_seen=_root_disk_seen(serial, root, driven.reads),
         button=driven.watch.button_at,
         console="\n".join(
-            filter(None, (serial.tail() or shown.text or firmware.tail(), *(text for _, text in inside.said)))
+            filter(None, (serial.tail() or shown.text or firmware.tail(), *(text for _, text in inside.messages)))
         ),
         screen=shown,
         job=tuple(serial.job),

@@ -129,10 +129,10 @@ def _within(wanted: Expectation, actual: Actual) -> Expected:
 def _failed_units(wanted: Expectation, actual: Actual) -> Expected:
     allowed = wanted.failed_units if isinstance(wanted.failed_units, tuple) else ()
     what = f"no failed unit except {', '.join(allowed)}" if allowed else "no failed unit"
-    told = (actual.status or {}).get("failed_units")
-    if not isinstance(told, list):
-        return Expected(what, False, _untold(actual, "it has no systemd"))
-    failed = [clean(str(unit).encode()) for unit in told]
+    reported = (actual.status or {}).get("failed_units")
+    if not isinstance(reported, list):
+        return Expected(what, False, _unreported(actual, "it has no systemd"))
+    failed = [clean(str(unit).encode()) for unit in reported]
     bad = [unit for unit in failed if unit not in allowed]
     return Expected(what, not bad, f"failed: {some(bad, _NAMES)}" if bad else "none failed")
 
@@ -142,12 +142,12 @@ def _memory_free(wanted: Expectation, actual: Actual) -> Expected:
     left = (actual.status or {}).get("memory_available")
     if not isinstance(left, int) or isinstance(left, bool):
         return Expected(
-            what, False, _untold(actual, "the image was built by an older roost, which did not record this")
+            what, False, _unreported(actual, "the image was built by an older roost, which did not record this")
         )
     return Expected(what, left >= (wanted.memory_free or 0), f"{format_size(left)} left")
 
 
-def _untold(actual: Actual, why: str) -> str:
+def _unreported(actual: Actual, why: str) -> str:
     if actual.status is None:
         return "the guest left no status.json"
     return (

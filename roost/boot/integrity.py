@@ -42,8 +42,8 @@ def judged(before: StoppedDisk, after: StoppedDisk, *, off: bool) -> tuple[FileS
         why = f"what it held before the run is not known: {was}"
         return (*found, FileSystem(after.name, 0, "disk", None, why))
     lost = tuple(_lost(after.name, was, now))
-    gone = {one.partition for one in lost}
-    return (*(one for one in found if one.partition not in gone), *lost)
+    lost_partitions = {one.partition for one in lost}
+    return (*(one for one in found if one.partition not in lost_partitions), *lost)
 
 
 def _lost(name: str, was: Sequence[Area], now: Sequence[Area]) -> Iterator[FileSystem]:

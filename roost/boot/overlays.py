@@ -34,8 +34,8 @@ def make(
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(image), layer.name]
         done = process.run(argv, deadline=60, cwd=scratch, check=False, log=log)
         if done.returncode != 0:
-            said = "".join(process.tail(log.read_bytes()).splitlines()[-1:])
+            message = "".join(process.tail(log.read_bytes()).splitlines()[-1:])
             raise QemuError(
-                f"{disk.file} cannot be opened as {disk.format}", tail=f"{disk.file} as {disk.format}: {said}"
+                f"{disk.file} cannot be opened as {disk.format}", tail=f"{disk.file} as {disk.format}: {message}"
             )
     return places

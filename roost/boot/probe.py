@@ -72,7 +72,7 @@ class _Outcome:
     seconds: float
     kernel_seconds: float
     status: int | None
-    said: str
+    output: str
     console: str
 
 
@@ -134,7 +134,7 @@ def _judge(outcome: _Outcome, kernel: Path, deadline: float) -> Probe:
         return Probe("works", seen, None, seconds, str(kernel), kernel_seconds=round(outcome.kernel_seconds, 2))
     if outcome.status is not None:
         # QEMU ended before the kernel did: the last line of its output is usually the reason.
-        lines = [line for line in outcome.said.splitlines() if "warning:" not in line]
+        lines = [line for line in outcome.output.splitlines() if "warning:" not in line]
         why = next((line for line in lines if "error" in line or "Could not" in line or "ailed" in line), "")
         why = why or (lines or outcome.console.splitlines() or [f"it ended with status {outcome.status}"])[-1]
         why = re.sub(r"^\S*qemu\S*: (?:error: )?", "", why)
@@ -211,10 +211,10 @@ def _boot(program: str, accel: Accel, kernel: Path, deadline: float) -> _Outcome
         seconds = time.monotonic() - start
         console.close(seconds)
         complaints.seek(0)
-        said = process.tail(complaints.read(65536))
+        output = process.tail(complaints.read(65536))
     first, last = console.signs.get("kernel"), console.signs.get("panic")
     kernel_seconds = last.seconds - first.seconds if first and last else 0.0
-    return _Outcome(_has_run(console), console.size > 0, seconds, kernel_seconds, status, said, console.tail(5))
+    return _Outcome(_has_run(console), console.size > 0, seconds, kernel_seconds, status, output, console.tail(5))
 
 
 def _has_run(console: Console) -> bool:

@@ -167,11 +167,11 @@ class Heard:
         """Process received data; an incomplete line, or one interrupted by the kernel, does not count."""
         self._recent = (self._recent + data.decode("ascii", "replace"))[-max(_RECENT, len(data)) :]
         for found in self._line.finditer(self._recent):
-            said = found["said"].strip()
-            if said.startswith("failed: "):
-                self.failed = clean(said.removeprefix("failed: ").encode())
-            elif _HOST_KEY.fullmatch(said):
-                self.key = self.key or said
+            report = found["said"].strip()
+            if report.startswith("failed: "):
+                self.failed = clean(report.removeprefix("failed: ").encode())
+            elif _HOST_KEY.fullmatch(report):
+                self.key = self.key or report
         self._recent = self._recent[-_RECENT:]
 
 

@@ -125,10 +125,10 @@ def _require_file(directory: Path, name: str) -> None:
 def last_time(verdict: Path, accelerator: str) -> dict[str, float]:
     """Return how long the stages of the last boot took, if it passed with this accelerator; else an empty mapping."""
     try:
-        said = jsontext.loads(files.read_bytes(verdict))
-        if not said["passed"] or said["accelerator"] != accelerator:
+        record = jsontext.loads(files.read_bytes(verdict))
+        if not record["passed"] or record["accelerator"] != accelerator:
             return {}
-        seconds = {str(name): float(taken) for name, taken in said["seconds"].items()}
+        seconds = {str(name): float(taken) for name, taken in record["seconds"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     stages = {name: seconds.pop(name) for name in ("probe", "prepare", *_LATER) if name in seconds}

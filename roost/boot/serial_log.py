@@ -30,9 +30,9 @@ class SerialLog:
             self._last.append(rest)
             self._kept += len(rest)
             while self._kept - len(self._last[0]) >= LOG_TAIL:
-                gone = len(self._last.popleft())
-                self._kept -= gone
-                self._left_out += gone
+                dropped = len(self._last.popleft())
+                self._kept -= dropped
+                self._left_out += dropped
 
     def close(self) -> None:
         """Write the end, preceded by the number of missing bytes."""

@@ -45,11 +45,11 @@ class Session:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _client: QMPClient | None = None
     _writer: asyncio.StreamWriter | None = None
-    _aside: asyncio.StreamWriter | None = None
+    _side: asyncio.StreamWriter | None = None
 
-    def attach(self, client: QMPClient, serial: asyncio.StreamWriter, aside: asyncio.StreamWriter) -> None:
+    def attach(self, client: QMPClient, serial: asyncio.StreamWriter, side: asyncio.StreamWriter) -> None:
         """Take the near ends of QEMU's channels."""
-        self._client, self._writer, self._aside = client, serial, aside
+        self._client, self._writer, self._side = client, serial, side
 
     def changed(self) -> None:
         """Wake all waiters: something has changed."""
@@ -75,7 +75,7 @@ class Session:
         return next((event for event in self.events if event.name == name), None)
 
     def heard(self, data: bytes) -> None:
-        """Process data of the channel beside the serial port: the firmware's debug port."""
+        """Process data of the side channel: the firmware's debug port."""
         self.firmware.feed(data, self.now)
 
     def happened(self, event: Event) -> None:
@@ -106,12 +106,12 @@ class Session:
                 self._writer.write(text.encode("utf-8", "surrogateescape"))
                 await self._writer.drain()
 
-    async def send_aside(self, data: bytes) -> None:
-        """Send bytes on the channel beside the serial port."""
-        if self._aside is not None:
+    async def send_side(self, data: bytes) -> None:
+        """Send bytes on the side channel."""
+        if self._side is not None:
             with contextlib.suppress(OSError):
-                self._aside.write(data)
-                await self._aside.drain()
+                self._side.write(data)
+                await self._side.drain()
 
     async def power_button(self) -> None:
         """Press the ACPI power button, which is all that HTCondor does on eviction."""
@@ -146,8 +146,8 @@ class Session:
             if status == "completed":
                 return None
             if not isinstance(answer, dict) or status in (None, "failed", "cancelled"):
-                said = answer.get("error-desc", "QEMU does not say why") if isinstance(answer, dict) else "no answer"
-                return str(said)
+                reason = answer.get("error-desc", "QEMU does not say why") if isinstance(answer, dict) else "no answer"
+                return str(reason)
             await asyncio.sleep(0.02)
         await self._ask("migrate_cancel")
         return f"not done after {deadline:.0f} s"

@@ -1,4 +1,4 @@
-"""Starts QEMU and its channels: QMP, the serial port, and a channel beside it.
+"""Starts QEMU and its channels: QMP, the serial port, and a side channel.
 
 They are socket pairs that QEMU inherits: no path in the file system, nothing to clean up, and the far end is closed the
 moment QEMU dies.
@@ -54,11 +54,11 @@ async def start(
     listening: Listening,
     *,
     make: Callable[..., Session] = Session,
-    aside: Mapping[str, Kind] = FIRMWARE,
+    side_signs: Mapping[str, Kind] = FIRMWARE,
 ) -> AsyncIterator[Session]:
     """Start QEMU, stopped, and yield its session; QEMU is gone when the block is left.
 
-    `make` is the session's class, `aside` the signs on the channel beside the serial port.
+    `make` is the session's class, `side_signs` the signs on the side channel next to the serial port.
 
     Raises `QemuError`, with QEMU's message, when it does not start.
     """
@@ -79,8 +79,8 @@ async def start(
             end.close()
         serial_file = stack.enter_context(contextlib.closing(SerialLog(listening.serial_log)))
         console = Console(SERIAL, listening.patterns, listening.unwanted)
-        session = make(machine, console, Console(aside), echo=listening.echo)
-        async with _attached(session, machine, ours, serial_file, lambda: _said(log, begin)):
+        session = make(machine, console, Console(side_signs), echo=listening.echo)
+        async with _attached(session, machine, ours, serial_file, lambda: _output(log, begin)):
             yield session
 
 
@@ -90,7 +90,7 @@ async def _attached(
     machine: subprocess.Popen[bytes],
     sockets: Sequence[socket.socket],
     serial_log: SerialLog,
-    said: Callable[[], str],
+    output: Callable[[], str],
 ) -> AsyncIterator[None]:
     client = QMPClient("roost")
     listener = EventListener()
@@ -100,10 +100,10 @@ async def _attached(
     except (QMPError, TimeoutError, OSError) as error:
         with contextlib.suppress(subprocess.TimeoutExpired):
             machine.wait(1)
-        raise QemuError("QEMU does not start this machine", tail=said() or str(error)) from error
+        raise QemuError("QEMU does not start this machine", tail=output() or str(error)) from error
     serial_reader, serial_writer = await asyncio.open_connection(sock=sockets[1])
-    aside_reader, aside_writer = await asyncio.open_connection(sock=sockets[2])
-    session.attach(client, serial_writer, aside_writer)
+    side_reader, side_writer = await asyncio.open_connection(sock=sockets[2])
+    session.attach(client, serial_writer, side_writer)
 
     async def follow(reader: asyncio.StreamReader, console: Console, sink: Callable[[bytes], None]) -> None:
         with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ async def _attached(
 
     readers = [
         asyncio.create_task(follow(serial_reader, session.serial, serial)),
-        asyncio.create_task(follow(aside_reader, session.firmware, session.heard)),
+        asyncio.create_task(follow(side_reader, session.firmware, session.heard)),
     ]
     events_task = asyncio.create_task(events())
     try:
@@ -145,14 +145,14 @@ async def _attached(
         for task in (*readers, events_task):
             task.cancel()
         await asyncio.gather(*readers, events_task, return_exceptions=True)
-        for writer in (serial_writer, aside_writer):
+        for writer in (serial_writer, side_writer):
             writer.close()
         with contextlib.suppress(Exception):
             machine.kill()
             await asyncio.wait_for(client.disconnect(), 2)
 
 
-def _said(log: Path, begin: int) -> str:
+def _output(log: Path, begin: int) -> str:
     with log.open("rb") as file:
         file.seek(begin)
         lines = process.tail(file.read(65536)).splitlines()

@@ -55,12 +55,12 @@ def wanted(recipe: Recipe | None, evict: bool | None, *, domain: bool = False) -
     """
     if recipe is None:
         return TrialRequest()
-    asked = recipe.boot_test.evict if evict is None else evict
+    eviction = recipe.boot_test.evict if evict is None else evict
     return TrialRequest(
-        evict=(asked is True or (asked is not False and not domain))
+        evict=(eviction is True or (eviction is not False and not domain))
         and recipe.job is not None
         and recipe.job.then == "poweroff",
-        must_obey=asked is True,
+        must_obey=eviction is True,
         checkpoint=not domain and recipe.submit.checkpoint and recipe.job is not None,
     )
 
@@ -84,22 +84,22 @@ class Resumption:
 
 
 def run(
-    asked: TrialRequest, seen: Observation, powered_off: bool, resumption: Resumption | None, stages: Stages
+    request: TrialRequest, seen: Observation, powered_off: bool, resumption: Resumption | None, stages: Stages
 ) -> Trials:
     """Run the requested trials with a machine that has passed, resuming from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
     if resumption is not None:
         saved, plan = resumption.saved, resumption.plan.paced(seen.phases)
-        if asked.evict:
+        if request.evict:
             with stages.stage("eviction", "the power button while the job runs"):
                 eviction = saved.evict(resumption.argv, plan, resumption.io)
-        if asked.checkpoint:
+        if request.checkpoint:
             with stages.stage("checkpoint", "saved and restored while the job runs"):
                 checkpoint = saved.restore(resumption.argv, plan)
     expected = []
-    if asked.must_obey:
+    if request.must_obey:
         expected.append(Expected(EVICTION, eviction.ok is True, eviction.seen))
-    if asked.checkpoint:
+    if request.checkpoint:
         expected.append(Expected(CHECKPOINT, checkpoint.ok is True, checkpoint.seen))
-    notes = (f"{IGNORED}: {eviction.seen}",) if eviction.ok is False and asked.evict and not asked.must_obey else ()
+    notes = (f"{IGNORED}: {eviction.seen}",) if eviction.ok is False and request.evict and not request.must_obey else ()
     return Trials(eviction, checkpoint, tuple(expected), notes)

@@ -82,13 +82,13 @@ def _boot_loader(evidence: Evidence) -> Verdict | None:
         return None
     if evidence.goal == "any" and evidence.powered_off and evidence.written != ():
         return None
-    said = _text(evidence, "loader-error")
+    error = _text(evidence, "loader-error")
     if "not-bootable" in evidence.firmware:
         why = _text(evidence, "not-bootable")
         # A kernel was found, but does not start.
         detail = why if "cannot start" in why else f"nothing to boot was found: {why}"
-    elif said:
-        detail = f"the boot loader started no kernel: {said}"
+    elif error:
+        detail = f"the boot loader started no kernel: {error}"
     elif evidence.has_reached("boot-loader"):
         detail = "the boot sector ran, but no kernel started"
     else:
@@ -111,17 +111,17 @@ def _root(evidence: Evidence) -> Verdict | None:
         return _failed(evidence, "no-root", "the initrd mounted no root file system in time", phase)
     if "VFS" not in panic and not any(kind in evidence.serial for kind in ("no-root", "no-init", "initrd-shell")):
         return None
-    said = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
+    reason = _text(evidence, "no-root") or _text(evidence, "no-init") or panic or _text(evidence, "initrd-shell")
     phase = evidence.phase_of("no-root", "no-init", "panic", "initrd-shell")
     if evidence.root_disk_seen is False and "no-init" not in evidence.serial:
-        return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {said}", phase)
-    return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {said}", phase)
+        return _failed(evidence, "no-root-driver", f"the kernel never found the disk of its root: {reason}", phase)
+    return _failed(evidence, "no-root", f"the kernel found the disk, but no root on it: {reason}", phase)
 
 
 def _mounted_nothing(evidence: Evidence) -> bool:
     """Return whether a kernel that reports mounts reported none, and its initrd did not mention a root."""
-    said = any(kind in evidence.serial for kind in ("mounted", "no-root", "no-init", "initrd-shell", "panic"))
-    return "disk-seen" in evidence.serial and not said
+    reported = any(kind in evidence.serial for kind in ("mounted", "no-root", "no-init", "initrd-shell", "panic"))
+    return "disk-seen" in evidence.serial and not reported
 
 
 def _end(evidence: Evidence) -> Verdict | None:
@@ -209,10 +209,10 @@ def _job(evidence: Evidence) -> Verdict | None:
 
 def _emergency(evidence: Evidence) -> Verdict | None:
     """Judge an unknown guest whose init gave up: it did none of its work."""
-    said = _text(evidence, "emergency")
-    if evidence.goal != "any" or not evidence.powered_off or not said:
+    reason = _text(evidence, "emergency")
+    if evidence.goal != "any" or not evidence.powered_off or not reason:
         return None
-    return _failed(evidence, "job-failed", f"the guest did not come up: {said}")
+    return _failed(evidence, "job-failed", f"the guest did not come up: {reason}")
 
 
 def _also(evidence: Evidence) -> str:

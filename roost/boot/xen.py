@@ -94,9 +94,9 @@ class Domain(Session):
             except ValueError:
                 continue
             if isinstance(message, dict):
-                self._told(message)
+                self._receive(message)
 
-    def _told(self, message: Mapping[str, Any]) -> None:
+    def _receive(self, message: Mapping[str, Any]) -> None:
         match message.get("event"):
             case "ready":
                 self._ready = True
@@ -149,7 +149,7 @@ class Domain(Session):
 
     async def tell(self, message: Mapping[str, str]) -> None:
         """Send a message to the first domain."""
-        await self.send_aside(json.dumps(message).encode() + b"\n")
+        await self.send_side(json.dumps(message).encode() + b"\n")
 
 
 @dataclass
@@ -196,7 +196,7 @@ class Xen:
 
         starts = "a kernel beside the image" if self.hardware.kernel else "pygrub reads the first disk"
         make = functools.partial(Domain, starts=starts)
-        async with starting.start(argv, listening, make=make, aside=TOOLS) as session:
+        async with starting.start(argv, listening, make=make, side_signs=TOOLS) as session:
             assert isinstance(session, Domain)
             with self.stages.stage("xen", "the hypervisor and its first domain, in QEMU"):
                 await session.bring_up(START[0] * self.accelerator.factor + START[1])

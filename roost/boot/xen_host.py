@@ -108,19 +108,19 @@ class HostDomain(Domain):
         begin = self.log.stat().st_size if self.log and self.log.exists() else 0
         done = await self.call("create", "-e", "-p", str(self.configuration), deadline=CREATE)
         if done is None or done.returncode:
-            said = done.text if done else ""
+            output = done.text if done else ""
             if self.log and self.log.exists():
                 with self.log.open("rb") as file:
                     file.seek(begin)
-                    said += process.tail(file.read(1 << 16))
-            self._told({"event": "failed", "said": said})
+                    output += process.tail(file.read(1 << 16))
+            self._receive({"event": "failed", "said": output})
             return
         self._listen()
         done = await self.call("unpause", self.name)
         if done is None or done.returncode:
             self.refused = "xl unpause failed: see qemu.log"
             return
-        self._told({"event": "created"})
+        self._receive({"event": "created"})
         task = asyncio.create_task(self._watch())
         self._stack.callback(task.cancel)
 
@@ -168,7 +168,7 @@ class HostDomain(Domain):
                 continue
             # The domain's last output is still on its way.
             await asyncio.sleep(LOOK)
-            self._told({"event": "shutdown", "reason": reason})
+            self._receive({"event": "shutdown", "reason": reason})
             self.changed()
             return
 

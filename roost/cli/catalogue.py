@@ -69,7 +69,7 @@ def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
     for image in found.images:
         for number, one in enumerate(image.versions):
             verdicts = ", ".join(f"{side.hypervisor} {side.verdict}" for side in one.sides)
-            said = f"WRONG: {one.problem}" if one.problem else f"UNTESTED: {verdicts}" if one.untested else verdicts
+            state = f"WRONG: {one.problem}" if one.problem else f"UNTESTED: {verdicts}" if one.untested else verdicts
             rows.append(
                 [
                     "" if number else image.name,
@@ -77,7 +77,7 @@ def _listed(found: Catalogue, result: Mapping[str, Any]) -> str:
                     "latest" if one.version == image.latest else "",
                     one.created if one.booted or not one.created else f"built {one.created}",
                     format_size(one.transfer),
-                    said,
+                    state,
                 ]
             )
     lines.append(indented(table(rows)) if found.images else "  no published versions")

@@ -83,16 +83,16 @@ def _beside(*words: str) -> Iterator[Callable[[], bool]]:
 
     Its output is shown then, in one piece. If the block is left earlier, it is ended.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         running = subprocess.Popen(
-            [sys.executable, *words], cwd=_checkout(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            [sys.executable, *words], cwd=_checkout(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
 
         def passed() -> bool:
             code = running.wait()
-            said.seek(0)
+            output.seek(0)
             sys.stderr.flush()
-            shutil.copyfileobj(said, sys.stderr.buffer)
+            shutil.copyfileobj(output, sys.stderr.buffer)
             sys.stderr.flush()
             return code == 0
 

@@ -56,7 +56,7 @@ class Lines:
         self._total = self._ended = 0
         self._noted: set[str] = set()
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
             self._stream.write(f"roost: {one_line(text)}\n")
             self._stream.flush()
@@ -71,7 +71,7 @@ class Lines:
 
     def began(self, node: Node) -> None:
         """Show that a node's work starts."""
-        self._say(f"{_what(node)} ...")
+        self._print(f"{_what(node)} ...")
 
     def doing(self, node: Node, what: str) -> None:
         """Show nothing: several nodes at once would make the lines of each unreadable."""
@@ -79,10 +79,10 @@ class Lines:
     def note(self, node: Node, text: str) -> None:
         """Show a note, once: a fact about this host is the same for every image."""
         with self._lock:
-            told = text in self._noted
+            noted = text in self._noted
             self._noted.add(text)
-        if not told:
-            self._say(f"{_what(node)}: note: {text}")
+        if not noted:
+            self._print(f"{_what(node)}: note: {text}")
 
     def ended(self, node: Node, outcome: Outcome) -> None:
         """Show how a node ended; a failure with its whole reason, line by line."""
@@ -93,11 +93,11 @@ class Lines:
         head = f"[{self._ended}/{self._total}] {_what(node)}" if self._total else _what(node)
         if outcome.state == "skipped":
             brief = outcome.failure.brief if outcome.failure else ""
-            self._say(f"{head}: not run: {brief}")
+            self._print(f"{head}: not run: {brief}")
             return
-        self._say(f"{head}: {words[outcome.state]} after {outcome.seconds:.1f} s")
+        self._print(f"{head}: {words[outcome.state]} after {outcome.seconds:.1f} s")
         for line in (outcome.failure.text.splitlines() if outcome.failure else ())[:20]:
-            self._say(f"{_what(node)}: {line}")
+            self._print(f"{_what(node)}: {line}")
 
 
 class LiveTable:
@@ -137,9 +137,9 @@ class LiveTable:
         from rich.markup import escape
 
         with self._lock:
-            told = text in self._noted
+            noted = text in self._noted
             self._noted.add(text)
-        if told:
+        if noted:
             return
         self._console.print(f"[yellow]![/] {escape(safe(f'{_what(node)}: {text}'))}", highlight=False)
 
@@ -194,8 +194,8 @@ class LiveTable:
             words, seconds = (running[at.key][2], f"{now - running[at.key][1]:.0f} s") if at else ("", "")
             marks = [_mark(steps.get(kind), running, ended) for kind in kinds]
             label = next(iter(steps.values())).label
-            said = [escape(one_line(words))] if worded else []
-            table.add_row(escape(one_line(label)), *marks, *said, seconds)
+            description = [escape(one_line(words))] if worded else []
+            table.add_row(escape(one_line(label)), *marks, *description, seconds)
         bad = sum(1 for one in ended.values() if one.state == "failed")
         failed = f", [red]{bad} failed[/]" if bad else ""
         hidden = f", {len(rows) - len(shown)} images more" if len(rows) > len(shown) else ""

@@ -30,9 +30,9 @@ def greet(argv: Sequence[str]) -> None:
         return
     what = next((word for word in words[1:] if not word.startswith("-")), "")
     # Words that could affect a terminal are not repeated.
-    said = f"roost: {named} {what}" if what.isascii() and what.isprintable() else f"roost: {named}"
+    line = f"roost: {named} {what}" if what.isascii() and what.isprintable() else f"roost: {named}"
     try:
-        sys.stderr.write(f"{said.strip()}\n")
+        sys.stderr.write(f"{line.strip()}\n")
         sys.stderr.flush()
     except (OSError, AttributeError, ValueError):
         # There is no standard error.

@@ -48,17 +48,17 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
 
     # A repeatable flag that is not given comes as an empty list.
     given = replace(flags, package=flags.package or None) != Flags()
-    asked = sys.stdin.isatty() and sys.stderr.isatty() and not given and not json
+    interactive = sys.stdin.isatty() and sys.stderr.isatty() and not given and not json
     target = story.target(name)
     default = Answers()
-    if asked:
+    if interactive:
         story.require_absent(target)
         answers = Answers(
-            distribution=_asked(f"distribution ({', '.join(DISTRIBUTIONS)})", "distribution"),
-            packages=_asked("packages that the job needs, separated by spaces", "packages"),
-            io=_asked("size of the io disk, for input and results", "io"),
-            memory=_asked("memory of the machine", "memory"),
-            hypervisors=_asked(f"hypervisor ({'; '.join(HYPERVISORS)})", "hypervisors"),
+            distribution=_prompt(f"distribution ({', '.join(DISTRIBUTIONS)})", "distribution"),
+            packages=_prompt("packages that the job needs, separated by spaces", "packages"),
+            io=_prompt("size of the io disk, for input and results", "io"),
+            memory=_prompt("memory of the machine", "memory"),
+            hypervisors=_prompt(f"hypervisor ({'; '.join(HYPERVISORS)})", "hypervisors"),
         )
     else:
         answers = Answers(
@@ -79,7 +79,7 @@ def new(_context: object, name: str, flags: Flags, json: bool = False) -> None:
     terminal.write_text("\n".join([*made["files"], "", "next, after a look at them:", *steps]))
 
 
-def _asked(question: str, field: str) -> Any:
+def _prompt(question: str, field: str) -> Any:
     """Prompt on the terminal for a field of `Answers` until the answer is valid; an empty answer is the default."""
     from roost.recipe.start import Answers
 

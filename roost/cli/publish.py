@@ -77,10 +77,10 @@ def _published(result: Published) -> str:
     release = result.release
     state = "published" if result.new else "is published already: nothing to do"
     lines = [f"{release.name} {release.version} {state}: {result.url}/{release.directory}", ""]
-    for hypervisor, said in release.raw["hypervisors"].items():
-        how = f" ({said['accelerator']}, {said['booted_at']})" if said.get("accelerator") else ""
-        cause = f": {said['cause']}" if said.get("cause") else ""
-        lines.append(f"  {hypervisor}: {said['verdict']}{how}{cause}")
+    for hypervisor, record in release.raw["hypervisors"].items():
+        how = f" ({record['accelerator']}, {record['booted_at']})" if record.get("accelerator") else ""
+        cause = f": {record['cause']}" if record.get("cause") else ""
+        lines.append(f"  {hypervisor}: {record['verdict']}{how}{cause}")
     rows = [["file", "role", "transfer", "the guest sees", "sha256"]]
     rows += [
         [file.path.removeprefix(f"{release.directory}/"), role, format_size(file.size), seen, file.sha256[:16]]
@@ -106,11 +106,11 @@ def _verified(result: Mapping[str, Any]) -> str:
     lines = []
     for image in result["images"]:
         mark = "ok" if image["ok"] else "WRONG"
-        said = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
+        verdicts = ", ".join(f"{name} {one.get('verdict')}" for name, one in image["hypervisors"].items())
         signed = f"signed by {image['signed_by']}" if image["signed_by"] else "no trusted signature"
         size = f"{counted(image['files'], 'file')}, {format_size(image['bytes'])}"
-        told = "; ".join(part for part in (size, said, signed) if part)
-        lines.append(f"{mark}: {image['name']} {image['version']} ({told})")
+        details = "; ".join(part for part in (size, verdicts, signed) if part)
+        lines.append(f"{mark}: {image['name']} {image['version']} ({details})")
         lines += [f"  ! {note}" for note in image["notes"]]
     # A fault in a file of the whole catalogue is found with each image.
     lines += dict.fromkeys(f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"])

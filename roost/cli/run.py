@@ -88,12 +88,12 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
         if flags.resume:
             if given or flags.jobs:
                 raise UsageError("--resume takes neither a name nor --jobs", hint=f"inv run --resume {flags.resume}")
-            with _going_on(flags.resume):
+            with _resume_hint(flags.resume):
                 result = story.resume(Path(flags.resume), options, events=events)
         else:
             if not 1 <= len(given) <= 2:
                 raise UsageError("no image and no directory given", hint="inv run NAME --jobs FILE DIR --local 2")
-            with _going_on(given[-1]):
+            with _resume_hint(given[-1]):
                 result = story.run(given[0] if len(given) == 2 else None, Path(given[-1]), options, events=events)
     answer = result.to_json()
     terminal.write_json(answer) if json else terminal.write_text(_shown(answer, fold.columns(sys.stdout)))
@@ -101,7 +101,7 @@ def run(_context: object, flags: Flags, words: list[str] | None = None, json: bo
 
 
 @contextmanager
-def _going_on(directory: str) -> Iterator[None]:
+def _resume_hint(directory: str) -> Iterator[None]:
     """Report how to resume a run that was interrupted, or that the host could not continue."""
     try:
         yield

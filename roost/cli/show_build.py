@@ -70,11 +70,11 @@ def repro(found: Reproduced) -> str:
 
 
 def _changes(changes: Sequence[Change]) -> list[str]:
-    rows = [[one.kind, one_line(one.what), _said(one)] for one in changes]
+    rows = [[one.kind, one_line(one.what), _change_text(one)] for one in changes]
     return table(rows).splitlines()
 
 
-def _said(change: Change) -> str:
+def _change_text(change: Change) -> str:
     if change.old is None and change.new is None:
         return ""
     if change.kind in {"module", "file"}:

@@ -31,22 +31,22 @@ class PlainEvents:
         self._stream = stream
         self._lock = threading.Lock()
         self._begun: dict[str, float] = {}
-        self._told: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
             self._stream.write(f"{safe(text)}\n")
             self._stream.flush()
 
     def begin(self, name: str, detail: str) -> None:
         """Print that a stage starts."""
-        self._begun[name] = self._told[name] = time.monotonic()
-        self._say(f"roost: {name}{f' ({detail})' if detail else ''} ...")
+        self._begun[name] = self._reported_at[name] = time.monotonic()
+        self._print(f"roost: {name}{f' ({detail})' if detail else ''} ...")
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
         """Print how long a stage took."""
         self._begun.pop(name, None)
-        self._say(f"roost: {name}: {'done' if ok else 'failed'} after {seconds:.1f} s")
+        self._print(f"roost: {name}: {'done' if ok else 'failed'} after {seconds:.1f} s")
 
     def progress(self, name: str, done: float, total: float) -> None:
         """Print the number of bytes once a minute; other counts would make logs unreadable."""
@@ -57,16 +57,16 @@ class PlainEvents:
     def doing(self, name: str, text: str) -> None:
         """Print once a minute what a stage does."""
         now = time.monotonic()
-        if name in self._begun and now - self._told[name] >= MINUTE:
-            self._told[name] = now
-            self._say(f"roost: {name}: {one_line(text)}")
+        if name in self._begun and now - self._reported_at[name] >= MINUTE:
+            self._reported_at[name] = now
+            self._print(f"roost: {name}: {one_line(text)}")
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """Print nothing: a log is not watched for the remaining time."""
 
     def note(self, text: str) -> None:
         """Print a note."""
-        self._say(f"roost: note: {text}")
+        self._print(f"roost: note: {text}")
 
 
 class RichEvents:
@@ -82,7 +82,7 @@ class RichEvents:
         from rich.markup import escape
 
         text = escape(one_line(f"{name} ({detail})" if detail else name))
-        self._tasks[name] = self._progress.add_task(text, total=None, said="", expected=self._expected.get(name, 0.0))
+        self._tasks[name] = self._progress.add_task(text, total=None, amount="", expected=self._expected.get(name, 0.0))
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
         """Turn the spinner into a line."""
@@ -98,9 +98,9 @@ class RichEvents:
         """Advance a stage's bar; for bytes it shows their number and rate."""
         if name in self._tasks:
             task = next(one for one in self._progress.tasks if one.id == self._tasks[name])
-            said = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
+            amount = transferred(done, total, task.elapsed or 0.0) if name in BYTES else ""
             # Without a total the bar only shows activity.
-            self._progress.update(task.id, completed=done, total=total or None, said=said)
+            self._progress.update(task.id, completed=done, total=total or None, amount=amount)
 
     def doing(self, name: str, text: str) -> None:
         """Show on a stage's line what it does, replacing the previous text."""
@@ -179,14 +179,14 @@ def events() -> Iterator[Events]:
     columns: list[ProgressColumn] = [SpinnerColumn(), text]
     if not narrow:
         columns.append(BarColumn(bar_width=20))
-    columns.append(TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True)))
+    columns.append(TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)))
 
     class Left(ProgressColumn):
         """The remaining time, if known from the last time; byte progress shows its own."""
 
         def render(self, task: Task) -> Text:
-            said = "" if task.fields["said"] else left(task.fields["expected"], task.elapsed or 0.0)
-            return Text(said, style="dim", no_wrap=True)
+            text = "" if task.fields["amount"] else left(task.fields["expected"], task.elapsed or 0.0)
+            return Text(text, style="dim", no_wrap=True)
 
     columns += [Left(), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, expand=narrow) as progress:

@@ -177,21 +177,21 @@ def _no_services() -> Iterator[None]:
 @contextmanager
 def _name_servers(text: str) -> Iterator[None]:
     """Install the host's name servers in the tree for a while; if a package replaces the file, its version is kept."""
-    path, aside = Path(sealing.RESOLV_CONF), Path("/etc/.resolv.conf.roost")
+    path, saved = Path(sealing.RESOLV_CONF), Path("/etc/.resolv.conf.roost")
     had = os.path.lexists(path)
     if had:
-        path.rename(aside)
+        path.rename(saved)
     path.write_text(text)
     ours = path.lstat().st_ino
     try:
         yield
     finally:
         if os.path.lexists(path) and path.lstat().st_ino != ours:
-            aside.unlink(missing_ok=True)
+            saved.unlink(missing_ok=True)
         else:
             path.unlink(missing_ok=True)
             if had:
-                aside.rename(path)
+                saved.rename(path)
 
 
 def run(runner: Runner, commands: list[Mapping[str, Any]], name_servers: str, proxies: Mapping[str, str]) -> None:

@@ -119,8 +119,8 @@ def _of_file(loaded: Loaded, path: str) -> list[str | int]:
 def _explained(error: ToolError, loaded: Loaded, report: Path, log: Path) -> ImageError:
     """Return the error reported by `apply`, at its place in the recipe."""
     try:
-        said = jsontext.read(report)
-        what, key = str(said["what"]), list(said["key"])
+        failure = jsontext.read(report)
+        what, key = str(failure["what"]), list(failure["key"])
     except (OSError, ValueError, KeyError, TypeError):
         last = error.tail.splitlines()[-1] if error.tail else str(error.problem)
         what, key = last, []

@@ -96,9 +96,9 @@ def rest(root: Path, enabled: Collection[str] = (), *, screen: bool = False, cmd
     kept = _required(root) | {_unit(name) for name in enabled}
     for unit, has_use in _units(root, screen):
         own = root / OWN / unit
-        there = any((root / VENDOR / name).exists() for name in _names(unit))
+        present = any((root / VENDOR / name).exists() for name in _names(unit))
         touched = own.exists() or own.is_symlink() or (root / OWN / f"{unit}.d").exists()
-        if there and not (touched or unit in kept or _any(root, has_use)):
+        if present and not (touched or unit in kept or _any(root, has_use)):
             masked.append(f"{OWN}/{unit}")
     for name, wanted in _generators(root, cmdline):
         vendor, own = root / "usr/lib" / GENERATORS / name, root / "etc" / GENERATORS / name
@@ -201,13 +201,13 @@ def users_there(root: Path) -> bool:
             words = rest_of_line.split()
             if kind.startswith("#") or not words:
                 continue
-            there = {
+            existing = {
                 "u": words[0] in users,
                 "g": words[0] in groups,
                 "m": len(words) > 1 and words[0] in groups.get(words[1], ()),
                 "r": True,
             }
-            if not there.get(kind.rstrip("!+"), False):
+            if not existing.get(kind.rstrip("!+"), False):
                 return False
     return True
 

@@ -68,14 +68,14 @@ def folded(path: str) -> str:
 def twins(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each path or directory that differs only in case from an earlier one, with that one; each once."""
     seen: dict[str, str] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     for path in paths:
         parts = path.strip("/").split("/")
         for depth in range(1, len(parts) + 1):
             part = "/".join(parts[:depth])
             first = seen.setdefault(folded(part), part)
             if first != part:
-                if part not in told:
+                if part not in reported:
                     yield part, first
-                told.add(part)
+                reported.add(part)
                 break

@@ -34,17 +34,17 @@ _KERNEL_LABEL = re.compile(r"^\s*(kernel|linux)\s+\S+", re.IGNORECASE)
 
 def missing(line: str, words: Sequence[str]) -> list[str]:
     """Return the words that a command line lacks."""
-    there = line.split()
-    names = {word.partition("=")[0] for word in there}
+    present = line.split()
+    names = {word.partition("=")[0] for word in present}
     lacking = []
     for word in words:
         name, equals, value = word.partition("=")
         if name == "console":
             # console=ttyS0 and console=ttyS0,115200n8 are the same line.
             device = value.partition(",")[0]
-            known = any(re.match(rf"console={re.escape(device)}(,|$)", one) for one in there)
+            known = any(re.match(rf"console={re.escape(device)}(,|$)", one) for one in present)
         else:
-            known = word in there or (bool(equals) and name in names)
+            known = word in present or (bool(equals) and name in names)
         if not known:
             lacking.append(word)
     return lacking

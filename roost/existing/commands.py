@@ -52,7 +52,7 @@ def run(editor: Editor) -> None:
     commands = editor.recipe.commands
     if not commands:
         return
-    mine = not editor.there(bounded.POLICY)
+    mine = not editor.exists(bounded.POLICY)
     if mine:
         editor.lay([Item(bounded.POLICY, 0o755, bounded.NO_SERVICES.encode())])
     networked = any(entry.network for entry in commands)
@@ -73,7 +73,7 @@ def run(editor: Editor) -> None:
 
 
 def _run(editor: Editor, script: str, failed: str, extra: Mapping[str, str] | None = None) -> None:
-    if not editor.there("/bin/sh"):
+    if not editor.exists("/bin/sh"):
         raise ImageError("the image has no /bin/sh, and services and run commands need one")
     status, printed = editor.guest.run(f"{_exported({**bounded.ENVIRONMENT, **(extra or {})})}cd /\n{script}", DEADLINE)
     editor.inside.forget()

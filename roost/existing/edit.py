@@ -86,5 +86,5 @@ def _init(editor: Editor) -> str:
 def _require(editor: Editor) -> None:
     """Raise unless the image has what the recipe's settings require."""
     zone = f"/usr/share/zoneinfo/{editor.recipe.timezone}"
-    if editor.recipe.timezone != "UTC" and not editor.there(zone):
+    if editor.recipe.timezone != "UTC" and not editor.exists(zone):
         raise ImageError(f"the image has no {zone}", hint="install tzdata with `run`, or check timezone")

@@ -66,7 +66,7 @@ class Editor:
             self.guest.lay(tar)
             tar.unlink()
 
-    def there(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Return whether a path exists."""
         return self.inside.kind(self.inside.resolve(path, last=True)) != ""
 

@@ -40,8 +40,8 @@ class OriginalImage:
     def epoch(self) -> int:
         """The time of files written into it: $SOURCE_DATE_EPOCH, that of the other recipe's build, or a constant."""
         given = source_date.given()
-        told = self.parent.inputs.get("epoch") if self.parent is not None else None
-        return given if given is not None else told if isinstance(told, int) else EPOCH
+        parent_epoch = self.parent.inputs.get("epoch") if self.parent is not None else None
+        return given if given is not None else parent_epoch if isinstance(parent_epoch, int) else EPOCH
 
     @property
     def key(self) -> str:
@@ -119,8 +119,8 @@ def base(original: Original, sha256: str, cache: Cache, directory: Path, compres
         made = place / "base"
         made.rename(place / f"base-{checksum.sha256(made)[:12]}.qcow2")
 
-    asked = {"original": sha256, "format": original.format, "compress": compress}
-    (kept,) = BASES.stored(cache, asked, make).iterdir()
+    inputs = {"original": sha256, "format": original.format, "compress": compress}
+    (kept,) = BASES.stored(cache, inputs, make).iterdir()
     target = directory / kept.name
     shutil.copyfile(kept, target)
     target.chmod(0o644)

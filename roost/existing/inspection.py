@@ -130,11 +130,11 @@ def _is_root(guest: Guest, device: str, kind: str) -> bool:
     except GuestfsError:
         return False
     try:
-        there = {path: guest.lstat(path) for path in ("/etc", "/usr", "/sbin/init")}
+        entries = {path: guest.lstat(path) for path in ("/etc", "/usr", "/sbin/init")}
         directories = [
-            path for path in ("/etc", "/usr") if (seen := there[path]) is not None and stat.S_ISDIR(seen.mode)
+            path for path in ("/etc", "/usr") if (seen := entries[path]) is not None and stat.S_ISDIR(seen.mode)
         ]
-        return "/etc" in directories and ("/usr" in directories or there["/sbin/init"] is not None)
+        return "/etc" in directories and ("/usr" in directories or entries["/sbin/init"] is not None)
     finally:
         guest.unmount_all()
 

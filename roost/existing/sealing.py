@@ -37,7 +37,7 @@ def seal(editor: Editor, init: str) -> None:
             editor.write(path, changed)
             editor.notes.append(f"accounts had passwords: those in {path} are locked now")
     editor.inside.forget()
-    if init == "systemd" and editor.there("/usr/sbin/sshd"):
+    if init == "systemd" and editor.exists("/usr/sbin/sshd"):
         directory = "/etc/systemd/system"
         editor.lay(
             [

@@ -19,7 +19,7 @@ def add(editor: Editor, kernel: KernelFiles | None) -> None:
     edits += [(path, bootconfig.syslinux) for path in bootconfig.SYSLINUX]
     entries = editor.guest.names(bootconfig.BLS)
     edits += [(f"{bootconfig.BLS}/{name}", bootconfig.bls) for name in sorted(entries) if name.endswith(".conf")]
-    texts = {path: there for path, _ in edits if (there := editor.read(path)) is not None}
+    texts = {path: content for path, _ in edits if (content := editor.read(path)) is not None}
     speaks = any(bootconfig.has_serial(text) for text in texts.values())
     words = [*(() if speaks and "xen" not in editor.recipe.hypervisors else consoles), *editor.recipe.kernel.parameters]
     loaders = [path for path in texts if path != bootconfig.GRUB_DEFAULTS]

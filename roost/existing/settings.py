@@ -24,7 +24,7 @@ def settings(editor: Editor) -> Iterator[Item]:
     own = ["/etc/fstab"]
     if "locale" not in editor.recipe.model_fields_set:
         own.append("/etc/default/locale")
-    if any(editor.there(path) for path in _NETWORKS) or not editor.there(_NETWORKD):
+    if any(editor.exists(path) for path in _NETWORKS) or not editor.exists(_NETWORKD):
         own.append("/etc/systemd")
     for item in overlay.system_items(editor.recipe):
         if not any(item.path == path or item.path.startswith(f"{path}/") for path in own):
@@ -34,7 +34,7 @@ def settings(editor: Editor) -> Iterator[Item]:
     if "timezone" in editor.recipe.model_fields_set and editor.recipe.timezone == "UTC":
         yield Item("/etc/localtime", 0o777, link="/usr/share/zoneinfo/UTC")
     yield fstab(editor)
-    yield from (Item(mount, 0o755) for mount in overlay.mounted_elsewhere(editor.recipe) if not editor.there(mount))
+    yield from (Item(mount, 0o755) for mount in overlay.mounted_elsewhere(editor.recipe) if not editor.exists(mount))
 
 
 def fstab(editor: Editor) -> Item:

@@ -35,7 +35,7 @@ def _add(editor: Editor, index: int, user: User, password: str | None) -> None:
     except accounts.AccountError as error:
         where = editor.loaded.where(("users", index, error.field))
         raise ImageError(str(error).replace("the tree", "the image"), where=where) from error
-    if not editor.there(user.shell):
+    if not editor.exists(user.shell):
         editor.notes.append(f"user {user.name}: the image has no {user.shell}")
     for path, changed in zip(texts, (added.passwd, added.group, added.shadow), strict=True):
         editor.write(path, changed)

@@ -36,8 +36,8 @@ def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
             if limit != "max":
                 used = int((directory / "memory.current").read_text())
                 # File cache is reclaimable; the pages of a tmpfs are counted as file cache too, but are not.
-                told = _counts(directory / "memory.stat")
-                used -= told.get("file", 0) - told.get("shmem", 0)
+                counts = _counts(directory / "memory.stat")
+                used -= counts.get("file", 0) - counts.get("shmem", 0)
                 found = min(found, max(0, int(limit) - used))
     return found
 

@@ -92,13 +92,13 @@ def behind_words(text: str, returncode: int | None = None) -> Cause | None:
     return max(others or found, key=lambda one: one[0])[1] if found else None
 
 
-def full(argv: Sequence[str], said: str, directory: Path | None = None) -> Cause | None:
-    """Return the cause if a file system in a failed tool's arguments is full, and its output `said` has no reason.
+def full(argv: Sequence[str], output: str, directory: Path | None = None) -> Cause | None:
+    """Return the cause if a file system in a failed tool's arguments is full, and its output `output` has no reason.
 
     On a full disk sfdisk prints nothing at all, and other tools only that they could not write. `directory` is the
     tool's working directory.
     """
-    if said.strip() and not _WRITING.search(said):
+    if output.strip() and not _WRITING.search(output):
         return None
     devices: set[int] = set()
     for word in argv[1:_WORDS]:

@@ -136,7 +136,7 @@ def _quick(
             return worker, False
         except (GuestfsError, ToolError):
             attempt.close()
-            if not _says(log, before, appliance.OUT_OF_ORDER):
+            if not _log_contains(log, before, appliance.OUT_OF_ORDER):
                 return None, True
         except BaseException:
             attempt.close()
@@ -144,7 +144,7 @@ def _quick(
     return None, False
 
 
-def _says(log: Path, start: int, words: str) -> bool:
+def _log_contains(log: Path, start: int, words: str) -> bool:
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(start)
         return words.encode() in file.read(1 << 20)

@@ -160,19 +160,19 @@ class Guest:
     def apparent_size(self) -> int | None:
         """Return the total size of all mounted files, holes included; None where this appliance cannot measure it."""
         try:
-            said = str(self.call("debug", "sh", ["du", "-s", "-b", "/sysroot"])).split()
+            output = str(self.call("debug", "sh", ["du", "-s", "-b", "/sysroot"])).split()
         except GuestfsError:
             return None
-        return int(said[0]) if said and said[0].isdecimal() else None
+        return int(output[0]) if output and output[0].isdecimal() else None
 
     def larger_than(self, size: int) -> str | None:
         """Return the path of a mounted file of more than `size` bytes; None if there is none, or it is unknown."""
         words = ["find", "/sysroot", "-type", "f", "-size", f"+{size}c", "-print", "-quit"]
         try:
-            said = str(self.call("debug", "sh", words)).strip()
+            output = str(self.call("debug", "sh", words)).strip()
         except GuestfsError:
             return None
-        return said.removeprefix("/sysroot") or None
+        return output.removeprefix("/sysroot") or None
 
     def take(self, directory: str, tar: Path, exclude: Sequence[str] = ()) -> None:
         """Write everything below a mounted directory to a tar on the host: numeric owners, xattrs, device nodes."""

@@ -46,8 +46,8 @@ def _packages() -> dict[str, str]:
     try:
         # It is recorded next to the result, and is not part of any stage.
         with declared.only(None):
-            said = process.run(argv, deadline=20, capture=True, check=False).text
+            output = process.run(argv, deadline=20, capture=True, check=False).text
     except RoostError:
         return {}
-    rows = [line.split(" ") for line in said.splitlines()]
+    rows = [line.split(" ") for line in output.splitlines()]
     return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] == "installed"}

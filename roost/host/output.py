@@ -35,7 +35,7 @@ def write(path: Path, data: bytes) -> None:
 
     Raises `UsageError` for a path that cannot be written by its nature, `HostError` when the host refuses.
     """
-    with _told(path):
+    with _reported(path):
         stream = _stream(path)
         if stream is not None:
             with stream as descriptor:
@@ -54,7 +54,7 @@ def place(made: Path, path: Path) -> None:
 
     Raises as `write` does. Holes are kept if the path is a file.
     """
-    with _told(path):
+    with _reported(path):
         stream = _stream(path)
         if stream is not None:
             with stream as descriptor, made.open("rb") as file:
@@ -78,7 +78,7 @@ def directory(path: Path) -> Path | None:
 
     Raises as `write` does for a path that cannot be written, so that no work is wasted.
     """
-    with _told(path):
+    with _reported(path):
         if files.own_descriptor(path) is not None:
             return None
         target = _target(path)
@@ -95,7 +95,7 @@ def is_standard_output(path: Path) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -138,11 +138,11 @@ def _allowed(limit: int, wanted: int) -> int:
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
-def _starved(words: Sequence[str], said: str, returncode: int) -> bool:
+def _starved(words: Sequence[str], output: str, returncode: int) -> bool:
     """Return whether a tool ran out of memory because of this process's own limit, not that of `bounded`."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     own = hard != resource.RLIM_INFINITY and (words[0] != "prlimit" or f"--as={hard}" in words)
-    return own and causes.is_memory(said, returncode)
+    return own and causes.is_memory(output, returncode)
 
 
 def quoted(argv: Argv) -> str:
@@ -261,17 +261,17 @@ def run(
                 tail=tail(_words(log, begin, complaints)),
             ) from timeout
         returncode = process.returncode
-        heard = _words(log, begin, complaints)
+        text = _words(log, begin, complaints)
     seconds = time.monotonic() - start
     foreign = judgement.get("foreign", False)
-    if returncode != 0 and not foreign and _starved(words, heard, returncode):
-        raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(heard))
+    if returncode != 0 and not foreign and _starved(words, text, returncode):
+        raise causes.host_error(causes.MEMORY, what or f"{name} failed", log=log, tail=tail(text))
     if judgement.get("check", True) and returncode != 0:
-        said = tail(heard) or tail(stdout or b"")
-        cause = None if foreign else causes.behind_words(heard, returncode) or causes.full(words, said, around["cwd"])
+        output = tail(text) or tail(stdout or b"")
+        cause = None if foreign else causes.behind_words(text, returncode) or causes.full(words, output, around["cwd"])
         if cause is not None:
             raise causes.host_error(
-                cause, what or f"{name} failed", hint=hint if cause is causes.DENIED else None, log=log, tail=said
+                cause, what or f"{name} failed", hint=hint if cause is causes.DENIED else None, log=log, tail=output
             )
         status = f"signal {-returncode}" if returncode < 0 else f"status {returncode}"
         raise ToolError(
@@ -280,7 +280,7 @@ def run(
             returncode=returncode,
             hint=hint,
             log=log,
-            tail=said,
+            tail=output,
         )
     return Completed(words, returncode, stdout or b"", seconds)
 

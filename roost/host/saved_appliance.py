@@ -175,11 +175,11 @@ def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
         raise UnusableError("the machine was not restored")
     names = [f"sd{letter}" for letter in "abcdefgh"[: len(sizes)]]
     script = _ADOPT.format(seed=secrets.token_hex(64), now=int(time.time()), disks=" ".join(names))
-    said = worker.ask({"call": "debug", "args": ["sh", [script]]}, within=max(0.1, within))
-    seen = [line.split(" ") for line in str(said).splitlines()]
+    output = worker.ask({"call": "debug", "args": ["sh", [script]]}, within=max(0.1, within))
+    seen = [line.split(" ") for line in str(output).splitlines()]
     # The last disk is the appliance's own.
     if seen[:-1] != [[name, str(size)] for name, size in zip(names, sizes, strict=True)]:
-        raise UnusableError(f"the restored machine has other disks: {process.tail(str(said))}")
+        raise UnusableError(f"the restored machine has other disks: {process.tail(str(output))}")
 
 
 @contextmanager
@@ -209,8 +209,8 @@ def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Pat
         disks = [{"path": str(blank), "format": "raw", "readonly": True} for blank in blanks]
         with started(quick, accelerator, log, ends, machine / "qemu") as worker:
             worker.ask({**request, "disks": disks, "verbose": False}, within=min(BOOT, (ends - time.monotonic()) / 3))
-            said = worker.ask({"call": "debug", "args": ["sh", [_SETTLE]]}, within=SAVE)
-            if "settled" not in str(said):
+            output = worker.ask({"call": "debug", "args": ["sh", [_SETTLE]]}, within=SAVE)
+            if "settled" not in str(output):
                 raise UnusableError("the appliance runs no commands")
             _migrate(worker.directory / guestfs_qemu.MONITOR, machine)
         arguments = json.loads((machine / guestfs_qemu.ARGUMENTS).read_text())

@@ -59,11 +59,11 @@ def render(sources: Sequence[str], values: Mapping[str, Any], clock: Clock | Non
 def answers(worker: str, request: Mapping[str, Any], wanted: int, clock: Clock | None = None) -> list[str | Failed]:
     """Return a worker module's answers for `wanted` templates, described by `request`; it may be stopped half-way."""
     clock = clock or Clock()
-    told = confined.ask(worker, {**request, "seconds": clock.left})
+    results = confined.ask(worker, {**request, "seconds": clock.left})
     found: list[str | Failed] = [
-        one["text"] if "text" in one else Failed(one["what"], one["line"], one["file"]) for one in told
+        one["text"] if "text" in one else Failed(one["what"], one["line"], one["file"]) for one in results
     ]
-    taken = sum(float(one["seconds"]) for one in told)
+    taken = sum(float(one["seconds"]) for one in results)
     stopped = len(found) < wanted
     # A killed worker has not reported how long it took.
     clock.left -= taken + (confined.STEP if stopped else 0)

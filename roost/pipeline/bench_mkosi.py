@@ -25,10 +25,12 @@ def command(directory: Path, suite: str, packages: Sequence[str]) -> list[str | 
     """
     if process.which("mkosi") is None:
         raise HostError("it is not installed")
-    said = process.run(["mkosi", "--version"], deadline=60, capture=True, what="mkosi does not report its version").text
-    version = re.search(r"\d+", said)
+    output = process.run(
+        ["mkosi", "--version"], deadline=60, capture=True, what="mkosi does not report its version"
+    ).text
+    version = re.search(r"\d+", output)
     if version is None or int(version[0]) < OLDEST:
-        raise HostError(f"{said.strip()} is older than {OLDEST}")
+        raise HostError(f"{output.strip()} is older than {OLDEST}")
     (directory / "mkosi.extra/etc").mkdir(parents=True)
     for name in ("packages", "cache"):
         (directory / name).mkdir()
@@ -67,5 +69,5 @@ def _installed(directory: Path) -> set[str]:
 
 def reason(error: RoostError) -> str:
     """Return why mkosi is left out: what failed, and the end of its output."""
-    said = [line.strip(" ‣")[:200] for line in error.tail.splitlines() if line.strip(" ‣")] if error.tail else []
-    return f"mkosi is left out: {': '.join([error.problem.what, *said[-2:]])}"
+    output = [line.strip(" ‣")[:200] for line in error.tail.splitlines() if line.strip(" ‣")] if error.tail else []
+    return f"mkosi is left out: {': '.join([error.problem.what, *output[-2:]])}"

@@ -60,12 +60,12 @@ def verdict(directory: Path, hypervisor: str) -> dict[str, Any]:
 
     Raises errors of reading if there is none: call it only after a boot.
     """
-    said = jsontext.read(directory / "boot" / f"{hypervisor}.json")
+    content = jsontext.read(directory / "boot" / f"{hypervisor}.json")
     kept = ("passed", "phase", "cause", "detail", "accelerator", "console", "finished")
     return {
         "hypervisor": hypervisor,
-        **{name: said[name] for name in kept},
-        "seconds": sum(said["seconds"].values()),
+        **{name: content[name] for name in kept},
+        "seconds": sum(content["seconds"].values()),
         "report": str(directory / "boot" / report.place(hypervisor)),
     }
 

@@ -79,8 +79,8 @@ def _code(changes: Changes) -> str | None:
     parts = [*closure.files(MAKERS, ("roost.cli",)), closure.PACKAGE.parent / "pyproject.toml"]
     found = next((path for path in parts if path in changes.changed), None)
     # Removed files are not among the files of the current code.
-    gone = (path for path in changes.changed if path.is_relative_to(closure.PACKAGE) and not path.exists())
-    what = found or next(gone, None)
+    removed = (path for path in changes.changed if path.is_relative_to(closure.PACKAGE) and not path.exists())
+    what = found or next(removed, None)
     return f"all images are considered: roost's own code changed ({what})" if what else None
 
 
@@ -105,8 +105,8 @@ def _below(path: Path, changes: Changes) -> Path | None:
             return one
         known = True
     # Removed files are not found by walking.
-    gone = next((one for one in changes.changed if one.is_relative_to(path)), None)
-    return gone or (None if known else path)
+    removed = next((one for one in changes.changed if one.is_relative_to(path)), None)
+    return removed or (None if known else path)
 
 
 def _inputs(recipes: Sequence[Loaded]) -> Iterator[Path]:

@@ -76,8 +76,8 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
         early = (
             stack.enter_context(prestart.start(sizes, target, context.accelerator, _log(context))) if sizes else None
         )
-        asked = source.bootstrap
-        known = len(asked.selection.packages) if asked is not None else 0
+        bootstrap = source.bootstrap
+        known = len(bootstrap.selection.packages) if bootstrap is not None else 0
         with following.installation(context.log("mmdebstrap"), known, stages.events):
             tar = source.make(cache.default(), stages, context.log_dir)
         # The space that commands need is unknown; that of the unpacked tree can be estimated.
@@ -113,8 +113,10 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
 
 def _modules(context: Context, plan: BuildPlan) -> Path | None:
     """Return GRUB's modules from the image's own archive, None for the host's."""
-    asked = plan.bootstrap
-    return boot_loader.modules(asked, cache.default(), context.log("boot-loader")) if asked is not None else None
+    bootstrap = plan.bootstrap
+    return (
+        boot_loader.modules(bootstrap, cache.default(), context.log("boot-loader")) if bootstrap is not None else None
+    )
 
 
 def _of_image(context: Context, plan: BuildPlan, source: OriginalImage, original: Original) -> Finished:

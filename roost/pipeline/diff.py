@@ -67,13 +67,13 @@ def _one(word: str, url: str, events: Events) -> Asked:
     return sides.now(loaded, None, events)
 
 
-def _as_selected(asked: Asked) -> Asked:
+def _as_selected(build: Asked) -> Asked:
     """Return a build with only the packages that apt selected: the effect of a recipe's commands is unknown."""
-    if asked.record is None:
-        return asked
-    packages = sides.selected_by(asked.record)
-    version = replace(asked.side.version, packages=packages or (), kernel="")
-    return replace(asked, side=replace(asked.side, version=version, has_packages=packages is not None))
+    if build.record is None:
+        return build
+    packages = sides.selected_by(build.record)
+    version = replace(build.side.version, packages=packages or (), kernel="")
+    return replace(build, side=replace(build.side, version=version, has_packages=packages is not None))
 
 
 def _trees(old: Asked, new: Asked, notes: list[str], events: Events) -> tuple[Contents, Contents] | None:
@@ -99,9 +99,9 @@ def _trees(old: Asked, new: Asked, notes: list[str], events: Events) -> tuple[Co
     return found[0], found[1]
 
 
-def _digest(asked: Asked, name: str) -> str | None:
-    assert asked.disks is not None
-    return next((asked.side.digests.get(path.name) for disk, path, _ in asked.disks.disks if disk == name), None)
+def _digest(subject: Asked, name: str) -> str | None:
+    assert subject.disks is not None
+    return next((subject.side.digests.get(path.name) for disk, path, _ in subject.disks.disks if disk == name), None)
 
 
 def _read(disks: Disks, log: Path, scratch: Path) -> Contents:

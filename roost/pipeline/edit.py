@@ -89,8 +89,8 @@ def _edit(context: Context, layer: Path, epoch: int, *, stock: bool) -> Edited:
         editor = Editor(loaded, guest, system, epoch, work, context.log("customize"), notes=notes)
         edited = edit(editor)
         if edited.kernel is not None:
-            known, told = kernels.judge(loaded, guest, edited.kernel, work)
-            edited = replace(edited, facts=known, notes=(*edited.notes, *told))
+            known, kernel_notes = kernels.judge(loaded, guest, edited.kernel, work)
+            edited = replace(edited, facts=known, notes=(*edited.notes, *kernel_notes))
         _pygrub(recipe, system)
         if recipe.kernel.placement != "included":
             if edited.kernel is None:

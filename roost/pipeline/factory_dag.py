@@ -221,12 +221,12 @@ def _index(made: Family, new: Path, events: Events) -> None:
     copy = new / "index"
     (copy / "inrelease").mkdir(parents=True)
     (copy / "inrelease" / archive.PINNED).write_text("all jobs of a workflow build from this state of the archives\n")
-    there = paths.cache_root()
-    for path in there.glob("inrelease/*"):
+    root = paths.cache_root()
+    for path in root.glob("inrelease/*"):
         shutil.copy2(path, copy / "inrelease")
     for stage in (solver.STAGE.name, solver.LISTS.name):
         # Use updates the time of a cache entry: recent entries are those with which these recipes are planned.
-        for path in there.glob(f"{stage}/[!.]*"):
+        for path in root.glob(f"{stage}/[!.]*"):
             if path.stat().st_mtime >= since:
                 shutil.copytree(path, copy / stage / path.name)
     kit.pack_tree(copy, new / "index.tar")

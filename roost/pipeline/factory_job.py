@@ -93,7 +93,7 @@ def _finished(node: Node, result: Path, progress: Progress, told: Told, work: Ca
 
 def _prepared(given: Task, here: Path, work: Path) -> Loaded:
     """Unpack the recipe and the images that it needs; return the checked recipe. Its project becomes current."""
-    kit.unpack(_there(here, given.kit), work)
+    kit.unpack(_transferred(here, given.kit), work)
     _pinned(here)
     project = work / given.project
     project.mkdir(parents=True, exist_ok=True)
@@ -101,14 +101,14 @@ def _prepared(given: Task, here: Path, work: Path) -> Loaded:
     os.chdir(project)
     for node, recipe in given.images.items():
         image = loader.load(work / recipe, paths.project_root(), (), planning.problems)
-        kit.unpack(_there(here, f"{OUT}/{node}.tar"), image.build.parent)
+        kit.unpack(_transferred(here, f"{OUT}/{node}.tar"), image.build.parent)
     loaded = loader.load(work / given.recipe, paths.project_root(), (), planning.problems)
     if given.boot is not None:
-        kit.unpack(_there(here, f"{OUT}/{given.boot}.tar"), loaded.build)
+        kit.unpack(_transferred(here, f"{OUT}/{given.boot}.tar"), loaded.build)
     return loaded
 
 
-def _there(here: Path, name: str) -> Path:
+def _transferred(here: Path, name: str) -> Path:
     """Return a file of the workflow: HTCondor puts all inputs of a job into one directory."""
     found = next((path for path in (here / name, here / Path(name).name) if path.is_file()), None)
     if found is None or found.stat().st_size == 0:
@@ -153,17 +153,17 @@ def _image(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outco
 
 def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
     """Take the tree that another job installed, if its inputs are those of this job."""
-    said = task.result(_there(here, f"{RESULTS}/{layer}.result.json"))
-    tar = _there(here, f"{OUT}/{layer}.tar")
+    outcome = task.result(_transferred(here, f"{RESULTS}/{layer}.result.json"))
+    tar = _transferred(here, f"{OUT}/{layer}.tar")
     _, plan = steps.planned(loaded, "layer", Stages(events))
-    if said is None or not isinstance(plan.tree, mmdebstrap.Installed):
+    if outcome is None or not isinstance(plan.tree, mmdebstrap.Installed):
         raise HostError(f"the result of {layer} cannot be read")
-    if said.facts.get("sha256") != checksum.sha256(tar):
+    if outcome.facts.get("sha256") != checksum.sha256(tar):
         raise HostError(f"{layer}.tar is not the file that {layer} made")
-    if said.facts.get("inputs") != keys.digest(plan.tree.inputs()):
+    if outcome.facts.get("inputs") != keys.digest(plan.tree.inputs()):
         events.note("the tree of the layer was made from other inputs: installing it again")
         return
-    epoch = said.facts.get("epoch")
+    epoch = outcome.facts.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool):
         raise HostError(f"the result of {layer} does not record the time of its packages")
     mmdebstrap.adopt(plan.tree.wanted, cache.default(), tar, epoch)
@@ -172,7 +172,7 @@ def _adopt(layer: str, loaded: Loaded, here: Path, events: NodeEvents) -> None:
 def _boot(given: Task, loaded: Loaded, here: Path, events: NodeEvents) -> Outcome:
     if given.dom0 is not None:
         # Stored under its key: that of another version of roost would not be found.
-        kit.unpack(_there(here, f"{OUT}/{given.dom0}.tar"), paths.cache_root() / xen_dom0.STAGE)
+        kit.unpack(_transferred(here, f"{OUT}/{given.dom0}.tar"), paths.cache_root() / xen_dom0.STAGE)
     done = steps.boot(loaded, events, require_kvm=given.require_kvm)
     kit.pack_tree(loaded.build / "boot", here / f"{given.node}.tar")
     return done

@@ -86,7 +86,7 @@ def first_domain(events: NodeEvents) -> Outcome:
 def build(loaded: Loaded, events: NodeEvents) -> Outcome:
     """Build an image unless it is fresh."""
     record = manifest.read(loaded.build)
-    lost = manifest.told_changes(loaded.build, record.files) if record is not None else None
+    lost = manifest.describe_changes(loaded.build, record.files) if record is not None else None
     if lost is not None:
         events.note(f"{lost}: building it again")
     built = building.image(loaded, events=events)

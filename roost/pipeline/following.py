@@ -42,10 +42,10 @@ class Seen:
             self.fetched += 1
             with contextlib.suppress(ValueError):
                 self.size += float(one["size"].replace(b",", b"")) * _UNITS[one["unit"]]
-        if there := _THERE.search(data):
+        if present := _THERE.search(data):
             # Whether that was just now or in an earlier build: the count continues from there.
-            self.unpacked = self.configured = int(there["packages"])
-            data = data[there.end() :]
+            self.unpacked = self.configured = int(present["packages"])
+            data = data[present.end() :]
         self.unpacked += len(_UNPACKED.findall(data))
         self.configured += len(_CONFIGURED.findall(data))
 
@@ -65,12 +65,12 @@ def installation(log: Path, packages: int, events: Events) -> Iterator[None]:
     begin = log.stat().st_size if log.exists() else 0
 
     def follow() -> None:
-        seen, at, said = Seen(), begin, ""
+        seen, at, last = Seen(), begin, ""
         while not ended.wait(EVERY):
             with contextlib.suppress(OSError):
                 at += _take(log, at, seen)
-            if (words := seen.words(packages)) and words != said:
-                said = words
+            if (words := seen.words(packages)) and words != last:
+                last = words
                 events.doing(STAGE, words)
                 events.progress(STAGE, min(seen.unpacked, packages) + min(seen.configured, packages), 2 * packages)
 

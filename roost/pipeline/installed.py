@@ -13,11 +13,11 @@ def packages(word: str, url: str = "") -> dict[str, Any]:
 
     Raises `UsageError` for a missing image, `ImageError` for a list that was changed.
     """
-    asked = sides.published(word, url) if url or sides.is_published(word) else sides.required(word)
-    return _told(asked.side.version, url or None)
+    subject = sides.published(word, url) if url or sides.is_published(word) else sides.required(word)
+    return _content(subject.side.version, url or None)
 
 
-def _told(version: Version, url: str | None) -> dict[str, Any]:
+def _content(version: Version, url: str | None) -> dict[str, Any]:
     return {
         "name": version.name,
         "version": version.version or None,

@@ -71,7 +71,7 @@ def io(
     with table.reading(jobs, events) as reading:
         rows = tables.for_image(tables.read(jobs), name, recipe) if jobs is not None else None
         if rows is not None:
-            table.tell_doubtful(rows, recipe, events)
+            table.report_doubtful(rows, recipe, events)
         requests = _requests(given, recipe, output, rows, reading.progress)
     namespace.probe(namespace.owner())
     stages = Stages(events)

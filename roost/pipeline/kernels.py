@@ -98,8 +98,8 @@ def _fetch(spec: KernelSpec, store: Cache, events: Events) -> None:
             log = Path(name) / "fetch.log"
             source = Debian(suite=suite, variant="unpacked")
             index = archive.index(source, store, log, events)
-            asked = Bootstrap(source, spec.package(source.architecture), "busybox", (), index, None)
-            wanted = solver.selected(asked, store, log)
+            bootstrap = Bootstrap(source, spec.package(source.architecture), "busybox", (), index, None)
+            wanted = solver.selected(bootstrap, store, log)
             with debs.held(wanted, store, log) as packages:
                 for package in packages:
                     found = of_package(package)

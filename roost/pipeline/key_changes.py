@@ -95,11 +95,11 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]
 def _lists(old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Any, Any]]:
     before, now = _labelled(old), _labelled(new)
     if before is None or now is None:
-        gone = [one for one in old if one not in new]
+        removed = [one for one in old if one not in new]
         came = [one for one in new if one not in old]
-        yield from ((path, one, None) for one in gone)
+        yield from ((path, one, None) for one in removed)
         yield from ((path, None, one) for one in came)
-        if not gone and not came:
+        if not removed and not came:
             yield f"{path} (order)", old, new
         return
     for key in dict.fromkeys([*before, *now]):

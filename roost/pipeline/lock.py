@@ -92,16 +92,18 @@ def of(loaded: Loaded, stages: Stages, held: Lock | None = None) -> tuple[Lock, 
     return _lock(loaded, locked.of_sources(plan), plan.bootstrap, kernel), plan
 
 
-def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None, kernel: Mapping[str, str]) -> Lock:
+def _lock(
+    loaded: Loaded, found: Sequence[LockedSource], bootstrap: Bootstrap | None, kernel: Mapping[str, str]
+) -> Lock:
     indexes: list[LockedSource] = []
     packages: tuple[Package, ...] = ()
-    if asked is not None:
-        addresses = [*asked.index.sources, *(one.source for one in asked.repositories)]
+    if bootstrap is not None:
+        addresses = [*bootstrap.index.sources, *(one.source for one in bootstrap.repositories)]
         indexes = [
             LockedSource(name=lockfile.public(source.unsigned.line), sha256=digest)
-            for source, digest in zip(addresses, asked.index.digests, strict=True)
+            for source, digest in zip(addresses, bootstrap.index.digests, strict=True)
         ]
-        packages = asked.selection.packages
+        packages = bootstrap.selection.packages
         kernel = {one.name: one.version for one in packages if one.name.startswith("linux-image-")} | dict(kernel)
     host = host_facts.host()
     versions = host["packages"]
@@ -110,12 +112,12 @@ def _lock(loaded: Loaded, found: Sequence[LockedSource], asked: Bootstrap | None
         lock=lockfile.VERSION,
         name=loaded.recipe.name,
         roost=roost.__version__,
-        suite=asked.debian.suite if asked is not None else "",
-        requested=list(asked.packages) if asked is not None else [],
+        suite=bootstrap.debian.suite if bootstrap is not None else "",
+        requested=list(bootstrap.packages) if bootstrap is not None else [],
         kernel=dict(kernel),
         sources=[*found, *indexes],
         packages=_entries(packages),
-        tools=_entries(asked.selection.tools if asked is not None else ()),
+        tools=_entries(bootstrap.selection.tools if bootstrap is not None else ()),
         host={"system": str(host["system"]), **versions},
     )
 

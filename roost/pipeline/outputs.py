@@ -83,8 +83,8 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
     `kernel` is the release of the image's kernel, None if it has none.
     """
     loaded, recipe, target = context.loaded, context.recipe, context.target
-    told = {**facts, **({"kernel": kernel} if kernel else {})}
-    bill = sbom.document(recipe.name, recipe.description, told, epoch=plan.epoch)
+    details = {**facts, **({"kernel": kernel} if kernel else {})}
+    bill = sbom.document(recipe.name, recipe.description, details, epoch=plan.epoch)
     (target / sbom.NAME).write_bytes(bill)
     snippets = submission.write(loaded, files, target, context.directory)
     record = Manifest(

@@ -130,8 +130,8 @@ def plan(context: Context) -> BuildPlan:
         original = image.locate(request)
         return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)
-    asked = tree.bootstrap
-    loader = [one.parts() for one in asked.selection.tools] if asked is not None else []
+    bootstrap = tree.bootstrap
+    loader = [one.parts() for one in bootstrap.selection.tools] if bootstrap is not None else []
     if tree.own_kernel:
         return BuildPlan(tree, image_stage.key(loaded, tree.key, None, loader), tree=tree)
     kernel = None

@@ -123,7 +123,7 @@ def _refuse_changed(loaded: Loaded, directory: Path) -> None:
     record = manifest.read(directory)
     if record is None or inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
         return
-    changed = manifest.told_changes(directory, record.files)
+    changed = manifest.describe_changes(directory, record.files)
     if changed is not None:
         name = loaded.recipe.name
         what = f"{name} is not published: {changed}"
@@ -192,8 +192,8 @@ def _manifest_sum(directory: Path) -> str:
 def is_published(directory: Path, record: Manifest) -> bool:
     """Return whether this build, in its current state, was published from here."""
     try:
-        said = jsontext.read(directory / RECORD)
-        return bool(record.files) and said["manifest"] == _manifest_sum(directory)
+        last = jsontext.read(directory / RECORD)
+        return bool(record.files) and last["manifest"] == _manifest_sum(directory)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -102,27 +102,27 @@ def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
 
 def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -> list[StageOutlook]:
     """Return the outlook for the root tree with its layer, or the edited image, and for the image."""
-    there = _there(plan)
+    cached = _is_cached(plan)
     if record is None:
         damaged = f"{manifest.NAME} is damaged, or was written by another version of roost"
         first = (Change("build", damaged if manifest.is_damaged(loaded.build) else "there is no earlier build"),)
         return [
-            *_layer(plan, not there, first),
-            StageOutlook("rootfs", not there, there, first),
+            *_layer(plan, not cached, first),
+            StageOutlook("rootfs", not cached, cached, first),
             StageOutlook("image", True, False, first),
         ]
     now = json.loads(json.dumps(key_parts.of(loaded, plan)))
     tree, image = (_changed(record.parts.get(name), now[name]) for name in ("rootfs", "image"))
-    gone = manifest.changed_files(loaded.build, record.files)
-    lost = [Change("output", name, "as built", manifest.what_became(loaded.build, name)) for name in gone]
+    changed = manifest.changed_files(loaded.build, record.files)
+    lost = [Change("output", name, "as built", manifest.what_became(loaded.build, name)) for name in changed]
     if plan.source.key != record.keys.get("rootfs"):
         tree = tree or [Change("input", "something that an earlier roost did not record")]
         image = [Change("stage", "rootfs"), *image]
     else:
         tree = []
     if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
-        told = any(one.kind in {"recipe", "file"} for one in image) or not record.parts
-        image += [] if told else [Change("secret", "a password of users")]
+        explained = any(one.kind in {"recipe", "file"} for one in image) or not record.parts
+        image += [] if explained else [Change("secret", "a password of users")]
     if plan.key == record.key:
         image = []
     elif not image:
@@ -130,8 +130,8 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     again = bool(image or lost)
     below = _changed(record.parts.get(key_parts.LAYER), now.get(key_parts.LAYER, {}))
     return [
-        *_layer(plan, again and not there, tuple(below)),
-        StageOutlook("rootfs", again and not there, there, tuple(tree)),
+        *_layer(plan, again and not cached, tuple(below)),
+        StageOutlook("rootfs", again and not cached, cached, tuple(tree)),
         StageOutlook("image", again, False, (*image, *lost)),
     ]
 
@@ -147,7 +147,7 @@ def _changed(old: Any, new: Mapping[str, Any]) -> list[Change]:
     return changes(old, new) if isinstance(old, Mapping) else []
 
 
-def _there(plan: planning.BuildPlan) -> bool:
+def _is_cached(plan: planning.BuildPlan) -> bool:
     """Return whether the root tree need not be made: it is cached, or an existing image is edited."""
     return plan.tree is None or (cache.default().root / "rootfs" / plan.tree.key).is_dir() or _given(plan)
 

@@ -59,15 +59,15 @@ def public(found: Release) -> str | None:
 
     Raises `ImageError` for an invalid place: the text goes into a submit description.
     """
-    said = found.raw.get("public")
-    if said is None:
+    place = found.raw.get("public")
+    if place is None:
         return None
-    if not isinstance(said, str) or not _PLACE.fullmatch(said):
+    if not isinstance(place, str) or not _PLACE.fullmatch(place):
         raise ImageError(
             f"{found.directory}/{layout.RELEASE}: 'public' is neither a URL nor an absolute path",
             hint="--transfer URL says where jobs find the catalogue",
         )
-    return said
+    return place
 
 
 def find(target: Target, name: str, version: str | None) -> Release:
@@ -103,11 +103,11 @@ def _no_latest(target: Target, name: str) -> ImageError:
         what = "is missing" if data is None else "is damaged"
         return ImageError(f"{target.url} does not say which version of {name} is the latest: {path} {what}", hint=hint)
     release = f"{name}/{version}/{layout.RELEASE}"
-    said = target.read(release)
-    if said is None:
+    content = target.read(release)
+    if content is None:
         return ImageError(f"{target.url}/{release} is missing, and {path} names that version", hint=hint)
     try:
-        layout.parse_release(said, f"{target.url}/{release}")
+        layout.parse_release(content, f"{target.url}/{release}")
     except ImageError as error:
         return ImageError(error.problem.what, hint=f"inv verify {target.url}")
     return ImageError(f"{target.url}/{path} is being replaced", hint="try again")

@@ -54,8 +54,8 @@ class Compared:
 
     def to_json(self) -> dict[str, Any]:
         """Return its JSON for `inv repro --json`."""
-        said = {"name": self.name, "identical": self.identical, "sha256": list(self.sums)}
-        return said | (self.differs.to_json() if self.differs is not None else {})
+        entry = {"name": self.name, "identical": self.identical, "sha256": list(self.sums)}
+        return entry | (self.differs.to_json() if self.differs is not None else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,11 @@ def repro(name: str, *, events: Events, sets: Sequence[str] = (), keep: Path | N
         made, builds = [], []
         for number, around in enumerate((surroundings.usual(homes[0]), other), 1):
             with stages.stage(f"build {number}", "as another user" if around.user is not None else ""):
-                begun = time.time()
+                began = time.time()
                 _seed(plan, around, scratch / f"packages-{number}.log")
                 made.append(_build(loaded, sets, held, around, project))
                 builds.append(
-                    {**around.to_json(), "directory": str(made[-1]), "seconds": round(time.time() - begun, 1)}
+                    {**around.to_json(), "directory": str(made[-1]), "seconds": round(time.time() - began, 1)}
                 )
         with stages.stage("compare"):
             compared = tuple(_compare(loaded, made, scratch))
@@ -207,14 +207,14 @@ def _diffoscope(compared: Sequence[Compared], made: Sequence[Path], log: Path) -
     """Return diffoscope's output for the smaller files that differ, None if it is not installed."""
     if process.which("diffoscope") is None:
         return None
-    said = []
+    reports = []
     for one in compared:
         pair = [directory / one.name for directory in made]
         if one.identical or None in one.sums:
             continue
         argv: list[str | Path] = ["diffoscope", "--text", "-", "--max-report-size", "200000", "--no-progress", *pair]
         try:
-            said.append(process.run(argv, deadline=900, capture=True, check=False, log=log).text)
+            reports.append(process.run(argv, deadline=900, capture=True, check=False, log=log).text)
         except ToolError as error:
-            said.append(f"{one.name}: {error.problem.what}")
-    return process.tail("\n".join(said), 400)
+            reports.append(f"{one.name}: {error.problem.what}")
+    return process.tail("\n".join(reports), 400)

@@ -92,7 +92,7 @@ def _run(plan: Plan, loaded: Mapping[str, Loaded], place: Place, options: Option
             if changed:
                 what = f"{listed(changed)} was rebuilt since the run began: the other jobs would run on another image"
                 raise ImageError(what, hint=ANEW)
-            replace(plan, built=sums, options=options.said()).write(place)
+            replace(plan, built=sums, options=options.recorded()).write(place)
             executor = _executor(run, records, options, held, events)
             work.execute(executor, work.make_disks(work.prepare(left)))
             about = executor.describe()

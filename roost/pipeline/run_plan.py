@@ -49,7 +49,7 @@ class Options:
         if self.timeout is not None and self.timeout <= 0:
             raise UsageError("--timeout takes a time above 0")
 
-    def said(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """Return the options that a resumed run needs."""
         return {
             "guests": self.guests,
@@ -60,18 +60,18 @@ class Options:
             "timeout": self.timeout,
         }
 
-    def resumed(self, said: Mapping[str, Any]) -> Options:
+    def resumed(self, original: Mapping[str, Any]) -> Options:
         """Return the options, with those of the original run where the caller gives none."""
         mine = boot.DEFAULTS
         one = self.boot
         how = boot.Options(
-            one.accel if one.accel != mine.accel else str(said.get("accel", mine.accel)),
-            one.hypervisor or said.get("hypervisor"),
-            one.machine if one.machine != mine.machine else str(said.get("machine", mine.machine)),
-            one.require_kvm or bool(said.get("require_kvm")),
+            one.accel if one.accel != mine.accel else str(original.get("accel", mine.accel)),
+            one.hypervisor or original.get("hypervisor"),
+            one.machine if one.machine != mine.machine else str(original.get("machine", mine.machine)),
+            one.require_kvm or bool(original.get("require_kvm")),
         )
-        guests = self.guests if self.guests is not None else said.get("guests")
-        timeout = self.timeout if self.timeout is not None else said.get("timeout")
+        guests = self.guests if self.guests is not None else original.get("guests")
+        timeout = self.timeout if self.timeout is not None else original.get("timeout")
         return replace(self, guests=guests, boot=how, timeout=timeout)
 
 
@@ -93,7 +93,7 @@ def planned(
     project = loader.absolute(paths.project_root())
     # `--resume` may be called from another directory.
     called = loader.located(name, Path()) if name is not None else None
-    wanted = Plan(table, called, project, executor, "", options.said())
+    wanted = Plan(table, called, project, executor, "", options.recorded())
     loaded = load(wanted)
     disks = {name: make.disk_of(one.recipe).name for name, one in loaded.items()}
     if len(set(disks.values())) > 1:
@@ -136,8 +136,8 @@ def require_own(place: Place, what: str, *given: Path) -> None:
         raise UsageError(f"{place.directory} cannot be read: {error.strerror}") from error
     others = [name for name in names if not name.startswith(staging.WRITING)]
     if others:
-        said = f"{place.directory} is not empty and not a {what}: it has {listed(others[:3])}"
-        raise UsageError(said, hint="name a new directory, or an empty one")
+        message = f"{place.directory} is not empty and not a {what}: it has {listed(others[:3])}"
+        raise UsageError(message, hint="name a new directory, or an empty one")
 
 
 def load(plan: Plan) -> dict[str, Loaded]:

@@ -77,7 +77,7 @@ def built(word: str) -> Asked | None:
 
 def _of_directory(directory: Path, loaded: Loaded | None, word: str) -> Asked:
     record = manifest.required(directory, word, word)
-    changed = manifest.told_changes(directory, record.files)
+    changed = manifest.describe_changes(directory, record.files)
     notes = [f"{directory}: {changed}; its files are not compared"]
     version = read.of_record(_record(record), _bill(directory, record, word))
     side = Side(
@@ -129,23 +129,27 @@ def published(word: str, url: str) -> Asked:
     target = open_target(place)
     listing.find(place)
     found = released.find(target, name, version or fixed)
-    told = read.read_version(target, found.name, found.version)
-    if told.problem:
-        raise ImageError(told.problem, hint=f"inv verify {place} shows details")
+    published_version = read.read_version(target, found.name, found.version)
+    if published_version.problem:
+        raise ImageError(published_version.problem, hint=f"inv verify {place} shows details")
     side = Side(
         label=f"{found.name}@{found.version}",
         kind="published",
-        version=told,
-        sizes={one.name: Size(one.virtual, one.size) for one in told.images},
-        digests={one.name: one.sha256 for one in told.images},
-        submit=_of_release(told),
+        version=published_version,
+        sizes={one.name: Size(one.virtual, one.size) for one in published_version.images},
+        digests={one.name: one.sha256 for one in published_version.images},
+        submit=_of_release(published_version),
     )
     root = target.local
     if root is None:
         return Asked(side)
-    disks = {Path(one.name).stem: one for one in told.images if one.format in ("raw", "qcow2")}
+    disks = {Path(one.name).stem: one for one in published_version.images if one.format in ("raw", "qcow2")}
     return Asked(
-        side, Disks(tuple((name, root / one.path, one.format) for name, one in sorted(disks.items())), told.filesystems)
+        side,
+        Disks(
+            tuple((name, root / one.path, one.format) for name, one in sorted(disks.items())),
+            published_version.filesystems,
+        ),
     )
 
 

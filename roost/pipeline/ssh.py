@@ -120,7 +120,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
                     raise ImageError("QEMU does not say which port leads into the guest")
                 (scratch / remote.KNOWN).write_text(remote.known(port, key))
                 if not login.command and sys.stdin.isatty():
-                    _tell(events, scratch, port, login)
+                    _note_copying(events, scratch, port, login)
                 start = time.monotonic()
                 status = await _logged_in(session, port, login, scratch, captured=captured)
                 stages.seconds["login"] = round(time.monotonic() - start, 3)
@@ -135,7 +135,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
                 return status, key
 
         status, key = asyncio.run(live())
-        out, err = (_said(scratch / name) if captured else None for name in _STREAMS)
+        out, err = (_read_output(scratch / name) if captured else None for name in _STREAMS)
         return Ended(name, status, key, dict(stages.seconds), out, err)
 
 
@@ -148,7 +148,7 @@ def _key(scratch: Path) -> str:
     return files.read_text(path.with_suffix(".pub"), 4096).strip()
 
 
-def _tell(events: Events, scratch: Path, port: int, login: Login) -> None:
+def _note_copying(events: Events, scratch: Path, port: int, login: Login) -> None:
     """Show how to copy files from another terminal."""
     words = ["-F", "none", "-i", str(scratch / remote.KEY), "-o", f"UserKnownHostsFile={scratch / remote.KNOWN}"]
     if re.fullmatch(r"[A-Za-z0-9_./-]+", str(scratch)):
@@ -217,5 +217,5 @@ def _resized(client: subprocess.Popen[bytes]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGWINCH)
 
 
-def _said(path: Path) -> str:
+def _read_output(path: Path) -> str:
     return files.read_bytes(path, OUTPUT).decode("utf-8", "replace")

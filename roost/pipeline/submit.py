@@ -58,7 +58,7 @@ class Options:
         if self.jobs is None:
             return None
         jobs = tables.for_image(tables.read(self.jobs), called, recipe)
-        table.tell_doubtful(jobs, recipe, reading.events)
+        table.report_doubtful(jobs, recipe, reading.events)
         batch.check(jobs, recipe, transfer, reading.progress)
         return jobs
 
@@ -129,8 +129,8 @@ def _published(name: str, source: str, options: Options, reading: Reading) -> st
     found = released.find(target, name, wanted or version)
     recipe = _overlaid(released.recipe(target, found), options.sets)
     chosen = options.chosen(recipe)
-    told = found.raw.get("remarks")
-    remark = told.get(chosen) if isinstance(told, dict) else None
+    remarks = found.raw.get("remarks")
+    remark = remarks.get(chosen) if isinstance(remarks, dict) else None
     images = [file for file in found.files if file.role in release.IMAGE_ROLES]
     root = _root(target, found, options.transfer)
     if options.transfer == "shared":

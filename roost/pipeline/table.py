@@ -45,7 +45,7 @@ def reading(jobs: Path | None, events: Events) -> Iterator[Reading]:
         yield Reading(events, lambda done, total: events.progress(_STAGE, done, total))
 
 
-def tell_doubtful(jobs: Jobs, recipe: Recipe, events: Events) -> None:
+def report_doubtful(jobs: Jobs, recipe: Recipe, events: Events) -> None:
     """Report columns that only the job itself reads, with the column of roost's own that was probably meant."""
     for line in doubtful(jobs, recipe):
         events.note(line)

@@ -74,7 +74,7 @@ def write(
         except OSError as error:
             raise causes.unwritable(error.filename or place.directory, error) from error
         plan.write(place)
-    _tell_missing(plan, images, events)
+    _report_missing(plan, images, events)
     path = place.directory / dag.DAG
     return {
         "name": plan.title,
@@ -87,7 +87,7 @@ def write(
     }
 
 
-def _tell_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
+def _report_missing(plan: Plan, loaded: Mapping[str, Loaded], events: Events) -> None:
     """Report which jobs lack an input. That is not an error: the io nodes look for it only when they run."""
     contents = Contents(plan)
     sizes = {name: make.disk_of(one.recipe).areas[0].size for name, one in loaded.items()}
@@ -158,7 +158,7 @@ def _judge(work: Work, words: Sequence[str]) -> int:
     """Extract a job's results and judge them; `words` are the job, its number, its exit code, the number of retries."""
     name, id_, returned = words[:3]
     job, place = work.job(name), work.run.place
-    gone = _gone(job, id_, returned, place)
+    gone = _departure(job, id_, returned, place)
     end = end_of(gone, work.run.came_back(job, id_))
     if gone.starts or end.disk is not None:
         work.run.state.write("started", job.name)
@@ -167,7 +167,7 @@ def _judge(work: Work, words: Sequence[str]) -> int:
     return 0 if found.verdict == "done" else dag.FINAL_WORD if found.verdict in {"failed", "held"} else 1
 
 
-def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
+def _departure(job: Job, id_: str, returned: str, place: Place) -> Gone:
     """Return how a job left the queue, from its event log, or if that is silent, from DAGMan's arguments."""
     number = _ID.fullmatch(id_)
     if number is None:
@@ -188,8 +188,8 @@ def _gone(job: Job, id_: str, returned: str, place: Place) -> Gone:
 def _clean(work: Work, words: Sequence[str]) -> int:
     """Remove the disks of a job that is done: its results are in results/."""
     job, place = work.job(words[0]), work.run.place
-    said = work.run.state.ended(job.name)
-    if said is None or said.get("verdict") != "done":
+    record = work.run.state.ended(job.name)
+    if record is None or record.get("verdict") != "done":
         raise UsageError(f"{job.name} is not done, and its disks are kept")
     own = re.compile(rf"{re.escape(job.name)}-\d+\.\d+\.{re.escape(work.run.format(job))}")
     for path in [work.run.disk(job), *(one for one in place.returned.iterdir() if own.fullmatch(one.name))]:
@@ -217,10 +217,10 @@ def _report(work: Work, words: Sequence[str]) -> int:
 
 def _open(work: Work, job: Job) -> Outcome:
     """Return the outcome of a job without a final one: it was held, or its node did not finish."""
-    said = work.run.state.ended(job.name)
-    if said is not None:
+    record = work.run.state.ended(job.name)
+    if record is not None:
         with contextlib.suppress(ValueError):
-            return outcomes.from_record(job, said, work.run.place)
+            return outcomes.from_record(job, record, work.run.place)
     return Outcome(job.name, "never started", reason="its node did not run to its end", image=job.image, attempts=0)
 
 

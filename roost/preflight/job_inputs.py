@@ -37,8 +37,8 @@ def _each(loaded: Loaded) -> Iterator[tuple[str, list[Input], list[Problem]]]:
     for number, name in enumerate(loaded.recipe.boot_test.inputs):
         try:
             where = loaded.where(("boot_test", "inputs", number))
-            there = (loaded.directory / name).exists()
-            yield name, *(inputs.items([name], loaded.directory, where) if there else ([], []))
+            exists = (loaded.directory / name).exists()
+            yield name, *(inputs.items([name], loaded.directory, where) if exists else ([], []))
         except (OSError, ValueError) as error:
             what = f"'{shown(name)}' cannot be read: {getattr(error, 'strerror', None) or error}"
             yield name, [], [loaded.problem(("boot_test", "inputs", number), what)]

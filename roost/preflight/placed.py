@@ -119,8 +119,8 @@ def at(everything: Sequence[Placed], path: str) -> Placed | None:
 def content_key(loaded: Loaded, one: Placed) -> tuple[str | int, ...]:
     """Return the key of the recipe for a file's content, for a problem with it."""
     entry = loaded.recipe.files[one.number]
-    said = (key for key in ("content", "source", "template") if getattr(entry, key) is not None)
-    return ("files", one.number, next(said, "path"))
+    keys = (key for key in ("content", "source", "template") if getattr(entry, key) is not None)
+    return ("files", one.number, next(keys, "path"))
 
 
 def text(loaded: Loaded, one: Placed) -> str:

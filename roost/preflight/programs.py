@@ -146,7 +146,7 @@ def _absent(loaded: Loaded, everything: Sequence[Placed], words: Sequence[str]) 
     if tree is None or loaded.recipe.run or not _NAMED.fullmatch(words[0].rpartition("/")[2]):
         return None
     try:
-        there = rooted.resolve(loaded.directory / tree, words[0].lstrip("/")).exists()
+        present = rooted.resolve(loaded.directory / tree, words[0].lstrip("/")).exists()
     except (OSError, ValueError):
         return None
-    return None if there else words[0]
+    return None if present else words[0]

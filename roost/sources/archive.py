@@ -33,7 +33,7 @@ from roost.store.staging import write_atomically
 #: Seconds for one InRelease (some 150 kB): an archive slower than this is too slow to install from.
 TIMEOUT = 15
 LIMIT = 16 << 20
-#: Name of the directory of InRelease files.
+#: A marker in the directory of InRelease files: they stand for the archive.
 PINNED = "pinned"
 STAGE = Stage("sources", (__name__,), ("mmdebstrap",))
 
@@ -70,7 +70,7 @@ def mirror(debian: Debian) -> list[str]:
 def sources(debian: Debian, cache: Cache, log: Path) -> tuple[AptSource, ...]:
     """Return the sources that mmdebstrap uses for a suite; queried once for each version of mmdebstrap."""
     process.require("mmdebstrap", "mmdebstrap")
-    asked = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
+    inputs = {"suite": debian.suite, "mirror": mirror(debian), "components": debian.components}
 
     def ask(directory: Path) -> None:
         with temporary.directory("sources") as name:
@@ -86,18 +86,18 @@ def sources(debian: Debian, cache: Cache, log: Path) -> tuple[AptSource, ...]:
             done = process.run(argv, deadline=60, log=log, check=False, env={"TMPDIR": str(name)})
             lists = Path(name, "sources.list")
             if not lists.is_file():
-                said = process.tail(log.read_bytes()) if log.exists() else ""
+                output = process.tail(log.read_bytes()) if log.exists() else ""
                 raise ToolError(
                     f"mmdebstrap does not know the sources of {debian.suite}",
                     argv=argv,
                     returncode=done.returncode,
                     hint="is os.debian.suite a suite of Debian or Ubuntu? Else name os.debian.mirror",
                     log=log,
-                    tail=said,
+                    tail=output,
                 )
             (directory / "sources.list").write_bytes(lists.read_bytes())
 
-    directory = STAGE.stored(cache, asked, ask)
+    directory = STAGE.stored(cache, inputs, ask)
     found = parse_sources((directory / "sources.list").read_text())
     if not found:
         raise ImageError(f"mmdebstrap has no sources for {debian.suite}", log=log)

@@ -78,19 +78,19 @@ def bootstrap(
     # A kernel that is not a package is added to the tree of each image.
     package = kernel.package(wanted.architecture) if kernel is not None else None
     drivers = initrd_choice.drivers(request.loaded.recipe, initrd)
-    asked = Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
+    requested = Bootstrap(wanted, package, initrd, drivers, index, archive.epoch(index), tuple(extra))
     with request.stages.stage("select", f"the packages of {wanted.suite}"):
-        locked = _locked(request, asked) if request.locked is not None else None
-        return solver.selected(asked, cache.default(), request.log_dir / "select.log", locked)
+        locked = _locked(request, requested) if request.locked is not None else None
+        return solver.selected(requested, cache.default(), request.log_dir / "select.log", locked)
 
 
-def _locked(request: Request, asked: Bootstrap) -> Selection:
+def _locked(request: Request, requested: Bootstrap) -> Selection:
     """Return the packages of the lock; raise `UsageError` if it was made for a different recipe."""
     lock = request.locked
     assert lock is not None
-    said = (lock.suite, sorted(lock.requested))
-    if said != (asked.debian.suite, sorted(asked.packages)):
-        differing = {*lock.requested} ^ {*asked.packages} or {lock.suite, asked.debian.suite}
+    locked = (lock.suite, sorted(lock.requested))
+    if locked != (requested.debian.suite, sorted(requested.packages)):
+        differing = {*lock.requested} ^ {*requested.packages} or {lock.suite, requested.debian.suite}
         where = display(lockfile.path_of(request.loaded))
         raise UsageError(
             f"the recipe asks for other packages than {where} was made for: {', '.join(sorted(differing)[:8])}",

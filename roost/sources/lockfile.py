@@ -99,18 +99,22 @@ def public(address: str) -> str:
 
 def text(lock: Lock) -> str:
     """Return the text of a lock: the same for the same content, one entry a line."""
-    said = lock.model_dump()
+    content = lock.model_dump()
     lines = [
-        f"# What the image {said['name']} is made from: written by `inv lock`, reviewed like code.",
+        f"# What the image {content['name']} is made from: written by `inv lock`, reviewed like code.",
         "# `inv build NAME --locked` builds exactly this, `inv lock NAME --update` takes what there is now.",
     ]
     for key in ("lock", "name", "roost", "suite"):
-        lines.append(f"{key} = {_value(said[key])}")
-    lines.append(_list("requested", [_value(one) for one in sorted(said["requested"])]))
+        lines.append(f"{key} = {_value(content[key])}")
+    lines.append(_list("requested", [_value(one) for one in sorted(content["requested"])]))
     for key in ("sources", "packages", "tools"):
-        lines.append(_list(key, [_table(entry) for entry in said[key]]))
+        lines.append(_list(key, [_table(entry) for entry in content[key]]))
     for key in ("kernel", "host"):
-        lines += ["", f"[{key}]", *(f"{_value(name)} = {_value(value)}" for name, value in sorted(said[key].items()))]
+        lines += [
+            "",
+            f"[{key}]",
+            *(f"{_value(name)} = {_value(value)}" for name, value in sorted(content[key].items())),
+        ]
     return "\n".join(lines) + "\n"
 
 

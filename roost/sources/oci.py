@@ -97,7 +97,7 @@ class Tree:
             raise ImageError(f"{shown_name(member.name)} belongs to {member.uid}:{member.gid}: Linux has no such ids")
         parent = self._parent(parts[:-1])
         name = parts[-1]
-        there = parent.below.get(name)
+        existing = parent.below.get(name)
         node = Node(member, layer)
         if member.islnk():
             target = self.find(_parts(member.linkname), last=False)
@@ -106,13 +106,13 @@ class Tree:
                     f"{shown_name(member.name)} is a hard link to {shown_name(member.linkname)}, which is not a file"
                 )
             node = Node(target.info, target.layer)
-        elif member.isdir() and there is not None and there.info.isdir():
-            node.below = there.below
+        elif member.isdir() and existing is not None and existing.info.isdir():
+            node.below = existing.below
         elif member.issym() and (not 0 < len(os.fsencode(member.linkname)) <= LONGEST or "\0" in member.linkname):
             raise ImageError(f"{shown_name(member.name)} is a symbolic link that no file system allows")
         elif not (member.isreg() or member.isdir() or member.issym() or member.isfifo()):
             raise ImageError(f"{shown_name(member.name)} has an unsupported tar entry type")
-        if there is None:
+        if existing is None:
             self.count += 1
             if self.count > self._most:
                 raise ImageError(f"the tree has more than {self._most} names")

@@ -212,14 +212,14 @@ def _keep(root: Path, directory: Path, found: Selection, wanted: Bootstrap, lock
     for path in sorted((root / "lists").iterdir()):
         if path.name.endswith("_Packages"):
             whole = files.read_text(path, LARGEST)
-            text, there = packages.only(whole, [*found.packages, *found.tools])
+            text, present = packages.only(whole, [*found.packages, *found.tools])
             (places[0] / path.name).write_text(text)
             text, _ = packages.only(text, found.packages)
             if path.name.startswith(further):
                 (places[1] / path.name).write_text(text)
             else:
                 own_text += text
-            missing -= there
+            missing -= present
         elif path.name.endswith(("_InRelease", "_Release", "_Release.gpg")):
             for place in places:
                 shutil.copyfile(path, place / path.name)
@@ -229,7 +229,7 @@ def _keep(root: Path, directory: Path, found: Selection, wanted: Bootstrap, lock
         if changed:
             raise _changed(sorted(changed))
     if missing:
-        raise _gone(sorted(missing), wanted, locked)
+        raise _missing_error(sorted(missing), wanted, locked)
     (places[1] / own.name).write_text(own_text)
 
 
@@ -281,7 +281,7 @@ def _named(packages: Sequence[Package]) -> str:
     return some([f"{one.name} {one.version}" for one in packages], 8)
 
 
-def _gone(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageError:
+def _missing_error(missing: Sequence[Package], wanted: Bootstrap, locked: bool) -> ImageError:
     """Return the error for packages that the archive does not have."""
     named = _named(missing)
     if not locked:

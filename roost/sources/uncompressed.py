@@ -41,14 +41,14 @@ def held(wanted: Bootstrap, cache: Cache, log: Path, which: Sequence[Package] | 
     shared = cache.root / DIRECTORY
     shared.mkdir(parents=True, exist_ok=True)
     names = map(UNCOMPRESSED.fullmatch, os.listdir(shared))  # noqa: PTH208
-    there = {found[1]: found for found in names if found}
+    available = {found[1]: found for found in names if found}
     with work_directory() as work:
         mine = work / "packages"
         # apt requires one next to them.
         (mine / "partial").mkdir(parents=True)
         chosen = wanted.selection.packages if which is None else which
         with Pool(capacity.cores()) as pool:
-            taken = [*pool.map(lambda one: _taken(shared, there.get(one.sha256), mine / one.file), chosen)]
+            taken = [*pool.map(lambda one: _taken(shared, available.get(one.sha256), mine / one.file), chosen)]
             missing = [one for one, whole in zip(chosen, taken, strict=True) if not whole]
             if missing:
                 with debs.held(wanted, cache, log, missing) as originals:

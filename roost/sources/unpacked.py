@@ -73,11 +73,11 @@ def unpack(packages: Sequence[Path], tree: Path, work: Path, log: Path, *, regis
             with process.spawn(["dpkg-deb", "--fsys-tarfile", package], log=log, stdout=file) as tool:
                 code = tool.wait(300)
         if code != 0:
-            said = log.read_bytes()[begin:].decode("utf-8", "replace")
-            cause = causes.behind_words(said, code)
+            output = log.read_bytes()[begin:].decode("utf-8", "replace")
+            cause = causes.behind_words(output, code)
             if cause is not None:
-                raise causes.host_error(cause, f"cannot unpack {package.name}", log=log, tail=process.tail(said))
-            raise BrokenPackageError(package, log, process.tail(said))
+                raise causes.host_error(cause, f"cannot unpack {package.name}", log=log, tail=process.tail(output))
+            raise BrokenPackageError(package, log, process.tail(output))
         process.run(
             inside.argv(["tar", "-x", "--keep-directory-symlink", "--numeric-owner", "-p", "-C", tree, "-f", content]),
             deadline=300,

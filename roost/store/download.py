@@ -199,7 +199,7 @@ class _Download:
 
     def _pump(self, read: Callable[[], bytes], file: BinaryIO, done: int, total: int | None, ends: float) -> int:
         """Write the data from `read` to `file`; return the resulting size of the file."""
-        told = 0.0
+        reported = 0.0
         while data := read():
             view = memoryview(data)
             while view:
@@ -208,9 +208,9 @@ class _Download:
             now = time.monotonic()
             if now > ends:
                 raise BrokenError(f"it takes more than {DEADLINE / 3600:g} hours")
-            if total and now - told > 0.1:
+            if total and now - reported > 0.1:
                 self.events.progress("download", done, total)
-                told = now
+                reported = now
         if total:
             self.events.progress("download", done, total)
         return done

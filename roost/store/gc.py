@@ -51,7 +51,7 @@ def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bo
     _scratch(root, build, report, delete=delete)
     if not root.is_dir():
         return report
-    aside: list[tuple[Garbage, Path]] = []
+    renamed: list[tuple[Garbage, Path]] = []
     with lease.gate(root):
         since = lease.oldest(root)
         found, strangers = entries.read(root)
@@ -61,10 +61,10 @@ def collect(root: Path, build: Path, rules: Rules, events: Events, *, delete: bo
             item = Garbage(str(entry.path.relative_to(root)), why, entry.bytes)
             report.items.append(item)
             if delete:
-                aside += _set_aside(entry, item)
+                renamed += _set_aside(entry, item)
         if delete and since is None:
             _drop_locks(root)
-    for item, path in aside:
+    for item, path in renamed:
         events.progress("gc", 0, 1)
         _remove(path, item)
     _explain(report, found, strangers, since, rules)
@@ -218,10 +218,10 @@ def _explain(report: Report, found: list[Entry], strangers: list[str], since: fl
     kinds: dict[str, list[Entry]] = {}
     for entry in found:
         kinds.setdefault(entry.kind, []).append(entry)
-    gone = {item.what for item in report.items if item.state != "stays"}
+    removed = {item.what for item in report.items if item.state != "stays"}
     root = Path(report.place)
     for kind, members in kinds.items():
-        rest = [one for one in members if str(one.path.relative_to(root)) not in gone]
+        rest = [one for one in members if str(one.path.relative_to(root)) not in removed]
         report.kept.append({"what": kind, "entries": len(rest), "bytes": sum(one.bytes for one in rest)})
     if since is not None:
         report.note("a task is running: what it uses or may use is kept")

@@ -21,8 +21,8 @@ class Garbage:
 
     def to_json(self) -> dict[str, Any]:
         """Return the item's entry of `inv gc --json`."""
-        said = {"what": self.what, "why": self.why, "bytes": self.bytes, "state": self.state}
-        return {**said, "problem": self.problem} if self.problem else said
+        entry = {"what": self.what, "why": self.why, "bytes": self.bytes, "state": self.state}
+        return {**entry, "problem": self.problem} if self.problem else entry
 
 
 @dataclass(slots=True)

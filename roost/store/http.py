@@ -135,8 +135,8 @@ def start(answer: http.client.HTTPResponse, have: int) -> int:
 
 def length(answer: http.client.HTTPResponse) -> int | None:
     """Return the bytes of an answer's body, None when unknown."""
-    told = answer.headers.get("Content-Length", "")
-    return int(told) if re.fullmatch(r"\d{1,18}", told) else None
+    value = answer.headers.get("Content-Length", "")
+    return int(value) if re.fullmatch(r"\d{1,18}", value) else None
 
 
 def version(answer: http.client.HTTPResponse) -> str:

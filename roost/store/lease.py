@@ -55,7 +55,7 @@ def oldest(root: Path) -> float | None:
 
     The caller holds the gate. Leases of killed tasks are removed.
     """
-    begun = []
+    starts = []
     for path in _directory(root).glob("[!.]*.lock"):
         with contextlib.suppress(FileNotFoundError):
             since = path.lstat().st_mtime
@@ -63,8 +63,8 @@ def oldest(root: Path) -> float | None:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                begun.append(since)
+                starts.append(since)
                 continue
             path.unlink(missing_ok=True)
             lock.release()
-    return min(begun, default=None)
+    return min(starts, default=None)

@@ -47,7 +47,7 @@ class BuiltFile:
 
     def public(self) -> dict[str, Any]:
         """Return the keys of the JSON contract, and the size that HTCondor transfers."""
-        said = {
+        entry = {
             "name": self.name,
             "format": self.format,
             "sha256": self.sha256,
@@ -55,7 +55,7 @@ class BuiltFile:
             "allocated": self.allocated,
             "transfer": self.size,
         }
-        return said if self.backing is None else {**said, "backing": self.backing}
+        return entry if self.backing is None else {**entry, "backing": self.backing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,9 @@ def required(directory: Path, name: str, called: str) -> Manifest:
 def parse(data: bytes) -> Manifest | None:
     """Return the parsed content of a manifest.json, or None when this version of roost did not write it."""
     try:
-        said = jsontext.loads(data)
-        unknown = said.keys() - Manifest.__dataclass_fields__.keys()
-        return None if unknown else TypeAdapter(Manifest).validate_python(said)
+        content = jsontext.loads(data)
+        unknown = content.keys() - Manifest.__dataclass_fields__.keys()
+        return None if unknown else TypeAdapter(Manifest).validate_python(content)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -163,21 +163,21 @@ def what_became(directory: Path, name: str) -> str:
     return "changed" if os.path.lexists(directory / name) else "missing"
 
 
-def told_changes(directory: Path, files: Sequence[BuiltFile]) -> str | None:
+def describe_changes(directory: Path, files: Sequence[BuiltFile]) -> str | None:
     """Return a line about the files of `changed_files`, such as `root.raw is missing`, or None when there are none."""
     names = changed_files(directory, files)
-    gone = [name for name in names if what_became(directory, name) == "missing"]
-    changed = [name for name in names if name not in gone]
-    told = [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing"] if gone else []
-    told += [f"{', '.join(changed)} changed since the build"] if changed else []
-    return "; ".join(told) or None
+    missing = [name for name in names if what_became(directory, name) == "missing"]
+    changed = [name for name in names if name not in missing]
+    changes = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
+    changes += [f"{', '.join(changed)} changed since the build"] if changed else []
+    return "; ".join(changes) or None
 
 
 def require_unchanged(directory: Path, record: Manifest, called: str) -> None:
     """Raise `ImageError` when a file of a build is missing or changed, by size and time."""
-    told = told_changes(directory, record.files)
-    if told is not None:
-        raise ImageError(f"{display(directory)}: {told}", hint=f"inv build --force {called}")
+    changes = describe_changes(directory, record.files)
+    if changes is not None:
+        raise ImageError(f"{display(directory)}: {changes}", hint=f"inv build --force {called}")
 
 
 def is_fresh(directory: Path, key: str) -> Manifest | None:

@@ -77,8 +77,8 @@ def read(
         for device, kind in sorted(guest.filesystems().items()):
             if kind in NO_FILES:
                 continue
-            said = places.get(guest.blkid(device).get("UUID", "").lower(), {})
-            place = str(said.get("mount") or "") or _unmounted(device, names, guest)
+            recorded = places.get(guest.blkid(device).get("UUID", "").lower(), {})
+            place = str(recorded.get("mount") or "") or _unmounted(device, names, guest)
             if place in found:
                 # A subvolume, or a second file system with the same UUID.
                 place = f"{place} on {device}"
