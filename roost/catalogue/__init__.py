@@ -1,1 +1,1 @@
-"""The catalogue as people see it: what is published, how it differs, the submit lines, as a web page."""
+"""The catalogue as shown to users: published images, their differences, their submit lines, as a web site."""

@@ -1,4 +1,4 @@
-"""What differs between two versions of an image: packages, kernel, published files, and the recipe. Pure."""
+"""The differences between two versions of an image: packages, kernel, published files, and the recipe. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from roost.catalogue.model import Version
 from roost.recipe.quantities import format_size
 
 Kind = Literal["kernel", "package", "file", "recipe"]
-#: In the order in which they are shown.
+#: The kinds in display order.
 KINDS: tuple[Kind, ...] = ("kernel", "package", "file", "recipe")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that differs: `old` None means added, `new` None removed."""
+    """One difference: `old` None means added, `new` None removed."""
 
     kind: Kind
     what: str
@@ -25,13 +25,13 @@ class Change:
 
     @property
     def sign(self) -> str:
-        """+ for what was added, − for what was removed, ± for what is another."""
+        """+ if added, − if removed, ± if changed."""
         return "+" if self.old is None else "−" if self.new is None else "±"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All that differs between two versions; `fetched` are the bytes that who has the older one must transfer."""
+    """All differences between two versions; `fetched` is the bytes to transfer for a user who has the older one."""
 
     older: str
     newer: str
@@ -44,7 +44,7 @@ class Changes:
 
     @property
     def summary(self) -> str:
-        """The changes in some words."""
+        """A summary of the changes in a few words."""
         packages = self.of("package")
         parts = [f"{sign}{count}" for sign in "+−±" if (count := sum(one.sign == sign for one in packages))]
         found = [f"packages {' '.join(parts)}"] if parts else []
@@ -55,7 +55,7 @@ class Changes:
 
 
 def between(older: Version, newer: Version) -> Changes:
-    """Return what differs from `older` to `newer`."""
+    """Return the differences from `older` to `newer`."""
     had = {file.sha256 for file in older.images}
     return Changes(
         older.version,
@@ -81,7 +81,7 @@ def _all(older: Version, newer: Version) -> Iterator[Change]:
 
 
 def _packages(version: Version) -> dict[str, str]:
-    """Return package → version; several of one name (a foreign architecture) are told apart."""
+    """Return package → version; packages with the same name (a foreign architecture) get distinct keys."""
     names = [one.name for one in version.packages]
     found: dict[str, str] = {}
     for one in version.packages:

@@ -1,6 +1,6 @@
-"""All that differs between two images, as `inv diff` shows it: what `changes` finds, and files and submit lines. Pure.
+"""All differences between two images, as shown by `inv diff`: those of `changes`, plus files and submit lines. Pure.
 
-A section that could not be compared is None, and `notes` say why: it never counts as the same.
+A section that could not be compared is None, with the reason in `notes`; it never counts as equal.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from roost.catalogue.model import Version
 from roost.host.safetext import one_line
 from roost.verify.contents import Contents, Entry
 
-#: Differences of files that are listed, and lines of a description that are.
+#: The maximum number of file differences listed, and of lines listed per description.
 LISTED, LINES = 10_000, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The sizes of a file, in bytes: as the guest sees it, as HTCondor transfers it, as the host's disk holds it."""
+    """The sizes of a file in bytes: as seen by the guest, as transferred by HTCondor, as allocated on the host."""
 
     virtual: int
     transfer: int
@@ -35,7 +35,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two: `kind` is build, published or recipe; what a side does not have is None."""
+    """One of the two images: `kind` is build, published or recipe; missing parts are None."""
 
     label: str
     kind: str
@@ -46,13 +46,13 @@ class Side:
     submit: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is compared."""
+        """Return the identity of the side as JSON."""
         return {"name": self.version.name, "version": self.version.version or None, "kind": self.kind}
 
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A path that differs: `what` has added, removed, or those of type, content, mode, owner, xattrs that differ."""
+    """A path that differs: `what` is added, removed, or which of type, content, mode, owner, xattrs differ."""
 
     place: str
     path: str
@@ -61,7 +61,7 @@ class FileChange:
     new: Entry | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON; names are as on a terminal."""
+        """Return it as JSON; names are escaped as for a terminal."""
         return {
             "place": one_line(self.place),
             "path": one_line(self.path),
@@ -80,7 +80,7 @@ def _entry(entry: Entry | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs from `a` to `b`; None: not compared. `more` files differ that are not listed."""
+    """The differences from `a` to `b`; None: not compared. `more` is the number of differing files not listed."""
 
     a: Side
     b: Side
@@ -95,7 +95,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether nothing that was compared differs."""
+        """Whether everything that was compared is equal."""
         return not (self.packages or self.kernel or self.files or self.sizes or self.submit or self.recipe)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Difference:
 
 
 def between(a: Side, b: Side, trees: tuple[Contents, Contents] | None, notes: Sequence[str] = ()) -> Difference:
-    """Return what differs from `a` to `b`; `trees` are the files of both, None: they were not read."""
+    """Return the differences from `a` to `b`; `trees` are the files of both, None if they were not read."""
     found = changes.between(a.version, b.version)
     said = list(notes)
     recipes = bool(a.version.settings and b.version.settings)
@@ -177,7 +177,7 @@ def _what(was: Entry | None, now: Entry | None) -> tuple[str, ...]:
 def _sizes(old: Mapping[str, Size], new: Mapping[str, Size]) -> Iterator[tuple[str, tuple[Size | None, Size | None]]]:
     for name in sorted({*old, *new}):
         was, now = old.get(name), new.get(name)
-        # How much of it the host's disk holds is the host's.
+        # The allocated size depends on the host.
         if was is None or now is None or (was.virtual, was.transfer) != (now.virtual, now.transfer):
             yield name, (was, now)
 

@@ -1,4 +1,4 @@
-"""What a catalogue holds, as its pages and its JSON show it: images, their versions, how each was tested."""
+"""The model of a catalogue for its pages and JSON: images, their versions, the test results of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.recipe.model import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """How an image was tested for one hypervisor; `seconds` are the phases of its boot, `console` its last lines."""
+    """The test result for one hypervisor; `seconds` are the phases of its boot, `console` the last lines."""
 
     hypervisor: str
     verdict: str
@@ -22,7 +22,7 @@ class Side:
     booted_at: str = ""
     cause: str = ""
     machine: str = ""
-    #: The hypervisor's, such as "Xen 4.17.6".
+    #: The version of the hypervisor, such as "Xen 4.17.6".
     version: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     expectations: tuple[tuple[bool, str, str], ...] = ()
@@ -31,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package of the guest's own database."""
+    """A package in the guest's package database."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version; `problem` says why nothing of it is believed. Sizes are in bytes."""
+    """One version; `problem` is why its content is not trusted. Sizes are in bytes."""
 
     name: str
     version: str
@@ -59,28 +59,28 @@ class Version:
     sources: Mapping[str, str] = field(default_factory=dict)
     release: Release | None = None
     problem: str = ""
-    #: As the manifest has them.
+    #: As in the manifest.
     filesystems: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def booted(self) -> bool:
-        """Whether `created` is the time of its last test boot, and not that of its build."""
+        """Whether `created` is the time of its last test boot, not of its build."""
         return any(one.booted_at for one in self.sides)
 
     @property
     def images(self) -> tuple[ReleaseFile, ...]:
-        """The disks and kernels, which is what a job needs."""
+        """The disks and kernels, which are the files that a job needs."""
         return tuple(file for file in self.files if file.role in IMAGE_ROLES)
 
     @property
     def transfer(self) -> int:
-        """Bytes of disks and kernels as transferred."""
+        """The transfer size of disks and kernels in bytes."""
         return sum(file.size for file in self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueImage:
-    """An image: its versions, the newest first; `latest` is what latest.json names."""
+    """An image: its versions, newest first; `latest` is the version named by latest.json."""
 
     name: str
     latest: str
@@ -88,21 +88,21 @@ class CatalogueImage:
 
     @property
     def current(self) -> Version:
-        """The version to take: the latest if it can be believed, else the newest that can."""
+        """The version to use: the latest if it is trusted, else the newest trusted one."""
         good = [one for one in self.versions if not one.problem]
         return next((one for one in good if one.version == self.latest), (good or self.versions)[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All that a catalogue lists, by name."""
+    """All images in a catalogue, by name."""
 
     target: Target
     images: tuple[CatalogueImage, ...]
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with what it lists, a line each."""
+        """The problems of the listed versions, one line each."""
         return [one.problem for image in self.images for one in image.versions if one.problem]
 
     def to_json(self) -> dict[str, Any]:

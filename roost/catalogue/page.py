@@ -1,7 +1,7 @@
 """The pages of a catalogue as HTML: all images, one image, one version.
 
-Whatever a catalogue says (names, versions, packages, a guest's console) is a stranger's text; `roost.host.webpage` says
-what keeps it text.
+Values from a catalogue (names, versions, packages, a guest's console) are untrusted; `roost.host.webpage` documents
+how they are escaped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _LOOK = webpage.look(TEMPLATES / "style.css", TEMPLATES / "script.js")
 POLICY = _LOOK["policy"]
 
-#: How the transfers are told to people: the name of the choice, what it means.
+#: The transfers on the pages: the name of the choice, its explanation.
 TRANSFERS = {
     "files": (
         "Files",
@@ -47,8 +47,8 @@ TRANSFERS = {
 class Pages:
     """Renders the pages of one catalogue.
 
-    `files` is how a page links to published files: an http(s) URL, or the way from the site's root to the catalogue;
-    None: it does not.
+    `files` is the base of links to published files: an http(s) URL, or the path from the site's root to the catalogue;
+    None: no links.
     """
 
     catalogue: Catalogue
@@ -70,7 +70,7 @@ class Pages:
         return text.encode("utf-8", "replace")
 
     def _link(self, path: str, up: str) -> str | None:
-        """Return the address of a published file, or None when the page knows none."""
+        """Return the address of a published file, or None without a base."""
         if self.files is None:
             return None
         root = self.files if "://" in self.files else f"{up}{self.files}"
@@ -114,18 +114,18 @@ class Pages:
 
 
 def history(image: CatalogueImage) -> Mapping[str, Changes]:
-    """Return what each version changed of the one before it, by version; the oldest changed nothing."""
+    """Return the changes of each version from the one before it, by version; the oldest has no entry."""
     good = [one for one in image.versions if not one.problem]
     return {newer.version: between(older, newer) for newer, older in itertools.pairwise(good)}
 
 
 def _compared(image: CatalogueImage, steps: Mapping[str, Changes]) -> dict[str, Any]:
-    """Return what the page's script composes any two versions' differences from: the oldest version first."""
+    """Return the data from which the page's script computes the difference of any two versions, oldest first."""
     versions = [one.version for one in reversed(image.versions) if not one.problem]
     return {
         "versions": versions,
         "steps": [[[one.kind, one.what, one.old, one.new] for one in steps[version].items] for version in versions[1:]],
-        # By digest: what one has of another version, or of the same base, is not fetched again.
+        # By digest: a file that is in both versions, such as a shared base, need not be fetched again.
         "files": [
             {file.sha256: file.size for file in one.images} for one in reversed(image.versions) if not one.problem
         ],
@@ -133,13 +133,13 @@ def _compared(image: CatalogueImage, steps: Mapping[str, Changes]) -> dict[str, 
 
 
 def _sides(image: CatalogueImage) -> list[list[str]]:
-    """Return what an image is filtered by: hypervisor and verdict of each side of the version to take."""
+    """Return the filter values of an image: hypervisor and verdict of each side of the current version."""
     version = image.current
     return [["", "wrong"]] if version.problem else [[side.hypervisor, side.verdict] for side in version.sides]
 
 
 def _moment(text: str) -> str:
-    """Return a time of RFC 3339 as people read it."""
+    """Return an RFC 3339 time in readable form."""
     return f"{text[:10]} {text[11:16]} UTC" if len(text) == 20 and text.endswith("Z") else text
 
 
@@ -152,7 +152,7 @@ def _part(sha: str) -> str:
 
 
 def _bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the timeline's bars with their place in per cent, of the guest's phases only."""
+    """Return the timeline's bars with their positions in per cent, for the guest's phases only."""
     guest = [bar for bar in timeline(seconds) if bar["kind"] == "guest"]
     whole = math.fsum(bar["seconds"] for bar in guest) or 1.0
     at = 0.0

@@ -1,8 +1,8 @@
-"""What a catalogue holds, read for people: images, their versions, how each was tested, what is in it.
+"""Read the contents of a catalogue: images, their versions, how each was tested, what it contains.
 
-Only what the version's signed sums list is believed: release.json by the signature, every other file by the sum that
-release.json gives it. A version that does not match its signature is kept with the reason, and without its content.
-No disk is read: `inv verify` does that.
+Only files in the version's signed checksums are trusted: release.json by the signature, any other file by the
+checksum in release.json. A version that does not match its signature is kept with the reason, without its content.
+Disks are not read; `inv verify` does that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from roost.publish.targets.target import Target
 from roost.recipe.model import Recipe
 from roost.recipe.quantities import format_size
 
-#: Longest text that is shown of any one value of a catalogue, and the most lines of a console.
+#: The maximum length of a displayed value of a catalogue, and the maximum number of console lines.
 LONGEST = 400
 CONSOLE = 60
 
 
 def read(url: str, events: Events) -> Catalogue:
-    """Read a catalogue, or one image or version of it; raise `UsageError` when there is none."""
+    """Read a catalogue, or one image or version of it; raise `UsageError` when there is no catalogue."""
     scope = listing.find(url)
     target = scope.target
     names = [scope.name] if scope.name else [name.rstrip("/") for name in target.names("") if name.endswith("/")]
@@ -41,7 +41,7 @@ def read(url: str, events: Events) -> Catalogue:
             continue
         listed = [scope.version] if scope.version else listing.versions(target, name)
         found = [read_version(target, name, one) for one in listed]
-        # What a collection removes just now is listed no more: its release.json went first.
+        # A version being removed by `inv gc` is no longer listed: its release.json was removed first.
         found = [one for one in found if not one.problem or target.size(f"{name}/{one.version}/{layout.RELEASE}")]
         if found:
             found.sort(key=lambda one: (one.created, one.version), reverse=True)
@@ -55,7 +55,7 @@ def _latest(target: Target, name: str) -> str:
 
 
 def read_version(target: Target, name: str, version: str) -> Version:
-    """Read what one version says of itself."""
+    """Read the files of one version."""
     path = f"{name}/{version}/{layout.RELEASE}"
     try:
         data = target.read(path)
@@ -103,12 +103,12 @@ def _told(target: Target, release: Release) -> Version:
 
 
 def of_record(record: Mapping[str, Any], bill: bytes) -> Version:
-    """Return what the manifest of a build here says, and its bill of materials: it has no release and no verdicts."""
+    """Return a version from the manifest and bill of materials of a local build; it has no release or verdicts."""
     return _of_manifest(record, _parsed(bill), {})
 
 
 def _of_manifest(manifest: Mapping[str, Any], bill: Mapping[str, Any], raw: Mapping[str, Any]) -> Version:
-    """Return what a manifest and its bill of materials say; what they lack is taken from release.json (`raw`)."""
+    """Return a version from a manifest and its bill of materials; missing parts are taken from release.json (`raw`)."""
     facts = _mapping(manifest.get("facts"))
     return Version(
         name=_text(manifest.get("name")),
@@ -122,7 +122,7 @@ def _of_manifest(manifest: Mapping[str, Any], bill: Mapping[str, Any], raw: Mapp
 
 
 def settings(recipe: object) -> dict[str, str]:
-    """Return the values of a recipe in JSON by their dotted keys; those that are not set are left out."""
+    """Return the values of a recipe in JSON by their dotted keys; unset values are omitted."""
     return dict(_flat(recipe))
 
 
@@ -151,12 +151,12 @@ def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Sid
 
 
 def _packages(sbom: Mapping[str, Any], raw: Mapping[str, Any]) -> tuple[Package, ...]:
-    """Return the packages by name: of the SBOM, else of release.json."""
+    """Return the packages by name, from the SBOM, else from release.json."""
     entries = _sequence(sbom.get("components")) or _sequence(raw.get("packages"))
     found = set()
     for entry in entries:
         if entry.get("scope") == "excluded":
-            # Removed from the guest, and only its configuration left.
+            # Removed from the guest, with only its configuration left.
             continue
         told = {str(one.get("name")): _text(one.get("value")) for one in _sequence(entry.get("properties"))}
         found.add(
@@ -179,7 +179,7 @@ def _recipe(value: object) -> Recipe | None:
     try:
         return Recipe.model_validate(value)
     except (ValueError, TypeError, RecipeError):
-        # Another roost's recipe: its lines are then those that were published with it.
+        # A recipe of another roost version: the submit lines published with it are used.
         return None
 
 
@@ -188,7 +188,7 @@ def _inputs(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
-    """Return the settings of a recipe as key → value with dotted keys; lists of plain values stay together."""
+    """Return the settings of a recipe as dotted key → value; lists of plain values are one value."""
     if isinstance(value, Mapping):
         return [pair for key, one in value.items() for pair in _flat(one, f"{prefix}.{key}" if prefix else str(key))]
     if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
@@ -198,14 +198,14 @@ def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
     if value is None or value == []:
         return []
     if isinstance(value, int) and value >= 1 << 20 and value % 1024 == 0:
-        # A size, as recipes write it.
+        # A size, written as in recipes.
         return [(_text(prefix), format_size(value))]
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [(_text(prefix), _text(shown))]
 
 
 def _named(entry: object, number: int) -> str:
-    """Return what tells an entry of a list from its neighbours: one that is put before it changes nothing there."""
+    """Return the label of a list's entry: its name if it has one, so that inserting an entry does not change others."""
     said = _mapping(entry)
     return next(
         (one for key in ("name", "path", "mount") if isinstance(one := said.get(key), str) and one), str(number)
@@ -228,7 +228,7 @@ def _sequence(value: object) -> Sequence[Mapping[str, Any]]:
 
 
 def _text(value: object) -> str:
-    """Return a value as one line of harmless length."""
+    """Return a value as one printable line of limited length."""
     text = "" if value is None else str(value)
     shown = safetext.printable(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -1,7 +1,7 @@
-"""Writes the pages into a directory, which is the new site or still the old one, whenever the writer is killed.
+"""Write the pages to a directory atomically: it holds the old or the new site, even if the writer is killed.
 
     DIR/index.html                       all images
-    DIR/images/NAME.html                 an image: its current version, and what changed from version to version
+    DIR/images/NAME.html                 an image: its current version, and the changes between versions
     DIR/versions/NAME/VERSION.html       one version
 
 The same catalogue gives the same bytes.
@@ -21,14 +21,14 @@ from roost.events import Events
 from roost.host import webpage
 from roost.store import staging
 
-#: In a directory that is ours to replace.
+#: The file that marks a directory as one that roost may replace.
 MARK = ".roost-catalogue"
 
 
 def write(catalogue: Catalogue, directory: Path, *, public: str | None, events: Events) -> Path:
-    """Write the site; return the directory. `public` is the URL or path under which jobs find the catalogue.
+    """Write the site; return the directory. `public` is the URL or path of the catalogue for jobs.
 
-    Raises `UsageError` for a directory that holds anything else than an earlier site.
+    Raises `UsageError` for a directory that contains anything but an earlier site.
     """
     if public is not None and "://" not in public and not public.startswith("/"):
         raise UsageError(f"--public {public} is neither a URL nor an absolute path")
@@ -65,7 +65,7 @@ def _check(catalogue: Catalogue, final: Path) -> None:
 
 
 def _files(catalogue: Catalogue, url: str | None, final: Path) -> str | None:
-    """Return how the site's root page reaches published files: by URL, or by the way to a directory that it lies in."""
+    """Return the base of the root page's links to published files: a URL, or the path to an enclosing catalogue."""
     if url is not None and url.partition("://")[0] in {"http", "https"}:
         return url
     local = catalogue.target.local

@@ -1,4 +1,4 @@
-"""The submit lines that a reader chooses from: by hypervisor and transfer, the catalogue's place marked in them."""
+"""The submit lines offered to a reader, by hypervisor and transfer, with the catalogue's location marked."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from roost.publish import describe
 from roost.publish.describe import ReleasedImage
 from roost.publish.targets.target import Target
 
-#: What stands where nobody has said how jobs reach the catalogue.
+#: Placeholders used when the catalogue's location for jobs is not known.
 UNKNOWN = {"shared": "/path/of/the/catalogue", "url": "https://catalogue.invalid/images"}
 TRANSFERS = ("files", "shared", "url")
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where jobs find the catalogue: as a shared directory, by URL; None: nobody knows."""
+    """The location of the catalogue for jobs: as a shared directory, and by URL; None: not known."""
 
     shared: str | None
     url: str | None
 
     def of(self, transfer: str) -> tuple[str | None, bool]:
-        """Return the root for a transfer, and whether it is a real one."""
+        """Return the root for a transfer, and whether it is not a placeholder."""
         known = {"files": None, "shared": self.shared, "url": self.url}[transfer]
         return (known, True) if known is not None or transfer == "files" else (UNKNOWN[transfer], False)
 
 
 def roots(target: Target, public: str | None) -> Roots:
-    """Return where jobs find a catalogue; `public` is a URL or an absolute path that the user has said."""
+    """Return the location of a catalogue for jobs; `public` is a URL or an absolute path given by the user."""
     shared = str(target.local) if target.local is not None else None
     scheme = target.url.partition("://")[0]
     url = target.url if scheme in {"http", "https", "osdf"} else f"file://{shared}" if shared else None
@@ -45,9 +45,9 @@ def roots(target: Target, public: str | None) -> Roots:
 
 @dataclass(frozen=True, slots=True)
 class SubmitLines:
-    """One choice: `whole` and `snippet` as pieces of text, every second piece being the catalogue's root.
+    """One choice: `whole` and `snippet` as pieces of text, where every second piece is the catalogue's root.
 
-    `known` is false when the root is only a placeholder. `refused` says why there are no lines.
+    `known` is false when the root is a placeholder. `refused` is why there are no lines.
     """
 
     hypervisor: str
@@ -59,7 +59,7 @@ class SubmitLines:
     refused: str = ""
 
     def needs(self, name: str) -> bool:
-        """Return whether the lines name this file: an image for two hypervisors has disks that one has no use for."""
+        """Return whether the lines name this file: some disks of an image are for its other hypervisor only."""
         text = "".join(self.whole)
         return re.search(rf"(?<![\w.+-]){re.escape(name)}(?![\w.+-])", text) is not None
 
@@ -93,7 +93,7 @@ def _choices(version: Version, where: Roots) -> Iterator[SubmitLines]:
 
 
 def _published(version: Version, hypervisor: str, transfer: str) -> tuple[str, str]:
-    """Return the description and its snippet as they were published with a release of another roost."""
+    """Return the description and its snippet as published, for a release of another roost version."""
     try:
         assert version.release is not None
         said = version.release.raw["submit"][hypervisor][transfer]
@@ -109,7 +109,7 @@ def _remark(version: Version, hypervisor: str) -> list[str]:
 
 
 def _pieces(text: str, root: str | None) -> tuple[str, ...]:
-    """Split a text at each root; text and roots take turns, text first."""
+    """Split a text at each root; text and roots alternate, text first."""
     if not root:
         return (text,)
     parts = text.split(f"{root}/")

@@ -1,6 +1,6 @@
-"""HTCondor's tools on the access point: submit, and ask the queue and the history. Not pure: it runs them.
+"""HTCondor's tools on the access point: submit jobs, query the queue and the history. Not pure: runs commands.
 
-A run's jobs are found by an attribute of theirs, not by a number that somebody had to write down in time.
+The jobs of a run are found by an attribute in their ClassAds, so no cluster number has to be recorded in time.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from roost.errors import HostError, ToolError
 from roost.host import jsontext, process
 
-#: Attributes of a job's ClassAd that name its run and the job in it.
+#: Attributes of a job's ClassAd that name its run and the job within it.
 RUN, JOB = "RoostRun", "RoostJob"
-#: Seconds: for a question; for a submission, in which condor_submit looks at each file of each job.
+#: Deadlines in seconds: of a query; of a submission, in which condor_submit checks each file of each job.
 ASKED, SUBMITTING = 60.0, 900.0
-#: Seconds by which the clocks of a schedd and of whoever asks it may differ.
+#: The largest clock difference in seconds between the schedd and this host.
 CLOCKS = 3600
-#: Bytes of an answer: an ad with the attributes asked for has some 500.
+#: Size limit of an answer in bytes: an ad with the requested attributes has about 500.
 ANSWER = 256 << 20
 _TOKEN = re.compile(r"[A-Za-z0-9-]{8,64}")
 _ATTRIBUTES = (
@@ -37,7 +37,7 @@ HINT = "run it on an access point, where condor_q answers; --local N runs the jo
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A job as the schedd knows it: CLUSTER.PROC, the name in its run, its status, and its ad's attributes."""
+    """A job in the queue or the history: CLUSTER.PROC, its name in the run, its status, and the ad's attributes."""
 
     id: str
     name: str
@@ -46,13 +46,13 @@ class Queued:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables by which a user tells HTCondor's tools where it is and who he is."""
+    """Return the environment variables with which HTCondor's tools find their configuration and the user."""
     names = ("CONDOR_CONFIG", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "KRB5CCNAME", "X509_USER_PROXY", "TMPDIR")
     return {name: value for name, value in os.environ.items() if name in names or name.upper().startswith("_CONDOR_")}
 
 
 def require() -> None:
-    """Raise `HostError` unless HTCondor's tools are here and a schedd answers."""
+    """Raise `HostError` unless HTCondor's tools are installed and a schedd answers."""
     for tool in ("condor_submit", "condor_q", "condor_history"):
         if process.which(tool) is None:
             raise HostError(f"not an access point of HTCondor: {tool} is not installed", hint=HINT)
@@ -60,9 +60,9 @@ def require() -> None:
 
 
 def submit(file: Path, directory: Path) -> int:
-    """Submit a description, whose names start from `directory`; return the cluster.
+    """Submit a description whose relative names start from `directory`; return the cluster number.
 
-    Raises `ToolError` with condor_submit's words; whether the jobs are in the queue all the same, `queued` knows.
+    Raises `ToolError` with condor_submit's message; jobs may be in the queue even then: check with `queued`.
     """
     done = process.run(
         ["condor_submit", "-terse", file],
@@ -79,14 +79,14 @@ def submit(file: Path, directory: Path) -> int:
 
 
 def queued(token: str) -> list[Queued]:
-    """Return the jobs of a run that are in the queue. Raises `HostError` when no schedd answers."""
+    """Return the jobs of a run that are in the queue. Raises `HostError` when the schedd does not answer."""
     return _ads(["condor_q", "-allusers", *_question(token)], "no schedd answers")
 
 
 def past(token: str, since: float, most: int) -> list[Queued]:
-    """Return the jobs of a run that left the queue, `most` at most: more than that there cannot be.
+    """Return the jobs of a run that left the queue, at most `most`: the number of jobs in the run.
 
-    `since` is when the run was submitted, in seconds since 1970: the history is read back to there, not to its end.
+    `since` is the time of submission in seconds since 1970: the history is read back to that time only.
     Raises `HostError` when it cannot be read.
     """
     argv = ["condor_history", *_question(token), "-limit", str(most)]
@@ -110,9 +110,9 @@ def _ads(argv: Sequence[str], what: str) -> list[Queued]:
 
 
 def read_ads(text: str) -> list[Queued]:
-    """Return the jobs in the JSON of condor_q or condor_history. Raises `HostError` when it is not one."""
+    """Return the jobs in the JSON output of condor_q or condor_history. Raises `HostError` for anything else."""
     try:
-        # Without ads the tools print nothing at all, not an empty list.
+        # With no ads the tools print nothing, not an empty list.
         ads = jsontext.loads(text) if text.strip() else []
         if not isinstance(ads, list):
             raise ValueError("not a list")

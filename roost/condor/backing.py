@@ -1,4 +1,4 @@
-"""Overlays: each layer below a qcow2 disk of a job, as QEMU opens it beside the disk on the execution point."""
+"""Overlays: the backing files of a job's qcow2 disk, as QEMU opens them on the execution point."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from roost.condor.rules.model import Effect, Finding, Severity, shown
 from roost.condor.rules.view import JobView
 from roost.errors import Location
 
-#: Layers that are followed.
+#: The maximum number of backing files followed.
 MOST = 16
 
 
 class Layer(Protocol):
-    """What an image is: its format, and the file and format that its header names below it, if it is an overlay."""
+    """The format of an image and, if it is an overlay, the backing file and format that its header names."""
 
     @property
     def format(self) -> str:
-        """The format, as qemu-img calls it."""
+        """The format in qemu-img's spelling."""
 
     @property
     def backing(self) -> str | None:
-        """The name of the file below."""
+        """The name of the backing file."""
 
     @property
     def backing_format(self) -> str | None:
-        """The format that the file below is said to have."""
+        """The format of the backing file according to the header."""
 
 
 def findings(
     view: JobView, path: str, layer: Layer, where: Location, look: Callable[[str], Layer | None]
 ) -> Iterator[Finding]:
-    """Yield what keeps the layers below the disk at `path` from being opened.
+    """Yield the reasons why the backing files of the disk at `path` cannot be opened.
 
-    `look` returns the transferred file of a name, None where it is not at hand.
+    `look` returns the transferred file with a given name, or None where it is not available.
     """
     travels = view.transferred(path)
     name, seen = path, {path.rpartition("/")[2]}

@@ -6,10 +6,10 @@ import re
 
 
 def literal(value: str | bool | int | float) -> str:
-    r"""Return a value as condor_submit reads it after `+Name =`: text as a string, which it is told by its quotes.
+    r"""Return a value as condor_submit reads it after `+Name =`: text becomes a quoted string.
 
-    Of a string only the double quote is escaped: in this syntax a backslash is itself, also before a quote's `\"`.
-    A whole macro such as $(Process) stays one; any other $ is $(DOLLAR), which condor_submit makes a $ again.
+    In a string only the double quote is escaped: in this syntax a backslash stands for itself, also before `\"`.
+    A whole macro such as $(Process) is kept; any other $ becomes $(DOLLAR), which condor_submit expands to $.
     """
     if isinstance(value, bool):
         return "true" if value else "false"

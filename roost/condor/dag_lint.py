@@ -1,7 +1,7 @@
-"""Judge a DAGMan workflow: the DAG file, and the description of each node with what its VARS set.
+"""Lint a DAGMan workflow: the DAG file, and the description of each node with its VARS.
 
-Nodes that share a description and differ in what they set are judged each; what is found in many of them is said once,
-with their names.
+Nodes that share a description but set different variables are linted separately; a finding that many of them have is
+reported once, with their names.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from roost.errors import Location, UsageError
 from roost.host import files
 from roost.recipe.words import some
 
-#: Of how many descriptions condor_submit's own parser is asked; findings that are told.
+#: The maximum number of descriptions given to condor_submit's own parser, and of findings reported.
 MAX_ASKED = 8
 MAX_FINDINGS = 500
-#: Bytes of a DAG file.
+#: Size limit of a DAG file.
 MAX_BYTES = 16 << 20
-#: Names of nodes in a message.
+#: The number of node names listed in a message.
 NAMED = 3
 
 _DAGMAN = "HTCondor manual, DAGMan; condor_utils/dag_parser.cpp"
@@ -64,7 +64,7 @@ DAG_CLUSTERS = rule(
 
 @dataclass(slots=True)
 class _Found:
-    """What was found so far: by rule, place and words, with the nodes that it was found in."""
+    """The findings so far: by rule, place and message, with the nodes that have them."""
 
     findings: dict[tuple[str, Location, str], Finding] = field(default_factory=dict)
     nodes: dict[tuple[str, Location, str], list[str]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class _Found:
                 self.nodes[key].append(node)
 
     def told(self) -> list[Finding]:
-        """Return the findings, each with its nodes."""
+        """Return the findings, each with the names of its nodes."""
         return [
             replace(finding, message=f"{_named(self.nodes[key])}: {finding.message}") if key in self.nodes else finding
             for key, finding in self.findings.items()
@@ -93,9 +93,9 @@ def _named(nodes: Sequence[str]) -> str:
 
 
 def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Sequence[Variable] = ()) -> LintReport:
-    """Judge the workflow of a DAG file; with `only` the nodes of that submit description.
+    """Lint the workflow of a DAG file; with `only`, just the nodes of that submit description.
 
-    `also` is set for every node beside its VARS. Raises `UsageError` when the DAG file cannot be read.
+    `also` is set for every node in addition to its VARS. Raises `UsageError` when the DAG file cannot be read.
     """
     try:
         text = decode(files.read_bytes(path, MAX_BYTES))
@@ -121,7 +121,7 @@ def _of(mistake: Mistake) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """Whether condor_submit is asked, which description alone is judged, and what is set for every node."""
+    """Whether to ask condor_submit, the only description to lint, and the variables set for every node."""
 
     ask: bool
     only: Path | None
@@ -129,7 +129,7 @@ class _How:
 
 
 def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
-    """Judge the nodes; return what becomes of each."""
+    """Lint the nodes; return the effect on each."""
     effects: list[Effect] = []
     views: list[JobView] = []
     asked: set[str] = set()
@@ -154,14 +154,14 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
         found.add(_of_the_node(node, views[-1]) if jobs else (), node.name)
     known = {(code, where) for code, where, _ in found.findings}
     for finding in collisions(views):
-        # Nodes one after another may mean it so.
+        # Nodes that run one after another may share a file on purpose.
         if (finding.rule.code, finding.where) not in known:
             found.add([replace(finding, rule=finding.rule.but(Severity.WARNING, Effect.OK))])
     return effects
 
 
 def _here(findings: Sequence[Finding], node: Node, subject: Subject) -> list[Finding]:
-    """Return the findings of a node, those of absent files made one note where nodes before it may make them."""
+    """Return the findings of a node; missing files become one note if earlier nodes may create them."""
     if not node.after:
         return list(findings)
     later = [one for one in findings if one.rule.code == FILE_MISSING.code]
@@ -170,20 +170,20 @@ def _here(findings: Sequence[Finding], node: Node, subject: Subject) -> list[Fin
     return [*rest, DAG_LATER.at(Location(subject.file, 1, 1), what)] if later else rest
 
 
-#: What is said of a node that is no virtual machine, such as one that makes disks: only what condor_submit cannot read.
+#: Rules applied to a node of another universe, such as one that makes disks: only those about unreadable syntax.
 _LANGUAGE = {one.code for one in vars(reading).values() if isinstance(one, Rule)} | set(reading.REMARKS)
 #: The other universes, by name and number (HTCondor manual, condor_submit).
 _OTHERS = frozenset({*universe.OTHERS, *map(str, universe.OTHERS.values())})
 
 
 def _is_of_another_universe(view: JobView) -> bool:
-    """Return whether a node is no vm job and was not meant as one: most workflows have such nodes beside."""
+    """Return whether a node is not meant to be a vm job: most workflows have such nodes too."""
     given = {entry.name.lower(): entry.value.text.strip().lower() for entry in view.description.assignments}
     return given.get("universe", "vanilla") in _OTHERS and not any(name.startswith(("vm_", "xen_")) for name in given)
 
 
 def _of_the_node(node: Node, view: JobView) -> Iterator[Finding]:
-    """Yield what is wrong between a node and its description."""
+    """Yield conflicts between a node and its description."""
     queues = view.description.queues
     if len(queues) > 1:
         what = "DAGMan takes one cluster of jobs from a node: one queue statement"
@@ -191,14 +191,14 @@ def _of_the_node(node: Node, view: JobView) -> Iterator[Finding]:
     own = {entry.name.lower(): entry for entry in view.description.assignments}
     for variable in node.variables:
         entry = own.get(variable.name.lower())
-        # `x = $(x:1)` has been given its value when it was read.
+        # `x = $(x:1)` was expanded when it was read.
         if entry is not None and not variable.append and variable.value.text not in entry.value.text:
             what = f"the description sets {variable.name} itself, so that of VARS is not used"
             yield DAG_DOUBT.at(variable.value.at(), what, f"VARS {node.name} APPEND {variable.name}=...")
 
 
 def _subject(workflow: Dag, node: Node, path: Path) -> Subject | None:
-    """Return the description of a node; None where it cannot be read."""
+    """Return the description of a node, or None where it cannot be read."""
     directory = path.parent / node.directory
     inline = node.inline or workflow.descriptions.get(node.description)
     if inline is not None:
@@ -213,7 +213,7 @@ def _subject(workflow: Dag, node: Node, path: Path) -> Subject | None:
     return Subject(text, str(file), directory, base=node.directory)
 
 
-#: What DAGMan sets for a node beside its VARS.
+#: Variables that DAGMan sets for a node in addition to its VARS.
 _OWN = {"RETRY": "0", "FAILED_COUNT": "0", "DAG_STATUS": "0"}
 
 

@@ -1,7 +1,7 @@
-"""DAGMan's language: a workflow as text. Pure.
+"""Write DAGMan workflow files. Pure.
 
-What a file of this language cannot carry is refused, never changed on the way: DAGMan reads words separated by blanks,
-without quotes but in VARS, and condor_submit expands macros in the values of VARS once more (HTCondor manual, "DAG
+What the language cannot express is refused, never altered: DAGMan reads blank-separated words and allows quotes
+only in VARS, and condor_submit expands macros in the values of VARS again (HTCondor manual, "DAG
 Input File Commands"; htcondor 23.9's parse.cpp).
 """
 
@@ -14,22 +14,22 @@ from dataclasses import dataclass, field
 
 from roost.errors import Problem, RecipeError
 
-#: Names of nodes: DAGMan refuses `.` (a splice's) and `+`, and reads some words as its own.
+#: Names of nodes: DAGMan refuses `.` (reserved for splices) and `+`, and reserves some words.
 _NODE = re.compile(r"[A-Za-z0-9_-]{1,250}")
 _RESERVED = frozenset({"parent", "child", "all_nodes"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: A word that stands without quotes: a path, an argument of a script.
+#: A word that needs no quotes: a path, an argument of a script.
 _WORD = re.compile(r"[A-Za-z0-9._+/:=,@%$-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node: the submit description of its job, and what is said about it.
+    """One node: the submit description of its job and the node's attributes.
 
-    `variables` become VARS, values as condor_submit is to read them (`value` escapes a plain text). `post` is the POST
-    script with its arguments, DAGMan's macros such as $JOBID among them. `final` is the node that runs at the end
-    whatever happened; it has no parents, retries, priority or category. A POST script that ends with the exit code
-    `unless` is not tried again.
+    `variables` become VARS; values are in condor_submit's syntax (`value` escapes plain text). `post` is the POST
+    script with its arguments, which may contain DAGMan's macros such as $JOBID. `final` marks the node that always
+    runs last; it has no parents, retries, priority or category. A node whose POST script exits with the code
+    `unless` is not retried.
     """
 
     name: str
@@ -46,9 +46,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Dag:
-    """A workflow: `remarks` go first, as comments; `directory` is where every job is submitted and every script runs.
+    """A workflow: `remarks` are comments at the top; jobs are submitted and scripts run in `directory`.
 
-    `throttles` has the most jobs at a time of a category. `config` is a file of DAGMan's settings.
+    `throttles` has the maximum number of running jobs per category. `config` is a DAGMan configuration file.
     """
 
     nodes: Sequence[Node]
@@ -59,17 +59,17 @@ class Dag:
 
 
 def value(text: str) -> str:
-    """Return a text as condor_submit is to read it in a macro: every `$` is one, and no macro begins with it."""
+    """Return text escaped for a macro's value: every `$` stays literal and starts no macro."""
     return text.replace("$", "$(DOLLAR)")
 
 
 def name_of(text: str) -> str:
-    """Return a name for a node that is made of any text: other characters than those allowed are `_`."""
+    """Return a node name made from any text: characters that are not allowed become `_`."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:200] or "_"
 
 
 def names_of(texts: Sequence[str], prefix: str = "") -> list[str]:
-    """Return a name for each text, no two of them alike even where texts differ in `.` and `+` alone."""
+    """Return a unique node name for each text, even where texts differ in `.` and `+` only."""
     taken: set[str] = set()
     found = []
     for text in texts:
@@ -84,7 +84,7 @@ def names_of(texts: Sequence[str], prefix: str = "") -> list[str]:
 
 
 def render(dag: Dag) -> str:
-    """Return the workflow's text; raise `RecipeError` with all that DAGMan could not read as it is meant."""
+    """Return the workflow's text; raise `RecipeError` with everything that DAGMan would misread."""
     require_directory(dag.directory)
     problems = list(_problems(dag))
     if problems:
@@ -118,7 +118,7 @@ def _node(node: Node, directory: str) -> Iterator[str]:
 
 
 def quoted(text: str) -> str:
-    r"""Return a value of VARS: in double quotes, where `\"` stands for `"` and `\\` for `\`, and nothing else is."""
+    r"""Return a value of VARS in double quotes; only `\"` for `"` and `\\` for `\` are escapes."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -147,14 +147,14 @@ def _problems(dag: Dag) -> Iterator[Problem]:
 
 
 def require_directory(directory: str) -> None:
-    """Raise `RecipeError` for a directory whose path DAGMan cannot read: nothing in it can be named."""
+    """Raise `RecipeError` if DAGMan cannot read the path of a directory, and so of any file in it."""
     if not directory.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._+/-]+", directory):
         what = f"DAGMan cannot read the path of the directory {directory!r}"
         raise RecipeError([Problem(what, hint="choose one with the characters A-Z a-z 0-9 . _ + - / alone")])
 
 
 def carries(name: str, text: str) -> bool:
-    """Return whether VARS can give a variable of this name this value."""
+    """Return whether VARS can give this value to a variable of this name."""
     return not any(_wrong(name, text))
 
 
@@ -165,7 +165,7 @@ def _variables(node: Node) -> Iterator[Problem]:
 
 
 def _wrong(name: str, text: str) -> Iterator[tuple[str, str | None]]:
-    # parse.cpp: "macroname can't begin with queue", in any case.
+    # parse.cpp: "macroname can't begin with queue", case-insensitive.
     if not _VARIABLE.fullmatch(name) or name.lower().startswith("queue"):
         yield f"DAGMan takes no variable named {name!r}", "choose a name that does not begin so"
     if not all(letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs" for letter in text):

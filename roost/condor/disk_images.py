@@ -1,7 +1,7 @@
-"""Look at the files that a description names, where they are at hand: format, backing file, state, size, mode.
+"""Inspect the local files that a description names: format, backing file, state, size, mode.
 
-The format of an untrusted image is never left to qemu-img's guess: roost reads the first bytes itself, and opens
-the image as what they say only when its header names no other file to open.
+The format of an untrusted image is never left to qemu-img's detection: roost detects it from the first bytes, and
+opens the image in that format only if its header names no other file.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What a disk's file is: real format, sizes in bytes, and what its qcow2 header says.
+    """What is known of a disk's file: detected format, sizes in bytes, and fields of its qcow2 header.
 
-    `unopened` is why it cannot be opened as qcow2; `unchecked` says that qemu-img is not installed.
+    `unopened` is why it cannot be opened as qcow2; `unchecked` is set when qemu-img is not installed.
     """
 
     format: str
@@ -60,7 +60,7 @@ class ImageFacts:
 
 
 def check_files(view: JobView, directory: Path, findings: Iterable[Finding]) -> list[Finding]:
-    """Return `findings` and what the files beside the description add; guesses from names give way to the files."""
+    """Return `findings` plus those of the files; a finding based on the file itself replaces one based on its name."""
     kept = list(findings)
     if not view.is_vm:
         return kept
@@ -95,7 +95,7 @@ def _within(where: Location, span: tuple[Location, Location]) -> bool:
 
 
 def _home(view: JobView, directory: Path) -> Path | None:
-    """Return where a job's files are; None when that is decided at submit time."""
+    """Return the directory of a job's files, or None when it is decided at submit time."""
     command = view.get("initialdir", "iwd", "initial_dir")
     if command is None or "\0" in command.text:
         return directory
@@ -125,7 +125,7 @@ def _path_of(view: JobView, item: DiskItem, home: Path) -> Path | None:
 
 
 def inspect(path: Path) -> ImageFacts:
-    """Return what the file is, from its own bytes and from qemu-img; raises OSError when it cannot be read."""
+    """Return the facts about a file, from its first bytes and from qemu-img; raises OSError when it cannot be read."""
     size = path.stat().st_size
     with files.open_regular(path) as file:
         head = file.read(qcow2.HEAD)
@@ -142,9 +142,9 @@ def inspect(path: Path) -> ImageFacts:
     return image if header.external_data else _asked(path, image)
 
 
-#: Formats that nothing but a program in the guest reads.
+#: Compressed formats, which neither libvirt nor QEMU unpacks.
 PACKED = frozenset({"gzip", "xz", "zstd", "bzip2", "lz4", "lzma", "zip", "7z"})
-#: Images of other programs, as qemu-img calls them.
+#: Formats of disk images, with qemu-img's names for them.
 _IMAGES = {"qcow2": "qcow2", "vmdk": "vmdk", "vhdx": "vhdx", "vhd": "vpc", "vdi": "vdi"}
 
 
@@ -154,14 +154,14 @@ def _format_of(head: bytes) -> str:
 
 
 def _asked(path: Path, image: ImageFacts) -> ImageFacts:
-    """Return `image` with what qemu-img reads from it, opened as qcow2 and nothing else."""
+    """Return `image` completed with qemu-img's information, opened strictly as qcow2."""
     if process.which("qemu-img") is None:
         return replace(image, unchecked=True)
     return _opened(path.absolute(), image, _version(path))
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Return what tells a file from the one that it was: each of a workflow's thousand nodes names the same image."""
+    """Return the identity of a file's contents, for the cache: thousands of nodes may name the same image."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -249,7 +249,8 @@ def _below(view: JobView, home: Path, name: str) -> ImageFacts | None:
 
 def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:
     code = _check_status(path.absolute(), _version(path))
-    # qemu-img check: 2 corruptions, 3 leaked clusters, 63 no checks, 1 could not check (a backing file elsewhere).
+    # qemu-img check exits with 2 for corruption, 3 for leaked clusters, 63 for an unsupported format and 1 when it
+    # could not check, such as for a backing file that is not here.
     if code == 2:
         yield CORRUPT.at(where, f"{file} is corrupt")
     elif code == 3:
@@ -258,7 +259,7 @@ def _checked(path: Path, file: str, where: Location) -> Iterator[Finding]:
 
 @functools.lru_cache(maxsize=256)
 def _check_status(path: Path, _version: tuple[int, ...]) -> int | None:
-    """Return the exit status of qemu-img check; None where it came to no end."""
+    """Return the exit status of qemu-img check, or None where it did not finish."""
     argv = ["qemu-img", "check", "-q", "-U", "--output=json", "-f", "qcow2", str(path)]
     try:
         return process.run(argv, deadline=_SECONDS, capture=True, check=False).returncode
@@ -282,7 +283,7 @@ def _space(view: JobView, images: list[tuple[DiskItem, ImageFacts]], home: Path)
                 view.disk_place(largest.start), f"the disks can grow to {need >> 20} MiB, the job gets {have >> 20} MiB"
             )
         return
-    # request_disk counts KiB where vm_memory counts MiB.
+    # request_disk is in KiB, vm_memory in MiB.
     asked = mebibytes(command.text)
     bare = command.text.strip("+").replace(".", "", 1).isdigit()
     if asked is not None and (asked << (10 if bare else 20)) < need:

@@ -1,8 +1,8 @@
-"""Submit descriptions: the values of `description`, laid out by templates that a site can override, then linted.
+"""Submit descriptions: the values of `description` rendered by templates that a site can override, then linted.
 
-`submit.j2` is the whole description in named blocks, `snippet.j2` only the lines about disks. A template of the same
-name in one of `template_directories` is used instead; it can `{% extends "roost/submit.j2" %}` to change
-one block and keep the rest. What a template writes must pass roost's lint like any other description.
+`submit.j2` is the whole description in named blocks, `snippet.j2` only the lines about disks. A template of the
+same name in one of `template_directories` takes precedence; it can `{% extends "roost/submit.j2" %}` to override
+one block and keep the rest. The output of a template must pass roost's lint like any other description.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _COMMAND = re.compile(r"(?P<name>\+?[A-Za-z_][\w.]*)[ \t]*=(?!=)[ \t]*(?P<value>
 
 
 def template_directories(project: Path | None) -> tuple[Path, ...]:
-    """Return where a site's own templates are looked for: the project's templates/, then the user's."""
+    """Return the directories that may hold a site's templates: the project's templates/, then the user's."""
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
     return (*((project / "templates",) if project else ()), Path(config) / "roost" / "templates")
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A submit description that passed the lint: its `text`, and what it was rendered from."""
+    """A submit description that passed the lint: its `text` and the values it was rendered from."""
 
     text: str
     values: SubmitValues
     templates: Sequence[Path]
 
     def snippet(self) -> str:
-        """Return its lines about disks alone."""
+        """Return only the lines about disks."""
         return snippet(self.values, self.templates)
 
 
@@ -48,9 +48,9 @@ def submit_description(
 ) -> Emitted:
     """Return the submit description of an image.
 
-    `templates` are directories of templates that replace roost's: `template_directories`. The same arguments give the
-    same text. Raises `RecipeError` with all reasons at once when the recipe does not allow it or the lint finds an
-    error in the result, `UsageError` for a template or file that cannot be read.
+    `templates` are directories of templates that override roost's: `template_directories`. The same arguments give the
+    same text. Raises `RecipeError` with all reasons when the recipe does not allow a description or the lint finds an
+    error in it, `UsageError` for a template or file that cannot be read.
     """
     values = describe(recipe, hypervisor, delivery)
     whole = render(values, "submit.j2", templates)
@@ -59,16 +59,16 @@ def submit_description(
 
 
 def snippet(values: SubmitValues, templates: Sequence[Path] = ()) -> str:
-    """Return the lines about disks alone, of a description that was judged before."""
+    """Return only the lines about disks, of a description that was already linted."""
     return render(values, "snippet.j2", templates)
 
 
 def render(values: SubmitValues, template: str, directories: Sequence[Path] = ()) -> str:
-    """Return a description laid out by a template, the `=` of neighbouring commands in one column."""
+    """Return a description rendered by a template, with the `=` of adjacent commands aligned."""
     given: dict[str, object] = {one.name: getattr(values, one.name) for one in fields(values)}
     text = site.render(template, directories, TEMPLATES, given | {"rows": (), "row_macros": (), "left_out": ()})
     if values.rows:
-        # Which variables the description refers to, a site's template decides as well.
+        # The site's template also determines which variables the description refers to.
         text = site.render(template, directories, TEMPLATES, given | _rows(values, text))
     return "\n".join(_aligned(_tidied(text))).rstrip("\n") + "\n"
 
@@ -82,7 +82,7 @@ def _rows(values: SubmitValues, text: str) -> dict[str, object]:
 
 
 def _tidied(text: str) -> list[str]:
-    """Return the lines without trailing blanks, never two empty ones in a row, none at either end."""
+    """Return the lines without trailing blanks, consecutive empty lines, or empty lines at either end."""
     lines: list[str] = []
     for line in (raw.rstrip() for raw in text.split("\n")):
         if line or (lines and lines[-1]):
@@ -93,7 +93,7 @@ def _tidied(text: str) -> list[str]:
 
 
 def _aligned(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the lines with the `=` of each paragraph in one column; what is not a plain command stays as it is."""
+    """Yield the lines with the `=` of each paragraph aligned; a line that is not a plain command is unchanged."""
     paragraph: list[str] = []
     for line in [*lines, ""]:
         if line:
@@ -113,7 +113,7 @@ def _aligned_paragraph(lines: Sequence[str]) -> Iterator[str]:
 
 
 def judge(text: str, file: str) -> None:
-    """Raise `RecipeError` when the lint calls anything in the text an error: HTCondor would not run it as meant."""
+    """Raise `RecipeError` when the lint finds an error in the text: HTCondor would not run it as intended."""
     from roost.condor.lint import lint_text
     from roost.condor.rules import Severity
 

@@ -1,6 +1,6 @@
-"""Explain what went wrong with a vm-universe job, from whatever text there is about it.
+"""Explain what went wrong with a vm-universe job, from any text about it.
 
-Words outrank numbers: a hold code says what kind of thing happened, and the same number stands for several.
+Words outrank numbers: a hold code gives only the kind of failure, and one code stands for several.
 
 Given a hold reason, a job event log, the output of condor_q -hold, -long or -better-analyze, lines of VMGahpLog,
 a refusal of condor_submit or the code of a lint rule, `explain` says what happened, why, and what to do.
@@ -24,7 +24,7 @@ from roost.condor.transfer_failures import Failure
 MAX_LENGTH = 1 << 19
 MAX_LINE = 2000
 
-#: Every reason that is found by its words, the most telling first.
+#: All reasons recognised by their words, the most specific first.
 REASONS = (
     *reasons.HOLDING,
     *LIBVIRT,
@@ -36,7 +36,7 @@ REASONS = (
 )
 _REQUEUING = frozenset(one.code for one in (*LIBVIRT, *reasons.REQUEUING))
 _TRANSFERS = {"in": "hold-13", "out": "hold-12"}
-#: Words that tell more than the code of the machine that they end in, with which they may come.
+#: Messages more specific than the code of the machine error they lead to, with which they may appear.
 _ORDER = [
     *(one.code for one in (*reasons.HOLDING, *LIBVIRT)),
     *_TRANSFERS.values(),
@@ -59,9 +59,9 @@ _EFFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened (`meaning`), why (`cause`), what to do (`fix`), where that is written, which rules see it.
+    """What happened (`meaning`), why (`cause`), what to do (`fix`), where it is documented, which rules detect it.
 
-    `jobs` are the jobs that it happened to, as CLUSTER.PROC, where the text names any.
+    `jobs` are the affected jobs as CLUSTER.PROC, where the text names any.
     """
 
     code: str
@@ -86,13 +86,13 @@ class Explanation:
 
 
 def explain(text: str | bytes) -> tuple[Explanation, ...]:
-    """Return what the text tells, the most telling first; empty when it tells nothing. Never raises.
+    """Return the explanations of a text, the most specific first; empty when nothing is recognised. Never raises.
 
-    Two jobs with different reasons give two explanations; one that several jobs share names all of them.
+    Two jobs with different reasons give two explanations; a reason that several jobs share lists all of them.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    # Very long lines tell nothing more at their end, and would make the search slow.
+    # The end of a very long line adds nothing and would make the search slow.
     lines = text[-MAX_LENGTH:].replace("\r\n", "\n").split("\n")
     clean = re.sub(r"\n{3,}", "\n\n", "\n".join(line[:MAX_LINE] for line in lines))
     if rule := RULES.get(clean.strip()):
@@ -101,7 +101,7 @@ def explain(text: str | bytes) -> tuple[Explanation, ...]:
 
 
 def _merged(found: Iterable[tuple[Explanation, Passage]]) -> list[Explanation]:
-    """Return each explanation once with all jobs that it is of; a job has one for a code, from where it was held."""
+    """Return each explanation once with all of its jobs; a job has one per code, from the place where it was held."""
     told: dict[tuple[str, str | None], tuple[Explanation, bool]] = {}
     for explanation, passage in found:
         key = (explanation.code, passage.job)
@@ -120,7 +120,7 @@ def to_json(explanations: Iterable[Explanation]) -> dict[str, object]:
 
 
 def of_rule(code: str) -> Explanation | None:
-    """Return what breaking the lint rule `code` does, or None when there is none."""
+    """Return the effect of breaking the lint rule `code`, or None when there is no such rule."""
     rule = RULES.get(code)
     return _of_rule(rule) if rule else None
 
@@ -156,7 +156,7 @@ def _of_passage(passage: Passage) -> Iterator[Explanation]:
     ]
     transfer = transfer_failures.find(text)
     if transfer is not None and not _HYPERVISOR.search(text):
-        # HTCondor's own words for a file are much like libvirt's for a disk.
+        # HTCondor's messages about a file resemble libvirt's about a disk.
         found = [one for one in found if one not in LIBVIRT]
     told = [one for one in found if one.code != GENERAL]
     found = told if told or transfer is not None else found
@@ -179,7 +179,7 @@ def _of_passage(passage: Passage) -> Iterator[Explanation]:
 def _of_number(
     code: int, subcode: int | None, passage: Passage, found: list[Reason], transfer: Failure | None
 ) -> Iterator[Explanation]:
-    """Yield what a hold code tells that the words beside it do not tell already, or tell otherwise."""
+    """Yield what a hold code adds to, or corrects in, the words beside it."""
     if code in {12, 13}:
         if transfer is None and not found:
             yield _of_transfer(Failure("out" if code == 12 else "in", None, subcode if subcode else None))
@@ -190,7 +190,7 @@ def _of_number(
         yield _of(holds.BY_NUMBER[code])
 
 
-#: What is left of an event, an ad or a question when the code is all that it says.
+#: Matches an event, an ad or a question that contains nothing but the code.
 _NO_WORDS = re.compile(
     r"^\d{3} \([^\n]*|Job was held\.?|Error from [^:\n]*:"
     r"|\b(?:hold|reason|sub|code|is|was|held|job|with|status|in|and|my|why|the|of|a|JobStatus)\b"
@@ -200,7 +200,7 @@ _NO_WORDS = re.compile(
 
 
 def _of_six(subcode: int | None, text: str) -> Explanation:
-    """Return what hold code 6 means: condor_vm-gahp's own error, or, with other words, that a process did not start."""
+    """Return the meaning of hold code 6: an error of condor_vm-gahp, or else that a process did not start."""
     if subcode is not None and subcode < len(reasons.HOLDING) and not _NO_WORDS.sub("", text):
         alone = _of(reasons.HOLDING[subcode])
         doubt = f"judging by the numbers alone: {alone.cause} (or the job failed with errno {subcode}: see HoldReason)"
@@ -228,7 +228,7 @@ def _of_transfer(failure: Failure) -> Explanation:
 
 
 def _held(explanation: Explanation) -> Explanation:
-    """Return what requeues a job on most pools, of a job that is held for it."""
+    """Return the explanation for a held job, where the same error requeues the job on most pools."""
     meaning = "the job is held (HTCondor may also take the execute machine out of the vm universe: HasVM = False)"
     return replace(explanation, meaning=meaning, fix=f"{explanation.fix}; then condor_release")
 
@@ -240,7 +240,7 @@ def _of(reason: Reason) -> Explanation:
 
 
 def _unfinished(parts: Iterable[Passage]) -> Iterator[tuple[Explanation, Passage]]:
-    """Tell from a job event log which jobs never started, and which started and did not end."""
+    """Yield, from a job event log, the jobs that never started and those that started and did not end."""
     changing = (
         passages.SUBMITTED,
         passages.EXECUTING,
@@ -251,7 +251,7 @@ def _unfinished(parts: Iterable[Passage]) -> Iterator[tuple[Explanation, Passage
         passages.SHADOW_EXCEPTION,
         passages.RECONNECT_FAILED,
     )
-    # Other events, such as image sizes and transfers, do not change what the job is doing.
+    # Other events, such as image sizes and transfers, do not change the state of the job.
     last = {part.job: part for part in parts if part.event in changing}
     by_code = {reason.code: reason for reason in REASONS}
     for part in last.values():

@@ -1,7 +1,7 @@
-"""From a recipe to the virtual machine that HTCondor is asked for, or to every reason why it cannot be. Pure.
+"""From a recipe to the virtual machine requested from HTCondor, or to every reason against it. Pure.
 
-`refusals` adds to what `placement.machine_refusals` says of the machine what transfers, checkpoints, kernels and
-further commands forbid (docs/vm-universe.md, sections 1 and 3): HTCondor itself would take most of it and fail later.
+`refusals` adds to `placement.machine_refusals` what transfers, checkpoints, kernels and further commands rule
+out (docs/vm-universe.md, sections 1 and 3): HTCondor itself would accept most of it and fail later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from roost.recipe.model import Recipe
 
 __all__ = ["BuiltFiles", "base_name", "image_files", "is_url", "machine_refusals", "refusals", "virtual_machine"]
 
-#: Commands that a recipe may set instead of roost; `requirements` is added to roost's.
+#: Commands that a recipe may set in place of roost; `requirements` is combined with roost's.
 OVERRIDABLE = frozenset(
     {
         "executable",
@@ -45,7 +45,7 @@ OVERRIDABLE = frozenset(
     }
 )
 
-#: Commands that follow from the recipe, and the key that decides each; another value would contradict the image.
+#: Commands derived from the recipe, and the key that decides each; another value would contradict the image.
 DECIDED = {
     "universe": "roost writes for the vm universe only",
     "vm_type": "set hypervisors",
@@ -69,7 +69,7 @@ DECIDED = {
     "queue": "give a file of jobs",
 }
 
-#: What condor_submit reads as statements, not as commands.
+#: Words that condor_submit reads as statements, not as commands.
 _KEYWORDS = frozenset({"if", "elif", "else", "endif", "include", "use"})
 _COMMANDS = {name.replace("_", ""): name for name in DECIDED}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~:/@!&*+=%\[\]-]*")
@@ -78,11 +78,11 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class BuiltFiles:
-    """What a build left, by file name: `sizes` in bytes, virtual ones for disks, and the base of each overlay.
+    """The files of a build, by name: `sizes` in bytes (virtual ones for disks), and the base of each overlay.
 
-    `directory` is where the files are, absolute. `backing` is overlay → base; the base travels with the overlay. `root`
-    is what a kernel taken out of an existing image mounts as its root, where the recipe does not say: `root=UUID=…`.
-    `kernels` has the absolute paths of kernel and initrd where they are not in `directory`.
+    `directory` is the absolute directory of the files. `backing` maps an overlay to its base; the base travels with
+    it. `root` is the root parameter of a kernel taken out of an existing image, used where the recipe has none:
+    `root=UUID=…`. `kernels` has the absolute paths of kernel and initrd where they are not in `directory`.
     """
 
     directory: Path | None = None
@@ -93,9 +93,9 @@ class BuiltFiles:
 
 
 def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles | None = None) -> VirtualMachine:
-    """Return the machine of a recipe, its files named as in the sandbox; raise `RecipeError` with all that forbids it.
+    """Return the machine of a recipe, with file names as in the sandbox; raise `RecipeError` with every problem.
 
-    With `files` (where their sizes are known) every file must be among them.
+    With `files` (where their sizes are known), every file must be among them.
     """
     problems = list(machine_refusals(recipe, hypervisor))
     disks = tuple(vm_disks(recipe, hypervisor).values())
@@ -142,9 +142,9 @@ def refusals(
 
 
 def directory_refusals(recipe: Recipe, directory: Path, where: Where = nowhere) -> tuple[Problem, ...]:
-    """Return why jobs cannot use the image where it is built: HTCondor's script reads meaning into parts of a path.
+    """Return why jobs cannot use the image from the directory it is built in: HTCondor's script interprets paths.
 
-    Only a shared directory is in the path that the script sees (docs/vm-universe.md, sections 2 and 5).
+    Only with a shared directory does the script see that path (docs/vm-universe.md, sections 2 and 5).
     """
     if recipe.submit.transfer != "shared":
         return ()
@@ -217,7 +217,7 @@ def _inputs(recipe: Recipe, hypervisor: Hypervisor, where: Where) -> Iterator[Pr
 
 
 def base_name(name: str) -> str:
-    """Return the name that an input has in the sandbox; a URL's query is cut (docs/vm-universe.md, section 3)."""
+    """Return the name of an input in the sandbox; a URL's query is cut off (docs/vm-universe.md, section 3)."""
     path = name.partition("?")[0].partition("#")[0] if is_url(name) else name
     return path.rpartition("/")[2]
 
@@ -227,7 +227,7 @@ def _commands(recipe: Recipe, where: Where) -> Iterator[Problem]:
     for name in recipe.submit.commands:
         key = where(("submit", "commands", name))
         lower = name.lower()
-        # TransferInputFiles is transfer_input_files: condor_submit takes the attribute's name too.
+        # condor_submit also accepts the attribute's name: TransferInputFiles is transfer_input_files.
         decided = _COMMANDS.get(lower.replace("_", ""))
         if lower in seen:
             yield Problem(f"the command {name} is given twice: names are not case-sensitive", key)
@@ -250,7 +250,7 @@ def _attributes(recipe: Recipe, where: Where) -> Iterator[Problem]:
         if isinstance(value, str) and "$$" in value:
             yield Problem(f"the value of {name} has $$, which HTCondor would expand on the execution point", key)
         if isinstance(value, str) and re.search(r'\\(?:"|$)', value):
-            # The old ClassAd syntax, which condor_submit reads here, takes it; the new one would not end the string.
+            # The old ClassAd syntax used here accepts it; in the new syntax the string would not end.
             yield Problem(
                 f"the value of {name} has a backslash before a quote or at its end", key, "put a blank between them"
             )

@@ -1,7 +1,7 @@
-"""From any submit description to the machine that HTCondor would make of its first job: what `inv boot FILE.sub` boots.
+"""From any submit description to the machine HTCondor would make of its first job: the input of `inv boot FILE.sub`.
 
-Files are found where HTCondor would take them from: a transferred one where transfer_input_files says, others where
-vm_disk says, relative names beside the description.
+Files are located as HTCondor does: transferred ones through transfer_input_files, others through vm_disk; relative
+names start from the description's directory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user
 
 
 def virtual_machine(path: Path) -> VirtualMachine:
-    """Return the machine of a description's first job, its files absolute or relative to the description's directory.
+    """Return the machine of a description's first job; files are absolute or relative to the description's directory.
 
-    Raises `UsageError` for what is not a description of a vm-universe job, `ImageError` for one that makes no machine;
-    `inv lint` says all that is wrong with it.
+    Raises `UsageError` for anything but a description of a vm-universe job, `ImageError` for one that makes no machine;
+    `inv lint` reports everything that is wrong with it.
     """
     try:
         text = files.read_bytes(path).decode("utf-8", "replace")
@@ -70,7 +70,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     for item in view.usable_disks:
         fields = [field.text for field in item.fields]
         file = source(fields[0], view.disk_place(item.start))
-        # HTCondor's script writes no driver for a xen disk: whatever is declared, it is raw.
+        # HTCondor's script writes no driver for a xen disk, so it is raw whatever the description declares.
         form = "raw" if view.hypervisor == "xen" else fields[3] if len(fields) > 3 else None
         disks.append(VmDisk(file, fields[1], fields[2], form))
     cpus = view.get("vm_vcpus") or view.get("request_cpus", "RequestCpus")
@@ -93,7 +93,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
 
 
 def _kernel(view: JobView, hint: str) -> MachineKernel | None:
-    """Return the kernel files of a xen machine, None for the kernel that is in the image."""
+    """Return the kernel files of a xen machine, or None for the kernel in the image."""
     place = view.place_of("xen_kernel")
     kernel, root = view.get("xen_kernel", "VMPARAM_Xen_Kernel"), view.get("xen_root")
     if kernel is None:
@@ -103,7 +103,7 @@ def _kernel(view: JobView, hint: str) -> MachineKernel | None:
     initrd = view.get("xen_initrd")
     for file in (kernel, initrd):
         if file is not None and not file.text.startswith("/"):
-            # The script hands the name on as it is, and libvirt is not in the sandbox (docs/vm-universe.md, section 5).
+            # The script passes the name on, and libvirt does not run in the sandbox (docs/vm-universe.md, section 5).
             what = f"{file.name} = {shown(file.text)} is not an absolute path: libvirt would not find it"
             raise ImageError(what, where=file.where, hint=hint)
     if root is None:

@@ -1,7 +1,7 @@
-"""HTCondor's hold and vacate codes that a vm-universe job can meet, by number and by the words that come with them.
+"""HTCondor's hold and vacate codes that a vm-universe job can get, with their numbers and messages.
 
 Sources: HTCondor manual, Job ClassAd Attributes, HoldReasonCode; condor_includes/condor_holdcodes.h. Codes 6, 12 and
-13 need the words of the hold reason to be explained: see `explain` and `transfer_failures`.
+13 can only be explained from the words of the hold reason: see `explain` and `transfer_failures`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from roost.condor.reasons import Reason, reason
 
 SOURCE = "condor_includes/condor_holdcodes.h"
-#: Numbers from here on say why a job left its machine (VacateReasonCode); it is held with them as well.
+#: Codes from here on say why a job left its machine (VacateReasonCode); jobs are also held with them.
 VACATE = 1000
 
 #: `HoldReasonCode = 12`, `Code 12 Subcode 2`, `(code 12,2)`, `hold code 12`, `held with code 12`.
@@ -25,7 +25,7 @@ _NUMBERS = re.compile(
 
 
 def numbers(text: str) -> Iterator[tuple[int, int | None]]:
-    """Yield the hold codes of a text with their subcodes; exit and return codes are none."""
+    """Yield the hold codes in a text with their subcodes; exit and return codes are not included."""
     for found in _NUMBERS.finditer(text):
         number = found[2] or found[5]
         if number is not None and not found[1]:
@@ -34,7 +34,7 @@ def numbers(text: str) -> Iterator[tuple[int, int | None]]:
 
 
 def _hold(number: int, words: str, meaning: str, cause: str, fix: str, *lint: str) -> Reason:
-    # A pattern that matches nothing where the code comes with any words.
+    # Without words, a pattern that never matches: the code is recognised whatever words come with it.
     pattern = words or r"(?!)"
     return reason(f"hold-{number}", pattern, f"{meaning} (hold code {number})", cause, fix, SOURCE, *lint)
 

@@ -1,6 +1,6 @@
-"""What a file of jobs must hold for a recipe: disks and addresses that work, values that travel. Pure.
+"""Check a file of jobs against a recipe: disks and addresses that work, values that can be passed on. Pure.
 
-`inv io` and `inv submit` both ask here, so that nothing is made for a job that could not be submitted.
+`inv io` and `inv submit` both use it, so that nothing is made for a job that could not be submitted.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from roost.errors import Location, Problem, RecipeError
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Recipe
 
-#: Endings that say what a file is; `inv lint` believes them.
+#: File name extensions that state a format; `inv lint` relies on them.
 _ENDINGS = frozenset(
     {"raw", "qcow2", "vmdk", "vdi", "vhd", "gz", "xz", "zst", "zstd", "bz2", "lz4", "lzma", "zip", "7z"}
 )
 
 
 def check_jobs(jobs: Jobs, recipe: Recipe, transfer: str | None = None) -> None:
-    """Raise `RecipeError` with everything in `jobs` that no submit description of the recipe can carry.
+    """Raise `RecipeError` with everything in `jobs` that a submit description of the recipe cannot express.
 
-    `transfer` is files, shared or a URL, by default the recipe's. Needs no built image.
+    `transfer` is files, shared or a URL, by default the recipe's. The image need not be built.
     """
     mode = recipe.submit.transfer if transfer is None else transfer
     found = [problem for name in recipe.hypervisors for problem in disk_problems(recipe, name, mode, jobs)]
@@ -38,7 +38,7 @@ def check_jobs(jobs: Jobs, recipe: Recipe, transfer: str | None = None) -> None:
 
 
 def disk_problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, jobs: Jobs) -> Iterator[Problem]:
-    """Yield what is wrong with the disks and addresses of the jobs on the machines of one hypervisor."""
+    """Yield the problems of the jobs' disks and addresses on the machines of one hypervisor."""
     disks = vm_disks(recipe, hypervisor)
     taken = {disk.file for disk in disks.values()}
     taken |= {KERNEL, INITRD} if kernel_of(recipe, hypervisor) else set()
@@ -54,7 +54,7 @@ def disk_problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, jobs: J
 
 
 def value_problems(recipe: Recipe, jobs: Jobs) -> Iterator[Problem]:
-    """Yield the values that the recipe's commands and attributes refer to and no submit description can carry."""
+    """Yield the values used by the recipe's commands and attributes that a submit description cannot express."""
     lines = [f"{name} = {value}" for name, value in recipe.submit.commands.items()]
     lines += [f'+{name} = "{value}"' for name, value in recipe.submit.attributes.items() if isinstance(value, str)]
     where = [Location(jobs.file, line) for line in jobs.lines]

@@ -1,7 +1,7 @@
-"""A file of jobs: comma-separated values, one job a row, whose first row names the variables.
+"""A file of jobs: comma-separated values, one job per row, with the names of the variables in the first row.
 
-A column named as a disk of the recipe (`variable_of`) gives each job its own file for that disk; `mac` gives it its
-own address; every other column is a variable `$(NAME)` for the recipe's commands and attributes.
+A column named after a disk of the recipe (`variable_of`) gives each job its own file for that disk; `mac` gives it
+its own address; every other column is a variable `$(NAME)` for the recipe's commands and attributes.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from roost.host import files
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Names that condor_submit itself gives a value, and commands that a vm job cannot have.
+#: Names that condor_submit itself defines, and commands that a vm job cannot have.
 _TAKEN = frozenset(
     [
         *("cluster", "clusterid", "process", "procid", "node", "step", "row", "item", "itemindex", "dollar"),
         *("input", "output", "error", "arguments", "environment", "if", "elif", "else", "endif", "include", "use"),
     ]
 )
-#: What the names of commands of vm jobs and of roost's own macros begin with.
+#: Prefixes of the commands of vm jobs and of roost's own macros.
 _RESERVED = ("vm_", "xen_", "my_", PREFIX)
 
-#: A file of jobs is no longer than this; a row has some 50 bytes.
+#: Size limit of a file of jobs in bytes; a row has about 50.
 MAX_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """The rows of a file of jobs; `lines` is where each stands in it, counted from 1.
+    """The rows of a file of jobs; `lines` has the line number of each, counted from 1.
 
-    `directory` is what relative paths start from, absolute. `sizes` has the size in bytes of each value that is a file.
-    `image` is the column that names each job's recipe, None where all jobs have the same.
+    `directory` is the absolute base of relative paths. `sizes` has the size in bytes of each value that is a file.
+    `image` is the column that names each job's recipe, None if all jobs share one.
     """
 
     file: str
@@ -58,11 +58,11 @@ class Jobs:
         return tuple(row[number] for row in self.rows)
 
     def named(self, variable: str) -> str | None:
-        """Return the column of this name, in whatever case: condor_submit's names have none."""
+        """Return the column of this name, ignoring case: condor_submit's names are case-insensitive."""
         return next((name for name in self.variables if name.lower() == variable.lower()), None)
 
     def only(self, numbers: Sequence[int]) -> Jobs:
-        """Return the jobs with these rows alone."""
+        """Return the jobs reduced to these rows."""
         rows, lines = tuple(self.rows[number] for number in numbers), tuple(self.lines[number] for number in numbers)
         return replace(self, rows=rows, lines=lines)
 
@@ -75,7 +75,7 @@ class Jobs:
         return replace(self, variables=variables, rows=rows)
 
     def problem(self, number: int, what: str, hint: str | None = None) -> Problem:
-        """Return a mistake in row `number`."""
+        """Return a problem located at row `number`."""
         return Problem(what, Location(self.file, self.lines[number]), hint)
 
 
@@ -119,7 +119,7 @@ def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
     read: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
-            # A submit description cannot carry blanks at the ends of a value, so they never count.
+            # Blanks at the ends of a value are dropped: a submit description cannot express them.
             values = [value.strip(BLANKS) for value in row]
             if any(values):
                 read.append((reader.line_num, values))
@@ -153,7 +153,7 @@ def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
 
 
 def _unreadable(error: str) -> tuple[str, str | None]:
-    """Return what Python's csv says of a file, in words of the file, and what to do."""
+    """Return an error of Python's csv module in terms of the file, and a hint."""
     if "field larger" in error:
         return (
             f"a value is longer than {csv.field_size_limit()} characters",
@@ -169,7 +169,7 @@ def _unreadable(error: str) -> tuple[str, str | None]:
 
 
 def _separator(header: list[str]) -> str | None:
-    """Return what separates the names of the first row where it is not a comma, or None."""
+    """Return the separator of the first row if it is not a comma, else None."""
     names = {"semicolons": ";", "tabs": "\t", "vertical bars": "|"}
     return next((word for word, letter in names.items() if len(header) == 1 and letter in header[0]), None)
 
@@ -189,7 +189,7 @@ def is_name(text: str) -> bool:
 
 
 def taken_names(names: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
-    """Yield the names, by their number, that condor_submit would not take for a variable of the user's; why, a hint."""
+    """Yield the names that condor_submit does not accept as user variables: index, reason, hint."""
     seen: set[str] = set()
     for number, name in enumerate(names):
         lower = name.lower()

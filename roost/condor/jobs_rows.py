@@ -1,8 +1,8 @@
-"""How the values of a file of jobs are written so that condor_submit reads each of them as it stands. Pure.
+"""Write the values of a file of jobs so that condor_submit reads each one unchanged. Pure.
 
 `queue A, B, C from (` splits a row at blanks as well as at commas, and only the last variable takes the rest (set_vars
-in condor_submit, 23.0 to 25; some versions also take the unit separator, those of Debian do not). So one variable with
-a blank or a comma goes last; where there are more, each value becomes a macro of its own, and the row has its number.
+in condor_submit, 23.0 to 25; some versions also accept the unit separator, Debian's do not). So one variable with
+a blank or a comma is put last; if there are more, each value becomes its own macro, and the row has its number.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Literal
 
 from roost.errors import Location, Problem
 
-#: What roost's own macros begin with; no column can be named so.
+#: Prefix of roost's own macros; a column name cannot start with it.
 PREFIX = "roost_"
 NUMBER = f"{PREFIX}row"
 
-#: Where a description refers to a variable: inside the string of a job attribute, inside other quotes, or bare.
+#: Where a description uses a variable: inside the string of a job attribute, inside other quotes, or unquoted.
 Use = Literal["attribute", "quoted", "bare"]
 
 _ASSIGNMENT = re.compile(r"\s*(?P<name>[^\s=]+)\s*=(?P<value>.*)", re.DOTALL)
@@ -30,7 +30,7 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a queue statement lists: its variables and rows, the macros that go before it, and the columns left out."""
+    """The parts of a queue statement: its variables and rows, the macros defined before it, and the omitted columns."""
 
     variables: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -39,7 +39,7 @@ class Rows:
 
 
 def uses(lines: Iterable[str]) -> dict[str, frozenset[Use]]:
-    """Return where the lines of a description refer to each macro, by its name in lower case."""
+    """Return how the lines of a description use each macro, by its name in lower case."""
     found: dict[str, set[Use]] = {}
     for line in lines:
         match = _ASSIGNMENT.match(line)
@@ -62,7 +62,7 @@ def problems(
     used: Mapping[str, frozenset[Use]],
     where: Sequence[Location] = (),
 ) -> Iterator[Problem]:
-    """Yield the values that a description refers to and that it cannot carry; `where` has the place of each row."""
+    """Yield the values that a description uses and cannot express; `where` has the location of each row."""
     for column, name in enumerate(variables):
         use = used.get(name.lower())
         for number, row in enumerate(rows) if use else ():
@@ -73,7 +73,7 @@ def problems(
 
 
 def _problem(value: str, use: frozenset[Use]) -> str | None:
-    """Return why no submit description can carry a value to where it is used, or None."""
+    """Return why a submit description cannot carry a value to where it is used, or None."""
     if not all(letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs" for letter in value):
         return "has a line break or another control character, which cannot stand in a submit description"
     if value.endswith("\\"):
@@ -92,10 +92,10 @@ def _shown(value: str) -> str:
 
 
 def arrange(variables: Sequence[str], rows: Sequence[Sequence[str]], used: Mapping[str, frozenset[Use]]) -> Rows:
-    """Return the rows of a queue statement from which condor_submit reads the values that were given.
+    """Return the rows of a queue statement from which condor_submit reads the given values.
 
-    A column that the description does not refer to is left out where it would need macros. `problems` has seen the
-    values before: what it tells of is not looked at again.
+    A column that the description does not use is omitted where it would need macros. Values that `problems` reports
+    are not checked again.
     """
     use = {name: used.get(name.lower(), frozenset()) for name in variables}
     columns = {name: [encoded(row[number], use[name]) for row in rows] for number, name in enumerate(variables)}
@@ -115,7 +115,7 @@ def arrange(variables: Sequence[str], rows: Sequence[Sequence[str]], used: Mappi
     numbers = [str(number) for number in range(len(rows))]
     macros = [(f"{PREFIX}{name}_{number}", columns[name][int(number)]) for name in kept for number in numbers]
     macros += [(name, f"$({PREFIX}{name}_$({NUMBER}))") for name in kept]
-    # A row that is all blank would be no row.
+    # condor_submit would skip a row that is blank.
     if kept or not plain or (len(plain) == 1 and not all(columns[plain[0]])):
         columns[NUMBER] = numbers
         plain = [NUMBER, *plain]
@@ -133,7 +133,7 @@ def encoded(value: str, use: frozenset[Use]) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    r"""Return whether a text is one value wherever it stands in a row: # is a comment, ) the end, \ goes on."""
+    r"""Return whether a text is one value anywhere in a row: # begins a comment, ) ends the list, \ joins lines."""
     return (
         not re.search(r"[\s,]", text)
         and not text.startswith(("#", ")"))

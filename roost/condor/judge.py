@@ -1,9 +1,9 @@
-"""Ask condor_submit itself: the local one with -dry-run where there is one, else its parser from the htcondor wheel.
+"""Ask condor_submit's own parser: the local condor_submit with -dry-run if installed, else the htcondor wheel.
 
-Neither is asked about a description that runs commands (`include command`, `queue from COMMAND |`): parsing it
-would run them, and lint runs nothing that a description says. Nor about one that names a device or a FIFO, which may
-be opened, or more jobs than its first where that one is not known. Both have a few seconds; what was not told by then
-is not known, and no refusal.
+It is not asked about a description that runs commands (`include command`, `queue from COMMAND |`): parsing would
+run them, and lint runs nothing that a description names. Nor is it asked about one that names a device or a FIFO,
+which might be opened, or about more jobs than the first if that one is not known. It gets a few seconds; a timeout
+gives no verdict and is not a refusal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Who was asked and what he said; `accepted` is None when nobody could be asked. `line` is 0 when not told."""
+    """Which parser was asked and its answer; `accepted` is None without a verdict, `line` 0 if it is not known."""
 
     judge: str
     accepted: bool | None
@@ -39,14 +39,14 @@ class Judgement:
 
 
 _NOT_RUN = "condor_submit was not asked: it would run the commands of the description"
-#: Refusals for want of a file: a description can be linted without the files that it names.
+#: Refusals because of a missing file: a description can be linted without the files that it names.
 _ABSENT = re.compile(r"No such (?:file or )?directory|can't open|unable to (?:read|open)", re.IGNORECASE)
 
 
 def ask(text: str, directory: Path, description: Description, variables: Sequence[Variable] = ()) -> Judgement:
-    """Return what condor_submit says of this text, which was read as `description`; its files are in `directory`.
+    """Return condor_submit's verdict on this text, which was read as `description`; its files are in `directory`.
 
-    `variables` are set from outside of it.
+    `variables` are set from outside.
     """
     if description.runs_commands:
         return Judgement("", None, _NOT_RUN, hint="lint what the commands print as well")
@@ -76,7 +76,7 @@ def _assignment(variable: Variable) -> str:
 
 
 def _appended(text: str, after: Sequence[str], inline: bool) -> str:
-    """Return a description with assignments before its queue statement; a description without one gets it."""
+    """Return a description with assignments added before its queue statement; an inline one gets a statement."""
     if inline:
         return "\n".join([text, *after, "queue", ""])
     lines = text.split("\n")
@@ -87,14 +87,14 @@ def _appended(text: str, after: Sequence[str], inline: bool) -> str:
 
 
 def _names(description: Description) -> Iterator[str]:
-    """Yield what may be the name of a file that condor_submit opens."""
+    """Yield every string that may name a file that condor_submit opens."""
     yield from description.opened
     yield from (queue.file.text for queue in description.queues if queue.file is not None)
     yield from (entry.value.text.strip('"') for entry in description.assignments)
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether something is there that must not be opened: a device, a FIFO, a socket; not /dev/null."""
+    """Return whether the path is something that must not be opened: a device, a FIFO, a socket; not /dev/null."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -118,7 +118,7 @@ def _dry_run(text: str, directory: Path) -> Judgement:
         file.write_text(text, "utf-8", "replace", newline="")
         argv = ["condor_submit", "-dry-run", str(Path(scratch) / "ads"), str(file)]
         try:
-            # Standard error joins standard output: condor_submit spreads its complaint over both.
+            # condor_submit spreads its message over standard output and standard error.
             with (
                 Path(scratch, "said").open("w+b") as said,
                 process.spawn(argv, cwd=directory, stdout=said, stderr=said) as run,
@@ -133,7 +133,7 @@ def _dry_run(text: str, directory: Path) -> Judgement:
     if status == 0:
         return Judgement("condor_submit -dry-run", True, "")
     if re.search(r"(?i)config|permission|unable to|no 'queue'|can't find address", words):
-        # The host is not set up, or the description is only to be pasted: that says nothing about its lines.
+        # A host that is not set up, or a description to be pasted: no verdict on its lines.
         return Judgement("condor_submit -dry-run", None, words)
     line = re.search(r"(?i)line (\d+)", words)
     return Judgement("condor_submit -dry-run", False, " ".join(words.split()), int(line[1]) if line else 0)

@@ -1,4 +1,4 @@
-"""The templates of submit descriptions: jinja2's sandbox, and filters that refuse what would break out of a line."""
+"""The template environment of submit descriptions: jinja2's sandbox, and filters that refuse unsafe values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnsafeValueError(ValueError):
 
 
 def one_line(value: object) -> object:
-    """Refuse a value with a line break or another control character; every expression of a template passes here."""
+    """Refuse a value with a line break or another control character; every expression of a template passes through."""
     if isinstance(value, str) and _CONTROL.search(value):
         raise UnsafeValueError(f"the value {value!r} has a line break or a control character")
     return value
@@ -46,17 +46,17 @@ def remapped(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def seconds(value: int) -> str:
-    """Return a time in words: 16200 is `4 h 30 min`."""
+    """Return a duration in words: 16200 is `4 h 30 min`."""
     parts = [(value // 3600, "h"), (value % 3600 // 60, "min"), (value % 60, "s")]
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
 def environment(directories: Sequence[Path], own: Path) -> ImmutableSandboxedEnvironment:
-    """Return the environment that looks for templates in a site's `directories`, then in `own`, also `roost/`."""
+    """Return an environment that looks for templates in a site's `directories`, then in `own`, also as `roost/`."""
     made = ImmutableSandboxedEnvironment(
         loader=_loader(directories, own),
         undefined=jinja2.StrictUndefined,
-        # A submit description is not an HTML: `finalize` guards it.
+        # A submit description is not HTML; `finalize` guards it.
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,7 +1,7 @@
-"""What libvirt and QEMU write when they refuse HTCondor's machine, and the rule that each of it breaks.
+"""Messages of libvirt and QEMU when they refuse HTCondor's machine, and the rule behind each.
 
-These words stand in VMGahpLog on the execute machine, in libvirt's log, or on the screen of a test boot; the
-job itself only gets VMGAHP_ERR_INTERNAL. An empty fix means that the lint rules' hints say all there is to do.
+They appear in VMGahpLog on the execute machine, in libvirt's log, or on the console of a test boot; the job
+itself only gets VMGAHP_ERR_INTERNAL. An empty fix means that the hints of the lint rules are the fix.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from roost.condor.reasons import reason, requeued
 _REFERENCE = "docs/vm-universe.md, section 4"
 _LIBVIRT = "libvirt 9.0, seen; docs/vm-universe.md, section 2"
 
-#: Says nothing where something else is found.
+#: The generic reason, dropped when a more specific one is found.
 GENERAL = "libvirt-refused"
 
 LIBVIRT = (

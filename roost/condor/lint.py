@@ -1,7 +1,7 @@
-"""Judge any vm-universe submit description by HTCondor's rules, before HTCondor does.
+"""Lint any vm-universe submit description by HTCondor's rules.
 
-`lint_text` applies the static rules and reads nothing but the includes and queue lists it is given a reader for.
-`lint_file` also looks at the files beside the description (`files`) and asks condor_submit's own parser (`judge`).
+`lint_text` applies the static rules and reads only includes and queue lists, through the given reader.
+`lint_file` also inspects the files beside the description (`files`) and asks condor_submit's own parser (`judge`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from roost.host import files as host_files
 
 @dataclass(frozen=True, slots=True)
 class LintReport:
-    """What was found, in the order of the file; `effect` is the worst that HTCondor would do to any of the jobs."""
+    """The findings in the order of the file; `effect` is the worst that HTCondor would do to any of the jobs."""
 
     file: str
     effect: Effect
@@ -30,7 +30,7 @@ class LintReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error; warnings and notes are no errors."""
+        """Whether there are no errors; warnings and notes do not count."""
         return not any(finding.rule.severity == Severity.ERROR for finding in self.findings)
 
     def to_json(self) -> dict[str, object]:
@@ -71,15 +71,15 @@ def lint_text(
     environment: Mapping[str, str] | None = None,
     variables: Sequence[Variable] | None = None,
 ) -> LintReport:
-    """Judge a description by the static rules. Includes and queue lists are looked up in `directory`, if given.
+    """Lint a description by the static rules. Includes and queue lists are looked up in `directory`, if given.
 
-    `variables` are set from outside, None where that is not known (see `Subject`).
+    `variables` are set from outside, None where they are not known (see `Subject`).
     """
     return report(file, static_lint.judge(Subject(text, file, directory, variables), environment)[1])
 
 
 def lint_file(path: Path | str, *, ask: bool = True, variables: Sequence[Variable] | None = None) -> LintReport:
-    """Judge a description and the files it names; with `ask` also by condor_submit's own parser.
+    """Lint a description and the files it names; with `ask`, also by condor_submit's own parser.
 
     Raises `UsageError` when the description itself cannot be read.
     """
@@ -96,12 +96,12 @@ def lint_file(path: Path | str, *, ask: bool = True, variables: Sequence[Variabl
 def lint(
     text: str, *, file: str, directory: Path, ask: bool = True, variables: Sequence[Variable] | None = None
 ) -> LintReport:
-    """Judge a description whose files are in `directory`: rules, files at hand, and condor_submit's own parser."""
+    """Lint a description whose files are in `directory`: rules, local files, and condor_submit's own parser."""
     return report(file, judged(Subject(text, file, directory, variables), ask=ask))
 
 
 def judged(subject: Subject, *, ask: bool = True) -> Jobs:
-    """Return what all judges find in each of the jobs."""
+    """Return the findings of all linters for each of the jobs."""
     description, jobs = static_lint.judge(subject)
     directory = subject.directory or Path()
     jobs = [(view, disk_images.check_files(view, directory, findings)) for view, findings in jobs]
@@ -123,7 +123,7 @@ def judged(subject: Subject, *, ask: bool = True) -> Jobs:
 
 
 def effect_of(findings: Iterable[Finding]) -> Effect:
-    """Return what becomes of one job: the earliest stage that a finding bites in, and there the worst effect."""
+    """Return the effect on one job: the worst of the findings at the earliest stage."""
     biting = [finding.rule for finding in findings if finding.rule.effect is not Effect.OK]
     if not biting:
         return Effect.OK
@@ -132,13 +132,13 @@ def effect_of(findings: Iterable[Finding]) -> Effect:
 
 
 def report(file: str, jobs: Jobs) -> LintReport:
-    """Return what was found, each once, and the worst of it."""
+    """Return all findings, each once, and the worst effect."""
     found = [finding for _, findings in jobs for finding in findings]
     return sorted_report(file, found, [effect_of(findings) for _, findings in jobs])
 
 
 def sorted_report(file: str, found: Iterable[Finding], effects: Iterable[Effect]) -> LintReport:
-    """Return findings in the order of the file, others after it, each once; the worst of the effects is theirs."""
+    """Return the findings in the order of the file, those of other files last, each once, and the worst effect."""
     unique = {(finding.rule.code, finding.where, finding.message): finding for finding in found}
     ordered = sorted(
         unique.values(),

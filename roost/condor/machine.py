@@ -1,4 +1,4 @@
-"""The one model of the virtual machine: the submit description and the test boot are both rendered from it."""
+"""The model of the virtual machine, from which the submit description and the test boot are rendered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class VmDisk:
 class MachineKernel:
     """A kernel beside the image: xen_kernel, xen_initrd, xen_root, xen_kernel_params; `-kernel` in a test boot.
 
-    `parameters` is the whole command line, with root= in it: libvirt drops xen_root (docs/xen-in-qemu.md).
+    `parameters` is the whole command line including root=: libvirt drops xen_root (docs/xen-in-qemu.md).
     """
 
     kernel: str
@@ -35,10 +35,10 @@ class MachineKernel:
 
 @dataclass(frozen=True, slots=True)
 class VirtualMachine:
-    """What HTCondor is asked to run: memory in MiB, CPUs, disks in vm_disk's order, network, kernel, console.
+    """The machine requested from HTCondor: memory in MiB, CPUs, disks in vm_disk's order, network, kernel, console.
 
     `kernel` is None when the image boots by itself: a boot loader under kvm, `xen_kernel = included` under xen.
-    `mac` is the network card's address, None for one that libvirt makes up; `vnc` gives the machine a screen.
+    `mac` is the network card's address, None for one that libvirt generates; `vnc` gives the machine a screen.
     """
 
     name: str

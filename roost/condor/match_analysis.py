@@ -1,6 +1,6 @@
-"""What condor_q -analyze and -better-analyze tell of an idle job: nobody matches, all refuse, or it only waits.
+"""Read condor_q -analyze and -better-analyze for an idle job: no machine matches, all refuse, or the job waits.
 
-Shapes: condor_q.V6/queue.cpp and analyze.cpp, from 7.x (`Of 187 machines, 187 are rejected by your job's
+Formats: condor_q.V6/queue.cpp and analyze.cpp, from 7.x (`Of 187 machines, 187 are rejected by your job's
 requirements`) to 25.x (`Of 9252 slots on 3328 machines`).
 """
 
@@ -23,7 +23,7 @@ _STEP = re.compile(r"^[ \t]*\[(\d{1,4})\][ \t]+(\d{1,9})[ \t]+(\S[^\n]{0,400})",
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The numbers of one job's analysis: machines or slots in all, and how many of them say what."""
+    """The numbers of one job's analysis: all machines or slots, and how many are in each group."""
 
     total: int
     rejected: int = 0
@@ -57,7 +57,7 @@ def summary(text: str) -> Summary | None:
 
 
 def codes(text: str) -> list[str]:
-    """Return the codes of what an analysis says: those of `reasons.IDLE`; none when there is no analysis."""
+    """Return the codes of `reasons.IDLE` that an analysis indicates; empty when there is no analysis."""
     found = summary(text)
     said = []
     if found is not None:
@@ -79,7 +79,7 @@ def codes(text: str) -> list[str]:
 
 
 def no_combination(text: str) -> bool:
-    """Return whether each condition has machines that meet it, and no machine meets all of them."""
+    """Return whether each condition is met by some machine, but no machine meets all of them."""
     steps = [(int(found[2]), found[3]) for found in _STEP.finditer(text)]
     single = [number for number, what in steps if not re.match(r"\(*\s*\[\d", what)]
     joined = [number for number, what in steps if re.match(r"\(*\s*\[\d", what)]

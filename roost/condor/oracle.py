@@ -1,10 +1,10 @@
-"""condor_submit's own parser, in a process of its own: `python -m roost.condor.oracle` (used by `judge`).
+"""condor_submit's own parser in a separate process: `python -m roost.condor.oracle` (used by `judge`).
 
 Reads one JSON string (a submit description) per line from standard input and answers each with one line of
 JSON: {"accepted": bool or null, "message": str, "ad": {name: text}}. The extension module can crash, exit and block on
-odd input, so whoever asks does so from outside, with a deadline. Each description is answered by a fork, so that
-one that kills the process costs only its own answer; one that takes more than `SECONDS` or `MEMORY` is killed, and
-that is not a verdict: `accepted` is null then.
+odd input, so it runs apart from its caller, with a deadline. Each description is parsed in a fork, so that one that
+kills the process costs only its own answer; one that exceeds `SECONDS` or `MEMORY` is killed and gets no verdict:
+`accepted` is null.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import warnings
 from typing import Any
 
 SECONDS, MEMORY = 5, 2 << 30
-#: Bytes of an answer.
+#: Size limit of an answer in bytes.
 ANSWER = 16 << 20
 
 
 def answer(text: str) -> dict[str, Any]:
-    """Return condor_submit's answer to one description, as the first job of cluster 1."""
+    """Return condor_submit's answer to one description, parsed as the first job of cluster 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import htcondor
     try:
-        # jobs() is the parser of condor_submit up to the job's ad; nothing is queued.
+        # jobs() is condor_submit's parser up to the job's ad; nothing is queued.
         ads = list(htcondor.Submit(text).jobs(count=1, clusterid=1))
     except Exception as error:
         return {"accepted": False, "message": str(error).strip() or "cannot be parsed", "ad": {}}
@@ -45,7 +45,7 @@ def _forked(text: str) -> dict[str, Any]:
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # condor_submit's diagnostics go to standard output as well; only answers may.
+        # condor_submit's diagnostics also go to standard output, which is for answers only.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(json.dumps(answer(text)).encode())
@@ -62,7 +62,7 @@ def _forked(text: str) -> dict[str, Any]:
 
 
 def _death(status: int) -> str:
-    """Return in words how the parser ended without an answer."""
+    """Return how the parser ended without an answer, in words."""
     if not os.WIFSIGNALED(status):
         return f"the parser exited with status {os.waitstatus_to_exitcode(status)}"
     if os.WTERMSIG(status) == signal.SIGALRM:
@@ -71,8 +71,8 @@ def _death(status: int) -> str:
 
 
 def main() -> None:
-    """Answer every line of standard input."""
-    # A pool's configuration would make the verdict depend on this host.
+    """Answer each line of standard input."""
+    # The configuration of a pool would make the verdict depend on this host.
     os.environ["CONDOR_CONFIG"] = os.devnull
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,7 +1,7 @@
-"""Where the files of a submission come from, told from the directory that its description will lie in. Pure.
+"""The files of a submission as named from the directory of the description. Pure.
 
-condor_submit takes relative names from the directory in which it is run. Beside the images that is where they are;
-anywhere else the names become absolute paths, which a description keeps wherever it is moved to.
+condor_submit resolves relative names against the directory it runs in. A description beside the images keeps relative
+names; anywhere else the names become absolute paths, which stay valid wherever the description is moved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CARRIED = re.compile(r"[A-Za-z0-9._+/-]+")
 
 
 def elsewhere(directory: Path | None, at: Path | None) -> Path | None:
-    """Return `directory` where its files must be named by their paths: a description at `at` does not lie in it."""
+    """Return `directory` if its files need absolute paths, because the description at `at` is not in it; else None."""
     return directory if directory is not None and at is not None and directory != at else None
 
 
@@ -30,7 +30,7 @@ def item(name: str, directory: Path | None) -> str:
 
 
 def placed(jobs: Jobs, recipe: Recipe, at: Path | None) -> Jobs:
-    """Return the jobs with their disks named by paths, where the description at `at` does not lie beside their file."""
+    """Return the jobs with their disks named by paths, if the description at `at` is not beside the file of jobs."""
     directory = elsewhere(jobs.directory, at)
     columns = {jobs.named(variable_of(disk.name)) for disk in recipe.disks}
     if directory is None:
@@ -46,7 +46,7 @@ def placed(jobs: Jobs, recipe: Recipe, at: Path | None) -> Jobs:
 
 
 def problems(directories: Iterable[Path | None], at: Path | None) -> Iterator[Problem]:
-    """Yield the directories whose paths a description at `at` must have and HTCondor's lists cannot carry."""
+    """Yield the directories that a description at `at` must name but HTCondor's lists cannot express."""
     for directory in (elsewhere(directory, at) for directory in directories):
         if directory is not None and not _CARRIED.fullmatch(str(directory)):
             what = f"the directory {str(directory)!r} has characters that HTCondor's list of files cannot carry"
@@ -54,7 +54,7 @@ def problems(directories: Iterable[Path | None], at: Path | None) -> Iterator[Pr
 
 
 def remarks(directories: Iterable[Path], here: Path) -> list[str]:
-    """Return what must be said of a description that will lie nobody knows where: what its names start from."""
+    """Return the note for a description with an unknown destination: the directory its names start from."""
     needed = set(directories)
     if needed <= {here}:
         return []

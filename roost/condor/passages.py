@@ -1,7 +1,7 @@
-"""Cuts a text about jobs into passages that are each about one job: an event, a ClassAd, a line of condor_q -hold.
+"""Split a text about jobs into passages about one job each: an event, a ClassAd, a line of condor_q -hold.
 
 A job event log, the output of condor_q -long, -hold and -better-analyze, and a ShadowLog name the job of each part;
-other text is one passage about no job in particular. Shapes: HTCondor manual, Job Event Log; condor_q(1).
+other text is one passage about no particular job. Formats: HTCondor manual, Job Event Log; condor_q(1).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: The events that tell why a job is where it is; the others (sizes, transfers, attributes) change nothing.
+#: The events that explain the state of a job; the others (sizes, transfers, attributes) do not change it.
 SUBMITTED, EXECUTING, EVICTED, TERMINATED, SHADOW_EXCEPTION = "000", "001", "004", "005", "007"
 ABORTED, HELD, REMOTE_ERROR, DISCONNECTED, RECONNECT_FAILED = "009", "012", "021", "022", "024"
 TELLING = frozenset(
@@ -29,19 +29,19 @@ _HELD_WORDS = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _AD_LINE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s", re.ASCII)
-#: The attributes of a job's ClassAd that tell what happened; its expressions only tell what might.
+#: The attributes of a job's ClassAd that say what happened; its expressions only say what might.
 _AD_TELLING = re.compile(
     r"\s*(?:HoldReason(?:Code|SubCode)?|JobStatus|RemoveReason|VacateReason(?:Code|SubCode)?|LastRejMatchReason)\s*=",
     re.IGNORECASE,
 )
 _AD_ID = re.compile(r"^[ \t]*(ClusterId|ProcId)[ \t]*=[ \t]*(\d{1,9})[ \t]*$", re.MULTILINE | re.IGNORECASE)
-#: So many assignments in one block are a whole ClassAd, not a few lines that somebody picked out of one.
+#: A block with this many assignments is a whole ClassAd, not an excerpt.
 _WHOLE_AD = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A part of a text: the job (`CLUSTER.PROC`) it is about if one is named, the event's number, and its words."""
+    """A part of a text: the job (`CLUSTER.PROC`) it is about if it names one, the event's number, and its words."""
 
     text: str
     job: str | None = None
@@ -54,17 +54,17 @@ class Passage:
 
 
 def job_id(cluster: str, proc: str) -> str:
-    """Return a job's name as condor_q writes it: without leading zeros."""
+    """Return a job's ID as condor_q writes it: without leading zeros."""
     return f"{int(cluster)}.{int(proc)}"
 
 
 def split(text: str) -> list[Passage]:
-    """Return the passages of a text, in its order; none is lost."""
+    """Return the passages of a text in order, with nothing dropped."""
     return [passage for block in _blocks(text) for passage in _passages(block)]
 
 
 def _blocks(text: str) -> list[str]:
-    """Return the ClassAds of a text that is a list of them (blank lines between), else the text as it is."""
+    """Return the ClassAds of a text that is a list of them (separated by blank lines), else the text unchanged."""
     return re.split(r"\n[ \t]*\n", text) if len(_AD_ID.findall(text)) > 2 else [text]
 
 
@@ -91,7 +91,7 @@ def _passages(block: str) -> Iterator[Passage]:
 
 
 def _marker(line: str) -> tuple[str, str | None] | None:
-    """Return the job that a line begins to speak of, and the event's number if it is one."""
+    """Return the job that a line introduces, and the number if it is an event."""
     if found := _EVENT.match(line):
         return job_id(found[2], found[3]), found[1]
     if found := _HOLD_LINE.match(line):

@@ -1,7 +1,7 @@
-"""A recipe's disks in a hypervisor's machine: which files, on which devices, in which formats, started by what. Pure.
+"""A recipe's disks in a hypervisor's machine: files, devices, formats, and what starts them. Pure.
 
-Devices default to what works: vda, vdb ... under kvm and xvda, xvdb ... under xen, the disk that boots first
-(docs/vm-universe.md, section 2). A device that the recipe names is kept if the hypervisor takes it, else refused.
+Devices default to ones that work: vda, vdb ... under kvm and xvda, xvdb ... under xen, the disk that boots first
+(docs/vm-universe.md, section 2). A device that the recipe names is kept if the hypervisor accepts it, else refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.recipe.model import Disk, MiB, Recipe
 KERNEL = "vmlinuz"
 INITRD = "initrd.img"
 
-#: Says where a key of the recipe stands, such as ("disks", 0, "device"); `Loaded.where` is one.
+#: Returns the location of a key of the recipe, such as ("disks", 0, "device"); `Loaded.where` is one.
 Where = Callable[[Sequence[str | int]], Location | None]
 
 #: File systems that pygrub reads (docs/xen-in-qemu.md); with `xen_kernel = included` it must find /boot.
@@ -42,7 +42,7 @@ def format_for(disk: Disk, hypervisor: Hypervisor) -> DiskFormat:
 
 
 def image_files(recipe: Recipe) -> dict[str, frozenset[DiskFormat]]:
-    """Return, by disk, the formats that the recipe's hypervisors need: a qcow2 that xen gets too is also raw."""
+    """Return, by disk, the formats that the recipe's hypervisors need: a qcow2 for kvm is also made raw for xen."""
     return {
         disk.name: frozenset(format_for(disk, hypervisor) for hypervisor in recipe.hypervisors) for disk in recipe.disks
     }
@@ -51,8 +51,8 @@ def image_files(recipe: Recipe) -> dict[str, frozenset[DiskFormat]]:
 def kernel_of(recipe: Recipe, hypervisor: Hypervisor, root: str | None = None) -> MachineKernel | None:
     """Return the kernel beside the image that this machine starts, or None when the image boots by itself.
 
-    HTCondor gives a kernel file to xen only; under kvm it is for test boots (`-kernel`). `root` is the parameter of an
-    existing image's root file system.
+    HTCondor passes a kernel file to xen only; under kvm it is for test boots (`-kernel`). `root` is the root parameter
+    of an existing image.
     """
     placement = recipe.kernel.placement
     if placement == "included" or (placement == "both" and (hypervisor == "kvm" or not _wants_files(recipe))):
@@ -69,20 +69,20 @@ def _wants_files(recipe: Recipe) -> bool:
 def _root_number(recipe: Recipe) -> str:
     disk = recipe.root_disk
     if not disk.partitions:
-        # xen_root is required and has no effect (docs/xen-in-qemu.md); root= is in the kernel's command line.
+        # xen_root is required but has no effect (docs/xen-in-qemu.md); root= is in the kernel's command line.
         return ""
     return str(1 + next(number for number, area in enumerate(disk.areas) if area.mount == "/"))
 
 
 def ordered(recipe: Recipe) -> list[Disk]:
-    """Return the disks in vm_disk's order: the one that boots, then the others as the recipe has them."""
+    """Return the disks in vm_disk's order: the one that boots, then the others in the recipe's order."""
     return [recipe.root_disk, *(disk for disk in recipe.disks if disk is not recipe.root_disk)]
 
 
 def devices(recipe: Recipe, hypervisor: Hypervisor) -> dict[str, str]:
-    """Return the device of each disk: its own where the recipe says one, else the next free letter.
+    """Return the device of each disk: the recipe's if it names one, else the next free letter.
 
-    A disk for which no letter is left is missing.
+    A disk without a free letter left is missing.
     """
     chosen = {disk.name: disk.device for disk in recipe.disks if disk.device is not None}
     prefix = "xvd" if hypervisor == "xen" else "vd"
@@ -115,12 +115,12 @@ def memory_of(recipe: Recipe) -> int:
 
 
 def nowhere(_key: Sequence[str | int]) -> Location | None:
-    """Return no location: for a recipe that came from no file."""
+    """Return no location: for a recipe that does not come from a file."""
     return None
 
 
 def machine_refusals(recipe: Recipe, hypervisor: Hypervisor, where: Where = nowhere) -> tuple[Problem, ...]:
-    """Return every reason why `hypervisor` cannot have this recipe's machine, whatever is submitted how."""
+    """Return every reason why `hypervisor` cannot run this recipe's machine, however it is submitted."""
     return tuple(_refusals(recipe, hypervisor, where))
 
 
@@ -163,7 +163,7 @@ def _collisions(
 
 
 def _whole_and_part(first: str, second: str) -> bool:
-    """Return whether one device is a disk and the other a partition of it, as a Xen guest names them."""
+    """Return whether one device is a disk and the other a partition of it, by their names in a Xen guest."""
     slots = {*guest_slots(first, "xen"), *guest_slots(second, "xen")}
     letters = {slot.rstrip("0123456789") for slot in slots}
     return len(slots) == 2 and len(letters) == 1 and letters < slots
@@ -190,7 +190,7 @@ def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
         yield Problem("user networking is for kvm only", where(("machine", "network")), "use nat or bridge")
     if kernel_of(recipe, "xen") is not None:
         for number, word in enumerate(recipe.kernel.parameters):
-            # HTCondor's script writes them into XML as they are, and condor_submit expands and quotes them.
+            # HTCondor's script copies them into XML unescaped, and condor_submit expands and quotes them.
             if any(letter in word for letter in "<>&\"'$`\\"):
                 what = f"the kernel parameter {word} has a character that does not reach a xen machine"
                 yield Problem(what, where(("kernel", "parameters", number)), "put it into the image, or leave it out")
@@ -199,7 +199,7 @@ def _xen(recipe: Recipe, where: Where) -> Iterator[Problem]:
         what = "xen_kernel: files needs kernel and initrd beside the image, and they are only in it"
         yield Problem(what, where(("submit", "xen_kernel")), "write `kernel: {placement: both}`")
     if recipe.edited:
-        # What the image's own /boot is, the build sees.
+        # The build checks the image's own /boot.
         return
     mounts = {area.mount: (disk, area) for disk in recipe.disks for area in disk.areas if area.mount}
     disk, area = mounts.get("/boot") or mounts["/"]

@@ -1,7 +1,7 @@
-"""Where a job may run and what becomes of one that does not end: requirements and periodic expressions. Pure.
+"""Where a job may run and how a job that does not end is stopped: requirements and periodic expressions. Pure.
 
-The attributes are those of the HTCondor manual (job and machine ClassAd attributes). A machine that lacks an attribute
-makes a comparison UNDEFINED, and what is not true does not match.
+The attributes are those of the HTCondor manual (job and machine ClassAd attributes). On a machine that lacks an
+attribute a comparison is UNDEFINED, which does not match.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from roost.errors import Problem
 from roost.recipe.model import Recipe
 from roost.recipe.submit import Scalar
 
-#: HTCondor's Arch of Debian's architectures.
+#: Debian's architectures → HTCondor's Arch.
 ARCHITECTURES = {"amd64": "X86_64"}
 
-#: What `inv probe --advertise` advertises on a machine that starts virtual machines.
+#: The attribute that `inv probe --advertise` sets on a machine that starts virtual machines.
 WORKS = "RoostVMWorks"
 
 #: JobStatus (HTCondor manual, job ClassAd attributes).
 _IDLE, _RUNNING, _HELD = "JobStatus == 1", "JobStatus == 2", "JobStatus == 5"
-#: How HTCondor says that the machine did not start: the hold reason's text, or since 25.0 a code of its own
+#: How HTCondor reports that the machine did not start: in the text of the hold reason, or since 25.0 by a code
 #: ("Internal error occurred while managing the VM").
 _NOT_STARTED = '(HoldReasonCode == 1020 || regexp("VMGAHP_ERR_INTERNAL", HoldReason))'
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The expressions of a description, each None where nothing is to be said; `bound` is in seconds."""
+    """The expressions of a description, each None where it is not set; `bound` is in seconds."""
 
     requirements: str | None
     periodic_remove: str | None
@@ -43,7 +43,7 @@ class Policy:
 
 
 def policy(recipe: Recipe) -> Policy:
-    """Return the expressions of a recipe; what forbids them is `problems`."""
+    """Return the expressions of a recipe; `problems` has the reasons against them."""
     given = {name.lower(): value for name, value in recipe.submit.commands.items()}
     bound = bound_of(recipe) if "periodic_remove" not in given else None
     over = late(bound) if bound is not None else None
@@ -64,7 +64,7 @@ def policy(recipe: Recipe) -> Policy:
 
 
 def bound_of(recipe: Recipe) -> int | None:
-    """Return the seconds after which a job is taken for one that never ends; None for one that may run for ever."""
+    """Return the seconds after which a job counts as one that never ends, or None if it may run forever."""
     if recipe.job is None or recipe.job.then != "poweroff":
         return None
     return math.ceil(recipe.job.timeout + recipe.submit.margin)
@@ -81,7 +81,7 @@ def stuck(bound: int) -> str:
 
 
 def _longer(status: str, bound: int) -> str:
-    # EnteredCurrentStatus is when it began to run, or was held.
+    # EnteredCurrentStatus is when it started to run, or was held.
     return f"({status}) && (time() - EnteredCurrentStatus > {bound})"
 
 
@@ -92,9 +92,9 @@ def _reason(holds: list[tuple[str, str]]) -> str | None:
 
 
 def _requirements(recipe: Recipe, further: str | None) -> str | None:
-    """Return what a machine must be: of the image's architecture, none to avoid, with what the recipe requires.
+    """Return the requirements on a machine: the image's architecture, the hosts to avoid, and those of the recipe.
 
-    condor_submit asks for the architecture of the access point unless requirements name Arch, and adds the rest.
+    condor_submit requires the architecture of the access point unless requirements name Arch, and adds the rest.
     """
     asked = recipe.submit
     own = list(_avoided(asked.avoid))
@@ -109,29 +109,29 @@ def _requirements(recipe: Recipe, further: str | None) -> str | None:
 
 
 def _avoided(hosts: tuple[str, ...]) -> Iterator[str]:
-    """Yield a clause for each host; names are compared without case.
+    """Yield a clause for each host; names are compared case-insensitively.
 
-    The pattern of the manual's regexp() is PCRE's; nothing in it needs a backslash or a `$`, which the submit language
-    would read.
+    The pattern of the manual's regexp() is PCRE's; it contains no backslash or `$`, which the submit language
+    would interpret.
     """
     for host in dict.fromkeys(hosts):
         if "." in host and "*" not in host:
             yield f"(TARGET.Machine != {literal(host)})"
         else:
             pattern = host.replace(".", "[.]").replace("*", ".*")
-            # A name without dots is a host's in any domain.
+            # A name without dots is a host in any domain.
             end = "(?!.)" if "." in host else "(?![^.])"
             yield f"!regexp({literal(f'^{pattern}{end}')}, TARGET.Machine, {literal('i')})"
 
 
 def _required(name: str, wanted: Scalar | tuple[Scalar, ...]) -> str:
     values = wanted if isinstance(wanted, tuple) else (wanted,)
-    # `==` of ClassAds takes true for 1; strings are compared without case.
+    # `==` of ClassAds takes true for 1; strings are compared case-insensitively.
     return "(" + " || ".join(f"TARGET.{name} == {literal(value)}" for value in values) + ")"
 
 
 def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
-    """Yield what of the policy contradicts itself or has no effect."""
+    """Yield the parts of the policy that contradict each other or have no effect."""
     asked = recipe.submit
     given = {name.lower(): name for name in asked.commands}
     holds = asked.max_starts is not None or asked.on_timeout == "hold"

@@ -1,7 +1,7 @@
-"""Why vm-universe jobs are held, requeued, idle or endless: each reason once, as data.
+"""Why vm-universe jobs are held, requeued, idle or endless: each reason defined once, as data.
 
-A reason is recognised by what HTCondor, libvirt or QEMU write, and names the lint rules that would have caught
-it; its cause and fix are the rules' own where there are any, so that lint and explanation cannot disagree.
+A reason is recognised by the messages of HTCondor, libvirt or QEMU, and names the lint rules that would have caught
+it; its cause and fix are those of the rules if there are any, so that lint and explanation cannot disagree.
 Sources: HTCondor manual, Virtual Machine Jobs, Failures to Launch; condor_starter/vm_proc.cpp (holdingErrors);
 docs/vm-universe.md, section 4; messages of libvirt 9.0, seen.
 """
@@ -17,7 +17,7 @@ _REFERENCE = "docs/vm-universe.md, section 4"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that can have gone wrong. `pattern` finds it in text; `lint` are codes of rules that prevent it."""
+    """A cause of failure. `pattern` finds it in text; `lint` are the codes of rules that prevent it."""
 
     code: str
     pattern: re.Pattern[str]
@@ -29,7 +29,7 @@ class Reason:
 
 
 def reason(code: str, pattern: str, meaning: str, cause: str, fix: str, source: str, *lint: str) -> Reason:
-    """Return a reason; the pattern is searched in whole texts, without case, ^ and $ at each line."""
+    """Return a reason; the pattern is searched in whole texts, case-insensitively, ^ and $ at each line."""
     return Reason(code, re.compile(pattern, re.IGNORECASE | re.MULTILINE), meaning, cause, fix, source, lint)
 
 
@@ -120,7 +120,7 @@ REQUEUING = (
 
 
 def _unmatched(code: str, attribute: str, cause: str, fix: str, *lint: str) -> Reason:
-    # A line of condor_q -better-analyze: step, number of slots, condition; or of -analyze's older table of suggestions.
+    # A line of condor_q -better-analyze: step, number of slots, condition; or of -analyze's older suggestions table.
     pattern = (
         rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
         rf"|^[ \t]*\d{{1,3}}[ \t]+\([^\n]{{0,200}}\b{attribute}\b[^\n]{{0,100}}\)[ \t]+0(?:[ \t]|$)"
@@ -149,7 +149,7 @@ MATCHING = (
     _unmatched("no-plugin", "HasFileTransferPluginMethods", "no machine fetches URLs of this scheme", "", "tif-scheme"),
 )  # fmt: skip
 
-#: What an analysis of an idle job says: the patterns are for words alone, the numbers are read by `match_analysis`.
+#: Results of the analysis of an idle job: the patterns match words only, `match_analysis` reads the numbers.
 IDLE = (
     reason("never-matches", r"no (?:machines?|slots?|resources?) match|matched? by 0\b|"
             r"(?:matching|match) (?:no|0) (?:slots|machines)|Reason for last match failure:\s*no match found|"
@@ -274,7 +274,7 @@ OTHERS = (
             "HTCondor manual, Job Event Log"),
 )  # fmt: skip
 
-#: What condor_submit says when it refuses, and the rule that says it before.
+#: Messages with which condor_submit refuses, and the rule that detects each beforehand.
 _SUBMIT = (
     ("vm_memory is incorrectly specified|vm_memory cannot be found", "memory"),
     ("'vm_disk' has incorrect format", "disk-fields"),

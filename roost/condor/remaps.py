@@ -1,4 +1,4 @@
-"""The names that returned disks get: `return_as`, or transfer_output_remaps among the recipe's commands. Pure."""
+"""The names of returned disks: `return_as`, or transfer_output_remaps among the recipe's commands. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def chosen(recipe: Recipe, hypervisor: Hypervisor) -> dict[str, str]:
 
 
 def problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
-    """Yield what is wrong with the names: disks that do not come back, files that are overwritten, one name for two."""
+    """Yield problems with the names: disks that are not returned, overwritten files, one name for two disks."""
     asked = recipe.submit
     command, value = _command(recipe)
     files = {disk.file: name for name, disk in vm_disks(recipe, hypervisor).items()}
@@ -55,7 +55,7 @@ def problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where
 
 
 def _command(recipe: Recipe) -> tuple[str, str]:
-    """Return the command as it is written, and its value; nothing where there is none."""
+    """Return the command as written and its value, both empty where it is not set."""
     found = [(name, value) for name, value in recipe.submit.commands.items() if name.lower() == COMMAND]
     return found[0] if found else ("", "")
 

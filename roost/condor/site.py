@@ -1,4 +1,4 @@
-"""Rendering a submit description: roost's own templates here, a site's in a confined child (`host.template`)."""
+"""Render a submit description: roost's own templates here, a site's in a confined child (`host.template`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORKER = "roost.condor.site_worker"
 
 
 def render(template: str, directories: Sequence[Path], own: Path, values: Mapping[str, Any]) -> str:
-    """Return a template's text; those of this name in `directories` come before roost's `own`. Raises `UsageError`."""
+    """Return a template's text; `directories` take precedence over roost's `own`. Raises `UsageError`."""
     known = [directory for directory in directories if _has_templates(directory)]
     if not known:
         try:

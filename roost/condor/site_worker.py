@@ -1,4 +1,4 @@
-"""The child of `site`: renders a submit description with a site's templates, and answers in one line."""
+"""The child of `site`: renders a submit description with a site's templates and answers in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.host import confined, template_worker
 
 
 def main() -> None:
-    """Do what standard input says."""
+    """Run the request on standard input."""
     confined.confine()
     request = json.load(sys.stdin)
     made = layout.environment([Path(one) for one in request["directories"]], Path(request["own"]))

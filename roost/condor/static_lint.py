@@ -1,4 +1,4 @@
-"""What the rules find in a description, job by job, without a look at its disks."""
+"""Apply the rules to a description, job by job, without looking at its disks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from roost.condor.submit.source_text import Traced
 from roost.errors import Location
 from roost.host import files as host_files
 
-#: So many rows of a queue statement are judged; a mistake in the description itself shows in the first.
+#: The maximum number of rows linted per queue statement; a mistake in the description shows in the first.
 MAX_JOBS = 50
 
-#: ... and so many characters of values, all jobs together.
+#: The maximum number of characters of values, all jobs together.
 MAX_WORK = 1 << 19
 
-#: Bounds of what a pattern of `queue ... matching` may look for.
+#: Bounds of a pattern of `queue ... matching`.
 MAX_WILDCARDS = 8
 MAX_NAMES = 10_000
 
@@ -36,11 +36,11 @@ Jobs = list[tuple[JobView, list[Finding]]]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A description to judge: its text, the file that it is in, the directory that its names start from.
+    """A description to lint: its text, the file that it is in, the directory that its names start from.
 
-    `variables` are all that is set from outside; None where that is not known, so that what the description does not
-    define may be anything. A description within a DAG file is `inline`; `base` is the directory that a DAG's node is
-    submitted from, and `cluster` tells its nodes apart.
+    `variables` are all that is set from outside; None where they are not known, so that a name which the description
+    does not define may have any value. A description within a DAG file is `inline`; `base` is the directory from which
+    a DAG's node is submitted, and `cluster` distinguishes its nodes.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Subject:
 
 
 def judge(subject: Subject, environment: Mapping[str, str] | None = None) -> tuple[Description, Jobs]:
-    """Return a description as it was read, and what the rules find in each of its jobs."""
+    """Return the parsed description, and the findings of the rules for each of its jobs."""
     environment = os.environ if environment is None else environment
     given = subject.variables
     read_file, match = reader(subject.directory), _matcher(subject.directory)
@@ -88,7 +88,7 @@ def _numbered(subject: Subject) -> dict[str, Traced | None]:
 
 
 def _undefined(expander: Expander) -> Iterator[Finding]:
-    """Yield what is said of names that are defined nowhere; where VARS may set them nothing else is known."""
+    """Yield findings for names that are not defined; where VARS may set them their values are unknown."""
     until = "unknown until VARS are set; without them " if expander.open else ""
     hint = "define it, give a default, $(NAME:default), or judge it with --set NAME=VALUE or --dag FILE.dag"
     for name, where in expander.undefined.items():
@@ -100,13 +100,13 @@ def _undefined(expander: Expander) -> Iterator[Finding]:
 
 
 def _judged(description: Description) -> int:
-    """Return how many jobs are looked at: fewer of a description that is very long, which no person wrote."""
+    """Return how many jobs are linted: fewer for a very long description, which is generated."""
     size = sum(len(entry.value.text) + 50 for entry in description.assignments)
     return max(2, min(MAX_JOBS, MAX_WORK // (1 + size)))
 
 
 def _texts(description: Description, given: Sequence[Variable]) -> Iterator[str]:
-    """Yield each text that can refer to a macro."""
+    """Yield each text that may refer to a macro."""
     yield from (one.value.text for one in description.assignments)
     yield from (one.value.text for one in given)
     yield from (item.text for queue in description.queues for item in queue.items)
@@ -114,12 +114,12 @@ def _texts(description: Description, given: Sequence[Variable]) -> Iterator[str]
 
 
 def _macros_in(texts: Iterable[str]) -> set[str]:
-    """Return the names that values refer to: a misspelt-looking name among them is a macro, not a command."""
+    """Return the names that values refer to: a name among them that looks misspelt is a macro, not a command."""
     arguments = (words for text in texts for words in re.findall(r"\$\w*\(([^)]*)", text))
     return {name.lower() for words in arguments for name in re.findall(r"[\w.]+", words)}
 
 
-#: Remarks whose subject is not a text of the description.
+#: Remarks whose subject is not text of the description.
 _IN_WORDS = ("if-open", "if-condition", "queue", "nul-byte", "macro-loop", "too-long", "queue-blank")
 
 
@@ -128,14 +128,14 @@ def _quoted(code: str, what: str) -> str:
 
 
 def reader(directory: Path | None) -> Callable[[str], str | None]:
-    """Return what reads files of a directory for a description, as far as they are regular files."""
+    """Return a function that reads the regular files of a directory for a description."""
 
     def read_file(name: str) -> str | None:
         if directory is None or not name or "\0" in name:
             return None
         try:
             path = directory / name
-            # Not a device or a pipe, which would block.
+            # Regular files only: a device or a pipe would block.
             return decode(host_files.read_bytes(path))
         except (OSError, ValueError):
             return None
@@ -145,7 +145,7 @@ def reader(directory: Path | None) -> Callable[[str], str | None]:
 
 def _matcher(directory: Path | None) -> Callable[[str, str], list[str] | None]:
     def match(pattern: str, kind: str) -> list[str] | None:
-        # Only below the directory: a pattern of a stranger's description could walk the whole machine.
+        # Only below the directory: an untrusted pattern could walk the whole file system.
         if directory is None or not pattern or "\0" in pattern or ".." in pattern.split("/") or "**" in pattern:
             return None
         if pattern.startswith("/") or pattern.count("*") + pattern.count("?") + pattern.count("[") > MAX_WILDCARDS:

@@ -1,4 +1,4 @@
-"""From a built image to what HTCondor is asked for: the machine, and the submit descriptions beside the image."""
+"""From a built image to a submission: the machine, and the submit descriptions beside the image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from roost.store.manifest import BuiltFile, Manifest
 
 
 def built_files(files: Sequence[BuiltFile], directory: Path | None) -> BuiltFiles:
-    """Return what the emitter must know of a build: where it is, sizes as the guest sees them, overlays and bases."""
+    """Return the properties of a build that the emitter needs: directory, sizes seen by the guest, overlays, bases."""
     return BuiltFiles(
         directory.absolute() if directory else None,
         {file.name: file.virtual for file in files},
@@ -46,7 +46,7 @@ def describe(
 ) -> Emitted:
     """Return the submit description of an image.
 
-    `delivery` says how jobs get it, but for its files and the places of the recipe's keys, which are known here.
+    `delivery` is how jobs get the image; its files and the locations of the recipe's keys are filled in here.
     Raises `UsageError` for a hypervisor that the image is not made for, `RecipeError` for what the recipe forbids.
     """
     recipe = loaded.recipe
@@ -60,9 +60,9 @@ def _filled(delivery: Delivery | None, loaded: Loaded, files: Sequence[BuiltFile
 
 
 def place_of(output: Path | None) -> Path | None:
-    """Return the directory that a description is written to, with `output` or by a shell's `>`; None where it is piped.
+    """Return the directory that a description is written to, by `output` or a shell's `>`.
 
-    A terminal and a pipe do not tell.
+    Return None if standard output is a terminal or a pipe.
     """
     if output is not None:
         return output.parent.resolve()
@@ -77,9 +77,9 @@ def place_of(output: Path | None) -> Path | None:
 
 
 def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
-    """Return a description with a comment that says what its relative names start from, if not from here.
+    """Return a description with a comment that names the directory of its relative names, if it is not this one.
 
-    `directory` is that of the image, `jobs` the file of jobs, whose disks are named from where it is.
+    `directory` is that of the image; `jobs` is the file of jobs, whose disks are named relative to it.
     """
     directories = [directory.resolve()] if transfer == "files" else []
     directories += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
@@ -88,9 +88,9 @@ def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
 
 
 def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) -> dict[str, Emitted]:
-    """Return the submit descriptions of an image by their names without .sub: kvm, xen, whichever it is made for.
+    """Return the submit descriptions of an image by their names without .sub: kvm, xen, or both.
 
-    An image with its kernel both inside and beside it has two for xen: xen is what submit.xen_kernel says, and
+    An image with its kernel both inside and beside it has two for xen: xen follows submit.xen_kernel, and
     xen-files or xen-included is the other, unless HTCondor could not start it.
     """
     found: dict[str, Emitted] = {name: describe(loaded, files, name, directory) for name in loaded.recipe.hypervisors}
@@ -101,17 +101,17 @@ def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) ->
 
 
 def _other(loaded: Loaded) -> Iterator[tuple[str, Loaded]]:
-    """Yield the name of the other description for xen, and the recipe as it would be with it, if there is one."""
+    """Yield the name of the other description for xen and the recipe changed for it, if there is one."""
     if "xen" in loaded.recipe.hypervisors and loaded.recipe.kernel.placement == "both":
         kernel = "included" if loaded.recipe.submit.xen_kernel == "files" else "files"
-        # A path of the kernel belongs to the kernel's file alone.
+        # kernel_path applies to a kernel file only.
         changes = {"xen_kernel": kernel, **({"kernel_path": None} if kernel == "included" else {})}
         submit = loaded.recipe.submit.model_copy(update=changes)
         yield f"xen-{kernel}", replace(loaded, recipe=loaded.recipe.model_copy(update={"submit": submit}))
 
 
 def snippets(loaded: Loaded, record: Manifest, directory: Path) -> dict[str, str]:
-    """Return the lines to paste, by description, of an image whose descriptions were judged when it was built."""
+    """Return the lines to paste, by description, of an image whose descriptions were linted when it was built."""
     templates = emit.template_directories(paths.project_root())
     wanted: list[tuple[str, Hypervisor, Loaded]] = [(name, name, loaded) for name in loaded.recipe.hypervisors]
     wanted += [(name, "xen", other) for name, other in _other(loaded) if (directory / f"{name}.sub").exists()]
@@ -124,7 +124,7 @@ def snippets(loaded: Loaded, record: Manifest, directory: Path) -> dict[str, str
 
 
 def write(loaded: Loaded, files: Sequence[BuiltFile], target: Path, directory: Path) -> dict[str, str]:
-    """Write the image's submit descriptions, kvm.sub and xen.sub, into `target`, which becomes `directory`.
+    """Write the image's submit descriptions, kvm.sub and xen.sub, to `target`, which becomes `directory`.
 
     Return the lines to paste, by description.
     """

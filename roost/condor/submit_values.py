@@ -1,6 +1,6 @@
-"""What a submit description says, value by value, before any template lays it out. Pure.
+"""The values of a submit description before a template renders them. Pure.
 
-Every value is ready to be written after `NAME =`; what HTCondor would refuse or misread has been refused.
+Every value is ready to be written after `NAME =`; values that HTCondor would refuse or misread are refused earlier.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.host import safetext
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import MiB, Recipe
 
-#: Cluster and process as bytes of an address; $INT takes a macro's name only, so each needs one of its own.
+#: Cluster and process as bytes of an address; $INT takes only a macro's name, so each byte needs its own macro.
 _MAC_BYTES = (
     ("mac_cluster_2", "$(Cluster) / 65536 % 256"),
     ("mac_cluster_1", "$(Cluster) / 256 % 256"),
@@ -33,7 +33,7 @@ _MAC_BYTES = (
 
 @dataclass(frozen=True, slots=True)
 class XenKernel:
-    """The values of xen_kernel and what goes with it; all but `kernel` are None when the kernel is `included`."""
+    """The values of xen_kernel and related commands; all but `kernel` are None when the kernel is `included`."""
 
     kernel: str
     initrd: str | None = None
@@ -45,10 +45,10 @@ class XenKernel:
 class SubmitValues:
     """The values of a submit description; a template sees each field under its name.
 
-    `memory` in MiB, `request_disk` with its unit; `sizes_known` is false when that is only what the recipe promises.
-    `inputs` are the items of transfer_input_files, `outputs` those of transfer_output_files: () for "nothing comes
-    back", None where nothing is to be said. `remaps` has a pair for each output. `bound` is in seconds, None when no
-    bound is roost's. `macros` are helpers that go before what uses them. `attributes` are ready ClassAd text.
+    `memory` is in MiB, `request_disk` has its unit; `sizes_known` is false when that is only what the recipe promises.
+    `inputs` are the items of transfer_input_files, `outputs` those of transfer_output_files: () if nothing is
+    returned, None if the command is omitted. `remaps` has a pair for each output. `bound` is in seconds, None if roost
+    sets no bound. `macros` are helper macros defined before their use. `attributes` are ready ClassAd text.
     """
 
     name: str
@@ -89,13 +89,13 @@ class SubmitValues:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How jobs get an image, beside what its recipe says.
+    """How jobs get an image, in addition to what its recipe says.
 
-    `transfer` is files, shared, or a URL of the directory; None is the recipe's own. `files` has the sizes of the built
-    files and, for `shared`, their directory. `jobs`: one job a row. Returned disks are named
+    `transfer` is files, shared, or a URL of the directory; None means the recipe's own. `files` has the sizes of the
+    built files and, for `shared`, their directory. `jobs` has one job per row. Returned disks are named
     NAME-CLUSTER.PROCESS.FORMAT and go to `output_directory`, relative to the directory of the submission. `where`
-    locates keys of the recipe. `at` is the absolute directory that the description will lie in; None is that of the
-    image, and of the file of jobs.
+    locates keys of the recipe. `at` is the absolute directory of the description; None means that of the image and of
+    the file of jobs.
     """
 
     transfer: str | None = None
@@ -114,7 +114,7 @@ def require_made_for(recipe: Recipe, hypervisor: Hypervisor) -> None:
 
 
 def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> SubmitValues:
-    """Return the values of a submit description; raise `RecipeError` with all that forbids it."""
+    """Return the values of a submit description; raise `RecipeError` with every reason against it."""
     transfer = recipe.submit.transfer if delivery.transfer is None else delivery.transfer
     files, jobs, at, output_directory = delivery.files, delivery.jobs, delivery.at, delivery.output_directory
     forbidden = [*refusals(recipe, hypervisor, transfer, delivery.where)]
@@ -185,13 +185,13 @@ def describe(recipe: Recipe, hypervisor: Hypervisor, delivery: Delivery) -> Subm
 def _xen(kernel: MachineKernel | None, recipe: Recipe, files: BuiltFiles) -> XenKernel:
     if kernel is None:
         return XenKernel("included")
-    # `transfers.problems` has seen that both have a path.
+    # `transfers.problems` has checked that both have a path.
     path = transfers.kernel_path(kernel.kernel, recipe, files) or kernel.kernel
     initrd = transfers.kernel_path(kernel.initrd, recipe, files) if kernel.initrd else None
     return XenKernel(path, initrd, kernel.root, kernel.parameters)
 
 
-#: 02 marks a locally administered unicast address (IEEE 802); cluster and process make it the job's own.
+#: 02 marks a locally administered unicast address (IEEE 802); cluster and process make it unique to the job.
 _AUTOMATIC = ":".join(["02", *(f"$INT({name},%02x)" for name, _ in _MAC_BYTES)])
 
 

@@ -1,8 +1,8 @@
-"""Which way a failed file transfer went, on which side it failed, and why: hold codes 12 and 13.
+"""The direction, side and cause of a failed file transfer: hold codes 12 and 13.
 
-The code alone does not say: the starter's words are kept by an older shadow with the code of the file's direction,
-so that code 13 also stands for output that could not be read where the job ran
-(condor_shadow.V6.1/baseshadow.cpp, the table in improveReasonAttributes). The words do say it.
+The code alone is ambiguous: an older shadow keeps the starter's words with the code of the file's direction, so
+that code 13 also stands for output that could not be read on the execution point
+(condor_shadow.V6.1/baseshadow.cpp, the table in improveReasonAttributes). The words are unambiguous.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _IN = re.compile(
     r"|(?:non-zero exit|failed to execute)[^\n]{0,200}plugin|FILETRANSFER:\d",
     re.IGNORECASE,
 )
-#: Without a direction: a path below the execute directory is of a job that has run.
+#: A message without a direction: a path below the execute directory belongs to a job that has run.
 _READING = re.compile(r"\berror:? reading from (?:file )?(?P<path>\S{1,400})", re.IGNORECASE)
 _EXECUTE = re.compile(r"/execute/|/dir_\d+/|[\\/]execute[\\/]")
 
 _SIDE = re.compile(r"failure at (?:the )?(access|execution) point", re.IGNORECASE)
-#: Where the words of the error itself come from, in what older shadows write.
+#: Where the error message itself comes from, in the output of older shadows.
 _STARTER_SAYS = re.compile(r"\bSTARTER\b[^;\n|]{0,300}?(?:failed to (?:write|create)|: \|?(?:error|reading))", re.I)
 _SHADOW_SAYS = re.compile(r"\bSHADOW\b[^;\n|]{0,300}?(?:failed to (?:write|create)|: \|?(?:error|reading))", re.I)
 
@@ -52,7 +52,7 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A transfer that failed: `way` is in or out; `side` is where, `number` the errno, None: not said."""
+    """A failed transfer: `way` is in or out, `side` where it failed, `number` the errno (None: not given)."""
 
     way: Way
     side: Side | None
@@ -63,7 +63,7 @@ class Failure:
 
 
 def find(text: str) -> Failure | None:
-    """Return the failed transfer that a text speaks of, or None."""
+    """Return the failed transfer described by a text, or None."""
     way: Way
     reading = _READING.search(text)
     if _OUT.search(text):
@@ -98,7 +98,7 @@ def _side(text: str, way: Way) -> Side | None:
 
 
 def number(text: str) -> int | None:
-    """Return the errno that a text names, by number or in words, or None."""
+    """Return the errno named in a text, by number or in words, or None."""
     if found := _ERRNO.search(text):
         return int(found[1])
     return next((value for value, words in _WORDS if re.search(words, text, re.IGNORECASE)), None)
@@ -109,7 +109,7 @@ _DENIED = (1, 13)
 
 
 def why(failure: Failure) -> tuple[str, str]:
-    """Return the cause and the fix of a failed transfer."""
+    """Return the cause of a failed transfer and the fix."""
     cases = _output(failure) if failure.way == "out" else _input(failure)
     cause, fix = next((cause, fix) for holds, cause, fix in cases if holds)
     named = f": {shown(failure.path, 300)}" if failure.path and not failure.plugin else ""
@@ -121,7 +121,7 @@ def _full(failure: Failure) -> str:
 
 
 def _output(failure: Failure) -> list[tuple[bool, str, str]]:
-    """Return what can keep output from coming back: whether it did, the cause and the fix; the last one always."""
+    """Return the possible causes of missing output as (applies, cause, fix); the last one always applies."""
     access, number = failure.side == "access", failure.number
     returns = "the directory at the access point that the output returns to"
     return [
@@ -180,7 +180,7 @@ def _output(failure: Failure) -> list[tuple[bool, str, str]]:
 
 
 def _input(failure: Failure) -> list[tuple[bool, str, str]]:
-    """Return what can keep input from the job, as `_output` does."""
+    """Return the possible causes of missing input, as `_output` does."""
     number = failure.number
     return [
         (

@@ -1,8 +1,8 @@
-"""Where each disk of a submission is, what travels with it, and what comes back under which name. Pure.
+"""Where each disk of a submission is, which files are transferred, and the names of returned files. Pure.
 
-Three modes: `files` (HTCondor carries them; vm_disk has basenames, for the sandbox is flat), `shared` (absolute paths
-that every machine sees; nothing travels), and a URL of the directory (plugins fetch them; vm_disk has basenames).
-A file of jobs gives disks of its own to each job; they travel from where the file of jobs says.
+There are three modes: `files` (HTCondor transfers them; vm_disk has basenames, because the sandbox is flat), `shared`
+(absolute paths that every machine sees; nothing is transferred), and a URL of the directory (plugins fetch the files;
+vm_disk has basenames). A file of jobs gives each job its own disks; they are named relative to the file of jobs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from roost.errors import Problem
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Disk, MiB, Recipe
 
-#: qcow2 keeps tables beside the data: 8 bytes per 64 KiB for where it is and 2 for its use, and headers.
+#: qcow2 metadata: 8 bytes per 64 KiB cluster for its location and 2 for its reference count, plus headers.
 _QCOW2_SHARE, _QCOW2_FIXED = 4096, MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A disk of a submission: `disk` as the build has it, `file` as libvirt is to open it (a macro for per-job disks).
+    """A disk of a submission: `disk` as the build has it, `file` as libvirt opens it (a macro for per-job disks).
 
     `source` is the item of transfer_input_files, None on a shared file system. `output` is its name in the sandbox
-    and `returned` the name under which it comes back: another for every job, so that no input is ever overwritten.
+    and `returned` the name it is returned under: unique per job, so that an input is never overwritten.
     """
 
     name: str
@@ -49,7 +49,7 @@ def source_of(name: str, transfer: str) -> str:
 
 
 def absolute(name: str, files: BuiltFiles) -> str:
-    """Return the path of a file of the build where every machine sees it."""
+    """Return the path of a file of the build that every machine sees."""
     return str(files.directory / name) if files.directory else name
 
 
@@ -61,7 +61,7 @@ def places(
     jobs: Jobs | None,
     output_directory: str = "",
 ) -> tuple[Place, ...]:
-    """Return the place of each disk, in vm_disk's order; what forbids it is `problems`."""
+    """Return the place of each disk, in vm_disk's order; `problems` has the reasons against them."""
     prefix = f"{output_directory.rstrip('/')}/" if output_directory else ""
     names = remaps.chosen(recipe, hypervisor)
     found = []
@@ -88,7 +88,7 @@ def places(
 
 
 def vm_disk(found: Iterable[Place], hypervisor: Hypervisor) -> str:
-    """Return the value of vm_disk; a per-job disk is the macro that `problems` has seen every value of."""
+    """Return the value of vm_disk; a per-job disk is a macro whose values `problems` has checked."""
     items = []
     for place in found:
         disk = replace(place.disk, file=place.disk.file if place.variable else place.file)
@@ -104,9 +104,9 @@ def kernel_names(kernel: MachineKernel | None) -> list[str]:
 
 
 def kernel_path(name: str, recipe: Recipe, files: BuiltFiles) -> str | None:
-    """Return where the execution points have a file of the kernel (KERNEL or INITRD), or None where no path is known.
+    """Return the path of a kernel file (KERNEL or INITRD) on the execution points, or None if it is not known.
 
-    Never in the sandbox: HTCondor hands its script the bare name, and libxl finds no kernel (docs/vm-universe.md, 5).
+    Never in the sandbox: HTCondor passes its script the bare name, and libxl does not find it (docs/vm-universe.md, 5).
     """
     given = recipe.submit.kernel_path
     if given is None:
@@ -119,7 +119,7 @@ def kernel_path(name: str, recipe: Recipe, files: BuiltFiles) -> str | None:
 
 
 def backing_files(found: Iterable[Place], files: BuiltFiles) -> list[str]:
-    """Return the bases that overlays need, each once, and their bases in turn."""
+    """Return the base images that overlays need, each once, including the bases of bases."""
     bases: list[str] = []
     for place in found:
         name: str | None = place.disk.file
@@ -129,7 +129,7 @@ def backing_files(found: Iterable[Place], files: BuiltFiles) -> list[str]:
 
 
 def label(name: str, found: Iterable[Place], inputs: Iterable[str], jobs: Jobs | None) -> str:
-    """Return the executable: the recipe's name, unless a file has it, which HTCondor would then not return."""
+    """Return the executable: the recipe's name, unless a file has that name, which HTCondor would then not return."""
     taken = {base_name(item) for item in inputs} | {place.disk.file for place in found}
     if jobs:
         taken |= {base_name(value) for row in jobs.rows for value in row}
@@ -141,9 +141,9 @@ def label(name: str, found: Iterable[Place], inputs: Iterable[str], jobs: Jobs |
 def disk_space(
     found: Iterable[Place], extra: Iterable[str], recipe: Recipe, files: BuiltFiles, jobs: Jobs | None
 ) -> int:
-    """Return the bytes that the sandbox can grow to: disks at their virtual sizes, other files at their own.
+    """Return the maximum size of the sandbox in bytes: disks at their virtual sizes, other files at their own.
 
-    A disk that is not built counts what the recipe promises. A checkpoint keeps the memory in the sandbox.
+    A disk that is not built counts with the size in the recipe. A checkpoint stores the memory in the sandbox.
     """
     total = MiB + sum(files.sizes.get(name, 0) for name in extra)
     promised = {disk.name: _promised(disk) for disk in recipe.disks}
@@ -164,7 +164,7 @@ def _promised(disk: Disk) -> int:
 def problems(
     recipe: Recipe, hypervisor: Hypervisor, transfer: str, files: BuiltFiles, jobs: Jobs | None
 ) -> Iterator[Problem]:
-    """Yield what forbids these places: paths that HTCondor misreads, jobs that would write one disk together."""
+    """Yield the reasons against these places: paths that HTCondor misreads, jobs that would write one disk together."""
     disks = vm_disks(recipe, hypervisor)
     if transfer == "shared":
         yield from _shared_problems(disks, hypervisor, files, jobs)

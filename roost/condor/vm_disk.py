@@ -1,11 +1,11 @@
-"""The grammar of vm_disk: what HTCondor splits it into, and the part of it that roost emits.
+"""The grammar of vm_disk: how HTCondor splits it, and the subset that roost writes.
 
     vm_disk = disk *( "," disk )
     disk    = file ":" device ":" permission [ ":" format ]
 
-Three programs read the value and each splits it in its own way: condor_submit counts the colons of every
+Three programs read the value and each splits it differently: condor_submit counts the colons of every
 item, condor_vm-gahp drops empty fields, the awk script that writes libvirt's XML drops nothing. `scan`
-therefore keeps every item and field with its position and judges nothing; `parse` accepts what all three
+therefore keeps every item and field with its position and validates nothing; `parse` accepts what all three
 read alike; `format_disks` writes only what is known to work on the hypervisor (docs/vm-universe.md, section 2).
 """
 
@@ -24,8 +24,8 @@ PERMISSIONS = ("r", "w")
 #: libvirt's driver names on kvm. HTCondor's script writes no driver for xen, where libvirt then assumes raw.
 FORMATS: dict[Hypervisor, tuple[str, ...]] = {"kvm": ("raw", "qcow2"), "xen": ("raw",)}
 
-#: What roost puts into the second field. hde and beyond are refused by libvirt; a partition as target is
-#: refused under kvm, and is a bare file system under xen (not hdXN: a Xen guest loses the number).
+#: Devices that roost writes. libvirt refuses hde and beyond; a partition as target is refused under kvm, and
+#: is a bare file system under xen (not hdXN: a Xen guest loses the number).
 DEVICES: dict[Hypervisor, re.Pattern[str]] = {
     "kvm": re.compile(r"vd[a-z]|sd[a-z]|hd[a-d]"),
     "xen": re.compile(r"(?:xvd|sd)[a-z](?:[1-9]|1[0-5])?|hd[a-d]"),
@@ -42,7 +42,7 @@ class VmDiskError(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One colon-separated part of an item: its text without outer blanks, and where that stands in the value."""
+    """One colon-separated part of an item: its text without outer blanks, and its offset in the value."""
 
     text: str
     start: int
@@ -51,7 +51,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class DiskItem:
-    """One comma-separated part of vm_disk, empty ones included; `fields` has at least one member."""
+    """One comma-separated part of vm_disk, which may be empty; `fields` has at least one member."""
 
     text: str
     start: int
@@ -84,10 +84,10 @@ def _split(text: str, start: int, end: int, separator: str) -> Iterator[Field]:
 
 
 def parse(text: str) -> tuple[VmDisk, ...]:
-    """Return the disks that a value names, in its order.
+    """Return the disks in a value, in order.
 
     Raises `VmDiskError` at the first item that condor_submit, condor_vm-gahp and HTCondor's XML script
-    would not read alike. Whether device, permission and format work is the lint's question.
+    would not read alike. The lint checks whether device, permission and format work.
     """
     disks = []
     for item in scan(text):
@@ -113,10 +113,10 @@ def _error(what: str, offset: int, hint: str) -> VmDiskError:
 
 
 def format_disks(disks: Iterable[VmDisk], hypervisor: Hypervisor | None = None) -> str:
-    """Return the value of vm_disk for `disks`; `parse` gives the same disks back.
+    """Return the value of vm_disk for `disks`; `parse` returns the same disks from it.
 
     Raises `VmDiskError` for anything that HTCondor or libvirt is known to refuse or misread: see `problem_of`
-    and `conflict`. Without a hypervisor, what works under neither is refused.
+    and `conflict`. Without a hypervisor, a disk that works under neither is refused.
     """
     listed = tuple(disks)
     if not listed:
@@ -130,7 +130,7 @@ def format_disks(disks: Iterable[VmDisk], hypervisor: Hypervisor | None = None) 
 
 
 def problem_of(disk: VmDisk, hypervisor: Hypervisor | None = None) -> str | None:
-    """Return why roost does not emit this disk, or None (docs/vm-universe.md, section 2, "Emit only")."""
+    """Return why roost does not write this disk, or None (docs/vm-universe.md, section 2, "Emit only")."""
     hypervisors: tuple[Hypervisor, ...] = (hypervisor,) if hypervisor else ("kvm", "xen")
     parts = disk.file.removeprefix("/").split("/")
     is_cd = disk.file.endswith(".iso") and disk.device[:2] in ("hd", "sd") and disk.permission == "r"
@@ -167,7 +167,7 @@ def problem_of(disk: VmDisk, hypervisor: Hypervisor | None = None) -> str | None
 def conflict(disks: Iterable[VmDisk], hypervisor: Hypervisor | None = None) -> str | None:
     """Return why these disks cannot be in one machine, or None.
 
-    libvirt refuses one target twice. A Xen guest sees xvda, sda and hda all as xvda, so one would be missing.
+    libvirt refuses the same target twice. A Xen guest sees xvda, sda and hda all as xvda, so one would be missing.
     """
     seen: dict[str, str] = {}
     for disk in disks:
@@ -181,7 +181,7 @@ def conflict(disks: Iterable[VmDisk], hypervisor: Hypervisor | None = None) -> s
 
 
 def guest_slots(device: str, hypervisor: Hypervisor | None) -> tuple[str, ...]:
-    """Return the names under which a guest can find `device`; two disks that share one collide."""
+    """Return the names under which a guest can see `device`; two disks that share one conflict."""
     match = _DEVICE.fullmatch(device)
     if hypervisor != "xen" or not match:
         return (device,)

@@ -1,1 +1,1 @@
-"""The image factory: the graph of work of many images, what runs it on this machine, what is told of it afterwards."""
+"""The image factory: the graph of work for many images, its execution on this machine or DAGMan, and the reports."""

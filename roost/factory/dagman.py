@@ -1,9 +1,9 @@
 """The executor for HTCondor: the graph as a DAGMan workflow. Pure.
 
 Layers, builds and test boots are vanilla-universe jobs, whose inputs and outputs HTCondor transfers. A publication is
-a local-universe job on the access point, where the catalogue and the key to sign with are. The last node, which runs
-whatever happened, writes the reports; with its exit status the workflow fails or succeeds, and a rescue file is left
-for what is to be done again.
+a local-universe job on the access point, which has the catalogue and the signing key. The last node, which always
+runs, writes the reports; its exit status is that of the workflow, and a rescue file records what has to
+be redone.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from roost.factory.graph import Graph, Kind, Node
 from roost.factory.usage import Usage
 
 MIB = 1 << 20
-#: How often a node is tried again, and the exit status after which it is not: the recipe is at fault, and stays so.
+#: The number of retries of a node, and the exit status that disables them: an error in the recipe.
 RETRIES, HOPELESS = 2, 2
-#: The most nodes of a kind at a time: apt's mirrors are shared, and a catalogue has one writer at a time.
+#: The maximum number of running nodes by kind: apt's mirrors are shared, and a catalogue has one writer at a time.
 THROTTLES: Mapping[Kind, int] = {"layer": 4, "publish": 1}
-#: MiB that a job asks for when no earlier run has shown what it takes.
+#: MiB of disk that a job requests when an earlier run has not measured it.
 DISK: Mapping[Kind, int] = {"layer": 4096, "image": 8192, "boot": 4096, "publish": 1}
 MEMORY: Mapping[Kind, int] = {"layer": 2048, "image": 2048, "boot": 512, "publish": 256}
-#: More than was seen to be enough, so that a little more is enough too.
+#: The factor on measured usage, to allow for a small increase.
 MARGIN = 1.25
-#: Seconds that a job may be held.
+#: The maximum number of seconds that a job may be held.
 HELD = 900
 REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """What a workflow is made of: `names` are the nodes' names by the keys of the graph.
+    """The input of a workflow: `names` are the nodes' names by the keys of the graph.
 
-    `inputs` are what each node's job needs beside what all have; `home` is the directory, absolute; `python` runs roost
-    on the access point; `container` is an image with roost's dependencies and tools for the jobs.
+    `inputs` are those of each node's job in addition to the common ones; `home` is the absolute directory; `python`
+    runs roost on the access point; `container` is an image with roost's dependencies and tools for the jobs.
     """
 
     graph: Graph
@@ -53,7 +53,7 @@ class Workflow:
 
 
 def names(graph: Graph) -> dict[str, str]:
-    """Return a node's name for each key of a graph."""
+    """Return a node name for each key of a graph."""
     labels = [f"{node.kind}_{node.key.split('/')[-1].split(' ')[-1]}" for node in graph]
     return dict(zip((node.key for node in graph), dag.names_of(labels), strict=True))
 
@@ -87,7 +87,7 @@ def _node(flow: Workflow, node: Node, throttles: Mapping[str, int]) -> dag.Node:
 
 
 def descriptions(flow: Workflow) -> dict[str, str]:
-    """Return the submit descriptions by the names of their files."""
+    """Return the submit descriptions by file name."""
     kinds = {node.kind for node in flow.graph}
     found = {f"{kind}.sub": _remote(flow, kind) for kind in ("layer", "image", "boot") if kind in kinds}
     if "publish" in kinds:
@@ -97,7 +97,7 @@ def descriptions(flow: Workflow) -> dict[str, str]:
 
 
 def _remote(flow: Workflow, kind: Kind) -> str:
-    """Return the description of jobs that run anywhere and bring back one archive and one result."""
+    """Return the description of jobs that run on any machine and return one archive and one result."""
     key = ", verdict.key" if kind == "boot" else ""
     lines = [
         f"# {kind}: a job of inv factory; factory.dag gives node, inputs, memory and disk.",
@@ -114,7 +114,7 @@ def _remote(flow: Workflow, kind: Kind) -> str:
         "request_cpus = 1",
         "request_memory = $(memory)",
         "request_disk = $(disk)M",
-        # What is held waits for a person, and a night has none: the node fails, and is tried again.
+        # A held job waits for a person, who is absent at night: the node fails and is retried.
         f"periodic_remove = {policy.stuck(HELD)}",
         'requirements = (TARGET.OpSys == "LINUX") && (TARGET.Arch == "X86_64")',
     ]
@@ -141,7 +141,7 @@ def _with_logs(lines: Sequence[str], node: str) -> str:
 
 
 def _words(words: Sequence[str]) -> str:
-    """Return words for the new syntax of arguments and environment, quotes doubled (condor_submit's manual)."""
+    """Return words in the new syntax of arguments and environment, with quotes doubled (condor_submit's manual)."""
 
     def one(word: str) -> str:
         word = dag.value(word).replace('"', '""')

@@ -1,7 +1,7 @@
-"""The graph of work: a node for each shared layer, image, test boot and publication, and what each needs. Pure.
+"""The graph of work: a node for each shared layer, image, test boot and publication, with dependencies. Pure.
 
-Both executors, this machine and HTCondor's DAGMan, run this one graph. Nodes are in an order in which every node comes
-after what it needs, so that one pass over them is a pass in a possible order of work.
+Both executors, this machine and HTCondor's DAGMan, run this graph. Nodes are sorted topologically, so that iterating
+over them is a possible order of work.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Literal
 
 Kind = Literal["layer", "image", "boot", "publish"]
 
-#: The steps of one image, in order, and how people are told of them.
+#: The steps of one image, in order, with their names in messages.
 STEPS: Mapping[Kind, str] = {"image": "build", "boot": "test boot", "publish": "publish"}
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a node takes of the machine while it runs: bytes of memory, and whether it keeps a core busy."""
+    """The resources of a running node: bytes of memory, and whether it keeps a core busy."""
 
     memory: int = 0
     core: bool = False
@@ -26,9 +26,9 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One piece of work: `key` is unique, `label` is for people.
+    """One piece of work: `key` is unique, `label` is for messages.
 
-    `image` is the key of the image that the node is a step of, None for what several share. `after` are the keys of the
+    `image` is the key of the image that the node is a step of, None for a shared node. `after` are the keys of the
     nodes that must have succeeded before.
     """
 
@@ -42,13 +42,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by their key, each after those that it needs."""
+    """Nodes by key, in topological order."""
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
 
     @classmethod
     def of(cls, nodes: Iterable[Node]) -> Graph:
-        """Return the graph of nodes in any order; raise `ValueError` for a circle, or a need or key that is wrong."""
+        """Return the graph of nodes in any order; raise `ValueError` for a cycle or a wrong dependency or key."""
         given = list(nodes)
         known = {node.key: node for node in given}
         if len(known) != len(given):
@@ -71,9 +71,9 @@ class Graph:
         return cls(ordered)
 
     def __iter__(self) -> Iterator[Node]:
-        """Yield the nodes, each after those that it needs."""
+        """Yield the nodes in topological order."""
         return iter(self.nodes.values())
 
     def __len__(self) -> int:
-        """Return how many nodes there are."""
+        """Return the number of nodes."""
         return len(self.nodes)

@@ -1,7 +1,7 @@
-"""The result as JUnit XML, which the pages of CI services read: a test case for each step of each image.
+"""The result as JUnit XML, which CI services display: a test case for each step of each image.
 
-The shape is the one that all of them take: testsuites, testsuite, testcase, with failure, error or skipped in it. An
-image that is at fault is a failure; a wrong recipe or a host that lacks something is an error.
+The format is the subset that all of them accept: testsuites, testsuite, testcase, with failure, error or skipped. A
+faulty image is a failure; a wrong recipe or a problem of the host is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A recipe with all that it names, as one tar(1) that another machine unpacks: the same names below another directory.
+"""A recipe with all files that it names, as one tar(1) to unpack on another machine with the same relative names.
 
-Names in a recipe are relative; so a copy of the directories that lead from one to the other keeps their meaning, and
-with it the key of the recipe.
+Names in a recipe are relative, so a copy of the directories on the way from one to the other keeps them valid, and
+with them the key of the recipe.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from roost.errors import UsageError
 from roost.host import process
 from roost.store import keys
 
-#: Seconds; inputs may be images of many gigabytes.
+#: Deadline in seconds; inputs may be images of many gigabytes.
 DEADLINE = 3600
-#: Times to the nanosecond, holes as holes: what is unpacked is what a build left.
+#: Preserves times to the nanosecond and holes, so that the result equals what a build left.
 PACK = ("tar", "--format=posix", "--sparse", "--numeric-owner", "-c")
-#: Modes and times as they were; names that lead out of the directory are refused by tar itself.
+#: Preserves modes and times; tar itself refuses names that lead out of the directory.
 UNPACK = ("tar", "--sparse", "--numeric-owner", "-p", "-x")
 
 
 def root(inputs: Iterable[Path]) -> Path:
-    """Return the nearest directory that all inputs are in."""
+    """Return the deepest directory that contains all inputs."""
     return Path(os.path.commonpath([path.parent for path in inputs]))
 
 
 def inputs(files: Sequence[Path], named: Sequence[tuple[Path, str]]) -> list[Path]:
-    """Return the files of a recipe and all that it names, with what links among them lead to.
+    """Return the files of a recipe and all that it names, including the targets of links among them.
 
-    `named` are (directory, name). Raises `UsageError` for an absolute name: on another machine it is another file.
+    `named` are (directory, name). Raises `UsageError` for an absolute name, which is another file on another machine.
     """
     found = dict.fromkeys(files)
     for directory, name in named:
@@ -48,9 +48,9 @@ def inputs(files: Sequence[Path], named: Sequence[tuple[Path, str]]) -> list[Pat
 
 
 def pack(top: Path, members: Iterable[Path], archive: Path) -> None:
-    """Write the tar of some paths, relative to the directory `top`; nothing below a directory but what is named too.
+    """Write a tar of some paths, relative to the directory `top`; a directory's contents are included only if named.
 
-    Only its owner can read it.
+    The archive is readable by its owner only.
     """
     names = sorted(os.fsencode(path.relative_to(top)) for path in members)
     argv: list[str | Path] = [
@@ -66,18 +66,18 @@ def pack(top: Path, members: Iterable[Path], archive: Path) -> None:
         "-",
     ]
     listed = b"".join(name + b"\0" for name in names)
-    # A recipe may name files of passwords: what it is packed into is for nobody else.
+    # A recipe may name password files, so the archive is private.
     archive.touch(mode=0o600)
     process.run(argv, deadline=DEADLINE, stdin=listed, what=f"cannot pack {archive.name}")
 
 
 def pack_tree(directory: Path, archive: Path) -> None:
-    """Write the tar of a directory with all that is in it, under its own name."""
+    """Write a tar of a directory with its contents, under its own name."""
     argv: list[str | Path] = [*PACK, "-f", archive, "-C", directory.parent, "--", directory.name]
     process.run(argv, deadline=DEADLINE, what=f"cannot pack {directory}")
 
 
 def unpack(archive: Path, directory: Path) -> None:
-    """Unpack a tar into a directory, which is created."""
+    """Unpack a tar to a directory, which is created."""
     directory.mkdir(parents=True, exist_ok=True)
     process.run([*UNPACK, "-f", archive, "-C", directory], deadline=DEADLINE, what=f"cannot unpack {archive.name}")

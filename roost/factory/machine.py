@@ -1,8 +1,8 @@
-"""The executor for this machine: as many nodes at a time as its cores and its memory allow.
+"""The executor for this machine: runs as many nodes at a time as its cores and memory allow.
 
-A node starts once all that it needs has succeeded, its memory is free, and fewer than `jobs` others run; one that keeps
-a core busy also wants a core of its own. What is first in the graph is first served; what does not fit lets others
-pass. A node that is larger than the whole machine runs alone. A failure stops only what needs the failed node.
+A node starts once its dependencies have succeeded, its memory is free, and fewer than `jobs` others run; one that keeps
+a core busy also needs a free core. Nodes earlier in the graph have priority, but one that does not fit lets later ones
+pass. A node larger than the whole machine runs alone. A failure stops only the nodes that depend on it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from roost.factory.outcome import Failure, Outcome
 from roost.factory.progress import Progress
 from roost.host.pool import Pool
 
-#: Does a node's work. It raises nothing but what ends the whole run.
+#: Does a node's work. Raises only exceptions that end the whole run.
 Work = Callable[[Node], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What may be used at once: nodes, cores, bytes of memory. Of publications there is one at a time."""
+    """The maximum use at a time: nodes, cores, bytes of memory. Publications run one at a time."""
 
     jobs: int
     cores: int
@@ -32,7 +32,7 @@ class Capacity:
 
 @dataclass(slots=True)
 class _Running:
-    """What is taken of a capacity by the nodes that run."""
+    """The part of a capacity used by the running nodes."""
 
     capacity: Capacity
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Machine:
-    """One run of a graph; `outcomes` has what ended so far, whenever it is looked at."""
+    """One run of a graph; `outcomes` always has the nodes that have ended so far."""
 
     graph: Graph
     work: Work
@@ -62,7 +62,7 @@ class Machine:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def run(self) -> dict[str, Outcome]:
-        """Run all nodes; return how each ended. An interruption is raised, what runs then ends within a second."""
+        """Run all nodes; return the outcome of each. Raises an interruption, upon which nodes end within a second."""
         running = _Running(self.capacity)
         futures: dict[Future[Outcome], Node] = {}
         waiting = list(self.graph)
@@ -82,7 +82,7 @@ class Machine:
     def _start(
         self, waiting: list[Node], running: _Running, futures: dict[Future[Outcome], Node], pool: Pool
     ) -> list[Node]:
-        """Start what can start, skip what cannot succeed; return the nodes that are left."""
+        """Start nodes that can start, skip those that cannot succeed; return the rest."""
         left = []
         for node in waiting:
             bad = next((key for key in node.after if key in self.outcomes and not self.outcomes[key].good), None)
@@ -106,7 +106,7 @@ class Machine:
         self.progress.ended(node, outcome)
 
     def _skipped(self, node: Node, bad: Node) -> Outcome:
-        """Return the outcome of a node that needs one which did not succeed: the first failure is passed on."""
+        """Return the outcome of a node with a failed dependency: the original failure is passed on."""
         failure = self.outcomes[bad.key].failure or Failure(f"{bad.label} was not done")
         if bad.image not in {None, node.image}:
             failure = replace(failure, text=f"{bad.label} failed: {failure.text}")

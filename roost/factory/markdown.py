@@ -1,6 +1,6 @@
-"""The result as Markdown, for the job pages of CI services: one line that says how it went, one table, the causes.
+"""The result as Markdown, for the job pages of CI services: a headline, a table, the causes of failures.
 
-Every name and cause is a stranger's text: what Markdown or HTML would act on is escaped, a line stays a line.
+Names and causes are untrusted text: characters special to Markdown or HTML are escaped, and a line stays one line.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from roost.factory.graph import STEPS, Kind
 from roost.factory.outcome import Image, Result
 from roost.host.safetext import one_line
 
-#: GitHub takes 1 MiB for a job's page; characters of one cause, and images whose causes are shown in full.
+#: The maximum length of a cause, and the number of causes shown in full: GitHub accepts 1 MiB for a job's page.
 CAUSE, SHOWN = 2000, 50
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>&$@:=^])")
 _MARKS = {"done": "✅", "cached": "☑️", "failed": "❌", "skipped": "–", "stopped": "–"}
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
+    """Return text that Markdown shows literally, on one line."""
     return _SPECIAL.sub(r"\\\1", one_line(text).replace("\n", " ")).replace("<", "&lt;")
 
 
 def seconds(taken: float) -> str:
-    """Return a time as people read it."""
+    """Return a duration in readable form."""
     return f"{taken:.0f} s" if taken < 120 else f"{taken / 60:.0f} min"
 
 
 def headline(result: Result) -> str:
-    """Return how it went, in one line."""
+    """Return a one-line summary of the result."""
     count = result.count()
     if not result.images:
         return "No image to build"

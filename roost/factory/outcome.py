@@ -1,4 +1,4 @@
-"""What became of a node, and of an image: results that executors fill and reports read. Pure."""
+"""The outcome of a node, and of an image: results filled in by executors and read by reports. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 from roost.factory.graph import STEPS, Kind
 
-#: `done` now, `cached` before and still valid, `failed`, `skipped` for want of what it needs, `stopped` by a signal.
+#: `done` now, `cached` and still valid, `failed`, `skipped` after a failed dependency, `stopped` by a signal.
 State = Literal["done", "cached", "failed", "skipped", "stopped"]
 GOOD: tuple[State, ...] = ("done", "cached")
 
-#: The exit codes of what can go wrong, as everywhere in roost.
+#: The exit codes of failures, as everywhere in roost.
 IMAGE, CALL, HOST = 1, 2, 3
-#: What an exit code says of who is at fault, for reports.
+#: The party at fault for each exit code, for reports.
 FAULTS: Mapping[int, str] = {IMAGE: "image", CALL: "recipe", HOST: "host"}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a node failed: `text` is what a person reads (lines), `code` the exit code, `log` a file, `tail` its end."""
+    """Why a node failed: `text` for the user (lines), `code` the exit code, `log` a file, `tail` its last lines."""
 
     text: str
     code: int = IMAGE
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a node ended; `facts` are for reports (`version`, `url`, `verdicts`), `notes` what its work said."""
+    """How a node ended; `facts` are for reports (`version`, `url`, `verdicts`), `notes` are those of its work."""
 
     state: State
     seconds: float = 0.0
@@ -45,15 +45,15 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether what needs the node may run."""
+        """Whether nodes that depend on it may run."""
         return self.state in GOOD
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What became of one image: its steps that were in the graph, in order, or why it has none.
+    """The outcome of one image: its steps in the graph, in order, or why it has none.
 
-    `called` is what a command line calls it, `directory` the directory of its build.
+    `called` is its name on the command line, `directory` the directory of its build.
     """
 
     name: str
@@ -67,14 +67,14 @@ class Image:
 
     @property
     def failure(self) -> Failure | None:
-        """Why the image did not come to its end; None when it did."""
+        """Why the image was not completed, or None if it was."""
         if self.broken is not None:
             return self.broken
         return next((step.failure for step in self.steps.values() if step.failure is not None), None)
 
     @property
     def failed_in(self) -> Kind | None:
-        """The step that failed, or was not reached because something that it needs failed."""
+        """The step that failed, or was skipped because of a failed dependency."""
         return next((kind for kind, step in self.steps.items() if not step.good), None)
 
     @property
@@ -84,7 +84,7 @@ class Image:
 
     @property
     def cause(self) -> str | None:
-        """One line: where it failed and why; None when it did not."""
+        """One line: where and why it failed; None if it did not."""
         if self.broken is not None:
             return self.broken.brief
         kind = self.failed_in
@@ -97,7 +97,7 @@ class Image:
 
     @property
     def seconds(self) -> float:
-        """The wall time of its own steps, without what it shares with others."""
+        """The wall time of its own steps, without shared ones."""
         return round(sum(step.seconds for step in self.steps.values()), 1)
 
     @property
@@ -112,7 +112,7 @@ class Image:
 
     @property
     def version(self) -> str | None:
-        """The version that was published; None when none was."""
+        """The published version, or None."""
         return self._published.get("version")
 
     def to_json(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Image:
             "folder": self.directory,
             "built": self._good("image"),
             "booted": self._good("boot"),
-            # It is so also when what came after it, the removal of old versions, failed.
+            # Also if a later part of the step, the removal of old versions, failed.
             "published": self.version is not None,
             "cause": self.cause,
             "problems": failure.text.splitlines() if failure else [],
@@ -135,7 +135,7 @@ class Image:
                 STEPS[kind]: {"state": step.state, "seconds": round(step.seconds, 1)}
                 for kind, step in self.steps.items()
             },
-            # The console's end is in the report; a failure's is its tail.
+            # The end of the console is in the report; that of a failure is its tail.
             "verdicts": [{name: one[name] for name in one if name != "console"} for one in self.verdicts],
             "tail": failure.tail if failure else "",
             "version": self.version,
@@ -145,7 +145,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of all images; `to_json` is the contract of `inv factory --json`."""
+    """The outcomes of all images; `to_json` is the contract of `inv factory --json`."""
 
     images: tuple[Image, ...]
     seconds: float
@@ -156,12 +156,12 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether every image came to its end."""
+        """Whether every image was completed."""
         return not self.stopped and all(image.ok for image in self.images)
 
     @property
     def code(self) -> int:
-        """The exit code: 0, or that of the worst that happened: a host at fault says least of the images."""
+        """The exit code: 0, or that of the worst failure: a host's ranks highest, as it says least of the images."""
         codes = [image.failure.code if image.failure else IMAGE for image in self.images if not image.ok]
         return max(codes, default=IMAGE if self.stopped else 0)
 
@@ -170,7 +170,7 @@ class Result:
         return image.name if [one.name for one in self.images].count(image.name) == 1 else image.called
 
     def count(self) -> dict[str, int]:
-        """Return how many images there are, and how many were built, booted, published and failed."""
+        """Return the number of images, and how many were built, booted, published and failed."""
         said = [image.to_json() for image in self.images]
         counts = {word: sum(1 for one in said if one[word]) for word in ("built", "booted", "published")}
         return {"images": len(said), **counts, "failed": sum(1 for image in self.images if not image.ok)}

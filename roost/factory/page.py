@@ -1,10 +1,10 @@
-"""The result as a page for people: every image's verdict, and links to the reports of its test boots.
+"""The result as a web page: every image's verdict, and links to the reports of its test boots.
 
     DIR/index.html                      the page
     DIR/boot/NUMBER-NAME/…              the reports of the test boots, with their consoles
 
-The directory is the new one or still the old one, whenever the writer is killed. What a recipe or a guest says is a
-stranger's text: the template escapes it, and no script runs on the page.
+The directory is replaced atomically, even if the writer is killed. Values from a recipe or a guest are
+untrusted: the template escapes them, and the page runs no scripts.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from roost.factory.outcome import Image, Result
 from roost.host import files, webpage
 from roost.store import staging
 
-#: In a directory that is ours to replace.
+#: The file that marks a directory as one that roost may replace.
 MARK = ".roost-factory"
 TEMPLATES = Path(__file__).parent / "templates"
-#: Bytes of a report or a console that are copied.
+#: Size limit in bytes of a report or console that is copied.
 MOST = 64 << 20
 
 
 def write(result: Result, directory: Path) -> Path:
-    """Write the page into a directory; return the directory.
+    """Write the page to a directory; return the directory.
 
-    Raises `UsageError` for a directory that holds anything else than an earlier page.
+    Raises `UsageError` for a directory that contains anything but an earlier page.
     """
     final = require(directory)
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -49,14 +49,14 @@ def write(result: Result, directory: Path) -> Path:
 
 
 def require(directory: Path) -> Path:
-    """Return the directory, links followed; raise `UsageError` unless it may be replaced by a page."""
+    """Return the directory, links resolved; raise `UsageError` unless a page may replace it."""
     final = Path(os.path.abspath(directory)).resolve()  # noqa: PTH100
     webpage.require_replaceable(final, MARK, "the page")
     return final
 
 
 def _copied(image: Image, number: int, new: Path) -> dict[str, str]:
-    """Copy the reports of an image's test boots, with what they link to; return hypervisor → link."""
+    """Copy the reports of an image's test boots, with the files they link to; return hypervisor → link."""
     links = {}
     place = Path("boot", f"{number}-{re.sub(r'[^A-Za-z0-9._+-]', '-', image.name)}")
     for one in image.verdicts:
@@ -65,12 +65,12 @@ def _copied(image: Image, number: int, new: Path) -> dict[str, str]:
         for path in (page, boot / hypervisor / "serial.log"):
             target = new / place / path.relative_to(boot)
             try:
-                # A workflow's job may have left a link to a file of this account's.
+                # A workflow's job may have left a link to a file of this account.
                 if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(image.directory)):
                     continue
                 data = files.read_bytes(path, MOST)
             except OSError:
-                # It was booted again meanwhile, or is larger than a page may be: the verdict stands without it.
+                # It was booted again meanwhile, or is too large for a page: the verdict is shown without a link.
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
@@ -80,7 +80,7 @@ def _copied(image: Image, number: int, new: Path) -> dict[str, str]:
 
 
 def render(result: Result, reports: Sequence[Mapping[str, str]], moment: str) -> bytes:
-    """Return the page; `reports` has for each image the links to its reports, by hypervisor."""
+    """Return the page; `reports` has the links to each image's reports, by hypervisor."""
     environment = webpage.environment("roost.factory")
     steps = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
     text = environment.get_template("factory.html.j2").render(

@@ -1,4 +1,4 @@
-"""What an executor tells while it works, apart from how it is shown; and a node's share of it as roost's `Events`."""
+"""The interface for an executor's progress, independent of its display; and a node's progress as roost's `Events`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Protocol
 from roost.factory.graph import Node
 from roost.factory.outcome import Outcome
 
-#: Notes of one node that are kept for the reports.
+#: The maximum number of notes kept per node, for the reports.
 KEPT = 20
 
 
 class Progress(Protocol):
-    """A sink for what goes on; every method returns at once and never raises. Called from several threads."""
+    """A sink for progress; every method returns at once and never raises. Called from several threads."""
 
     def began(self, node: Node) -> None:
-        """Say that a node's work starts."""
+        """Report that a node's work starts."""
 
     def doing(self, node: Node, what: str) -> None:
-        """Say what a node does now."""
+        """Report a node's current activity."""
 
     def note(self, node: Node, text: str) -> None:
-        """Say one thing the user should know."""
+        """Report something that the user should know."""
 
     def ended(self, node: Node, outcome: Outcome) -> None:
-        """Say how a node ended, or that it was skipped."""
+        """Report how a node ended, or that it was skipped."""
 
 
 class Silent:
-    """The sink of tests and of library callers: shows nothing."""
+    """A sink that shows nothing, for tests and library callers."""
 
     def began(self, node: Node) -> None:
         """Ignore the start of a node."""
 
     def doing(self, node: Node, what: str) -> None:
-        """Ignore what a node does."""
+        """Ignore a node's activity."""
 
     def note(self, node: Node, text: str) -> None:
         """Ignore a note."""
@@ -45,30 +45,30 @@ class Silent:
 
 
 class NodeEvents:
-    """roost's `Events` of one node's work: stages become what the node does, notes are kept too."""
+    """roost's `Events` of one node's work: stages become the node's activity, notes are also kept."""
 
     def __init__(self, node: Node, progress: Progress) -> None:
         self._node, self._progress = node, progress
         self.notes: list[str] = []
 
     def begin(self, name: str, detail: str) -> None:
-        """Say that a stage starts."""
+        """Report that a stage starts."""
         self._progress.doing(self._node, f"{name} ({detail})" if detail else name)
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
-        """Say nothing: the next stage, or the node's end, follows."""
+        """Ignore the end of a stage: the next stage or the node's end follows."""
 
     def progress(self, name: str, done: float, total: float) -> None:
-        """Say nothing: a node's line says what it does, not how far that is."""
+        """Ignore progress within a stage: the line of a node shows only its activity."""
 
     def doing(self, name: str, text: str) -> None:
-        """Say nothing: lines of many nodes would change too often to be read."""
+        """Ignore an activity within a stage: with many nodes the lines would change too fast to read."""
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Say nothing: a node's time is not that of its stages."""
+        """Ignore expected times of stages, which do not add up to a node's."""
 
     def note(self, text: str) -> None:
-        """Pass a note on, and keep it unless it is one too many or there already."""
+        """Pass a note on, and keep it unless it is a repetition or there are too many."""
         if text not in self.notes and len(self.notes) < KEPT:
             self.notes.append(text)
         self._progress.note(self._node, text)

@@ -1,7 +1,7 @@
-"""What changed in a git repository since a revision: what is committed since, what is not yet, and what is new.
+"""The changes in a git repository since a revision: committed, uncommitted and untracked files.
 
-git is asked for names only, split by zero bytes; of the programs that a repository's settings name only the filters of
-its files (gitattributes(5)) are run: what is in the repository cannot be compared without them.
+git is asked for names only, separated by zero bytes. Of the programs in a repository's configuration only file
+filters (gitattributes(5)) are run: files cannot be compared without them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from roost.errors import HostError, ToolError, UsageError
 from roost.host import process
 from roost.recipe.words import shown
 
-#: Seconds; a large repository on a slow disk.
+#: Deadline in seconds, for a large repository on a slow disk.
 DEADLINE = 300
-#: Without the program that is asked which files changed (git-config(1), core.fsmonitor) and the hooks of the index.
+#: Disables the file system monitor (git-config(1), core.fsmonitor) and the hooks of the index.
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C")
 _HINT = "a shallow clone has few revisions: git fetch --unshallow, or fetch-depth: 0 in a workflow"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed below `root`, and all that git knows there; absolute paths, links not followed."""
+    """The changed files below `root`, and all files known to git there; absolute paths, links not resolved."""
 
     root: Path
     changed: frozenset[Path]
@@ -30,14 +30,14 @@ class Changes:
 
 
 def repository(path: Path) -> Path | None:
-    """Return the top directory of the repository that a path is in, or None."""
+    """Return the top directory of the repository that contains a path, or None."""
     return next((directory for directory in path.parents if (directory / ".git").exists()), None)
 
 
 def since(root: Path, revision: str) -> Changes:
-    """Return what changed in the repository at `root` since a revision.
+    """Return the changes in the repository at `root` since a revision.
 
-    Raises `UsageError` for a revision that it does not have, `HostError` when git cannot be asked.
+    Raises `UsageError` for an unknown revision, `HostError` when git fails.
     """
     process.require("git", "git")
     commit = _commit(root, revision)
@@ -54,7 +54,7 @@ def _commit(root: Path, revision: str) -> str:
     argv = [*_GIT, str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     found = process.run(argv, deadline=DEADLINE, capture=True, check=False)
     if found.returncode != 0:
-        # It says nothing of a revision, but of a repository that it does not want to read.
+        # The failure may not be about the revision but about a repository that git refuses to read.
         _names(root, "rev-parse", "--is-inside-work-tree")
         raise UsageError(f"{root} has no revision '{shown(revision)}'", hint=_HINT)
     return found.text.strip()

@@ -1,6 +1,6 @@
-"""What one job of a workflow is told, and what it leaves: JSON files that travel with it.
+"""The input and output of a workflow's job: JSON files transferred with it.
 
-A task is written with the workflow and never changed; a result is written by the job, and collected by the last node.
+A task is written with the workflow and does not change; a result is written by the job, and collected by the last node.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.recipe.hypervisor import Hypervisor
 from roost.store.staging import write_atomically
 
 _Form = TypeVar("_Form")
-#: A report that can be written to a place of its own.
+#: A report that can be written to a separate path.
 Report = Literal["junit", "markdown", "html"]
 
 
@@ -29,8 +29,8 @@ Report = Literal["junit", "markdown", "html"]
 class Task:
     """The work of one node: `recipe` and `project` are paths in the unpacked kit.
 
-    `layer` is the node whose tree is used, `dom0` the one that makes Xen's first domain, `images` are nodes whose
-    builds must be there, with their recipes, `boot` is the node whose verdict is published.
+    `layer` is the node whose tree is used, `dom0` the one that makes Xen's dom0, `images` are nodes whose
+    builds are required, with their recipes, `boot` is the node whose verdict is published.
     """
 
     node: str
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the whole workflow is for: its images, the catalogue, where reports go (absolute paths by kind)."""
+    """The workflow as a whole: its images, the catalogue, the absolute paths of reports by kind."""
 
     rows: tuple[Row, ...]
     jobs: int
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What reports tell of one test boot (`pipeline.booted.verdict`)."""
+    """The part of a test boot's verdict used in reports (`pipeline.booted.verdict`)."""
 
     hypervisor: Hypervisor
     passed: bool
@@ -103,9 +103,9 @@ def plan(path: Path) -> Plan:
 
 
 def result(path: Path) -> Outcome | None:
-    """Return what a job left; None when it left nothing that can be read: it did not come to its end.
+    """Return the result of a job, or None when it cannot be read: the job was not completed.
 
-    It comes from another machine: what reports read of it has the type that they expect.
+    The file comes from another machine, so the types of all values used in reports are validated.
     """
     try:
         said = jsontext.read(path)

@@ -1,6 +1,6 @@
-"""What the jobs of earlier workflows took: memory and disk by node, out of DAGMan's log, kept for the next workflow.
+"""The resource usage of earlier workflows: memory and disk by node, from DAGMan's log, kept for the next workflow.
 
-Shape: an event 000 names its node in a line "DAG Node: NAME", an event 005 has a table "Partitionable Resources" with
+Format: an event 000 names its node in a line "DAG Node: NAME", an event 005 has a table "Partitionable Resources" with
 the rows "Disk (KB)" and "Memory (MB)", whose first number is the usage (HTCondor manual, Job Event Log Codes).
 """
 
@@ -20,25 +20,25 @@ from roost.store.staging import write_atomically
 
 _NODE = re.compile(r"^\s*DAG Node: (\S+)\s*$", re.MULTILINE)
 _ROW = re.compile(r"^\s*(Disk|Memory) \((KB|MB)\)\s*:\s*(\d{1,12})\b", re.MULTILINE)
-#: Nodes that are remembered, the last ones first.
+#: The maximum number of nodes kept, the most recent first.
 KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a node's job took at most, in MiB."""
+    """The maximum usage of a node's job in MiB."""
 
     memory: int
     disk: int
 
 
 def place() -> Path:
-    """Return where it is kept."""
+    """Return the path of the file."""
     return paths.cache_root() / "factory" / "usage.json"
 
 
 def read(path: Path) -> dict[str, Usage]:
-    """Return what is known by node; nothing when there is nothing that can be read."""
+    """Return the known usage by node; empty when the file cannot be read."""
     try:
         return TypeAdapter(dict[str, Usage]).validate_python(jsontext.read(path))
     except (OSError, ValueError):
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Usage]:
 
 
 def of_log(path: Path) -> dict[str, Usage]:
-    """Return what the jobs in a log took, by node; raises `OSError` for what cannot be read."""
+    """Return the usage of the jobs in a log, by node; raises `OSError` when it cannot be read."""
     follower = event_log.Follower(path)
     nodes: dict[str, str] = {}
     found: dict[str, Usage] = {}
@@ -65,7 +65,7 @@ def of_log(path: Path) -> dict[str, Usage]:
 
 
 def remember(path: Path, seen: Mapping[str, Usage]) -> None:
-    """Keep what was seen, beside what is known of other nodes."""
+    """Add usage to the file, keeping that of other nodes."""
     known = {**{name: one for name, one in read(path).items() if name not in seen}, **seen}
     kept = dict(list(known.items())[-KEPT:])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""roost itself as a wheel, made of the package that runs: what a job on another machine unpacks, or pip installs.
+"""roost itself as a wheel, made from the running package, for a job on another machine to unpack or pip to install.
 
-A wheel is a zip of the package and of what installers know of it (PyPA, binary distribution format 1.0). It is the
-code that made the workflow, byte for byte, also out of a checkout with changes that nobody has built yet.
+A wheel is a zip of the package and its metadata (PyPA, binary distribution format 1.0). It has exactly the
+code that made the workflow, even from a checkout with uncommitted changes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from roost.errors import HostError
 from roost.host import paths
 from roost.store import closure
 
-#: The earliest time that a zip can hold: the same code gives the same bytes.
+#: The earliest time that a zip can express, so that the same code gives the same bytes.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _TAGS = "Wheel-Version: 1.0\nGenerator: roost\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-#: The extra of pyproject.toml without which nothing is built (roost.host.extras).
+#: The extra of pyproject.toml that builds require (roost.host.extras).
 BUILDS = "sbom"
 _SCRIPTS = "[console_scripts]\nroost = roost.__main__:main\n"
 
 
 def write(directory: Path) -> Path:
-    """Write the wheel into a directory; return its path."""
+    """Write the wheel to a directory; return its path."""
     name = f"roost-{roost.__version__}"
     info = f"{name}.dist-info"
     wheel = directory / f"{name}-py3-none-any.whl"
@@ -39,7 +39,7 @@ def write(directory: Path) -> Path:
         for path, data, mode in [*_package(), *_information(info)]:
             entry = zipfile.ZipInfo(path, _TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            # Hooks of mmdebstrap are programs: installers keep that.
+            # Hooks of mmdebstrap are executable, and installers keep the mode.
             entry.external_attr = (stat.S_IFREG | mode) << 16
             archive.writestr(entry, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
@@ -56,7 +56,7 @@ def unpack(wheel: Path, directory: Path) -> None:
 
 
 def requirements() -> list[str]:
-    """Return what a job's roost needs of other packages, as pip takes it: those of roost, and of builds."""
+    """Return the requirements of a job's roost in pip's syntax: those of roost, and of builds."""
     project = closure.PACKAGE.parent / "pyproject.toml"
     if project.is_file():
         said = tomllib.loads(project.read_text())["project"]
@@ -70,7 +70,7 @@ def requirements() -> list[str]:
 
 
 def _package() -> Iterator[tuple[str, bytes, int]]:
-    """Yield the files of the package, with the recipes and kernels that an installed one has inside."""
+    """Yield the files of the package, with the recipes and kernels that an installed package includes."""
     for path in _files(closure.PACKAGE):
         yield f"roost/{path.relative_to(closure.PACKAGE)}", path.read_bytes(), _mode(path)
     shipped = paths.shipped_root()

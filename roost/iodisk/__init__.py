@@ -1,1 +1,1 @@
-"""The job's own disk: made from its inputs before the job, read for status and results after it."""
+"""The job's own disk: made from its inputs before the job, examined for status and results after it."""

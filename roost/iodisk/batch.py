@@ -1,7 +1,7 @@
-"""Many io disks from a file of jobs: the one that `inv submit --jobs` reads as well.
+"""Many io disks from a file of jobs, which `inv submit --jobs` reads, too.
 
-The column of the io disk names the file to write; `inputs` names what goes in, separated by blanks (in quotes where
-a name has one); what the other columns say reaches the job as input/job.json.
+The column of the io disk names the file to write; `inputs` names its inputs, separated by blanks (quoted where
+a name contains one); the other columns are passed to the job in input/job.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.iodisk.inputs import Input, Room
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 
-#: Is told how many rows of how many are behind us.
+#: Called with the number of rows done and the total number of rows.
 Progress = Callable[[int, int], None]
 
 INPUTS = "inputs"
@@ -30,7 +30,7 @@ PARAMETERS = "job.json"
 
 @dataclass(frozen=True, slots=True)
 class DiskRequest:
-    """One disk to make: where, from what, and the texts that go in beside."""
+    """One disk to make: its path, its inputs, and generated text files."""
 
     output: Path
     items: tuple[Input, ...]
@@ -38,7 +38,7 @@ class DiskRequest:
 
 
 def nowhere(_done: int, _total: int) -> None:
-    """Report to nobody."""
+    """Discard a progress report."""
 
 
 def checked(
@@ -48,7 +48,7 @@ def checked(
     transfer: str | None = None,
     progress: Progress = nowhere,
 ) -> tuple[DiskRequest, ...]:
-    """Return the disk of each row, once nothing is wrong with any row: neither for its disk nor for its submission.
+    """Return the disk of each row, after validating all rows for their disks and for their submission.
 
     Raises `RecipeError` with every mistake, `ImageError` as soon as inputs are known not to fit. `transfer` is that of
     the description, by default the recipe's.
@@ -72,9 +72,9 @@ def checked(
 
 
 def check(jobs: Jobs, recipe: Recipe, transfer: str | None, progress: Progress = nowhere) -> None:
-    """Raise as `checked` does for the rows that get an io disk of their own: `submit` is as strict as `io`.
+    """Raise as `checked` does for the rows that get their own io disk: `submit` is as strict as `io`.
 
-    Without a column for the disk all jobs share one; with inputs for each that is a mistake.
+    Without a column for the disk all jobs share one, so per-job inputs are a mistake.
     """
     disk = recipe.io_disk
     if disk is None:
@@ -88,9 +88,9 @@ def check(jobs: Jobs, recipe: Recipe, transfer: str | None, progress: Progress =
 def requests(
     jobs: Jobs, disk: str, common: Sequence[Input], size: int | None = None, progress: Progress = nowhere
 ) -> tuple[DiskRequest, ...]:
-    """Return the disk of each row; raise `RecipeError` with every mistake. `common` items go onto every disk.
+    """Return the disk of each row; raise `RecipeError` with every mistake. `common` items are put on every disk.
 
-    `size` is that of the disks in bytes, if it is fixed: raises `inputs.TooMuchError` for a row with more.
+    `size` is the size of the disks in bytes, if fixed: raises `inputs.TooMuchError` for a row that exceeds it.
     """
     column = jobs.named(variable_of(disk))
     if column is None:
@@ -131,9 +131,9 @@ def _no_column(jobs: Jobs, disk: str, more: str = "") -> Problem:
 def content(
     jobs: Jobs, number: int, column: str | None, common: Sequence[Input], size: int | None = None
 ) -> tuple[tuple[Input, ...], dict[str, bytes], list[Problem]]:
-    """Return what goes into the disk of row `number` (items, texts beside them), and what is wrong with it.
+    """Return the contents of the disk of row `number` (items, text files) and the problems with them.
 
-    `column` is that of the disk's file. Raises `inputs.TooMuchError` as `requests`.
+    `column` is the column of the disk's file. Raises `inputs.TooMuchError` as `requests` does.
     """
     values = dict(zip(jobs.variables, jobs.rows[number], strict=True))
     if column is not None:
@@ -161,7 +161,7 @@ def _inputs(jobs: Jobs, values: dict[str, str], where: Location, size: int | Non
         what = "ends in a backslash" if "escape" in str(error) else "has a quote that is not closed"
         return [], [Problem(f"'{shown(value)}' {what}", where, hint)]
     found, problems = inputs.items(names, jobs.directory, where, None if size is None else Room.of(size))
-    # lexists: a cell of many inputs may be longer than any name.
+    # lexists: a cell with many inputs may exceed the length limit of names.
     if problems and names != [value] and os.path.lexists(jobs.directory / value):
         what = f"'{shown(value)}' is the name of one file, and blanks separate inputs"
         if len(names) == 1:

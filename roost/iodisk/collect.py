@@ -1,13 +1,13 @@
-"""Collects what a job left on its disk: a verdict, and status, log and output in a directory of the host.
+"""Collect a job's results from its disk: a verdict, and status, log and output in a directory on the host.
 
 done          the job ended with exit code 0
-failed        it ended otherwise: another exit code, a signal, its time over
-never started there is no status: the guest did not come to the job, or the disk never was in one
-killed        it started and did not report its end: the machine went away, or the job was removed
+failed        it ended with another exit code, by a signal, or by its timeout
+never started there is no status: the guest did not reach the job, or the disk was never in a guest
+killed        it started but did not report its end: the machine stopped, or the job was removed
 unreadable    the disk, its file system, its status or a part of its output cannot be read
 
-Only a file system that was found sound proves that something is not there. From one that was repaired comes what can
-be had, but it is never `done`, and `lost` names what is known to be missing.
+Only a sound file system proves that a file does not exist. From a repaired one everything readable is extracted,
+but the verdict is never `done`, and `lost` names what is known to be missing.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from roost.iodisk.status import Verdict, judge
 from roost.recipe.words import listed, shown
 from roost.store import staging
 
-#: Losses that are notes too.
+#: The maximum number of losses that are also listed as notes.
 SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One disk: its verdict and why, what the status said, and the directory with what came out (None: nothing).
+    """One disk: its verdict and reason, the contents of the status, and the directory of extracted files (None: none).
 
-    `lost` names what is on the disk, or was, and did not come out; empty when all of it did. Links and devices do not
-    count: `left_out` has them too.
+    `lost` names what is, or was, on the disk but was not extracted; empty when everything was. Links and devices do not
+    count; `left_out` lists them, too.
     """
 
     disk: str
@@ -70,11 +70,11 @@ class Collected:
 
 
 def collect(disk: Path, directory: Path, *, files: int, size: int | None = None) -> Collected:
-    """Put what a job left on `disk` into `directory`, which appears whole or not at all; the disk stays as it is.
+    """Extract a job's results from `disk` to `directory`, which appears atomically; the disk is not changed.
 
-    At most `files` files and directories and `size` bytes come out, the log included; None is as much as the disk has.
-    Raises `HostError` when the host is at fault, `UsageError` when `directory` is somebody else's; whatever is wrong
-    with the disk is a verdict.
+    At most `files` files and directories and `size` bytes are extracted, including the log; None means the disk's size.
+    Raises `HostError` when the host is at fault, `UsageError` when `directory` has other contents; faults of the disk
+    become verdicts.
     """
     check_target(directory)
     try:
@@ -84,7 +84,7 @@ def collect(disk: Path, directory: Path, *, files: int, size: int | None = None)
             except RoostError as error:
                 if error.exit_code == 3:
                     raise
-                # A tool that found no room says so, or cannot even say it.
+                # A tool without disk space reports it, or cannot even report it.
                 check_room(scratch, 4 << 20)
                 what = error.problem.what
                 why = what if isinstance(error, UnreadableError) else f"{disk.name}: {what}"
@@ -93,7 +93,7 @@ def collect(disk: Path, directory: Path, *, files: int, size: int | None = None)
                 _keep(scratch / "out", directory, found)
             return result
     except OSError as error:
-        # A copy names its source first; what is wrong is in the directory that the message names already.
+        # A copy error names the source first, but the fault is in the directory, which the message already names.
         name = os.fsdecode(error.filename) if error.filename and not error.filename2 else ""
         aside = name and not Path(name).is_relative_to(staging.place(directory))
         where = f": {shown(name, 200)}" if aside else ""
@@ -127,7 +127,7 @@ def check_target(directory: Path) -> None:
 
 
 def _collected(disk: Path, directory: Path, scratch: Path, files: int, size: int | None) -> tuple[Collected, Found]:
-    """Take everything out into `scratch`, and judge."""
+    """Extract everything to `scratch`, and judge."""
     returned = file_systems(disk, scratch, "disk")
     found, copy = _look(returned, scratch, (files, size))
     seen = found.seen
@@ -160,7 +160,7 @@ def _collected(disk: Path, directory: Path, scratch: Path, files: int, size: int
 
 
 def _look(returned: Returned, scratch: Path, limits: tuple[int, int | None]) -> tuple[Found, FileSystemCopy]:
-    """Return what the first file system with a job's things has; the first of all when none has."""
+    """Return the contents of the first file system with job data; of the first of all when none has any."""
     damage: list[str] = []
     unreadable = 0
     for copy in returned.copies:
@@ -195,7 +195,7 @@ def _judge(found: Found, returned: Returned) -> tuple[Verdict, str, dict[str, An
 
 
 def _keep(out: Path, directory: Path, found: Found) -> None:
-    """Make the collected files the directory that the user sees."""
+    """Move the collected files to the user's directory."""
     with staging.staged(directory) as target:
         if out.is_dir():
             for entry in sorted(out.iterdir()):
@@ -205,7 +205,7 @@ def _keep(out: Path, directory: Path, found: Found) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename, or copy to another file system; there are plain files and directories only. The first failure ends it."""
+    """Rename, or copy to another file system, plain files and directories only. Stops at the first failure."""
     try:
         source.rename(target)
     except OSError as error:

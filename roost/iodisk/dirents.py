@@ -1,7 +1,7 @@
-"""The entries of an ext directory, from the bytes of its blocks. Pure.
+"""Parse the entries of an ext directory from its blocks. Pure.
 
-Names are taken by their length, never by what they contain (Documentation/filesystems/ext4/directory.rst). The nodes
-of a hashed directory look like empty entries to whoever reads it as a list, and so do the checksums of its blocks.
+Names are delimited by their length, never by their content (Documentation/filesystems/ext4/directory.rst). The index
+nodes of a hashed directory look like empty entries when read as a list, and so do the checksums of its blocks.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-#: An inline directory has the number of its parent first; the rest of it lies in an attribute of the inode.
+#: An inline directory starts with the inode number of its parent; the rest of it is in an attribute of the inode.
 _PARENT, _IN_INODE = 4, 60
 _HEAD = 8
 
 
 class DamagedDirectoryError(ValueError):
-    """The bytes are not those of a directory."""
+    """The bytes are not a valid directory."""
 
 
 def entries(data: bytes, block: int, *, inline: bool = False) -> list[tuple[bytes, int]]:
-    """Return name and inode of each entry but `.` and `..`; `block` is the file system's block size in bytes.
+    """Return name and inode of each entry except `.` and `..`; `block` is the file system's block size in bytes.
 
-    Raises `DamagedDirectoryError` for lengths that do not fit.
+    Raises `DamagedDirectoryError` for inconsistent lengths.
     """
     if inline:
         parts = [data[_PARENT:_IN_INODE], data[_IN_INODE:]]
@@ -39,7 +39,7 @@ def _block(data: bytes, size: int) -> Iterator[tuple[bytes, int]]:
             raise DamagedDirectoryError("an entry is cut off")
         inode, length, name_length = struct.unpack_from("<IHB", data, at)
         if length in {0, 0xFFFF}:
-            # A block of 64 KiB has no other way to say its own size.
+            # A length of 64 KiB cannot be stored in 16 bits.
             length = size if size == 1 << 16 else 0
         if length < _HEAD + name_length or length % 4 or at + length > size:
             raise DamagedDirectoryError("an entry has an impossible length")

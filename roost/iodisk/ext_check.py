@@ -1,7 +1,7 @@
-"""Whether an untrusted ext file system is sound, by e2fsck on a copy, and its repair when it is not.
+"""Check an untrusted ext file system with e2fsck, and repair it, on a copy.
 
-Only a sound file system proves that a name which is not found is not there: e2fsck verifies the structure and, where
-the file system has them, the checksums of superblock, groups, inodes, directories and extents.
+Only a sound file system proves that a name which is not found does not exist: e2fsck verifies the structure and,
+where the file system has them, the checksums of superblock, groups, inodes, directories and extents.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from roost.errors import ToolError
 from roost.host import process
 from roost.recipe.words import shown
 
-#: Limits of tools that read an untrusted disk: bytes of memory, and seconds.
+#: Limits of tools that read an untrusted disk: memory in bytes, time in seconds.
 MEMORY, DEADLINE = 2 << 30, 300.0
-#: Runs of e2fsck after which a file system that still has errors is given up.
+#: The number of e2fsck runs after which a file system that still has errors is given up.
 REPAIRS = 2
-#: Findings that are shown.
+#: The maximum number of findings shown.
 SHOWN = 3
-#: What e2fsck prints about a file system that lost nothing: its own progress, a journal that was replayed, files that
-#: were deleted while open, and sums that the kernel writes at unmount only (e2fsck/problem.c).
+#: Messages of e2fsck without a loss of data: its progress, a replayed journal, files deleted while open, and
+#: counters that the kernel updates only at unmount (e2fsck/problem.c).
 _ROUTINE = re.compile(
     r"""e2fsck\ \d|Pass\ \d|Fix\?\ |Optimize\?\ |\*+\ |$
     |(recovering|replaying)\ journal$|Setting\ free\ (inodes|blocks)\ count\ to|Clearing\ orphaned\ inode\ \d+
@@ -37,14 +37,14 @@ _INODE = re.compile(r"\binode #?(\d+)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What e2fsck found: damage in words (none: the file system is sound), and the inodes that it named."""
+    """The result of e2fsck: messages about damage (empty: the file system is sound), and the inodes that they name."""
 
     damage: tuple[str, ...] = ()
     inodes: frozenset[int] = frozenset()
 
 
 def check(copy: Path, *, journal: bool) -> Checked:
-    """Check the file system in `copy` and repair it there; `journal` says that its journal was not replayed."""
+    """Check the file system in `copy` and repair it in place; `journal` means that its journal was not replayed."""
     found: list[str] = []
     if journal:
         found += _findings(copy, "-p")[1]
@@ -61,7 +61,7 @@ def check(copy: Path, *, journal: bool) -> Checked:
 
 
 def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
-    """Run e2fsck; return its exit code (-1: it did not end) and what it found, without what is not a loss."""
+    """Run e2fsck; return its exit code (-1: timeout) and its messages, without those about no loss of data."""
     try:
         done = process.run(
             process.bounded(["e2fsck", *options, copy.name], memory=MEMORY),
@@ -72,7 +72,7 @@ def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
         )
     except ToolError:
         return -1, [f"e2fsck did not end within {DEADLINE:g} s"]
-    # Where it has a label, e2fsck calls the file system by it.
+    # e2fsck names a file system by its label, if it has one.
     label = re.escape(_label(copy))
     lines = [re.sub(f"^({re.escape(copy.name)}|{label}): ", "", line.strip()) for line in done.text.splitlines()]
     return done.returncode, [line for line in lines if not _ROUTINE.match(line)]

@@ -1,8 +1,8 @@
-"""Files out of an untrusted ext file system, without mounting it and without a virtual machine.
+"""Extract files from an untrusted ext file system, without mounting it and without a virtual machine.
 
-debugfs copies by inode number into files whose names are made here, and prints inodes as hexadecimal digits: so no
-name in the file system, however odd, reaches a command or is mistaken for what debugfs says. Only plain files and
-directories come out, never a link, a device or a set-user-ID bit; how many, how deep and how much is limited.
+debugfs copies by inode number to files named here, and prints inodes as hexadecimal digits, so that a
+name in the file system never becomes part of a command or is mistaken for debugfs' output. Only plain files and
+directories are extracted, never a link, a device or a set-user-ID bit; their number, depth and size are limited.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from roost.iodisk import dirents
 from roost.iodisk.ext_check import MEMORY
 from roost.iodisk.extracted import Extracted, Limits, check_room
 
-#: Directories in directories; more is a trap for programs that go through a tree.
+#: The maximum depth of directories; a deeper tree is a trap for programs that traverse it.
 DEPTH = 64
-#: Bytes of a path on the host (PATH_MAX is 4096), what is before it included.
+#: The maximum length in bytes of a path on the host, including the target directory (PATH_MAX is 4096).
 PATH = 3800
 DEADLINE = 600.0
-#: Bytes that a tool may write in any case: what it says on standard error goes to a file too.
+#: The number of bytes that a tool may always write: its standard error also goes to a file.
 MESSAGES = 64 << 10
-#: Requests in one script for debugfs.
+#: The number of requests in one debugfs script.
 BATCH = 2000
-#: Bytes of one directory; a million names of 255 bytes have more.
+#: Size limit of a directory in bytes, more than a million names of 255 bytes need.
 DIRECTORY = 256 << 20
 ROOT = 2
 _INLINE, _ENCRYPTED = 0x10000000, 0x800
-#: A section of debugfs' output, and a row of `inode_dump`: octal offset, eight words. Nothing else is printed there.
+#: A section of debugfs' output, and a row of `inode_dump`: octal offset, eight words. It prints nothing else there.
 _SECTION = re.compile(rb"^debugfs: inode_dump <(\d+)>$", re.MULTILINE)
 _ROW = re.compile(rb"^(0[0-7]{3})  ((?:[0-9a-f]{4} ){8})", re.MULTILINE)
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
@@ -51,12 +51,12 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """Return what it is, in words."""
+        """The file type, in words."""
         return _KINDS.get(stat.S_IFMT(self.mode), "device or pipe")
 
 
 class ExtFiles:
-    """The files of an ext file system, by debugfs under limits of memory and time."""
+    """The files of an ext file system, read by debugfs under limits of memory and time."""
 
     def __init__(self, image: Path) -> None:
         self._image = image
@@ -65,7 +65,7 @@ class ExtFiles:
 
     def _debugfs(self, requests: Sequence[str], size: int) -> bytes:
         try:
-            # -c: no bitmaps are read, so damaged ones do not matter.
+            # -c: bitmaps are not read, so damaged ones do not matter.
             return process.run(
                 process.bounded(
                     ["debugfs", "-c", "-f", "-", self._image.name], memory=MEMORY, output=max(MESSAGES, size)
@@ -77,7 +77,7 @@ class ExtFiles:
                 cwd=self._image.parent,
             ).stdout
         except ToolError:
-            # What it did not get to is missing afterwards, and is told.
+            # What it did not reach will be missing, and reported as such.
             return b""
 
     def _temporary(self, number: int) -> Path:
@@ -99,15 +99,15 @@ class ExtFiles:
                     continue
                 mode, low = struct.unpack_from("<H2xI", raw, 0)
                 flags, high = struct.unpack_from("<I", raw, 0x20)[0], struct.unpack_from("<I", raw, 0x6C)[0]
-                # In a directory the upper word once was something else.
+                # For directories the upper word once had another meaning.
                 size = low if stat.S_ISDIR(mode) else high << 32 | low
                 found[int(inode)] = Node(int(inode), mode, size, flags)
         return found
 
     def copies(self, nodes: Sequence[Node], limit: int) -> Iterator[tuple[Node, Path | None]]:
-        """Yield each node with a file that has its content, which is gone after the next; None when it is unreadable.
+        """Yield each node with a file of its content, valid until the next one is yielded; None when it is unreadable.
 
-        No file is written beyond `limit` bytes. Raises `HostError` when the host is full.
+        A file is written up to `limit` bytes only. Raises `HostError` when the host's disk is full.
         """
         for start in range(0, len(nodes), BATCH):
             part = nodes[start : start + BATCH]
@@ -117,7 +117,7 @@ class ExtFiles:
             for number, node in enumerate(part):
                 path = self._temporary(number)
                 if node.flags & _INLINE and path.exists() and path.stat().st_size > node.size:
-                    # debugfs copies all of the room in the inode.
+                    # debugfs copies all of the space in the inode.
                     os.truncate(path, node.size)
                 whole = path.exists() and path.stat().st_size == node.size
                 if not whole:
@@ -126,7 +126,7 @@ class ExtFiles:
                 path.unlink(missing_ok=True)
 
     def head(self, node: Node, target: Path, limit: int) -> bool:
-        """Copy the first `limit` bytes of a file to `target`; return whether that could be read."""
+        """Copy the first `limit` bytes of a file to `target`; return whether they could be read."""
         self._debugfs([f"dump <{node.inode}> {self._temporary(0).name}"], limit)
         path = self._temporary(0)
         if not path.exists() or path.stat().st_size < min(node.size, limit):
@@ -152,7 +152,7 @@ class ExtFiles:
         return found
 
     def children(self, node: Node) -> dict[bytes, Node | None] | None:
-        """Return what a directory holds, None for an inode or for a directory that cannot be read."""
+        """Return the entries of a directory, or None if it is not a directory or cannot be read."""
         entries = self.listing([node])[node.inode]
         if entries is None:
             return None
@@ -160,7 +160,7 @@ class ExtFiles:
         return {name: nodes.get(inode) for name, inode in entries}
 
     def extract(self, top: Node, prefix: bytes, directory: Path, limits: Limits, seen: Extracted) -> None:
-        """Copy the tree below `top`, known to the user as `prefix`, into the new `directory`."""
+        """Copy the tree below `top`, named `prefix` in messages, into the new `directory`."""
         seen.paths[top.inode] = prefix
         wanted: dict[Node, list[Path]] = {}
         level = [(top, prefix, directory)]
@@ -193,7 +193,7 @@ class ExtFiles:
     def _level(
         self, level: Sequence[tuple[Node, bytes, Path]], limits: Limits, seen: Extracted
     ) -> Iterator[tuple[Node, bytes, Path]]:
-        """Yield what comes out of the directories in `level`, and count it."""
+        """Extract the entries of the directories in `level` and count them; yield their subdirectories."""
         listed = self.listing([node for node, _, _ in level])
         for parent, path, _ in level:
             self._cut(listed[parent.inode], path, limits, seen)
@@ -215,7 +215,7 @@ class ExtFiles:
 
     @staticmethod
     def _cut(entries: list[tuple[bytes, int]] | None, path: bytes, limits: Limits, seen: Extracted) -> None:
-        """Shorten a listing to what may still come out."""
+        """Truncate a listing to the number of entries that may still be extracted."""
         room = max(0, limits.files - seen.files)
         if entries is not None and len(entries) > room:
             seen.limit(path, f"more than {limits.files} files", len(entries) - room)
@@ -223,7 +223,7 @@ class ExtFiles:
 
     @staticmethod
     def _takes(node: Node, path: bytes, target: Path, limits: Limits, seen: Extracted, *, known: bool) -> bool:
-        """Return whether the entry at `path` comes out; say why if it does not."""
+        """Return whether the entry at `path` is to be extracted; record why if it is not."""
         if len(os.fsencode(target)) > PATH:
             seen.limit(path, f"paths longer than {PATH} bytes")
         elif seen.files >= limits.files:

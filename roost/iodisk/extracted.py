@@ -1,4 +1,4 @@
-"""What may be and what was extracted from a disk: files, bytes, what was left out and why, and what is lost."""
+"""Limits and results of extracting a disk: files, bytes, what was left out and why, and what is lost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from roost.errors import HostError
 from roost.recipe.words import shown
 
-#: Names that are kept of what was left out or lost.
+#: The maximum number of names recorded as left out or lost.
 NAMES = 1000
-#: Free bytes of the host below which a failure is the host's fault.
+#: The free space on the host, in bytes, below which a failure is the host's fault.
 ROOM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of what is extracted from one disk: files and directories, and bytes."""
+    """Limits on extracting one disk: files and directories, and bytes."""
 
     files: int
     size: int
@@ -24,11 +24,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Extracted:
-    """What was extracted, counted, and what was not.
+    """The numbers of extracted files and bytes, and what was not extracted.
 
-    `files` and `size` count what is in the output, `log` the bytes of the log.
+    `files` and `size` count the output, `log` the bytes of the log.
     `left` counts what stays on the disk, by reason, and `left_names` has its paths. `damage` is what cannot be read,
-    `limited` what is more than the caller allows, `incomplete` what a repair touched: texts for the user. `paths` are
+    `limited` what exceeds the caller's limits, `incomplete` what a repair touched: messages for the user. `paths` are
     the paths by inode.
     """
 
@@ -49,17 +49,17 @@ class Extracted:
             self.left_names.append(path_text(path))
 
     def limit(self, path: bytes, why: str, count: int = 1) -> None:
-        """Count something that would be more than the caller allows."""
+        """Record something that exceeds the caller's limits."""
         self.leave(path, why, count)
         _keep(self.limited, f"{path_text(path)}: {why}")
 
     def lose(self, path: bytes, why: str) -> None:
-        """Name something that cannot be read."""
+        """Record something that cannot be read."""
         _keep(self.damage, f"{path_text(path)}: {why}")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out, a line each."""
+        """What was left out, one line per reason."""
         return tuple(f"{count} left out: {why}" for why, count in sorted(self.left.items()))
 
 
@@ -69,12 +69,12 @@ def _keep(texts: list[str], text: str) -> None:
 
 
 def path_text(path: bytes) -> str:
-    """Return a path of the disk, safe to show on one line."""
+    """Return a path of the disk, safe to print on one line."""
     return shown(os.fsdecode(path), 200)
 
 
 def check_room(directory: str | os.PathLike[str], needed: int = ROOM) -> None:
-    """Raise `HostError` when the file system of `directory` is so full that a tool may have failed for it."""
+    """Raise `HostError` when the file system of `directory` is so full that a tool may have failed because of it."""
     room = os.statvfs(directory)
     if room.f_bavail * room.f_frsize < needed or (room.f_files and not room.f_favail):
         raise HostError(

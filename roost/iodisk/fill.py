@@ -1,7 +1,7 @@
-"""Copies inputs into the directory that becomes an io disk; a file that changes while it is read is refused.
+"""Copy inputs to the directory that becomes an io disk; a file that changes while it is read is refused.
 
-A file is opened only if it is a plain one, and read to the size that it had then: one that grows, shrinks, changes or
-never ends is an error, not half a file. What is read is named in errors; what is written belongs to the host.
+Only plain files are opened, and they are read up to the size they had then: one that grows, shrinks, changes or
+never ends is an error, not a partial copy. Errors name the file being read; the copy belongs to the host.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _BLOCK = 1 << 20
 
 
 def fill(directory: Path, chosen: Iterable[Input], epoch: int) -> None:
-    """Copy the items below `directory`; no time is later than `epoch`, no mode has more than rwx.
+    """Copy the items below `directory`; times are limited to `epoch`, modes to rwx.
 
-    Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `directory` cannot be
-    written.
+    Raises `ImageError` for an input that cannot be read or changes meanwhile, `OSError` when `directory` is not
+    writable.
     """
     for item in chosen:
         try:
@@ -58,13 +58,13 @@ def _copy(source: Path, status: os.stat_result, target: Path) -> None:
             raise _unreadable(source, error) from error
         with file, target.open("xb") as copy:
             status = _copy_bytes(source, file, copy)
-        # Not the attributes: owners and names of security modules mean nothing in the guest.
+        # Extended attributes are dropped: the guest has other owners and security modules.
         target.chmod(status.st_mode & 0o777 | 0o400)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
 def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
-    """Copy a file, holes as holes; return its status. Raises `ImageError` unless it is the same at the end."""
+    """Copy a file, preserving holes; return its status. Raises `ImageError` if it changed meanwhile."""
     before = os.fstat(file.fileno())
     left = before.st_size
     while left > 0:
@@ -91,9 +91,9 @@ def _copy_bytes(source: Path, file: BinaryIO, copy: BinaryIO) -> os.stat_result:
 
 
 def read_block(source: Path, file: BinaryIO, size: int) -> bytes:
-    """Return at most `size` bytes of a file that is copied, none at its end. Raises `ImageError`."""
+    """Return at most `size` bytes of an input file, none at its end. Raises `ImageError`."""
     try:
-        # None is what a file of /proc that would wait gives.
+        # A file of /proc that would block gives None.
         return file.read(size) or b""
     except OSError as error:
         raise _unreadable(source, error) from error

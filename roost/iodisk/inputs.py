@@ -1,8 +1,8 @@
-"""What goes into an io disk: files and directories of the host, and what of them cannot travel.
+"""The inputs of an io disk: files and directories of the host, and those that cannot be copied.
 
-A file keeps its name, a directory too; with a slash at its end a directory stands for what is in it (as in rsync).
-Only plain files, directories, and links that stay inside of their directory can travel; a link that is named itself is
-followed. Nothing is opened here.
+Files and directories keep their names; a directory with a trailing slash stands for its contents (as in rsync).
+Only plain files, directories, and links that stay inside their directory can be copied; a link that is an input
+itself is followed. Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from roost.errors import Location, Problem
 from roost.host.files import kind
 from roost.recipe.words import shown
 
-#: Mistakes that are told of one call; a whole root directory has thousands.
+#: The maximum number of problems reported per call; a whole root directory has thousands.
 PROBLEMS = 100
-#: The least bytes that a name takes on any file system of an io disk: a directory entry of vfat.
+#: The minimum number of bytes per name on any file system of an io disk: a directory entry of vfat.
 _ENTRY = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One name below input/: where it comes from, and its path there, with `/` between its parts.
+    """One name below input/: its source, and its path there, with `/` between its parts.
 
-    `within` is the directory that its links may not leave, None for what was named itself: a link is followed then.
+    `within` is the directory that its links may not leave, None for an input named by the user: its link is followed.
     """
 
     source: Path
@@ -38,7 +38,7 @@ class Input:
 
 
 class TooMuchError(Exception):
-    """The inputs are larger than the disk, or have more names than it has room for; `where` names them in a file."""
+    """The inputs are larger than the disk, or have more names than fit on it; `where` is their location in a file."""
 
     def __init__(self, where: Location | None = None) -> None:
         super().__init__("the inputs do not fit")
@@ -47,18 +47,18 @@ class TooMuchError(Exception):
 
 @dataclass(slots=True)
 class Room:
-    """What is left on a disk for inputs: bytes, and names (each needs an entry)."""
+    """The space left on a disk for inputs: bytes, and names (each needs an entry)."""
 
     size: int
     names: int
 
     @classmethod
     def of(cls, size: int) -> Room:
-        """Return the room of a disk of `size` bytes."""
+        """Return the space on a disk of `size` bytes."""
         return cls(size, size // _ENTRY)
 
     def take(self, status: os.stat_result) -> None:
-        """Count one file or directory; raise `TooMuchError` when it has no room."""
+        """Subtract one file or directory; raise `TooMuchError` when it does not fit."""
         self.names -= 1
         self.size -= status.st_size if stat.S_ISREG(status.st_mode) else 0
         if self.names < 0 or self.size < 0:
@@ -68,9 +68,9 @@ class Room:
 def items(
     given: Iterable[str], directory: Path, where: Location | None = None, room: Room | None = None
 ) -> tuple[list[Input], list[Problem]]:
-    """Return what the names in `given` (relative ones start from `directory`) put below input/, and what is wrong.
+    """Return the items below input/ for the names in `given` (relative to `directory`), and the problems.
 
-    Raises `TooMuchError` as soon as they are known to exceed `room`. After `PROBLEMS` no more are looked for.
+    Raises `TooMuchError` as soon as they are known to exceed `room`. Stops after `PROBLEMS` problems.
     """
     found: list[Input] = []
     problems: list[Problem] = []
@@ -104,7 +104,7 @@ def items(
 
 
 def _unusable(name: str, path: Path, directory: Path) -> tuple[str, str | None] | None:
-    """Return why `name` cannot be looked at, and a hint; None when it can."""
+    """Return why `name` cannot be examined, and a hint; None when it can."""
     if not name or "\0" in name:
         return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
     try:
@@ -130,7 +130,7 @@ def _broken(error: OSError) -> str:
 
 
 def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield `top` and all that is below it with its status, directories first; only `top` may be a link, if `follow`.
+    """Yield `top` and everything below it with its status, directories first; only `top` may be a link, if `follow`.
 
     Raises `OSError` for a directory that cannot be listed.
     """
@@ -170,13 +170,13 @@ def _inside(path: Path, base: Path) -> bool:
 
 
 def newest(chosen: Iterable[Input]) -> int:
-    """Return the latest modification time of all that goes in, in seconds since 1970; at least 1."""
+    """Return the latest modification time of all inputs, in seconds since 1970; at least 1."""
     times = [int(status.st_mtime) for item in chosen for _, status in walk(item.source, follow=item.within is None)]
     return max([1, *times])
 
 
 def size(chosen: Iterable[Input]) -> int:
-    """Return the bytes of all files that go in."""
+    """Return the total size of all input files in bytes."""
     return sum(
         status.st_size
         for item in chosen

@@ -1,4 +1,4 @@
-"""What a job left on one file system: status, log and output, each only if it is what the job runner makes of it."""
+"""Extract a job's results from one file system: status, log and output, each only if it has the expected type."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from roost.iodisk.vfat_files import VfatFiles
 from roost.recipe.words import shown
 
 STATUS, LOG, OUTPUT, INPUT, FOUND = "status.json", "job.log", "output", "input", "lost+found"
-#: Where the job runner keeps these on a root file system, when the machine had no io disk (roost/guest/job).
+#: The job runner's directory on the root file system, used when the machine has no io disk (roost/guest/job).
 ON_ROOT = ("var", "lib", "roost", "io")
 
 
 @dataclass(slots=True)
 class Found:
-    """The job's things on one file system: its status (None: no such name), whether anything of a job is there."""
+    """A job's data on one file system: its status (None: no such file), and whether there is any job data."""
 
     status: bytes | None = None
     prepared: bool = False
@@ -31,7 +31,7 @@ class Found:
 
 
 def look(copy: FileSystemCopy, out: Path, limits: Limits) -> Found:
-    """Take log and output into the new directory `out`, if there is anything of a job on the file system.
+    """Extract log and output to the new directory `out`, if the file system has any job data.
 
     Raises `UnreadableError` when it cannot be read at all.
     """
@@ -76,7 +76,7 @@ def _children(files: ExtFiles, node: Node, path: bytes, seen: Extracted) -> dict
 def _take_ext(
     files: ExtFiles, place: Mapping[bytes, Node | None], prefix: bytes, out: Path, limits: Limits, found: Found
 ) -> None:
-    """Take status, log and output from the directory whose entries are `place`."""
+    """Extract status, log and output from the directory with the entries `place`."""
     seen = found.seen
     out.mkdir()
     for name, kind in ((STATUS, "file"), (LOG, "file"), (OUTPUT, "directory")):

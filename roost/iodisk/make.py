@@ -1,4 +1,4 @@
-"""One io disk: the file system that a recipe declares, with a job's inputs in it. No virtual machine, no mount.
+"""Make an io disk: the file system that a recipe declares, with a job's inputs. No virtual machine, no mount.
 
 The guest finds it by its label and runs the job in its input/ (roost/guest/job). The same inputs give the same bytes.
 """
@@ -28,15 +28,15 @@ from roost.recipe.model import Disk, Recipe
 from roost.recipe.quantities import format_size
 from roost.recipe.words import shown
 
-#: Times that a disk of no fixed size is made larger, when names and sizes told too little.
+#: How often a disk without a fixed size is enlarged, when the estimate from names and sizes was too small.
 ATTEMPTS = 4
-#: Bytes of a file's name (NAME_MAX).
+#: The maximum length of a file name in bytes (NAME_MAX).
 NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
 class IoDisk:
-    """A finished io disk: where, its virtual size in bytes, and how much a job can still write on it."""
+    """A finished io disk: its path, its virtual size in bytes, and the free space for the job."""
 
     path: Path
     virtual: int
@@ -55,14 +55,14 @@ def disk_of(recipe: Recipe) -> Disk:
 
 
 def make(recipe: Recipe, items: Sequence[Input], output: Path, *, texts: dict[str, bytes] | None = None) -> IoDisk:
-    """Write an io disk with `items` and the files `texts` (name → content) in input/; it appears whole or not at all.
+    """Write an io disk with `items` and the files `texts` (name → content) in input/, atomically.
 
     Raises `ImageError` when the inputs do not fit, `HostError` when the host's disk is full.
     """
     disk = disk_of(recipe)
     output = output.absolute()
     check_output(output, items)
-    # A device or a FIFO has no room beside it: the disk is made elsewhere and copied through.
+    # There is no space beside a device or a FIFO: the disk is made elsewhere and copied to it.
     place = writing.directory(output)
     try:
         epoch = source_date.given() or inputs.newest(items)
@@ -91,7 +91,7 @@ def make(recipe: Recipe, items: Sequence[Input], output: Path, *, texts: dict[st
             writing.place(finished, output)
             return IoDisk(output, size, free)
     except RoostError as error:
-        # The directory with the log is gone; its last lines are in the error.
+        # The directory with the log is removed; its last lines are in the error.
         error.log = None
         raise
     except OSError as error:
@@ -99,7 +99,7 @@ def make(recipe: Recipe, items: Sequence[Input], output: Path, *, texts: dict[st
 
 
 def _hint(error: OSError) -> str | None:
-    """Return what to do about a disk that the host did not let be written."""
+    """Return a hint for a disk that the host could not write."""
     if error.errno == errno.ENAMETOOLONG:
         return "the inputs have paths that are too long"
     cause = causes.behind(error)
@@ -109,25 +109,25 @@ def _hint(error: OSError) -> str | None:
 
 
 def check_output(output: Path, items: Sequence[Input]) -> None:
-    """Raise `UsageError` when a disk has no directory or no possible name, or would replace an input or a build's."""
+    """Raise `UsageError` if a disk's directory or name is unusable, or it would replace an input or a build's disk."""
     wrong = output_problem(output, bases(items))
     if wrong is not None:
         raise UsageError(wrong[0], hint=wrong[1])
 
 
 def bases(items: Sequence[Input]) -> set[Path]:
-    """Return the files and directories that inputs come from, links followed."""
+    """Return the files and directories that the inputs come from, with links followed."""
     return {(item.within or item.source).resolve() for item in items}
 
 
 def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
-    """Return why no disk can be written to `output`, and what to do; `bases` is where its inputs come from."""
+    """Return why a disk cannot be written to `output`, and a hint; `bases` are the sources of its inputs."""
     if "\0" in str(output):
         return f"{shown(str(output), 400)} is not a valid file name", "leave out the zero byte"
     if len(os.fsencode(output.name)) > NAME:
         return f"the name {shown(output.name)} is longer than {NAME} bytes", "choose a shorter one"
     parent = shown(str(output.parent), 400)
-    # Not Path.is_dir: that raises for a path that is too long.
+    # Not Path.is_dir, which raises for a path that is too long.
     if os.path.lexists(output.parent) and not os.path.isdir(output.parent):  # noqa: PTH112
         return f"{parent} is not a directory", "name a file in a directory"
     if not os.path.isdir(output.parent):  # noqa: PTH112
@@ -136,8 +136,8 @@ def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
 
 
 def _replaced(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
-    """Return what of somebody else's a disk at `output` would replace or lie in, and what to do."""
-    # A link is written through, so what it leads to counts. Not Path.resolve: that raises for a loop of links.
+    """Return which other file a disk at `output` would replace or be inside of, and a hint."""
+    # A link is written through, so its target counts. Not Path.resolve, which raises for a loop of links.
     place = Path(os.path.realpath(output))
     if replaceable.is_built(place):
         other = output.with_name(f"{output.stem}-1{output.suffix}")
@@ -158,7 +158,7 @@ def _check_size(recipe: Recipe, disk: Disk, size: int) -> None:
 
 
 def too_large(recipe: Recipe, disk: Disk, needed: str, room: int, where: Location | None = None) -> ImageError:
-    """Return the error for inputs that need more than the disk has; `needed` is what they need, in words."""
+    """Return the error for inputs that do not fit on the disk; `needed` is their size, in words."""
     return ImageError(
         f"the inputs need {needed}; the io disk of {recipe.name} has {format_size(room)}",
         where=where,
@@ -167,7 +167,7 @@ def too_large(recipe: Recipe, disk: Disk, needed: str, room: int, where: Locatio
 
 
 def too_many(recipe: Recipe, where: Location | None = None) -> ImageError:
-    """Return the error for inputs whose counting was ended because they cannot fit; `where` names them in a file."""
+    """Return the error for inputs that were counted only until they exceeded the disk; `where` locates them."""
     disk = disk_of(recipe)
     room = disk.areas[0].size or 0
     return too_large(recipe, disk, f"more than {format_size(room)}, or too many names", room, where)
@@ -175,7 +175,7 @@ def too_many(recipe: Recipe, where: Location | None = None) -> ImageError:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What an io disk gets: `directory`, with all times `epoch`."""
+    """The contents of an io disk: `directory`, with all times `epoch`."""
 
     recipe: Recipe
     disk: Disk
@@ -187,7 +187,7 @@ def _write(content: _Content, scratch: Path) -> tuple[Path, int | None]:
     recipe, disk, directory, epoch = content.recipe, content.disk, content.directory, content.epoch
     area = disk.areas[0]
     raw = scratch / "disk.raw"
-    # All of it was made here, by whoever runs this.
+    # All of it was made here, by the user of this process.
     entries, inside = measure.own_listing(directory), namespace.owner()
     if area.filesystem == "vfat":
         return _write_vfat(content, raw, entries, inside), None

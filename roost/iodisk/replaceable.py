@@ -1,7 +1,7 @@
-"""What an io disk may be written over: nothing, or a disk that is not a build's own.
+"""Whether an io disk may replace an existing file: only a disk that does not belong to a build.
 
-A cell of a file of jobs is easily the wrong one (two columns exchanged, a name without its ending), and a file of the
-user is gone then. In the directory of a build the io disk's usual name is that of the build's own.
+A cell of a file of jobs can easily be wrong (two columns exchanged, a name without its extension), and would cost a
+user's file. In the directory of a build, the io disk's usual name is that of the build's own.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 from roost.host import files, qcow2
 from roost.store import manifest
 
-#: Bytes from the start that tell a disk: the superblock of ext2 to ext4 begins at 1024, its magic at 56 from there.
+#: Bytes needed to recognise a disk: the superblock of ext2 to ext4 begins at 1024, with its magic at offset 56.
 _HEAD = 2048
 _EXT_MAGIC = slice(1080, 1082)
-#: What ends a boot sector, and with it the first sector of vfat.
+#: The signature of a boot sector, and so of the first sector of vfat.
 _BOOT_SIGNATURE = slice(510, 512)
 
 
 def problem_of(path: Path) -> str | None:
-    """Return why no disk is written to `path` (links are followed), or None: it is free, empty or a disk."""
+    """Return why a disk must not be written to `path` (links are followed), or None: it is free, empty or a disk."""
     try:
         with files.open_regular(path) as file:
             head = file.read(_HEAD)
@@ -32,7 +32,7 @@ def problem_of(path: Path) -> str | None:
 
 
 def is_built(place: Path) -> bool:
-    """Return whether a path, links followed, is that of a file of a build: the manifest.json beside it lists it."""
+    """Return whether a path, links followed, is a file of a build: listed in the manifest.json beside it."""
     try:
         status = (place.parent / manifest.NAME).stat()
     except (OSError, ValueError):
@@ -42,7 +42,7 @@ def is_built(place: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _built(directory: Path, _mtime_ns: int, _size: int) -> frozenset[str]:
-    """Return the files of a build. A file of jobs asks for each row."""
+    """Return the files of a build; cached, because it is called for each row of a file of jobs."""
     record = manifest.read(directory)
     return frozenset(file.name for file in record.files) if record is not None else frozenset()
 

@@ -1,8 +1,8 @@
-"""A disk that came back from a job, opened as what it is: data of a stranger.
+"""A disk that came back from a job, handled as untrusted data.
 
-It is looked at before any tool opens it: a qcow2 that names other files (a backing file, an external data file) would
-make the tool read those of this host. Then its file systems are copied out and checked, and only the copies are worked
-on: a file system that is damaged is repaired there, and says so.
+Its header is checked before a tool opens it: a qcow2 that names other files (a backing file, an external data file)
+would make the tool read those of this host. Its file systems are then copied and checked, and only the copies are
+used: a damaged file system is repaired in its copy, and the damage is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from roost.verify import superblocks
 from roost.verify.evidence import Area, StoppedDisk
 from roost.verify.superblocks import ExtSuperblock
 
-#: A larger one is not a disk of a job, but a trap for whoever copies it.
+#: A larger disk is not a job's, but an attempt to exhaust the host.
 LARGEST = 16 << 40
 #: Incompatible features of a qcow2 that are harmless here.
 _HARMLESS = qcow2.DIRTY | qcow2.COMPRESSION | qcow2.EXTENDED_L2
@@ -35,9 +35,9 @@ class UnreadableError(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class FileSystemCopy:
-    """A file system of the disk: a raw copy that may be written to, its type, size in bytes, whether it was clean.
+    """A file system of the disk: a raw, writable copy, its type, size in bytes, and whether it was clean.
 
-    `damage` says in words why a file may be missing or incomplete in it, `inodes` which ones are named there.
+    `damage` has the reasons why a file may be missing or incomplete in it, `inodes` the inodes named there.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class FileSystemCopy:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What a disk has: the file systems that can be read, largest first; the kinds of those that cannot; its damage."""
+    """A disk's file systems that can be read, largest first; the types of the others; its damage."""
 
     copies: tuple[FileSystemCopy, ...]
     unread: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Returned:
 
 
 def disk_format(path: Path) -> tuple[str, int]:
-    """Return `raw` or `qcow2`, and the virtual size in bytes; raise `UnreadableError` for what must not be opened."""
+    """Return `raw` or `qcow2`, and the virtual size in bytes; raise `UnreadableError` if it must not be opened."""
     try:
         with files.open_regular(path) as file:
             head = file.read(qcow2.HEAD)
@@ -84,9 +84,9 @@ def disk_format(path: Path) -> tuple[str, int]:
 
 
 def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
-    """Return copies of the disk's file systems that can hold a job's files, checked and repaired. Writes to `scratch`.
+    """Return copies of the disk's file systems that can hold a job's files, checked and repaired, in `scratch`.
 
-    Raises `UnreadableError` when there is none, `HostError` when a copy would be larger than a file may be here.
+    Raises `UnreadableError` when there are none, `HostError` when a copy would exceed the host's maximum file size.
     """
     kind, size = disk_format(path)
     allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -95,13 +95,13 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
             f"{path.name} has {size} bytes, and files of this process may have {allowed}",
             hint="raise the limit: ulimit -f",
         )
-    # Whatever the disk is called: a name that JSON and QEMU can say.
+    # The disk's own name may be one that JSON and QEMU cannot express.
     link = scratch / f"{prefix}.image"
     link.symlink_to(path.absolute())
     node: dict[str, Any] = {"driver": kind, "file": {"driver": "file", "filename": str(link)}}
     damage: tuple[str, ...] = ()
     if kind == "qcow2":
-        # Whatever the header says: no other file.
+        # No other file, whatever the header says.
         node["backing"] = None
         damage = _check_qcow2(path.name, node, scratch)
     disk = StoppedDisk(path.name, node, scratch, prefix)
@@ -127,7 +127,7 @@ def file_systems(path: Path, scratch: Path, prefix: str) -> Returned:
 
 
 def _checked(copy: Path, area: Area) -> FileSystemCopy:
-    """Return the file system in `copy` after its check, and its repair if it needed one."""
+    """Return the file system in `copy` after it was checked and, if needed, repaired."""
     if area.type == "vfat":
         process.require("fsck.fat", "dosfstools")
         return FileSystemCopy(copy, area.type, area.size, area.clean, area.seen, check_vfat(copy))
@@ -141,9 +141,9 @@ def _checked(copy: Path, area: Area) -> FileSystemCopy:
 
 
 def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, ...]:
-    """Return what is wrong with the tables of a qcow2 that can still be read; raise `UnreadableError` when it cannot.
+    """Return the damage to the tables of a qcow2 that can still be read; raise `UnreadableError` when it cannot.
 
-    A cluster that is used by nothing may be what a damaged table no longer names.
+    A leaked cluster may be one that a damaged table no longer refers to.
     """
     done = process.run(
         process.bounded(["qemu-img", "check", "--output=json", f"json:{json.dumps(node)}"], memory=MEMORY),

@@ -1,4 +1,4 @@
-"""What the status.json of a job says: how it ended, or that it did not. Pure; it was written by a stranger."""
+"""Read a job's status.json: how it ended, or that it did not. Pure; the file is untrusted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from roost.recipe.words import shown
 
 Verdict = Literal["done", "failed", "never started", "killed", "unreadable"]
 
-#: The job runner writes 4 KiB (roost/guest/job).
+#: Size limit in bytes; the job runner writes 4 KiB (roost/guest/job).
 LIMIT = 64 << 10
-#: Exit codes of a process; a number beyond these is not one.
+#: Exit codes of a process; any other number is invalid.
 CODES = range(-(1 << 31), 1 << 32)
 
 
 def judge(text: bytes) -> tuple[Verdict, str, dict[str, Any]]:
-    """Return the verdict that a status gives, why, and what it says that is plain: texts, numbers, true and false."""
+    """Return the verdict of a status, its reason, and the plain values of the status: texts, numbers, booleans."""
     try:
         status = json.loads(text.rstrip(b" \0\n"), parse_constant=_refuse)
         state = status["state"]
@@ -47,7 +47,7 @@ def _refuse(_name: str) -> NoReturn:
 
 
 def _plain(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a status says, with texts that are safe to show."""
+    """Return the plain values of a status, with texts that are safe to print."""
     return {
         shown(re.sub(r"\W", "_", str(key))): shown(value, 200) if isinstance(value, str) else value
         for key, value in status.items()

@@ -1,6 +1,6 @@
-"""Files out of a FAT file system of a stranger, by mtools: names are listed, and each is asked for alone.
+"""Extract files from an untrusted FAT file system with mtools: names are listed, and each is requested singly.
 
-A FAT has no checksums: fsck.fat tells whether chains and sizes fit each other, and no more can be known.
+FAT has no checksums: fsck.fat only verifies that chains and sizes are consistent.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from roost.iodisk.extracted import Extracted, Limits, check_room
 from roost.recipe.words import shown
 
 DEADLINE = 600.0
-#: Directories in directories.
+#: The maximum depth of directories.
 DEPTH = 64
-#: Bytes that a tool may write in any case: what it says on standard error goes to a file too.
+#: The number of bytes that a tool may always write: its standard error also goes to a file.
 MESSAGES = 64 << 10
-#: Bytes of a listing.
+#: Size limit of a listing in bytes.
 LISTING = 256 << 20
-#: `*`, `?`, `[` and `\` are patterns for mtools; control characters are in no name that Linux writes.
+#: `*`, `?`, `[` and `\` are patterns for mtools; Linux writes no names with control characters.
 _ODD = re.compile(r"[\\*?\[\]\x00-\x1f\x7f\ufffd]")
 
 
 def check_vfat(copy: Path) -> tuple[str, ...]:
-    """Return the damage that fsck.fat finds in a copy, in words; nothing when it is sound."""
+    """Return the damage that fsck.fat finds in a copy; empty when it is sound."""
     done = process.run(
         process.bounded(["fsck.fat", "-n", copy.name], memory=MEMORY),
         deadline=DEADLINE,
@@ -44,7 +44,7 @@ def check_vfat(copy: Path) -> tuple[str, ...]:
 
 
 class VfatFiles:
-    """The files of a FAT file system, by mtools under limits of memory and time."""
+    """The files of a FAT file system, read by mtools under limits of memory and time."""
 
     def __init__(self, image: Path) -> None:
         self._image = image
@@ -65,7 +65,7 @@ class VfatFiles:
         argv = ["-i", self._image.name, f"::/{top}"]
         done = self._mtools(["mdir", "-b", *depth, "-a", *argv])
         if done.returncode != 0 and (done.stdout or self._mtools(["mdir", "-a", *argv]).returncode != 0):
-            # A bare listing of an empty directory ends as that of none.
+            # mdir -b returns the same status for an empty directory and a missing one.
             seen.lose(f"/{top}".encode(), "the directory cannot be read")
         found = []
         for line in done.stdout[:LISTING].decode("utf-8", "replace").split("\n"):
@@ -79,11 +79,11 @@ class VfatFiles:
         return found
 
     def copy(self, path: str, limit: int) -> tuple[Path | None, bool]:
-        """Return a copy of the file at `path`, whose name the next one takes, and whether it is within `limit` bytes.
+        """Return a copy of the file at `path`, valid until the next call, and whether it is within `limit` bytes.
 
-        None is a file that cannot be read. Raises `HostError` when the host is full.
+        None means that the file cannot be read. Raises `HostError` when the host's disk is full.
         """
-        # mtools takes a target with a colon for a drive: a name of ours.
+        # mtools reads a target with a colon as a drive, so the name is chosen here.
         target = self._image.with_name(f"{self._image.stem}.one")
         target.unlink(missing_ok=True)
         done = self._mtools(["mcopy", "-n", "-i", self._image.name, f"::/{path}", target.name], limit)

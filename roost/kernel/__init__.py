@@ -1,1 +1,1 @@
-"""Kernels: the catalogue of those roost knows, and what each can do."""
+"""Kernels: the catalogue of known kernels, and their capabilities."""

@@ -1,4 +1,4 @@
-"""The catalogue of kernels: kernels/NAME.yaml says where a kernel comes from and what it can do."""
+"""The catalogue of kernels: kernels/NAME.yaml describes the source and capabilities of a kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Packed = Literal["gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd"]
 
 
 class Part(Model):
-    """A file: by its path, from the directory of the description, or by URL; `sha256` is what it must be."""
+    """A file: by its path, relative to the directory of the description, or by URL; `sha256` is verified."""
 
     path: Annotated[str, StringConstraints(pattern=r"^[^\x00\n]+$")] | None = None
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
@@ -41,7 +41,7 @@ class Part(Model):
 
 
 class Files(Model):
-    """A kernel that is not a package: its bzImage, its modules as a tar, and an initrd that was made for it."""
+    """A kernel that is not a package: its bzImage, its modules as a tar, and an initrd made for it."""
 
     kernel: Part
     modules: Part | None = None
@@ -49,10 +49,10 @@ class Files(Model):
 
 
 class KernelSpec(Model):
-    """One kernel of the catalogue: a package by Debian architecture, or files; and its abilities.
+    """One kernel of the catalogue: a package by Debian architecture, or files; and its capabilities.
 
-    `compression` is that of vmlinuz by suite: what pygrub's and Xen's loaders must be able to unpack. What is claimed
-    here is judged before anything is built; what was built is judged by its files. An empty `can` claims nothing.
+    `compression` is that of vmlinuz by suite, which the loaders of pygrub and Xen must support. These claims
+    are checked before a build; a built kernel is checked by its files. An empty `can` makes no claims.
     """
 
     name: str
@@ -63,7 +63,7 @@ class KernelSpec(Model):
     files: Files | None = None
     can: tuple[Ability, ...] = ()
     compression: dict[str, Packed] = Field(default_factory=dict)
-    #: Where the description is, and where in it each part stands; both are no part of what it says.
+    #: The path of the description, and the location of each part in it; not part of the description.
     path: str = Field(default="", exclude=True)
     places: Mapping[str, Location] = Field(default_factory=dict, exclude=True)
 
@@ -75,32 +75,32 @@ class KernelSpec(Model):
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The files of a kernel that is not a package, by what they are; empty for a package."""
+        """The files of a kernel that is not a package, by role; empty for a package."""
         if self.files is None:
             return {}
         named = {"kernel": self.files.kernel, "modules": self.files.modules, "initrd": self.files.initrd}
         return {name: part for name, part in named.items() if part is not None}
 
     def package(self, architecture: str) -> str | None:
-        """Return its package, None where it is files; raise `ImageError` for an architecture that it has none for."""
+        """Return its package, or None if it is files; raise `ImageError` for an architecture without a package."""
         if self.files is None and architecture not in self.packages:
             raise ImageError(f"kernel {self.name} has no package for {architecture}")
         return self.packages.get(architecture)
 
     def where(self, part: str) -> Location | None:
-        """Return where a part stands in the description."""
+        """Return the location of a part in the description."""
         return self.places.get(part)
 
 
 def names(project: Path) -> list[str]:
-    """Return the names of the kernels in a project's kernels/; without one, of those that come with roost."""
+    """Return the names of the kernels in a project's kernels/, or else of those that come with roost."""
     own = project / "kernels"
     directory = own if own.is_dir() else paths.shipped_root() / "kernels"
     return sorted(path.stem for path in directory.glob("*.yaml") if not path.name.startswith("."))
 
 
 def _roots(project: Path) -> tuple[Path, ...]:
-    """Return where kernels are looked for: in the project, then among those that come with roost."""
+    """Return the directories that kernels are looked up in: the project's, then roost's own."""
     return (project, paths.shipped_root())
 
 
@@ -121,7 +121,7 @@ def load(name: str, project: Path, where: Location | None = None) -> KernelSpec:
 
 
 def load_all(project: Path) -> tuple[list[KernelSpec], list[Problem]]:
-    """Return all kernels of a project that can be read, and what is wrong with the others."""
+    """Return all kernels of a project that can be read, and the problems of the others."""
     found: list[KernelSpec] = []
     problems: list[Problem] = []
     for name in names(project):
@@ -133,7 +133,7 @@ def load_all(project: Path) -> tuple[list[KernelSpec], list[Problem]]:
 
 
 def read(data: bytes, name: str, path: Path) -> KernelSpec:
-    """Return the kernel that a description says; raise `RecipeError` with all of its mistakes, each in its place."""
+    """Return the kernel in a description; raise `RecipeError` with all of its mistakes and their locations."""
     file = display(path)
     tree, problems = parse(data, file)
     problems = [
@@ -144,7 +144,7 @@ def read(data: bytes, name: str, path: Path) -> KernelSpec:
         problems.append(Problem(what, tree.where))
     elif tree is not None:
         try:
-            # The name is the file's, the places are the reader's: neither can be written.
+            # The name is the file's and the locations are the reader's; a description cannot set them.
             words = {key: node.plain() for key, node in tree.items.items()}
             forbidden = [tree.items[key] for key in ("name", "path", "places") if key in words]
             problems += [Problem("this key cannot be set here", node.key or node.where) for node in forbidden]
@@ -174,7 +174,7 @@ def _absent(spec: KernelSpec, directory: Path, tree: Node) -> Iterator[Problem]:
 
 
 def _problems(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    """Yield pydantic's findings in words, each at its key or value."""
+    """Yield pydantic's errors as problems, each located at its key or value."""
     for error in errors:
         path = tuple(step for step in error["loc"] if isinstance(step, str | int))
         node = tree.find(path)
@@ -184,7 +184,7 @@ def _problems(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Iterator[Probl
             what, hint = f"unknown key '{shown(str(path[-1]))}'", did_you_mean(str(path[-1]), known)
             place = node.key if node is not None and node.key is not None else place
         elif error["type"] == "missing" and near(str(path[-1]), list((tree.find(path[:-1]) or tree).items)):
-            # It is there, misspelt: that is said already.
+            # The key is misspelt, which is already reported.
             continue
         else:
             what, hint = message(error, node)

@@ -1,7 +1,7 @@
-"""Whether a kernel starts on the recipe's disks; judged before anything boots, by the very files that would.
+"""Check, before anything boots, whether a kernel starts on the recipe's disks, by the files that would be booted.
 
-`check` judges the kernel, its modules and its initrd as they are; `roost.kernel.claims` judged what the catalogue says
-of it, before anything was built. Both find everything at once, each at the place in the recipe that decides it.
+`check` examines the actual kernel, its modules and its initrd; `roost.kernel.claims` checks what the catalogue claims
+before a build. Both report everything at once, each problem at the key of the recipe that causes it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class KernelRefusalError(SeveralProblemsError, ImageError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A kernel with what it finds: `has` says whether a module's file is in the system, None initrd: there is none."""
+    """A kernel with its modules and initrd: `has` says whether a module's file exists; an initrd of None means none."""
 
     facts: Facts
     modules: Modules
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Specs:
-    """The kernel of the catalogue that a recipe takes, None for the tree's own, and those that it might take."""
+    """The recipe's kernel in the catalogue, None for the tree's own kernel, and the alternatives."""
 
     chosen: KernelSpec | None
     others: Sequence[KernelSpec]
@@ -53,7 +53,7 @@ class Specs:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What `check` found: problems that stop a build, notes that do not."""
+    """The result of `check`: problems that stop a build, notes that do not."""
 
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
@@ -62,7 +62,7 @@ class CheckResult:
 def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], Initrd] = contents.read) -> Candidate:
     """Read a kernel of a tree with its modules and its initrd. Raises `ImageError` when it is not a kernel.
 
-    `xen` says that it matters whether Xen can start it; `read` is how an initrd is read.
+    `xen` means that it must be known whether Xen can start it; `read` is the function that reads an initrd.
     """
     found = facts.in_tree(tree, kernel.kernel)
     if found is None:
@@ -92,7 +92,7 @@ def enforce(
     note: Callable[[str], None],
     store: Cache,
 ) -> Facts:
-    """Return the facts of a finished tree's kernel; raise `KernelRefusalError` with all that keeps it from starting."""
+    """Return the facts of a finished tree's kernel; raise `KernelRefusalError` with all reasons why it cannot start."""
     recipe = loaded.recipe
     seen = look(tree, kernel, xen="xen" in recipe.hypervisors, read=lambda path: records.initrd(store, path))
     spec = specs.chosen
@@ -110,7 +110,7 @@ def check(
 ) -> CheckResult:
     """Return everything that would keep this kernel from starting the recipe's image.
 
-    A kernel that is `alone` was given without modules: what it has built in is its owner's to know.
+    A kernel that is `alone` was given without modules; its built-in drivers are then the user's responsibility.
     """
     notes: list[str] = []
     blind = alone and not seen.modules.loadable and not seen.modules.builtin
@@ -129,7 +129,7 @@ def check(
 
 
 def _matching(seen: Candidate, where: Where, *, blind: bool) -> Iterator[Problem]:
-    """Yield where kernel, modules and initrd are not of one build."""
+    """Yield a problem where kernel, modules and initrd are of different builds."""
     release, place = seen.facts.release, where(("kernel", "use"))
     if seen.bad_initrd is not None:
         yield Problem(seen.bad_initrd, where(("kernel", "initrd")))
@@ -179,10 +179,10 @@ def _drivers(recipe: Recipe, seen: Candidate, where: Where, others: Sequence[Ker
 def _at_hand(
     seen: Candidate, what: str, needed: Mapping[str, str], where: Where, number: int, *, early: bool
 ) -> Iterator[Problem]:
-    """Yield a problem if the modules for something that the kernel can do are not where they are looked for.
+    """Yield a problem if the modules needed for `what` are not where they are looked for.
 
-    `needed` are the modules with their files; those that are needed `early` must be in the initrd. `number` is the
-    disk's place in the recipe.
+    `needed` are the modules with their files; those needed `early` must be in the initrd. `number` is the
+    disk's index in the recipe.
     """
     packed = seen.initrd.modules if seen.initrd is not None else frozenset()
     absent = [name for name in needed if name not in packed]

@@ -1,6 +1,6 @@
-"""Whether a kernel can drive the recipe's disks, by what the catalogue claims; judged before anything is built.
+"""Check, before a build, whether a kernel can drive the recipe's disks according to the catalogue's claims.
 
-`roost.kernel.check` judges the kernel itself, when it is there, in the same words.
+`roost.kernel.check` checks the kernel itself once it exists, with the same messages.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from roost.kernel.drivers import BUSES
 from roost.recipe.hypervisor import Hypervisor
 from roost.recipe.model import Disk, Recipe
 
-#: What Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
+#: Formats that Xen's domain builder unpacks: all since 4.4 (2014), and zstd since 4.15 (2021).
 XEN_UNPACKS = frozenset({"gzip", "bzip2", "lzma", "xz", "lzo", "lz4"})
 ABILITIES: Mapping[str, Ability] = {bus: "xen-pv" if bus == "xen" else bus for bus in BUSES}  # type: ignore[misc]
 
 
 def problems(recipe: Recipe, spec: KernelSpec, others: Sequence[KernelSpec], where: Where) -> list[Problem]:
-    """Return why a kernel of which the catalogue says what it can, and what not, cannot serve the recipe."""
+    """Return why a kernel cannot serve the recipe according to its claims; empty for a kernel without claims."""
     found: dict[str, Problem] = {}
     if not spec.can:
         return []
@@ -40,7 +40,7 @@ def problems(recipe: Recipe, spec: KernelSpec, others: Sequence[KernelSpec], whe
 
 
 def placed(recipe: Recipe, hypervisor: Hypervisor) -> Iterator[tuple[int, Disk, str]]:
-    """Yield each disk with its place in the recipe and its device under a hypervisor."""
+    """Yield each disk with its index in the recipe and its device under a hypervisor."""
     given = devices(recipe, hypervisor)
     for number, disk in enumerate(recipe.disks):
         device = given.get(disk.name, "")
@@ -50,31 +50,31 @@ def placed(recipe: Recipe, hypervisor: Hypervisor) -> Iterator[tuple[int, Disk, 
 
 
 def no_driver(kernel: str, disk: Disk, device: str, missing: Sequence[str]) -> str:
-    """Return what is wrong with a kernel that lacks the drivers of a disk."""
+    """Return the message for a kernel that lacks the drivers of a disk."""
     return f"kernel {kernel} has no driver for disk {disk.name} on {device} ({', '.join(missing)})"
 
 
 def no_xen_pv(release: str) -> str:
-    """Return what is wrong with a kernel that has no Xen PV."""
+    """Return the message for a kernel without Xen PV support."""
     return f"kernel {release} does not start under xen: it is built without CONFIG_XEN_PV"
 
 
 def packed_otherwise(release: str, compression: str | None) -> str | None:
-    """Return what is wrong with a kernel that no Xen unpacks, or None; `compression` is None where nobody knows it."""
+    """Return the message for a kernel that Xen cannot unpack, or None; `compression` is None if it is unknown."""
     if compression in XEN_UNPACKS | {"zstd"}:
         return None
     return f"kernel {release} is compressed in a format that Xen's loader does not know"
 
 
 def instead(others: Sequence[KernelSpec], wanted: set[Ability], also: str | None = None) -> str | None:
-    """Return the hint to take a kernel that has the wanted abilities, or else what `also` says."""
+    """Return the hint to use another kernel with the wanted capabilities, or `also`, or both."""
     able = [f"kernel: {{use: {other.name}}}" for other in others if wanted <= set(other.can)]
     ways = [*able[:1], *([also] if also else [])]
     return f"use {', or '.join(ways)}" if ways else None
 
 
 def device_hint(recipe: Recipe, disk: Disk) -> str:
-    """Return the device that the disk would get if the recipe named none."""
+    """Return the device that the disk would get if the recipe did not set one."""
     free = recipe.model_copy(
         update={"disks": tuple(one.model_copy(update={"device": None}) if one is disk else one for one in recipe.disks)}
     )

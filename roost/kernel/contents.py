@@ -1,4 +1,4 @@
-"""What an initrd brings for its kernel: modules by name, and for which kernel they were built."""
+"""The contents of an initrd: its modules by name, and the kernel that they were built for."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from roost.kernel.drivers import module_name
 
 _MODULE = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 _RELEASE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/")
-#: How roost's own initrd names a module: by its turn.
+#: The prefix of a module in roost's own initrd: its position in the loading order.
 _TURN = re.compile(r"^\d{3}-")
-#: Bytes of a module, packed and unpacked: more than the largest.
+#: Size limit of a module in bytes, compressed and uncompressed.
 _LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Initrd:
-    """The names of the modules in it, the releases of their directories, the kernel that the first was built for."""
+    """The names of its modules, the releases of their directories, the kernel that the first module was built for."""
 
     modules: frozenset[str]
     releases: frozenset[str]
@@ -43,7 +43,7 @@ class Initrd:
 
 
 def read(path: Path) -> Initrd:
-    """Return what an initrd brings. Raises `roost.kernel.cpio.BadInitrdError`."""
+    """Return the contents of an initrd. Raises `roost.kernel.cpio.BadInitrdError`."""
     modules, releases = set(), set()
     magic: str | None = None
     count = 0
@@ -66,7 +66,7 @@ def built_for(path: Path) -> str | None:
 
 
 def vermagic(module: bytes) -> str | None:
-    """Return the release of the kernel that a module, plain or compressed, was built for; None if it does not say."""
+    """Return the release of the kernel that a module, plain or compressed, was built for; None if not recorded."""
     if compression(module[:16]) is not None:
         try:
             module = unpack(io.BytesIO(module), _LIMIT)

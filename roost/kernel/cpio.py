@@ -1,7 +1,7 @@
-"""What an initrd holds, read as Linux unpacks it: newc archives one after the other, each plain or compressed.
+"""Read an initrd as Linux unpacks it: concatenated newc archives, each plain or compressed.
 
-(Linux, Documentation/driver-api/early-userspace/buffer-format.rst.) An initrd may be a stranger's: names and sizes
-are bounded, content is handed out only as far as it is asked for, and nothing is ever written.
+(Linux, Documentation/driver-api/early-userspace/buffer-format.rst.) An initrd may be untrusted: names and sizes
+are bounded, content is read only as far as requested, and nothing is written.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from roost.host.decompress import CorruptError, LookaheadReader, Unpacked
 _HEADER = 110
 _MAGIC = (b"070701", b"070702")
 _TRAILER = "TRAILER!!!"
-#: Bytes of a name (PATH_MAX), entries, bytes unpacked: more than any initrd that boots.
+#: Limits above those of any bootable initrd: bytes of a name (PATH_MAX), entries, unpacked bytes.
 MAX_NAME = 4096
 MAX_ENTRIES = 400_000
 MAX_UNPACKED = 2 << 30
 
 
 class BadInitrdError(ImageError):
-    """This is not an initrd that Linux would unpack."""
+    """The file is not an initrd that Linux would unpack."""
 
 
 @dataclass(slots=True)
 class Member:
-    """A file, directory or link; `read` gives its content, until the next entry is asked for."""
+    """A file, directory or link; `read` returns its content, until the next entry is requested."""
 
     name: str
     mode: int
@@ -42,12 +42,12 @@ class Member:
         return stat.S_ISREG(self.mode)
 
     def read(self, limit: int) -> bytes:
-        """Return at most `limit` bytes of the content: its beginning."""
+        """Return the first bytes of the content, at most `limit`."""
         return self._stream.content(limit)
 
 
 class _Stream:
-    """The unpacked bytes: the raw file where an archive lies in it plainly, else what a part unpacks to."""
+    """The unpacked bytes: the raw file for a plain archive, else the output of decompressing a part."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.raw = LookaheadReader(file)
@@ -82,7 +82,7 @@ class _Stream:
             raise BadInitrdError("the initrd ends in the middle of an entry")
 
     def next_archive(self) -> bool:
-        """Go to the next archive, here or behind this part; False at the end."""
+        """Advance to the next archive, in this part or after it; return False at the end."""
         self.current.skip_zeros()
         if self.current is not self.raw and not self.current.peek(1):
             self.current = self.raw
@@ -99,7 +99,7 @@ class _Stream:
 
 
 class _Part:
-    """A packed part of an initrd; what is wrong with it is the initrd's fault."""
+    """A compressed part of an initrd; errors in it are reported as errors of the initrd."""
 
     def __init__(self, raw: LookaheadReader) -> None:
         try:
@@ -115,7 +115,7 @@ class _Part:
 
 
 def entries(file: BinaryIO) -> Iterator[Member]:
-    """Yield what an initrd holds, in its order, all its archives. Raises `BadInitrdError`."""
+    """Yield the entries of an initrd in order, from all its archives. Raises `BadInitrdError`."""
     stream = _Stream(file)
     count = 0
     while stream.next_archive():
@@ -129,12 +129,12 @@ def entries(file: BinaryIO) -> Iterator[Member]:
 
 
 def _archive(stream: _Stream) -> Iterator[Member]:
-    """Yield the entries of one archive, up to its trailer, or to the end of the part as Linux allows."""
+    """Yield the entries of one archive, up to its trailer, or to the end of the part, as Linux does."""
     while stream.current.peek(1):
         header = stream.exactly(_HEADER)
         if header[:6] not in _MAGIC:
             if not header.strip(b"\0"):
-                # Linux, too, takes zeros for the end.
+                # Linux also accepts zeros as the end.
                 return
             raise BadInitrdError("an entry of the initrd has no newc header")
         try:

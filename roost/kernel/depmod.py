@@ -1,4 +1,4 @@
-"""depmod(8) of the host, its result the same on all hosts where the tree leaves it no other reader than busybox."""
+"""Run the host's depmod(8) with a result that is the same on all hosts if only busybox reads it in the tree."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from roost.host import process, rooted
 
-#: The reader of depmod's binary indexes; busybox reads the texts.
+#: Programs that read depmod's binary indexes; busybox reads the text files.
 KMOD = ("bin/kmod", "usr/bin/kmod")
 
 
 def index(base: Path, release: str, tree: Path | None, log: Path) -> None:
-    """Index the modules of a kernel below `base`; `tree` is what they are for, None where that is not known yet.
+    """Index the modules of a kernel below `base`; `tree` is the tree they are for, None if it is not known yet.
 
-    How the binary indexes are laid out, and whether there is a modules.weakdep (kmod 33), depends on the host's kmod.
+    The layout of the binary indexes, and whether there is a modules.weakdep (kmod 33), depend on the host's kmod.
     """
     process.run(["depmod", "-b", base, release], deadline=120, log=log, what="cannot index the modules")
     modules = rooted.resolve(base, f"lib/modules/{release}")

@@ -1,6 +1,6 @@
-"""Which modules a disk's bus and a file system need, and what a kernel has of them. Pure.
+"""The modules needed by a disk's bus and a file system, and those that a kernel has. Pure.
 
-HTCondor's machine has these buses and no others (docs/vm-universe.md, section 6): a device's prefix decides which.
+HTCondor's machine has these buses only (docs/vm-universe.md, section 6); a device's prefix selects one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 State = Literal["builtin", "module", "absent"]
 
-#: All modules without which a disk on the bus is not there. scsi is libvirt's lsi53c895a.
+#: The modules that a disk on the bus needs, all of them. scsi is libvirt's lsi53c895a.
 BUSES: Mapping[str, tuple[str, ...]] = {
     "virtio": ("virtio_pci", "virtio_blk"),
     "ide": ("ata_piix", "sd_mod"),
@@ -20,12 +20,12 @@ BUSES: Mapping[str, tuple[str, ...]] = {
     "nvme": ("nvme",),
     "xen": ("xen_blkfront",),
 }
-#: What a kernel must have to mount a file system.
+#: The modules that a kernel needs to mount a file system.
 FILESYSTEMS: Mapping[str, tuple[str, ...]] = {
     name: ("ext4",) if name in ("ext2", "ext3") else (name,)
     for name in ("ext4", "ext3", "ext2", "vfat", "xfs", "btrfs", "squashfs", "erofs")
 }
-#: What is looked for by name at a mount, and must be at hand if the kernel has it as a module: checksums, charsets.
+#: Modules requested by name at mount, needed if the kernel has them as modules: checksums, character sets.
 BESIDE: Mapping[str, tuple[str, ...]] = {
     "ext4": ("crc32c_generic",),
     "ext3": ("crc32c_generic",),
@@ -40,20 +40,20 @@ PREFIXES: Mapping[str, str] = {"xvd": "xen", "vd": "virtio", "sd": "scsi", "hd":
 
 
 def bus_of(device: str, hypervisor: str) -> str:
-    """Return the bus of a device: a Xen guest has its disks on Xen's own, whatever they are called."""
+    """Return the bus of a device; a Xen guest has all its disks on Xen's own bus, whatever their names."""
     if hypervisor == "xen":
         return "xen"
     return next(bus for prefix, bus in PREFIXES.items() if device.startswith(prefix))
 
 
 def module_name(path: str) -> str:
-    """Return the name of a module by its file: `kernel/drivers/block/xen-blkfront.ko.xz` is xen_blkfront."""
+    """Return the name of a module from its file: `kernel/drivers/block/xen-blkfront.ko.xz` is xen_blkfront."""
     return path.rpartition("/")[2].split(".ko")[0].replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """What a kernel has: names built in; the file of each module by its name; which files each file needs."""
+    """The modules of a kernel: built-in names; the file of each module by its name; the dependencies of each file."""
 
     builtin: frozenset[str] = frozenset()
     loadable: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Modules:
 
     @classmethod
     def of(cls, builtin: str, dependencies: str) -> Modules:
-        """Return what depmod's lists modules.builtin and modules.dep say."""
+        """Return the modules listed by depmod in modules.builtin and modules.dep."""
         loadable, needs = {}, {}
         for line in dependencies.splitlines():
             path, _, rest = line.partition(":")
@@ -72,14 +72,14 @@ class Modules:
 
     @classmethod
     def listed(cls, builtin: str, files: Iterable[str]) -> Modules:
-        """Return the same from the names of a package's files, where depmod has not run yet."""
+        """Return the modules from the file names of a package, before depmod has run; without dependencies."""
         return cls(
             frozenset(module_name(line) for line in builtin.splitlines() if line.strip()),
             {module_name(path): path for path in files},
         )
 
     def state(self, names: Iterable[str]) -> State:
-        """Return whether all of `names` are there, and whether one of them must be loaded."""
+        """Return whether all of `names` exist, and whether one of them must be loaded."""
         wanted = {name.replace("-", "_") for name in names}
         if wanted <= self.builtin:
             return "builtin"
@@ -90,7 +90,7 @@ class Modules:
         return [name for name in names if self.state((name,)) == "absent"]
 
     def files(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the modules that must be loaded for `names`, with all they need: name → file."""
+        """Return the modules that must be loaded for `names`, with all their dependencies: name → file."""
         found: dict[str, str] = {}
         todo = [self.loadable[name] for name in names if name not in self.builtin and name in self.loadable]
         while todo:

@@ -1,4 +1,4 @@
-"""What a real kernel is, read from its files: never from its name, never from what a catalogue claims."""
+"""The properties of an actual kernel, read from its files, not from its name or the catalogue's claims."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from roost.host import bzimage, rooted
 from roost.kernel import drivers
 from roost.kernel.drivers import Modules, State
 
-#: Where a kernel's configuration is: Debian and most others; Fedora and EL.
+#: Paths of a kernel's configuration: Debian and most others; Fedora and EL.
 CONFIGS = ("boot/config-{}", "lib/modules/{}/config")
-#: Bytes of one of depmod's lists, or of a configuration: more than any has.
+#: Size limit in bytes of one of depmod's lists, or of a configuration.
 LIMIT = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A kernel as seen. `xen_pv` is None where neither its configuration nor the kernel itself tells."""
+    """The properties of a kernel. `xen_pv` is None where neither its configuration nor the kernel itself shows it."""
 
     release: str
     version: str
@@ -44,7 +44,7 @@ class Facts:
 
 
 def of(kernel: bzimage.BzImage, size: int, modules: Modules, xen_pv: bool | None) -> Facts:
-    """Return the facts of a kernel whose parts were read."""
+    """Return the facts of a kernel from its parts."""
     return Facts(
         kernel.release,
         kernel.version,
@@ -57,19 +57,19 @@ def of(kernel: bzimage.BzImage, size: int, modules: Modules, xen_pv: bool | None
 
 
 def setting(config: str, name: str) -> str | None:
-    """Return a value of a kernel's configuration: y, m, or what else is written; None when it is not set."""
+    """Return a value of a kernel's configuration: y, m, or another value; None when it is not set."""
     found = re.search(rf"^{re.escape(name)}=(.*)$", config, re.MULTILINE)
     return found[1] if found else None
 
 
 def xen_pv(config: str | None, kernel: Callable[[], bool | None]) -> bool | None:
-    """Return whether Xen can start the kernel as PV: what its configuration says, else what `kernel` sees in it."""
+    """Return whether Xen can start the kernel as PV, from its configuration, else from the result of `kernel`."""
     return setting(config, "CONFIG_XEN_PV") == "y" if config is not None else kernel()
 
 
 @dataclass(frozen=True, slots=True)
 class InTree:
-    """A kernel in an unpacked, untrusted tree: no link leads out of it."""
+    """A kernel in an unpacked, untrusted tree; links cannot lead out of it."""
 
     tree: Path
     path: Path
@@ -78,11 +78,11 @@ class InTree:
 
     @property
     def directory(self) -> Path:
-        """Where its modules are, or would be."""
+        """The directory of its modules, whether it exists or not."""
         return rooted.resolve(self.tree, f"lib/modules/{self.image.release}")
 
     def facts(self, *, look: bool) -> Facts:
-        """Return the facts; without a configuration the kernel itself is only unpacked (a second) if `look`."""
+        """Return the facts; a kernel without a configuration is unpacked (a second) only if `look`."""
         text = config(self.tree, self.image.release)
         seen = xen_pv(text, lambda: bzimage.starts_under_xen(self.path) if look else None)
         return of(self.image, self.path.stat().st_size, self.modules, seen)
@@ -107,7 +107,7 @@ def config(tree: Path, release: str) -> str | None:
 
 
 def text(tree: Path, path: str) -> str | None:
-    """Return a text of a tree, or None when it is not there or is not to be believed."""
+    """Return a text file of a tree, or None when it does not exist or is not acceptable."""
     if not rooted.is_file(tree, path):
         return None
     with rooted.resolve(tree, path).open("rb") as file:

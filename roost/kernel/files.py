@@ -1,7 +1,7 @@
-"""A kernel that is not a package: its files fetched and summed, then put where a tree has its kernel.
+"""A kernel that is not a package: its files are fetched and verified, then installed into a tree.
 
-Modules come as a tar of anybody's making. Of it only what lies in the directory of this kernel's release is taken, only
-files and directories, and each by its name: no link of it, and no name, leads anywhere else.
+The modules are an untrusted tar. Only files and directories in the directory of this kernel's release are extracted,
+each by its name, and neither a name nor a link can lead outside.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from roost.kernel.inspect import KernelFiles
 from roost.store import download
 from roost.store.cache import Cache
 
-#: Where a tree without init has its busybox (roost.sources.bootable).
+#: The path of busybox in a tree without init (roost.sources.bootable).
 BUSYBOX = "usr/lib/roost/busybox"
-#: Bytes and names of a kernel's modules: more than any distribution's.
+#: Limits of a kernel's modules, above those of any distribution: bytes and names.
 MAX_UNPACKED = 4 << 30
 MAX_NAMES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The files of a kernel on this machine, and their sha256 by what they are: kernel, modules, initrd."""
+    """The files of a kernel on this machine, and their sha256 by role: kernel, modules, initrd."""
 
     spec: KernelSpec
     files: dict[str, Path]
@@ -44,14 +44,14 @@ class Parts:
 
     @property
     def image(self) -> bzimage.BzImage:
-        """The kernel's header; it was seen to be one."""
+        """The kernel's header, which was verified before."""
         found = bzimage.read(self.files["kernel"])
         assert found is not None
         return found
 
 
 def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
-    """Return the files of a kernel, downloaded where they have a URL; raise `RecipeError` with all that is wrong."""
+    """Return the files of a kernel, downloaded if they have a URL; raise `RecipeError` with all problems."""
     files: dict[str, Path] = {}
     sums: dict[str, str] = {}
     problems: list[Problem] = []
@@ -78,7 +78,7 @@ def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
 
 
 def look(parts: Parts) -> Facts:
-    """Return what a kernel's files say of it; its modules are not unpacked for that, only named."""
+    """Return the facts of a kernel's files; its modules are listed, not unpacked."""
     path = parts.files["kernel"]
     release = parts.image.release
     names: list[str] = []
@@ -97,10 +97,10 @@ def look(parts: Parts) -> Facts:
 
 
 def install(parts: Parts, tree: Path, *, kind: str | None, wanted: Sequence[str], epoch: int, log: Path) -> KernelFiles:
-    """Put a kernel into a tree: /boot/vmlinuz-RELEASE, its modules, its initrd; return where they are.
+    """Install a kernel into a tree: /boot/vmlinuz-RELEASE, its modules, its initrd; return their paths.
 
-    The initrd is the kernel's own if it has one. Else `kind` says how it is made, `busybox` (with the modules
-    `wanted`) or `distribution` (by the tree's initramfs-tools); a kernel without modules gets none.
+    The kernel's own initrd is used if it has one. Otherwise `kind` selects how it is made: `busybox` (with the modules
+    `wanted`) or `distribution` (by the tree's initramfs-tools); a kernel without modules gets no initrd.
     """
     release = parts.image.release
     boot = rooted.resolve(tree, "boot")
@@ -147,7 +147,7 @@ def _by_distribution(tree: Path, release: str, log: Path) -> None:
 
 
 def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
-    """Unpack a tar's modules of one release into `directory`."""
+    """Unpack the modules of one release from the tar into `directory`."""
     where, names, size = parts.spec.where("modules"), 0, 0
     try:
         with opened(parts.files["modules"]) as archive:
@@ -167,7 +167,7 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
 
 
 def below(name: str, release: str) -> PurePosixPath | None:
-    """Return a name of the tar from the directory of the release on; None outside of it."""
+    """Return a name of the tar relative to the directory of the release; None outside of it."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or release not in parts or "\0" in name:
         return None
@@ -189,7 +189,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, epoc
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Yield a tar, plain or compressed in any way that kernels are."""
+    """Yield a tar, plain or in any compression used for kernels."""
     with files.open_regular(path) as file:
         head = file.read(16)
         file.seek(0)

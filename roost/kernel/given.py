@@ -1,6 +1,6 @@
-"""A kernel given as files, checked before anything is built: its format, its parts, whether Xen can start it.
+"""Check a kernel given as files before a build: its format, its parts, whether Xen can start it.
 
-Only files of this machine are looked at, each within bounds; what has a URL is seen when it is fetched.
+Only local files are examined, each within bounds; a URL is checked when it is fetched.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from roost.kernel.files import below, opened
 from roost.recipe.model import Recipe
 from roost.recipe.words import shown
 
-#: Names of a tar of modules, and seconds, within which those of the kernel's release begin.
+#: Limits within which the modules of the kernel's release must begin in the tar: names, and seconds.
 MAX_NAMES, SECONDS = 5_000, 5.0
 
 
 def problems(recipe: Recipe, spec: KernelSpec) -> list[Problem]:
-    """Return what is wrong with the files of a kernel on this machine; nothing for a package or a URL."""
+    """Return the problems with the local files of a kernel; empty for a package or a URL."""
     image, found = _kernel(recipe, spec)
     release = image.release if image is not None and not found else None
     for name, look in (("modules", _modules), ("initrd", _initrd)):
@@ -54,7 +54,7 @@ def _sum(spec: KernelSpec, name: str, path: Path) -> Iterator[Problem]:
 
 
 def _kernel(recipe: Recipe, spec: KernelSpec) -> tuple[bzimage.BzImage | None, list[Problem]]:
-    """Return what the kernel is, None where that cannot be seen, and what is wrong with it."""
+    """Return the kernel's header, or None if it cannot be examined, and the problems."""
     path, where = _path(spec, "kernel"), spec.where("kernel")
     if path is None:
         return None, []

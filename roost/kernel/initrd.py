@@ -1,6 +1,6 @@
 """The busybox initrd: busybox, the drivers that HTCondor's hardware needs, and a script that finds the root.
 
-For trees without initramfs-tools. A few megabytes, so it boots in a second; the same bytes for the same tree.
+It is for trees without initramfs-tools: a few megabytes that boot in a second, the same bytes for the same tree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.host import decompress, files, process, rooted, temporary
 from roost.kernel import inspect
 
 BUSYBOX = ("bin/busybox", "usr/bin/busybox")
-#: Where a program that is not static names what loads it: in the first page, as linkers lay programs out.
+#: Paths of the dynamic loader in a program that is not static; linkers put them on the first page.
 INTERPRETERS = (b"/lib64/ld-", b"/lib/ld-")
 APPLETS = ("sh", "mount", "umount", "insmod", "cat", "findfs", "sleep", "switch_root", "poweroff", "mkdir")
 
@@ -77,7 +77,7 @@ poweroff -f
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What an initrd gets: modules by their names, the time of its files, a static busybox (None: the tree's own)."""
+    """The contents of an initrd: modules by name, the time of its files, a static busybox (None: the tree's own)."""
 
     modules: Sequence[str]
     epoch: int
@@ -87,7 +87,7 @@ class Payload:
 def make(tree: Path, version: str, payload: Payload, output: Path, log: Path) -> None:
     """Write the initrd of kernel `version` in `tree` to `output`: a newc cpio(5), compressed with zstd.
 
-    The tree may be a stranger's: no link leads out of it. Raises `ImageError` when there is no busybox, or when the
+    The tree may be untrusted: links cannot lead out of it. Raises `ImageError` when there is no busybox, or when the
     kernel has no driver for any virtual disk.
     """
     modules = rooted.resolve(tree, f"lib/modules/{version}")
@@ -134,12 +134,12 @@ def _needs_loader(program: Path) -> bool:
     return any(mark in head for mark in INTERPRETERS)
 
 
-#: Bytes of an unpacked module: more than the largest.
+#: Size limit of an unpacked module in bytes.
 _LARGEST = 256 << 20
 
 
 def _unpacked(module: Path) -> bytes:
-    """Return a module's bytes unpacked: busybox' insmod reads no compressed ones."""
+    """Return a module's bytes uncompressed: busybox's insmod cannot read compressed modules."""
     data = module.read_bytes()
     if decompress.compression(data[:16]) is None:
         return data
@@ -163,13 +163,13 @@ def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
         capture=True,
         log=log,
     ).stdout
-    # Not the host's zstd: each release packs in another way, and hosts are to make the same bytes.
+    # Not the host's zstd: its output differs between releases, and all hosts must make the same bytes.
     packer = zstandard.ZstdCompressor(level=10, write_checksum=True, threads=0)
     output.write_bytes(packer.compress(without_links(archive)))
     output.chmod(0o644)
 
 
-#: Bytes of a newc header, and where in it eight hexadecimal digits are (cpio(5)): mode, links, sizes of file and name.
+#: Size of a newc header in bytes, and offsets of its eight-digit fields (cpio(5)): mode, links, file and name size.
 _HEADER = 110
 _MODE, _LINKS, _SIZE, _NAME = (slice(at, at + 8) for at in (14, 38, 54, 94))
 
@@ -177,7 +177,7 @@ _MODE, _LINKS, _SIZE, _NAME = (slice(at, at + 8) for at in (14, 38, 54, 94))
 def without_links(archive: bytes) -> bytes:
     """Return a newc archive in which each directory has two links, as `cpio --ignore-dirnlink` of 2.14 makes it.
 
-    How many links a directory has depends on the file system that it was packed from.
+    The link count of a directory depends on the file system that it was packed from.
     """
     found = bytearray(archive)
     at = 0

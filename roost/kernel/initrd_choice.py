@@ -1,4 +1,4 @@
-"""How the initrd of a kernel is made that a tree gets, and which modules it holds, as the recipe has it."""
+"""How to make the initrd of a kernel that is added to a tree, and its modules, according to the recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from roost.recipe.model import Recipe
 
-#: Disks by bus (htcondor: vm_disk's device prefix decides it), then what a root file system needs.
+#: Drivers of disks by bus (HTCondor: the prefix of vm_disk's device selects it), then those of file systems.
 BUSES = {
     "virtio": ("virtio_pci", "virtio_blk"),
     "ide": ("ata_piix", "sd_mod"),
@@ -19,28 +19,28 @@ FILESYSTEMS = {
     "ext3": ("ext4", "crc32c_generic"),
     "ext4": ("ext4", "crc32c_generic"),
     "vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_utf8"),
-    # Their checksums come from the kernel's crypto, which looks for a module by name when they are mounted.
+    # Their checksums use the kernel's crypto API, which requests a module by name at mount.
     "xfs": ("crc32c_generic", "xfs"),
     "btrfs": ("crc32c_generic", "xxhash_generic", "blake2b_generic", "btrfs"),
     "squashfs": ("squashfs",),
     "erofs": ("crc32c_generic", "erofs"),
 }
-#: The power button, which is all that HTCondor's eviction presses, and how a program reads it.
+#: The power button, the only means of HTCondor's eviction, and the driver through which programs read it.
 BUTTON = ("button", "evdev")
 
 
 def kind(recipe: Recipe) -> str:
-    """Return how the initrd of a kernel is made that is added to the tree."""
+    """Return how to make the initrd of a kernel that is added to the tree."""
     return recipe.kernel.initrd or ("distribution" if recipe.os.source.installs else "busybox")
 
 
 def drivers(recipe: Recipe, kind: str) -> tuple[str, ...]:
-    """Return the modules that the initrd of busybox holds."""
+    """Return the modules of the busybox initrd."""
     return modules(_mounted_early(recipe, kind), xen="xen" in recipe.hypervisors)
 
 
 def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:
-    """Return the file systems whose drivers the initrd holds: the root's, or all where the tree may have no modules."""
+    """Return the file systems whose drivers the initrd has: the root's, or all where the tree may have no modules."""
     areas = [area for disk in (recipe.root_disk, *recipe.disks) for area in disk.areas]
     root = next(area.filesystem for area in areas if area.mount == "/")
     if kind == "distribution":
@@ -49,7 +49,7 @@ def _mounted_early(recipe: Recipe, kind: str) -> tuple[str, ...]:
 
 
 def modules(filesystems: Sequence[str], *, xen: bool) -> tuple[str, ...]:
-    """Return the modules that an initrd wants: every bus of HTCondor's, the file systems, the power button."""
+    """Return the modules for an initrd: those of every bus of HTCondor's, the file systems, the power button."""
     buses = [bus for bus in BUSES if xen or bus != "xen"]
     wanted = [module for bus in buses for module in BUSES[bus]]
     wanted += [module for name in filesystems for module in FILESYSTEMS.get(name, (name,))]

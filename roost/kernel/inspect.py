@@ -1,4 +1,4 @@
-"""Which kernels a tree holds, and which modules a driver needs."""
+"""The kernels in a tree, and the dependencies of their modules."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class KernelFiles:
 
 
 def version_order(version: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a sort key that puts 6.10 after 6.9."""
+    """Return a sort key that orders 6.10 after 6.9."""
     return tuple((1, int(part)) if part.isdigit() else (0, part) for part in _NUMBER.split(version) if part)
 
 
 def newest(tree: Path) -> KernelFiles:
-    """Return the newest kernel of a tree's /boot, links followed inside of the tree only.
+    """Return the newest kernel in a tree's /boot; links are followed inside the tree only.
 
-    Its release is what its header says, not its name: that is where its modules are. Raises `ImageError` when there
-    is none.
+    Its release is taken from its header, not its name, because it locates the modules. Raises `ImageError` when there
+    is no kernel.
     """
     found = []
     for name in rooted.names(tree, "boot"):
         if name.startswith("vmlinuz") and rooted.is_file(tree, f"boot/{name}"):
             image = bzimage.read(rooted.resolve(tree, f"boot/{name}"))
             if image is not None:
-                # Of vmlinuz and vmlinuz-VERSION, which often are one, the second says more.
+                # vmlinuz and vmlinuz-VERSION are often the same file; prefer the longer name.
                 found.append((version_order(image.release), len(name), image.release, name))
     if not found:
         raise ImageError("the root tree has no kernel in /boot", hint="name one in kernel.use, or add its package")
@@ -47,7 +47,7 @@ def newest(tree: Path) -> KernelFiles:
 
 
 def _initrd(tree: Path, suffix: str, version: str) -> str | None:
-    """Return the initrd that belongs to a kernel, by the names that distributions give it."""
+    """Return the initrd that belongs to a kernel, by the names that distributions use."""
     for end in dict.fromkeys([suffix, version]):
         for name in (f"initrd.img-{end}", f"initramfs-{end}.img", f"initrd-{end}", f"initramfs-{end}"):
             if rooted.is_file(tree, f"boot/{name}"):
@@ -66,10 +66,10 @@ def _module_name(path: str) -> str:
 
 
 def closure(modules: Path, wanted: Iterable[str]) -> list[str]:
-    """Return the files of the modules `wanted` with all they need, in loading order, relative to `modules`.
+    """Return the files of the modules `wanted` with all dependencies, in loading order, relative to `modules`.
 
-    `modules` is lib/modules/VERSION; modules.dep (depmod(8)) says what needs what. Names that are no module are
-    left out: they are built in, or this kernel has none; `missing` tells which.
+    `modules` is lib/modules/VERSION; modules.dep (depmod(8)) lists the dependencies. Names that are not modules are
+    left out: they are built in or do not exist; `missing` returns the latter.
     """
     needs: dict[str, list[str]] = {}
     where: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""What is known of the catalogue's kernels: what builds and fetches have seen, else what the catalogue claims.
+"""The known properties of the catalogue's kernels: recorded by builds and fetches, else claimed by the catalogue.
 
-A build notes the facts of its kernel here, by kernel and suite, so that `inv kernels` answers without a network.
+A build records the facts of its kernel here, by kernel and suite, so that `inv kernels` works without a network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIRECTORY = "kernels"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A kernel of one suite (None: it is of no suite) as seen; `source` says where."""
+    """The recorded facts of a kernel for one suite (None: independent of suites); `source` is where they come from."""
 
     suite: str | None
     facts: Facts
@@ -36,7 +36,7 @@ class Record:
 
 
 def _path(cache: Cache, spec: KernelSpec, suite: str | None) -> Path:
-    # Another project's kernel of this name may be another kernel.
+    # Another project's kernel with the same name may be a different one.
     origin = json.dumps([spec.packages, spec.files.model_dump(mode="json") if spec.files else None], sort_keys=True)
     return (
         cache.root
@@ -46,7 +46,7 @@ def _path(cache: Cache, spec: KernelSpec, suite: str | None) -> Path:
 
 
 def remember(cache: Cache, spec: KernelSpec, suite: str | None, facts: Facts, source: str) -> None:
-    """Note what was seen; a cache that cannot be written forgets."""
+    """Record facts; a cache that is not writable is ignored."""
     path = _path(cache, spec, suite)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def remember(cache: Cache, spec: KernelSpec, suite: str | None, facts: Facts, so
 
 
 def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Record | None:
-    """Return what was noted last, or None."""
+    """Return the latest record, or None."""
     try:
         record = jsontext.read(_path(cache, spec, suite))
         return Record(suite, Facts.from_json(record["facts"]), str(record["source"]))
@@ -63,7 +63,7 @@ def recall(cache: Cache, spec: KernelSpec, suite: str | None) -> Record | None:
 
 
 def initrd(cache: Cache, path: Path) -> Initrd:
-    """Return what an initrd brings: it is unpacked once, as long as its bytes stay the same."""
+    """Return the contents of an initrd, cached as long as its bytes stay the same."""
     record = cache.root / DIRECTORY / f"initrd-{checksum.sha256(path)}.json"
     try:
         return Initrd.from_json(jsontext.read(record))
@@ -76,7 +76,7 @@ def initrd(cache: Cache, path: Path) -> Initrd:
 
 
 def suites(cache: Cache, spec: KernelSpec) -> set[str]:
-    """Return the suites of which something was noted."""
+    """Return the suites that have a record."""
     found = set()
     for path in (cache.root / DIRECTORY).glob(f"{spec.name}-*.json"):
         suite = path.stem.removeprefix(f"{spec.name}-").rpartition("-")[0]
@@ -86,7 +86,7 @@ def suites(cache: Cache, spec: KernelSpec) -> set[str]:
 
 
 def of_manifest(manifest: Mapping[str, Any], spec: KernelSpec) -> Record | None:
-    """Return what a built image's manifest says of this kernel, or None when it holds another."""
+    """Return the record of this kernel in a built image's manifest, or None when the image has another kernel."""
     try:
         given, seen = manifest["inputs"], manifest["facts"]["kernel"]
         if not set(spec.packages.values()) & set(given["packages"]):
@@ -99,7 +99,7 @@ def of_manifest(manifest: Mapping[str, Any], spec: KernelSpec) -> Record | None:
 
 
 def newest(found: Iterable[Record]) -> Record | None:
-    """Return the newest of several, the first of those that are alike."""
+    """Return the newest record; of equal ones, the first."""
     best: Record | None = None
     for known in found:
         if best is None or version_order(known.facts.version) > version_order(best.facts.version):
@@ -108,7 +108,7 @@ def newest(found: Iterable[Record]) -> Record | None:
 
 
 def seen(known: Record) -> dict[str, Any]:
-    """Return an entry of `inv kernels --json` for a kernel that was looked at."""
+    """Return the entry of `inv kernels --json` for a kernel with recorded facts."""
     facts = known.facts
     return {
         "suite": known.suite,
@@ -125,7 +125,7 @@ def seen(known: Record) -> dict[str, Any]:
 
 
 def claimed(spec: KernelSpec, suite: str | None) -> dict[str, Any]:
-    """Return the entry for a kernel that nobody looked at yet: what the catalogue claims; None is not said."""
+    """Return the entry for a kernel without recorded facts: the catalogue's claims; None means unknown."""
     can = set(spec.can)
     buses = {bus: _claim(can, "xen-pv" if bus == "xen" else bus) for bus in BUSES}
     return {

@@ -1,1 +1,1 @@
-"""Publication: only what passed its test boot, signed, immutable, and easy to take."""
+"""Publication of images that passed their test boot: signed, immutable, and easy to use."""

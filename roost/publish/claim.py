@@ -1,9 +1,9 @@
-"""Who is writing a version: a file that only one publisher can create, there as long as the writing takes.
+"""Claims to a version: a file that only one publisher can create, and that exists while it writes.
 
-It says which process writes what. A publisher that was killed leaves its claim behind; one that failed leaves it with
-the word that it ended. Another on the same host sees that and takes over; one elsewhere cannot see whether a process
-lives, and waits or is told to say so (`--take-over`). `inv gc` claims what it removes in the same way, and says in
-`_base/.removing.json` which shared bases it takes away, so that a publisher waits for it and sends them again.
+A claim identifies the process and the files it writes. A publisher that was killed leaves its claim behind; one that
+failed marks it as ended. Another publisher on the same host detects both and takes over; one on another host cannot
+detect a killed process, so it waits or is told by `--take-over`. `inv gc` claims what it removes in the same way, and
+lists in `_base/.removing.json` the shared bases that it removes, so that a publisher waits and sends them again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from roost.host import jsontext
 from roost.publish import layout
 from roost.publish.targets.target import Target
 
-#: Seconds between two looks at another's claim, and how long it is waited for.
+#: Seconds between reads of another's claim, and the maximum wait for it.
 INTERVAL = 0.3
 PATIENCE = 1800.0
-#: How the name of the file ends that the one of several creates who takes a claim over.
+#: The suffix of the file whose creator may take over a claim.
 _TICKET = ".taken"
 
 
 class TakenError(ImageError):
-    """Another, which may be alive, holds the claim."""
+    """Another publisher, which may be alive, holds the claim."""
 
 
 def path_of(name: str, version: str) -> str:
@@ -40,17 +40,17 @@ def path_of(name: str, version: str) -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started (field 22 of proc(5)'s stat, in ticks since boot); None when it is gone."""
+    """Return the start time of a process (field 22 of proc(5)'s stat, in ticks since boot); None when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # A zombie has ended; only its parent has not asked yet.
+        # A zombie has ended; its parent has not reaped it yet.
         return None if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return None
 
 
 def _host() -> str:
-    """Return what tells one set of process numbers from another: the host, its boot, the namespace."""
+    """Return the identity of a process number space: the host, its boot, the PID namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (follows the link to the namespace)
@@ -72,7 +72,7 @@ def _own(release_sha256: str, files: Sequence[str]) -> dict[str, Any]:
 
 
 def parsed(claim: bytes) -> Mapping[str, Any]:
-    """Return what a claim says; nothing for what nobody wrote: a claim appears whole."""
+    """Return the contents of a claim; empty if it is not one: a claim appears atomically."""
     try:
         said = jsontext.loads(claim)
     except ValueError:
@@ -81,13 +81,13 @@ def parsed(claim: bytes) -> Mapping[str, Any]:
 
 
 def files_of(claim: bytes) -> list[str] | None:
-    """Return the paths that a claim's holder writes or removes; None when an older roost did not say."""
+    """Return the paths that a claim's holder writes or removes; None for an older roost, which did not record them."""
     files = parsed(claim).get("files")
     return [str(one) for one in files] if isinstance(files, list) else None
 
 
 def dead(claim: bytes) -> bool:
-    """Return whether the claim's process is known to be gone, or said that it ended."""
+    """Return whether the claim's process has ended, or marked the claim as ended; an invalid claim is dead, too."""
     said = parsed(claim)
     try:
         if said.get("ended") is True:
@@ -98,13 +98,13 @@ def dead(claim: bytes) -> bool:
 
 
 class Claim:
-    """A claim that is ours until it is released."""
+    """A claim held by this process until it is released."""
 
     def __init__(self, target: Target, path: str, data: bytes) -> None:
         self._target, self._path, self._data = target, path, data
 
     def check(self) -> None:
-        """Raise `ImageError` unless the claim is still ours."""
+        """Raise `ImageError` unless this process still holds the claim."""
         if self._target.read(self._path) != self._data:
             raise ImageError(
                 "another publisher took over this version", hint="rerun the command: nothing was added to the catalogue"
@@ -112,10 +112,10 @@ class Claim:
 
 
 def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
-    """Put our claim in the place of a dead one; return whether it was us who did.
+    """Replace a dead claim by our own; return whether that succeeded.
 
-    Of several, one creates the file that is named after the dead claim's sum; the claim itself is never away meanwhile.
-    That file is a claim too: one whose maker was killed is taken over in the same way.
+    Of several processes, the one that creates the file named after the dead claim's checksum wins; the claim itself
+    exists all the time. That file is a claim, too: if its creator was killed, it is taken over in the same way.
     """
     ticket = f"{path.removesuffix('.json')}.{layout.sha256(there)[:16]}{_TICKET}"
     if not target.create(ticket, own):
@@ -123,7 +123,7 @@ def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
         if taker is None or not dead(taker) or not _take_over(target, ticket, taker, own):
             return False
     try:
-        # Whoever took it over before us is through with it.
+        # An earlier take-over may already be complete.
         if target.read(path) != there:
             return False
         target.write(path, own)
@@ -133,7 +133,7 @@ def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
 
 
 def sweep(target: Target, directory: str) -> None:
-    """Remove from a directory of claims what take-overs left that were killed."""
+    """Remove the files of killed take-overs from a directory of claims."""
     for name in target.names(directory):
         path = f"{directory}/{name}"
         there = target.read(path) if name.endswith(_TICKET) else None
@@ -143,10 +143,10 @@ def sweep(target: Target, directory: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a claim is asked for: the `files` that its holder writes or removes, and what of another's claim.
+    """Options of a claim: the `files` that its holder writes or removes, and how to treat another's claim.
 
-    `take_over` says that another's publisher, which may be on another host, has ended; `patience` is in seconds, None
-    the usual. `events` is told of what is waited for.
+    `take_over` means that another's publisher, possibly on another host, has ended; `patience` is in seconds, None
+    for the default. `events` reports what is waited for.
     """
 
     events: Events
@@ -159,7 +159,7 @@ class Wish:
 def held(target: Target, name: str, version: str, release_sha256: str, wish: Wish) -> Iterator[Claim]:
     """Hold the claim to a version while the block runs; wait for a living publisher, take over from a dead one.
 
-    Raises `TakenError` when another holds it longer than the patience.
+    Raises `TakenError` when another process holds it for longer than the patience.
     """
     path, listed = path_of(name, version), f"{name}/{version}/{layout.RELEASE}"
     said = _own(release_sha256, wish.files)
@@ -170,7 +170,7 @@ def held(target: Target, name: str, version: str, release_sha256: str, wish: Wis
 
 @contextmanager
 def removing(target: Target, wish: Wish) -> Iterator[Claim]:
-    """Hold the right to remove shared bases, which no publisher sends or finds meanwhile."""
+    """Hold the right to remove shared bases; publishers neither send nor use them meanwhile."""
     path, said = f"{layout.BASES}/{layout.REMOVING}", _own("", wish.files)
     _take(target, path, said, "a shared base", wish)
     with _until_ended(target, path, said, None) as claim:
@@ -178,7 +178,7 @@ def removing(target: Target, wish: Wish) -> Iterator[Claim]:
 
 
 def await_removal(target: Target, path: str, events: Events, *, take_over: bool = False) -> None:
-    """Wait while a shared base is being removed, so that it is either there for good or gone."""
+    """Wait while a shared base is being removed, so that afterwards it either stays or is gone."""
     where = f"{layout.BASES}/{layout.REMOVING}"
     end = time.monotonic() + PATIENCE
     told = False
@@ -187,7 +187,7 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
         if files is not None and path not in files:
             return
         if take_over or dead(there):
-            # That one removes nothing any more. Whoever takes its place looks at our claim first.
+            # A dead process removes nothing more, and its successor checks our claim first.
             time.sleep(target.grace)
             return
         if not told:
@@ -199,7 +199,7 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
 
 
 def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: Wish) -> None:
-    """Make the claim ours; `what` is what it is to, in words."""
+    """Acquire the claim; `what` names its subject in messages."""
     own = layout.json_bytes(said)
     patience = PATIENCE if wish.patience is None else wish.patience
     take_over = wish.take_over
@@ -226,18 +226,18 @@ def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: W
 
 @contextmanager
 def _until_ended(target: Target, path: str, said: Mapping[str, Any], listed: str | None) -> Iterator[Claim]:
-    """Yield a claim that is ours, and give it up when the block ends; `listed` is the file that ends a publication."""
+    """Yield a held claim, and release it at the end of the block; `listed` is the last file of a publication."""
     own = layout.json_bytes(said)
     ended = False
     try:
         yield Claim(target, path, own)
         ended = True
     finally:
-        # A place that cannot be reached any more has said so already.
+        # If the target became unreachable, that is already reported.
         with suppress(HostError):
             if target.read(path) == own:
                 if ended or listed is None or target.size(listed) is not None:
                     target.remove(path)
                 else:
-                    # Half of a version is here: whoever comes next may know whose it was, and that nobody writes it.
+                    # The version is incomplete: mark the claim as ended, so that it can be attributed and taken over.
                     target.write(path, layout.json_bytes({**said, "ended": True}))

@@ -1,4 +1,4 @@
-"""Bytes that are sent or read, counted for those who watch."""
+"""A counter of bytes sent or read, for progress reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from roost.events import Events
 
 
 class Counted:
-    """A `Progress` that tells of all bytes of a stage so far; `total` is 0 where it is not known."""
+    """A `Progress` that reports the total bytes of a stage so far; `total` is 0 if it is not known."""
 
     def __init__(self, events: Events, stage: str, total: int = 0) -> None:
         self._events, self._stage, self._total, self._done = events, stage, total, 0
@@ -16,5 +16,5 @@ class Counted:
         self._events.progress(self._stage, min(self._done, self._total) if self._total else self._done, self._total)
 
     def doing(self, what: str) -> None:
-        """Say what is done with which file."""
+        """Report the current operation and file."""
         self._events.doing(self._stage, what)

@@ -1,6 +1,6 @@
-"""Submit descriptions of a published image: the recipe's own, its files taken from where the catalogue has them.
+"""Submit descriptions of a published image: the recipe's own, with the files taken from the catalogue.
 
-Published files never change, so no job may write into them: whatever the transfer, each job gets copies of the disks.
+Published files never change, so jobs must not write to them: with every transfer, each job gets copies of the disks.
 `files` takes them from beside the description, `shared` from their absolute paths, a URL from below it.
 """
 
@@ -25,7 +25,7 @@ from roost.recipe.model import Recipe
 
 @dataclass(frozen=True, slots=True)
 class ReleasedImage:
-    """A published image; `root` is the catalogue's URL or path, None: its files lie beside the description."""
+    """A published image; `root` is the catalogue's URL or path, None: its files are beside the description."""
 
     recipe: Recipe
     files: Sequence[ReleaseFile]
@@ -40,15 +40,15 @@ class Texts(NamedTuple):
 
 
 def sources(files: Sequence[ReleaseFile], root: str | None) -> dict[str, str]:
-    """Return where a job takes each file from, by its name in the sandbox; `root` is the catalogue's URL or path.
+    """Return the source of each file, by its name in the sandbox; `root` is the catalogue's URL or path.
 
-    Without a root the files lie beside the description.
+    Without a root the files are beside the description.
     """
     return {file.name: f"{root.rstrip('/')}/{file.path}" if root is not None else file.name for file in files}
 
 
 def kernel_is_found(recipe: Recipe, hypervisor: Hypervisor, root: str | None) -> bool:
-    """Return whether a machine can start the image from a catalogue at `root`: xen takes kernel files by path only."""
+    """Return whether a machine can start the image from a catalogue at `root`: xen needs kernel files by path."""
     if kernel_of(recipe, hypervisor) is None or recipe.submit.kernel_path is not None:
         return True
     return root is not None and root.startswith("/")
@@ -63,10 +63,10 @@ def descriptions(
     templates: Sequence[Path] = (),
     at: Path | None = None,
 ) -> Texts:
-    """Return the description of a published image, whole and as the lines about its disks.
+    """Return the description of a published image: as a whole, and only the lines about its disks.
 
-    `remarks` become comments at its head, `at` is the directory that it will lie in. Raises `RecipeError` when the
-    recipe does not allow it or the lint calls any of it an error, `UsageError` for a hypervisor that the image is not
+    `remarks` become comments at its top, `at` is the directory of the description. Raises `RecipeError` when the
+    recipe does not allow it or the lint finds an error, `UsageError` for a hypervisor that the image is not
     made for.
     """
     recipe = published.recipe
@@ -87,7 +87,7 @@ def descriptions(
 
 
 def _comment(remark: str) -> str:
-    # A backslash at its end would make the next line a part of the comment.
+    # A backslash at its end would continue the comment on the next line.
     return safetext.printable(remark, " ").rstrip(" \\")
 
 

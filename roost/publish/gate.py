@@ -1,10 +1,10 @@
-"""The gate: what must hold before anything is published, each of it by digests and none of it by times.
+"""The gate: the conditions of a publication, verified by digests and never by times.
 
-The chain has no gap that a person or a program can change a file in: the recipe gives the manifest's key, the manifest
-the sha256 of every file, read here once more; the seal ties the verdict to that manifest and to the submit
-descriptions; the verdict names the sha256 of the disks it booted; the descriptions are what the recipe gives today.
-What is uploaded is summed again on its way, against the same manifest; small files are read here once, and the bytes
-that were examined are those that go on.
+The chain leaves no gap in which a file could be changed: the recipe determines the manifest's key, the manifest has
+the sha256 of every file, which is read again here; the seal ties the verdict to that manifest and to the submit
+descriptions; the verdict has the sha256 of the disks it booted; the descriptions are those of the current recipe.
+Uploaded files are checksummed again against the same manifest; small files are read only once, here, so that the
+published bytes are those that were verified.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from roost.recipe.words import shown
 from roost.store import manifest
 from roost.store.manifest import Manifest
 
-#: Clocks of one host are set by so much without anything being wrong.
+#: The clock correction on one host that is not suspicious.
 CLOCK = timedelta(minutes=5)
 
-#: Bytes of one file of a boot that are published: a console, a picture, a report.
+#: Size limit in bytes of one published file of a boot: a console, a screenshot, a report.
 _MOST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What is known of an image under one hypervisor; `cause` says why it is not `passed`, `version` is Xen's."""
+    """The test result of an image under one hypervisor; `cause` is why it is not `passed`, `version` is Xen's."""
 
     hypervisor: str
     verdict: layout.Verdict
@@ -64,9 +64,9 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What went through the gate: the image as built, and what is known of it by hypervisor.
+    """An image that passed the gate: as built, with its test results by hypervisor.
 
-    `evidence` are the bytes of the sealed files of boot/ by their name, `sbom` those of the bill of materials.
+    `evidence` has the bytes of the sealed files of boot/ by name, `sbom` those of the bill of materials.
     """
 
     loaded: Loaded
@@ -78,7 +78,7 @@ class Passed:
 
     @property
     def untested(self) -> bool:
-        """Whether a hypervisor's side was let through by --allow-untested."""
+        """Whether a hypervisor's result was accepted only because of --allow-untested."""
         return any(one.verdict == "untested" for one in self.tested)
 
 
@@ -90,10 +90,10 @@ def examine(
     require_kvm: bool = False,
     now: datetime | None = None,
 ) -> Passed:
-    """Return what may be published of a build directory; raise `ImageError` with the reason for what may not.
+    """Return the publishable contents of a build directory; raise `ImageError` with the reason if it is refused.
 
-    The caller holds the directory's lock. `allow_untested` lets an image through that was not booted or did not pass;
-    one that was changed never comes through.
+    The caller holds the directory's lock. `allow_untested` accepts an image that was not booted or did not pass;
+    one that was changed is always refused.
     """
     name = loaded.recipe.name
     written = _bytes(directory / manifest.NAME) or b""
@@ -135,7 +135,7 @@ def _refused(name: str, reason: str, hint: str) -> ImageError:
 
 
 def _changed(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
-    """Yield why the directory is not, byte for byte, what the recipe of today built."""
+    """Yield the reasons why the directory is not, byte for byte, a build of the current recipe."""
     if record.name != loaded.recipe.name:
         yield f"the build belongs to {record.name}"
     if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
@@ -162,7 +162,7 @@ def _changed_bytes(record: Manifest, directory: Path) -> Iterator[str]:
 
 
 def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
-    """Yield whether the bill of materials is another than the build's, whose sum is among the manifest's facts."""
+    """Yield the reason why the bill of materials is not the build's, whose checksum is among the manifest's facts."""
     wanted = record.facts.get("sbom_sha256")
     if wanted is None and bill is not None:
         yield f"{layout.SBOM} does not belong to this build"
@@ -174,7 +174,7 @@ def _changed_bill(record: Manifest, bill: bytes | None) -> Iterator[str]:
 
 def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> Iterator[str]:
     try:
-        # Rendering judges them too: what the lint calls an error is raised here.
+        # Rendering also lints them, and raises the lint's errors.
         wanted = submission.descriptions(loaded, record.files, directory)
     except RoostError as error:
         yield f"its submit descriptions: {error.problem.what}"
@@ -196,7 +196,7 @@ def _changed_descriptions(loaded: Loaded, record: Manifest, directory: Path) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """A build as it was found: its record, and the sha256 of the manifest that it was read from."""
+    """A build: its record, and the sha256 of the manifest that it was read from."""
 
     loaded: Loaded
     record: Manifest
@@ -205,9 +205,9 @@ class _Build:
 
 
 def _tested(build: _Build, hypervisor: Hypervisor, now: datetime, evidence: dict[str, bytes]) -> Tested:
-    """Return what a hypervisor's verdict says; raise `ImageError` for one that was tampered with.
+    """Return the result in a hypervisor's verdict; raise `ImageError` if it was tampered with.
 
-    What the verdict rests on is added to `evidence`.
+    The files that the verdict is based on are added to `evidence`.
     """
     loaded, record, directory = build.loaded, build.record, build.directory
     path = directory / "boot" / f"{hypervisor}.json"
@@ -255,7 +255,7 @@ def _detail(verdict: Mapping[str, Any]) -> str:
 def _contradictions(
     loaded: Loaded, record: Manifest, hypervisor: Hypervisor, verdict: Mapping[str, Any], now: datetime
 ) -> Iterator[str]:
-    """Yield why a verdict with a good seal does not belong to this image: other bytes, or a contradiction."""
+    """Yield the reasons why a verdict with a valid seal is not for this image: other bytes, or a contradiction."""
     file = f"boot/{hypervisor}.json"
     if verdict["hypervisor"] != hypervisor:
         yield f"{file} is for {verdict['hypervisor']}"
@@ -266,7 +266,7 @@ def _contradictions(
         wanted += [one for one in (machine.kernel.kernel, machine.kernel.initrd) if one]
     backing = {one.name: one.backing for one in record.files}
     for one in wanted:
-        # A base that is read through an overlay was booted too.
+        # A base that is read through an overlay was also booted.
         if (base := backing.get(one)) is not None and base not in wanted:
             wanted.append(base)
     seen = {one["name"]: one["sha256"] for one in [*verdict["disks"], *verdict["kernel"], *verdict.get("bases", ())]}
@@ -283,7 +283,7 @@ def _contradictions(
         recipe, tries = loaded.recipe, hypervisor == "kvm"
         if len(verdict["expectations"]) < len(recipe.boot_test.expect):
             yield f"{file} is from a boot that did not try all that the recipe expects"
-        # Under Xen neither is tried.
+        # Under Xen neither is tested.
         if tries and recipe.boot_test.evict is True and verdict["eviction"]["obeyed"] is not True:
             yield f"{file} is from a boot that did not try eviction, and the recipe says that the image obeys"
         if (
@@ -299,5 +299,5 @@ def _contradictions(
 
 
 def causes(tested: Sequence[Tested]) -> list[str]:
-    """Return, a line each, why a side of an image is not `passed`."""
+    """Return why the image is not `passed` under a hypervisor, one line each."""
     return [f"{one.hypervisor}: {one.verdict}{f', {one.cause}' if one.cause else ''}" for one in tested if one.cause]

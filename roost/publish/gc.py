@@ -1,9 +1,9 @@
 """`inv gc URL` removes versions beyond a number or an age, remains of killed publications, and unused bases.
 
-The order makes it safe. A version's release.json goes first, so what is listed is whole at every moment; latest.json
-names no version that goes. Each version is removed under the claim that publishers take, each base under a word that
-they wait for, and what they hold or list meanwhile is looked at again before it goes. A collection that was killed is
-ended by the next.
+Safety follows from the order. A version's release.json is removed first, so listed versions are always complete;
+latest.json never names a version that is removed. Each version is removed under a publisher's claim, and each base
+after it is announced, so that publishers wait; their claims and versions are then checked again. The next
+collection completes one that was killed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from roost.publish.removal import Removal
 from roost.publish.retention import Rules, check_named, choose
 from roost.store.gc_report import Garbage, Report
 
-#: Seconds after which a file under way, whose writer cannot be told, is nobody's.
+#: Seconds after which a partial file is abandoned, if its writer is not known.
 PARTIAL_AGE = 86400.0
 
 
 def collect(
     url: str, rules: Rules, events: Events, *, delete: bool, take_over: bool = False, now: float | None = None
 ) -> Report:
-    """Return what a collection removes from a catalogue or one image of it, and with `delete` remove it.
+    """Return what a collection would remove from a catalogue or one of its images; with `delete`, remove it.
 
-    `take_over` also takes what publications on other hosts left, of which nobody can see that they ended. Raises
-    `UsageError` for what is not a catalogue, or for a version to keep that is not there.
+    `take_over` also removes the remains of publications on other hosts, which cannot be proven to have ended. Raises
+    `UsageError` for anything but a catalogue, or for a version to keep that does not exist.
     """
     scope = listing.find(url)
     if scope.version is not None:
@@ -104,7 +104,7 @@ class _Collection:
             item.state, item.problem = "stays", error.problem.what
 
     def _leftover(self, stock: Inventory, claimed: Claimed, report: Report) -> None:
-        """Remove what a publication or a collection left that was killed or failed, if that is known."""
+        """Remove what a killed or failed publication or collection left, if its files are known."""
         what = f"{claimed.name}/{claimed.version}"
         directory = f"{what}/"
         if not (self.removal.take_over or claimed.dead):
@@ -128,7 +128,7 @@ class _Collection:
             return
         try:
             with self.removal.claimed(claimed.name, claimed.version, files):
-                # Between our look and our claim another may have published it.
+                # Another publisher may have published it before we held the claim.
                 if not listed and self.removal.target.size(f"{directory}{layout.RELEASE}") is None:
                     self.removal.remove(files, report)
             item.state = "gone"
@@ -138,7 +138,7 @@ class _Collection:
             item.state, item.problem = "stays", error.problem.what
 
     def _partials(self, directory: str, report: Report) -> None:
-        """Remove files under way that have been so for a day; younger ones may have a writer, on whatever host."""
+        """Remove partial files older than a day; younger ones may have a writer on any host."""
         for name in self.removal.target.names(directory.rstrip("/")):
             path = f"{directory}{name}"
             written = self.removal.target.modified(path) if layout.is_partial(name) else None

@@ -1,4 +1,4 @@
-"""The part of a collection that removes shared bases: those that no version uses and no publisher is about to use."""
+"""The part of a collection that removes shared bases that neither a version nor a publisher needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHA = re.compile(r"[0-9a-f]{64}")
 
 
 def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report: Report) -> None:
-    """Remove the bases that no version uses any more and that no publisher is about to use."""
+    """Remove the bases that no version uses and no publisher is about to use."""
     candidates = _candidates(removal, stock.used(going))
     if not candidates:
         left = removal.target.read(f"{layout.BASES}/{layout.REMOVING}")
         if removal.delete and left is not None and claim.dead(left):
-            # A collection was killed when it had nothing left to do.
+            # A collection was killed after its last removal: remove its announcement.
             with claim.removing(removal.target, claim.Wish(removal.events, patience=0)):
                 return
         return
@@ -38,7 +38,7 @@ def collect(removal: Removal, stock: Inventory, going: Sequence[Listed], report:
     try:
         wish = claim.Wish(removal.events, candidates, removal.take_over, patience=0)
         with claim.removing(removal.target, wish) as held:
-            # From here on publishers wait; those that were quicker hold a claim, or have listed what they wrote.
+            # From here on publishers wait; those that were faster hold a claim or have listed their version.
             fresh = inventory.read(removal.target)
             taken, used = _claimed(fresh.claims), fresh.used()
             if fresh.wrong:
@@ -66,12 +66,12 @@ def _candidates(removal: Removal, used: set[str]) -> list[str]:
 
 
 def _claimed(claims: Sequence[Claimed]) -> set[str] | None:
-    """Return the bases that publishers under way may use; None: any of them."""
+    """Return the bases that running publishers may use; None means any."""
     taken: set[str] = set()
     for one in claims:
         files = claim.files_of(one.data)
         if one.dead:
-            # It was killed: run again, it looks at each base again.
+            # It was killed; when it is rerun, it checks each base again.
             continue
         if files is None:
             return None

@@ -1,7 +1,7 @@
-"""What a catalogue holds, as a collection sees it: versions as they were signed, claims, shared bases.
+"""The contents of a catalogue for a collection: signed versions, claims, shared bases.
 
-Only what roost wrote is here. A version that does not match its signature is listed with the reason and left alone, and
-so are all bases while there is one: it may stand on any of them.
+Only what roost wrote is included. A version that does not match its signature is listed with the reason and kept, and
+so are all bases then, because it may need any of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roost.publish.targets.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A version that is listed; `release` is None when it cannot be trusted, `problem` says why."""
+    """A listed version; `release` is None when it is not trusted, `problem` is the reason."""
 
     name: str
     version: str
@@ -28,17 +28,17 @@ class Listed:
 
     @property
     def untested(self) -> bool:
-        """Whether no test boot of it passed."""
+        """Whether none of its test boots passed."""
         return self.release is not None and self.release.untested
 
     @property
     def order(self) -> tuple[str, str]:
-        """The newest is the greatest."""
+        """The sort key: the newest version is the greatest."""
         return (self.release.created if self.release else "", self.version)
 
     @property
     def own(self) -> list[str]:
-        """The files in its own directory, those first without which it is listed no more."""
+        """The files in its directory, starting with those whose removal unlists it."""
         directory = f"{self.name}/{self.version}"
         closing = [f"{directory}/{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
         inside = (
@@ -54,7 +54,7 @@ class Listed:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the files in its own directory, as release.json has them."""
+        """The total size of the files in its directory according to release.json."""
         directory = f"{self.name}/{self.version}/"
         found = self.release.files if self.release else ()
         return sum(file.size for file in found if file.path.startswith(directory))
@@ -62,10 +62,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim: the version that somebody writes or removes, or wrote until it was killed.
+    """A claim: the version that a process writes or removes, or did until it was killed.
 
-    `dead` is how it was when the claim was read, before what is listed. Asked later, one that has ended well meanwhile
-    would pass for one that was killed, and what it listed just before would be in neither.
+    `dead` is determined when the claim is read, before the listed versions are. Later, a publication that completed
+    meanwhile would look killed, and what it had just listed would be missing from both.
     """
 
     name: str
@@ -75,13 +75,13 @@ class Claimed:
 
     @property
     def path(self) -> str:
-        """Where the claim is."""
+        """The path of the claim."""
         return claim.path_of(self.name, self.version)
 
 
 @dataclass(slots=True)
 class Inventory:
-    """All of a catalogue; `latest` is what each image's latest.json names."""
+    """The contents of a catalogue; `latest` is the version named by each image's latest.json."""
 
     target: Target
     listed: list[Listed] = field(default_factory=list)
@@ -89,23 +89,23 @@ class Inventory:
     latest: dict[str, str] = field(default_factory=dict)
 
     def of(self, name: str) -> list[Listed]:
-        """Return the versions of an image that can be trusted, the newest first."""
+        """Return the trusted versions of an image, newest first."""
         found = [one for one in self.listed if one.name == name and one.release is not None]
         return sorted(found, key=lambda one: one.order, reverse=True)
 
     def used(self, without: Sequence[Listed] = ()) -> set[str]:
-        """Return the bases that listed versions use, except those of `without`."""
+        """Return the bases used by listed versions, except those in `without`."""
         gone = {(one.name, one.version) for one in without}
         return {base for one in self.listed if (one.name, one.version) not in gone for base in one.bases}
 
     @property
     def wrong(self) -> list[Listed]:
-        """The versions that cannot be trusted."""
+        """The versions that are not trusted."""
         return [one for one in self.listed if one.release is None]
 
 
 def read(target: Target) -> Inventory:
-    """Read what is listed and claimed; claims first, so that what is being published is seen in one of the two."""
+    """Read claims, then listed versions, so that a version being published is in at least one of the two."""
     stock = Inventory(target)
     names = [name.rstrip("/") for name in target.names("") if name.endswith("/")]
     names = [name for name in names if layout.is_name(name)]
@@ -132,7 +132,7 @@ def claims(target: Target, name: str) -> Iterator[Claimed]:
 
 
 def look(target: Target, name: str, version: str) -> Listed | None:
-    """Return a version that is listed; None when it is not."""
+    """Return a listed version, or None when it is not listed."""
     path = f"{name}/{version}/{layout.RELEASE}"
     data = target.read(path)
     if data is None:
@@ -148,7 +148,7 @@ def look(target: Target, name: str, version: str) -> Listed | None:
 
 
 def latest_of(target: Target, name: str) -> str:
-    """Return the version that an image's latest.json names, or nothing."""
+    """Return the version named by an image's latest.json, or an empty string."""
     try:
         said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
         return str(said["version"])

@@ -1,11 +1,11 @@
-"""Where things are in a catalogue, and what release.json says. Pure.
+"""The layout of a catalogue, and the format of release.json. Pure.
 
-    URL/NAME/VERSION/     one published image; never changes once release.json is in it, which is written last
-    URL/NAME/latest.json  which version to take
-    URL/_base/SHA256/     disks that the overlays of several images stand on, each published once
-    URL/allowed_signers   who signs, in the form that `ssh-keygen -Y verify` reads
+    URL/NAME/VERSION/     one published image; never changes once release.json, which is written last, is in it
+    URL/NAME/latest.json  the version to use
+    URL/_base/SHA256/     base disks of the overlays of several images, each published once
+    URL/allowed_signers   the signing keys, in the format of `ssh-keygen -Y verify`
 
-A directory without release.json is not published: an upload that is under way, or one that was killed.
+A directory without release.json is not published: an upload is in progress, or was killed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ KEYS = "allowed_signers"
 SBOM = "sbom.cdx.json"
 PROVENANCE = "provenance.json"
 BASES = "_base"
-#: Where a publisher says which release a version is going to be, until it is.
+#: The directory of claims, in which a publisher records the version that it is about to write.
 CLAIMS = ".publishing"
-#: Among the bases: which of them are being removed just now.
+#: The file among the bases that lists those being removed.
 REMOVING = ".removing.json"
-#: How the names of files begin that are on their way; they are nobody's once their writer is gone.
+#: The prefix of partial files; they are abandoned once their writer has ended.
 PARTIAL = ".part-"
 SCHEMA = 1
 
@@ -45,17 +45,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """Return the one form in which roost writes JSON into a catalogue: the same value, the same bytes."""
+    """Return JSON in the canonical form used in a catalogue: the same value gives the same bytes."""
     return (json.dumps(value, indent=1, ensure_ascii=True) + "\n").encode()
 
 
 def sha256(data: bytes) -> str:
-    """Return the sha256 of bytes as hexadecimal."""
+    """Return the sha256 of bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def checked_version(version: str) -> str:
-    """Return a version that may be the name of a directory; raise `UsageError` for another."""
+    """Return a version that is valid as a directory name; raise `UsageError` for any other."""
     if not _VERSION.fullmatch(version) or version.endswith(".json"):
         raise UsageError(
             f"{version!r} is not a valid version", hint="letters, digits and . _ + - only, such as 2026.11"
@@ -74,7 +74,7 @@ def is_version(name: str) -> bool:
 
 
 def is_partial(name: str) -> bool:
-    """Return whether a name is that of a file on its way."""
+    """Return whether a name is that of a partial file."""
     return re.fullmatch(rf"{re.escape(PARTIAL)}\d+-\d+-.+", name) is not None
 
 
@@ -84,10 +84,10 @@ def base_path(sha: str, name: str) -> str:
 
 
 def content_version(epoch: int | None, identity: str) -> str:
-    """Return the version of these bytes: the day of the archive's index, and a part of their digest.
+    """Return the version of these bytes: the date of the archive's index, and a part of their digest.
 
-    `epoch` is in seconds since 1970 (UTC); `identity` is the sha256 over what is published. The same bytes get the
-    same version, whoever publishes them when.
+    `epoch` is in seconds since 1970 (UTC); `identity` is the sha256 of what is published. The same bytes get the
+    same version, independent of the publisher and the time.
     """
     day = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d-") if epoch is not None else ""
     return f"{day}{identity[:12]}"
@@ -95,7 +95,7 @@ def content_version(epoch: int | None, identity: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFile:
-    """One file of a release: `path` from the catalogue's root, `size` in bytes as transferred."""
+    """One file of a release: `path` is relative to the catalogue's root, `size` is the transfer size in bytes."""
 
     name: str
     path: str
@@ -122,7 +122,7 @@ class ReleaseFile:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """release.json as read back; `raw` is all of it."""
+    """A parsed release.json; `raw` is its whole content."""
 
     name: str
     version: str
@@ -139,7 +139,7 @@ class Release:
 
 
 def parse_release(data: bytes, where: str) -> Release:
-    """Return what release.json says; raise `ImageError` when it is not one."""
+    """Return a parsed release.json; raise `ImageError` when it is invalid."""
     try:
         raw = jsontext.loads(data)
     except ValueError as error:
@@ -186,9 +186,9 @@ def is_inside(path: str, directory: str) -> bool:
 
 
 def sums(files: Sequence[ReleaseFile], directory: str, release_sha256: str) -> bytes:
-    """Return SHA256SUMS: every file of a release and release.json, in the form that `sha256sum -c` reads.
+    """Return SHA256SUMS: every file of a release and release.json, in the format of `sha256sum -c`.
 
-    A shared base stands there by its way from the version's directory, so that the check covers it too.
+    A shared base is listed by its path relative to the version's directory, so that the check includes it.
     """
     lines = [f"{release_sha256}  {RELEASE}\n"]
     for file in sorted(files, key=lambda one: one.path):

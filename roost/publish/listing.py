@@ -1,4 +1,4 @@
-"""What a catalogue lists: which part of one a URL is, the versions of an image, whether one matches its signature."""
+"""The listed contents of a catalogue: the scope of a URL, the versions of an image, the check of a signature."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roost.publish.targets.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What of a catalogue is asked about: all of it, one image, or one version."""
+    """The part of a catalogue that a URL names: all of it, one image, or one version."""
 
     target: Target
     name: str | None
@@ -40,7 +40,7 @@ def find(url: str) -> Scope:
 
 
 def _above(url: str, levels: int) -> tuple[Target, str, str]:
-    """Return the catalogue `levels` above a URL, and the last two names on the way (the nearest to it first)."""
+    """Return the catalogue `levels` above a URL, and the first and the last path component below it."""
     path = url.rstrip("/") if "://" in url else str(open_target(url).local)
     names: list[str] = []
     for _ in range(levels):
@@ -50,14 +50,14 @@ def _above(url: str, levels: int) -> tuple[Target, str, str]:
 
 
 def versions(target: Target, name: str) -> list[str]:
-    """Return the versions of an image that are listed: those with release.json."""
+    """Return the listed versions of an image: those with release.json."""
     if not layout.is_name(name):
         return []
     entries = [entry.rstrip("/") for entry in target.names(name) if entry.endswith("/")]
     listed = [one for one in entries if layout.is_version(one)]
     found = [one for one in listed if target.size(f"{name}/{one}/{layout.RELEASE}") is not None]
     if not found and not entries:
-        # A plain web server lists no directories; it has latest.json.
+        # A plain web server cannot list directories, but has latest.json.
         said = parsed(target.read(f"{name}/{layout.LATEST}"))
         version = str(said.get("version", "")) if said else ""
         found = [version] if layout.is_version(version) else []
@@ -65,7 +65,7 @@ def versions(target: Target, name: str) -> list[str]:
 
 
 def check_release(target: Target, name: str, version: str, release: bytes) -> None:
-    """Raise `ImageError` unless release.json is what its version's signed sums list; reads no image."""
+    """Raise `ImageError` unless release.json matches the signed checksums of its version; reads no disks."""
     directory = f"{name}/{version}"
     sums, armoured = target.read(f"{directory}/{layout.SUMS}"), target.read(f"{directory}/{layout.SIGNATURE}")
     found = signature.signer(armoured or b"")
@@ -76,7 +76,7 @@ def check_release(target: Target, name: str, version: str, release: bytes) -> No
 
 
 def parsed(data: bytes | None) -> Mapping[str, Any] | None:
-    """Return the JSON object of a small file of a catalogue; None for one that is missing or has no object."""
+    """Return the JSON object in a small file of a catalogue; None if the file is missing or has no object."""
     try:
         value = jsontext.loads(data or b"")
     except ValueError:
@@ -85,6 +85,6 @@ def parsed(data: bytes | None) -> Mapping[str, Any] | None:
 
 
 def read_sums(data: bytes | None) -> dict[str, str]:
-    """Return path → sha256 of a SHA256SUMS file, paths as they stand there."""
+    """Return path → sha256 of a SHA256SUMS file, with paths as written."""
     lines = (data or b"").decode("utf-8", "replace").splitlines()
     return {line[66:]: line[:64] for line in lines if len(line) > 66}

@@ -1,9 +1,9 @@
-"""provenance.json: who made the image of what, with what, and who tested it how.
+"""provenance.json: who built the image, from what and with which tools, and who tested it.
 
-The form is an in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLSA's provenance v1
+The format is an in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLSA's provenance v1
 (https://slsa.dev/spec/v1.0/provenance): subjects are the published images, resolved dependencies the archive's index,
 the recipe's own files and every Debian package of the guest with its source, byproducts the verdicts of the test boots.
-Every resource has a digest, a URI or its content, as in-toto asks of a descriptor.
+Every resource has a digest, a URI or its content, as in-toto requires of a descriptor.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ TOOLS = {
 
 @functools.cache
 def tool_versions() -> dict[str, str]:
-    """Return the first line that each tool says of its version, for those that are installed."""
+    """Return the first line of each installed tool's version output."""
     found = {"roost": roost.__version__}
     for tool, words in TOOLS.items():
         if process.which(tool) is None:
             continue
         try:
-            # mke2fs says it on standard error.
+            # mke2fs prints it to standard error.
             done = process.run(["sh", "-c", 'exec "$@" 2>&1', "sh", tool, *words], deadline=20, capture=True)
         except RoostError:
             continue
@@ -53,9 +53,9 @@ def tool_versions() -> dict[str, str]:
 
 
 def packages(record: Manifest) -> list[dict[str, str]]:
-    """Return name, version, architecture and source of each package in the guest, as the read-back found them.
+    """Return name, version, architecture and source of each package in the guest, as found by the read-back.
 
-    One that was removed and left its configuration is none.
+    Removed packages that left their configuration are not included.
     """
     return [
         {key: str(one[key]) for key in ("name", "version", "architecture", "source", "source_version") if key in one}
@@ -67,7 +67,7 @@ def packages(record: Manifest) -> list[dict[str, str]]:
 def statement(
     passed: Passed, version: str, files: Sequence[ReleaseFile], evidence: Sequence[ReleaseFile], created: str
 ) -> dict[str, Any]:
-    """Return the statement about `files`; `evidence` are the verdicts and reports that are published with them."""
+    """Return the statement about `files`; `evidence` are the verdicts and reports published with them."""
     record, recipe = passed.record, passed.loaded.recipe
     return {
         "_type": STATEMENT,
@@ -100,7 +100,7 @@ def statement(
 
 
 def _content(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resource that is here, whole: its JSON as content, and in plain sight too."""
+    """Return a resource that contains its JSON, both as encoded content and in readable form."""
     data = json.dumps(value, sort_keys=True).encode()
     return {
         "name": name,
@@ -127,7 +127,7 @@ def _sources(passed: Passed) -> list[dict[str, Any]]:
         if re.fullmatch(r"[0-9a-f]{64}", digest):
             entry["digest"] = {"sha256": digest}
         else:
-            # A link or a directory: what it is, in the words of the build's key.
+            # A link or a directory: the description used in the build's key.
             entry |= {"mediaType": "text/plain", "content": base64.b64encode(digest.encode()).decode()}
         found.append(entry)
     return found

@@ -1,4 +1,4 @@
-"""How files are taken out of a catalogue: under a claim, none through a link, directories after their files."""
+"""Removal of files from a catalogue: under a claim, never through a link, directories after their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roost.store.gc_report import Report
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Where from, who watches, and how: without `delete` nothing goes, `take_over` also takes others' dead claims."""
+    """The target and the mode: without `delete` nothing is removed, `take_over` also accepts dead claims of others."""
 
     target: Target
     events: Events
@@ -24,13 +24,13 @@ class Removal:
 
     @contextmanager
     def claimed(self, name: str, version: str, files: Sequence[str]) -> Iterator[None]:
-        """Hold the claim to a version while its files go; raise `claim.TakenError` when another holds it."""
+        """Hold the claim to a version while its files are removed; raise `claim.TakenError` when another holds it."""
         wish = claim.Wish(self.events, files, self.take_over, patience=0)
         with claim.held(self.target, name, version, "", wish):
             yield
 
     def remove(self, paths: Sequence[str], report: Report) -> None:
-        """Remove files in their order, what is left of their upload, and then their directories if they are empty."""
+        """Remove files in order, then partial files beside them, and then the directories that have become empty."""
         for path in paths:
             self.target.remove(path)
         directories = {
@@ -47,7 +47,7 @@ class Removal:
                 self.target.prune(directory)
 
     def through_a_link(self, path: str) -> bool:
-        """Return whether a directory on the way to a file is a link: what it leads to is not the catalogue's."""
+        """Return whether a directory on the path to a file is a link, whose target does not belong to the catalogue."""
         root = self.target.local
         if root is None:
             return False

@@ -1,4 +1,4 @@
-"""Which versions of an image a collection takes: those beyond a number or an age. Pure."""
+"""The versions of an image to remove: those beyond a number or an age. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from roost.recipe.words import near
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How many versions of an image stay, which stay in any case, from what age in seconds the others go.
+    """How many versions of an image are kept, which are always kept, and the age in seconds beyond which others go.
 
-    Neither a number nor an age: no version goes, only what killed publications left.
+    With neither a number nor an age, no version is removed, only the remains of killed publications.
     """
 
     keep: int | None = None
@@ -24,7 +24,7 @@ class Rules:
 
 
 def check_named(rules: Rules, stock: Inventory) -> None:
-    """Raise `UsageError` for a version that is to stay and is not there."""
+    """Raise `UsageError` for a version to keep that does not exist."""
     have = [f"{one.name}@{one.version}" for one in stock.listed]
     for name, version in rules.named:
         wanted = f"{name}@{version}"
@@ -35,10 +35,10 @@ def check_named(rules: Rules, stock: Inventory) -> None:
 
 
 def choose(rules: Rules, stock: Inventory, name: str, now: float) -> Iterator[tuple[Listed, bool, str]]:
-    """Yield each version of an image that can be trusted: whether it goes, and why it goes or stays."""
+    """Yield each trusted version of an image: whether it is removed, and why."""
     versions = stock.of(name)
     for one in versions:
-        # An untested version must not push out one that passed.
+        # An untested version must not displace one that passed.
         alike = [other for other in versions if other.untested == one.untested]
         newer = alike.index(one)
         why = ""

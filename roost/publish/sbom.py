@@ -1,7 +1,7 @@
-"""The bill of materials of an image: CycloneDX 1.6 of the packages that its own database lists. Pure.
+"""The bill of materials of an image: CycloneDX 1.6, from the guest's package database. Pure.
 
-It names what the read-back saw on the finished disks, not what the builder meant to install, and is the same bytes for
-the same packages: its time is the image's epoch, its serial number follows from its content.
+It lists the packages found by the read-back on the finished disks, not those that were requested. The same packages
+give the same bytes: its time is the image's epoch, its serial number is derived from its content.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
 
-#: The file's name, in a build's directory and in a catalogue.
+#: The file name, in a build's directory and in a catalogue.
 NAME = "sbom.cdx.json"
-#: Serial numbers are UUIDs of this name space (RFC 9562, version 5).
+#: Serial numbers are UUIDs in this name space (RFC 9562, version 5).
 _SERIALS = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/roost")
 #: The state of a package that was removed and left its configuration.
 CONFIG_ONLY = "config-files"
-#: What XML, in which CycloneDX can be written too, could not carry; packages have none of it.
+#: Characters that are invalid in XML, another format of CycloneDX; packages do not contain them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def document(name: str, description: str, facts: Mapping[str, Any], *, epoch: int) -> bytes:
     """Return the SBOM of an image as JSON; `facts` are the read-back's, `epoch` is seconds since 1970 (UTC).
 
-    Every package is a component, in purl's form for Debian packages (purl-spec, types/deb). What was removed and left
+    Every package is a component, with its purl for Debian packages (purl-spec, types/deb). A removed package that left
     its configuration has the scope `excluded`. The same arguments give the same bytes.
     """
     from cyclonedx.model.bom import Bom, BomMetaData
@@ -86,7 +86,7 @@ def _components(packages: Sequence[Mapping[str, str]], release: Mapping[str, str
             continue
         state = entry.get("state", "installed")
         yield Component(
-            # Names and architectures are unique in dpkg's own database; the number makes them so in any.
+            # Names and architectures are unique in dpkg's own database; the number makes them unique in any.
             bom_ref=f"package-{number}:{name}:{architecture}",
             name=name,
             version=version or None,
@@ -109,7 +109,7 @@ def _components(packages: Sequence[Mapping[str, str]], release: Mapping[str, str
 def package_url(name: str, version: str, architecture: str, release: Mapping[str, str]) -> PackageURL | None:
     """Return the purl of a Debian package (purl-spec, types/deb); `release` is the guest's os-release.
 
-    The vendor is the system that the package is of; `source` as architecture names a source package.
+    The vendor is the guest's distribution; `source` as architecture denotes a source package.
     """
     from packageurl import PackageURL
 
@@ -139,5 +139,5 @@ def _plain(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    """Return an id of os-release as it may stand there (os-release(5)), or nothing."""
+    """Return an ID of os-release if it is valid (os-release(5)), else an empty string."""
     return text if re.fullmatch(r"[a-z0-9._-]{1,40}", text) else ""

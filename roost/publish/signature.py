@@ -1,7 +1,7 @@
-"""Signatures that stock OpenSSH verifies: Ed25519 keys, the SSHSIG format, an allowed_signers file.
+"""Signatures that stock OpenSSH can verify: Ed25519 keys, the SSHSIG format, an allowed_signers file.
 
-The formats are OpenSSH's PROTOCOL.sshsig (armoured signature, what is signed) and ssh-keygen(1), ALLOWED SIGNERS.
-Ed25519 is deterministic: the same key over the same bytes gives the same signature.
+The formats are defined in OpenSSH's PROTOCOL.sshsig (armoured signature, signed data) and ssh-keygen(1), ALLOWED
+SIGNERS. Ed25519 is deterministic: the same key and bytes give the same signature.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from roost.errors import UsageError
 from roost.events import Events
 from roost.host import files, paths, secretfile
 
-#: What the signature is for; ssh-keygen(1) suggests "file" for files.
+#: The signature namespace; ssh-keygen(1) suggests "file" for files.
 NAMESPACE = "file"
-#: Whose signature it is said to be: `ssh-keygen -Y verify -I roost`.
+#: The signer's identity: `ssh-keygen -Y verify -I roost`.
 PRINCIPAL = "roost"
 _TYPE = b"ssh-ed25519"
 _MAGIC = b"SSHSIG"
@@ -35,18 +35,18 @@ _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key as OpenSSH writes it: the blob of a type and 32 bytes."""
+    """A public key in OpenSSH's form: a blob of the key type and 32 bytes."""
 
     blob: bytes
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint as `ssh-keygen -l` shows it."""
+        """The fingerprint as shown by `ssh-keygen -l`."""
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
     @property
     def line(self) -> str:
-        """The key's line in allowed_signers; its comment is its fingerprint, so the line checks itself."""
+        """The key's line in allowed_signers; its comment is the fingerprint, so the line can be verified by itself."""
         key = base64.b64encode(self.blob).decode()
         return f'{PRINCIPAL} namespaces="{NAMESPACE}" {_TYPE.decode()} {key} {self.fingerprint}\n'
 
@@ -62,9 +62,9 @@ def _key_of(raw: bytes) -> Key:
 
 
 def load_private_key(given: Path | None, events: Events) -> Ed25519PrivateKey:
-    """Return the signing key: of `given`, else of $ROOST_SIGNING_KEY, else the user's own, made at its first use.
+    """Return the signing key: of `given`, else of $ROOST_SIGNING_KEY, else the user's own, generated on first use.
 
-    All three name files; a passphrase comes from $ROOST_SIGNING_PASSPHRASE. Raises `UsageError` for another kind.
+    All three are files; a passphrase comes from $ROOST_SIGNING_PASSPHRASE. Raises `UsageError` for another key type.
     """
     named = given or (Path(os.environ["ROOST_SIGNING_KEY"]) if os.environ.get("ROOST_SIGNING_KEY") else None)
     path = named or paths.config_root() / "signing-key"
@@ -86,7 +86,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise UsageError(f"the signing key {path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # What the library says may quote the file: it stays out.
+        # The library's message may quote the file, so it is not shown.
         hint = "a private Ed25519 key: ssh-keygen -t ed25519; its passphrase in ROOST_SIGNING_PASSPHRASE"
         raise UsageError(f"{path} is not a usable key", hint=hint) from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -132,7 +132,7 @@ def _string(data: bytes) -> bytes:
 
 
 def signer(armoured: bytes) -> tuple[Key, bytes] | None:
-    """Return the key and the raw signature of an armoured SSHSIG; None when a single bit of it is out of place."""
+    """Return the key and the raw signature of an armoured SSHSIG; None unless it is exactly as roost writes it."""
     lines = armoured.decode("ascii", "replace").split("\n")
     try:
         blob = base64.b64decode("".join(lines[1:-2]), validate=True)
@@ -151,7 +151,7 @@ def signer(armoured: bytes) -> tuple[Key, bytes] | None:
 
 
 def verifies(key: Key, signature: bytes, data: bytes) -> bool:
-    """Return whether a raw signature is this key's over `data`."""
+    """Return whether a raw signature over `data` was made by this key."""
     try:
         Ed25519PublicKey.from_public_bytes(key.blob[-32:]).verify(signature, _signed(data))
     except (InvalidSignature, ValueError):
@@ -160,7 +160,7 @@ def verifies(key: Key, signature: bytes, data: bytes) -> bool:
 
 
 def read_keys(data: bytes) -> tuple[list[Key], list[int]]:
-    """Return the keys of an allowed_signers or .pub file, and the numbers of lines that roost writes otherwise."""
+    """Return the keys of an allowed_signers or .pub file, and the numbers of lines that roost would not write."""
     keys, wrong = [], []
     for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
         if not line:

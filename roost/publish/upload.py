@@ -1,7 +1,7 @@
-"""Writes a release into a catalogue, so that it is valid at every moment, whichever process is killed when.
+"""Write a release to a catalogue that stays valid at every moment, even if a process is killed.
 
-The order makes it so: files, SHA256SUMS and its signature, release.json, latest.json. Before release.json nobody lists
-the version; after it nothing in the directory changes. What a killed publisher sent is kept if its bytes are right.
+Validity follows from the order: files, SHA256SUMS and its signature, release.json, latest.json. Without release.json
+a version is not listed; afterwards its directory does not change. Files sent by a killed publisher are kept if valid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.publish.targets.target import Progress, Target, unwatched
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a publication did: bytes sent now, bytes that were there already, whether there was anything to do."""
+    """The result of a publication: bytes sent, bytes that already existed, whether anything was published."""
 
     new: bool
     sent: int
@@ -32,17 +32,17 @@ class Written:
 
 
 def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: bool = False) -> Written:
-    """Write a release, or find that it is there already.
+    """Write a release, unless it already exists.
 
-    Raises `ImageError` when other bytes have this version, when a file is not read back as it was, or when a local file
-    changes while it is sent.
+    Raises `ImageError` when this version exists with other bytes, when a file does not read back as sent, or when a
+    local file changes while it is sent.
     """
     there = _published(target, draft)
     if there is None or not _is_latest(target, there):
         digest = layout.sha256(draft.release)
         files = [item.file.path for item in draft.items]
         with held(target, draft.name, draft.version, digest, Wish(events, files, take_over)) as claim:
-            # Whoever held the claim before may have finished, or removed the version.
+            # The previous holder of the claim may have completed or removed the version.
             there = _published(target, draft)
             if there is None:
                 return _write(target, draft, key, claim, events, take_over=take_over)
@@ -51,7 +51,7 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
 
 
 def _published(target: Target, draft: Draft) -> Release | None:
-    """Return the release that has this version; raise `ImageError` when it is another."""
+    """Return the existing release of this version; raise `ImageError` when it differs."""
     data = target.read(f"{draft.directory}/{layout.RELEASE}")
     if data is None:
         return None
@@ -71,7 +71,7 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
     sent = 0
     for item in draft.items:
         if isinstance(item.source, Path):
-            # Before each that takes long: whoever took over this version has files of its own under these names.
+            # Before each long operation: a process that took over this version writes files under the same names.
             claim.check()
         if item.file.path.startswith(f"{layout.BASES}/"):
             await_removal(target, item.file.path, events, take_over=take_over)
@@ -88,13 +88,13 @@ def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events,
         raise ImageError(f"another process published {draft.name} {draft.version} first", hint="choose a --version")
     _same(target, path, layout.sha256(draft.release))
     target.write(f"{draft.name}/{layout.LATEST}", draft.latest)
-    # Once more: another's first publication may have written the file without our line.
+    # Again, because another's first publication may have overwritten the file without our line.
     _allow(target, key)
     return Written(True, sent, total - sent, parse_release(draft.release, path))
 
 
 def _send(target: Target, item: Artifact, counted: Counted) -> int:
-    """Send a file unless it is there, and read it back; return the bytes that were sent."""
+    """Send a file unless it exists, and read it back; return the number of bytes sent."""
     file, source = item.file, item.source
     counted.doing(f"sending {file.name}")
     if target.size(file.path) == file.size and target.digest(file.path, counted) == file.sha256:
@@ -125,9 +125,9 @@ def _same(target: Target, path: str, sha256: str, progress: Progress = unwatched
 
 
 def _tidy(target: Target, draft: Draft) -> None:
-    """Remove what a killed publisher left in the version's directory and what this release does not have.
+    """Remove files of a killed publisher that are in the version's directory but not in this release.
 
-    Not among the shared bases: another image's publisher may be sending one.
+    Shared bases are not touched: another image's publisher may be sending one.
     """
     wanted = {item.file.path for item in draft.items}
     wanted |= {f"{draft.directory}/{name}" for name in (layout.SUMS, layout.SIGNATURE)}
@@ -146,7 +146,7 @@ def walk(target: Target, directory: str) -> list[str]:
 
 
 def _allow(target: Target, key: Key) -> None:
-    """Have the catalogue's allowed_signers name a key; another publisher may be adding its own at the same time."""
+    """Add a key to the catalogue's allowed_signers; another publisher may be adding its own at the same time."""
     for _ in range(5):
         there = target.read(layout.KEYS) or b""
         if key in read_keys(there)[0]:
@@ -166,15 +166,15 @@ def _is_latest(target: Target, there: Release) -> bool:
 
 
 def _mend_latest(target: Target, there: Release) -> None:
-    """Point latest.json at a listed version, if a killed publisher did not do so. Under its claim only."""
+    """Update latest.json to a listed version, if a killed publisher did not. Requires the version's claim."""
     other = current(target, there.name)
-    # Times are whole seconds: of two releases of one second this is the one that somebody asks for now.
+    # Times have a resolution of one second: of two releases in the same second, prefer the requested one.
     if not _is_latest(target, there) and (other is None or other.created <= there.created):
         target.write(f"{there.name}/{layout.LATEST}", _latest_of(target, there))
 
 
 def current(target: Target, name: str) -> Release | None:
-    """Return the release that latest.json of an image names, or None when there is none that can be read."""
+    """Return the release named by an image's latest.json, or None when it cannot be read."""
 
     try:
         said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")

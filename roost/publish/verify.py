@@ -1,8 +1,8 @@
-"""`inv verify`: verifies that everything a catalogue lists is there, unchanged, signed, and tested as it says.
+"""`inv verify`: verify that everything listed in a catalogue exists, is unchanged, signed, and tested as claimed.
 
-The chain: allowed_signers names the key, the key signed SHA256SUMS, SHA256SUMS has the sha256 of release.json and of
-every file, release.json says what each file is, the verdict names the disks that it booted. Where a link breaks, its
-two sides are held against a third, so that the answer names the file that is wrong and not only those that disagree.
+The chain: allowed_signers has the key, the key signed SHA256SUMS, SHA256SUMS has the sha256 of release.json and of
+every file, release.json describes each file, the verdict names the disks that it booted. Where two sides of a link
+disagree, they are compared with a third, so that the report names the wrong file and not both.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from roost.publish.verify_version import Keys, Verified, Wrong, verify_version
 
 
 def verify(url: str, *, key: Path | None = None, events: Events | None = None) -> dict[str, Any]:
-    """Return the JSON of `inv verify`: every listed version with what is wrong with it.
+    """Return the JSON of `inv verify`: every listed version with its problems.
 
-    `key` is a public key or an allowed_signers file to believe instead of the catalogue's own. Raises `UsageError` when
+    `key` is a public key or an allowed_signers file to trust instead of the catalogue's own. Raises `UsageError` when
     there is no catalogue.
     """
     events = events or Silent()
@@ -45,7 +45,7 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
             counted.doing(f"{name} {version}")
             seen = verify_version(target, name, version, keys, bases, counted)
             if seen.problems and target.size(f"{name}/{version}/{layout.RELEASE}") is None:
-                # A collection removes it just now, and release.json goes first.
+                # It is being removed by a collection, which removes release.json first.
                 continue
             found.append(seen)
         if not scope.version:
@@ -53,7 +53,7 @@ def verify(url: str, *, key: Path | None = None, events: Events | None = None) -
             problems += _latest(target, name, listed, elsewhere)
             _moved_back(target, name, [one for one in found if one.name == name])
     if not found:
-        # Nothing is listed yet, so nobody has signed anything.
+        # Nothing is listed yet, so missing signatures are not a problem.
         problems.clear()
     every = [*problems, *(problem for one in found for problem in one.problems)]
     return {
@@ -77,7 +77,7 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
     data = target.read(layout.KEYS)
     if data is None:
         problems.append(Wrong(layout.KEYS, "is missing: no key to verify with (--key FILE names one)"))
-        # It is at fault once, whatever is signed.
+        # The missing file is reported once, not for every signature.
         return Keys((), "")
     keys, wrong = signature.read_keys(data)
     problems += [Wrong(layout.KEYS, f"line {number} was not written by roost") for number in wrong]
@@ -85,16 +85,16 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
 
 
 def _latest(target: Target, name: str, versions: Sequence[str], elsewhere: Sequence[tuple[str, str]]) -> list[Wrong]:
-    """Return what is wrong with latest.json: without it nobody can take an image's latest version.
+    """Return the problems of latest.json, without which the latest version of an image cannot be selected.
 
-    The publication of an image's first version lists the version and then writes it. `elsewhere` are the versions whose
-    directory has another name now: that is reported with them.
+    The publication of an image's first version lists the version before it writes the file. `elsewhere` are versions
+    whose directory was renamed; those are reported separately.
     """
     path = f"{name}/{layout.LATEST}"
     data = target.read(path)
     if data is None:
         if not versions or _is_being_published(target, name) or target.read(path) is not None:
-            # A publication that ended since the first look has written it.
+            # A publication that is running, or ended since the first check, explains it.
             return []
         return [Wrong(path, "is missing: it says which version is the latest (publish again)")]
     said = parsed(data) or {}
@@ -104,7 +104,7 @@ def _latest(target: Target, name: str, versions: Sequence[str], elsewhere: Seque
 
 
 def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) -> list[Wrong]:
-    """Return what is wrong with the content of latest.json."""
+    """Return the problems of the contents of latest.json."""
     path = f"{name}/{layout.LATEST}"
     said = parsed(data)
     if said is None:
@@ -117,7 +117,7 @@ def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) 
         return []
     listed = read_sums(target.read(f"{name}/{version}/{layout.SUMS}")).get(layout.RELEASE)
     if listed is not None and listed != layout.sha256(release):
-        # release.json is what changed, and is reported with its version.
+        # release.json was changed, which is reported with its version.
         return []
     return [Wrong(path, "does not match the checksum of the release that it names")]
 
@@ -130,9 +130,9 @@ def _is_being_published(target: Target, name: str) -> bool:
 
 
 def _moved_back(target: Target, name: str, found: Sequence[Verified]) -> None:
-    """Note a latest.json that names an older version than the newest: an earlier one that was put back, perhaps.
+    """Note a latest.json that names a version other than the newest: it may have been reverted.
 
-    latest.json follows from what is signed and is not signed itself, so an earlier one is as good as the last.
+    latest.json is derived from signed files but is not signed itself, so an earlier copy is also valid.
     """
     said = parsed(target.read(f"{name}/{layout.LATEST}")) or {}
     latest = next((one for one in found if one.version == said.get("version")), None)

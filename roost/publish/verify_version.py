@@ -1,4 +1,4 @@
-"""Verifies one version: complete, unchanged, signed, and tested as it says. See `publish.verify` for the chain."""
+"""Verify one version: complete, unchanged, signed, and tested as claimed. `publish.verify` documents the chain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roost.publish.upload import walk
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """One thing that is wrong: the file, relative to the catalogue, and what about it."""
+    """One problem: the file, relative to the catalogue, and the message."""
 
     file: str
     what: str
@@ -26,7 +26,7 @@ class Wrong:
 
 @dataclass
 class Verified:
-    """What was found of one version."""
+    """The findings about one version."""
 
     name: str
     version: str
@@ -38,12 +38,12 @@ class Verified:
     created: str = ""
     files: int = 0
     bytes: int = 0
-    #: The name and version of its release.json, where it is in the directory of another.
+    #: The name and version in its release.json, if the directory belongs to another version.
     really: tuple[str, str] | None = None
     progress: Progress = unwatched
 
     def wrong(self, file: str, what: str) -> None:
-        """Note a problem, once."""
+        """Record a problem, once."""
         entry = Wrong(file, what)
         if entry not in self.problems:
             self.problems.append(entry)
@@ -80,7 +80,7 @@ def verify_version(
     bases: dict[str, tuple[str | None, int]],
     progress: Progress = unwatched,
 ) -> Verified:
-    """Return what is found of one version. `bases` remembers the sums and sizes of the shared bases."""
+    """Return the findings about one version. `bases` caches the checksums and sizes of the shared bases."""
     seen = Verified(name, version, progress=progress)
     directory = f"{name}/{version}"
     parts = {one: target.read(f"{directory}/{one}") for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE)}
@@ -98,7 +98,7 @@ def verify_version(
     whole = listed.get(layout.RELEASE) == layout.sha256(release_bytes)
     if release is not None and (release.name, release.version) != (name, version):
         if whole:
-            # Its sums go with it: whatever else is wrong with its files follows from this one thing.
+            # The checksums belong to that version, too: all other problems would follow from this one.
             seen.really = (release.name, release.version)
             what = f"belongs to {release.directory}: the directory was renamed or copied (rename it back, or remove it)"
             seen.wrong(f"{directory}/{layout.RELEASE}", what)
@@ -123,7 +123,7 @@ def verify_version(
 def _signature(
     seen: Verified, directory: str, armoured: bytes | None, sums: bytes | None, keys: Keys, intact: bool
 ) -> bool:
-    """Judge the signature; `intact`: SHA256SUMS says exactly what follows from release.json."""
+    """Verify the signature; `intact`: SHA256SUMS is exactly what follows from release.json."""
     if armoured is None or sums is None:
         return False
     path = f"{directory}/{layout.SIGNATURE}"
@@ -159,7 +159,7 @@ def _files(
     listed: Mapping[str, str],
     bases: dict[str, tuple[str | None, int]],
 ) -> dict[str, str | None]:
-    """Sum every file; return path → sha256 as read. Without a release.json that can be read, SHA256SUMS tells."""
+    """Checksum every file; return path → sha256 as read. If release.json is unreadable, SHA256SUMS lists the files."""
     if release is not None:
         wanted = {file.path: file.sha256 for file in release.files}
     else:
@@ -204,7 +204,7 @@ def _files(
 
 
 def _strangers(target: Target, seen: Verified, directory: str, wanted: Mapping[str, str]) -> None:
-    """Find files that are in a version's directory and not in its release."""
+    """Report files in a version's directory that are not in its release."""
     known = {*wanted, *(f"{directory}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
     for path in walk(target, directory):
         if path in known:
@@ -216,7 +216,7 @@ def _strangers(target: Target, seen: Verified, directory: str, wanted: Mapping[s
 
 
 def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping[str, str | None]) -> None:
-    """Compare each hypervisor's verdict with the disks that it is about."""
+    """Compare each hypervisor's verdict with the disks that it names."""
     disks = {file.name: digests.get(file.path) for file in release.files if file.role in IMAGE_ROLES}
     where = f"{release.directory}/{layout.RELEASE}"
     for hypervisor, said in seen.hypervisors.items():

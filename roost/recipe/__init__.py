@@ -1,1 +1,1 @@
-"""Recipes: the model, the loader that reports every mistake with line and column, and merging."""
+"""Recipes: the model, merging, and the loader that reports every mistake with line and column."""

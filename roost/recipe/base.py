@@ -1,4 +1,4 @@
-"""What the parts of a recipe's model have in common: frozen models without unknown keys, and kinds of text."""
+"""The common base of the recipe's models: frozen, without unknown keys; and the types of text values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\n\r]*$")]
 
 
 class Model(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
+    """Base of all parts of a recipe: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def octal_mode(value: Any) -> Any:
-    """Return a file's mode as it is written, octal digits in quotes; raises ValueError for a number."""
+    """Return a file's mode as written, as octal digits in quotes; raises ValueError for a number."""
     if value is None:
         return value
     if not isinstance(value, str):
@@ -37,5 +37,5 @@ Mode = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[0-7]{3,4}$", "description": 'octal digits in quotes: "0755"'}),
 ]
 
-#: A mapping whose content is somebody else's: whatever YAML can say.
+#: A mapping with content that roost does not define: any YAML values.
 Scalars = dict[str, JsonValue]

@@ -1,7 +1,7 @@
-"""What the test boot must show: `boot_test` of a recipe.
+"""The key `boot_test` of a recipe: what the test boot must show.
 
-An expectation is one thing, named by one key: a line on the console, a file on a disk after the stop, the job's exit
-status, a time, no failed unit, memory left. Times are those of a quick machine with KVM, like all times of a recipe.
+An expectation is named by one key: a line on the console, a file on a disk after the stop, the job's exit
+status, a time, no failed unit, free memory. Times are those of a fast machine with KVM, like all times of a recipe.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from roost.recipe.patterns import PatternError, compiled
 from roost.recipe.quantities import Duration, Size
 from roost.recipe.words import shown
 
-#: The keys that name an expectation, each with the keys that say more about it.
+#: The keys that name an expectation, each with the keys that qualify it.
 KINDS: dict[str, tuple[str, ...]] = {
     "serial": ("absent",),
     "file": ("on", "matches", "size", "mode", "absent"),
@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "failed_units": (),
     "memory_free": (),
 }
-#: Expectations that the job's runner answers, in status.json.
+#: Expectations verified from the status.json of the job's runner.
 OF_THE_JOB = ("exit", "failed_units", "memory_free")
 
 Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+$", max_length=256)]
@@ -33,9 +33,9 @@ Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+$", max_le
 class SizeRange(Model):
     """A file's size: at least `min`, at most `max` bytes."""
 
-    #: The least.
+    #: The minimum.
     min: Size = Field(default=0, ge=0)
-    #: The most; without it, there is no limit.
+    #: The maximum; without it, there is no limit.
     max: Size | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -46,36 +46,36 @@ class SizeRange(Model):
 
 
 class Expectation(Model):
-    """One thing the test boot must see; exactly one key of `KINDS`."""
+    """One expectation of the test boot, with exactly one key of `KINDS`."""
 
-    #: A regular expression that a line of the console matches; with `absent` no line may.
+    #: A regular expression that a line of the console must match; with `absent`, no line may match it.
     serial: str | None = None
-    #: A file after the stop: on the disk `on`, or wherever the guest mounts it.
+    #: A file after the stop: on the disk `on`, or at this path in the guest's mounted file systems.
     file: AbsolutePath | None = None
-    #: The disk that the file is on, by its name.
+    #: The name of the disk that holds the file.
     on: Name | None = None
-    #: A regular expression that a line of the file matches.
+    #: A regular expression that a line of the file must match.
     matches: str | None = None
     #: The file's size, or {min, max}.
     size: Size | SizeRange | None = None
     #: The file's permissions: octal digits in quotes.
     mode: Mode | None = None
-    #: No line may match `serial`; or there may be no `file`.
+    #: No line may match `serial`; or `file` must not exist.
     absent: bool = False
     #: The exit status that the job must have; without it, 0.
     exit: int | None = Field(default=None, ge=0, le=255)
-    #: The longest that the whole boot may take, or one phase of it.
+    #: The maximum duration of the whole boot, or of one phase of it.
     within: Duration | None = Field(default=None, gt=0)
-    #: The phase of the boot that `within` is about; without it, the whole boot.
+    #: The phase of the boot that `within` applies to; without it, the whole boot.
     phase: Literal["firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off"] | None = None
     #: `none`, or the names of the only units that may fail.
     failed_units: Literal["none"] | tuple[Unit, ...] | None = None
-    #: What must be left of the memory when the job has ended (MemAvailable).
+    #: The memory that must be available when the job has ended (MemAvailable).
     memory_free: Size | None = Field(default=None, ge=0)
 
     @property
     def kind(self) -> str:
-        """The key that names it."""
+        """The key that names the expectation."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @model_validator(mode="after")
@@ -100,20 +100,20 @@ class Expectation(Model):
 
 
 class BootTest(Model):
-    """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tried."""
+    """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tested."""
 
-    #: The longest that the test boot may take, the job included.
+    #: The maximum duration of the test boot, including the job.
     timeout: Duration = Field(default=120.0, gt=0)
-    #: What must be seen, besides the job's exit status and a clean power-off.
+    #: Expectations in addition to the job's exit status and a clean power-off.
     expect: tuple[Expectation, ...] = ()
-    #: Files and directories that the job finds in input/, relative to the recipe, as `inv io` takes them: with a slash
-    #: at its end a directory stands for what is in it.
+    #: Files and directories that the job finds in input/, relative to the recipe, as for `inv io`: a directory with a
+    #: trailing slash stands for its contents.
     inputs: tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...] = ()
-    #: Press the power button of a machine whose job runs, as HTCondor's eviction does. True: it must obey; `auto`:
-    #: tried, and said when it does not; False: not tried, for guests where it costs more than it tells.
+    #: Press the power button of a machine with a running job, as HTCondor's eviction does. True: it must power off;
+    #: `auto`: tested, and reported if it does not; False: not tested, where that is not worth its time.
     evict: bool | Literal["auto"] = "auto"
 
     @property
     def exit_status(self) -> int:
-        """The exit status that the job is to have."""
+        """The exit status that the job must have."""
         return next((one.exit for one in self.expect if one.exit is not None), 0)

@@ -1,6 +1,6 @@
-"""Checks of meaning that need no build: names that must exist or be unique, disks that must fit together.
+"""Semantic checks that need no build: names that must exist or be unique, disks that must fit together.
 
-They read the tree, not the model, so that they run beside its mistakes and point at the very value.
+They read the tree, not the model, so that they also run on a recipe with other mistakes and can point at the value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _areas(disk: Node) -> tuple[Node, ...]:
 
 
 def _repeated(values: Iterator[tuple[str, Node]] | list[tuple[str, Node]], what: str) -> Iterator[Problem]:
-    """Yield a problem for each value that an earlier one has already."""
+    """Yield a problem for each value that repeats an earlier one."""
     seen: dict[str, Node] = {}
     for value, node in values:
         first = seen.setdefault(value, node)
@@ -48,25 +48,25 @@ def _named(nodes: tuple[Node, ...], key: str) -> list[tuple[str, Node]]:
 
 
 def disk_names(tree: Node) -> Iterator[Problem]:
-    """Two disks cannot have one name: it names their files."""
+    """Check that disk names are unique, because they name files."""
     yield from _repeated(_named(_disks(tree), "name"), "a second disk named")
 
 
 def user_names(tree: Node) -> Iterator[Problem]:
-    """Two accounts cannot have one name."""
+    """Check that account names are unique."""
     users = tree.items.get("users")
     yield from _repeated(_named(users.elements if users is not None else (), "name"), "a second user named")
 
 
 def mounts(tree: Node) -> Iterator[Problem]:
-    """At most one file system is mounted on each directory."""
+    """Check that at most one file system is mounted on each directory."""
     areas = tuple(area for disk in _disks(tree) for area in _areas(disk))
     found = _named(areas, "mount")
     yield from _repeated([(mount.rstrip("/") or "/", node) for mount, node in found], "a second file system mounted on")
 
 
 def _bare(disk: Node) -> bool:
-    """Return whether a disk says nothing of what is on it: then it is that of an existing image."""
+    """Return whether a disk has no layout of its own, so that it is the disk of an existing image."""
     return not any(key in disk.items for key in ("partitions", "filesystem", "mount", "free", "label", "role"))
 
 
@@ -78,7 +78,7 @@ def _may_be_bare(tree: Node) -> bool:
 
 
 def root(tree: Node) -> Iterator[Problem]:
-    """Some file system is mounted on /."""
+    """Check that a file system is mounted on /."""
     disks = tree.items.get("disks")
     if disks is None or disks.incomplete or not disks.elements:
         return
@@ -100,7 +100,7 @@ def root(tree: Node) -> Iterator[Problem]:
 
 
 def labels(tree: Node) -> Iterator[Problem]:
-    """Two file systems cannot have one label: the guest could find either."""
+    """Check that file system labels are unique: the guest could find either file system."""
     labelled = []
     for disk in _disks(tree):
         areas = _areas(disk)
@@ -112,13 +112,13 @@ def labels(tree: Node) -> Iterator[Problem]:
 
 
 def io_disk(tree: Node) -> Iterator[Problem]:
-    """There is at most one io disk."""
+    """Check that there is at most one io disk."""
     for role in _io_roles(tree)[1:]:
         yield Problem("a second disk with role io", role.where, "a job has one io disk")
 
 
 def seed_disk(tree: Node) -> Iterator[Problem]:
-    """The seed is made of `cloud_init` alone."""
+    """Check that a disk with role `seed` comes from `cloud_init`."""
     seeds = [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "seed"]
     asked = tree.items.get("cloud_init")
     for role in seeds[: len(seeds) - (asked is not None and asked.value is not None)]:
@@ -130,7 +130,7 @@ def _io_roles(tree: Node) -> list[Node]:
 
 
 def job_of_io_disk(tree: Node) -> Iterator[Problem]:
-    """An io disk is there for a job."""
+    """Check that an io disk has a job."""
     roles = _io_roles(tree)
     job = tree.items.get("job")
     if roles and (job is None or job.value is None) and not tree.incomplete:
@@ -147,7 +147,7 @@ def _references(tree: Node, references: list[Node]) -> Iterator[Problem]:
 
 
 def returned_disks(tree: Node) -> Iterator[Problem]:
-    """`submit.return` names disks, each once, none of them read-only; `return_as` names some of these."""
+    """Check that `submit.return` names disks, each once, none of them read-only, and `return_as` some of these."""
     returned = tree.find(("submit", "return"))
     elements = returned.elements if returned is not None else ()
     yield from _references(tree, list(elements))
@@ -170,14 +170,14 @@ def _true(node: Node, key: str) -> bool:
 
 
 def expected_disks(tree: Node) -> Iterator[Problem]:
-    """`boot_test.expect` looks for files on disks that exist."""
+    """Check that `boot_test.expect` names disks that exist."""
     expect = tree.find(("boot_test", "expect"))
     elements = expect.elements if expect is not None else ()
     yield from _references(tree, [node.items["on"] for node in elements if "on" in node.items])
 
 
 def expected_of_the_job(tree: Node) -> Iterator[Problem]:
-    """What the job's runner tells needs a job."""
+    """Check that expectations reported by the job's runner have a job."""
     expect = tree.find(("boot_test", "expect"))
     if "job" in tree.items or expect is None:
         return
@@ -190,7 +190,7 @@ def expected_of_the_job(tree: Node) -> Iterator[Problem]:
 
 
 def inputs_of_the_job(tree: Node) -> Iterator[Problem]:
-    """`boot_test.inputs` are for a job, and go on its io disk."""
+    """Check that `boot_test.inputs` have a job and its io disk."""
     inputs = tree.find(("boot_test", "inputs"))
     if inputs is None or not inputs.elements:
         return
@@ -202,14 +202,14 @@ def inputs_of_the_job(tree: Node) -> Iterator[Problem]:
 
 
 def expected_once(tree: Node) -> Iterator[Problem]:
-    """The job has one exit status."""
+    """Check that the expected exit status is given once."""
     expect = tree.find(("boot_test", "expect"))
     elements = expect.elements if expect is not None else ()
     yield from _repeated([("exit", node.items["exit"]) for node in elements if "exit" in node.items], "a second")
 
 
 def hypervisors(tree: Node) -> Iterator[Problem]:
-    """Each hypervisor is named once in a file; a recipe may name one that its base has."""
+    """Check that each hypervisor is named once per file; a recipe may repeat one of its base."""
     named = tree.items.get("hypervisors")
     found = [(node.text, node) for node in named.elements if node.text is not None] if named is not None else []
     for file in dict.fromkeys(node.where.file for _, node in found):
@@ -229,5 +229,5 @@ _ABSENT: tuple[_Check, ...] = (
 
 
 def problems(tree: Node, *, whole: bool = True) -> list[Problem]:
-    """Return what all checks find in a merged tree; if it is not `whole` (a base could not be read), not what lacks."""
+    """Return all findings; missing parts of the tree count only if it is `whole` (all bases were read)."""
     return [problem for check in (*_REPEATED, *(_ABSENT if whole else ())) for problem in check(tree)]

@@ -1,4 +1,4 @@
-"""The kernel's command line, the same wherever it is written: grub.cfg, xen_kernel_params, a direct boot."""
+"""The kernel's command line, the same in grub.cfg, xen_kernel_params and a direct boot."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CONSOLES: dict[Hypervisor, tuple[str, ...]] = {
 
 
 def root_parameter(recipe: Recipe) -> str | None:
-    """Return `root=UUID=…` of the recipe's root file system: right whatever the disk is called.
+    """Return `root=UUID=…` of the recipe's root file system, which is independent of the disk's device name.
 
-    None: it is an existing image's own, which is known when it was edited.
+    None means that it belongs to an existing image and is known once that is edited.
     """
     disk = recipe.root_disk
     if disk.existing:
@@ -26,10 +26,10 @@ def root_parameter(recipe: Recipe) -> str | None:
 
 
 def command_line(recipe: Recipe, hypervisors: tuple[Hypervisor, ...] | None = None, root: str | None = None) -> str:
-    """Return the parameters for a kernel that the given hypervisors (default: the recipe's) start.
+    """Return the parameters for a kernel started by the given hypervisors (default: the recipe's).
 
-    The last console= is /dev/console; Linux takes those that exist, so one line serves both hypervisors. `root` is the
-    parameter of an existing image's root file system.
+    The last console= is /dev/console; Linux uses those that exist, so one line works on both hypervisors. `root` is the
+    root parameter of an existing image.
     """
     chosen = hypervisors or recipe.hypervisors
     consoles = [console for name in ("xen", "kvm") if name in chosen for console in CONSOLES[name]]

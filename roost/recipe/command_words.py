@@ -1,22 +1,22 @@
-"""Which programs a shell command runs for sure, told without running it. Pure."""
+"""The programs that a shell command certainly runs, determined without running it. Pure."""
 
 from __future__ import annotations
 
 import re
 import shlex
 
-#: Bytes of a first line that the kernel reads (BINPRM_BUF_SIZE less its end).
+#: The length in bytes of a first line that the kernel reads (BINPRM_BUF_SIZE less its terminator).
 FIRST_LINE = 255
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
-#: Words before a program that leave it the program.
+#: Words that may precede a program.
 _BEFORE = frozenset({"exec", "command", "nohup", "time", "setsid"})
-#: A command with any of these may be meant to live with a program that does not run.
+#: Words that make a program's execution conditional.
 _CONDITIONAL = frozenset({"||", "!", "if", "case", "while", "until", "for", "[", "[[", "test", "trap", "function"})
 _SEPARATORS = frozenset({";", "&", "&&", "|", "|&", "(", ")", "\n", "{", "}"})
 
 
 def programs(command: str) -> list[tuple[str, bool]]:
-    """Return the absolute paths that a shell command surely runs, each with whether it is a shell's script."""
+    """Return the absolute paths that a shell command certainly runs, each with whether it is a shell's script."""
     if any(mark in command for mark in ("$(", "`", "<<")):
         return []
     lexer = shlex.shlex(command, posix=True, punctuation_chars=True)

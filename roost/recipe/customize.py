@@ -1,4 +1,4 @@
-"""What a recipe lays over its tree: files, accounts, services, commands, the job, a seed for cloud-init."""
+"""What a recipe adds to its tree: files, accounts, services, commands, the job, a seed for cloud-init."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from roost.recipe.quantities import Duration
 
 
 class File(Model):
-    """A file, directory or link put into the image."""
+    """A file, directory or link added to the image."""
 
-    #: Where it is in the image.
+    #: The path in the image.
     path: AbsolutePath
     #: The text of the file.
     content: str | None = None
-    #: A local file or directory that is copied; relative to the recipe.
+    #: A local file or directory to copy; relative to the recipe.
     source: str | None = None
     #: A local jinja2 template; it sees `recipe`, `name`, `kernel` and `variables`.
     template: str | None = None
-    #: What a symbolic link points at.
+    #: The target of a symbolic link.
     link: Line | None = None
-    #: Make an empty directory.
+    #: Create an empty directory.
     directory: bool = False
-    #: Octal digits in quotes; default: that of the source, 0644 for text, 0755 for a directory.
+    #: Octal digits in quotes; default: the mode of the source, 0644 for text, 0755 for a directory.
     mode: Mode | None = None
-    #: The number of the user that it belongs to.
+    #: The numeric user ID of the owner.
     owner: int = Field(default=0, ge=0, le=65535)
-    #: The number of the group that it belongs to.
+    #: The numeric group ID.
     group: int = Field(default=0, ge=0, le=65535)
 
     @model_validator(mode="after")
@@ -44,7 +44,7 @@ class File(Model):
 
 
 class Secret(Model):
-    """Where a secret is read when the image is built: a local file or an environment variable; never the recipe."""
+    """Where a secret is read from at build time: a local file or an environment variable, never the recipe."""
 
     #: A local file with the secret on one line; relative to the recipe.
     file: str | None = None
@@ -59,17 +59,17 @@ class Secret(Model):
 
 
 class User(Model):
-    """An account; no password opens it unless one is named."""
+    """An account; login with a password is disabled unless `password` is set."""
 
     #: The login name.
     name: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
-    #: Local files with public keys that may log in by ssh; relative to the recipe.
+    #: Local files with public keys for login by ssh; relative to the recipe.
     ssh_keys: tuple[str, ...] = ()
-    #: Where the account's crypt(3) hash is read (`mkpasswd` makes one).
+    #: The source of the account's crypt(3) hash (`mkpasswd` makes one).
     password: Secret | None = None
     #: The login shell.
     shell: AbsolutePath = "/bin/sh"
-    #: Groups of the tree that the account belongs to as well.
+    #: Supplementary groups, which must exist in the tree.
     groups: tuple[Name, ...] = ()
 
 
@@ -83,22 +83,22 @@ class Services(Model):
 
 
 class Job(Model):
-    """What the guest runs once, and what it does then."""
+    """The command that the guest runs once, and what follows."""
 
     #: A line for the guest's shell, run in the io disk's input/.
     command: Line
-    #: The longest it may take; then it is killed, and the machine goes off.
+    #: The maximum duration; then the job is killed and the machine powers off.
     timeout: Duration = Field(default=4 * 3600.0, gt=0)
     #: Whether the machine powers itself off afterwards: HTCondor ends the job only then.
     then: Literal["poweroff", "stay"] = "poweroff"
 
 
 class Command(Model):
-    """A command that is run in the image's tree while it is built."""
+    """A command that is run in the image's tree during the build."""
 
     #: A text for /bin/sh, run as root in the tree.
     command: str
-    #: Whether it reaches the network; without it, there is none.
+    #: Allow network access; by default there is none.
     network: bool = False
 
 
@@ -106,7 +106,7 @@ def _text_or(value: Any) -> str | None:
     return "text" if isinstance(value, str) else "mapping" if isinstance(value, dict | Model) else None
 
 
-#: A command as a text, or with what it may do.
+#: A command as text, or as a mapping with options.
 Run = Annotated[
     Annotated[str, Tag("text")] | Annotated[Command, Tag("mapping")],
     Discriminator(
@@ -116,7 +116,7 @@ Run = Annotated[
     ),
 ]
 
-#: A local file, or what would be in it.
+#: A local file, or its content as a mapping.
 FileOrMapping = Annotated[
     Annotated[str, Tag("text")] | Annotated[Scalars, Tag("mapping")],
     Discriminator(
@@ -128,11 +128,11 @@ FileOrMapping = Annotated[
 
 
 class CloudInit(Model):
-    """A NoCloud seed: what cloud-init does at the first boot, on a small disk of its own named `seed`."""
+    """A NoCloud seed: instructions for cloud-init at the first boot, on a separate small disk named `seed`."""
 
     #: A local file (cloud-config, script, MIME), or cloud-config as a mapping.
     user_data: FileOrMapping
-    #: Added to instance-id and local-hostname, which follow from the recipe.
+    #: Added to instance-id and local-hostname, which are derived from the recipe.
     meta_data: Scalars = Field(default_factory=dict)
     #: Network configuration, version 1 or 2: a local file, or a mapping.
     network_config: FileOrMapping | None = None

@@ -1,4 +1,4 @@
-"""Source `debian` of a recipe: which suite of which archive, as of when, and which further repositories."""
+"""Source `debian` of a recipe: the suite, archive and snapshot, and further repositories."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def _parsed(value: str) -> str:
     try:
         _port = urlsplit(value).port
     except ValueError as error:
-        # Its own words may hold a part of a password.
+        # The message of the URL parser may contain part of a password.
         raise ValueError("this is not a URL, such as http://HOST:PORT/PATH") from error
     return value
 
 
 Url = Annotated[str, StringConstraints(pattern=r"^(https?|file|copy)://?[^\s\"'<>]+$"), AfterValidator(_parsed)]
-#: What a mirror's address has in place of a time, as apt writes it (apt.conf(5), Acquire::Snapshots).
+#: The placeholder for a time in a mirror's URI, as in apt (apt.conf(5), Acquire::Snapshots).
 SNAPSHOT_ID = "@SNAPSHOTID@"
 
 
 class Repository(Model):
     """A further apt repository, and the key that signs it."""
 
-    #: Its address, without credentials.
+    #: The URI, without credentials.
     uri: Url
-    #: A suite such as `stable`; a directory that ends with / for a repository without dists/, such as `./`.
+    #: A suite such as `stable`; for a repository without dists/, a directory with a trailing /, such as `./`.
     suite: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")]
-    #: Default: main; none for a suite that ends with /.
+    #: Default: main; no components for a suite that ends with /.
     components: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+~/-]+$")], ...] | None = None
-    #: The local file with its public key, armored or binary; relative to the recipe.
+    #: A local file with the public key, armored or binary; relative to the recipe.
     key: str
-    #: Leave it and its key in the image, for apt in the guest.
+    #: Leave the repository and its key configured in the image, for apt in the guest.
     keep: bool = True
 
     @field_validator("uri")
@@ -58,12 +58,12 @@ class Repository(Model):
 
     @property
     def flat(self) -> bool:
-        """Whether the index lies beside the packages, not in dists/."""
+        """Whether the index is beside the packages, not in dists/."""
         return self.suite.endswith("/")
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The components, with their default."""
+        """The components, including the default."""
         return () if self.flat else self.components or ("main",)
 
 
@@ -76,21 +76,21 @@ class Debian(Source):
 
     #: bookworm, trixie, noble …
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")]
-    #: `full` installs and configures; `unpacked` only unpacks the packages named (no dpkg, no maintainer scripts).
+    #: `full` installs and configures packages; `unpacked` only unpacks the named ones (no dpkg, no maintainer scripts).
     variant: Literal["full", "unpacked"] = "full"
-    #: Packages beside the essential ones, the kernel and the initrd's tools.
+    #: Packages in addition to the essential ones, the kernel and the initrd's tools.
     packages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:~=/-]*$")], ...] = ()
-    #: Parts of the archive: main, universe, non-free-firmware …
+    #: Components of the archive: main, universe, non-free-firmware …
     components: tuple[Name, ...] = ("main",)
-    #: Where the packages come from. Default: the suite's archive, its updates and its security archive.
+    #: The URI of the archive. Default: the suite's archive, its updates and its security archive.
     mirror: Url | None = None
-    #: A time such as 20261101T000000Z: the archive as it was then.
+    #: A time such as 20261101T000000Z: the archive as of then.
     snapshot: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z$")] | None = None
     #: Further repositories, each with its key.
     repositories: tuple[Repository, ...] = ()
-    #: Debian's name of the processor's architecture.
+    #: Debian's name of the processor architecture.
     architecture: Literal["amd64"] = "amd64"
-    #: Paths of packages that are left out of the tree (dpkg's path-exclude patterns).
+    #: Paths of packages to leave out of the tree (dpkg's path-exclude patterns).
     exclude: tuple[AbsolutePath, ...] = Field(default=())
 
     @field_validator("snapshot")
@@ -115,20 +115,20 @@ class Debian(Source):
 
     @property
     def local_files(self) -> tuple[str, ...]:
-        """The keys of its further repositories."""
+        """The keys of the further repositories."""
         return tuple(repository.key for repository in self.repositories)
 
     @property
     def processor(self) -> str:
-        """The architecture."""
+        """The processor architecture."""
         return self.architecture
 
     @property
     def busybox_mount(self) -> bool:
-        """A tree that is only unpacked has no other mount(8)."""
+        """True for a tree that is only unpacked: it has no other mount(8)."""
         return self.variant == "unpacked"
 
 
 def snapshot_time(snapshot: str) -> int:
-    """Return the time of a snapshot in seconds since 1970; raise ValueError for one that no calendar has."""
+    """Return the time of a snapshot in seconds since 1970; raise ValueError for a date that does not exist."""
     return int(datetime.strptime(snapshot, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())

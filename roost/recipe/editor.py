@@ -1,8 +1,8 @@
 """recipes/schema.json: the model as a JSON schema (draft 2020-12), so that editors complete and check recipes.
 
-It is more lenient than roost itself where a recipe is not whole: a base need not have what the recipe that extends it
-has, and any value may be a variable. What only roost can see (disks that do not fit together, files that are not
-there) is for `inv check`. Descriptions are the `#:` comments and docstrings of the model.
+It is more lenient than roost itself for incomplete recipes: a base may lack what the recipe that extends it
+has, and any value may be a variable. What only roost can check (disks that do not fit together, missing files)
+is left to `inv check`. Descriptions are the `#:` comments and docstrings of the model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DESCRIPTION = (
     " list or mapping drops what they say (editors must be told of the tag: yaml.customTags, `!replace sequence` and"
     " `!replace mapping`)."
 )
-#: What stands for a value that is not known yet.
+#: A value that may be a variable.
 VARIABLE = {"type": "string", "pattern": r"\{\{[ \t]*[A-Za-z_][A-Za-z0-9_]*[ \t]*\}\}"}
 _SIZE = {"type": ["string", "integer"], "description": "bytes, or a number with a unit: 512MiB, 10G"}
 _DURATION = {"type": ["string", "number"], "description": "seconds, or a number with a unit: 90s, 2min, 4h"}
@@ -40,7 +40,7 @@ def schema() -> dict[str, Any]:
     models = {model.__name__: model for model in _models(Recipe)}
     elements = set(_elements(made))
     definitions = {
-        # What is not a model of ours (JSON inside of a recipe) may be anything.
+        # A definition that is not a model (JSON inside a recipe) is unrestricted.
         name: _model(body, models[name], whole=name in elements) if name in models else {}
         for name, body in made.pop("$defs").items()
     }
@@ -85,7 +85,7 @@ def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _elements(node: Any, in_list: bool = False) -> Iterator[str]:
-    """Yield the definitions that are elements of lists: no base can complete one."""
+    """Yield the definitions that are elements of lists, which a base cannot complete."""
     if isinstance(node, Mapping):
         if in_list and "$ref" in node:
             yield str(node["$ref"]).rpartition("/")[2]
@@ -97,7 +97,7 @@ def _elements(node: Any, in_list: bool = False) -> Iterator[str]:
 
 
 def _model(body: Mapping[str, Any], model: type[BaseModel], *, whole: bool) -> dict[str, Any]:
-    """Return the schema of a mapping: only an element of a list must be `whole` where it stands."""
+    """Return the schema of a mapping; required keys apply only if it must be `whole`: an element of a list."""
     comments = _comments(model)
     names = {field.alias or name: name for name, field in model.model_fields.items()}
     properties = {}
@@ -114,14 +114,14 @@ def _model(body: Mapping[str, Any], model: type[BaseModel], *, whole: bool) -> d
 
 
 def _unit(model: type[BaseModel], field: str) -> dict[str, Any] | None:
-    """Return the schema of sizes and times, which the model's own shows as the numbers that they become."""
+    """Return the schema of a size or time as written; the model's own schema has it as a number."""
     written = model.__annotations__.get(field, "")
     name = str(written).replace("|", " ").split() or [""]
     return _SIZE if name[0] == "Size" else _DURATION if name[0] == "Duration" else None
 
 
 def _value(value: Mapping[str, Any], unit: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the schema of a value, which may be a variable wherever it is not a free text."""
+    """Return the schema of a value, which may be a variable unless it is free text."""
     rest = {key: child for key, child in value.items() if key not in {"title", "default", "description"}}
     if unit is not None:
         others = [one for one in rest.get("anyOf", ()) if one.get("type") not in {"integer", "number"}]
@@ -146,7 +146,7 @@ def _module_tree(name: str) -> tuple[ast.Module, tuple[str, ...]]:
 
 
 def _comments(model: type[BaseModel]) -> dict[str, str]:
-    """Return the `#:` comments above a model's fields, and above those of its bases."""
+    """Return the `#:` comments above the fields of a model and of its bases."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if not (isinstance(base, type) and issubclass(base, BaseModel)) or base is BaseModel:

@@ -1,4 +1,4 @@
-"""What virtual machines run under: the names that recipes and submit descriptions have for it."""
+"""Hypervisors: their names in recipes and submit descriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that stay: identifiers of file systems follow from the recipe, so that the same recipe gives the same bytes."""
+"""Identifiers of file systems, derived from the recipe so that the same recipe gives the same bytes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from roost.recipe.model import Disk, Recipe
 
 
 def filesystem_uuid(recipe: Recipe, disk: Disk, index: int) -> UUID:
-    """Return the UUID of the `index`th file system of a disk (`Disk.areas`): the recipe's own, else one derived."""
+    """Return the UUID of the `index`th file system of a disk (`Disk.areas`): the recipe's, else a derived one."""
     return disk.areas[index].uuid or recipe.uuid_of("filesystem", disk.name, str(index))
 
 
 def filesystem_id(recipe: Recipe, disk: Disk, index: int) -> str:
-    """Return the text behind `UUID=` in fstab and on a kernel's command line; vfat has a volume id of 8 digits."""
+    """Return the value of `UUID=` in fstab and on a kernel's command line; vfat has a volume id of 8 digits."""
     uuid = filesystem_uuid(recipe, disk, index)
     if disk.areas[index].filesystem == "vfat":
         digits = uuid.hex[:8].upper()

@@ -1,4 +1,4 @@
-"""A recipe that was loaded: its final values, where each was written, where its files and its image are."""
+"""A loaded recipe: its final values, where each was written, and the directories of its files and its image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.recipe.nodes import Node, Scalar
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One value of the final recipe, its place (None: a default of the model), and those of the variables in it."""
+    """One value of the final recipe, its location (None: a model default), and those of the variables in it."""
 
     path: tuple[str | int, ...]
     value: Any
@@ -24,43 +24,43 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A recipe and where it came from. `files` are all recipe files read, the recipe's own first."""
+    """A recipe and its origin. `files` are all recipe files read, the recipe's own first."""
 
     recipe: Recipe
     path: Path
     files: tuple[Path, ...]
     positions: Node
-    #: What the recipe's variables are, for templates.
+    #: The values of the recipe's variables, for templates.
     variables: Mapping[str, Scalar] = field(default_factory=dict)
-    #: The directory that holds build/: the project for its own recipes, the recipe's own for any other.
+    #: The directory that holds build/: the project for its own recipes, the recipe's directory for any other.
     home: Path = Path()
-    #: What a command line calls the image: its name, or a path where the recipe is not the project's.
+    #: The image's name on the command line: its name, or a path where the recipe is not in the project.
     called: str = ""
 
     @property
     def directory(self) -> Path:
-        """The directory that local names in the recipe start from."""
+        """The directory that relative names in the recipe start from."""
         return self.path.parent
 
     @property
     def build(self) -> Path:
-        """The directory that holds, or will hold, the image: two recipes of one name have two."""
+        """The directory of the image; two recipes with the same name have different ones."""
         return self.home / "build" / self.recipe.name
 
     def where(self, path: Sequence[str | int]) -> Location:
-        """Return the place of a value such as ("disks", 0, "size"), or of the nearest part of it that was written."""
+        """Return the location of a value such as ("disks", 0, "size"), or of its nearest part that was written."""
         return self.positions.locate(path)
 
     def problem(self, path: Sequence[str | int], what: str, hint: str | None = None) -> Problem:
-        """Return a mistake located at a value of the recipe, for checks that need more than the recipe."""
+        """Return a problem located at a value of the recipe, for checks that need more than the recipe."""
         return Problem(what, self.where(path), hint)
 
     def error(self, path: Sequence[str | int], what: str, hint: str | None = None) -> RecipeError:
-        """Return the error for a single such mistake."""
+        """Return the error for a single such problem."""
         return RecipeError([self.problem(path, what, hint)])
 
     def resolved(self) -> tuple[Resolved, ...]:
-        """Return every single value of the final recipe with its origin: as written, then the model's defaults."""
+        """Return every value of the final recipe with its origin: those written, then the model's defaults."""
         written = [Resolved(path, node.plain(), node.where, node.through) for path, node in self.positions.leaves()]
         given = {entry.path for entry in written}
         default = [

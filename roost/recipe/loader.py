@@ -1,8 +1,8 @@
 """From a name to a checked recipe, or to all of its mistakes, each with file, line and column.
 
 A recipe file, the bases it `extends`, its `matrix`, `--set` and `variables` become one tree of located values
-(`nodes`, `merge`, `matrix`, `variables`), that becomes a `Recipe` (`validation`), that is checked for meaning
-(`checks`, `localfiles`). What is found on the way is collected and raised as one `RecipeError`.
+(`nodes`, `merge`, `matrix`, `variables`), which is validated as a `Recipe` (`validation`) and then checked
+semantically (`checks`, `localfiles`). All problems are collected and raised as one `RecipeError`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Further = Callable[[Loaded], Sequence[Problem]]
 
 
 def nothing_further(_loaded: Loaded) -> Sequence[Problem]:
-    """Find nothing more than the recipe itself shows."""
+    """Return no problems: the default of `further`."""
     return ()
 
 
 def _in_order(problems: Sequence[Problem], files: Sequence[Path]) -> list[Problem]:
-    """Return the problems without repetition: file by file, each from top to bottom; other places last."""
+    """Return the problems without repetition: file by file, each from top to bottom; other locations last."""
     rank = {display(path): index for index, path in enumerate(files)}
 
     def key(problem: Problem) -> tuple[int, int, int]:
@@ -49,7 +49,7 @@ def _in_order(problems: Sequence[Problem], files: Sequence[Path]) -> list[Proble
 
 
 def _variants(path: Path, project: Path, sets: Sequence[str] = ()) -> tuple[list[Variant], Reader]:
-    """Return the images of a recipe file, and the reader with what was read and what is wrong with its form."""
+    """Return the images of a recipe file, and the reader with what was read and all syntax problems."""
     reader = Reader(path, project)
     tree = reader.read(path)
     made = variants(tree) if tree is not None else []
@@ -68,7 +68,7 @@ def _with(variant: Variant, key: str, value: Node) -> Variant:
 
 
 def _finished(variant: Variant, room: Room) -> Variant:
-    """Return an image with its variables in place, and with the disks that follow from other keys."""
+    """Return an image with its variables substituted, and with the disks implied by other keys."""
     tree, variables, problems = substituted(variant.tree, room)
     count, characters = tree.extent()
     if count > MAX_NODES or characters > MAX_TEXT:
@@ -89,18 +89,18 @@ def _loaded(variant: Variant, reader: Reader, further: Further, several: bool) -
     """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
     recipe, tree, found = validate(variant.tree)
     semantic = checks.problems(tree, whole=not variant.tree.incomplete)
-    # What stands in for a value that could not be read needs no second complaint.
+    # A placeholder for a value that could not be read is not reported again.
     unread = {problem.where for problem in (*reader.problems, *variant.problems)}
     unread |= {leaf.where for _, leaf in variant.tree.leaves() if unread.intersection(leaf.through)}
     local = list(localfiles.problems(tree, reader.main.parent))
     found, semantic, local = ([one for one in some if one.where not in unread] for some in (found, semantic, local))
     problems = [*reader.problems, *variant.problems, *found, *semantic, *local]
     if semantic:
-        # The model's check of the whole recipe says again, without a place, what the checks say with one.
+        # The model's checks of the whole recipe repeat, without a location, what `checks` reports with one.
         problems = [problem for problem in problems if problem not in found or problem.where != tree.where]
     loaded = None
     if recipe is None and semantic:
-        # Two roots, say, are no recipe; with one of them taken out it shows what else is wrong.
+        # Two roots, for example, are invalid; without one of them, other mistakes can be found.
         recipe, tree, _ = validate(lacking(tree, {problem.where for problem in semantic}))
     if recipe is not None:
         loaded = Loaded(
@@ -113,7 +113,7 @@ def _loaded(variant: Variant, reader: Reader, further: Further, several: bool) -
             reader.called(variant.name, several),
         )
     if loaded is not None:
-        # What is left without the mistakes may have more of them; one complaint about a place is enough.
+        # Removing mistakes may cause more; one report per location is enough.
         places = {problem.where for problem in problems}
         problems += [problem for problem in further(loaded) if not problems or problem.where not in {*places, None}]
     if problems or loaded is None:
@@ -122,7 +122,7 @@ def _loaded(variant: Variant, reader: Reader, further: Further, several: bool) -
 
 
 def _choose(path: Path, project: Path, name: str | None, sets: Sequence[str], further: Further) -> Loaded:
-    """Return the image `name` of a recipe file; the only one when the name is None."""
+    """Return the image `name` of a recipe file, or the only one when the name is None."""
     made, reader = _variants(path, project, sets)
     if not made:
         raise RecipeError(_in_order(reader.problems, reader.files))
@@ -139,7 +139,7 @@ def _choose(path: Path, project: Path, name: str | None, sets: Sequence[str], fu
 
 
 def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
-    """Return the recipe file of a name or path, and which of the file's images is meant if it makes several."""
+    """Return the recipe file for a name or path, and the name of the image if the file makes several."""
     given = str(name_or_path)
     if not given or "\0" in given:
         raise RecipeError([Problem("the name of a recipe is empty or holds a zero byte")])
@@ -149,7 +149,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     candidates = [start, *(start.parent / (start.name + suffix) for suffix in SUFFIXES)]
     try:
         for path in candidates if given_path else candidates[1:]:
-            # What is not a file, such as a FIFO, is told by its reader.
+            # Anything that is not a regular file, such as a FIFO, is reported when it is read.
             if path.exists() and not path.is_dir():
                 if path.suffix not in SUFFIXES and (problem := mistaken.told(path)) is not None:
                     raise RecipeError([problem])
@@ -159,7 +159,7 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
             raise RecipeError([Problem(f"'{shown(given)}' is a directory, not a recipe", None, hint)])
     except OSError as error:
         raise RecipeError([Problem(f"'{shown(given)}': {error.strerror}")]) from error
-    # The images of a matrix have names, but no file of their own.
+    # The images of a matrix have names, but no file each.
     stem = start.name.removesuffix(".yaml").removesuffix(".yml")
     for path in recipe_files(start.parent):
         if any(variant.name == stem for variant in _variants(path, project)[0]):
@@ -171,18 +171,18 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
 
 
 def _meant(given: str, stem: str, known: Sequence[str]) -> str | None:
-    """Return a hint: the recipe that a wrong path ends with, else what `did_you_mean` says."""
+    """Return a hint: the recipe with the last name of a wrong path, else the result of `did_you_mean`."""
     return f"did you mean {stem}?" if stem in known and stem != given else did_you_mean(stem, known)
 
 
 def load(
     name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = (), further: Further = nothing_further
 ) -> Loaded:
-    """Return the recipe NAME of `project`/recipes, or the one at a path; `sets` are `key=value` laid over it.
+    """Return the recipe NAME of `project`/recipes, or the one at a path; `sets` are `key=value` overrides.
 
-    NAME may be one image of a matrix. `further` finds what is wrong for a caller who wants more than to read it; it
-    also sees recipes with mistakes, which are taken out of what it sees. Raises `RecipeError` with every mistake in it
-    and its bases, in file order.
+    NAME may be one image of a matrix. `further` makes additional checks for the caller; it also gets recipes with
+    mistakes, with the faulty values removed. Raises `RecipeError` with every mistake in the recipe and its bases, in
+    file order.
     """
     path, name = _find(os.fspath(name_or_path), absolute(project))
     return _choose(path, absolute(project), name, sets, further)
@@ -203,7 +203,7 @@ def load_all(
 def each(
     name_or_path: str | os.PathLike[str], project: Path, sets: Sequence[str] = (), further: Further = nothing_further
 ) -> Sequence[tuple[str, Loaded | RecipeError]]:
-    """Return all images of a recipe as `load_all` does, each by its name and with its own mistakes if it has some.
+    """Return all images of a recipe as `load_all` does, by name, each as a recipe or as the error with its mistakes.
 
     Raises `RecipeError` only when there is no such recipe.
     """
@@ -228,7 +228,7 @@ def _each(
 
 
 def names(project: Path) -> list[str]:
-    """Return the names that `load` takes: the recipes of `project`/recipes, without base/, a matrix by its images."""
+    """Return the names that `load` accepts: the recipes of `project`/recipes, without base/, a matrix by its images."""
     found = []
     for path in recipe_files(absolute(project) / "recipes"):
         made = _variants(path, absolute(project))[0]
@@ -238,7 +238,7 @@ def names(project: Path) -> list[str]:
 
 
 def expanded(given: Sequence[str], project: Path) -> list[str]:
-    """Return names and paths of recipes with each directory replaced by the recipes in it; none given: the project's.
+    """Return names and paths of recipes, with each directory replaced by its recipes; by default the project's.
 
     A file without a name that a recipe there extends, and that is no recipe by itself, is a base. Raises
     `RecipeError` for a directory without recipes.

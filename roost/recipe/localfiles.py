@@ -1,7 +1,7 @@
-"""The local files that a recipe names: where each is looked for, and whether it is there.
+"""The local files that a recipe names: their locations, and whether they exist.
 
-A relative name is relative to the recipe file that it stands in. In a base it is rewritten as seen from the recipe
-that extends it, so that one directory, the recipe's own, is the start of all names in the merged recipe.
+A relative name is relative to the recipe file that contains it. In a base it is rewritten relative to the recipe
+that extends it, so that all names in the merged recipe start from the recipe's own directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roost.recipe.nodes import Node
 from roost.recipe.os import SOURCES
 from roost.recipe.words import near, shown
 
-#: Where names of local files stand, and what each must be. `*` is every element of a list.
+#: The keys that name local files, and the required type of each. `*` is every element of a list.
 PLACES: Mapping[tuple[str, ...], str] = {
     ("files", "*", "source"): "file or directory",
     ("files", "*", "template"): "file",
@@ -39,7 +39,7 @@ def places() -> dict[tuple[str, ...], str]:
 
 
 def relocated(tree: Node, held_in: Path, seen_from: Path) -> Node:
-    """Return a base's tree with its local names written as seen from another directory."""
+    """Return a base's tree with its local names rewritten relative to another directory."""
     if held_in == seen_from:
         return tree
     for place in places():
@@ -52,7 +52,7 @@ def _relocated(node: Node, place: tuple[str, ...], held_in: Path, seen_from: Pat
         name = node.text
         if not name or name.startswith("/") or "\0" in name:
             return node
-        # A slash at the end of an input says that what is in the directory is meant.
+        # A trailing slash means the contents of the directory.
         slash = "/" if name.endswith(("/", "/.")) or name in {".", ".."} else ""
         return replace(node, value=os.path.relpath(held_in / name, seen_from) + slash)
     if place[0] == "*":
@@ -76,13 +76,13 @@ def _named(node: Node, place: tuple[str, ...]) -> Iterator[Node]:
 
 
 def names(tree: Node) -> Iterator[str]:
-    """Yield the names of all local files and directories in a recipe, from the recipe's directory."""
+    """Yield the names of all local files and directories in a recipe, relative to the recipe's directory."""
     for place in places():
         yield from (node.text for node in _named(tree, place) if node.text)
 
 
 def problems(tree: Node, directory: Path) -> Iterator[Problem]:
-    """Yield a problem for each named file that is absent, of the wrong kind or not readable."""
+    """Yield a problem for each named file that is missing, of the wrong type or unreadable."""
     for place, kind in places().items():
         for node in _named(tree, place):
             if node.text is not None:

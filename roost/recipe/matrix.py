@@ -3,7 +3,7 @@
     matrix: {os.debian.suite: [bookworm, trixie], machine: {small: {memory: 1GiB}, large: {memory: 8GiB}}}
 
 makes NAME-bookworm-small, NAME-bookworm-large, NAME-trixie-small and NAME-trixie-large. Each key is a path into the
-recipe; its values are a list of single values, or a mapping from the label that goes into the name to any value.
+recipe; its values are a list of single values, or a mapping from the label used in the name to any value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT = 256
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One image of a recipe: its name, the tree to validate, and what is wrong with the combination itself."""
+    """One image of a recipe: its name, the tree to validate, and the problems of the combination itself."""
 
     name: str | None
     tree: Node
@@ -39,7 +39,7 @@ def _label(value: object) -> str:
 
 
 def _dimension(node: Node) -> tuple[list[tuple[str, Node]], list[Problem]]:
-    """Return (label, value) of one key of the matrix."""
+    """Return the (label, value) pairs of one key of the matrix."""
     if isinstance(node.value, Mapping):
         choices = [(_label(label), value) for label, value in node.value.items()]
     elif isinstance(node.value, tuple):
@@ -58,7 +58,7 @@ def _dimension(node: Node) -> tuple[list[tuple[str, Node]], list[Problem]]:
 
 
 def variants(tree: Node) -> list[Variant]:
-    """Return the images that a merged tree makes, at least one."""
+    """Return the images made from a merged tree, at least one."""
     matrix = tree.items.get(MATRIX)
     rest = without(tree, MATRIX)
     name = rest.items["name"].text if "name" in rest.items else None

@@ -1,7 +1,7 @@
-"""How recipes become one: bases below, the recipe above, `--set` on top. Pure functions over `Node`s.
+"""Merge recipes: bases at the bottom, the recipe above, `--set` on top. Pure functions over `Node`s.
 
-Lists append, mappings merge, single values replace; `!replace` before a list or mapping drops what the bases said.
-Every node keeps the place it was read from, so that a mistake is reported in the file that holds it.
+Lists append, mappings merge, single values replace; `!replace` before a list or mapping discards those of the bases.
+Every node keeps the location it was read from, so that a mistake is reported in the file that contains it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from roost.recipe.nodes import Node
 from roost.recipe.parse import parse
 from roost.recipe.words import did_you_mean, shown
 
-#: Keys that the loader itself uses up; they are no part of the model.
+#: Keys that the loader consumes; they are not part of the model.
 EXTENDS = "extends"
 MATRIX = "matrix"
 VARIABLES = "variables"
-#: All of them, for those who suggest names.
+#: All of them, for suggestions of names.
 LOADERS_OWN = (EXTENDS, MATRIX, VARIABLES)
 
 
 def merge(below: Node, above: Node) -> Node:
-    """Return `below` changed by `above`."""
+    """Return `below` overridden by `above`."""
     incomplete = below.incomplete or above.incomplete
     if above.replaces:
         return above
@@ -43,7 +43,7 @@ def without(tree: Node, *keys: str) -> Node:
 
 
 def placed(node: Node, where: Location) -> Node:
-    """Return the node with all of its places set to `where`."""
+    """Return the node with all of its locations set to `where`."""
     value = node.value
     if isinstance(value, Mapping):
         value = {key: placed(child, where) for key, child in value.items()}
@@ -55,7 +55,7 @@ def placed(node: Node, where: Location) -> Node:
 def assign(tree: Node, dotted: str, value: Node) -> tuple[Node, Problem | None]:
     """Return the tree with `value` at a dotted path such as `os.debian.suite`, `disks.root.size` or `disks.0.size`.
 
-    Elements of a list go by index or by their `name`. Mappings on the way are made. The value's place is kept.
+    Elements of a list are selected by index or by `name`. Missing mappings are created. The value keeps its location.
     """
     steps = dotted.split(".")
     return _assign(tree, steps, value, dotted)
@@ -64,7 +64,7 @@ def assign(tree: Node, dotted: str, value: Node) -> tuple[Node, Problem | None]:
 def _assign(node: Node, steps: list[str], value: Node, dotted: str) -> tuple[Node, Problem | None]:
     if not steps:
         return value, None
-    # A key may itself hold dots (an attribute, a file's name): the longest that exists wins.
+    # A key may itself contain dots (an attribute, a file's name): the longest existing key wins.
     step, rest = steps[0], steps[1:]
     for length in range(len(steps), 1, -1):
         if ".".join(steps[:length]) in node.items:
@@ -87,7 +87,7 @@ def _assign(node: Node, steps: list[str], value: Node, dotted: str) -> tuple[Nod
 
 
 def read_set(setting: str) -> tuple[str, Node | None, list[Problem]]:
-    """Return key, value and problems of one `--set key=value`; the value is read as YAML."""
+    """Return key, value and problems of one `--set key=value`; the value is parsed as YAML."""
     key, equals, text = setting.partition("=")
     key = key.strip()
     where = Location(f"--set {shown(key)}")

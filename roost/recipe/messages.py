@@ -1,4 +1,4 @@
-"""pydantic's findings in words of the person who wrote the recipe."""
+"""pydantic's errors in the terms of the recipe's author."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roost.recipe.words import did_you_mean, kind, listed, near, shown
 
 Message = tuple[str, str | None]
 
-#: What pydantic expects, by the type of its error.
+#: The expected value, by the type of pydantic's error.
 _EXPECTED = {
     "string_type": "text",
     "string_sub_type": "text",
@@ -40,7 +40,7 @@ _EXPECTED = {
     "none_required": "nothing",
 }
 
-#: What a text may be, by a sample that tells the model's patterns apart better than their source would.
+#: Pattern of the model → description with a sample, which is clearer than the pattern itself.
 PATTERNS = {
     r"^[a-z0-9][a-z0-9._+-]*$": "lower-case letters, digits and . _ + -, a letter or digit first",
     r"^/[^\x00\n]*$": "an absolute path: it begins with /",
@@ -82,7 +82,7 @@ def _expected(error: Mapping[str, Any], node: Node | None) -> Message:
 
 
 def _conversion(wanted: str, value: object) -> str | None:
-    """Return how to turn what was found into what was wanted, if that is a matter of writing."""
+    """Return how to rewrite the found value as the wanted type, if that is possible."""
     if wanted == "text" and isinstance(value, bool | int | float):
         return "put it in quotes"
     if wanted in {"a whole number", "a number"} and isinstance(value, str):
@@ -159,7 +159,7 @@ def _too_long(error: Mapping[str, Any], _node: Node | None) -> Message:
 
 
 def _own(error: Mapping[str, Any], _node: Node | None) -> Message:
-    # Raised by the model itself, with words for people.
+    # Raised by the model itself, with a readable message.
     return shown(str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, "), 400), None
 
 
@@ -179,7 +179,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any], Node | None], Message]] = {
 
 
 def message(error: Mapping[str, Any], node: Node | None) -> Message:
-    """Return what is wrong, and a hint or None, for one of pydantic's errors; `node` is the value it is about."""
+    """Return the message and a hint or None for one of pydantic's errors; `node` is the value it is about."""
     words = _WORDS.get(str(error["type"]))
     if words is not None:
         what, hint = words(error, node)
@@ -194,7 +194,7 @@ def message(error: Mapping[str, Any], node: Node | None) -> Message:
 
 
 def sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
-    """Return one of pydantic's errors as a line for data that is no recipe: its place within `root`, what, the fix."""
+    """Return one of pydantic's errors as a line, for data that is not a recipe: its path in `root`, what, the fix."""
     path = written_path(error)
     absent = error["type"] in ("missing", "extra_forbidden")
     within = dotted(path[:-1] if absent else path)
@@ -210,10 +210,10 @@ def sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:
 
 
 def written_path(error: Mapping[str, Any]) -> tuple[str | int, ...]:
-    """Return the path of one of pydantic's errors without what pydantic puts in for the key of a mapping."""
+    """Return the path of one of pydantic's errors without the marker that pydantic adds for the key of a mapping."""
     return tuple(step for step in error["loc"] if step != "[key]")
 
 
 def dotted(path: tuple[str | int, ...]) -> str:
-    """Return a path as people write it: `packages[2].sha256`."""
+    """Return a path in dotted notation: `packages[2].sha256`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).lstrip(".")

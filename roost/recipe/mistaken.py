@@ -1,4 +1,4 @@
-"""What is named in a recipe's place by mistake: a disk image, a submit description; and what it is for."""
+"""Files named by mistake in place of a recipe: a disk image, a submit description; with a hint to their use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUEUE = re.compile(rb"^[ \t]*queue\b", re.IGNORECASE | re.MULTILINE)
 
 
 def image(path: Path) -> Problem | None:
-    """Return what to say when a file begins as a disk image does; None for others, and what cannot be read."""
+    """Return the problem with a file that is a disk image; None for any other or unreadable file."""
     found = magic.kind(_head(path), _IMAGES)
     if found is None:
         return None
@@ -25,7 +25,7 @@ def image(path: Path) -> Problem | None:
 
 
 def told(path: Path) -> Problem | None:
-    """Return what to say of a file that is no recipe: an image, or a submit description by its queue statement."""
+    """Return the problem with a file that is not a recipe: an image, or a submit description (a queue statement)."""
     if _QUEUE.search(_head(path)):
         hint = f"inv lint {display(path)} judges it, inv boot {display(path)} boots its disks"
         return Problem("a submit description, not a recipe", Location(display(path)), hint)
@@ -37,5 +37,5 @@ def _head(path: Path) -> bytes:
         with files.open_regular(path) as file:
             return file.read(_HEAD)
     except OSError:
-        # What can be said of it is said by whoever reads it.
+        # The error is reported when the file is read.
         return b""

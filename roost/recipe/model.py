@@ -1,4 +1,4 @@
-"""The recipe's model: what an image is made of, frozen, every key checked.
+"""The recipe's model: the contents of an image, frozen, every key checked.
 
 Field names are the keys of a recipe file. Sizes are bytes, times seconds (`roost.recipe.quantities`).
 The loader turns a validation error here into `file:line:column: what (hint)`.
@@ -24,7 +24,7 @@ from roost.recipe.submit import Submit
 
 MiB = 1 << 20
 
-#: UUIDs of file systems and disks are derived from names under this one, so that the same recipe gives the same bytes.
+#: The namespace of the UUIDs of file systems and disks, so that the same recipe gives the same bytes.
 NAMESPACE = UUID("6a2f0c36-6d3c-5d0c-9b5e-0c6f1d8e2a11")
 
 FileSystem = Literal["ext4", "ext3", "ext2", "vfat", "squashfs", "erofs", "xfs", "btrfs", "swap"]
@@ -32,18 +32,18 @@ Placement = Literal["included", "external", "both"]
 
 
 class Kernel(Model):
-    """Which kernel of kernels/*.yaml, where it goes, and how its initrd is made."""
+    """The kernel of kernels/*.yaml to use, where it goes, and how its initrd is made."""
 
-    #: A kernel of kernels/*.yaml. Default: `debian` in a tree of the archive, the kernel that any other tree brings, or
-    #: else `debian-cloud`.
+    #: The name of a kernel in kernels/*.yaml. Default: `debian` in a tree installed from an archive, any other tree's
+    #: own kernel, else `debian-cloud`.
     use: Name | None = None
     #: In the image with a boot loader (`included`), as files beside it (`external`), or `both`.
     placement: Placement = "included"
-    #: `distribution` runs initramfs-tools in a tree of the archive, and is the one that any other tree brings;
-    #: `busybox` packs busybox and just the drivers needed. Default: the first that can be had.
+    #: `distribution` runs initramfs-tools in a tree from an archive, and keeps the initrd that any other tree has;
+    #: `busybox` packs busybox and only the drivers needed. Default: the first that is available.
     initrd: Literal["distribution", "busybox"] | None = None
-    #: The suite of Debian's archive that the kernel for a tree or tarball comes from; default: the tree's own, if it is
-    #: Debian's, else bookworm.
+    #: The Debian suite that provides the kernel for a tree or tarball; default: the tree's own suite if it is Debian's,
+    #: else bookworm.
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")] | None = None
     #: Added to the kernel's command line, after root=, ro and the consoles.
     parameters: tuple[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")], ...] = ()
@@ -52,17 +52,17 @@ class Kernel(Model):
 class Partition(Model):
     """A partition, or the whole of a disk without partitions."""
 
-    #: Where the guest mounts it; without it, the guest does not.
+    #: The mount point in the guest; without it, the partition is not mounted.
     mount: AbsolutePath | None = None
-    #: What it is formatted with; `swap` has no files.
+    #: The file system to create; `swap` has no files.
     filesystem: FileSystem = "ext4"
-    #: What must be free after filling; not with `size`.
+    #: The free space required after filling; not with `size`.
     free: Size | None = Field(default=None, ge=0)
-    #: The whole size; not with `free`.
+    #: The total size; not with `free`.
     size: Size | None = Field(default=None, ge=64 * 1024)
     #: The file system's label.
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
-    #: The file system's UUID; default: one that follows from the recipe's name and the disk's.
+    #: The file system's UUID; default: derived from the names of the recipe and the disk.
     uuid: UUID | None = None
 
     @model_validator(mode="after")
@@ -77,44 +77,44 @@ class Partition(Model):
 
 
 class Disk(Model):
-    """One disk: partitions, or one bare file system (then the keys of a partition stand here).
+    """One disk: partitions, or one bare file system (then the keys of a partition are given here).
 
-    The root disk of an existing image may have neither: its layout is then the image's own, `size` enlarges it.
+    The root disk of an existing image may have neither: it keeps the image's layout, and `size` enlarges it.
     """
 
-    #: The name of its file, without the ending; not with `iso` in it.
+    #: The file name without the extension; it must not contain `iso`.
     name: Name
-    #: The format of its file. Xen gets raw disks whatever this says.
+    #: The format of the file. Xen always gets raw disks.
     format: DiskFormat = "raw"
-    #: How the clusters of a qcow2 are packed.
+    #: The compression of the clusters of a qcow2.
     compress: Literal["none", "zstd", "zlib"] = "none"
-    #: The kind of partition table.
+    #: The type of partition table.
     table: Literal["mbr", "gpt"] = "mbr"
     #: The partitions, in their order on the disk.
     partitions: tuple[Partition, ...] = ()
-    #: Of a disk without partitions: what the whole of it is formatted with.
+    #: For a disk without partitions: the file system to create.
     filesystem: FileSystem | None = None
-    #: Of a disk without partitions: where the guest mounts it.
+    #: For a disk without partitions: the mount point in the guest.
     mount: AbsolutePath | None = None
-    #: Of a disk without partitions: its whole size. Of an existing image: the size it grows to.
+    #: For a disk without partitions: the total size. For an existing image: the size to grow to.
     size: Size | None = Field(default=None, ge=64 * 1024)
-    #: Of a disk without partitions: what must be free after filling.
+    #: For a disk without partitions: the free space required after filling.
     free: Size | None = Field(default=None, ge=0)
-    #: Of a disk without partitions: the file system's label.
+    #: For a disk without partitions: the file system's label.
     label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=16)] | None = None
     #: The device in vm_disk; default: vda, vdb … for kvm and xvda, xvdb … for xen, in the order of `disks`.
     device: Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]*$")] | None = None
-    #: The guest cannot write to it.
+    #: The guest cannot write to the disk.
     readonly: bool = False
-    #: `io`: the job's own disk, which the guest looks for. `seed` is what `cloud_init` makes.
+    #: `io`: the job's own disk, which the guest looks for. `seed`: the disk made by `cloud_init`.
     role: Literal["io", "seed"] | None = None
-    #: Of an existing image, only what differs from it is the disk; the image itself goes along as its base.
+    #: For an existing image: the disk holds only the differences, with the image itself as its base.
     overlay: bool = False
 
     @field_validator("name")
     @classmethod
     def _no_iso(cls, value: str) -> str:
-        # htcondor: libvirt_simple_script.awk makes a CD-ROM of every disk with `iso` in its path.
+        # HTCondor's libvirt_simple_script.awk makes every disk with `iso` in its path a CD-ROM.
         if "iso" in value:
             raise ValueError("'iso' in a disk's name makes HTCondor attach it as a CD-ROM")
         return value
@@ -137,12 +137,12 @@ class Disk(Model):
 
     @property
     def existing(self) -> bool:
-        """Whether the disk's layout is that of an existing image: the recipe says nothing of it."""
+        """Whether the disk keeps the layout of an existing image, because the recipe gives none."""
         return not self.partitions and self.filesystem is None
 
     @property
     def areas(self) -> tuple[Partition, ...]:
-        """The file systems of the disk: its partitions, or the one bare file system; none that the recipe knows of."""
+        """The file systems of the disk: its partitions, or the one bare file system; empty for an existing layout."""
         if self.partitions or self.existing:
             return self.partitions
         return (
@@ -159,15 +159,15 @@ class Disk(Model):
 class Machine(Model):
     """The virtual machine: memory in bytes, CPUs, network, screen."""
 
-    #: What the machine has, and what the job asks for (vm_memory, request_memory).
+    #: The memory of the machine, which the job requests (vm_memory, request_memory).
     memory: Size = Field(default=1024 * MiB, ge=32 * MiB)
-    #: How many processors (vm_vcpus, request_cpus).
+    #: The number of processors (vm_vcpus, request_cpus).
     cpus: int = Field(default=1, ge=1, le=1024)
-    #: A network card and its kind (vm_networking_type), or none.
+    #: The type of network (vm_networking_type), or none for a machine without a network card.
     network: Literal["none", "nat", "bridge", "user"] = "none"
-    #: The network card's address; `auto` gives each job its own. Default: libvirt chooses.
+    #: The network card's MAC address; `auto` gives each job its own. Default: libvirt chooses.
     mac: str | None = None
-    #: A screen that VNC shows; without one the machine has no graphics card at all.
+    #: A screen accessible by VNC; without it the machine has no graphics card.
     vnc: bool = False
 
     @field_validator("mac")
@@ -195,39 +195,39 @@ class Recipe(Model):
     name: Name
     #: One line for lists and catalogues.
     description: Line = ""
-    #: Where the root tree comes from.
+    #: The source of the root tree.
     os: Os
-    #: Which kernel, and where it goes.
+    #: The kernel, and where it goes.
     kernel: Kernel = Kernel()
-    #: The guest's name; default: roost.
+    #: The guest's host name; default: roost.
     hostname: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$")] | None = None
-    #: Such as Europe/Berlin; the tree needs tzdata.
+    #: A time zone such as Europe/Berlin; the tree needs tzdata.
     timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
-    #: Such as de_DE.UTF-8; all but C.UTF-8 need the package locales.
+    #: A locale such as de_DE.UTF-8; all but C.UTF-8 need the package locales.
     locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]+$")] = "C.UTF-8"
-    #: Files, directories and links that are laid over the tree, in this order.
+    #: Files, directories and links to add to the tree, in this order.
     files: tuple[File, ...] = ()
-    #: Accounts beside those of the tree.
+    #: Accounts in addition to those of the tree.
     users: tuple[User, ...] = ()
-    #: What starts at boot.
+    #: Units that start at boot, or do not.
     services: Services = Services()
-    #: Commands run in the tree while it is built, in their order, after all else; no service is started.
+    #: Commands run in the tree during the build, in this order, after all other steps; services are not started.
     run: tuple[Run, ...] = ()
     #: Commands that a machine runs once, at its first boot, before the job.
     first_boot: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
-    #: A NoCloud seed, a small disk of its own.
+    #: A NoCloud seed, on a separate small disk.
     cloud_init: CloudInit | None = None
-    #: Take identity and traces out of the image: machine-id, host keys, logs, leases, passwords.
+    #: Remove identity and traces from the image: machine-id, host keys, logs, leases, passwords.
     seal: bool = True
-    #: What the machine is for; without one it stays up.
+    #: The machine's job; without one the machine keeps running.
     job: Job | None = None
     #: The disks, in the order of vm_disk; the one with / boots.
     disks: Annotated[tuple[Disk, ...], Field(min_length=1)]
-    #: The virtual hardware that the job asks for.
+    #: The virtual hardware that the job requests.
     machine: Machine = Machine()
-    #: For which the image is made: kvm, xen.
+    #: The hypervisors that the image is made for: kvm, xen.
     hypervisors: Annotated[tuple[Hypervisor, ...], Field(min_length=1)] = ("kvm",)
-    #: What the submit description says beyond what follows from the image.
+    #: Additions to the submit description that roost derives from the image.
     submit: Submit = Submit()
     #: What the test boot must show.
     boot_test: BootTest = BootTest()
@@ -235,7 +235,7 @@ class Recipe(Model):
     @field_validator("hypervisors")
     @classmethod
     def _hypervisors(cls, value: tuple[Hypervisor, ...]) -> tuple[Hypervisor, ...]:
-        # Lists append: a recipe may name one that its base has.
+        # Lists append: a recipe may repeat a hypervisor of its base.
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
@@ -251,27 +251,27 @@ class Recipe(Model):
 
     @property
     def busybox_initrd(self) -> bool:
-        """Whether the initrd is, or may turn out to be, roost's own of busybox."""
+        """Whether the initrd is, or may turn out to be, roost's own with busybox."""
         return self.kernel.initrd == "busybox" or (self.kernel.initrd is None and not self.os.source.installs)
 
     @property
     def busybox_mount(self) -> bool:
-        """Whether the guest's mount(8) is, or may be, busybox', which finds no file system by its partition's UUID."""
+        """Whether the guest's mount(8) is, or may be, busybox's, which cannot mount by PARTUUID."""
         return self.os.source.busybox_mount
 
     @property
     def root_disk(self) -> Disk:
-        """The disk whose file system is mounted on /, or that of an existing image, which holds its own."""
+        """The disk whose file system is mounted on /, or that of an existing image, which contains its own."""
         return next(disk for disk in self.disks if disk.existing or any(area.mount == "/" for area in disk.areas))
 
     @property
     def edited(self) -> bool:
-        """Whether the image is an existing one that is edited, not a tree that is written to fresh disks."""
+        """Whether the image is made by editing an existing one, not by writing a tree to new disks."""
         return self.root_disk.existing
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        """The commands of `run`, each with what it may do."""
+        """The commands of `run`, each with its options."""
         return tuple(Command(command=one) if isinstance(one, str) else one for one in self.run)
 
     @property
@@ -280,12 +280,12 @@ class Recipe(Model):
         return next((disk for disk in self.disks if disk.role == "io"), None)
 
     def uuid_of(self, *parts: str) -> UUID:
-        """Return the UUID that belongs to a part of this image, always the same for the same names."""
+        """Return the UUID of a part of this image, always the same for the same names."""
         return uuid5(NAMESPACE, "/".join((self.name, *parts)))
 
 
 def add_source(key: str, source: type[Source]) -> None:
-    """Let `os` of a recipe name a further source: `key`, with the keys of its model."""
+    """Register a further source for `os`: `key`, with the keys of its model."""
     if key not in SOURCES:
         SOURCES[key] = source
         optional: Any = source | None

@@ -1,4 +1,4 @@
-"""A recipe as a tree whose every key and value knows where it stands. `roost.recipe.parse` makes it from YAML."""
+"""A recipe as a tree in which every key and value has a location. `roost.recipe.parse` makes it from YAML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from roost.errors import Location
 
 Scalar = str | int | float | bool | None
-#: A path into a recipe: keys and indices, as pydantic names places.
+#: A path in a recipe: keys and indices, as in pydantic's locations.
 Path = Sequence[str | int]
 
 
@@ -17,10 +17,10 @@ Path = Sequence[str | int]
 class Node:
     """A value: a scalar, a tuple of nodes, or a mapping of nodes.
 
-    `where` is the place of the value, `key` that of the key before it. `replaces` is the tag `!replace`.
-    `incomplete` says that something below was left out because it is wrong, so that what is absent proves nothing.
-    `through` are the places of the variables that the value was made with. `written` is a scalar as it stands in the
-    file: `1.10` is a number, and not that of its shortest form.
+    `where` is the location of the value, `key` that of the key before it. `replaces` is the tag `!replace`.
+    `incomplete` means that something below was removed because it is wrong, so that a missing key is not an error.
+    `through` has the locations of the variables used in the value. `written` is a scalar as it stands in the
+    file: `1.10` is a number whose shortest form differs.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
@@ -48,7 +48,7 @@ class Node:
 
     @property
     def place(self) -> Location:
-        """Where to point at: the value of a scalar or an element, the key of a mapping or list."""
+        """The location for messages: the value of a scalar or an element, the key of a mapping or list."""
         if self.key is not None and isinstance(self.value, Mapping | tuple):
             return self.key
         return self.where
@@ -67,7 +67,7 @@ class Node:
         return node
 
     def locate(self, path: Path) -> Location:
-        """Return the place of `path`, or of the nearest part of it that exists."""
+        """Return the location of `path`, or of the nearest part of it that exists."""
         node = self
         for step in path:
             node = node.child(step) or node
@@ -82,7 +82,7 @@ class Node:
         return self.value
 
     def extent(self) -> tuple[int, int]:
-        """Return how many values there are from here on, and how many characters their texts and keys have."""
+        """Return the number of values from here on, and the number of characters in their texts and keys."""
         if isinstance(self.value, str):
             return 1, len(self.value)
         parts = [child.extent() for child in (*self.items.values(), *self.elements)]

@@ -1,4 +1,4 @@
-"""Key `os` of a recipe: where the root tree comes from."""
+"""Key `os` of a recipe: the source of the root tree."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Tree(Source):
 
 
 class Tarball(Source):
-    """Source `tarball`: a tar archive of a root tree, plain or packed, or a container image (docker save, OCI)."""
+    """Source `tarball`: a tar archive of a root tree, plain or compressed, or a container image (docker save, OCI)."""
 
     places: ClassVar = {("path",): "file"}
     #: The archive; relative to the recipe.
     path: str | None = None
-    #: Where the archive is fetched from; needs sha256.
+    #: The URL of the archive; needs sha256.
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
     #: The archive's sha256, 64 hexadecimal digits.
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -58,24 +58,24 @@ class Tarball(Source):
 
     @property
     def origin(self) -> str | None:
-        """The file, where it is a local one."""
+        """The file, if it is a local one."""
         return self.path
 
 
 class ExistingImage(Source):
-    """Source `image`: a disk that exists already, of a file, a URL or another recipe; edited on a layer of its own."""
+    """Source `image`: an existing disk, from a file, a URL or another recipe; edited on a separate layer."""
 
     is_disk: ClassVar = True
     places: ClassVar = {("path",): "file"}
     #: The image file, qcow2 or raw; relative to the recipe.
     path: str | None = None
-    #: Where the image is fetched from; needs sha256.
+    #: The URL of the image; needs sha256.
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s\"'<>]+$")] | None = None
     #: The image's sha256, 64 hexadecimal digits.
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    #: Another recipe, whose root disk it is; that image is built first when it is stale.
+    #: Another recipe, whose root disk is used; its image is built first when it is out of date.
     recipe: Line | None = None
-    #: Default: qcow2 if it begins as one, else raw. Name it for a raw disk that somebody else can write to.
+    #: Default: detected, qcow2 or raw. Set it for a raw disk that others can write to.
     format: DiskFormat | None = None
 
     @model_validator(mode="after")
@@ -96,20 +96,20 @@ class ExistingImage(Source):
 
     @property
     def origin(self) -> str | None:
-        """The file, where it is a local one."""
+        """The file, if it is a local one."""
         return self.path
 
 
 class Os(Model):
-    """Where the root tree comes from: exactly one of the sources."""
+    """The source of the root tree: exactly one of the keys."""
 
     #: A tree installed from an archive of Debian packages, Debian's or Ubuntu's.
     debian: Debian | None = None
     #: A directory that is the root tree.
     tree: Tree | None = None
-    #: A tar archive, or a container image, that holds the root tree.
+    #: A tar archive, or a container image, of the root tree.
     tarball: Tarball | None = None
-    #: A disk image that exists.
+    #: An existing disk image.
     image: ExistingImage | None = None
 
     @model_validator(mode="after")
@@ -127,10 +127,10 @@ class Os(Model):
 
     @property
     def source(self) -> Source:
-        """What the recipe says of it."""
+        """The source that the recipe names."""
         found: Source = getattr(self, self.key)
         return found
 
 
-#: The sources by their key; `roost.recipe.model.add_source` adds one.
+#: The sources by key; `roost.recipe.model.add_source` adds one.
 SOURCES: dict[str, type[Source]] = {"debian": Debian, "tree": Tree, "tarball": Tarball, "image": ExistingImage}

@@ -1,4 +1,4 @@
-"""A recipe with `--set key=value` laid over it for a submission: what of it may change without another image."""
+"""Apply `--set key=value` to a recipe for a submission, where the image must stay the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.recipe.model import Recipe
 from roost.recipe.parse import parse
 from roost.recipe.validation import validate
 
-#: Keys that are of the submission alone: the image is the same with any value.
+#: Keys that only affect the submission: the image is the same with any value.
 OF_THE_SUBMISSION = ("submit", "boot_test", "description", "machine.memory", "machine.cpus")
 
 
@@ -28,13 +28,13 @@ def of_the_image(sets: Sequence[str]) -> list[str]:
 
 
 def image_of(recipe: Recipe) -> dict[str, Any]:
-    """Return what of a recipe the image is made from."""
+    """Return the parts of a recipe that the image depends on."""
     parts = recipe.model_dump(mode="json", by_alias=True, exclude={"submit", "boot_test", "description"})
     return {**parts, "machine": {k: v for k, v in parts["machine"].items() if k not in {"memory", "cpus"}}}
 
 
 def overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
-    """Return a recipe that is no file, such as a published one, with `sets` laid over it.
+    """Return a recipe that has no file, such as a published one, with `sets` applied.
 
     Raises `RecipeError` with all mistakes of `sets`.
     """

@@ -1,8 +1,8 @@
-"""From a recipe's YAML to the tree of its nodes.
+"""Parse a recipe's YAML into a tree of nodes.
 
-`parse` turns the events of ruamel.yaml's parser into `Node`s. Doing it from events, not from ruamel's constructed
-objects, keeps what they lose or forbid: the place of each key, all duplicate keys at once, and a bound on what
-aliases may grow to. Plain scalars follow the core schema of YAML 1.2 (section 10.3.2): `yes` is text, `0755` a number.
+`parse` turns the events of ruamel.yaml's parser into `Node`s. Working on events, not on ruamel's constructed
+objects, keeps what those lose or forbid: the location of each key, all duplicate keys at once, and a bound on the
+expansion of aliases. Plain scalars follow the core schema of YAML 1.2 (section 10.3.2): `yes` is text, `0755` a number.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from roost.recipe.nodes import Node, Scalar
 from roost.recipe.syntax import REPLACE
 from roost.recipe.words import shown
 
-#: Deeper or larger than any recipe; keeps hostile input (nesting, aliases of aliases) from costing memory or time.
+#: Limits above those of any real recipe, so that hostile input (nesting, aliases of aliases) costs little.
 MAX_DEPTH = 40
 MAX_NODES = 50_000
 MAX_BYTES = 1 << 20
-#: Characters of all values of a recipe: with its bases, its aliases and its variables in place.
+#: The maximum number of characters in all values of a recipe, with its bases, aliases and variables expanded.
 MAX_TEXT = 16 << 20
 
 _CORE = "tag:yaml.org,2002:"
@@ -39,7 +39,7 @@ _WORDS: Mapping[str, Scalar] = {
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping that is being read; `key` is set between a key and its value."""
+    """A list or mapping being read; `key` is set between a key and its value."""
 
     mapping: bool
     where: Location
@@ -52,11 +52,11 @@ class _Open:
 
 
 class _TooMuchError(Exception):
-    """Reading cannot go on: the problem is already noted."""
+    """Reading cannot continue; the problem is already recorded."""
 
 
 class _Builder:
-    """Turns the parser's events into nodes, noting problems as it goes."""
+    """Turns the parser's events into nodes and records problems."""
 
     def __init__(self, file: str, noun: str) -> None:
         self.file = file
@@ -81,7 +81,7 @@ class _Builder:
             raise _TooMuchError
 
     def event(self, event: Any) -> None:
-        """Take one event of ruamel.yaml's parser."""
+        """Process one event of ruamel.yaml's parser."""
         kind = type(event).__name__
         if kind in {"SequenceStartEvent", "MappingStartEvent"}:
             self.begin(event, mapping=kind == "MappingStartEvent")
@@ -124,13 +124,13 @@ class _Builder:
             value = ""
         parent = self.open[-1] if self.open else None
         if parent is not None and parent.mapping and parent.key is None:
-            # A key is text whatever it looks like: `80:` and `on:` are names.
+            # A key is always text: `80:` and `on:` are names.
             self.start_entry(parent, value if isinstance(value, str) else event.value, where)
             if event.anchor:
                 self.anchors[event.anchor] = (Node(value, where), 1)
             return
         if not event.value and parent is not None and parent.key is not None:
-            # ruamel.yaml places a value that is not there after the blank lines behind its key.
+            # ruamel.yaml locates an empty value after the blank lines that follow its key.
             where = parent.key[1]
         self.put(Node(value, where, written=str(event.value)), event.anchor, 1)
 
@@ -142,7 +142,7 @@ class _Builder:
             known = (Node(None, where), 1)
         node, size = known
         self.grow(size, where)
-        # Only an alias makes more text than the file has.
+        # Only aliases can produce more text than the file has.
         self.text += node.extent()[1]
         if self.text > MAX_TEXT:
             self.problem(f"the {self.noun} grows to more than {MAX_TEXT >> 20} MiB", where, "use fewer aliases")
@@ -192,7 +192,7 @@ def _tag(event: Any) -> str | None:
 
 
 def _resolve(event: Any) -> tuple[Scalar, str | None]:
-    """Return the value of a scalar event, and what is wrong with it if anything is."""
+    """Return the value of a scalar event, and the problem with it or None."""
     text, tag = str(event.value), _tag(event)
     if tag in {"!", _CORE + "str"} or (tag is None and event.style):
         return text, None
@@ -215,9 +215,9 @@ def _plain_scalar(text: str) -> tuple[Scalar, str | None]:
 
 
 def parse(data: bytes, file: str, noun: str = "recipe") -> tuple[Node | None, list[Problem]]:
-    """Return the tree of a YAML document and what is wrong with its form.
+    """Return the tree of a YAML document and its syntax problems.
 
-    The tree is None when it could not be read to its end. `file` is the name that problems show, `noun` what it is.
+    The tree is None when the document could not be read to its end. Problems name it `file`, of kind `noun`.
     Never raises.
     """
     start = Location(file, 1, 1)

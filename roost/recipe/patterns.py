@@ -1,7 +1,7 @@
-"""Regular expressions that a recipe brings: compiled and searched within bounds.
+"""Regular expressions from a recipe, compiled and searched within bounds.
 
-Python's own engine backtracks without end: `(a+)+$` takes years over forty letters. The `regex` package takes the
-same expressions and a bound of processor time (its README, "Timeout").
+Python's own engine backtracks exponentially: `(a+)+$` takes years on forty letters. The `regex` package accepts the
+same expressions and a limit on processor time (its README, "Timeout").
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import regex
 
-#: Characters of an expression; it is written by hand.
+#: The maximum length of an expression in characters.
 LENGTH = 1000
-#: Seconds of processor time of all searches of one `Searches`, and of one of them.
+#: Limits in seconds of processor time: of all searches of one `Searches`, and of a single one.
 IN_ALL, ONE = 10.0, 2.0
 
 
 class PatternError(ValueError):
-    """An expression that cannot be used; the text says why."""
+    """An expression that cannot be used; the message is the reason."""
 
 
 class TooSlowError(Exception):
-    """An expression was not searched for to the end."""
+    """A search was not completed in time."""
 
 
 def compiled(pattern: str, *, lines: bool = False) -> regex.Pattern[str]:
-    """Return a compiled expression; with `lines` ^ and $ are those of lines. Raises `PatternError`."""
-    # It takes a while to load, and few recipes need it.
+    """Return a compiled expression; with `lines`, ^ and $ match at each line. Raises `PatternError`."""
+    # The import is slow, and few recipes need it.
     import regex
 
     if len(pattern) > LENGTH:
         raise PatternError(f"it has {len(pattern)} characters, at most {LENGTH} are allowed")
     try:
         with warnings.catch_warnings():
-            # What Python warns of means something else in the next version, and in other engines.
+            # Python warns of syntax that has another meaning in the next version and in other engines.
             warnings.simplefilter("error")
-            # Python's own messages and its grammar: what it refuses is not an expression.
+            # Python's own grammar and messages decide what is a valid expression.
             re.compile(pattern)
             return regex.compile(pattern, regex.MULTILINE if lines else 0)
     except (re.error, regex.error, Warning, ValueError) as error:
@@ -51,13 +51,13 @@ def compiled(pattern: str, *, lines: bool = False) -> regex.Pattern[str]:
 
 
 class Searches:
-    """Searches texts for expressions, all of them together within `IN_ALL` seconds of processor time."""
+    """Searches texts for expressions, within `IN_ALL` seconds of processor time in total."""
 
     def __init__(self, seconds: float = IN_ALL) -> None:
         self._left = seconds
 
     def search(self, pattern: regex.Pattern[str], text: str) -> bool:
-        """Return whether the expression is somewhere in the text; raise `TooSlowError` when that takes too long."""
+        """Return whether the expression matches in the text; raise `TooSlowError` when the search takes too long."""
         if self._left <= 0:
             raise TooSlowError
         begin = time.process_time()

@@ -1,4 +1,4 @@
-"""Sizes and times as recipes write them: `512MiB`, `10G`, `4h`, `90s`."""
+"""Sizes and times as written in recipes: `512MiB`, `10G`, `4h`, `90s`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
-#: The largest size, 1 PiB: HTCondor and the tools count bytes in 64 bits with a sign.
+#: The maximum size, 1 PiB: HTCondor and the tools use signed 64-bit byte counts.
 MOST_BYTES = 1 << 50
-#: The longest time: ten years. Ten times that, as under emulation, still fits the clocks of the kernel and of Python.
+#: The maximum time: ten years. Ten times that, as under emulation, still fits the clocks of the kernel and of Python.
 MOST_SECONDS = 3650 * 86400
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|min|m|h|d)?", re.IGNORECASE)
@@ -18,7 +18,7 @@ _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, 
 
 
 def parse_size(value: object) -> int:
-    """Return a size in bytes; units are powers of 1024, as HTCondor's. Raises ValueError."""
+    """Return a size in bytes; units are powers of 1024, as in HTCondor. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("a size is a number with a unit, such as 512MiB")
     if isinstance(value, int):
@@ -41,7 +41,7 @@ def _bounded_size(size: int, written: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return bytes as people read them: 1.2 GiB; exact sizes stay exact."""
+    """Return a byte count in readable form: 1.2 GiB; exact multiples stay exact."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << shift:
             return f"{size / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"

@@ -1,4 +1,4 @@
-"""Reads a recipe file and the bases it `extends` into one tree, and keeps what is wrong with them."""
+"""Read a recipe file and the bases it `extends` into one tree, and collect the problems."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from roost.recipe.parse import parse
 from roost.recipe.words import kind, near, shown
 
 SUFFIXES = (".yaml", ".yml")
-#: Recipe files of one image: more are no work of a person.
+#: The maximum number of recipe files for one image.
 MAX_FILES = 100
 
 
 @dataclass(slots=True)
 class Reader:
-    """Reads a recipe file and its bases; keeps what was read and what was wrong."""
+    """Reads a recipe file and its bases; records the files read and the problems found."""
 
     main: Path
     project: Path
@@ -32,7 +32,7 @@ class Reader:
     def read(self, path: Path, stack: tuple[Path, ...] = ()) -> Node | None:
         """Return the tree of a file merged onto its bases; None when the file itself cannot be read.
 
-        A base that is reached twice counts once: at its first place.
+        A base that is reached twice is merged once: at its first position.
         """
         self.files.append(path)
         name = display(path)
@@ -82,7 +82,7 @@ class Reader:
         return merged, whole
 
     def base(self, node: Node, path: Path, stack: tuple[Path, ...]) -> Path | None:
-        """Return the file that one entry of `extends` names, or None after noting what is wrong with it."""
+        """Return the file that one entry of `extends` names, or None after recording the problem."""
         if not node.text or "\0" in node.text:
             self.problems.append(Problem(f"expected the name of a recipe file, found {kind(node.value)}", node.where))
             return None
@@ -97,7 +97,7 @@ class Reader:
             found = False
         if not found:
             shipped = paths.shipped_root() / "recipes" / node.text
-            # A recipe that extends itself is not an answer.
+            # Do not suggest that a recipe extends itself.
             own = {one.resolve() for one in (*stack, path)}
             others = (*recipe_files(base.parent), *recipe_files(shipped.parent))
             close = near(base.name, [one.name for one in others if one.resolve() not in own])
@@ -111,12 +111,12 @@ class Reader:
         return base
 
     def found(self, path: Path, name: str) -> Path:
-        """Return the file that `name` in the recipe `path` means: beside it, else of the project, else of roost."""
+        """Return the file meant by `name` in the recipe `path`: beside it, else in the project, else in roost."""
         beside = absolute(path.parent / name)
         if name.startswith("/") or _is_file(beside):
             return beside
         further = [absolute(directory / "recipes" / name) for directory in (self.project, paths.shipped_root())]
-        # A recipe that lies where a base would is not its own base.
+        # A recipe with the path of a base is not its own base.
         return next((one for one in further if one not in {path, self.main} and _is_file(one)), beside)
 
     @property
@@ -127,7 +127,7 @@ class Reader:
         return self.project if own else directory
 
     def called(self, name: str | None, several: bool) -> str:
-        """Return what a command line calls one image of the recipe."""
+        """Return the name of one image of the recipe on the command line."""
         if self.home == self.project and self.main.parent != self.project:
             return name if several and name is not None else self.main.stem
         path = display(self.main.with_name(name) if several and name is not None else self.main)
@@ -142,17 +142,17 @@ def _is_file(path: Path) -> bool:
 
 
 def absolute(path: Path) -> Path:
-    """Return the path from /, without `..` and `.`; symbolic links stay as they are named."""
+    """Return the path from /, without `..` and `.`; symbolic links are not resolved."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
 
 
 def is_path(name: str) -> bool:
-    """Return whether the name of a recipe is the path of its file; else it is looked up in the project."""
+    """Return whether the name of a recipe is a path; otherwise it is looked up in the project."""
     return "/" in name or name.endswith(SUFFIXES)
 
 
 def located(name: str, directory: Path) -> str:
-    """Return the name of a recipe so that it means the same everywhere: a path starts from `directory`."""
+    """Return the name of a recipe, with a path made independent of the current directory: it starts at `directory`."""
     return str(absolute(directory / name)) if is_path(name) else name
 
 

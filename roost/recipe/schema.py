@@ -1,4 +1,4 @@
-"""What keys the model knows where: the names that an unknown key may have been meant to be."""
+"""The keys known to the model at each path, as candidates for an unknown key."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _fields(model: type[BaseModel]) -> dict[str, object]:
 
 
 def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]:
-    """Return the keys that the mapping at `path` of a recipe (or another `root`) may have; none for free mappings."""
+    """Return the valid keys of the mapping at `path` of a recipe (or another `root`); empty for free mappings."""
     current: list[type[BaseModel]] = [root]
     for step in path:
         if isinstance(step, int):
             continue
         if current and not any(step in _fields(model) for model in current):
-            # The name of a union's member, which pydantic puts between: it is not a key.
+            # Not a key but the name of a union's member, which pydantic inserts.
             continue
         annotations = [_fields(model).get(step) for model in current]
         current = [found for annotation in annotations for found in models_in(annotation)]
@@ -41,7 +41,7 @@ def keys(path: Sequence[str | int], root: type[BaseModel] = Recipe) -> list[str]
 
 
 def homes() -> dict[str, str]:
-    """Return key → the one dotted path it belongs at (`cpus` → `machine.cpus`), for keys that have only one."""
+    """Return key → its dotted path (`cpus` → `machine.cpus`), for keys that occur only once."""
     return _homes(tuple(SOURCES))
 
 

@@ -1,7 +1,7 @@
-"""The disk that `cloud_init` stands for: NoCloud's seed, found by cloud-init by its label.
+"""The disk for `cloud_init`: a NoCloud seed, which cloud-init finds by its label.
 
-It is written into the recipe's tree of values as if it stood in `disks`, at the place of `cloud_init`, so that all
-that is said of disks (devices, transfer, names, checks) holds for it too.
+It is inserted into the recipe's tree as if it stood in `disks`, with the location of `cloud_init`, so that everything
+that applies to disks (devices, transfer, names, checks) applies to it too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from roost.recipe.nodes import Node, Scalar
 NAME = "seed"
 #: NoCloud's label (cloud-init's documentation, "NoCloud"); FAT's labels are upper case.
 LABEL = "CIDATA"
-#: Bytes: FAT's least with room to spare, for every job pays for their transfer.
+#: Size in bytes: the minimum of FAT plus some room; it is transferred with every job.
 SIZE = 2 << 20
-#: Bytes of user data that fit beside the rest.
+#: The maximum size of the user data in bytes.
 LIMIT = 1 << 20
 CLOUD_INIT = "cloud_init"
 
@@ -31,7 +31,7 @@ _DISK: dict[str, Scalar] = {
 
 
 def with_disk(tree: Node) -> Node:
-    """Return the tree with the seed's disk behind the others, if the recipe asks for cloud-init."""
+    """Return the tree with the seed's disk added after the others, if the recipe uses cloud-init."""
     asked = tree.items.get(CLOUD_INIT)
     disks = tree.items.get("disks")
     if asked is None or asked.value is None or disks is None or not isinstance(disks.value, tuple):

@@ -1,4 +1,4 @@
-"""A recipe to start from: the answers of a person, and the commented files made of them."""
+"""A new recipe: the user's answers, and the commented files generated from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from roost.recipe.quantities import parse_duration, parse_size
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution that a recipe can start from: its suite, and what it needs besides."""
+    """A distribution that a recipe can start from: its suite and what else it needs."""
 
     suite: str
     packages: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a new recipe is to have. Sizes and the time as recipes write them: `1GiB`, `4h`."""
+    """The properties of a new recipe. Sizes and the time are written as in recipes: `1GiB`, `4h`."""
 
     distribution: str = "debian-12"
     packages: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Answers:
     timeout: str = "4h"
 
     def mistakes(self) -> list[str]:
-        """Return what is wrong with the answers, all of it."""
+        """Return all mistakes in the answers."""
         found = []
         if self.distribution not in DISTRIBUTIONS:
             found.append(f"--distribution {self.distribution}: one of {', '.join(DISTRIBUTIONS)}")
@@ -75,7 +75,7 @@ class Answers:
         return found + list(self._out_of_bounds({"memory", "cpus"} - told))
 
     def _out_of_bounds(self, keys: set[str]) -> Iterator[str]:
-        """Yield what of these keys the recipe's machine cannot have."""
+        """Yield those of these values that are out of bounds for a machine."""
         try:
             Machine.model_validate({key: getattr(self, key) for key in keys})
         except ValidationError as error:
@@ -87,7 +87,7 @@ class Answers:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text can name a recipe."""
+    """Return whether a text is a valid recipe name."""
     try:
         _NAME.validate_python(text)
     except ValidationError:
@@ -98,7 +98,7 @@ def is_name(text: str) -> bool:
 def written(name: str, answers: Answers) -> dict[PurePosixPath, tuple[str, int]]:
     """Return the files of a new recipe, as paths relative to its directory with their text and mode.
 
-    The recipe itself, `NAME.yaml`, is the last: where it exists, all of it does.
+    The recipe itself, `NAME.yaml`, is last: where it exists, all files do.
     """
     environment = Environment(
         loader=PackageLoader("roost.recipe", "templates"),

@@ -1,4 +1,4 @@
-"""What a submit description says beyond what follows from the image: `submit` of a recipe."""
+"""Key `submit` of a recipe: additions to the submit description that roost derives from the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOST = r"[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?"
 
 
 def returned_name(value: str) -> str:
-    """Return a name that a returned disk can have; raises ValueError for another."""
+    """Return a valid name for a returned disk; raises ValueError for any other."""
     if not re.fullmatch(_RETURNED, value) or len(value) > 1024:
         words = "letters, digits, . _ + - / : and macros such as $(Cluster), $(Process), $Fn(io)"
         raise ValueError(f"'{value}' is not a valid name for a returned disk: {words}")
@@ -38,52 +38,52 @@ def _check_attribute(name: str) -> None:
         raise ValueError(f"{name!r} is not an attribute name: letters, digits and _ only")
 
 
-#: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`; with a directory, or a URL.
+#: A name that condor_submit expands for each job: `results/$(Cluster).$(Process).raw`, with a directory or as a URL.
 Returned = Annotated[
     str, AfterValidator(returned_name), WithJsonSchema({"type": "string", "pattern": f"^{_RETURNED}$"})
 ]
-#: A host's name, whole or its first part; `*` stands for any characters.
+#: A host's name, in full or its first part; `*` matches any characters.
 Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"})]
 Scalar = str | bool | int | float
 
 
 class Submit(Model):
-    """What the submit description says beyond what follows from the image."""
+    """Additions to the submit description that roost derives from the image."""
 
-    #: `files`: HTCondor transfers them from the directory; `shared`: every machine sees the directory; or a URL of it.
+    #: `files`: HTCondor transfers them from the directory; `shared`: every machine sees the directory; or its URL.
     transfer: str = "files"
     #: Names of the disks that come back; default: the job's io disk. With `[]` none does.
     returns: tuple[Name, ...] = Field(default=(), alias="return")
-    #: Names that returned disks get, by disk: `io: results/$(Cluster).$(Process).raw`; by default
-    #: DISK-CLUSTER.PROCESS.FORMAT, or that of the job's own disk with the number.
+    #: Names that returned disks get, by disk: `io: results/$(Cluster).$(Process).raw`; default:
+    #: DISK-CLUSTER.PROCESS.FORMAT, or the name of the job's own disk with the number.
     return_as: dict[Name, Returned] = Field(default_factory=dict)
-    #: Further commands, word for word.
+    #: Further commands, copied verbatim.
     commands: dict[str, str] = Field(default_factory=dict)
-    #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans stay what they are.
+    #: Attributes of the job's ad (`+Name`): text becomes a ClassAd string, numbers and booleans are kept.
     attributes: dict[str, Scalar] = Field(default_factory=dict)
-    #: Further files that the job needs beside its disks: names in the directory, absolute paths, URLs.
+    #: Further input files in addition to the disks: names in the directory, absolute paths, URLs.
     inputs: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\x00]+$")], ...] = ()
     #: Let HTCondor checkpoint the machine; every disk must then be on a shared file system.
     checkpoint: bool = False
-    #: Nothing comes back: HTCondor empties the sandbox when the machine has ended.
+    #: Return nothing: HTCondor empties the sandbox when the machine has ended.
     no_output: bool = False
-    #: Which kernel a xen machine starts, where the image has it both ways.
+    #: The kernel that a xen machine starts, if the image has it both ways.
     xen_kernel: Literal["included", "files"] = "included"
-    #: Where the execution points have the kernel's files: a directory with vmlinuz and initrd.img, or the path of a
-    #: kernel (vmlinuz, or vmlinuz-VERSION with initrd.img-VERSION beside it). By default where the image is built.
+    #: The location of the kernel's files on the execution points: a directory with vmlinuz and initrd.img, or the path
+    #: of a kernel (vmlinuz, or vmlinuz-VERSION with initrd.img-VERSION beside it). Default: the build directory.
     kernel_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+/?$")] | None = None
-    #: Added to the job's timeout before a job that never ends is removed: transfers and boot take their time too.
+    #: Added to the job's timeout before a job that does not end is removed: transfers and boot take time, too.
     margin: Duration = Field(default=1800.0, ge=0)
-    #: What becomes of a job that is still running then: it is removed, or held for somebody to look at.
+    #: The action on a job that is still running then: remove it, or hold it for inspection.
     on_timeout: Literal["remove", "hold"] = "remove"
-    #: How often a job may start. One that is held because a machine could not start it (VMGAHP_ERR_INTERNAL) is
-    #: released as long as it started less often; one that waits to start once more is held.
+    #: The maximum number of starts of a job. A job held because a machine could not start it (VMGAHP_ERR_INTERNAL) is
+    #: released until this number is reached; an idle job that has reached it is held.
     max_starts: int | None = Field(default=None, ge=1, le=1000)
-    #: Hosts that no job runs on: whole names, first parts of names, or patterns with `*`.
+    #: Hosts that must not run the job: full names, first parts of names, or patterns with `*`.
     avoid: tuple[Host, ...] = ()
-    #: Attributes that a machine must have, with the value, or one of the values: text, numbers, booleans.
+    #: Attributes that a machine must have, with one value or a list of values: text, numbers, booleans.
     require: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
-    #: Run on machines only that have proven to start virtual machines: `inv probe` on them, by STARTD_CRON.
+    #: Run only on machines that have proven to start virtual machines: `inv probe` on them, by STARTD_CRON.
     require_working_vm: bool = False
     #: HTCondor's name of the machine's architecture. Default: that of the source.
     architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None

@@ -1,4 +1,4 @@
-"""What is wrong with text that is not YAML, in words of the person who wrote it."""
+"""YAML syntax errors in the terms of the recipe's author."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.recipe.words import shown
 
 REPLACE = "!replace"
 
-#: What ruamel.yaml's parser says, in words of the person who wrote the file: a piece of its message, what, hint.
+#: Part of ruamel.yaml's message → the message for the author, and a hint.
 _SYNTAX = (
     ("'\\t'", "a tab is not allowed here", "indent with blanks"),
     ("mapping values are not allowed", "a ':' is not allowed here", "check the indentation, or quote the text"),
@@ -33,7 +33,7 @@ _SYNTAX = (
 
 
 def problem(error: Exception, text: str, file: str) -> Problem:
-    """Return what an exception of ruamel.yaml says of a file's text."""
+    """Return an exception of ruamel.yaml as a problem in a file's text."""
     if isinstance(error, ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

@@ -1,8 +1,8 @@
-"""A merged tree becomes a `Recipe`, or all that is wrong with it.
+"""Validate a merged tree: it becomes a `Recipe`, or a list of all its mistakes.
 
-pydantic leaves a model's own checks out as soon as one of its keys is wrong. So that one run shows every mistake,
-what was wrong is taken out (a misspelt key: put right) and the rest is validated again, until nothing new is found.
-What was taken out proves nothing by its absence: such parts are marked `incomplete`.
+pydantic skips a model's own checks as soon as one of its keys is wrong. To report every mistake in one run,
+wrong values are removed (a misspelt key is corrected) and the rest is validated again, until nothing new is found.
+Parts with removed values are marked `incomplete`, because their missing keys are not mistakes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _ROUNDS = 6
 
 
 def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
-    """Return the recipe, the tree with the mistakes taken out, and the mistakes; the recipe is that of this tree.
+    """Return the recipe, the tree with the mistakes removed, and the mistakes; the recipe is that of this tree.
 
-    It is None when what is left is not a recipe.
+    The recipe is None when the rest is still invalid.
 
-    Values are taken as they are written: no text becomes a number, no number text.
+    Values are taken as written: text does not become a number, nor a number text.
     """
     problems: list[Problem] = []
     seen: set[tuple[str, Location | None]] = set()
     for _ in range(_ROUNDS):
         try:
-            # JSON in strict mode takes a list for a tuple and text for a UUID, and converts nothing else.
+            # JSON in strict mode accepts a list for a tuple and text for a UUID, and converts nothing else.
             recipe = Recipe.model_validate_json(json.dumps(tree.plain()), strict=True)
         except ValidationError as error:
             errors = error.errors(include_url=False)
@@ -59,7 +59,7 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
 
 
 def lacking(tree: Node, places: Collection[Location | None]) -> Node:
-    """Return the tree without the values at these places, and marked where they were."""
+    """Return the tree without the values at these locations, and with their parents marked incomplete."""
     if isinstance(tree.value, Mapping):
         kept = {key: lacking(child, places) for key, child in tree.value.items() if child.where not in places}
         return replace(tree, value=kept, incomplete=tree.incomplete or len(kept) < len(tree.value))
@@ -71,7 +71,7 @@ def lacking(tree: Node, places: Collection[Location | None]) -> Node:
 def _locate(tree: Node, error: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Node | None]:
     """Return the part of pydantic's path that exists in the tree, and the node there.
 
-    A missing key stays in the path, with None; steps that name no key (members of a union) are left out.
+    A missing key stays in the path, with None; steps that are not keys (members of a union) are dropped.
     """
     node: Node = tree
     taken: list[str | int] = []
@@ -86,7 +86,7 @@ def _locate(tree: Node, error: Mapping[str, Any]) -> tuple[tuple[str | int, ...]
 
 
 def _joined(tree: Node, errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the errors with those joined that the members of a union gave for one value."""
+    """Return the errors with those of a union's members for the same value merged."""
     joined: list[Mapping[str, Any]] = []
     of_value: dict[tuple[str | int, ...], int] = {}
     for error in errors:
@@ -110,7 +110,7 @@ def _place(tree: Node, path: tuple[str | int, ...], error: Mapping[str, Any]) ->
 
 
 def _is_consequence(error: Mapping[str, Any], tree: Node, path: tuple[str | int, ...]) -> bool:
-    """Return whether the error only follows from another one that is reported."""
+    """Return whether the error is only a consequence of another one that is reported."""
     kind = str(error["type"])
     if kind == "missing":
         parent = tree.find(path[:-1]) or tree
@@ -118,19 +118,19 @@ def _is_consequence(error: Mapping[str, Any], tree: Node, path: tuple[str | int,
         return parent.incomplete or any(near(key, known) == path[-1] for key in parent.items if key not in known)
     node = tree.find(path)
     if kind == "too_short":
-        # pydantic counts only the elements that are right.
+        # pydantic counts only the valid elements.
         return node is not None and (node.incomplete or bool(node.elements))
     return kind in {"value_error", "assertion_error"} and node is not None and node.incomplete
 
 
 def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
-    """Return the tree with wrong values taken out and misspelt keys put right."""
+    """Return the tree with wrong values removed and misspelt keys corrected."""
     removed: set[tuple[str | int, ...]] = set()
     renamed: dict[tuple[str | int, ...], str] = {}
     for error in errors:
         path, node = _locate(tree, error)
         if node is None or not path:
-            # What an element of a list lost with its wrong values is not missing: the element goes.
+            # A key that a list element lost with its wrong values is not missing: remove the element.
             if _is_remnant(tree, path[:-1]):
                 removed.add(path[:-1])
             continue
@@ -152,7 +152,7 @@ def _mended(tree: Node, errors: Sequence[Mapping[str, Any]]) -> Node:
 
 
 def _is_remnant(tree: Node, path: tuple[str | int, ...]) -> bool:
-    """Return whether there is an element of a list at `path` whose mistakes have been taken out."""
+    """Return whether there is an element of a list at `path` whose mistakes have been removed."""
     node = tree.find(path) if path and isinstance(path[-1], int) else None
     return node is not None and node.incomplete
 
@@ -169,7 +169,7 @@ def _without(
         entries = {}
         for key, child in value.items():
             if (*path, key) in removed:
-                # An unknown key tells nothing; a known one with a wrong value leaves a gap.
+                # Removing an unknown key loses nothing; removing a known one with a wrong value leaves a gap.
                 incomplete = incomplete or key in keys(path)
                 continue
             kept = _without(child, (*path, key), removed, renamed)

@@ -1,11 +1,11 @@
-"""`variables`: values named once and used in any text of a recipe. Pure.
+"""`variables`: values defined once and used in any text of a recipe. Pure.
 
     variables: {suite: bookworm, room: 512MiB}
     os: {debian: {suite: "{{ suite }}"}}
 
 `{{ name }}` in a value is replaced after `extends`, `matrix` and `--set`, so that each of them may set
-`variables.suite`. A value that is one variable and nothing else takes its type. `\\{{ name }}` stays, without its
-backslash; so does everything in a recipe that declares no variables. What values grow to is bounded (`Room`).
+`variables.suite`. A value that consists of one variable takes its type. `\\{{ name }}` is kept, without its
+backslash; a recipe that declares no variables is left unchanged. The size of the values is bounded (`Room`).
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from roost.recipe.nodes import Node, Scalar
 from roost.recipe.parse import MAX_BYTES, MAX_TEXT
 from roost.recipe.words import did_you_mean, kind, near, shown
 
-#: What a variable's use begins with.
+#: The start of a variable's use.
 BEGINS = "{{"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _USE = re.compile(rf"(?P<kept>\\)?\{{\{{[ \t]*(?P<name>{_NAME})[ \t]*\}}\}}")
-#: Uses of unknown variables that are told.
+#: The maximum number of unknown variables reported.
 _UNKNOWN = 100
 
 
 @dataclass(slots=True)
 class Room:
-    """How many characters the values of a recipe's images may still grow to, all of them together."""
+    """The number of characters by which the values of all of a recipe's images together may still grow."""
 
     left: int = MAX_TEXT
 
 
 class _TooLargeError(Exception):
-    """What the variables make is more than the bound."""
+    """The substituted values exceed the limit."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.what)
@@ -44,10 +44,10 @@ class _TooLargeError(Exception):
 
 
 def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str, Scalar], list[Problem]]:
-    """Return the tree with its variables in place, without their declaration; their values; and what is wrong.
+    """Return the tree with its variables substituted and their declaration removed; their values; and the problems.
 
-    Every value keeps its place. What cannot be replaced stays as it is written. Where the values grow to more than
-    `room` has, or one of them to more than a recipe may have, the tree is left without them.
+    Every value keeps its location. An unknown variable is left as written. Where the values grow to more than
+    `room` allows, or one of them to more than a recipe may have, the tree is left without them.
     """
     room = Room() if room is None else room
     declared = tree.items.get(VARIABLES)
@@ -66,7 +66,7 @@ def substituted(tree: Node, room: Room | None = None) -> tuple[Node, Mapping[str
         elif isinstance(node.value, Mapping | tuple) or node.value is None:
             what = f"a variable is a single value, found {kind(node.value)}"
             problems.append(Problem(what, node.place))
-            # Its uses are not unknown as well.
+            # Do not report its uses as unknown, too.
             known[name] = replace(node, value=None)
         elif node.text is not None and any(not found["kept"] for found in _USE.finditer(node.text)):
             problems.append(Problem("a variable cannot refer to others", node.where, "write the value out"))
@@ -98,7 +98,7 @@ def _replaced(node: Node, known: Mapping[str, Node], problems: list[Problem], ro
 
 
 def _grow(node: Node, text: str, known: Mapping[str, Node], room: Room) -> None:
-    """Take the length of a value with its variables in place from `room`; raise `_TooLargeError` before it is made."""
+    """Subtract the length of a substituted value from `room`; raise `_TooLargeError` before it is made."""
     grown = len(text) + sum(len(_shown_in_text(found, known)) - len(found[0]) for found in _USE.finditer(text))
     hint = "name large content by `source:`"
     if grown > max(MAX_BYTES, len(text)):
@@ -111,7 +111,7 @@ def _grow(node: Node, text: str, known: Mapping[str, Node], room: Room) -> None:
 
 
 def _text(node: Node, text: str, known: Mapping[str, Node], problems: list[Problem]) -> Node:
-    """Return a text with its variables in place; what they are and where they come from is noted in the node."""
+    """Return a text with its variables substituted; the node records their locations."""
     used: list[Node] = []
     for found in _USE.finditer(text):
         if found["kept"]:

@@ -1,1 +1,1 @@
-"""Runs: many jobs from their io disks to a table of verdicts; who runs them is an executor."""
+"""Runs: many jobs, from their io disks to a table of verdicts, executed by this machine, a pool or DAGMan."""

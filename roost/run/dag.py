@@ -1,9 +1,9 @@
-"""A run as a DAGMan workflow: what is written into its directory, and what each node does. Pure.
+"""A run as a DAGMan workflow: the files in its directory, and the work of each node. Pure.
 
-For each job three nodes and a script: `io-JOB` makes the io disk, `run-JOB` is the job in the pool, its POST script
-takes out what came back and judges by it, `clean-JOB` removes the disks of a job that is done. FINAL writes the report.
-All but the jobs themselves run on the access point (universe local, scripts of DAGMan), where the run's directory and
-the roost that wrote it are: nothing of roost has to travel.
+Each job has three nodes and a script: `io-JOB` makes the io disk, `run-JOB` is the job in the pool, its POST script
+extracts and judges the returned disk, `clean-JOB` removes the disks of a finished job. FINAL writes the report.
+All but the jobs themselves run on the access point (universe local, scripts of DAGMan), which has the run's directory
+and the roost that wrote it, so roost is not transferred.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from roost.run.model import Image
 from roost.run.place import Place
 from roost.store.manifest import Manifest
 
-#: Files of the run's directory: the workflow, the program of its steps and their description, DAGMan's settings.
+#: Files in the run's directory: the workflow, the program of its steps and its description, DAGMan's configuration.
 DAG, STEP, STEP_SUB, CONFIG = "run.dag", "step", "step.sub", "dagman.config"
-#: What the steps say, a file each.
+#: The directory of the steps' output, one file each.
 SAID = "steps"
-#: The column that adds to the priority of a job's node.
+#: The column with a priority that is added to that of the job's nodes.
 PRIORITY = "priority"
-#: Ready nodes of these go first: what frees space, then what uses what was made, then what takes space.
+#: Node priorities: first nodes that free space, then those that use what was made, then those that take space.
 CLEAN, RUN, IO = 20, 10, 0
-#: Seconds that a job stays held before it is removed, for DAGMan would wait for it: periodic_release has its chance.
+#: Seconds after which a held job is removed, since DAGMan would wait for it; periodic_release may act before.
 HELD = 600
-#: The exit code of a POST script for what another try would not change: the job itself failed, or was held.
+#: The exit code of a POST script when a retry is useless: the job itself failed, or was held.
 FINAL_WORD = 2
-#: Variables of the environment that the steps run with, beside PATH and PYTHONPATH.
+#: Environment variables passed to the steps, in addition to PATH and PYTHONPATH.
 KEPT = ("HOME", "ROOST_ROOT", "ROOST_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")
 
 
 @dataclass(frozen=True, slots=True)
 class Throttles:
-    """How much at a time: jobs in the queue, io disks being made; and how often a job is tried again."""
+    """Limits: jobs in the queue at a time, io disks made at a time, retries of a job."""
 
     jobs: int = 500
     disks: int = 4
@@ -68,7 +68,7 @@ def workflow(
     throttles: Throttles,
     how: How = ANYHOW,
 ) -> Written:
-    """Return the files of a workflow; raise `RecipeError` with all that its language or HTCondor's cannot carry."""
+    """Return the files of a workflow; raise `RecipeError` with everything that DAGMan or HTCondor cannot express."""
     files = dict(zip(images, dag_writer.names_of(list(images), "job-"), strict=True))
     jobs = [job for image in images.values() for job in image.jobs]
     bases = dict(zip((job.name for job in jobs), dag_writer.names_of([job.name for job in jobs]), strict=True))
@@ -109,7 +109,7 @@ def workflow(
 
 @dataclass(frozen=True, slots=True)
 class _ForImage:
-    """What the nodes of an image's jobs share, and what is said of each: VARS and priority, row by row."""
+    """What the nodes of an image's jobs share, and the VARS and priority of each, row by row."""
 
     file: str
     place: Place
@@ -132,7 +132,7 @@ def _nodes(image: Image, bases: Sequence[str], own: _ForImage) -> Iterator[Node]
 
 
 def _priorities(image: Image) -> list[int]:
-    """Return what each row adds to the priority of its nodes; raise `RecipeError` with all that are none."""
+    """Return the priority added to the nodes of each row; raise `RecipeError` with all that are invalid."""
     column = image.table.named(PRIORITY)
     if column is None:
         return [0] * len(image.jobs)
@@ -153,7 +153,7 @@ def _config(throttles: Throttles) -> str:
 
 
 def _step_description(place: Place, token: str) -> str:
-    """Return the description of the nodes that run on the access point."""
+    """Return the submit description of the nodes that run on the access point."""
     said = f"{SAID}/$(step)-$({description.NAME})"
     return (
         "# Steps of a run on the access point: io disks, cleaning up, the report.\n"
@@ -169,7 +169,7 @@ def _step_description(place: Place, token: str) -> str:
 
 
 def program(place: Place) -> str:
-    """Return the program of the steps: this roost, called as it was when the workflow was written."""
+    """Return the program of the steps: it runs this roost as it was called when the workflow was written."""
     package = str(Path(roost.__file__).resolve().parent.parent)
     search = [package, *(path for path in os.environ.get("PYTHONPATH", "").split(":") if path.startswith("/"))]
     given = {name: os.environ[name] for name in KEPT if os.environ.get(name)}

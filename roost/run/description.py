@@ -1,7 +1,7 @@
-"""The submit description of a run's jobs: what `inv submit` writes, with the disks and names of the run's directory.
+"""The submit description of a run's jobs: as `inv submit` writes it, with the disks and names of the run's directory.
 
-The io disk that comes back has the job's name and number in `returned/`, and the job's ClassAd says which run and which
-job it is, so that both are found again whatever happened to whoever submitted.
+The returned io disk is `returned/` plus the job's name and number, and the job's ClassAd names the run and the
+job, so that both can be found again even if the submitter was interrupted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from roost.store.manifest import BuiltFile
 
 #: The variable of a job's name.
 NAME = f"{jobs_rows.PREFIX}job"
-#: Columns that speak to DAGMan: as VARS they would be commands of the description, too.
+#: Columns for DAGMan: as VARS they would also become commands of the description.
 NODES = frozenset({"priority"})
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What the caller says of the machines: `hypervisor` (None: the recipe's first), and how long one may run.
+    """The caller's choices for the machines: `hypervisor` (None: the recipe's first), and how long one may run.
 
-    `timeout` is in seconds; None is the job's own and the recipe's margin.
+    `timeout` is in seconds; None means the job's timeout plus the recipe's margin.
     """
 
     hypervisor: Hypervisor | None = None
@@ -44,9 +44,9 @@ ANYHOW = How()
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to describe: an image of a run and the files of its build, the token of the submission, the event log.
+    """The subject of a description: an image and the files of its build, the token of the submission, the event log.
 
-    `rows` are those of `image.jobs`. `log` starts from the run's directory, and may hold `$(NAME)`.
+    `rows` are those of `image.jobs`. `log` is relative to the run's directory and may contain `$(NAME)`.
     """
 
     image: Image
@@ -58,13 +58,13 @@ class Wanted:
 
 
 def describe(wanted: Wanted, place: Place) -> SubmitValues:
-    """Return the values of the description; raise `RecipeError` with all that forbids it."""
+    """Return the values of the description; raise `RecipeError` with every reason against it."""
     image = wanted.image
     recipe, transfer = image.loaded.recipe, image.loaded.recipe.submit.transfer
     disk = image.disk
     hypervisor = wanted.how.hypervisor or recipe.hypervisors[0]
     submit_values.require_made_for(recipe, hypervisor)
-    # Without its io disk nobody knows what became of a job.
+    # The result of a job is only known from its io disk.
     returns = recipe.submit.returns if disk.name in recipe.submit.returns else (*recipe.submit.returns, disk.name)
     submit = recipe.submit.model_copy(update={"returns": returns, "no_output": False})
     names = [image.jobs[number].name for number in wanted.rows]
@@ -97,7 +97,7 @@ def describe(wanted: Wanted, place: Place) -> SubmitValues:
 
 
 def cluster(values: SubmitValues) -> str:
-    """Return the description that makes one cluster of all the jobs."""
+    """Return the description that submits all jobs as one cluster."""
     text = emit.render(values, "submit.j2", _templates())
     emit.judge(text, "the description of the jobs")
     return text
@@ -112,10 +112,10 @@ class ForNodes:
 
 
 def for_nodes(values: SubmitValues, held: int, table: Jobs) -> ForNodes:
-    """Return the description of a DAG's nodes; `table` says where each row stands in the file of jobs.
+    """Return the description of a DAG's nodes; `table` has the location of each row in the file of jobs.
 
-    A job that is held for `held` seconds is removed: DAGMan would wait for it for ever. Raises `RecipeError` for
-    values that neither VARS nor a description can carry.
+    A job that is held for `held` seconds is removed, since DAGMan would wait for it forever. Raises `RecipeError` for
+    values that neither VARS nor a description can express.
     """
     stuck = policy.stuck(held)
     removed = f"({values.periodic_remove}) || ({stuck})" if values.periodic_remove else stuck

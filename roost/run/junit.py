@@ -1,6 +1,6 @@
-"""The verdicts of a run as JUnit XML, which the pages of CI services read: a test case for each job.
+"""The verdicts of a run as JUnit XML, which CI services display: one test case per job.
 
-A job that ended badly is a failure; one that did not run, or of which nothing came back, is an error.
+A job that failed is a failure; one that did not run, or whose disk did not come back, is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The executor that is this machine: some guests at a time, each as the test boot runs one.
+"""The local executor: runs guests on this machine, several at a time, each as the test boot does.
 
-A guest writes on throw-away layers, and the io disk with what it wrote is copied to `returned/` when it has ended: what
-is killed on the way leaves nothing behind, and its job is run again from the same disk.
+A guest writes to throw-away layers, and the io disk with its changes is copied to `returned/` when it has ended. A
+job that is killed meanwhile leaves nothing behind and can be run again from the same disk.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from roost.run.model import End, Job, Run, Told
 from roost.store.scratch import scratch_directory
 
 MiB = 1 << 20
-#: What QEMU takes beside the memory of its guest; TCG keeps what it has translated.
+#: Bytes of memory that QEMU needs in addition to its guest's; TCG caches translated code.
 OVERHEAD: Mapping[str, int] = {"kvm": 128 * MiB, "tcg": 320 * MiB}
-#: Bytes that are left to everybody else.
+#: Bytes of memory left for other processes.
 SPARE = 512 * MiB
-#: Seconds for copying a disk.
+#: Deadline in seconds for copying a disk.
 COPY = 3600.0
-#: Seconds of a job whose recipe says nothing: the recipe's own default.
+#: Timeout in seconds of a job without one in the recipe: the recipe's own default.
 TIMEOUT = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the jobs of one image run on: the test boot's context, and the accelerator that was chosen for it."""
+    """The machine for the jobs of one image: the test boot's context, and the accelerator that was chosen for it."""
 
     context: Context
     accelerator: Accelerator
 
     def seconds(self, timeout: float | None) -> float:
-        """Return how long the machine of a job may run: `timeout`, or the job's own and what a boot may take."""
+        """Return how long a job's machine may run in seconds: `timeout`, or the job's own plus the time for a boot."""
         if timeout is not None:
             return timeout
         recipe = self.context.recipe
@@ -61,19 +61,19 @@ class Machine:
 
 
 def needed(vm: VirtualMachine, accelerator: Accelerator) -> int:
-    """Return the bytes of memory that a machine takes of the host."""
+    """Return the bytes of host memory that a machine needs."""
     around = (xens.FIRST_DOMAIN + xens.HYPERVISOR) * MiB if vm.hypervisor == "xen" else 0
     return vm.memory * MiB + around + OVERHEAD[accelerator.name]
 
 
 def at_once(wanted: int, each: int, available: int) -> int:
-    """Return how many guests of `each` bytes run at a time; one always does, as in a test boot."""
+    """Return how many guests of `each` bytes run at a time; at least one, as in a test boot."""
     return max(1, min(wanted, (available - SPARE) // each))
 
 
 @dataclass
 class Local:
-    """Runs jobs on this machine, at most `guests` at a time; `timeout` bounds each machine's time, in seconds."""
+    """Runs jobs on this machine, at most `guests` at a time; `timeout` limits each machine's time, in seconds."""
 
     contexts: Mapping[str, Context]
     guests: int
@@ -85,7 +85,7 @@ class Local:
         self._guests = self.guests
 
     def describe(self) -> Mapping[str, object]:
-        """Return accelerator and guests at a time, as the report shows them."""
+        """Return accelerator and guests at a time, as shown in the report."""
         names = sorted({one.accelerator.name for one in self._machines.values()})
         probe = next((one.accelerator.probe for one in self._machines.values() if one.accelerator.probe), None)
         return {
@@ -96,9 +96,9 @@ class Local:
         }
 
     def run(self, run: Run, jobs: Sequence[Job], told: Told) -> None:
-        """Run the jobs; raise `HostError` when the host cannot run them, `UsageError` for an accelerator."""
+        """Run the jobs; raise `HostError` when the host cannot run them, `UsageError` for an unusable accelerator."""
         self._prepare({job.image for job in jobs}, run.events)
-        # Only as many jobs are handed out as there are threads: nothing waits in memory.
+        # Jobs are handed out as threads become free, so that no queue of them builds up in memory.
         waiting = iter(jobs)
         with Pool(max_workers=self._guests, thread_name_prefix="roost-guest") as pool:
             running: set[Future[None]] = set()
@@ -112,7 +112,7 @@ class Local:
                     future.result()
 
     def _prepare(self, images: set[str], events: Events) -> None:
-        """Choose the accelerators, and how many guests the host's memory takes."""
+        """Choose the accelerators, and the number of guests that fit into the host's memory."""
         for name in sorted(images):
             context = replace(self.contexts[name], events=events)
             self._machines[name] = Machine(context, choose_accelerator(context, Stages(events)))
@@ -123,7 +123,7 @@ class Local:
         if self._guests < self.guests:
             what = f"a guest needs {format_size(each)}, and {format_size(available)} of memory are available"
             events.note(f"{self._guests} guest{'s' if self._guests > 1 else ''} at a time, not {self.guests}: {what}")
-        # Guests that share the processors are each as slow as if the host were.
+        # Guests that share processors run slower in proportion.
         cpus = max(one.context.vm.vcpus for one in used)
         share = max(1.0, self._guests * cpus / capacity.cores())
         for name, one in self._machines.items():
@@ -145,7 +145,7 @@ class Local:
                 _keep_what_it_said(scratch, run.place.log(job.name))
                 raise
             if interruption.interrupted():
-                # Its QEMU was killed with all other tools: that says nothing of the job.
+                # QEMU was killed together with all other tools, which is not the job's verdict.
                 raise KeyboardInterrupt
             seconds, more = time.monotonic() - begin, {"accelerator": machine.accelerator.name}
             _keep_log(scratch / "log" / "serial.log", run.place.log(job.name))
@@ -172,7 +172,7 @@ def _why(seen: drive.Observation, limit: float) -> str | None:
 
 
 def _keep_what_it_said(scratch: Path, log: Path) -> None:
-    """Keep the console of a machine that the host could not run on, though there may be no room for anything."""
+    """Keep the console of a machine that failed because of the host, if there is still room for it."""
     for layer in scratch.iterdir():
         if layer.is_file():
             layer.unlink()
@@ -193,7 +193,7 @@ def _keep_log(console: Path, log: Path) -> None:
 
 
 def _copy(attempt: Attempt, suffix: str, disk: Path) -> None:
-    """Write the io disk as the guest left it; it appears whole or not at all."""
+    """Write the io disk as the guest left it, atomically."""
     assert attempt.io is not None
     layer = attempt.places[attempt.io].layer
     assert layer is not None

@@ -1,7 +1,7 @@
-"""What a run is made of, and the seam between it and whoever runs its jobs: this machine, a pool, a DAG. Pure.
+"""The model of a run, and the interface to its executor: this machine, a pool, a DAG. Pure.
 
-A run makes the io disks, an `Executor` runs the jobs, and the run takes out what each disk that came back holds. The
-disk judges: an executor adds only what no disk can tell (`End`), such as a hold.
+A run makes the io disks, an `Executor` runs the jobs, and the run extracts each disk that comes back. The
+disk decides the verdict; an executor adds only what a disk cannot show (`End`), such as a hold.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from roost.run.state import State
 Verdict = Literal["done", "failed", "never started", "killed", "unreadable", "held"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-#: Verdicts of jobs that did not run, or of which nothing came back: they are tried again when a run is resumed.
+#: Verdicts of jobs that are tried again when a run is resumed: they did not run, or their disk did not come back.
 OPEN: frozenset[Verdict] = frozenset({"held"})
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: its name (unique in the run, fit for a file name), the recipe of its image as the caller names it.
+    """One job: its name (unique in the run, valid as a file name) and its image's recipe as the caller names it.
 
     `inputs` are names for its input/, relative to the directory of the file of jobs; `variables` are all columns of its
-    row. `line` is where it stands in the file of jobs.
+    row. `line` is its line in the file of jobs.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Job:
 class End:
     """How a job left its executor.
 
-    `disk` is the io disk that came back (None: none did), `seconds` the time that the job's machine ran. `verdict` is
-    None where the disk is to tell; otherwise it stands whatever the disk says, as for a job that was held. `stopped`
-    says that the machine did not power itself off: then the job is not done, whatever the disk says. `reason` is said
-    beside the disk's own.
+    `disk` is the io disk that came back (None: it did not), `seconds` the time that the job's machine ran. `verdict` is
+    None if the disk decides; otherwise it overrides the disk, as for a job that was held. `stopped`
+    means that the machine did not power itself off: then the job is not done, whatever the disk says. `reason` is added
+    to the disk's own.
     """
 
     job: str
@@ -57,16 +57,16 @@ class End:
     verdict: Verdict | None = None
     reason: str = ""
     stopped: bool = False
-    #: Keys added to the job's JSON, such as its number in the pool.
+    #: Keys added to the job's JSON, such as its ID in the pool.
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job: an entry of `jobs` in `inv run --json`.
+    """The result of a job: an entry of `jobs` in `inv run --json`.
 
-    `output` is the directory with status.json, job.log and output/ (None: nothing came out); `log` the file with the
-    console or the event log of its machine; `notes` say what else is known of the disk; `attempts` how often it was
+    `output` is the directory with status.json, job.log and output/ (None: nothing was extracted); `log` the file with
+    the console or the event log of its machine; `notes` are further remarks on the disk; `attempts` is how often it was
     started.
     """
 
@@ -101,10 +101,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of a run: its recipe, the jobs that run on it as a table, and where `inv build` has left it.
+    """An image of a run: its recipe, its jobs as a table, and the directory of its build.
 
-    `table` is the file of jobs with these jobs alone: its column of the io disk names the disks of the run's directory,
-    and `table.directory` is that directory, so that `inv submit`'s own code describes them. Row i is `jobs[i]`.
+    `table` is the file of jobs reduced to these jobs: its column of the io disk names the disks in the run's directory,
+    which is `table.directory`, so that the code of `inv submit` can describe them. Row i is `jobs[i]`.
     """
 
     loaded: Loaded
@@ -127,17 +127,17 @@ class Run:
     events: Events
 
     def format(self, job: Job) -> str:
-        """Return the format of a job's io disk, which is also the ending of its files."""
+        """Return the format of a job's io disk, which is also the extension of its files."""
         return self.images[job.image].disk.format
 
     def disk(self, job: Job) -> Path:
-        """Return the io disk of a job, as it is before the job."""
+        """Return a job's io disk, in its state before the job."""
         return self.place.disk(job.name, self.format(job))
 
     def came_back(self, job: Job, id_: str) -> Path | None:
-        """Return the io disk that came back from a job of the pool, CLUSTER.PROC; None where none did."""
+        """Return the io disk that came back from a job of the pool, CLUSTER.PROC, or None if it did not."""
         if self.images[job.image].loaded.recipe.submit.transfer == "shared":
-            # It never travelled: what the job left is on the disk itself.
+            # It was not transferred: the job wrote to the disk itself.
             disk = self.disk(job)
         else:
             disk = self.place.returned / f"{job.name}-{id_}.{self.format(job)}"
@@ -145,19 +145,19 @@ class Run:
 
 
 class Told(Protocol):
-    """Takes an executor's word. Both may be called from any thread; what they say is in the record when they return."""
+    """Receives an executor's reports. Both methods may be called from any thread; they record before they return."""
 
     def started(self, job: Job) -> None:
-        """A job is about to run, or was handed over to who runs it."""
+        """Report that a job is about to run, or was handed over for execution."""
 
     def ended(self, end: End) -> None:
-        """A job ran, or never will; its disk is collected beside the jobs that still run, and not waited for."""
+        """Report that a job ran, or never will; its disk is collected in the background."""
 
 
 class Executor(Protocol):
     """Runs jobs whose io disks are made (`Place.disk`)."""
 
-    #: In words of the report: `local` or `pool`; a run is resumed by the executor that began it.
+    #: The name in the report: `local` or `pool`; a run can only be resumed by the executor that began it.
     name: str
 
     def describe(self) -> Mapping[str, Any]:
@@ -165,10 +165,10 @@ class Executor(Protocol):
         ...
 
     def run(self, run: Run, jobs: Sequence[Job], told: Told) -> None:
-        """Run the jobs, none of which has a verdict; return when each has ended.
+        """Run the jobs, which have no verdict yet; return when each has ended.
 
-        A job may have been started before, by a call that was killed: `run.state.starts(name)` counts these, and
-        `run.state.words(KIND)` has what this executor wrote down with `run.state.write(KIND, …)`.
-        Raises `RoostError` when no job can run; an interruption crosses it.
+        A job may have been started before, by a call that was killed: `run.state.starts(name)` counts the starts, and
+        `run.state.words(KIND)` returns what this executor recorded with `run.state.write(KIND, …)`.
+        Raises `RoostError` when no job can run; an interruption is passed on.
         """
         ...

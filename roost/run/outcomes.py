@@ -1,4 +1,4 @@
-"""From how a job left its executor, and from what its disk holds, to its outcome."""
+"""The outcome of a job, from how it left its executor and from the contents of its disk."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from roost.run import written
 from roost.run.model import End, Job, Outcome, Verdict
 from roost.run.place import Place
 
-#: Files and directories that come out of one disk.
+#: The maximum number of files and directories extracted from one disk.
 FILES = 100_000
-#: Characters of a reason.
+#: The maximum length of a reason in characters.
 REASON = 1000
 
 
 def outcome(job: Job, end: End, place: Place, attempts: int) -> Outcome:
-    """Take out what a job's disk holds, and judge. Raises `HostError` when the host is at fault."""
+    """Extract the contents of a job's disk and judge the job. Raises `HostError` when the host is at fault."""
     collected = collect(end.disk, place.result(job.name), files=FILES) if end.disk is not None else None
     verdict, reason = judge(end, collected)
     code = collected.status.get("exit_code") if collected else None
@@ -40,7 +40,7 @@ def outcome(job: Job, end: End, place: Place, attempts: int) -> Outcome:
 
 
 def judge(end: End, collected: Collected | None) -> tuple[Verdict, str]:
-    """Return the verdict and the reason of a job, from what its executor says and what its disk holds. Pure."""
+    """Return the verdict and the reason of a job, from its executor's report and its disk's contents. Pure."""
     if collected is None:
         return end.verdict or "never started", end.reason or "no disk came back"
     verdict: Verdict = collected.verdict
@@ -60,12 +60,12 @@ def _joined(*parts: str) -> str:
 
 
 def held(job: Job, why: str) -> Outcome:
-    """Return the outcome of a job that lacks something it needs to run."""
+    """Return the outcome of a job that lacks an input it needs."""
     return Outcome(job.name, "held", None, shown(why, REASON), image=job.image, attempts=0)
 
 
 def to_record(outcome: Outcome, place: Place) -> dict[str, Any]:
-    """Return what is written down of an outcome: paths relative to the directory of the run."""
+    """Return an outcome as recorded: paths are relative to the directory of the run."""
     said = outcome.to_json()
     for name, path in (("output", outcome.output), ("log", outcome.log)):
         said[name] = str(path.relative_to(place.directory)) if path else None
@@ -73,7 +73,7 @@ def to_record(outcome: Outcome, place: Place) -> dict[str, Any]:
 
 
 def from_record(job: Job, said: Mapping[str, Any], place: Place) -> Outcome:
-    """Return the outcome that was written down; raise `ValueError` when it is none."""
+    """Return a recorded outcome; raise `ValueError` when the record is invalid."""
     found = written.checked(written.Ended, said)
     return Outcome(
         job.name,
@@ -91,7 +91,7 @@ def from_record(job: Job, said: Mapping[str, Any], place: Place) -> Outcome:
 
 
 def end_to_record(end: End, place: Place) -> dict[str, Any]:
-    """Return what is written down of a job that left its executor."""
+    """Return the record of a job that left its executor."""
     inside = end.disk is not None and end.disk.is_relative_to(place.directory)
     disk = end.disk.relative_to(place.directory) if end.disk is not None and inside else end.disk
     return {
@@ -105,7 +105,7 @@ def end_to_record(end: End, place: Place) -> dict[str, Any]:
 
 
 def end_from_record(job: str, said: Mapping[str, Any], place: Place) -> End:
-    """Return how a job left its executor, as it was written down; raise `ValueError` when it was not."""
+    """Return how a job left its executor, from its record; raise `ValueError` when the record is invalid."""
     found = written.checked(written.Returned, said)
     disk = _path(found.disk, place)
     return End(job, disk, found.seconds, found.verdict, found.reason, found.stopped, found.more)

@@ -1,11 +1,11 @@
-"""The directory of a run: where everything in it lies. Names of jobs are file names (`fit`).
+"""The directory of a run and its layout. Names of jobs are file names (`fit`).
 
-DIR/run.json            the jobs and how they are run: what `--resume DIR` needs
+DIR/run.json            the jobs and how they are run, for `--resume DIR`
 DIR/state.jsonl         what has happened so far, a line each (`state`)
-DIR/disks/NAME.raw      the io disk of a job, as it is before the job
+DIR/disks/NAME.raw      the io disk of a job, in its state before the job
 DIR/returned/NAME.raw   the io disk that came back
-DIR/results/NAME/       status.json, job.log, output/: what `inv collect` takes out
-DIR/logs/NAME.log       the console of the job's machine; in a pool its event log
+DIR/results/NAME/       status.json, job.log, output/, as extracted by `inv collect`
+DIR/logs/NAME.log       the console of the job's machine; in a pool, its event log
 DIR/report.html report.json
 """
 
@@ -23,18 +23,18 @@ from roost.errors import HostError, UsageError
 from roost.host import causes, files
 from roost.store.staging import write_atomically
 
-#: Names of jobs: they become file names, arguments of submit descriptions, nodes of a DAG.
+#: Names of jobs: they become file names, arguments in submit descriptions, nodes of a DAG.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 LOCK = ".lock"
 
 
 def fit(name: str) -> bool:
-    """Return whether a text can name a job: letters, digits and . _ + -, at most 200, neither . nor - first."""
+    """Return whether a text is a valid job name: letters, digits and . _ + -, at most 200, not starting with . or -."""
     return _NAME.fullmatch(name) is not None
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file of a run; it appears whole or not at all. Raises `HostError` where the host refuses."""
+    """Write a file of a run atomically. Raises `HostError` where the host refuses."""
     try:
         write_atomically(path, data)
     except OSError as error:
@@ -49,21 +49,21 @@ class Place:
 
     @property
     def plan(self) -> Path:
-        """What the run was asked to do."""
+        """The plan of the run."""
         return self.directory / "run.json"
 
     @property
     def state(self) -> Path:
-        """What has happened."""
+        """The record of events."""
         return self.directory / "state.jsonl"
 
     @property
     def disks(self) -> Path:
-        """The directory of the io disks as they are made."""
+        """The directory of the io disks as made."""
         return self.directory / "disks"
 
     def disk(self, job: str, suffix: str) -> Path:
-        """Return the io disk of a job, as it is before the job; `suffix` is its format."""
+        """Return a job's io disk, in its state before the job; `suffix` is its format."""
         return self.disks / f"{job}.{suffix}"
 
     @property
@@ -73,11 +73,11 @@ class Place:
 
     @property
     def results(self) -> Path:
-        """The directory of what the jobs left, a directory each."""
+        """The directory of the jobs' results, one directory each."""
         return self.directory / "results"
 
     def result(self, job: str) -> Path:
-        """Return the directory of what a job left."""
+        """Return the directory of a job's results."""
         return self.results / job
 
     @property
@@ -91,11 +91,11 @@ class Place:
 
     @property
     def report(self) -> Path:
-        """The page about the run."""
+        """The HTML report."""
         return self.directory / "report.html"
 
     def make(self) -> None:
-        """Make the directories. Raises `UsageError` where something else stands, `HostError` when they cannot be."""
+        """Create the directories. Raises `UsageError` where another file is in the way, `HostError` when that fails."""
         try:
             for one in (self.directory, self.disks, self.returned, self.results, self.logs):
                 one.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Place:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for one run; raise `UsageError` when another has it. The kernel gives it back."""
+        """Lock the directory for one run; raise `UsageError` when another holds it. The kernel releases the lock."""
         path = self.directory / LOCK
         try:
             descriptor = os.open(

@@ -1,6 +1,6 @@
-"""What a run was asked to do, written down once: the jobs, their images, who runs them. `--resume DIR` reads it.
+"""The plan of a run, written once for `--resume DIR`: the jobs, their images, the executor.
 
-The jobs are a table, as `inv io` and `inv submit` read it from a file; a column of it may name each job's image.
+The jobs are a table, as read from a file by `inv io` and `inv submit`; a column may name each job's image.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from roost.run.place import Place, fit
 from roost.run.state import ANEW
 
 SCHEMA = 1
-#: Bytes of a plan; a job has some 200.
+#: Size limit of a plan in bytes; a job has about 200.
 LIMIT = 1 << 28
-#: The column that names a job, and the one that a sweep names its image in.
+#: The column that names a job, and the column in which a sweep names its image.
 NAME = "name"
-#: Jobs without a name that are told one by one.
+#: The maximum number of jobs without a name that are reported individually.
 PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run: the table of its jobs, the image of those whose row names none, the project of recipes, the executor.
+    """A run: the table of its jobs, the image of jobs whose row names none, the project of recipes, the executor.
 
-    `disk` is the name of the images' io disk, whose column names the jobs. `options` are the executor's own.
-    `built` has the sums of each image's files, by the caller's name: a run that goes on does so on the same bytes.
+    `disk` is the name of the images' io disk, whose column names the jobs. `options` are those of the executor.
+    `built` has the checksums of each image's files, by the caller's name: a resumed run must use the same bytes.
     """
 
     table: Jobs
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def column(self) -> str | None:
-        """The column of the io disk, where the table has one."""
+        """The column of the io disk, if the table has one."""
         return self.table.named(variable_of(self.disk))
 
     @property
@@ -61,13 +61,13 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """What the run is called: its images."""
+        """The title of the run: its images."""
         return self.image or ", ".join(self.images)
 
     def jobs(self) -> tuple[Job, ...]:
-        """Return the jobs, row by row; raise `RecipeError` for names that cannot be.
+        """Return the jobs, row by row; raise `RecipeError` for invalid names.
 
-        A job is called what its column `name` says, else as the file of its io disk without its ending, else by its
+        A job's name is its column `name`, else the file name of its io disk without the extension, else its
         number.
         """
         table = self.table
@@ -83,7 +83,7 @@ class Plan:
             image = values.get(table.image or "") or self.image or ""
             cell = (values[inputs],) if inputs else ()
             found.append(Job(name, image, cell, values, table.lines[number]))
-        # Names of files that differ in case alone are one name on some file systems, and to HTCondor's DAGs.
+        # File names that differ only in case are the same name on some file systems, and in HTCondor's DAGs.
         first: dict[str, int] = {}
         for number, job in enumerate(found):
             other = first.setdefault(job.name.lower(), number)
@@ -102,7 +102,7 @@ class Plan:
         return tuple(found)
 
     def write(self, place: Place) -> None:
-        """Write the plan into the directory of the run."""
+        """Write the plan to the directory of the run."""
         places.write(place.plan, (json.dumps(self._said(), indent=1) + "\n").encode())
 
     def _said(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Plan:
         }
 
     def differences(self, other: Plan) -> Iterator[str]:
-        """Yield in what two plans are not the same run: their jobs, their images, their executor."""
+        """Yield the differences between the runs of two plans: in their jobs, their images, their executor."""
         mine, others = self._said(), other._said()
         words = {
             "image": "the image",
@@ -140,7 +140,7 @@ class Plan:
 
 
 def _alike(job: Job, other: Job) -> tuple[str, str]:
-    """Return what is wrong with two jobs of a sweep that have one name, and what to do."""
+    """Return the message and hint for two jobs of a sweep that have the same name."""
     apart = [
         name for name, value in job.variables.items() if name not in {NAME, INPUTS} and value != other.variables[name]
     ]
@@ -158,7 +158,7 @@ def _name(values: Mapping[str, str], named: str | None, column: str | None, numb
 
 
 def read(place: Place) -> Plan | None:
-    """Return the plan in a directory, None when there is none; raise `ImageError` when it cannot be read."""
+    """Return the plan in a directory, or None when it has none; raise `ImageError` when it cannot be read."""
     try:
         said = jsontext.loads(files.read_bytes(place.plan, LIMIT))
     except (FileNotFoundError, NotADirectoryError):
@@ -200,7 +200,7 @@ def relocated(
 
 
 def refuse_other(plan: Plan, earlier: Plan, place: Place) -> None:
-    """Raise `UsageError` when a directory holds another run than the one that is asked for."""
+    """Raise `UsageError` when a directory contains a run other than the requested one."""
     different = list(plan.differences(earlier))
     if different:
         what = f"{place.directory} holds another run, which differs in {', '.join(different)}"

@@ -1,7 +1,7 @@
-"""The executor that is an HTCondor pool: one cluster for each image, followed in its event log until all is settled.
+"""The pool executor: one HTCondor cluster per image, followed in its event log until all jobs are settled.
 
-The jobs belong to the schedd. Whoever watches them may be stopped and go on later; what is in the queue stays there.
-A job that is held stays, too: when nothing else is left to wait for, the run ends, and says why.
+The jobs belong to the schedd: watching them can be stopped and resumed, and what is in the queue stays there.
+A held job stays, too: when only held jobs are left, the run ends and reports why.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from roost.run.submission import Submission
 from roost.run.watch import BACK, Gone, Seen, Watch
 from roost.store.manifest import Manifest
 
-#: Seconds between looks at the event log, between questions to the schedd, and between lines about progress.
+#: Intervals in seconds: between reads of the event log, between queries to the schedd, between progress lines.
 LOOK, ASK, SAY = 2.0, 60.0, 15.0
-#: Seconds that a held job may be released in by its own periodic_release: the schedd looks every minute.
+#: How long a held job may wait for its own periodic_release: the schedd evaluates it every minute.
 RELEASE = timedelta(seconds=180)
-#: Answers without a job before it counts as gone: where the history has it, and where nobody knows it.
+#: Queries without a job before it counts as gone: if the history has it, and if the schedd does not know it.
 SURE, LOST = 2, 3
-#: Jobs that went back to the queue of which that is told.
+#: The maximum number of jobs reported for going back to the queue.
 TOLD = 20
-#: Characters of a job's part of the event log that are kept for the report.
+#: The maximum number of characters kept of a job's part of the event log, for the report.
 KEPT = 1 << 16
 
 
 @dataclass
 class _Cluster:
-    """A cluster under way."""
+    """A cluster being watched."""
 
     submission: Submission
     watch: Watch
@@ -47,7 +47,7 @@ class _Cluster:
     starts: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     texts: dict[str, str] = field(default_factory=dict)
-    #: An earlier call has read the log so far, and told what it says.
+    #: An earlier call has read and reported this part of the log.
     again: bool = False
 
 
@@ -63,11 +63,11 @@ class Pool:
         self._clusters: list[int] = []
 
     def describe(self) -> Mapping[str, object]:
-        """Return the clusters, as the report shows them."""
+        """Return the clusters, as shown in the report."""
         return {"executor": self.name, "clusters": self._clusters}
 
     def run(self, run: Run, jobs: Sequence[Job], told: Told) -> None:
-        """Submit what was never submitted, and watch all of it until each job has left the queue or is held.
+        """Submit the jobs that were never submitted, and watch until each job has left the queue or is held.
 
         Raises `HostError` when no schedd answers, `ToolError` when condor_submit refuses.
         """
@@ -88,7 +88,7 @@ class Pool:
             raise
 
     def _submitted(self, run: Run, jobs: Sequence[Job], earlier: Sequence[Submission]) -> list[Submission]:
-        """Return the submissions of these jobs, made now where the earlier ones do not cover them."""
+        """Return the submissions of these jobs, creating those that the earlier ones do not cover."""
         known = []
         for one in earlier:
             settled = one if one.cluster is not None else submission.settle(one, run.place, run.state)
@@ -103,7 +103,7 @@ class Pool:
             if rows:
                 one = submission.intended(name, rows)
                 texts.append((one, self._text(one, image, run)))
-        # All are described before the first is submitted: what one recipe forbids is told before anything is queued.
+        # Describe all before submitting the first, so that a recipe's errors are reported before anything is queued.
         for one, text in texts:
             done = submission.submit(one, text, run.place, run.state)
             run.events.note(f"{len(one.rows)} jobs of {one.image} are cluster {done.cluster}")
@@ -118,7 +118,7 @@ class Pool:
 
 
 class _Watched:
-    """The clusters of a run, and what is to be told of them."""
+    """The clusters of a run, and what remains to be reported about them."""
 
     def __init__(self, run: Run, jobs: Mapping[str, Job], told: Told) -> None:
         self.run, self.jobs, self.told = run, jobs, told
@@ -129,7 +129,7 @@ class _Watched:
         self._back: set[str] = set()
 
     def add(self, one: Submission, *, again: bool) -> None:
-        """Watch a cluster, from its first event on; `again` where an earlier call did."""
+        """Watch a cluster from its first event on; `again` if an earlier call did so, too."""
         assert one.cluster is not None
         names = [self.run.images[one.image].jobs[row].name for row in one.rows]
         try:
@@ -144,7 +144,7 @@ class _Watched:
         self.clusters.append(_Cluster(one, watch, Follower(one.log(self.run.place)), releases, again=again))
 
     def follow(self) -> None:
-        """Return when no job is left to wait for; those that are held are told as such."""
+        """Return when no job is left to wait for; those that are held are reported as such."""
         while True:
             for one in self.clusters:
                 self._read(one)
@@ -159,7 +159,7 @@ class _Watched:
             time.sleep(LOOK)
 
     def _open(self, one: _Cluster) -> list[Seen]:
-        """Return the jobs of a cluster that are in the queue, as far as this call is to run them."""
+        """Return the jobs of a cluster that are in the queue and belong to this call."""
         return [seen for seen in one.watch.waiting() if seen.job in self.jobs]
 
     def _is_stuck(self, one: _Cluster, seen: Seen) -> bool:
@@ -169,7 +169,7 @@ class _Watched:
         return not one.releases or datetime.now() - since > RELEASE
 
     def _read(self, one: _Cluster) -> None:
-        """Take what is new in an event log."""
+        """Process new events in an event log."""
         try:
             for event in one.follower.events():
                 one.texts[event.job] = (one.texts.get(event.job, "") + f"{event.text}...\n")[-KEPT:]
@@ -186,14 +186,14 @@ class _Watched:
         one.again = False
 
     def _tell_starts(self, one: _Cluster, seen: Seen) -> None:
-        """Tell a start that no earlier call has told."""
+        """Report a start that an earlier call has not reported."""
         if seen.starts > one.starts[seen.job]:
             one.starts[seen.job] = seen.starts
             if seen.starts > self.run.state.starts(seen.job):
                 self.told.started(self.jobs[seen.job])
 
     def _tell_back(self, seen: Seen) -> None:
-        """Tell that a machine did not take a job, once for each: where none takes it, that repeats for ever."""
+        """Report once per job that a machine did not take it: where no machine does, that repeats forever."""
         if seen.job not in self._back and len(self._back) < TOLD:
             self._back.add(seen.job)
             self.run.events.note(f"{seen.job} is back in the queue: {seen.said}")
@@ -213,14 +213,14 @@ class _Watched:
         self.told.ended(End(seen.job, None, seen.seconds, "held", reason, more={"id": seen.id}))
 
     def _write_log(self, one: _Cluster, id_: str, job: str) -> None:
-        """Write a job's own part of the event log, for the report."""
+        """Write a job's part of the event log to its own file, for the report."""
         try:
             self.run.place.log(job).write_text(one.texts.get(id_, ""), "utf-8", "replace")
         except OSError as error:
             raise causes.unwritable(self.run.place.log(job), error) from error
 
     def _ask(self) -> None:
-        """Compare with the schedd: an event log may be lost, and a job removed by force has no last event."""
+        """Compare with the schedd: an event log may be lost, and a job removed by force has no final event."""
         self._asked = time.monotonic()
         for one in self.clusters:
             if not self._open(one) or not one.submission.here:
@@ -237,7 +237,7 @@ class _Watched:
                 self._silent = True
                 return
             self._silent = False
-            # What has left the queue since the log was read may have its last event by now.
+            # A job that left the queue after the log was read may have its final event by now.
             self._read(one)
             one.unknown.update(seen.id for seen in missing)
             listed = {ad.id for ad in past}
@@ -246,7 +246,7 @@ class _Watched:
                 self._tell(one, gone)
 
     def _say(self) -> None:
-        """Say how far the jobs are, when that has changed."""
+        """Report the progress of the jobs, if it has changed."""
         counts: Counter[str] = Counter()
         for one in self.clusters:
             counts += one.watch.counts()
@@ -259,7 +259,7 @@ class _Watched:
             self.run.events.note(f"jobs: {words}")
 
     def left_behind(self) -> str:
-        """Return what is to be known by whoever stops watching."""
+        """Return the message for a user who stops watching."""
         left = [one for one in self.clusters if self._open(one)]
         rm = "; ".join(f"condor_rm {one.submission.cluster}" for one in left)
         if not left:
@@ -270,7 +270,7 @@ class _Watched:
 
 
 def end_of(gone: Gone, disk: Path | None) -> End:
-    """Return how a job left the pool; the disk that came back tells the rest."""
+    """Return how a job left the pool; the disk that came back decides the rest."""
     more = {"id": gone.id, "starts": gone.starts}
     if gone.how == "terminated":
         if disk is not None:

@@ -1,7 +1,7 @@
-"""The page about a run: self-contained, each job with its verdict, its log, and the end of its machine's console.
+"""The report of a run: a self-contained page with each job's verdict, log, and the end of its machine's console.
 
-It trusts nothing: logs and names are strangers' text, cleaned line by line, cut, and escaped by the template. What all
-logs take together is bounded; those of jobs that are not done come first.
+Logs and names are untrusted text: cleaned line by line, truncated, and escaped by the template. The total size of
+the logs is bounded; those of jobs that are not done come first.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from roost.run.model import VERDICTS, Outcome
 from roost.run.result import Result
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Bytes at the end of a log that are shown, their lines, and characters of a line.
+#: Limits for the end of a log: bytes, lines, and characters of a line.
 SHOWN, LINES, LINE = 16 << 10, 200, 2000
-#: Bytes of all logs in the page.
+#: The maximum size in bytes of all logs in the page.
 ALL = 24 << 20
 
 
 def page(result: Result, at: Path) -> str:
-    """Return the page of a run as HTML; its links start from the directory `at`."""
+    """Return the page of a run as HTML; its links are relative to the directory `at`."""
     environment = webpage.environment("roost.run")
     answer = result.to_json()
     counts = [(verdict, answer["counts"][verdict]) for verdict in VERDICTS if verdict in answer["counts"]]
@@ -54,7 +54,7 @@ def _facts(result: Result, counts: Sequence[tuple[str, int]]) -> Iterator[tuple[
 
 
 def _jobs(result: Result, at: Path) -> list[dict[str, Any]]:
-    """Return the jobs as the template shows them, in their order."""
+    """Return the jobs as the template shows them, in order."""
     shown: dict[str, dict[str, Any]] = {}
     left = ALL
     for one in sorted(result.outcomes, key=lambda one: one.verdict == "done"):
@@ -66,7 +66,7 @@ def _jobs(result: Result, at: Path) -> list[dict[str, Any]]:
 
 
 def tail(path: Path) -> str:
-    """Return the last lines of a log, safe to show; nothing where it cannot be read."""
+    """Return the last lines of a log, safe to show; empty if it cannot be read."""
     try:
         with files.open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -82,7 +82,7 @@ def tail(path: Path) -> str:
 
 
 def _links(one: Outcome, at: Path) -> Iterator[tuple[str, str]]:
-    """Yield what a job left, as (name, address)."""
+    """Yield the files that a job left, as (name, address)."""
     for name, path in (("output", one.output), ("console", one.log)):
         if path is not None:
             yield name, quote(os.path.relpath(path, at)) + ("/" if name == "output" else "")

@@ -1,4 +1,4 @@
-"""What a run comes to: the JSON contract of `inv run`."""
+"""The result of a run: the JSON contract of `inv run`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from roost.run.model import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcomes of all jobs, in the order of the file of jobs; `about` is what the executor says of itself.
+    """The outcomes of all jobs, in the order of the file of jobs; `about` is the executor's description of itself.
 
-    `seconds` is the wall time of this call; a run that was resumed had others before.
+    `seconds` is the wall time of this call; a resumed run has had others before.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Result:
 
     @property
     def accelerator(self) -> str | None:
-        """What the jobs ran with, where they ran on a machine that says so: kvm, tcg, or both."""
+        """The accelerator of the jobs, where their executor reports it: kvm, tcg, or both."""
         return (
             ", ".join(sorted({str(one.more["accelerator"]) for one in self.outcomes if "accelerator" in one.more}))
             or None
@@ -40,7 +40,7 @@ class Result:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many jobs have each verdict."""
+        """The number of jobs by verdict."""
         return dict(Counter(one.verdict for one in self.outcomes))
 
     def to_json(self) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""What has happened in a run: an append-only file of JSON lines, each in the file before it counts.
+"""The record of a run: an append-only file of JSON lines; an event counts once its line is in the file.
 
     {"event": "started", "job": "io-1", "time": 1764178800.0}
-    {"event": "returned", "job": "io-1", "disk": …}             an `End`: what is left to do is to look at the disk
+    {"event": "returned", "job": "io-1", "disk": …}             an `End`; only its disk remains to be examined
     {"event": "ended", "job": "io-1", "verdict": "done", …}     an `Outcome`; the job is never run again
     {"event": "cut off", "job": "io-2"}                         it was running when the run was interrupted
-    {"event": "pool", …}                                        an executor's own word
+    {"event": "pool", …}                                        an executor's own event
 
-A run that is killed leaves at most half a line at the end, which the next one cuts off. Several processes may write:
-each line is one write under a lock. An executor's words are on the disk before `write` returns, so that not even a
-power failure lets it submit twice.
+A run that is killed leaves at most an incomplete last line, which the next run truncates. Several processes may write:
+each line is one write under a lock. An executor's events are synced to disk before `write` returns, so that even a
+power failure cannot make it submit twice.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from typing import Any
 from roost.errors import HostError, ImageError
 from roost.host import causes, files, jsontext
 
-#: Bytes of a state; a job writes some 500.
+#: Size limit of a record in bytes; a job writes about 500.
 LIMIT = 1 << 30
-#: Bytes of one line.
+#: Size limit of a line in bytes.
 LINE = 1 << 20
 #: What to do about a record that cannot be read.
 ANEW = "start again in another directory"
-#: What the run itself writes: a job that was in vain can be run again.
+#: Events written by the run itself, not synced to disk: at worst, a job is run again.
 _OWN = frozenset({"started", "returned", "ended", "cut off"})
 
 
 class State:
-    """The record of a run in a file; it is read once, and what is written is kept in memory too."""
+    """The record of a run in a file; it is read once, and events written later are also kept in memory."""
 
     def __init__(self, path: Path) -> None:
-        """Open the record, or begin one. Raises `HostError` or `ImageError` when it cannot be read."""
+        """Open or create the record. Raises `HostError` or `ImageError` when it cannot be read."""
         self.path = path
         self._guard = threading.RLock()
         self._starts: Counter[str] = Counter()
@@ -75,7 +75,7 @@ class State:
             good = 0
             for number, line in enumerate(iter(lambda: file.readline(LINE), b""), 1):
                 if not line.endswith(b"\n"):
-                    # The last write was cut off, by a kill or a full disk: it never counted.
+                    # The last write was interrupted by a kill or a full disk, so the event does not count.
                     os.ftruncate(self._descriptor, good)
                     break
                 good += len(line)
@@ -112,7 +112,7 @@ class State:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def write(self, event: str, job: str | None = None, **more: Any) -> None:
-        """Write one line. Raises `HostError` when that fails: the file is then as it was."""
+        """Write one line. Raises `HostError` when that fails; the file is then unchanged."""
         said = {"event": event, **({} if job is None else {"job": job}), "time": round(time.time(), 3), **more}
         data = json.dumps(said, separators=(",", ":")).encode() + b"\n"
         if len(data) > LINE:
@@ -136,7 +136,7 @@ class State:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has happened yet: no job was started, nothing handed over."""
+        """Whether nothing has happened yet: no job was started or handed over."""
         with self._guard:
             return not self._starts and not self._words
 
@@ -146,21 +146,21 @@ class State:
             return self._starts[job]
 
     def running(self) -> frozenset[str]:
-        """Return the jobs that were started and have not ended: those of a killed run were cut off."""
+        """Return the jobs that were started and have not ended; those of a killed run were cut off."""
         with self._guard:
             return frozenset(self._running)
 
     def returned(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return how the jobs left their executor whose disks were not looked at."""
+        """Return how jobs left their executor, for those whose disks were not examined yet."""
         with self._guard:
             return dict(self._returned)
 
     def ended(self, job: str) -> Mapping[str, Any] | None:
-        """Return the outcome that is written down for a job, or None."""
+        """Return the recorded outcome of a job, or None."""
         with self._guard:
             return self._ended.get(job)
 
     def words(self, event: str) -> tuple[Mapping[str, Any], ...]:
-        """Return what an executor wrote down under a word of its own, in order."""
+        """Return the events of one kind recorded by an executor, in order."""
         with self._guard:
             return tuple(self._words.get(event, ()))

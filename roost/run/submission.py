@@ -1,7 +1,7 @@
-"""A cluster of a run's jobs in the queue: submitted once, and found again after whatever stopped whoever submitted it.
+"""A cluster of a run's jobs: submitted once, and found again after the submitter was interrupted.
 
-Before condor_submit is called the record says under which token; the token is in every job's ClassAd. So a later call
-asks the event log, the queue and the history for it before it submits anything: only their "no" together is one.
+A token is recorded before condor_submit is called, and put into every job's ClassAd. A later call looks for it in
+the event log, the queue and the history: only if all three lack it is the cluster submitted again.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from roost.run import written
 from roost.run.place import Place
 from roost.run.state import State
 
-#: Words of the record: what is about to be submitted, what was, and what turned out not to have been.
+#: Events in the record: a submission is about to be made, was made, or turned out not to have been made.
 INTENT, DONE, VOID = "submitting", "submitted", "not submitted"
-#: A job that was removed while it was held: it may be submitted anew.
+#: The event of a job that was removed while it was held: it may be submitted again.
 GIVEN_UP = "given up"
-#: The directory of descriptions and event logs in that of the run.
+#: The directory of descriptions and event logs within that of the run.
 DIRECTORY = "pool"
-#: Seconds in which a submission whose condor_submit was killed shows in the queue, if it ever does.
+#: Seconds until a submission whose condor_submit was killed shows up in the queue, if it ever does.
 SETTLE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One call of condor_submit: its token, the image, the rows of `Image.jobs`, where, and the cluster (None: open).
+    """One call of condor_submit: its token, image, rows of `Image.jobs`, host, and cluster (None: not known yet).
 
-    `begun` is when it was intended, in seconds since 1970. Job number N of the cluster is row `rows[N]`. `given_up` are
-    rows whose jobs were removed while they were held.
+    `begun` is the time of the intent, in seconds since 1970. Job number N of the cluster is row `rows[N]`. `given_up`
+    are rows whose jobs were removed while they were held.
     """
 
     token: str
@@ -49,7 +49,7 @@ class Submission:
 
     @property
     def here(self) -> bool:
-        """Whether this machine is the one that submitted it, whose schedd knows it."""
+        """Whether it was submitted from this machine, whose schedd knows it."""
         return self.host == os.uname().nodename
 
     def log(self, place: Place) -> Path:
@@ -62,14 +62,14 @@ class Submission:
 
 
 def intended(image: str, rows: Sequence[int]) -> Submission:
-    """Return a submission that nobody has made yet."""
+    """Return a submission that has not been made yet."""
     return Submission(secrets.token_hex(16), image, tuple(rows), os.uname().nodename, time.time())
 
 
 def recall(state: State) -> list[Submission]:
-    """Return the submissions of the record, without those that were never made.
+    """Return the submissions in the record, without those that were never made.
 
-    Raises `ImageError` for a record that cannot be right: nothing may be submitted by it.
+    Raises `ImageError` for an inconsistent record, on whose basis nothing may be submitted.
     """
     found: dict[str, Submission] = {}
     try:
@@ -94,7 +94,7 @@ def recall(state: State) -> list[Submission]:
 def submit(wanted: Submission, text: str, place: Place, state: State) -> Submission:
     """Submit a description; return the submission with its cluster.
 
-    Raises `ToolError` when condor_submit refuses, `HostError` when nobody can say whether it did.
+    Raises `ToolError` when condor_submit refuses, `HostError` when it is not known whether it did.
     """
     description = wanted.description(place)
     try:
@@ -106,7 +106,7 @@ def submit(wanted: Submission, text: str, place: Place, state: State) -> Submiss
     try:
         cluster = access_point.submit(description, place.directory)
     except RoostError as refusal:
-        # It may have failed after the jobs were in the queue.
+        # It may have failed after the jobs entered the queue.
         found = _find(wanted, place)
         if found is None:
             state.write(VOID, token=wanted.token)
@@ -116,15 +116,15 @@ def submit(wanted: Submission, text: str, place: Place, state: State) -> Submiss
 
 
 def intend(wanted: Submission, state: State) -> None:
-    """Write down what is about to be submitted; it is on the disk when this returns."""
+    """Record a submission that is about to be made; the record is synced to disk when this returns."""
     rows = list(wanted.rows)
     state.write(INTENT, token=wanted.token, image=wanted.image, rows=rows, host=wanted.host, begun=wanted.begun)
 
 
 def settle(open_: Submission, place: Place, state: State) -> Submission | None:
-    """Return a submission that an earlier call intended, with its cluster; None when it never came about.
+    """Return a submission that an earlier call intended, with its cluster; None when it was never made.
 
-    Raises `HostError` when that cannot be told, `UsageError` when this machine is not the one that can tell.
+    Raises `HostError` when that cannot be determined, `UsageError` when only another machine can determine it.
     """
     cluster = _find(open_, place)
     if cluster is not None:
@@ -139,7 +139,7 @@ def _found(one: Submission, cluster: int, state: State) -> Submission:
 
 
 def _find(one: Submission, place: Place) -> int | None:
-    """Return the cluster of a token, or None once event log, queue and history all say that there is none."""
+    """Return the cluster of a token, or None if the event log, the queue and the history all lack it."""
     for attempt in range(2):
         try:
             event = next(Follower(one.log(place)).events(), None)

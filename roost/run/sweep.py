@@ -1,17 +1,17 @@
-"""A sweep: a file of jobs as axes and their product, written by hand in some lines. Pure.
+"""A sweep: a file of jobs given as axes and their product, written by hand in a few lines. Pure.
 
     axes:
-      image: [debian-12, debian-13]            # the recipe of each job's image; NAME is then left out
+      image: [debian-12, debian-13]            # the recipe of each job's image; NAME is then omitted
       source: [geant4, root]
       set: [a, b, c]
     exclude:
       - {image: debian-12, set: [b, c]}        # every job that has all of these values
-    name: "{{ image }}-{{ source }}-{{ set }}" # by default all values, joined by -
+    name: "{{ image }}-{{ source }}-{{ set }}" # default: all values, joined by -
     inputs: [common/, "{{ source }}.tar", "sets/{{ set }}.txt"]
     variables: {title: "{{ source }} with {{ set }}"}
 
-Every value is a text as it is written: 1.10 stays 1.10. Templates are jinja2's, and see the axes. What they make is
-bounded, as is the number of jobs.
+Every value is text as written: 1.10 stays 1.10. Templates are jinja2's and can use the axes. The size of their output
+is bounded, as is the number of jobs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AXES, EXCLUDE, NAME, VARIABLES = "axes", "exclude", "name", "variables"
 KEYS = (AXES, EXCLUDE, NAME, INPUTS, VARIABLES)
 #: The axis that names the recipe of each job's image.
 IMAGE = "image"
-#: Jobs of a sweep, and combinations before any is excluded.
+#: The maximum number of jobs of a sweep, and of combinations before any is excluded.
 MOST, COMBINATIONS = 100_000, 1_000_000
 
 
@@ -42,22 +42,22 @@ NOWHERE = Location("")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of the file, which may be a template, and its place."""
+    """A text of the file, which may be a template, and its location."""
 
     text: str
     where: Location
 
     @property
     def constant(self) -> bool:
-        """Whether it says the same for every job."""
+        """Whether it is the same for every job."""
         return "{" not in self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep without mistakes: values by axis, what is excluded, and the texts that each job has of its own.
+    """A sweep without mistakes: values by axis, exclusions, and the texts that each job renders.
 
-    `inputs` is None where the file says nothing of them. `where` is the place of the axes.
+    `inputs` is None where the file has none. `where` is the location of the axes.
     """
 
     axes: Mapping[str, tuple[str, ...]]
@@ -68,7 +68,7 @@ class Sweep:
     where: Location = NOWHERE
 
     def combinations(self) -> Iterator[tuple[str, ...]]:
-        """Yield the values of each job, the last axis quickest."""
+        """Yield the values of each job; the last axis varies fastest."""
         names = list(self.axes)
         excluded = [[(names.index(axis), values) for axis, values in one.items()] for one in self.exclude]
         for values in itertools.product(*self.axes.values()):
@@ -96,7 +96,7 @@ def _place(problem: Problem) -> tuple[int, int]:
 
 
 class _Reader:
-    """Reads the keys of a sweep, noting problems as it goes."""
+    """Reads the keys of a sweep and records problems."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = list(problems)
@@ -138,7 +138,7 @@ class _Reader:
         return list(node.items.items()) if node is not None else []
 
     def count(self, sweep: Sweep) -> None:
-        """Note a sweep that has no job, or too many."""
+        """Record a problem if a sweep has no jobs, or too many."""
         product = 1
         for values in sweep.axes.values():
             product *= len(values)
@@ -183,7 +183,7 @@ class _Reader:
         return tuple(found)
 
     def scalar(self, node: Node, what: str) -> str | None:
-        """Return a single value as it is written, without blanks at its ends: no description can carry those."""
+        """Return a single value as written, without blanks at its ends, which a description cannot express."""
         if isinstance(node.value, Mapping | tuple) or node.value is None:
             hint = 'a template goes in quotes: "{{ set }}"' if isinstance(node.value, Mapping) else None
             self.problem(f"expected {what}, found {kind(node.value)}", node.place, hint)
@@ -262,6 +262,6 @@ class _Reader:
 
 
 def default_name(values: tuple[str, ...]) -> str:
-    """Return the name of a job from its values: those that are paths by their last part, all joined by -."""
+    """Return the name of a job from its values, joined by -; only the last part of a path is used."""
     parts = [PurePosixPath(value).stem if "/" in value else value for value in values]
     return "-".join(re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in parts).lstrip(".-+") or "job"

@@ -1,6 +1,6 @@
-"""The child of `table`: renders a sweep's templates for each of its jobs, an answer a job.
+"""The child of `table`: renders a sweep's templates for each of its jobs, with one answer per job.
 
-The templates are the same for all jobs, so each is read once.
+The templates are the same for all jobs, so each is parsed once.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from roost.host import confined
 from roost.host.files import size_in_words
 from roost.host.template_worker import answer, environment
 
-#: Characters of what one template renders to for one job, and of what all of them do.
+#: The maximum number of characters of one rendered template for one job, and of all of them.
 CELL, ALL = 1 << 16, 32 << 20
 
 
 def main() -> None:
-    """Do what standard input says."""
+    """Run the request on standard input."""
     confined.confine()
     request = json.load(sys.stdin)
     read = functools.cache(environment().from_string)

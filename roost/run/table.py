@@ -1,4 +1,4 @@
-"""The file of jobs that a task is given, CSV or a sweep, as the table that all tasks take."""
+"""Read a file of jobs, CSV or a sweep, as the table that all tasks use."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from roost.run import sweep as sweeps
 from roost.run.sweep import IMAGE, NAME, Sweep, Text
 
 _WORKER = "roost.run.sweep_worker"
-#: Jobs that one child renders the templates of: it has a bound of CPU time.
+#: The number of jobs that one child renders the templates of: its CPU time is limited.
 _ROWS = 5_000
 
 
 def read(path: Path) -> Jobs:
-    """Read a file of jobs: a sweep where its name ends as a recipe's does, else comma-separated values.
+    """Read a file of jobs: a sweep if its name has the extension of a recipe, else comma-separated values.
 
     Raises `RecipeError` with every mistake in it, `UsageError` when it cannot be read.
     """
@@ -51,7 +51,7 @@ def expand(sweep: Sweep, file: str, directory: Path) -> Jobs:
     for values, made in zip(rows, _rendered(sweep, rows, texts), strict=True):
         cells = made[: len(sweep.variables)]
         if sweep.inputs is not None:
-            # An input that a template leaves empty is none.
+            # An input whose template renders to nothing is dropped.
             given = [one for one in made[len(sweep.variables) :][: len(sweep.inputs)] if one]
             cells.append(shlex.join(given))
         table.append((*values, *cells, made[-1] if sweep.name else sweeps.default_name(values)))
@@ -61,7 +61,7 @@ def expand(sweep: Sweep, file: str, directory: Path) -> Jobs:
 
 
 def _rendered(sweep: Sweep, rows: Sequence[tuple[str, ...]], texts: Sequence[Text]) -> Iterator[list[str]]:
-    """Yield what the texts say for each job."""
+    """Yield the rendered texts for each job."""
     templates = [text for text in texts if not text.constant]
     answers = _answers(sweep, rows, templates) if templates else itertools.repeat([], len(rows))
     for answer in answers:
@@ -88,14 +88,14 @@ def _answers(sweep: Sweep, rows: Sequence[tuple[str, ...]], templates: Sequence[
 
 
 def _unknown(what: str) -> str:
-    """Return the name that jinja2 says is undefined, or nothing."""
+    """Return the name that jinja2 reports as undefined, or an empty string."""
     return what.split("'")[1] if what.startswith("'") and what.endswith("' is undefined") else ""
 
 
 def for_image(table: Jobs, called: str, recipe: Recipe) -> Jobs:
     """Return the jobs of a table that run on one image: all, unless a column names each job's.
 
-    A sweep names no io disks: they are called as its jobs. Raises `RecipeError` when there is no job for the image.
+    A sweep does not name io disks: they get the names of its jobs. Raises `RecipeError` when the image has no job.
     """
     if table.image is not None:
         at = table.variables.index(table.image)

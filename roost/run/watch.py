@@ -1,4 +1,4 @@
-"""What the events of a cluster say of its jobs: which run, which are held and why, which have left the queue. Pure."""
+"""The state of a cluster's jobs according to its events: running, held and why, or gone from the queue. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from roost.condor.event_log import RELEASED, Event
 from roost.condor.explain import explain
 
 Status = Literal["idle", "running", "held", "gone"]
-#: How a job left the queue: its guest was gone; it was removed; or nobody knows.
+#: How a job left the queue: its guest ended; it was removed; or the reason is not known.
 How = Literal["terminated", "removed", "lost"]
 
-#: Events after which a job waits for another machine; all but an eviction say what went wrong.
+#: Events after which a job waits for another machine; all but an eviction report an error.
 BACK = frozenset({passages.EVICTED, passages.SHADOW_EXCEPTION, passages.REMOTE_ERROR, passages.RECONNECT_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A job that left the queue: CLUSTER.PROC, seconds on machines, how often it was started, and what was said.
+    """A job that left the queue: CLUSTER.PROC, seconds on machines, number of starts, and the reason.
 
     `hold` is why it was held when it left, empty when it was not.
     """
@@ -39,7 +39,7 @@ class Gone:
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of a job now. `since` is when the status began, `said` why it is held or why it went back."""
+    """The current state of a job. `since` is when the status began, `said` why it is held or went back to the queue."""
 
     job: str
     id: str
@@ -51,17 +51,17 @@ class Seen:
 
 
 class Watch:
-    """The jobs of one cluster, by CLUSTER.PROC; `names` are theirs in the order of their numbers."""
+    """The jobs of one cluster, by CLUSTER.PROC; `names` are their names in the order of their numbers."""
 
     def __init__(self, cluster: int, names: Sequence[str]) -> None:
         self.jobs = {f"{cluster}.{number}": Seen(name, f"{cluster}.{number}") for number, name in enumerate(names)}
 
     def forget(self, number: int) -> None:
-        """Leave out a job: what becomes of it was told."""
+        """Stop watching a job whose outcome is already known."""
         list(self.jobs.values())[number].status = "gone"
 
     def take(self, event: Event) -> Gone | None:
-        """Take one event; return the job that has left the queue by it."""
+        """Process one event; return the job that it took out of the queue, if any."""
         seen = self.jobs.get(event.job)
         if seen is None or seen.status == "gone":
             return None
@@ -95,9 +95,9 @@ class Watch:
         return Gone(seen.job, seen.id, how, seen.seconds, seen.starts, reason, hold)
 
     def compare(self, present: Sequence[Queued], past: Sequence[Queued], doubted: Collection[str]) -> list[Gone]:
-        """Return the jobs that have left the queue, of which the event log has said nothing.
+        """Return the jobs that have left the queue without an event in the log.
 
-        `present` are those in the queue, `past` those in the schedd's history; what is `doubted` is not looked at.
+        `present` are those in the queue, `past` those in the schedd's history; those in `doubted` are skipped.
         """
         here, gone = {ad.id: ad for ad in present}, {ad.id: ad for ad in past}
         found = []
@@ -119,7 +119,7 @@ class Watch:
 
     @staticmethod
     def _correct(seen: Seen, ad: Queued) -> None:
-        """Take the queue's word for a hold whose event was not read."""
+        """Update a job's hold state from the queue, for an event that was not read."""
         if ad.status == access_point.HELD and seen.status != "held":
             seen.status, seen.since = "held", datetime.fromtimestamp(_number(ad.ad, "EnteredCurrentStatus"))
             reason = str(ad.ad.get("HoldReason") or "")
@@ -129,7 +129,7 @@ class Watch:
             seen.status, seen.since = "idle", None
 
     def counts(self) -> Counter[Status]:
-        """Return how many jobs there are of each status."""
+        """Return the number of jobs by status."""
         return Counter(seen.status for seen in self.jobs.values())
 
     def waiting(self) -> list[Seen]:
@@ -138,7 +138,7 @@ class Watch:
 
 
 def told(event: Event) -> str:
-    """Return why HTCondor held a job or put it back: its words, and what they mean and how to fix it where known."""
+    """Return why HTCondor held a job or put it back: its message, and the explanation and fix if known."""
     known = explain(event.text if event.text[:1].isdigit() else f"{event.number} (001.000.000) {event.text}")
     words = event.reason
     if not known:

@@ -1,4 +1,4 @@
-"""The work of a run, whoever its executor is: io disks, jobs, the disks that come back, the record of all of it."""
+"""The work of a run, independent of its executor: io disks, jobs, returned disks, and the record."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from roost.run.plan import Plan
 
 #: The executor whose jobs end with the run.
 LOCAL = "local"
-#: Outcomes other than `done` that are told one by one.
+#: The maximum number of outcomes other than `done` reported individually.
 TOLD = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What goes into the io disks of a run: the inputs of each row start from the directory of the file of jobs."""
+    """The contents of a run's io disks: the inputs of each row are relative to the directory of the file of jobs."""
 
     plan: Plan
 
     def of(self, number: int, size: int | None) -> tuple[batch.DiskRequest | None, str]:
-        """Return what goes onto the disk of a row (its output is not set), or why that cannot be."""
+        """Return the contents of a row's disk (its output is not set), or the reason why it cannot be made."""
         try:
             items, texts, wrong = batch.content(self.plan.table, number, self.plan.column, (), size)
         except inputs.TooMuchError:
@@ -45,7 +45,7 @@ class Contents:
 
 @dataclass
 class Work:
-    """A run under way: it hands the jobs to an executor, whose name is `by`, and is told by it (`Told`)."""
+    """A run in progress: it hands the jobs to an executor named `by`, which reports back (`Told`)."""
 
     run: Run
     jobs: tuple[Job, ...]
@@ -57,20 +57,20 @@ class Work:
     _told: int = 0
     _pool: Pool | None = None
     _looks: list[Future[None]] = field(default_factory=list)
-    #: Jobs of a local run whose machine runs.
+    #: Jobs of a local run whose machines are running.
     _running: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rows = {job.name: number for number, job in enumerate(self.jobs)}
 
     def job(self, name: str) -> Job:
-        """Return a job by its name; raise `UsageError` where there is none."""
+        """Return a job by its name; raise `UsageError` where there is no such job."""
         if name not in self._rows:
             raise UsageError(f"there is no job {name!r} in {self.run.place.directory}")
         return self.jobs[self._rows[name]]
 
     def begin(self) -> list[Job]:
-        """Take over what the record says, and return the jobs that are left to run; say which were cut off."""
+        """Load the record, and return the jobs that are left to run; report which were cut off."""
         state, place = self.run.state, self.run.place
         left = []
         for job in self.jobs:
@@ -106,11 +106,11 @@ class Work:
         return ready
 
     def hold(self, job: Job, why: str) -> None:
-        """Give a job up for now."""
+        """Give up a job for now."""
         self.record(outcomes.held(job, why))
 
     def make_disks(self, jobs: Sequence[Job]) -> list[Job]:
-        """Make the io disks that are not there yet; return the jobs that have one."""
+        """Make the missing io disks; return the jobs that have one."""
         missing = [job for job in jobs if not self.run.disk(job).is_file()]
         if not missing:
             return list(jobs)
@@ -133,7 +133,7 @@ class Work:
                 make.make(recipe, request.items, self.run.disk(job), texts=request.texts)
                 return True
         except ImageError as error:
-            # An input that changed or went away, or that does not fit after all.
+            # An input was changed or removed, or does not fit after all.
             why = str(error.problem)
         self.hold(job, why)
         return False
@@ -142,7 +142,7 @@ class Work:
         return self.contents.of(self._rows[job.name], self.run.images[job.image].disk.areas[0].size)
 
     def execute(self, executor: Executor, jobs: Sequence[Job]) -> None:
-        """Let the executor run the jobs, and look at each disk that comes back."""
+        """Let the executor run the jobs, and examine each disk that comes back."""
         state, place = self.run.state, self.run.place
         back = {}
         for name, said in state.returned().items():
@@ -169,17 +169,17 @@ class Work:
                 raise
 
     def _cut_off(self) -> None:
-        """Write down which jobs were running here; the record would show it anyway."""
+        """Record which jobs were running here, although the record would show it anyway."""
         if self.by != LOCAL:
             return
         with contextlib.suppress(RoostError):
             for name in sorted(self.run.state.running()):
                 self.run.state.write("cut off", name)
 
-    # What the executor tells.
+    # Reports of the executor.
 
     def started(self, job: Job) -> None:
-        """Write down that a job is about to run. Raises what was wrong with the host when an earlier one was judged."""
+        """Record that a job is about to run. Raises the host's error if judging an earlier job failed with one."""
         with self._guard:
             ended = [one for one in self._looks if one.done()]
         for look in ended:
@@ -193,7 +193,7 @@ class Work:
             self._tell()
 
     def ended(self, end: End) -> None:
-        """Write down that a job left the executor, and look at its disk beside the jobs that still run."""
+        """Record that a job left the executor, and examine its disk while others still run."""
         self.run.state.write("returned", end.job, **outcomes.end_to_record(end, self.run.place))
         with self._guard:
             # Its disk is still to be read, and another guest may start before that is done.
@@ -214,7 +214,7 @@ class Work:
         self.record(found)
 
     def record(self, found: Outcome) -> None:
-        """Write down what became of a job."""
+        """Record the outcome of a job."""
         self.run.state.write("ended", found.name, **outcomes.to_record(found, self.run.place))
         with self._guard:
             self.outcomes[found.name] = found
@@ -227,7 +227,7 @@ class Work:
                     self.run.events.note(f"{found.name}: {found.verdict}: {found.reason}")
 
     def _tell(self) -> None:
-        """Say how many jobs have a verdict, and which run. Its caller holds the guard."""
+        """Report how many jobs have a verdict, and which are running. The caller holds the guard."""
         bad = sum(1 for one in self.outcomes.values() if one.verdict != "done")
         running = f"; running: {some(list(self._running), 3)}" if self._running else ""
         said = f"{len(self.outcomes)} of {len(self.jobs)} ended{f', {bad} not done' if bad else ''}"

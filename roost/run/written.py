@@ -1,6 +1,6 @@
-"""What a run has written down, checked when it is read again: files that somebody may have edited, or that are damaged.
+"""The files written by a run, validated when they are read again, because they may have been edited or damaged.
 
-`run.json` is a `Plan`; the lines of `state.jsonl` are `Ended`, `Returned` and the words of the executor that is a pool.
+`run.json` is a `Plan`; the lines of `state.jsonl` are `Ended`, `Returned` and the events of the pool executor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Written(BaseModel):
 
 
 class Options(_Written):
-    """How the jobs of a run are run, as far as a resumed run needs it."""
+    """The options of a run, as far as resuming it needs them."""
 
     guests: Annotated[int, Field(ge=1)] | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
@@ -68,7 +68,7 @@ class Plan(_Written):
 
 
 class Ended(_Written):
-    """The outcome of a job; `output` and `log` start from the directory of the run."""
+    """The outcome of a job; `output` and `log` are relative to the directory of the run."""
 
     verdict: Verdict
     exit_code: int | None = None
@@ -82,7 +82,7 @@ class Ended(_Written):
 
 
 class Returned(_Written):
-    """How a job left its executor; `disk` starts from the directory of the run."""
+    """How a job left its executor; `disk` is relative to the directory of the run."""
 
     disk: _Path | None = None
     seconds: _Seconds | None = None
@@ -93,7 +93,7 @@ class Returned(_Written):
 
 
 class Submitting(_Written):
-    """What is about to be submitted."""
+    """A submission that is about to be made."""
 
     token: _Token
     image: str
@@ -117,7 +117,7 @@ class GivenUp(_Written):
 
 
 def checked(model: type[_Model], said: object) -> _Model:
-    """Return what was written down as `model`; raise `ValueError` with the first thing that is wrong, on one line."""
+    """Return a record as `model`; raise `ValueError` with the first error in it, on one line."""
     try:
         return model.model_validate(said)
     except ValidationError as error:
@@ -125,5 +125,5 @@ def checked(model: type[_Model], said: object) -> _Model:
 
 
 def damaged(state: State, what: str) -> ImageError:
-    """Return the error for a record that cannot be right."""
+    """Return the error for an inconsistent record."""
     return ImageError(f"{state.path} is damaged: {what}", hint=ANEW)

@@ -1,7 +1,7 @@
-"""The rules of HTCondor's vm universe, each once: what breaks, what HTCondor then does, how to fix it.
+"""The rules of HTCondor's vm universe, each defined once: what is wrong, what HTCondor then does, how to fix it.
 
-`model` says what a rule and a finding are, the other modules hold the rules by subject, each as data beside the
-function that applies it. `ALL` is every rule by its code, for the explanations and for the documentation.
+`model` defines rules and findings; the other modules hold the rules by subject, each as data beside the function
+that applies it. `ALL` maps every rule by its code, for the explanations and for the documentation.
 """
 
 from __future__ import annotations

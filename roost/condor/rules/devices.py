@@ -71,7 +71,7 @@ _XEN = re.compile(r"(xvd|sd|hd)([a-z]+)(\d*)")
 _ROOT_NAME = re.compile(
     r"root|boot|system|(?<![a-z])os(?![a-z])|debian|ubuntu|linux|rocky|alma|centos|fedora", re.IGNORECASE
 )
-#: Names that only a root disk has, and those that none has.
+#: Names that belong to a root disk only, and names that never do.
 _SURE_NAME = re.compile(r"(?<![a-z])(?:root|rootfs|boot|system)(?![a-z])", re.IGNORECASE)
 _DATA_NAME = re.compile(
     r"(?<![a-z])(?:io|data|swap|seed|scratch|results?|inputs?|outputs?|home|tmp|cache)(?![a-z])", re.IGNORECASE
@@ -138,7 +138,7 @@ def _on_xen(view: JobView, item: DiskItem) -> Iterator[Finding]:
 
 @check
 def compact_discs(view: JobView) -> Iterator[Finding]:
-    """Apply the rules about CDs, wanted and unwanted."""
+    """Apply the rules about CDs, intended and accidental."""
     disks = view.usable_disks
     alone = all(is_cd(item) for item in disks)
     for item in disks:
@@ -184,7 +184,7 @@ def boot_order(view: JobView) -> Iterator[Finding]:
 
 
 def _on_pygrub(view: JobView, disks: list[DiskItem]) -> Iterator[Finding]:
-    """Yield where pygrub, which reads the first disk of vm_disk, finds no kernel."""
+    """Yield a finding where pygrub, which reads the first disk of vm_disk, finds no kernel."""
     kernel = view.get("xen_kernel", "VMPARAM_Xen_Kernel")
     if view.hypervisor != "xen" or kernel is None or kernel.text != "included":
         return
@@ -198,9 +198,9 @@ def _on_pygrub(view: JobView, disks: list[DiskItem]) -> Iterator[Finding]:
 
 
 def _meant_to_boot(disks: list[DiskItem], booted: DiskItem) -> tuple[DiskItem, bool]:
-    """Return the disk that its author takes for the root disk, and whether the names leave no doubt.
+    """Return the disk meant to be the root disk, and whether the names are unambiguous.
 
-    The format says nothing: a raw root disk beside a qcow2 io disk is as usual as the reverse.
+    The format is no evidence: a raw root disk beside a qcow2 io disk is as usual as the reverse.
     """
     named = [item for item in disks if _ROOT_NAME.search(_base(item))]
     if booted in named or len(named) != 1:

@@ -1,7 +1,7 @@
 """Rules about vm_disk: fields, file names, permissions, formats (docs/vm-universe.md, section 2).
 
 Each item is read as three programs do: condor_submit counts colons, condor_vm-gahp drops empty fields and trims,
-the awk script that writes libvirt's XML does neither. The first one that stumbles decides the effect.
+the awk script that writes libvirt's XML does neither. The first program that fails decides the effect.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ DEVICE_LIKE = re.compile(r"(?:vd|sd|hd|xvd)[a-z]+\d*", re.IGNORECASE)
 _PERMISSION_LIKE = {"r", "w", "rw"}
 #: Other formats of libvirt 9.0's virStorageFileFormat that a disk can have.
 _LIBVIRT_FORMATS = {"bochs", "cloop", "dmg", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qed", "vmdk"}
-#: Endings of disk images in formats that are not raw; a -flat.vmdk is raw, and a .vhd can be.
+#: File name extensions of disk images that are not raw; a -flat.vmdk is raw, and a .vhd can be.
 _IMAGES = {"qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "ova"}
-#: Endings of compressed files, which neither libvirt nor QEMU unpacks.
+#: File name extensions of compressed files, which neither libvirt nor QEMU unpacks.
 _PACKED = {"gz", "xz", "zst", "zstd", "bz2", "lz4", "lzma", "zip", "7z", "tgz", "txz"}
 _SAFE = re.compile(r"[A-Za-z0-9._+/-]*")
 

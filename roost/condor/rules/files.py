@@ -1,6 +1,6 @@
 """Rules about the files that a description names: format, backing file, state, size, mode.
 
-They are applied by `roost.condor.disk_images`, where the files are at hand.
+They are applied by `roost.condor.disk_images`, where the files are available.
 """
 
 from __future__ import annotations

@@ -84,17 +84,17 @@ NETWORK_TYPES = ("nat", "bridge", "user")
 
 
 def mebibytes(text: str) -> int | None:
-    """Return what condor_submit reads vm_memory as, in MiB, rounded up; None where it refuses."""
+    """Return vm_memory in MiB as condor_submit reads it, rounded up; None where it refuses the value."""
     match = _BYTES.fullmatch(text)
     if not match:
         return None
     size = float(match[1]) * _MIB[(match[2] or "M").upper()]
-    # 400 digits are infinity.
+    # 400 digits evaluate to infinity.
     return math.ceil(size) if 0 < size < 2**43 else None
 
 
 def whole(text: str) -> int | None:
-    """Return a constant expression's whole number, or None."""
+    """Return the value of a constant integer expression, or None."""
     try:
         value = evaluate(text)
     except ExpressionError:
@@ -110,7 +110,7 @@ def memory(view: JobView) -> Iterator[Finding]:
     command = view.get("vm_memory") or view.get("request_memory", "RequestMemory")
     empty = view.job.entry("vm_memory")
     if empty is not None and view.get("vm_memory") is None:
-        # Only where it is not written at all is request_memory taken for it.
+        # request_memory is used only where vm_memory is not written at all.
         yield MEMORY.at(empty.where, "vm_memory has no value")
         return
     if command is None:
@@ -186,7 +186,7 @@ def _user(view: JobView, kind: Command) -> Finding:
 
 @check
 def card(view: JobView) -> Iterator[Finding]:
-    """Say which network card a kvm guest finds."""
+    """Yield a note about the network card that a kvm guest gets."""
     if view.is_vm and view.hypervisor == "kvm" and view.boolean("vm_networking", "JobVMNetworking"):
         what = "the network card is e1000 since HTCondor 24.12.21, virtio before and again since 24.12.22 and 25.0.12"
         yield NET_CARD.at(view.place_of("vm_networking"), what)

@@ -1,4 +1,4 @@
-"""What a rule is, what a finding is, and what HTCondor does to a job that breaks a rule."""
+"""Rules, findings, and the effects on a job that breaks a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.host import safetext
 
 
 class Severity(StrEnum):
-    """How sure and how bad: an error breaks the job, a warning may, a note only says what will happen."""
+    """Certainty and severity: an error breaks the job, a warning may, a note only describes what will happen."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,9 +23,9 @@ class Severity(StrEnum):
 class Effect(StrEnum):
     """What HTCondor does with the job, worst first.
 
-    A rejected description never runs and costs its author seconds of work, but nothing of it can be had, so it
-    goes before all; a machine without HasVM is lost to everyone; a held job waits for a person, who is told; an
-    idle one says nothing; a job that runs for ever also takes a slot; wrong data is found last of all.
+    A rejected description costs its author only seconds, but no job runs at all, so it is first; a machine without
+    HasVM is lost to all users; a held job waits for its owner, who is notified; an idle job waits silently; a job that
+    never ends also occupies a slot; wrong data is noticed last.
     """
 
     REJECTED = "rejected_by_condor_submit"
@@ -43,7 +43,7 @@ class Effect(StrEnum):
 
 
 class Stage(IntEnum):
-    """When in a job's life a rule bites. What stops a job early hides all that would have come later."""
+    """The stage of a job's life at which a rule takes effect. A failure at one stage hides those of later stages."""
 
     SUBMIT = 1
     MATCH = 2
@@ -54,7 +54,7 @@ class Stage(IntEnum):
     OUTPUT = 7
 
 
-#: When each effect comes about, unless a rule says otherwise (a hold is also possible at INPUT and OUTPUT).
+#: The stage of each effect, unless a rule gives another (a hold is also possible at INPUT and OUTPUT).
 _STAGE = {
     Effect.REJECTED: Stage.SUBMIT,
     Effect.IDLE: Stage.MATCH,
@@ -68,7 +68,7 @@ _STAGE = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fact about the vm universe: its code, how bad, what HTCondor does, how to fix it, where it is written."""
+    """One fact about the vm universe: its code, severity, effect, fix and source."""
 
     code: str
     severity: Severity
@@ -78,17 +78,17 @@ class Rule:
     stage: Stage = Stage.OUTPUT
 
     def at(self, where: Location, message: str, hint: str | None = None) -> Finding:
-        """Return the finding that this rule was broken at `where`."""
+        """Return the finding that this rule is broken at `where`."""
         return Finding(self, where, message, hint or self.hint)
 
     def but(self, severity: Severity, effect: Effect, stage: Stage | None = None) -> Rule:
-        """Return the same rule where it bites less, or otherwise."""
+        """Return the same rule with another severity, effect or stage, for a case where it differs."""
         return replace(self, severity=severity, effect=effect, stage=stage or _STAGE[effect])
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that a description breaks, where, and in which words."""
+    """A broken rule: where, and the message."""
 
     rule: Rule
     where: Location
@@ -99,7 +99,7 @@ class Finding:
 #: Every rule by its code.
 RULES: dict[str, Rule] = {}
 
-#: The functions that apply them, each to one job.
+#: The functions that apply the rules, each to one job.
 CHECKS: list[Callable[[JobView], Iterable[Finding]]] = []
 
 

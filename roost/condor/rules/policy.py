@@ -1,4 +1,4 @@
-"""Rules about the periodic expressions: what they never see, and releases without an end."""
+"""Rules about the periodic expressions: conditions they never see, and releases without a bound."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ POLICY_ATTRIBUTE = rule(
     "policy-attribute", _W, _OK, hint="an attribute that a job lacks is UNDEFINED, never true", source=_ATTRIBUTES
 )
 
-#: Attributes of a job that grow, so that a comparison with one of them ends.
+#: Job attributes that grow, so that a comparison with one of them bounds the releases.
 _BOUNDS = (
     "NumJobStarts", "NumShadowStarts", "NumJobMatches", "NumHolds", "NumSystemHolds", "JobRunCount", "NumRestarts",
     "NumHoldsByReason", "NumShadowExceptions", "QDate", "JobStartDate", "CumulativeRemoteSysCpu", "RemoteWallClockTime",
 )  # fmt: skip
-#: What periodic expressions are about; a name that nearly is one of these is taken for a mistake.
+#: Attributes used in periodic expressions; a name that closely resembles one of these is reported as a mistake.
 _KNOWN = (
     *_BOUNDS, "JobStatus", "LastJobStatus", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
     "LastHoldReason", "LastHoldReasonCode", "LastHoldReasonSubCode", "JobCurrentStartDate", "LastRemoteHost",
@@ -42,10 +42,10 @@ _KNOWN = (
     "DiskUsage", "MemoryUsage", "ImageSize", "ResidentSetSize", "RequestDisk", "RequestMemory", "RequestCpus",
 )  # fmt: skip
 _NAMES = {name.lower(): name for name in _KNOWN}
-#: Which jobs each expression is looked at for, by JobStatus.
+#: The job states, by JobStatus, in which each expression is evaluated.
 _SEEN = {"periodic_release": {5}, "periodic_hold": {1, 2, 6, 7}}
 _EXPRESSIONS = ("periodic_hold", "periodic_release", "periodic_remove")
-#: One without an end goes on to the end of the text: what is behind each quote is looked at once.
+#: An unterminated string extends to the end of the text, so that the text is scanned only once.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
 _NAME = re.compile(r"(?<![\w.])(?:MY\.)?([A-Za-z_]\w*)(?!\s*\(|\w)", re.IGNORECASE)
 _STATUS = re.compile(r"(?<![\w.])(?:MY\.)?JobStatus\s*(?:==|=\?=)\s*(\d+)", re.IGNORECASE)
@@ -64,14 +64,14 @@ def policies(view: JobView) -> Iterator[Finding]:
 def requirements(view: JobView) -> Iterator[Finding]:
     """Apply the rule that some machine must be able to meet the requirements."""
     command = view.get("requirements", "Requirements")
-    # An attribute has a value on a machine: only an expression without any is known here.
+    # Attributes get their values on a machine: only an expression without attributes can be evaluated here.
     constant = command is not None and not set(re.findall(r"[a-z_]\w*", command.text.lower())) - {"true", "false"}
     if command is not None and constant and not command.unknown and as_bool(command.text) is False:
         yield NEVER_MATCHES.at(command.where, f"requirements = {shown(command.text)} is false on every machine")
 
 
 def _expression(view: JobView, name: str, command: Command) -> Iterator[Finding]:
-    # Blanks in place of strings: what stands in them is no name, and places stay where they are.
+    # Strings are blanked out, at their length: their contents are not names, and offsets must not change.
     text = _STRING.sub(lambda found: " " * len(found.group()), command.text)
     own = {key[3:] for key in view.job.table if key.startswith("my.")}
     names = {found[1].lower(): found.start(1) for found in _NAME.finditer(text)}
@@ -90,7 +90,7 @@ def _expression(view: JobView, name: str, command: Command) -> Iterator[Finding]
 
 def _status(name: str, command: Command, text: str) -> Iterator[Finding]:
     found = list(_STATUS.finditer(text))
-    # Of several conditions one may do: only a status that all of the expression hangs on is judged.
+    # With several conditions another one may match: only a status that the whole expression depends on is checked.
     if name not in _SEEN or len(found) != 1 or "||" in text or "!" in text.replace("!=", ""):
         return
     if int(found[0][1]) not in _SEEN[name]:

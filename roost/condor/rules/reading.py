@@ -1,4 +1,4 @@
-"""Rules of the submit language itself: what condor_submit cannot read, and what only it can."""
+"""Rules of the submit language itself: what condor_submit cannot read, and what it alone can read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ITEMS = "condor_utils/submit_utils.cpp (load_external_q_foreach_items): each li
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _REJECTED, _OK = Effect.REJECTED, Effect.OK
 
-#: What the reader can remark, and in which words.
+#: The remarks of the reader: rule and message.
 REMARKS: dict[str, tuple[Rule, str]] = {
     code: (rule(code, severity, effect, hint=hint, source=source), words)
     for code, severity, effect, words, hint, source in (
@@ -124,15 +124,15 @@ _EXPRESSIONS = (
     "on_exit_hold_reason", "on_exit_hold_subcode", "next_job_start_delay", "keep_claim_idle", "max_job_retirement_time",
 )  # fmt: skip
 _RESOURCES = ("request_cpus", "request_memory", "request_disk", "request_gpus")
-#: No resources of a pool: condor_submit warns of them and does without (submit_utils.cpp, SetRequestCpus).
+#: Not resources of a pool: condor_submit ignores them with a warning (submit_utils.cpp, SetRequestCpus).
 _IGNORED = ("request_cpu", "request_gpu")
-#: Commands of Condor 7 (condor_submit.V6/submit.cpp) that no later condor_submit looks for: what takes their place.
+#: Commands of Condor 7 (condor_submit.V6/submit.cpp) that later versions ignore, and their replacements.
 _GONE = {
     "kvm_disk": "vm_disk", "xen_disk": "vm_disk", "vm_should_transfer_files": "should_transfer_files",
     "vmware_dir": "", "vmware_should_transfer_files": "", "vmware_snapshot_disk": "", "vm_hardware_vt": "",
     "xen_transfer_files": "transfer_input_files", "kvm_transfer_files": "transfer_input_files",
 }  # fmt: skip
-#: Those that made a CD of files for the guest: there is none any more, so it is a disk.
+#: Commands that made a CD from files for the guest; they have no replacement, so a disk takes its place.
 _CD = (
     "vm_cdrom_files", "vm_should_transfer_cdrom_files", "kvm_cdrom_device", "xen_cdrom_device", "kvm_cdrom_files",
     "xen_cdrom_files",
@@ -183,7 +183,7 @@ def names(view: JobView) -> Iterator[Finding]:
 
 
 def _unread(view: JobView, key: str, name: str, where: Location) -> Iterator[Finding]:
-    """Yield what is said of a name that neither condor_submit nor the description uses."""
+    """Yield a finding for a name that neither condor_submit nor the description uses."""
     if commands.is_read(key) or key in view.description.used:
         return
     meant = near(key, commands.COMMANDS, 0.8 if len(key) > 5 else 0.75)
@@ -194,7 +194,7 @@ def _unread(view: JobView, key: str, name: str, where: Location) -> Iterator[Fin
 
 
 def _resource(view: JobView, key: str, entry: Assignment) -> Iterator[Finding]:
-    """Yield what is said of a request for a resource that only some pools define, and which may be a slip."""
+    """Yield a finding for a request for a resource that only some pools define, which may be a typo."""
     command = view.get(key)
     if command is None or key in view.description.used:
         return
@@ -217,7 +217,7 @@ def _resource(view: JobView, key: str, entry: Assignment) -> Iterator[Finding]:
 
 @check
 def rows(view: JobView) -> Iterator[Finding]:
-    """Apply the rules about rows that condor_submit splits otherwise than they were meant."""
+    """Apply the rules about rows that condor_submit splits differently than intended."""
     queue, row = view.job.queue, view.job.row
     if queue is None or row is None or queue.keyword != "from" or len(queue.variables) < 2 or "\x1f" in row.text:
         return
@@ -238,7 +238,7 @@ def rows(view: JobView) -> Iterator[Finding]:
     if any("," in match.group() for match in found):
         yield QUEUE_SPLIT.at(row.at(), what)
     else:
-        # `one.raw a, b` can also mean a list as the last value: blanks alone separate what stands before it.
+        # `one.raw a, b` can also mean a list as the last value, with blanks as the separators before it.
         yield QUEUE_SPLIT.but(_W, _OK).at(row.at(), f"{what}, unless the blanks are meant to separate")
 
 

@@ -1,6 +1,6 @@
-"""What comes back of each job under which name, and which jobs write over each other (docs/vm-universe.md, section 3).
+"""Returned files and their names, and jobs that overwrite each other's (docs/vm-universe.md, section 3).
 
-Not one job's rule: it needs all of them. Two jobs that differ in nothing but their process number are compared too.
+Unlike other rules these compare jobs with each other, including jobs that differ only in their process number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roost.host import numbers
 
 @dataclass(frozen=True, slots=True)
 class ReturnedFile:
-    """A file that a job leaves: its name in the sandbox (or the shared path), where it goes, and what says so."""
+    """A file that a job leaves: its name in the sandbox (or the shared path), its destination, its place and rule."""
 
     name: str
     path: str
@@ -30,7 +30,7 @@ class ReturnedFile:
 
 
 def collisions(views: Sequence[JobView]) -> Iterator[Finding]:
-    """Yield where two jobs of a description leave their files under one name."""
+    """Yield a finding where two jobs of a description return files under the same name."""
     taken: dict[tuple[str, str], list[tuple[int, int, ReturnedFile]]] = {}
     for number, view in enumerate(views):
         for instance, target in _instances(view):
@@ -44,7 +44,7 @@ def collisions(views: Sequence[JobView]) -> Iterator[Finding]:
 
 
 def _counted(views: Sequence[JobView]) -> tuple[int, bool]:
-    """Return how many jobs these are, and whether that is known."""
+    """Return the number of jobs, and whether it is known."""
     counts = [view.job.count for view in views]
     rows = [
         1 if view.job.queue and view.job.queue.keyword else count for view, count in zip(views, counts, strict=True)
@@ -65,7 +65,7 @@ def _finding(code: str, path: str, target: ReturnedFile, jobs: int, known: bool)
 
 
 def _instances(view: JobView) -> Iterator[tuple[int, ReturnedFile]]:
-    """Yield what the first job of a row leaves, and what the second one does where the row is queued more than once."""
+    """Yield the returned files of a row's first job, and of its second where the row is queued more than once."""
     yield from ((0, target) for target in _targets(view))
     queue, count = view.job.queue, view.job.count
     each = count if queue is None or view.job.row is None else queue.count
@@ -109,8 +109,8 @@ def _normal(path: str) -> str:
 
 
 def _directory(view: JobView) -> str | None:
-    """Return where a job's files go, or None when that cannot be told."""
-    # output_directory is of HTCondor 25.12 and later.
+    """Return the destination directory of a job's files, or None when it is not known."""
+    # output_directory exists in HTCondor 25.12 and later.
     destination = view.get("output_destination", "OutputDestination") or view.get("output_directory")
     command = destination or view.get("initialdir", "initial_dir", "iwd")
     remaps = view.get("transfer_output_remaps", "TransferOutputRemaps")
@@ -120,7 +120,7 @@ def _directory(view: JobView) -> str | None:
 
 
 def _returned(view: JobView) -> Iterator[tuple[str, str, Location]]:
-    """Yield the files that come back: their names in the sandbox, as the description has them, and where."""
+    """Yield the returned files: the name in the sandbox, the name in the description, and its location."""
     command = view.get("transfer_output_files", "TransferOutput")
     if command is not None:
         if not command.unknown:
@@ -132,7 +132,7 @@ def _returned(view: JobView) -> Iterator[tuple[str, str, Location]]:
     label = view.get("executable", "Cmd")
     for item in view.usable_disks:
         name = item.fields[0].text.rpartition("/")[2]
-        # HTCondor never returns a file that is named as the executable.
+        # HTCondor never returns a file with the name of the executable.
         if (
             item.fields[2].text == "r"
             or not view.transferred(name)

@@ -1,4 +1,4 @@
-"""Rules about what travels: inputs, outputs, URLs, disk space (docs/vm-universe.md, sections 1 and 3)."""
+"""Rules about file transfer: inputs, outputs, URLs, disk space (docs/vm-universe.md, sections 1 and 3)."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _has_keys(view: JobView) -> bool:
 
 @check
 def disk_places(view: JobView) -> Iterator[Finding]:
-    """Apply the rules about where each disk is: in the sandbox, or shared."""
+    """Apply the rules about the location of each disk: in the sandbox, or shared."""
     command = view.get("vm_disk")
     if command is None or command.unknown:
         return
@@ -226,7 +226,7 @@ def forced(view: JobView) -> Iterator[Finding]:
 
 @check
 def outputs(view: JobView) -> Iterator[Finding]:
-    """Apply the rules about what comes back."""
+    """Apply the rules about returned files."""
     command = view.get("transfer_output_files", "TransferOutput")
     nothing = view.boolean("vm_no_output_vm")
     if not view.is_vm:
@@ -256,13 +256,13 @@ def outputs(view: JobView) -> Iterator[Finding]:
 
 
 def _in_sandbox(view: JobView, path: str) -> bool:
-    """Return whether a file of this path is there at the end; the sandbox has the directories that were transferred."""
+    """Return whether a file of this path exists at the end; the sandbox has the transferred directories."""
     first, slash, _ = path.partition("/")
     return view.transferred(path) and not path.endswith("/") if not slash else first in view.sandbox
 
 
 def _over_submitted(view: JobView) -> Iterator[Finding]:
-    """Yield the new names of transfer_output_remaps that are those of submitted files."""
+    """Yield a finding for each name in transfer_output_remaps that is the name of a submitted file."""
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if command is None or command.unknown:
         return
@@ -275,7 +275,7 @@ def _over_submitted(view: JobView) -> Iterator[Finding]:
 
 
 def remaps_of(view: JobView) -> dict[str, str]:
-    """Return what transfer_output_remaps says: the name in the sandbox, and the one that it comes back under."""
+    """Return transfer_output_remaps as a mapping: the name in the sandbox → the name it is returned under."""
     command = view.get("transfer_output_remaps", "TransferOutputRemaps")
     if command is None:
         return {}

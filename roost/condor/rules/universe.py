@@ -1,4 +1,4 @@
-"""Rules about what the job is: universe, executable, vm_type, and commands of other universes."""
+"""Rules about the kind of job: universe, executable, vm_type, and commands of other universes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ QUOTES = rule(
     "quotes", _E, Effect.REJECTED, hint="close the double quote", source="condor_submit: Unterminated double-quote."
 )
 
-#: Each boolean command with the job attribute that condor_submit reads in its absence.
+#: Boolean commands, with the job attribute that condor_submit reads if the command is absent.
 BOOLEANS = (
     ("vm_networking", "JobVMNetworking"), ("vm_vnc", "JobVMVNCConsole"), ("vm_checkpoint", "JobVMCheckpoint"),
     ("vm_no_output_vm",), ("hold",), ("nice_user",), ("run_as_owner",), ("load_profile",), ("log_xml",),
@@ -65,7 +65,7 @@ BOOLEANS = (
     ("stream_input",), ("stream_output",), ("stream_error",),
 )  # fmt: skip
 _INTEGERS = ("priority", "prio", "max_retries", "success_exit_code", "coresize", "core_size")
-#: The universes beside vm, by name, with their numbers (HTCondor manual, condor_submit).
+#: The universes other than vm, by name, with their numbers (HTCondor manual, condor_submit).
 OTHERS = {
     "vanilla": 5,
     "scheduler": 7,

@@ -1,4 +1,4 @@
-"""One job of a description as rules see it: expanded commands, disks, transfers, which disk boots."""
+"""One job of a description as the rules see it: expanded commands, disks, transfers, the boot disk."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ class Command:
 
     @property
     def where(self) -> Location:
-        """Where the value begins."""
+        """The location where the value begins."""
         return self.value.at()
 
     @property
     def unknown(self) -> bool:
-        """Whether part of the value is only known at submit time, or ($$) when a machine is found."""
+        """Whether part of the value is only known at submit time, or ($$) when a machine is matched."""
         return self.value.unknown or "$$(" in self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One item of transfer_input_files: as written, and the name it has in the sandbox."""
+    """One item of transfer_input_files: as written, and its name in the sandbox."""
 
     text: str
     where: Location
 
     @property
     def is_url(self) -> bool:
-        """Whether a plugin fetches it."""
+        """Whether a file transfer plugin fetches it."""
         return "://" in self.text
 
     @property
     def scheme(self) -> str:
-        """The URL's scheme in lower case, or nothing."""
+        """The URL's scheme in lower case, or an empty string."""
         return self.text.partition("://")[0].lower() if self.is_url else ""
 
     @property
     def is_contents(self) -> bool:
-        """Whether a whole directory's contents travel (`dir/`)."""
+        """Whether the contents of a whole directory are transferred (`dir/`)."""
         return self.text.endswith("/") and not self.is_url
 
     @property
     def name(self) -> str:
-        """The basename; a URL's query is cut."""
+        """The basename; a URL's query is cut off."""
         path = self.text.partition("?")[0].partition("#")[0] if self.is_url else self.text
         return path.rstrip("/").rpartition("/")[2]
 
 
 @dataclass
 class JobView:
-    """One job as rules see it: expanded commands, disks, transfers."""
+    """One job as the rules see it: expanded commands, disks, transfers."""
 
     description: Description
     job: Job
@@ -82,7 +82,7 @@ class JobView:
             if name not in self.cache:
                 entry = self.job.entry(name)
                 value = self.expander.expand(entry.value).strip() if entry else None
-                # The value of "vm_memory = $(X)" is nothing, or not known yet.
+                # "vm_memory = $(X)" may expand to nothing, or be unknown.
                 self.cache[name] = Command(name, value) if entry and value and (value.text or value.unknown) else None
                 if entry:
                     self.expander.used.add(name.lower())
@@ -91,13 +91,13 @@ class JobView:
         return None
 
     def constant(self, *names: str) -> bool:
-        """Return whether the first of these commands that is there is the same for every job: it has no macro."""
+        """Return whether the first of these commands that is set has no macro, so that all jobs have the same value."""
         entry = next((entry for name in names if (entry := self.job.entry(name))), None)
         varies = entry is not None and self.job.queue is not None and entry.name in self.job.queue.variables
         return entry is not None and not varies and "$" not in entry.value.text
 
     def place_of(self, name: str) -> Location:
-        """Return where a command stands, even an empty one; else the end of the description."""
+        """Return the location of a command, even an empty one; else the end of the description."""
         entry = self.job.entry(name)
         if entry:
             return entry.where
@@ -113,7 +113,7 @@ class JobView:
 
     @cached_property
     def is_vm(self) -> bool:
-        """Whether the job is for the vm universe (or may be: its text is not all known)."""
+        """Whether the job is for the vm universe, or may be because part of the text is not known."""
         universe = self.get("universe", "JobUniverse")
         if universe is None:
             return self.description.incomplete
@@ -128,7 +128,7 @@ class JobView:
 
     @cached_property
     def disks(self) -> tuple[DiskItem, ...]:
-        """vm_disk's items that are not empty, with offsets into its value."""
+        """The items of vm_disk that are not empty, with offsets into its value."""
         command = self.get("vm_disk")
         if not command or not self.hypervisor:
             return ()
@@ -136,15 +136,15 @@ class JobView:
 
     @cached_property
     def usable_disks(self) -> tuple[DiskItem, ...]:
-        """The disks with a file, a device and a permission: the others never reach libvirt."""
+        """The disks with a file, a device and a permission; others never reach libvirt."""
         return tuple(item for item in self.disks if len(item.fields) in (3, 4) and all(f.text for f in item.fields[:3]))
 
     @cached_property
     def boot_disk(self) -> DiskItem | None:
-        """The disk that the firmware or pygrub tries, if any.
+        """The disk that the firmware or pygrub tries to boot, if any.
 
         libvirt sorts the disks of one bus by letter and leaves different buses in vm_disk's order; HTCondor's
-        script makes a CD of every path with `iso`, and CDs are not booted.
+        script makes every path with `iso` a CD, and CDs are not booted.
         """
         disks = [item for item in self.usable_disks if not is_cd(item)]
         if not disks:
@@ -154,13 +154,13 @@ class JobView:
         return min(same, key=lambda item: (len(item.fields[1].text), item.fields[1].text))
 
     def disk_place(self, offset: int) -> Location:
-        """Return where offset `offset` of vm_disk's value stands."""
+        """Return the location of offset `offset` in vm_disk's value."""
         command = self.get("vm_disk")
         return command.value.at(offset) if command else self.place_of("vm_disk")
 
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
-        """The items of transfer_input_files; outer double quotes are taken off, as HTCondor 24.12 does."""
+        """The items of transfer_input_files; enclosing double quotes are removed, as by HTCondor 24.12."""
         return _listed(self.get("transfer_input_files", "TransferInput"))
 
     @cached_property
@@ -170,7 +170,7 @@ class JobView:
 
     @cached_property
     def transfers_known(self) -> bool:
-        """Whether all names in the sandbox can be told from the description."""
+        """Whether the description determines all names in the sandbox."""
         command = self.get("transfer_input_files", "TransferInput")
         contents = any(transfer.is_contents for transfer in self.transfers)
         kept = self.boolean("preserve_relative_paths") and any("/" in transfer.text for transfer in self.transfers)
@@ -180,7 +180,7 @@ class JobView:
     def makes_inputs(self) -> str | None:
         """The attribute that names a program which can put files into the sandbox before the machine starts, if any.
 
-        +PreCmd (HTCondor manual, vm universe) and the prepare hooks that +HookKeyword chooses run beside it.
+        Such programs are +PreCmd (HTCondor manual, vm universe) and the prepare hooks that +HookKeyword selects.
         """
         return self._set("MY.PreCmd", "MY.HookKeyword", "hook_keyword")
 
@@ -209,12 +209,12 @@ class JobView:
 
 
 def is_cd(item: DiskItem) -> bool:
-    """Return whether HTCondor's script makes a CD-ROM of this disk."""
+    """Return whether HTCondor's script makes this disk a CD-ROM."""
     return "iso" in item.fields[0].text
 
 
 def bus_of(item: DiskItem) -> str:
-    """Return the prefix of a disk's device that decides its bus: vd, sd, hd, xvd, or nothing known."""
+    """Return the bus prefix of a disk's device: vd, sd, hd, xvd, or an empty string."""
     match = re.match(r"[a-z]*?d(?=[a-z])", item.fields[1].text)
     return match.group() if match else ""
 

@@ -119,7 +119,7 @@ def _no_file(view: JobView, command: Command) -> Iterator[Finding]:
         ignored = view.get(name)
         if ignored:
             yield XEN_PARAMS_IGNORED.at(ignored.where, f"{name} is not used with xen_kernel = included")
-    # Of several disks pygrub reads the first (docs/xen-in-qemu.md); one that the job returns is no part of the image.
+    # Of several disks pygrub reads the first (docs/xen-in-qemu.md); a returned file is not part of the image.
     results = {item.name for item in view.outputs}
     if any(disk.fields[0].text.rpartition("/")[2] not in results for disk in view.usable_disks[1:]):
         yield XEN_INCLUDED_MULTI.at(view.disk_place(0), "xen_kernel = included is documented for a single disk")
@@ -150,7 +150,7 @@ def _file(view: JobView, command: Command) -> Iterator[Finding]:
     yield from _reachable(view, command, XEN_KERNEL_TRANSFER.code)
     if initrd is None:
         if not view.description.incomplete:
-            # A kernel that is not found itself hides it.
+            # A kernel that is not found hides this error.
             found = XEN_INITRD_BLANK if command.text.startswith("/") else XEN_INITRD_BLANK.but(_W, _OK)
             yield found.at(command.where, "without xen_initrd libvirt gets a blank file name as initrd")
     elif not initrd.unknown:
@@ -158,7 +158,7 @@ def _file(view: JobView, command: Command) -> Iterator[Finding]:
 
 
 def _root_device(view: JobView, parameters: Command) -> Iterator[Finding]:
-    """Yield where root= names a device that the guest does not have. The last one counts."""
+    """Yield a finding where root= names a device that the guest does not have. The last root= counts."""
     found = list(re.finditer(r"(?:^|[\s\"])root=(\S+)", parameters.text))
     if not found:
         return
@@ -171,7 +171,7 @@ def _root_device(view: JobView, parameters: Command) -> Iterator[Finding]:
         return
     slots = {slot for item in view.usable_disks for slot in guest_slots(item.fields[1].text, "xen")}
     if match[2] != "xvd":
-        # Kernels of old, with Xen's own patches, had sdX and hdX.
+        # Old kernels with Xen's own patches had sdX and hdX.
         rule = XEN_ROOT_DEVICE if match[2] == "vd" else XEN_ROOT_DEVICE.but(_W, _OK)
         yield rule.at(where, f"a Xen guest has no {name}, only /dev/xvd...")
     elif slots and not slots & {match[1], match[1] + match[3]}:

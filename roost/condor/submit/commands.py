@@ -1,7 +1,7 @@
-"""The names that condor_submit reads: commands, attributes that stand for them, and families of names. Pure.
+"""The names that condor_submit reads: commands, equivalent attributes, and families of names. Pure.
 
-From HTCondor's condor_utils/submit_utils.h (SUBMIT_KEY_*) and submit_utils.cpp (what submit_param and the table of
-keywords ask for), versions 23 to 25; all commands of the manual's page condor_submit are among them.
+From HTCondor's condor_utils/submit_utils.h (SUBMIT_KEY_*) and submit_utils.cpp (the arguments of submit_param and the
+table of keywords), versions 23 to 25; all commands of the manual's page condor_submit are among them.
 """
 
 from __future__ import annotations
@@ -93,23 +93,23 @@ _ATTRIBUTES = """
     wantgracefulremoval wantioproxy wantjobnetworking wantnametag wantparallelscheduling whentotransferoutput
 """
 COMMANDS = frozenset(_COMMANDS.split())
-#: Names of job attributes that are read where the command is not there, in lower case.
+#: Names of job attributes that are read if the command is absent, in lower case.
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 
-#: Resources, services, tags and the like, which a pool or a user names. A name with a dot, such as FACTORY.Iwd or
+#: Resources, services, tags and the like, named by a pool or a user. A name with a dot, such as FACTORY.Iwd or
 #: MY.Attribute, is never called unused (SubmitHash::warn_unused).
 _FAMILIES = re.compile(
     r"(request|require)_[^_].+|(remote|ec2_tag|ec2_parameter|cloud_label|transform_body)_.+|.+_container_port"
     r"|.*_oauth_(permissions|resource|options).*|.*[.].*"
 )
 
-#: What DAGMan and templates set for jobs that may not use it (SubmitHash::warn_unused).
+#: Names that DAGMan and templates set for jobs that may not use them (SubmitHash::warn_unused).
 _SET_FOR_JOBS = frozenset(
     {"dag_status", "failed_count", "job", "retry", "submitfailemptyfields", "submitwarnemptyfields"}
 )
 
 
 def is_read(name: str) -> bool:
-    """Return whether condor_submit reads this name, or says nothing of it, in some universe and version."""
+    """Return whether condor_submit reads this name, or silently ignores it, in some universe and version."""
     key = name.lower()
     return key in COMMANDS or key in ATTRIBUTES or key in _SET_FOR_JOBS or _FAMILIES.fullmatch(key) is not None

@@ -1,6 +1,6 @@
 """`if`, `elif`, `else`, `endif` in submit descriptions.
 
-condor_submit knows four kinds of condition (condor_utils/config.cpp, Evaluate_config_if): a number or boolean,
+condor_submit knows four kinds of conditions (condor_utils/config.cpp, Evaluate_config_if): a number or boolean,
 `defined NAME`, `version OP X.Y.Z`, and a negation of these; anything else is an error.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-#: The version that `if version` is compared with: the series that the rules were checked against.
+#: The version that `if version` compares with: the release that the rules were verified against.
 VERSION = (24, 12, 24)
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
@@ -21,22 +21,22 @@ _LINE = re.compile(r":?(if|elif|else|endif)(?=\s|$)", re.IGNORECASE)
 
 
 class ConditionError(Exception):
-    """condor_submit refuses the line; the text is its reason. Never reaches users."""
+    """condor_submit refuses the line; the message is its reason. Never reaches users."""
 
 
 @dataclass(slots=True)
 class Conditions:
-    """The open `if`s, outermost first: whether the current branch is taken, whether one was, whether else came."""
+    """The open `if`s, outermost first: whether the branch is taken, whether one was taken, whether `else` was seen."""
 
     stack: list[list[bool]] = field(default_factory=list)
 
     @property
     def enabled(self) -> bool:
-        """Whether statements at this place count."""
+        """Whether statements at this point take effect."""
         return all(level[0] for level in self.stack)
 
     def feed(self, line: str, expand: Callable[[str], str], defined: Callable[[str], bool]) -> bool:
-        """Take a line; return whether it was one of the four. Raises `ConditionError`."""
+        """Process a line; return whether it was one of the four statements. Raises `ConditionError`."""
         match = _LINE.match(line)
         if not match or (line.startswith(":") and match[1].lower() != "if" and not self.stack):
             return False

@@ -1,7 +1,7 @@
 """DAG files: the nodes of a workflow with their descriptions, directories and VARS, and what DAGMan would refuse.
 
-Read as DAGMan reads them (HTCondor manual, DAGMan; condor_utils/dag_parser.cpp), with all mistakes collected. SPLICE
-and INCLUDE are followed, SUBDAG is not: it is a DAG of its own. Nothing is run, and never an error is raised.
+They are read as DAGMan does (HTCondor manual, DAGMan; condor_utils/dag_parser.cpp), collecting all mistakes. SPLICE
+and INCLUDE are followed; SUBDAG, a separate DAG, is not. Nothing is run, and no error is raised.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Reader:
 
     def __init__(self, dag: Dag, scope: Scope, read_file: Reader, within: tuple[str, ...]) -> None:
         self.dag, self.own, self.read_file = dag, scope, read_file
-        #: The files that are being read, outermost first.
+        #: The files being read, outermost first.
         self.within = within
 
     def scope(self, text: str, file: str) -> None:
@@ -105,7 +105,7 @@ class _Reader:
         self.dag.nodes[made.name] = made
 
     def add(self, name: Word) -> bool:
-        """Note a node or splice of this scope; return whether its name is new."""
+        """Record a node or splice of this scope; return whether its name is new."""
         first = self.own.members.setdefault(name.text, name.where)
         if first is not name.where:
             self.dag.mistake(name.where, f"{name.text} is already defined: {first}", "name each node differently")
@@ -164,7 +164,7 @@ class _Reader:
 
 
 def _without_bodies(found: Sequence[Line], text: str, file: str, dag: Dag) -> Sequence[tuple[Line, Text | None]]:
-    """Return the lines with the descriptions that they begin: `{` to `}`, or `@=TAG` to `@TAG`."""
+    """Return each line with the description that begins on it, if any: `{` to `}`, or `@=TAG` to `@TAG`."""
     result: list[tuple[Line, Text | None]] = []
     physical = text.split("\n")
     until = 0
@@ -185,7 +185,7 @@ def _without_bodies(found: Sequence[Line], text: str, file: str, dag: Dag) -> Se
         if last == len(physical) or end == "@":
             dag.mistake(line.where, f"the description is never closed by a line {end}", "put it on a line of its own")
         body = "\n" * number + "\n".join(physical[number:last])
-        # What follows the closing mark belongs to the command: `} DIR x`.
+        # The rest of the line after the end mark belongs to the command: `} DIR x`.
         rest = physical[last].strip(BLANKS)[len(end) :] if last < len(physical) else ""
         until = last + 1
         result.append((Line(f"{line.text}{rest}", line.where, line.continued), Text(body, file)))

@@ -1,4 +1,4 @@
-"""The commands of a DAG file, word by word, as condor_utils/dag_parser.cpp takes them. Pure."""
+"""The commands of a DAG file, parsed word by word as condor_utils/dag_parser.cpp does. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roost.condor.submit.description import Variable
 from roost.condor.submit.source_text import Traced
 from roost.host import numbers
 
-#: Commands that make a node.
+#: Commands that define a node.
 NODES = frozenset({"JOB", "FINAL", "PROVISIONER", "SERVICE", "SUBDAG"})
 RESERVED = ("PARENT", "CHILD", "ALL_NODES")
 ALL = "ALL_NODES"
@@ -26,7 +26,7 @@ _NAME = re.compile(r"(?:\+|[Mm][Yy]\.)?[A-Za-z0-9_.]+")
 
 
 def options(node: Node, words: Sequence[Word], dag: Dag) -> None:
-    """Apply what follows a node's description: DIR, NOOP, DONE."""
+    """Apply the options after a node's description: DIR, NOOP, DONE."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -42,7 +42,7 @@ def options(node: Node, words: Sequence[Word], dag: Dag) -> None:
 
 
 def variables(words: Sequence[Word], dag: Dag) -> tuple[Word | None, list[Variable]]:
-    """Return the node that a VARS line is for, and what it sets."""
+    """Return the node that a VARS line applies to, and the variables it sets."""
     form = 'VARS NODE NAME="VALUE"'
     if len(words) < 3:
         dag.mistake(words[0].where, "VARS takes a node and at least one value", form)
@@ -62,7 +62,7 @@ def variables(words: Sequence[Word], dag: Dag) -> tuple[Word | None, list[Variab
             dag.mistake(word.where, f"the name {key} begins with queue, which DAGMan refuses", "choose another name")
         else:
             if not word.quoted:
-                # 23.9.6: "io's value must be quoted", and the DAG is not run; the parser of later releases takes it.
+                # 23.9.6 refuses the DAG ("io's value must be quoted"); the parser of later releases accepts it.
                 what = f"HTCondor 23 refuses the value of {key}, which is not in double quotes"
                 dag.mistake(word.where, what, form, refused=False)
             found.append(Variable(key, Traced.of(value, word.where, fixed=True), append))
@@ -72,7 +72,7 @@ def variables(words: Sequence[Word], dag: Dag) -> tuple[Word | None, list[Variab
 
 
 def other(command: str, line: Line, words: list[Word], dag: Dag, scope: Scope) -> None:
-    """Check a command that changes no description."""
+    """Check a command that does not change a description."""
     if command not in _OTHERS:
         close = difflib.get_close_matches(command, _COMMANDS, 1, 0.7)
         hint = (
@@ -143,7 +143,7 @@ def _any(_text: str) -> bool:
 
 
 _Kind = Callable[[str], bool]
-#: Command → what its words are, how it is written; a first word that is a node is looked up. Further words by keyword.
+#: Command → the kinds of its words and its syntax; a first word that is a node is looked up. Further words by keyword.
 _FORMS: dict[str, tuple[tuple[_Kind, ...], str, bool, str]] = {
     "RETRY": ((_any, _positive), "RETRY NODE NUMBER [UNLESS-EXIT CODE]", True, "UNLESS-EXIT"),
     "ABORT_DAG_ON": ((_any, _whole), "ABORT-DAG-ON NODE CODE [RETURN CODE]", True, "RETURN"),

@@ -1,4 +1,4 @@
-"""What a whole DAG or splice must hold: names that exist, no circle, throttles that throttle. Pure."""
+"""Checks of a whole DAG or splice: names that exist, no cycle, throttles that are used. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.condor.submit.dag_model import Dag, Scope
 
 
 def check(dag: Dag, scope: Scope) -> None:
-    """Look up what was referred to, give the nodes their variables, and note what is wrong."""
+    """Resolve references, give the nodes their variables, and record mistakes."""
     known = set(scope.members) | {
         name.removeprefix(scope.prefix) for name in dag.nodes if name.startswith(scope.prefix)
     }
@@ -42,15 +42,15 @@ def _throttles(dag: Dag, scope: Scope) -> None:
 
 
 def _order(dag: Dag, scope: Scope) -> None:
-    """Note which nodes come after others, a circle, and a FINAL node that is a parent or a child."""
+    """Record the dependencies of nodes, a cycle, and a FINAL node that is a parent or a child."""
     later = {scope.prefix + word.text for _, below in scope.edges for word in below}
     for name, node in dag.nodes.items() if later else ():
-        # A splice is named as a whole: `outer+inner`.
+        # A splice is referred to as a whole: `outer+inner`.
         parts = name.split("+")
         node.after |= any("+".join(parts[:count]) in later for count in range(1, len(parts) + 1))
     if scope.final is not None and scope.prefix + scope.final.text in dag.nodes:
         dag.nodes[scope.prefix + scope.final.text].after = True
-    # A node between the two sides of a line keeps `PARENT many CHILD many` from becoming a product.
+    # A pseudo-node between the two sides of a line avoids m*n edges for `PARENT many CHILD many`.
     sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     places: dict[str, Word] = {}
     for number, (parents, children) in enumerate(scope.edges):

@@ -1,7 +1,7 @@
-"""The lines of a DAG file and their words, as DAGMan cuts them. Pure.
+"""The lines of a DAG file and their words, as DAGMan splits them. Pure.
 
-Follows condor_utils/dag_parser.cpp (DagLexer): blanks separate words, quotes keep them together and are taken off, a
-backslash keeps the next character of a quoted text, and `key = "value"` is one word.
+This follows condor_utils/dag_parser.cpp (DagLexer): blanks separate words, quotes group them and are removed, a
+backslash escapes the next character of a quoted text, and `key = "value"` is one word.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUOTED = re.compile(r'[^=]*=\s*"')
 
 
 class WordError(Exception):
-    """A line cannot be cut into words; `where` is the column's place. Never reaches users."""
+    """A line cannot be split into words; `where` is the location of the error. Never reaches users."""
 
     def __init__(self, where: Location, what: str) -> None:
         super().__init__(what)
@@ -30,20 +30,20 @@ class WordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a line, without its quotes, and where it begins; `quoted`: it is `key="value"`, in double quotes."""
+    """A word of a line without its quotes, and its location; `quoted`: it is `key="value"`, in double quotes."""
 
     text: str
     where: Location
     quoted: bool = False
 
     def says(self, *keywords: str) -> bool:
-        """Return whether it is one of these keywords, in any case."""
+        """Return whether it is one of these keywords, ignoring case."""
         return self.text.upper() in keywords
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a DAG file that is neither blank nor a comment: its text without outer blanks, and its place."""
+    """A line of a DAG file that is neither blank nor a comment: its text without outer blanks, and its location."""
 
     text: str
     where: Location
@@ -55,7 +55,7 @@ class Line:
 
 
 def lines(text: str, file: str) -> Iterator[Line]:
-    """Yield the lines of a DAG file; a backslash at the end of one continues it, as DAGMan before HTCondor 25 does."""
+    """Yield the lines of a DAG file; a backslash at the end of a line continues it, as in DAGMan before HTCondor 25."""
     parts: list[str] = []
     first: Location | None = None
     for number, physical in enumerate(text.split("\n"), 1):
@@ -89,13 +89,13 @@ def _words(text: str, start: Location) -> Iterator[Word]:
 
 
 def _word(text: str, position: int, where: Location) -> tuple[str, int]:
-    """Return the word that begins at `position`, and where the next one is looked for."""
+    """Return the word that begins at `position`, and the position after it."""
     found: list[str] = []
     pair = complete = False
     while position < len(text):
         char = text[position]
         if char in _DELIMITERS:
-            # `key = value`: the blanks around the sign belong to no word.
+            # `key = value`: blanks around the sign are not part of a word.
             if complete or not (pair or text[position:].lstrip(_DELIMITERS).startswith("=")):
                 break
         elif char == "=" and not pair:
@@ -113,7 +113,7 @@ def _word(text: str, position: int, where: Location) -> tuple[str, int]:
 
 
 def _quoted(text: str, start: int, where: Location) -> tuple[str, int]:
-    """Return what stands in the quotes that open at `start`, and where they are closed."""
+    """Return the text in the quotes that open at `start`, and the position of the closing quote."""
     found: list[str] = []
     position = start + 1
     while position < len(text) and text[position] != text[start]:

@@ -1,4 +1,4 @@
-"""A workflow as a DAG file describes it: nodes, descriptions, mistakes, and the scope that names belong to."""
+"""A workflow as described by a DAG file: nodes, descriptions, mistakes, and the scopes of names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from roost.condor.submit.dag_lines import Word
 from roost.condor.submit.description import Variable
 from roost.errors import Location
 
-#: Bounds of a workflow: characters of one file, files in all (each use of a splice reads its file), depth, nodes.
+#: Limits of a workflow: characters of one file, files in all (each use of a splice reads its file), depth, nodes.
 MAX_TEXT = 16 << 20
 MAX_FILES = 200
 MAX_DEPTH = 16
@@ -18,7 +18,7 @@ MAX_PROBLEMS = 200
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What DAGMan would refuse (`refused`), or what does not do what it seems to."""
+    """Something that DAGMan would refuse (`refused`), or that does not do what it seems to."""
 
     where: Location
     what: str
@@ -28,7 +28,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A description within a DAG file, with blank lines before it so that its lines have the numbers of the file's."""
+    """A description within a DAG file, padded with blank lines so that its line numbers are those of the file."""
 
     text: str
     file: str
@@ -39,7 +39,7 @@ class Node:
     """A node that submits jobs: `description` is a file or the name of a SUBMIT-DESCRIPTION, `inline` its own text.
 
     `directory` is where it is submitted from, relative to the DAG's. `idle`: NOOP or DONE, so nothing is submitted.
-    `after`: other nodes run before it, and may make its files.
+    `after`: other nodes run before it and may make its files.
     """
 
     name: str
@@ -55,30 +55,30 @@ class Node:
 
 @dataclass(slots=True)
 class Dag:
-    """A workflow: all nodes, those of splices with their whole names (`SPLICE+NODE`), and what is wrong with it."""
+    """A workflow: all nodes, those of splices with their full names (`SPLICE+NODE`), and all mistakes."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     descriptions: dict[str, Text] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
-    #: DAGs of their own, by node: files that are not followed.
+    #: Sub-DAGs by node: files that are not followed.
     sub_dags: list[tuple[str, Location]] = field(default_factory=list)
     files: int = 0
-    #: The file of DAGMan's settings that CONFIG names.
+    #: The DAGMan configuration file that CONFIG names.
     configuration: str | None = None
-    #: The directory of the DAG file, as it is shown.
+    #: The directory of the DAG file, as shown in messages.
     root: str = ""
 
     def mistake(self, where: Location, what: str, hint: str | None = None, *, refused: bool = True) -> None:
-        """Note a mistake."""
+        """Record a mistake."""
         if len(self.mistakes) < MAX_PROBLEMS:
             self.mistakes.append(Mistake(where, what, hint, refused))
 
 
 @dataclass(slots=True)
 class Scope:
-    """One DAG or splice with its includes: its own names, what depends on what, and references to look up at the end.
+    """One DAG or splice with its includes: its names, its dependencies, and references to resolve at the end.
 
-    `prefix` comes before its nodes' names, `directory` is where relative names start from.
+    `prefix` is prepended to its nodes' names; relative names start from `directory`.
     """
 
     prefix: str

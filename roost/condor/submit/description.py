@@ -1,4 +1,4 @@
-"""A submit description that was read: its jobs, its definitions and what is to be said of it. Pure."""
+"""A parsed submit description: its jobs, its definitions and the reader's remarks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roost.errors import Location
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What the reader met: the code of a rule of `roost.condor.rules.reading`, where, and what in particular."""
+    """A remark of the reader: the code of a rule in `roost.condor.rules.reading`, its location, and its subject."""
 
     code: str
     where: Location
@@ -22,9 +22,9 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A macro from outside of the description: DAGMan's VARS, or `--set`.
+    """A macro set from outside the description: by DAGMan's VARS, or by `--set`.
 
-    It is set before the description is read, whose own assignment then wins; with `append` after it, and wins.
+    It is set before the description is read, so the description's own assignment wins; with `append` it is set after.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Variable:
 
 @dataclass(slots=True)
 class Job:
-    """One row of one queue statement: the definitions that hold for it, and the row as it stands in the list."""
+    """One row of one queue statement: the definitions in effect for it, and the row as it stands in the list."""
 
     table: Mapping[str, Assignment]
     live: dict[str, Traced | None]
@@ -43,7 +43,7 @@ class Job:
     row: Traced | None = None
 
     def entry(self, name: str) -> Assignment | None:
-        """Return what sets a command: a variable of the queue statement goes before an assignment."""
+        """Return the assignment of a command: a variable of the queue statement takes precedence."""
         key = name.lower()
         if self.queue is not None and key in self.live:
             variable = next((one for one in self.queue.variables if one.lower() == key), None)
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(slots=True)
 class Description:
-    """A submit description that was read. `incomplete`: it includes something whose text is not known."""
+    """A parsed submit description. `incomplete`: it includes something whose text is not known."""
 
     file: str
     jobs: list[Job] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Description:
     used: set[str] = field(default_factory=set)
     #: Names of the files that condor_submit opens as parts of the description.
     opened: list[str] = field(default_factory=list)
-    #: A description within a DAG file: it has no queue statement.
+    #: A description within a DAG file, which has no queue statement.
     inline: bool = False
     #: The directory that DAGMan submits it from, relative to that of the DAG.
     base: str = ""

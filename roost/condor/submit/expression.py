@@ -1,8 +1,8 @@
-"""ClassAd expressions: whether condor_submit can parse one, and what a constant one evaluates to.
+"""ClassAd expressions: whether condor_submit can parse one, and the value of a constant one.
 
 Requirements, rank, the periodic expressions and `+Attribute` values are ClassAd expressions; so are booleans
-such as vm_networking, which condor_submit evaluates without a machine at hand. The grammar is that of the
-ClassAd language reference; only what can be known at submit time is evaluated, the rest is `UNKNOWN`.
+such as vm_networking, which condor_submit evaluates without a machine. The grammar is that of the
+ClassAd language reference; only what is known at submit time is evaluated, the rest is `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_DEPTH = 40
 
 
 class ExpressionError(Exception):
-    """The text is not a ClassAd expression; `offset` is where it stops being one. Never reaches users."""
+    """The text is not a ClassAd expression; `offset` is where the error is. Never reaches users."""
 
     def __init__(self, offset: int) -> None:
         super().__init__(offset)
@@ -52,7 +52,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-#: Binary operators by how tightly they bind, loosest first.
+#: Binary operators by precedence, loosest first.
 _LEVELS: tuple[frozenset[str], ...] = tuple(
     frozenset(level.split())
     for level in ("||", "&&", "|", "^", "&", "== != =?= =!= is isnt", "< <= > >=", "<< >> >>>", "+ -", "* / %")
@@ -68,7 +68,7 @@ def evaluate(text: str) -> Value:
 
 
 def parses(text: str) -> int | None:
-    """Return None when `text` is an expression, else the offset at which it stops being one."""
+    """Return None when `text` is an expression, else the offset of the error."""
     try:
         evaluate(text)
     except ExpressionError as error:
@@ -77,7 +77,7 @@ def parses(text: str) -> int | None:
 
 
 def as_bool(text: str) -> bool | Special | None:
-    """Return what condor_submit makes of a boolean command: True, False, None (refused) or UNKNOWN."""
+    """Return a boolean command as condor_submit reads it: True, False, None (refused) or UNKNOWN."""
     try:
         value = evaluate(text)
     except ExpressionError:
@@ -90,7 +90,7 @@ def as_bool(text: str) -> bool | Special | None:
 
 
 class _TooDeepError(Exception):
-    """Deeper than anything a person writes: condor_submit decides, not this parser."""
+    """Nested deeper than any handwritten expression: left to condor_submit."""
 
 
 class _Parser:
@@ -137,7 +137,7 @@ class _Parser:
             raise _TooDeepError(self.peek().start)
         value = self.binary(0)
         if self.take("?"):
-            # Blanks may stand between the two characters of `?:`.
+            # Blanks are allowed between the two characters of `?:`.
             if self.take(":"):
                 other = self.ternary()
                 value = other if value is UNDEFINED else value
@@ -198,7 +198,7 @@ class _Parser:
             return value
         if token.text == "{":
             self.listed("}")
-            return ERROR  # a list is not a value that a command can have
+            return ERROR  # a command's value cannot be a list
         if token.text == "[":
             self.record()
             return ERROR

@@ -1,7 +1,7 @@
-"""A description that asks for its first job alone, for a parser that would make all of them. Pure.
+"""Reduce a description to its first job, for a parser that would make all of them. Pure.
 
-condor_submit's parser counts to a million, reads `/dev/zero` as a list of items, waits for a FIFO and looks for
-`/proc/*/*/*`. What it says of the lines of a description does not depend on that: the first row is enough.
+condor_submit's parser counts to a million, reads `/dev/zero` as a list of items, waits for a FIFO and searches
+`/proc/*/*/*`. Its verdict on the lines of a description does not depend on that: the first row is enough.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from roost.condor.submit.description import Description
 from roost.condor.submit.queue import Queue, arguments_of, parse_queue
 from roost.condor.submit.source_text import Traced, logical_lines
 
-#: Rows, and jobs of a row, that the parser is asked about as they are.
+#: The maximum number of rows, and of jobs per row, left unchanged.
 FEW = 100
 
 
 def short(text: str, description: Description) -> str | None:
-    """Return the text with every large queue statement cut to its first row; None where that row is not known."""
+    """Return the text with every large queue statement reduced to its first row; None where that row is not known."""
     large = {queue.place: queue for queue in description.queues if _is_large(queue)}
     if not large:
         return text
@@ -28,7 +28,7 @@ def short(text: str, description: Description) -> str | None:
     for line, end in zip(starts, ends, strict=True):
         begin = line.at().line
         if inside:
-            # A row of a list that was cut, or the line that closes it.
+            # A row of a removed list, or the line that closes it.
             lines[begin - 1 : end - 1] = [""] * (end - begin)
             inside = not line.text.startswith(")")
             continue
@@ -42,7 +42,7 @@ def short(text: str, description: Description) -> str | None:
         lines[begin - 1 : end - 1] = [_statement(queue, row), *[""] * (end - begin - 1)]
         done.add(queue.place)
         inside = parse_queue(arguments).unfinished
-    # A statement of an included file is not found here.
+    # A statement in an included file is not found here.
     return "\n".join(lines) if done == large.keys() else None
 
 

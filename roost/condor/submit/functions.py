@@ -1,7 +1,7 @@
 """The functions of the submit language: $INT, $REAL, $STRING, $EVAL, $CHOICE, $SUBSTR, $RANDOM_..., $F. Pure.
 
-What each gives follows condor_submit 24.12's own answers. The first argument is the name of a macro; what is not one is
-itself the text, but for $CHOICE, whose index must be a number, and $SUBSTR, which then has nothing to cut.
+Results follow condor_submit 24.12. The first argument is the name of a macro; any other text stands for itself,
+except for $CHOICE, whose index must be a number, and $SUBSTR, which then has nothing to cut.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from roost.condor.submit.expression import ExpressionError, evaluate
 from roost.condor.submit.source_text import BLANKS
 from roost.condor.submit.values import Special
 
-#: Returns the value of a macro in text, or None when there is no such macro.
+#: Returns the value of a macro as text, or None when there is no such macro.
 Lookup = Callable[[str], str | None]
 
 NAMES = frozenset(
@@ -39,16 +39,16 @@ class AbortError(ValueError):
 
 
 def is_path_function(name: str) -> bool:
-    """Return whether a name is $F with its letters."""
+    """Return whether a name is $F with its option letters."""
     return _PATH.fullmatch(name) is not None
 
 
 def result(  # noqa: PLR0911 - one return per function
     name: str, words: Sequence[str], value: str, lookup: Lookup
 ) -> str | None:
-    """Return what a function gives for its arguments `words`, the first of which stands for `value`.
+    """Return the result of a function for its arguments `words`, the first of which stands for `value`.
 
-    None is what only submission decides, or what roost does not work out. Raises `AbortError`.
+    None means that only submission decides it, or that roost does not compute it. Raises `AbortError`.
     """
     if name == "CHOICE":
         return _choice([word.strip(BLANKS) for word in words], value, lookup)
@@ -74,7 +74,7 @@ def result(  # noqa: PLR0911 - one return per function
 
 
 def _whole(text: str) -> int | None:
-    """Return what condor_submit takes a text for where it wants a number; None is not known. Raises `AbortError`."""
+    """Return a text as the integer that condor_submit reads; None if it is not known. Raises `AbortError`."""
     try:
         value = evaluate(text)
     except ExpressionError:
@@ -143,7 +143,7 @@ def _formatted(name: str, form: str, value: str | float) -> str | None:
 
 
 def _string(text: str) -> str | None:
-    """Return what $STRING makes of a text: the string that it is as an expression, else itself."""
+    """Return the result of $STRING: the string that the text evaluates to as an expression, else the text itself."""
     try:
         value = evaluate(text)
     except ExpressionError:
@@ -168,10 +168,10 @@ def _evaluated(text: str) -> str | None:
 
 
 def _file_name(options: str, path: str) -> str | None:
-    """Return the parts of a path that $F's letters name (condor_utils/config.cpp, SPECIAL_MACRO_ID_FILENAME).
+    """Return the parts of a path selected by $F's letters (condor_utils/config.cpp, SPECIAL_MACRO_ID_FILENAME).
 
-    p is the directory, d the last of its parts (dd the last two), n the name, x the extension; b leaves out their
-    slash or dot, w and u choose the slash, q quotes, with a by '. With f the answer is the submitter's.
+    p is the directory, d its last part (dd the last two), n the name, x the extension; b omits their
+    slash or dot, w and u choose the slash, q quotes, with a by '. With f the result depends on the submitter.
     """
     flags = options.lower()
     if "f" in flags:

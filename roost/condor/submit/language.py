@@ -1,8 +1,8 @@
-"""HTCondor's submit language: a description as statements, definitions and jobs, each with its place.
+"""HTCondor's submit language: a description as statements, definitions and jobs, each with its location.
 
-The reader follows condor_submit's own (condor_utils/config.cpp, Parse_macros): names without case, `+Attribute`,
+The reader follows condor_submit's own (condor_utils/config.cpp, Parse_macros): case-insensitive names, `+Attribute`,
 `@=` values, if/else, include, queue statements between assignments. It runs nothing and never raises; what
-condor_submit would refuse is collected as `Remark`s, and reading goes on, so that all mistakes show at once.
+condor_submit would refuse is collected as `Remark`s, and reading continues, so that all mistakes are reported at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MESSAGE = re.compile(r"@?(error|warning)(?=[\s:])[^:=]*:", re.IGNORECASE)
 
 
 def decode(data: bytes) -> str:
-    """Return the text of a description; bytes that are no UTF-8 become replacement characters."""
+    """Return the text of a description; bytes that are not UTF-8 become replacement characters."""
     return data.decode("utf-8", "replace")
 
 
@@ -41,9 +41,9 @@ def read(
     match: Matcher = nothing_to_match,
     variables: Sequence[Variable] = (),
 ) -> Description:
-    """Return the description with this text.
+    """Return the description in this text.
 
-    `read_file` is asked for included files and for queue items, `match` for the names that patterns stand for.
+    `read_file` reads included files and queue items, `match` returns the names that match a pattern.
     `variables` are set from outside.
     """
     reader = _Reader(Description(file), read_file, environment, match)
@@ -90,7 +90,7 @@ class _Reader:
         return result
 
     def read(self, text: str, file: str, depth: int) -> None:
-        """Read a text; of a very long one its first lines, after which nothing is missed."""
+        """Read a text; only the first lines of a very long one, and undefined names are then not reported."""
         if cut := len(text) > MAX_BYTES:
             text, self.cut = text[: text.rfind("\n", 0, MAX_BYTES) + 1 or MAX_BYTES], True
             self.remark("too-long", Location(file, 1, 1), f"only the first {MAX_BYTES >> 20} MiB were read")
@@ -115,12 +115,12 @@ class _Reader:
                 body_line = line.cut(1) if line.text.startswith(":") and conditions.stack else line
                 heredoc = self.statement(body_line.strip(), depth)
                 if len(self.description.queues) > queues:
-                    # condor_submit reads on from here as if again: an `if` around a queue statement is forgotten.
+                    # After a queue statement condor_submit starts over: an `if` around the statement is forgotten.
                     conditions.stack.clear()
                     queues = len(self.description.queues)
         self.description.end = line.at(len(line.text)) if depth == 0 else self.description.end
         if cut:
-            # The rest of a list of items says nothing of what is above it.
+            # The rest of a list of items does not affect the lines above it.
             self.description.incomplete |= self.queued.open is None
             return
         if heredoc:
@@ -190,7 +190,7 @@ class _Reader:
         return None
 
     def assign(self, name: str, value: Traced, where: Location) -> None:
-        """Store a value; what it says of itself is replaced by what it was (`path = $(path)/x`)."""
+        """Store a value; its references to itself are replaced by the old value (`path = $(path)/x`)."""
         reference = re.compile(rf"\$\({re.escape(name)}(?::([^()$]*))?\)", re.IGNORECASE)
         old = self.table.get(name.lower())
         parts: list[Traced] = []
@@ -239,6 +239,6 @@ class _Reader:
         self.queued.finish(self.table, cut=self.cut)
         if not self.description.queues:
             self.set(self.appended)
-            # `condor_submit -queue` and htcondor.Submit take a description without the statement.
+            # `condor_submit -queue` and htcondor.Submit accept a description without the statement.
             self.description.jobs.append(Job(dict(self.table), {}, None, 1))
         return self.description

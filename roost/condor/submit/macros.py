@@ -1,8 +1,8 @@
-"""Macro expansion in submit descriptions: $(X), $(X:default), $ENV(X), $F..(X), $CHOICE and their like.
+"""Macro expansion in submit descriptions: $(X), $(X:default), $ENV(X), $F..(X), $CHOICE and similar functions.
 
-Expansion is lazy, as in condor_submit: a value is stored as written and expanded when it is asked for, with the
-definitions that then hold. `$$(X)` is for the machine that the job matches and stays. What depends on the
-moment of submission (random choices, the host, queue items from a file that is not there) is marked unknown.
+Expansion is lazy, as in condor_submit: a value is stored as written and expanded on use, with the definitions in
+effect then. `$$(X)` is expanded for the matched machine, so it is kept. A value that depends on the
+moment of submission (random choices, the host, queue items from a file that is not here) is marked unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from roost.condor.submit import functions
 from roost.condor.submit.source_text import BLANKS, Traced
 from roost.errors import Location
 
-#: Bounds of one expansion. condor_submit has none and hangs on a circle; a description never comes near these.
+#: Limits of one expansion. condor_submit has none and hangs on a cycle; real descriptions stay far below them.
 MAX_DEPTH = 24
 MAX_NESTING = 100
 MAX_LENGTH = 1 << 18
@@ -24,7 +24,7 @@ MAX_REFERENCES = 5000
 _NAME = re.compile(r"[A-Za-z0-9_./]*")
 _FUNCTION = re.compile(r"\$([A-Za-z_]+)\(")
 _FUNCTIONS = functions.NAMES | {"ENV"}
-#: Names that condor_submit defines itself; those that differ from host to host are unknown here.
+#: Names that condor_submit defines itself; those that differ between hosts are unknown here.
 CONSTANTS = {"dollar": "$", "islinux": "1", "iswindows": "0"}
 OF_THE_HOST = frozenset(
     {"arch", "opsys", "opsysver", "opsysandver", "opsysmajorver", "opsysname", "opsyslongname"}
@@ -55,12 +55,12 @@ class Assignment:
 
 @dataclass(slots=True)
 class Expander:
-    """Expands values against one table of definitions (lower-case names); collects what it met on the way."""
+    """Expands values against one table of definitions (lower-case names); collects undefined names and the like."""
 
     table: Mapping[str, Assignment]
     live: Mapping[str, Traced | None]
     environment: Mapping[str, str]
-    #: Whether a name that is defined nowhere may be set from outside, so that its value is unknown.
+    #: Whether an undefined name may be set from outside, so that its value is unknown.
     open: bool = False
     undefined: dict[str, Location] = field(default_factory=dict)
     endless: dict[str, Location] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Expander:
     _nesting: int = 0
 
     def expand(self, value: Traced) -> Traced:
-        """Return `value` with every macro replaced; circles and explosions end up in `endless`, unknown."""
+        """Return `value` with every macro expanded; cycles and oversized results go to `endless`, unknown."""
         if "$" not in value.text:
             return value
         if len(value.text) > MAX_LENGTH:
@@ -97,7 +97,7 @@ class Expander:
 
     @staticmethod
     def _literal(text: str, position: int) -> int:
-        # "$$(" is left for the matched machine; only what stands inside its parentheses is expanded now.
+        # "$$(" is left for the matched machine; only the text inside its parentheses is expanded now.
         return 2 if text.startswith("$$", position) else 1
 
     def _reference(self, value: Traced, position: int, closing: Mapping[int, int]) -> tuple[Traced, int] | None:
@@ -120,15 +120,15 @@ class Expander:
         split = _NAME.match(body.text)
         assert split is not None
         if split.end() < len(body.text) and body.text[split.end()] != ":":
-            # No macro; what stands inside has been expanded already, and twice at each level would never end.
+            # Not a macro: its body is already expanded; expanding it again at each level would take exponential time.
             return Traced.join([value.cut(position, opening + 1), body, value.cut(end, end + 1)]), end + 1
         default = body.cut(split.end() + 1) if split.end() < len(body.text) else None
         return self._variable(split.group(), default, where), end + 1
 
     def _call(self, value: Traced, position: int, opening: int) -> tuple[Traced, int] | None:
-        """Return what a function gives. Its arguments end at the first `)`, whatever stands in them.
+        """Return the result of a function. Its arguments end at the first `)`, whatever they contain.
 
-        So `$Fn($(x))` takes the text `$(x`, and what it makes of it is read again with the `)` behind it.
+        So `$Fn($(x))` takes the text `$(x`, and its result is expanded again together with the `)` after it.
         """
         end = value.text.find(")", opening)
         if end < 0:
@@ -200,7 +200,7 @@ class Expander:
             text: str | None = found if found is not None else default if colon else "UNDEFINED"
             return Traced.of(text or "", where, fixed=True, unknown=body.unknown)
         first = words[0].strip(BLANKS) if name == "CHOICE" else words[0]
-        # What $RANDOM_... is given are the choices themselves.
+        # The arguments of $RANDOM_... are the choices themselves.
         subject = body if name.startswith("RANDOM_") else self._subject(first, where)
         known = not (subject.unknown or body.unknown)
         text = None
@@ -212,7 +212,7 @@ class Expander:
         return Traced.of(text or "", where, fixed=True, unknown=text is None or not known)
 
     def _subject(self, word: str, where: Location) -> Traced:
-        """Return what a function's first argument stands for: a macro's value, else itself."""
+        """Return the value of a function's first argument: a macro's value, else the word itself."""
         key = word.lower()
         if key in self.live or key in self.table or key in CONSTANTS or key in OF_THE_HOST or key in LIVE:
             return self._variable(word, None, where)
@@ -228,7 +228,7 @@ class Expander:
 
 
 def _closing(text: str) -> dict[int, int]:
-    """Return for each opening parenthesis where its partner stands."""
+    """Return the offset of the matching parenthesis for each opening one."""
     pairs: dict[int, int] = {}
     opened: list[int] = []
     for index, char in enumerate(text):

@@ -1,7 +1,7 @@
 """The queue statement: `queue 3`, `queue a,b from jobs.csv`, `queue in (x y)`, `queue matching files *.raw`.
 
-What a statement means follows condor_utils/submit_utils.cpp (SubmitForeachArgs::parse_queue_args): the keyword
-is looked for first, the names before it are the variables, and what stands before those is the count.
+The meaning follows condor_utils/submit_utils.cpp (SubmitForeachArgs::parse_queue_args): the keyword
+is looked for first, the names before it are the variables, and the text before those is the count.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from roost.errors import Location
 MAX_COUNT = 2**31 - 1
 
 _KEYWORD = re.compile(r"(?:^|(?<=[\s,]))(in|from|matching)(?=\s|\(|$)", re.IGNORECASE)
-#: A slice is of whole numbers: `[ab]*.raw` is a pattern.
+#: A slice consists of integers: `[ab]*.raw` is a pattern.
 _QUALIFIER = re.compile(
     r"(files|dirs|any|table)(?=\s|\(|$)|\[(\s*[+-]?\d{0,9}(?::\s*[+-]?\d{0,9}){0,2})\]", re.IGNORECASE
 )
 _STATEMENT = re.compile(r"queue(?=\s|$)|iter(?:a|at|ate)?(?=\s|$)", re.IGNORECASE)
-#: Read backwards from its end: a search from the front tries each place.
+#: Matched backwards from the end: a search from the front would try each position.
 _VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|\d+(?=[A-Za-z]))*")
 
 
@@ -30,9 +30,9 @@ _VARIABLES = re.compile(r"(?:[A-Za-z_.,\s]|\d+(?=[A-Za-z]))*")
 class Queue:
     """One queue statement.
 
-    `count` is None when it cannot be known. `items` are the rows written in the description, `file` names where
-    else they are read from, and `command` says that the file is a program's output. `kind` is what `matching`
-    looks for: files, dirs or any. `slice` are the first item that is taken, the one that no more is, and the step.
+    `count` is None when it is not known. `items` are the rows written in the description, `file` is the other source of
+    rows, and `command` is set when that source is a program's output. `kind` is what `matching`
+    looks for: files, dirs or any. `slice` has the first item, the item to stop before, and the step.
     """
 
     line: Traced
@@ -46,12 +46,12 @@ class Queue:
     unfinished: bool = False
     kind: str = "any"
     slice: tuple[int | None, ...] = ()
-    #: Where the statement's arguments stand as they were written.
+    #: The location of the statement's arguments as written.
     place: Location | None = None
 
 
 def arguments_of(line: Traced) -> Traced | None:
-    """Return what follows the keyword of a queue statement, or None if the line is not one."""
+    """Return the text after the keyword of a queue statement, or None if the line is not one."""
     match = _STATEMENT.match(line.text)
     return line.cut(match.end()).strip() if match else None
 
@@ -102,7 +102,7 @@ def _read_items(queue: Queue, rest: Traced) -> None:
 
 
 def split_items(text: Traced) -> list[Traced]:
-    """Return the items of an `in` or `matching` list: blanks and commas separate."""
+    """Return the items of an `in` or `matching` list, which are separated by blanks and commas."""
     return [text.cut(match.start(), match.end()) for match in re.finditer(r"[^\s,]+", text.text)]
 
 
@@ -124,7 +124,7 @@ def _read_count(queue: Queue, text: str, *, unknown: bool) -> None:
 
 
 def selected(queue: Queue, index: int, rows: int) -> bool:
-    """Return whether a statement's slice takes the row with this index (submit_utils.cpp, qslice::selected)."""
+    """Return whether a statement's slice selects the row with this index (submit_utils.cpp, qslice::selected)."""
     first, end, step = (*queue.slice, None, None, None)[:3]
     begin = 0 if first is None else first + rows if first < 0 else first
     stop = rows if end is None else end + rows if end < 0 else end
@@ -148,7 +148,7 @@ def row_values(queue: Queue, row: Traced) -> dict[str, Traced]:
 
 
 def separators(queue: Queue, row: Traced) -> list[re.Match[str]]:
-    """Return what separates the values of a row: one blank or comma each, and the blanks after it.
+    """Return the separators of the values of a row: one blank or comma each, and the blanks after it.
 
     So `a , b` has an empty value in the middle (SubmitForeachArgs::split_item).
     """

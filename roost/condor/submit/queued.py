@@ -1,6 +1,6 @@
-"""The jobs that the queue statements of a description make: a row each, from the statement, a file or patterns.
+"""The jobs made by the queue statements of a description: one row each, from the statement, a file or patterns.
 
-It runs nothing and never raises; what condor_submit would refuse, and what cannot be known here, is collected as
+It runs nothing and never raises; what condor_submit would refuse, and what is not known here, is collected as
 `Remark`s of the description.
 """
 
@@ -18,21 +18,21 @@ MAX_ROWS = 200
 #: Returns the text of a file named in a description (include, queue from), or None when it cannot be read.
 Reader = Callable[[str], str | None]
 
-#: Returns the files, dirs or any names that match a pattern of `queue ... matching`, or None where nobody can look.
+#: Returns the files, dirs or any names that match a `queue ... matching` pattern, or None where it cannot look.
 Matcher = Callable[[str, str], list[str] | None]
 
-#: The definitions that hold where a statement stands, by their names in lower-case letters.
+#: The definitions in effect at a statement, by name in lower case.
 Table = Mapping[str, Assignment]
 
 
 def nothing_to_match(_pattern: str, _kind: str) -> None:
-    """Return that nobody can look."""
+    """Return None: there is no directory to search."""
 
 
 class Queued:
-    """Adds the statements of a description to it, and the jobs that they make, one after another.
+    """Adds queue statements to a description, and the jobs that they make, one after another.
 
-    `open` is a statement whose list of items goes on in the next line.
+    `open` is a statement whose list of items continues on the next line.
     """
 
     def __init__(self, description: Description, read_file: Reader, match: Matcher) -> None:
@@ -43,7 +43,7 @@ class Queued:
         self.process = 0
 
     def begin(self, queue: Queue, table: Table) -> None:
-        """Take a statement."""
+        """Add a statement."""
         self.description.queues.append(queue)
         if queue.unfinished:
             self.open = queue
@@ -51,7 +51,7 @@ class Queued:
             self._close(queue, table)
 
     def line(self, line: Traced, table: Table) -> None:
-        """Take a line of the open statement's list."""
+        """Add a line to the open statement's list."""
         queue = self.open
         assert queue is not None
         if line.text.startswith(")"):
@@ -62,7 +62,7 @@ class Queued:
             queue.items += [line] if queue.keyword == "from" else split_items(line)
 
     def finish(self, table: Table, *, cut: bool) -> None:
-        """Close a statement that nothing closed; where the text was `cut` that is no mistake of its."""
+        """Close a statement that is still open; that is not a mistake if the text was `cut`."""
         if self.open is None:
             return
         if not cut:
@@ -90,14 +90,14 @@ class Queued:
         self._add(queue, rows, dict(table))
 
     def _odd(self, rows: list[Traced]) -> None:
-        """Remark what is an item of a file, and looks as if it were none: comments are known in a description only."""
+        """Remark on items of a file that look like comments or blank lines, which are special in a description only."""
         if row := next((row for row in rows if row.text.startswith("#")), None):
             self.description.remarks.append(Remark("queue-comment", row.at(), row.text))
         if row := next((row for row in rows if not row.text), None):
             self.description.remarks.append(Remark("queue-blank", row.at(), ""))
 
     def _matching(self, queue: Queue) -> list[Traced] | None:
-        """Return the items that the patterns stand for, each once; None when they cannot be told."""
+        """Return the names that match the patterns, each once; None when they are not known."""
         found: dict[str, Traced] = {}
         for item in queue.items:
             names = None if item.unknown else self.match(item.text, queue.kind)

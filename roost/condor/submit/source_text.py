@@ -1,7 +1,7 @@
-"""Text that remembers where it stands in its file, through cutting, joining and macro expansion.
+"""Text that keeps the location of its characters through slicing, joining and macro expansion.
 
 A value of a submit description is put together from continuation lines, macros and included files. `Traced`
-carries, beside the characters, the place of each of them, so that a finding points at what was typed.
+carries the location of each character, so that a finding points at what was typed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from roost.errors import Location
 
-#: C's isspace in the C locale: Python's str.strip would also take off Unicode's blanks.
+#: C's isspace in the C locale: Python's str.strip would also remove Unicode's blanks.
 BLANKS = " \t\n\v\f\r"
 
 
 def is_quoted(text: str) -> bool:
-    """Return whether a text stands in double quotes."""
+    """Return whether a text is enclosed in double quotes."""
     return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From offset `start` on, text stands at `where`; `fixed` text was computed and all of it stands there."""
+    """From offset `start` on, text is located at `where`; `fixed` text was computed, so all of it is located there."""
 
     start: int
     where: Location
@@ -32,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A string with the places of its characters; `unknown` if a part of it is decided only at submit time."""
+    """A string with the locations of its characters; `unknown` if a part of it is decided only at submit time."""
 
     text: str
     spans: tuple[Span, ...]
@@ -40,12 +40,12 @@ class Traced:
 
     @classmethod
     def of(cls, text: str, where: Location, *, fixed: bool = False, unknown: bool = False) -> Traced:
-        """Return `text` that begins at `where`, on one line."""
+        """Return `text`, on one line, that begins at `where`."""
         return cls(text, (Span(0, where, fixed),), unknown)
 
     @classmethod
     def join(cls, parts: Iterable[Traced]) -> Traced:
-        """Return the parts one after another; at least one part is needed for a place."""
+        """Return the concatenation of the parts; at least one part is needed for a location."""
         listed = list(parts)
         spans: list[Span] = []
         offset = 0
@@ -57,7 +57,7 @@ class Traced:
         return cls("".join(part.text for part in listed), tuple(spans), any(part.unknown for part in listed))
 
     def at(self, offset: int = 0) -> Location:
-        """Return where the character at `offset` stands (the end of the text included)."""
+        """Return the location of the character at `offset` (or of the end of the text)."""
         if not self.spans:
             return Location("", 0, 0)
         span = self.spans[max(0, bisect_right(self.spans, offset, key=lambda span: span.start) - 1)]
@@ -66,7 +66,7 @@ class Traced:
         return Location(span.where.file, span.where.line, span.where.column + max(0, offset - span.start))
 
     def cut(self, start: int, end: int | None = None) -> Traced:
-        """Return the part from `start` to `end` (default: to the end), with its places."""
+        """Return the slice from `start` to `end` (default: the end), with its locations."""
         stop = len(self.text) if end is None else min(end, len(self.text))
         first = max(0, bisect_right(self.spans, start, key=lambda span: span.start) - 1)
         last = bisect_right(self.spans, max(start, stop - 1), key=lambda span: span.start)
@@ -83,9 +83,9 @@ class Traced:
 def logical_lines(text: str, file: str, *, blank: bool = False) -> Iterable[Traced]:
     """Split a file into logical lines as HTCondor's getline does (condor_utils/config.cpp, getline_implementation).
 
-    A line that ends in a backslash goes on in the next one, whose leading blanks are dropped. A comment inside
-    such a sequence counts as blank, and goes on only if it ends in a backslash itself; a comment that begins
-    the sequence never goes on. Blank lines are left out unless they are wanted (`blank`), comments are not.
+    A line that ends in a backslash continues on the next one, whose leading blanks are dropped. A comment inside
+    such a sequence counts as blank, and continues only if it ends in a backslash itself; a comment that begins
+    the sequence never continues. Blank lines are omitted unless `blank` is set; comments are kept.
     """
     parts: list[Traced] = []
     begins = True
@@ -94,7 +94,7 @@ def logical_lines(text: str, file: str, *, blank: bool = False) -> Iterable[Trac
         column = len(stripped) - len(stripped.lstrip(BLANKS)) + 1
         line = stripped[column - 1 :]
         if line.startswith("#") and not begins:
-            # HTCondor keeps the comment's last character, so that its backslash still continues.
+            # HTCondor keeps the comment's last character, so that its backslash still continues the line.
             column, line = column + len(line) - 1, line[-1]
         goes_on = line.endswith("\\") and not (line.startswith("#") and begins)
         parts.append(Traced.of(line[:-1] if goes_on else line, Location(file, number, column)))

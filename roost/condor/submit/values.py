@@ -1,4 +1,4 @@
-"""The values of ClassAd expressions and what operators make of them (ClassAd language reference)."""
+"""The values of ClassAd expressions and the operators on them (ClassAd language reference)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.host import numbers
 
 
 class Special(Enum):
-    """Values that are no literals: ClassAd's own two, and what this evaluator does not know."""
+    """Values that are not literals: ClassAd's own two, and one for what this evaluator does not know."""
 
     UNDEFINED = "undefined"
     ERROR = "error"
@@ -31,21 +31,21 @@ def number_of(text: str) -> Value:
 
 
 def name_of(name: str) -> Value:
-    """Return the value of a bare name: a constant, or nothing."""
+    """Return the value of a bare name: a constant, or UNDEFINED."""
     constants: dict[str, Value] = {"true": True, "false": False, "undefined": UNDEFINED, "error": ERROR}
-    # An attribute of this job or of the machine: nothing is there to look it up in, at submit.
+    # There is no ad at submit time to look up an attribute of the job or the machine in.
     return constants.get(name, UNDEFINED)
 
 
 def choose(condition: Value, yes: Value, no: Value) -> Value:
-    """Return what `condition ? yes : no` is."""
+    """Return the value of `condition ? yes : no`."""
     if isinstance(condition, bool | int | float):
         return yes if condition else no
     return condition if condition in (UNDEFINED, UNKNOWN) else ERROR
 
 
 def apply_unary(sign: str, value: Value) -> Value:
-    """Return what a sign makes of a value."""
+    """Return the result of a unary operator."""
     if isinstance(value, Special):
         return value
     if sign == "!":
@@ -56,7 +56,7 @@ def apply_unary(sign: str, value: Value) -> Value:
 
 
 def apply_binary(operator: str, left: Value, right: Value) -> Value:  # noqa: PLR0911 - one return per kind of operator
-    """Return what an operator makes of two values."""
+    """Return the result of a binary operator."""
     if operator in ("&&", "||"):
         decisive = operator == "||"
         truths = [bool(side) if isinstance(side, bool | int | float) else side for side in (left, right)]
@@ -71,7 +71,7 @@ def apply_binary(operator: str, left: Value, right: Value) -> Value:  # noqa: PL
         if special in (left, right):
             return special
     if isinstance(left, str) and isinstance(right, str) and operator in ("==", "!="):
-        # Strings compare without case (ClassAd reference, operators).
+        # Strings are compared case-insensitively (ClassAd reference, operators).
         return (left.lower() == right.lower()) is (operator == "==")
     if isinstance(left, str) or isinstance(right, str):
         return UNKNOWN if isinstance(left, str) and isinstance(right, str) else ERROR

@@ -1,1 +1,1 @@
-"""The kinds of places that a catalogue can be at."""
+"""The kinds of storage that can hold a catalogue."""

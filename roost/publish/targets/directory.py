@@ -1,4 +1,4 @@
-"""A catalogue in a directory of this machine, perhaps on a shared file system."""
+"""A catalogue in a local directory, possibly on a shared file system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from roost.publish.targets.target import CHUNK, Progress, Target, checked, faili
 class Directory(Target):
     """A directory, by its path.
 
-    Published files are writable for their owner: HTCondor's copies keep the mode, and a machine must write to its own.
+    Published files are writable by their owner: HTCondor's copies keep the mode, and a machine writes to its copy.
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,11 +58,11 @@ class Directory(Target):
                 return None
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
-        """Copy a local file here, holes kept; what is wrong never gets the name."""
+        """Copy a local file here, preserving holes; a file with a wrong checksum never gets the name."""
         with failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
             with partial.open("xb") as file:
                 for data in checked(source, sha256):
-                    # A block of zeros is a hole: images are sparse, and their copies should be.
+                    # Blocks of zeros become holes: images are sparse, and their copies should be.
                     if data.count(0) == len(data):
                         file.seek(len(data), os.SEEK_CUR)
                     else:
@@ -83,7 +83,7 @@ class Directory(Target):
             partial.replace(self._path(path))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file unless it exists: a link is made or it is not."""
+        """Write a small file unless it exists; link(2) is atomic."""
         with failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
             self._fill(partial, data)
             try:
@@ -103,7 +103,7 @@ class Directory(Target):
             self._path(path).rmdir()
 
     def modified(self, path: str) -> float | None:
-        """Return when a file was written last."""
+        """Return the modification time of a file."""
         with suppress(OSError):
             return self._path(path).lstat().st_mtime
         return None

@@ -1,7 +1,7 @@
-"""The table of the kinds of places: from a URL, or the path of a directory, to the target that it names.
+"""The table of storage kinds: from a URL, or the path of a directory, to the target that it names.
 
-A new kind is a module with its class, and a line here. Modules of kinds are imported when a URL asks for them: their
-libraries take long to load.
+A new kind is a module with its class, and a line here. The modules are imported when a URL needs them, because their
+libraries are slow to import.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _remote(url: str) -> Target:
     return Remote.open(url)
 
 
-#: Kinds that fsspec opens and where a file shows half written, or that are not places at all.
+#: Schemes that fsspec opens but that show partial files, or that are not storage at all.
 _NOT_PLACES = frozenset(
     [
         *("ftp", "smb", "hdfs", "arrow_hdfs", "webhdfs", "webHDFS", "git", "github", "gist", "jupyter", "jlab", "data"),
@@ -53,13 +53,13 @@ _NOT_PLACES = frozenset(
     ]
 )
 
-#: By the URL's scheme; `_remote` opens every other.
+#: Openers by URL scheme; `_remote` opens any other.
 _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
 
 
 def _directory(path: Path) -> Path:
-    """Return a path that is a directory's or nobody's; raise `UsageError` for one where none can be."""
-    # os.path's answer no to what cannot be asked: that is told by who reads or writes there.
+    """Return a path that is a directory or does not exist; raise `UsageError` for one where no directory can be."""
+    # os.path returns False for a path that it cannot check; reading or writing reports the error.
     nearest = next((one for one in (path, *path.parents) if os.path.lexists(one)), None)
     if nearest is not None and os.path.exists(nearest) and not os.path.isdir(nearest):  # noqa: PTH110, PTH112
         raise UsageError(f"{shown(str(nearest), 200)} is not a directory", hint="name the directory of a catalogue")
@@ -67,9 +67,9 @@ def _directory(path: Path) -> Path:
 
 
 def open_target(url: str) -> Target:
-    """Return the place that a URL or a directory's path names; nothing is written yet.
+    """Return the target for a URL or a directory's path; nothing is written yet.
 
-    Raises `UsageError` for a URL that nobody opens or that has a password in it, `HostError` for one that fails.
+    Raises `UsageError` for a URL that is not supported or contains a password, `HostError` if opening it fails.
     """
     try:
         parts = urlsplit(url) if "://" in url else None

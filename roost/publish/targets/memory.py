@@ -1,4 +1,4 @@
-"""A catalogue in this process' memory, for tests."""
+"""A catalogue in this process's memory, for tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from roost.publish.targets.remote import Remote
 
 
 class Memory(Remote):
-    """memory://: one process, so a lock decides who is first."""
+    """memory://: within one process, so a lock makes `create` exclusive."""
 
-    #: One instance per process: it holds the files.
+    #: One instance per process, because it holds the files.
     options: ClassVar[dict[str, Any]] = {}
 
     _lock = threading.Lock()

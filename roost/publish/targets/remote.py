@@ -1,4 +1,4 @@
-"""A catalogue at whatever place fsspec opens by its URL; kinds that need more than it does are classes of their own."""
+"""A catalogue on any storage that fsspec opens by URL; subclasses are for storage that needs more."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from roost.publish.targets.target import CHUNK, Progress, Target, checked, faili
 
 
 class Remote(Target):
-    """A place that fsspec opens. An upload there shows whole or not at all, as S3 and object stores have it."""
+    """Storage opened by fsspec. An upload appears atomically, as on S3 and other object stores."""
 
     grace = 0.5
-    #: What fsspec is told beside the URL.
+    #: Options for fsspec in addition to the URL.
     options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True}
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
@@ -28,12 +28,12 @@ class Remote(Target):
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Return the place that a URL names.
+        """Return the target for a URL.
 
-        Raises `UsageError` for a URL that fsspec does not know, `HostError` when the place cannot be reached.
+        Raises `UsageError` for a URL that fsspec does not know, `HostError` when the storage cannot be reached.
         """
         try:
-            # A web server is asked through the proxy that the environment names, as every download is.
+            # A web server is accessed through the proxy in the environment, as for every download.
             web = url.partition(":")[0] in {"http", "https"}
             options = {**cls.options, "client_kwargs": {"trust_env": True}} if web else cls.options
             filesystem, root = fsspec.url_to_fs(url, **options)
@@ -49,7 +49,7 @@ class Remote(Target):
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
         with failing(f"{self.url}: cannot {what}"):
-            # A listing of a moment ago says nothing of what another publisher has written since.
+            # A cached listing may lack what another publisher has written since.
             self._fs.invalidate_cache()
             yield
 
@@ -63,9 +63,9 @@ class Remote(Target):
                 yield data
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of a small file: in one request, where `stream` asks for the size first.
+        """Return the bytes of a small file: in one request, where `stream` first requests the size.
 
-        Not from a web server: its answer may have no end, and fsspec reads one request to its end.
+        Not from a web server, whose answer may be endless: fsspec reads one request to its end.
         """
         if self.url.partition(":")[0] in {"http", "https"}:
             return super().read(path)
@@ -99,7 +99,7 @@ class Remote(Target):
             return int(found["size"]) if found["type"] == "file" and found["size"] is not None else None
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
-        """Copy a local file here; it is summed before, and read back after."""
+        """Copy a local file here; it is checksummed before, and read back after."""
         with self._asking(f"write {path}"):
             for _ in checked(source, sha256):
                 pass
@@ -115,7 +115,7 @@ class Remote(Target):
                 self._fs.pipe_file(self._path(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file unless it exists; S3 decides who is first."""
+        """Write a small file unless it exists; on S3 the server makes this exclusive."""
         with self._asking(f"write {path}"):
             self._parent(path)
             try:
@@ -124,7 +124,7 @@ class Remote(Target):
             except FileExistsError:
                 return False
             except OSError as error:
-                # s3fs has no class of its own for a refused condition.
+                # s3fs has no exception class for a failed precondition.
                 if any(word in str(error) for word in ("PreconditionFailed", "pre-conditions", "ConditionalRequest")):
                     return False
                 raise
@@ -137,14 +137,14 @@ class Remote(Target):
 
     @contextmanager
     def _there(self) -> Iterator[None]:
-        """Turn the error for a missing bucket, on writing, into another one than that for a missing file."""
+        """Turn the error for a missing bucket, on writing, into one that differs from that for a missing file."""
         try:
             yield
         except FileNotFoundError as error:
             raise OSError(str(error) or "there is no such place") from error
 
     def _parent(self, path: str) -> None:
-        # Object stores have no directories; those that do need them first.
+        # Object stores have no directories; other storage needs them first.
         self._fs.makedirs(self._path(path).rpartition("/")[0], exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""A catalogue in an S3 bucket or another object store that speaks its protocol."""
+"""A catalogue in an S3 bucket or another object store with the same protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.errors import UsageError
 from roost.publish.targets.remote import Remote
 from roost.recipe.words import shown
 
-#: What botocore takes for a bucket, less the ARNs that no URL holds.
+#: Bucket names accepted by botocore, without ARNs, which a URL cannot contain.
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
@@ -21,7 +21,7 @@ class ObjectStore(Remote):
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Return the place that a URL names; raises `UsageError` for one without a bucket, else as `Remote.open`."""
+        """Return the target for a URL; raises `UsageError` for one without a bucket, else as `Remote.open`."""
         bucket = urlsplit(url).netloc
         hint = "s3://BUCKET/PREFIX"
         if not bucket:
@@ -31,7 +31,7 @@ class ObjectStore(Remote):
         return super().open(url)
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a directory; a missing bucket is not an empty one."""
+        """Return the names in a directory; a missing bucket is an error, not an empty directory."""
         found = super().names(path)
         bucket = self._root.partition("/")[0]
         if not found and not path:

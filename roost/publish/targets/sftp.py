@@ -1,7 +1,7 @@
-"""A catalogue on an SFTP server, by fsspec's sftp over paramiko, with host keys checked and names that appear whole.
+"""A catalogue on an SFTP server, using fsspec's sftp over paramiko, with verified host keys and atomic names.
 
-The server must be known: its key is in ~/.ssh/known_hosts, or in the file that ROOST_SFTP_KNOWN_HOSTS names. The
-client's key is the agent's, one of ~/.ssh, or the file that ROOST_SFTP_KEY names.
+The server must be known: its key is in ~/.ssh/known_hosts, or in the file named by ROOST_SFTP_KNOWN_HOSTS. The
+client's key is the agent's, one of ~/.ssh, or the file named by ROOST_SFTP_KEY.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from roost.publish.layout import PARTIAL
 from roost.publish.targets.remote import Remote
 from roost.publish.targets.target import CHUNK, SMALL, Progress, checked, unwatched
 
-#: Seconds until a server that does not answer is given up.
+#: Timeout in seconds for a server that does not answer.
 TIMEOUT = 30.0
 
 
 class _Known(SFTPFileSystem):  # type: ignore[misc, unused-ignore]  # fsspec carries no types
-    """fsspec's SFTP, but for servers whose key is known: its own default believes any."""
+    """fsspec's SFTP restricted to servers with a known key: by default it accepts any."""
 
     def _connect(self) -> None:
         client = paramiko.SSHClient()
@@ -63,7 +63,7 @@ class Sftp(Remote):
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file."""
         with self._asking(f"read {path}"), self._ftp.open(self._path(path), "rb") as file:
-            # Requests in flight: one after the other, a round trip each, would take minutes for an image.
+            # Pipeline the requests: a round trip for each would take minutes for an image.
             file.prefetch()
             while data := file.read(CHUNK):
                 yield data
@@ -81,7 +81,7 @@ class Sftp(Remote):
         return data
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
-        """Copy a local file here; what is wrong never gets the name."""
+        """Copy a local file here; a file with a wrong checksum never gets the name."""
         with self._asking(f"write {path}"), self._partial(path) as partial:
             with self._ftp.open(partial, "wb") as file:
                 file.set_pipelined(True)
@@ -97,7 +97,7 @@ class Sftp(Remote):
             self._ftp.posix_rename(partial, self._path(path))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file unless it exists: SFTP's rename (version 3) fails for a name that is there."""
+        """Write a small file unless it exists: SFTP's rename (version 3) fails if the name exists."""
         with self._asking(f"write {path}"), self._partial(path) as partial:
             self._fill(partial, data)
             try:
@@ -119,7 +119,7 @@ class Sftp(Remote):
             self._ftp.rmdir(self._path(path))
 
     def modified(self, path: str) -> float | None:
-        """Return when a file was written last."""
+        """Return the modification time of a file."""
         with suppress(OSError):
             found = self._ftp.lstat(self._path(path)).st_mtime
             return float(found) if found is not None else None
@@ -138,7 +138,7 @@ class Sftp(Remote):
                 self._ftp.remove(partial)
 
     def _directories(self, directory: str) -> None:
-        """Make a directory and those above it; another publisher may make them at the same time."""
+        """Create a directory and its parents; another publisher may create them at the same time."""
         made = ""
         for part in directory.strip("/").split("/"):
             made += f"/{part}"

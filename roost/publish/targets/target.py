@@ -1,17 +1,17 @@
-"""A place that a catalogue is in, whatever its kind; `roost.publish.targets` has one module per kind.
+"""The storage of a catalogue, whatever its kind; `roost.publish.targets` has one module per kind.
 
-Everything goes through five promises, and each kind of place keeps them in its own way:
+A target guarantees the following, each kind in its own way:
 
-    put, write   a name shows the whole file or nothing, whenever the writer is killed
-    create       of several that create one name, one is told that it did; never overwrites
-    read, stream what is there now, from the place itself and not from a cache
+    put, write   a name shows the whole file or nothing, even if the writer is killed
+    create       of several processes that create a name, one succeeds; never overwrites
+    read, stream the current contents, from the storage itself and not from a cache
 
-A directory does it by files of another name that are renamed or linked (POSIX: both atomic). SFTP likewise, with
-OpenSSH's posix-rename and SFTP's own rename, which refuses a name that exists. S3 makes every upload visible whole, and
-creates by a conditional PUT (If-None-Match: *). Other fsspec places are asked for their mode "create"; how exclusive
-that is, their own documents say.
+A directory renames or links files with temporary names (POSIX: both are atomic). SFTP does the same, with
+OpenSSH's posix-rename and SFTP's own rename, which refuses an existing name. S3 makes every upload visible atomically,
+and creates by a conditional PUT (If-None-Match: *). Other fsspec storage is used with the mode "create"; whether that
+is exclusive is up to its implementation.
 
-Credentials come from the environment and each protocol's files (AWS_*, ~/.aws; ssh's agent and keys), never in a URL.
+Credentials come from the environment and each protocol's files (AWS_*, ~/.aws; ssh's agent and keys), never from a URL.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from roost.errors import HostError, ImageError, RoostError
 from roost.host import causes, files
 
 CHUNK = 4 << 20
-#: Bytes of what describes an image: records, bills of materials, reports.
+#: Size limit in bytes of files that describe an image: records, bills of materials, reports.
 SMALL = 64 << 20
 
-#: What the operating system says of names and files that are not what a catalogue has, wherever it is.
+#: Errors of the operating system for names and files that a catalogue cannot contain, on any storage.
 _UNFIT = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR})
 
-#: Told of bytes that are behind us.
+#: Called with the number of bytes processed.
 Progress = Callable[[int], None]
 
 
 def unwatched(_bytes: int) -> None:
-    """Report progress to nobody."""
+    """Discard progress."""
 
 
 def checked(source: Path, sha256: str) -> Iterator[bytes]:
-    """Yield the bytes of a local file; raise `ImageError` at its end when they were not those of the sha256."""
+    """Yield the bytes of a local file; raise `ImageError` at its end if they do not match the sha256."""
     hashed = hashlib.sha256()
     with files.open_regular(source) as file:
         while data := file.read(CHUNK):
@@ -55,7 +55,7 @@ def checked(source: Path, sha256: str) -> Iterator[bytes]:
 
 @contextmanager
 def failing(what: str) -> Iterator[None]:
-    """Turn a place's exceptions into one error of roost; `FileNotFoundError` passes."""
+    """Turn exceptions of the storage into one of roost's errors; `FileNotFoundError` is passed on."""
     try:
         yield
     except (RoostError, FileNotFoundError, GeneratorExit):
@@ -68,14 +68,14 @@ def failing(what: str) -> Iterator[None]:
             raise causes.host_error(cause, what) from error
         raise _unreachable(what, error) from error
     except Exception as error:
-        # boto, paramiko and aiohttp each have a family of their own.
+        # boto, paramiko and aiohttp each have their own exception classes.
         raise _unreachable(what, error) from error
 
 
 def _unreachable(what: str, error: Exception) -> HostError:
     said = str(error).strip() or type(error).__name__
     if isinstance(error, OSError) and error.strerror and said.startswith("[Errno"):
-        # Without its number and the file, which `what` names.
+        # Drop the error number and the file, which `what` names.
         said = error.strerror
     hint = "is it reachable, and are you allowed to write there?"
     if "credentials" in said.lower():
@@ -84,9 +84,9 @@ def _unreachable(what: str, error: Exception) -> HostError:
 
 
 class Target(ABC):
-    """A place for files, named by paths relative to its root with / between the parts."""
+    """Storage for files, named by paths relative to its root with / as the separator."""
 
-    #: Seconds in which a request may still be carried out whose sender is dead.
+    #: Seconds in which a request of a killed sender may still be executed.
     grace = 0.0
 
     def __init__(self, url: str) -> None:
@@ -94,52 +94,52 @@ class Target(ABC):
 
     @abstractmethod
     def stream(self, path: str) -> Iterator[bytes]:
-        """Yield the bytes of a file; raise `FileNotFoundError` when there is none."""
+        """Yield the bytes of a file; raise `FileNotFoundError` when it does not exist."""
 
     @abstractmethod
     def names(self, path: str) -> list[str]:
-        """Return the sorted names in a directory, `/` at the end of those of directories.
+        """Return the sorted names in a directory, with a trailing `/` for directories.
 
-        None when there is no directory.
+        Return an empty list if the directory does not exist.
         """
 
     @abstractmethod
     def size(self, path: str) -> int | None:
-        """Return the size of a file in bytes, or None when there is none."""
+        """Return the size of a file in bytes, or None when it does not exist."""
 
     @abstractmethod
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
-        """Copy a local file here; the name shows all of it or nothing. Replaces.
+        """Copy a local file here; it appears atomically. Replaces an existing file.
 
-        Raises `ImageError` when the file is not, or is no longer, what has this sha256.
+        Raises `ImageError` when the file does not, or no longer, match the sha256.
         """
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
-        """Write a small file; the name shows the old or the new content. Replaces."""
+        """Write a small file; the name shows the old or the new content. Replaces an existing file."""
 
     @abstractmethod
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file unless the name exists; return whether it was us."""
+        """Write a small file unless the name exists; return whether it was written."""
 
     @abstractmethod
     def remove(self, path: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove a file; a missing file is not an error."""
 
     def prune(self, path: str) -> None:  # noqa: B027  (object stores have no directories, and nothing to do)
         """Remove a directory if it is empty."""
 
     def modified(self, path: str) -> float | None:
-        """Return when a file was written last, in seconds since 1970; None when there is none or nobody knows."""
+        """Return the modification time of a file in seconds since 1970; None if it does not exist or is not known."""
         return None
 
     @property
     def local(self) -> Path | None:
-        """The directory on this machine, if it is one."""
+        """The local directory of the catalogue, if it has one."""
         return None
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of a small file, or None when there is none."""
+        """Return the bytes of a small file, or None when it does not exist."""
         try:
             held = bytearray()
             for chunk in self.stream(path):
@@ -151,7 +151,7 @@ class Target(ABC):
             return None
 
     def digest(self, path: str, progress: Progress = unwatched) -> str | None:
-        """Return the sha256 of a file as read back from here, or None when there is none."""
+        """Return the sha256 of a file as read back from here, or None when it does not exist."""
         hashed = hashlib.sha256()
         try:
             for chunk in self.stream(path):
