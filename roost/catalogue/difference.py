@@ -136,10 +136,10 @@ class Difference:
 def between(a: Side, b: Side, trees: tuple[Contents, Contents] | None, notes: Sequence[str] = ()) -> Difference:
     """Return the differences from `a` to `b`; `trees` are the files of both, None if they were not read."""
     found = changes.between(a.version, b.version)
-    said = list(notes)
+    remarks = list(notes)
     recipes = bool(a.version.settings and b.version.settings)
     if not recipes:
-        said.append(
+        remarks.append(
             "recipe keys are not compared: one of the two was built by an older roost, which did not record the recipe"
         )
     files = None if trees is None else list(_files(*trees))
@@ -153,7 +153,7 @@ def between(a: Side, b: Side, trees: tuple[Contents, Contents] | None, notes: Se
         None if a.sizes is None or b.sizes is None else dict(_sizes(a.sizes, b.sizes)),
         None if a.submit is None or b.submit is None else dict(_submit(a, b)),
         found.of("recipe") if recipes else None,
-        tuple(said),
+        tuple(remarks),
     )
 
 

@@ -50,8 +50,8 @@ def read(url: str, events: Events) -> Catalogue:
 
 
 def _latest(target: Target, name: str) -> str:
-    said = _parsed(target.read(f"{name}/{layout.LATEST}"))
-    return str(said.get("version", ""))
+    latest = _parsed(target.read(f"{name}/{layout.LATEST}"))
+    return str(latest.get("version", ""))
 
 
 def read_version(target: Target, name: str, version: str) -> Version:
@@ -65,12 +65,12 @@ def read_version(target: Target, name: str, version: str) -> Version:
         release = layout.parse_release(data, path)
         if (release.name, release.version) != (name, version):
             raise ImageError(f"{path} belongs to {release.name} {release.version}")
-        return _told(target, release)
+        return _trusted(target, release)
     except ImageError as error:
         return Version(name, version, problem=error.problem.what)
 
 
-def _told(target: Target, release: Release) -> Version:
+def _trusted(target: Target, release: Release) -> Version:
     def content(name: str) -> Mapping[str, Any]:
         file = next((one for one in release.files if one.name == name), None)
         if file is None:
@@ -91,8 +91,8 @@ def _told(target: Target, release: Release) -> Version:
         description=_text(raw.get("description")),
         untested=release.untested,
         sides=tuple(
-            _side(_text(name), _mapping(said), content(f"boot/{name}.json"))
-            for name, said in _mapping(raw.get("hypervisors")).items()
+            _side(_text(name), _mapping(result), content(f"boot/{name}.json"))
+            for name, result in _mapping(raw.get("hypervisors")).items()
         ),
         files=release.files,
         signed_by=signer[0].fingerprint if signer else "",
@@ -126,7 +126,7 @@ def settings(recipe: object) -> dict[str, str]:
     return dict(_flat(recipe))
 
 
-def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Side:
+def _side(name: str, result: Mapping[str, Any], verdict: Mapping[str, Any]) -> Side:
     seconds = {
         _text(phase): float(taken)
         for phase, taken in _mapping(verdict.get("seconds")).items()
@@ -135,12 +135,12 @@ def _side(name: str, said: Mapping[str, Any], verdict: Mapping[str, Any]) -> Sid
     lines = str(verdict.get("console") or "").encode("utf-8", "replace").splitlines()
     return Side(
         hypervisor=name,
-        verdict=_text(said.get("verdict")),
-        accelerator=_text(said.get("accelerator")),
-        booted_at=_text(said.get("booted_at")),
-        cause=_text(said.get("cause")),
-        machine=_text(said.get("machine")),
-        version=_text(said.get("version")),
+        verdict=_text(result.get("verdict")),
+        accelerator=_text(result.get("accelerator")),
+        booted_at=_text(result.get("booted_at")),
+        cause=_text(result.get("cause")),
+        machine=_text(result.get("machine")),
+        version=_text(result.get("version")),
         seconds=seconds,
         expectations=tuple(
             (one.get("met") is True, _text(one.get("what")), _text(one.get("seen")))
@@ -158,13 +158,13 @@ def _packages(sbom: Mapping[str, Any], raw: Mapping[str, Any]) -> tuple[Package,
         if entry.get("scope") == "excluded":
             # Removed from the guest, with only its configuration left.
             continue
-        told = {str(one.get("name")): _text(one.get("value")) for one in _sequence(entry.get("properties"))}
+        properties = {str(one.get("name")): _text(one.get("value")) for one in _sequence(entry.get("properties"))}
         found.add(
             Package(
                 _text(entry.get("name")),
                 _text(entry.get("version")),
-                told.get("roost:dpkg:architecture", ""),
-                told.get("roost:dpkg:source", ""),
+                properties.get("roost:dpkg:architecture", ""),
+                properties.get("roost:dpkg:source", ""),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.name, one.architecture, one.version)))
@@ -206,9 +206,9 @@ def _flat(value: object, prefix: str = "") -> list[tuple[str, str]]:
 
 def _named(entry: object, number: int) -> str:
     """Return the label of a list's entry: its name if it has one, so that inserting an entry does not change others."""
-    said = _mapping(entry)
+    fields = _mapping(entry)
     return next(
-        (one for key in ("name", "path", "mount") if isinstance(one := said.get(key), str) and one), str(number)
+        (one for key in ("name", "path", "mount") if isinstance(one := fields.get(key), str) and one), str(number)
     )
 
 

@@ -96,15 +96,15 @@ def _published(version: Version, hypervisor: str, transfer: str) -> tuple[str, s
     """Return the description and its snippet as published, for a release of another roost version."""
     try:
         assert version.release is not None
-        said = version.release.raw["submit"][hypervisor][transfer]
-        return str(said["description"]), str(said["snippet"])
+        lines = version.release.raw["submit"][hypervisor][transfer]
+        return str(lines["description"]), str(lines["snippet"])
     except (KeyError, TypeError) as error:
         raise ImageError("this version was published without submit lines for this transfer") from error
 
 
 def _remark(version: Version, hypervisor: str) -> list[str]:
-    said = version.release.raw.get("remarks") if version.release else None
-    remark = said.get(hypervisor) if isinstance(said, dict) else None
+    remarks = version.release.raw.get("remarks") if version.release else None
+    remark = remarks.get(hypervisor) if isinstance(remarks, dict) else None
     return [str(remark)] if remark else []
 
 

@@ -80,7 +80,7 @@ class _Found:
             if node is not None and node not in self.nodes.setdefault(key, [])[-1:]:
                 self.nodes[key].append(node)
 
-    def told(self) -> list[Finding]:
+    def merged(self) -> list[Finding]:
         """Return the findings, each with the names of its nodes."""
         return [
             replace(finding, message=f"{_named(self.nodes[key])}: {finding.message}") if key in self.nodes else finding
@@ -106,8 +106,8 @@ def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Se
     found = _Found()
     found.add(_of(mistake) for mistake in workflow.mistakes)
     found.add(DAG_SUBDAG.at(where, f"the sub-DAG {shown(name)} is not judged") for name, where in workflow.sub_dags)
-    effects = _nodes(workflow, path, found, _How(ask, only, also))
-    findings = found.told()
+    effects = _nodes(workflow, path, found, _Options(ask, only, also))
+    findings = found.merged()
     if found.left_out:
         what = f"only the first {MAX_FINDINGS} of {MAX_FINDINGS + found.left_out} findings are listed"
         findings.append(DAG_LEFT_OUT.at(Location(str(path), 1, 1), what))
@@ -120,7 +120,7 @@ def _of(mistake: Mistake) -> Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _Options:
     """Whether to ask condor_submit, the only description to lint, and the variables set for every node."""
 
     ask: bool
@@ -128,11 +128,11 @@ class _How:
     also: Sequence[Variable]
 
 
-def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
+def _nodes(workflow: Dag, path: Path, found: _Found, options: _Options) -> list[Effect]:
     """Lint the nodes; return the effect on each."""
     effects: list[Effect] = []
     views: list[JobView] = []
-    asked: set[str] = set()
+    parsed: set[str] = set()
     todo = [node for node in workflow.nodes.values() if not node.idle and node.kind != "SUBDAG"]
     for number, node in enumerate(todo, 1):
         subject = _subject(workflow, node, path)
@@ -140,17 +140,17 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
             name = shown(posixpath.join(node.directory, node.description))
             found.add([DAG_ABSENT.at(node.where, f"the submit description {name} is not here")], node.name)
             continue
-        if how.only is not None and Path(subject.file).absolute() != how.only.absolute():
+        if options.only is not None and Path(subject.file).absolute() != options.only.absolute():
             continue
-        ask = how.ask and len(asked) < MAX_ASKED and subject.text not in asked
-        asked |= {subject.text} if ask else set()
-        jobs = lint.judged(replace(subject, variables=[*how.also, *_variables(node)], cluster=number), ask=ask)
+        ask = options.ask and len(parsed) < MAX_ASKED and subject.text not in parsed
+        parsed |= {subject.text} if ask else set()
+        jobs = lint.judged(replace(subject, variables=[*options.also, *_variables(node)], cluster=number), ask=ask)
         views += [view for view, _ in jobs[:1]]
         for view, findings in jobs:
             language = [one for one in findings if one.rule.code in _LANGUAGE]
-            told = language if _is_of_another_universe(view) else _here(findings, node, subject)
-            found.add(told, node.name)
-            effects.append(lint.effect_of(told))
+            reported = language if _is_of_another_universe(view) else _node_findings(findings, node, subject)
+            found.add(reported, node.name)
+            effects.append(lint.effect_of(reported))
         found.add(_of_the_node(node, views[-1]) if jobs else (), node.name)
     known = {(code, where) for code, where, _ in found.findings}
     for finding in collisions(views):
@@ -160,7 +160,7 @@ def _nodes(workflow: Dag, path: Path, found: _Found, how: _How) -> list[Effect]:
     return effects
 
 
-def _here(findings: Sequence[Finding], node: Node, subject: Subject) -> list[Finding]:
+def _node_findings(findings: Sequence[Finding], node: Node, subject: Subject) -> list[Finding]:
     """Return the findings of a node; missing files become one note if earlier nodes may create them."""
     if not node.after:
         return list(findings)
@@ -214,9 +214,9 @@ def _subject(workflow: Dag, node: Node, path: Path) -> Subject | None:
 
 
 #: Variables that DAGMan sets for a node in addition to its VARS.
-_OWN = {"RETRY": "0", "FAILED_COUNT": "0", "DAG_STATUS": "0"}
+_DAGMAN_VARIABLES = {"RETRY": "0", "FAILED_COUNT": "0", "DAG_STATUS": "0"}
 
 
 def _variables(node: Node) -> list[Variable]:
-    own = {"JOB": node.name, **_OWN}
+    own = {"JOB": node.name, **_DAGMAN_VARIABLES}
     return [*(Variable(name, Traced.of(text, node.where, fixed=True)) for name, text in own.items()), *node.variables]

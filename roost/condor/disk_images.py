@@ -139,7 +139,7 @@ def inspect(path: Path) -> ImageFacts:
     image = ImageFacts(
         found, size, header.size, header.incompatible, header.encrypted, header.backing, header.backing_format
     )
-    return image if header.external_data else _asked(path, image)
+    return image if header.external_data else _with_info(path, image)
 
 
 #: Compressed formats, which neither libvirt nor QEMU unpacks.
@@ -153,7 +153,7 @@ def _format_of(head: bytes) -> str:
     return "raw" if found is None else _IMAGES.get(found, found)
 
 
-def _asked(path: Path, image: ImageFacts) -> ImageFacts:
+def _with_info(path: Path, image: ImageFacts) -> ImageFacts:
     """Return `image` completed with qemu-img's information, opened strictly as qcow2."""
     if process.which("qemu-img") is None:
         return replace(image, unchecked=True)
@@ -170,8 +170,8 @@ def _version(path: Path) -> tuple[int, ...]:
 def _opened(path: Path, image: ImageFacts, _version: tuple[int, ...]) -> ImageFacts:
     argv = ["qemu-img", "info", "--output=json", "-U", "-f", "qcow2", str(path)]
     try:
-        told = process.run(argv, deadline=_SECONDS, capture=True)
-        info = jsontext.loads(told.text)
+        output = process.run(argv, deadline=_SECONDS, capture=True)
+        info = jsontext.loads(output.text)
     except (RoostError, ValueError) as error:
         words = error.tail.strip() if isinstance(error, RoostError) and error.tail else str(error)
         return replace(image, unopened=words.splitlines()[-1][:200] if words else "qemu-img failed")

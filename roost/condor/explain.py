@@ -102,13 +102,13 @@ def explain(text: str | bytes) -> tuple[Explanation, ...]:
 
 def _merged(found: Iterable[tuple[Explanation, Passage]]) -> list[Explanation]:
     """Return each explanation once with all of its jobs; a job has one per code, from the place where it was held."""
-    told: dict[tuple[str, str | None], tuple[Explanation, bool]] = {}
+    latest: dict[tuple[str, str | None], tuple[Explanation, bool]] = {}
     for explanation, passage in found:
         key = (explanation.code, passage.job)
-        if key not in told or passage.held >= told[key][1]:
-            told[key] = (explanation, passage.held)
+        if key not in latest or passage.held >= latest[key][1]:
+            latest[key] = (explanation, passage.held)
     jobs: dict[Explanation, list[str]] = {}
-    for (_, job), (explanation, _held) in told.items():
+    for (_, job), (explanation, _held) in latest.items():
         jobs.setdefault(explanation, []).extend([job] if job is not None else [])
     merged = [replace(explanation, jobs=tuple(named)) for explanation, named in jobs.items()]
     return sorted(merged, key=lambda one: _RANK.get(one.code, len(_RANK)))
@@ -158,8 +158,8 @@ def _of_passage(passage: Passage) -> Iterator[Explanation]:
     if transfer is not None and not _HYPERVISOR.search(text):
         # HTCondor's messages about a file resemble libvirt's about a disk.
         found = [one for one in found if one not in LIBVIRT]
-    told = [one for one in found if one.code != GENERAL]
-    found = told if told or transfer is not None else found
+    specific = [one for one in found if one.code != GENERAL]
+    found = specific if specific or transfer is not None else found
     for one in found:
         yield _held(_of(one)) if passage.held and one.code in _REQUEUING else _of(one)
     if transfer is not None:
@@ -206,11 +206,11 @@ def _of_six(subcode: int | None, text: str) -> Explanation:
         doubt = f"judging by the numbers alone: {alone.cause} (or the job failed with errno {subcode}: see HoldReason)"
         return replace(alone, cause=doubt)
     number = transfer_failures.number(text) or subcode
-    said = f" (errno {number}: {os.strerror(number)})" if number and number < 200 else ""
+    errno_text = f" (errno {number}: {os.strerror(number)})" if number and number < 200 else ""
     return Explanation(
         "hold-6",
         "the job is held: a process of it could not be started on the execute machine (hold code 6)",
-        f"the hold reason says what: go by its text, because the subcode is an errno for most jobs{said}",
+        f"the hold reason says what: go by its text, because the subcode is an errno for most jobs{errno_text}",
         "look into StarterLog and VMGahpLog of the execute machine; if a file is missing there, tell its administrator",
         holds.SOURCE,
     )

@@ -120,12 +120,12 @@ def _dry_run(text: str, directory: Path) -> Judgement:
         try:
             # condor_submit spreads its message over standard output and standard error.
             with (
-                Path(scratch, "said").open("w+b") as said,
-                process.spawn(argv, cwd=directory, stdout=said, stderr=said) as run,
+                Path(scratch, "said").open("w+b") as output,
+                process.spawn(argv, cwd=directory, stdout=output, stderr=output) as run,
             ):
                 status = run.wait(SECONDS)
-                said.seek(0)
-                words = process.tail(said.read(), 6)
+                output.seek(0)
+                words = process.tail(output.read(), 6)
         except (RoostError, OSError, TimeoutError) as error:
             return Judgement("condor_submit -dry-run", None, str(error))
         except Exception as error:

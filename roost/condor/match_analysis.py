@@ -59,23 +59,23 @@ def summary(text: str) -> Summary | None:
 def codes(text: str) -> list[str]:
     """Return the codes of `reasons.IDLE` that an analysis indicates; empty when there is no analysis."""
     found = summary(text)
-    said = []
+    indicated = []
     if found is not None:
         if found.willing:
-            said.append("waiting")
+            indicated.append("waiting")
         elif found.total == 0:
-            said.append("no-machines")
+            indicated.append("no-machines")
         elif found.rejected >= found.total:
-            said.append("never-matches")
+            indicated.append("never-matches")
         elif found.busy:
-            said.append("waiting")
+            indicated.append("waiting")
         elif found.drained:
-            said.append("would-match-drained")
+            indicated.append("would-match-drained")
         elif found.refusing:
-            said.append("machines-refuse")
+            indicated.append("machines-refuse")
     if no_combination(text):
-        said.append("no-combination")
-    return said
+        indicated.append("no-combination")
+    return indicated
 
 
 def no_combination(text: str) -> bool:

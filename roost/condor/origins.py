@@ -58,5 +58,5 @@ def remarks(directories: Iterable[Path], here: Path) -> list[str]:
     needed = set(directories)
     if needed <= {here}:
         return []
-    said = " and ".join(sorted(map(str, needed)))
-    return [f"The names of files start from {said}: submit there, or write this with -o FILE, which gives paths."]
+    names = " and ".join(sorted(map(str, needed)))
+    return [f"The names of files start from {names}: submit there, or write this with -o FILE, which gives paths."]

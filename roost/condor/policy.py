@@ -96,14 +96,14 @@ def _requirements(recipe: Recipe, further: str | None) -> str | None:
 
     condor_submit requires the architecture of the access point unless requirements name Arch, and adds the rest.
     """
-    asked = recipe.submit
-    own = list(_avoided(asked.avoid))
-    own += [_required(name, wanted) for name, wanted in asked.require.items()]
-    if asked.require_working_vm:
+    submit = recipe.submit
+    own = list(_avoided(submit.avoid))
+    own += [_required(name, wanted) for name, wanted in submit.require.items()]
+    if submit.require_working_vm:
         own.append(f"(TARGET.{WORKS} =?= true)")
     named = further is not None and re.search(r"\barch\b", further, re.IGNORECASE)
-    arch = asked.architecture or ARCHITECTURES.get(recipe.os.source.processor or "")
-    if arch and not named and not any(name.lower() == "arch" for name in asked.require):
+    arch = submit.architecture or ARCHITECTURES.get(recipe.os.source.processor or "")
+    if arch and not named and not any(name.lower() == "arch" for name in submit.require):
         own.insert(0, f'(TARGET.Arch == "{arch}")')
     return " && ".join([*own, *([f"({further})" if own else further] if further else [])]) or None
 
@@ -132,15 +132,15 @@ def _required(name: str, wanted: Scalar | tuple[Scalar, ...]) -> str:
 
 def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
     """Yield the parts of the policy that contradict each other or have no effect."""
-    asked = recipe.submit
-    given = {name.lower(): name for name in asked.commands}
-    holds = asked.max_starts is not None or asked.on_timeout == "hold"
-    taken = {"periodic_hold": holds, "periodic_hold_reason": holds, "periodic_release": asked.max_starts is not None}
+    submit = recipe.submit
+    given = {name.lower(): name for name in submit.commands}
+    holds = submit.max_starts is not None or submit.on_timeout == "hold"
+    taken = {"periodic_hold": holds, "periodic_hold_reason": holds, "periodic_release": submit.max_starts is not None}
     for command, ours in taken.items():
         if ours and command in given:
             what = f"the command {given[command]} is written for max_starts or on_timeout already"
             yield Problem(what, where(("submit", "commands", given[command])), "remove one of the two")
-    if asked.on_timeout == "hold":
+    if submit.on_timeout == "hold":
         key = where(("submit", "on_timeout"))
         if bound_of(recipe) is None:
             what = "on_timeout has no effect: the recipe has no job, so it has no timeout"
@@ -148,14 +148,14 @@ def problems(recipe: Recipe, where: Where) -> Iterator[Problem]:
         elif "periodic_remove" in given:
             what = "on_timeout: hold and a periodic_remove of its own: it is not defined which of them ends the job"
             yield Problem(what, key, "remove one of the two")
-    if asked.require_working_vm and any(name.lower() == WORKS.lower() for name in asked.require):
+    if submit.require_working_vm and any(name.lower() == WORKS.lower() for name in submit.require):
         what = f"{WORKS} is required twice"
         yield Problem(what, where(("submit", "require_working_vm")), f"remove {WORKS} from require")
     seen: set[str] = set()
-    for name in asked.require:
+    for name in submit.require:
         key = where(("submit", "require", name))
         if name.lower() in seen:
             yield Problem(f"the attribute {name} is required twice: names are not case-sensitive", key)
-        elif name.lower() == "arch" and asked.architecture is not None:
+        elif name.lower() == "arch" and submit.architecture is not None:
             yield Problem("the architecture is given twice", key, "remove submit.architecture")
         seen.add(name.lower())

@@ -17,24 +17,24 @@ def chosen(recipe: Recipe, hypervisor: Hypervisor) -> dict[str, str]:
     """Return the names that the recipe chooses, by disk."""
     _, value = _command(recipe)
     files = {disk.file: name for name, disk in vm_disks(recipe, hypervisor).items()}
-    told = {files[file]: new for file, new in _pairs(value) if file in files}
-    return {**told, **recipe.submit.return_as}
+    renamed = {files[file]: new for file, new in _pairs(value) if file in files}
+    return {**renamed, **recipe.submit.return_as}
 
 
 def problems(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Where) -> Iterator[Problem]:
     """Yield problems with the names: disks that are not returned, overwritten files, one name for two disks."""
-    asked = recipe.submit
+    submit = recipe.submit
     command, value = _command(recipe)
     files = {disk.file: name for name, disk in vm_disks(recipe, hypervisor).items()}
-    places = {name: where(("submit", "return_as", name)) for name in asked.return_as}
+    places = {name: where(("submit", "return_as", name)) for name in submit.return_as}
     at = where(("submit", "commands", command))
     for file, new in _pairs(value):
         name = files.get(file)
-        if name is None or name not in asked.returns:
+        if name is None or name not in submit.returns:
             what = f"{COMMAND} names {file or 'nothing'}, which does not come back"
             yield Problem(what, at, 'return: [io] and "io.raw = NAME", or return_as: {io: NAME}')
             continue
-        if name in asked.return_as:
+        if name in submit.return_as:
             yield Problem(f"the disk {name} has a name in return_as already", at, "remove one of the two")
         try:
             returned_name(new)

@@ -83,8 +83,8 @@ def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
     """
     directories = [directory.resolve()] if transfer == "files" else []
     directories += [jobs.absolute().parent.resolve()] if jobs and transfer != "shared" else []
-    said = origins.remarks(directories, Path.cwd())
-    return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in said) + text
+    remarks = origins.remarks(directories, Path.cwd())
+    return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in remarks) + text
 
 
 def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) -> dict[str, Emitted]:

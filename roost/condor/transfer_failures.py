@@ -86,8 +86,8 @@ def find(text: str) -> Failure | None:
 
 
 def _side(text: str, way: Way) -> Side | None:
-    if said := _SIDE.search(text):
-        return "access" if said[1].lower() == "access" else "execution"
+    if side := _SIDE.search(text):
+        return "access" if side[1].lower() == "access" else "execution"
     if _SHADOW_SAYS.search(text):
         return "access"
     if _STARTER_SAYS.search(text):

@@ -136,8 +136,8 @@ def _local(flow: Workflow, kind: str, node: str) -> str:
 
 
 def _with_logs(lines: Sequence[str], node: str) -> str:
-    said = [f"output = log/{node}.out", f"error = log/{node}.err", "notification = never", "queue"]
-    return "\n".join([*lines, *said]) + "\n"
+    common = [f"output = log/{node}.out", f"error = log/{node}.err", "notification = never", "queue"]
+    return "\n".join([*lines, *common]) + "\n"
 
 
 def _words(words: Sequence[str]) -> str:

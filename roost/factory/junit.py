@@ -43,14 +43,16 @@ def _case(suite: ET.Element, title: str, name: str, step: Outcome) -> None:
         failure = failure or Failure("failed")
         tag = "failure" if failure.code == IMAGE else "error"
         fault = FAULTS.get(failure.code, FAULTS[HOST])
-        told = ET.SubElement(case, tag, message=xml(failure.brief), type=fault)
-        told.text = xml("\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip())
+        element = ET.SubElement(case, tag, message=xml(failure.brief), type=fault)
+        element.text = xml(
+            "\n".join([failure.text, failure.tail, f"log: {failure.log}" if failure.log else ""]).strip()
+        )
     elif step.state == "skipped":
         ET.SubElement(case, "skipped", message=xml(failure.brief if failure else "not reached"))
     elif step.state == "stopped":
         ET.SubElement(case, "skipped", message="the factory was stopped")
-    said = [str(one["detail"]) for one in step.facts.get("verdicts", ())]
+    details = [str(one["detail"]) for one in step.facts.get("verdicts", ())]
     if step.facts.get("url"):
-        said.append(f"{step.facts['url']}")
-    if said or step.notes:
-        ET.SubElement(case, "system-out").text = xml("\n".join([*said, *step.notes]))
+        details.append(f"{step.facts['url']}")
+    if details or step.notes:
+        ET.SubElement(case, "system-out").text = xml("\n".join([*details, *step.notes]))

@@ -171,9 +171,9 @@ class Result:
 
     def count(self) -> dict[str, int]:
         """Return the number of images, and how many were built, booted, published and failed."""
-        said = [image.to_json() for image in self.images]
-        counts = {word: sum(1 for one in said if one[word]) for word in ("built", "booted", "published")}
-        return {"images": len(said), **counts, "failed": sum(1 for image in self.images if not image.ok)}
+        entries = [image.to_json() for image in self.images]
+        counts = {word: sum(1 for one in entries if one[word]) for word in ("built", "booted", "published")}
+        return {"images": len(entries), **counts, "failed": sum(1 for image in self.images if not image.ok)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON contract of `inv factory --json`."""

@@ -108,17 +108,17 @@ def result(path: Path) -> Outcome | None:
     The file comes from another machine, so the types of all values used in reports are validated.
     """
     try:
-        said = jsontext.read(path)
-        failure = TypeAdapter(Failure | None).validate_python(said["failure"])
+        data = jsontext.read(path)
+        failure = TypeAdapter(Failure | None).validate_python(data["failure"])
         if failure is not None and failure.code not in FAULTS:
             return None
-        state: State = TypeAdapter(State).validate_python(said["state"])
-        facts = dict(said["facts"])
+        state: State = TypeAdapter(State).validate_python(data["state"])
+        facts = dict(data["facts"])
         facts |= {name: str(facts[name]) for name in ("version", "url") if facts.get(name) is not None}
         if "verdicts" in facts:
             verdicts = TypeAdapter(list[Verdict]).validate_python(facts["verdicts"])
             facts["verdicts"] = [asdict(one) for one in verdicts]
-        return Outcome(state, float(said["seconds"]), failure, facts, tuple(map(str, said["notes"])))
+        return Outcome(state, float(data["seconds"]), failure, facts, tuple(map(str, data["notes"])))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -59,8 +59,8 @@ def requirements() -> list[str]:
     """Return the requirements of a job's roost in pip's syntax: those of roost, and of builds."""
     project = closure.PACKAGE.parent / "pyproject.toml"
     if project.is_file():
-        said = tomllib.loads(project.read_text())["project"]
-        return sorted([*said["dependencies"], *said["optional-dependencies"][BUILDS]])
+        project_table = tomllib.loads(project.read_text())["project"]
+        return sorted([*project_table["dependencies"], *project_table["optional-dependencies"][BUILDS]])
     try:
         found = metadata.distribution("roost").requires or []
     except metadata.PackageNotFoundError as error:

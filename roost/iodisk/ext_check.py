@@ -57,7 +57,9 @@ def check(copy: Path, *, journal: bool) -> Checked:
             break
     if not found and code == 4:
         return Checked()
-    return Checked((_told(found, code),), frozenset(int(number) for line in found for number in _INODE.findall(line)))
+    return Checked(
+        (_summary(found, code),), frozenset(int(number) for line in found for number in _INODE.findall(line))
+    )
 
 
 def _findings(copy: Path, *options: str) -> tuple[int, list[str]]:
@@ -84,7 +86,7 @@ def _label(copy: Path) -> str:
         return file.read(2048)[1024 + 0x78 : 1024 + 0x88].split(b"\0")[0].decode("utf-8", "replace")
 
 
-def _told(found: list[str], code: int) -> str:
+def _summary(found: list[str], code: int) -> str:
     """Return the findings in one line."""
     texts = [shown(re.sub(r"\s*(Clear|Fix|Salvage|Connect to /lost\+found)\? no.*", "", line), 120) for line in found]
     head = "; ".join(texts[:SHOWN])

@@ -87,8 +87,8 @@ class ExtFiles:
         """Return the inodes that can be read."""
         found: dict[int, Node] = {}
         for start in range(0, len(inodes), BATCH):
-            said = self._debugfs([f"inode_dump <{inode}>" for inode in inodes[start : start + BATCH]], 0)
-            parts = _SECTION.split(said)
+            output = self._debugfs([f"inode_dump <{inode}>" for inode in inodes[start : start + BATCH]], 0)
+            parts = _SECTION.split(output)
             for inode, text in zip(parts[1::2], parts[2::2], strict=True):
                 raw = bytearray(128)
                 rows = [(int(row[1], 8), bytes.fromhex(row[2].decode())) for row in _ROW.finditer(text)]

@@ -155,8 +155,8 @@ def _check_qcow2(name: str, node: dict[str, Any], scratch: Path) -> tuple[str, .
     if done.returncode == 0:
         return ()
     try:
-        told = jsontext.loads(done.text)
-        errors, leaks = int(told.get("corruptions", 0)), int(told.get("leaks", 0))
+        report = jsontext.loads(done.text)
+        errors, leaks = int(report.get("corruptions", 0)), int(report.get("leaks", 0))
     except (ValueError, TypeError, AttributeError):
         errors, leaks = 0, 0
     if done.returncode == 3:

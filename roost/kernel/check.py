@@ -195,10 +195,10 @@ def _at_hand(
                 "write `initrd: busybox`, or put them into the tree's own",
             )
         return
-    gone = [name for name in absent if not seen.has(needed[name])]
-    if gone:
+    missing = [name for name in absent if not seen.has(needed[name])]
+    if missing:
         yield Problem(
-            f"neither the initrd nor the image has {', '.join(sorted(gone))}, without which {what} is not found",
+            f"neither the initrd nor the image has {', '.join(sorted(missing))}, without which {what} is not found",
             where(("disks", number)),
             "check what os.debian.exclude leaves out",
         )

@@ -74,10 +74,10 @@ def _own(release_sha256: str, files: Sequence[str]) -> dict[str, Any]:
 def parsed(claim: bytes) -> Mapping[str, Any]:
     """Return the contents of a claim; empty if it is not one: a claim appears atomically."""
     try:
-        said = jsontext.loads(claim)
+        content = jsontext.loads(claim)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def files_of(claim: bytes) -> list[str] | None:
@@ -88,11 +88,11 @@ def files_of(claim: bytes) -> list[str] | None:
 
 def dead(claim: bytes) -> bool:
     """Return whether the claim's process has ended, or marked the claim as ended; an invalid claim is dead, too."""
-    said = parsed(claim)
+    content = parsed(claim)
     try:
-        if said.get("ended") is True:
+        if content.get("ended") is True:
             return True
-        return bool(said["host"] == _host() and _started(int(said["pid"])) != said["started"])
+        return bool(content["host"] == _host() and _started(int(content["pid"])) != content["started"])
     except (ValueError, KeyError, TypeError):
         return True
 
@@ -111,20 +111,20 @@ class Claim:
             )
 
 
-def _take_over(target: Target, path: str, there: bytes, own: bytes) -> bool:
+def _take_over(target: Target, path: str, dead_claim: bytes, own: bytes) -> bool:
     """Replace a dead claim by our own; return whether that succeeded.
 
     Of several processes, the one that creates the file named after the dead claim's checksum wins; the claim itself
     exists all the time. That file is a claim, too: if its creator was killed, it is taken over in the same way.
     """
-    ticket = f"{path.removesuffix('.json')}.{layout.sha256(there)[:16]}{_TICKET}"
+    ticket = f"{path.removesuffix('.json')}.{layout.sha256(dead_claim)[:16]}{_TICKET}"
     if not target.create(ticket, own):
         taker = target.read(ticket)
         if taker is None or not dead(taker) or not _take_over(target, ticket, taker, own):
             return False
     try:
         # An earlier take-over may already be complete.
-        if target.read(path) != there:
+        if target.read(path) != dead_claim:
             return False
         target.write(path, own)
         return True
@@ -136,8 +136,8 @@ def sweep(target: Target, directory: str) -> None:
     """Remove the files of killed take-overs from a directory of claims."""
     for name in target.names(directory):
         path = f"{directory}/{name}"
-        there = target.read(path) if name.endswith(_TICKET) else None
-        if there is not None and dead(there) and _take_over(target, path, there, layout.json_bytes(_own("", []))):
+        ticket = target.read(path) if name.endswith(_TICKET) else None
+        if ticket is not None and dead(ticket) and _take_over(target, path, ticket, layout.json_bytes(_own("", []))):
             target.remove(path)
 
 
@@ -162,18 +162,18 @@ def held(target: Target, name: str, version: str, release_sha256: str, wish: Wis
     Raises `TakenError` when another process holds it for longer than the patience.
     """
     path, listed = path_of(name, version), f"{name}/{version}/{layout.RELEASE}"
-    said = _own(release_sha256, wish.files)
-    _take(target, path, said, f"{name} {version}", wish)
-    with _until_ended(target, path, said, listed) as claim:
+    content = _own(release_sha256, wish.files)
+    _take(target, path, content, f"{name} {version}", wish)
+    with _until_ended(target, path, content, listed) as claim:
         yield claim
 
 
 @contextmanager
 def removing(target: Target, wish: Wish) -> Iterator[Claim]:
     """Hold the right to remove shared bases; publishers neither send nor use them meanwhile."""
-    path, said = f"{layout.BASES}/{layout.REMOVING}", _own("", wish.files)
-    _take(target, path, said, "a shared base", wish)
-    with _until_ended(target, path, said, None) as claim:
+    path, content = f"{layout.BASES}/{layout.REMOVING}", _own("", wish.files)
+    _take(target, path, content, "a shared base", wish)
+    with _until_ended(target, path, content, None) as claim:
         yield claim
 
 
@@ -181,43 +181,43 @@ def await_removal(target: Target, path: str, events: Events, *, take_over: bool 
     """Wait while a shared base is being removed, so that afterwards it either stays or is gone."""
     where = f"{layout.BASES}/{layout.REMOVING}"
     end = time.monotonic() + PATIENCE
-    told = False
-    while (there := target.read(where)) is not None:
-        files = files_of(there)
+    reported = False
+    while (holder := target.read(where)) is not None:
+        files = files_of(holder)
         if files is not None and path not in files:
             return
-        if take_over or dead(there):
+        if take_over or dead(holder):
             # A dead process removes nothing more, and its successor checks our claim first.
             time.sleep(target.grace)
             return
-        if not told:
+        if not reported:
             events.note(f"{path} is being removed by inv gc: waiting")
-            told = True
+            reported = True
         if time.monotonic() > end:
             raise TakenError(f"{path} is still being removed", hint="if that was killed on another host: --take-over")
         time.sleep(INTERVAL)
 
 
-def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: Wish) -> None:
+def _take(target: Target, path: str, content: Mapping[str, Any], what: str, wish: Wish) -> None:
     """Acquire the claim; `what` names its subject in messages."""
-    own = layout.json_bytes(said)
+    own = layout.json_bytes(content)
     patience = PATIENCE if wish.patience is None else wish.patience
     take_over = wish.take_over
     end = time.monotonic() + patience
-    told = False
+    reported = False
     while not target.create(path, own):
-        there = target.read(path)
-        if there is None:
+        holder = target.read(path)
+        if holder is None:
             continue
-        if take_over or dead(there):
-            if _take_over(target, path, there, own):
+        if take_over or dead(holder):
+            if _take_over(target, path, holder, own):
                 wish.events.note(f"{what}: resuming where another publication ended")
                 time.sleep(target.grace)
                 break
             take_over = False
-        elif not told and patience:
+        elif not reported and patience:
             wish.events.note(f"{what} is being published or removed by another process: waiting")
-            told = True
+            reported = True
         if time.monotonic() >= end:
             hint = "if it was killed on another host: --take-over"
             raise TakenError(f"{what} is still being published or removed by another process", hint=hint)
@@ -225,9 +225,9 @@ def _take(target: Target, path: str, said: Mapping[str, Any], what: str, wish: W
 
 
 @contextmanager
-def _until_ended(target: Target, path: str, said: Mapping[str, Any], listed: str | None) -> Iterator[Claim]:
+def _until_ended(target: Target, path: str, content: Mapping[str, Any], listed: str | None) -> Iterator[Claim]:
     """Yield a held claim, and release it at the end of the block; `listed` is the last file of a publication."""
-    own = layout.json_bytes(said)
+    own = layout.json_bytes(content)
     ended = False
     try:
         yield Claim(target, path, own)
@@ -240,4 +240,4 @@ def _until_ended(target: Target, path: str, said: Mapping[str, Any], listed: str
                     target.remove(path)
                 else:
                     # The version is incomplete: mark the claim as ended, so that it can be attributed and taken over.
-                    target.write(path, layout.json_bytes({**said, "ended": True}))
+                    target.write(path, layout.json_bytes({**content, "ended": True}))

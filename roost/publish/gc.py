@@ -112,13 +112,13 @@ class _Collection:
                 where = str(claim.parsed(claimed.data)["host"]).partition(" ")[0]
                 report.note(f"{what} is being published on {where}; if that was killed: --take-over")
             return
-        said = claim.files_of(claimed.data)
-        if said is None:
+        recorded = claim.files_of(claimed.data)
+        if recorded is None:
             report.note(f"{what} was left by an older roost, which did not record what it wrote: not removed")
             return
         listed = self.removal.target.size(f"{directory}{layout.RELEASE}") is not None
         closing = [f"{directory}{one}" for one in (layout.RELEASE, layout.SIGNATURE, layout.SUMS)]
-        files = [] if listed else [*closing, *(one for one in said if _inside(one, directory))]
+        files = [] if listed else [*closing, *(one for one in recorded if _inside(one, directory))]
         files = [one for one in dict.fromkeys(files) if not self.removal.through_a_link(one)]
         sizes = sum(self.removal.target.size(one) or 0 for one in files)
         why = "the claim of a publication that ended" if listed else "left by a publication that did not complete"

@@ -95,8 +95,8 @@ class Inventory:
 
     def used(self, without: Sequence[Listed] = ()) -> set[str]:
         """Return the bases used by listed versions, except those in `without`."""
-        gone = {(one.name, one.version) for one in without}
-        return {base for one in self.listed if (one.name, one.version) not in gone for base in one.bases}
+        excluded = {(one.name, one.version) for one in without}
+        return {base for one in self.listed if (one.name, one.version) not in excluded for base in one.bases}
 
     @property
     def wrong(self) -> list[Listed]:
@@ -115,9 +115,9 @@ def read(target: Target) -> Inventory:
             found = look(target, name, version)
             if found is not None:
                 stock.listed.append(found)
-        said = latest_of(target, name)
-        if said:
-            stock.latest[name] = said
+        latest = latest_of(target, name)
+        if latest:
+            stock.latest[name] = latest
     return stock
 
 
@@ -150,7 +150,7 @@ def look(target: Target, name: str, version: str) -> Listed | None:
 def latest_of(target: Target, name: str) -> str:
     """Return the version named by an image's latest.json, or an empty string."""
     try:
-        said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
-        return str(said["version"])
+        pointer = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
+        return str(pointer["version"])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -58,8 +58,8 @@ def versions(target: Target, name: str) -> list[str]:
     found = [one for one in listed if target.size(f"{name}/{one}/{layout.RELEASE}") is not None]
     if not found and not entries:
         # A plain web server cannot list directories, but has latest.json.
-        said = parsed(target.read(f"{name}/{layout.LATEST}"))
-        version = str(said.get("version", "")) if said else ""
+        latest = parsed(target.read(f"{name}/{layout.LATEST}"))
+        version = str(latest.get("version", "")) if latest else ""
         found = [version] if layout.is_version(version) else []
     return found
 

@@ -236,11 +236,11 @@ def _evidence(passed: Passed, prefix: str) -> list[Artifact]:
         page = f"boot/{report.place(one.hypervisor)}"
         if name not in passed.evidence:
             continue
-        said = jsontext.loads(passed.evidence[name])
+        verdict = jsontext.loads(passed.evidence[name])
         # Paths on the machine that booted the image are private, and not valid here.
-        said |= {"serial_log": console, "report": page}
-        said.pop("argv", None)
-        items.append(_made(prefix, name, "verdict", layout.json_bytes(said)))
+        verdict |= {"serial_log": console, "report": page}
+        verdict.pop("argv", None)
+        items.append(_made(prefix, name, "verdict", layout.json_bytes(verdict)))
         if console in passed.evidence:
             items.append(_made(prefix, console, "console", passed.evidence[console]))
         if page in passed.evidence:

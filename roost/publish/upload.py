@@ -37,17 +37,17 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
     Raises `ImageError` when this version exists with other bytes, when a file does not read back as sent, or when a
     local file changes while it is sent.
     """
-    there = _published(target, draft)
-    if there is None or not _is_latest(target, there):
+    existing = _published(target, draft)
+    if existing is None or not _is_latest(target, existing):
         digest = layout.sha256(draft.release)
         files = [item.file.path for item in draft.items]
         with held(target, draft.name, draft.version, digest, Wish(events, files, take_over)) as claim:
             # The previous holder of the claim may have completed or removed the version.
-            there = _published(target, draft)
-            if there is None:
+            existing = _published(target, draft)
+            if existing is None:
                 return _write(target, draft, key, claim, events, take_over=take_over)
-            _mend_latest(target, there)
-    return Written(False, 0, sum(file.size for file in there.files), there)
+            _mend_latest(target, existing)
+    return Written(False, 0, sum(file.size for file in existing.files), existing)
 
 
 def _published(target: Target, draft: Draft) -> Release | None:
@@ -148,37 +148,37 @@ def walk(target: Target, directory: str) -> list[str]:
 def _allow(target: Target, key: Key) -> None:
     """Add a key to the catalogue's allowed_signers; another publisher may be adding its own at the same time."""
     for _ in range(5):
-        there = target.read(layout.KEYS) or b""
-        if key in read_keys(there)[0]:
+        content = target.read(layout.KEYS) or b""
+        if key in read_keys(content)[0]:
             return
-        joined = there if not there or there.endswith(b"\n") else there + b"\n"
+        joined = content if not content or content.endswith(b"\n") else content + b"\n"
         target.write(layout.KEYS, joined + key.line.encode())
     raise ImageError(f"{target.url}/{layout.KEYS} does not keep the signing key")
 
 
-def _latest_of(target: Target, there: Release) -> bytes:
-    release = target.read(f"{there.directory}/{layout.RELEASE}") or b""
-    return latest(there.name, there.version, release)
+def _latest_of(target: Target, release: Release) -> bytes:
+    data = target.read(f"{release.directory}/{layout.RELEASE}") or b""
+    return latest(release.name, release.version, data)
 
 
-def _is_latest(target: Target, there: Release) -> bool:
-    return target.read(f"{there.name}/{layout.LATEST}") == _latest_of(target, there)
+def _is_latest(target: Target, release: Release) -> bool:
+    return target.read(f"{release.name}/{layout.LATEST}") == _latest_of(target, release)
 
 
-def _mend_latest(target: Target, there: Release) -> None:
+def _mend_latest(target: Target, release: Release) -> None:
     """Update latest.json to a listed version, if a killed publisher did not. Requires the version's claim."""
-    other = current(target, there.name)
+    other = current(target, release.name)
     # Times have a resolution of one second: of two releases in the same second, prefer the requested one.
-    if not _is_latest(target, there) and (other is None or other.created <= there.created):
-        target.write(f"{there.name}/{layout.LATEST}", _latest_of(target, there))
+    if not _is_latest(target, release) and (other is None or other.created <= release.created):
+        target.write(f"{release.name}/{layout.LATEST}", _latest_of(target, release))
 
 
 def current(target: Target, name: str) -> Release | None:
     """Return the release named by an image's latest.json, or None when it cannot be read."""
 
     try:
-        said = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
-        version = str(said["version"])
+        pointer = jsontext.loads(target.read(f"{name}/{layout.LATEST}") or b"")
+        version = str(pointer["version"])
         path = f"{name}/{version}/{layout.RELEASE}"
         data = target.read(path) if layout.is_version(version) else None
         return parse_release(data, path) if data is not None else None

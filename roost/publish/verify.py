@@ -97,8 +97,8 @@ def _latest(target: Target, name: str, versions: Sequence[str], elsewhere: Seque
             # A publication that is running, or ended since the first check, explains it.
             return []
         return [Wrong(path, "is missing: it says which version is the latest (publish again)")]
-    said = parsed(data) or {}
-    if (said.get("name", name), said.get("version")) in elsewhere or (name, said.get("version")) in elsewhere:
+    pointer = parsed(data) or {}
+    if (pointer.get("name", name), pointer.get("version")) in elsewhere or (name, pointer.get("version")) in elsewhere:
         return []
     return _latest_of(target, name, data, versions)
 
@@ -106,10 +106,10 @@ def _latest(target: Target, name: str, versions: Sequence[str], elsewhere: Seque
 def _latest_of(target: Target, name: str, data: bytes, versions: Sequence[str]) -> list[Wrong]:
     """Return the problems of the contents of latest.json."""
     path = f"{name}/{layout.LATEST}"
-    said = parsed(data)
-    if said is None:
+    pointer = parsed(data)
+    if pointer is None:
         return [Wrong(path, "is not JSON")]
-    version = said.get("version")
+    version = pointer.get("version")
     if version not in versions:
         return [Wrong(path, f"names the version {version!r}, which is not published")]
     release = target.read(f"{name}/{version}/{layout.RELEASE}") or b""
@@ -134,8 +134,8 @@ def _moved_back(target: Target, name: str, found: Sequence[Verified]) -> None:
 
     latest.json is derived from signed files but is not signed itself, so an earlier copy is also valid.
     """
-    said = parsed(target.read(f"{name}/{layout.LATEST}")) or {}
-    latest = next((one for one in found if one.version == said.get("version")), None)
+    pointer = parsed(target.read(f"{name}/{layout.LATEST}")) or {}
+    latest = next((one for one in found if one.version == pointer.get("version")), None)
     newest = max(found, key=lambda one: one.created, default=None)
     if latest is not None and newest is not None and newest.created > latest.created:
         latest.notes.append(f"latest.json names this version, and {newest.version} is newer: was it reverted?")

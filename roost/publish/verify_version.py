@@ -111,8 +111,8 @@ def verify_version(
         seen.wrong(f"{directory}/{layout.RELEASE}", f"does not match {layout.SUMS}")
     digests = _files(target, seen, directory, release, listed, bases)
     if release is not None:
-        told = release.raw.get("hypervisors")
-        seen.hypervisors = told if isinstance(told, dict) else {}
+        hypervisors = release.raw.get("hypervisors")
+        seen.hypervisors = hypervisors if isinstance(hypervisors, dict) else {}
         seen.untested, seen.created = release.untested, release.created
         _verdicts(target, seen, release, digests)
         if release.untested:
@@ -199,11 +199,11 @@ def _files(
             seen.wrong(f"{directory}/{layout.RELEASE}", f"lists {path} with a different checksum")
         elif in_sums != digest:
             seen.wrong(f"{directory}/{layout.SUMS}", f"lists {path} with a different checksum, or not at all")
-    _strangers(target, seen, directory, wanted)
+    _unlisted_files(target, seen, directory, wanted)
     return digests
 
 
-def _strangers(target: Target, seen: Verified, directory: str, wanted: Mapping[str, str]) -> None:
+def _unlisted_files(target: Target, seen: Verified, directory: str, wanted: Mapping[str, str]) -> None:
     """Report files in a version's directory that are not in its release."""
     known = {*wanted, *(f"{directory}/{one}" for one in (layout.RELEASE, layout.SUMS, layout.SIGNATURE))}
     for path in walk(target, directory):
@@ -219,8 +219,8 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
     """Compare each hypervisor's verdict with the disks that it names."""
     disks = {file.name: digests.get(file.path) for file in release.files if file.role in IMAGE_ROLES}
     where = f"{release.directory}/{layout.RELEASE}"
-    for hypervisor, said in seen.hypervisors.items():
-        if not isinstance(said, dict) or said.get("verdict") != "passed":
+    for hypervisor, result in seen.hypervisors.items():
+        if not isinstance(result, dict) or result.get("verdict") != "passed":
             continue
         path = f"{release.directory}/boot/{hypervisor}.json"
         verdict = parsed(target.read(path))
@@ -241,7 +241,7 @@ def _verdicts(target: Target, seen: Verified, release: Release, digests: Mapping
             if disks.get(name) != one.get("sha256") and not _reported(seen, name):
                 seen.wrong(path, f"comes from a boot with a different {name}")
     if not seen.untested and not any(
-        isinstance(said, dict) and said.get("verdict") == "passed" for said in seen.hypervisors.values()
+        isinstance(result, dict) and result.get("verdict") == "passed" for result in seen.hypervisors.values()
     ):
         seen.wrong(where, "has no test boot that passed, and does not say so")
 

@@ -120,8 +120,8 @@ def io_disk(tree: Node) -> Iterator[Problem]:
 def seed_disk(tree: Node) -> Iterator[Problem]:
     """Check that a disk with role `seed` comes from `cloud_init`."""
     seeds = [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "seed"]
-    asked = tree.items.get("cloud_init")
-    for role in seeds[: len(seeds) - (asked is not None and asked.value is not None)]:
+    cloud_init = tree.items.get("cloud_init")
+    for role in seeds[: len(seeds) - (cloud_init is not None and cloud_init.value is not None)]:
         yield Problem("a disk with role seed is made by roost", role.where, "write cloud_init, and no disk for it")
 
 

@@ -151,11 +151,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
         for path in candidates if given_path else candidates[1:]:
             # Anything that is not a regular file, such as a FIFO, is reported when it is read.
             if path.exists() and not path.is_dir():
-                if path.suffix not in SUFFIXES and (problem := mistaken.told(path)) is not None:
+                if path.suffix not in SUFFIXES and (problem := mistaken.problem(path)) is not None:
                     raise RecipeError([problem])
                 return path, None
         if start.is_dir():
-            hint = _meant(given, start.name, names(project))
+            hint = _suggestion(given, start.name, names(project))
             raise RecipeError([Problem(f"'{shown(given)}' is a directory, not a recipe", None, hint)])
     except OSError as error:
         raise RecipeError([Problem(f"'{shown(given)}': {error.strerror}")]) from error
@@ -166,11 +166,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
             return path, stem
     beside = [path.stem for path in recipe_files(start.parent)] if given_path else []
     known = list(dict.fromkeys([*beside, *names(project)]))
-    hint = _meant(given, stem, known) if known else f"the project's recipes are files in {display(directory)}"
+    hint = _suggestion(given, stem, known) if known else f"the project's recipes are files in {display(directory)}"
     raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])
 
 
-def _meant(given: str, stem: str, known: Sequence[str]) -> str | None:
+def _suggestion(given: str, stem: str, known: Sequence[str]) -> str | None:
     """Return a hint: the recipe with the last name of a wrong path, else the result of `did_you_mean`."""
     return f"did you mean {stem}?" if stem in known and stem != given else did_you_mean(stem, known)
 

@@ -189,8 +189,8 @@ def message(error: Mapping[str, Any], node: Node | None) -> Message:
                 f"'{BEGINS}' does not begin a variable here: write {BEGINS} NAME }}}}, with NAME in `{VARIABLES}`",
             )
         return what, hint
-    said = str(error["msg"]).replace("Input should be", "expected")
-    return shown(said[:1].lower() + said[1:], 400), None
+    text = str(error["msg"]).replace("Input should be", "expected")
+    return shown(text[:1].lower() + text[1:], 400), None
 
 
 def sentence(error: Mapping[str, Any], root: type[BaseModel]) -> str:

@@ -24,7 +24,7 @@ def image(path: Path) -> Problem | None:
     return Problem(f"{named}, not a recipe", Location(display(path)), hint)
 
 
-def told(path: Path) -> Problem | None:
+def problem(path: Path) -> Problem | None:
     """Return the problem with a file that is not a recipe: an image, or a submit description (a queue statement)."""
     if _QUEUE.search(_head(path)):
         hint = f"inv lint {display(path)} judges it, inv boot {display(path)} boots its disks"

@@ -38,8 +38,8 @@ def overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
 
     Raises `RecipeError` with all mistakes of `sets`.
     """
-    told = json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
-    tree, problems = parse(told.encode(), f"the recipe of {recipe.name}")
+    text = json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
+    tree, problems = parse(text.encode(), f"the recipe of {recipe.name}")
     for setting in sets:
         key, value, found = read_set(setting)
         problems += found

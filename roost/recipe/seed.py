@@ -32,10 +32,10 @@ _DISK: dict[str, Scalar] = {
 
 def with_disk(tree: Node) -> Node:
     """Return the tree with the seed's disk added after the others, if the recipe uses cloud-init."""
-    asked = tree.items.get(CLOUD_INIT)
+    cloud_init = tree.items.get(CLOUD_INIT)
     disks = tree.items.get("disks")
-    if asked is None or asked.value is None or disks is None or not isinstance(disks.value, tuple):
+    if cloud_init is None or cloud_init.value is None or disks is None or not isinstance(disks.value, tuple):
         return tree
-    where = asked.key or asked.where
+    where = cloud_init.key or cloud_init.where
     disk = Node({key: Node(value, where, where) for key, value in _DISK.items()}, where, where)
     return replace(tree, value={**tree.items, "disks": replace(disks, value=(*disks.value, disk))})

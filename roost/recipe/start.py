@@ -71,8 +71,8 @@ class Answers:
                     found.append(f"{flag} {value}: must be more than 0")
             except ValueError as error:
                 found.append(f"{flag}: {error}")
-        told = {one.split()[0].rstrip(":").removeprefix("--") for one in found}
-        return found + list(self._out_of_bounds({"memory", "cpus"} - told))
+        reported = {one.split()[0].rstrip(":").removeprefix("--") for one in found}
+        return found + list(self._out_of_bounds({"memory", "cpus"} - reported))
 
     def _out_of_bounds(self, keys: set[str]) -> Iterator[str]:
         """Yield those of these values that are out of bounds for a machine."""

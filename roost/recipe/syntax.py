@@ -40,16 +40,16 @@ def problem(error: Exception, text: str, file: str) -> Problem:
         return Problem("a control character", Location(file, line, column), "a recipe may contain only printable text")
     if not isinstance(error, MarkedYAMLError):
         return Problem("not valid YAML", Location(file, 1, 1), str(error)[:80] or None)
-    said = f"{error.context or ''} {error.problem or ''}".strip()
+    message = f"{error.context or ''} {error.problem or ''}".strip()
     mark = error.problem_mark or error.context_mark
     where = Location(file, mark.line + 1, mark.column + 1) if mark is not None else Location(file, 1, 1)
     if (
         mark is not None
-        and "cannot start any token" in said
+        and "cannot start any token" in message
         and text.splitlines()[mark.line][mark.column :][:1] == "\t"
     ):
         return Problem("a tab is not allowed here", where, "indent with blanks")
     for piece, what, hint in _SYNTAX:
-        if piece in said:
+        if piece in message:
             return Problem(what, where, hint)
-    return Problem("not YAML", where, shown(said, 160) or None)
+    return Problem("not YAML", where, shown(message, 160) or None)

@@ -154,14 +154,14 @@ def _config(throttles: Throttles) -> str:
 
 def _step_description(place: Place, token: str) -> str:
     """Return the submit description of the nodes that run on the access point."""
-    said = f"{SAID}/$(step)-$({description.NAME})"
+    output = f"{SAID}/$(step)-$({description.NAME})"
     return (
         "# Steps of a run on the access point: io disks, cleaning up, the report.\n"
         "universe   = local\n"
         f"executable = {place.directory}/{STEP}\n"
         f"arguments  = $(step) $({description.NAME})\n"
-        f"output     = {said}.out\n"
-        f"error      = {said}.err\n"
+        f"output     = {output}.out\n"
+        f"error      = {output}.err\n"
         f"log        = {SAID}/steps.log\n"
         f'+{access_point.RUN}  = "{token}"\n'
         "queue\n"

@@ -30,8 +30,8 @@ def render(result: Result) -> bytes:
             case = ET.SubElement(suite, "testcase", classname=xml(image), name=xml(one.name), time=taken)
             tag = _TAGS.get(one.verdict)
             if tag is not None:
-                told = ET.SubElement(case, tag, message=xml(f"{one.verdict}: {one.reason}"), type=one.verdict)
-                told.text = xml("\n".join(one.notes))
+                element = ET.SubElement(case, tag, message=xml(f"{one.verdict}: {one.reason}"), type=one.verdict)
+                element.text = xml("\n".join(one.notes))
                 if log := tail(one.output / LOG) if one.output else "":
                     ET.SubElement(case, "system-out").text = xml(log)
         for word, tag in (("failures", "failure"), ("errors", "error")):

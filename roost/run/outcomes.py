@@ -66,15 +66,15 @@ def held(job: Job, why: str) -> Outcome:
 
 def to_record(outcome: Outcome, place: Place) -> dict[str, Any]:
     """Return an outcome as recorded: paths are relative to the directory of the run."""
-    said = outcome.to_json()
+    record = outcome.to_json()
     for name, path in (("output", outcome.output), ("log", outcome.log)):
-        said[name] = str(path.relative_to(place.directory)) if path else None
-    return {**{key: value for key, value in said.items() if key != "name"}, "more": dict(outcome.more)}
+        record[name] = str(path.relative_to(place.directory)) if path else None
+    return {**{key: value for key, value in record.items() if key != "name"}, "more": dict(outcome.more)}
 
 
-def from_record(job: Job, said: Mapping[str, Any], place: Place) -> Outcome:
+def from_record(job: Job, record: Mapping[str, Any], place: Place) -> Outcome:
     """Return a recorded outcome; raise `ValueError` when the record is invalid."""
-    found = written.checked(written.Ended, said)
+    found = written.checked(written.Ended, record)
     return Outcome(
         job.name,
         found.verdict,
@@ -104,12 +104,12 @@ def end_to_record(end: End, place: Place) -> dict[str, Any]:
     }
 
 
-def end_from_record(job: str, said: Mapping[str, Any], place: Place) -> End:
+def end_from_record(job: str, record: Mapping[str, Any], place: Place) -> End:
     """Return how a job left its executor, from its record; raise `ValueError` when the record is invalid."""
-    found = written.checked(written.Returned, said)
+    found = written.checked(written.Returned, record)
     disk = _path(found.disk, place)
     return End(job, disk, found.seconds, found.verdict, found.reason, found.stopped, found.more)
 
 
-def _path(said: str | None, place: Place) -> Path | None:
-    return place.directory / said if said else None
+def _path(relative: str | None, place: Place) -> Path | None:
+    return place.directory / relative if relative else None

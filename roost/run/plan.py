@@ -160,15 +160,15 @@ def _name(values: Mapping[str, str], named: str | None, column: str | None, numb
 def read(place: Place) -> Plan | None:
     """Return the plan in a directory, or None when it has none; raise `ImageError` when it cannot be read."""
     try:
-        said = jsontext.loads(files.read_bytes(place.plan, LIMIT))
+        data = jsontext.loads(files.read_bytes(place.plan, LIMIT))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise _unreadable(place, getattr(error, "strerror", None) or str(error)) from error
-    if isinstance(said, dict) and isinstance(said.get("schema"), int) and said["schema"] != SCHEMA:
-        raise _unreadable(place, f"of another roost: {said.get('roost')}")
+    if isinstance(data, dict) and isinstance(data.get("schema"), int) and data["schema"] != SCHEMA:
+        raise _unreadable(place, f"of another roost: {data.get('roost')}")
     try:
-        found = written.checked(written.Plan, said)
+        found = written.checked(written.Plan, data)
     except ValueError as error:
         raise _unreadable(place, str(error)) from error
     table = Jobs(

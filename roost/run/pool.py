@@ -31,7 +31,7 @@ RELEASE = timedelta(seconds=180)
 #: Queries without a job before it counts as gone: if the history has it, and if the schedd does not know it.
 SURE, LOST = 2, 3
 #: The maximum number of jobs reported for going back to the queue.
-TOLD = 20
+REPORTED = 20
 #: The maximum number of characters kept of a job's part of the event log, for the report.
 KEPT = 1 << 16
 
@@ -194,7 +194,7 @@ class _Watched:
 
     def _tell_back(self, seen: Seen) -> None:
         """Report once per job that a machine did not take it: where no machine does, that repeats forever."""
-        if seen.job not in self._back and len(self._back) < TOLD:
+        if seen.job not in self._back and len(self._back) < REPORTED:
             self._back.add(seen.job)
             self.run.events.note(f"{seen.job} is back in the queue: {seen.said}")
 

@@ -85,8 +85,8 @@ class State:
                     what = f"{self.path}:{number} is not a line of a run's state: {error}"
                     raise ImageError(what, hint=ANEW) from error
 
-    def _take(self, said: dict[str, Any]) -> None:
-        event, job = str(said["event"]), said.get("job")
+    def _take(self, record: dict[str, Any]) -> None:
+        event, job = str(record["event"]), record.get("job")
         if event == "started":
             self._starts[str(job)] += 1
             self._running.add(str(job))
@@ -94,13 +94,13 @@ class State:
             self._ended.pop(str(job), None)
         elif event == "returned":
             self._running.discard(str(job))
-            self._returned[str(job)] = said
+            self._returned[str(job)] = record
         elif event == "ended":
             self._running.discard(str(job))
             self._returned.pop(str(job), None)
-            self._ended[str(job)] = said
+            self._ended[str(job)] = record
         elif event not in _OWN:
-            self._words.setdefault(event, []).append(said)
+            self._words.setdefault(event, []).append(record)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -113,8 +113,8 @@ class State:
 
     def write(self, event: str, job: str | None = None, **more: Any) -> None:
         """Write one line. Raises `HostError` when that fails; the file is then unchanged."""
-        said = {"event": event, **({} if job is None else {"job": job}), "time": round(time.time(), 3), **more}
-        data = json.dumps(said, separators=(",", ":")).encode() + b"\n"
+        record = {"event": event, **({} if job is None else {"job": job}), "time": round(time.time(), 3), **more}
+        data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         if len(data) > LINE:
             raise ValueError(f"a line of {len(data)} bytes")
         try:
@@ -130,7 +130,7 @@ class State:
                     with contextlib.suppress(OSError):
                         os.ftruncate(self._descriptor, end)
                     raise
-                self._take(said)
+                self._take(record)
         except OSError as error:
             raise causes.unwritable(self.path, error) from error
 

@@ -73,17 +73,17 @@ def recall(state: State) -> list[Submission]:
     """
     found: dict[str, Submission] = {}
     try:
-        for said in state.words(INTENT):
-            one = written.checked(written.Submitting, said)
+        for record in state.words(INTENT):
+            one = written.checked(written.Submitting, record)
             found[one.token] = Submission(one.token, one.image, tuple(one.rows), one.host, one.begun)
-        for said in state.words(DONE):
-            done = written.checked(written.Submitted, said)
+        for record in state.words(DONE):
+            done = written.checked(written.Submitted, record)
             found[done.token] = replace(found[done.token], cluster=done.cluster)
-        for said in state.words(GIVEN_UP):
-            row = written.checked(written.GivenUp, said)
+        for record in state.words(GIVEN_UP):
+            row = written.checked(written.GivenUp, record)
             found[row.token] = replace(found[row.token], given_up=found[row.token].given_up | {row.row})
-        for said in state.words(VOID):
-            found.pop(str(said.get("token")), None)
+        for record in state.words(VOID):
+            found.pop(str(record.get("token")), None)
     except ValueError as error:
         raise written.damaged(state, str(error)) from error
     except KeyError as error:

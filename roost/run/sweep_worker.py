@@ -27,16 +27,16 @@ def main() -> None:
         values = dict(zip(request["axes"], row, strict=True))
         texts = []
         for number, source in enumerate(request["sources"]):
-            told = answer(functools.partial(read, source), values)
-            left -= len(told.get("text", ""))
-            if len(told.get("text", "")) > CELL:
-                told = {"what": f"the template renders to more than {size_in_words(CELL)} for one job", "line": 0}
+            reply = answer(functools.partial(read, source), values)
+            left -= len(reply.get("text", ""))
+            if len(reply.get("text", "")) > CELL:
+                reply = {"what": f"the template renders to more than {size_in_words(CELL)} for one job", "line": 0}
             elif left < 0:
-                told = {"what": f"the templates render to more than {size_in_words(ALL)} in all", "line": 0}
-            if "what" in told:
-                confined.answer({"what": told["what"], "line": told["line"], "template": number})
+                reply = {"what": f"the templates render to more than {size_in_words(ALL)} in all", "line": 0}
+            if "what" in reply:
+                confined.answer({"what": reply["what"], "line": reply["line"], "template": number})
                 return
-            texts.append(told["text"])
+            texts.append(reply["text"])
         confined.answer({"texts": texts})
 
 

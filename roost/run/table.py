@@ -74,10 +74,10 @@ def _answers(sweep: Sweep, rows: Sequence[tuple[str, ...]], templates: Sequence[
     for begin in range(0, len(rows), _ROWS):
         some = rows[begin : begin + _ROWS]
         request = {"sources": [one.text for one in templates], "axes": axes, "rows": some}
-        told = confined.ask(_WORKER, request)
+        replies = confined.ask(_WORKER, request)
         for number, values in enumerate(some):
             answer: dict[str, Any] = (
-                told[number] if number < len(told) else {"what": "the templates need too much time or memory"}
+                replies[number] if number < len(replies) else {"what": "the templates need too much time or memory"}
             )
             if "texts" not in answer:
                 where = templates[answer["template"]].where if "template" in answer else sweep.where

@@ -99,15 +99,15 @@ class Watch:
 
         `present` are those in the queue, `past` those in the schedd's history; those in `doubted` are skipped.
         """
-        here, gone = {ad.id: ad for ad in present}, {ad.id: ad for ad in past}
+        present_by_id, past_by_id = {ad.id: ad for ad in present}, {ad.id: ad for ad in past}
         found = []
         for id_, seen in self.jobs.items():
             if seen.status == "gone" or id_ in doubted:
                 continue
-            if id_ in here:
-                self._correct(seen, here[id_])
+            if id_ in present_by_id:
+                self._correct(seen, present_by_id[id_])
                 continue
-            ad = gone.get(id_)
+            ad = past_by_id.get(id_)
             how: How = "lost" if ad is None else "terminated" if ad.status == access_point.COMPLETED else "removed"
             words = str(ad.ad.get("RemoveReason") or "") if ad else "the schedd no longer knows it"
             hold = seen.said if seen.status == "held" else ""

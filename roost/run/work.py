@@ -23,7 +23,7 @@ from roost.run.plan import Plan
 #: The executor whose jobs end with the run.
 LOCAL = "local"
 #: The maximum number of outcomes other than `done` reported individually.
-TOLD = 50
+REPORTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Work:
     stages: Stages
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
-    _told: int = 0
+    _reported: int = 0
     _pool: Pool | None = None
     _looks: list[Future[None]] = field(default_factory=list)
     #: Jobs of a local run whose machines are running.
@@ -74,10 +74,10 @@ class Work:
         state, place = self.run.state, self.run.place
         left = []
         for job in self.jobs:
-            said = state.ended(job.name)
-            if said is not None and said.get("verdict") not in OPEN:
+            record = state.ended(job.name)
+            if record is not None and record.get("verdict") not in OPEN:
                 try:
-                    self.outcomes[job.name] = outcomes.from_record(job, said, place)
+                    self.outcomes[job.name] = outcomes.from_record(job, record, place)
                 except ValueError as error:
                     raise written.damaged(state, f"it has no outcome of {job.name}: {error}") from error
             else:
@@ -145,9 +145,9 @@ class Work:
         """Let the executor run the jobs, and examine each disk that comes back."""
         state, place = self.run.state, self.run.place
         back = {}
-        for name, said in state.returned().items():
+        for name, record in state.returned().items():
             try:
-                back[name] = outcomes.end_from_record(name, said, place)
+                back[name] = outcomes.end_from_record(name, record, place)
             except ValueError as error:
                 raise written.damaged(state, f"it does not record how {name} returned: {error}") from error
         with (
@@ -222,13 +222,13 @@ class Work:
             self.run.events.progress("jobs", len(self.outcomes), len(self.jobs))
             self._tell()
             if found.verdict != "done":
-                self._told += 1
-                if self._told <= TOLD:
+                self._reported += 1
+                if self._reported <= REPORTED:
                     self.run.events.note(f"{found.name}: {found.verdict}: {found.reason}")
 
     def _tell(self) -> None:
         """Report how many jobs have a verdict, and which are running. The caller holds the guard."""
         bad = sum(1 for one in self.outcomes.values() if one.verdict != "done")
         running = f"; running: {some(list(self._running), 3)}" if self._running else ""
-        said = f"{len(self.outcomes)} of {len(self.jobs)} ended{f', {bad} not done' if bad else ''}"
-        self.run.events.doing("jobs", said + running)
+        text = f"{len(self.outcomes)} of {len(self.jobs)} ended{f', {bad} not done' if bad else ''}"
+        self.run.events.doing("jobs", text + running)

@@ -116,10 +116,10 @@ class GivenUp(_Written):
     row: _Count
 
 
-def checked(model: type[_Model], said: object) -> _Model:
+def checked(model: type[_Model], record: object) -> _Model:
     """Return a record as `model`; raise `ValueError` with the first error in it, on one line."""
     try:
-        return model.model_validate(said)
+        return model.model_validate(record)
     except ValidationError as error:
         raise ValueError(sentence(error.errors(include_url=False)[0], model)) from error
 

@@ -126,9 +126,9 @@ def memory(view: JobView) -> Iterator[Finding]:
     if size < 32:
         yield MEMORY_SMALL.at(command.where, f"{command.name} = {shown(command.text)} gives the guest {size} MiB")
     request = view.get("request_memory", "RequestMemory")
-    asked = (mebibytes(request.text) or whole(request.text)) if request and not request.unknown else None
-    if request and asked is not None and asked < size:
-        yield MEMORY_REQUEST.at(request.where, f"the slot gets {asked} MiB and the machine in it {size} MiB")
+    requested = (mebibytes(request.text) or whole(request.text)) if request and not request.unknown else None
+    if request and requested is not None and requested < size:
+        yield MEMORY_REQUEST.at(request.where, f"the slot gets {requested} MiB and the machine in it {size} MiB")
 
 
 @check
@@ -142,9 +142,9 @@ def vcpus(view: JobView) -> Iterator[Finding]:
     if not re.fullmatch(r"\+?0*[1-9]\d{0,8}", command.text):
         yield VCPUS.at(command.where, f"vm_vcpus = {shown(command.text)} is read as {number}")
     request = view.get("request_cpus", "RequestCpus")
-    asked = (whole(request.text) if not request.unknown else number) if request else 1
-    if number > 1 and asked is not None and asked < number:
-        yield VCPUS_REQUEST.at(command.where, f"the machine has {number} CPUs in a slot of {asked}")
+    requested = (whole(request.text) if not request.unknown else number) if request else 1
+    if number > 1 and requested is not None and requested < number:
+        yield VCPUS_REQUEST.at(command.where, f"the machine has {number} CPUs in a slot of {requested}")
 
 
 @check

@@ -93,8 +93,8 @@ def universe(view: JobView) -> Iterator[Finding]:
         known = command.text.lower() in OTHERS or command.text in {"5", "7", "12"}
         if known:
             other = UNIVERSE.but(_E, Effect.HELD, Stage.INPUT)
-            there = [name for name in ("vm_type", "vm_disk") if view.get(name) is not None]
-            ignores = f"ignores {' and '.join(there)}" if there else "runs executable, and no disk image"
+            present = [name for name in ("vm_type", "vm_disk") if view.get(name) is not None]
+            ignores = f"ignores {' and '.join(present)}" if present else "runs executable, and no disk image"
             yield other.at(command.where, f"universe {shown(command.text)} {ignores}")
         else:
             yield UNIVERSE.at(command.where, f"condor_submit does not know the universe {shown(command.text)}")

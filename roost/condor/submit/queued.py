@@ -82,14 +82,14 @@ class Queued:
                 remarks.append(Remark("queue-command", queue.file.at(), queue.file.text))
             elif (text := self.read_file(queue.file.text)) is not None:
                 rows = [row.strip() for row in logical_lines(text, queue.file.text, blank=True)]
-                self._odd(rows)
+                self._remark_odd_items(rows)
             else:
                 remarks.append(Remark("queue-items", queue.file.at(), queue.file.text))
         elif queue.keyword == "matching":
             rows = self._matching(queue)
         self._add(queue, rows, dict(table))
 
-    def _odd(self, rows: list[Traced]) -> None:
+    def _remark_odd_items(self, rows: list[Traced]) -> None:
         """Remark on items of a file that look like comments or blank lines, which are special in a description only."""
         if row := next((row for row in rows if row.text.startswith("#")), None):
             self.description.remarks.append(Remark("queue-comment", row.at(), row.text))

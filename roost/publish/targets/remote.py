@@ -104,14 +104,14 @@ class Remote(Target):
             for _ in checked(source, sha256):
                 pass
             self._parent(path)
-            with self._there():
+            with self._bucket_errors():
                 self._fs.put_file(str(source), self._path(path), callback=_callback(progress))
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
         with self._asking(f"write {path}"):
             self._parent(path)
-            with self._there():
+            with self._bucket_errors():
                 self._fs.pipe_file(self._path(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
@@ -119,7 +119,7 @@ class Remote(Target):
         with self._asking(f"write {path}"):
             self._parent(path)
             try:
-                with self._there():
+                with self._bucket_errors():
                     self._fs.pipe_file(self._path(path), data, mode="create")
             except FileExistsError:
                 return False
@@ -136,7 +136,7 @@ class Remote(Target):
             self._fs.rm_file(self._path(path))
 
     @contextmanager
-    def _there(self) -> Iterator[None]:
+    def _bucket_errors(self) -> Iterator[None]:
         """Turn the error for a missing bucket, on writing, into one that differs from that for a missing file."""
         try:
             yield
@@ -149,6 +149,6 @@ class Remote(Target):
 
 
 def _callback(progress: Progress) -> Callback:
-    told = Callback()
-    told.relative_update = progress
-    return told
+    callback = Callback()
+    callback.relative_update = progress
+    return callback

@@ -36,8 +36,8 @@ class ObjectStore(Remote):
         bucket = self._root.partition("/")[0]
         if not found and not path:
             with self._asking("list the bucket"):
-                there = self._fs.exists(bucket)
-            if not there:
+                exists = self._fs.exists(bucket)
+            if not exists:
                 raise UsageError(f"there is no bucket {bucket}", hint="create it first, or name another")
         return found
 

@@ -73,14 +73,14 @@ def failing(what: str) -> Iterator[None]:
 
 
 def _unreachable(what: str, error: Exception) -> HostError:
-    said = str(error).strip() or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and said.startswith("[Errno"):
+    message = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and message.startswith("[Errno"):
         # Drop the error number and the file, which `what` names.
-        said = error.strerror
+        message = error.strerror
     hint = "is it reachable, and are you allowed to write there?"
-    if "credentials" in said.lower():
+    if "credentials" in message.lower():
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
-    return HostError(f"{what}: {said}", hint=hint)
+    return HostError(f"{what}: {message}", hint=hint)
 
 
 class Target(ABC):
