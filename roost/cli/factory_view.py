@@ -65,9 +65,9 @@ class Lines:
         """Say how much there is to do, and what cannot be done."""
         self._total = len(graph)
         images = sum(1 for node in graph if node.kind == "image") + len(broken)
-        self._say(f"{images} image{'s' if images != 1 else ''}, {len(graph)} steps")
+        self._print(f"{images} image{'s' if images != 1 else ''}, {len(graph)} steps")
         for name, why in broken.items():
-            self._say(f"{name}: not built: {why}")
+            self._print(f"{name}: not built: {why}")
 
     def began(self, node: Node) -> None:
         """Show that a node's work starts."""
