@@ -84,7 +84,7 @@ class Debian(Source):
     components: tuple[Name, ...] = ("main",)
     #: The URI of the archive. Default: the suite's archive, its updates and its security archive.
     mirror: Url | None = None
-    #: A time such as 20261101T000000Z: the archive as of then.
+    #: A time such as 20261101T000000Z: the archive as it was then.
     snapshot: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z$")] | None = None
     #: Further repositories, each with its key.
     repositories: tuple[Repository, ...] = ()
