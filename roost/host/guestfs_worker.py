@@ -37,9 +37,20 @@ def _answer(message: Any) -> None:
     sys.stdout.flush()
 
 
-def _log(_event: int, _handle: int, buffer: Any, _array: Any) -> None:
+_line_open = False
+
+
+def _log(event: int, _handle: int, buffer: Any, _array: Any) -> None:
+    """Write a message to the log; pieces of the appliance's console as they come, which may be parts of a line."""
+    import guestfs
+
+    global _line_open  # noqa: PLW0603 - what standard error ends with belongs to the process
     text = buffer if isinstance(buffer, str) else bytes(buffer).decode("utf-8", "replace")
-    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    if event != guestfs.EVENT_APPLIANCE:
+        text = ("\n" if _line_open else "") + (text if text.endswith("\n") else text + "\n")
+    if text:
+        _line_open = not text.endswith("\n")
+    sys.stderr.write(text)
     sys.stderr.flush()
 
 
