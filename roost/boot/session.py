@@ -15,6 +15,7 @@ from qemu.qmp import QMPClient, QMPError
 from roost.boot.console import Console
 from roost.boot.monitor import Event, Processors, parse_forwarded, parse_registers
 from roost.errors import ImageError
+from roost.host import migration
 
 #: Seconds in which QEMU must answer a command.
 ANSWER = 10.0
@@ -138,19 +139,7 @@ class Session:
         """
         self._saving = time.monotonic()
         await self._ask("stop")
-        await self._ask("migrate-set-parameters", {"max-bandwidth": 1 << 40})
-        await self._ask("migrate", {"uri": uri})
-        while time.monotonic() < self._saving + deadline and not self.gone:
-            answer = await self._ask("query-migrate")
-            status = answer.get("status") if isinstance(answer, dict) else None
-            if status == "completed":
-                return None
-            if not isinstance(answer, dict) or status in (None, "failed", "cancelled"):
-                reason = answer.get("error-desc", "QEMU does not say why") if isinstance(answer, dict) else "no answer"
-                return str(reason)
-            await asyncio.sleep(0.02)
-        await self._ask("migrate_cancel")
-        return f"not done after {deadline:.0f} s"
+        return await migration.save(self._ask, uri, deadline, lambda: self.gone)
 
     async def carry_on(self) -> None:
         """Let a machine that was saved run again; the time it was stopped does not count."""

@@ -46,7 +46,7 @@ RESTORE, BOOT, SAVE = 20.0, 60.0, 30.0
 LEISURE = 60.0
 _BLANK = 1 << 20
 _SECTOR = 512
-#: Run in the appliance before its kernel is stopped, so that less is saved.
+#: Run in the appliance before it is saved, so that less is saved.
 _SETTLE = "sync; echo 3 > /proc/sys/vm/drop_caches; echo settled"
 #: Run in the restored appliance: new disks, time and random numbers. Prints the sectors of each disk.
 _ADOPT = """\
@@ -253,9 +253,7 @@ def _migrate(monitor: Path, machine: Path) -> None:
 
     from qemu.qmp import QMPClient, QMPError
 
-    async def status(client: QMPClient) -> str:
-        answer = await client.execute("query-migrate")
-        return str(answer.get("status", "")) if isinstance(answer, dict) else ""
+    from roost.host import migration
 
     async def migrate() -> None:
         client = QMPClient("saving the appliance")
@@ -264,12 +262,8 @@ def _migrate(monitor: Path, machine: Path) -> None:
         try:
             client.send_fd_scm(descriptor)
             await client.execute("getfd", {"fdname": "state"})
-            await client.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
-            await client.execute("migrate", {"uri": "fd:state"})
-            while (now := await status(client)) != "completed":
-                if now in {"failed", "cancelled"}:
-                    raise UnusableError("QEMU did not save the machine")
-                await asyncio.sleep(0.02)
+            if (error := await migration.save(client.execute, "fd:state", SAVE)) is not None:
+                raise UnusableError(f"QEMU did not save the machine: {error}")
             await client.execute("quit")
         finally:
             os.close(descriptor)
