@@ -16,9 +16,9 @@ from pathlib import Path
 from roost.catalogue.model import Catalogue
 from roost.catalogue.page import Pages
 from roost.catalogue.submit_lines import roots
-from roost.errors import HostError, UsageError
+from roost.errors import UsageError
 from roost.events import Events
-from roost.host import webpage
+from roost.host import causes, webpage
 from roost.store import staging
 
 #: The file that marks a directory as one that roost may replace.
@@ -46,7 +46,7 @@ def write(catalogue: Catalogue, directory: Path, *, public: str | None, events: 
                     file.write_bytes(data)
                 (new / MARK).write_text("written by inv catalogue, which replaces this directory\n")
     except OSError as error:
-        raise HostError(f"{final} cannot be written: {error.strerror or error}") from error
+        raise causes.unwritable(final, error) from error
     return final
 
 

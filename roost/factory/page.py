@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from roost.errors import HostError
 from roost.factory.graph import STEPS, Kind
 from roost.factory.markdown import headline, seconds
 from roost.factory.outcome import Image, Result
-from roost.host import files, webpage
+from roost.host import causes, files, webpage
 from roost.store import staging
 
 #: The file that marks a directory as one that roost may replace.
@@ -44,7 +43,7 @@ def write(result: Result, directory: Path) -> Path:
             (new / "index.html").write_bytes(render(result, reports, moment))
             (new / MARK).write_text("written by inv factory, which replaces this directory\n")
     except OSError as error:
-        raise HostError(f"{final} cannot be written: {error.strerror or error}") from error
+        raise causes.unwritable(final, error) from error
     return final
 
 

@@ -170,14 +170,19 @@ def host_error(
 
 
 def unwritable(path: Path | str, error: OSError) -> HostError:
-    """Return the error for a file that the host lets nobody write, with what to do where the cause is known."""
+    """Return the error for a path that cannot be written, with the fix if the cause is known."""
     return HostError(f"{path} cannot be written: {error.strerror or error}", hint=hint(error))
 
 
-def hint(error: BaseException) -> str | None:
-    """Return what to do about what the host refused, by an exception or by what it was raised from, if that is known.
+def unreadable(path: Path | str, error: OSError) -> HostError:
+    """Return the error for a file of roost's own that cannot be read, with the fix if the cause is known."""
+    return HostError(f"{path} cannot be read: {error.strerror or error}", hint=hint(error))
 
-    A permission that is denied is one of the directory where the file that it was denied for does not exist.
+
+def hint(error: BaseException) -> str | None:
+    """Return the fix for the cause of an exception, or of what it was raised from; None if the cause is not known.
+
+    If permission was denied for a file that does not exist, the directory above it is named.
     """
     cause = behind(error)
     if cause is not DENIED:
@@ -189,7 +194,7 @@ def hint(error: BaseException) -> str | None:
 
 
 def _owner(name: object) -> str | None:
-    """Return whose the file, or the nearest directory above it that there is, is."""
+    """Return the hint that names the owner of a file, or of the nearest existing directory above it."""
     if not isinstance(name, str | bytes) or not name:
         return None
     path = Path(os.fsdecode(name))

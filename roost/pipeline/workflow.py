@@ -13,7 +13,7 @@ from typing import Any
 
 from roost.condor import dag_writer
 from roost.condor.event_log import Follower
-from roost.errors import HostError, ImageError, UsageError
+from roost.errors import ImageError, UsageError
 from roost.events import Events, Silent, Stages
 from roost.host import causes
 from roost.iodisk import make
@@ -178,7 +178,7 @@ def _departure(job: Job, id_: str, returned: str, place: Place) -> Gone:
         for event in Follower(place.log(job.name)).events():
             last = watch.take(event) or last
     except OSError as error:
-        raise HostError(f"{place.log(job.name)} cannot be read: {error.strerror or error}") from error
+        raise causes.unreadable(place.log(job.name), error) from error
     if last is not None:
         return last
     (seen,) = watch.jobs.values()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from roost.condor import access_point
 from roost.condor.event_log import Follower
-from roost.errors import HostError, RoostError
+from roost.errors import RoostError
 from roost.host import causes
 from roost.run import description, submission, written
 from roost.run.description import ANYHOW, How, Wanted
@@ -182,7 +182,7 @@ class _Watched:
                 if gone is not None:
                     self._tell(one, gone)
         except OSError as error:
-            raise HostError(f"{one.follower.path} cannot be read: {error.strerror or error}") from error
+            raise causes.unreadable(one.follower.path, error) from error
         one.again = False
 
     def _tell_starts(self, one: _Cluster, seen: Seen) -> None:

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from roost.errors import HostError, ImageError
+from roost.errors import ImageError
 from roost.host import causes, files, jsontext
 
 #: Size limit of a record in bytes; a job writes about 500.
@@ -56,7 +56,7 @@ class State:
             self._descriptor = os.open(path, flags, 0o666)
             self._read()
         except OSError as error:
-            raise HostError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise causes.unreadable(path, error) from error
 
     def close(self) -> None:
         """Close the file."""

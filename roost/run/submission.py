@@ -16,6 +16,7 @@ from pathlib import Path
 from roost.condor import access_point
 from roost.condor.event_log import Follower
 from roost.errors import HostError, RoostError, UsageError
+from roost.host import causes
 from roost.run import place as places
 from roost.run import written
 from roost.run.place import Place
@@ -144,7 +145,7 @@ def _find(one: Submission, place: Place) -> int | None:
         try:
             event = next(Follower(one.log(place)).events(), None)
         except OSError as error:
-            raise HostError(f"{one.log(place)} cannot be read: {error.strerror or error}") from error
+            raise causes.unreadable(one.log(place), error) from error
         if event is not None:
             return _cluster(event.job)
         if not one.here:
