@@ -40,7 +40,7 @@ class Problem:
         return f"{text} ({self.hint})" if self.hint else text
 
     def to_json(self) -> dict[str, str | int | None]:
-        """Return the object that `--json` has for it; a place that is not known is None."""
+        """Return the object for `--json`; an unknown location is None."""
         where = self.where
         return {
             "what": self.what,

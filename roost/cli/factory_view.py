@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
 
-#: No image is broken.
+#: No broken images.
 NONE: Mapping[str, str] = MappingProxyType({})
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
@@ -40,7 +40,7 @@ class View(Progress, Protocol):
     """Progress that learns the graph once it is known."""
 
     def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
-        """Say what there is to do; `broken` are images that have no steps, and why."""
+        """Receive the graph of the work; `broken` maps images without steps to the reason."""
 
 
 def _what(node: Node) -> str:
@@ -62,7 +62,7 @@ class Lines:
             self._stream.flush()
 
     def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
-        """Say how much there is to do, and what cannot be done."""
+        """Show the number of images and steps, and the broken images."""
         self._total = len(graph)
         images = sum(1 for node in graph if node.kind == "image") + len(broken)
         self._print(f"{images} image{'s' if images != 1 else ''}, {len(graph)} steps")
@@ -113,7 +113,7 @@ class LiveTable:
         self._start = time.monotonic()
 
     def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
-        """Learn what there is to do; what cannot be done stays above the table."""
+        """Receive the graph of the work; broken images stay above the table."""
         from rich.markup import escape
 
         with self._lock:

@@ -111,7 +111,7 @@ def _resume_hint(directory: str) -> Iterator[None]:
         place = Place(Path(directory))
         # If the host lacked something from the start, there is nothing to resume.
         begun = not isinstance(error, HostError) or (place.state.is_file() and place.state.stat().st_size > 0)
-        # Nobody resumes the run of somebody else.
+        # Only the owner of a run can resume it.
         if place.plan.is_file() and begun and os.access(place.directory, os.W_OK, effective_ids=True):
             words = shlex.quote(shown(directory, 500))
             lastresort.write_error(f"roost: to resume: inv run --resume {words}\n")

@@ -165,7 +165,7 @@ def _refusals(recipe: Recipe, hypervisor: Hypervisor, transfer: str, where: Wher
     if hypervisor == "kvm" and recipe.kernel.placement == "external":
         what = "HTCondor gives a kvm machine no kernel: the image must boot by itself"
         yield Problem(what, where(("kernel", "placement")), "write `placement: included` or `both`")
-    # Of an image with its kernel at both places, xen.sub or xen-files.sub names the file.
+    # If the kernel is in the image and beside it, xen.sub or xen-files.sub names the file.
     if hypervisor == "xen" and recipe.submit.kernel_path is not None and recipe.kernel.placement == "included":
         what = "submit.kernel_path has no effect: the machine starts the kernel that is in the image"
         hint = "remove it, or write `kernel: {placement: both}`, which makes xen-files.sub, too"

@@ -65,7 +65,7 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
     yield Item(f"{conf}/timeout", 0o644, f"{max(1, round(job.timeout))}\n".encode())
     yield Item(f"{conf}/then", 0o644, f"{job.then}\n".encode())
     yield Item(f"{conf}/version", 0o644, f"{roost.__version__}\n".encode())
-    # Always: a tree or an existing image may have the label of another recipe's io disk.
+    # Always written: a tree or an existing image may have the label of another recipe's io disk.
     label = recipe.io_disk.areas[0].label if recipe.io_disk is not None else ""
     yield Item(f"{conf}/label", 0o644, f"{label}\n".encode())
     if systemd:

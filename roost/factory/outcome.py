@@ -166,7 +166,7 @@ class Result:
         return max(codes, default=IMAGE if self.stopped else 0)
 
     def title(self, image: Image) -> str:
-        """Return what reports call an image: its name, or where two have one, what a command line calls it."""
+        """Return the title of an image in reports: its name, or if two share it, its name on the command line."""
         return image.name if [one.name for one in self.images].count(image.name) == 1 else image.called
 
     def count(self) -> dict[str, int]:

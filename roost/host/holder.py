@@ -1,4 +1,4 @@
-"""Which command holds a lock: the kernel knows the process, and the process its command line."""
+"""The command that holds a lock: the kernel has its process, and the process its command line."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from roost.host import files
 
 LOCKS = Path("/proc/locks")
-#: Bytes that are read of the kernel's list of locks, and of a command line.
+#: Most bytes to read of the kernel's list of locks, and of a command line.
 _LIST, _LINE = 4 << 20, 4096
-#: A line of proc_locks(5) about a lock of flock(2) that is held: process, device, inode. One that waits has `->`.
+#: A line of proc_locks(5) for a held lock of flock(2): process, device, inode. The line of a waiting process has `->`.
 _HELD = re.compile(r"^\d+: FLOCK\s+ADVISORY\s+\w+\s+(\d+)\s+([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 _TASK = re.compile(r"[a-z][a-z-]{1,30}")
 
 
 def command(path: Path) -> str | None:
-    """Return the command of roost that holds the lock file `path`, such as "inv run"; None where nobody tells.
+    """Return the command of roost that holds the lock file `path`, such as "inv run"; None if it is not known.
 
-    Of several the first counts. In another process namespace, or of a file system with numbers of its own, no holder
-    is known.
+    The first of several holders is reported. The holder is not known in another process namespace, or on a file system
+    whose device numbers differ from those of stat(2).
     """
     try:
         status = path.stat()
@@ -37,7 +37,7 @@ def command(path: Path) -> str | None:
 
 
 def _task(process: int) -> str | None:
-    """Return the task that a process runs, None for one that is not roost's."""
+    """Return the task that a process runs; None if it is not a process of roost."""
     try:
         with Path("/proc", str(process), "cmdline").open("rb") as file:
             words = [os.fsdecode(word) for word in file.read(_LINE).split(b"\0")]

@@ -72,7 +72,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
     stages = Stages(events)
     with lease.held(), passing_logs(directory) as logs, ExitStack() as held:
         fresh, ready = None, None
-        # Who only reads what is there, such as a run of jobs, is not waited for where nothing is to be done.
+        # An up-to-date image needs no lock, so it does not wait for a command that only reads it, such as `inv run`.
         if not force and manifest.read(directory) is not None:
             ready = _planned(loaded, stages, logs, from_lock=from_lock)
             fresh = manifest.is_fresh(directory, ready[1].key)
@@ -86,7 +86,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             held.enter_context(staging.lock(directory, wait))
             kept = log_directory(directory)
             if ready is None or waited:
-                # What was planned before may be another image by now.
+                # The image may have changed since it was planned.
                 context, plan = _planned(loaded, stages, kept, from_lock=from_lock)
             else:
                 shutil.copytree(logs, kept, dirs_exist_ok=True)
@@ -109,7 +109,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
 
 
 def _planned(loaded: Loaded, stages: Stages, logs: Path, *, from_lock: bool) -> tuple[Context, planning.BuildPlan]:
-    """Return the plan of an image, and what its steps are given; builds the image that it is made from."""
+    """Build the image on which this one is based, and return the context and the plan of this one."""
     above = parent_of(loaded, stages, from_lock=from_lock)
     context = Context(loaded, loaded.build, stages, logs, parent=above)
     if from_lock:

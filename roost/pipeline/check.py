@@ -31,7 +31,7 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
                 "name": name,
                 "ok": not found,
                 "problems": [str(one) for one in found],
-                # As an error of any task has them.
+                # In the form that the errors of all tasks have.
                 "error": {"problems": [one.to_json() for one in found]} if found else None,
             }
         )

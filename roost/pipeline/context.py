@@ -41,9 +41,9 @@ def _logs(image: Path) -> Path:
 
 @contextmanager
 def passing_logs(image: Path) -> Iterator[Path]:
-    """Yield a directory for the logs of planning `image`, which are gone afterwards: a build of it may be running.
+    """Yield a temporary directory for the logs of planning `image`: a build of it may be writing its own.
 
-    The log that an error names is kept where those of a build are.
+    The log that an error names is copied to the directory of the build's logs.
     """
     with temporary.directory("plan") as directory:
         try:
@@ -55,7 +55,7 @@ def passing_logs(image: Path) -> Iterator[Path]:
 
 
 def _kept(log: Path, directory: Path) -> Path | None:
-    """Return the copy of a log in another directory, None where there can be none: the error itself counts more."""
+    """Return the copy of a log in another directory; None if it cannot be copied, which must not hide the error."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(log, directory / log.name))

@@ -65,7 +65,7 @@ class Family:
         return {kind: key for kind, key in keys.items() if key in self.graph.nodes}
 
     def broken(self) -> dict[str, str]:
-        """Return why there are no steps for an image with a mistake in its recipe, in a line, by what it is called."""
+        """Return the images that have no steps because of mistakes in their recipes: name → reason, in one line."""
         return {member.called: member.broken.brief for member in self.members if member.broken is not None}
 
 

@@ -33,7 +33,7 @@ class Locked:
     lock: Lock
     written: bool
     changes: tuple[Change, ...]
-    #: What a command line calls the image.
+    #: The name of the image on the command line.
     called: str
 
     def to_json(self) -> dict[str, Any]:

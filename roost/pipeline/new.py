@@ -25,7 +25,7 @@ def target(given: str) -> Path:
     else:
         path = paths.project_root() / "recipes" / f"{given}.yaml"
     if ".." in path.parts and not path.parent.is_dir():
-        # What is left by .. need not be made first.
+        # A directory that `..` leaves again need not exist.
         path = Path(os.path.relpath(os.path.realpath(path.parent)), path.name)
     if not start.is_name(path.stem):
         raise UsageError(

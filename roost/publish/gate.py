@@ -119,7 +119,7 @@ def examine(
 
 
 def _word(loaded: Loaded) -> str:
-    """Return what a command line calls the image, as it is typed."""
+    """Return the name of the image on the command line, quoted for a shell."""
     return shlex.quote(loaded.called)
 
 

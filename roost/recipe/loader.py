@@ -258,7 +258,7 @@ def expanded(given: Sequence[str], project: Path) -> list[str]:
 
 
 def _without_bases(found: Sequence[Path], project: Path) -> list[Path]:
-    """Return the recipes of a directory without those that are there only for others to extend."""
+    """Return the recipes of a directory without those that exist only for others to extend."""
     nameless = {absolute(path) for path in found if not _is_named(path)}
     extended: set[Path] = set()
     for path in {absolute(path) for path in found} - nameless if nameless else ():
@@ -270,7 +270,7 @@ def _without_bases(found: Sequence[Path], project: Path) -> list[Path]:
 
 
 def _is_named(path: Path) -> bool:
-    """Return whether a recipe file itself, without its bases, names the image; as true counts what cannot be read."""
+    """Return whether a recipe file itself, without its bases, names the image; True if it cannot be read."""
     try:
         tree, _ = parse(files.read_bytes(path), str(path))
     except OSError:

@@ -1,7 +1,7 @@
-"""The disks that come back where a recipe does not say which: a job's results are on its io disk.
+"""The default of `submit.return`: the io disk of a job, which holds its results.
 
-They are written into the recipe's tree of values as if they stood in `submit.return`, at the place of the disk's name,
-so that all that reads the key follows one value. A list that is written, `[]` too, stays as it is.
+It is inserted into the recipe's tree of values, with the location of the disk's name, so that everything that reads the
+key gets one value. A list in the recipe, even `[]`, is not changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SUBMIT, RETURN, NO_OUTPUT = "submit", "return", "no_output"
 
 
 def defaults(tree: Node) -> tuple[Node, ...]:
-    """Return the names of the disks that come back if nothing is written: those of role io that can be written to."""
+    """Return the names of the disks that are returned by default: the writable ones of role io."""
     nothing = tree.find((SUBMIT, NO_OUTPUT))
     disks = tree.items.get("disks")
     if disks is None or (nothing is not None and nothing.value is True):
@@ -30,13 +30,13 @@ def defaults(tree: Node) -> tuple[Node, ...]:
 
 
 def with_default(tree: Node) -> Node:
-    """Return the tree with `submit.return`, if the recipe has a job and does not say what comes back."""
+    """Return the tree with the default of `submit.return`, if the recipe has a job and does not set it."""
     submit, job = tree.items.get(SUBMIT), tree.items.get("job")
     names = defaults(tree)
     if not names or job is None or job.value is None or (submit is not None and not isinstance(submit.value, Mapping)):
         return tree
     if submit is not None and (RETURN in submit.items or not submit.items.keys() <= set(keys((SUBMIT,)))):
-        # Written, or a misspelt key may be it.
+        # It is set, or an unknown key may be a misspelt one.
         return tree
     where = names[0].where
     submit = submit or Node({}, where, where)

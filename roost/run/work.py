@@ -196,7 +196,7 @@ class Work:
         """Record that a job left the executor, and examine its disk while others still run."""
         self.run.state.write("returned", end.job, **outcomes.end_to_record(end, self.run.place))
         with self._guard:
-            # Its disk is still to be read, and another guest may start before that is done.
+            # Its disk is read next; another guest may start before that is done.
             self._running.pop(end.job, None)
         self._look(end)
 

@@ -26,7 +26,7 @@ _NO_VERIFIER = (
 
 
 class UnknownPackagesError(ImageError):
-    """An archive has no packages of these `names`."""
+    """The archive does not have the packages `names`."""
 
     def __init__(self, names: Sequence[str], suite: str, error: ToolError) -> None:
         what = f"the archive of {suite} has no package {', '.join(names)}"

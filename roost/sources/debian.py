@@ -62,7 +62,7 @@ def plan(request: Request) -> RootTree:
 def _unknown(loaded: Loaded, source: Debian, names: Sequence[str]) -> Iterator[Problem]:
     """Yield the packages of the recipe that the archive does not have."""
     for number, package in enumerate(source.packages):
-        # NAME, NAME:ARCHITECTURE, NAME=VERSION or NAME/SUITE (apt-get(8)); apt tells of the first two as written.
+        # NAME, NAME:ARCHITECTURE, NAME=VERSION or NAME/SUITE (apt-get(8)); apt reports the first two as written.
         if not {package, *re.split("[=/]", package)[:1], *re.split("[:=/]", package)[:1]}.isdisjoint(names):
             what = f"the archive of {source.suite} has no package {package}"
             hint = "look for it with apt-cache search, and in os.debian.components"

@@ -61,13 +61,13 @@ def _lock_file(directory: Path) -> Path:
 
 
 def in_use(directory: Path) -> str:
-    """Return what is told of an image's directory whose lock somebody else has, while it is waited for."""
+    """Return the message shown while waiting for an image's directory that another command has locked."""
     by = holder.command(_lock_file(directory))
     return f"{display(directory)} is in use by another command{f' ({by})' if by else ''}: waiting for it"
 
 
 def changing(directory: Path) -> str | None:
-    """Return which command has an image's directory for itself, to build or boot it; None when nobody has."""
+    """Return the command that has an image's directory locked to build or boot it; None if it is not locked."""
     path = _lock_file(directory)
     try:
         with files.open_regular(path) as file:
