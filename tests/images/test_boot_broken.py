@@ -56,7 +56,7 @@ SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "wrong-partition": (Edit({GRUB: lambda text: _root(text, b"/dev/vda2")}), ("no-root",)),
     # GRUB shows the error for ten seconds and then starts the kernel without it.
     "initrd-missing": (Edit({INITRD: None}), ("no-root-driver",)),
-    "initrd-not-named": (Edit({GRUB: replaced("initrd /boot", "#initrd /boot")}), ("no-root-driver",)),
+    "initrd-not-named": (Edit({GRUB: replaced("initrd16 /boot", "#initrd16 /boot")}), ("no-root-driver",)),
     # The kernel's own loader says so to a screen that is not there, and sleeps.
     "kernel-corrupt": (Edit({KERNEL: _garbage}), ("halted",)),
     "kernel-empty": (Edit({KERNEL: b""}), ("no-boot-loader",)),

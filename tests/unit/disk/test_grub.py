@@ -29,8 +29,8 @@ def test_grub_cfg_is_minimal() -> None:
         "set default=0",
         "menuentry 'image' {",
         "\tsearch --no-floppy --fs-uuid --set=root 1-2",
-        "\tlinux /boot/vmlinuz root=UUID=1-2 ro console=ttyS0,115200",
-        "\tinitrd /boot/initrd.img",
+        "\tlinux16 /boot/vmlinuz root=UUID=1-2 ro console=ttyS0,115200",
+        "\tinitrd16 /boot/initrd.img",
         "}",
     ]
     assert "initrd" not in grub.grub_cfg(recipe_of(), "/boot/vmlinuz", None, "ro", "1-2").split("\n", 1)[1]
@@ -64,8 +64,8 @@ def test_parameters_arrive_as_written_or_are_refused(words: list[str], xen: bool
             grub.grub_cfg(recipe, "/vmlinuz", None, " ".join(words), "1-2")
         return
     text = grub.grub_cfg(recipe, "/vmlinuz", None, " ".join(words), "1-2")
-    (line,) = (line for line in text.splitlines() if line.startswith("\tlinux "))
-    assert shell_words(line) == ["linux", "/vmlinuz", *words]
+    (line,) = (line for line in text.splitlines() if line.startswith("\tlinux16 "))
+    assert shell_words(line) == ["linux16", "/vmlinuz", *words]
 
 
 def test_odd_kernel_paths_are_refused() -> None:
