@@ -138,7 +138,7 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     await session.power_button()
     held, limit = plan.limit(HOLD), plan.limit(BUTTON)
     slow = io is not None
-    while not session.over and session.now < limit:
+    while not session.over and session.now - session.starved < limit:
         if io and slow and (session.now >= held or any(map(session.serial.has, GOING))):
             await session.throttle(io, slow=False)
             slow = False
@@ -165,7 +165,7 @@ def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
 
 async def _ended(session: Session, plan: BootPlan) -> Trial:
     await session.resume()
-    while not session.over and session.now < plan.whole:
+    while not session.over and session.now - session.starved < plan.whole:
         if plan.stays and session.serial.exits:
             break
         await session.wait(0.2)

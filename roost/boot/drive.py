@@ -203,6 +203,7 @@ class _Drive:
     async def _look(self, now: float) -> None:
         """Poll CPUs and counters while the console does not show what happens."""
         session, watch = self.session, self.watch
+        watch.starved = session.starved
         kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
         silent = now - (session.serial.last_byte or 0.0) >= SILENT
         if (not kernel and watch.paging_at is None) or silent:

@@ -15,7 +15,7 @@ from qemu.qmp import QMPClient, QMPError
 from roost.boot.console import Console
 from roost.boot.monitor import Event, Processors, parse_forwarded, parse_registers
 from roost.errors import ImageError
-from roost.host import migration
+from roost.host import capacity, migration
 
 #: Seconds in which QEMU must answer a command.
 ANSWER = 10.0
@@ -43,6 +43,7 @@ class Session:
     version: str = ""
     _start: float = field(default_factory=time.monotonic)
     _saving: float = 0.0
+    _waited: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _client: QMPClient | None = None
     _writer: asyncio.StreamWriter | None = None
@@ -90,7 +91,12 @@ class Session:
 
     def start_over(self) -> None:
         """Restart the time at zero."""
-        self._start = time.monotonic()
+        self._start, self._waited = time.monotonic(), self._waited + self.starved
+
+    @property
+    def starved(self) -> float:
+        """Return for how many seconds since the start a virtual CPU was ready, and the host had no core for it."""
+        return capacity.waited(self.qemu.pid) - self._waited if self.qemu is not None else 0.0
 
     async def wait(self, seconds: float) -> None:
         """Wait for console output, an event, QEMU's end, or until `seconds` have passed."""

@@ -3,7 +3,7 @@
 The failure of a guest is usually known long before its deadline: a panic, a halt, a shell in the initrd, a firmware
 without anything to boot. Deadlines are for silent failures. They are written for KVM on a fast machine and scaled by
 the accelerator's measured factor; waits in wall time (a boot menu, initramfs-tools' 30 s for the root, systemd's 90 s
-for a unit to stop) are not scaled.
+for a unit to stop) are not scaled. Time for which the host had no core for the guest does not count.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ WAIT = Action("wait")
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen besides the console: filled by the driver of the session, read by `decide`."""
+    """What was seen besides the console: filled by the driver of the session, read by `decide`.
+
+    `starved` is for how many seconds since the start the guest was ready to run, and the host had no core for it.
+    """
 
     paging_at: float | None = None
     dead_since: float | None = None
@@ -117,6 +120,7 @@ class Watch:
     read_at: float = 0.0
     button_at: float | None = None
     asked_at: float | None = None
+    starved: float = 0.0
 
 
 def timeline(
@@ -153,8 +157,11 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
     phases = timeline(serial.signs, firmware.signs, watch.paging_at)
     phase, since = phases[-1]
     plan = plan.paced(phases)
-    if now >= plan.whole:
+    counted = max(now - watch.starved, now / SLOWEST)
+    # A bound is wall time.
+    if (counted if plan.bound is None else now) >= plan.whole:
         return Action("stop", "timeout")
+    now = counted
     if action := _over(plan, serial, firmware, watch, phase, now):
         return action
     if watch.dead_since is not None and now - watch.dead_since >= DEAD and phase != "firmware":

@@ -1,4 +1,4 @@
-"""The cores and memory that the scheduler and control groups allow this process.
+"""The cores and memory that the scheduler and control groups allow this process, and how long one waited for a core.
 
 In a container, or under a batch system, the machine has more than this process may use (cgroups(7), version 2: cpu.max,
 memory.max; sched_setaffinity(2)).
@@ -14,6 +14,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 SELF = Path("/proc/self/cgroup")
+PROCESSES = Path("/proc")
 
 
 def cores(groups: Path = CGROUPS, own: Path = SELF) -> int:
@@ -40,6 +41,21 @@ def memory_free(groups: Path = CGROUPS, own: Path = SELF) -> int:
                 used -= counts.get("file", 0) - counts.get("shmem", 0)
                 found = min(found, max(0, int(limit) - used))
     return found
+
+
+def waited(pid: int, processes: Path = PROCESSES) -> float:
+    """Return the seconds for which a process was ready to run while other processes had the cores.
+
+    They are those of its thread that waited longest (Linux source: Documentation/scheduler/sched-stats.rst, the second
+    field of /proc/PID/schedstat). Zero when the kernel does not count them, or for a process that has ended.
+    """
+    longest = 0
+    # A thread may end at any time.
+    with contextlib.suppress(OSError):
+        for thread in (processes / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                longest = max(longest, int((thread / "schedstat").read_text().split()[1]))
+    return longest / 1e9
 
 
 def _machine() -> int:

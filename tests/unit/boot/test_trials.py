@@ -28,8 +28,7 @@ def test_a_saved_domain_is_not_a_checkpoint_of_htcondors() -> None:
 
 
 def test_a_domain_that_is_resumed_is_not_started_again() -> None:
-    machine: Any = object()
-    session = xen.Resumed(machine, Console(SERIAL), Console(xen.TOOLS))
+    session = xen.Resumed(None, Console(SERIAL), Console(xen.TOOLS))
     told: list[Any] = []
 
     async def tell(message: Any) -> None:

@@ -47,6 +47,18 @@ def test_a_host_that_is_shared_gives_more_time() -> None:
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("job", 900.0))).factor == 10.0
 
 
+def test_time_without_a_core_of_the_host_does_not_count() -> None:
+    booting = "SeaBIOS (version 1)\nBooting from 0000:7c00\n"
+    assert _until("", firmware=booting) == ("loader-idle", 22.0)
+    assert _until("", firmware=booting, watch=Watch(starved=10.0)) == ("loader-idle", 32.0)
+    job = KERNEL + "roost: job started\n"
+    assert _until(job, watch=Watch(starved=30.0)) == ("timeout", 90.0)
+    # A guest that hangs ends all the same.
+    assert _until(job, watch=Watch(starved=3990.0)) == ("timeout", 300.0)
+    # A bound is kept.
+    assert _until(job, BootPlan("job", 60.0, 1.0, bound=40.0), watch=Watch(starved=30.0)) == ("timeout", 40.0)
+
+
 def test_what_is_over_ends_at_once() -> None:
     for line, why in (
         ("Kernel panic - not syncing: x", "panic"),

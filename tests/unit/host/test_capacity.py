@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,26 @@ def test_memory_is_what_the_group_has_left_without_the_pages_of_files(
     assert capacity.memory_free(*groups) == 10_000
     (job / "memory.max").write_text("nonsense\n")
     assert capacity.memory_free(*groups) == 10_000
+
+
+def test_the_time_without_a_core_is_that_of_the_thread_that_waited_longest(tmp_path: Path) -> None:
+    for thread, counters in (("7", "900000000 1500000000 12"), ("8", "100 2500000000 1"), ("9", "")):
+        (tmp_path / "7/task" / thread).mkdir(parents=True)
+        (tmp_path / "7/task" / thread / "schedstat").write_text(counters)
+    assert capacity.waited(7, tmp_path) == 2.5
+    assert capacity.waited(1, tmp_path) == 0.0
+
+
+def test_a_process_on_a_busy_core_is_seen_to_wait() -> None:
+    core = min(os.sched_getaffinity(0))
+    spin = ["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"]
+    both = [subprocess.Popen(spin) for _ in range(2)]
+    try:
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends and not all(capacity.waited(one.pid) > 0.05 for one in both):
+            time.sleep(0.05)
+        assert all(capacity.waited(one.pid) > 0.05 for one in both)
+    finally:
+        for one in both:
+            one.kill()
+            one.wait()
