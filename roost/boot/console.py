@@ -43,6 +43,8 @@ def kind(pattern: str, *hints: str) -> Kind:
 #: kernel/reboot.c), initramfs-tools, dracut, systemd, GRUB and SYSLINUX, and roost's own.
 SERIAL: Mapping[str, Kind] = {
     "panic": kind(r"Kernel panic - not syncing", "Kernel panic - not syncing"),
+    # The last line of a kernel that neither reboots nor dumps (kernel/panic.c): from then on it does nothing.
+    "panic-end": kind(r"---\[ end Kernel panic - not syncing", "---[ end Kernel panic"),
     "no-root": kind(
         r"VFS: (?:Cannot open root device|Unable to mount root fs)|ALERT! +\S+ does not exist"
         r"|Gave up waiting for root|Unable to find a medium containing a live|mount: mounting \S+ on /root failed"

@@ -34,6 +34,7 @@ LOADER_IDLE = (1.0, 20.0)
 PATIENCE: dict[str, tuple[float, float]] = {
     "not-bootable": (0.2, 0.5),
     "panic": (1.0, 3.0),
+    "panic-end": (0.1, 0.5),
     "no-root": (1.0, 4.0),
     "no-init": (1.0, 4.0),
     "initrd-shell": (1.0, 4.0),
@@ -205,6 +206,8 @@ def _over(plan: BootPlan, serial: Console, firmware: Console, watch: Watch, phas
         "no-root": early,
         "no-init": early,
         "initrd-shell": early,
+        # A job may print this, too.
+        "panic-end": phase != "job",
         "panic": True,
         "halted": True,
         "power-down": True,
@@ -214,7 +217,7 @@ def _over(plan: BootPlan, serial: Console, firmware: Console, watch: Watch, phas
         # A console may print more until it has fallen silent.
         quiet = now - max(serial.last_byte or 0.0, watch.asked_at or 0.0)
         if counts and min(_since(serial, kind, now), quiet if kind != "halted" else now) >= plan.limit(patience):
-            return Action("stop", kind)
+            return Action("stop", kind.removesuffix("-end"))
     return None
 
 

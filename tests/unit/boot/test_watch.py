@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from roost.boot.console import FIRMWARE, Console
 from roost.boot.monitor import Event, parse_registers
 from roost.boot.watch import UNSTORED, BootPlan, Watch, decide, timeline
@@ -94,8 +96,20 @@ def test_a_silent_kernel_is_not_an_idle_loader() -> None:
     assert _until("", long, watch=Watch(paging_at=5.0))[0] == "kernel-timeout"
 
 
-def test_a_job_that_prints_a_panic_is_given_time() -> None:
-    why, when = _until(KERNEL + "roost: job started\nKernel panic - not syncing: printed\n")
+END = "---[ end Kernel panic - not syncing: x ]---\n"
+
+
+def test_a_kernel_that_says_its_last_line_is_not_waited_for() -> None:
+    slow = BootPlan("job", 60.0, 10.0)
+    begin = f"{KERNEL}Kernel panic - not syncing: x\n"
+    assert _until(begin + END, slow) == ("panic", 2.5)
+    why, when = _until(begin, slow)
+    assert (why, when > 13) == ("panic", True)
+
+
+@pytest.mark.parametrize("end", ["", END])
+def test_a_job_that_prints_a_panic_is_given_time(end: str) -> None:
+    why, when = _until(f"{KERNEL}roost: job started\nKernel panic - not syncing: printed\n{end}")
     assert (why, when > 18) == ("panic", True)
 
 
