@@ -108,6 +108,8 @@ def test(args: Sequence[str], *, unit: bool) -> bool:
 
     All run, even if one before fails.
     """
+    # Tests call roost hundreds of times, and each call would compile it again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if args:
         return _run(["pytest", *args])
     # As a single process, they would leave the other cores idle for a minute.

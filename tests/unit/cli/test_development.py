@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ def test_what_runs_beside_ends_with_the_block() -> None:
     with pytest.raises(KeyboardInterrupt), development._beside("-c", "import time; time.sleep(100)"):
         raise KeyboardInterrupt
     assert time.monotonic() - begin < 20
+
+
+def test_what_tests_import_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(development, "_run", lambda argv: "PYTHONDONTWRITEBYTECODE" not in os.environ)
+    assert development.test(["tests/unit"], unit=True)
 
 
 @pytest.mark.parametrize("failing", [None, "check-code", "tests/unit", "tests/images"])
