@@ -8,6 +8,7 @@ import signal
 import pytest
 from hypothesis import settings
 
+from roost.cli import calls
 from roost.host import declared
 from tests.pool import left_out
 
@@ -22,6 +23,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 for one in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(one) is signal.SIG_IGN:
         signal.signal(one, lambda _number, _frame: None)
+
+
+# What the tests read does not depend on how they were started.
+os.environ.pop(calls.CALLED, None)
 
 
 @pytest.fixture(autouse=True)

@@ -134,6 +134,7 @@ ENVIRONMENT = {
     "ROOST_LAYER": ("roost", "", "for the hooks of mmdebstrap: the tar of the layer that a tree is made on"),
     "ROOST_LAYER_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: how many packages are in that layer"),
     "ROOST_TOOLS": ("roost", "", "for the hook that selects packages: those that a build takes beside the tree"),
+    "ROOST_CALLED": ("roost", "", "the path by which `./inv` was called, for messages that name a task"),
     "ROOST_UNDECLARED": ("roost", "", "`refuse` in the tests: a stage may run no tool that is not in its key"),
 }
 #: Variables that others define and roost heeds.

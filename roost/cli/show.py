@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roost.cli import calls
 from roost.host.paths import display
 from roost.host.safetext import one_line
 from roost.recipe.quantities import format_size
@@ -22,6 +23,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns, two blanks apart."""
     if not rows:
         return ""
+    rows = [[calls.typed(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

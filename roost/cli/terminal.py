@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from roost.cli import fold, greeting, lastresort
+from roost.cli import calls, fold, greeting, lastresort
 from roost.errors import HostError, RoostError
 from roost.events import Events
 from roost.host.safetext import one_line, safe
@@ -66,7 +66,7 @@ class PlainEvents:
 
     def note(self, text: str) -> None:
         """Print a note."""
-        self._print(f"roost: note: {text}")
+        self._print(f"roost: note: {calls.typed(text)}")
 
 
 class RichEvents:
@@ -117,7 +117,7 @@ class RichEvents:
         """Show a note above the running stages."""
         from rich.markup import escape
 
-        self._progress.console.print(f"[yellow]![/] {escape(safe(text))}")
+        self._progress.console.print(f"[yellow]![/] {escape(safe(calls.typed(text)))}")
 
 
 #: Stages whose progress is in bytes.
@@ -205,7 +205,7 @@ def write_text(text: str, *, whole: bool = False) -> None:
     On a terminal long lines are wrapped between words; `whole` disables it, for a printed file.
     """
     shown = safe(text if text.endswith("\n") else text + "\n")
-    _write(shown if whole else fold.folded(shown, fold.columns(sys.stdout)))
+    _write(shown if whole else fold.folded(calls.typed(shown), fold.columns(sys.stdout)))
 
 
 def write_prompt(text: str) -> None:
@@ -239,7 +239,7 @@ def error_json(error: RoostError) -> dict[str, Any]:
 
 def write_error(error: RoostError) -> None:
     """Write an error to standard error, red on a terminal, never interpreting what it quotes."""
-    text = fold.folded(safe(str(error)), fold.columns(sys.stderr))
+    text = fold.folded(calls.typed(safe(str(error))), fold.columns(sys.stderr))
     if is_live() and not os.environ.get("NO_COLOR"):
         text = f"\x1b[31m{text}\x1b[0m"
     lastresort.write_error(f"{text}\n")

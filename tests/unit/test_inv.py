@@ -73,6 +73,18 @@ def test_when_all_is_there_the_task_runs_and_nothing_is_said(clone: Clone) -> No
     assert clone.run("build", "smoke") == (["-P -m roost build smoke"], "")
 
 
+@pytest.mark.parametrize(
+    ("typed", "seen"), [("./inv", "./inv"), ("sub/../inv", "sub/../inv"), ("{top}/inv", "-"), ("inv", "-")]
+)
+def test_it_passes_on_how_it_was_called(clone: Clone, typed: str, seen: str) -> None:
+    (clone.top / ".venv/bin/python").write_text('#!/bin/sh\necho "${ROOST_CALLED:--}"\n')
+    (clone.top / "sub").mkdir()
+    environment = {**clone.environment, "PATH": f"{clone.top}:{os.environ['PATH']}"}
+    argv = [typed.format(top=clone.top), "list"]
+    done = subprocess.run(argv, cwd=clone.top, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == seen
+
+
 @pytest.mark.parametrize("task", ["test", "check-code"])
 def test_the_tools_of_developers_come_with_their_tasks(clone: Clone, task: str) -> None:
     calls, _ = clone.run("build", "test")

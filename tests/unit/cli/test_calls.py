@@ -1,0 +1,48 @@
+"""Messages name tasks as the user can type them."""
+
+from __future__ import annotations
+
+import pytest
+
+from roost.cli import calls, show, terminal
+from roost.errors import UsageError
+
+
+@pytest.fixture
+def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(calls.CALLED, "./inv")
+
+
+def test_without_a_launcher_nothing_changes() -> None:
+    assert calls.typed("inv boot smoke") == "inv boot smoke"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("inv boot smoke", "./inv boot smoke"),
+        ("see `inv doctor`, or inv help build", "see `./inv doctor`, or ./inv help build"),
+        ("./inv test, ../inv test, /opt/inv test", "./inv test, ../inv test, /opt/inv test"),
+        ("inv: apt-get install", "inv: apt-get install"),
+        ("my-inv list, re.inv list, inv", "my-inv list, re.inv list, inv"),
+    ],
+)
+def test_tasks_are_named_as_they_are_called(text: str, shown: str, checkout: None) -> None:
+    assert calls.typed(text) == shown
+
+
+def test_a_path_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(calls.CALLED, "../my roost/inv")
+    assert calls.typed("inv boot smoke") == "'../my roost/inv' boot smoke"
+
+
+def test_results_errors_and_tables(checkout: None, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.write_text(show.table([["inv boot smoke", "test boot"], ["cd build/smoke && sh", "run it"]]))
+    terminal.write_error(UsageError("no name", hint="inv boot NAME"))
+    terminal.write_json({"hint": "inv boot NAME"})
+    out, err = capsys.readouterr()
+    first, second, *_ = out.splitlines()
+    assert first.startswith("./inv boot smoke ")
+    assert first.index("test boot") == second.index("run it")
+    assert '"inv boot NAME"' in out
+    assert "(./inv boot NAME)" in err
