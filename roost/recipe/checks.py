@@ -100,15 +100,22 @@ def root(tree: Node) -> Iterator[Problem]:
 
 
 def labels(tree: Node) -> Iterator[Problem]:
-    """Check that file system labels are unique: the guest could find either file system."""
-    labelled = []
+    """Check that file system labels are unique: the guest could find either file system.
+
+    It looks for the io disk's label in upper case too, as FAT has it.
+    """
+    labelled, of_io = [], []
     for disk in _disks(tree):
-        areas = _areas(disk)
-        labelled += _named(areas, "label")
+        found = _named(_areas(disk), "label")
         name = disk.items.get("name")
-        if _text(disk, "role") == "io" and name is not None and name.text and "label" not in disk.items:
-            labelled.append((name.text[:16], name))
-    yield from _repeated(labelled, "a second file system labelled")
+        if _text(disk, "role") == "io":
+            if name is not None and name.text and "label" not in disk.items:
+                found.append((name.text[:16], name))
+            of_io += [label for label, _ in found]
+        labelled += found
+    taken = {label.upper(): label for label in of_io}
+    same = [(taken.get(label.upper(), label), node) for label, node in labelled]
+    yield from _repeated(same, "a second file system labelled")
 
 
 def io_disk(tree: Node) -> Iterator[Problem]:

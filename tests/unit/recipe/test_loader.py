@@ -422,6 +422,13 @@ def test_io_disk_and_labels(project: Project) -> None:
     assert project.one(
         GOOD + io + "  - {name: data, filesystem: ext4, size: 1MiB, label: io}\njob: {command: /x}\n"
     ) == ("6:55: a second file system labelled 'io' (the first: recipes/one.yaml:5:12)")
+    job, upper = "job: {command: /x}\n", "  - {name: data, filesystem: vfat, size: 1MiB, label: IO}\n"
+    assert project.one(GOOD + io + upper + job).startswith("6:55: a second file system labelled 'io'")
+    assert project.one(GOOD + upper + io + job).startswith("6:12: a second file system labelled 'io'")
+    # No other label is looked for in both.
+    more = upper.replace("IO", "A") + upper.replace("IO", "a").replace("data", "more")
+    project.write("apart.yaml", GOOD + io + more + job)
+    project.load("apart")
     assert project.one(GOOD + io + io.replace("io,", "oi,") + "job: {command: /x}\n").startswith(
         "6:52: a second disk with role io"
     )
