@@ -48,6 +48,7 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run moto's S3 server in a process of its own; yield the environment of its clients."""
+    lab.read_models_once()
     port = _free_port()
     directory = tmp_path_factory.mktemp("s3")
     log = (directory / "s3.log").open("wb")

@@ -256,6 +256,21 @@ def nursery(env: Mapping[str, str]) -> Iterator[Nursery]:
         made.close()
 
 
+def read_models_once() -> None:
+    """Have botocore keep its models of S3 and of its endpoints: it reads two megabytes of JSON for each new client."""
+    from botocore.loaders import JSONFileLoader  # type: ignore[import-untyped]
+
+    known: dict[str, Any] = {}
+    load = JSONFileLoader.load_file
+
+    def load_once(self: JSONFileLoader, path: str) -> Any:
+        if path not in known:
+            known[path] = load(self, path)
+        return known[path]
+
+    JSONFileLoader.load_file = load_once
+
+
 def _child(request: Mapping[str, Any], pipe: int) -> None:
     code = 1
     try:
@@ -281,6 +296,12 @@ def _child(request: Mapping[str, Any], pipe: int) -> None:
 
 def _serve() -> None:
     provenance.tool_versions()
+    if "AWS_ENDPOINT_URL" in os.environ:
+        import boto3
+
+        read_models_once()
+        # Those that are forked find the models here.
+        boto3.client("s3")
     for line in sys.stdin:
         request = json.loads(line)
         children = []

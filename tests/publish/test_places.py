@@ -62,6 +62,7 @@ def test_killed_at_fifty_random_moments(root: Path, place: Place, part: int) -> 
         for number in range(KILLS):
             url = f"{place.url}/{number // ROUND}"
             if number % ROUND == 0:
+                target = open_target(url)
                 lab.ready(root)
                 (first,) = nursery.start(root, url)
                 versions = {first["version"]}
@@ -72,7 +73,7 @@ def test_killed_at_fifty_random_moments(root: Path, place: Place, part: int) -> 
             found = _sound(url)
             assert versions <= found
             listed += found > versions
-            latest = current(open_target(url), "smoke")
+            latest = current(target, "smoke")
             assert latest is not None
             assert latest.version in found
             (done,) = nursery.start(root, url)
@@ -81,9 +82,9 @@ def test_killed_at_fifty_random_moments(root: Path, place: Place, part: int) -> 
             versions.add(done["version"])
             if number % ROUND == ROUND - 1:
                 assert _sound(url) == versions
-                files = [path for one in versions for path in walk(open_target(url), f"smoke/{one}")]
+                files = [path for one in versions for path in walk(target, f"smoke/{one}")]
                 assert not [path for path in files if layout.PARTIAL in path]
-            latest = current(open_target(url), "smoke")
+            latest = current(target, "smoke")
             assert latest is not None
             assert latest.version == done["version"]
             span = done["seconds"] if done["new"] and not done["kept"] else span
