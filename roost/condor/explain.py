@@ -24,7 +24,7 @@ from roost.condor.transfer_failures import Failure
 MAX_LENGTH = 1 << 19
 MAX_LINE = 2000
 
-#: All reasons recognised by their words, the most specific first.
+#: All reasons recognized by their words, the most specific first.
 REASONS = (
     *reasons.HOLDING,
     *LIBVIRT,
@@ -86,7 +86,7 @@ class Explanation:
 
 
 def explain(text: str | bytes) -> tuple[Explanation, ...]:
-    """Return the explanations of a text, the most specific first; empty when nothing is recognised. Never raises.
+    """Return the explanations of a text, the most specific first; empty when nothing is recognized. Never raises.
 
     Two jobs with different reasons give two explanations; a reason that several jobs share lists all of them.
     """

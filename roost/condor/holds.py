@@ -34,7 +34,7 @@ def numbers(text: str) -> Iterator[tuple[int, int | None]]:
 
 
 def _hold(number: int, words: str, meaning: str, cause: str, fix: str, *lint: str) -> Reason:
-    # Without words, a pattern that never matches: the code is recognised whatever words come with it.
+    # Without words, a pattern that never matches: the code is recognized whatever words come with it.
     pattern = words or r"(?!)"
     return reason(f"hold-{number}", pattern, f"{meaning} (hold code {number})", cause, fix, SOURCE, *lint)
 

@@ -1,6 +1,6 @@
 """Why vm-universe jobs are held, requeued, idle or endless: each reason defined once, as data.
 
-A reason is recognised by the messages of HTCondor, libvirt or QEMU, and names the lint rules that would have caught
+A reason is recognized by the messages of HTCondor, libvirt or QEMU, and names the lint rules that would have caught
 it; its cause and fix are those of the rules if there are any, so that lint and explanation cannot disagree.
 Sources: HTCondor manual, Virtual Machine Jobs, Failures to Launch; condor_starter/vm_proc.cpp (holdingErrors);
 docs/vm-universe.md, section 4; messages of libvirt 9.0, seen.

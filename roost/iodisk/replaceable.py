@@ -12,7 +12,7 @@ from pathlib import Path
 from roost.host import files, qcow2
 from roost.store import manifest
 
-#: Bytes needed to recognise a disk: the superblock of ext2 to ext4 begins at 1024, with its magic at offset 56.
+#: Bytes needed to recognize a disk: the superblock of ext2 to ext4 begins at 1024, with its magic at offset 56.
 _HEAD = 2048
 _EXT_MAGIC = slice(1080, 1082)
 #: The signature of a boot sector, and so of the first sector of vfat.

@@ -117,7 +117,7 @@ def test_each_holding_error_is_explained_by_name_and_by_subcode(number: int) -> 
         ("[4]           0  TARGET.Disk >= RequestDisk", "no-Disk"),
     ],
 )
-def test_a_message_is_recognised(text: str, code: str) -> None:
+def test_a_message_is_recognized(text: str, code: str) -> None:
     assert code in codes(text)
 
 
