@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
+from invoke.parser.parser import Parser
 from invoke.program import Program
 
 from roost.cli import completion, help, parser, terminal
@@ -63,6 +64,16 @@ class Roost(Program):
         if shell:
             terminal.write_text(completion.script(shell), whole=True)
             raise Exit
+
+    def _make_parser(self) -> Parser:
+        """Return the parser of the tasks: invoke copies all options of all tasks, so only named tasks get theirs."""
+        names = self.collection.task_names
+        named = [name for name in names if any(name in word for word in self.argv)]
+        contexts = [
+            ParserContext(name, names[name], self.collection[name].get_arguments() if name in named else ())
+            for name in names
+        ]
+        return Parser(initial=self.initial_context, contexts=contexts)
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""

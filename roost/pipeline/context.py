@@ -18,11 +18,11 @@ from roost.host import declared, namespace, paths, temporary
 from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.recipe.loader import Loaded
 from roost.recipe.model import Recipe
-from roost.sources.lockfile import Lock
 from roost.store import staging
 
 if TYPE_CHECKING:
     from roost.existing.image import OriginalImage
+    from roost.sources.lockfile import Lock
 
 
 def log_directory(image: Path) -> Path:

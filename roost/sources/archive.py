@@ -209,9 +209,11 @@ def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequ
 
     Raises `HostError` when an archive does not answer, `UsageError` when the address of its snapshots is unknown.
     """
-    found = sources(debian, cache, log)
     store = _Store(cache)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
+    with Pool(max_workers=1) as pool:
+        proxies = pool.submit(_proxies)
+        found = sources(debian, cache, log)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies.result()))
 
     def fetch(wanted: Sequence[AptSource]) -> list[bytes]:
         with Pool(max_workers=len(wanted)) as pool:

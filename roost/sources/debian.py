@@ -15,7 +15,7 @@ from roost.kernel.catalogue import KernelSpec
 from roost.recipe.debian import Debian
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
-from roost.sources import archive, lockfile, openpgp, repositories, solver, suites
+from roost.sources import archive, openpgp, repositories, solver, suites
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import UnknownPackagesError
 from roost.sources.mmdebstrap import Installed
@@ -91,6 +91,8 @@ def _locked(request: Request, requested: Bootstrap) -> Selection:
     locked = (lock.suite, sorted(lock.requested))
     if locked != (requested.debian.suite, sorted(requested.packages)):
         differing = {*lock.requested} ^ {*requested.packages} or {lock.suite, requested.debian.suite}
+        from roost.sources import lockfile
+
         where = display(lockfile.path_of(request.loaded))
         raise UsageError(
             f"the recipe asks for other packages than {where} was made for: {', '.join(sorted(differing)[:8])}",

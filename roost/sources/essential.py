@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.events import Stages
-from roost.sources import debs, installation, uncompressed
+from roost.sources import debs, installation
 from roost.sources.bootstrap import Bootstrap
 from roost.store.cache import Cache
 from roost.store.stage import Stage
@@ -37,6 +37,8 @@ def layer(wanted: Bootstrap, cache: Cache, stages: Stages, log: Path) -> Path:
     found = cache.get(STAGE.name, STAGE.key(inputs(wanted)))
     if found is not None:
         return found
+    from roost.sources import uncompressed
+
     chosen = wanted.selection.essential
     first = replace(wanted, selection=replace(wanted.selection, packages=chosen))
 

@@ -16,7 +16,7 @@ from typing import Any
 from roost.errors import HostError
 from roost.events import Stages
 from roost.host import files
-from roost.sources import debs, essential, installation, solver, uncompressed, unpacked
+from roost.sources import debs, essential, installation, solver
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.essential import EPOCH
 from roost.store import cache
@@ -113,6 +113,8 @@ def adopt(wanted: Bootstrap, cache: Cache, tar: Path, epoch: int) -> Path:
 
 def _unpacked(wanted: Bootstrap, cache: Cache, directory: Path, stages: Stages, log: Path) -> int:
     """Make a tree that is only unpacked; return its epoch."""
+    from roost.sources import uncompressed, unpacked
+
     with uncompressed.held(wanted, cache, log) as found:
         epoch = wanted.epoch if wanted.epoch is not None else debs.epoch(found)
         unpacked.make(wanted, epoch, directory / TAR, found, log.parent)
@@ -121,6 +123,8 @@ def _unpacked(wanted: Bootstrap, cache: Cache, directory: Path, stages: Stages, 
 
 def _layered(wanted: Bootstrap, cache: Cache, directory: Path, stages: Stages, log: Path) -> int:
     """Make a tree with dpkg, on top of the layer of the essential packages; return its epoch."""
+    from roost.sources import uncompressed
+
     layer = essential.layer(wanted, cache, stages, log)
     chosen = wanted.selection
     with uncompressed.held(wanted, cache, log, sorted({*chosen.packages} - {*chosen.essential})) as found:

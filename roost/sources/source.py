@@ -16,13 +16,13 @@ from roost.host.accelerator import ApplianceAccelerator
 from roost.kernel.catalogue import KernelSpec
 from roost.recipe.loader import Loaded
 from roost.recipe.source import Source as Model
-from roost.sources.lockfile import Lock
 from roost.store.cache import Cache
 
 if TYPE_CHECKING:
     from roost.customize.overlay import Item
     from roost.existing.image import OriginalImage
     from roost.sources.bootstrap import Bootstrap
+    from roost.sources.lockfile import Lock
 
 
 class RootTree(Protocol):

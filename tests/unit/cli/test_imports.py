@@ -126,7 +126,7 @@ def test_a_command_collects_what_it_lets_go_of() -> None:
         "import gc, roost.cli.main, weakref\n"
         "class Circle: pass\n"
         "one = Circle(); one.itself = one; seen = weakref.ref(one); del one\n"
-        "kept = [[] for _ in range(60_000)]\n"
+        "kept = [[] for _ in range(160_000)]\n"
         "print(seen() is None and gc.isenabled())"
     )
     assert _run(code=code).strip() == "True"
