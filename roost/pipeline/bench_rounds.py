@@ -41,10 +41,14 @@ class Place:
     scratch: Path
     project: Path
 
+    def cached(self, name: str) -> Path:
+        """Return a directory of the cache."""
+        return self.scratch / "cache" / name
+
     def forget(self, *names: str) -> None:
         """Remove results from the cache, and the recipe's image from build/."""
         for name in names:
-            shutil.rmtree(self.scratch / "cache" / name, ignore_errors=True)
+            shutil.rmtree(self.cached(name), ignore_errors=True)
         shutil.rmtree(self.scratch / "build" / RECIPE, ignore_errors=True)
 
     def recipe(self, name: str, text: str) -> Path:
@@ -97,9 +101,9 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
         place.recipe("changed", f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n")
         measure("one file changed", [*ROOST, "build", changed, "--json"], {})
         measure("nothing changed", [*ROOST, "build", changed, "--json"], {})
-        # apt has its lists and is queried again: all used lists are unchanged.
-        for name in ("selections", "inrelease"):
-            shutil.rmtree(place.scratch / "cache" / name, ignore_errors=True)
+        # apt updates its lists and is queried again: all used lists are unchanged.
+        for path in (*(place.scratch / "cache/apt").glob("*/known"), *map(place.cached, ("selections", "inrelease"))):
+            shutil.rmtree(path, ignore_errors=True)
         measure("archive changed", [*ROOST, "build", changed, "--json"], {})
     return notes
 

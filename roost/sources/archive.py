@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -202,6 +203,15 @@ def date_of(text: str) -> int:
         return int(email.utils.parsedate_to_datetime(found[1]).timestamp()) if found else 0
     except ValueError as error:
         raise ImageError("the archive's index has no readable date") from error
+
+
+def is_expired(text: str) -> bool:
+    """Return whether an InRelease is no longer valid (Valid-Until), or says so in a form that is not readable."""
+    found = re.search(r"^Valid-Until: (.+)$", text, re.MULTILINE)
+    try:
+        return found is not None and email.utils.parsedate_to_datetime(found[1]).timestamp() < time.time()
+    except (ValueError, OverflowError):
+        return True
 
 
 def index(debian: Debian, cache: Cache, log: Path, events: Events, further: Sequence[AptSource] = ()) -> Index:

@@ -61,15 +61,23 @@ def run(
     with temporary.directory("mapped", Path("/tmp")) as place:
         argv = enclosed(place, script(words, scratch))
         # The file system may not support mapped owners.
-        if here.chrooted or not _works(enclosed(place, ["sh", "-c", ":"])):
+        if here.chrooted or not _works(enclosed(place, ["sh", "-c", ":"]), [*shown.writable, *shown.readable]):
             argv = here.argv(script(words if here.user else [*WEAKER, *words], scratch))
             with log.open("a") as file:
                 file.write("roost: no root directory of its own here: scripts see the host's files and network\n")
         process.run(argv, deadline=DEADLINE, log=log, env={**bounded.SELF, **env}, what=what, foreign=True)
 
 
-def _works(argv: Sequence[str]) -> bool:
-    return process.run(argv, deadline=60, check=False, env=bounded.SELF).returncode == 0
+#: File systems on which the owners of directories were mapped: a build asks up to six times.
+_working: set[frozenset[int]] = set()
+
+
+def _works(argv: Sequence[str], shown: Sequence[Path]) -> bool:
+    """Return whether a command with these directories runs."""
+    devices = frozenset(one.stat().st_dev for one in shown)
+    if devices not in _working and process.run(argv, deadline=60, check=False, env=bounded.SELF).returncode == 0:
+        _working.add(devices)
+    return devices in _working
 
 
 def script(argv: Sequence[str], scratch: Path) -> list[str]:

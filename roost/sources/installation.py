@@ -13,7 +13,7 @@ from pathlib import Path
 
 from roost.errors import ToolError
 from roost.host import files, temporary
-from roost.sources import archive, contained, keyring, packages, solver
+from roost.sources import apt_root, archive, contained, keyring, packages
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.bootstrap_errors import explained
 from roost.store.cache import work_directory
@@ -51,7 +51,7 @@ def run(wanted: Bootstrap, step: Step, found: Sequence[Path], tar: Path, log: Pa
         at_hand = found[0].parent if found else given / "none"
         (at_hand / "partial").mkdir(parents=True, exist_ok=True)
         env = {**step.env, "ROOST_GIVEN": str(given), "ROOST_PACKAGES": str(at_hand)}
-        hook, tree = solver.hook(step.hook), scratch / "tree"
+        hook, tree = apt_root.hook(step.hook), scratch / "tree"
         host = contained.Given(scratch, [given, hook.parent, at_hand, *step.readable], [tar.parent])
         words = [hook, tree, tar, *base_argv(wanted), *_options(wanted), *step.options, *target(wanted, tree)]
         try:
@@ -92,7 +92,7 @@ def _options(wanted: Bootstrap) -> list[str]:
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.debian.exclude),
         "--skip=download/empty",
         "--skip=essential/unlink",
-        f"--setup-hook={solver.hook('setup')}",
+        f"--setup-hook={apt_root.hook('setup')}",
     ]
 
 
@@ -108,7 +108,7 @@ def give(wanted: Bootstrap, directory: Path, files_of: Sequence[Path], *, ordere
     shutil.copytree(lists / "merged", directory / LISTS)
     sizes = {path.name: path.stat().st_size for path in files_of}
     for path in (directory / LISTS).glob("*_Packages"):
-        text, _ = packages.only(files.read_text(path, solver.LARGEST), wanted.selection.packages)
+        text, _ = packages.only(files.read_bytes(path, apt_root.LARGEST), wanted.selection.packages)
         path.write_text(packages.stored(packages.ordered(text) if ordered else text, sizes))
     (directory / SOURCES).mkdir()
     for extra in wanted.repositories:

@@ -16,7 +16,7 @@ from typing import Any
 from roost.errors import HostError
 from roost.events import Stages
 from roost.host import files
-from roost.sources import debs, essential, installation, solver
+from roost.sources import apt_root, debs, essential, installation
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.essential import EPOCH
 from roost.store import cache
@@ -143,7 +143,7 @@ def _install(wanted: Bootstrap, directory: Path, found: Sequence[Path], epoch: i
             f"--include={','.join(wanted.packages)}",
             # It would empty apt's directories with another apt-get update; hooks/finish removes them instead.
             "--skip=cleanup/apt",
-            f"--customize-hook={solver.hook('finish')}",
+            f"--customize-hook={apt_root.hook('finish')}",
         ),
         {
             "SOURCE_DATE_EPOCH": str(epoch),

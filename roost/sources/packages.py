@@ -77,16 +77,20 @@ def of_uris(text: str) -> tuple[Package, ...]:
 _FIELD = re.compile(r"^(Package|Version|Architecture|SHA256): *(\S+) *$", re.MULTILINE)
 
 
-def only(text: str, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
-    """Return a Packages file reduced to the wanted packages, and which of them it has."""
-    by_name: dict[str, set[Package]] = {}
+def only(data: bytes, wanted: Iterable[Package]) -> tuple[str, set[Package]]:
+    """Return a Packages file reduced to the wanted packages, and which of them it has.
+
+    It may have 50 MB, of which little is wanted: only that is decoded.
+    """
+    by_name: dict[bytes, set[Package]] = {}
     for one in wanted:
-        by_name.setdefault(one.name, set()).add(one)
+        by_name.setdefault(one.name.encode(), set()).add(one)
     kept, found = [], set()
-    for stanza in text.split("\n\n"):
-        named = _NAMED.match(stanza)
+    for content in data.split(b"\n\n"):
+        named = _NAMED.match(content)
         if named is None or named[1] not in by_name:
             continue
+        stanza = content.decode()
         fields = dict(_FIELD.findall(stanza))
         this = Package(*(fields.get(key, "") for key in ("Package", "Version", "Architecture", "SHA256")))
         if this in by_name[named[1]]:
@@ -105,7 +109,7 @@ def replaced(text: str, wanted: Iterable[Package]) -> set[Package]:
     return {one for one in wanted if sums.get((one.name, one.version, one.architecture), {one.sha256}) - {one.sha256}}
 
 
-_NAMED = re.compile(r"\s*Package: *(\S+)")
+_NAMED = re.compile(rb"\s*Package: *(\S+)")
 _CONTENT = re.compile(r"^(?:Size|MD5sum|SHA1|SHA256|SHA512):.*\n?", re.MULTILINE)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from roost.events import Silent, Stages
-from roost.sources import essential, installation, mmdebstrap, packages, solver
+from roost.sources import apt_root, essential, installation, mmdebstrap, packages
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.installation import Step
 from roost.store import entries
@@ -139,7 +139,7 @@ def test_what_mmdebstrap_puts_there_for_itself_is_not_in_it(tmp_path: Path) -> N
     # The packages are mounted there by hooks/setup.
     (tools / "umount").symlink_to("/bin/true")
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    subprocess.run([solver.hook("base"), tree, tmp_path / "layer.tar", "true"], check=True, env=environment)
+    subprocess.run([apt_root.hook("base"), tree, tmp_path / "layer.tar", "true"], check=True, env=environment)
     with tarfile.open(tmp_path / "layer.tar") as tar:
         assert {one.name.removeprefix("./") for one in tar if one.isfile()} == {*kept}
         assert {"./dev", "./tmp", "./var/lib/apt/lists"} <= {one.name for one in tar}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from roost.kernel.drivers import BESIDE, BUSES, FILESYSTEMS
-from roost.sources import solver
+from roost.sources import apt_root
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
@@ -30,7 +30,7 @@ def test_the_directory_of_apts_lists_tells_nothing_of_the_builders_umask(tmp_pat
     lists.chmod(mode)
     environment = {**os.environ, "ROOST_INITRD": "none", "ROOST_GIVEN": str(given), "SOURCE_DATE_EPOCH": "864000"}
     done = subprocess.run(
-        [solver.hook("finish"), tmp_path], env=environment, capture_output=True, text=True, check=False
+        [apt_root.hook("finish"), tmp_path], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert lists.stat().st_mode & 0o7777 == 0o755 and not list(lists.iterdir())
@@ -39,7 +39,7 @@ def test_the_directory_of_apts_lists_tells_nothing_of_the_builders_umask(tmp_pat
 
 
 def test_the_initrd_gets_every_driver_that_the_check_of_a_kernel_asks_for() -> None:
-    text = solver.hook("finish").read_text()
+    text = apt_root.hook("finish").read_text()
     script = text[text.index("manual_add_modules") : text.index("# What these look for")]
     names = {name.replace("-", "_") for name in script.replace("\\\n", " ").split()[1:]}
     asked = {*chain.from_iterable((*BUSES.values(), *FILESYSTEMS.values(), *BESIDE.values()))}

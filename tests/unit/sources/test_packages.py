@@ -51,10 +51,10 @@ def test_a_package_without_a_sha256_is_refused() -> None:
 def test_a_list_is_cut_down_to_the_packages_in_use() -> None:
     wanted = Package("dash", "0.5", "amd64", SUM)
     absent = Package("dash", "0.4", "amd64", SUM)
-    text, found = packages.only(LIST, [wanted, absent])
+    text, found = packages.only(LIST.encode(), [wanted, absent])
     assert found == {wanted}
     assert text == LIST.split("\n\n", maxsplit=1)[0] + "\n\n"
-    assert packages.only(LIST, [Package("dash", "0.5", "amd64", "cd" * 32)]) == ("", set())
+    assert packages.only(LIST.encode(), [Package("dash", "0.5", "amd64", "cd" * 32)]) == ("", set())
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from roost.errors import ImageError
-from roost.sources import boot_loader, debs, mmdebstrap, solver
+from roost.errors import HostError, ImageError
+from roost.sources import apt_root, boot_loader, debs, keyring, mmdebstrap
 from roost.sources.bootstrap import Bootstrap
 from roost.sources.packages import Package, Selection
 from roost.store.cache import Cache
-from tests.apt_repository import package, publish, served
+from tests.apt_repository import Key, package, publish, served
 from tests.unit.sources.loopback import KEY, NOW, Archive
 
 
@@ -161,4 +164,82 @@ def test_what_is_selected_is_downloaded_and_then_needs_no_archive(here: Archive,
     ],
 )
 def test_the_name_of_a_list_is_apts(address: str, name: str) -> None:
-    assert solver.list_name(address) == name
+    assert apt_root.list_name(address) == name
+
+
+def _counted(here: Archive) -> int:
+    """Return how often apt updated its lists: it names each index that it has looked at."""
+    return here.log.read_text().count("Reading package lists")
+
+
+def test_a_second_recipe_of_an_archive_that_did_not_change_updates_no_lists(here: Archive) -> None:
+    package(here.directory, "base", {"/base": "x"}, Essential="yes", Pre_Depends="libc")
+    for name in ("libc", "tool", "other"):
+        package(here.directory, name, {f"/{name}": "x"}, Depends="libc")
+    here.push()
+    here.select(here.wanted("tool", variant="full"))
+    updated = _counted(here)
+    second = here.select(here.wanted("other", variant="full"))
+    assert here.updates == 2 and updated == _counted(here) == 1
+    assert _names(second) == ["base 1.0", "libc 1.0", "other 1.0"]
+    assert _names(here.select(here.wanted("tool"))) == ["tool 1.0"] and _counted(here) == 1
+    # Another state of the archive has other answers.
+    package(here.directory, "libc", {"/libc": "y"}, "1.1")
+    here.push(NOW)
+    assert _names(here.select(here.wanted("other", variant="full"))) == ["base 1.0", "libc 1.1", "other 1.0"]
+    assert _counted(here) == 2
+
+
+def test_lists_verified_with_other_keys_are_verified_again(
+    here: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hello", "other"):
+        package(here.directory, name, {f"/{name}": "x"})
+    here.push()
+    here.select(here.wanted("hello"))
+    (tmp_path / "others.gpg").write_bytes(Key().binary)
+    monkeypatch.setattr(keyring, "foreign", lambda _origin: tmp_path / "others.gpg")
+    with pytest.raises(HostError, match="not signed by a key"):
+        here.select(here.wanted("other"))
+
+
+def test_an_index_that_is_no_longer_valid_is_not_current(here: Archive) -> None:
+    package(here.directory, "hello", {"/hello": "x"})
+    here.push()
+    wanted = here.wanted("hello")
+    here.select(wanted)
+    with apt_root.root(wanted, here.cache) as root:
+        assert apt_root.is_current(wanted, root)
+        (index,) = (root / "lists").glob("*_InRelease")
+        text = index.read_text().replace("\nDate: ", "\nValid-Until: Sun, 01 Nov 2020 00:00:00 UTC\nDate: ", 1)
+        index.write_text(text)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        late = replace(wanted, index=replace(wanted.index, digests=(digest,)))
+        assert not apt_root.is_current(late, root)
+        index.unlink()
+        assert not apt_root.is_current(wanted, root)
+
+
+def test_the_essential_packages_are_those_that_apt_takes_from_the_reduced_lists(here: Archive) -> None:
+    package(here.directory, "base", {"/base": "x"}, Essential="yes", Pre_Depends="either | libc", Depends="late")
+    package(here.directory, "need", {"/need": "x"}, Priority="required", Depends="tool")
+    for name in ("libc", "late", "tool", "idle", "either"):
+        package(here.directory, name, {f"/{name}": "x"})
+    here.push()
+    found = here.select(here.wanted("tool", variant="full"))
+    assert [one.name for one in found.selection.essential] == ["base", "either", "late"]
+    locked = replace(found.selection, lists=None, essential=())
+    shutil.rmtree(here.cache.root / "lists")
+    assert here.select(here.wanted("tool", variant="full"), locked).selection.essential == found.selection.essential
+
+
+def test_a_state_of_apt_that_was_left_does_not_count(here: Archive) -> None:
+    package(here.directory, "base", {"/base": "x"}, Essential="yes")
+    package(here.directory, "tool", {"/tool": "x"})
+    here.push()
+    wanted = here.wanted("tool", variant="full")
+    with apt_root.root(wanted, here.cache) as root:
+        (root / "status").write_text(
+            "Package: base\nStatus: install ok installed\nVersion: 1.0\nArchitecture: all\nEssential: yes\n\n"
+        )
+    assert _names(here.select(wanted)) == ["base 1.0", "tool 1.0"]

@@ -23,6 +23,7 @@ from roost.host.namespace import CHROOTED, Namespace
 from roost.host.pool import Pool
 from roost.pipeline import image
 from roost.sources import (
+    apt_root,
     archive,
     boot_loader,
     bootable,
@@ -45,6 +46,7 @@ STAGES = {
         ["sources/mmdebstrap", "sources/bootstrap", "sources/archive", "sources/repositories", "sources/unpacked"],
     ),
     "layer": (essential.STAGE, ["sources/essential", "sources/installation", "sources/debs", "sources/uncompressed"]),
+    "answers of apt": (apt_root.KNOWN, ["sources/apt_root", "sources/contained"]),
     "selection": (solver.STAGE, ["sources/solver", "sources/packages", "sources/contained", "sources/aptsource"]),
     "boot loader": (boot_loader.STAGE, ["sources/boot_loader", "sources/debs"]),
     "lists": (solver.LISTS, ["sources/solver", "sources/packages"]),
@@ -69,6 +71,7 @@ DATA = {
     "debian": ["sources/hooks/finish", "sources/hooks/download"],
     "layer": ["sources/hooks/base", "sources/hooks/setup"],
     "selection": ["sources/hooks/select"],
+    "answers of apt": ["sources/hooks/select"],
     "image": ["guest/job", "guest/inittab", "condor/templates/submit.j2", "disk/mke2fs.conf"],
 }
 #: The stage that makes the tree of each source, or takes it out of an image.
