@@ -14,6 +14,9 @@ def main() -> None:
     greeting.require_python()
     greeting.greet(sys.argv[1:])
     # Only now: it imports the tasks.
+    from roost.cli import light
+
+    light.load_invoke()
     from roost.cli import main as program
 
     program.main()

@@ -110,6 +110,23 @@ def test_a_build_that_finds_nothing_to_do_loads_nothing_that_makes_images() -> N
     ]
 
 
+def test_a_command_loads_no_part_of_invoke_that_it_does_not_use() -> None:
+    code = (
+        "import contextlib, io, json, sys\n"
+        "from roost.__main__ import main\n"
+        "sys.argv = ['roost', '--version']\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        "seen = sorted(sys.modules)\n"
+        "import unittest.mock, invoke.vendor.yaml\n"
+        "whole = unittest.mock.Mock() is not None and invoke.vendor.yaml.safe_load('a: 1') == {'a': 1}\n"
+        "print(json.dumps({'modules': seen, 'whole': whole}))"
+    )
+    answer = json.loads(_run(code=code))
+    assert answer["whole"], "others get the modules themselves"
+    assert _among(("asyncio", "invoke.vendor.yaml", "unittest"), answer["modules"]) == set()
+
+
 def test_what_a_task_loads_is_compiled_once(tmp_path: Path) -> None:
     (tmp_path / "job.sub").write_text(SUBMIT)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
