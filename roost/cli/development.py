@@ -112,9 +112,10 @@ def test(args: Sequence[str], *, unit: bool) -> bool:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if args:
         return _run(["pytest", *args])
-    # As a single process, they would leave the other cores idle for a minute.
+    # As a single process, they would leave the other cores idle for a minute. Each process of tests collects all of
+    # them, which takes nine seconds.
     with _beside("-P", "-m", "roost", "check-code") as clean:
-        passed = [_run(["pytest", "tests/unit", "-q", "-n", _workers(2, WORKER), "--dist", "worksteal"]), clean()]
+        passed = [_run(["pytest", "tests/unit", "-q", "-n", _workers(1, WORKER), "--dist", "worksteal"]), clean()]
     if not unit:
         # One more than there are cores: they sometimes wait for guests and disks.
         images = ["pytest", "tests/images", "-q", "-m", "not slow", "-n", _workers(1, BOOTER), "--dist", "worksteal"]
