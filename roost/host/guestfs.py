@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, ImageError, ToolError
-from roost.host import appliance, process, saved_appliance
+from roost.host import appliance, process, saved_appliance, saved_machines
 from roost.host.accelerator import Kind
 from roost.host.guestfs_calls import Guest, Partition, Stat
 from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
@@ -114,7 +114,7 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
                 # The stock appliance starts with these disks, so the quick one was at fault.
                 appliance.give_up(quick)
         if failed is not None:
-            saved_appliance.give_up(failed)
+            saved_machines.give_up(failed)
         yield Guest(worker)
 
 

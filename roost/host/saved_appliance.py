@@ -22,22 +22,16 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roost.errors import HostError, RoostError
-from roost.host import declared, guestfs_qemu, paths, process, qcow2, temporary
-from roost.host.appliance import GIVEN_UP
+from roost.errors import HostError
+from roost.host import declared, guestfs_qemu, paths, process, qcow2, saved_machines, temporary
 from roost.host.guestfs_process import Worker, started
+from roost.host.saved_machines import DIRECTORY, BusyError, UnusableError
 
-#: The directory of saved machines in that of an appliance.
-DIRECTORY = "machines"
 #: The QEMU of libguestfs on Debian and Ubuntu. With any other, no machine is saved.
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
-#: How many machines are kept, of about 100 MB each: one for each number of disks.
-KEPT = 4
 #: The most disks of a saved machine: more are rare.
 MOST = 6
 #: Seconds for restoring, for the boot before saving, and for saving.
@@ -58,14 +52,6 @@ for device in /sys/class/scsi_device/*/device; do echo 1 > $device/rescan; done
 for disk in {disks}; do blockdev --flushbufs --rereadpt /dev/$disk; done
 for disk in /sys/class/scsi_device/*/device/block/*; do read -r sectors < $disk/size; echo ${{disk##*/}} $sectors; done
 """
-
-
-class UnusableError(RoostError):
-    """A saved or restored machine is not as expected."""
-
-
-class BusyError(Exception):
-    """Another command is saving a machine."""
 
 
 def restored(
@@ -99,8 +85,7 @@ def restored(
     except BusyError:
         return None, None
     except Exception as error:  # on any failure the appliance can be booted
-        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
-            file.write(f"the saved appliance is not used: {process.tail(str(error) or type(error).__name__, 3)}\n")
+        saved_machines.complain(str(error) or type(error).__name__, "the saved appliance", log)
         return None, place if time.monotonic() < ends else None
 
 
@@ -112,14 +97,6 @@ def kept() -> int:
         return 0
 
 
-def give_up(place: Path) -> None:
-    """Remove a machine that failed, and save no other of its kind for an hour."""
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        place.with_suffix(".unusable").touch()
-        shutil.rmtree(place, ignore_errors=True)
-
-
 def _place(quick: Path, request: dict[str, Any], accelerator: str) -> Path | None:
     """Return the path of the machine for an opening, existing or not; None when none is used."""
     disks = request["disks"]
@@ -129,25 +106,15 @@ def _place(quick: Path, request: dict[str, Any], accelerator: str) -> Path | Non
     temporary.sweep(quick / DIRECTORY)
     try:
         place = quick / DIRECTORY / _key(quick, len(disks), int(request["memory"]))
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - place.with_suffix(".unusable").stat().st_mtime < GIVEN_UP:
-                return None
+        return None if saved_machines.given_up(place) else place
     except OSError:
         return None
-    return place
 
 
 def _key(quick: Path, disks: int, memory: int) -> str:
-    """Return the digest of what a machine is made from besides its appliance; raise `OSError` where there is no QEMU.
-
-    It includes the processor, since the kernel has measured the rate of its counter.
-    """
-    status = _QEMU.resolve(strict=True).stat()
-    parts: list[object] = [str(quick), disks, memory, str(_QEMU.resolve()), status.st_size, status.st_mtime_ns]
+    """Return the digest of what a machine is made from, appliance aside. Raises `OSError` where there is no QEMU."""
+    parts: list[object] = [str(quick), disks, memory, *saved_machines.identity(_QEMU)]
     parts.append(os.path.realpath(sys.executable))
-    for of_host in ("/proc/cpuinfo", "/etc/machine-id"):
-        with contextlib.suppress(OSError), Path(of_host).open(errors="replace") as file:
-            parts += [line for line in file.read(4096).splitlines() if ":" not in line or line.startswith("model name")]
     hashed = hashlib.sha256(repr(parts).encode() + _SETTLE.encode())
     hashed.update(Path(guestfs_qemu.__file__).read_bytes())
     return hashed.hexdigest()[:32]
@@ -182,27 +149,12 @@ def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
         raise UnusableError(f"the restored machine has other disks: {process.tail(str(output))}")
 
 
-@contextmanager
-def _alone(machines: Path) -> Iterator[None]:
-    """Hold the lock for saving; raise `BusyError` when another command has it."""
-    descriptor = os.open(machines, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if temporary.locked(descriptor) is False:
-            raise BusyError
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Path, float]) -> None:
     """Boot the appliance with empty disks, and save its state in `place`."""
     accelerator, log, ends = how
-    machines = place.parent
-    machines.mkdir(mode=0o700, exist_ok=True)
-    with _alone(machines), temporary.directory("machine", machines, hidden=True) as work, declared.only(None):
-        machine = work / "machine"
+    with saved_machines.saving(place) as machine, declared.only(None):
         _prepare(machine, quick, log)
-        blanks = [work / f"blank-{number}" for number in range(len(request["disks"]))]
+        blanks = [machine.parent / f"blank-{number}" for number in range(len(request["disks"]))]
         for blank in blanks:
             with blank.open("xb") as file:
                 file.truncate(_BLANK)
@@ -216,15 +168,10 @@ def _save(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Pat
         arguments = json.loads((machine / guestfs_qemu.ARGUMENTS).read_text())
         record = {"arguments": arguments, "files": guestfs_qemu.sums(str(machine))}
         (machine / guestfs_qemu.RECORD).write_text(json.dumps(record))
-        # Another process may have been first, where there are no locks.
-        with contextlib.suppress(OSError):
-            machine.rename(place)
-        _drop_others(machines)
 
 
 def _prepare(machine: Path, quick: Path, log: Path) -> None:
     """Make the directory of a machine: its disk on top of the appliance's, and the script that replaces QEMU."""
-    machine.mkdir(mode=0o700)
     process.run(
         [
             *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", (quick / "root").absolute()),
@@ -272,14 +219,3 @@ def _migrate(monitor: Path, machine: Path) -> None:
                 await client.disconnect()
 
     asyncio.run(asyncio.wait_for(migrate(), SAVE))
-
-
-def _drop_others(machines: Path) -> None:
-    """Remove the least recently used machines beyond `KEPT`, and old marks."""
-    found = [entry for entry in machines.iterdir() if not entry.name.startswith(".")]
-    found.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for directory in [entry for entry in found if entry.is_dir()][KEPT:]:
-        shutil.rmtree(directory, ignore_errors=True)
-    for mark in [entry for entry in found if entry.suffix == ".unusable"]:
-        if time.time() - mark.stat().st_mtime >= GIVEN_UP:
-            mark.unlink(missing_ok=True)

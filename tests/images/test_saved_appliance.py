@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from roost.host import appliance, guestfs, guestfs_qemu, saved_appliance
+from roost.host import appliance, guestfs, guestfs_qemu, saved_appliance, saved_machines
 
 pytestmark = pytest.mark.images
 
@@ -85,7 +85,7 @@ def test_disks_are_seen_as_after_a_boot_and_a_damaged_state_costs_a_boot(
 ) -> None:
     images = _disks(tmp_path)
     first = _look(images, log)
-    (machine,) = (quick / saved_appliance.DIRECTORY).iterdir()
+    (machine,) = (quick / saved_machines.DIRECTORY).iterdir()
     assert first.pop("booted")
     second, third = _look(images, log), _look(images, log)
     assert (second.pop("booted"), third.pop("booted")) == (0, 0)
@@ -103,7 +103,7 @@ def test_disks_are_seen_as_after_a_boot_and_a_damaged_state_costs_a_boot(
     fourth.pop("random")
     assert fourth == second
     assert "the saved appliance is not used" in log.read_text(errors="replace")
-    assert [one.name for one in (quick / saved_appliance.DIRECTORY).iterdir()] == [f"{machine.name}.unusable"]
+    assert [one.name for one in (quick / saved_machines.DIRECTORY).iterdir()] == [f"{machine.name}.unusable"]
     assert not _mine(tmp_path)
 
 
@@ -133,5 +133,5 @@ def test_a_command_that_is_killed_while_it_saves_leaves_nothing(how: signal.Sign
         time.sleep(0.2)
     assert not _mine(quick)
     _look([images[0]], log)
-    (machine,) = (quick / saved_appliance.DIRECTORY).iterdir()
+    (machine,) = (quick / saved_machines.DIRECTORY).iterdir()
     assert (machine / guestfs_qemu.RECORD).exists()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from roost.errors import ToolError
-from roost.host import appliance, guestfs, guestfs_qemu, saved_appliance
+from roost.host import appliance, guestfs, guestfs_qemu, saved_appliance, saved_machines
 
 QUICK, RESTORED = "quick", "restored"
 MiB = 1 << 20
@@ -40,7 +40,7 @@ class Host:
         """Stand in for the boot that is saved."""
         self.saves += 1
         if self.fault == "busy":
-            raise saved_appliance.BusyError
+            raise saved_machines.BusyError
         if self.fault == "full":
             raise OSError(28, "No space left on device")
         place.mkdir(parents=True)
@@ -49,7 +49,7 @@ class Host:
     @property
     def marks(self) -> list[Path]:
         """What says that nothing is to be saved for a while."""
-        return list((self.quick / saved_appliance.DIRECTORY).glob("*.unusable"))
+        return list((self.quick / saved_machines.DIRECTORY).glob("*.unusable"))
 
 
 class Worker:
@@ -220,20 +220,3 @@ def test_sizes_are_those_that_a_guest_sees(tmp_path: Path) -> None:
         {"path": str(tmp_path / "absent"), "format": "raw"},
     ):
         assert saved_appliance._sizes([*disks, bad]) is None
-
-
-def test_a_few_machines_are_kept_those_that_were_used_last(tmp_path: Path) -> None:
-    for number in range(saved_appliance.KEPT + 2):
-        machine = tmp_path / str(number)
-        machine.mkdir()
-        (machine / "state").touch()
-        os.utime(machine, (number, number))
-    for name, when in (("old.unusable", 1.0), ("new.unusable", time.time())):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (when, when))
-    (tmp_path / ".roost-machine-0123456789abcdef").mkdir()
-    saved_appliance._drop_others(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        *(str(number) for number in range(2, saved_appliance.KEPT + 2)),
-        *("new.unusable", ".roost-machine-0123456789abcdef"),
-    }
