@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roost.boot import drive, overlays, qemu, xen_host
+from roost.boot import drive, overlays, qemu, xen_host, xen_machine, xen_session
 from roost.boot import start as starting
 from roost.boot import xen as xens
 from roost.boot.accelerator import Accelerator
@@ -69,7 +69,7 @@ class Attempt:
         """Return QEMU's command line for disks at `places`, with `incoming` for a resumed machine."""
         assert self.shape is not None
         if self.context.first:
-            words = xens.qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels)
+            words = xen_machine.qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels)
         else:
             direct = direct_kernel(self.context.directory, self.shape)
             words = qemu_argv(self.shape, self.accelerator, qemu.program(), places, channels, direct)
@@ -148,7 +148,9 @@ def _run_once(run: Attempt, stages: Stages) -> tuple[drive.Observation | None, s
             run.empty = {name: place.layer.stat().st_size for name, place in run.places.items() if place.layer}
         run.shape = shape
         if run.wanted.needs_checkpoint:
-            run.checkpoint = Checkpoint(run.scratch, shape, *((xens.Resumed, xens.TOOLS) if context.first else ()))
+            run.checkpoint = Checkpoint(
+                run.scratch, shape, *((xen_session.Resumed, xen_session.TOOLS) if context.first else ())
+            )
         lines = [one for one in (context.recipe.boot_test.expect if context.recipe else ()) if one.serial is not None]
 
         def argv(channels: Channels) -> Sequence[str]:

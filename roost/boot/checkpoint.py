@@ -113,12 +113,7 @@ class Checkpoint:
         logs = self.scratch / "log"
         listening = Listening(logs / f"{name}.log", logs / "qemu.log", self.scratch)
         async with start(argv, listening, make=self.make, side_signs=self.side_signs) as session:
-            for _ in range(int(DEADLINE / 0.05)):
-                status = await session.status()
-                if session.gone or (status and status != "inmigrate"):
-                    break
-                await asyncio.sleep(0.05)
-            if session.gone:
+            if not await session.loaded(DEADLINE):
                 return Trial(True, False, None, "QEMU does not resume from the saved state")
             trial = await follow(session)
             await session.quit()

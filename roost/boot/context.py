@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from roost.boot.domain import HostXen
-from roost.boot.xen import FirstDomain
+from roost.boot.xen_machine import FirstDomain
 from roost.condor.machine import VirtualMachine
 from roost.events import Events
 from roost.iodisk.inputs import Input

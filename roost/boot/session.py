@@ -21,6 +21,8 @@ from roost.host import capacity, migration
 ANSWER = 10.0
 #: After this many seconds without output, a console is at a prompt.
 QUIET = 0.25
+#: Seconds between two questions whether QEMU has read a state.
+_POLL = 0.05
 
 
 class QemuError(ImageError):
@@ -147,6 +149,16 @@ class Session:
         await self._ask("stop")
         return await migration.save(self._ask, uri, deadline, lambda: self.gone)
 
+    async def loaded(self, deadline: float) -> bool:
+        """Wait until QEMU has read the state that it was started with, `deadline` seconds at most; return whether."""
+        ends = time.monotonic() + deadline
+        while time.monotonic() < ends and not self.gone:
+            status = await self.status()
+            if status and status != "inmigrate":
+                return not self.gone
+            await asyncio.sleep(_POLL)
+        return False
+
     async def carry_on(self) -> None:
         """Let a machine that was saved run again; the time it was stopped does not count."""
         await self._ask("cont")
@@ -176,6 +188,12 @@ class Session:
             if disk in (device.get("node-name"), device.get("device")) or disk in str(device.get("qdev", "")):
                 return int(device["stats"]["rd_operations"])
         return None
+
+    async def capacities(self) -> list[int]:
+        """Return the sizes of the disks in bytes, in the order of QEMU's arguments; empty when unknown."""
+        answer = await self._ask("query-block")
+        devices = answer if isinstance(answer, list) else []
+        return [int(device["inserted"]["image"]["virtual-size"]) for device in devices if device.get("inserted")]
 
     async def processors(self) -> Processors | None:
         """Return the current state of the virtual CPUs; None when QEMU does not report it."""

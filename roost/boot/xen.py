@@ -2,16 +2,13 @@
 
 A paravirtual guest needs no hardware virtualization, so a real Xen runs under QEMU's emulation. Its first domain is an
 image of roost's own (recipes/base/xen-dom0.yaml); it passes the disks through, has pygrub and xl start the domain, and
-forwards the domain's console and how it ended. QEMU's own events concern the whole machine, not the domain, and are
-ignored: the session's events are those of the domain in QMP's terms (`roost.boot.domain`).
+forwards the domain's console and how it ended (`roost.boot.xen_session`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import io
-import json
-import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,208 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from roost.boot import accelerator as accelerators
-from roost.boot import domain
 from roost.boot import start as starting
+from roost.boot import xen_machine, xen_saved
 from roost.boot.accelerator import Accelerator
-from roost.boot.backends import Channels, DirectKernel, DiskPlace, blockdev
-from roost.boot.console import Kind, kind
+from roost.boot.backends import Channels, DirectKernel, DiskPlace
 from roost.boot.domain import HostXen
 from roost.boot.machine import Start
-from roost.boot.monitor import Event, Processors
-from roost.boot.session import QemuError, Session
+from roost.boot.session import Session
 from roost.boot.start import Listening
-from roost.condor.hardware import AttachedDisk, Hardware
+from roost.boot.xen_machine import FirstDomain
+from roost.boot.xen_session import TOOLS, Domain
+from roost.condor.hardware import Hardware
 from roost.condor.machine import VirtualMachine
-from roost.errors import UsageError
 from roost.events import Stages
-from roost.host import jsontext
+from roost.host import saved_machines
+from roost.host.saved_machines import BusyError
 
-#: MiB of the first domain, and of Xen itself in addition to the domains.
-FIRST_DOMAIN, HYPERVISOR = 512, 192
 #: The emulated processor: with more features than this one has, the first domain crashes (docs/xen-in-qemu.md).
 CPU = "Westmere"
-#: How much slower a guest is under a hypervisor, and how long Xen's start may take: scaled, and wall time.
+#: How much slower a guest is under a hypervisor.
 SLOWER = 2.5
-START = (30.0, 60.0)
 #: How much slower a domain of a host's own Xen may be than a guest under KVM on a fast machine.
 HOST_FACTOR = 2.0
-#: Most disks of a domain: the first domain's names for them end with /dev/vdz.
-MOST_DISKS = ord("z") - ord(domain.FIRST) + 1
-#: PCI slots of q35 for disks, and that of the ports.
-_SLOTS, _PORTS = range(2, 0x1D), 0x1D
-#: Files of the scratch directory, which is QEMU's working directory: their names contain no user input.
-_FILES = "domain-files"
-_LINE = 1 << 16
-
-#: Messages of the first domain's tools take the place of a firmware's: pygrub is the boot loader.
-TOOLS: Mapping[str, Kind] = {
-    "boot-sector": kind(r"^xl create: pygrub", "pygrub"),
-    "direct-kernel": kind(r"^xl create: a kernel", "a kernel"),
-    "not-bootable": kind(r"^pygrub: |^Xen cannot start", "pygrub: ", "Xen cannot start"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class FirstDomain:
-    """The files of Xen and its first domain, absolute."""
-
-    hypervisor: Path
-    kernel: Path
-    initrd: Path
-    root: Path
-
-
-@dataclass
-class Domain(Session):
-    """A running domain. `starts` says whether pygrub or a kernel starts it."""
-
-    starts: str = "pygrub reads the first disk"
-    running: bool = False
-    _ready: bool = False
-    _rest: bytes = b""
-
-    def happened(self, event: Event) -> None:
-        """Record an event of QEMU's: if QEMU ends before the domain does, there is nothing to wait for."""
-        if event.name == "SHUTDOWN" and not self.event("SHUTDOWN"):
-            self.refused = "Xen's first domain ended; its console is in dom0.log"
-
-    def heard(self, data: bytes) -> None:
-        """Process output of the first domain: one JSON object a line."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-_LINE:]
-        for line in lines:
-            try:
-                message = jsontext.loads(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict):
-                self._receive(message)
-
-    def _receive(self, message: Mapping[str, Any]) -> None:
-        match message.get("event"):
-            case "ready":
-                self._ready = True
-                self.version = f"Xen {message.get('xen', '')}"[:40]
-            case "created":
-                self.running = True
-            case "failed":
-                of_image, why = domain.not_started(message)
-                if of_image:
-                    self.firmware.feed(f"{why}\n".encode(), self.now)
-                else:
-                    self.refused = why
-            case "shutdown":
-                self.events.append(Event(self.now, "SHUTDOWN", {"guest": True, "reason": domain.reason(message)}))
-
-    async def reads(self, disk: str) -> int | None:
-        """Return how many reads the disk has had. Before the domain runs, pygrub and xl do not count as idle."""
-        return await super().reads(disk) if self.running else int(self.now)
-
-    async def bring_up(self, seconds: float) -> None:
-        """Start Xen and its first domain. Raises `QemuError` when they are not up within `seconds`."""
-        await super().resume()
-        while not (self._ready or self.gone or self.refused or self.now > seconds):
-            await self.wait(0.2)
-        if not self._ready:
-            why = self.refused or ("QEMU ended" if self.gone else f"its first domain is not up after {seconds:.0f} s")
-            raise QemuError("Xen does not start in QEMU", tail=f"Xen does not start in QEMU: {why}")
-
-    async def resume(self) -> None:
-        """Start the domain; time begins now."""
-        self.start_over()
-        self.firmware.feed(f"xl create: {self.starts}\n".encode(), 0.0)
-        await self.tell({"do": "start"})
-
-    async def power_button(self) -> None:
-        """Ask the domain to power off, as libvirt does on eviction: by its control node in xenstore."""
-        await self.tell({"do": "shutdown"})
-
-    async def processors(self) -> Processors | None:
-        """Return the state of the domain's CPUs: a paravirtual kernel has paging from its start."""
-        return Processors(paging=self.running, dead=False)
-
-    async def memory(self, file: str, begin: int, size: int) -> bool:
-        """Return False: the memory is that of Xen and all of its domains."""
-        return False
-
-    async def screenshot(self, file: str) -> bool:
-        """Return False: there is no screen."""
-        return False
-
-    async def tell(self, message: Mapping[str, str]) -> None:
-        """Send a message to the first domain."""
-        await self.send_side(json.dumps(message).encode() + b"\n")
-
-
-@dataclass
-class Resumed(Domain):
-    """A domain that is resumed in a saved QEMU, together with Xen and its first domain."""
-
-    running: bool = True
-
-    async def resume(self) -> None:
-        """Let the virtual CPUs run; time starts now."""
-        await Session.resume(self)
-
-
-@dataclass(frozen=True)
-class Xen:
-    """How a machine is started as a domain: its hardware, its disks, the kernel next to the image.
-
-    Xen's own start is a stage of `stages` and does not count as the guest's time. `seen` receives QEMU's arguments.
-    """
-
-    first: FirstDomain
-    hardware: Hardware
-    accelerator: Accelerator
-    program: str
-    places: Mapping[str, DiskPlace]
-    stages: Stages
-    direct: DirectKernel | None = None
-    seen: Callable[[Sequence[str]], None] = field(default=lambda argv: None)
-
-    @property
-    def start(self) -> Start:
-        """Return what starts it."""
-        return self._start
-
-    @asynccontextmanager
-    async def _start(self, listening: Listening) -> AsyncIterator[Session]:
-        assert listening.cwd is not None, "the files of the domain lie in QEMU's directory"
-        self._lay_out(listening.cwd)
-
-        def argv(channels: Channels) -> list[str]:
-            words = qemu_argv(self.hardware, self.accelerator, self.program, self.places, channels)
-            self.seen(words)
-            return words
-
-        starts = "a kernel beside the image" if self.hardware.kernel else "pygrub reads the first disk"
-        make = functools.partial(Domain, starts=starts)
-        async with starting.start(argv, listening, make=make, side_signs=TOOLS) as session:
-            assert isinstance(session, Domain)
-            with self.stages.stage("xen", "the hypervisor and its first domain, in QEMU"):
-                await session.bring_up(START[0] * self.accelerator.factor + START[1])
-            yield session
-
-    def _lay_out(self, scratch: Path) -> None:
-        """Put the files that QEMU starts into its directory, under names without commas and blanks."""
-        for name, path in (
-            ("xen", self.first.hypervisor), ("dom0-kernel", self.first.kernel), ("dom0-initrd", self.first.initrd),
-            ("dom0-root", self.first.root),
-        ):  # fmt: skip
-            (scratch / name).symlink_to(path)
-        with tarfile.open(scratch / _FILES, "w", format=tarfile.USTAR_FORMAT) as tar:
-            _add(tar, domain.CONFIGURATION, domain.configuration(self.hardware).encode())
-            kernel, initrd = (self.direct.kernel, self.direct.initrd) if self.direct else (None, None)
-            for name, file in ((domain.KERNEL, kernel), (domain.INITRD, initrd)):
-                if file is not None:
-                    _add(tar, name, file.read_bytes())
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), 0o644
-    tar.addfile(entry, io.BytesIO(data))
 
 
 def untried(vm: VirtualMachine, *, checkpoint: bool = False) -> tuple[str, ...]:
@@ -252,48 +69,81 @@ def paced(accelerator: Accelerator) -> Accelerator:
     return replace(accelerator, cpu=CPU, factor=round(accelerator.factor * SLOWER, 2), kernel_seconds=None)
 
 
-def qemu_argv(
-    hardware: Hardware,
-    accelerator: Accelerator,
-    program: str,
-    places: Mapping[str, DiskPlace],
-    channels: Channels,
-) -> list[str]:
-    """Return QEMU's argument list for Xen, its first domain and the disks of the domain; pure.
+@dataclass(frozen=True)
+class Xen:
+    """How a machine is started as a domain: its hardware, its disks, the kernel next to the image.
 
-    File names are relative to QEMU's directory, where `Xen` puts them. Raises `UsageError` for more disks than there
-    are slots.
+    Xen's own start is a stage of `stages` and does not count as the guest's time. `seen` receives QEMU's arguments.
     """
-    if len(hardware.disks) > MOST_DISKS:
-        raise UsageError(f"{len(hardware.disks)} disks are more than the test boot under Xen takes")
-    memory = FIRST_DOMAIN + hardware.memory + HYPERVISOR
-    argv = [program, "-name", "guest=xen", "-S", "-nodefaults", "-no-user-config", "-display", "none"]
-    argv += ["-machine", "q35,usb=off,dump-guest-core=off", "-accel", accelerator.name, "-cpu", accelerator.cpu]
-    argv += ["-m", str(memory), "-smp", "2", "-rtc", "base=utc", "-no-reboot", "-no-shutdown"]
-    argv += ["-chardev", f"socket,id=qmp,fd={channels.qmp}", "-mon", "chardev=qmp,mode=control"]
-    argv += ["-chardev", "file,id=dom0,path=log/dom0.log,append=on", "-serial", "chardev:dom0"]
-    xen = f"spec-ctrl=no xpti=0 bootscrub=0 dom0_mem={FIRST_DOMAIN}M,max:{FIRST_DOMAIN}M dom0_max_vcpus=1"
-    # The first domain's root is named by its device: a disk of the image may have any label and UUID.
-    linux = "root=/dev/vda1 ro console=hvc0 quiet init=/usr/lib/roost-dom0/start"
-    argv += ["-kernel", "xen", "-append", f"{xen} console=com1 com1=115200 loglvl=warning"]
-    argv += ["-initrd", f"dom0-kernel {linux},dom0-initrd"]
-    for number, (name, node) in enumerate(_disks(hardware.disks, places)):
-        disk = {"driver": "virtio-blk-pci", "id": f"disk-{name}", "drive": name, "addr": f"{_SLOTS[number]:#x}"}
-        argv += ["-blockdev", json.dumps(node), "-device", json.dumps(disk)]
-    argv += ["-device", json.dumps({"driver": "virtio-serial-pci", "id": "ports", "addr": f"{_PORTS:#x}"})]
-    for name, descriptor in ((domain.CONSOLE, channels.serial), (domain.CONTROL, channels.firmware)):
-        identity = name.rpartition(".")[2]
-        argv += ["-chardev", f"socket,id={identity},fd={descriptor}"]
-        argv += ["-device", json.dumps({"driver": "virtserialport", "chardev": identity, "name": name})]
-    return argv
 
+    first: FirstDomain
+    hardware: Hardware
+    accelerator: Accelerator
+    program: str
+    places: Mapping[str, DiskPlace]
+    stages: Stages
+    direct: DirectKernel | None = None
+    seen: Callable[[Sequence[str]], None] = field(default=lambda argv: None)
 
-def _disks(disks: Sequence[AttachedDisk], places: Mapping[str, DiskPlace]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the block nodes by name, in the order in which the first domain sees them."""
-    own: list[tuple[str, dict[str, Any]]] = [(name, _readonly(name)) for name in ("dom0-root", _FILES)]
-    return own + [(disk.target, blockdev(disk, places[disk.target])) for disk in disks]
+    @property
+    def start(self) -> Start:
+        """Return what starts it."""
+        return self._start
 
+    @asynccontextmanager
+    async def _start(self, listening: Listening) -> AsyncIterator[Session]:
+        assert listening.cwd is not None, "the files of the domain lie in QEMU's directory"
+        xen_machine.lay_out(self.first, listening.cwd)
+        xen_machine.pack(self.hardware, self.direct, listening.cwd)
+        machine = xen_saved.place(self.first, self.hardware, self.accelerator, self.program)
+        what = "the hypervisor and its first domain, in QEMU"
+        if machine:
+            what += ", restored" if xen_saved.exists(machine) else ", and saved for later boots"
+        async with contextlib.AsyncExitStack() as stack:
+            with self.stages.stage("xen", what):
+                session, failed = await self._restored(machine, listening, stack) if machine else (None, None)
+                if session is None:
+                    start = starting.start(self._argv, listening, make=self._make, side_signs=TOOLS)
+                    started = await stack.enter_async_context(start)
+                    assert isinstance(started, Domain)
+                    await started.bring_up(xen_saved.limit(self.accelerator, xen_saved.START))
+                    session = started
+                if failed:
+                    # Xen starts with these disks, so the machine was at fault.
+                    saved_machines.give_up(failed)
+            yield session
 
-def _readonly(name: str) -> dict[str, Any]:
-    file = {"driver": "file", "filename": name, "read-only": True, "auto-read-only": False}
-    return {"driver": "raw", "node-name": name, "read-only": True, "file": file}
+    async def _restored(
+        self, machine: Path, listening: Listening, stack: contextlib.AsyncExitStack
+    ) -> tuple[Domain | None, Path | None]:
+        """Return the session of a restored machine, closed by `stack`; None when Xen must be started.
+
+        Then the second value is the machine that failed, if it did. A machine that does not exist is saved first.
+        """
+        try:
+            if not xen_saved.exists(machine):
+                await xen_saved.save(machine, self.first, self._blank, self.accelerator, listening.log)
+            seconds = xen_saved.limit(self.accelerator, xen_saved.RESTORE)
+            restored = xen_saved.restored(machine, self._argv, listening, self._make, seconds)
+            return await stack.enter_async_context(restored), None
+        except BusyError:
+            return None, None
+        except Exception as error:  # whatever it is, Xen can be started
+            why = getattr(error, "tail", None) or str(error) or type(error).__name__
+            saved_machines.complain(why, "the saved machine of Xen", listening.log)
+            return None, machine
+
+    @property
+    def _make(self) -> Callable[..., Domain]:
+        """Return the class of the session."""
+        return functools.partial(
+            Domain, starts="a kernel beside the image" if self.hardware.kernel else "pygrub reads the first disk"
+        )
+
+    def _argv(self, channels: Channels) -> list[str]:
+        words = xen_machine.qemu_argv(self.hardware, self.accelerator, self.program, self.places, channels)
+        self.seen(words)
+        return words
+
+    def _blank(self, channels: Channels) -> list[str]:
+        return xen_machine.blank_argv(self.hardware, self.accelerator, self.program, channels)

@@ -27,7 +27,7 @@ from roost.boot.monitor import Processors
 from roost.boot.serial_log import SerialLog
 from roost.boot.session import Session
 from roost.boot.start import Listening
-from roost.boot.xen import TOOLS, Domain
+from roost.boot.xen_session import TOOLS, Domain
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import RoostError
 from roost.host import files, process

@@ -9,7 +9,7 @@ from roost.boot import attestation, interactive, run, xen_host
 from roost.boot.context import Context, Echo, How
 from roost.boot.domain import HostXen
 from roost.boot.result import BootResult
-from roost.boot.xen import FirstDomain
+from roost.boot.xen_machine import FirstDomain
 from roost.condor import from_submit, submission
 from roost.condor.machine import VirtualMachine
 from roost.customize import inputs as image_inputs

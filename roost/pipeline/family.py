@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roost.boot import xen
+from roost.boot import xen_machine
 from roost.errors import Problem, RecipeError, UsageError
 from roost.factory.graph import STEPS, Graph, Kind, Needs, Node
 from roost.factory.outcome import CALL, Failure
@@ -205,7 +205,7 @@ class _Planner:
         recipe = loaded.recipe
         after, memory = [f"image {key}"], recipe.machine.memory
         if "xen" in recipe.hypervisors:
-            memory += (xen.FIRST_DOMAIN + xen.HYPERVISOR) * MIB
+            memory += (xen_machine.FIRST_DOMAIN + xen_machine.HYPERVISOR) * MIB
             if DOM0 not in self.nodes:
                 self._add(Node(DOM0, "layer", "Xen's first domain", None, (), _BUILD), loaded)
             after.append(DOM0)

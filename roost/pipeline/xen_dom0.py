@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from roost.boot.xen import FirstDomain
+from roost.boot.xen_machine import FirstDomain
 from roost.customize import inputs as image_inputs
 from roost.errors import ImageError
 from roost.events import Stages

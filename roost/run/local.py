@@ -14,8 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from roost.boot import drive
-from roost.boot import xen as xens
+from roost.boot import drive, xen_machine
 from roost.boot.accelerator import Accelerator
 from roost.boot.attempt import Attempt, run_machine
 from roost.boot.backends import described
@@ -62,7 +61,7 @@ class Machine:
 
 def needed(vm: VirtualMachine, accelerator: Accelerator) -> int:
     """Return the bytes of host memory that a machine needs."""
-    around = (xens.FIRST_DOMAIN + xens.HYPERVISOR) * MiB if vm.hypervisor == "xen" else 0
+    around = (xen_machine.FIRST_DOMAIN + xen_machine.HYPERVISOR) * MiB if vm.hypervisor == "xen" else 0
     return vm.memory * MiB + around + OVERHEAD[accelerator.name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from roost.boot import trials, xen
+from roost.boot import trials, xen_session
 from roost.boot.console import SERIAL, Console
 from roost.recipe import loader
 from tests.publish import lab
@@ -28,7 +28,7 @@ def test_a_saved_domain_is_not_a_checkpoint_of_htcondors() -> None:
 
 
 def test_a_domain_that_is_resumed_is_not_started_again() -> None:
-    session = xen.Resumed(None, Console(SERIAL), Console(xen.TOOLS))
+    session = xen_session.Resumed(None, Console(SERIAL), Console(xen_session.TOOLS))
     told: list[Any] = []
 
     async def tell(message: Any) -> None:

@@ -10,11 +10,12 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from roost.boot import domain, xen
+from roost.boot import domain, xen, xen_machine, xen_session
 from roost.boot.accelerator import Accelerator
 from roost.boot.backends import Channels, DiskPlace
 from roost.boot.console import SERIAL, Console
@@ -80,7 +81,7 @@ def test_strings_cannot_leave_their_quotes(text: str, written: str) -> None:
 
 def test_qemu_has_the_first_domain_the_files_and_the_disks_in_this_order() -> None:
     shape = hardware(INCLUDED)
-    argv = xen.qemu_argv(shape, xen.paced(TCG), "qemu", places(shape), Channels(3, 4, 5))
+    argv = xen_machine.qemu_argv(shape, xen.paced(TCG), "qemu", places(shape), Channels(3, 4, 5))
     devices = [json.loads(after) for word, after in pairwise(argv) if word == "-device"]
     disks = [one for one in devices if one["driver"] == "virtio-blk-pci"]
     assert [one["drive"] for one in disks] == ["dom0-root", "domain-files", "xvda", "xvdb"]
@@ -96,7 +97,7 @@ def test_more_disks_than_slots_are_refused() -> None:
     many = tuple(VmDisk(f"{chr(97 + number)}.raw", f"xvd{chr(97 + number)}", "w", "raw") for number in range(25))
     shape = hardware(replace(INCLUDED, disks=many))
     with pytest.raises(UsageError):
-        xen.qemu_argv(shape, TCG, "qemu", places(shape), Channels(3, 4, 5))
+        xen_machine.qemu_argv(shape, TCG, "qemu", places(shape), Channels(3, 4, 5))
 
 
 def test_what_is_not_tried_is_said() -> None:
@@ -120,17 +121,17 @@ class Sleeper:
         return None
 
 
-def told(*messages: dict[str, Any] | bytes) -> xen.Domain:
+def told(*messages: dict[str, Any] | bytes) -> xen_session.Domain:
     """Return a domain of which the first domain has told."""
     machine: Any = Sleeper()
-    session = xen.Domain(machine, Console(SERIAL), Console(xen.TOOLS))
+    session = xen_session.Domain(machine, Console(SERIAL), Console(xen_session.TOOLS))
     session.firmware.feed(b"xl create: pygrub reads the first disk\n", 0.0)
     for one in messages:
         session.heard(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n")
     return session
 
 
-def evidence(session: xen.Domain, console: bytes = b"") -> Evidence:
+def evidence(session: xen_session.Domain, console: bytes = b"") -> Evidence:
     session.serial.feed(console, 1.0)
     phases = timeline(session.serial.signs, session.firmware.signs, 0.5 if session.running else None)
     return Evidence(
@@ -331,7 +332,7 @@ def test_an_image_without_a_kernel_is_reported_by_the_first_domain(tmp_path: Pat
     with (
         near,
         subprocess.Popen(
-            [sys.executable, tmp_path / "domain", "domain.cfg"],
+            [sys.executable, tmp_path / "domain", tmp_path / "domain-files"],
             env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             pass_fds=[far.fileno()],
         ) as process,
@@ -347,3 +348,41 @@ def test_an_image_without_a_kernel_is_reported_by_the_first_domain(tmp_path: Pat
     of_image, why = domain.not_started(message)
     assert of_image
     assert "Unable to find partition containing kernel" in why
+
+
+def test_the_first_domain_takes_its_disks_in_the_order_of_their_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the functions of the first domain on a directory in the place of /sys."""
+    source = (Path(__file__).parents[3] / "recipes/base/xen-dom0/domain").read_text()
+    for name in ("xen", "xen.lowlevel"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(xc=None))
+    devices, block = tmp_path / "bus/virtio/devices", tmp_path / "block"
+    for number, kind in ((0, "0x0002"), (1, "0x0002"), (2, "0x0002"), (10, "0x0002"), (11, "0x0003")):
+        (devices / f"virtio{number}").mkdir(parents=True)
+        (devices / f"virtio{number}/device").write_text(f"{kind}\n")
+    for name, sectors in (("vda", 8), ("vdc", 5), ("vdb", 2048), ("loop0", 1)):
+        (block / name).mkdir(parents=True)
+        (block / name / "size").write_text(f"{sectors}\n")
+    (block / "vda/device").symlink_to(devices / "virtio0")
+    written: list[tuple[str, str]] = []
+    said: list[dict[str, Any]] = []
+    clocks: list[float] = []
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("fcntl.ioctl", lambda file, request, *data: written.append(("seed", hex(request))))
+    monkeypatch.setattr("time.clock_settime", lambda clock, now: clocks.append(now))
+    monkeypatch.setattr("subprocess.run", lambda *argv, **options: None)
+    changed = source.replace('"/sys', f'"{tmp_path}')
+    program: dict[str, Any] = {}
+    exec(compile(changed[: changed.index('rest = b""')], "domain", "exec"), program)
+    program["write"] = lambda path, word: written.append((Path(path).name, word))
+    program["say"] = lambda **words: said.append(words)
+    program["hypervisor"] = lambda: "4.17.7"
+    program["release"]()
+    assert written == [("unbind", f"virtio{number}") for number in (1, 2, 10)]
+    written.clear()
+    program["adopt"](5.5, "00" * 64)
+    assert [one for one in written if one[0] == "bind"] == [("bind", f"virtio{number}") for number in (1, 2, 10)]
+    assert written[0][0] == "seed"
+    assert clocks == [5.5]
+    assert said[-1] == {"event": "adopted", "xen": "4.17.7", "disks": [["vda", 8], ["vdb", 2048], ["vdc", 5]]}

@@ -18,6 +18,7 @@ from roost.boot.domain import HostXen
 from roost.boot.start import Listening
 from roost.boot.verdict import judge
 from roost.boot.watch import BootPlan
+from roost.boot.xen_machine import FirstDomain
 from roost.condor.hardware import hardware
 from roost.condor.machine import MachineKernel, VirtualMachine, VmDisk
 from roost.errors import UsageError
@@ -190,7 +191,7 @@ def test_the_hosts_xen_is_used_unless_another_is_asked_for(monkeypatch: pytest.M
     from roost.boot.context import Context
 
     host = HostXen("/usr/sbin/xl", "4.17.5")
-    first = xens.FirstDomain(*(Path(name) for name in "hkir"))
+    first = FirstDomain(*(Path(name) for name in "hkir"))
     monkeypatch.setattr(xen_host, "find", lambda: host)
     monkeypatch.setattr(xen_dom0, "provide", lambda stages: first)
     context = Context(IMAGE, Path(), events=Silent())
