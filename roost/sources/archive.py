@@ -159,7 +159,8 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
             )
         if b"\nDate: " not in data:
             raise ImageError(f"{url} is not the index of an archive", hint=suite_hint)
-        write_atomically(path, data)
+        if not path.exists() or path.read_bytes() != data:
+            write_atomically(path, data)
         if stamp is not None:
             os.utime(path, (stamp.timestamp(), stamp.timestamp()))
         return data, None

@@ -6,6 +6,7 @@ all inputs, and each file's size and time.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -139,9 +140,14 @@ def parse(data: bytes) -> Manifest | None:
     try:
         content = jsontext.loads(data)
         unknown = content.keys() - Manifest.__dataclass_fields__.keys()
-        return None if unknown else TypeAdapter(Manifest).validate_python(content)
+        return None if unknown else _adapter().validate_python(content)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
 
 
 def changed_files(directory: Path, files: Sequence[BuiltFile]) -> list[str]:
