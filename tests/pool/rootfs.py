@@ -56,8 +56,10 @@ DOWNLOAD = f"""\
 chroot "$1" sh -c 'mkdir -p /{ARCHIVE} && cd /{ARCHIVE} &&
 apt-get -o APT::Sandbox::User=root download {BUSYBOX} linux-image-cloud-amd64 \
 $(dpkg-query -W -f "\\${{Package}} " "linux-image-[0-9]*-cloud-amd64")'"""
-#: roost's dependencies, for the root file system's own Python.
+#: roost's dependencies, for the root file system's own Python, which compiles them: who calls roost there cannot keep
+#: what a call has compiled.
 LIBRARIES = "opt/roost"
+COMPILE = ("python3", "-m", "compileall", "-q", f"/{LIBRARIES}")
 #: Who submits the jobs.
 USER = "submitter"
 UID = 20001
@@ -71,7 +73,9 @@ def dependencies() -> list[str]:
 
 def key() -> str:
     """Return the name of this root file system in the cache."""
-    digest = hashlib.sha256(repr((SUITE, PACKAGES, DOWNLOAD, USER, UID, os.uname().machine, dependencies())).encode())
+    digest = hashlib.sha256(
+        repr((SUITE, PACKAGES, DOWNLOAD, COMPILE, USER, UID, os.uname().machine, dependencies())).encode()
+    )
     return digest.hexdigest()[:32]
 
 
@@ -117,6 +121,8 @@ def _bootstrap(root: Path, log: Path) -> None:
         inside.argv(["chroot", root, "useradd", "--create-home", "--uid", str(UID), USER]), deadline=60, log=log
     )
     _install(root, log)
+    # What cannot be compiled is compiled by nobody: some packages have templates of that name.
+    process.run(inside.argv(["chroot", root, *COMPILE]), deadline=300, log=log, check=False)
     for name in ("sys", "proc", "dev", "run"):
         (root / name).mkdir(exist_ok=True)
 
