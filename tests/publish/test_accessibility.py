@@ -15,6 +15,9 @@ from tests.publish.test_catalogue_page import CONTRAST, FLAGS, RING, _chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+#: .ci/run runs them with the slow tests of images: a browser sets its priorities itself.
+pytestmark = pytest.mark.slow
+
 OPEN = "for (const one of document.querySelectorAll('details')) one.open = true"
 #: One page of each kind.
 ONE_HAND = ("boot failed", "run", "factory", "catalogue images/analysis")

@@ -18,6 +18,9 @@ from tests.publish import lab, sample
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
+#: .ci/run runs them with the slow tests of images: a browser sets its priorities itself.
+pytestmark = pytest.mark.slow
+
 #: Nothing but the page: a browser in the background looks for updates and for its maker's hosts.
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
