@@ -13,7 +13,8 @@ from tests.pool.conftest import Pools
 from tests.pool.harness import PoolResult
 from tests.pool.job import JobResult
 
-pytestmark = [pytest.mark.pool, pytest.mark.timeout(600)]
+# The first test waits for the root file system of all pools.
+pytestmark = [pytest.mark.pool, pytest.mark.timeout(1200)]
 
 #: What the lint calls it, and what the harness sees: outcome, status at that time, HasVM of the execution point.
 SEEN = {
