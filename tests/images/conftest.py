@@ -27,6 +27,7 @@ LONGEST = (
     "test_sources",
     "test_boot_trials",
     "test_newcomer",
+    "test_boot_xen_saved",
     "test_main_job",
 )
 
