@@ -25,7 +25,8 @@ from tests.unit.submitting import recipe
 SESSIONS = Path(__file__).parent / "sessions"
 GiB = 1 << 30
 #: What a pool's daemons and guests may need, and how many pools run at once at most: those of `LONGEST`, and then the
-#: others. More of them have so many guests on two emulated cores that jobs of `ten` outlive their time.
+#: others. More of them have so many guests on two emulated cores that jobs of `ten` outlive their time. One more runs
+#: beside them that has guests without an operating system, which do next to nothing.
 POOL_MEMORY, MOST = 3 * GiB, 4
 #: The pools that take minutes, the longest first: they start before the others, which end meanwhile.
 LONGEST = ("pool_nightly", "pool_ten", "pool_workflow", "pool_probe")
@@ -43,13 +44,13 @@ class Pools:
         self.directory = directory
         self.cancelled = threading.Event()
         # Not SC_AVPHYS_PAGES: after a build most of the memory is page cache, which that leaves out.
-        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, capacity.memory_free() // POOL_MEMORY)))
+        self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, capacity.memory_free() // POOL_MEMORY - 1)))
+        self.tiny = ThreadPoolExecutor(max_workers=1)
 
-    def start(self, name: str, jobs: list[Job], *, deadline: float = 300) -> Future[PoolResult]:
-        """Start a pool for these jobs; `deadline` in seconds, see `harness.run`."""
-        return self.executor.submit(
-            harness.run, jobs, self.directory / name, deadline=deadline, cancelled=self.cancelled
-        )
+    def start(self, name: str, jobs: list[Job], *, deadline: float = 300, tiny: bool = False) -> Future[PoolResult]:
+        """Start a pool for these jobs, whose guests may all be `tiny`; `deadline` in seconds, see `harness.run`."""
+        executor = self.tiny if tiny else self.executor
+        return executor.submit(harness.run, jobs, self.directory / name, deadline=deadline, cancelled=self.cancelled)
 
     def inputs(self, pool: str, job: str) -> Path:
         """Return an empty directory for a job's submit description and disks."""
@@ -66,6 +67,7 @@ def pools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     yield made
     made.cancelled.set()
     made.executor.shutdown(cancel_futures=True)
+    made.tiny.shutdown(cancel_futures=True)
     # A gigabyte of disks, which nobody needs unless something went wrong.
     if not request.session.testsfailed:
         shutil.rmtree(made.directory)
@@ -138,6 +140,7 @@ def pool_outcomes(pools: Pools) -> Future[PoolResult]:
             tiny_job(pools, "outcomes", "never", never, end=tiny.HANG),
         ],
         deadline=240,
+        tiny=True,
     )
 
 
@@ -145,7 +148,7 @@ def pool_outcomes(pools: Pools) -> Future[PoolResult]:
 def pool_requeued(pools: Pools) -> Future[PoolResult]:
     """A raw disk that is declared as qcow2: QEMU refuses, and the execution point takes no more virtual machines."""
     lines = "vm_disk = tiny.raw:vda:w:qcow2\n" + TRANSFER
-    return pools.start("requeued", [tiny_job(pools, "requeued", "declared-qcow2", lines)], deadline=120)
+    return pools.start("requeued", [tiny_job(pools, "requeued", "declared-qcow2", lines)], deadline=120, tiny=True)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +156,7 @@ def pool_runs_forever(pools: Pools) -> Future[PoolResult]:
     """A qcow2 disk whose format is left out: libvirt takes it as raw, and the BIOS finds nothing to boot."""
     lines = "vm_disk = tiny.qcow2:vda:w\ntransfer_input_files = tiny.qcow2\n"
     return pools.start(
-        "runs-forever", [tiny_job(pools, "runs-forever", "no-format", lines, disk="tiny.qcow2")], deadline=75
+        "runs-forever", [tiny_job(pools, "runs-forever", "no-format", lines, disk="tiny.qcow2")], deadline=75, tiny=True
     )
 
 
@@ -161,7 +164,7 @@ def pool_runs_forever(pools: Pools) -> Future[PoolResult]:
 def pool_wrong_bus(pools: Pools) -> Future[PoolResult]:
     """Xen's device name under kvm: libvirt refuses the domain."""
     lines = "vm_disk = tiny.raw:xvda:w:raw\n" + TRANSFER
-    return pools.start("wrong-bus", [tiny_job(pools, "wrong-bus", "xvda", lines)], deadline=120)
+    return pools.start("wrong-bus", [tiny_job(pools, "wrong-bus", "xvda", lines)], deadline=120, tiny=True)
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +174,7 @@ def pool_no_base(pools: Pools) -> Future[PoolResult]:
     job = tiny_job(pools, "no-base", "overlay", lines, disk="base.qcow2")
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "overlay.qcow2"]
     subprocess.run(argv, cwd=job.submit.parent, check=True, timeout=60)
-    return pools.start("no-base", [job], deadline=120)
+    return pools.start("no-base", [job], deadline=120, tiny=True)
 
 
 @pytest.fixture(scope="session")
