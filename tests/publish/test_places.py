@@ -70,6 +70,8 @@ def test_killed_at_fifty_random_moments(root: Path, place: Place, part: int) -> 
             lab.ready(root, number + 1)
             (left,) = nursery.start(root, url, [rng.uniform(0, 1.1 * span)])
             killed += left is None
+            # It ended before its time: the machine is not as busy as it was.
+            span = min(span, left["seconds"]) if left else span
             found = _sound(url)
             assert versions <= found
             listed += found > versions
