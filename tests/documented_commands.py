@@ -71,7 +71,7 @@ ELSEWHERE = (
     (r"inv diff debian-12|inv diff sim debian-13", "tests/images/test_diff.py", '"diff"'),
     (r"inv build sim --locked", "tests/unit/pipeline/test_lock.py", "locked=held"),
     (r"inv shell\b", "tests/images/test_shell.py", '"shell"'),
-    (r"inv ssh\b", "tests/images/test_customise_systemd.py", '"ssh"'),
+    (r"inv ssh\b", "tests/images/test_customize_systemd.py", '"ssh"'),
     (r"inv repro ", "tests/images/test_repro.py", '"repro"'),
     (r"inv probe(?: --install .*)?$", "tests/pool/conftest.py", "story.install"),
     (r"virt-make-fs ", "tests/images/test_existing_debian.py", "virt-make-fs"),

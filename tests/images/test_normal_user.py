@@ -23,7 +23,7 @@ from roost.host import checksum, paths
 from roost.store import manifest
 from tests.apt_repository import Key, package, publish
 from tests.images.calls import PROJECT, Ran, build
-from tests.images.test_customise_systemd import HASH
+from tests.images.test_customize_systemd import HASH
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(900)]
 
