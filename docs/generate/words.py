@@ -133,6 +133,11 @@ ENVIRONMENT = {
     "ROOST_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: the directory of the packages of a tree"),
     "ROOST_LAYER": ("roost", "", "for the hooks of mmdebstrap: the tar of the layer that a tree is made on"),
     "ROOST_LAYER_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: how many packages are in that layer"),
+    "ROOST_CURRENT": (
+        "roost",
+        "",
+        "for the hook that selects packages: apt's lists are those that the archive has now",
+    ),
     "ROOST_TOOLS": ("roost", "", "for the hook that selects packages: those that a build takes beside the tree"),
     "ROOST_CALLED": ("roost", "", "the path by which `./inv` was called, for messages that name a task"),
     "ROOST_UNDECLARED": ("roost", "", "`refuse` in the tests: a stage may run no tool that is not in its key"),
