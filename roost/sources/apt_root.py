@@ -137,7 +137,7 @@ def run(wanted: Bootstrap, root: Path, script: str, words: Sequence[str], log: P
                 log=log,
                 env={
                     "ROOST_TOOLS": " ".join(TOOLS),
-                    "ROOST_STATE": _state(wanted),
+                    "ROOST_ARCHIVE": _state(wanted),
                     "ROOST_CURRENT": "yes" if is_current(wanted, root) else "",
                 },
                 what=f"cannot select the packages of {wanted.debian.suite}",
