@@ -133,6 +133,7 @@ ENVIRONMENT = {
     "ROOST_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: the directory of the packages of a tree"),
     "ROOST_LAYER": ("roost", "", "for the hooks of mmdebstrap: the tar of the layer that a tree is made on"),
     "ROOST_LAYER_PACKAGES": ("roost", "", "for the hooks of mmdebstrap: how many packages are in that layer"),
+    "ROOST_ARCHIVE": ("roost", "", "for the hook that selects packages: the state of the archive"),
     "ROOST_CURRENT": (
         "roost",
         "",

@@ -24,6 +24,9 @@ STATE, DISK, RECORD, ARGUMENTS = "state", "disk.qcow2", "machine.json", "argumen
 MONITOR, ELSEWHERE, RESTORED = "monitor", "elsewhere", "restored"
 #: The daemon's message that it is up (libguestfs, common/protocol: GUESTFS_LAUNCH_FLAG), encoded as XDR.
 _LAUNCHED = (0xF5F55FF5).to_bytes(4, "big")
+#: Has a restored kernel take new random numbers at once (Linux source: drivers/virt/vmgenid.c). Without it, what it is
+#: given is used only some seconds later.
+_GENERATION = ["-device", "vmgenid,guid=auto"]
 _FILE = re.compile(r"(?<![^,])((?:file\.)*(?:file|filename))=(?:[^,]|,,)*")
 _CHANNEL = re.compile(r"socket,path=((?:[^,]|,,)+),id=(\w+)")
 
@@ -62,14 +65,14 @@ def _own_disk(arguments: "list[str]", directory: str, more: str) -> "list[str]":
 def saving(arguments: "list[str]", directory: str, monitor: str) -> "list[str]":
     """Return the arguments of a machine that will be saved."""
     monitor = monitor.replace(",", ",,")
-    return [*_own_disk(arguments, directory, ""), "-qmp", f"unix:{monitor},server=on,wait=off"]
+    return [*_own_disk(arguments, directory, ""), *_GENERATION, "-qmp", f"unix:{monitor},server=on,wait=off"]
 
 
 def restoring(arguments: "list[str]", directory: str, channel: int, state: int) -> "list[str]":
     """Return the arguments of a machine that restores a state; `channel` and `state` are descriptors."""
     found = _own_disk(arguments, directory, ",snapshot=on")
     found = [_CHANNEL.sub(rf"socket,fd={channel},id=\2", one) if _CHANNEL.fullmatch(one) else one for one in found]
-    return [*found, "-incoming", f"fd:{state}"]
+    return [*found, *_GENERATION, "-incoming", f"fd:{state}"]
 
 
 def sums(directory: str) -> "dict[str, list[int]]":

@@ -5,10 +5,10 @@ appliance. Every opening restores that state with its own disks in place of the 
 everything it knew about those, and libguestfs talks to its own daemon as usual. No image was ever attached to the saved
 machine, so the reader stays independent of the disks and of their writers.
 
-It is used only for reading: every restored kernel starts with the same random numbers, and keys made in an image must
-not come from them, whatever it is seeded with. It is used only without KVM: under KVM the state would depend on the
-processor, and a boot is short. On any failure or difference from a boot, the reason is logged and the appliance is
-booted as usual.
+It is used only for reading: every restored kernel starts with the same state of its random number generator, and keys
+made in an image must not depend on how soon it is seeded. It is used only without KVM: under KVM the state would depend
+on the processor, and a boot is short. On any failure or difference from a boot, the reason is logged and the appliance
+is booted as usual.
 """
 
 from __future__ import annotations

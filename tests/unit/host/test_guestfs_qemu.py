@@ -73,13 +73,16 @@ def test_restoring_changes_the_channel_and_the_disk_of_the_appliance_and_nothing
         ),
         ("socket,path=/tmp/libguestfsabcdef/guestfsd.sock,id=channel0", "socket,fd=7,id=channel0"),
     ]
-    assert found[len(MACHINE) :] == ["-incoming", "fd:8"]
+    assert found[len(MACHINE) :] == ["-device", "vmgenid,guid=auto", "-incoming", "fd:8"]
 
 
 def test_saving_writes_into_the_disk_that_is_kept_and_has_a_monitor() -> None:
     found = guestfs_qemu.saving(MACHINE, "/kept", "/tmp/own/monitor")
     assert "file=/kept/disk.qcow2,id=appliance,cache=unsafe,if=none,format=qcow2" in found
-    assert found[len(MACHINE) :] == ["-qmp", "unix:/tmp/own/monitor,server=on,wait=off"]
+    assert found[len(MACHINE) :] == [
+        *("-device", "vmgenid,guid=auto"),
+        *("-qmp", "unix:/tmp/own/monitor,server=on,wait=off"),
+    ]
     assert "socket,path=/tmp/libguestfsabcdef/guestfsd.sock,id=channel0" in found
 
 
