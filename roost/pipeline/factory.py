@@ -92,8 +92,7 @@ class Factory:
         if self._capacity is None:
             free = max(0, capacity.memory_free() - SPARE)
             cores = capacity.cores()
-            # One more than the cores: guests that power off and tools that wait for a disk leave them idle.
-            self._capacity = Capacity(self.options.jobs or max(1, min(cores + 1, free // PER_JOB)), cores, free)
+            self._capacity = Capacity(self.options.jobs or max(1, min(cores, free // PER_JOB)), cores, free)
         return self._capacity
 
     def result(self, *, stopped: bool = False) -> Result:
