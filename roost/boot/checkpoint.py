@@ -21,7 +21,7 @@ from roost.boot.backends import Channels, DiskPlace
 from roost.boot.console import FIRMWARE, Kind
 from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening, start
-from roost.boot.watch import BUTTON, BootPlan
+from roost.boot.watch import BUTTON, BootPlan, counted
 from roost.condor.hardware import Hardware
 
 #: A file of the scratch directory, which is QEMU's working directory: the path contains no user input.
@@ -133,7 +133,7 @@ async def _evicted(session: Session, plan: BootPlan, io: str | None) -> Trial:
     await session.power_button()
     held, limit = plan.limit(HOLD), plan.limit(BUTTON)
     slow = io is not None
-    while not session.over and session.now - session.starved < limit:
+    while not session.over and counted(session.now, session.starved) < limit:
         if io and slow and (session.now >= held or any(map(session.serial.has, GOING))):
             await session.throttle(io, slow=False)
             slow = False
@@ -160,7 +160,7 @@ def went_off(signs: Iterable[str], seconds: float, held: float | None) -> Trial:
 
 async def _ended(session: Session, plan: BootPlan) -> Trial:
     await session.resume()
-    while not session.over and session.now - session.starved < plan.whole:
+    while not (session.over or plan.is_over(session.now, session.starved)):
         if plan.stays and session.serial.exits:
             break
         await session.wait(0.2)

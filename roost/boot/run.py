@@ -63,14 +63,13 @@ def boot(context: Context, out: Path) -> BootResult:
             changed = tuple(name for name in before if _sum(before[name]) != _sum(after[name]))
         evidence = outcome.with_changed(evidence, changed)
         verdict = judge(evidence)
-        verdict = replace(verdict, notes=(*verdict.notes, *run.notes))
         tried = Trials()
         if verdict.passed and seen is not None:
             resumption = Resumption(run.checkpoint, run.command, run.plan, run.io) if run.checkpoint else None
             tried = trials.run(run.wanted, seen, evidence.powered_off, resumption, stages)
             evidence = replace(evidence, expectations=(*evidence.expectations, *tried.expected))
             verdict = judge(evidence)
-            verdict = replace(verdict, notes=(*verdict.notes, *run.notes, *tried.notes))
+        verdict = replace(verdict, notes=(*verdict.notes, *run.notes, *tried.notes))
         screen = readable(seen.screen if seen else Screen(), evidence)
         if not verdict.passed and screen.text:
             verdict = replace(verdict, notes=(*verdict.notes, f"on its screen: {screen.text.splitlines()[-1].strip()}"))

@@ -96,6 +96,18 @@ class BootPlan:
         """Return the seconds that the whole boot may take."""
         return self.timeout * self.factor if self.bound is None else self.bound
 
+    def is_over(self, now: float, starved: float) -> bool:
+        """Return whether the whole boot has had its time, at `now` seconds after the start. A bound is wall time."""
+        return (counted(now, starved) if self.bound is None else now) >= self.whole
+
+
+def counted(now: float, starved: float) -> float:
+    """Return the seconds after the start that count towards deadlines: without the `starved` ones.
+
+    At most four fifths are left out: a guest that hangs on a busy host ends, too.
+    """
+    return max(now - starved, now / SLOWEST)
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -158,11 +170,9 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
     phases = timeline(serial.signs, firmware.signs, watch.paging_at)
     phase, since = phases[-1]
     plan = plan.paced(phases)
-    counted = max(now - watch.starved, now / SLOWEST)
-    # A bound is wall time.
-    if (counted if plan.bound is None else now) >= plan.whole:
+    if plan.is_over(now, watch.starved):
         return Action("stop", "timeout")
-    now = counted
+    now = counted(now, watch.starved)
     if action := _over(plan, serial, firmware, watch, phase, now):
         return action
     if watch.dead_since is not None and now - watch.dead_since >= DEAD and phase != "firmware":

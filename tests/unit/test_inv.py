@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -74,13 +75,15 @@ def test_when_all_is_there_the_task_runs_and_nothing_is_said(clone: Clone) -> No
 
 
 @pytest.mark.parametrize(
-    ("typed", "seen"), [("./inv", "./inv"), ("sub/../inv", "sub/../inv"), ("{top}/inv", "-"), ("inv", "-")]
+    ("typed", "seen"),
+    [("./inv", "./inv"), ("sub/../inv", "sub/../inv"), ("{top}/inv", "-"), ("inv", "-"), ("bash inv", "-")],
 )
 def test_it_passes_on_how_it_was_called(clone: Clone, typed: str, seen: str) -> None:
     (clone.top / ".venv/bin/python").write_text('#!/bin/sh\necho "${ROOST_CALLED:--}"\n')
     (clone.top / "sub").mkdir()
-    environment = {**clone.environment, "PATH": f"{clone.top}:{os.environ['PATH']}"}
-    argv = [typed.format(top=clone.top), "list"]
+    # A call from within another one is none of its own.
+    environment = {**clone.environment, "PATH": f"{clone.top}:{os.environ['PATH']}", "ROOST_CALLED": "../inv"}
+    argv = [*shlex.split(typed.format(top=shlex.quote(str(clone.top)))), "list"]
     done = subprocess.run(argv, cwd=clone.top, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == seen
 
