@@ -88,6 +88,20 @@ def test_it_passes_on_how_it_was_called(clone: Clone, typed: str, seen: str) -> 
     assert done.stdout.strip() == seen
 
 
+def test_an_absolute_path_is_passed_on_where_no_shell_finds_it_by_name(clone: Clone) -> None:
+    (clone.top / ".venv/bin/python").write_text('#!/bin/sh\necho "${ROOST_CALLED:--}"\n')
+    done = subprocess.run(
+        [clone.top / "inv", "list"],
+        cwd="/",
+        env=clone.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(clone.top / "inv")
+
+
 @pytest.mark.parametrize("task", ["test", "check-code"])
 def test_the_tools_of_developers_come_with_their_tasks(clone: Clone, task: str) -> None:
     calls, _ = clone.run("build", "test")
