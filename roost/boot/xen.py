@@ -111,6 +111,7 @@ class Xen:
                 if failed:
                     # Xen starts with these disks, so the machine was at fault.
                     saved_machines.give_up(failed)
+                    self.stages.note("the saved machine of Xen is not used, and Xen was started: see qemu.log")
             yield session
 
     async def _restored(

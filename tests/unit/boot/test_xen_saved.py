@@ -25,7 +25,7 @@ from roost.boot.xen_machine import FirstDomain
 from roost.boot.xen_session import TOOLS, Domain
 from roost.condor.hardware import Hardware, hardware
 from roost.condor.machine import VirtualMachine, VmDisk
-from roost.events import Stages
+from roost.events import Silent, Stages
 from roost.host import saved_machines
 from roost.host.appliance import GIVEN_UP
 
@@ -88,6 +88,16 @@ class Machine(Domain):
         self.host.up.append(SAVED)
 
 
+class Told(Silent):
+    """Keeps the notes."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 class Host:
     """A host with a first domain in its cache, where every start of QEMU is recorded in `up`."""
 
@@ -120,7 +130,7 @@ class Host:
         scratch = self.folder / f"scratch-{len(list(self.folder.iterdir()))}"
         (scratch / "log").mkdir(parents=True)
         places = {disk.target: DiskPlace(Path("/i") / disk.file, Path("/s") / disk.file) for disk in shape.disks}
-        start = xen.Xen(self.first, shape, accelerator, "/bin/sh", places, Stages()).start
+        start = xen.Xen(self.first, shape, accelerator, "/bin/sh", places, Stages(Told(self.notes))).start
         self.log, self.console = scratch / "log/qemu.log", scratch / "log/dom0.log"
         self.up.clear()
 
@@ -159,6 +169,7 @@ def test_xen_is_started_once_and_restored_by_every_boot(make: Callable[[str], Ho
     host = make("")
     assert host.boot() == RESTORED
     assert host.up == [SAVED, RESTORED]
+    assert host.notes == []
     for _ in range(2):
         assert host.boot() == RESTORED
         assert host.up == [RESTORED]
@@ -173,6 +184,7 @@ def test_whatever_fails_xen_starts_and_an_hour_nothing_is_saved(fault: str, make
     host = make(fault)
     assert host.boot() == STARTED
     assert "the saved machine of Xen is not used: " in host.log.read_text()
+    assert host.notes == ["the saved machine of Xen is not used, and Xen was started: see qemu.log"]
     (mark,) = host.machines
     assert mark.suffix == ".unusable"
     assert host.boot() == STARTED
