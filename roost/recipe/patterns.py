@@ -11,6 +11,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from roost.recipe import pattern_words
+
 if TYPE_CHECKING:
     import regex
 
@@ -43,11 +45,11 @@ def compiled(pattern: str, *, lines: bool = False) -> regex.Pattern[str]:
             re.compile(pattern)
             return regex.compile(pattern, regex.MULTILINE if lines else 0)
     except (re.error, regex.error, Warning, ValueError) as error:
-        raise PatternError(str(error)) from error
+        raise PatternError(pattern_words.told(error)) from error
     except (RecursionError, MemoryError) as error:
         raise PatternError("it is nested too deep") from error
     except OverflowError as error:
-        raise PatternError(str(error) or "a number in it is too large") from error
+        raise PatternError(pattern_words.told(error)) from error
 
 
 class Searches:
