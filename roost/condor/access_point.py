@@ -121,4 +121,4 @@ def read_ads(text: str) -> list[Queued]:
             for ad in ads
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HostError(f"HTCondor's answer cannot be read: {error}", tail=process.tail(text)) from error
+        raise HostError("HTCondor's answer is not a list of jobs in JSON", tail=process.tail(text)) from error

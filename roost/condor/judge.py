@@ -151,8 +151,10 @@ def _wheel(text: str, directory: Path) -> Judgement:
             cwd=directory,
         )
         answer = jsontext.loads(done.text.splitlines()[-1])
-    except (RoostError, ValueError, IndexError) as error:
+    except RoostError as error:
         return Judgement(name, None, f"condor_submit's parser gave no answer: {error}")
+    except (ValueError, IndexError):
+        return Judgement(name, None, "condor_submit's parser gave no answer in JSON")
     if answer["accepted"] is None:
         return Judgement(name, None, f"condor_submit's parser could not be asked: {answer['message']}")
     line = re.search(r"(?i)line (\d+)", answer["message"])

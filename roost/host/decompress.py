@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal, Protocol
 import lz4.block
 import zstandard
 
-from roost.host import magic
+from roost.host import archive_words, magic
 
 Compression = Literal["gzip", "xz", "lzma", "bzip2", "lz4", "zstd", "lzo"]
 
@@ -34,7 +34,7 @@ _LZ4_BLOCK = 8 << 20
 _LZ4_MAGIC = 0x184C2102
 
 
-class CorruptError(ValueError):
+class CorruptError(archive_words.PlainError, ValueError):
     """The data does not match its magic, or it is truncated."""
 
 
@@ -127,7 +127,7 @@ class _Bounded:
         while not self._engine.eof:
             data = source.read(65536) if self._engine.needs_input else b""
             if not data and self._engine.needs_input:
-                raise CorruptError("it ends too early")
+                raise CorruptError(archive_words.CUT)
             out = self._engine.decompress(data, _PIECE)
             if self._engine.eof:
                 source.give_back(self._engine.unused_data)
@@ -146,7 +146,7 @@ class _Gzip:
             # Without further input there may still be output that did not fit into the previous piece.
             out = self._engine.decompress(data, _PIECE)
             if not data and not out and not self._engine.eof:
-                raise CorruptError("it ends too early")
+                raise CorruptError(archive_words.CUT)
             if self._engine.eof:
                 source.give_back(self._engine.unused_data)
             if out:
@@ -162,7 +162,7 @@ class _Zstd:
         while not self._engine.eof:
             data = source.read(_SIP)
             if not data:
-                raise CorruptError("it ends too early")
+                raise CorruptError(archive_words.CUT)
             out = self._engine.decompress(data)
             if self._engine.eof:
                 source.give_back(self._engine.unused_data)
@@ -236,7 +236,7 @@ class Unpacked:
                 zstandard.ZstdError,
                 lz4.block.LZ4BlockError,
             ) as error:
-                raise CorruptError(f"not a complete {self._kind} file: {error}") from error
+                raise CorruptError(f"not a complete {self._kind} file: {archive_words.told(error)}") from error
             more = self._all and compression(self._source.peek(16)) == self._kind
             self._decoder = _DECODERS[self._kind]() if more else None
         return b""

@@ -1,7 +1,8 @@
 """Untrusted JSON: limited in depth, with finite numbers, and one kind of error.
 
 Python's parser follows nesting by recursion and ends in `RecursionError`, accepts NaN and Infinity, and turns 1e999
-into an infinity that no later `int()` survives. Here all of these are a `ValueError`, as is any invalid JSON.
+into an infinity that no later `int()` survives. Here all of these are a `ValueError`, as is any invalid JSON, in words
+for the user of a file.
 """
 
 from __future__ import annotations
@@ -17,8 +18,22 @@ from roost.host import files
 DEPTH = 64
 
 
+#: Part of a message of Python's parser → the words for the user.
+_WORDS = (
+    ("Expecting value", "a value is missing"),
+    ("Expecting property name", "a key in double quotes is missing"),
+    ("Expecting ':'", "a ':' is missing after a key"),
+    ("Expecting ','", "a ',' or a closing bracket is missing"),
+    ("trailing comma", "a ',' before a closing bracket"),
+    ("Extra data", "something follows the value"),
+    ("Unterminated string", "a quote that is not closed"),
+    ("control character", "a control character in text"),
+    ("escape", "an unknown escape"),
+)
+
+
 def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
+    raise ValueError(f"not JSON: {word} is not a number there")
 
 
 def _number(digits: str) -> float:
@@ -48,6 +63,11 @@ def loads(data: bytes | str) -> Any:
         value = json.loads(data, parse_constant=_constant, parse_float=_number)
     except RecursionError:
         raise ValueError(f"nested more than {DEPTH} deep") from None
+    except json.JSONDecodeError as error:
+        words = next((words for piece, words in _WORDS if piece in error.msg), "a mistake")
+        raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}: {words}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not JSON: byte {error.start} is not UTF-8") from None
     _require_shallow(value)
     return value
 

@@ -17,7 +17,7 @@ from typing import IO, cast
 
 from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
-from roost.host import bounded, bzimage, checksum, files, namespace, process, rooted
+from roost.host import archive_words, bounded, bzimage, checksum, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, LookaheadReader, Unpacked, compression
 from roost.kernel import depmod, facts, initrd
 from roost.kernel.catalogue import KernelSpec
@@ -159,8 +159,12 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
                 if names > MAX_NAMES or size > MAX_UNPACKED:
                     raise RecipeError([Problem("this is larger than the modules of any kernel once unpacked", where)])
                 _place(archive, member, directory / relative, epoch)
-    except (tarfile.TarError, CorruptError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        raise RecipeError([Problem(f"this is not a complete tar archive of modules: {error}", where)]) from error
+    except (tarfile.TarError, CorruptError) as error:
+        what = f"this is not a complete tar archive of modules: {archive_words.told(error)}"
+        raise RecipeError([Problem(what, where)]) from error
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        what = "this is not a tar archive of modules: a name in it is of a file and of a directory"
+        raise RecipeError([Problem(what, where)]) from error
     if not names:
         what = f"this has no modules of the kernel's release {release}"
         raise RecipeError([Problem(what, where, f"they are looked for in a directory {release}")])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roost.errors import Location, Problem
-from roost.host import bzimage, checksum, files
+from roost.host import archive_words, bzimage, checksum, files
 from roost.host.decompress import CorruptError
 from roost.kernel import claims, contents, cpio
 from roost.kernel.catalogue import KernelSpec, Part
@@ -91,7 +91,7 @@ def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Prob
                 if number >= MAX_NAMES or time.monotonic() > until:
                     return
     except (tarfile.TarError, CorruptError, EOFError, ValueError) as error:
-        yield Problem(f"this is not a complete tar archive of modules: {shown(str(error), 100)}", where)
+        yield Problem(f"this is not a complete tar archive of modules: {archive_words.told(error)}", where)
         return
     what = f"this has no modules of the kernel's release {release}" if release else "this tar is empty"
     yield Problem(what, where, f"they are looked for in a directory {release}" if release else None)

@@ -14,7 +14,7 @@ from roost.events import Events, Stages
 from roost.existing import extract as extraction
 from roost.existing import image_file
 from roost.existing.extract import ExtractedKernel
-from roost.host import bzimage, causes, paths, process, temporary
+from roost.host import archive_words, bzimage, causes, paths, process, temporary
 from roost.host import files as host_files
 from roost.kernel import catalogue, facts, files, records
 from roost.kernel.catalogue import KernelSpec
@@ -118,7 +118,8 @@ def of_package(package: Path) -> Facts | None:
         causes.check(error)
         # Not the cache's fault: a package whose checksum differs from the archive's index is downloaded again.
         hint = "the file in the archive is damaged: choose another kernel or another mirror"
-        raise ImageError(f"{package.name} is not a complete Debian package: {error}", hint=hint) from error
+        why = archive_words.told(error)
+        raise ImageError(f"{package.name} is not a complete Debian package: {why}", hint=hint) from error
 
 
 def _of_package(package: Path) -> Facts | None:

@@ -82,7 +82,9 @@ class State:
                 try:
                     self._take(jsontext.load_object(line))
                 except (ValueError, KeyError, TypeError) as error:
-                    what = f"{self.path}:{number} is not a line of a run's state: {error}"
+                    # Only a ValueError is in words for the user.
+                    why = str(error) if isinstance(error, ValueError) else "a key is missing, or of another type"
+                    what = f"{self.path}:{number} is not a line of a run's state: {why}"
                     raise ImageError(what, hint=ANEW) from error
 
     def _take(self, record: dict[str, Any]) -> None:

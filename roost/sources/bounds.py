@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, cast
 
 from roost.errors import ImageError, UsageError
+from roost.host import archive_words
 from roost.recipe.quantities import format_size, parse_size
 from roost.recipe.words import shown
 from roost.sources.attributes import carried as attributes_of
@@ -87,6 +88,10 @@ class HeaderFile:
         return self.file.tell()
 
 
+class BadTarError(archive_words.PlainError, tarfile.ReadError):
+    """An archive that tarfile would accept; the message is for the user."""
+
+
 class Header(tarfile.TarInfo):
     """A header whose size is not negative (older tarfile modules read such an archive forever: CVE-2025-8194).
 
@@ -95,7 +100,7 @@ class Header(tarfile.TarInfo):
 
     def _block(self, count: int) -> int:
         if count < 0:
-            raise tarfile.TarError("a header with a negative size")
+            raise BadTarError("a header with a negative size")
         return -(-count // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -205,6 +210,6 @@ def _sensible(member: tarfile.TarInfo, sparse: list[tuple[int, int]]) -> None:
         if size == 0:
             continue
         if size < 0 or offset < at or offset + size > member.size:
-            raise tarfile.ReadError(f"the map of the sparse file {shown(member.name, 200)} is not valid")
+            raise BadTarError(f"the map of the sparse file {shown(member.name, 200)} is not valid")
         at = offset + size
     setattr(member, "sparse", [(offset, size) for offset, size in sparse if size])  # noqa: B010 - not in its type

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from roost.errors import ImageError
+from roost.host import archive_words
 from roost.sources import attributes, normalize
 from roost.sources.oci import Node, Tree, directory, open_layer, pieces, shown_name
 from roost.sources.tree_facts import COMMANDS, TreeFacts, facts_of, shape
@@ -49,7 +50,7 @@ def write(
                 archives.append(stack.enter_context(open_layer(stack.enter_context(layer.open("rb")))))
                 tree.lay(archives[-1], number, whiteouts=whiteouts)
             except (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError) as error:
-                raise ImageError(f"{layer.name} is not a complete tar archive: {error}") from error
+                raise ImageError(f"{layer.name} is not a complete tar archive: {archive_words.told(error)}") from error
         seen = shape(tree)
         notes = normalize.normalize(tree, _accounts(tree, archives), strangers=strangers, whiteouts=whiteouts)
         _complete(tree)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from roost.errors import ImageError
-from roost.host import magic, process
+from roost.host import archive_words, magic, process
 
 KINDS = ("gzip", "bzip2", "xz", "lzma", "zstd")
 #: Common mistakes: what the file is, and what to do instead.
@@ -72,7 +72,7 @@ def opened(path: Path, kind: str, log: Path) -> Iterator[IO[bytes]]:
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ImageError(f"{path.name} is not a complete {kind} file: {error}") from error
+        raise ImageError(f"{path.name} is not a complete {kind} file: {archive_words.told(error)}") from error
 
 
 def _opened(path: Path, kind: str) -> IO[bytes]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from roost.errors import ImageError
-from roost.host import causes, jsontext
+from roost.host import archive_words, causes, jsontext
 from roost.recipe.quantities import format_size
 from roost.recipe.words import listed, shown
 from roost.sources import compression
@@ -157,7 +157,7 @@ def _not_a_tar(unpacked: Path, name: str, error: Exception, kind: str | None = N
         what = "is empty" if kind is None else f"is empty once unpacked, or not a complete {kind} file"
         return ImageError(f"{name} {what}: it is not a complete tar archive", hint="fetch or pack it again")
     return compression.foreign(name, head) or ImageError(
-        f"{name} is not a complete tar archive: {shown(str(error), 100)}", hint="fetch or pack it again"
+        f"{name} is not a complete tar archive: {shown(archive_words.told(error), 100)}", hint="fetch or pack it again"
     )
 
 

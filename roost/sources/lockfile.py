@@ -151,7 +151,7 @@ def read(path: Path) -> Lock | None:
     except UnicodeDecodeError as error:
         raise _wrong(path, f"byte 0x{data[error.start]:02x} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError([lockfile_errors.not_toml(error, str(path))]) from error
+        raise RecipeError([lockfile_errors.not_toml(error, data.decode(), str(path))]) from error
     except ValidationError as error:
         raise RecipeError(lockfile_errors.of_model(error, Lock, data.decode(), str(path))) from error
     except RecursionError as error:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 
 from roost.errors import Location, Problem
 from roost.recipe.messages import sentence, written_path
-from roost.recipe.words import shown
 
 #: How to get a valid lock.
 HINT = "`inv lock NAME --update` writes it again"
@@ -22,12 +21,42 @@ MOST = 20
 
 Path = tuple[str | int, ...]
 
+#: Part of tomllib's message → the words for the author.
+_TOML = (
+    ("Invalid statement", "a line that is neither `key = value` nor [table]"),
+    ("Expected newline or end", "something follows the value on its line"),
+    ("Invalid value", "a value is missing or not valid; text goes in quotes"),
+    ("Expected '='", "a key without `= value`"),
+    ("initial character for a key", "a key is missing or not valid"),
+    ("Expected ']]'", "a '[[' that is not closed by ']]'"),
+    ("Expected ']'", "a '[' that is not closed"),
+    ("Unclosed array", "a '[' that is not closed, or items without a ',' between them"),
+    ("Unclosed inline table", "a '{' that is not closed, or entries without a ',' between them"),
+    ("Unterminated string", "a quote that is not closed"),
+    # The parser looks for the end of a string in the rest of the text.
+    ("Expected \"'", "a quote that is not closed"),
+    ("Expected '\"", "a quote that is not closed"),
+    ("Unescaped '\\' in a string", "an unknown escape in double quotes"),
+    ("Invalid hex value", "an escape whose hexadecimal digits are missing"),
+    ("Unicode scalar value", "an escape for a character that does not exist"),
+    ("character '\\n'", "a quote that is not closed"),
+    ("Illegal character", "a control character"),
+    ("Found invalid character", "a control character"),
+    ("Invalid date", "a date or a time that does not exist"),
+    ("Duplicate inline table key", "a key that is given twice"),
+    ("Cannot declare", "a table that is given twice"),
+    ("Cannot overwrite", "a key that is given twice"),
+    ("Cannot ", "a table that cannot be added to"),
+)
 
-def not_toml(error: tomllib.TOMLDecodeError, file: str) -> Problem:
+
+def not_toml(error: tomllib.TOMLDecodeError, text: str, file: str) -> Problem:
     """Return the problem of a text that is not TOML, with its place."""
     at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-    where = Location(file, int(at[1]), int(at[2])) if at else Location(file)
-    return Problem(f"not TOML: {shown(str(error).partition(' (at ')[0])}", where, HINT)
+    last = len(text.rstrip().splitlines()) or 1
+    where = Location(file, int(at[1]), int(at[2])) if at else Location(file, last)
+    words = next((words for piece, words in _TOML if piece in str(error)), "")
+    return Problem(f"not TOML: {words}" if words else "not TOML", where, HINT)
 
 
 def of_model(error: ValidationError, root: type[BaseModel], text: str, file: str) -> list[Problem]:

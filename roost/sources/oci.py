@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from roost.errors import ImageError
+from roost.host import archive_words
 from roost.host.rooted import LINKS
 from roost.recipe.words import shown
 from roost.sources import attributes
-from roost.sources.bounds import Header, most_names
+from roost.sources.bounds import BadTarError, Header, most_names
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -179,7 +180,7 @@ def _ended(archive: tarfile.TarFile) -> None:
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or any(block):
-        raise tarfile.ReadError("it is cut off")
+        raise BadTarError(archive_words.CUT)
 
 
 def directory(name: str, mode: int) -> tarfile.TarInfo:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import HostError, ImageError
-from roost.host import guestfs
+from roost.host import archive_words, guestfs
 from roost.host.guestfs import Guest, GuestfsError
 from roost.host.guestfs_calls import JOURNALLED, NO_FILES
 from roost.verify.readback import Appliance
@@ -138,7 +138,7 @@ def members(tar: Path) -> dict[str, Entry]:
                 if len(found) + len(links) > MOST:
                     raise ImageError(f"a file system has more than {MOST} files: they are not compared")
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise ImageError(f"the files of the image cannot be read: {error}") from error
+        raise ImageError(f"the files of the image cannot be read: {archive_words.told(error)}") from error
     found.update({path: found[target] for path, target in links.items() if target in found})
     return found
 

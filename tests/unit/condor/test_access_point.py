@@ -56,7 +56,7 @@ def test_ads(bin: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["{}", "[1]", '[{"ClusterId": "x"}]', "not JSON", '[{"ClusterId": 1}]', "[" * 9999])
 def test_an_answer_that_cannot_be_read_is_not_an_empty_queue(answer: str) -> None:
-    with pytest.raises(HostError, match="cannot be read"):
+    with pytest.raises(HostError, match="HTCondor's answer is not a list of jobs in JSON"):
         access_point.read_ads(answer)
 
 

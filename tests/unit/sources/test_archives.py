@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shlex
 import struct
@@ -261,6 +263,33 @@ def test_what_is_not_a_root_tree(make: Callable[[Path], object], what: str, take
     make(tmp_path / "source")
     with pytest.raises(ImageError, match=what):
         take(tmp_path / "source")
+
+
+def _bytes(path: Path, compress: Callable[[bytes], bytes]) -> bytes:
+    return compress(archive(path, [entry("etc/x", data=bytes(range(256)) * 400), entry("bin/y")]).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("compress", "named", "why"),
+    [
+        (lambda data: data[:700], "tar archive", "it is cut off"),
+        (lambda data: data[:60_000], "tar archive", "it is cut off"),
+        (lambda data: b"x" * 700, "tar archive", "it is in another format"),
+        (lambda data: gzip.compress(data)[:-100], "gzip file", "it is cut off"),
+        (lambda data: gzip.compress(data)[:-8] + bytes(8), "gzip file", "its data is damaged"),
+        (lambda data: bz2.compress(data)[:-50], "bzip2 file", "it is cut off"),
+        (lambda data: bz2.compress(data)[:40] + bytes(80), "bzip2 file", "its data is damaged"),
+        (lambda data: lzma.compress(data)[:-50], "xz file", "it is cut off"),
+        (lambda data: lzma.compress(data)[:40] + bytes(80), "xz file", "its data is damaged"),
+    ],
+)
+def test_damage_is_told_in_plain_words(
+    compress: Callable[[bytes], bytes], named: str, why: str, take: Take, tmp_path: Path
+) -> None:
+    (tmp_path / "source").write_bytes(_bytes(tmp_path / "in.tar", compress))
+    with pytest.raises(ImageError) as caught:
+        take(tmp_path / "source")
+    assert caught.value.problem.what == f"source is not a complete {named}: {why}"
 
 
 @pytest.mark.parametrize("below", ["rootfs", "home/me/rootfs", "./rootfs", "/srv/images/a b"])

@@ -370,7 +370,7 @@ def test_a_header_with_a_negative_size_is_not_an_endless_loop(tmp_path: Path) ->
     data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
     path = tmp_path / "bad.tar"
     path.write_bytes(data)
-    with pytest.raises(ImageError, match="not a complete tar"):
+    with pytest.raises(ImageError, match="not a complete tar archive: a header with a negative size"):
         canonical.write([path], tmp_path / "out.tar", whiteouts=False, epoch=None)
 
 
