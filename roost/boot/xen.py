@@ -29,7 +29,7 @@ from roost.boot.xen_session import TOOLS, Domain
 from roost.condor.hardware import Hardware
 from roost.condor.machine import VirtualMachine
 from roost.events import Stages
-from roost.host import saved_machines
+from roost.host import causes, saved_machines
 from roost.host.saved_machines import BusyError
 
 #: The emulated processor: with more features than this one has, the first domain crashes (docs/xen-in-qemu.md).
@@ -130,7 +130,7 @@ class Xen:
         except BusyError:
             return None, None
         except Exception as error:  # whatever it is, Xen can be started
-            why = getattr(error, "tail", None) or str(error) or type(error).__name__
+            why = getattr(error, "tail", None) or causes.reason(error)
             saved_machines.complain(why, "the saved machine of Xen", listening.log)
             return None, machine
 

@@ -57,7 +57,7 @@ def told(error: BaseException) -> RoostError:
 def _refused(error: OSError) -> RoostError:
     if error.errno == errno.ENOENT and error.filename is None and _is_lost():
         return HostError("the current directory does not exist any more", hint="cd to one that does")
-    why = error.strerror or str(error) or type(error).__name__
+    why = causes.reason(error)
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
     what = f"{shown(place, 200)}: {why}" if place else why
     if place and _is_cache(place):

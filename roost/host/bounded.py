@@ -221,7 +221,7 @@ def main(argv: Sequence[str]) -> int:
         runner = Runner(confinement.enter(tree, limits.memory), limits, output=1)
         status = runner.run(command)
     except (OSError, ExceededError) as error:
-        sys.stderr.write(f"{command[0]}: {error}\n")
+        sys.stderr.write(f"{command[0]}: {getattr(error, 'strerror', None) or error}\n")
         return 1
     return status if status >= 0 else 128 - status
 

@@ -71,6 +71,8 @@ _WRITING = re.compile(
     r"[Ww]rote only|[Ss]hort write|[Dd]isk full|[Ww]rite (?:error|fail)|[Ww]riting .{0,80}failed"
     r"|(?:[Cc]annot|[Cc]ould not|[Ff]ailed to|[Ee]rror while|[Ee]rror) (?:writ|flush|close|closing)"
 )
+#: What Python puts around the words of the system and of OpenSSL.
+_NUMBERS = re.compile(r"\[(?:Errno -?\d+|SSL[^]]*|X509[^]]*)\] ?| ?\(_ssl\.c:\d+\)")
 #: Arguments of a failed tool that are examined, and bytes written to find out whether a file system is full.
 _WORDS = 64
 _PROBE = 64 << 10
@@ -167,6 +169,15 @@ def host_error(
     """Return the error (exit code 3) for a cause; `what` is what failed, `hint` replaces the default hint."""
     text = f"{what}: {cause.what}" if what else cause.what
     return HostError(text, hint=hint or cause.hint, log=log, tail=tail)
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, for the user: in the system's words, without its number or the name of a class."""
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, TimeoutError) and not words:
+        return "no answer in time"
+    # ssl.SSLError: "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)".
+    return _NUMBERS.sub("", str(words)).strip() or "no reason is given"
 
 
 def unwritable(path: Path | str, error: OSError) -> HostError:

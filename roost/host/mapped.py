@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         enter(plan)
     except OSError as error:
-        sys.stderr.write(f"no user namespace with a root directory of its own here: {error}\n")
+        sys.stderr.write(f"no user namespace with a root directory of its own here: {error.strerror or error}\n")
         return UNABLE
     os.environ.pop("PYTHONPATH", None)
     child = os.fork()
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
             argv = [*OWN, *command]
             os.execvp(argv[0], argv)
         except OSError as error:
-            sys.stderr.write(f"{command[0]}: {error}\n")
+            sys.stderr.write(f"{command[0]}: {error.strerror or error}\n")
         os._exit(127)
     status = watch(child, limits)
     return status if status >= 0 else 128 - status

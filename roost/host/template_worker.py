@@ -72,8 +72,8 @@ def _words(error: BaseException) -> str:
     if isinstance(error, TypeError) and "no loader" in str(error):
         return "a template cannot include or import another"
     if isinstance(error, jinja2.TemplateError):
-        return (error.message or type(error).__name__).rstrip(".")
-    return str(error) or type(error).__name__
+        return (error.message or "it cannot be rendered").rstrip(".")
+    return str(error) or "it cannot be rendered"
 
 
 def answer(template: Callable[[], jinja2.Template], values: Mapping[str, Any]) -> dict[str, Any]:

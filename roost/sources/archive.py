@@ -174,7 +174,8 @@ def _fetch(source: AptSource, store: _Store, opener: urllib.request.OpenerDirect
         # A full disk or a file size limit met while storing the answer is not the archive's fault.
         causes.check(error, str(path))
         # ValueError and OverflowError: a redirect to an invalid URL.
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        inner = getattr(error, "reason", error)
+        reason = causes.reason(inner if isinstance(inner, BaseException) else error)
     if path.exists():
         return path.read_bytes(), f"{url} does not answer ({reason}): building from what it held when last seen"
     proxy = _proxy(url, opener)

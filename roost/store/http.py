@@ -14,6 +14,7 @@ from base64 import b64encode
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import roost
+from roost.host import causes
 
 #: Seconds without data before a connection counts as stalled.
 STALLED = 60.0
@@ -85,7 +86,7 @@ def get(url: str, have: int, version: str) -> http.client.HTTPResponse | None:
         # A malformed redirect: http://[::1/x, http://h:99999/. Its text may hold a password.
         raise RefusedError(f"{shown(url)} redirects to something that is not a URL") from error
     except http.client.HTTPException as error:
-        raise BrokenError(f"the answer is not valid HTTP ({type(error).__name__})") from error
+        raise BrokenError("the answer is not valid HTTP") from error
     except (TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise BrokenError(_reason(error)) from error
 
@@ -162,5 +163,5 @@ def _reason(reason: object) -> str:
     if isinstance(reason, TimeoutError):
         return f"no answer within {STALLED:g} s"
     if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return f"the connection failed ({type(reason).__name__})"
+        return causes.reason(reason)
+    return "the connection failed"

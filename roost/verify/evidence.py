@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from roost.errors import RoostError
-from roost.host import jsontext, process
+from roost.host import causes, jsontext, process
 from roost.verify import superblocks
 from roost.verify.superblocks import HEAD
 
@@ -107,7 +107,8 @@ class StoppedDisk:
                 if area.type
             )
         except (RoostError, OSError, ValueError) as error:
-            return (FileSystem(self.name, 0, "disk", None, f"cannot be read: {error}"),)
+            why = str(error) if isinstance(error, RoostError) else causes.reason(error)
+            return (FileSystem(self.name, 0, "disk", None, f"cannot be read: {why}"),)
 
     def read(self, number: int, path: str) -> FoundFile:
         """Return the file at absolute `path` of the file system in area `number`. Raises `RoostError`."""

@@ -11,6 +11,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from roost.errors import HostError, UsageError
+from roost.host import causes
 from roost.publish.targets.target import CHUNK, Progress, Target, checked, failing, unwatched
 
 
@@ -38,9 +39,9 @@ class Remote(Target):
             options = {**cls.options, "client_kwargs": {"trust_env": True}} if web else cls.options
             filesystem, root = fsspec.url_to_fs(url, **options)
         except (ValueError, ImportError) as error:
-            raise UsageError(f"{url.partition(':')[0]}:// cannot be opened: {error}") from error
+            raise UsageError(f"{url.partition(':')[0]}:// cannot be opened: {causes.reason(error)}") from error
         except Exception as error:
-            raise HostError(f"{url} cannot be opened: {error}") from error
+            raise HostError(f"{url} cannot be opened: {causes.reason(error)}") from error
         return cls(url, filesystem, str(root))
 
     def _path(self, path: str) -> str:

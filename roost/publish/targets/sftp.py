@@ -19,7 +19,7 @@ import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
 
 from roost.errors import HostError, ImageError
-from roost.host import files
+from roost.host import causes, files
 from roost.publish.layout import PARTIAL
 from roost.publish.targets.remote import Remote
 from roost.publish.targets.target import CHUNK, SMALL, Progress, checked, unwatched
@@ -56,7 +56,7 @@ class Sftp(Remote):
         except (paramiko.SSHException, OSError) as error:
             unknown = "not found in known_hosts" in str(error)
             hint = "add its key: ssh-keyscan HOST >> ~/.ssh/known_hosts" if unknown else "does `sftp` connect?"
-            raise HostError(f"{url} cannot be reached: {error}", hint=hint) from error
+            raise HostError(f"{url} cannot be reached: {causes.reason(error)}", hint=hint) from error
         super().__init__(url, filesystem, parts.path or "/")
         self._ftp: paramiko.SFTPClient = filesystem.ftp
 

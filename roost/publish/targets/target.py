@@ -73,10 +73,7 @@ def failing(what: str) -> Iterator[None]:
 
 
 def _unreachable(what: str, error: Exception) -> HostError:
-    message = str(error).strip() or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and message.startswith("[Errno"):
-        # Drop the error number and the file, which `what` names.
-        message = error.strerror
+    message = causes.reason(error)
     hint = "is it reachable, and are you allowed to write there?"
     if "credentials" in message.lower():
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"

@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -266,3 +268,19 @@ def test_who_owns_what_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert causes.hint(PermissionError(errno.EACCES, "no")) == causes.DENIED.hint
     assert causes.hint(OSError(errno.ENOENT, "no")) is None
     assert causes.hint(OSError(errno.ENOSPC, "no")) == "free some space, or build elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "No such file or directory"),
+        (OSError("[Errno 111] Connection refused"), "Connection refused"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "wrong version number"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (TimeoutError(), "no answer in time"),
+        (RuntimeError("the bucket is closed"), "the bucket is closed"),
+        (EOFError(), "no reason is given"),
+    ],
+)
+def test_a_reason_has_no_number_and_no_class(error: BaseException, told: str) -> None:
+    assert causes.reason(error) == told
