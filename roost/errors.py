@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class Problem:
             "column": where.column if where else None,
             "hint": self.hint,
         }
+
+
+def problems_json(problems: Sequence[Problem], log: Path | None = None, tail: str = "") -> dict[str, Any]:
+    """Return the object `error` of `--json`: all mistakes, the log of a tool and its last lines."""
+    return {
+        "problems": [problem.to_json() for problem in problems],
+        "log": str(log) if log else None,
+        "tail": tail,
+    }
 
 
 class RoostError(Exception):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from roost.cli import calls, fold, greeting, lastresort
-from roost.errors import HostError, RoostError
+from roost.errors import HostError, RoostError, problems_json
 from roost.events import Events
 from roost.host.safetext import one_line, safe
 
@@ -227,14 +227,7 @@ def _write(text: str) -> None:
 
 def error_json(error: RoostError) -> dict[str, Any]:
     """Return an error as `--json` reports it."""
-    return {
-        "ok": False,
-        "error": {
-            "problems": [problem.to_json() for problem in error.problems],
-            "log": str(error.log) if error.log else None,
-            "tail": error.tail,
-        },
-    }
+    return {"ok": False, "error": problems_json(error.problems, error.log, error.tail)}
 
 
 def write_error(error: RoostError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roost.errors import Problem, RoostError
+from roost.errors import Problem, RoostError, problems_json
 from roost.host import paths
 from roost.pipeline import environment, planning
 from roost.recipe import loader
@@ -20,22 +20,28 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     environment.check()
     project = paths.project_root()
     results = []
+    every: list[Problem] = []
     for name in loader.expanded(names, project):
         found: Sequence[Problem] = ()
         try:
             loader.load_all(name, project, sets, _problems)
         except RoostError as error:
             found = error.problems
+        every += found
         results.append(
             {
                 "name": name,
                 "ok": not found,
                 "problems": [str(one) for one in found],
                 # In the form that the errors of all tasks have.
-                "error": {"problems": [one.to_json() for one in found]} if found else None,
+                "error": problems_json(found) if found else None,
             }
         )
-    return {"ok": all(result["ok"] for result in results), "recipes": results}
+    return {
+        "ok": not every,
+        "recipes": results,
+        "error": problems_json(every) if every else None,
+    }
 
 
 def _problems(loaded: Loaded) -> list[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from roost.errors import ImageError, Problem, RoostError, UsageError
+from roost.errors import ImageError, Problem, RoostError, UsageError, problems_json
 from roost.events import Events, Stages
 from roost.existing import extract as extraction
 from roost.existing import image_file
@@ -52,7 +52,12 @@ def listing(names: Sequence[str], events: Events, *, fetch: bool = False) -> dic
     rows = [
         {"name": spec.name, "description": spec.description, "suites": _suites(spec, store, built)} for spec in chosen
     ]
-    return {"kernels": rows, "problems": [str(problem) for problem in problems]}
+    return {
+        "kernels": rows,
+        "problems": [str(problem) for problem in problems],
+        # In the form that the errors of all tasks have.
+        "error": problems_json(problems) if problems else None,
+    }
 
 
 def _manifest(directory: Path) -> dict[str, Any] | None:

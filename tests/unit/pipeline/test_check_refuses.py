@@ -151,8 +151,15 @@ def said(project: Path) -> tuple[dict[str, list[str]], str]:
     names = [_file(name).removesuffix(".yaml") for name in CASES]
     done, words = check(project, *names, "--json"), check(project, *names)
     assert (done.returncode, words.returncode) == (2, 2), done.stdout + done.stderr
-    answer = json.loads(done.stdout)["recipes"]
+    whole = json.loads(done.stdout)
+    answer = whole["recipes"]
+    assert whole["error"] == {
+        "problems": [what for one in answer for what in one["error"]["problems"]],
+        "log": None,
+        "tail": "",
+    }
     for one in answer:
+        assert one["error"].keys() == whole["error"].keys()
         assert [
             f"{what['file']}:{what['line']}:{what['column']}: {what['what']}" for what in one["error"]["problems"]
         ] == [
@@ -183,6 +190,8 @@ def test_what_is_right_passes(project: Path) -> None:
     )
     done = check(project, "right", "--json")
     assert done.returncode == 0, done.stdout
+    answer = json.loads(done.stdout)
+    assert answer["error"] is None and answer["recipes"][0]["error"] is None
 
 
 def test_resolved_shows_where_each_value_came_from(project: Path) -> None:
