@@ -1,10 +1,12 @@
 """Semantic checks that need no build: names that must exist or be unique, disks that must fit together.
 
 They read the tree, not the model, so that they also run on a recipe with other mistakes and can point at the value.
+Wrong values are not in that tree; `written` still has them, so that nothing counts as absent that is only wrong.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from roost.errors import Problem
@@ -14,6 +16,8 @@ from roost.recipe.os import SOURCES
 from roost.recipe.returned import defaults
 from roost.recipe.words import did_you_mean, shown
 
+#: The names that a disk may have (`Name` of the model).
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _NOTHING = "there is no disk"
 
 
@@ -77,7 +81,7 @@ def _may_be_bare(tree: Node) -> bool:
     return key is None or (key in SOURCES and SOURCES[key].is_disk)
 
 
-def root(tree: Node) -> Iterator[Problem]:
+def root(tree: Node, _written: Node) -> Iterator[Problem]:
     """Check that a file system is mounted on /."""
     disks = tree.items.get("disks")
     if disks is None or disks.incomplete or not disks.elements:
@@ -113,9 +117,15 @@ def labels(tree: Node) -> Iterator[Problem]:
                 found.append((name.text[:16], name))
             of_io += [label for label, _ in found]
         labelled += found
-    taken = {label.upper(): label for label in of_io}
-    same = [(taken.get(label.upper(), label), node) for label, node in labelled]
-    yield from _repeated(same, "a second file system labelled")
+    of_io_disk = {label.upper() for label in of_io}
+    seen: dict[str, tuple[str, Node]] = {}
+    for label, node in labelled:
+        other, first = seen.setdefault(label.upper() if label.upper() in of_io_disk else label, (label, node))
+        if first is not node:
+            by_case = f", which differs from '{shown(other)}' only by case" if other != label else ""
+            line = f" (the first: {first.where})" if first.where.line else ""
+            hint = "the guest looks for the io disk's label in upper case too" if by_case else None
+            yield Problem(f"a second file system labelled '{shown(label)}'{by_case}{line}", node.where, hint)
 
 
 def io_disk(tree: Node) -> Iterator[Problem]:
@@ -124,10 +134,10 @@ def io_disk(tree: Node) -> Iterator[Problem]:
         yield Problem("a second disk with role io", role.where, "a job has one io disk")
 
 
-def seed_disk(tree: Node) -> Iterator[Problem]:
+def seed_disk(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that a disk with role `seed` comes from `cloud_init`."""
     seeds = [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "seed"]
-    cloud_init = tree.items.get("cloud_init")
+    cloud_init = written.items.get("cloud_init")
     for role in seeds[: len(seeds) - (cloud_init is not None and cloud_init.value is not None)]:
         yield Problem("a disk with role seed is made by roost", role.where, "write cloud_init, and no disk for it")
 
@@ -136,34 +146,37 @@ def _io_roles(tree: Node) -> list[Node]:
     return [disk.items["role"] for disk in _disks(tree) if _text(disk, "role") == "io"]
 
 
-def job_of_io_disk(tree: Node) -> Iterator[Problem]:
+def job_of_io_disk(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that an io disk has a job."""
     roles = _io_roles(tree)
-    job = tree.items.get("job")
+    job = written.items.get("job")
     if roles and (job is None or job.value is None) and not tree.incomplete:
         yield Problem("a disk has role io, but there is no job to use it", roles[0].where, "add `job: {command: …}`")
 
 
-def _references(tree: Node, references: list[Node]) -> Iterator[Problem]:
-    names = list(dict.fromkeys(name for name, _ in _named(_disks(tree), "name")))
-    if any(disk.incomplete and "name" not in disk.items for disk in _disks(tree)):
+def _references(written: Node, references: list[Node]) -> Iterator[Problem]:
+    names = list(dict.fromkeys(name for name, _ in _named(_disks(written), "name")))
+    if len(_named(_disks(written), "name")) < len(_disks(written)) or not all(map(_NAME.fullmatch, names)):
+        # Any of them may be the name of the disk whose own is missing or wrong.
         return
     for reference in references:
         if reference.text is not None and reference.text not in names:
             yield Problem(f"{_NOTHING} '{shown(reference.text)}'", reference.where, did_you_mean(reference.text, names))
 
 
-def returned_disks(tree: Node) -> Iterator[Problem]:
+def returned_disks(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that `submit.return` names disks, each once, none of them read-only, and `return_as` some of these."""
     returned = tree.find(("submit", "return"))
     elements = returned.elements if returned is not None else ()
-    yield from _references(tree, list(elements))
+    yield from _references(written, list(elements))
     yield from _repeated([(node.text, node) for node in elements if node.text is not None], "returned twice: disk")
     fixed = {name for disk in _disks(tree) for name, _ in _named((disk,), "name") if _true(disk, "readonly")}
     for node in elements:
         if node.text in fixed:
             yield Problem(f"the disk '{shown(node.text or '')}' is read-only: nothing new would come back", node.where)
     chosen = tree.find(("submit", "return_as"))
+    if returned is not None and returned.incomplete:
+        return
     named = [node.text for node in (defaults(tree) if returned is None else elements) if node.text is not None]
     for disk, node in chosen.items.items() if chosen is not None else ():
         if disk not in named:
@@ -176,17 +189,17 @@ def _true(node: Node, key: str) -> bool:
     return found is not None and found.value is True
 
 
-def expected_disks(tree: Node) -> Iterator[Problem]:
+def expected_disks(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that `boot_test.expect` names disks that exist."""
     expect = tree.find(("boot_test", "expect"))
     elements = expect.elements if expect is not None else ()
-    yield from _references(tree, [node.items["on"] for node in elements if "on" in node.items])
+    yield from _references(written, [node.items["on"] for node in elements if "on" in node.items])
 
 
-def expected_of_the_job(tree: Node) -> Iterator[Problem]:
+def expected_of_the_job(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that expectations reported by the job's runner have a job."""
     expect = tree.find(("boot_test", "expect"))
-    if "job" in tree.items or expect is None:
+    if "job" in written.items or expect is None:
         return
     for node in expect.elements:
         for key in OF_THE_JOB:
@@ -196,14 +209,14 @@ def expected_of_the_job(tree: Node) -> Iterator[Problem]:
                 )
 
 
-def inputs_of_the_job(tree: Node) -> Iterator[Problem]:
+def inputs_of_the_job(tree: Node, written: Node) -> Iterator[Problem]:
     """Check that `boot_test.inputs` have a job and its io disk."""
     inputs = tree.find(("boot_test", "inputs"))
     if inputs is None or not inputs.elements:
         return
-    if "job" not in tree.items:
+    if "job" not in written.items:
         yield Problem("inputs need a job, and there is none", inputs.where, "add `job: {command: …}`")
-    elif not _io_roles(tree) and not any(disk.incomplete for disk in _disks(tree)):
+    elif not _io_roles(tree) and (disks := tree.items.get("disks")) is not None and not disks.incomplete:
         what = "the job gets its inputs on a disk with role io, and there is none"
         yield Problem(what, inputs.where, "add {name: io, filesystem: ext4, size: 64MiB, role: io} to disks")
 
@@ -223,9 +236,16 @@ def hypervisors(tree: Node) -> Iterator[Problem]:
         yield from _repeated([one for one in found if one[1].where.file == file], "named twice: hypervisor")
 
 
-_Check = Callable[[Node], Iterator[Problem]]
-_REPEATED: tuple[_Check, ...] = (disk_names, user_names, mounts, labels, io_disk, seed_disk, hypervisors, expected_once)
-_ABSENT: tuple[_Check, ...] = (
+_REPEATED: tuple[Callable[[Node], Iterator[Problem]], ...] = (
+    disk_names,
+    user_names,
+    mounts,
+    labels,
+    io_disk,
+    hypervisors,
+    expected_once,
+)
+_ABSENT: tuple[Callable[[Node, Node], Iterator[Problem]], ...] = (
     root,
     job_of_io_disk,
     returned_disks,
@@ -235,6 +255,11 @@ _ABSENT: tuple[_Check, ...] = (
 )
 
 
-def problems(tree: Node, *, whole: bool = True) -> list[Problem]:
-    """Return all findings; missing parts of the tree count only if it is `whole` (all bases were read)."""
-    return [problem for check in (*_REPEATED, *(_ABSENT if whole else ())) for problem in check(tree)]
+def problems(tree: Node, written: Node, *, whole: bool = True) -> list[Problem]:
+    """Return all findings in `tree`, which is `written` without wrong values.
+
+    Missing parts count only if the tree is `whole` (all bases were read).
+    """
+    found = [problem for check in _REPEATED for problem in check(tree)]
+    found += seed_disk(tree, written)
+    return [*found, *(problem for check in _ABSENT if whole for problem in check(tree, written))]

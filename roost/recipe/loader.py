@@ -88,7 +88,7 @@ def _finished(variant: Variant, room: Room) -> Variant:
 def _loaded(variant: Variant, reader: Reader, further: Further, several: bool) -> Loaded:
     """Return the checked recipe of one image; raise `RecipeError` with all of its mistakes."""
     recipe, tree, found = validate(variant.tree)
-    semantic = checks.problems(tree, whole=not variant.tree.incomplete)
+    semantic = checks.problems(tree, variant.tree, whole=not variant.tree.incomplete)
     # A placeholder for a value that could not be read is not reported again.
     unread = {problem.where for problem in (*reader.problems, *variant.problems)}
     unread |= {leaf.where for _, leaf in variant.tree.leaves() if unread.intersection(leaf.through)}

@@ -89,7 +89,7 @@ def _combined(
     for combination in itertools.product(*(choices for _, choices in dimensions)):
         tree, problems = rest, []
         for (key, _), (_, value) in zip(dimensions, combination, strict=True):
-            tree, problem = assign(tree, key, value)
+            tree, problem = assign(tree, key, value, matrix.items[key].key)
             problems += [problem] if problem is not None else []
         full = None
         if name is not None:

@@ -52,18 +52,20 @@ def placed(node: Node, where: Location) -> Node:
     return replace(node, value=value, where=where, key=where)
 
 
-def assign(tree: Node, dotted: str, value: Node) -> tuple[Node, Problem | None]:
+def assign(tree: Node, dotted: str, value: Node, at: Location | None = None) -> tuple[Node, Problem | None]:
     """Return the tree with `value` at a dotted path such as `os.debian.suite`, `disks.root.size` or `disks.0.size`.
 
-    Elements of a list are selected by index or by `name`. Missing mappings are created. The value keeps its location.
+    Elements of a list are selected by index or by `name`. Missing mappings are created. The value keeps its location;
+    `at` is that of the path, where mistakes in it are reported: it may have several values.
     """
     steps = dotted.split(".")
-    return _assign(tree, steps, value, dotted)
+    return _assign(tree, steps, replace(value, assigned=at), dotted)
 
 
 def _assign(node: Node, steps: list[str], value: Node, dotted: str) -> tuple[Node, Problem | None]:
     if not steps:
         return value, None
+    at = value.assigned or value.where
     # A key may itself contain dots (an attribute, a file's name): the longest existing key wins.
     step, rest = steps[0], steps[1:]
     for length in range(len(steps), 1, -1):
@@ -71,17 +73,17 @@ def _assign(node: Node, steps: list[str], value: Node, dotted: str) -> tuple[Nod
             step, rest = ".".join(steps[:length]), steps[length:]
             break
     if not step:
-        return node, Problem(f"'{shown(dotted)}' is not a key", value.where, "write keys with dots: machine.memory")
+        return node, Problem(f"'{shown(dotted)}' is not a key", at, "write keys with dots: machine.memory")
     if isinstance(node.value, tuple):
         names = {child.items["name"].text: index for index, child in enumerate(node.value) if "name" in child.items}
         index = int(step) if step.isascii() and step.isdigit() and len(step) < 6 else names.get(step)
         if index is None or index >= len(node.value):
             known = [*(name for name in names if name), *map(str, range(len(node.value)))]
-            return node, Problem(f"the list has no '{shown(step)}'", value.where, did_you_mean(step, known))
+            return node, Problem(f"the list has no '{shown(step)}'", at, did_you_mean(step, known))
         changed, problem = _assign(node.value[index], rest, value, dotted)
         elements = (*node.value[:index], changed, *node.value[index + 1 :])
         return replace(node, value=elements), problem
-    below = node.items.get(step) or Node({}, value.where, value.where)
+    below = node.items.get(step) or Node({}, at, at)
     changed, problem = _assign(below, rest, value, dotted)
     return replace(node, value={**node.items, step: changed}), problem
 

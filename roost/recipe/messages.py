@@ -40,6 +40,9 @@ _EXPECTED = {
     "none_required": "nothing",
 }
 
+#: Types of pydantic's errors for a value of another kind than its key has.
+WRONG_KIND = frozenset({*_EXPECTED, "literal_error", "enum"})
+
 #: Pattern of the model → description with a sample, which is clearer than the pattern itself.
 PATTERNS = {
     r"^[a-z0-9][a-z0-9._+-]*$": "lower-case letters, digits and . _ + -, a letter or digit first",

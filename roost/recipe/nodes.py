@@ -20,7 +20,8 @@ class Node:
     `where` is the location of the value, `key` that of the key before it. `replaces` is the tag `!replace`.
     `incomplete` means that something below was removed because it is wrong, so that a missing key is not an error.
     `through` has the locations of the variables used in the value. `written` is a scalar as it stands in the
-    file: `1.10` is a number whose shortest form differs.
+    file: `1.10` is a number whose shortest form differs. `assigned` is the location of the matrix's key that set the
+    value.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
@@ -30,6 +31,7 @@ class Node:
     incomplete: bool = False
     through: tuple[Location, ...] = ()
     written: str = field(default="", compare=False)
+    assigned: Location | None = None
 
     @property
     def items(self) -> Mapping[str, Node]:

@@ -49,7 +49,7 @@ def overlaid(recipe: Recipe, sets: Sequence[str]) -> Recipe:
     if tree is None or problems:
         raise RecipeError(problems or [Problem("the recipe cannot be read", Location(recipe.name))])
     changed, whole, mistakes = validate(tree)
-    mistakes += checks.problems(whole)
+    mistakes += checks.problems(whole, tree)
     if changed is None or mistakes:
         raise RecipeError(list(dict.fromkeys(mistakes)))
     return changed

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from roost.errors import Location, Problem
 from roost.recipe.merge import LOADERS_OWN
-from roost.recipe.messages import message
+from roost.recipe.messages import WRONG_KIND, message
 from roost.recipe.model import Recipe
 from roost.recipe.nodes import Node
 from roost.recipe.schema import keys
@@ -34,6 +34,7 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
     """
     problems: list[Problem] = []
     seen: set[tuple[str, Location | None]] = set()
+    guessed: set[Location | None] = set()
     for _ in range(_ROUNDS):
         try:
             # JSON in strict mode accepts a list for a tuple and text for a UUID, and converts nothing else.
@@ -45,8 +46,13 @@ def validate(tree: Node) -> tuple[Recipe | None, Node, list[Problem]]:
         before = tree
         for found in _joined(before, errors):
             path, node = _locate(before, found)
-            if _is_consequence(found, before, path):
+            if _is_consequence(found, before, path) or (
+                node is not None and _key(node) in guessed and found["type"] in WRONG_KIND
+            ):
                 continue
+            if found["type"] == "extra_forbidden" and node is not None:
+                # The key that it is taken for may be another one than was meant.
+                guessed.add(_key(node))
             what, hint = message(found, node)
             where = _place(before, path, found)
             if (what, where) not in seen:
@@ -104,9 +110,14 @@ def _joined(tree: Node, errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str
 
 def _place(tree: Node, path: tuple[str | int, ...], error: Mapping[str, Any]) -> Location:
     node = tree.find(path)
-    if error["type"] == "extra_forbidden" and node is not None and node.key is not None:
-        return node.key
+    if error["type"] == "extra_forbidden" and node is not None and (key := _key(node)) is not None:
+        return key
     return tree.locate(path)
+
+
+def _key(node: Node) -> Location | None:
+    """Return the location of the key of a value, in the matrix if it was written there."""
+    return node.assigned or node.key
 
 
 def _is_consequence(error: Mapping[str, Any], tree: Node, path: tuple[str | int, ...]) -> bool:

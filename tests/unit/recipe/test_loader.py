@@ -429,8 +429,13 @@ def test_io_disk_and_labels(project: Project) -> None:
         GOOD + io + "  - {name: data, filesystem: ext4, size: 1MiB, label: io}\njob: {command: /x}\n"
     ) == ("6:55: a second file system labelled 'io' (the first: recipes/one.yaml:5:12)")
     job, upper = "job: {command: /x}\n", "  - {name: data, filesystem: vfat, size: 1MiB, label: IO}\n"
-    assert project.one(GOOD + io + upper + job).startswith("6:55: a second file system labelled 'io'")
-    assert project.one(GOOD + upper + io + job).startswith("6:12: a second file system labelled 'io'")
+    assert project.one(GOOD + io + upper + job) == (
+        "6:55: a second file system labelled 'IO', which differs from 'io' only by case"
+        " (the first: recipes/one.yaml:5:12) (the guest looks for the io disk's label in upper case too)"
+    )
+    assert project.one(GOOD + upper + io + job).startswith(
+        "6:12: a second file system labelled 'io', which differs from 'IO' only by case"
+    )
     # No other label is looked for in both.
     more = upper.replace("IO", "A") + upper.replace("IO", "a").replace("data", "more")
     project.write("apart.yaml", GOOD + io + more + job)
