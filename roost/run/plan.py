@@ -89,7 +89,9 @@ class Plan:
             other = first.setdefault(job.name.lower(), number)
             if other != number:
                 hint = f"the column {named or column} names the jobs: make each name different"
-                what = f"the job of line {table.lines[other]} is named {shown(job.name)} too"
+                same = found[other].name == job.name
+                alike = " too" if same else f", and {shown(job.name)} differs only by case"
+                what = f"the job of line {table.lines[other]} is named {shown(found[other].name)}{alike}"
                 if table.lines[other] == table.lines[number]:
                     what, hint = _alike(job, found[other])
                 problems.append(table.problem(number, what, hint))
@@ -145,7 +147,8 @@ def _alike(job: Job, other: Job) -> tuple[str, str]:
         name for name, value in job.variables.items() if name not in {NAME, INPUTS} and value != other.variables[name]
     ]
     those = [", ".join(f"{name}={shown(one.variables[name])}" for name in apart[:4]) for one in (other, job)]
-    what = f"two jobs are named {shown(job.name)}: that of {those[0]} and that of {those[1]}"
+    alike = f", which differs from {shown(other.name)} only by case" if job.name != other.name else ""
+    what = f"two jobs are named {shown(job.name)}{alike}: that of {those[0]} and that of {those[1]}"
     return what, f"give a `name` that differs with {', '.join(apart[:4])}"
 
 

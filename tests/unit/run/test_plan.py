@@ -109,6 +109,15 @@ def test_a_table_names_the_disks_of_the_run(tmp_path: Path) -> None:
     assert (without.variables, without.rows) == (("n", "io"), (("1", "disks/job-1.raw"),))
 
 
+def test_names_that_differ_only_by_case_are_not_told_as_the_same(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        plan("name,n\nab,1\naB,2\nab,3\n", tmp_path).jobs()
+    assert [one.what for one in caught.value.problems] == [
+        "the job of line 2 is named ab, and aB differs only by case",
+        "the job of line 2 is named ab too",
+    ]
+
+
 def test_jobs_of_a_sweep_with_one_name_are_told_apart_by_their_axes(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text('axes: {a: [1, 2], b: [3, 4]}\nname: "j{{ b }}"\ninputs: "{{ a }}.txt"\n')
