@@ -155,7 +155,7 @@ class Bench:
 
     def _made(self, problem: str) -> bool:
         """Make what a problem says is missing; return whether it was."""
-        wanted = re.search(r"the ([\w ]+) '.*' does not exist \(looked for (/[^)]+)\)", problem)
+        wanted = re.search(r"no such ([\w ]+): '.*' \(looked for (/[^)]+)\)", problem)
         if not wanted or not Path(wanted[2]).is_relative_to(self.directory):
             return False
         path = Path(wanted[2])

@@ -81,8 +81,8 @@ def exit_codes() -> str:
         "```text",
         '{"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}',
         "```", "",
-        "`inv check --json` and `inv kernels --json` have `error` too, null when nothing is wrong, and `inv check` one for",
-        "each recipe. The `problems` beside it are the same mistakes as lines.", "",
+        "`inv check --json` and `inv kernels --json` have `error` too, null when nothing is wrong; `inv check` has one",
+        "for each recipe as well. The `problems` beside it are the same mistakes as lines.", "",
         "Of several images the highest code counts.",
     )  # fmt: skip
 

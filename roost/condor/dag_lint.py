@@ -100,7 +100,7 @@ def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Se
     try:
         text = decode(files.read_bytes(path, MAX_BYTES))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="inv lint --dag FILE.dag") from error
+        raise UsageError(files.unreadable(path, error), hint="inv lint --dag FILE.dag") from error
     read_file = static_lint.reader(path.parent)
     workflow = dag.read(text, str(path), read_file)
     found = _Found()

@@ -30,7 +30,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     try:
         text = files.read_bytes(path).decode("utf-8", "replace")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(files.unreadable(path, error)) from error
 
     def included(name: str) -> str | None:
         try:

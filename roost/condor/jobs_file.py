@@ -90,9 +90,7 @@ def read_jobs(path: Path) -> Jobs:
     try:
         data = files.read_argument(str(path), MAX_BYTES)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="give a file of comma-separated values"
-        ) from error
+        raise UsageError(files.unreadable(path, error), hint="give a file of comma-separated values") from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -87,9 +87,8 @@ def lint_file(path: Path | str, *, ask: bool = True, variables: Sequence[Variabl
     try:
         text = decode(host_files.read_bytes(path))
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="give the path of a submit description"
-        ) from error
+        what = host_files.unreadable(path, error)
+        raise UsageError(what, hint="give the path of a submit description") from error
     return lint(text, file=str(path), directory=path.parent, ask=ask, variables=variables)
 
 

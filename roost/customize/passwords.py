@@ -47,7 +47,7 @@ def read(secret: Secret, directory: Path) -> str:
             with files.open_regular(directory / str(secret.file)) as file:
                 text = file.read(LIMIT).decode("ascii", "replace")
         except OSError as error:
-            raise NoPasswordError(f"'{secret.file}' cannot be read: {error.strerror}") from error
+            raise NoPasswordError(files.unreadable(str(secret.file), error)) from error
     text = text.strip()
     if not HASH.fullmatch(text):
         raise NoPasswordError(f"{place} is not a crypt(3) hash of a password ({HOW})")

@@ -90,7 +90,7 @@ def _head(image: Path) -> bytes:
         with files.open_regular(image) as file:
             return file.read(qcow2.HEAD)
     except OSError as error:
-        raise ImageError(f"{image} cannot be read: {error.strerror}") from error
+        raise ImageError(files.unreadable(image, error)) from error
 
 
 def _tail(image: Path) -> bytes:

@@ -36,6 +36,13 @@ class UnfitFileError(OSError):
     """The path is not a regular file, or the file is larger than its reader's limit; `strerror` says which."""
 
 
+def unreadable(name: Path | str, error: OSError, kind: str = "file") -> str:
+    """Return why a file that the user named cannot be read: `no such file: 'X'`, or the reason of the system."""
+    if isinstance(error, FileNotFoundError):
+        return f"no such {kind}: '{name}'"
+    return f"{name} cannot be read: {error.strerror or error}"
+
+
 def kind(mode: int) -> str:
     """Return the file type of an `st_mode` in words: "a file", "a FIFO", "a directory" ..."""
     return next((words for test, words in _KINDS if test(mode)), "a file")

@@ -58,7 +58,7 @@ def open_readonly(
     """
     for image, _ in images:
         if not os.access(image, os.R_OK):
-            raise ImageError(f"{image} does not exist or cannot be read")
+            raise ImageError(f"{image} cannot be read" if image.exists() else f"no such file: '{image}'")
     request = {"disks": _disks(images, readonly=True), "memory": MEMORY, "clock": None, "network": False}
     with _opened(request, accelerator, log, deadline, stock=stock) as guest:
         yield guest
@@ -81,7 +81,7 @@ def open_writable(
     """
     for image, _ in images:
         if not os.access(image, os.R_OK | os.W_OK):
-            raise ImageError(f"{image} does not exist or cannot be written")
+            raise ImageError(f"{image} cannot be written" if image.exists() else f"no such file: '{image}'")
     disks = _disks(images, readonly=False) + _disks(readonly, readonly=True)
     request = {"disks": disks, "memory": MEMORY, "clock": equipment.clock, "network": equipment.network}
     with _opened(request, accelerator, log, deadline, stock=equipment.stock or equipment.network) as guest:

@@ -128,7 +128,8 @@ def _stream(path: Path) -> contextlib.AbstractContextManager[int] | None:
         return contextlib.nullcontext(own)
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
+        # `_target` gives the reason: the kernel itself may refuse to follow a link (fs.protected_symlinks).
         return None
     if stat.S_ISREG(mode):
         return None
@@ -185,7 +186,7 @@ def _target(path: Path) -> Path:
             status = seen.lstat()
         except FileNotFoundError:
             if not seen.parent.is_dir():
-                raise UsageError(f"there is no directory {seen.parent}", hint=f"mkdir -p {seen.parent}") from None
+                raise UsageError(f"no such directory: '{seen.parent}'", hint=f"mkdir -p {seen.parent}") from None
             return seen
         if not stat.S_ISLNK(status.st_mode):
             if stat.S_ISDIR(status.st_mode) or stat.S_ISBLK(status.st_mode) or stat.S_ISSOCK(status.st_mode):

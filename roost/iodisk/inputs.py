@@ -106,14 +106,14 @@ def items(
 def _unusable(name: str, path: Path, directory: Path) -> tuple[str, str | None] | None:
     """Return why `name` cannot be examined, and a hint; None when it can."""
     if not name or "\0" in name:
-        return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
+        return f"no such file or directory: '{shown(name)}'", f"looked in {directory}"
     try:
         path.stat()
     except OSError as error:
         if path.is_symlink() if error.errno != errno.ENAMETOOLONG else False:
             return f"the link {shown(name, 200)} {_broken(error)}", "remove it, or correct its target"
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            return f"there is no file or directory '{shown(name)}'", f"looked in {directory}"
+            return f"no such file or directory: '{shown(name)}'", f"looked in {directory}"
         return f"{shown(name, 200)} cannot be read: {error.strerror}", None
     return None
 

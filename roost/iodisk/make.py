@@ -131,7 +131,7 @@ def output_problem(output: Path, bases: Set[Path]) -> tuple[str, str] | None:
     if os.path.lexists(output.parent) and not os.path.isdir(output.parent):  # noqa: PTH112
         return f"{parent} is not a directory", "name a file in a directory"
     if not os.path.isdir(output.parent):  # noqa: PTH112
-        return f"there is no directory {parent}", f"mkdir -p {parent}"
+        return f"no such directory: '{parent}'", f"mkdir -p {parent}"
     return _replaced(output, bases)
 
 

@@ -65,7 +65,7 @@ def disk_format(path: Path) -> tuple[str, int]:
             head = file.read(qcow2.HEAD)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise UnreadableError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise UnreadableError(files.unreadable(path.name, error)) from error
     if size == 0:
         raise UnreadableError(f"{path.name} is empty")
     if not qcow2.is_qcow2(head):

@@ -19,6 +19,7 @@ from roost.errors import ImageError, Problem, RecipeError
 from roost.events import Events
 from roost.host import archive_words, bounded, bzimage, checksum, files, namespace, process, rooted
 from roost.host.decompress import CorruptError, LookaheadReader, Unpacked, compression
+from roost.host.files import unreadable
 from roost.kernel import depmod, facts, initrd
 from roost.kernel.catalogue import KernelSpec
 from roost.kernel.drivers import Modules
@@ -69,7 +70,7 @@ def fetch(spec: KernelSpec, cache: Cache, events: Events) -> Parts:
         except RecipeError as error:
             problems += error.problems
         except OSError as error:
-            problems.append(Problem(f"{part.path} cannot be read: {error.strerror}", where))
+            problems.append(Problem(unreadable(part.path or "", error), where))
     if not problems and bzimage.read(files["kernel"]) is None:
         problems.append(Problem("this is not an x86 kernel that a boot loader starts (bzImage)", spec.where("kernel")))
     if problems:

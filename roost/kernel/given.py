@@ -44,7 +44,7 @@ def _path(spec: KernelSpec, name: str) -> Path | None:
 
 
 def _unreadable(spec: KernelSpec, name: str, error: OSError) -> Problem:
-    return Problem(f"{shown(spec.parts[name].path or '')} cannot be read: {error.strerror}", spec.where(name))
+    return Problem(files.unreadable(shown(spec.parts[name].path or ""), error), spec.where(name))
 
 
 def _sum(spec: KernelSpec, name: str, path: Path) -> Iterator[Problem]:

@@ -60,8 +60,8 @@ def _log(path: Path) -> bytes:
     """Return the end of a log. A pipe or a device is not opened: reading it might not end."""
     try:
         if not path.is_file():
-            what = "is not a file" if path.exists() else "does not exist"
-            raise UsageError(f"{path} {what}", hint="inv explain FILE, or - for standard input")
+            what = f"{path} is not a file" if path.exists() else f"no such file: '{path}'"
+            raise UsageError(what, hint="inv explain FILE, or - for standard input")
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LOG_BYTES))

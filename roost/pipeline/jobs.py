@@ -116,10 +116,10 @@ def collect_all(words: Sequence[str], *, events: Events, most: int = FILES, size
     disks, target = [Path(word) for word in words[:-1]], Path(words[-1])
     if os.path.lexists(target) and not target.is_dir():
         raise UsageError(f"{target} is not a directory", hint="the last word is the directory for the results")
-    missing = [str(disk) for disk in disks if not os.path.lexists(disk)]
+    missing = [f"'{disk}'" for disk in disks if not os.path.lexists(disk)]
     if missing:
         raise UsageError(
-            f"there is no file {', '.join(missing)}",
+            "no such file: " + ", ".join(missing),
             hint="name the disks that came back from the jobs, and the directory for the results last",
         )
     for disk in disks:

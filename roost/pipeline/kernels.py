@@ -166,10 +166,8 @@ def extract(image: Path, directory: Path, version: str | None, events: Events) -
     """Extract the kernel and the initrd of an existing image (qcow2 or raw) into a new directory."""
     try:
         unfit = host_files.unfit(image)
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no image {image}") from error
     except OSError as error:
-        raise UsageError(f"{image} cannot be read: {error.strerror}") from error
+        raise UsageError(host_files.unreadable(image, error, "image")) from error
     if unfit is not None:
         raise UsageError(f"{image} is {unfit}", hint="copy it into a file: qemu-img convert -O qcow2 DEVICE FILE")
     # A qcow2 that names other files of this host, and any file that is not a disk, is refused before a tool opens it.

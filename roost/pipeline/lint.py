@@ -61,7 +61,7 @@ def _readable(file: str) -> Path:
         if (what := files.unfit(Path(file))) is not None:
             raise UsageError(f"{file} is {what}", hint=hint)
     except (FileNotFoundError, ValueError):
-        raise UsageError(f"there is no file {file}", hint=hint) from None
+        raise UsageError(f"no such file: '{file}'", hint=hint) from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}", hint=hint) from error
+        raise UsageError(files.unreadable(file, error), hint=hint) from error
     return Path(file)

@@ -81,6 +81,7 @@ def find(target: Target, name: str, version: str | None) -> Release:
             known = [one for one in directories if listing.versions(target, one)]
             if name in known:
                 raise _no_latest(target, name)
+            target.require()
             raise UsageError(f"{target.url} has no image {name}", hint=_close(name, known, target))
         version = found.version
     layout.checked_version(version)

@@ -25,6 +25,7 @@ class Scope:
 def find(url: str) -> Scope:
     """Return the catalogue that a URL or directory is, or is a part of; raise `UsageError` for anything else."""
     here = open_target(url)
+    here.require()
     names = here.names("")
     if layout.RELEASE in names or here.size(layout.RELEASE) is not None:
         root, name, version = _above(url, 2)

@@ -84,7 +84,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
         else:
             key = serialization.load_pem_private_key(data, password)  # type: ignore[assignment]
     except OSError as error:
-        raise UsageError(f"the signing key {path} cannot be read: {error.strerror}") from error
+        raise UsageError(files.unreadable(path, error, "signing key")) from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # The library's message may quote the file, so it is not shown.
         hint = "a private Ed25519 key: ssh-keygen -t ed25519; its passphrase in ROOST_SIGNING_PASSPHRASE"

@@ -70,7 +70,7 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
         try:
             keys, _ = signature.read_keys(files.read_bytes(given))
         except OSError as error:
-            raise UsageError(f"the key {given} cannot be read: {error.strerror}") from error
+            raise UsageError(files.unreadable(given, error, "key")) from error
         if not keys:
             raise UsageError(f"{given} has no Ed25519 key", hint="a .pub file, or an allowed_signers file")
         return Keys(tuple(keys), "")

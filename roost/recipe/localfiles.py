@@ -103,7 +103,7 @@ def _trouble(name: str, directory: Path, kind: str) -> tuple[str | None, str | N
                 if near_name
                 else f"looked for {shown(str(path), 400)}"
             )
-            return f"the {kind} '{shown(name)}' does not exist", hint
+            return f"no such {kind}: '{shown(name)}'", hint
         mode = path.stat().st_mode
         if not (stat.S_ISDIR(mode) if kind == "directory" else stat.S_ISREG(mode)) and not (
             kind == "file or directory" and stat.S_ISDIR(mode)
@@ -112,7 +112,7 @@ def _trouble(name: str, directory: Path, kind: str) -> tuple[str | None, str | N
         if not os.access(path, os.R_OK):
             return f"'{shown(name)}' cannot be read", f"check the permissions of {path}"
     except OSError as error:
-        return f"'{shown(name)}' cannot be read: {error.strerror}", None
+        return files.unreadable(shown(name), error, kind), None
     return None, None
 
 

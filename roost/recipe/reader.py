@@ -106,7 +106,7 @@ class Reader:
                 if close
                 else f"looked for {shown(display(base), 400)}"
             )
-            self.problems.append(Problem(f"the base '{shown(node.text)}' does not exist", node.where, hint))
+            self.problems.append(Problem(f"no such base: '{shown(node.text)}'", node.where, hint))
             return None
         return base
 

@@ -35,7 +35,7 @@ def read(path: Path) -> Jobs:
     try:
         data = files.read_bytes(path, MAX_BYTES)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="give a sweep or a CSV file") from error
+        raise UsageError(files.unreadable(path, error), hint="give a sweep or a CSV file") from error
     return jobs_file.with_sizes(expand(sweeps.read(data, str(path)), str(path), path.absolute().parent))
 
 

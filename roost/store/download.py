@@ -149,7 +149,7 @@ class _Download:
         path = Path(unquote(urlsplit(self.url).path))
         try:
             if "\0" in str(path) or not path.is_file():
-                raise self._refused(f"there is no file {shown(self.url)}")
+                raise self._refused(f"no such file: '{shown(self.url)}'")
             source = path.open("rb")
         except OSError as error:
             raise self._refused(f"{path}: {error.strerror}") from error

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from roost.errors import HostError, ImageError, RoostError
+from roost.errors import HostError, ImageError, RoostError, UsageError
 from roost.host import causes, files
 
 CHUNK = 4 << 20
@@ -134,6 +135,11 @@ class Target(ABC):
     def local(self) -> Path | None:
         """The local directory of the catalogue, if it has one."""
         return None
+
+    def require(self) -> None:
+        """Raise `UsageError` if this is a local directory that does not exist: it is not a catalogue without images."""
+        if self.local is not None and not os.path.lexists(self.local):
+            raise UsageError(f"no such directory: '{self.local}'", hint="name the directory of a catalogue")
 
     def read(self, path: str) -> bytes | None:
         """Return the bytes of a small file, or None when it does not exist."""

@@ -54,8 +54,8 @@ def test_inputs_that_are_there(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("test", "problem"),
     [
-        ("{inputs: [run.cfg, absent.txt]}", "5:31: the file or directory 'absent.txt' does not exist"),
-        ("{inputs: [run.cfg, absent/]}", "5:31: the file or directory 'absent/' does not exist"),
+        ("{inputs: [run.cfg, absent.txt]}", "5:31: no such file or directory: 'absent.txt'"),
+        ("{inputs: [run.cfg, absent/]}", "5:31: no such file or directory: 'absent/'"),
         ("{inputs: [run.cfg, data/run.cfg]}", "5:31: 'data/run.cfg' and 'run.cfg' both give run.cfg"),
         ("{inputs: [pipe]}", "5:22: "),
         ("{inputs: [links]}", "5:22: the link "),

@@ -77,7 +77,7 @@ def test_endless_standard_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_cannot_be_read_is_said(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
-    with pytest.raises(UsageError, match=r"does not exist|is not a file"):
+    with pytest.raises(UsageError, match=r"no such file|is not a file"):
         explain.explain([word])
 
 

@@ -73,5 +73,5 @@ def test_what_makes_no_machine_says_why(tmp_path: Path, old: str, new: str, erro
 
 
 def test_a_missing_description_is_a_wrong_call(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="no such file"):
         virtual_machine(tmp_path / "none.sub")

@@ -118,7 +118,7 @@ def test_the_seed_is_a_disk_behind_the_others(tmp_path: Path) -> None:
         ("user_data: {}", "submit: {return: [seed]}\n", "read-only"),
         ("user_data: [a]", "", "expected the name of a local file, or a mapping"),
         ("meta_data: {}", "", "the key 'user_data' is missing"),
-        ("user_data: absent.yaml", "", "the file 'absent.yaml' does not exist"),
+        ("user_data: absent.yaml", "", "no such file: 'absent.yaml'"),
     ],
 )
 def test_wrong_seeds(seed: str, more: str, said: str, tmp_path: Path) -> None:

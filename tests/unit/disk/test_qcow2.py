@@ -134,7 +134,7 @@ def test_what_is_cut_off(tmp_path: Path) -> None:
         image_file.check(image_file.look(image), tmp_path / "log")
     image.write_bytes(b"")
     _refused(image, "is empty")
-    _refused(tmp_path / "absent", "No such file")
+    _refused(tmp_path / "absent", "no such file: '")
     _refused(tmp_path, "not a regular file")
 
 

@@ -158,7 +158,7 @@ def test_every_input_that_cannot_travel_is_reported_at_once(tmp_path: Path, give
         "up leads out",
         "root leads out",
         "pipe is a FIFO, neither",
-        "no file or directory 'none'",
+        "no such file or directory: 'none'",
         "both give run",
     ):
         assert word in text, text
@@ -179,7 +179,7 @@ def test_a_row_of_a_file_of_jobs_is_a_disk(tmp_path: Path, given: Path) -> None:
     [
         ("name\nx\n", "jobs.csv:1: there is no column io"),
         ("io\nio.raw\nio.raw\n", "jobs.csv:3: io.raw is the disk of line 2 already"),
-        ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: there is no file or directory 'gone'"),
+        ('io,inputs\nio.raw,"none gone"\n', "jobs.csv:2: no such file or directory: 'gone'"),
         ("io,inputs\nio.raw,'run\n", "jobs.csv:2: ''run' has a quote that is not closed"),
         ('io,inputs\nio.raw,"deep/my file"\n', "'deep/my file' is the name of one file, and blanks separate inputs"),
         ("io,inputs\nio.raw,run deep/../run\n", "both give run"),
@@ -212,7 +212,7 @@ def test_a_recipe_without_an_io_disk_says_what_to_add() -> None:
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path, given: Path) -> None:
-    with pytest.raises(UsageError, match="there is no directory"):
+    with pytest.raises(UsageError, match="no such directory"):
         made(tmp_path / "none" / "io.raw", recipe(), given, "run")
 
 
@@ -227,7 +227,7 @@ def test_collect_names_its_directories_by_the_disks(tmp_path: Path, given: Path)
     assert answer["ok"] is False
     assert answer["counts"] == {"never started": 1}
     assert (tmp_path / "out" / "io").is_dir()
-    with pytest.raises(UsageError, match=r"there is no .*gone"):
+    with pytest.raises(UsageError, match=r"no such file: '.*gone"):
         jobs.collect_all([str(tmp_path / "gone"), str(tmp_path / "out")], events=Silent())
     with pytest.raises(UsageError, match="no disks and no directory"):
         jobs.collect_all([disks[0]], events=Silent())
@@ -283,7 +283,7 @@ def test_what_is_not_a_plain_file_is_never_opened(tmp_path: Path, given: Path) -
     assert "is a device" in problems_of(given, "zero")
     assert "is a device" in problems_of(given, "/dev/zero")
     assert "File name too long" in problems_of(given, "x" * 300)
-    assert "no file or directory" in problems_of(given, "run/x")
+    assert "no such file or directory" in problems_of(given, "run/x")
 
 
 def test_a_file_that_changes_or_has_no_end_is_an_error(
@@ -409,7 +409,7 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io;inputs;scale\nio-1.raw;run;0,5\n", ["separated by semicolons, not by commas"]),
         ("io\tinputs\nio-1.raw\trun\n", ["separated by tabs"]),
         ("io,inputs,x\nio-1.raw,my file.txt,3\n", ["'my file.txt' is the name of one file", "'my file.txt'"]),
-        ("io,inputs,x\nrun 1.raw,gone,3\n", ["the disk 'run 1.raw' may only have", "no file or directory 'gone'"]),
+        ("io,inputs,x\nrun 1.raw,gone,3\n", ["the disk 'run 1.raw' may only", "no such file or directory: 'gone'"]),
         ("io,inputs,IO\nio-1.raw,run,x\n", ["two columns are named IO"]),
         ("io,inputs\nio-1.raw\n", ["1 values for 2 variables"]),
         (
@@ -427,7 +427,7 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io,inputs\nx.raw,./run\nrun,\n", ["would overwrite another file"]),
         ("io,inputs\nx.raw,deep/er/../../run\nrun,\n", ["would overwrite another file"]),
         ("io,inputs\nx.raw,run deep\ndeep/y.raw,\n", ["is inside the input"]),
-        (f"io,inputs\nio.raw,{'gone ' * 2000}\n", ["no file or directory 'gone'"]),
+        (f"io,inputs\nio.raw,{'gone ' * 2000}\n", ["no such file or directory: 'gone'"]),
     ],
 )
 def test_all_that_is_wrong_with_jobs_is_reported_before_disks_are_made(

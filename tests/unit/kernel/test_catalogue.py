@@ -296,7 +296,7 @@ def test_a_directory_with_something_in_it_is_kept(project: Path) -> None:
     (project / "out/precious").write_text("x")
     with pytest.raises(UsageError, match="not an empty directory"):
         kernels.extract(project / "disk.raw", project / "out", None, Silent())
-    with pytest.raises(UsageError, match="there is no image"):
+    with pytest.raises(UsageError, match="no such image"):
         kernels.extract(project / "absent", project / "out", None, Silent())
 
 

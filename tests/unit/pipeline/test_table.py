@@ -45,14 +45,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("io,inputs\nio-1.raw,one.txt\nio-2.raw,gone\n", RecipeError, "jobs.csv:3: there is no file or directory"),
+        ("io,inputs\nio-1.raw,one.txt\nio-2.raw,gone\n", RecipeError, "jobs.csv:3: no such file or directory"),
         ("io,inputs\nio-1.raw,'one.txt\n", RecipeError, "jobs.csv:2: ''one.txt' has a quote that is not closed"),
         ("io\nio-1.raw\nio-1.raw\n", RecipeError, "jobs.csv:3: io-1.raw is the disk of line 2 already"),
         ("io\none.raw\n", RecipeError, "jobs.csv:2: .*one.raw already exists and is not a disk"),
-        ("io\nnone/io-1.raw\n", RecipeError, "jobs.csv:2: there is no directory"),
+        ("io\nnone/io-1.raw\n", RecipeError, "jobs.csv:2: no such directory"),
         (f"io\n{'x' * 300}.raw\n", RecipeError, "jobs.csv:2: the name .* is longer than 255 bytes"),
         ("io,inputs\nio-1.raw,\nio-2.raw,large\n", ImageError, "jobs.csv:3: the inputs need more than 4 MiB"),
-        ("io,inputs\nb.raw,gone\nrun 1.raw,gone\n", RecipeError, "(?s)jobs.csv:2: there is.*jobs.csv:3: the disk"),
+        ("io,inputs\nb.raw,gone\nrun 1.raw,gone\n", RecipeError, "(?s)jobs.csv:2: no such.*jobs.csv:3: the disk"),
     ],
 )
 def test_submit_refuses_the_rows_that_io_refuses(
@@ -111,7 +111,7 @@ def test_more_rows_than_lint_reads_are_submitted(made: str, tmp_path: Path) -> N
 
 
 def test_the_requests_of_a_file_of_jobs_tell_a_bad_place_of_a_disk(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"jobs\.csv:2: there is no directory"):
+    with pytest.raises(RecipeError, match=r"jobs\.csv:2: no such directory"):
         batch.requests(parse_jobs("io\nnone/io.raw\n", "jobs.csv", tmp_path), "io", [])
 
 

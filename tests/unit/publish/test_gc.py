@@ -413,7 +413,7 @@ def test_old_partial_files_go_young_ones_stay(root: Path) -> None:
 def test_something_that_is_not_a_catalogue_is_a_wrong_call(tmp_path: Path) -> None:
     (tmp_path / "home/thesis").mkdir(parents=True)
     (tmp_path / "home/thesis/a.tex").write_text("x")
-    for place in (tmp_path / "home", tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match="not a catalogue"):
+    for place, why in (tmp_path / "home", "not a catalogue"), (tmp_path / "nowhere", "no such directory"):
+        with pytest.raises(UsageError, match=why):
             _collect(place, keep=1)
     assert (tmp_path / "home/thesis/a.tex").exists()

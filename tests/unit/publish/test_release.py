@@ -506,7 +506,7 @@ def test_submit_from_a_catalogue_needs_no_build(root: Path, catalogue: Path) -> 
     ("options", "reason"),
     [
         ({"source": "{catalogue}@1.0"}, "has no smoke 1.0"),
-        ({"source": "{catalogue}/nowhere"}, "has no image smoke"),
+        ({"source": "{catalogue}/nowhere"}, "no such directory: '.*/nowhere'"),
         ({"hypervisor": "xen"}, "not made for xen"),
         ({"hypervisor": "vmware"}, "no such hypervisor"),
         ({"transfer": "carrier-pigeon"}, "no such transfer"),

@@ -98,7 +98,7 @@ def test_five_mistakes_are_five_located_errors(project: Project) -> None:
     assert project.problems("five") == [
         "recipes/five.yaml:3:12: unknown key 'siute' (did you mean suite?)",
         'recipes/five.yaml:5:34: a mode is octal digits in quotes, such as "0755"',
-        "recipes/five.yaml:6:24: the file or directory 'files/absent' does not exist"
+        "recipes/five.yaml:6:24: no such file or directory: 'files/absent'"
         f" (looked for {project.directory}/recipes/files/absent)",
         "recipes/five.yaml:10:32: 'ext5' is not one of ext4, ext3, ext2, vfat, squashfs, erofs, xfs, btrfs, swap"
         " (did you mean ext4?)",
@@ -111,7 +111,7 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
     assert project.problems("two") == [
         "recipes/two.yaml:6:5: a file has exactly one of content, source, template, link, directory;"
         " here: content, source",
-        f"recipes/two.yaml:6:36: the file or directory 'y' does not exist (looked for {project.directory}/recipes/y)",
+        f"recipes/two.yaml:6:36: no such file or directory: 'y' (looked for {project.directory}/recipes/y)",
         "recipes/two.yaml:6:39: unknown key 'mdoe' (did you mean mode?)",
     ]
 
@@ -302,7 +302,7 @@ def test_mistakes_in_recipe_and_bases_come_in_the_order_of_the_files(project: Pr
     project.write("small.yaml", "extends: [base/a.yaml, base/b.yaml, base/c.yaml]\n" + GOOD + "locales: C\n")
     project.write("base/c.yaml", "name: [\n")
     assert project.problems("small") == [
-        "recipes/small.yaml:1:24: the base 'base/b.yaml' does not exist (did you mean base/c.yaml?)",
+        "recipes/small.yaml:1:24: no such base: 'base/b.yaml' (did you mean base/c.yaml?)",
         "recipes/small.yaml:6:1: unknown key 'locales' (did you mean locale?)",
         "recipes/base/a.yaml:1:1: unknown key 'timezon' (did you mean timezone?)",
         "recipes/base/a.yaml:2:17: expected a whole number, found the text 'none'",
