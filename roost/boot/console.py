@@ -127,7 +127,7 @@ SERIAL: Mapping[str, Kind] = {
         r"Reached target (?:poweroff|shutdown|halt|reboot)|Reached target .*(?:Power.Off|Reboot|Halt)"
         # An initrd of dracut stops targets too, but none of these. The last pattern is roost's own guest.
         r"|The system is going down|Stopped target .*(?:[Mm]ulti-[Uu]ser|[Gg]raphical|getty|Login Prompts)"
-        r"|roost: power button",
+        r"|roost: power (?:button|off)",
         "Reached target",
         "going down",
         "Stopped target",

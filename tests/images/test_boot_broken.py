@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.images, pytest.mark.timeout(600)]
 
 GRUB = "/boot/grub/grub.cfg"
 KERNEL, INITRD = "/boot/vmlinuz*", "/boot/initrd.img*"
+POWER_OFF = "/usr/lib/roost/power-off"
 SCRIPT = b"#!/bin/sh\n"
 
 
@@ -61,8 +62,8 @@ SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     "kernel-corrupt": (Edit({KERNEL: _garbage}), ("halted",)),
     "kernel-empty": (Edit({KERNEL: b""}), ("no-boot-loader",)),
     "stays-on": (Edit({"/usr/lib/roost/job": replaced('"$ending" = poweroff', '"$ending" = never')}), ("halted",)),
-    "halts": (Edit({"/usr/lib/roost/job": replaced("\tpoweroff\n", "\thalt\n")}), ("halted",)),
-    "reboots": (Edit({"/usr/lib/roost/job": replaced("\tpoweroff\n", "\treboot\n")}), ("rebooted",)),
+    "halts": (Edit({POWER_OFF: replaced("\npoweroff -f", "\nhalt -f")}), ("halted",)),
+    "reboots": (Edit({POWER_OFF: replaced("\npoweroff -f", "\nreboot -f")}), ("rebooted",)),
     "off-before-the-job": (Edit({"/usr/lib/roost/start": replaced("exit 0", "poweroff -f")}), ("job-failed",)),
     "job-is-missing": (Edit({"/opt/job/run": None}), ("job-failed",)),
     "job-never-starts": (Edit({"/etc/inittab": replaced("::once:/usr/lib/roost/job\n", "")}), ("job-timeout",)),

@@ -242,3 +242,64 @@ def test_a_job_without_its_io_disk_is_not_run(label: str, mounts: bool, why: str
     assert f"roost: the job was not run: {why}\n" in console
     assert "roost: job finished: exit 1" in console
     assert "job started" not in console
+
+
+class Machine:
+    """A PID namespace in which the guest's power-off may kill all processes, and tells what it did."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        for name in ("dev", "run", "etc", "bin"):
+            (top / name).mkdir()
+        (top / "dev/console").touch()
+        (top / "etc/inittab").write_text(
+            f"::sysinit:echo sysinit >>{top}/done\n"
+            f"::shutdown:echo first >>{top}/done\n::shutdown:echo 'a:b' >>{top}/done\n"
+        )
+        for program in ("umount", "poweroff"):
+            self.program(program, f'echo "{program} $*" >>{top}/done')
+        text = (GUEST / "power-off").read_text()
+        for place in ("/dev/console", "/run/", "/etc/"):
+            text = text.replace(place, f"{top}{place}")
+        self.program("power-off", text)
+
+    def program(self, name: str, text: str) -> None:
+        """Write a program for PATH."""
+        (self.top / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.top / "bin" / name).chmod(0o755)
+
+    def run(self, script: str) -> list[str]:
+        """Run a script as the first process, which like an init outlives SIGTERM; return what was done in order."""
+        argv = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+        env = EMPTY | {"PATH": f"{self.top}/bin:{EMPTY['PATH']}"}
+        subprocess.run(
+            [*argv, "sh", "-c", script], env=env, cwd=self.top, timeout=60, check=True, stdin=subprocess.DEVNULL
+        )
+        return (self.top / "done").read_text().splitlines()
+
+
+ENDED = ["first", "a:b", "umount -a -r", "poweroff -f"]
+
+
+def test_power_off_runs_the_shutdown_actions_and_gives_processes_time_to_end(tmp_path: Path) -> None:
+    """One that saves its state on SIGTERM is waited for, and not killed."""
+    saves = "trap 'sleep 0.3; echo saved >>done; exit 0' TERM; : >ready; while :; do sleep 0.1; done"
+    machine = Machine(tmp_path)
+    machine.program("saves", saves)
+    done = machine.run("saves & until [ -e ready ]; do sleep 0.05; done; power-off")
+    assert done == ["first", "a:b", "saved", "umount -a -r", "poweroff -f"]
+    assert (tmp_path / "dev/console").read_text() == "roost: power off\n"
+
+
+def test_power_off_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A process that ignores SIGTERM is killed before the file systems are unmounted once more."""
+    machine = Machine(tmp_path)
+    machine.program("stays", "trap '' TERM; : >ready; while :; do sleep 0.1; done")
+    machine.program("umount", 'pidof -x stays >>done; echo "umount $*" >>done')
+    assert machine.run("stays & until [ -e ready ]; do sleep 0.05; done; power-off") == ENDED
+
+
+def test_two_that_power_off_at_once_do_not_kill_each_other(tmp_path: Path) -> None:
+    """The job's end and the power button can come together."""
+    machine = Machine(tmp_path)
+    assert machine.run("power-off & power-off & wait; wait") == ENDED
