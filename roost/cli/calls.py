@@ -1,6 +1,6 @@
 """How tasks are called here: messages name them as `inv TASK`, and show them as the user can type them.
 
-In a checkout that is `./inv TASK`. JSON and files keep `inv TASK`.
+In a checkout that is `./inv TASK`. In JSON that is so for messages; other values, and files, keep `inv TASK`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 #: Set by `./inv`: the path by which it was called, such as ./inv or ../inv.
 CALLED = "ROOST_CALLED"
+#: The keys of JSON whose values are messages for people.
+MESSAGES = frozenset({"what", "hint", "fix", "problems"})
 _TASK = re.compile(r"(?<![\w./-])inv (?=[a-z])")
 
 
@@ -21,3 +25,12 @@ def typed(text: str) -> str:
         return text
     program = f"{shlex.quote(called)} "
     return _TASK.sub(lambda _: program, text)
+
+
+def typed_json(value: Any, key: str = "") -> Any:
+    """Return a value for JSON with `inv TASK` in its messages as it is called here; `key` is the value's own."""
+    if isinstance(value, str):
+        return typed(value) if key in MESSAGES else value
+    if isinstance(value, Mapping):
+        return {name: typed_json(one, str(name)) for name, one in value.items()}
+    return [typed_json(one, key) for one in value] if isinstance(value, list | tuple) else value

@@ -196,7 +196,7 @@ def events() -> Iterator[Events]:
 def write_json(value: Mapping[str, Any]) -> None:
     """Write the one JSON object of a task to standard output."""
     # JSON escapes all control characters except DEL.
-    _write(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
+    _write(json.dumps(calls.typed_json(value), indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n")
 
 
 def write_text(text: str, *, whole: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from roost.cli import calls, show, terminal
@@ -39,10 +41,25 @@ def test_a_path_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_results_errors_and_tables(checkout: None, capsys: pytest.CaptureFixture[str]) -> None:
     terminal.write_text(show.table([["inv boot smoke", "test boot"], ["cd build/smoke && sh", "run it"]]))
     terminal.write_error(UsageError("no name", hint="inv boot NAME"))
-    terminal.write_json({"hint": "inv boot NAME"})
     out, err = capsys.readouterr()
     first, second, *_ = out.splitlines()
     assert first.startswith("./inv boot smoke ")
     assert first.index("test boot") == second.index("run it")
-    assert '"inv boot NAME"' in out
     assert "(./inv boot NAME)" in err
+
+
+def test_messages_in_json(checkout: None, capsys: pytest.CaptureFixture[str]) -> None:
+    result = {
+        **terminal.error_json(UsageError("boot needs NAME (inv help boot)", hint="inv boot NAME")),
+        "problems": ["x: inv build smoke"],
+        "checks": ({"fix": "inv doctor", "seen": 1, "ok": None},),
+        "command": ["inv boot smoke"],
+        "name": "inv boot smoke",
+    }
+    terminal.write_json(result)
+    written = json.loads(capsys.readouterr().out)
+    (problem,) = written["error"]["problems"]
+    assert (problem["what"], problem["hint"]) == ("boot needs NAME (./inv help boot)", "./inv boot NAME")
+    assert (written["problems"], written["checks"][0]["fix"]) == (["x: ./inv build smoke"], "./inv doctor")
+    assert (written["command"], written["name"]) == (["inv boot smoke"], "inv boot smoke")
+    assert list(written) == list(result) and written["checks"][0] == {"fix": "./inv doctor", "seen": 1, "ok": None}
