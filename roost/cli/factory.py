@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 HOST = HostError.exit_code
+#: The last lines of a failure's log or console that are shown; the report of a test boot has all.
+LAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ def _shown(result: Result) -> str:
     from roost.cli.show import indented, table
     from roost.factory.graph import STEPS
     from roost.factory.markdown import headline
+    from roost.host.paths import display
 
     lines = []
     kinds = [kind for kind in STEPS if any(kind in image.steps for image in result.images)]
@@ -184,7 +187,9 @@ def _shown(result: Result) -> str:
         if image.cause is not None:
             lines.append(f"{result.title(image)}: {image.cause}")
             failure = image.failure
-            lines += [indented(failure.tail)] if failure and failure.tail else []
+            lines += [indented("\n".join(failure.tail.splitlines()[-LAST:]))] if failure and failure.tail else []
             lines += [f"  log: {failure.log}"] if failure and failure.log else []
+            reports = (str(one["report"]) for one in image.verdicts if not one["passed"])
+            lines += [f"  report: {display(Path(report))}" for report in dict.fromkeys(reports)]
     lines += [f"note: {note}" for note in result.notes]
     return "\n".join([*lines, headline(result)])

@@ -10,6 +10,7 @@ from typing import Any
 import junitparser
 import pytest
 
+from roost.cli import factory
 from roost.cli.main import main
 from roost.factory.outcome import Failure, Image, Outcome, Result
 from roost.pipeline.factory import Factory
@@ -108,3 +109,23 @@ def test_a_run_that_is_interrupted_leaves_what_was_done(
     assert code == 130 and out == "" and "interrupted" in err
     assert junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml")).tests == 2
     assert "Stopped" in (tmp_path / "m.md").read_text() and not (tmp_path / "page").exists()
+
+
+def test_a_failed_boot_is_shown_by_its_last_lines_and_its_report(tmp_path: Path) -> None:
+    console = "\n".join(f"line {number}" for number in range(1, 31))
+    reports = [
+        {"hypervisor": name, "passed": passed, "report": str(tmp_path / "boot/report.html")}
+        for name, passed in (("kvm", False), ("xen", False))
+    ]
+    passed = {"hypervisor": "xen", "passed": True, "report": "/other/report.html"}
+    boot = Outcome(
+        "failed", 2.0, Failure("kvm: panic (phase kernel): it", tail=console), {"verdicts": [*reports, passed]}
+    )
+    image = Image("a", "a", str(tmp_path), {"image": Outcome("done", 1.0), "boot": boot})
+    shown = factory._shown(Result((image,), 3.0, 1)).splitlines()
+    at = shown.index("a: test boot: kvm: panic (phase kernel): it")
+    assert shown[at + 1 : at + 10] == [
+        *(f"  line {number}" for number in range(23, 31)),
+        f"  report: {tmp_path}/boot/report.html",
+    ]
+    assert len(shown) == at + 11
