@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from roost.boot import plant
 from roost.boot.plant import Planted
 from roost.boot.session import Session
+from roost.boot.watch import counted
 from roost.errors import ImageError, UsageError
 from roost.host.safetext import clean
 
@@ -206,7 +207,7 @@ async def ready(session: Session, heard: Heard, factor: float) -> str:
 
     Raises `ImageError` with the console's end when the system or the server does not come up.
     """
-    while session.now < READY * factor:
+    while counted(session.now, session.starved) < READY * factor:
         await session.wait(1.0)
         if heard.key is not None:
             return heard.key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 import shutil
 import subprocess
@@ -83,7 +84,7 @@ def test_why_it_failed_is_safe_to_show() -> None:
     assert heard.failed is not None and heard.failed.isprintable() and "card" in heard.failed
 
 
-def _session(*, console: bytes = b"", off: bool = False) -> Session:
+def _session(*, console: bytes = b"", off: bool = False, starved: float = 0.0) -> Session:
     serial = Console()
     serial.feed(console, 1.0)
     times = iter(range(1000))
@@ -95,7 +96,7 @@ def _session(*, console: bytes = b"", off: bool = False) -> Session:
 
         async def wait(self, seconds: float) -> None: ...
 
-    return cast("Session", cast(Any, Stub(serial=serial, over=off)))
+    return cast("Session", cast(Any, Stub(serial=serial, over=off, starved=starved)))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,15 @@ def test_a_machine_without_a_login_is_reported_with_its_console(
         asyncio.run(remote.ready(_session(console=console, off=off), heard, 1.0))
     assert said in str(caught.value)
     assert console.decode().strip() in str(caught.value)
+
+
+@pytest.mark.parametrize(("starved", "seconds"), [(0.0, 120), (60.0, 180)])
+def test_seconds_without_a_core_do_not_count_while_a_login_is_awaited(starved: float, seconds: int) -> None:
+    with pytest.raises(ImageError) as caught:
+        asyncio.run(remote.ready(_session(starved=starved), Heard("m"), 1.0))
+    (said,) = re.findall(r"no login by ssh after (\d+) s", str(caught.value))
+    # The stub's clock goes on by a second whenever it is read.
+    assert seconds <= int(said) <= seconds + 2
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=2, max_size=4))
