@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from roost.cli import greeting
+from roost.cli import encoding, greeting
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
         # Until roost's own handler is there Ctrl-C ends this as it ends any program: without a traceback of an import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     greeting.require_python()
+    encoding.require_utf8()
     greeting.greet(sys.argv[1:])
     # Only now: it imports the tasks.
     from roost.cli import light
