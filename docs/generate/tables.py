@@ -27,8 +27,9 @@ _CODES = {
     ImageError.exit_code: "The image, the file, the job or the submit description is at fault.",
     UsageError.exit_code: "The call or the recipe is wrong.",
     HostError.exit_code: "The host lacks something: a tool, a permission, space, memory, the network. `inv doctor`.",
-    130: "The task was interrupted: Ctrl-C, or SIGTERM, SIGHUP and their like. Nothing half-made is left.",
+    130: "The task was interrupted by Ctrl-C. Nothing half-made is left.",
     141: "The reader of the output closed it early (`| head`).",
+    143: "The task was ended by SIGTERM. Another signal N gives 128 + N: 129 for SIGHUP. Nothing half-made is left.",
 }
 
 

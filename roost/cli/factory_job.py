@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from roost.cli import factory_view, lastresort
-from roost.cli.main import ENDING, INTERRUPTED, end_task
-from roost.host import temporary
+from roost.cli.main import ENDING, end_task
+from roost.host import interruption, temporary
 
 USAGE = 2
 
@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         temporary.clear()
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(interruption.status())
     except Exception as error:
         wrong = lastresort.told(error)
         lastresort.write_error(f"{wrong}\n")

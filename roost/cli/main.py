@@ -36,8 +36,6 @@ from roost.cli.program import Roost, wants_json
 from roost.errors import RoostError
 from roost.host import interruption, temporary
 
-#: The exit status of a task that a signal ended.
-INTERRUPTED = 130
 #: Signals that end a process unless handled: those of terminals, of batch systems and of the CPU time limit.
 ENDING = (
     signal.SIGTERM,
@@ -51,12 +49,12 @@ ENDING = (
 )
 
 
-def end_task(_signal: int, _frame: object) -> None:
+def end_task(number: int, _frame: object) -> None:
     """End the task: every `finally` of the main thread runs, which removes processes, locks and temporary files."""
     if interruption.interrupted():
         # Already ending: a second signal must not stop the cleanup.
         return
-    interruption.interrupt()
+    interruption.interrupt(number)
     raise KeyboardInterrupt
 
 
@@ -110,7 +108,7 @@ def ending() -> Iterator[None]:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            os._exit(interruption.status())
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from invoke.exceptions import Exit
 
 from roost.cli import lastresort, parser, terminal
 from roost.errors import RoostError, UsageError
+from roost.host import interruption
 
 # Makes the parser support `Verb`.
 parser.install()
@@ -41,7 +42,7 @@ def verb(
                 raise
             except KeyboardInterrupt:
                 lastresort.write_error("roost: interrupted; nothing half-made is left\n")
-                raise Exit(code=130) from None
+                raise Exit(code=interruption.status()) from None
             except BrokenPipeError:
                 lastresort.drop_output()
                 raise Exit(code=lastresort.CLOSED) from None

@@ -19,12 +19,16 @@ from typing import Any
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.RLock()
 _interrupted = threading.Event()
+#: The signals that interrupted the task: the first one counts.
+_signals: list[int] = []
 
 
-def interrupt() -> None:
-    """Kill every tool, and keep all threads but the main one from starting another."""
+def interrupt(number: int | None = None) -> None:
+    """Kill every tool, and keep all threads but the main one from starting another; `number` is the signal."""
     with _guard:
         _interrupted.set()
+        if number is not None:
+            _signals.append(number)
         for tool in _running:
             if tool.returncode is None:
                 _kill(tool)
@@ -33,6 +37,11 @@ def interrupt() -> None:
 def interrupted() -> bool:
     """Return whether the task was interrupted."""
     return _interrupted.is_set()
+
+
+def status() -> int:
+    """Return the exit status of an interrupted task, as a shell reports it: 128 and the signal, else that of Ctrl-C."""
+    return 128 + (_signals[0] if _signals else signal.SIGINT)
 
 
 @contextmanager

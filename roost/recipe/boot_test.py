@@ -102,7 +102,8 @@ class Expectation(Model):
 class BootTest(Model):
     """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tested."""
 
-    #: The maximum duration of the test boot, including the job.
+    #: The maximum duration of the test boot, including the job, on a machine with KVM. Under emulation (TCG) it is
+    #: multiplied by a factor that `inv boot` measures on the host and reports, often 5 to 20; 10 if it cannot be measured.
     timeout: Duration = Field(default=120.0, gt=0)
     #: Expectations in addition to the job's exit status and a clean power-off.
     expect: tuple[Expectation, ...] = ()

@@ -106,7 +106,7 @@ def test_a_family_here_and_as_a_workflow(project: Path, tmp_path: Path) -> None:
         time.sleep(2)
         start = time.monotonic()
         stopped.send_signal(signal.SIGTERM)
-        assert stopped.wait(timeout=30) == 130
+        assert stopped.wait(timeout=30) == 143
     assert time.monotonic() - start < 10
     assert not [one for one in project.glob("build/*") if one.name.startswith(".") and one.is_dir()]
 

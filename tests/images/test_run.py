@@ -75,7 +75,7 @@ def test_a_stopped_run_is_resumed_and_nothing_runs_twice(smoke: Path, tmp_path: 
         first.send_signal(signal.SIGTERM)
         first.wait(30)
         taken = time.monotonic() - begin
-        assert first.returncode == 130 and taken < 5, taken
+        assert first.returncode == 143 and taken < 5, taken
         assert first.stderr is not None
         assert "missing: held" in first.stderr.read()
     assert not [one for one in machines if Path(f"/proc/{one}").exists()]

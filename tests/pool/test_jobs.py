@@ -57,7 +57,7 @@ def test_nothing_ran_twice(seen: dict[str, Any]) -> None:
 
 
 def test_it_was_really_stopped_half_way(seen: dict[str, Any]) -> None:
-    assert seen["stopped"]["code"] == 130 and seen["stopped"]["seconds"] < 2.5
+    assert seen["stopped"]["code"] == 143 and seen["stopped"]["seconds"] < 2.5
     assert 1 <= seen["ended_then"] < ten.COUNT - 1
     assert "have a verdict and are not run again" in seen["said"]
 
