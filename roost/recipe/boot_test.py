@@ -64,7 +64,7 @@ class Expectation(Model):
     absent: bool = False
     #: The exit status that the job must have; without it, 0.
     exit: int | None = Field(default=None, ge=0, le=255)
-    #: The maximum duration of the whole boot, or of one phase of it.
+    #: The maximum duration of the whole boot, or of one phase of it; multiplied under emulation as `timeout` is.
     within: Duration | None = Field(default=None, gt=0)
     #: The phase of the boot that `within` applies to; without it, the whole boot.
     phase: Literal["firmware", "boot-loader", "kernel", "initrd", "init", "job", "power-off"] | None = None
@@ -102,8 +102,9 @@ class Expectation(Model):
 class BootTest(Model):
     """How long the test boot may take (under KVM; scaled for TCG), what it must show, what else is tested."""
 
-    #: The maximum duration of the test boot, including the job, on a machine with KVM. Under emulation (TCG) it is
-    #: multiplied by a factor that `inv boot` measures on the host and reports, often 5 to 20; 10 if it cannot be measured.
+    #: The maximum duration of the test boot, including the job, on a fast machine with KVM. Under emulation (TCG) it is
+    #: multiplied by how many times slower this host was measured to be, or by 10 if that cannot be measured;
+    #: `inv boot --json` has it as `factor`.
     timeout: Duration = Field(default=120.0, gt=0)
     #: Expectations in addition to the job's exit status and a clean power-off.
     expect: tuple[Expectation, ...] = ()

@@ -49,6 +49,12 @@ def test_sizes_are_not_shown_as_times() -> None:
         parsers[key.value](key.default.strip("`"))
 
 
+def test_times_that_emulation_makes_longer_say_so() -> None:
+    keys = {key.path: key for key in recipe.every_key()}
+    for path in ("boot_test.timeout", "boot_test.expect.within"):
+        assert "multiplied" in keys[path].what and "emulation" in keys[path].what
+
+
 def test_every_example_is_shown() -> None:
     page = recipe.page()
     assert [text for _, text in recipe.examples() if text not in page] == []
