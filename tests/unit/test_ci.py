@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 
@@ -191,3 +191,35 @@ def test_what_ends_it_ends_all_of_it(suites: list[str], signal: str, tmp_path: P
         time.sleep(0.1)
     assert not list(filter(_alive, pids))
     assert not list(tmp_path.glob("tmp.*"))
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGHUP, SIGINT])
+@pytest.mark.parametrize("suites", [["main"], ["pool", "publish"], ["slow", "trixie"]])
+def test_a_signal_to_it_alone_ends_its_suites_without_a_terminal_too(
+    suites: list[str], number: Signals, tmp_path: Path
+) -> None:
+    """`timeout` leads a process group of its own there, which no signal to the group of `.ci/run` reaches."""
+    run = _project(tmp_path, **dict.fromkeys(suites, 'echo $$ >"pid-$does"; exec sleep 100'))
+    run.write_text(run.read_text().replace("deadline=8", "deadline=100"))
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([run], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 30
+        while len(list(tmp_path.glob("pid-*"))) < len(suites) and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(0.2)
+        begin = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert time.monotonic() - begin < 10
+    pids = [path.read_text().strip() for path in tmp_path.glob("pid-*")]
+    assert len(pids) == len(suites)
+    while any(map(_alive, pids)) and time.monotonic() - begin < 10:
+        time.sleep(0.1)
+    assert not list(filter(_alive, pids))
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+def test_a_suite_reads_what_the_run_reads(tmp_path: Path) -> None:
+    run = _project(tmp_path, main="cat >read; exit 7")
+    done = subprocess.run([run], env={**os.environ, "TMPDIR": str(tmp_path)}, input=b"words\n", timeout=60, check=False)
+    assert done.returncode == 1 and (tmp_path / "read").read_bytes() == b"words\n"
