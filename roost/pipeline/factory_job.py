@@ -197,7 +197,21 @@ def report(plan: Plan, home: Path) -> int:
     # Without them the next workflow requests as many resources as this one.
     with contextlib.suppress(OSError):
         usage.remember(usage.place(), usage.of_log(home / "factory.dag.nodes.log"))
+    if result.ok:
+        _tidy(plan, home)
     return result.code
+
+
+def _tidy(plan: Plan, home: Path) -> None:
+    """Remove what only the nodes needed of each other; images that were not published stay, as the only copy.
+
+    After a failure all of it stays: DAGMan's rescue file counts on it.
+    """
+    kept = set() if plan.publish else {row.nodes["image"] for row in plan.rows if "image" in row.nodes}
+    for path in (home / OUT).glob("*.tar"):
+        if path.stem not in kept:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _json(result: Result) -> bytes:
@@ -218,16 +232,18 @@ def _collected(row: task.Row, home: Path) -> Image:
             found = Outcome("skipped" if failed else "failed", failure=failed or lost)
         done[kind] = found
         failed = failed or found.failure
-    if "boot" in done and "boot" in row.nodes and (home / OUT / f"{row.nodes['boot']}.tar").is_file():
-        done["boot"] = _with_reports(done["boot"], home / OUT / f"{row.nodes['boot']}.tar", place)
+    archive = home / OUT / f"{row.nodes.get('boot', 'none')}.tar"
+    if "boot" in done and (archive.is_file() or place.is_dir()):
+        done["boot"] = _with_reports(done["boot"], archive, place)
     return Image(row.name, row.called, str(place), done, row.broken)
 
 
 def _with_reports(boot: Outcome, archive: Path, place: Path) -> Outcome:
     verdicts = []
-    shutil.rmtree(place, ignore_errors=True)
-    if archive.stat().st_size:
-        kit.unpack(archive, place)
+    if archive.is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        if archive.stat().st_size:
+            kit.unpack(archive, place)
     for one in boot.facts.get("verdicts", ()):
         # Its path on the machine that booted it is of no use here.
         verdicts.append({**one, "report": str(place / "boot" / boot_report.place(one["hypervisor"]))})

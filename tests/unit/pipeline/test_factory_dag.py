@@ -189,6 +189,30 @@ def test_the_report_tells_what_the_jobs_left(project: Path, monkeypatch: pytest.
     assert any(path.read_text() == "the report" for path in (home / "html/boot").rglob("report.html"))
 
 
+@pytest.mark.parametrize("publish", [True, False])
+@pytest.mark.parametrize("failed", [True, False])
+def test_what_the_nodes_left_each_other_is_removed_at_the_end(publish: bool, failed: bool, project: Path) -> None:
+    """Not after a failure: the rescue file counts on it. An image that was not published is what was asked for."""
+    options: dict[str, Any] = {"publish": "../catalogue"} if publish else {}
+    home = written(project, "two-a", **options).directory
+    (project / "boot").mkdir()
+    (project / "boot/report.html").write_text("the report")
+    for name in ("layer_x", "image_two-a", "boot_two-a"):
+        with tarfile.open(home / f"out/{name}.tar", "w") as archive:
+            archive.add(project / "boot", "boot")
+    left(home, "image_two-a", Outcome("done", 5.0))
+    left(home, "boot_two-a", Outcome("failed" if failed else "done", 6.0, facts={"verdicts": [VERDICT]}))
+    left(home, "publish_two-a", Outcome("done", 1.0, facts={"version": "1", "url": "/c/two-a/1"}))
+    all_of_it = {"layer_x.tar", "image_two-a.tar", "boot_two-a.tar"}
+    stay = all_of_it if failed else set() if publish else {"image_two-a.tar"}
+    for _ in range(2):
+        code = factory_job.on_access_point("report", home, Silent(), str)  # type: ignore[arg-type]
+        assert (code != 0) is failed
+        assert {path.name for path in (home / "out").iterdir()} == stay
+        # The reports are there after the second time too.
+        assert any(path.read_text() == "the report" for path in (home / "html/boot").rglob("report.html"))
+
+
 @pytest.mark.parametrize("link", ["boot/report.html", "boot/kvm", "boot"])
 def test_a_job_cannot_have_a_file_of_the_access_point_shown(link: str, project: Path) -> None:
     home = written(project).directory
