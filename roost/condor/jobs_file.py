@@ -163,7 +163,7 @@ def _unreadable(error: str) -> tuple[str, str | None]:
     if "expected after" in error:
         hint = 'a value in double quotes ends at the next one: write "" for a double quote in it'
         return "not comma-separated values: there is something between a closing double quote and the comma", hint
-    return f"not comma-separated values: {error}", None
+    return "not comma-separated values", None
 
 
 def _separator(header: list[str]) -> str | None:

@@ -36,6 +36,14 @@ def _constant(word: str) -> Any:
     raise ValueError(f"not JSON: {word} is not a number there")
 
 
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        # Python converts at most 4,300 digits.
+        raise ValueError("a number that is too large") from None
+
+
 def _number(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
@@ -60,7 +68,7 @@ def _require_shallow(value: Any) -> None:
 def loads(data: bytes | str) -> Any:
     """Return a JSON text's value; raise `ValueError` when it is not JSON or is nested more than `DEPTH` deep."""
     try:
-        value = json.loads(data, parse_constant=_constant, parse_float=_number)
+        value = json.loads(data, parse_constant=_constant, parse_float=_number, parse_int=_whole)
     except RecursionError:
         raise ValueError(f"nested more than {DEPTH} deep") from None
     except json.JSONDecodeError as error:

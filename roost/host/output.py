@@ -107,7 +107,7 @@ def _reported(path: Path) -> Iterator[None]:
             hint = "the device takes no more data: name a file"
         raise HostError(f"{path} cannot be written: {why}", hint=hint) from error
     except ValueError as error:
-        raise UsageError(f"{path!s:.100} is not a valid path: {error}") from error
+        raise UsageError(f"{path!s:.100} is not a valid file name", hint="leave out the zero byte") from error
 
 
 def _is_device(path: Path) -> bool:

@@ -157,7 +157,8 @@ def read(path: Path) -> Lock | None:
     except RecursionError as error:
         raise _wrong(path, "nested too deep") from error
     except ValueError as error:
-        raise _wrong(path, shown(str(error))) from error
+        # tomllib leaves a number of thousands of digits to Python.
+        raise _wrong(path, "a number in it is too large") from error
 
 
 def of(loaded: Loaded) -> Lock | None:

@@ -22,6 +22,7 @@ from roost.host import jsontext
         (rb'"\q"', "not JSON: line 1, column 2: an unknown escape"),
         (rb'"\u12"', "an unknown escape"),
         (b'"\xff"', "not JSON: byte 1 is not UTF-8"),
+        (b"[" + b"9" * 5000 + b"]", "a number that is too large"),
         (b"NaN", "not JSON: NaN is not a number there"),
     ],
 )

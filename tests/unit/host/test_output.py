@@ -206,3 +206,10 @@ def test_a_full_device_is_not_a_full_disk() -> None:
     with pytest.raises(HostError) as raised:
         output.write(Path("/dev/full"), b"x" * 10)
     assert "device" in str(raised.value) and "build elsewhere" not in str(raised.value)
+
+
+def test_a_name_with_a_zero_byte_is_told_in_plain_words(tmp_path: Path, writer: Writer) -> None:
+    with pytest.raises(
+        UsageError, match=r"is not a valid file name$|is not a valid file name \(leave out the zero byte\)"
+    ):
+        writer(tmp_path / "a\0b", b"x")

@@ -44,6 +44,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("lock = 1", 'lock = "1"', ["3:1: lock: expected a whole number, found the text '1': leave out the quotes"]),
         ("lock = 1", "lock = 2026-11-27", ["3:1: lock: expected a whole number, found a date or a time"]),
         ("lock = 1", "lock = ", ["3:8: not TOML: a value is missing or not valid; text goes in quotes"]),
+        ("lock = 1", f"lock = {'9' * 5000}", [": the lock cannot be read: a number in it is too large"]),
         ("lock = 1", "lock", ["3:5: not TOML: a key without `= value`"]),
         ("lock = 1", "lock = 'x", [" not TOML: a quote that is not closed"]),
         ("lock = 1", "lock = 1 2", ["3:10: not TOML: something follows the value on its line"]),
