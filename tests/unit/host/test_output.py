@@ -209,7 +209,5 @@ def test_a_full_device_is_not_a_full_disk() -> None:
 
 
 def test_a_name_with_a_zero_byte_is_told_in_plain_words(tmp_path: Path, writer: Writer) -> None:
-    with pytest.raises(
-        UsageError, match=r"is not a valid file name$|is not a valid file name \(leave out the zero byte\)"
-    ):
+    with pytest.raises(UsageError, match=r"is not a valid file name \(leave out the zero byte\)"):
         writer(tmp_path / "a\0b", b"x")

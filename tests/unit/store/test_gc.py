@@ -362,7 +362,7 @@ def test_the_task(root: Path) -> None:
         (["URL", "--keep", "0"], "the latest version always stays"),
         (["URL", "--keep", "few"], "neither a number nor NAME@VERSION"),
         (["URL", "--keep", "3", "--keep", "4"], "one number"),
-        (["URL", "--keep", "3"], "not a catalogue"),
+        (["URL", "--keep", "3"], "no such directory"),
         (["one", "two"], "one name at a time"),
         (["--olderthan", "3d"], "--older-than"),
     ],
