@@ -77,11 +77,12 @@ class Runner:
                 cwd="/",
                 start_new_session=True,
                 # Safe: this process has no threads.
-                preexec_fn=lambda: confinement.lock_down(self.entered, self.limits, network=network),  # noqa: PLW1509
+                preexec_fn=lambda: self._lock_down(network=network),  # noqa: PLW1509
             )
         except subprocess.SubprocessError as error:
+            reason = os.read(reading, OUTPUT).decode(errors="replace")
             os.close(reading)
-            raise OSError(f"{argv[0]} cannot be confined") from error
+            raise OSError(f"cannot be confined: {reason}") from error
         except OSError:
             os.close(reading)
             raise
@@ -92,6 +93,14 @@ class Runner:
         finally:
             self._relay(reading)
             os.close(reading)
+
+    def _lock_down(self, *, network: bool) -> None:
+        """Confine this process, a child; tell the reason on its output, since Popen tells none, if that fails."""
+        try:
+            confinement.lock_down(self.entered, self.limits, network=network)
+        except OSError as error:
+            os.write(2, str(error).encode())
+            raise
 
     def _wait(self, program: subprocess.Popen[bytes], reading: int) -> int:
         ends = time.monotonic() + self.limits.seconds

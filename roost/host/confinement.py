@@ -34,6 +34,8 @@ HIDDEN = ("kcore", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "la
 #: The first of the host's user ids that stand for those of a tree when root builds, and their number. No file uses
 #: them.
 IDS, COUNT = 0x40000000, 0x3FFF0000
+#: The number of ids that the host's own user namespace maps (user_namespaces(7)).
+ALL = "4294967295"
 #: The group of terminals in Debian (tty(4)).
 TTY = 5
 #: The host name inside: the builder's own must not get into an image.
@@ -77,12 +79,14 @@ class Entered:
     dev: int
 
 
-def user_namespace(*, nested: bool = False) -> int:
+def user_namespace(*, nested: bool = False, same: bool = False) -> int:
     """Return a descriptor of a new user namespace; `nested` allows further ones inside it.
 
-    As the host's root it maps the ids starting at `IDS`; as root of another namespace, the ids that are mapped there.
+    As the host's root it maps the ids starting at `IDS`; as root of another namespace, and with `same`, the ids that
+    are mapped here.
     """
-    known = {name: f"0 {IDS} {COUNT}\n" if is_initial() else _same(name) for name in ("uid_map", "gid_map")}
+    same = same or not is_initial()
+    known = {name: _same(name) if same else f"0 {IDS} {COUNT}\n" for name in ("uid_map", "gid_map")}
     ready_read, ready_write = os.pipe()
     go_read, go_write = os.pipe()
     child = os.fork()
@@ -120,12 +124,14 @@ def _same(name: str) -> str:
 
 def is_initial() -> bool:
     """Return whether this process's root is the host's, not that of a user namespace with other ids."""
-    fields = Path("/proc/self/uid_map").read_text().split()
-    return fields[:2] == ["0", "0"]
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", ALL]
 
 
-def _bind(tree: str) -> int | None:
-    """Bind-mount the tree on itself; return the user namespace of its owners, or None for that of this process."""
+def _bind(tree: str) -> tuple[int | None, int]:
+    """Bind-mount the tree on itself; return the user namespace of its programs, and what its root is here.
+
+    None is the user namespace of this process.
+    """
     if is_initial():
         with contextlib.suppress(OSError):
             namespace = user_namespace()
@@ -134,12 +140,13 @@ def _bind(tree: str) -> int | None:
             except OSError:
                 os.close(namespace)
                 raise
-            return namespace
-    else:
-        with contextlib.suppress(OSError):
-            Path("/proc/sys/user/max_user_namespaces").write_text("0")
+            return namespace, IDS
     syscalls.mount(tree, tree, "", MS_BIND | syscalls.MS_REC)
-    return None
+    with contextlib.suppress(OSError):
+        # Root of a container may lack CAP_NET_ADMIN, and is no owner of a loopback device but in a user namespace of
+        # its own. The limit of user namespaces, which is set inside, is then not that of the whole container.
+        return user_namespace(same=True), 0
+    return None, 0
 
 
 def mount_devices(dev: Path, memory: int, sources: Mapping[str, str] | None = None, base: int = 0) -> None:
@@ -191,8 +198,8 @@ def enter(tree: str, memory: int) -> Entered:
         if not os.path.lexists(f"{tree}/{name}"):
             Path(tree, name).mkdir(mode=0o755)
     devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in DEVICES}
-    namespace = _bind(tree)
-    base = 0 if namespace is None else IDS
+    mapped = not is_initial()
+    namespace, base = _bind(tree)
     os.chdir(tree)
     try:
         # The old root is then stacked on the new one, unreachable, until it is detached (pivot_root(2), NOTES).
@@ -216,12 +223,13 @@ def enter(tree: str, memory: int) -> Entered:
     if namespace is not None:
         syscalls.enter(namespace, syscalls.CLONE_NEWUSER)
         os.close(namespace)
-        os.setgroups([])
+        if base:
+            os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     # A program inside must not be able to interrupt this process, which enforces the limits.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, namespace is not None or not is_initial(), dev)
+    return Entered(KEPT if pivoted else KEPT & ~SYS_CHROOT, mapped or base != 0, dev)
 
 
 def bind(limits: Limits) -> None:

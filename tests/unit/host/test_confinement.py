@@ -229,6 +229,60 @@ def test_root_without_a_user_namespace_has_no_powers_either(tree: Path, monkeypa
     assert ((tree / "tmp/own").stat().st_uid, (tree / "tmp/own").stat().st_gid) == (7, 8)
 
 
+@pytest.mark.parametrize("capability", ["net_admin", "net_admin,-sys_resource"])
+def test_root_of_a_container_without_rights_on_the_network_has_a_loopback(tree: Path, capability: str) -> None:
+    """Podman keeps CAP_NET_ADMIN from root, and a container's overlay cannot be mounted with mapped owners."""
+    program = (
+        "import sys; from roost.host import bounded, confinement, syscalls\n"
+        "def refuse(*_): raise OSError(22, 'Invalid argument')\n"
+        "syscalls.bind_mapped = refuse\n"
+        "limits = confinement.Limits()\n"
+        "entered = confinement.enter(sys.argv[1], limits.memory)\n"
+        "sys.exit(bounded.Runner(entered, limits, output=1).run(['/bin/cat', '/proc/net/dev', '/proc/net/fib_trie']))\n"
+    )
+    inside = replace(namespace.current(), network=False)
+    argv = ["setpriv", "--bounding-set", f"-{capability}", sys.executable, "-P", "-c", program, str(tree)]
+    done = process.run(inside.argv(argv), deadline=60, capture=True, env=bounded.SELF)
+    assert "lo:" in done.text and "127.0.0.1" in done.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a user's programs run in a user namespace that roost made for them")
+def test_the_limit_of_user_namespaces_of_a_container_stays(tree: Path) -> None:
+    """Root of a container is not alone in its user namespace: what follows needs further ones."""
+    program = (
+        "import sys; from roost.host import bounded, confinement\n"
+        "limits = confinement.Limits()\n"
+        "confinement.enter(sys.argv[1], limits.memory)\n"
+    )
+    container = (
+        "import os, sys; from roost.host import confinement, syscalls\n"
+        "syscalls.enter(confinement.user_namespace(nested=True), syscalls.CLONE_NEWUSER)\n"
+        "os.setgroups([]); os.setresgid(0, 0, 0); os.setresuid(0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])\n"
+    )
+    script = """
+        tree=$(mktemp -d -p /tmp) && mkdir "$tree/dev" "$tree/proc" && "$@" "$tree" && rm -r "$tree" &&
+        cat /proc/sys/user/max_user_namespaces
+    """
+    enter = namespace.current().argv([sys.executable, "-P", "-c", program])
+    argv = [sys.executable, "-P", "-c", container, "sh", "-c", script, "sh", *enter]
+    done = process.run(argv, deadline=60, capture=True, env=bounded.SELF)
+    assert int(done.text) > 0
+
+
+def test_a_program_that_cannot_be_confined_is_told_why(tree: Path) -> None:
+    program = (
+        "import sys; from roost.host import bounded, confinement, syscalls\n"
+        "def refuse(*_): raise PermissionError(1, 'Operation not permitted', 'loopback')\n"
+        "syscalls.raise_loopback = refuse\n"
+        "sys.exit(bounded.main(sys.argv[1:]))\n"
+    )
+    inside = replace(namespace.current(), network=False)
+    argv = inside.argv(["sh", "-c", 'exec "$@" 2>&1', "sh", sys.executable, "-P", "-c", program, str(tree), "/bin/ls"])
+    done = process.run(argv, deadline=60, capture=True, check=False, env=bounded.SELF)
+    assert done.returncode == 1
+    assert done.text == "/bin/ls: cannot be confined: [Errno 1] Operation not permitted: 'loopback'\n"
+
+
 def test_abstract_sockets_of_the_host_are_out_of_reach_without_a_network(tree: Path) -> None:
     name = f"roost-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listening:
