@@ -40,7 +40,10 @@ _ABSENT = (
     "enable virtualization in the firmware and load kvm_intel or kvm_amd; in a virtual machine turn on nested"
     " virtualization; in a container pass /dev/kvm in"
 )
-_NOT_PERMITTED = "join the group that owns it (usermod -aG kvm USER) and log in again"
+_NOT_PERMITTED = (
+    "join the group that owns it (usermod -aG kvm USER) and log in again; rootless Podman keeps the group with"
+    " --group-add keep-groups"
+)
 _REFUSED = "load kvm_intel or kvm_amd; in a virtual machine ask for nested virtualization with its host's CPU"
 _HUNG = "nested virtualization of this host is broken: its own host must fix it; roost uses TCG meanwhile"
 

@@ -10,6 +10,7 @@ mapping, so that each sees the same owners in a tree.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def root_is_mounted() -> bool:
     return any(line.split()[4] == "/" for line in lines)
 
 
+def gains_nothing() -> bool:
+    """Return whether set-user-ID programs gain no rights here, as in containers (PR_SET_NO_NEW_PRIVS)."""
+    try:
+        return re.search(r"^NoNewPrivs:\s*1$", Path("/proc/self/status").read_text(), re.MULTILINE) is not None
+    except OSError:
+        return False
+
+
 def probe(namespace: Namespace | None = None) -> None:
     """Raise `HostError`, with a hint, unless files can be given to another user inside."""
     chosen = namespace or current()
@@ -97,7 +106,9 @@ def probe(namespace: Namespace | None = None) -> None:
         return
     if not chosen.user:
         raise HostError(
-            "cannot make a mount and a process namespace as root", hint="run outside of a restricted container"
+            "cannot make a mount and a process namespace as root",
+            hint="give the container the capability and the system calls for that (podman run --cap-add=SYS_ADMIN"
+            " --security-opt seccomp=unconfined --security-opt unmask=ALL; apptainer exec --fakeroot), or run outside",
         )
     raise _refused(ids=not chosen.owner)
 
@@ -121,6 +132,11 @@ def _refused(*, ids: bool) -> HostError:
         if value == bad:
             good = "0" if bad == "1" else "1" if "clone" in name else "10000"
             return HostError(f"{what}: {name} is {value}", hint=f"sudo sysctl {name}={good}, or build as root")
+    if ids and gains_nothing():
+        return HostError(
+            f"{what}: newuidmap gains no rights here (no_new_privs)",
+            hint="in a container of Apptainer use `apptainer exec --fakeroot`, in one of Podman be root",
+        )
     if not ids:
         return HostError(what, hint="run outside of chroots and restricted containers, or as root")
     return HostError(

@@ -248,7 +248,7 @@ MISTAKES = [
     Mistake(
         "doctor",
         3,
-        ("cannot make a mount and a process namespace as root", "run outside of a restricted container"),
+        ("cannot make a mount and a process namespace as root", "--cap-add=SYS_ADMIN", "apptainer exec --fakeroot"),
         before="import os\nos.geteuid = lambda: 0",
         tools={"qemu-system-x86_64": REFUSES},
         bare=True,

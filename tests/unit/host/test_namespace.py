@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from roost.errors import HostError
-from roost.host import namespace, process
+from roost.host import bounded, namespace, process
 from roost.host.namespace import Namespace
 from roost.store import cache
 
@@ -118,3 +119,17 @@ def test_what_cannot_be_removed_for_want_of_namespaces_says_so(tmp_path: Path, m
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(HostError, match="cannot make a mount and a process namespace as root"):
         cache.remove_tree(tmp_path / "tree")
+
+
+def test_a_container_whose_programs_gain_no_rights_is_named() -> None:
+    """Apptainer without --fakeroot: more subordinate ids would not help."""
+    program = (
+        "from roost.host import namespace, syscalls\n"
+        "from roost.errors import RoostError\n"
+        "syscalls.gain_nothing()\n"
+        "namespace.process.run = lambda *_, **__: type('Failed', (), {'returncode': 1})\n"
+        "try: namespace.probe(namespace.Namespace(user=True))\n"
+        "except RoostError as error: print(error)\n"
+    )
+    done = process.run([sys.executable, "-P", "-c", program], deadline=20, capture=True, env=bounded.SELF)
+    assert "no_new_privs" in done.text and "--fakeroot" in done.text and "usermod" not in done.text
