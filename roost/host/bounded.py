@@ -99,7 +99,8 @@ class Runner:
         try:
             confinement.lock_down(self.entered, self.limits, network=network)
         except OSError as error:
-            os.write(2, str(error).encode())
+            place = f": {error.filename!r}" if error.filename else ""
+            os.write(2, f"{error.strerror}{place}".encode())
             raise
 
     def _wait(self, program: subprocess.Popen[bytes], reading: int) -> int:

@@ -280,7 +280,7 @@ def test_a_program_that_cannot_be_confined_is_told_why(tree: Path) -> None:
     argv = inside.argv(["sh", "-c", 'exec "$@" 2>&1', "sh", sys.executable, "-P", "-c", program, str(tree), "/bin/ls"])
     done = process.run(argv, deadline=60, capture=True, check=False, env=bounded.SELF)
     assert done.returncode == 1
-    assert done.text == "/bin/ls: cannot be confined: [Errno 1] Operation not permitted: 'loopback'\n"
+    assert done.text == "/bin/ls: cannot be confined: Operation not permitted: 'loopback'\n"
 
 
 def test_abstract_sockets_of_the_host_are_out_of_reach_without_a_network(tree: Path) -> None:
