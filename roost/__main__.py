@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from roost.cli import encoding, greeting
+from roost.cli import calls, encoding, greeting
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     greeting.require_python()
     encoding.require_utf8()
+    calls.remember(sys.argv[0])
     greeting.greet(sys.argv[1:])
     # Only now: it imports the tasks.
     from roost.cli import light

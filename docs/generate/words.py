@@ -140,7 +140,7 @@ ENVIRONMENT = {
         "for the hook that selects packages: apt's lists are those that the archive has now",
     ),
     "ROOST_TOOLS": ("roost", "", "for the hook that selects packages: those that a build takes beside the tree"),
-    "ROOST_CALLED": ("roost", "", "the path by which `./inv` was called, for messages that name a task"),
+    "ROOST_CALLED": ("roost", "", "the program that was called, `./inv` or `roost`, for messages that name a task"),
     "ROOST_UNDECLARED": ("roost", "", "`refuse` in the tests: a stage may run no tool that is not in its key"),
 }
 #: Variables that others define and roost heeds.

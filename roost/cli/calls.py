@@ -1,6 +1,7 @@
 """How tasks are called here: messages name them as `inv TASK`, and show them as the user can type them.
 
-In a checkout that is `./inv TASK`. In JSON that is so for messages; other values, and files, keep `inv TASK`.
+In a checkout that is `./inv TASK`, elsewhere `roost TASK`. In JSON that is so for messages; other values, and files,
+keep `inv TASK`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,21 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
-#: Set by `./inv`: the path by which it was called, such as ./inv or ../inv.
+#: The program that was called: set by `./inv`, as ./inv or ../inv, or by the installed command.
 CALLED = "ROOST_CALLED"
 #: The keys of JSON whose values are messages for people.
 MESSAGES = frozenset({"what", "hint", "fix", "problems"})
 _TASK = re.compile(r"(?<![\w./-])inv (?=[a-z])")
+
+
+def remember(program: str) -> None:
+    """Let messages name tasks by the program that was called, if it is the installed command `roost`."""
+    if CALLED not in os.environ and os.path.basename(program) == "roost":  # noqa: PTH119 (pathlib takes time to load)
+        os.environ[CALLED] = "roost" if shutil.which("roost") == program else program
 
 
 def typed(text: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from roost.errors import HostError
 from roost.host import files, holder, temporary
 from roost.host.paths import display
 
@@ -146,7 +147,12 @@ def staged(final: Path) -> Iterator[Path]:
         shutil.rmtree(stale, ignore_errors=True)
     _sweep(final.parent)
     staging = place(final)
-    staging.mkdir(parents=True)
+    try:
+        staging.mkdir(parents=True)
+    except FileExistsError as error:
+        # In a container every build is process 1.
+        what = f"{staging} is left over from a killed build of another user"
+        raise HostError(what, hint="remove it as that user") from error
     held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
     try:
         temporary.locked(held)

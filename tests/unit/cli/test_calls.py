@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,24 @@ def test_tasks_are_named_as_they_are_called(text: str, shown: str, checkout: Non
 def test_a_path_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(calls.CALLED, "../my roost/inv")
     assert calls.typed("inv boot smoke") == "'../my roost/inv' boot smoke"
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_installed_command_names_itself(found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "roost"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv(calls.CALLED, "")
+    monkeypatch.delenv(calls.CALLED)
+    monkeypatch.setenv("PATH", str(tmp_path) if found else "/nowhere")
+    calls.remember(str(tmp_path / "__main__.py"))
+    assert calls.typed("inv boot smoke") == "inv boot smoke"
+    calls.remember(str(program))
+    assert calls.typed("inv boot smoke") == ("roost boot smoke" if found else f"{program} boot smoke")
+    # What ./inv has set stays.
+    monkeypatch.setenv(calls.CALLED, "./inv")
+    calls.remember(str(program))
+    assert calls.typed("inv boot smoke") == "./inv boot smoke"
 
 
 def test_results_errors_and_tables(checkout: None, capsys: pytest.CaptureFixture[str]) -> None:

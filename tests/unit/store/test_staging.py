@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from roost.errors import HostError
 from roost.store import staging
 
 
@@ -44,6 +45,15 @@ def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".image.staging-1").mkdir()
     _fill(tmp_path / "image", "one")
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+def test_what_a_killed_build_of_another_user_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container every build is process 1, and two users can share a directory."""
+    left = staging.place(tmp_path / "image")
+    left.mkdir()
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    with pytest.raises(HostError, match=f"{left} is left over from a killed build of another user"):
+        _fill(tmp_path / "image", "one")
 
 
 def test_without_exchange_the_old_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
