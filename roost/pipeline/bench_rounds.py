@@ -74,22 +74,23 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
     for name in (RECIPE, second):
         place.build(name)
     packages, wanted = _at_hand(place)
-    peer, mkosi = place.scratch / "mkosi", None
+    peer, measured = place.scratch / "mkosi", True
     try:
-        mkosi = bench_mkosi.command(peer, wanted.debian.suite, wanted.packages)
+        bench_mkosi.prepare(peer, wanted)
     except (HostError, ImageError, ToolError) as error:
         notes.append(bench_mkosi.reason(error))
+        measured = False
     for number in range(rounds):
         _floor(measure, place, packages, wanted)
-        if mkosi is not None:
+        if measured:
             try:
-                measure(PEER, [*mkosi, "--force", "--force", "build"], {})
+                measure(PEER, bench_mkosi.cold(peer), {})
                 bench_mkosi.change(peer, f"{number}\n")
-                measure(PEER_AGAIN, [*mkosi, "--force", "build"], {})
+                measure(PEER_AGAIN, bench_mkosi.again(peer), {})
             except ToolError as error:
                 # Its earlier measurements are not used: `bench_report` requires all rounds.
                 notes.append(bench_mkosi.reason(error))
-                mkosi = None
+                measured = False
         place.forget(*_MADE, *_KNOWN, "uncompressed")
         measure("first build", [*ROOST, "build", RECIPE, "--json"], {})
         place.forget(*_MADE, *_KNOWN)
