@@ -102,20 +102,21 @@ def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: floa
     with contextlib.ExitStack() as stack:
         quick = None if stock else appliance.path(log)
         how = (accelerator, log, ends)
-        worker, failed, broken = None, None, False
+        worker, failed, broken, ordered = None, None, False, True
         if quick is not None:
             worker, failed = saved_appliance.restored(quick, request, stack, how)
             if worker is None:
                 worker, broken = _quick(quick, request, stack, how)
         if worker is None:
-            worker = stack.enter_context(started(None, accelerator, log, ends))
+            worker, ordered = stack.enter_context(started(None, accelerator, log, ends)), False
             _launch_stock(worker, request, log)
             if quick is not None and broken:
                 # The stock appliance starts with these disks, so the quick one was at fault.
                 appliance.give_up(quick)
         if failed is not None:
             saved_machines.give_up(failed)
-        yield Guest(worker)
+        # The quick appliance does not start when its kernel names the disks in another order than libguestfs.
+        yield Guest(worker, ordered=ordered)
 
 
 def _quick(

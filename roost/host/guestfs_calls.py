@@ -48,16 +48,21 @@ class Guest:
     Every method raises `GuestfsError` when libguestfs refuses, `ToolError` when it hangs or dies.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, *, ordered: bool = False) -> None:
+        """Use a worker whose disks are open; `ordered`: the appliance's kernel has the same names for them."""
         self._worker = worker
+        self._ordered = ordered
+        self._devices: list[str] = []
 
     def call(self, name: str, *args: object, **options: object) -> Any:
         """Call a function of libguestfs by name; `options` are its optional arguments; see guestfs(3)."""
         return self._worker.ask({"call": name, "args": list(args), "options": options})
 
     def devices(self) -> list[str]:
-        """Return the disks: /dev/sda and so on."""
-        return [str(device) for device in self.call("list_devices")]
+        """Return the disks: /dev/sda and so on. They stay the same while they are open."""
+        if not self._devices:
+            self._devices = [str(device) for device in self.call("list_devices")]
+        return list(self._devices)
 
     def partitions(self) -> list[str]:
         """Return the partitions of all disks that the kernel knows: /dev/sda1 and so on."""
@@ -68,13 +73,21 @@ class Guest:
         return int(self.call("blockdev_getsize64", device))
 
     def reread_partitions(self, device: str) -> None:
-        """Make the kernel read a partition table again: afterwards all partitions exist, even on a slow disk."""
+        """Make the kernel read the partition table of one disk again."""
         self.call("blockdev_rereadpt", device)
 
-    def forget(self, device: str) -> None:
-        """Make the kernel drop its cache of a disk that was written from outside."""
-        self.call("blockdev_flushbufs", device)
-        self.reread_partitions(device)
+    def reread(self) -> None:
+        """Make the kernel drop its cache of all disks and read their partition tables again.
+
+        Afterwards what was written from outside is seen, and all partitions exist, even on a slow disk.
+        """
+        if self._ordered:
+            # Without KVM a call of libguestfs takes longer than the program that it runs.
+            self.call("debug", "sh", ["blockdev", "--flushbufs", "--rereadpt", *self.devices()])
+            return
+        for device in self.devices():
+            self.call("blockdev_flushbufs", device)
+            self.reread_partitions(device)
 
     def read_device(self, device: str, size: int, offset: int) -> bytes:
         """Return bytes of a disk or partition."""

@@ -49,7 +49,7 @@ exec 2>&1
 echo {seed} > /dev/urandom
 date -u -s @{now} > /dev/null
 for device in /sys/class/scsi_device/*/device; do echo 1 > $device/rescan; done
-for disk in {disks}; do blockdev --flushbufs --rereadpt /dev/$disk; done
+blockdev --flushbufs --rereadpt {disks}
 for disk in /sys/class/scsi_device/*/device/block/*; do read -r sectors < $disk/size; echo ${{disk##*/}} $sectors; done
 """
 
@@ -141,7 +141,8 @@ def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
     if not (worker.directory / guestfs_qemu.RESTORED).exists():
         raise UnusableError("the machine was not restored")
     names = [f"sd{letter}" for letter in "abcdefgh"[: len(sizes)]]
-    script = _ADOPT.format(seed=secrets.token_hex(64), now=int(time.time()), disks=" ".join(names))
+    disks = " ".join(f"/dev/{name}" for name in names)
+    script = _ADOPT.format(seed=secrets.token_hex(64), now=int(time.time()), disks=disks)
     output = worker.ask({"call": "debug", "args": ["sh", [script]]}, within=max(0.1, within))
     seen = [line.split(" ") for line in str(output).splitlines()]
     # The last disk is the appliance's own.

@@ -30,7 +30,6 @@ def check(exam: Examination, disk: Disk, device: str) -> list[Promised]:
     places = [seen for seen in table.partitions if seen.type != str(BIOS_BOOT)]
     if len(places) != len(disk.partitions):
         exam.wrong.append(f"disk {disk.name} has {len(places)} partitions, not {len(disk.partitions)}")
-    exam.guest.reread_partitions(device)
     visible = exam.guest.partitions()
     found = []
     for index, (area, seen) in enumerate(zip(disk.partitions, places, strict=False)):

@@ -39,8 +39,7 @@ class Prestarted:
             return None
         try:
             guest = self._started.result()
-            for device in guest.devices():
-                guest.forget(device)
+            guest.reread()
         except RoostError:
             # Any failure will be reported by the appliance started instead.
             self.release()

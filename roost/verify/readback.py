@@ -77,15 +77,18 @@ def readback(
     if missing:
         raise ImageError(f"no image of disk {', '.join(missing)} to read back")
     with contextlib.ExitStack() as stack:
-        guest = opened or stack.enter_context(
-            guestfs.open_readonly(
-                [images[disk.name] for disk in recipe.disks],
-                accelerator=appliance.accelerator.kind,
-                log=appliance.log,
-                deadline=appliance.deadline,
-                stock=appliance.stock,
+        guest = opened
+        if guest is None:
+            guest = stack.enter_context(
+                guestfs.open_readonly(
+                    [images[disk.name] for disk in recipe.disks],
+                    accelerator=appliance.accelerator.kind,
+                    log=appliance.log,
+                    deadline=appliance.deadline,
+                    stock=appliance.stock,
+                )
             )
-        )
+            guest.reread()
         exam = Examination(recipe, guest)
         _examine(exam)
     if exam.wrong:
