@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.pool import disks
 
-MODULES = ("biosdisk", "part_msdos", "serial", "terminal", "echo", "loadenv", "ext2", "halt", "test", "sleep")
+MODULES = ("biosdisk", "part_msdos", "serial", "terminal", "echo", "loadenv", "ext2", "halt", "test", "chain", "boot")
 MiB = 1 << 20
 SECTOR = 512
 BLOCK = 1024
@@ -28,8 +28,11 @@ save_env -f (hd0,msdos1)/result result
 echo "tiny: finished"
 """
 POWER_OFF = "halt\n"
-#: A guest that never ends, and costs nothing: it sleeps, it does not spin.
-HANG = "sleep 100000\n"
+#: A guest that never ends, and costs nothing: it boots a sector that only halts the processor until the next interrupt.
+#: GRUB's own `sleep` takes a core.
+LAST = MiB // SECTOR - 1
+HALTED = b"\xfb\xf4\xeb\xfd".ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
+HANG = f"chainloader --force (hd0){LAST}+1\nboot\n"
 
 
 def make(path: Path, number: int = 42, *, format: str = "raw", end: str = POWER_OFF) -> Path:
@@ -43,7 +46,7 @@ def make(path: Path, number: int = 42, *, format: str = "raw", end: str = POWER_
         # One partition of type 0x83: the second MiB.
         entry = struct.pack("<B3sB3sII", 0, bytes(3), 0x83, bytes(3), MiB // SECTOR, MiB // SECTOR)
         boot = (modules / "boot.img").read_bytes()[:446] + entry.ljust(64, b"\0") + b"\x55\xaa"
-        raw.write_bytes((boot + core.read_bytes()).ljust(2 * MiB, b"\0"))
+        raw.write_bytes(((boot + core.read_bytes()).ljust(LAST * SECTOR, b"\0") + HALTED).ljust(2 * MiB, b"\0"))
         tree.mkdir()
         (tree / "result").write_text(f"# GRUB Environment Block\ninput={number}\n".ljust(BLOCK, "#"))
         _call("mke2fs", "-q", "-F", "-t", "ext2", "-E", f"offset={MiB}", "-d", str(tree), str(raw), "1M")
