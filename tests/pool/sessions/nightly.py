@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,13 @@ def main() -> None:
         raise SystemExit(f"no workflow ({code}): {said}")
     call("condor_submit_dag", str(DAG))
     until("the build at work", _kill, LONG, 0.2)
-    # The same images without a pool, while it works, with a cache of their own.
-    alone = [
-        call("nice", "-n", "10", "roost", "build", name, check=False, timeout=LONG).returncode for name in VARIANTS
-    ]
-    until("the test boot at work", _send_away, LONG, 0.2)
+    with ThreadPoolExecutor(1) as beside:
+        sent = beside.submit(until, "the test boot at work", _send_away, LONG, 0.2)
+        # The same images without a pool, while it works, with a cache of their own.
+        alone = [
+            call("nice", "-n", "10", "roost", "build", name, check=False, timeout=LONG).returncode for name in VARIANTS
+        ]
+        sent.result()
     _wait()
     first = _left()
     (CATALOGUE / CLOSED).chmod(0o755)
