@@ -24,12 +24,12 @@ from tests.unit.submitting import recipe
 
 SESSIONS = Path(__file__).parent / "sessions"
 GiB = 1 << 30
-#: What a pool's daemons and guests may need, and how many pools run at once at most: those of `LONGEST`, and then the
-#: others. More of them have so many guests on two emulated cores that jobs of `ten` outlive their time. One more runs
-#: beside them that has guests without an operating system, which do next to nothing.
-POOL_MEMORY, MOST = 3 * GiB, 4
-#: The pools that take minutes, the longest first: they start before the others, which end meanwhile.
-LONGEST = ("pool_nightly", "pool_ten", "pool_workflow", "pool_probe")
+#: What a pool's daemons and guests may need, and how many pools run at once at most. Their guests wait for each other
+#: (`harness.places`). `TINY_MOST` more run beside them whose guests have no operating system and do next to nothing.
+POOL_MEMORY, MOST, TINY_MOST = 3 * GiB, 6, 2
+#: The pools that take minutes, and start first: that which needs no image, then those whose guests are to be the first
+#: in the queue for the processors.
+LONGEST = ("pool_nightly", "pool_workflow", "pool_ten", "pool_probe")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -45,12 +45,15 @@ class Pools:
         self.cancelled = threading.Event()
         # Not SC_AVPHYS_PAGES: after a build most of the memory is page cache, which that leaves out.
         self.executor = ThreadPoolExecutor(max_workers=max(1, min(MOST, capacity.memory_free() // POOL_MEMORY - 1)))
-        self.tiny = ThreadPoolExecutor(max_workers=1)
+        self.tiny = ThreadPoolExecutor(max_workers=TINY_MOST)
 
-    def start(self, name: str, jobs: list[Job], *, deadline: float = 300, tiny: bool = False) -> Future[PoolResult]:
-        """Start a pool for these jobs, whose guests may all be `tiny`; `deadline` in seconds, see `harness.run`."""
+    def start(
+        self, name: str, jobs: list[Job], *, deadline: float = 300, tiny: bool = False, late: bool = False
+    ) -> Future[PoolResult]:
+        """Start a pool for these jobs, whose guests may all be `tiny`; `deadline` and `late` are `harness.run`'s."""
         executor = self.tiny if tiny else self.executor
-        return executor.submit(harness.run, jobs, self.directory / name, deadline=deadline, cancelled=self.cancelled)
+        results = self.directory / name
+        return executor.submit(harness.run, jobs, results, deadline=deadline, late=late, cancelled=self.cancelled)
 
     def inputs(self, pool: str, job: str) -> Path:
         """Return an empty directory for a job's submit description and disks."""
@@ -187,14 +190,16 @@ def smoke() -> Path:
 def pool_shipped(pools: Pools, smoke: Path) -> Future[PoolResult]:
     """The images `smoke` and `debian-12` with the submit descriptions that their builds left."""
     built = {"smoke": smoke, "debian-12": build("debian-12")}
-    return pools.start("shipped", [Job(name, path / "kvm.sub") for name, path in built.items()], deadline=600)
+    return pools.start(
+        "shipped", [Job(name, path / "kvm.sub") for name, path in built.items()], deadline=600, late=True
+    )
 
 
 @pytest.fixture(scope="session")
 def pool_modes(pools: Pools, smoke: Path) -> Future[PoolResult]:
     """The image `smoke`, submitted in every way that roost knows."""
     jobs = [make(smoke, pools.inputs("modes", name)) for name, make in modes.ALL.items()]
-    return pools.start("modes", jobs, deadline=600)
+    return pools.start("modes", jobs, deadline=600, late=True)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.errors import ToolError
-from roost.host import process
+from roost.host import capacity, process
 from tests.pool import rootfs
 from tests.pool.job import Job, JobResult
 
@@ -83,14 +83,40 @@ def overlay() -> Iterator[Path]:
         shutil.rmtree(making, ignore_errors=True)
 
 
+def places() -> Path:
+    """Return the directory of the places where guests of all pools boot (`files/…/domain-xml`): one for each core.
+
+    A guest that shares a core with others takes up to three times the processor time, in which it counts time that it
+    did not have; and HTCondor asks for the end of each only every half minute.
+    """
+    directory = rootfs.directory() / "places"
+    directory.mkdir(parents=True, exist_ok=True)
+    for number in range(capacity.cores()):
+        (directory / f"{number}").touch()
+    return directory
+
+
+def capabilities() -> Path:
+    """Return the directory where the libvirt of all pools keeps what its QEMU can do: asking takes seconds."""
+    directory = rootfs.directory() / f"{rootfs.key()}.capabilities"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def run(
-    jobs: Sequence[Job], results: Path, *, deadline: float = 300, cancelled: threading.Event | None = None
+    jobs: Sequence[Job],
+    results: Path,
+    *,
+    deadline: float = 300,
+    late: bool = False,
+    cancelled: threading.Event | None = None,
 ) -> PoolResult:
     """Make a pool, submit each job from a copy of its directory, and wait until all are settled.
 
     `deadline` is in seconds after the pool's start: what is not settled then has the outcome `timeout`. Copies, what
-    came back, and logs are below `results`, an empty directory or none yet. `cancelled` ends it early. Raises
-    `HostError` without root, `ToolError` when the pool does not come up.
+    came back, and logs are below `results`, an empty directory or none yet. The guests of a `late` pool let those of
+    others boot first. `cancelled` ends it early. Raises `HostError` without root, `ToolError` when the pool does not
+    come up.
     """
     lower = rootfs.make()
     start = time.monotonic()
@@ -103,11 +129,13 @@ def run(
             "scratch": str(scratch),
             "results": str(results.absolute()),
             "rootfs": str(lower),
+            "shared": {str(places()): "/run/places", str(capabilities()): "/var/cache/libvirt/qemu/capabilities"},
             "project": str(PROJECT),
             "libraries": f"/{rootfs.LIBRARIES}",
             "user": rootfs.USER,
             "uid": rootfs.UID,
             "deadline": deadline,
+            "late": late,
             "jobs": [
                 {
                     "name": job.name,

@@ -138,6 +138,10 @@ def _drive(spec: dict[str, Any]) -> int:
         for job in spec["jobs"]:
             if job["at"]:
                 _share(root, results / "jobs" / job["name"], job["at"])
+        for directory, at in spec["shared"].items():
+            _share(root, Path(directory), at)
+        if spec["late"]:
+            (root / "run/late").touch()
         _have_roost(root, spec)
         pool = Pool(root, spec["user"], spec["uid"])
         _start(pool)
@@ -182,8 +186,9 @@ def _mount(scratch: Path, root: Path, rootfs: Path) -> None:
     os.umask(0)
     for name, major, minor in DEVICES:
         os.mknod(root / "dev" / name, 0o020666, os.makedev(major, minor))
-    # condor_vm-gahp only asks access(2) whether it could open it.
-    os.close(os.open(root / "dev/kvm", os.O_CREAT, 0o666))
+    # condor_vm-gahp only asks access(2) whether it could open it. Were it QEMU's user who could, libvirt would ask
+    # QEMU for KVM again at each start of a guest.
+    os.close(os.open(root / "dev/kvm", os.O_CREAT, 0o600))
     os.umask(0o022)
 
 

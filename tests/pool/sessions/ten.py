@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 from tests.pool.sessions.access_point import HERE, ads, call, keep, pids, roost, say, started, until
 
 #: The job whose io disk cannot be read when HTCondor transfers it.
 LOST = "io-9"
+#: The job that never ends (`tests.pool.ten.ENDLESS`).
+ENDLESS = "io-6"
+DOMAINS = Path("/var/log/domains")
 RUN = "RoostRun =!= undefined"
 
 
@@ -38,6 +44,10 @@ def main() -> None:
         one.wait(30)
         stopped = {"seconds": time.monotonic() - begin, "code": one.returncode}
         say(f"stopped: {stopped}")
+    # Its description has the endless one removed after five minutes: its shadow is told that they are over.
+    for ad in until("the endless job at work", _endless, 420):
+        argv = ["condor_qedit", "-forward", f"{ad['ClusterId']}.{ad['ProcId']}", "EnteredCurrentStatus"]
+        subprocess.run([*argv, str(ad["EnteredCurrentStatus"] - 300)], check=False, timeout=60)
     state_then = (HERE / "out" / "state.jsonl").read_text()
     code, answer, said = roost("run", "--resume", "out")
     everything = [*ads("condor_q", RUN), *ads("condor_history", RUN)]
@@ -58,6 +68,16 @@ def main() -> None:
         ],
         again={"code": again[0], "answer": again[1]},
     )
+
+
+def _endless() -> list[dict[str, Any]]:
+    """Return the job that never ends once it has begun in its guest, or has been removed already."""
+    job = f'RoostJob == "{ENDLESS}"'
+    for ad in ads("condor_q", f"{job} && JobStatus == 2"):
+        for console in DOMAINS.glob(f"*_{ad['ClusterId']}.{ad['ProcId']}.console"):
+            if b"roost: job started" in console.read_bytes():
+                return [ad]
+    return ads("condor_history", job)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ def _kill() -> bool:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 say(f"killed the guest of {id_}: {found}")
+                # A guest that cannot be suspended is looked at now, and not half a minute later.
+                call("condor_suspend", id_)
                 return bool(found)
     return False
 
@@ -69,7 +71,7 @@ def _wait(directory: str) -> None:
         dagmans = ads("condor_q", "JobUniverse == 7")
         return any(f"/{directory}/run.dag" in f"{ad.get('Args')} {ad.get('Arguments')}" for ad in dagmans)
 
-    until(f"the end of {directory}", lambda: not at_work(), 600, 2.0)
+    until(f"the end of {directory}", lambda: not at_work(), 600, 0.5)
     time.sleep(1)
 
 
