@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from roost.cli import terminal
+from roost.cli import calls, terminal
 from roost.factory.graph import STEPS, Graph, Node
 from roost.factory.outcome import Outcome
 from roost.factory.progress import Progress
@@ -58,7 +58,7 @@ class Lines:
 
     def _print(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
-            self._stream.write(f"roost: {one_line(text)}\n")
+            self._stream.write(f"roost: {one_line(calls.typed(text))}\n")
             self._stream.flush()
 
     def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
@@ -119,7 +119,8 @@ class LiveTable:
         with self._lock:
             self._graph = graph
         for name, why in broken.items():
-            self._console.print(f"[red]✗[/] {escape(one_line(f'{name}: not built: {why}'))}", highlight=False)
+            text = escape(one_line(calls.typed(f"{name}: not built: {why}")))
+            self._console.print(f"[red]✗[/] {text}", highlight=False)
 
     def began(self, node: Node) -> None:
         """Add a node to the table."""
@@ -141,7 +142,7 @@ class LiveTable:
             self._noted.add(text)
         if noted:
             return
-        self._console.print(f"[yellow]![/] {escape(safe(f'{_what(node)}: {text}'))}", highlight=False)
+        self._console.print(f"[yellow]![/] {escape(safe(calls.typed(f'{_what(node)}: {text}')))}", highlight=False)
 
     def ended(self, node: Node, outcome: Outcome) -> None:
         """Record how a node ended; a failure stays as lines above the table."""
@@ -151,7 +152,7 @@ class LiveTable:
             self._running.pop(node.key, None)
             self._ended[node.key] = outcome
         if outcome.state == "failed" and outcome.failure is not None:
-            text = escape(safe(f"{_what(node)}: {outcome.failure.text}"))
+            text = escape(safe(calls.typed(f"{_what(node)}: {outcome.failure.text}")))
             self._console.print(f"[red]✗[/] {text} [dim]{outcome.seconds:.1f} s[/]", highlight=False)
 
     def __rich__(self) -> Group:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import roost
+from roost.cli import calls
 from roost.errors import HostError, RoostError, UsageError
 from roost.host import causes, paths
 from roost.recipe.words import shown
@@ -131,7 +132,7 @@ def drop_output() -> None:
 
 
 def write_error(text: str) -> None:
-    """Write to standard error; a failure cannot be reported and is ignored."""
+    """Write to standard error, naming tasks as they are called; a failure cannot be reported and is ignored."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
+        sys.stderr.write(calls.typed(text))
         sys.stderr.flush()

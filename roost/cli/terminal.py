@@ -210,7 +210,7 @@ def write_text(text: str, *, whole: bool = False) -> None:
 
 def write_prompt(text: str) -> None:
     """Write a question to standard error: the answer follows on its line."""
-    sys.stderr.write(safe(text))
+    sys.stderr.write(safe(calls.typed(text)))
     sys.stderr.flush()
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from roost.cli import factory_view
+from roost.cli import calls, factory_view
 from roost.cli.factory_view import Lines, LiveTable
 from roost.factory.graph import Graph, Node
 from roost.factory.outcome import Failure, Outcome
@@ -65,6 +65,19 @@ def test_lines_tell_each_beginning_and_end_and_a_note_once() -> None:
         "roost: image-0: build: free some",
         "roost: [2/5] image-0: test boot: not run: no room",
     ]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_tasks_are_named_as_they_are_called(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(calls.CALLED, "./inv")
+    stream, one = io.StringIO(), graph(1)
+    console = Console(file=stream, width=200)
+    view = LiveTable(Live(console=console), console) if live else Lines(stream)
+    image = one.nodes["image /build/0"]
+    view.expect(one, {"b": "inv lock b"})
+    view.note(image, "inv doctor")
+    view.ended(image, Outcome("failed", 1.25, Failure("x is gone\n  hint: inv build --force x")))
+    assert re.findall(r"\S*inv \w+", stream.getvalue()) == ["./inv lock", "./inv doctor", "./inv build"]
 
 
 def test_a_broken_recipe_counts_as_an_image_and_is_named() -> None:

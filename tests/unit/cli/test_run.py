@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roost.cli import run
+from roost.cli import calls, run
 from roost.cli.main import ns
 from roost.cli.program import Roost
 from roost.errors import HostError
@@ -27,12 +27,13 @@ def test_an_interrupted_run_says_how_to_resume_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(story, "run", stopped)
+    monkeypatch.setenv(calls.CALLED, "./inv")
     argv = ["roost", "run", "smoke", "--jobs", "jobs.csv", str(directory), "--local", "1"]
     with pytest.raises(SystemExit) as stop:
         Roost(name="roost", version="0", namespace=ns, binary="roost").run(argv)
     said = capsys.readouterr().err
     assert stop.value.code == 130
-    assert (f"inv run --resume '{directory}'" in said) == planned
+    assert (f"to resume: ./inv run --resume '{directory}'" in said) == planned
 
 
 @pytest.mark.parametrize("begun", [True, False])
