@@ -8,17 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from roost.boot import postmortem
 from roost.boot.console import Console, Sign
-from roost.boot.evidence import Evidence
 from roost.boot.machine import Start
-from roost.boot.monitor import Event
+from roost.boot.observation import Observation, Screen
 from roost.boot.session import QemuError, Session
 from roost.boot.start import Listening
-from roost.boot.waits import LONG, Wait
-from roost.boot.watch import UNSTORED, BootPlan, Goal, Phase, Watch, decide, timeline
+from roost.boot.waits import LONG
+from roost.boot.watch import UNSTORED, BootPlan, Phase, Watch, decide, timeline
 from roost.condor.hardware import AttachedDisk, Hardware
 from roost.errors import HostError
 from roost.events import Events
@@ -28,72 +26,17 @@ from roost.host import causes
 LOOK = 1.0
 #: After this many seconds of silence a console may belong to a dead machine.
 SILENT = 2.0
+#: After this many seconds of silence the progress says so.
+QUIET = 10.0
 #: A kernel that runs this long (scaled, and wall time) without output has its memory examined.
 SPEECHLESS = (4.0, 5.0)
 MEMORY = 1 << 30
 #: The kernel's names for the disks of a bus.
 _NAMES = {"virtio": ("vd",), "scsi": ("sd",), "ide": ("sd", "hd")}
 
-__all__ = ["Observation", "QemuError", "drive"]
+__all__ = ["Observation", "QemuError", "Screen", "drive"]
 #: The timestamp of a kernel message (printk).
 _TIME = re.compile(r"^\[ *\d+\.\d+\] ")
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """The guest's screen at the end: a PNG, and its text if it was in text mode; empty without a screen."""
-
-    picture: bytes = b""
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What was seen of a machine from start to end; times are seconds after the start, `started_at` since the epoch.
-
-    `button` is when the power button was pressed, None if it was not; `job` the job's last lines on the console;
-    `waits` what init waited for longest, `silence` its longest silence; `version` the hypervisor's.
-    """
-
-    stop: str
-    ended: float
-    started_at: float
-    phases: tuple[tuple[Phase, float], ...]
-    serial: Mapping[str, Sign]
-    firmware: Mapping[str, Sign]
-    events: tuple[Event, ...]
-    exits: tuple[int, ...]
-    matched: Mapping[str, str]
-    root_disk_seen: bool | None
-    button: float | None
-    console: str
-    screen: Screen
-    job: tuple[str, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    silence: Wait | None = None
-    slow: frozenset[str] = frozenset()
-    version: str = ""
-
-    def seconds(self) -> dict[str, float]:
-        """Return how long each phase took."""
-        ends = [begin for _name, begin in self.phases[1:]] + [self.ended]
-        return {name: round(end - begin, 3) for (name, begin), end in zip(self.phases, ends, strict=True)}
-
-    def evidence(self, goal: Goal, **found: Any) -> Evidence:
-        """Return the evidence of this run, with what was `found` on the disks."""
-        return Evidence(
-            goal=goal,
-            stop=self.stop,
-            phases=self.phases,
-            serial=self.serial,
-            firmware=self.firmware,
-            events=self.events,
-            exits=self.exits,
-            root_disk_seen=self.root_disk_seen,
-            button=self.button is not None,
-            waits=self.waits,
-            **found,
-        )
 
 
 @dataclass
@@ -187,11 +130,23 @@ class _Drive:
                     await self.inside.look(session, watch)
                     if any(kind == "panic" for kind, _ in self.inside.messages):
                         return "panic"
-            phase = timeline(session.serial.signs, session.firmware.signs, watch.paging_at)[-1][0]
             if self.events:
-                self.events.doing("boot", where(phase, session.serial))
+                self.events.doing("boot", self._doing(now))
             self._report_waits(reported)
             await session.wait(LOOK)
+
+    @property
+    def phases(self) -> tuple[tuple[Phase, float], ...]:
+        """The phases that the guest has reached."""
+        return timeline(self.session.serial.signs, self.session.firmware.signs, self.watch.paging_at)
+
+    def _doing(self, now: float) -> str:
+        """Return the guest's progress in one line; for a silent guest, also since when and how long it may take."""
+        session, phases = self.session, self.phases
+        silent = now - max(session.serial.last_byte or 0.0, session.firmware.last_byte or 0.0)
+        whole = self.plan.paced(phases, self.watch.starved_kernel).whole
+        waiting = f"no output for {silent:.0f} s (limit: {whole:.0f} s in all)" if silent >= QUIET else ""
+        return where(phases[-1][0], session.serial, waiting)
 
     def _report_waits(self, reported: set[str]) -> None:
         """Report once each unit that the guest waits long for; `reported` are those already reported."""
@@ -203,7 +158,7 @@ class _Drive:
     async def _look(self, now: float) -> None:
         """Poll CPUs and counters while the console does not show what happens."""
         session, watch = self.session, self.watch
-        watch.starved = session.starved
+        watch.starve(session.starved, now, self.phases)
         kernel = session.serial.has("kernel") or session.serial.has("kernel-line")
         silent = now - (session.serial.last_byte or 0.0) >= SILENT
         if (not kernel and watch.paging_at is None) or silent:
@@ -219,10 +174,10 @@ class _Drive:
                 watch.read_at = now
 
 
-def where(phase: str, console: Console) -> str:
+def where(phase: str, console: Console, waiting: str = "") -> str:
     """Return the guest's progress in one line: its phase, and its last console line without the kernel's timestamp."""
     last = _TIME.sub("", console.tail(1)).strip()
-    return f"{phase}: {last}" if last else phase
+    return ": ".join(filter(None, (phase, waiting, last)))
 
 
 async def drive(
@@ -259,13 +214,14 @@ async def drive(
     if stop == UNSTORED:
         raise _unstored(session, cwd or listening.log.parent)
     serial, firmware = session.serial, session.firmware
+    paced = plan.paced(driven.phases, driven.watch.starved_kernel)
     for kind, text in inside.messages:
         serial.signs.setdefault(kind, Sign(kind, ended, text))
     return Observation(
         stop=stop,
         ended=ended,
         started_at=started_at,
-        phases=timeline(serial.signs, firmware.signs, driven.watch.paging_at),
+        phases=driven.phases,
         serial=dict(serial.signs),
         firmware=dict(firmware.signs),
         events=tuple(session.events),
@@ -282,6 +238,10 @@ async def drive(
         waits=serial.waits.longest(),
         silence=serial.waits.silence,
         version=session.version,
+        limit=paced.whole,
+        limited_by=paced.limited_by,
+        starved=driven.watch.starved if plan.bound is None else 0.0,
+        starved_kernel=driven.watch.starved_kernel,
     )
 
 

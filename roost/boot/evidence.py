@@ -32,7 +32,8 @@ class Evidence:
     statuses on the console; `changed` the images whose bytes changed; `exit_status` the one expected of the job;
     `written` the disks that the guest wrote to; `unread` the disks that could not be searched for a status (both None:
     not searched); `unused` the recipe's io disk, if the job did not use it; `job_log` the last lines of the job;
-    `waits` what init waited for longest.
+    `waits` what init waited for longest; `ended` is when the watch ended it, `limit` how long the boot could take,
+    `limited_by` what that is made of, `starved` how many seconds did not count because the host had no core.
     """
 
     goal: Goal
@@ -55,6 +56,10 @@ class Evidence:
     unused: str | None = None
     job_log: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
+    ended: float = 0.0
+    limit: float | None = None
+    limited_by: str = ""
+    starved: float = 0.0
 
     @property
     def phase(self) -> Phase:

@@ -78,6 +78,7 @@ class BootResult:
             "cpus": self.cpus,
             "memory": self.memory,
             "seconds": dict(self.seconds),
+            "limit": None if self.evidence.limit is None else round(self.evidence.limit, 1),
             "expectations": [
                 {"what": one.what, "met": one.met, "seen": one.seen} for one in self.evidence.expectations
             ],

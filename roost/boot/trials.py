@@ -89,7 +89,7 @@ def run(
     """Run the requested trials with a machine that has passed, resuming from its saved state."""
     eviction, checkpoint = at_the_end(seen, powered_off), NOT_ASKED
     if resumption is not None:
-        saved, plan = resumption.saved, resumption.plan.paced(seen.phases)
+        saved, plan = resumption.saved, resumption.plan.paced(seen.phases, seen.starved_kernel)
         if request.evict:
             with stages.stage("eviction", "the power button while the job runs"):
                 eviction = saved.evict(resumption.argv, plan, resumption.io)

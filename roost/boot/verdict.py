@@ -171,8 +171,16 @@ def _why(evidence: Evidence) -> str:
     notes = [text for kind in ("emergency", "out-of-memory", "unit-failed") if (text := _text(evidence, kind))]
     if not evidence.has_reached("job"):
         notes += [f"it waited {one.seconds:.0f} s for {one.what}" for one in evidence.waits[:2]]
-    words = {"timeout": "the deadline passed", "button-ignored": "it did not react to the power button"}
+    words = {"timeout": _deadline(evidence), "button-ignored": "it did not react to the power button"}
     return "; ".join([words.get(evidence.stop, evidence.stop.replace("-", " ")), *notes])
+
+
+def _deadline(evidence: Evidence) -> str:
+    """Return which deadline passed, and when."""
+    if evidence.limit is None:
+        return "the deadline passed"
+    without = f"; for {evidence.starved:.0f} s the host had no core for it" if evidence.starved >= 1 else ""
+    return f"no end after {evidence.ended:.0f} s (limit: {evidence.limited_by}{without})"
 
 
 def _io_disk(evidence: Evidence) -> Verdict | None:

@@ -54,7 +54,8 @@ BUTTON_SILENT = (3.0, 12.0)
 #: How long an unknown image may stay at its login prompt before the button is pressed.
 LOGIN_GRACE = (10.0, 10.0)
 
-
+#: The phases that begin when the kernel's is over.
+_AFTER_KERNEL = frozenset({"initrd", "init", "job", "power-off"})
 #: The reason for ending a machine that QEMU has paused because the host did not store the guest's writes.
 UNSTORED = "unstored"
 
@@ -75,16 +76,18 @@ class BootPlan:
     kernel_seconds: float | None = None
     bound: float | None = None
 
-    def paced(self, phases: Sequence[tuple[Phase, float]]) -> BootPlan:
+    def paced(self, phases: Sequence[tuple[Phase, float]], starved: float = 0.0) -> BootPlan:
         """Return the plan for a guest whose kernel took longer to start than the one measured: it shares the host.
 
-        The plan does not change before the kernel's phase is over, or for a guest that was faster.
+        The plan does not change before the kernel's phase is over, or for a guest that was faster. `starved` are the
+        seconds of that phase in which the host had no core for the guest: where deadlines leave such seconds out
+        (`counted`), the same load must not extend them twice.
         """
         begins = dict(phases)
-        after = [begin for name, begin in phases if name in ("initrd", "init", "job", "power-off")]
+        after = [begin for name, begin in phases if name in _AFTER_KERNEL]
         if not self.kernel_seconds or "kernel" not in begins or not after:
             return self
-        slower = (after[0] - begins["kernel"]) / self.kernel_seconds
+        slower = (after[0] - begins["kernel"] - starved) / self.kernel_seconds
         return replace(self, factor=self.factor * min(max(slower, 1.0), SLOWEST))
 
     def limit(self, pair: tuple[float, float]) -> float:
@@ -95,6 +98,15 @@ class BootPlan:
     def whole(self) -> float:
         """Return the seconds that the whole boot may take."""
         return self.timeout * self.factor if self.bound is None else self.bound
+
+    @property
+    def limited_by(self) -> str:
+        """Return what `whole` is made of, such as "boot_test.timeout 60 s x 3.7"; for people."""
+        if self.bound is not None:
+            return f"{self.bound:.0f} s"
+        # An image without a recipe has no such key.
+        key = "" if self.goal == "any" else "boot_test.timeout "
+        return f"{key}{self.timeout:g} s x {self.factor:.1f}" if self.factor > 1 else f"{key}{self.timeout:g} s"
 
     def is_over(self, now: float, starved: float) -> bool:
         """Return whether the whole boot has had its time, at `now` seconds after the start. A bound is wall time."""
@@ -124,7 +136,8 @@ WAIT = Action("wait")
 class Watch:
     """What was seen besides the console: filled by the driver of the session, read by `decide`.
 
-    `starved` is for how many seconds since the start the guest was ready to run, and the host had no core for it.
+    `starved` is for how many seconds since the start the guest was ready to run, and the host had no core for it, as
+    of `looked_at`; `starved_kernel` are those of the kernel's phase.
     """
 
     paging_at: float | None = None
@@ -134,6 +147,17 @@ class Watch:
     button_at: float | None = None
     asked_at: float | None = None
     starved: float = 0.0
+    starved_kernel: float = 0.0
+    looked_at: float = 0.0
+
+    def starve(self, starved: float, now: float, phases: Sequence[tuple[Phase, float]]) -> None:
+        """Record the seconds without a core until `now`; those since the last call were spread evenly."""
+        begin = dict(phases).get("kernel", now)
+        end = min((at for name, at in phases if name in _AFTER_KERNEL), default=now)
+        within = max(0.0, min(end, now) - max(begin, self.looked_at))
+        if now > self.looked_at:
+            self.starved_kernel += max(0.0, starved - self.starved) * within / (now - self.looked_at)
+        self.starved, self.looked_at = starved, now
 
 
 def timeline(
@@ -169,7 +193,7 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
         return Action("stop", why)
     phases = timeline(serial.signs, firmware.signs, watch.paging_at)
     phase, since = phases[-1]
-    plan = plan.paced(phases)
+    plan = plan.paced(phases, watch.starved_kernel)
     if plan.is_over(now, watch.starved):
         return Action("stop", "timeout")
     now = counted(now, watch.starved)

@@ -48,13 +48,14 @@ def _what(node: Node) -> str:
 
 
 class Lines:
-    """A line for each node that begins or ends, and for each note: for logs and CI."""
+    """A line for each node that begins or ends, for each note, and once a minute for a running node: for logs, CI."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self._total = self._ended = 0
         self._noted: set[str] = set()
+        self._told: dict[str, float] = {}
 
     def _print(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # a failure to show progress stops nothing
@@ -71,10 +72,15 @@ class Lines:
 
     def began(self, node: Node) -> None:
         """Show that a node's work starts."""
+        self._told[node.key] = time.monotonic()
         self._print(f"{_what(node)} ...")
 
     def doing(self, node: Node, what: str) -> None:
-        """Show nothing: several nodes at once would make the lines of each unreadable."""
+        """Show once a minute what a node does."""
+        now = time.monotonic()
+        if now - self._told.get(node.key, now) >= terminal.MINUTE:
+            self._told[node.key] = now
+            self._print(f"{_what(node)}: {what}")
 
     def note(self, node: Node, text: str) -> None:
         """Show a note, once: a fact about this host is the same for every image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from roost.factory.outcome import Outcome
 
 #: The maximum number of notes kept per node, for the reports.
 KEPT = 20
+#: Seconds for which a node's activity is shown at least: with many nodes, lines would change too fast to read.
+STEADY = 5.0
 
 
 class Progress(Protocol):
@@ -49,10 +52,12 @@ class NodeEvents:
 
     def __init__(self, node: Node, progress: Progress) -> None:
         self._node, self._progress = node, progress
+        self._told = 0.0
         self.notes: list[str] = []
 
     def begin(self, name: str, detail: str) -> None:
         """Report that a stage starts."""
+        self._told = time.monotonic()
         self._progress.doing(self._node, f"{name} ({detail})" if detail else name)
 
     def end(self, name: str, seconds: float, ok: bool) -> None:
@@ -62,7 +67,11 @@ class NodeEvents:
         """Ignore progress within a stage: the line of a node shows only its activity."""
 
     def doing(self, name: str, text: str) -> None:
-        """Ignore an activity within a stage: with many nodes the lines would change too fast to read."""
+        """Report a stage's activity, unless the one before was reported a moment ago."""
+        now = time.monotonic()
+        if now - self._told >= STEADY:
+            self._told = now
+            self._progress.doing(self._node, f"{name}: {text}")
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """Ignore expected times of stages, which do not add up to a node's."""

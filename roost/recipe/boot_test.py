@@ -104,7 +104,9 @@ class BootTest(Model):
 
     #: The maximum duration of the test boot, including the job, on a fast machine with KVM. Under emulation (TCG) it is
     #: multiplied by how many times slower this host was measured to be, or by 10 if that cannot be measured;
-    #: `inv boot --json` has it as `factor`.
+    #: `inv boot --json` has it as `factor`. If the guest's kernel starts slower than the one measured, it is multiplied
+    #: by how much slower, at most by 5; the product is `limit` in `inv boot --json`. Seconds in which the host has no
+    #: core for the guest do not count, at most four fifths.
     timeout: Duration = Field(default=120.0, gt=0)
     #: Expectations in addition to the job's exit status and a clean power-off.
     expect: tuple[Expectation, ...] = ()

@@ -8,20 +8,23 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roost.boot import follow, outcome
+from roost.boot import drive, follow, outcome
 from roost.boot.console import Console
 from roost.boot.drive import where
 from roost.boot.run import last_time
-from roost.boot.verdict import Verdict
+from roost.boot.session import Session
+from roost.boot.verdict import Verdict, judge
 from roost.boot.waits import Wait
+from roost.boot.watch import BootPlan
 from roost.cli import show
 from roost.verify.evidence import StoppedDisk
 from tests.unit.boot.test_integrity import make
 from tests.unit.boot.test_report import result
-from tests.unit.boot.test_verdict import DONE, INIT, JOB, KERNEL
+from tests.unit.boot.test_verdict import DONE, INIT, JOB, KERNEL, recorded
 
 SHUTDOWN = "".join(f"[  OK  ] Stopped target {number}.\n" for number in range(60))
 
@@ -53,6 +56,26 @@ def test_the_verdict_tells_why_the_job_was_not_run_and_what_was_waited_for(tmp_p
     assert answer["not_ready"] == "cloud-init failed: exit 1"
     assert answer["waits"] == [{"what": "a.service", "seconds": 31.0}]
     assert one.to_json()["not_ready"] is None
+
+
+def test_the_limit_in_force_is_told(tmp_path: Path) -> None:
+    limit: dict[str, Any] = {"limit": 224.4, "limited_by": "boot_test.timeout 60 s x 3.7"}
+    hung = recorded(JOB, stop="timeout", ended=226.2, **limit)
+    assert judge(hung).detail == "the job never ended; no end after 226 s (limit: boot_test.timeout 60 s x 3.7)"
+    starved = judge(replace(hung, ended=301.0, starved=76.1)).detail
+    assert starved.endswith("x 3.7; for 76 s the host had no core for it)")
+    one = result(tmp_path, Verdict(False, "job", "job-timeout", "x"))
+    assert replace(one, evidence=hung).to_json()["limit"] == 224.4
+    assert one.to_json()["limit"] is None
+
+
+def test_a_silent_guest_is_told_of_while_it_is_waited_for() -> None:
+    console = Console()
+    console.feed((JOB + "step 1\n").encode(), 1.0)
+    nothing: Any = None
+    driven = drive._Drive(Session(None, console, Console()), BootPlan("job", 60.0, 3.74), nothing, nothing, None)
+    assert driven._doing(5.0) == "job: step 1"
+    assert driven._doing(71.0) == "job: no output for 70 s (limit: 224 s in all): step 1"
 
 
 def test_the_last_lines_of_the_job_on_the_console() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roost.boot.console import FIRMWARE, Console
+from roost.boot.console import FIRMWARE, Console, Sign
 from roost.boot.monitor import Event, parse_registers
-from roost.boot.watch import UNSTORED, BootPlan, Watch, decide, timeline
+from roost.boot.watch import UNSTORED, BootPlan, Phase, Watch, decide, timeline
 
 PLAN = BootPlan("job", 60.0, 1.0)
 KERNEL = "[    0.000000] Linux version 6.1\n"
@@ -47,6 +47,48 @@ def test_a_host_that_is_shared_gives_more_time() -> None:
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("init", 1.5))).factor == 2.0
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0))).factor == 2.0
     assert plan.paced((("firmware", 0.0), ("kernel", 1.0), ("job", 900.0))).factor == 10.0
+
+
+def test_load_does_not_extend_a_deadline_twice() -> None:
+    plan = BootPlan("job", 60.0, 2.0, kernel_seconds=1.0)
+    phases = timeline({"kernel": Sign("kernel", 1.0, ""), "init": Sign("init", 5.0, "")}, {})
+    assert plan.paced(phases, 1.5).factor == 5.0
+    assert plan.paced(phases, 9.0).factor == 2.0
+    # A guest that was slow to start because others had the cores, and is idle since.
+    serial, watch = Console(), Watch(starved=3.0, starved_kernel=3.0)
+    serial.feed(KERNEL.encode(), 1.0)
+    serial.feed(b"roost: job started\n", 5.0)
+    last = next(at for at in range(6, 4000) if decide(plan, serial, Console(FIRMWARE), [], watch, at).kind == "stop")
+    assert last == 123
+
+
+def test_seconds_without_a_core_belong_to_the_phase_in_which_they_were() -> None:
+    watch = Watch()
+    firmware: tuple[tuple[Phase, float], ...] = (("firmware", 0.0),)
+    started: tuple[tuple[Phase, float], ...] = (*firmware, ("kernel", 2.0))
+    up: tuple[tuple[Phase, float], ...] = (*started, ("init", 5.0))
+    watch.starve(1.0, 1.0, firmware)
+    assert (watch.starved, watch.starved_kernel) == (1.0, 0.0)
+    watch.starve(2.0, 3.0, started)
+    assert watch.starved_kernel == 0.5
+    watch.starve(3.0, 4.0, started)
+    assert watch.starved_kernel == 1.5
+    watch.starve(5.0, 6.0, up)
+    watch.starve(9.0, 10.0, up)
+    assert (watch.starved, watch.starved_kernel) == (9.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (BootPlan("job", 60.0, 3.74), "boot_test.timeout 60 s x 3.7"),
+        (BootPlan("login", 60.0, 1.0), "boot_test.timeout 60 s"),
+        (BootPlan("any", 120.0, 10.0), "120 s x 10.0"),
+        (BootPlan("job", 60.0, 3.74, bound=40.0), "40 s"),
+    ],
+)
+def test_a_limit_says_what_it_is_made_of(plan: BootPlan, words: str) -> None:
+    assert plan.limited_by == words
 
 
 def test_time_without_a_core_of_the_host_does_not_count() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from roost.cli import calls, factory_view
 from roost.cli.factory_view import Lines, LiveTable
 from roost.factory.graph import Graph, Node
 from roost.factory.outcome import Failure, Outcome
+from roost.factory.progress import NodeEvents, Silent
 
 EVIL = "\x1b]0;title\x07[red]x\nroost: done"
 
@@ -78,6 +80,37 @@ def test_tasks_are_named_as_they_are_called(live: bool, monkeypatch: pytest.Monk
     view.note(image, "inv doctor")
     view.ended(image, Outcome("failed", 1.25, Failure("x is gone\n  hint: inv build --force x")))
     assert re.findall(r"\S*inv \w+", stream.getvalue()) == ["./inv lock", "./inv doctor", "./inv build"]
+
+
+def test_a_node_that_runs_for_long_says_once_a_minute_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream, boot = io.StringIO(), graph(1).nodes["boot /build/0"]
+    lines = Lines(stream)
+    lines.began(boot)
+    events = NodeEvents(boot, lines)
+    events.begin("boot", "pc, tcg")
+    for _ in range(150):
+        now[0] += 1
+        events.doing("boot", f"job: no output for {now[0] - 1000:.0f} s")
+    assert stream.getvalue().splitlines() == [
+        "roost: image-0: test boot ...",
+        "roost: image-0: test boot: boot: job: no output for 60 s",
+        "roost: image-0: test boot: boot: job: no output for 120 s",
+    ]
+
+
+def test_a_live_row_shows_a_stages_activity_long_enough_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    boot, told = graph(1).nodes["boot /build/0"], list[str]()
+    monkeypatch.setattr(Silent, "doing", lambda _self, _node, what: told.append(what))
+    events = NodeEvents(boot, Silent())
+    events.begin("boot", "pc, tcg")
+    for second in range(1, 12):
+        now[0] += 1
+        events.doing("boot", f"kernel: line {second}")
+    assert told == ["boot (pc, tcg)", "boot: kernel: line 5", "boot: kernel: line 10"]
 
 
 def test_a_broken_recipe_counts_as_an_image_and_is_named() -> None:
