@@ -31,6 +31,8 @@ Cause = Literal[
 ]
 
 
+#: A power-off by the job, its commands or the system, too early.
+EARLY = "the guest powered itself off before its job had finished"
 #: The kernel's timestamp (CONFIG_PRINTK_TIME).
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
 
@@ -200,8 +202,7 @@ def _job(evidence: Evidence) -> Verdict | None:
     if status.get("timed_out") is True or "job-timed-out" in evidence.serial:
         return _failed(evidence, "job-timeout", "the job took longer than the recipe allows and was killed", "job")
     if not proof.finished(evidence):
-        why = "the guest powered itself off before its job had finished"
-        return _failed(evidence, "job-failed", f"{why}{_also(evidence)}", evidence.phase_of())
+        return _failed(evidence, "job-failed", f"{EARLY}{_also(evidence)}", evidence.phase_of())
     code = status.get("exit_code") if status.get("state") == "finished" else evidence.exits[-1]
     if code == evidence.exit_status and not isinstance(code, bool):
         return None

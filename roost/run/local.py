@@ -19,9 +19,10 @@ from roost.boot.accelerator import Accelerator
 from roost.boot.attempt import Attempt, run_machine
 from roost.boot.backends import described
 from roost.boot.context import Context, Given
-from roost.boot.proof import not_run
+from roost.boot.evidence import Evidence
+from roost.boot.proof import finished, not_run
 from roost.boot.run import choose_accelerator
-from roost.boot.verdict import judge
+from roost.boot.verdict import EARLY, judge
 from roost.condor.machine import VirtualMachine
 from roost.errors import HostError, ToolError
 from roost.events import Events, Silent, Stages
@@ -155,7 +156,7 @@ class Local:
             disk = run.place.returned / f"{job.name}.{suffix}"
             _copy(attempt, suffix, disk)
             stopped = _why(seen, limit)
-            why = stopped or not_run(seen.evidence("job"))
+            why = stopped or _unfinished(seen.evidence("job"))
             told.ended(End(job.name, disk, seen.ended, None, why, stopped is not None, more))
 
 
@@ -168,6 +169,13 @@ def _why(seen: drive.Observation, limit: float) -> str | None:
         return f"its machine was stopped after {limit:.0f} s, in the phase {where}"
     verdict = judge(seen.evidence("job"))
     return verdict.detail
+
+
+def _unfinished(evidence: Evidence) -> str:
+    """Return why a machine that powered itself off has no result of its job; empty if it has one, or if unknown."""
+    # A guest whose system is not heard on the console may have its job elsewhere.
+    early = evidence.has_reached("init", "job") and not finished(evidence)
+    return not_run(evidence) or (EARLY if early else "")
 
 
 def _keep_what_it_said(scratch: Path, log: Path) -> None:
