@@ -73,8 +73,17 @@ def recipe_key(recipe: Recipe, directory: Path) -> str:
 
     Settings of the test boot alone are in `boot_key`: when they change, the image is booted again but not rebuilt.
     """
+    return _key(recipe, directory, {"boot_test"})
+
+
+def content_key(recipe: Recipe, directory: Path) -> str:
+    """Return the key of what a recipe puts into an image: `recipe_key` without what only submit descriptions have."""
+    return _key(recipe, directory, {"boot_test", "submit"})
+
+
+def _key(recipe: Recipe, directory: Path, left_out: set[str]) -> str:
     given: dict[str, Any] = {
-        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude={"boot_test"}),
+        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude=left_out),
         "files": local_files(recipe, directory),
     }
     secret = passwords.digests(recipe, directory)

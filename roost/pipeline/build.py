@@ -22,6 +22,7 @@ from roost.store.manifest import BuiltFile
 
 if TYPE_CHECKING:
     from roost.existing.image import OriginalImage
+    from roost.pipeline.submit_files import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +95,29 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
             fresh = None if force else manifest.is_fresh(directory, plan.key)
         # What a build takes, one that finds nothing to do is not to wait for.
         if fresh is None:
-            extras.require("sbom")
-            from roost.pipeline import construct
-
-            before = manifest.read(directory)
-            events.expect(before.seconds if before is not None else {})
-            record, snippets = construct.construct(context, plan)
+            record, snippets = _built(context, plan, force=force)
         else:
             from roost.condor import submission
 
             record, snippets = fresh, submission.snippets(loaded, fresh, directory)
     name, cached = loaded.recipe.name, fresh is not None
     return Built(name, directory, cached, stages.seconds, record.files, snippets, loaded.called)
+
+
+def _built(context: Context, plan: planning.BuildPlan, *, force: bool) -> Finished:
+    """Build the image; only its submit files when nothing else has changed, unless `force`."""
+    from roost.pipeline import submit_files
+
+    same = None if force else submit_files.suffice(context, plan)
+    done = submit_files.renew(context, plan, same) if same is not None else None
+    if done is not None:
+        return done
+    extras.require("sbom")
+    from roost.pipeline import construct
+
+    before = manifest.read(context.directory)
+    context.stages.events.expect(before.seconds if before is not None else {})
+    return construct.construct(context, plan)
 
 
 def _planned(loaded: Loaded, stages: Stages, logs: Path, *, from_lock: bool) -> tuple[Context, planning.BuildPlan]:

@@ -28,8 +28,8 @@ from roost.kernel import records
 from roost.pipeline import edit, following, outputs, planning, tree
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
-from roost.pipeline.outputs import Finished
 from roost.pipeline.planning import BuildPlan
+from roost.pipeline.submit_files import Finished
 from roost.recipe.base import DiskFormat
 from roost.recipe.model import Recipe
 from roost.sources import boot_loader

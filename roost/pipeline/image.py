@@ -1,8 +1,9 @@
-"""The stage that makes an image from its root tree, or from the image that it edits: its modules and its key."""
+"""The stage that makes an image from its root tree, or from the image that it edits: its modules and its keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from roost.customize import inputs
@@ -26,14 +27,25 @@ STAGE = Stage(
 )
 
 
-def key(
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key of an image, and that of its content: the same without what only its submit descriptions have."""
+
+    image: str
+    content: str
+
+
+def keys(
     loaded: Loaded, source: str, kernel: Mapping[str, str] | None = None, loader: Sequence[Sequence[str]] = ()
-) -> str:
-    """Return the key of an image; `source` is its source's key, `kernel` are the checksums of kernel files.
+) -> Keys:
+    """Return the keys of an image; `source` is its source's key, `kernel` are the checksums of kernel files.
 
     `loader` are the packages from which the boot loader is made.
     """
-    made_of: dict[str, Any] = {"recipe": inputs.recipe_key(loaded.recipe, loaded.directory), "source": source}
+    made_of: dict[str, Any] = {"source": source}
     if loader:
         made_of["loader"] = loader
-    return STAGE.key({**made_of, "kernel": kernel} if kernel is not None else made_of)
+    if kernel is not None:
+        made_of["kernel"] = kernel
+    whole, content = (key(loaded.recipe, loaded.directory) for key in (inputs.recipe_key, inputs.content_key))
+    return Keys(STAGE.key({**made_of, "recipe": whole}), STAGE.key({**made_of, "content": content}))

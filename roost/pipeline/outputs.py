@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from roost.condor import placement, submission
 from roost.customize import inputs as image_inputs
@@ -15,9 +15,10 @@ from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
 from roost.host import checksum, host_facts, rooted
 from roost.kernel.inspect import KernelFiles
-from roost.pipeline import key_parts
+from roost.pipeline import key_parts, submit_files
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
+from roost.pipeline.submit_files import Finished
 from roost.publish import sbom
 from roost.recipe.base import DiskFormat
 from roost.store import manifest
@@ -70,13 +71,6 @@ def drop_raw(context: Context, written: Sequence[WrittenDisk]) -> None:
             disk.path.unlink()
 
 
-class Finished(NamedTuple):
-    """A built image: its manifest, and the lines for a submit description by hypervisor."""
-
-    record: Manifest
-    snippets: Mapping[str, str]
-
-
 def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel: str | None, facts: Facts) -> Finished:
     """Write the files next to the disks: bill of materials, submit descriptions, logs, and last the manifest.
 
@@ -90,7 +84,7 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
     record = Manifest(
         recipe.name,
         plan.key,
-        {"rootfs": plan.source.key, "image": plan.key, "recipe": image_inputs.recipe_key(recipe, loaded.directory)},
+        submit_files.keys(loaded, plan),
         {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.directory), "epoch": plan.epoch},
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},

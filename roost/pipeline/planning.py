@@ -30,18 +30,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """The plan: the source of the root tree or the image to edit, and the image's key.
+    """The plan: the source of the root tree or the image to edit, and the image's keys.
 
     `spec` is the catalogue's kernel, None for the tree's own; `kernel` are its files if it is not a package.
     """
 
     source: RootTree | OriginalImage
-    key: str
+    keys: image_stage.Keys
     spec: catalogue.KernelSpec | None = None
     kernel: Parts | None = None
     #: Exactly one of the two is the source: a tree to lay out, or an image to edit.
     tree: RootTree | None = None
     original: OriginalImage | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the image with its submit descriptions."""
+        return self.keys.image
 
     @property
     def epoch(self) -> int:
@@ -128,16 +133,16 @@ def plan(context: Context) -> BuildPlan:
         from roost.sources import image
 
         original = image.locate(request)
-        return BuildPlan(original, image_stage.key(loaded, original.key), original=original)
+        return BuildPlan(original, image_stage.keys(loaded, original.key), original=original)
     tree = registry.of(context.recipe).plan(request)
     bootstrap = tree.bootstrap
     loader = [one.parts() for one in bootstrap.selection.tools] if bootstrap is not None else []
     if tree.own_kernel:
-        return BuildPlan(tree, image_stage.key(loaded, tree.key, None, loader), tree=tree)
+        return BuildPlan(tree, image_stage.keys(loaded, tree.key, None, loader), tree=tree)
     kernel = None
     if spec.files is not None:
         from roost.kernel import files
 
         kernel = files.fetch(spec, cache.default(), context.stages.events)
-    key = image_stage.key(loaded, tree.key, kernel.sums if kernel is not None else None, loader)
-    return BuildPlan(tree, key, spec, kernel, tree=tree)
+    keys = image_stage.keys(loaded, tree.key, kernel.sums if kernel is not None else None, loader)
+    return BuildPlan(tree, keys, spec, kernel, tree=tree)

@@ -18,7 +18,7 @@ from roost.errors import ImageError, UsageError
 from roost.events import Silent, Stages
 from roost.host.accelerator import ApplianceAccelerator, Kind
 from roost.host.paths import display
-from roost.pipeline import build, planning, publish
+from roost.pipeline import build, image, planning, publish
 from roost.pipeline import construct as constructing
 from roost.pipeline.context import Context, log_directory, passing_logs
 from roost.pipeline.planning import BuildPlan
@@ -49,10 +49,14 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any
     return calls
 
 
+def _keys(image_key: str, content: str = "") -> image.Keys:
+    return image.Keys(image_key, content or image_key)
+
+
 def as_built(_context: Context) -> BuildPlan:
     """Return a plan whose image is the one that the laboratory left."""
     source: Any = None
-    return BuildPlan(source, hashlib.sha256(b"key").hexdigest())
+    return BuildPlan(source, _keys(hashlib.sha256(b"key").hexdigest()))
 
 
 def test_an_accelerator_is_probed_once_and_only_when_asked() -> None:
@@ -155,7 +159,7 @@ def test_a_build_that_replaces_an_image_waits_for_its_readers_and_looks_again(
         source: Any = None
         plans.append("changed" if not plans else key)
         assert context.log_dir.is_dir()
-        return BuildPlan(source, plans[-1])
+        return BuildPlan(source, _keys(plans[-1]))
 
     made: list[str] = []
 
@@ -186,7 +190,7 @@ def test_a_build_that_did_not_wait_plans_once_and_keeps_the_logs(root: Path, mon
         source: Any = None
         context.log("select").write_text("what apt said")
         seen.append(context.log_dir)
-        return BuildPlan(source, "changed")
+        return BuildPlan(source, _keys("changed"))
 
     def construct(context: Context, plan: BuildPlan) -> Any:
         assert context.log("select").read_text() == "what apt said" and context.log_dir == log_directory(directory)

@@ -95,7 +95,7 @@ def _recipe(**more: object) -> Recipe:
 
 
 def _key(recipe: Recipe, directory: Path, source: str = "a tree") -> str:
-    return image.key(Loaded(recipe, directory / "x.yaml", (), Node({}, Location("x.yaml"))), source)
+    return image.keys(Loaded(recipe, directory / "x.yaml", (), Node({}, Location("x.yaml"))), source).image
 
 
 def test_every_change_changes_the_key(tmp_path: Path) -> None:
