@@ -168,7 +168,7 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
         chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
         yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
         return
-    for directory, directories, files in os.walk(source):
+    for directory, directories, files in _listed(source):
         directories.sort()
         here = PurePosixPath(entry.path) / Path(directory).relative_to(source).as_posix()
         yield Item(str(here), 0o755, owner=entry.owner, group=entry.group)
@@ -185,6 +185,14 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
                 raise ImageError(
                     f"{path} is neither a file, a directory nor a link", hint="remove it from the directory"
                 )
+
+
+def _listed(source: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    try:
+        yield from host_files.walk(source)
+    except OSError as error:
+        refused = Path(os.fsdecode(error.filename or source))
+        raise ImageError(host_files.unreadable(refused, error), hint=host_files.remedy(refused)) from error
 
 
 def write(items: Sequence[Item], output: Path, epoch: int) -> None:

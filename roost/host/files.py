@@ -57,6 +57,25 @@ def _as_name(path: Path) -> Iterator[None]:
         raise UnfitFileError(errno.EINVAL, "not a valid file name", str(path)) from error
 
 
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a directory as os.walk does, but raise `OSError` for one that cannot be listed: os.walk leaves it out."""
+    return os.walk(top, onerror=_refuse)
+
+
+def remedy(path: Path) -> str:
+    """Return how to make a file or directory readable, as a hint."""
+    try:
+        directory = path.is_dir()
+    except OSError:
+        # It is in a directory that cannot be searched.
+        directory = True
+    return f"chmod {'+rx' if directory else '+r'}, or leave it out"
+
+
 def unfit(path: Path) -> str | None:
     """Return why `path` (links are followed) is not a regular file, such as "a FIFO, not a file", else None.
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from roost.errors import HostError, RoostError, UsageError
 from roost.host import causes, temporary
+from roost.host.files import walk
 from roost.iodisk.extracted import NAMES, Limits, check_room
 from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
 from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
@@ -216,7 +217,7 @@ def _move(source: Path, target: Path) -> None:
     if source.is_file():
         shutil.copy(source, target)
         return
-    for parent, _, names in os.walk(source):
+    for parent, _, names in walk(source):
         place = target / Path(parent).relative_to(source)
         place.mkdir()
         for name in names:

@@ -151,7 +151,7 @@ def _unpacked(module: Path) -> bytes:
 
 def _pack(top: Path, epoch: int, output: Path, log: Path) -> None:
     names = ["."]
-    for directory, directories, others in os.walk(top):
+    for directory, directories, others in files.walk(top):
         names += [os.path.relpath(os.path.join(directory, name), top) for name in (*directories, *others)]  # noqa: PTH118
     for name in names:
         os.utime(top / name, (epoch, epoch), follow_symlinks=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import roost.sources.registry  # noqa: F401 - registers all sources, so that a recipe can name them
 from roost.customize import inputs as image_inputs
-from roost.errors import RecipeError
+from roost.errors import RecipeError, UsageError
 from roost.host import paths
 from roost.recipe import loader
 from roost.recipe.hypervisor import Hypervisor
@@ -32,15 +32,13 @@ def recipes(names: Sequence[str] = ()) -> dict[str, Any]:
             rows.append({"name": name, "state": "broken", "description": str(error.problems[0])})
             continue
         for loaded in found:
-            recipe = loaded.recipe
-            rows.append(
-                {
-                    "name": recipe.name,
-                    "state": _state(loaded),
-                    "description": recipe.description,
-                    "called": loaded.called,
-                }
-            )
+            recipe, description = loaded.recipe, loaded.recipe.description
+            try:
+                state = _state(loaded)
+            except UsageError as error:
+                # A directory that cannot be listed, whose content is a part of the key.
+                state, description = "broken", str(error.problems[0])
+            rows.append({"name": recipe.name, "state": state, "description": description, "called": loaded.called})
     return {"recipes": rows}
 
 

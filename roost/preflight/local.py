@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from roost.customize import cloud_init, passwords, sealing, templates
 from roost.errors import Problem
-from roost.preflight import contents, devices, job_inputs, places, programs
+from roost.preflight import contents, devices, job_inputs, places, programs, readable
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 from roost.sources import registry, suites
 
 FORESEEN = (
     places.problems,
+    readable.problems,
     programs.problems,
     contents.problems,
     devices.problems,

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from roost.host import checksum, jsontext, namespace, paths, process
+from roost.errors import UsageError
+from roost.host import checksum, files, jsontext, namespace, paths, process
 from roost.store.staging import write_atomically
 
 
@@ -58,14 +59,21 @@ def large_digest(path: Path) -> str:
 
 
 def walk(path: Path) -> Iterator[Path]:
-    """Yield a file, or a directory with everything below it, sorted; links are not followed."""
+    """Yield a file, or a directory with everything below it, sorted; links are not followed.
+
+    Raises `UsageError` for a directory that cannot be listed: changes in it would go unnoticed.
+    """
     if path.is_symlink() or not path.is_dir():
         yield path
         return
-    for directory, directories, names in os.walk(path):
-        directories.sort()
-        yield Path(directory)
-        yield from (Path(directory, name) for name in sorted(names))
+    try:
+        for directory, directories, names in files.walk(path):
+            directories.sort()
+            yield Path(directory)
+            yield from (Path(directory, name) for name in sorted(names))
+    except OSError as error:
+        refused = Path(os.fsdecode(error.filename or path))
+        raise UsageError(files.unreadable(paths.display(refused), error), hint=files.remedy(refused)) from error
 
 
 def tools(names: Iterable[str]) -> dict[str, str]:

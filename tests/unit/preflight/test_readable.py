@@ -1,0 +1,69 @@
+"""A directory that cannot be listed is an error with its place, never left out of an image or of a key."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost.customize import inputs, overlay
+from roost.errors import RoostError
+from roost.pipeline import planning
+from roost.recipe import loader
+from tests.unit.preflight.test_preflight import PROJECT, refusals
+
+RECIPE = """name: r
+os: {debian: {suite: bookworm, variant: unpacked, packages: [busybox-static]}}
+disks: [{name: root, partitions: [{mount: /, filesystem: ext4, free: 16MiB}]}]
+files: [{path: /etc/site, source: site}]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "site/sub").mkdir(parents=True)
+    (tmp_path / "site/a").touch()
+    (tmp_path / "site/sub/b").touch()
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def close(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Refuse to list directories of a name, as for a user who is not root."""
+    real: Callable[..., Any] = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if os.fspath(path).endswith(f"/{name}"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_check_names_it(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = "files: [{path: /etc/site, source: site}]"
+    assert refusals(recipe, keys) == []
+    close(monkeypatch, "sub")
+    (said,) = refusals(recipe, keys)
+    assert said.startswith("4: ") and said.endswith("site/sub cannot be read")
+
+
+def test_check_names_a_file(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not os.fspath(path).endswith("/b"))
+    (said,) = refusals(recipe, "files: [{path: /etc/site, source: site}]")
+    assert said.endswith("site/sub/b cannot be read")
+
+
+def test_neither_the_key_nor_the_image_leaves_it_out(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loader.load(recipe / "r.yaml", PROJECT, (), planning.problems)
+    assert [item.path for item in overlay.file_items(loaded, "6.1")][-1] == "/etc/site/sub/b"
+    close(monkeypatch, "sub")
+    with pytest.raises(RoostError, match="sub cannot be read: Permission denied") as refused:
+        inputs.recipe_key(loaded.recipe, loaded.directory)
+    assert "chmod +rx" in str(refused.value)
+    with pytest.raises(RoostError, match="sub cannot be read: Permission denied"):
+        list(overlay.file_items(loaded, "6.1"))
