@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from roost.errors import ImageError, RoostError
-from roost.host.files import open_regular
+from roost.host.files import open_regular, remedy
 from roost.iodisk.inputs import Input, walk
 from roost.recipe.words import shown
 
@@ -100,4 +100,4 @@ def read_block(source: Path, file: BinaryIO, size: int) -> bytes:
 
 
 def _unreadable(source: Path, error: OSError) -> RoostError:
-    return ImageError(f"{shown(str(source), 200)} cannot be read: {error.strerror}", hint="leave it out, or chmod +r")
+    return ImageError(f"{shown(str(source), 200)} cannot be read: {error.strerror}", hint=remedy(source))

@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from roost.errors import Location, Problem
-from roost.host.files import kind
+from roost.host import paths
+from roost.host.files import kind, remedy
+from roost.recipe.reader import absolute
 from roost.recipe.words import shown
 
 #: The maximum number of problems reported per call; a whole root directory has thousands.
@@ -129,16 +131,19 @@ def _broken(error: OSError) -> str:
     )
 
 
-def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+def walk(top: Path, *, follow: bool = True, skip: Container[Path] = ()) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield `top` and everything below it with its status, directories first; only `top` may be a link, if `follow`.
 
-    Raises `OSError` for a directory that cannot be listed.
+    A directory that is in `skip` once it was yielded is not listed. Raises `OSError` for one that cannot be listed.
     """
     status = top.stat() if follow else top.lstat()
     yield top, status
     todo = [top] if stat.S_ISDIR(status.st_mode) else []
     while todo:
-        with os.scandir(todo.pop()) as entries:
+        directory = todo.pop()
+        if directory in skip:
+            continue
+        with os.scandir(directory) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
         for entry in found:
             yield Path(entry.path), entry.stat(follow_symlinks=False)
@@ -147,9 +152,10 @@ def walk(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_resu
 
 def _untransportable(item: Input, room: Room | None) -> Iterator[tuple[str, str]]:
     within = (item.within or item.source).resolve()
+    refused: set[Path] = set()
     try:
-        for path, status in walk(item.source, follow=item.within is None):
-            name, mode = shown(str(path), 200), status.st_mode
+        for path, status in walk(item.source, follow=item.within is None, skip=refused):
+            name, mode = _named(path), status.st_mode
             if room is not None:
                 room.take(status)
             if stat.S_ISLNK(mode):
@@ -159,10 +165,16 @@ def _untransportable(item: Input, room: Room | None) -> Iterator[tuple[str, str]
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 yield f"{name} is {kind(mode)}, neither a file nor a directory", "leave it out"
             elif not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
-                yield f"{name} cannot be read", "chmod +r"
+                refused.add(path)
+                yield f"{name} cannot be read", remedy(path)
     except OSError as error:
-        name = shown(os.fsdecode(error.filename or item.source), 200)
-        yield f"{name} cannot be read: {error.strerror}", "leave it out"
+        path = Path(os.fsdecode(error.filename or item.source))
+        hint = remedy(path) if isinstance(error, PermissionError) else "leave it out"
+        yield f"{_named(path)} cannot be read: {error.strerror}", hint
+
+
+def _named(path: Path) -> str:
+    return shown(paths.display(absolute(path)), 200)
 
 
 def _inside(path: Path, base: Path) -> bool:

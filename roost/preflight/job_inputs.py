@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from roost.recipe.words import shown
 
 
 def problems(loaded: Loaded) -> Iterator[Problem]:
-    """Yield inputs that cannot be put into the job's input/, with their place; the loader reports missing ones."""
+    """Yield inputs that cannot be put into the job's input/, with their place.
+
+    The loader reports inputs that are missing or unreadable themselves.
+    """
     key = ("boot_test", "inputs")
     taken: dict[str, str] = {}
     size = 0
@@ -37,8 +41,9 @@ def _each(loaded: Loaded) -> Iterator[tuple[str, list[Input], list[Problem]]]:
     for number, name in enumerate(loaded.recipe.boot_test.inputs):
         try:
             where = loaded.where(("boot_test", "inputs", number))
-            exists = (loaded.directory / name).exists()
-            yield name, *(inputs.items([name], loaded.directory, where) if exists else ([], []))
+            path = loaded.directory / name
+            readable = path.exists() and os.access(path, os.R_OK)
+            yield name, *(inputs.items([name], loaded.directory, where) if readable else ([], []))
         except (OSError, ValueError) as error:
             what = f"'{shown(name)}' cannot be read: {getattr(error, 'strerror', None) or error}"
             yield name, [], [loaded.problem(("boot_test", "inputs", number), what)]

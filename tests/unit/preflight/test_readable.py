@@ -12,6 +12,7 @@ import pytest
 
 from roost.customize import inputs, overlay
 from roost.errors import RoostError
+from roost.iodisk import inputs as iodisk_inputs
 from roost.pipeline import planning
 from roost.recipe import loader
 from tests.unit.preflight.test_preflight import PROJECT, refusals
@@ -67,3 +68,20 @@ def test_neither_the_key_nor_the_image_leaves_it_out(recipe: Path, monkeypatch: 
     assert "chmod +rx" in str(refused.value)
     with pytest.raises(RoostError, match="sub cannot be read: Permission denied"):
         list(overlay.file_items(loaded, "6.1"))
+
+
+def test_an_input_of_the_job_is_told_once(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recipe / "recipes").mkdir()
+    job = "job: {command: run}\nboot_test: {inputs: [../site]}"
+    disks = "{name: io, io: true, partitions: [{role: io, filesystem: ext4, size: 16MiB}]}"
+    found = [one for one in refusals(recipe / "recipes", job, disks=disks) if "site" in one]
+    assert found == []
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not os.fspath(path).endswith(("/sub", "/a")) and real(path, mode)
+    )
+    close(monkeypatch, "sub")
+    found = [one for one in refusals(recipe / "recipes", job, disks=disks) if "site" in one]
+    assert found == [f"5: {recipe}/site/a cannot be read", f"5: {recipe}/site/sub cannot be read"]
+    _, problems = iodisk_inputs.items(["../site"], recipe / "recipes")
+    assert [one.hint for one in problems] == ["chmod +r, or leave it out", "chmod +rx, or leave it out"]
