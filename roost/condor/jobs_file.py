@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from roost.condor.jobs_rows import PREFIX
 from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location, Problem, RecipeError, UsageError
 from roost.host import files
+from roost.recipe.words import counted, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -138,7 +140,7 @@ def parse_jobs(text: str, file: str, directory: Path) -> Jobs:
     if not rows:
         problems.append(Problem("there is a header row and no job", Location(file, line), "add a row for each job"))
     for number, values in rows:
-        problems += [Problem(what, Location(file, number)) for what in _row(values, header)]
+        problems += [Problem(what, Location(file, number), hint) for what, hint in _row(values, header)]
     if problems:
         raise RecipeError(problems)
     return Jobs(
@@ -204,6 +206,13 @@ def taken_names(names: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
         seen.add(lower)
 
 
-def _row(values: list[str], header: list[str]) -> Iterator[str]:
+def _row(values: list[str], header: list[str]) -> Iterator[tuple[str, str | None]]:
     if len(values) != len(header):
-        yield f"there are {len(values)} values for {len(header)} variables"
+        verb = "is" if len(values) == 1 else "are"
+        yield f"there {verb} {counted(len(values), 'value')} for {counted(len(header), 'variable')}", None
+    for value, name in zip(values, header, strict=False):
+        # No file name, command or submit description can have them; a line break is judged where the value is used.
+        found = next((one for one in value if unicodedata.category(one) == "Cc" and one not in "\t\n\r"), None)
+        if found is not None:
+            which = "a NUL byte" if found == "\0" else f"the control character U+{ord(found):04X}"
+            yield f"the value of {shown(name)} has {which}", "remove it; is the whole file text?"

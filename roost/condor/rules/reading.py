@@ -13,7 +13,7 @@ from roost.condor.submit.macros import Assignment
 from roost.condor.submit.queue import row_values, separators
 from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location
-from roost.recipe.words import near
+from roost.recipe.words import counted, near
 
 _LANGUAGE = "HTCondor manual, Submitting Jobs, Submit File Syntax; condor_utils/config.cpp (Parse_macros)"
 _QUEUE = "HTCondor manual, condor_submit, queue; condor_utils/submit_utils.cpp (parse_queue_args)"
@@ -223,7 +223,7 @@ def rows(view: JobView) -> Iterator[Finding]:
         return
     found = separators(queue, row)
     if len(found) < len(queue.variables) - 1:
-        what = f"{shown(row.text)} has {len(found) + 1} values for {len(queue.variables)} variables"
+        what = f"{shown(row.text)} has {counted(len(found) + 1, 'value')} for {len(queue.variables)} variables"
         yield QUEUE_SHORT.at(row.at(), what)
         return
     meant = [part.strip(BLANKS) for part in row.text.split(",")]

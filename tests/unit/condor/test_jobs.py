@@ -141,7 +141,7 @@ def test_a_description_without_queue_is_refused() -> None:
         ("io, inputs, scale", "io.raw, a b, 0.5", Severity.ERROR, "inputs is 'a', not 'a b'"),
         ("io,inputs,scale", "a.raw , x , 1", Severity.ERROR, "inputs is '', not 'x'"),
         ("io,inputs", "io.raw a, b", Severity.WARNING, "io is 'io.raw', not 'io.raw a'"),
-        ("io,inputs", "io.raw", Severity.WARNING, "1 values for 2 variables"),
+        ("io,inputs", "io.raw", Severity.WARNING, "1 value for 2 variables"),
         ("io,inputs", "io.raw, a b", None, ""),
         ("io,inputs", "io.raw a, b, c", None, ""),
         ("io,inputs,scale", "io.raw\ta\t1", None, ""),

@@ -411,7 +411,7 @@ def test_a_file_of_jobs_as_other_programs_write_it(given: Path, text: str, rows:
         ("io,inputs,x\nio-1.raw,my file.txt,3\n", ["'my file.txt' is the name of one file", "'my file.txt'"]),
         ("io,inputs,x\nrun 1.raw,gone,3\n", ["the disk 'run 1.raw' may only", "no such file or directory: 'gone'"]),
         ("io,inputs,IO\nio-1.raw,run,x\n", ["two columns are named IO"]),
-        ("io,inputs\nio-1.raw\n", ["1 values for 2 variables"]),
+        ("io,inputs\nio-1.raw\n", ["1 value for 2 variables"]),
         (
             "io,inputs\none.txt,\n",
             ["jobs.csv:2: ", "one.txt already exists and is not a disk", "column io names"],
@@ -481,7 +481,7 @@ def test_inputs_that_cannot_fit_are_not_walked_to_their_end(
     (tmp_path / "jobs.csv").write_text(f"io,inputs\nio-1.raw,{tmp_path / 'many'}\n")
     seen: list[Path] = []
 
-    def endless(top: Path, *, follow: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+    def endless(top: Path, **_: object) -> Iterator[tuple[Path, os.stat_result]]:
         for number in range(1_000_000):
             seen.append(top / str(number))
             yield top / str(number), (tmp_path / "made.yaml").stat()

@@ -279,7 +279,7 @@ def test_a_report_that_cannot_be_written_is_reported_before_anything_runs(runs: 
     [
         ("io,inputs\na.raw,x\na.qcow2,x\n", "named a too"),
         ("name,inputs\na b,x\n", "not a valid job name"),
-        ("io,inputs\na.raw\n", "1 values for 2 variables"),
+        ("io,inputs\na.raw\n", "1 value for 2 variables"),
     ],
 )
 def test_a_wrong_file_of_jobs_leaves_nothing(jobs: str, said: str, runs: Runs) -> None:
