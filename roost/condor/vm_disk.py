@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from roost.condor.machine import VmDisk
 from roost.errors import ImageError, Location
 from roost.recipe.hypervisor import Hypervisor
+from roost.recipe.words import counted
 
 PERMISSIONS = ("r", "w")
 
@@ -95,7 +96,7 @@ def parse(text: str) -> tuple[VmDisk, ...]:
             raise _error("vm_disk has an empty item", item.start, "remove the extra comma")
         if len(item.fields) not in (3, 4):
             raise _error(
-                f"'{item.text}' has {len(item.fields)} fields, not 3 or 4",
+                f"'{item.text}' has {counted(len(item.fields), 'field')}, not 3 or 4",
                 item.start,
                 "write file:device:permission:format",
             )

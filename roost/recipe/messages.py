@@ -145,7 +145,8 @@ def _bound(error: Mapping[str, Any], node: Node | None) -> Message:
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     relation = next(text for key, text in words.items() if key in context)
     written = node.value if node is not None else error.get("input")
-    if isinstance(written, str) and isinstance(limit, int) and limit >= 1024:
+    # Only sizes have a lower bound this large; an upper one may be a plain number.
+    if isinstance(limit, int) and limit >= 1024 and (isinstance(written, str) or relation in ("at least", "more than")):
         limit = format_size(limit)
     return f"{kind(written).removeprefix('the text ')} is out of bounds", f"{relation} {limit}"
 

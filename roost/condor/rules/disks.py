@@ -13,6 +13,7 @@ from roost.condor.rules.model import Effect, Finding, Severity, check, rule, sho
 from roost.condor.rules.view import JobView, is_cd
 from roost.condor.vm_disk import DiskItem, Field, scan
 from roost.errors import Location
+from roost.recipe.words import counted
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _OK, _HASVM = Effect.OK, Effect.HASVM_FALSE
@@ -135,7 +136,7 @@ def _item(view: JobView, item: DiskItem) -> Iterator[Finding]:
             bad = DISK_NAME.but(_E, Effect.REJECTED)
             yield bad.at(where, f"{shown(item.text)} has a colon in the file name")
         else:
-            yield DISK_FIELDS.at(where, f"{shown(item.text)} has {count} fields, not 3 or 4")
+            yield DISK_FIELDS.at(where, f"{shown(item.text)} has {counted(count, 'field')}, not 3 or 4")
         return
     comment = re.search(r"\s#", item.text)
     if comment:
@@ -170,7 +171,8 @@ def _comment(view: JobView, item: DiskItem, offset: int) -> Finding:
 def _empty_field(view: JobView, item: DiskItem, filled: list[Field]) -> Iterator[Finding]:
     names = ("file", "device", "permission", "format")
     empty = [names[index] for index, field in enumerate(item.fields) if not field.text]
-    message = f"the {' and the '.join(empty)} of {shown(item.text)} is empty"
+    verb = "is" if len(empty) == 1 else "are"
+    message = f"the {' and the '.join(empty)} of {shown(item.text)} {verb} empty"
     where = view.disk_place(item.start)
     present = len(filled) >= 3 and (filled[0].text.startswith("/") or view.maybe_transferred(filled[0].text))
     if not present:

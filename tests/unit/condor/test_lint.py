@@ -500,3 +500,17 @@ def test_where_an_include_is_missing_a_name_that_no_command_is_like_may_be_used_
     codes = [one.rule.code for one in lint_text(text).findings]
     assert "unknown-command" in codes
     assert "unused-name" not in codes
+
+
+@pytest.mark.parametrize(
+    ("disks", "what"),
+    [
+        ("d", "'d' has 1 field, not 3 or 4"),
+        ("c:::", "the device and the permission and the format of 'c:::' are empty"),
+        ("c:vda::", "the permission and the format of 'c:vda::' are empty"),
+        ("c::w", "the device of 'c::w' is empty"),
+    ],
+)
+def test_the_words_for_an_item_of_vm_disk(disks: str, what: str) -> None:
+    messages = [finding.message for finding in lint_text(good(vm_disk=disks)).findings]
+    assert what in messages, messages

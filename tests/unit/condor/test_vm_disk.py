@@ -53,6 +53,19 @@ def test_parse_raises_nothing_but_its_own_error(text: str) -> None:
         assert all(disk.file and disk.device and disk.permission for disk in disks)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("d", "'d' has 1 field, not 3 or 4"),
+        ("a:b", "'a:b' has 2 fields, not"),
+        ("a::w", "the device of 'a::w' is empty"),
+    ],
+)
+def test_the_words_for_a_wrong_item(text: str, what: str) -> None:
+    with pytest.raises(VmDiskError, match=what):
+        parse(text)
+
+
 def test_blanks_around_items_and_fields_do_not_count() -> None:
     assert parse(" a.raw : vda:w:raw ,\tb.raw:vdb:r") == (
         VmDisk("a.raw", "vda", "w", "raw"),

@@ -124,6 +124,8 @@ def test_a_model_check_is_not_hidden_by_a_wrong_key_beside_it(project: Project) 
         (GOOD + "machine: {cpus: '2'}\n", "5:17: expected a whole number, found the text '2' (leave out the quotes)"),
         (GOOD + "machine: {cpus: true}\n", "5:17: expected a whole number, found true"),
         (GOOD + "machine: {memory: 1MiB}\n", "5:19: '1MiB' is out of bounds (at least 32 MiB)"),
+        (GOOD + "machine: {memory: 0}\n", "5:19: the number 0 is out of bounds (at least 32 MiB)"),
+        (GOOD + "machine: {cpus: 5000}\n", "5:17: the number 5000 is out of bounds (at most 1024)"),
         (GOOD + "machine: [1]\n", "5:1: expected a mapping (lines of `key: value`), found a list"),
         (GOOD + "machine:\n", "5:1: expected a mapping (lines of `key: value`), found nothing"),
         (GOOD + "description: 1.5\n", "5:14: expected text, found the number 1.5 (put it in quotes)"),
