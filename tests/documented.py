@@ -170,6 +170,8 @@ class Bench:
         elif wanted[1] == "directory" or (not path.suffix and path.parent.name != "files" and path.name != "run"):
             path.mkdir()
             (path / "etc").mkdir()
+        elif ".tar" in path.name:
+            path.write_bytes(bytes(10 << 10))  # a tar without members
         else:
             path.write_text("#cloud-config\n{}\n" if path.name == "user-data.yaml" else "x\n")
         return True

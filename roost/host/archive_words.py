@@ -11,6 +11,8 @@ import re
 
 #: The file ends before its end mark; a check sum or a structure in it is wrong; it is something else.
 CUT, DAMAGED, OTHER = "it is cut off", "its data is damaged", "it is in another format"
+#: The hint for each of them.
+AGAIN = "fetch or pack it again"
 #: Parts of the libraries' messages for the first and the last of them.
 _CUT = re.compile(r"unexpected end of data|truncated|end-of-stream marker|incomplete", re.IGNORECASE)
 _OTHER = re.compile(

@@ -45,7 +45,7 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _problems(loaded: Loaded) -> list[Problem]:
-    return [*planning.problems(loaded), *planning.given_kernel(loaded)]
+    return [*planning.problems(loaded), *planning.given_kernel(loaded), *planning.given_source(loaded)]
 
 
 def resolved(name: str, sets: Sequence[str] = ()) -> dict[str, Any]:

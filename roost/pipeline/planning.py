@@ -108,6 +108,13 @@ def given_kernel(loaded: Loaded) -> list[Problem]:
     return given.problems(recipe, spec) if wanted and not recipe.edited else []
 
 
+def given_source(loaded: Loaded) -> list[Problem]:
+    """Return problems with a given archive or image, as far as a look can tell; as `given_kernel`."""
+    from roost.sources import given_file
+
+    return list(given_file.incomplete(loaded))
+
+
 def kernel_spec(loaded: Loaded) -> catalogue.KernelSpec:
     """Return the catalogue's kernel that the recipe names, or the default of its source."""
     name = loaded.recipe.kernel.use or loaded.recipe.os.source.default_kernel

@@ -50,7 +50,8 @@ def write(
                 archives.append(stack.enter_context(open_layer(stack.enter_context(layer.open("rb")))))
                 tree.lay(archives[-1], number, whiteouts=whiteouts)
             except (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError) as error:
-                raise ImageError(f"{layer.name} is not a complete tar archive: {archive_words.told(error)}") from error
+                what = f"{layer.name} is not a complete tar archive: {archive_words.told(error)}"
+                raise ImageError(what, hint=archive_words.AGAIN) from error
         seen = shape(tree)
         notes = normalize.normalize(tree, _accounts(tree, archives), strangers=strangers, whiteouts=whiteouts)
         _complete(tree)
@@ -115,7 +116,8 @@ def _head(archives: Sequence[tarfile.TarFile], node: Node, size: int) -> bytes:
         with _opened(archives[node.layer], node.info) as file:
             return file.read(size)
     except tarfile.TarError as error:
-        raise ImageError(f"{shown_name(node.info.name)} is cut off in the archive") from error
+        what = f"{shown_name(node.info.name)} is cut off in the archive"
+        raise ImageError(what, hint=archive_words.AGAIN) from error
 
 
 def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -152,6 +154,7 @@ def _write(
             except (OSError, tarfile.TarError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                raise ImageError(f"{shown_name(path)} is cut off in the archive") from error
+                what = f"{shown_name(path)} is cut off in the archive"
+                raise ImageError(what, hint=archive_words.AGAIN) from error
             continue
         target.addfile(info)

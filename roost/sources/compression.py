@@ -65,14 +65,15 @@ def opened(path: Path, kind: str, log: Path) -> Iterator[IO[bytes]]:
                 yield tool.stdout
                 # The caller read to the end, so it exits by itself.
                 if tool.wait(60) != 0:
-                    raise ImageError(f"{path.name} is not a complete zstd file", log=log)
+                    raise ImageError(f"{path.name} is not a complete zstd file", hint=archive_words.AGAIN, log=log)
             return
         with _opened(path, kind) as file:
             yield file
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ImageError(f"{path.name} is not a complete {kind} file: {archive_words.told(error)}") from error
+        what = f"{path.name} is not a complete {kind} file: {archive_words.told(error)}"
+        raise ImageError(what, hint=archive_words.AGAIN) from error
 
 
 def _opened(path: Path, kind: str) -> IO[bytes]:

@@ -47,7 +47,10 @@ def of_archive(archive: Path, sha256: str, cache: Cache, stages: Stages, log: Pa
     def make(directory: Path) -> None:
         with stages.stage("source", archive.name), _room(directory), work_directory() as work:
             found = layers.layers_of(archive, work, log)
-            facts = canonical.write(found.paths, directory / TAR, whiteouts=found.whiteouts, epoch=source_date.given())
+            with _named(archive.name):
+                facts = canonical.write(
+                    found.paths, directory / TAR, whiteouts=found.whiteouts, epoch=source_date.given()
+                )
             # A container may be a single program.
             if not found.container:
                 _insist(facts, archive.name, "pack it from inside: tar -C {below} -cf ARCHIVE .")
@@ -86,6 +89,16 @@ def of_directory(directory: Path, cache: Cache, stages: Stages, log: Path) -> Gi
     seen = keys.fingerprint(directory)
     inputs = {"folder": seen, "user": namespace.current().user, "epoch": source_date.given()}
     return _read(STAGE.stored(cache, inputs, make))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the name of an archive before what is wrong in it: a layer has no name that the user knows."""
+    try:
+        yield
+    except ImageError as error:
+        what, hint = error.problem.what, error.problem.hint or "pack the tree again with tar"
+        raise ImageError(what if name in what else f"{name}: {what}", hint=hint, log=error.log) from error
 
 
 @contextmanager

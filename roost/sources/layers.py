@@ -155,9 +155,9 @@ def _not_a_tar(unpacked: Path, name: str, error: Exception, kind: str | None = N
         head = b""
     if not head:
         what = "is empty" if kind is None else f"is empty once unpacked, or not a complete {kind} file"
-        return ImageError(f"{name} {what}: it is not a complete tar archive", hint="fetch or pack it again")
+        return ImageError(f"{name} {what}: it is not a complete tar archive", hint=archive_words.AGAIN)
     return compression.foreign(name, head) or ImageError(
-        f"{name} is not a complete tar archive: {shown(archive_words.told(error), 100)}", hint="fetch or pack it again"
+        f"{name} is not a complete tar archive: {shown(archive_words.told(error), 100)}", hint=archive_words.AGAIN
     )
 
 

@@ -198,7 +198,10 @@ def pieces(path: str) -> list[str]:
 def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(pieces(name))
     if ".." in parts:
-        raise ImageError(f"the archive has a path that leads out of it: {shown_name(name)}")
+        raise ImageError(
+            f"the archive has a path that leads out of it: {shown_name(name)}",
+            hint="pack the tree again from inside: tar -C TREE -cf ARCHIVE .",
+        )
     sizes = [len(os.fsencode(part)) for part in parts]
     if len(parts) > DEEPEST or "\0" in name or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > LONGEST:
         raise ImageError(f"the archive has a name that no file system allows: {shown_name(name)}")

@@ -292,6 +292,14 @@ def test_damage_is_told_in_plain_words(
     assert caught.value.problem.what == f"source is not a complete {named}: {why}"
 
 
+def test_a_path_that_leads_out_is_told_with_its_archive(take: Take, tmp_path: Path) -> None:
+    archive(tmp_path / "source", [entry("etc/x"), entry("bin/y"), entry("../../passwd")])
+    with pytest.raises(ImageError) as caught:
+        take(tmp_path / "source")
+    assert caught.value.problem.what == "source: the archive has a path that leads out of it: ../../passwd"
+    assert "from inside" in (caught.value.problem.hint or "")
+
+
 @pytest.mark.parametrize("below", ["rootfs", "home/me/rootfs", "./rootfs", "/srv/images/a b"])
 @pytest.mark.parametrize("beside", [[], [entry("metadata.yaml", data=b"architecture: x86_64\n")]])
 def test_a_tree_below_one_directory(
