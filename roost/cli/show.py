@@ -58,6 +58,7 @@ def check(result: Mapping[str, Any]) -> str:
     for recipe in result["recipes"]:
         for problem in recipe["problems"]:
             lines.append(problem)
+        lines += [f"note: {note}" for note in recipe["notes"]]
         count = len(recipe["problems"])
         mark = "ok" if recipe["ok"] else f"{count} problem{'s' if count > 1 else ''}"
         lines.append(f"{_named(recipe['name'])}: {mark}")

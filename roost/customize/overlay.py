@@ -163,9 +163,9 @@ def _item(entry: File, mode: int, data: bytes) -> Item:
 
 
 def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
-    """Yield a local file, or a directory with its content; the sources' modes are kept unless the recipe sets one."""
+    """Yield a local file, or a directory with its content, with the recipe's mode, or the default of `_mode`."""
     if not source.is_dir():
-        chosen = mode if mode is not None else 0o755 if os.access(source, os.X_OK) else 0o644
+        chosen = mode if mode is not None else _mode(source)
         yield Item(entry.path, chosen, source=source, owner=entry.owner, group=entry.group)
         return
     for directory, directories, files in _listed(source):
@@ -178,13 +178,20 @@ def _copied(entry: File, source: Path, mode: int | None) -> Iterator[Item]:
                 target = os.fspath(path.readlink())
                 yield Item(str(here / name), 0o777, link=target, owner=entry.owner, group=entry.group)
             elif path.is_file():
-                executable = 0o755 if os.access(path, os.X_OK) else 0o644
-                chosen = mode if mode is not None else executable
+                chosen = mode if mode is not None else _mode(path)
                 yield Item(str(here / name), chosen, source=path, owner=entry.owner, group=entry.group)
             else:
                 raise ImageError(
                     f"{path} is neither a file, a directory nor a link", hint="remove it from the directory"
                 )
+
+
+def _mode(source: Path) -> int:
+    """Return the mode of a copied file: whether it may be executed is all that git keeps, whatever the umask.
+
+    Its mode is read, since access(2) depends on the user, and on the options of the mount.
+    """
+    return 0o755 if source.stat().st_mode & 0o111 else 0o644
 
 
 def _listed(source: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -162,7 +162,7 @@ def _unpack(parts: Parts, directory: Path, release: str, epoch: int) -> None:
                 _place(archive, member, directory / relative, epoch)
     except (tarfile.TarError, CorruptError) as error:
         what = f"this is not a complete tar archive of modules: {archive_words.told(error)}"
-        raise RecipeError([Problem(what, where)]) from error
+        raise RecipeError([Problem(what, where, archive_words.AGAIN)]) from error
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         what = "this is not a tar archive of modules: a name in it is of a file and of a directory"
         raise RecipeError([Problem(what, where)]) from error

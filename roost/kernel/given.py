@@ -91,7 +91,8 @@ def _modules(spec: KernelSpec, path: Path, release: str | None) -> Iterator[Prob
                 if number >= MAX_NAMES or time.monotonic() > until:
                     return
     except (tarfile.TarError, CorruptError, EOFError, ValueError) as error:
-        yield Problem(f"this is not a complete tar archive of modules: {archive_words.told(error)}", where)
+        what = f"this is not a complete tar archive of modules: {archive_words.told(error)}"
+        yield Problem(what, where, archive_words.AGAIN)
         return
     what = f"this has no modules of the kernel's release {release}" if release else "this tar is empty"
     yield Problem(what, where, f"they are looked for in a directory {release}" if release else None)

@@ -8,6 +8,7 @@ from typing import Any
 from roost.errors import Problem, RoostError, problems_json
 from roost.host import paths
 from roost.pipeline import environment, planning
+from roost.preflight import readable
 from roost.recipe import loader
 from roost.recipe.loader import Loaded
 
@@ -23,8 +24,10 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
     every: list[Problem] = []
     for name in loader.expanded(names, project):
         found: Sequence[Problem] = ()
+        notes: list[Problem] = []
         try:
-            loader.load_all(name, project, sets, _problems)
+            for loaded in loader.load_all(name, project, sets, _problems):
+                notes += readable.notes(loaded)
         except RoostError as error:
             found = error.problems
         every += found
@@ -33,6 +36,8 @@ def check(names: Sequence[str], sets: Sequence[str] = ()) -> dict[str, Any]:
                 "name": name,
                 "ok": not found,
                 "problems": [str(one) for one in found],
+                # The images of a matrix share most of their files.
+                "notes": [str(one) for one in dict.fromkeys(notes)],
                 # In the form that the errors of all tasks have.
                 "error": problems_json(found) if found else None,
             }

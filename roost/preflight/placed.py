@@ -35,6 +35,8 @@ class Placed:
     source: Path | None = None
     text: str | None = None
     template: str | None = None
+    #: Whether its source is closed to all but its owner, and the recipe gives it no mode.
+    private: bool = False
 
     @property
     def executable(self) -> bool:
@@ -95,7 +97,8 @@ def _copied(number: int, path: str, source: Path, mode: int | None) -> Iterator[
 
 def _file(number: int, path: str, source: Path, status: os.stat_result, mode: int | None) -> Placed:
     chosen = mode if mode is not None else 0o755 if status.st_mode & 0o111 else 0o644
-    return Placed(number, path, "file", chosen, status.st_size, status.st_blocks * 512, source=source)
+    private = mode is None and not status.st_mode & 0o077
+    return Placed(number, path, "file", chosen, status.st_size, status.st_blocks * 512, source=source, private=private)
 
 
 def at(everything: Sequence[Placed], path: str) -> Placed | None:

@@ -1,4 +1,4 @@
-"""What of a local directory among a recipe's files cannot be read: it would be missing in the image."""
+"""Local files among a recipe's files that cannot be read, and those that everybody can read only in the image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from roost.errors import Problem
 from roost.host import files, paths
+from roost.preflight.placed import Placed, placed
 from roost.recipe.loader import Loaded
 from roost.recipe.reader import absolute
-from roost.recipe.words import shown
+from roost.recipe.words import counted, shown
 
 #: Maximum number of problems per entry of the recipe.
 MOST = 20
@@ -31,6 +32,21 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
                 yield loaded.problem(("files", number, "source"), f"{name} cannot be read", files.remedy(path))
         except OSError:
             continue  # the loader reports it
+
+
+def notes(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a note for each entry with files that only their owner can read here, and everybody in the image."""
+    found: dict[int, list[Placed]] = {}
+    for one in placed(loaded):
+        if one.private:
+            found.setdefault(one.number, []).append(one)
+    for number, files_of in found.items():
+        first = files_of[0]
+        name = shown(paths.display(absolute(first.source)), 200) if first.source is not None else ""
+        more = f" and {counted(len(files_of) - 1, 'other file')}" if len(files_of) > 1 else ""
+        readable, has = ("are readable", "have") if more else ("is readable", "has")
+        what = f"{name}{more} {readable} by the owner only, but {has} mode {first.mode:04o} in the image"
+        yield loaded.problem(("files", number, "source"), what, 'set `mode`, such as "0600"')
 
 
 def _unreadable(top: Path) -> Iterator[Path]:

@@ -25,7 +25,8 @@ class File(Model):
     link: Line | None = None
     #: Create an empty directory.
     directory: bool = False
-    #: Octal digits in quotes; default: the mode of the source, 0644 for text, 0755 for a directory.
+    #: Octal digits in quotes, for each file of a source; default: 0644, or 0755 for a directory and for an
+    #: executable source. Nothing else of a source's mode is taken: set it for a secret.
     mode: Mode | None = None
     #: The numeric user ID of the owner.
     owner: int = Field(default=0, ge=0, le=65535)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from roost.cli import show
 from roost.customize import inputs, overlay
 from roost.errors import RoostError
 from roost.iodisk import inputs as iodisk_inputs
-from roost.pipeline import planning
+from roost.pipeline import check, planning
 from roost.recipe import loader
 from tests.unit.preflight.test_preflight import PROJECT, refusals
 
@@ -85,3 +86,30 @@ def test_an_input_of_the_job_is_told_once(recipe: Path, monkeypatch: pytest.Monk
     assert found == [f"5: {recipe}/site/a cannot be read", f"5: {recipe}/site/sub cannot be read"]
     _, problems = iodisk_inputs.items(["../site"], recipe / "recipes")
     assert [one.hint for one in problems] == ["chmod +r, or leave it out", "chmod +rx, or leave it out"]
+
+
+def test_only_the_x_bit_of_a_source_is_taken(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recipe / "site/a").chmod(0o600)
+    (recipe / "site/sub/b").chmod(0o700)
+    # A mount without exec, or another user's file.
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.X_OK)
+    loaded = loader.load(recipe / "r.yaml", PROJECT)
+    modes = {item.path: item.mode for item in overlay.file_items(loaded, "6.1") if item.source is not None}
+    assert modes == {"/etc/site/a": 0o644, "/etc/site/sub/b": 0o755}
+
+
+def test_check_notes_a_private_file_that_becomes_readable(recipe: Path) -> None:
+    (recipe / "site/a").chmod(0o600)
+    result = check.check([str(recipe / "r.yaml")])
+    assert result["ok"]
+    (note,) = result["recipes"][0]["notes"]
+    assert note == (
+        f"{recipe}/r.yaml:4:35: {recipe}/site/a is readable by the owner only, but has mode 0644 in the image"
+        ' (set `mode`, such as "0600")'
+    )
+    assert f"note: {note}" in show.check(result)
+    (recipe / "site/sub/b").chmod(0o700)
+    (note,) = check.check([str(recipe / "r.yaml")])["recipes"][0]["notes"]
+    assert f"{recipe}/site/a and 1 other file are readable by the owner only" in note
+    (recipe / "r.yaml").write_text(RECIPE.replace("source: site", 'source: site, mode: "0600"'))
+    assert check.check([str(recipe / "r.yaml")])["recipes"][0]["notes"] == []
